@@ -1,0 +1,1 @@
+"""Documents in, governed models out: a Dagster project on the databases ML teams use."""

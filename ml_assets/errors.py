@@ -1,0 +1,52 @@
+"""The errors a user can cause, each saying what is wrong, where, and what to do.
+
+Everything else is a defect and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import re
+
+_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):([^/@\s]*)(?=@)")
+
+
+def mask_secrets(text: str) -> str:
+    """Replace the password of every URL in `text` by `***`."""
+    return _PASSWORD.sub(r"\1:***", text)
+
+
+class UserError(Exception):
+    """A mistake or an outage that a person can mend; printed as one line, without a traceback."""
+
+    def __init__(self, what: str, *, where: str = "", do: str = "") -> None:
+        """Say `what` is wrong, `where` (file and row, setting, store), and what to `do`."""
+        line = f"{where}: {what}" if where else what
+        super().__init__(mask_secrets(f"{line}. {do}" if do else line))
+
+
+class SettingError(UserError):
+    """A setting has a value that cannot be used."""
+
+
+class SourceError(UserError):
+    """A document source cannot be read at all; single bad rows are set aside instead."""
+
+
+class StoreError(UserError):
+    """A database or folder cannot be reached, opened or written."""
+
+
+class SpaceMismatchError(UserError):
+    """Vectors of one vector space met an index or a table of another."""
+
+
+class WeightsError(UserError):
+    """Model weights are missing or are not the ones that were pinned."""
+
+
+class GateError(UserError):
+    """A blocking check failed, so nothing was published or promoted."""
+
+
+class NothingToDoError(UserError):
+    """The request is sound, but what it needs is not there yet."""

