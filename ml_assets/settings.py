@@ -67,7 +67,9 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path | None) -> Path | None:
         return path.expanduser().resolve() if path else None
 
-    @field_validator("postgres_url", "chroma_url", "clickhouse_url", "redis_url", "mlflow_tracking_uri")
+    @field_validator(
+        "postgres_url", "chroma_url", "clickhouse_url", "redis_url", "mlflow_tracking_uri"
+    )
     @classmethod
     def _unset_when_empty(cls, url: SecretStr | None) -> SecretStr | None:
         return url if url and url.get_secret_value() else None

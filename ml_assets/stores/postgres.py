@@ -59,7 +59,7 @@ def connect(url: str | None, home: Path) -> Iterator[Connection]:
 
 def run(connection: Connection, text: str, parameters: object = None) -> psycopg.Cursor[TupleRow]:
     """Execute a statement of `sql/` with bound values."""
-    return connection.execute(cast(LiteralString, text), cast("Sequence[object]", parameters))
+    return connection.execute(cast("LiteralString", text), cast("Sequence[object]", parameters))
 
 
 def migrate(connection: Connection) -> list[str]:
@@ -105,7 +105,7 @@ def read_batches(
 ) -> Iterator[list[TupleRow]]:
     """Stream a query in batches through a server-side cursor that survives commits."""
     with connection.cursor(name="batches", withhold=True) as cursor:
-        cursor.execute(cast(LiteralString, text), cast("Sequence[object]", parameters))
+        cursor.execute(cast("LiteralString", text), cast("Sequence[object]", parameters))
         while batch := cursor.fetchmany(size):
             yield batch
 
@@ -113,11 +113,16 @@ def read_batches(
 def _open(url: str) -> Connection:
     try:
         return psycopg.connect(
-            url, application_name=f"{_APPLICATION}:{os.getpid()}", options=_OPTIONS, connect_timeout=10
+            url,
+            application_name=f"{_APPLICATION}:{os.getpid()}",
+            options=_OPTIONS,
+            connect_timeout=10,
         )
     except psycopg.OperationalError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise StoreError(reason, where="POSTGRES_URL", do="Check that the server is up and the URL is right") from None
+        raise StoreError(
+            reason, where="POSTGRES_URL", do="Check that the server is up and the URL is right"
+        ) from None
     except psycopg.ProgrammingError as error:
         raise StoreError(f"not a PostgreSQL URL ({error})", where="POSTGRES_URL") from None
 
@@ -131,7 +136,9 @@ def _create_extension(connection: Connection) -> None:
             where="POSTGRES_URL",
             do="Install pgvector 0.8 or later on the server and run `create extension vector` once",
         ) from None
-    row = connection.execute("select extversion from pg_extension where extname = 'vector'").fetchone()
+    row = connection.execute(
+        "select extversion from pg_extension where extname = 'vector'"
+    ).fetchone()
     version = str(row[0]) if row else "?"
     if tuple(map(int, version.split(".")[:2])) < (0, 8):
         raise StoreError(
