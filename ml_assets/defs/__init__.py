@@ -1,4 +1,1 @@
-"""How Dagster sees the rooms: assets, checks, resources, jobs, schedules, sensors.
-
-The only room that imports Dagster.
-"""
+"""How Dagster sees the rooms; the only room that imports Dagster."""

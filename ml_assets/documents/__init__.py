@@ -1,0 +1,1 @@
+"""Documents: sources, normalisation, chunking, and the row delta from source to tables."""

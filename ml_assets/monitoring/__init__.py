@@ -1,0 +1,1 @@
+"""Monitoring: metrics as time series, rollups and anomalies."""

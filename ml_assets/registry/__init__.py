@@ -1,0 +1,1 @@
+"""The registry: model versions, promotion gates, releases and the audit log."""

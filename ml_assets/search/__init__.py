@@ -1,0 +1,1 @@
+"""Search: the indexes of a generation, fusion, filters, evaluation and publishing."""

