@@ -1,0 +1,56 @@
+"""Metadata that several assets attach, in one form."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from ml_assets.documents.model import Delta
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OWNERS = ["team:ml-platform"]
+
+
+def delta_metadata(delta: Delta) -> dict[str, int]:
+    """The four counts of a row delta."""
+    return {
+        "added": delta.added,
+        "changed": delta.changed,
+        "removed": delta.removed,
+        "unchanged": delta.unchanged,
+    }
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> dg.MarkdownMetadataValue:
+    """A small markdown table; the keys of the first row are its header."""
+    if not rows:
+        return dg.MetadataValue.md("_no rows_")
+    header = list(rows[0])
+    lines = [" | ".join(header), " | ".join("---" for _ in header)]
+    lines += [" | ".join(_cell(row[key]) for key in header) for row in rows]
+    return dg.MetadataValue.md("\n".join(f"| {line} |" for line in lines))
+
+
+def plot(figure: Figure) -> dg.MarkdownMetadataValue:
+    """A matplotlib figure as an inline PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=80, bbox_inches="tight")
+    return dg.MetadataValue.md(
+        f"![plot](data:image/png;base64,{b64encode(buffer.getvalue()).decode()})"
+    )
+
+
+def data_version(*parts: object) -> dg.DataVersion:
+    """A data version that changes when one of `parts` does."""
+    return dg.DataVersion(hashlib.sha256(repr(parts).encode()).hexdigest()[:16])
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")

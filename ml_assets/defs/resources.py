@@ -1,0 +1,42 @@
+"""Resources: one per database, each a thin handle on the module of `stores/` that knows it.
+
+URLs with secrets arrive as `dg.EnvVar`, so that the UI shows the variable and not its value. An
+empty URL means embedded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+
+from ml_assets.settings import Settings
+from ml_assets.stores import postgres
+
+
+class PostgresResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """PostgreSQL with pgvector."""
+
+    url: str = ""
+    home: str
+
+    @contextmanager
+    def connect(self) -> Iterator[postgres.Connection]:
+        """Open a migrated connection; commit at the end, roll back on an error."""
+        with postgres.connect(self.url or None, Path(self.home)) as connection:
+            yield connection
+
+
+def build_resources(settings: Settings) -> dict[str, object]:
+    """The resources of one deployment, embedded where no URL is set."""
+    home = str(settings.home)
+    return {
+        "settings": settings,
+        "postgres": PostgresResource(url=_url("POSTGRES_URL", settings.postgres_url), home=home),
+    }
+
+
+def _url(variable: str, value: object) -> str:
+    return dg.EnvVar(variable) if value else ""
