@@ -1,0 +1,44 @@
+"""What a model version, a promotion and a broken audit entry are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+MODEL_NAME = "document_classifier"
+"""The name of the one registered model; its versions are the candidates that were chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A registered model version and what it needs to answer: vector space and feature views."""
+
+    name: str
+    version: int
+    run_id: str
+    family: str
+    uri: str
+    training_set_hash: str
+    space_id: str
+    feature_views: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """A decision on the challenger; `gates` holds the numbers that were compared."""
+
+    promoted: bool
+    changed: bool
+    challenger: ModelVersion
+    champion: ModelVersion | None
+    reason: str
+    gates: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenEntry:
+    """The first entry of the audit log whose hash does not follow from the entries before it."""
+
+    entry_id: int
+    what: str
