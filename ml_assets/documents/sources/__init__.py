@@ -1,1 +1,21 @@
-"""Where documents come from: each source names its collections and reads them."""
+"""Sources of documents, and the one line of text that chooses and configures them."""
+
+from __future__ import annotations
+
+from ml_assets.documents.sources.base import (
+    MAX_COLLECTIONS,
+    UNATTRIBUTED,
+    JudgedQueries,
+    JudgedQuery,
+    Source,
+)
+from ml_assets.documents.sources.open import open_source
+
+__all__ = [
+    "MAX_COLLECTIONS",
+    "UNATTRIBUTED",
+    "JudgedQueries",
+    "JudgedQuery",
+    "Source",
+    "open_source",
+]

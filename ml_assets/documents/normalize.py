@@ -1,0 +1,70 @@
+"""Normal form of texts, rules of names, and the hash that decides whether a document changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from datetime import UTC
+
+from ml_assets.documents.model import MAX_NAME, Document
+
+_DROPPED = re.compile("[\x00\ud800-\udfff]")
+_LINE_END = re.compile("\r\n?")
+_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
+_PATH_PARTS = ("/", "\\", "..")
+
+
+def normalize(text: str) -> str:
+    """Bring a text to its one form: NFC, LF line ends, no NUL, no lone surrogate; idempotent."""
+    return unicodedata.normalize("NFC", _LINE_END.sub("\n", _DROPPED.sub("", text)))
+
+
+def content_hash(document: Document) -> bytes:
+    """Return the sha256 (32 bytes) of all that a document says; id and collection are not part.
+
+    The fields are encoded as one JSON array, so that no two documents share an encoding.
+    """
+    moment = document.created_at.astimezone(UTC).isoformat() if document.created_at else None
+    content = [
+        document.text,
+        document.title,
+        document.label,
+        document.url,
+        document.group,
+        dict(document.metadata),
+        moment,
+    ]
+    encoded = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(encoded.encode("ascii")).digest()
+
+
+def check_name(name: str, kind: str) -> str | None:
+    """Return what is wrong with a document id, label or other name of this `kind`; None: nothing.
+
+    A name has 1 to `MAX_NAME` characters and none that cannot be printed.
+    """
+    if not name.strip():
+        return f"the {kind} is empty"
+    if len(name) > MAX_NAME:
+        return f"the {kind} has {len(name)} characters, more than {MAX_NAME}"
+    if any(unicodedata.category(character) in _UNPRINTABLE for character in name):
+        return f"the {kind} {name!r} has a control character or a line end"
+    return None
+
+
+def check_collection(name: str) -> str | None:
+    """Return what is wrong with the name of a collection; None: nothing.
+
+    Beyond the rules of `check_name`: no path separator and no `..` (Dagster reserves `...` for
+    ranges of partitions), no space at either end, and not a lone dot.
+    """
+    wrong = check_name(name, "collection")
+    if wrong:
+        return wrong
+    if any(part in name for part in _PATH_PARTS) or name == ".":
+        return f"the collection {name!r} has a path separator or '..'"
+    if name != name.strip():
+        return f"the collection {name!r} begins or ends with a space"
+    return None

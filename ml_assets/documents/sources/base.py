@@ -1,0 +1,72 @@
+"""What every source of documents offers, and what it owes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from ml_assets.documents.model import Document, Rejected
+from ml_assets.errors import SourceError
+
+MAX_COLLECTIONS = 64
+"""Most collections of one source: Dagster's own bookkeeping grows with their number."""
+
+UNATTRIBUTED = ""
+"""The `collection` of a rejected row that does not say to which collection it belongs."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedQuery:
+    """A question, and the graded documents that answer it (grade > 0: relevant)."""
+
+    query_id: str
+    text: str
+    relevant: Mapping[str, int]
+    half: Literal["tuning", "reporting"]
+
+
+JudgedQueries = tuple[JudgedQuery, ...]
+
+
+class Source(Protocol):
+    """Documents from outside, in at most `MAX_COLLECTIONS` collections."""
+
+    @property
+    def name(self) -> str:
+        """The source as people know it, without secrets, e.g. `python_docs`."""
+
+    def collections(self) -> dict[str, str]:
+        """Return every collection, sorted, with the fingerprint of its content.
+
+        Raises:
+            SourceError: the source cannot be read, or has too many collections.
+        """
+
+    def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
+        """Stream the documents of these collections in one pass; other rows are passed over.
+
+        The read is complete when it returns without raising. Rows of which no collection is
+        known come as `Rejected` with the collection `UNATTRIBUTED`, whatever was asked for.
+
+        Raises:
+            SourceError: the source cannot be read, so nothing may be concluded from it.
+        """
+
+    def judged_queries(self) -> JudgedQueries | None:
+        """Return the questions whose answers are known, or None when the source has none.
+
+        Raises:
+            SourceError: there are some, but they cannot be read.
+        """
+
+
+def limit_collections(fingerprints: Mapping[str, str], source: str, do: str) -> dict[str, str]:
+    """Return the collections sorted by name.
+
+    Raises:
+        SourceError: there are more than `MAX_COLLECTIONS`; the line ends with what to `do`.
+    """
+    if len(fingerprints) > MAX_COLLECTIONS:
+        raise SourceError(f"more than {MAX_COLLECTIONS} collections", where=source, do=do)
+    return dict(sorted(fingerprints.items()))

@@ -1,0 +1,144 @@
+"""From the setting `ML_ASSETS_SOURCE` to a source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ml_assets.documents.sources.base import Source
+from ml_assets.errors import SettingError
+from ml_assets.settings import Settings
+
+SETTING = "ML_ASSETS_SOURCE"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A source as written: its kind, its path, and its options in writing order."""
+
+    kind: str
+    path: str
+    options: Mapping[str, str]
+
+
+def open_source(spec: str, settings: Settings) -> Source:
+    """Open the source that `spec` describes; nothing of its documents is read yet.
+
+    The form is that of a URL: `kind`, `kind:path` or `kind:path?option=value&option=value`,
+    with percent-encoding (`%3F` for a question mark within the path, `+` or `%20` for a space
+    within an option).
+
+    - `python_docs`: the standard library of the running Python (the default).
+    - `python_environment`: every distribution installed beside it.
+    - `beir:FOLDER`: `corpus.jsonl`, `queries.jsonl`, `qrels.tsv`. Option `name`: the collection.
+    - `files:PATTERN`: CSV, TSV, JSON Lines or Parquet tables, or folders of txt, md and html
+      pages; any fsspec URL or glob. Options: `id`, `text`, `title`, `label`, `url`, `group` and
+      `created_at` name the columns (each by default the column of its own name, when there is
+      one; `label=` switches one off); `metadata=a,b` names columns to carry along;
+      `collection_by=column` or `collection_by=created_at:day|month|quarter|year` splits the
+      source; without it there is one collection, called `name`.
+    - a path to a `.toml` file: the same as keys, `source = "files"`, `path = "data/*.csv"`
+      (relative to the file), and the options; `metadata` may be a list.
+
+    Raises:
+        SettingError: no such kind, or a form that cannot be read.
+        SourceError: an option that the kind does not know, or one that it needs.
+    """
+    parsed = _read_toml(spec) if spec.endswith(".toml") else _parse(spec)
+    opener = _OPENERS.get(parsed.kind)
+    if opener is None:
+        raise SettingError(
+            f"unknown kind of source {parsed.kind!r}",
+            where=SETTING,
+            do=f"Use one of {', '.join(_OPENERS)}, or the path of a .toml file",
+        )
+    return opener(parsed, settings)
+
+
+def _parse(spec: str) -> Spec:
+    head, _, query = spec.strip().partition("?")
+    kind, _, path = head.partition(":")
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError as error:
+        raise SettingError(
+            f"the options cannot be read ({error})", where=SETTING, do="Write ?option=value&…"
+        ) from None
+    options = dict(pairs)
+    if len(options) < len(pairs):
+        raise SettingError("an option is given twice", where=SETTING, do="Give each one once")
+    return Spec(kind, unquote(path), options)
+
+
+def _read_toml(spec: str) -> Spec:
+    file = Path(spec).expanduser()
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingError(f"{spec}: {error.strerror}", where=SETTING) from None
+    except ValueError as error:
+        raise SettingError(f"{spec} is not TOML ({error})", where=SETTING) from None
+    options = {key: _toml_value(key, value, spec) for key, value in content.items()}
+    path = options.pop("path", "")
+    if path and "://" not in path:
+        path = str(file.parent / Path(path).expanduser())
+    return Spec(options.pop("source", ""), path, options)
+
+
+def _toml_value(key: str, value: object, spec: str) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ",".join(value)
+    raise SettingError(f"{spec}: {key} is not a string or a list of strings", where=SETTING)
+
+
+def _open_python_docs(spec: Spec, settings: Settings) -> Source:
+    from ml_assets.documents.sources.python_docs import PythonDocs
+
+    _check(spec, known=(), path=False)
+    return PythonDocs()
+
+
+def _open_python_environment(spec: Spec, settings: Settings) -> Source:
+    from ml_assets.documents.sources.python_environment import PythonEnvironment
+
+    _check(spec, known=(), path=False)
+    return PythonEnvironment(settings.max_document_bytes)
+
+
+def _open_files(spec: Spec, settings: Settings) -> Source:
+    from ml_assets.documents.sources.files import Files
+    from ml_assets.documents.sources.rows import OPTIONS, columns_from
+
+    _check(spec, known=(*OPTIONS, "name"), path=True)
+    columns = columns_from(spec.options)
+    name = spec.options.get("name", "")
+    return Files(spec.path, columns, settings.max_document_bytes, name)
+
+
+def _open_beir(spec: Spec, settings: Settings) -> Source:
+    from ml_assets.documents.sources.beir import Beir
+
+    _check(spec, known=("name",), path=True)
+    return Beir(spec.path, settings.max_document_bytes, spec.options.get("name", ""))
+
+
+def _check(spec: Spec, known: tuple[str, ...], *, path: bool) -> None:
+    where = f"{SETTING} ({spec.kind})"
+    if path and not spec.path:
+        raise SourceError("no path", where=where, do=f"Write {spec.kind}:/path/to/the/documents")
+    if spec.path and not path:
+        raise SourceError(f"takes no path, but got {spec.path!r}", where=where)
+    unknown = sorted(set(spec.options) - set(known))
+    if unknown:
+        names = ", ".join(known) if known else "none"
+        raise SourceError(f"unknown option {', '.join(unknown)}", where=where, do=f"Known: {names}")
+
+
+_OPENERS: Mapping[str, Callable[[Spec, Settings], Source]] = {
+    "python_docs": _open_python_docs,
+    "python_environment": _open_python_environment,
+    "beir": _open_beir,
+    "files": _open_files,
+}
