@@ -50,3 +50,7 @@ class GateError(UserError):
 
 class NothingToDoError(UserError):
     """The request is sound, but what it needs is not there yet."""
+
+
+class FeatureViewError(UserError):
+    """A feature view was changed without a new version, or asked for what it does not permit."""

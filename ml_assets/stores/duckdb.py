@@ -1,0 +1,135 @@
+"""DuckDB: one file for offline features, training sets and experiment analytics.
+
+One process at a time may hold the file for writing, so connections are short, and who comes second
+waits for a while before it is told who is in the way.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from ml_assets.errors import StoreError
+from ml_assets.stores.sql import folder, migrations
+
+Connection = duckdb.DuckDBPyConnection
+
+PATIENCE = 30.0
+"""Seconds to wait for another process to let go of the file."""
+
+_HOLDER = re.compile(r"Conflicting lock is held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
+_OTHER_MODE = "different configuration"
+
+
+@contextmanager
+def connect(
+    path: Path, read_only: bool = False, *, patience: float = PATIENCE
+) -> Iterator[Connection]:
+    """Open the file, migrated, in UTC; it is closed at the end, also after an error.
+
+    Waits up to `patience` seconds, with growing pauses, while another process holds the file.
+
+    Raises:
+        StoreError: the file is held by another process, is no DuckDB file, or cannot be opened.
+    """
+    folder(path.parent)
+    if read_only and not _is_current(path, patience):
+        with connect(path, patience=patience):
+            pass
+    connection = _open_patiently(path, read_only, patience)
+    try:
+        connection.execute("set timezone = 'UTC'")
+        if not read_only:
+            migrate(connection)
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """Commit what the block wrote, or roll all of it back on an error."""
+    connection.begin()
+    try:
+        yield
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
+
+
+def migrate(connection: Connection) -> list[str]:
+    """Apply the migrations that are missing, in one transaction; return their names."""
+    missing = _missing(connection)
+    if not missing:
+        return []
+    with transaction(connection):
+        connection.execute(
+            "create table if not exists migrations"
+            " (name varchar primary key, applied_at timestamptz not null default current_timestamp)"
+        )
+        for name, text in missing:
+            connection.execute(text)
+            connection.execute("insert into migrations (name) values (?)", [name])
+    return [name for name, _ in missing]
+
+
+def _missing(connection: Connection) -> list[tuple[str, str]]:
+    exists = connection.execute(
+        "select 1 from duckdb_tables() where table_name = 'migrations' and not internal"
+    ).fetchone()
+    applied = connection.execute("select name from migrations").fetchall() if exists else []
+    return [(name, text) for name, text in migrations("duckdb") if (name,) not in applied]
+
+
+def _is_current(path: Path, patience: float) -> bool:
+    if not path.exists():
+        return False
+    connection = _open_patiently(path, True, patience)
+    try:
+        return not _missing(connection)
+    finally:
+        connection.close()
+
+
+def _open_patiently(path: Path, read_only: bool, patience: float) -> Connection:
+    deadline = time.monotonic() + patience
+    pause = 0.02
+    while True:
+        try:
+            return duckdb.connect(str(path), read_only=read_only)
+        except (duckdb.IOException, duckdb.ConnectionException) as error:
+            message = str(error)
+            held = _HOLDER.search(message) or _OTHER_MODE in message
+            if not held or time.monotonic() + pause > deadline:
+                raise _refusal(path, message, patience) from None
+        time.sleep(pause)
+        pause = min(pause * 2, 1.0)
+
+
+def _refusal(path: Path, message: str, patience: float) -> StoreError:
+    holder = _HOLDER.search(message)
+    if holder:
+        return StoreError(
+            f"held by another process, {holder['program']} (PID {holder['pid']}),"
+            f" for more than {patience:g} s",
+            where=str(path),
+            do="Wait for it, end it, or set DUCKDB_PATH to another file",
+        )
+    if _OTHER_MODE in message:
+        return StoreError(
+            "open in this process in another mode (reading or writing)",
+            where=str(path),
+            do="Close that connection first",
+        )
+    return StoreError(
+        f"cannot be opened ({message.splitlines()[0]})",
+        where=str(path),
+        do="Check its permissions and the disk, move a damaged file away,"
+        " or set DUCKDB_PATH to another file",
+    )
