@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote
 
 from ml_assets.documents.sources.base import Source
-from ml_assets.errors import SettingError
+from ml_assets.errors import SettingError, SourceError
 from ml_assets.settings import Settings
 
 SETTING = "ML_ASSETS_SOURCE"
