@@ -24,7 +24,7 @@ class PostgresResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def connect(self) -> Iterator[postgres.Connection]:
-        """Open a migrated connection; commit at the end, roll back on an error."""
+        """Open a migrated connection, in autocommit."""
         with postgres.connect(self.url or None, Path(self.home)) as connection:
             yield connection
 

@@ -43,7 +43,8 @@ def server_url(url: str | None, home: Path, database: str = "") -> str:
 
 @contextmanager
 def connect(url: str | None, home: Path) -> Iterator[Connection]:
-    """Open a connection in `ml_schema`, migrated; commit at the end, roll back on an error.
+    """Open a connection in `ml_schema`, migrated, in autocommit: what belongs together says so
+    with `connection.transaction()`.
 
     Raises:
         StoreError: the server cannot be reached, is too old, or lacks pgvector.
@@ -117,6 +118,7 @@ def _open(url: str) -> Connection:
             application_name=f"{_APPLICATION}:{os.getpid()}",
             options=_OPTIONS,
             connect_timeout=10,
+            autocommit=True,
         )
     except psycopg.OperationalError as error:
         reason = str(error).strip().splitlines()[-1]
@@ -154,7 +156,6 @@ def _register_types(connection: Connection) -> None:
 
 def _create_database(base: str, database: str) -> None:
     with _open(base) as connection:
-        connection.autocommit = True
         exists = connection.execute("select 1 from pg_database where datname = %s", [database])
         if exists.fetchone() is None:
             # Another process may be faster between the look and the creation.

@@ -1,0 +1,271 @@
+"""The row delta from a source to `documents`, and from `documents` to `chunks`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import chain
+
+from psycopg.types.json import Jsonb
+
+from ml_assets.documents.chunking import Chunker
+from ml_assets.documents.model import Delta, Document, Rejected
+from ml_assets.documents.normalize import content_hash
+from ml_assets.documents.sources.base import Source
+from ml_assets.errors import SourceError
+from ml_assets.stores import postgres
+from ml_assets.stores.sql import statement
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total); total is 0 while it is unknown."""
+
+GONE = ""
+"""The fingerprint of a collection that the source no longer has."""
+
+ALWAYS_REMOVABLE = 10
+"""So many documents may leave a collection whatever fraction of it they are."""
+
+_STAGED_DOCUMENT = (
+    ("document_id", "text"),
+    ("collection", "text"),
+    ("title", "text"),
+    ("text", "text"),
+    ("label", "text"),
+    ("url", "text"),
+    ("group_id", "text"),
+    ("metadata", "jsonb"),
+    ("content_hash", "bytea"),
+    ("created_at", "timestamptz"),
+)
+_STAGED_CHUNK = (
+    ("chunk_id", "text"),
+    ("document_id", "text"),
+    ("collection", "text"),
+    ("chunk_index", "int4"),
+    ("start_offset", "int4"),
+    ("end_offset", "int4"),
+    ("token_count", "int4"),
+    ("heading", "text"),
+    ("text", "text"),
+    ("text_hash", "bytea"),
+)
+
+
+def no_progress(done: int, total: int) -> None:
+    """Report nothing."""
+
+
+def changed_collections(connection: postgres.Connection, source: Source) -> list[str]:
+    """The collections whose fingerprint differs from the one last read, gone ones included."""
+    present = source.collections()
+    known: dict[str, str] = dict(
+        connection.execute("select collection, fingerprint from collections").fetchall()
+    )
+    names = known.keys() | present.keys()
+    return sorted(name for name in names if known.get(name, GONE) != present.get(name, GONE))
+
+
+def refresh_documents(
+    connection: postgres.Connection,
+    source: Source,
+    collections: Collection[str],
+    *,
+    max_removed_fraction: float = 0.5,
+    run_id: str | None = None,
+    progress: Progress = no_progress,
+) -> dict[str, Delta]:
+    """Make `documents` equal to what `source` holds of `collections`, in one transaction.
+
+    Rows are staged by COPY and compared in SQL, so memory does not grow with the source. A read
+    that ends in an error writes nothing. A collection the source no longer has is emptied.
+
+    Raises:
+        SourceError: the source cannot be read, or a collection would lose too large a part.
+    """
+    present = source.collections()
+    names = sorted(collections)
+    bound = {"collections": names, "run_id": run_id}
+    with connection.transaction():
+        postgres.run(connection, statement("postgres/documents/create_staging"))
+        _stage(connection, source.read([name for name in names if name in present]), progress)
+        _refuse_emptying(connection, names, max_removed_fraction)
+        postgres.run(
+            connection,
+            statement("postgres/documents/save_collections"),
+            {
+                "source": source.name,
+                "collections": names,
+                "fingerprints": [present.get(name, GONE) for name in names],
+            },
+        )
+        removed: dict[str, int] = dict(
+            postgres.run(
+                connection, statement("postgres/documents/remove_absent"), bound
+            ).fetchall()
+        )
+        written = {
+            name: counts
+            for name, *counts in postgres.run(
+                connection, statement("postgres/documents/upsert_staged"), bound
+            ).fetchall()
+        }
+        postgres.run(connection, statement("postgres/documents/replace_rejections"), bound)
+        postgres.run(connection, statement("postgres/documents/count_documents"), bound)
+    return {
+        name: Delta(added, changed, removed.get(name, 0), unchanged)
+        for name in names
+        for added, changed, unchanged in [written.get(name, (0, 0, 0))]
+    }
+
+
+def refresh_chunks(
+    connection: postgres.Connection,
+    chunker: Chunker,
+    collections: Collection[str],
+    *,
+    batch: int = 500,
+    progress: Progress = no_progress,
+) -> dict[str, Delta]:
+    """Make `chunks` equal to the chunks of the live documents of `collections`.
+
+    Only documents whose content or chunker changed are cut again, `batch` of them to a
+    transaction, so that a killed run loses one batch at most.
+    """
+    names = sorted(collections)
+    bound = {"collections": names, "chunker": chunker.fingerprint}
+    deltas = {name: Delta() for name in names}
+    with connection.transaction():
+        orphans = postgres.run(
+            connection, statement("postgres/documents/remove_orphan_chunks"), bound
+        )
+        for name, count in orphans.fetchall():
+            deltas[name] = deltas.get(name, Delta()) + Delta(removed=count)
+    postgres.run(connection, statement("postgres/documents/create_chunk_staging"))
+    done = 0
+    pending = statement("postgres/documents/pending_chunks")
+    for rows in postgres.read_batches(connection, pending, bound, size=batch):
+        for name, added, changed, removed in _apply_chunks(connection, chunker, rows):
+            deltas[name] = deltas.get(name, Delta()) + Delta(added, changed, removed)
+        done += len(rows)
+        progress(done, 0)
+    counts = postgres.run(connection, statement("postgres/documents/chunk_counts"), bound)
+    for name, count in counts.fetchall():
+        delta = deltas[name]
+        deltas[name] = delta + Delta(unchanged=count - delta.added - delta.changed)
+    return deltas
+
+
+def content_versions(
+    connection: postgres.Connection, collections: Collection[str]
+) -> dict[str, str]:
+    """One hash per collection over the content of its live documents."""
+    return _versions(connection, "postgres/documents/versions", collections)
+
+
+def chunk_versions(connection: postgres.Connection, collections: Collection[str]) -> dict[str, str]:
+    """One hash per collection over its chunks."""
+    return _versions(connection, "postgres/documents/chunk_versions", collections)
+
+
+def _versions(
+    connection: postgres.Connection, name: str, collections: Collection[str]
+) -> dict[str, str]:
+    bound = {"collections": sorted(collections)}
+    return dict(postgres.run(connection, statement(name), bound).fetchall())
+
+
+def _stage(
+    connection: postgres.Connection, rows: Iterable[Document | Rejected], progress: Progress
+) -> None:
+    rejected: list[Rejected] = []
+    count = 0
+
+    def documents() -> Iterable[Sequence[object]]:
+        nonlocal count
+        for row in rows:
+            if isinstance(row, Rejected):
+                rejected.append(row)
+                continue
+            count += 1
+            if count % 500 == 0:
+                progress(count, 0)
+            yield _staged(row)
+
+    # COPY reads the source as it goes; an error of the source aborts it and the transaction.
+    names, types = zip(*_STAGED_DOCUMENT, strict=True)
+    postgres.copy_rows(connection, "staged_documents", names, types, documents())
+    postgres.copy_rows(
+        connection,
+        "staged_rejections",
+        ("collection", "location", "document_id", "reason"),
+        ("text",) * 4,
+        ((row.collection, row.location, row.document_id, row.reason) for row in rejected),
+    )
+    progress(count, count)
+
+
+def _staged(document: Document) -> Sequence[object]:
+    return (
+        document.document_id,
+        document.collection,
+        document.title,
+        document.text,
+        document.label,
+        document.url,
+        document.group or document.document_id,
+        Jsonb(dict(document.metadata)),
+        content_hash(document),
+        document.created_at,
+    )
+
+
+def _refuse_emptying(connection: postgres.Connection, names: list[str], most: float) -> None:
+    bound = {"collections": names}
+    counts = postgres.run(connection, statement("postgres/documents/count_removals"), bound)
+    for collection, live, lost in counts.fetchall():
+        if lost > max(ALWAYS_REMOVABLE, most * live):
+            raise SourceError(
+                f"{lost} of {live} documents would be removed, more than"
+                f" ML_ASSETS_MAX_REMOVED_FRACTION={most:g} allows",
+                where=f"collection {collection!r}",
+                do="Check the source; to go ahead set ML_ASSETS_MAX_REMOVED_FRACTION=1,"
+                " or use another ML_ASSETS_HOME for another source",
+            )
+
+
+def _apply_chunks(
+    connection: postgres.Connection, chunker: Chunker, documents: Sequence[Sequence[object]]
+) -> list[tuple[str, int, int, int]]:
+    staged = chain.from_iterable(
+        (
+            (
+                f"{document_id}#{chunk.index}",
+                document_id,
+                "",
+                chunk.index,
+                chunk.start,
+                chunk.end,
+                chunk.token_count,
+                chunk.heading,
+                chunk.text,
+                chunk.text_hash,
+            )
+            for chunk in chunker.chunk(str(title), str(text))
+        )
+        for document_id, title, text, _ in documents
+    )
+    names, types = zip(*_STAGED_CHUNK, strict=True)
+    with connection.transaction():
+        connection.execute("truncate staged_chunks, staged_sources")
+        postgres.copy_rows(
+            connection,
+            "staged_sources",
+            ("document_id", "content_hash"),
+            ("text", "bytea"),
+            ((row[0], row[3]) for row in documents),
+        )
+        postgres.copy_rows(connection, "staged_chunks", names, types, staged)
+        return postgres.run(
+            connection,
+            statement("postgres/documents/apply_chunks"),
+            {"chunker": chunker.fingerprint},
+        ).fetchall()

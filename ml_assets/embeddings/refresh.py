@@ -1,0 +1,180 @@
+"""The row delta from `chunks` to `document_embeddings`: equal texts are embedded once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from ml_assets.documents.model import Delta
+from ml_assets.documents.refresh import Progress, no_progress
+from ml_assets.embeddings.space import VectorSpace
+from ml_assets.errors import SpaceMismatchError
+from ml_assets.stores import postgres
+from ml_assets.stores.sql import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ml_assets.embeddings.encoder import Encoder
+
+
+@dataclass(frozen=True)
+class EmbeddingReport:
+    """The delta of each collection, and how many texts were encoded and vectors reused."""
+
+    deltas: dict[str, Delta]
+    encoded: int
+    reused: int
+
+
+def partition_name(space_id: str) -> str:
+    """The table that holds the vectors of one space."""
+    return f"document_embeddings_{space_id}"
+
+
+def ensure_space(connection: postgres.Connection, space: VectorSpace) -> None:
+    """Register `space` and create its partition, whose vectors all have its dimension."""
+    with connection.transaction():
+        connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.embedding_spaces'))")
+        postgres.run(
+            connection,
+            statement("postgres/embeddings/register_space"),
+            {
+                "space_id": space.space_id,
+                "dimension": space.dimension,
+                "definition": Jsonb(asdict(space)),
+            },
+        )
+        table = partition_name(space.space_id)
+        connection.execute(
+            sql.SQL(
+                "create table if not exists {} partition of document_embeddings"
+                " (check (vector_dims(embedding) = {})) for values in ({})"
+            ).format(
+                sql.Identifier(table), sql.Literal(space.dimension), sql.Literal(space.space_id)
+            )
+        )
+
+
+def stale_collections(connection: postgres.Connection, chunker: str, space_id: str) -> list[str]:
+    """The collections whose chunks or vectors are behind their documents."""
+    bound = {"chunker": chunker, "space_id": space_id}
+    rows = postgres.run(connection, statement("postgres/embeddings/stale_collections"), bound)
+    return [name for (name,) in rows.fetchall()]
+
+
+def refresh_embeddings(
+    connection: postgres.Connection,
+    space: VectorSpace,
+    load: Callable[[], Encoder],
+    collections: Collection[str],
+    *,
+    batch: int = 256,
+    progress: Progress = no_progress,
+) -> EmbeddingReport:
+    """Give every chunk of `collections` exactly one vector of `space`.
+
+    `load` is called only when a text must be encoded. `batch` texts are encoded and written to a
+    transaction, so that a killed run repeats one batch at most.
+
+    Raises:
+        SpaceMismatchError: the loaded encoder makes vectors of another space.
+    """
+    names = sorted(collections)
+    bound: dict[str, object] = {"space_id": space.space_id, "collections": names}
+    ensure_space(connection, space)
+    with connection.transaction():
+        postgres.run(connection, statement("postgres/embeddings/follow_moves"), bound)
+        pending = {
+            name: (added, changed)
+            for name, added, changed in postgres.run(
+                connection, statement("postgres/embeddings/pending_counts"), bound
+            ).fetchall()
+        }
+        # Before the removal: text that moved within a document finds its vector in an old row.
+        reused = postgres.run(connection, statement("postgres/embeddings/reuse"), bound).rowcount
+        removed = _counts(connection, "remove_orphans", bound)
+    encoded, written = _encode_pending(connection, space, load, bound, batch, progress)
+    total = _counts(connection, "collection_counts", bound)
+    deltas = {
+        name: Delta(added, changed, removed.get(name, 0), total.get(name, 0) - added - changed)
+        for name in names
+        for added, changed in [pending.get(name, (0, 0))]
+    }
+    return EmbeddingReport(deltas, encoded, reused + written - encoded)
+
+
+def embedding_versions(
+    connection: postgres.Connection, space_id: str, collections: Collection[str]
+) -> dict[str, str]:
+    """One hash per collection over its chunk ids and the texts of their vectors."""
+    bound = {"space_id": space_id, "collections": sorted(collections)}
+    rows = postgres.run(connection, statement("postgres/embeddings/versions"), bound)
+    return dict(rows.fetchall())
+
+
+def _encode_pending(
+    connection: postgres.Connection,
+    space: VectorSpace,
+    load: Callable[[], Encoder],
+    bound: Mapping[str, object],
+    batch: int,
+    progress: Progress,
+) -> tuple[int, int]:
+    """Encode the distinct texts without a vector; return (texts encoded, rows written)."""
+    pending = statement("postgres/embeddings/pending_texts")
+    encoded = written = 0
+    encoder: Encoder | None = None
+    for rows in postgres.read_batches(connection, pending, bound, size=batch):
+        encoder = encoder or _load_of_space(load, space)
+        vectors = encoder.encode([text for _, text, _ in rows])
+        hashes = [text_hash for text_hash, _, _ in rows]
+        written += _write(connection, bound, hashes, vectors)
+        encoded += len(rows)
+        progress(encoded, rows[0][2])
+    return encoded, written
+
+
+def _load_of_space(load: Callable[[], Encoder], space: VectorSpace) -> Encoder:
+    encoder = load()
+    if encoder.space.space_id != space.space_id:
+        raise SpaceMismatchError(
+            f"the encoder makes vectors of space {encoder.space.space_id}, not {space.space_id}",
+            where="ML_ASSETS_EMBEDDING_MODEL",
+        )
+    return encoder
+
+
+def _write(
+    connection: postgres.Connection,
+    bound: Mapping[str, object],
+    hashes: Sequence[bytes],
+    vectors: NDArray[np.float32],
+) -> int:
+    from pgvector import HalfVector
+
+    with connection.transaction():
+        postgres.run(connection, statement("postgres/embeddings/create_staging"))
+        postgres.copy_rows(
+            connection,
+            "staged_vectors",
+            ("text_hash", "embedding"),
+            ("bytea", "halfvec"),
+            zip(hashes, map(HalfVector, vectors), strict=True),
+        )
+        inserted = postgres.run(connection, statement("postgres/embeddings/insert_staged"), bound)
+        return inserted.rowcount
+
+
+def _counts(
+    connection: postgres.Connection, name: str, bound: Mapping[str, object]
+) -> dict[str, int]:
+    rows = postgres.run(connection, statement(f"postgres/embeddings/{name}"), bound)
+    return dict(rows.fetchall())

@@ -1,0 +1,100 @@
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml_assets.documents.chunking import Chunker
+from ml_assets.embeddings.space import current_model
+from ml_assets.errors import SettingError
+from ml_assets.settings import load_settings
+
+TOKENIZER = current_model(load_settings(embedding_model="")).tokenizer_file
+CHUNKER = Chunker(TOKENIZER, 256)
+SMALL = Chunker(TOKENIZER, 40, tokens=16, overlap=4)
+
+WORDS = st.sampled_from(
+    [
+        "alpha",
+        "beta.",
+        "Gamma!",
+        "don't",
+        "naïve",
+        "漢字",
+        "x" * 130,
+        "0x1f",
+        "\n\n",
+        "\n",
+        "()",
+        "🙂",
+    ]
+)
+TEXTS = st.one_of(
+    st.lists(WORDS, max_size=120).map(" ".join),
+    st.text(max_size=400),
+    st.text("ab \n.", max_size=400),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(title=st.text(max_size=60), text=TEXTS)
+def test_chunks_cover_the_text_and_fit_the_model(title: str, text: str) -> None:
+    chunks = SMALL.chunk(title, text)
+    covered: set[int] = set()
+    for index, chunk in enumerate(chunks):
+        assert chunk.index == index
+        assert text[chunk.start : chunk.end] == chunk.text
+        assert chunk.text == chunk.text.strip() != ""
+        assert chunk.token_count <= 40
+        covered.update(range(chunk.start, chunk.end))
+    assert all(position in covered or char.isspace() for position, char in enumerate(text))
+    assert [chunk.start for chunk in chunks] == sorted({chunk.start for chunk in chunks})
+
+
+def test_a_short_text_is_one_chunk_with_its_title_as_heading() -> None:
+    (chunk,) = CHUNKER.chunk("os.path.join", "  Join path components.\n")
+    assert chunk.embedded_text == "os.path.join\nJoin path components."
+    assert (chunk.start, chunk.end) == (2, 23)
+    assert chunk.token_count == 11
+
+
+def test_cuts_at_paragraphs_before_sentences_before_words() -> None:
+    paragraphs = ["One two three four. Five six seven eight nine.", "Ten eleven twelve. " * 2 + "End."]
+    chunks = Chunker(TOKENIZER, 40, tokens=16, overlap=0).chunk("", "\n\n".join(paragraphs))
+    assert [chunk.text for chunk in chunks] == paragraphs
+
+
+def test_neighbours_share_the_overlap() -> None:
+    words = [f"w{number}" for number in range(300)]
+    chunks = CHUNKER.chunk("", " ".join(words))
+    for left, right in pairwise(chunks):
+        assert 0 < left.end - right.start < len(left.text) / 4
+
+
+def test_a_long_title_is_clipped_and_never_displaces_the_text() -> None:
+    chunks = CHUNKER.chunk("word " * 300, "text " * 215)
+    assert [chunk.text for chunk in chunks] == [("text " * 215).strip()]
+    assert 215 + 2 < chunks[0].token_count <= 256
+
+
+def test_white_space_has_no_chunks() -> None:
+    assert CHUNKER.chunk("title", " \n\t ") == []
+
+
+def test_a_chunk_larger_than_the_model_is_refused() -> None:
+    with pytest.raises(SettingError, match=r"ML_ASSETS_CHUNK_TOKENS: 300 tokens do not fit"):
+        Chunker(TOKENIZER, 256, tokens=300)
+
+
+def test_the_fingerprint_follows_every_parameter(tmp_path: Path) -> None:
+    other = tmp_path / "tokenizer.json"
+    other.write_bytes(TOKENIZER.read_bytes() + b" ")
+    chunkers = [
+        CHUNKER,
+        Chunker(TOKENIZER, 250),
+        Chunker(TOKENIZER, 256, tokens=200),
+        Chunker(TOKENIZER, 256, overlap=0),
+        Chunker(other, 256),
+    ]
+    assert len({chunker.fingerprint for chunker in chunkers}) == len(chunkers)

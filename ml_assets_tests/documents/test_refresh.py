@@ -1,0 +1,171 @@
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from ml_assets.documents.chunking import Chunker
+from ml_assets.documents.model import Delta, Document, Rejected
+from ml_assets.documents.refresh import (
+    changed_collections,
+    chunk_versions,
+    content_versions,
+    refresh_chunks,
+    refresh_documents,
+)
+from ml_assets.embeddings.space import current_model
+from ml_assets.errors import SourceError
+from ml_assets.settings import load_settings
+from ml_assets.stores import postgres
+from ml_assets_tests.fakes import MemorySource
+
+CHUNKER = Chunker(current_model(load_settings()).tokenizer_file, 40, tokens=16, overlap=4)
+LONG = "One two three four five. " * 10
+
+
+def document(
+    name: str, text: str = "Some text.", collection: str = "a", **more: object
+) -> Document:
+    return Document(name, collection, text, **more)  # type: ignore[arg-type]
+
+
+def refresh(connection: postgres.Connection, source: MemorySource, **more: object) -> Delta:
+    names = {*source.collections(), *changed_collections(connection, source)}
+    deltas = refresh_documents(connection, source, names, **more)  # type: ignore[arg-type]
+    return sum(deltas.values(), Delta())
+
+
+def live(connection: postgres.Connection) -> list[str]:
+    rows = connection.execute(
+        "select document_id from documents where deleted_at is null order by 1"
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
+def test_counts_what_was_added_changed_removed_and_left(connection: postgres.Connection) -> None:
+    source = MemorySource([document("x"), document("y"), document("z")])
+    assert refresh(connection, source) == Delta(added=3)
+    assert refresh(connection, source) == Delta(unchanged=3)
+    source.documents = [document("x"), document("y", "Edited."), document("w")]
+    assert refresh(connection, source) == Delta(1, 1, 1, 1)
+    assert live(connection) == ["w", "x", "y"]
+
+
+def test_every_field_counts_as_content(connection: postgres.Connection) -> None:
+    variants = [
+        document("x"),
+        document("x", title="t"),
+        document("x", label="l"),
+        document("x", url="u"),
+        document("x", group="g"),
+        document("x", metadata={"n": 1}),
+        document("x", metadata={"n": "1"}),
+        document("x", created_at=datetime(2020, 1, 1, tzinfo=UTC)),
+    ]
+    for variant in variants:
+        delta = refresh(connection, MemorySource([variant]))
+        assert delta.touched == 1, variant
+
+
+def test_a_removed_document_is_a_tombstone_without_text(connection: postgres.Connection) -> None:
+    refresh(connection, MemorySource([document("x", "secret"), document("y")]))
+    refresh(connection, MemorySource([document("y")]))
+    row = connection.execute(
+        "select text, title, deleted_at is not null from documents where document_id = 'x'"
+    ).fetchone()
+    assert row == ("", "", True)
+    assert refresh(connection, MemorySource([document("x"), document("y")])) == Delta(1, 0, 0, 1)
+    reasons = connection.execute(
+        "select action, reason from change_log where document_id = 'x' order by change_id"
+    ).fetchall()
+    assert reasons == [("added", "new"), ("removed", "left the source"), ("added", "came back")]
+
+
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
+def test_a_move_ends_the_same_in_either_order(
+    connection: postgres.Connection, order: tuple[str, str]
+) -> None:
+    refresh(connection, MemorySource([document("x"), document("y", collection="b")]))
+    moved = MemorySource([document("x", collection="b"), document("y", collection="b")])
+    for collection in order:
+        refresh_documents(connection, moved, [collection])
+    rows = connection.execute(
+        "select document_id, collection, deleted_at from documents order by 1"
+    )
+    assert rows.fetchall() == [("x", "b", None), ("y", "b", None)]
+
+
+def test_a_read_that_fails_writes_nothing(connection: postgres.Connection) -> None:
+    source = MemorySource([document("x"), document("y")])
+    refresh(connection, source)
+
+    class Failing(MemorySource):
+        def read(self, collections: object) -> Iterator[Document | Rejected]:
+            yield document("x", "half")
+            raise SourceError("the disk went away", where="a")
+
+    with pytest.raises(SourceError, match="the disk went away"):
+        refresh_documents(connection, Failing([document("x")]), ["a"])
+    texts = connection.execute("select text from documents order by document_id").fetchall()
+    assert texts == [("Some text.",), ("Some text.",)]
+    assert changed_collections(connection, source) == []
+
+
+def test_emptying_a_collection_needs_a_flag(connection: postgres.Connection) -> None:
+    refresh(connection, MemorySource([document(f"x{n}") for n in range(30)]))
+    shrunken = MemorySource([document("x0")])
+    with pytest.raises(SourceError, match=r"29 of 30 documents would be removed.*=1"):
+        refresh(connection, shrunken)
+    assert len(live(connection)) == 30
+    assert refresh(connection, shrunken, max_removed_fraction=1.0) == Delta(0, 0, 29, 1)
+
+
+def test_a_dropped_collection_is_seen_and_emptied(connection: postgres.Connection) -> None:
+    refresh(connection, MemorySource([document("x"), document("y", collection="b")]))
+    without = MemorySource([document("x")])
+    assert changed_collections(connection, without) == ["b"]
+    assert refresh_documents(connection, without, ["b"]) == {"b": Delta(removed=1)}
+    assert live(connection) == ["x"]
+    assert changed_collections(connection, without) == []
+
+
+def test_rejected_rows_are_kept_until_the_next_read(connection: postgres.Connection) -> None:
+    source = MemorySource([document("x"), Rejected("a", "rows.csv:3", "no text", "y")])
+    refresh(connection, source)
+    query = "select location, document_id, reason from rejected_documents"
+    assert connection.execute(query).fetchall() == [("rows.csv:3", "y", "no text")]
+    refresh(connection, MemorySource([document("x")]))
+    assert connection.execute(query).fetchall() == []
+
+
+def test_chunks_follow_their_documents(connection: postgres.Connection) -> None:
+    refresh(connection, MemorySource([document("x", LONG), document("y")]))
+    first = refresh_chunks(connection, CHUNKER, ["a"], batch=1)["a"]
+    assert first.added > 3
+    assert refresh_chunks(connection, CHUNKER, ["a"]) == {"a": Delta(unchanged=first.added)}
+    refresh(connection, MemorySource([document("x", LONG[:60]), document("y")]))
+    shrunken = refresh_chunks(connection, CHUNKER, ["a"])["a"]
+    assert shrunken.removed > 0
+    refresh(connection, MemorySource([document("x", LONG[:60])]))
+    assert refresh_chunks(connection, CHUNKER, ["a"])["a"].removed == 1
+    orphans = connection.execute("select count(*) from chunks where document_id = 'y'").fetchone()
+    assert orphans == (0,)
+
+
+def test_another_chunker_ends_as_a_build_from_scratch(connection: postgres.Connection) -> None:
+    refresh(connection, MemorySource([document("x", LONG)]))
+    refresh_chunks(connection, CHUNKER, ["a"])
+    before = chunk_versions(connection, ["a"])
+    wider = Chunker(CHUNKER.tokenizer_file, 80, tokens=60, overlap=4)
+    assert refresh_chunks(connection, wider, ["a"])["a"].touched > 0
+    assert chunk_versions(connection, ["a"]) != before
+    assert refresh_chunks(connection, CHUNKER, ["a"])["a"].touched > 0
+    assert chunk_versions(connection, ["a"]) == before
+
+
+def test_versions_change_only_with_content(connection: postgres.Connection) -> None:
+    refresh(connection, MemorySource([document("x")]))
+    before = content_versions(connection, ["a"])
+    refresh(connection, MemorySource([document("x")]))
+    assert content_versions(connection, ["a"]) == before
+    refresh(connection, MemorySource([document("x", label="l")]))
+    assert content_versions(connection, ["a"]) != before

@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+
+from ml_assets.documents.chunking import Chunker
+from ml_assets.documents.model import Delta, Document
+from ml_assets.documents.refresh import refresh_chunks, refresh_documents
+from ml_assets.embeddings.refresh import (
+    embedding_versions,
+    partition_name,
+    refresh_embeddings,
+    stale_collections,
+)
+from ml_assets.embeddings.space import current_model
+from ml_assets.errors import SpaceMismatchError
+from ml_assets.settings import load_settings
+from ml_assets.stores import postgres
+from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource, other_space
+
+CHUNKER = Chunker(current_model(load_settings()).tokenizer_file, 40, tokens=16, overlap=4)
+
+
+def load_documents(connection: postgres.Connection, *documents: Document) -> list[str]:
+    source = MemorySource(documents)
+    known = [n for (n,) in connection.execute("select collection from collections").fetchall()]
+    names = sorted({*source.collections(), *known})
+    refresh_documents(connection, source, names, max_removed_fraction=1.0)
+    refresh_chunks(connection, CHUNKER, names)
+    return names
+
+
+def total(connection: postgres.Connection, encoder: HashEncoder, names: list[str]) -> Delta:
+    report = refresh_embeddings(connection, encoder.space, lambda: encoder, names, batch=2)
+    return sum(report.deltas.values(), Delta())
+
+
+def assert_exact(connection: postgres.Connection, encoder: HashEncoder) -> None:
+    """Every live chunk has exactly the vector of its text, and no other vector exists."""
+    rows = connection.execute(
+        "select chunk_id, c.collection, c.heading, c.text, e.collection, e.embedding"
+        " from chunks c full join (select * from document_embeddings where space_id = %s) e"
+        " using (chunk_id)",
+        [encoder.space.space_id],
+    ).fetchall()
+    for chunk_id, collection, heading, text, stored_collection, embedding in rows:
+        assert collection == stored_collection, chunk_id
+        expected = HashEncoder(encoder.space).encode([f"{heading}\n{text}" if heading else text])
+        np.testing.assert_allclose(embedding.to_numpy(), expected[0], atol=1e-3)
+
+
+def test_every_chunk_gets_the_vector_of_its_text(connection: postgres.Connection) -> None:
+    encoder = HashEncoder()
+    names = load_documents(connection, Document("x", "a", "One."), Document("y", "a", "Two."))
+    assert total(connection, encoder, names) == Delta(added=2)
+    assert_exact(connection, encoder)
+    assert total(connection, encoder, names) == Delta(unchanged=2)
+    load_documents(connection, Document("x", "a", "One edited."))
+    assert total(connection, encoder, names) == Delta(0, 1, 1, 0)
+    assert_exact(connection, encoder)
+
+
+def test_equal_texts_are_encoded_once(connection: postgres.Connection) -> None:
+    encoder = HashEncoder()
+    names = load_documents(connection, *(Document(f"x{n}", "a", "Same.") for n in range(5)))
+    report = refresh_embeddings(connection, SPACE, lambda: encoder, names)
+    assert (report.encoded, report.reused) == (1, 4)
+    names = load_documents(
+        connection,
+        *(Document(f"x{n}", "a", "Same.") for n in range(5)),
+        Document("z", "b", "Same."),
+    )
+    report = refresh_embeddings(connection, SPACE, lambda: encoder, names)
+    assert (report.encoded, report.reused) == (0, 1)
+    assert encoder.texts == ["Same."]
+    assert_exact(connection, encoder)
+
+
+def test_text_that_moves_keeps_its_vector(connection: postgres.Connection) -> None:
+    encoder = HashEncoder()
+    text = "\n\n".join(f"Paragraph {n} of nine words that fill it up well." for n in "abcdef")
+    names = load_documents(connection, Document("x", "a", text), Document("k", "b", "Keep."))
+    total(connection, encoder, names)
+    encoder.texts.clear()
+    without_first = text.split("\n\n", 1)[1]
+    load_documents(connection, Document("x", "b", without_first), Document("k", "b", "Keep."))
+    total(connection, encoder, names)
+    assert encoder.texts == []
+    assert_exact(connection, encoder)
+
+
+def test_nothing_to_do_loads_no_model(connection: postgres.Connection) -> None:
+    names = load_documents(connection, Document("x", "a", "One."))
+    total(connection, HashEncoder(), names)
+    report = refresh_embeddings(connection, SPACE, pytest.fail, names)
+    assert report.encoded == 0
+
+
+def test_an_interrupted_run_keeps_what_it_committed(connection: postgres.Connection) -> None:
+    names = load_documents(connection, *(Document(f"x{n}", "a", f"Text {n}.") for n in range(6)))
+
+    class Dying(HashEncoder):
+        def encode(self, texts: object) -> object:  # type: ignore[override]
+            if len(self.texts) >= 4:
+                raise KeyboardInterrupt
+            return super().encode(texts)  # type: ignore[arg-type]
+
+    with pytest.raises(KeyboardInterrupt):
+        total(connection, Dying(), names)
+    encoder = HashEncoder()
+    total(connection, encoder, names)
+    assert len(encoder.texts) == 2
+    assert_exact(connection, encoder)
+
+
+def test_spaces_never_mix(connection: postgres.Connection) -> None:
+    names = load_documents(connection, Document("x", "a", "One."))
+    first, second = HashEncoder(), HashEncoder(other_space())
+    total(connection, first, names)
+    assert stale_collections(connection, CHUNKER.fingerprint, SPACE.space_id) == []
+    assert stale_collections(connection, CHUNKER.fingerprint, second.space.space_id) == ["a"]
+    before = embedding_versions(connection, SPACE.space_id, names)
+    total(connection, second, names)
+    assert_exact(connection, second)
+    assert embedding_versions(connection, SPACE.space_id, names) == before
+    load_documents(connection, Document("x", "a", "Changed."))
+    with pytest.raises(SpaceMismatchError, match="the encoder makes vectors of space"):
+        refresh_embeddings(connection, SPACE, lambda: second, names)
+
+
+def test_a_partition_refuses_another_dimension(connection: postgres.Connection) -> None:
+    names = load_documents(connection, Document("x", "a", "One."))
+    total(connection, HashEncoder(), names)
+    with pytest.raises(postgres.psycopg.errors.CheckViolation):
+        connection.execute(f"update {partition_name(SPACE.space_id)} set embedding = '[1,2,3]'")

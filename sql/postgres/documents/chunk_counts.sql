@@ -1,0 +1,1 @@
+select collection, count(*)::int from chunks where collection = any(%(collections)s) group by collection
