@@ -2,13 +2,46 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Iterable
 
 import dagster as dg
 
-COLLECTIONS = dg.DynamicPartitionsDefinition(name="collections")
+PARTITIONS_NAME = "collections"
+COLLECTIONS = dg.DynamicPartitionsDefinition(name=PARTITIONS_NAME)
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", dg.BetaWarning)
-    SINGLE_RUN = dg.BackfillPolicy.single_run()
-    """On every asset: a range of partitions, and what follows it, is one run."""
+SINGLE_RUN = dg.BackfillPolicy.single_run()
+"""On every asset: a range of partitions, and what follows it, is one run."""
+
+
+def register_collections(instance: dg.DagsterInstance, names: Iterable[str]) -> list[str]:
+    """Add the collections that the instance does not have as partitions yet; return them."""
+    present = set(instance.get_dynamic_partitions(PARTITIONS_NAME))
+    missing = [name for name in names if name not in present]
+    if missing:
+        instance.add_dynamic_partitions(PARTITIONS_NAME, missing)
+    return missing
+
+
+def contiguous_ranges(
+    instance: dg.DagsterInstance, wanted: Iterable[str]
+) -> list[dg.PartitionKeyRange]:
+    """The fewest ranges of partitions that hold exactly the `wanted` ones."""
+    chosen = set(wanted)
+    ranges: list[list[str]] = []
+    previous_chosen = False
+    for name in instance.get_dynamic_partitions(PARTITIONS_NAME):
+        if name in chosen:
+            if previous_chosen:
+                ranges[-1].append(name)
+            else:
+                ranges.append([name])
+        previous_chosen = name in chosen
+    return [dg.PartitionKeyRange(names[0], names[-1]) for names in ranges]
+
+
+def range_tags(keys: dg.PartitionKeyRange) -> dict[str, str]:
+    """The tags that make a run cover a range of partitions."""
+    return {
+        "dagster/asset_partition_range_start": keys.start,
+        "dagster/asset_partition_range_end": keys.end,
+    }

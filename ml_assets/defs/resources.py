@@ -12,11 +12,12 @@ from pathlib import Path
 
 import dagster as dg
 
+from ml_assets.defs.progress import SilentProgress
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 
 
-class PostgresResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+class PostgresResource(dg.ConfigurableResource):
     """PostgreSQL with pgvector."""
 
     url: str = ""
@@ -34,6 +35,7 @@ def build_resources(settings: Settings) -> dict[str, object]:
     home = str(settings.home)
     return {
         "settings": settings,
+        "progress": SilentProgress(),
         "postgres": PostgresResource(url=_url("POSTGRES_URL", settings.postgres_url), home=home),
     }
 

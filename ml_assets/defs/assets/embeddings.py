@@ -1,0 +1,55 @@
+"""The asset of the group `embeddings`: one vector per chunk in the current vector space."""
+
+import time
+
+import dagster as dg
+
+from ml_assets.defs.automation import ON_NEW_DATA
+from ml_assets.defs.metadata import OWNERS, data_version, delta_metadata
+from ml_assets.defs.partitions import COLLECTIONS, SINGLE_RUN
+from ml_assets.defs.progress import StageProgress
+from ml_assets.defs.resources import PostgresResource
+from ml_assets.embeddings.encoder import load_encoder
+from ml_assets.embeddings.refresh import embedding_versions, refresh_embeddings
+from ml_assets.embeddings.space import current_space
+from ml_assets.settings import Settings
+
+
+@dg.asset(
+    group_name="embeddings",
+    kinds={"postgres", "huggingface"},
+    owners=OWNERS,
+    code_version="1",
+    deps=["chunks"],
+    partitions_def=COLLECTIONS,
+    backfill_policy=SINGLE_RUN,
+    automation_condition=ON_NEW_DATA,
+    pool="encoder",
+)
+def embeddings(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
+    progress: dg.ResourceParam[StageProgress],
+) -> dg.MaterializeResult:
+    """Rows of `document_embeddings`: equal texts are embedded once per vector space."""
+    names = context.partition_keys
+    space = current_space(settings)
+    started = time.perf_counter()
+    with postgres.connect() as connection, progress.stage("embeddings") as step:
+        report = refresh_embeddings(
+            connection, space, lambda: load_encoder(settings), names, progress=step
+        )
+        versions = embedding_versions(connection, space.space_id, names)
+    for name, delta in report.deltas.items():
+        context.add_asset_metadata(delta_metadata(delta), partition_key=name)
+    return dg.MaterializeResult(
+        metadata={
+            "vector_space": space.space_id,
+            "model": space.model,
+            "encoded_in_this_run": report.encoded,
+            "reused_in_this_run": report.reused,
+            "seconds": round(time.perf_counter() - started, 2),
+        },
+        data_version=data_version(space.space_id, sorted(versions.items())),
+    )

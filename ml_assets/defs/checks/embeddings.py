@@ -1,0 +1,35 @@
+"""Checks of the group `embeddings`."""
+
+import dagster as dg
+
+from ml_assets.defs.resources import PostgresResource
+from ml_assets.embeddings.quality import NORM_TOLERANCE, match_chunks, measure_norms
+from ml_assets.embeddings.space import current_space
+from ml_assets.settings import Settings
+
+
+@dg.asset_check(asset="embeddings", blocking=True)
+def every_chunk_has_one_vector(
+    settings: dg.ResourceParam[Settings], postgres: PostgresResource
+) -> dg.AssetCheckResult:
+    """Every live chunk has exactly one vector of its present text, of the space's dimension."""
+    space = current_space(settings)
+    with postgres.connect() as connection:
+        counts = match_chunks(connection, space)
+    wrong = {name: count for name, count in counts.items() if name not in ("chunks", "vectors")}
+    return dg.AssetCheckResult(
+        passed=not any(wrong.values()), metadata={**counts, "vector_space": space.space_id}
+    )
+
+
+@dg.asset_check(asset="embeddings", blocking=True)
+def vectors_have_unit_norm(
+    settings: dg.ResourceParam[Settings], postgres: PostgresResource
+) -> dg.AssetCheckResult:
+    """Every vector has norm 1 within 1e-3."""
+    with postgres.connect() as connection:
+        smallest, largest = measure_norms(connection, current_space(settings))
+    return dg.AssetCheckResult(
+        passed=smallest >= 1 - NORM_TOLERANCE and largest <= 1 + NORM_TOLERANCE,
+        metadata={"smallest": smallest, "largest": largest, "tolerance": NORM_TOLERANCE},
+    )

@@ -1,0 +1,31 @@
+"""The jobs: documents to vectors, vectors to a published search, features to a champion."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+refresh_documents = dg.define_asset_job(
+    "refresh_documents",
+    selection=dg.AssetSelection.assets("raw_documents", "chunks", "embeddings"),
+    description="Read the given collections, and chunk and embed what changed.",
+)
+
+rebuild_search = dg.define_asset_job(
+    "rebuild_search",
+    selection=dg.AssetSelection.groups("search"),
+    description="Bring the three indexes up to date, measure them, and publish.",
+)
+
+train_models = dg.define_asset_job(
+    "train_models",
+    selection=dg.AssetSelection.groups("features", "training", "registry", "monitoring"),
+    description="Compute features, train the candidates, and promote one that earned it.",
+)
+
+everything = dg.define_asset_job(
+    "everything",
+    selection=dg.AssetSelection.all(),
+    description="The whole lineage, from the given collections to the champion.",
+)
+
+JOBS = [refresh_documents, rebuild_search, train_models, everything]

@@ -1,0 +1,61 @@
+"""The sensors: one follows the source, one runs the automation conditions."""
+
+import hashlib
+from collections.abc import Iterator
+
+import dagster as dg
+
+from ml_assets.defs.assets.documents import chunker_of
+from ml_assets.defs.jobs import refresh_documents
+from ml_assets.defs.partitions import contiguous_ranges, range_tags, register_collections
+from ml_assets.defs.resources import PostgresResource
+from ml_assets.documents.refresh import changed_collections
+from ml_assets.documents.sources import open_source
+from ml_assets.embeddings.refresh import stale_collections
+from ml_assets.embeddings.space import current_space
+from ml_assets.errors import UserError
+from ml_assets.settings import Settings
+
+
+@dg.sensor(
+    job=refresh_documents,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def collections_sensor(
+    context: dg.SensorEvaluationContext,
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Request the collections whose fingerprint changed, and only those.
+
+    The run key holds the fingerprints, so that one state of the source is requested once: a run
+    that fails is repeated when the source changes again, or by hand.
+    """
+    try:
+        source = open_source(settings.source, settings)
+        present = source.collections()
+        chunker, space = chunker_of(settings), current_space(settings)
+    except UserError as error:
+        yield dg.SkipReason(str(error))
+        return
+    with postgres.connect() as connection:
+        wanted = {
+            *changed_collections(connection, source),
+            *stale_collections(connection, chunker.fingerprint, space.space_id),
+        }
+    register_collections(context.instance, sorted(present.keys() | wanted))
+    if not wanted:
+        yield dg.SkipReason(f"{len(present)} collections of {source.name}, none changed")
+    for keys in contiguous_ranges(context.instance, wanted):
+        state = [source.name, chunker.fingerprint, space.space_id, *sorted(present.items())]
+        digest = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
+        yield dg.RunRequest(run_key=f"{keys.start}...{keys.end}:{digest}", tags=range_tags(keys))
+
+
+automation = dg.AutomationConditionSensorDefinition(
+    "automation",
+    target=dg.AssetSelection.all(),
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=30,
+)

@@ -1,0 +1,32 @@
+"""What the data tests of documents and chunks count; every figure is 0 when all is well."""
+
+from __future__ import annotations
+
+from ml_assets.stores import postgres
+from ml_assets.stores.sql import statement
+
+
+def count_identities(connection: postgres.Connection) -> dict[str, int]:
+    """Documents, those with an empty id, and those whose id stands twice."""
+    return _counts(connection, "postgres/documents/count_identities")
+
+
+def count_rejected(connection: postgres.Connection, examples: int = 5) -> tuple[int, list[str]]:
+    """How many rows were set aside, and `location: reason` of the first few."""
+    rows = connection.execute(
+        "select location, reason from rejected_documents order by collection, location"
+    ).fetchall()
+    return len(rows), [f"{location}: {reason}" for location, reason in rows[:examples]]
+
+
+def count_uncovered(connection: postgres.Connection) -> dict[str, int]:
+    """Live documents without chunks, chunks of no live document, chunks unlike their text."""
+    return _counts(connection, "postgres/documents/count_uncovered")
+
+
+def _counts(connection: postgres.Connection, name: str) -> dict[str, int]:
+    cursor = postgres.run(connection, statement(name))
+    row = cursor.fetchone() or ()
+    return {
+        column.name: int(value) for column, value in zip(cursor.description or (), row, strict=True)
+    }
