@@ -1,0 +1,173 @@
+"""Filters: one typed description of which documents may be found, for every index alike."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from ml_assets.errors import UserError
+
+if TYPE_CHECKING:
+    import tantivy
+
+Scalar = str | int | float | bool
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_INTEGER = 2**63
+_LONGEST_TOKEN = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFilter:
+    """Documents of any of these collections and labels, of this time, with all of this metadata.
+
+    What is empty admits everything. `created_from` is inclusive, `created_to` exclusive; a time
+    without a zone is UTC. A document without a creation time is outside of every time range.
+
+    Raises:
+        UserError: a value is of a type that no document can have, or the range is reversed.
+    """
+
+    collections: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+    metadata: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("collections", "labels"):
+            _check_names(name, getattr(self, name))
+        for name in ("created_from", "created_to"):
+            object.__setattr__(self, name, _in_utc(name, getattr(self, name)))
+        if self.created_from and self.created_to and self.created_from >= self.created_to:
+            raise UserError(
+                f"created_from ({self.created_from}) is not before created_to ({self.created_to})",
+                where="filter",
+            )
+        metadata = {key: _checked_scalar(key, value) for key, value in self.metadata.items()}
+        object.__setattr__(self, "metadata", metadata)
+
+    def __bool__(self) -> bool:
+        bounds = self.created_from, self.created_to
+        return bool(self.collections or self.labels or self.metadata or any(bounds))
+
+
+NO_FILTER = SearchFilter()
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds since 1970: exact in every store, unlike a float of seconds."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def normalized_scalar(value: Scalar) -> Scalar:
+    """The form in which equal numbers are equal in every store: 2.0 is 2; true is not 1."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < _MAX_INTEGER:
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _MAX_INTEGER:
+        return float(value)
+    return value
+
+
+def sql_parameters(filters: SearchFilter) -> dict[str, Any]:
+    """The bound values of `sql/postgres/search/filter.sql`."""
+    from psycopg.types.json import Jsonb
+
+    return {
+        "collections": list(filters.collections) or None,
+        "labels": list(filters.labels) or None,
+        "created_from": filters.created_from,
+        "created_to": filters.created_to,
+        "metadata": Jsonb(dict(filters.metadata)),
+    }
+
+
+def chroma_metadata(
+    collection: str, label: str | None, created_at: int | None, metadata: Mapping[str, Scalar]
+) -> dict[str, Scalar]:
+    """What Chroma stores beside a vector, so that `chroma_where` can find it."""
+    own = {"collection": collection, "label": label, "created_at": created_at}
+    stored: dict[str, Scalar] = {key: value for key, value in own.items() if value is not None}
+    return stored | {f"metadata.{key}": normalized_scalar(value) for key, value in metadata.items()}
+
+
+def chroma_where(filters: SearchFilter) -> dict[str, Any] | None:
+    """The filter as Chroma's `where`, or None when it admits everything."""
+    conditions: list[dict[str, Any]] = []
+    if filters.collections:
+        conditions.append({"collection": {"$in": list(filters.collections)}})
+    if filters.labels:
+        conditions.append({"label": {"$in": list(filters.labels)}})
+    if filters.created_from:
+        conditions.append({"created_at": {"$gte": microseconds(filters.created_from)}})
+    if filters.created_to:
+        conditions.append({"created_at": {"$lt": microseconds(filters.created_to)}})
+    conditions += [{f"metadata.{key}": {"$eq": value}} for key, value in filters.metadata.items()]
+    return {"$and": conditions} if len(conditions) > 1 else next(iter(conditions), None)
+
+
+def attribute_token(key: str, value: Scalar) -> str:
+    """One metadata item as one raw token of the keyword index; a long one by its hash."""
+    token = json.dumps([key, normalized_scalar(value)], ensure_ascii=False)
+    if len(token) <= _LONGEST_TOKEN:
+        return token
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def keyword_conditions(filters: SearchFilter, schema: tantivy.Schema) -> list[tantivy.Query]:
+    """The filter as tantivy queries that must all match."""
+    from tantivy import FieldType, Query
+
+    conditions: list[Query] = []
+    if filters.collections:
+        conditions.append(Query.term_set_query(schema, "collection", list(filters.collections)))
+    if filters.labels:
+        conditions.append(Query.term_set_query(schema, "label", list(filters.labels)))
+    if filters.created_from or filters.created_to:
+        conditions.append(
+            Query.range_query(
+                schema,
+                "created_at",
+                FieldType.Integer,
+                microseconds(filters.created_from) if filters.created_from else None,
+                microseconds(filters.created_to) if filters.created_to else None,
+                include_upper=False,
+            )
+        )
+    conditions += [
+        Query.term_query(schema, "attribute", attribute_token(key, value), "basic")
+        for key, value in filters.metadata.items()
+    ]
+    return conditions
+
+
+def _check_names(name: str, values: object) -> None:
+    if not isinstance(values, tuple) or not all(isinstance(value, str) for value in values):
+        raise UserError(f"{name} must be a tuple of strings, got {values!r}", where="filter")
+
+
+def _in_utc(name: str, moment: object) -> datetime | None:
+    if moment is None:
+        return None
+    if not isinstance(moment, datetime):
+        raise UserError(f"{name} must be a datetime, got {moment!r}", where="filter")
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _checked_scalar(key: object, value: object) -> Scalar:
+    if not isinstance(key, str) or not key:
+        raise UserError(f"a metadata key must be a word, got {key!r}", where="filter")
+    if not isinstance(value, str | int | float):
+        raise UserError(
+            f"metadata {key!r} cannot equal {value!r} ({type(value).__name__})",
+            where="filter",
+            do="Give a text, a number, or true or false",
+        )
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"metadata {key!r} cannot equal {value}", where="filter")
+    return normalized_scalar(value)

@@ -1,0 +1,147 @@
+"""Generations: sets of indexes that are built, measured, and published by one pointer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from ml_assets.errors import GateError, NothingToDoError, SpaceMismatchError
+from ml_assets.search.model import Generation, Parameters
+from ml_assets.settings import Settings
+from ml_assets.stores import postgres
+from ml_assets.stores.sql import statement
+
+ANALYZER = "simple, at most 40 characters, lowercase, English stems"
+TITLE_BOOST = 2.0
+
+
+def index_parameters(settings: Settings) -> Parameters:
+    """What building the indexes depends on; another value makes another generation."""
+    hnsw = {
+        "m": settings.hnsw_m,
+        "ef_construction": settings.hnsw_ef_construction,
+        "ef_search": settings.hnsw_ef_search,
+    }
+    return {
+        "pgvector": {"index": "hnsw", "type": "halfvec", **hnsw},
+        "chroma": {"index": "hnsw", "distance": "cosine", "layout": 1, **hnsw},
+        "keyword": {"analyzer": ANALYZER, "title_boost": TITLE_BOOST, "layout": 1},
+    }
+
+
+def generation_id(space_id: str, parameters: Parameters) -> str:
+    """16 hex digits over the vector space, the index kinds and their parameters."""
+    definition = json.dumps([space_id, parameters], sort_keys=True)
+    return hashlib.sha256(definition.encode()).hexdigest()[:16]
+
+
+def ensure_generation(
+    connection: postgres.Connection, space_id: str, parameters: Parameters
+) -> Generation:
+    """Find the generation of this space and these parameters, or create it.
+
+    Raises:
+        SpaceMismatchError: nothing was ever embedded in this space.
+    """
+    identity = generation_id(space_id, parameters)
+    if not connection.execute(
+        "select 1 from embedding_spaces where space_id = %s", [space_id]
+    ).fetchone():
+        raise SpaceMismatchError(
+            f"there is no vector space {space_id}",
+            where="embedding_spaces",
+            do="Materialize `embeddings` first",
+        )
+    postgres.run(
+        connection,
+        statement("postgres/search/register_generation"),
+        {"generation_id": identity, "space_id": space_id, "parameters": Jsonb(parameters)},
+    )
+    return find_generation(connection, identity)
+
+
+def find_generation(connection: postgres.Connection, identity: str) -> Generation:
+    """Return a generation by its id.
+
+    Raises:
+        NothingToDoError: there is none of this id.
+    """
+    row = postgres.run(
+        connection,
+        statement("postgres/search/find_generation"),
+        {"generation_id": identity, "state": None},
+    ).fetchone()
+    if row is None:
+        raise NothingToDoError(f"there is no search generation {identity}", where="search")
+    return Generation(*row)
+
+
+def published_generation(connection: postgres.Connection) -> Generation | None:
+    """Return the generation that is served, or None before the first was published."""
+    row = postgres.run(
+        connection,
+        statement("postgres/search/find_generation"),
+        {"generation_id": None, "state": "published"},
+    ).fetchone()
+    return Generation(*row) if row else None
+
+
+def record_evaluation(
+    connection: postgres.Connection, identity: str, evaluation: Mapping[str, Any]
+) -> None:
+    """Keep the measurements of a generation with it."""
+    connection.execute(
+        "update search_generations set evaluation = %s where generation_id = %s",
+        [Jsonb(dict(evaluation)), identity],
+    )
+
+
+def publish(
+    connection: postgres.Connection,
+    identity: str,
+    evaluation: Mapping[str, Any],
+    actor: str,
+    reason: str,
+) -> bool:
+    """Serve a generation: one pointer, flipped in one transaction, with an audit entry.
+
+    The generation served before is retired. One that is served already only has its evaluation
+    refreshed. Returns whether the pointer moved.
+
+    Raises:
+        GateError: the generation was never measured.
+        NothingToDoError: there is no such generation.
+    """
+    if not evaluation:
+        raise GateError(
+            f"generation {identity} was never measured, so it is not published",
+            where="search",
+            do="Materialize `search_evaluation` first",
+        )
+    with connection.transaction():
+        # Two publishers take turns; the second sees what the first published.
+        connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.search_generations'))")
+        generation = find_generation(connection, identity)
+        record_evaluation(connection, identity, evaluation)
+        if generation.state == "published":
+            return False
+        before = published_generation(connection)
+        connection.execute(
+            "update search_generations set state = 'retired' where state = 'published'"
+        )
+        postgres.run(
+            connection, statement("postgres/search/mark_published"), {"generation_id": identity}
+        )
+        details = {
+            "space_id": generation.space_id,
+            "previous": before.generation_id if before else None,
+        }
+        connection.execute(
+            "select append_audit(%s, 'publish', %s, %s, %s)",
+            [actor, f"search_generation:{identity}", reason, Jsonb(details)],
+        )
+    return True

@@ -1,0 +1,158 @@
+"""What a generation, an index, a ranking and a search result are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from ml_assets.documents.model import Delta
+from ml_assets.search.filters import NO_FILTER, SearchFilter
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ml_assets.stores import postgres
+
+    Vector = NDArray[np.float32]
+
+Kind = Literal["pgvector", "chroma", "keyword"]
+Method = Literal["hybrid", "vector", "keyword"]
+METHODS: tuple[Method, ...] = ("hybrid", "vector", "keyword")
+
+Parameters = Mapping[str, Mapping[str, Any]]
+"""The parameters of every index kind: what building it depends on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A set of indexes over one vector space that is built, measured and published as one."""
+
+    generation_id: str
+    space_id: str
+    dimension: int
+    parameters: Parameters
+    state: Literal["building", "published", "retired"]
+    evaluation: Mapping[str, Any] | None = None
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """The fusion weights of the generation, by index; all 1 unless they were tuned."""
+        return {"keyword": 1.0, "vector": 1.0, **((self.evaluation or {}).get("weights") or {})}
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Chunk ids, best first; `exhausted`: nothing else that matches was left out."""
+
+    chunk_ids: Sequence[str]
+    exhausted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """All that an index stores of one chunk; `revision` is the sha256 over it."""
+
+    chunk_id: str
+    revision: bytes
+    title: str
+    text: str
+    collection: str
+    label: str | None
+    created_at: int | None
+    """Microseconds since 1970 in UTC: an integer is exact in every store."""
+    metadata: Mapping[str, str | int | float | bool]
+    embedding: NDArray[np.float16] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """What bringing one index up to date did, and what the index is now."""
+
+    kind: Kind
+    delta: Delta
+    size: int
+    bytes: int | None
+    seconds: float
+    version: str
+    """A hash over what the index holds: equal content, equal version."""
+
+
+class Index(Protocol):
+    """What all indexes have in common; each owns the handle on its store."""
+
+    kind: Kind
+
+    def sync(self, connection: postgres.Connection) -> SyncReport:
+        """Make the index equal to the tables; writes only the difference."""
+
+    def ids(self) -> set[str]:
+        """The chunk ids that the index itself holds."""
+
+    def size(self) -> int:
+        """How many chunks the index itself holds."""
+
+    def close(self) -> None:
+        """Let go of the store."""
+
+
+class VectorIndex(Index, Protocol):
+    """An index that finds the nearest vectors by cosine."""
+
+    def query(self, vector: Vector, k: int, filters: SearchFilter = NO_FILTER) -> Ranking:
+        """Rank the `k` nearest chunks that pass the filter; `vector` has shape (dimension,)."""
+
+
+class TextIndex(Index, Protocol):
+    """An index that finds words."""
+
+    def query(self, text: str, k: int, filters: SearchFilter = NO_FILTER) -> Ranking:
+        """Rank the `k` best chunks that hold a word of `text` and pass the filter."""
+
+
+class LedgerIndex(Protocol):
+    """An index outside PostgreSQL, as the row delta needs it."""
+
+    kind: Kind
+
+    def size(self) -> int:
+        """How many chunks the index itself holds."""
+
+    def revisions(self) -> Iterator[tuple[str, bytes]]:
+        """What the index itself holds: each chunk id with the revision it was stored in."""
+
+    def upsert(self, entries: Sequence[Entry]) -> None:
+        """Store the entries durably, replacing older revisions; repeating it changes nothing."""
+
+    def remove(self, chunk_ids: Sequence[str]) -> None:
+        """Remove the chunks durably; absent ones are passed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One document of a result, shown by its best chunk."""
+
+    document_id: str
+    title: str
+    url: str | None
+    collection: str
+    label: str | None
+    score: float
+    snippet: str
+    chunk_index: int
+    start_offset: int
+    end_offset: int
+    keyword_rank: int | None = None
+    vector_rank: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Hits, best first; `complete`: there are k of them, or all that match."""
+
+    hits: tuple[Hit, ...]
+    complete: bool
+    generation_id: str
+    method: Method = "hybrid"
+    filters: SearchFilter = field(default=NO_FILTER)
