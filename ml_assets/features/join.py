@@ -65,7 +65,7 @@ def _keys(spine: pd.DataFrame, view: FeatureView) -> pd.DataFrame:
             f" it has {', '.join(map(str, spine.columns))}",
             where=f"feature view {view.name}",
         )
-    cutoff = spine["known_time"] if "known_time" in spine else pd.NaT
+    cutoff = spine.get("known_time", pd.NaT)
     return pd.DataFrame(
         {
             "spine_row": range(len(spine)),

@@ -1,4 +1,4 @@
-"""Feature views: which features there are, of what, in which range, and what they may be used for."""
+"""Feature views: which features there are, of what, in which range, and for which use."""
 
 from __future__ import annotations
 

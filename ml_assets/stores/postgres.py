@@ -102,11 +102,16 @@ def copy_rows(
 
 
 def read_batches(
-    connection: Connection, text: str, parameters: Any = None, *, size: int = 2000
+    connection: Connection,
+    text: str,
+    parameters: Any = None,
+    *,
+    size: int = 2000,
+    binary: bool = False,
 ) -> Iterator[list[TupleRow]]:
     """Stream a query in batches through a server-side cursor that survives commits."""
     with connection.cursor(name="batches", withhold=True) as cursor:
-        cursor.execute(text, parameters)
+        cursor.execute(text, parameters, binary=binary)
         while batch := cursor.fetchmany(size):
             yield batch
 
