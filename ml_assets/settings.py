@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -61,8 +62,9 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: SecretStr | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
     duckdb_path: Path | None = Field(None, validation_alias="DUCKDB_PATH")
     keyword_index_path: Path | None = Field(None, validation_alias="KEYWORD_INDEX_PATH")
+    dagster_home: Path | None = Field(None, validation_alias="DAGSTER_HOME")
 
-    @field_validator("home", "duckdb_path", "keyword_index_path")
+    @field_validator("home", "duckdb_path", "keyword_index_path", "dagster_home")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path.expanduser().resolve() if path else None
@@ -89,6 +91,20 @@ class Settings(BaseSettings):
     def keyword_folder(self) -> Path:
         """The folder of the keyword indexes, one subfolder per generation."""
         return self.keyword_index_path or self.home / "keyword"
+
+    @cached_property
+    def dagster_folder(self) -> Path:
+        """DAGSTER_HOME: runs, events and schedules, shared by the command line and the UI."""
+        return self.dagster_home or self.home / "dagster"
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """The environment for a `dagster` process on the same data as `settings`."""
+    return {
+        **os.environ,
+        "ML_ASSETS_HOME": str(settings.home),
+        "DAGSTER_HOME": str(settings.dagster_folder),
+    }
 
 
 def secret(url: SecretStr | None) -> str | None:

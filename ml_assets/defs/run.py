@@ -1,0 +1,161 @@
+"""The main job from a prompt: the same Dagster jobs, in this process, in the same instance as the UI."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from ml_assets.defs.assets.documents import chunker_of
+from ml_assets.defs.build import build_definitions
+from ml_assets.defs.partitions import contiguous_ranges, range_tags, register_collections
+from ml_assets.defs.progress import StageProgress
+from ml_assets.documents.refresh import changed_collections
+from ml_assets.documents.sources import open_source
+from ml_assets.embeddings.refresh import stale_collections
+from ml_assets.embeddings.space import current_space
+from ml_assets.settings import PROJECT, Settings, secret
+from ml_assets.stores import postgres
+from ml_assets.stores.sql import folder
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass
+class RunReport:
+    """What one `ml-assets run` did: figures of the last event of each asset, and what failed."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failed_checks: list[tuple[str, bool, dict[str, Any]]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
+    collections: int = 0
+
+    @property
+    def succeeded(self) -> bool:
+        """Every step ended well, and no blocking check failed."""
+        return not self.errors and not any(blocking for _, blocking, _ in self.failed_checks)
+
+
+def prepare_dagster_home(settings: Settings) -> Path:
+    """Put the project's dagster.yaml into DAGSTER_HOME, unless the home has one of its own."""
+    home = folder(settings.dagster_folder)
+    config = home / "dagster.yaml"
+    if settings.dagster_home is None or not config.exists():
+        shutil.copyfile(PROJECT / "dagster.yaml", config)
+    return home
+
+
+def run_everything(
+    settings: Settings, progress: StageProgress, notify: Callable[[str], None]
+) -> RunReport:
+    """Bring all assets up to date: changed collections first, then search, then models.
+
+    Raises:
+        UserError: the source, a setting or a store cannot be used.
+    """
+    source = open_source(settings.source, settings)
+    present = source.collections()
+    report = RunReport(collections=len(present))
+    url = secret(settings.postgres_url)
+    with (
+        postgres.connect(url, settings.home) as connection,
+        _only_run(connection, notify),
+        dg.DagsterInstance.from_config(str(prepare_dagster_home(settings))) as instance,
+    ):
+        chunker, space = chunker_of(settings), current_space(settings)
+        report.requested = sorted(
+            {
+                *changed_collections(connection, source),
+                *stale_collections(connection, chunker.fingerprint, space.space_id),
+            }
+        )
+        register_collections(instance, sorted({*present, *report.requested}))
+        defs = build_definitions(settings, {"progress": progress})
+        for keys in contiguous_ranges(instance, report.requested):
+            _execute(defs, "refresh_documents", instance, report, range_tags(keys))
+        for job in ("rebuild_search", "train_models"):
+            if report.succeeded:
+                _execute(defs, job, instance, report, {})
+    return report
+
+
+@contextmanager
+def _only_run(connection: postgres.Connection, notify: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock of this deployment's runs, waiting for another run to end."""
+    key = "hashtext('ml_assets.run')"
+    row = connection.execute(f"select pg_try_advisory_lock({key})").fetchone()
+    if not (row and row[0]):
+        notify("Another run is at work on the same data; waiting for it to end.")
+        connection.execute(f"select pg_advisory_lock({key})")
+    try:
+        yield
+    finally:
+        connection.execute(f"select pg_advisory_unlock({key})")
+
+
+def _execute(
+    defs: dg.Definitions,
+    job: str,
+    instance: dg.DagsterInstance,
+    report: RunReport,
+    tags: Mapping[str, str],
+) -> None:
+    started = time.perf_counter()
+    result = defs.resolve_job_def(job).execute_in_process(
+        instance=instance, tags=dict(tags), run_config=_QUIET, raise_on_error=False
+    )
+    report.seconds[job] = report.seconds.get(job, 0) + time.perf_counter() - started
+    for event in result.all_events:
+        _read_event(event, report)
+
+
+def _read_event(event: dg.DagsterEvent, report: RunReport) -> None:
+    if event.is_step_success and event.step_key:
+        seconds = event.step_success_data.duration_ms / 1000
+        report.seconds[event.step_key] = report.seconds.get(event.step_key, 0) + seconds
+    elif event.is_step_materialization and event.asset_key:
+        materialization = event.step_materialization_data.materialization
+        name = event.asset_key.to_user_string()
+        known = report.metadata.setdefault(name, {})
+        for key, value in materialization.metadata.items():
+            known[key] = _merge(known.get(key), value.value, key)
+    elif event.is_step_failure:
+        report.errors.append(_failure(event))
+    elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        check = event.asset_check_evaluation_data
+        if not check.passed:
+            figures = {key: value.value for key, value in check.metadata.items()}
+            blocking = check.severity == dg.AssetCheckSeverity.ERROR
+            report.failed_checks.append((check.check_name, blocking, figures))
+
+
+def _merge(known: Any, value: Any, key: str) -> Any:
+    """Sum the row counts of partitions; of everything else the last value stands."""
+    if key in ("added", "changed", "removed", "unchanged") and isinstance(known, int):
+        return known + value
+    return value
+
+
+def _failure(event: dg.DagsterEvent) -> str:
+    """One line for a mistake of the user's, the whole story for a defect."""
+    error = event.step_failure_data.error
+    while error and error.cause:
+        error = error.cause
+    if error is None:
+        return f"{event.step_key}: failed"
+    expected = error.cls_name and error.cls_name.endswith("Error") and _is_user_error(error.cls_name)
+    message = error.message.split(": ", 1)[-1].strip()
+    return message if expected else f"{event.step_key}: {error.to_string()}"
+
+
+def _is_user_error(name: str) -> bool:
+    from ml_assets import errors
+
+    found = getattr(errors, name, None)
+    return isinstance(found, type) and issubclass(found, errors.UserError)
