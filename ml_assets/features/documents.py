@@ -1,0 +1,107 @@
+"""The view `document_text`: from documents and their vectors to offline rows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from ml_assets.documents.model import Delta
+from ml_assets.features.neighbours import nearest_distances
+from ml_assets.features.offline import (
+    InputState,
+    append_changes,
+    arrow_table,
+    current_rows,
+    is_current,
+    registered,
+)
+from ml_assets.features.text import text_features
+from ml_assets.features.views import DOCUMENT_TEXT
+from ml_assets.stores import duckdb, postgres
+from ml_assets.stores.sql import statement
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+_TEXT_COLUMNS = DOCUMENT_TEXT.columns[:-1]
+"""All but the distance to the nearest document are functions of the text alone."""
+
+
+def refresh_document_features(
+    connection: postgres.Connection,
+    duck: duckdb.Connection,
+    space_id: str,
+    *,
+    known_time: datetime | None = None,
+) -> Delta:
+    """Make the latest rows of `document_text` those of the live documents, in space `space_id`.
+
+    A text is described once; the distances of all are computed anew when any document or vector
+    changed. Nothing is read but a hash when none did.
+    """
+    with connection.transaction():
+        # One snapshot: a document that changes in between must not mix with its earlier self.
+        connection.execute("set transaction isolation level repeatable read")
+        state = InputState.read(
+            connection, "postgres/features/document_state", {"space_id": space_id}
+        )
+        if is_current(duck, DOCUMENT_TEXT, state):
+            return Delta(unchanged=state.entities)
+        _compute(connection, duck, space_id)
+    return append_changes(duck, DOCUMENT_TEXT, "computed_documents", state, known_time)
+
+
+def _compute(connection: postgres.Connection, duck: duckdb.Connection, space_id: str) -> None:
+    """Fill the temporary table `computed_documents` with a line per document."""
+    columns = ", ".join(_TEXT_COLUMNS)
+    with registered(duck, entities=_entities(connection)):
+        pending = duck.execute(
+            statement("duckdb/features/entities_to_compute"), {"view": DOCUMENT_TEXT.key}
+        ).fetchall()
+        texts = _describe_texts(connection, [entity_id for (entity_id,) in pending])
+        neighbours = _neighbours(connection, space_id)
+        with registered(duck, computed_texts=texts, neighbours=neighbours):
+            duck.execute(
+                statement("duckdb/features/compute_document_text").format(
+                    text_columns=columns, current=current_rows(DOCUMENT_TEXT)
+                )
+            )
+
+
+def _entities(connection: postgres.Connection) -> pa.Table:
+    rows = postgres.run(connection, statement("postgres/features/documents")).fetchall()
+    times = dict.fromkeys(("first_time", "changed_time", "removed_time"), "time")
+    return arrow_table(rows, {"entity_id": "string", **times, "input_hash": "string"})
+
+
+def _describe_texts(connection: postgres.Connection, document_ids: list[str]) -> pa.Table:
+    text = statement("postgres/features/texts")
+    rows = [
+        (document_id, *text_features(content).values())
+        for batch in postgres.read_batches(connection, text, {"document_ids": document_ids})
+        for document_id, content in batch
+    ]
+    types = {f.name: f.dtype for f in DOCUMENT_TEXT.features if f.name in _TEXT_COLUMNS}
+    return arrow_table(rows, {"entity_id": "string", **types})
+
+
+def _neighbours(connection: postgres.Connection, space_id: str) -> pa.Table:
+    import numpy as np
+
+    text = statement("postgres/features/document_vectors")
+    header = {"entity_id": "string", "nearest_distance": "double"}
+    document_ids: list[str] = []
+    twins: list[bool] = []
+    parts: list[NDArray[np.float32]] = []
+    bound = {"space_id": space_id}
+    for batch in postgres.read_batches(connection, text, bound, binary=True):
+        document_ids += [row[0] for row in batch]
+        twins += [row[1] for row in batch]
+        parts.append(np.stack([row[2].to_numpy() for row in batch], dtype=np.float32))
+    if not parts:
+        return arrow_table([], header)
+    # The title is embedded with the text, so that equal texts need not have equal vectors.
+    distances = np.where(twins, 0.0, nearest_distances(np.concatenate(parts)))
+    return arrow_table(zip(document_ids, distances.tolist(), strict=True), header)

@@ -1,0 +1,161 @@
+"""What must hold of feature values: range, coverage, and that none gives the label away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ml_assets.features.offline import arrow_table, current_rows, registered
+from ml_assets.features.views import FeatureView
+from ml_assets.stores import duckdb, postgres
+from ml_assets.stores.sql import statement
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+LEAKAGE_SKILL = 0.9
+"""A single feature with this skill or more is taken for the label in disguise."""
+
+SAMPLE = 5000
+"""Labelled documents that the leakage check looks at, at most."""
+
+_FOLDS = 5
+_ROWS_PER_BIN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RangeReport:
+    """How many current values of a feature there are, and how many are out of order."""
+
+    feature: str
+    values: int
+    unknown: int
+    not_finite: int
+    below: int
+    above: int
+
+    @property
+    def sound(self) -> bool:
+        """Whether every known value is finite and in its declared range."""
+        return not (self.not_finite or self.below or self.above)
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Live entities, and those that have no current row, several, or one without being live."""
+
+    live: int
+    without_row: int
+    with_several: int
+    not_live: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether each live entity has exactly one current row, and no other entity has any."""
+        return not (self.without_row or self.with_several or self.not_live)
+
+
+def value_ranges(duck: duckdb.Connection, view: FeatureView) -> list[RangeReport]:
+    """Compare the current values of `view` with the ranges that it declares."""
+    text = statement("duckdb/features/ranges").format(
+        current=current_rows(view), columns=", ".join(view.columns)
+    )
+    bounds = {
+        "features": list(view.columns),
+        "minima": [feature.minimum for feature in view.features],
+        "maxima": [feature.maximum for feature in view.features],
+    }
+    reports = {row[0]: RangeReport(*row) for row in duck.execute(text, bounds).fetchall()}
+    return [reports[column] for column in view.columns if column in reports]
+
+
+def document_coverage(
+    connection: postgres.Connection, duck: duckdb.Connection, view: FeatureView
+) -> Coverage:
+    """Compare the current rows of a view over documents with the live documents."""
+    rows = connection.execute("select document_id from documents where deleted_at is null")
+    text = statement("duckdb/features/coverage").format(current=current_rows(view))
+    with registered(duck, live_entities=arrow_table(rows.fetchall(), {"entity_id": "string"})):
+        (counts,) = duck.execute(text).fetchall()
+    return Coverage(*counts)
+
+
+def label_leakage(
+    connection: postgres.Connection, duck: duckdb.Connection, view: FeatureView, seed: int = 0
+) -> dict[str, float]:
+    """How well each feature of `view` alone predicts the label; see `single_feature_skill`.
+
+    Looks at `SAMPLE` labelled documents at most. Empty when fewer than two labels are there.
+    """
+    import numpy as np
+
+    rows = postgres.run(
+        connection,
+        statement("postgres/features/labels"),
+        {"seed": str(seed), "sample": SAMPLE},
+    ).fetchall()
+    if len({label for _, label in rows}) < 2:
+        return {}
+    text = statement("duckdb/features/labelled_values").format(
+        current=current_rows(view), columns=", ".join(view.columns)
+    )
+    with registered(duck, labels=arrow_table(rows, {"entity_id": "string", "label": "string"})):
+        columns = duck.execute(text).fetchnumpy()
+    labels = np.asarray(columns["label"], np.intp)
+    return {
+        column: single_feature_skill(
+            np.ma.asarray(columns[column], np.float64).filled(np.nan), labels, seed
+        )
+        for column in view.columns
+    }
+
+
+def single_feature_skill(
+    values: NDArray[np.float64], labels: NDArray[np.intp], seed: int = 0
+) -> float:
+    """How far one feature leads from guessing the commonest label to knowing it, in [0, 1].
+
+    (accuracy - m) / (1 - m), cross-validated, m the share of the commonest label. The rule is
+    OneR: cut the values into bins and predict the commonest label of each, Holte (1993), "Very
+    simple classification rules perform well on most commonly used datasets", Machine Learning 11.
+    `values` (n,) may hold nan, which sorts last; `labels` (n,) are codes from 0 on.
+    """
+    import numpy as np
+
+    majority = np.bincount(labels).max() / len(labels)
+    if majority == 1:
+        return 0.0
+    bins = _bins(values)
+    folds = np.random.default_rng(seed).permutation(len(labels)) % _FOLDS
+    hits = sum(
+        _hits(bins, labels, folds != fold, folds == fold)
+        for fold in range(min(_FOLDS, len(labels)))
+    )
+    return float(max(0.0, (hits / len(labels) - majority) / (1 - majority)))
+
+
+def _hits(
+    bins: NDArray[np.intp],
+    labels: NDArray[np.intp],
+    train: NDArray[np.bool_],
+    test: NDArray[np.bool_],
+) -> int:
+    import numpy as np
+
+    table = np.zeros((bins.max() + 1, labels.max() + 1), np.int64)
+    np.add.at(table, (bins[train], labels[train]), 1)
+    # A bin that no training row is in predicts the commonest label.
+    table[table.sum(axis=1) == 0] = table.sum(axis=0)
+    return int((table.argmax(axis=1)[bins[test]] == labels[test]).sum())
+
+
+def _bins(values: NDArray[np.float64]) -> NDArray[np.intp]:
+    """One bin per value where values repeat often enough, else quantiles of some rows each."""
+    import numpy as np
+
+    distinct, codes = np.unique(values, return_inverse=True)
+    if len(distinct) * _ROWS_PER_BIN <= len(values):
+        return codes
+    ranks = np.searchsorted(np.sort(values), values)
+    return ranks // _ROWS_PER_BIN

@@ -1,0 +1,1 @@
+select entity_id, value_hash from ({current})

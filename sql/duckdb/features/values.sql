@@ -1,0 +1,3 @@
+select entity_id, {columns}
+from ({current})
+where entity_id in (select unnest($entity_ids))
