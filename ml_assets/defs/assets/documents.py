@@ -79,7 +79,7 @@ def raw_documents(
             open_source(settings.source, settings),
             names,
             max_removed_fraction=settings.max_removed_fraction,
-            run_id=context.run_id,
+            run_id=context.run.run_id,
             progress=report,
         )
         versions = content_versions(connection, names)

@@ -1,0 +1,79 @@
+"""The automation condition, tick by tick."""
+
+import dagster as dg
+import pytest
+
+from ml_assets.defs.automation import ON_NEW_DATA
+from ml_assets.defs.build import build_definitions
+from ml_assets.settings import Settings
+
+FOLLOWING = {
+    "chunks",
+    "embeddings",
+    "pgvector_index",
+    "chroma_index",
+    "keyword_index",
+    "search_evaluation",
+    "published_search",
+}
+
+
+@dg.asset
+def upstream() -> None: ...
+
+
+@dg.asset(deps=[upstream], automation_condition=ON_NEW_DATA)
+def downstream() -> None: ...
+
+
+@pytest.fixture
+def instance() -> dg.DagsterInstance:
+    return dg.DagsterInstance.ephemeral()
+
+
+def test_requests_once_per_update_and_never_for_a_failure(instance: dg.DagsterInstance) -> None:
+    defs = dg.Definitions(assets=[upstream, downstream])
+
+    def tick(cursor: object) -> tuple[int, object]:
+        result = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=cursor)
+        return result.total_requested, result.cursor
+
+    requested, cursor = tick(None)
+    assert requested == 0  # upstream is missing
+    dg.materialize([upstream], instance=instance)
+    requested, cursor = tick(cursor)
+    assert requested == 1
+    # The request is not repeated, though nothing was materialized: as after a failed run.
+    for _ in range(3):
+        requested, cursor = tick(cursor)
+        assert requested == 0
+    dg.materialize([upstream], instance=instance)
+    requested, cursor = tick(cursor)
+    assert requested == 1
+    dg.materialize([downstream], instance=instance, selection=["downstream"])
+    requested, cursor = tick(cursor)
+    assert requested == 0
+
+
+def test_every_asset_from_chunks_to_published_search_follows(settings: Settings) -> None:
+    graph = build_definitions(settings).resolve_asset_graph()
+    following = {
+        key.to_user_string()
+        for key in graph.get_all_asset_keys()
+        if graph.get(key).automation_condition is not None
+    }
+    assert following == FOLLOWING
+    for name in following:
+        assert graph.get(dg.AssetKey(name)).automation_condition == ON_NEW_DATA
+
+
+def test_an_update_of_documents_reaches_the_chunks_of_that_collection(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    defs = build_definitions(settings)
+    instance.add_dynamic_partitions("collections", ["a", "b"])
+    first = dg.evaluate_automation_conditions(defs=defs, instance=instance)
+    assert first.total_requested == 0
+    instance.report_runless_asset_event(dg.AssetMaterialization("raw_documents", partition="b"))
+    second = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=first.cursor)
+    assert second.get_requested_partitions(dg.AssetKey("chunks")) == {"b"}

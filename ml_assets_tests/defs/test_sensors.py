@@ -1,0 +1,83 @@
+import dagster as dg
+import pytest
+
+from ml_assets.defs import schedules, sensors
+from ml_assets.defs.partitions import contiguous_ranges, range_tags, register_collections
+from ml_assets.defs.resources import PostgresResource
+from ml_assets.documents.model import Document
+from ml_assets.errors import SourceError
+from ml_assets.settings import Settings
+from ml_assets_tests.defs.conftest import Run
+from ml_assets_tests.fakes import SPACE, MemorySource
+
+
+@pytest.fixture(autouse=True)
+def _in_memory(monkeypatch: pytest.MonkeyPatch, source: MemorySource) -> None:
+    monkeypatch.setattr(sensors, "open_source", lambda *_: source)
+    monkeypatch.setattr(sensors, "current_space", lambda _: SPACE)
+    monkeypatch.setattr(schedules, "open_source", lambda *_: source)
+
+
+def tick(
+    instance: dg.DagsterInstance, settings: Settings, resources: dict[str, object]
+) -> tuple[list[tuple[str, str]], list[dg.RunRequest], str | None]:
+    context = dg.build_sensor_context(instance=instance)
+    postgres = resources["postgres"]
+    assert isinstance(postgres, PostgresResource)
+    yielded = list(sensors.collections_sensor(context, settings=settings, postgres=postgres))
+    requests = [item for item in yielded if isinstance(item, dg.RunRequest)]
+    skips = [item.skip_message for item in yielded if isinstance(item, dg.SkipReason)]
+    ranges = [tuple(request.tags.values()) for request in requests]
+    return ranges, requests, skips[0] if skips else None  # type: ignore[return-value]
+
+
+def test_requests_what_changed_and_only_that(
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    resources: dict[str, object],
+    source: MemorySource,
+    materialize: Run,
+) -> None:
+    source.documents = [Document(f"x{name}", name, f"Text {name}.") for name in "abcd"]
+    ranges, requests, _ = tick(instance, settings, resources)
+    assert ranges == [("a", "d")]
+    again = tick(instance, settings, resources)[1]
+    assert [request.run_key for request in again] == [request.run_key for request in requests]
+    materialize()
+    ranges, _, skip = tick(instance, settings, resources)
+    assert (ranges, skip) == ([], "4 collections of memory, none changed")
+    source.documents[0] = Document("xa", "a", "Edited.")
+    source.documents[3] = Document("xd", "d", "Edited.")
+    ranges, changed, _ = tick(instance, settings, resources)
+    assert ranges == [("a", "a"), ("d", "d")]
+    assert changed[0].run_key != requests[0].run_key
+
+
+def test_a_source_that_cannot_be_read_is_a_reason_to_skip(
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    resources: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(*_: object) -> object:
+        raise SourceError("no such file", where="/data/x.csv")
+
+    monkeypatch.setattr(sensors, "open_source", missing)
+    assert tick(instance, settings, resources) == ([], [], "/data/x.csv: no such file")
+
+
+def test_the_schedule_covers_every_collection(settings: Settings, source: MemorySource) -> None:
+    source.documents = [Document("x", "a", "One."), Document("y", "b", "Two.")]
+    with dg.instance_for_test() as instance:
+        context = dg.build_schedule_context(instance=instance)
+        requests = list(schedules.daily_refresh(context, settings=settings))
+    assert [tuple(request.tags.values())[:2] for request in requests] == [("a", "b")]
+
+
+def test_ranges_hold_exactly_what_is_wanted(instance: dg.DagsterInstance) -> None:
+    register_collections(instance, "abcdef")
+    assert register_collections(instance, "abz") == ["z"]
+    ranges = contiguous_ranges(instance, {"b", "c", "e", "z"})
+    assert [(keys.start, keys.end) for keys in ranges] == [("b", "c"), ("e", "e"), ("z", "z")]
+    assert contiguous_ranges(instance, []) == []
+    assert list(range_tags(ranges[0]).values()) == ["b", "c"]
