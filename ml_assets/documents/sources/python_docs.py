@@ -1,0 +1,161 @@
+"""The documentation of the running Python: its standard library and its language topics."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Collection, Iterator
+from functools import cache
+from pathlib import Path
+
+from ml_assets.documents.model import Document, Rejected
+from ml_assets.documents.normalize import normalize
+from ml_assets.documents.sources.base import JudgedQueries, JudgedQuery, limit_collections
+from ml_assets.documents.sources.python_objects import Described
+from ml_assets.errors import SourceError
+
+VERSION = "1"
+"""Raise it when the extraction changes: it is part of every fingerprint."""
+
+LANGUAGE = "The Python Language"
+_ROOM = Path(__file__).resolve().parent
+_CHAPTERS = _ROOM / "python_chapters.csv"
+_PAGES = _ROOM / "python_pages.csv"
+_JUDGED = _ROOM.parents[1] / "search" / "judged" / "python_docs.jsonl"
+_BUILTIN_CHAPTERS = {
+    "functions": "Built-in Functions",
+    "stdtypes": "Built-in Types",
+    "exceptions": "Built-in Exceptions",
+}
+
+
+class PythonDocs:
+    """Every documented public object of the standard library, under its public name.
+
+    Collection and label are the chapter of the Library Reference; small chapters share one.
+    """
+
+    name = "python_docs"
+
+    def collections(self) -> dict[str, str]:
+        """Return the chapters; their fingerprint is that of Python and of the tables."""
+        digest = hashlib.sha256()
+        for part in (platform.python_version(), platform.python_implementation(), VERSION):
+            digest.update(part.encode() + b"\n")
+        for table in (_CHAPTERS, _PAGES):
+            digest.update(table.read_bytes())
+        chapters = {row["chapter"] for row in _rows(_CHAPTERS)}
+        chapters |= {LANGUAGE, *_BUILTIN_CHAPTERS.values()}
+        return limit_collections(dict.fromkeys(chapters, digest.hexdigest()), self.name, "")
+
+    def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
+        """Yield the documents of these chapters, ordered by name.
+
+        Raises:
+            SourceError: this Python cannot describe itself.
+        """
+        wanted = set(collections)
+        return (document for document in _documents() if document.collection in wanted)
+
+    def judged_queries(self) -> JudgedQueries:
+        """Return the questions that this Python's documents can answer, with those documents."""
+        known = {document.document_id for document in _documents()}
+        lines = map(json.loads, _JUDGED.read_text(encoding="utf-8").splitlines())
+        queries = (
+            JudgedQuery(
+                row["query_id"],
+                row["query"],
+                {name: grade for name, grade in row["relevant"].items() if name in known},
+                row["half"],
+            )
+            for row in lines
+        )
+        return tuple(query for query in queries if query.relevant)
+
+
+@cache
+def _documents() -> tuple[Document, ...]:
+    described = _described()
+    exceptions = {item.name for item in described if item.exception}
+    chapters = {row["module"]: row["chapter"] for row in _rows(_CHAPTERS)}
+    pages = {row["name"]: row["page"] for row in _rows(_PAGES)}
+    documents = (_document(item, chapters, pages, exceptions) for item in described)
+    return tuple(sorted(documents, key=lambda document: document.document_id))
+
+
+def _described() -> list[Described]:
+    """Ask a fresh interpreter, free of site packages and of all that this process imported."""
+    forgotten = {row["module"]: row["also"].split() for row in _rows(_CHAPTERS)}
+    command = [sys.executable, "-I", "-S", "-W", "ignore", str(_ROOM / "python_objects.py")]
+    done = subprocess.run(
+        command, input=json.dumps(forgotten), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        last = done.stderr.strip().rpartition("\n")[2]
+        raise SourceError(f"cannot describe the standard library ({last})", where=sys.executable)
+    return [Described(**json.loads(line)) for line in done.stdout.splitlines()]
+
+
+def _document(
+    item: Described, chapters: dict[str, str], pages: dict[str, str], exceptions: set[str]
+) -> Document:
+    page = _page(item, pages, exceptions)
+    chapter = _chapter(item, chapters, page)
+    return Document(
+        document_id=item.name,
+        collection=chapter,
+        text=normalize(item.doc),
+        title=item.name,
+        label=chapter,
+        url=_url(item, page),
+        group=item.group,
+        metadata={
+            "kind": item.kind,
+            "module": item.module,
+            "python_version": ".".join(platform.python_version_tuple()[:2]),
+        },
+    )
+
+
+def _chapter(item: Described, chapters: dict[str, str], page: str) -> str:
+    if item.kind == "topic":
+        return LANGUAGE
+    if item.module == "builtins":
+        return _BUILTIN_CHAPTERS[page.rpartition("/")[2]]
+    return chapters[item.module]
+
+
+def _page(item: Described, pages: dict[str, str], exceptions: set[str]) -> str:
+    """Return the page of the documentation, e.g. `library/asyncio-task`."""
+    if item.kind == "topic":
+        return pages.get(item.name, "reference/index")
+    if item.module == "builtins":
+        return _builtin_page(item, pages, exceptions)
+    for name in (item.name, item.group, item.defined_in, item.module):
+        if name in pages:
+            return pages[name]
+    return f"library/{item.module.lower()}"
+
+
+def _builtin_page(item: Described, pages: dict[str, str], exceptions: set[str]) -> str:
+    if item.group in exceptions:
+        return "library/exceptions"
+    if item.kind in ("function", "module"):
+        return "library/functions"
+    return pages.get(item.name, "library/stdtypes")
+
+
+def _url(item: Described, page: str) -> str:
+    version = ".".join(platform.python_version_tuple()[:2])
+    anchor = f"module-{item.name}" if item.kind == "module" else item.name
+    anchor = anchor.removeprefix("language." if item.kind == "topic" else "builtins.")
+    return f"https://docs.python.org/{version}/{page}.html#{anchor}"
+
+
+def _rows(table: Path) -> Iterator[dict[str, str]]:
+    with table.open(encoding="utf-8", newline="") as file:
+        yield from csv.DictReader(file)

@@ -1,0 +1,272 @@
+"""The documented objects of a Python, found by importing its standard library.
+
+This file is run as a script, by an interpreter of its own (`python -I -S`): importing three
+hundred modules leaves marks on a process, and site packages leave marks on the standard library.
+So it imports nothing but the standard library. It reads a JSON object from standard input, each
+module's name with the public names its `__all__` forgot, and writes one JSON object per documented
+object to standard output.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import importlib
+import inspect
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from types import ModuleType
+from typing import Any, NamedTuple
+
+_GENERATED = (
+    "Alias for field number ",
+    "A generic version of ",
+    "An enumeration.",
+    "Structure/Union member",
+    "Internal ",
+)
+_SAME_MODULE = {"posixpath": "os.path", "ntpath": "os.path", "genericpath": "os.path"}
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A documented object under its best public name.
+
+    `group` is the top-level object it belongs to, `defined_in` the module that holds its code.
+    """
+
+    name: str
+    kind: str
+    module: str
+    group: str
+    defined_in: str
+    exception: bool
+    doc: str
+
+
+class _Candidate(NamedTuple):
+    """One name of an object, and how far it is from the name that people use (low is near)."""
+
+    distance: tuple[int, ...]
+    name: str
+    module: str
+    value: Any
+
+
+def describe(modules: Mapping[str, Iterable[str]]) -> Iterator[Described]:
+    """Yield every documented public object of `modules`, each once, under its best name.
+
+    The values are names to describe beside those of `__all__`. Modules that this Python does not
+    have are passed over. An inherited member belongs to the class that defines it, or, where that
+    class is private, to the nearest public one.
+    """
+    loaded = {name: module for name in modules if (module := _load(name)) is not None}
+    chosen = _best(_module_candidates(loaded, modules))
+    members = _best(_member_candidates(chosen))
+    for name, loaded_module in loaded.items():
+        yield from _described(name, loaded_module, "module", name)
+    for candidate in chosen.values():
+        yield from _described(
+            candidate.name, candidate.value, _kind(candidate.value), candidate.module
+        )
+    functions = {candidate.name: candidate.value for candidate in chosen.values()}
+    for key, member in members.items():
+        function = functions.get(f"{member.module}.{member.name.rpartition('.')[2]}")
+        if key not in chosen and not _retells(function, member.value):
+            yield from _described(
+                member.name, member.value, _member_kind(member.value), member.module
+            )
+
+
+def topics() -> Iterator[Described]:
+    """Yield the language topics of `pydoc_data`: what `help("with")` shows."""
+    from pydoc_data.topics import topics as texts
+
+    for topic, text in texts.items():
+        name = f"language.{topic}"
+        yield Described(name, "topic", "language", name, "language", False, inspect.cleandoc(text))
+
+
+def _load(name: str) -> ModuleType | None:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        parent, _, attribute = name.rpartition(".")
+        found = getattr(sys.modules.get(parent), attribute, None)
+        return found if isinstance(found, ModuleType) else None
+
+
+def _best(candidates: Iterable[_Candidate]) -> dict[int, _Candidate]:
+    """Keep the nearest name of each object, by the identity of the object, and one of each name."""
+    best: dict[int, _Candidate] = {}
+    names: set[str] = set()
+    for candidate in sorted(candidates, key=lambda candidate: candidate.distance):
+        key = id(_function(candidate.value))
+        if key not in best and candidate.name not in names:
+            best[key] = candidate
+            names.add(candidate.name)
+    return best
+
+
+def _module_candidates(
+    loaded: Mapping[str, ModuleType], forgotten: Mapping[str, Iterable[str]]
+) -> Iterator[_Candidate]:
+    for order, (name, module) in enumerate(loaded.items()):
+        exported = getattr(module, "__all__", None)
+        names = vars(module) if exported is None else (*exported, *forgotten[name])
+        for attribute in names:
+            value = getattr(module, attribute, None)
+            if attribute.startswith("_") or not _kind(value):
+                continue
+            home = _defined_in(value)
+            if exported is None and home in loaded and name not in (home, "builtins"):
+                continue
+            own = getattr(value, "__name__", attribute)
+            if getattr(module, own, value) is not value:
+                continue  # socket.SocketType: the base that socket.socket extends
+            distance = (
+                name != "builtins",
+                name.startswith("_"),
+                home != name,
+                not _accelerates(home, name),
+                own != attribute,
+                order,
+            )
+            yield _Candidate(distance, f"{name}.{attribute}", name, value)
+
+
+def _member_candidates(chosen: Mapping[int, _Candidate]) -> Iterator[_Candidate]:
+    for order, candidate in enumerate(chosen.values()):
+        if inspect.isclass(candidate.value):
+            yield from _class_candidates(candidate, order, chosen)
+
+
+def _class_candidates(
+    candidate: _Candidate, order: int, chosen: Mapping[int, _Candidate]
+) -> Iterator[_Candidate]:
+    """Yield the members of a class that no public base class has to offer."""
+    seen: set[str] = set()
+    for steps, owner in enumerate(candidate.value.__mro__):
+        if steps and (id(owner) in chosen or not _same_package(owner, candidate.module)):
+            seen.update(vars(owner))
+            continue
+        for attribute, value in vars(owner).items():
+            if attribute in seen or not _is_member(owner, attribute, value):
+                continue
+            own = getattr(_function(value), "__name__", attribute)
+            name = f"{candidate.name}.{attribute}"
+            member = _Candidate((steps, own != attribute, order), name, candidate.module, value)
+            public = [base for base in candidate.value.__mro__[1:] if id(base) in chosen]
+            if not _repeats(value, attribute, public):
+                yield member
+            if inspect.isclass(value):
+                yield from _class_candidates(member, order, chosen)
+        seen.update(vars(owner))
+
+
+def _is_member(owner: type, attribute: str, value: Any) -> bool:
+    if attribute.startswith("_") or not _member_kind(value):
+        return False
+    if isinstance(owner, enum.EnumMeta) and attribute in owner.__members__:
+        return False
+    return not inspect.isclass(value) or value.__qualname__ == f"{owner.__qualname__}.{attribute}"
+
+
+def _repeats(value: Any, attribute: str, bases: Iterable[type]) -> bool:
+    """Say whether a base class has the same member with the same docstring."""
+    overridden = (vars(base)[attribute] for base in bases if attribute in vars(base))
+    return any(_own_doc(value) == _own_doc(base) for base in overridden)
+
+
+def _retells(function: Any, member: Any) -> bool:
+    """Say whether a function is a method offered as a function, as in `random` and `turtle`."""
+    code = getattr(function, "__code__", None)
+    generated = code is not None and code.co_filename == "<string>"
+    return function is not None and (generated or _own_doc(function) == _own_doc(member))
+
+
+def _described(name: str, value: Any, kind: str, module: str) -> Iterator[Described]:
+    doc = _own_doc(value)
+    if doc:
+        group = ".".join(name.split(".")[: module.count(".") + 2])
+        exception = inspect.isclass(value) and issubclass(value, BaseException)
+        yield Described(name, kind, module, group, _defined_in(value), exception, doc)
+
+
+def _own_doc(value: Any) -> str:
+    """Return the docstring a person wrote for this very object, or an empty text."""
+    if inspect.isclass(value):
+        doc = value.__doc__ if "__doc__" in vars(value) else None
+    else:
+        doc = getattr(_function(value), "__doc__", None)
+    if not isinstance(doc, str) or doc.startswith(_GENERATED):
+        return ""
+    if inspect.isclass(value) and _is_signature(value, doc):
+        return ""
+    return inspect.cleandoc(doc).strip()
+
+
+def _is_signature(value: type, doc: str) -> bool:
+    """Say whether a data class or named tuple has no docstring but its own signature."""
+    generated = is_dataclass(value) or hasattr(value, "_fields")
+    return generated and doc.startswith(f"{value.__name__}(") and "\n" not in doc
+
+
+def _kind(value: Any) -> str:
+    """Return the kind of a module's attribute; empty for what is not described."""
+    if inspect.ismodule(value):
+        return ""
+    if inspect.isclass(value):
+        return "class"
+    if inspect.isroutine(value):
+        return "function"
+    doc = getattr(value, "__doc__", None)
+    # A constant with a docstring of its own, like typing.Union, and not that of its type.
+    return "data" if isinstance(doc, str) and doc != type(value).__doc__ else ""
+
+
+def _member_kind(value: Any) -> str:
+    """Return the kind of a class's attribute; empty for what is not described."""
+    if inspect.isclass(value):
+        return "class"
+    if isinstance(value, functools.cached_property) or inspect.isdatadescriptor(value):
+        return "property"
+    if isinstance(value, staticmethod | classmethod) or inspect.isroutine(value):
+        return "method"
+    return ""
+
+
+def _function(value: Any) -> Any:
+    """Return the function within a static method or class method."""
+    return value.__func__ if isinstance(value, staticmethod | classmethod) else value
+
+
+def _defined_in(value: Any) -> str:
+    module = getattr(value, "__name__" if inspect.ismodule(value) else "__module__", None)
+    return _SAME_MODULE.get(module, module) if isinstance(module, str) else ""
+
+
+def _accelerates(home: str, name: str) -> bool:
+    """Say whether `home` is the accelerator (`_ssl`) or a submodule (`asyncio.tasks`) of `name`."""
+    return home.lstrip("_").startswith(name.partition(".")[0])
+
+
+def _same_package(owner: type, module: str) -> bool:
+    return _accelerates(owner.__module__, module)
+
+
+def main() -> None:
+    """Describe the modules named on standard input; nothing a module prints gets in between."""
+    modules = json.load(sys.stdin)
+    output = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)
+    for described in (*describe(modules), *topics()):
+        output.write(json.dumps(asdict(described)) + "\n")
+    output.close()
+
+
+if __name__ == "__main__":
+    main()
