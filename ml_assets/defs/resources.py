@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+from dagster_duckdb import DuckDBResource
 
 from ml_assets.defs.progress import SilentProgress
 from ml_assets.settings import Settings
-from ml_assets.stores import postgres
+from ml_assets.stores import duckdb, online, postgres
 
 
 class PostgresResource(dg.ConfigurableResource):
@@ -30,6 +31,29 @@ class PostgresResource(dg.ConfigurableResource):
             yield connection
 
 
+class OfflineStoreResource(DuckDBResource):
+    """DuckDB: offline features, training sets, analytics."""
+
+    @contextmanager
+    def get_connection(self) -> Iterator[duckdb.Connection]:
+        """Open the file, migrated; closed at the end, also after an error."""
+        with duckdb.connect(Path(self.database)) as connection:
+            yield connection
+
+
+class OnlineStoreResource(dg.ConfigurableResource):
+    """Latest feature values: Redis by URL, else SQLite under `home`."""
+
+    url: str = ""
+    home: str
+
+    @contextmanager
+    def connect(self) -> Iterator[online.OnlineStore]:
+        """Open the store; closed at the end."""
+        with online.connect(self.url or None, Path(self.home)) as store:
+            yield store
+
+
 def build_resources(settings: Settings) -> dict[str, object]:
     """The resources of one deployment, embedded where no URL is set."""
     home = str(settings.home)
@@ -37,6 +61,8 @@ def build_resources(settings: Settings) -> dict[str, object]:
         "settings": settings,
         "progress": SilentProgress(),
         "postgres": PostgresResource(url=_url("POSTGRES_URL", settings.postgres_url), home=home),
+        "duckdb": OfflineStoreResource(database=str(settings.duckdb_file)),
+        "online_store": OnlineStoreResource(url=_url("REDIS_URL", settings.redis_url), home=home),
     }
 
 

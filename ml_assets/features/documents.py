@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ml_assets.documents.model import Delta
+from ml_assets.documents.refresh import Progress, no_progress
 from ml_assets.features.neighbours import nearest_distances
 from ml_assets.features.offline import (
     InputState,
@@ -35,6 +36,7 @@ def refresh_document_features(
     space_id: str,
     *,
     known_time: datetime | None = None,
+    progress: Progress = no_progress,
 ) -> Delta:
     """Make the latest rows of `document_text` those of the live documents, in space `space_id`.
 
@@ -49,18 +51,20 @@ def refresh_document_features(
         )
         if is_current(duck, DOCUMENT_TEXT, state):
             return Delta(unchanged=state.entities)
-        _compute(connection, duck, space_id)
+        _compute(connection, duck, space_id, progress)
     return append_changes(duck, DOCUMENT_TEXT, "computed_documents", state, known_time)
 
 
-def _compute(connection: postgres.Connection, duck: duckdb.Connection, space_id: str) -> None:
+def _compute(
+    connection: postgres.Connection, duck: duckdb.Connection, space_id: str, progress: Progress
+) -> None:
     """Fill the temporary table `computed_documents` with a line per document."""
     columns = ", ".join(_TEXT_COLUMNS)
     with registered(duck, entities=_entities(connection)):
         pending = duck.execute(
             statement("duckdb/features/entities_to_compute"), {"view": DOCUMENT_TEXT.key}
         ).fetchall()
-        texts = _describe_texts(connection, [entity_id for (entity_id,) in pending])
+        texts = _describe_texts(connection, [entity_id for (entity_id,) in pending], progress)
         neighbours = _neighbours(connection, space_id)
         with registered(duck, computed_texts=texts, neighbours=neighbours):
             duck.execute(
@@ -76,13 +80,14 @@ def _entities(connection: postgres.Connection) -> pa.Table:
     return arrow_table(rows, {"entity_id": "string", **times, "input_hash": "string"})
 
 
-def _describe_texts(connection: postgres.Connection, document_ids: list[str]) -> pa.Table:
+def _describe_texts(
+    connection: postgres.Connection, document_ids: list[str], progress: Progress
+) -> pa.Table:
     text = statement("postgres/features/texts")
-    rows = [
-        (document_id, *text_features(content).values())
-        for batch in postgres.read_batches(connection, text, {"document_ids": document_ids})
-        for document_id, content in batch
-    ]
+    rows: list[tuple[object, ...]] = []
+    for batch in postgres.read_batches(connection, text, {"document_ids": document_ids}):
+        rows += [(document_id, *text_features(content).values()) for document_id, content in batch]
+        progress(len(rows), len(document_ids))
     types = {f.name: f.dtype for f in DOCUMENT_TEXT.features if f.name in _TEXT_COLUMNS}
     return arrow_table(rows, {"entity_id": "string", **types})
 
