@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 from ml_assets.errors import UserError
 
@@ -57,9 +57,6 @@ class SearchFilter:
         return bool(self.collections or self.labels or self.metadata or any(bounds))
 
 
-NO_FILTER = SearchFilter()
-
-
 def microseconds(moment: datetime) -> int:
     """Microseconds since 1970: exact in every store, unlike a float of seconds."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
@@ -74,17 +71,24 @@ def normalized_scalar(value: Scalar) -> Scalar:
     return value
 
 
-def sql_parameters(filters: SearchFilter) -> dict[str, Any]:
-    """The bound values of `sql/postgres/search/filter.sql`."""
+def sql_condition(filters: SearchFilter) -> tuple[LiteralString, dict[str, Any]]:
+    """The filter as a condition on live `documents d`, and its bound values.
+
+    Only what is asked for is in the condition: the planner guesses low for each that is there.
+    """
     from psycopg.types.json import Jsonb
 
-    return {
-        "collections": list(filters.collections) or None,
-        "labels": list(filters.labels) or None,
-        "created_from": filters.created_from,
-        "created_to": filters.created_to,
-        "metadata": Jsonb(dict(filters.metadata)),
+    asked: dict[LiteralString, tuple[str, Any]] = {
+        "d.collection = any(%(collections)s)": ("collections", list(filters.collections)),
+        "d.label = any(%(labels)s)": ("labels", list(filters.labels)),
+        "d.created_at >= %(created_from)s": ("created_from", filters.created_from),
+        "d.created_at < %(created_to)s": ("created_to", filters.created_to),
     }
+    if filters.metadata:
+        asked["d.metadata @> %(metadata)s"] = ("metadata", Jsonb(dict(filters.metadata)))
+    conditions = [condition for condition, (_, value) in asked.items() if value]
+    condition = " and ".join(["d.deleted_at is null", *conditions])
+    return condition, {name: value for name, value in asked.values() if value}
 
 
 def chroma_metadata(
@@ -171,3 +175,6 @@ def _checked_scalar(key: object, value: object) -> Scalar:
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"metadata {key!r} cannot equal {value}", where="filter")
     return normalized_scalar(value)
+
+
+NO_FILTER = SearchFilter()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from ml_assets.documents.model import Delta
 from ml_assets.search.filters import NO_FILTER, SearchFilter
@@ -12,11 +12,12 @@ from ml_assets.search.filters import NO_FILTER, SearchFilter
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from pgvector import HalfVector
 
     from ml_assets.stores import postgres
 
-    Vector = NDArray[np.float32]
 
+Vector: TypeAlias = "NDArray[np.float32]"
 Kind = Literal["pgvector", "chroma", "keyword"]
 Method = Literal["hybrid", "vector", "keyword"]
 METHODS: tuple[Method, ...] = ("hybrid", "vector", "keyword")
@@ -63,7 +64,8 @@ class Entry:
     created_at: int | None
     """Microseconds since 1970 in UTC: an integer is exact in every store."""
     metadata: Mapping[str, str | int | float | bool]
-    embedding: NDArray[np.float16] | None = None
+    embedding: HalfVector | None
+    """None for an index that stores no vectors."""
 
 
 @dataclass(frozen=True, slots=True)

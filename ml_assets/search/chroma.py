@@ -1,0 +1,211 @@
+"""The Chroma index: one collection per generation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml_assets.errors import StoreError
+from ml_assets.search.filters import NO_FILTER, SearchFilter, chroma_metadata, chroma_where
+from ml_assets.search.ledger import ledger_version, sync_ledger
+from ml_assets.search.model import Entry, Generation, Kind, Ranking, SyncReport, Vector
+from ml_assets.stores import postgres
+
+if TYPE_CHECKING:
+    from chromadb.api import ClientAPI
+    from chromadb.api.models.Collection import Collection
+
+_PAGE = 5000
+
+
+class ChromaIndex:
+    """HNSW in Chroma, by cosine; the caller owns the client."""
+
+    kind: Kind = "chroma"
+
+    def __init__(
+        self, client: ClientAPI, generation: Generation, *, disk: Path | None = None
+    ) -> None:
+        """Name the index; nothing is created before the first `sync`.
+
+        `disk` is the folder of an embedded store, to tell its size.
+        """
+        self._client = client
+        self._generation = generation
+        self._disk = disk
+        self._opened: Collection | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the collection."""
+        return f"generation-{self._generation.generation_id}"
+
+    def sync(self, connection: postgres.Connection) -> SyncReport:
+        """Make the index equal to the tables; writes only the difference."""
+        started = time.perf_counter()
+        delta = sync_ledger(connection, self._generation, self, embeddings=True)
+        return SyncReport(
+            self.kind,
+            delta,
+            self.size(),
+            self._bytes(),
+            time.perf_counter() - started,
+            ledger_version(connection, self._generation, self.kind),
+        )
+
+    def query(self, vector: Vector, k: int, filters: SearchFilter = NO_FILTER) -> Ranking:
+        """Rank the `k` nearest chunks that pass the filter; `vector` has shape (dimension,).
+
+        When the graph gives fewer than `k` and more would match, the search is exact.
+
+        Raises:
+            StoreError: the generation has no index here.
+        """
+        collection = self._existing()
+        where = chroma_where(filters)
+        found = collection.query(
+            query_embeddings=vector[None], n_results=k, where=where, include=["distances"]
+        )
+        ids = found["ids"][0]
+        distances = (found["distances"] or [[]])[0]
+        if len(ids) == k:
+            ranked = sorted(zip(distances, ids, strict=True))
+            return Ranking([chunk_id for _, chunk_id in ranked], exhausted=False)
+        return self._exact(collection, vector, k, where)
+
+    def ids(self) -> set[str]:
+        """The chunk ids that the index itself holds."""
+        collection = self._find()
+        return {chunk_id for page in _pages(collection, []) for chunk_id in page["ids"]}
+
+    def size(self) -> int:
+        """How many chunks the index itself holds."""
+        collection = self._find()
+        return collection.count() if collection else 0
+
+    def close(self) -> None:
+        """Forget the collection; the client is its owner's."""
+        self._opened = None
+
+    def revisions(self) -> Iterator[tuple[str, bytes]]:
+        """What the index itself holds: each chunk id with the revision it was stored in."""
+        for page in _pages(self._find(), ["metadatas"]):
+            for chunk_id, metadata in zip(page["ids"], page["metadatas"], strict=True):
+                yield chunk_id, bytes.fromhex(str(metadata.get("revision", "")))
+
+    def upsert(self, entries: Sequence[Entry]) -> None:
+        """Store the entries durably, replacing older revisions; repeating it changes nothing."""
+        collection = self._created()
+        size = self._client.get_max_batch_size()
+        for start in range(0, len(entries), size):
+            batch = entries[start : start + size]
+            ids = [entry.chunk_id for entry in batch]
+            collection.upsert(
+                ids=ids,
+                embeddings=[_float32(entry) for entry in batch],
+                metadatas=_replacing(collection, ids, [_metadata(entry) for entry in batch]),
+            )
+
+    def remove(self, chunk_ids: Sequence[str]) -> None:
+        """Remove the chunks durably; absent ones are passed over."""
+        collection = self._find()
+        if collection is None:
+            return
+        size = self._client.get_max_batch_size()
+        for start in range(0, len(chunk_ids), size):
+            collection.delete(ids=list(chunk_ids[start : start + size]))
+
+    def _exact(
+        self, collection: Collection, vector: Vector, k: int, where: dict[str, Any] | None
+    ) -> Ranking:
+        import numpy as np
+
+        scored: list[tuple[float, str]] = []
+        for page in _pages(collection, ["embeddings"], where):
+            similarities = np.asarray(page["embeddings"], dtype=np.float32) @ vector
+            scored += zip((-similarities).tolist(), page["ids"], strict=True)
+        scored.sort()
+        return Ranking([chunk_id for _, chunk_id in scored[:k]], exhausted=len(scored) <= k)
+
+    def _find(self) -> Collection | None:
+        from chromadb.errors import NotFoundError
+
+        if self._opened is None:
+            try:
+                self._opened = self._client.get_collection(self.name, embedding_function=None)
+            except NotFoundError:
+                return None
+        return self._opened
+
+    def _existing(self) -> Collection:
+        collection = self._find()
+        if collection is None:
+            raise StoreError(
+                f"there is no collection {self.name}",
+                where="Chroma",
+                do="Materialize `chroma_index`",
+            )
+        return collection
+
+    def _created(self) -> Collection:
+        if self._opened is None:
+            parameters = self._generation.parameters["chroma"]
+            self._opened = self._client.get_or_create_collection(
+                self.name,
+                embedding_function=None,
+                configuration={
+                    "hnsw": {
+                        "space": parameters["distance"],
+                        "max_neighbors": parameters["m"],
+                        "ef_construction": parameters["ef_construction"],
+                        "ef_search": parameters["ef_search"],
+                    }
+                },
+            )
+        return self._opened
+
+    def _bytes(self) -> int | None:
+        if self._disk is None:
+            return None
+        return sum(file.stat().st_size for file in self._disk.rglob("*") if file.is_file())
+
+
+def _pages(
+    collection: Collection | None, include: list[str], where: dict[str, Any] | None = None
+) -> Iterator[Any]:
+    offset = 0
+    while collection is not None:
+        page = collection.get(include=include, where=where, limit=_PAGE, offset=offset)  # type: ignore[arg-type]
+        if not page["ids"]:
+            return
+        yield page
+        offset += _PAGE
+
+
+def _float32(entry: Entry) -> Any:
+    import numpy as np
+
+    if entry.embedding is None:
+        raise ValueError(f"{entry.chunk_id} came without its vector")
+    return entry.embedding.to_numpy().astype(np.float32)
+
+
+def _metadata(entry: Entry) -> dict[str, Any]:
+    stored = chroma_metadata(entry.collection, entry.label, entry.created_at, entry.metadata)
+    return {"revision": entry.revision.hex(), **stored}
+
+
+def _replacing(
+    collection: Collection, ids: list[str], metadatas: list[dict[str, Any]]
+) -> list[Any]:
+    """Null the keys that a chunk had and has no more: Chroma's upsert merges metadata."""
+    if not collection.count():
+        return metadatas
+    present = collection.get(ids=ids, include=["metadatas"])
+    before = dict(zip(present["ids"], present["metadatas"] or [], strict=True))
+    return [
+        dict.fromkeys(before.get(chunk_id) or {}) | metadata
+        for chunk_id, metadata in zip(ids, metadatas, strict=True)
+    ]

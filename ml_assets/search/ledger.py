@@ -1,0 +1,153 @@
+"""The row delta from the tables to an index outside PostgreSQL.
+
+The ledger `search_index_entries` says which revision of which chunk an index holds. Each batch goes
+to the index first and to the ledger after: a run killed in between repeats one batch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from psycopg import sql
+
+from ml_assets.documents.model import Delta
+from ml_assets.embeddings.refresh import partition_name
+from ml_assets.search.model import Entry, Generation, Kind, LedgerIndex
+from ml_assets.stores import postgres
+from ml_assets.stores.sql import statement
+
+BATCH = 2000
+_POLL_SECONDS = 0.05
+
+
+def sync_ledger(
+    connection: postgres.Connection,
+    generation: Generation,
+    index: LedgerIndex,
+    *,
+    embeddings: bool,
+    batch: int = BATCH,
+) -> Delta:
+    """Make `index` hold exactly the live chunks that are embedded in the generation's space.
+
+    Only new, changed and gone chunks are written, `batch` at a time. When the index does not hold
+    as many chunks as the ledger says (a lost folder, a restored backup, a killed run), the ledger
+    is first rewritten from what the index really holds. `embeddings`: hand out the vectors too.
+    """
+    key: dict[str, Any] = {"generation_id": generation.generation_id, "index_kind": index.kind}
+    with exclusively(connection, generation, index.kind):
+        _trust_the_index(connection, key, index)
+        removed = 0
+        for ids in _keys(connection, "stale_entries", generation, key, batch):
+            index.remove(ids)
+            _forget(connection, key, ids)
+            removed += len(ids)
+        added = changed = 0
+        for ids in _keys(connection, "pending_entries", generation, key, batch):
+            entries, known = _entries(connection, generation, key, ids, embeddings)
+            index.upsert(entries)
+            _record(connection, key, entries)
+            added += len(entries) - known
+            changed += known
+        return Delta(added, changed, removed, index.size() - added - changed)
+
+
+def ledger_version(connection: postgres.Connection, generation: Generation, kind: Kind) -> str:
+    """A hash over the chunk ids and revisions that the index holds by its ledger."""
+    row = postgres.run(
+        connection,
+        statement("postgres/search/ledger_version"),
+        {"generation_id": generation.generation_id, "index_kind": kind},
+    ).fetchone()
+    return str(row[0]) if row else ""
+
+
+@contextmanager
+def exclusively(
+    connection: postgres.Connection, generation: Generation, kind: Kind
+) -> Iterator[None]:
+    """Be the only one, over all processes, who writes this index; wait for one's turn."""
+    name = f"ml_schema.search.{generation.generation_id}.{kind}"
+    # Asked again and again: who waits inside PostgreSQL holds a snapshot, and one who builds an
+    # index concurrently waits for all snapshots.
+    while not _one(connection, "select pg_try_advisory_lock(hashtext(%s))", name):
+        time.sleep(_POLL_SECONDS)
+    try:
+        yield
+    finally:
+        if not connection.broken:
+            _one(connection, "select pg_advisory_unlock(hashtext(%s))", name)
+
+
+def _trust_the_index(
+    connection: postgres.Connection, key: dict[str, Any], index: LedgerIndex
+) -> None:
+    recorded = postgres.run(connection, statement("postgres/search/count_ledger"), key).fetchone()
+    if recorded == (index.size(),):
+        return
+    with connection.transaction():
+        postgres.run(connection, statement("postgres/search/clear_ledger"), key)
+        postgres.copy_rows(
+            connection,
+            "search_index_entries",
+            ("generation_id", "index_kind", "chunk_id", "revision"),
+            ("text", "text", "text", "bytea"),
+            ((*key.values(), chunk_id, revision) for chunk_id, revision in index.revisions()),
+        )
+
+
+def _keys(
+    connection: postgres.Connection,
+    name: str,
+    generation: Generation,
+    key: dict[str, Any],
+    batch: int,
+) -> Iterator[list[str]]:
+    query = _composed(connection, name, generation)
+    for rows in postgres.read_batches(connection, query, key, size=batch):
+        yield [chunk_id for (chunk_id,) in rows]
+
+
+def _entries(
+    connection: postgres.Connection,
+    generation: Generation,
+    key: dict[str, Any],
+    ids: Sequence[str],
+    embeddings: bool,
+) -> tuple[list[Entry], int]:
+    """Read the entries of these chunks; also return how many of them the index held before."""
+    query = _composed(connection, "entries", generation)
+    bound = {**key, "chunk_ids": list(ids), "embeddings": embeddings}
+    rows = connection.execute(query, bound, binary=True).fetchall()
+    entries = [Entry(*fields) for _, *fields in rows]
+    return entries, sum(known for known, *_ in rows)
+
+
+def _record(connection: postgres.Connection, key: dict[str, Any], entries: Sequence[Entry]) -> None:
+    bound = {
+        **key,
+        "chunk_ids": [entry.chunk_id for entry in entries],
+        "revisions": [entry.revision for entry in entries],
+    }
+    postgres.run(connection, statement("postgres/search/record_entries"), bound)
+
+
+def _forget(connection: postgres.Connection, key: dict[str, Any], ids: Sequence[str]) -> None:
+    bound = {**key, "chunk_ids": list(ids)}
+    postgres.run(connection, statement("postgres/search/forget_entries"), bound)
+
+
+def _composed(connection: postgres.Connection, name: str, generation: Generation) -> str:
+    return (
+        sql.SQL(statement(f"postgres/search/{name}"))
+        .format(partition=sql.Identifier(partition_name(generation.space_id)))
+        .as_string(connection)
+    )
+
+
+def _one(connection: postgres.Connection, query: str, *values: object) -> Any:
+    row = postgres.run(connection, query, values).fetchone()
+    return row[0] if row else None

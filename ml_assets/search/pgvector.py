@@ -1,0 +1,177 @@
+"""The pgvector index: HNSW over the partition that holds the vectors of the generation's space."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from psycopg import sql
+
+from ml_assets.documents.model import Delta
+from ml_assets.embeddings.refresh import partition_name
+from ml_assets.errors import SpaceMismatchError
+from ml_assets.search.filters import NO_FILTER, SearchFilter, sql_condition
+from ml_assets.search.ledger import exclusively
+from ml_assets.search.model import Generation, Kind, Ranking, SyncReport, Vector
+from ml_assets.stores import postgres
+from ml_assets.stores.sql import statement
+
+BUILD_MEMORY = "256MB"
+_WORTH_A_WORKER = 20_000
+"""Rows from which a parallel build pays; it takes its memory from /dev/shm."""
+
+
+class PgvectorIndex:
+    """HNSW over halfvec, by cosine. Once it is built, PostgreSQL itself keeps it current."""
+
+    kind: Kind = "pgvector"
+
+    def __init__(self, connection: postgres.Connection, generation: Generation) -> None:
+        """Name the index; nothing is created before the first `sync`."""
+        self._connection = connection
+        self._generation = generation
+        self._table = partition_name(generation.space_id)
+        parameters = generation.parameters["pgvector"]
+        self.name = f"{self._table}_m{parameters['m']}_e{parameters['ef_construction']}"
+
+    def sync(self, connection: postgres.Connection) -> SyncReport:
+        """Build the index when it is absent; there is nothing else to do, ever."""
+        started = time.perf_counter()
+        with exclusively(connection, self._generation, self.kind):
+            built = not self._is_valid()
+            if built:
+                self._build(connection)
+        size = self.size()
+        row = connection.execute("select pg_relation_size(%s::regclass)", [self.name]).fetchone()
+        return SyncReport(
+            self.kind,
+            Delta(added=size) if built else Delta(unchanged=size),
+            size,
+            int(row[0]) if row else None,
+            time.perf_counter() - started,
+            self._version(),
+        )
+
+    def query(self, vector: Vector, k: int, filters: SearchFilter = NO_FILTER) -> Ranking:
+        """Rank the `k` nearest chunks that pass the filter; `vector` has shape (dimension,).
+
+        When the graph gives fewer than `k`, the search is exact.
+
+        Raises:
+            SpaceMismatchError: the vector has another dimension than the space.
+        """
+        if vector.shape != (self._generation.dimension,):
+            raise SpaceMismatchError(
+                f"a vector of shape {vector.shape} met a space of dimension"
+                f" {self._generation.dimension}",
+                where=f"search generation {self._generation.generation_id}",
+            )
+        found = self._approximate(vector, k, filters)
+        if len(found) == k:
+            return Ranking(found, exhausted=False)
+        found = self.exact(vector, k, filters)
+        return Ranking(found, exhausted=len(found) < k)
+
+    def exact(self, vector: Vector, k: int, filters: SearchFilter = NO_FILTER) -> list[str]:
+        """The `k` nearest chunks, by comparing with every vector that passes the filter."""
+        return self._nearest("exact", vector, k, filters)
+
+    def ids(self) -> set[str]:
+        """The chunk ids that the index holds: all of the partition, when the index is valid."""
+        if not self._is_valid():
+            return set()
+        query = sql.SQL("select chunk_id from {}").format(sql.Identifier(self._table))
+        return {chunk_id for (chunk_id,) in self._connection.execute(query)}
+
+    def size(self) -> int:
+        """How many chunks the index holds."""
+        if not self._is_valid():
+            return 0
+        query = sql.SQL("select count(*) from {}").format(sql.Identifier(self._table))
+        row = self._connection.execute(query).fetchone()
+        return int(row[0]) if row else 0
+
+    def close(self) -> None:
+        """Do nothing: the connection is its owner's."""
+
+    def explain(self, vector: Vector, k: int, filters: SearchFilter = NO_FILTER) -> str:
+        """PostgreSQL's plan for a query."""
+        with self._connection.transaction():
+            self._search_as_generation()
+            query, bound = self._statement("query", vector, k, filters)
+            rows = self._connection.execute(sql.SQL("explain ") + query, bound)
+            return "\n".join(line for (line,) in rows)
+
+    def _approximate(self, vector: Vector, k: int, filters: SearchFilter) -> list[str]:
+        with self._connection.transaction():
+            self._search_as_generation()
+            return self._nearest("query", vector, k, filters)
+
+    def _search_as_generation(self) -> None:
+        # Iterative scan: under a filter the graph is searched on until k rows pass it.
+        self._connection.execute(
+            "select set_config('hnsw.ef_search', %s, true),"
+            " set_config('hnsw.iterative_scan', 'strict_order', true)",
+            [str(self._generation.parameters["pgvector"]["ef_search"])],
+        )
+
+    def _nearest(self, name: str, vector: Vector, k: int, filters: SearchFilter) -> list[str]:
+        query, bound = self._statement(name, vector, k, filters)
+        rows = self._connection.execute(query, bound).fetchall()
+        return [chunk_id for chunk_id, _ in sorted(rows, key=lambda row: (row[1], row[0]))]
+
+    def _statement(
+        self, name: str, vector: Vector, k: int, filters: SearchFilter
+    ) -> tuple[sql.Composed, dict[str, Any]]:
+        from pgvector import HalfVector
+
+        condition, bound = sql_condition(filters)
+        query = sql.SQL(statement(f"postgres/search/{name}")).format(
+            partition=sql.Identifier(self._table),
+            dimension=sql.Literal(self._generation.dimension),
+            filter=sql.SQL(condition),
+        )
+        return query, {**bound, "vector": HalfVector(vector), "k": k}
+
+    def _is_valid(self) -> bool:
+        return bool(
+            self._connection.execute(
+                "select 1 from pg_index where indexrelid = to_regclass(%s) and indisvalid",
+                [self.name],
+            ).fetchone()
+        )
+
+    def _build(self, connection: postgres.Connection) -> None:
+        """Build beside readers and writers; what a killed build left behind is dropped first."""
+        parameters = self._generation.parameters["pgvector"]
+        names = {
+            "index": sql.Identifier(self.name),
+            "partition": sql.Identifier(self._table),
+            "dimension": sql.Literal(self._generation.dimension),
+            "m": sql.Literal(parameters["m"]),
+            "ef_construction": sql.Literal(parameters["ef_construction"]),
+        }
+        connection.execute(sql.SQL("drop index if exists {index}").format(**names))
+        row = connection.execute(
+            sql.SQL("select count(*) from {partition}").format(**names)
+        ).fetchone()
+        workers = 1 if row and row[0] >= _WORTH_A_WORKER else 0
+        settings = {
+            "maintenance_work_mem": BUILD_MEMORY,
+            "max_parallel_maintenance_workers": str(workers),
+        }
+        for name, value in settings.items():
+            connection.execute("select set_config(%s, %s, false)", [name, value])
+        try:
+            build = statement("postgres/search/build_hnsw")
+            connection.execute(sql.SQL(build).format(**names))
+        finally:
+            for name in settings:
+                connection.execute(sql.SQL("reset {}").format(sql.Identifier(name)))
+        # By their statistics the planner weighs the index against a scan.
+        connection.execute(sql.SQL("analyze {partition}, chunks, documents").format(**names))
+
+    def _version(self) -> str:
+        query = statement("postgres/search/partition_version")
+        row = self._connection.execute(query, {"space_id": self._generation.space_id}).fetchone()
+        return str(row[0]) if row else ""

@@ -1,0 +1,96 @@
+"""Chroma: embedded (a folder) or by URL; the same client library for both."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
+
+from ml_assets.errors import StoreError
+from ml_assets.stores.sql import folder
+
+if TYPE_CHECKING:
+    from chromadb.api import ClientAPI
+
+
+@contextmanager
+def connect(url: str | None, home: Path) -> Iterator[ClientAPI]:
+    """Open a client of the server at `url`, or of the folder under `home` when it is None.
+
+    Raises:
+        StoreError: the server or the folder cannot be reached or read, now or later in the block.
+    """
+    import httpx
+    from chromadb.errors import ChromaError
+
+    where = "CHROMA_URL" if url else str(embedded_folder(home))
+    client: ClientAPI | None = None
+    try:
+        # The client reports an unreachable server, and a folder it cannot read, as ValueError.
+        try:
+            client = _open_server(url) if url else _open_embedded(embedded_folder(home))
+        except ValueError as error:
+            raise _refusal(error, where) from None
+        yield client
+    except (ChromaError, httpx.HTTPError) as error:
+        raise _refusal(error, where) from error
+    finally:
+        if client is not None:
+            client.close()  # type: ignore[attr-defined]
+
+
+def embedded_folder(home: Path) -> Path:
+    """The folder of the embedded store."""
+    return home / "chroma"
+
+
+def _open_embedded(path: Path) -> ClientAPI:
+    import chromadb
+    from chromadb.config import Settings
+
+    return chromadb.PersistentClient(str(folder(path)), Settings(anonymized_telemetry=False))
+
+
+def _open_server(url: str) -> ClientAPI:
+    import chromadb
+    from chromadb.config import Settings
+
+    parts = _checked(url)
+    ssl = parts.scheme == "https"
+    return chromadb.HttpClient(
+        host=parts.hostname or "",
+        port=parts.port or (443 if ssl else 8000),
+        ssl=ssl,
+        headers=_authorization(parts),
+        settings=Settings(anonymized_telemetry=False),
+    )
+
+
+def _checked(url: str) -> SplitResult:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise StoreError(
+            "not a URL of a Chroma server", where="CHROMA_URL", do="Write http://host:8000"
+        )
+    return parts
+
+
+def _authorization(parts: SplitResult) -> dict[str, str]:
+    if not parts.password:
+        return {}
+    credentials = base64.b64encode(f"{parts.username}:{parts.password}".encode()).decode()
+    return {"Authorization": f"Basic {credentials}"}
+
+
+def _refusal(error: Exception, where: str) -> StoreError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return StoreError(
+        f"Chroma does not answer ({reason})",
+        where=where,
+        do="Check that the server is up and the URL is right"
+        if where == "CHROMA_URL"
+        else "Check the disk and its permissions; a damaged folder can be deleted, and is rebuilt",
+    )
