@@ -1,79 +1,62 @@
-"""What a training set, its examples, a candidate and an evaluation are."""
+"""What a training set, its examples, a training step and a candidate are."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import numpy as np
     from pandas import DataFrame
 
-Part = Literal["train", "validation", "test"]
-PARTS: tuple[Part, ...] = ("train", "validation", "test")
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One labelled document of a frozen training set; a missing feature value is None."""
-
-    document_id: str
-    label: str
-    group: str
-    part: Part
-    label_time: datetime
-    text_hash: str
-    features: Mapping[str, float | None]
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class TrainingSet:
-    """A frozen training set: what it holds, and what it was made from.
+    """A frozen training set: its rows, and what they were made from.
 
-    `hash` covers the rows, the vector space, the feature views and the seed of the split. A set
-    without rows has no hash, and `reason` says why nothing can be trained.
+    `rows` has one line per document, sorted by id: `document_id`, `label`, `group_id`, `split`,
+    `label_time`, `text_hash` and one column per name in `features` (NaN: not known). `hash` covers
+    all of it but `label_time`, and the vector space, the feature views and the seed of the split. A
+    set that cannot be trained on has no rows and no hash, and `reason` says why.
     """
 
     hash: str
     space_id: str
     seed: int
     feature_views: Mapping[str, str]
-    rows: tuple[Row, ...]
+    features: tuple[str, ...]
+    rows: DataFrame
     left_out: Mapping[str, int] = field(default_factory=dict)
+    unembedded: int = 0
     reason: str = ""
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels, sorted."""
-        return tuple(sorted({row.label for row in self.rows}))
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """The feature names, sorted; `view.feature`."""
-        return tuple(sorted(self.rows[0].features)) if self.rows else ()
-
-    def part(self, part: Part) -> tuple[Row, ...]:
-        """The rows of one part of the split."""
-        return tuple(row for row in self.rows if row.part == part)
+        return tuple(sorted(set(self.rows["label"])))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Examples:
-    """Rows as a model sees them.
+    """Documents as a model sees them, with the right answers.
 
-    `inputs` has one line per document: `text`, one column per feature, and the document's vector in
-    `e000`, `e001`, …; `truth` is the label of each.
+    `inputs` has one line per document: `text` (title, line end, text), one column per feature
+    (float64, NaN: not known), and the document's unit vector in `e0`, `e1`, … (float32). `truth`
+    holds the labels.
     """
 
     inputs: DataFrame
     truth: np.ndarray
+    document_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Metrics of one epoch or iteration of a training."""
+    """One metric of one epoch or iteration of a training."""
 
     step: int
     split: Literal["train", "validation"]
@@ -83,7 +66,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A trained model family: its MLflow run, and `<part>_<metric>` for validation and test."""
+    """A trained model family: its MLflow run, and `<split>_<metric>` for validation and test."""
 
     run_id: str
     training_set_hash: str

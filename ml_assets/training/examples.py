@@ -1,0 +1,83 @@
+"""The examples of a training set: text, features and vectors, as a model sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ml_assets.errors import NothingToDoError
+from ml_assets.stores import postgres
+from ml_assets.stores.sql import statement
+from ml_assets.training.model import SPLITS, Examples, Split, TrainingSet
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from pandas import DataFrame
+
+TEXT = "text"
+"""The input column that holds title and text, as what is embedded: title, line end, text."""
+
+
+def vector_columns(dimension: int) -> list[str]:
+    """The input columns of a vector: `e0`, `e1`, …."""
+    return [f"e{index}" for index in range(dimension)]
+
+
+def read_examples(
+    connection: postgres.Connection,
+    training_set: TrainingSet,
+    splits: Collection[Split] = SPLITS,
+    *,
+    space_id: str = "",
+) -> Examples:
+    """Read the inputs of the rows in `splits`; `space_id` reads another space than the set's own.
+
+    Raises:
+        NothingToDoError: documents changed since the training set was frozen.
+    """
+    rows = training_set.rows[training_set.rows["split"].isin(list(splits))]
+    bound = {
+        "space_id": space_id or training_set.space_id,
+        "document_ids": rows["document_id"].tolist(),
+    }
+    with connection.cursor(binary=True) as cursor:
+        found = cursor.execute(statement("postgres/training/examples"), bound).fetchall()
+    present = {document_id: text_hash for document_id, _, text_hash, _ in found}
+    expected = dict(zip(rows["document_id"], rows["text_hash"], strict=True))
+    if present != expected:
+        stale = sum(present.get(name) != text_hash for name, text_hash in expected.items())
+        raise NothingToDoError(
+            f"{stale} of its {len(expected)} documents changed since it was frozen",
+            where=f"training set {training_set.hash}",
+            do="Materialize training_set again",
+        )
+    inputs = model_inputs(
+        [text for _, text, _, _ in found],
+        {name: rows[name].to_numpy("float64") for name in training_set.features},
+        _unit([vector.to_numpy() for *_, vector in found]),
+    )
+    return Examples(inputs, rows["label"].to_numpy(dtype=object), tuple(expected))
+
+
+def model_inputs(
+    texts: Sequence[str],
+    features: Mapping[str, NDArray[np.float64]],
+    vectors: NDArray[np.float32],
+) -> DataFrame:
+    """Put texts, features and unit vectors (one line each) into the columns a model asks for."""
+    import pandas as pd
+
+    embedded = pd.DataFrame(vectors, columns=vector_columns(vectors.shape[1]))
+    wide = pd.DataFrame({TEXT: list(texts), **features})
+    return pd.concat([wide, embedded], axis=1)
+
+
+def _unit(vectors: Sequence[NDArray[np.float16]]) -> NDArray[np.float32]:
+    import numpy as np
+
+    stacked = np.asarray(vectors, dtype=np.float32)
+    norms = np.linalg.norm(stacked, axis=1, keepdims=True)
+    # Chunks that point in opposite directions can cancel out; such a document has no direction.
+    unit: NDArray[np.float32] = stacked / np.maximum(norms, np.finfo(np.float32).tiny)
+    return unit
