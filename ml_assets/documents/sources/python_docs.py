@@ -64,7 +64,8 @@ class PythonDocs:
     def judged_queries(self) -> JudgedQueries:
         """Return the questions that this Python's documents can answer, with those documents."""
         known = {document.document_id for document in _documents()}
-        lines = map(json.loads, _JUDGED.read_text(encoding="utf-8").splitlines())
+        with _JUDGED.open(encoding="utf-8") as lines:
+            rows = list(map(json.loads, lines))
         queries = (
             JudgedQuery(
                 row["query_id"],
@@ -72,7 +73,7 @@ class PythonDocs:
                 {name: grade for name, grade in row["relevant"].items() if name in known},
                 row["half"],
             )
-            for row in lines
+            for row in rows
         )
         return tuple(query for query in queries if query.relevant)
 

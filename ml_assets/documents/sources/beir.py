@@ -1,0 +1,118 @@
+"""A benchmark in the form of BEIR: a corpus, queries, and which documents answer which query."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Literal
+
+from ml_assets.documents.model import Document, Rejected
+from ml_assets.documents.sources.base import JudgedQueries, JudgedQuery
+from ml_assets.documents.sources.files import Files
+from ml_assets.documents.sources.rows import columns_from
+from ml_assets.errors import SourceError
+
+_JUDGMENTS = ("query-id", "corpus-id", "score")
+
+
+class Beir:
+    """A folder with `corpus.jsonl`, `queries.jsonl` and `qrels.tsv`: one collection.
+
+    `queries_train.jsonl` and `qrels_train.tsv`, where there are any, are the queries for tuning.
+    """
+
+    def __init__(self, folder: str, max_document_bytes: int, name: str = "") -> None:
+        """Describe the source; the collection is called `name`, or as the folder."""
+        self._folder = Path(folder).expanduser()
+        columns = columns_from({"id": "_id"})
+        corpus = str(self._folder / "corpus.jsonl")
+        self._corpus = Files(corpus, columns, max_document_bytes, name or self._folder.name)
+
+    @property
+    def name(self) -> str:
+        """The kind and the folder."""
+        return f"beir:{self._folder}"
+
+    def collections(self) -> dict[str, str]:
+        """Return the one collection, with a hash of the corpus.
+
+        Raises:
+            SourceError: there is no corpus.
+        """
+        return self._corpus.collections()
+
+    def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
+        """Stream the corpus.
+
+        Raises:
+            SourceError: the corpus cannot be read.
+        """
+        return self._corpus.read(collections)
+
+    def judged_queries(self) -> JudgedQueries:
+        """Return the test queries for reporting, and the training queries for tuning.
+
+        Raises:
+            SourceError: a file is missing or malformed; the line says which and where.
+        """
+        test = self._queries("queries.jsonl", "qrels.tsv", "reporting")
+        if not (self._folder / "queries_train.jsonl").exists():
+            return test
+        return test + self._queries("queries_train.jsonl", "qrels_train.tsv", "tuning")
+
+    def _queries(
+        self, queries: str, judgments: str, half: Literal["tuning", "reporting"]
+    ) -> JudgedQueries:
+        relevant = self._judgments(judgments)
+        return tuple(
+            JudgedQuery(identity, text, relevant[identity], half)
+            for identity, text in self._texts(queries)
+            if identity in relevant
+        )
+
+    def _texts(self, name: str) -> Iterator[tuple[str, str]]:
+        for number, line in enumerate(self._lines(name), 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                yield str(row["_id"]), str(row["text"])
+            except (ValueError, KeyError, TypeError):
+                raise SourceError(
+                    'not an object like {"_id": …, "text": …}',
+                    where=f"{self._folder / name} line {number}",
+                ) from None
+
+    def _judgments(self, name: str) -> dict[str, dict[str, int]]:
+        """Return query, then document, then grade; judgments of 0 and less are left out."""
+        relevant: dict[str, dict[str, int]] = defaultdict(dict)
+        rows = csv.reader(self._lines(name), delimiter="\t")
+        if tuple(next(rows, ())) != _JUDGMENTS:
+            header = " ".join(_JUDGMENTS)
+            raise SourceError(
+                "the header is wrong", where=str(self._folder / name), do=f"Expected: {header}"
+            )
+        for number, cells in enumerate(rows, 2):
+            if not cells:
+                continue
+            try:
+                query, document, grade = cells[0], cells[1], int(cells[2])
+            except (ValueError, IndexError):
+                where = f"{self._folder / name} row {number}"
+                raise SourceError("not a judgment", where=where) from None
+            if grade > 0:
+                relevant[query][document] = grade
+        return dict(relevant)
+
+    def _lines(self, name: str) -> list[str]:
+        file = self._folder / name
+        try:
+            with file.open(encoding="utf-8") as lines:
+                return list(lines)
+        except OSError as error:
+            raise SourceError(f"cannot be read ({error.strerror})", where=str(file)) from None
+        except UnicodeDecodeError:
+            raise SourceError("invalid UTF-8", where=str(file)) from None

@@ -1,0 +1,148 @@
+"""The documentation of every distribution installed beside the running Python."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+from collections.abc import Collection, Iterator
+from importlib.metadata import Distribution, distributions
+from pathlib import Path, PurePosixPath
+
+from ml_assets.documents.model import Document, Rejected
+from ml_assets.documents.normalize import check_name, normalize
+from ml_assets.documents.sources.python_syntax import Definition, definitions
+
+VERSION = "1"
+"""Raise it when the extraction changes: it is part of every fingerprint."""
+
+BUCKETS = 16
+_SKIPPED_FOLDERS = {"test", "tests", "testing", "conftest", "vendor", "extern"}
+
+
+class PythonEnvironment:
+    """Every documented public object of the installed distributions, read from their sources.
+
+    Nothing is imported: importing hundreds of packages is slow and does things. So modules that
+    are compiled (C extensions) are not described. Label is the distribution, collection one of
+    `BUCKETS` hash buckets of it. Modules of tests and vendored copies are left out.
+    """
+
+    name = "python_environment"
+
+    def __init__(self, max_document_bytes: int) -> None:
+        """Describe the source; larger docstrings are set aside."""
+        self._max_bytes = max_document_bytes
+
+    def collections(self) -> dict[str, str]:
+        """Return the buckets; the fingerprint is that of versions and lists of files."""
+        digests = {_bucket(i): self._digest() for i in range(BUCKETS)}
+        for name, distribution in _installed().items():
+            record = distribution.read_text("RECORD") or ""
+            listed = hashlib.sha256(record.encode("utf-8", "surrogateescape")).hexdigest()
+            line = f"{name} {distribution.version} {listed}\n"
+            digests[_bucket_of(name)].update(line.encode())
+        return {bucket: digest.hexdigest() for bucket, digest in digests.items()}
+
+    def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
+        """Stream the objects of these buckets, one source file in memory at a time."""
+        owners = _owners()
+        for name, distribution in _installed().items():
+            if _bucket_of(name) in collections:
+                yield from self._distribution(name, distribution, owners)
+
+    def judged_queries(self) -> None:
+        """Return None: nobody has asked questions about these packages."""
+
+    def _digest(self) -> hashlib._Hash:
+        parameters = f"{platform.python_version()} {VERSION} {self._max_bytes}\n"
+        return hashlib.sha256(parameters.encode())
+
+    def _distribution(
+        self, name: str, distribution: Distribution, owners: dict[str, str]
+    ) -> Iterator[Document | Rejected]:
+        seen: set[str] = set()
+        for file, module in _modules(distribution):
+            if owners[file] != name:
+                reason = f"the file is also in {owners[file]}"
+                yield Rejected(_bucket_of(name), f"{name} {file}", reason)
+                continue
+            try:
+                source = Path(str(distribution.locate_file(file))).read_bytes()
+                found = list(definitions(source, module))
+            except (OSError, SyntaxError) as error:
+                reason = f"cannot be read ({error})"
+                yield Rejected(_bucket_of(name), f"{name} {file}", reason)
+                continue
+            for item in found:
+                yield self._document(item, module, name, distribution.version, seen)
+
+    def _document(
+        self, item: Definition, module: str, distribution: str, version: str, seen: set[str]
+    ) -> Document | Rejected:
+        text = normalize(item.doc)
+        if wrong := self._wrong(item.name, text, seen):
+            place = f"{distribution} {item.name}"
+            return Rejected(_bucket_of(distribution), place, wrong)
+        seen.add(item.name)
+        return Document(
+            document_id=item.name,
+            collection=_bucket_of(distribution),
+            text=text,
+            title=item.name,
+            label=distribution,
+            group=item.group,
+            metadata={"kind": item.kind, "module": module, "version": version},
+        )
+
+    def _wrong(self, name: str, text: str, seen: set[str]) -> str | None:
+        if name in seen:
+            return "another object of this name comes earlier"
+        if not text.strip():
+            return "no text"
+        size = len(text.encode("utf-8"))
+        if size > self._max_bytes:
+            return f"{size} bytes of text, more than ML_ASSETS_MAX_DOCUMENT_BYTES={self._max_bytes}"
+        return check_name(name, "id")
+
+
+def _installed() -> dict[str, Distribution]:
+    """Return the distributions by their canonical names, sorted; of two the first on the path."""
+    found: dict[str, Distribution] = {}
+    for distribution in distributions():
+        written = distribution.metadata["Name"]
+        if written:
+            found.setdefault(re.sub(r"[-_.]+", "-", written).lower(), distribution)
+    return dict(sorted(found.items()))
+
+
+def _owners() -> dict[str, str]:
+    """Return the one distribution that speaks for each file, as more than one may list it."""
+    owners: dict[str, str] = {}
+    for name, distribution in _installed().items():
+        for file, _ in _modules(distribution):
+            owners.setdefault(file, name)
+    return owners
+
+
+def _modules(distribution: Distribution) -> Iterator[tuple[str, str]]:
+    """Yield the path and the name of every public module with a source."""
+    for file in sorted(map(str, distribution.files or ())):
+        if not file.endswith(".py"):
+            continue
+        path = PurePosixPath(file.removesuffix(".py"))
+        parts = path.parts[:-1] if path.name == "__init__" else path.parts
+        if parts and all(map(_is_public, parts)):
+            yield file, ".".join(parts)
+
+
+def _is_public(part: str) -> bool:
+    return part.isidentifier() and not part.startswith("_") and part not in _SKIPPED_FOLDERS
+
+
+def _bucket(number: int) -> str:
+    return f"packages-{number:02d}"
+
+
+def _bucket_of(distribution: str) -> str:
+    return _bucket(hashlib.sha256(distribution.encode()).digest()[0] % BUCKETS)
