@@ -14,8 +14,11 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from ml_assets.defs.progress import SilentProgress
+from ml_assets.search.chroma import ChromaIndex
+from ml_assets.search.keyword import KeywordIndex
+from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
-from ml_assets.stores import duckdb, online, postgres
+from ml_assets.stores import chroma, duckdb, online, postgres
 
 
 class PostgresResource(dg.ConfigurableResource):
@@ -29,6 +32,36 @@ class PostgresResource(dg.ConfigurableResource):
         """Open a migrated connection, in autocommit."""
         with postgres.connect(self.url or None, Path(self.home)) as connection:
             yield connection
+
+
+class ChromaResource(dg.ConfigurableResource):
+    """Chroma: a server by URL, else embedded under `home`."""
+
+    url: str = ""
+    home: str
+
+    @contextmanager
+    def open_index(self, generation: Generation) -> Iterator[ChromaIndex]:
+        """Open the index of a generation; the client is closed at the end."""
+        home = Path(self.home)
+        disk = None if self.url else chroma.embedded_folder(home)
+        with chroma.connect(self.url or None, home) as client:
+            yield ChromaIndex(client, generation, disk=disk)
+
+
+class KeywordIndexResource(dg.ConfigurableResource):
+    """The folder of the tantivy indexes."""
+
+    folder: str
+
+    @contextmanager
+    def open_index(self, generation: Generation) -> Iterator[KeywordIndex]:
+        """Open the index of a generation; the folder is let go at the end."""
+        index = KeywordIndex(Path(self.folder), generation)
+        try:
+            yield index
+        finally:
+            index.close()
 
 
 class OfflineStoreResource(DuckDBResource):
@@ -61,6 +94,8 @@ def build_resources(settings: Settings) -> dict[str, object]:
         "settings": settings,
         "progress": SilentProgress(),
         "postgres": PostgresResource(url=_url("POSTGRES_URL", settings.postgres_url), home=home),
+        "chroma": ChromaResource(url=_url("CHROMA_URL", settings.chroma_url), home=home),
+        "keyword_index": KeywordIndexResource(folder=str(settings.keyword_folder)),
         "duckdb": OfflineStoreResource(database=str(settings.duckdb_file)),
         "online_store": OnlineStoreResource(url=_url("REDIS_URL", settings.redis_url), home=home),
     }

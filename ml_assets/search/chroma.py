@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ml_assets.documents.refresh import Progress, no_progress
 from ml_assets.errors import StoreError
 from ml_assets.search.filters import NO_FILTER, SearchFilter, chroma_metadata, chroma_where
 from ml_assets.search.ledger import ledger_version, sync_ledger
@@ -42,18 +43,22 @@ class ChromaIndex:
         """The name of the collection."""
         return f"generation-{self._generation.generation_id}"
 
-    def sync(self, connection: postgres.Connection) -> SyncReport:
+    def sync(self, connection: postgres.Connection, progress: Progress = no_progress) -> SyncReport:
         """Make the index equal to the tables; writes only the difference."""
         started = time.perf_counter()
-        delta = sync_ledger(connection, self._generation, self, embeddings=True)
+        delta = sync_ledger(connection, self._generation, self, embeddings=True, progress=progress)
         return SyncReport(
             self.kind,
             delta,
             self.size(),
             self._bytes(),
             time.perf_counter() - started,
-            ledger_version(connection, self._generation, self.kind),
+            self.version(connection),
         )
+
+    def version(self, connection: postgres.Connection) -> str:
+        """A hash over what the index holds: equal content, equal version."""
+        return ledger_version(connection, self._generation, self.kind)
 
     def query(self, vector: Vector, k: int, filters: SearchFilter = NO_FILTER) -> Ranking:
         """Rank the `k` nearest chunks that pass the filter; `vector` has shape (dimension,).
@@ -124,8 +129,9 @@ class ChromaIndex:
 
         scored: list[tuple[float, str]] = []
         for page in _pages(collection, ["embeddings"], where):
-            similarities = np.asarray(page["embeddings"], dtype=np.float32) @ vector
-            scored += zip((-similarities).tolist(), page["ids"], strict=True)
+            vectors = np.asarray(page["embeddings"], dtype=np.float32)
+            cosines = vectors @ vector / np.linalg.norm(vectors, axis=1)
+            scored += zip((-cosines).tolist(), page["ids"], strict=True)
         scored.sort()
         return Ranking([chunk_id for _, chunk_id in scored[:k]], exhausted=len(scored) <= k)
 

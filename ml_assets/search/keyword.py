@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import tantivy
 
+from ml_assets.documents.refresh import Progress, no_progress
 from ml_assets.errors import StoreError
 from ml_assets.search.filters import (
     NO_FILTER,
@@ -54,7 +55,7 @@ class KeywordIndex:
         self._opened: tantivy.Index | None = None
         self._writer: tantivy.IndexWriter | None = None
 
-    def sync(self, connection: postgres.Connection) -> SyncReport:
+    def sync(self, connection: postgres.Connection, progress: Progress = no_progress) -> SyncReport:
         """Make the index equal to the tables; writes only the difference.
 
         Raises:
@@ -62,7 +63,14 @@ class KeywordIndex:
         """
         started = time.perf_counter()
         try:
-            delta = sync_ledger(connection, self._generation, self, embeddings=False, batch=_BATCH)
+            delta = sync_ledger(
+                connection,
+                self._generation,
+                self,
+                embeddings=False,
+                batch=_BATCH,
+                progress=progress,
+            )
         finally:
             self._let_go()
         return SyncReport(
@@ -71,8 +79,12 @@ class KeywordIndex:
             self.size(),
             sum(file.stat().st_size for file in self.path.glob("*")),
             time.perf_counter() - started,
-            ledger_version(connection, self._generation, self.kind),
+            self.version(connection),
         )
+
+    def version(self, connection: postgres.Connection) -> str:
+        """A hash over what the index holds: equal content, equal version."""
+        return ledger_version(connection, self._generation, self.kind)
 
     def query(self, text: str, k: int, filters: SearchFilter = NO_FILTER) -> Ranking:
         """Rank the `k` best chunks that hold a word of `text` and pass the filter.

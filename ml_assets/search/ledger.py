@@ -14,6 +14,7 @@ from typing import Any
 from psycopg import sql
 
 from ml_assets.documents.model import Delta
+from ml_assets.documents.refresh import Progress, no_progress
 from ml_assets.embeddings.refresh import partition_name
 from ml_assets.search.model import Entry, Generation, Kind, LedgerIndex
 from ml_assets.stores import postgres
@@ -30,6 +31,7 @@ def sync_ledger(
     *,
     embeddings: bool,
     batch: int = BATCH,
+    progress: Progress = no_progress,
 ) -> Delta:
     """Make `index` hold exactly the live chunks that are embedded in the generation's space.
 
@@ -52,6 +54,7 @@ def sync_ledger(
             _record(connection, key, entries)
             added += len(entries) - known
             changed += known
+            progress(added + changed, 0)
         return Delta(added, changed, removed, index.size() - added - changed)
 
 
@@ -71,8 +74,7 @@ def exclusively(
 ) -> Iterator[None]:
     """Be the only one, over all processes, who writes this index; wait for one's turn."""
     name = f"ml_schema.search.{generation.generation_id}.{kind}"
-    # Asked again and again: who waits inside PostgreSQL holds a snapshot, and one who builds an
-    # index concurrently waits for all snapshots.
+    # Asked again and again: who waits inside PostgreSQL holds a snapshot open, and vacuum up.
     while not _one(connection, "select pg_try_advisory_lock(hashtext(%s))", name):
         time.sleep(_POLL_SECONDS)
     try:

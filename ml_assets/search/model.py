@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from ml_assets.documents.model import Delta
+from ml_assets.documents.refresh import Progress, no_progress
 from ml_assets.search.filters import NO_FILTER, SearchFilter
 
 if TYPE_CHECKING:
@@ -78,7 +79,6 @@ class SyncReport:
     bytes: int | None
     seconds: float
     version: str
-    """A hash over what the index holds: equal content, equal version."""
 
 
 class Index(Protocol):
@@ -86,8 +86,11 @@ class Index(Protocol):
 
     kind: Kind
 
-    def sync(self, connection: postgres.Connection) -> SyncReport:
+    def sync(self, connection: postgres.Connection, progress: Progress = no_progress) -> SyncReport:
         """Make the index equal to the tables; writes only the difference."""
+
+    def version(self, connection: postgres.Connection) -> str:
+        """A hash over what the index holds: equal content, equal version."""
 
     def ids(self) -> set[str]:
         """The chunk ids that the index itself holds."""

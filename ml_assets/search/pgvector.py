@@ -8,6 +8,7 @@ from typing import Any
 from psycopg import sql
 
 from ml_assets.documents.model import Delta
+from ml_assets.documents.refresh import Progress, no_progress
 from ml_assets.embeddings.refresh import partition_name
 from ml_assets.errors import SpaceMismatchError
 from ml_assets.search.filters import NO_FILTER, SearchFilter, sql_condition
@@ -34,7 +35,7 @@ class PgvectorIndex:
         parameters = generation.parameters["pgvector"]
         self.name = f"{self._table}_m{parameters['m']}_e{parameters['ef_construction']}"
 
-    def sync(self, connection: postgres.Connection) -> SyncReport:
+    def sync(self, connection: postgres.Connection, progress: Progress = no_progress) -> SyncReport:
         """Build the index when it is absent; there is nothing else to do, ever."""
         started = time.perf_counter()
         with exclusively(connection, self._generation, self.kind):
@@ -42,6 +43,7 @@ class PgvectorIndex:
             if built:
                 self._build(connection)
         size = self.size()
+        progress(size, size)
         row = connection.execute("select pg_relation_size(%s::regclass)", [self.name]).fetchone()
         return SyncReport(
             self.kind,
@@ -49,7 +51,7 @@ class PgvectorIndex:
             size,
             int(row[0]) if row else None,
             time.perf_counter() - started,
-            self._version(),
+            self.version(connection),
         )
 
     def query(self, vector: Vector, k: int, filters: SearchFilter = NO_FILTER) -> Ranking:
@@ -142,7 +144,7 @@ class PgvectorIndex:
         )
 
     def _build(self, connection: postgres.Connection) -> None:
-        """Build beside readers and writers; what a killed build left behind is dropped first."""
+        """Build while others read; who writes vectors of this space waits."""
         parameters = self._generation.parameters["pgvector"]
         names = {
             "index": sql.Identifier(self.name),
@@ -151,27 +153,25 @@ class PgvectorIndex:
             "m": sql.Literal(parameters["m"]),
             "ef_construction": sql.Literal(parameters["ef_construction"]),
         }
-        connection.execute(sql.SQL("drop index if exists {index}").format(**names))
-        row = connection.execute(
-            sql.SQL("select count(*) from {partition}").format(**names)
-        ).fetchone()
-        workers = 1 if row and row[0] >= _WORTH_A_WORKER else 0
-        settings = {
-            "maintenance_work_mem": BUILD_MEMORY,
-            "max_parallel_maintenance_workers": str(workers),
-        }
-        for name, value in settings.items():
-            connection.execute("select set_config(%s, %s, false)", [name, value])
-        try:
+        with connection.transaction():
+            # Not concurrently: that waits for every snapshot in the database, also for those of
+            # sessions which wait for this run to end.
+            connection.execute(sql.SQL("drop index if exists {index}").format(**names))
+            count = sql.SQL("select count(*) from {partition}").format(**names)
+            row = connection.execute(count).fetchone()
+            workers = 1 if row and row[0] >= _WORTH_A_WORKER else 0
+            connection.execute(
+                "select set_config('maintenance_work_mem', %s, true),"
+                " set_config('max_parallel_maintenance_workers', %s, true)",
+                [BUILD_MEMORY, str(workers)],
+            )
             build = statement("postgres/search/build_hnsw")
             connection.execute(sql.SQL(build).format(**names))
-        finally:
-            for name in settings:
-                connection.execute(sql.SQL("reset {}").format(sql.Identifier(name)))
         # By their statistics the planner weighs the index against a scan.
         connection.execute(sql.SQL("analyze {partition}, chunks, documents").format(**names))
 
-    def _version(self) -> str:
+    def version(self, connection: postgres.Connection) -> str:
+        """A hash over what the index holds: equal content, equal version."""
         query = statement("postgres/search/partition_version")
-        row = self._connection.execute(query, {"space_id": self._generation.space_id}).fetchone()
+        row = connection.execute(query, {"space_id": self._generation.space_id}).fetchone()
         return str(row[0]) if row else ""

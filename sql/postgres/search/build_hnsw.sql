@@ -1,3 +1,3 @@
-create index concurrently {index} on {partition}
+create index {index} on {partition}
 using hnsw ((embedding::halfvec({dimension})) halfvec_cosine_ops)
 with (m = {m}, ef_construction = {ef_construction})

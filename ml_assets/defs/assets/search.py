@@ -1,0 +1,263 @@
+"""Assets of the group `search`: the indexes of one generation, its measurements, its publishing."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from ml_assets.defs.automation import ON_NEW_DATA
+from ml_assets.defs.metadata import OWNERS, data_version, delta_metadata, plot, table
+from ml_assets.defs.partitions import SINGLE_RUN
+from ml_assets.defs.progress import StageProgress
+from ml_assets.defs.resources import (
+    ChromaResource,
+    KeywordIndexResource,
+    PostgresResource,
+)
+from ml_assets.documents.sources import open_source
+from ml_assets.embeddings.encoder import load_encoder
+from ml_assets.embeddings.space import current_space
+from ml_assets.search.engine import Engine
+from ml_assets.search.generation import (
+    ensure_generation,
+    index_parameters,
+    publish,
+    record_evaluation,
+)
+from ml_assets.search.measure import evaluate_generation, evaluation_state
+from ml_assets.search.model import Generation, SyncReport, VectorIndex
+from ml_assets.search.pgvector import PgvectorIndex
+from ml_assets.settings import Settings
+from ml_assets.stores import postgres as store
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def current_generation(connection: store.Connection, settings: Settings) -> Generation:
+    """The generation that the settings describe; created when it is new."""
+    space_id = current_space(settings).space_id
+    return ensure_generation(connection, space_id, index_parameters(settings))
+
+
+@dg.asset(
+    group_name="search",
+    kinds={"postgres"},
+    owners=OWNERS,
+    code_version="1",
+    deps=["embeddings"],
+    backfill_policy=SINGLE_RUN,
+    automation_condition=ON_NEW_DATA,
+)
+def pgvector_index(
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
+    progress: dg.ResourceParam[StageProgress],
+) -> dg.MaterializeResult:
+    """HNSW over the vectors of the current space; PostgreSQL keeps it current once it is built."""
+    with postgres.connect() as connection, progress.stage("pgvector index") as step:
+        generation = current_generation(connection, settings)
+        return _indexed(generation, PgvectorIndex(connection, generation).sync(connection, step))
+
+
+@dg.asset(
+    group_name="search",
+    kinds={"chroma"},
+    owners=OWNERS,
+    code_version="1",
+    deps=["embeddings"],
+    backfill_policy=SINGLE_RUN,
+    automation_condition=ON_NEW_DATA,
+    pool="chroma",
+)
+def chroma_index(
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
+    chroma: ChromaResource,
+    progress: dg.ResourceParam[StageProgress],
+) -> dg.MaterializeResult:
+    """The Chroma collection of the generation, equal to the embedded chunks."""
+    with postgres.connect() as connection, progress.stage("chroma index") as step:
+        generation = current_generation(connection, settings)
+        with chroma.open_index(generation) as index:
+            return _indexed(generation, index.sync(connection, step))
+
+
+@dg.asset(
+    group_name="search",
+    kinds={"tantivy"},
+    owners=OWNERS,
+    code_version="1",
+    deps=["chunks", "embeddings"],
+    backfill_policy=SINGLE_RUN,
+    automation_condition=ON_NEW_DATA,
+    pool="keyword",
+)
+def keyword_index(
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
+    keyword_index: KeywordIndexResource,
+    progress: dg.ResourceParam[StageProgress],
+) -> dg.MaterializeResult:
+    """The BM25 index of the generation, equal to the embedded chunks."""
+    with postgres.connect() as connection, progress.stage("keyword index") as step:
+        generation = current_generation(connection, settings)
+        with keyword_index.open_index(generation) as index:
+            return _indexed(generation, index.sync(connection, step))
+
+
+@dg.asset(
+    group_name="search",
+    kinds={"python"},
+    owners=OWNERS,
+    code_version="1",
+    deps=["pgvector_index", "chroma_index", "keyword_index"],
+    backfill_policy=SINGLE_RUN,
+    automation_condition=ON_NEW_DATA,
+    pool="chroma",
+)
+def search_evaluation(
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
+    chroma: ChromaResource,
+    keyword_index: KeywordIndexResource,
+    progress: dg.ResourceParam[StageProgress],
+) -> dg.MaterializeResult:
+    """Recall against exact search, and nDCG, MRR, recall and precision of each method."""
+    judged = open_source(settings.source, settings).judged_queries()
+    with postgres.connect() as connection, progress.stage("search evaluation"):
+        generation = current_generation(connection, settings)
+        with _engine(connection, settings, generation, chroma, keyword_index) as (engine, vectors):
+            indexes = [*vectors.values(), engine.keyword]
+            versions = {str(index.kind): index.version(connection) for index in indexes}
+            state = evaluation_state(generation, versions, judged, settings.vector_index)
+            if generation.evaluation and generation.evaluation.get("state") == state:
+                return _evaluated(generation, generation.evaluation, "no: nothing changed since")
+            evaluation = evaluate_generation(
+                engine,
+                vectors,
+                judged,
+                lambda: load_encoder(settings),
+                state=state,
+                seed=settings.seed,
+            )
+        record_evaluation(connection, generation.generation_id, evaluation)
+    return _evaluated(generation, evaluation, "yes")
+
+
+@dg.asset(
+    group_name="search",
+    kinds={"postgres"},
+    owners=OWNERS,
+    code_version="1",
+    deps=["search_evaluation"],
+    backfill_policy=SINGLE_RUN,
+    automation_condition=ON_NEW_DATA,
+)
+def published_search(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
+) -> dg.MaterializeResult:
+    """The pointer to the generation that is served; moved only past the blocking checks."""
+    with postgres.connect() as connection:
+        generation = current_generation(connection, settings)
+        evaluation = generation.evaluation or {}
+        moved = publish(
+            connection,
+            generation.generation_id,
+            evaluation,
+            settings.actor,
+            f"run {context.run_id}",
+        )
+    return dg.MaterializeResult(
+        metadata={
+            "generation": generation.generation_id,
+            "vector_space": generation.space_id,
+            "pointer_moved": moved,
+        },
+        data_version=data_version(generation.generation_id, evaluation.get("state")),
+    )
+
+
+@contextmanager
+def _engine(
+    connection: store.Connection,
+    settings: Settings,
+    generation: Generation,
+    chroma: ChromaResource,
+    keyword_index: KeywordIndexResource,
+) -> Iterator[tuple[Engine, Mapping[str, VectorIndex]]]:
+    """All indexes of a generation: an engine as it is served, and both vector indexes."""
+    with (
+        chroma.open_index(generation) as second,
+        keyword_index.open_index(generation) as keyword,
+    ):
+        vectors: dict[str, VectorIndex] = {
+            "pgvector": PgvectorIndex(connection, generation),
+            "chroma": second,
+        }
+        yield Engine(connection, generation, vectors[settings.vector_index], keyword), vectors
+
+
+def _indexed(generation: Generation, report: SyncReport) -> dg.MaterializeResult:
+    size = {} if report.bytes is None else {"bytes": report.bytes}
+    return dg.MaterializeResult(
+        metadata={
+            **delta_metadata(report.delta),
+            **size,
+            "chunks": report.size,
+            "generation": generation.generation_id,
+            "did": "wrote the difference" if report.delta.touched else "nothing: it was current",
+            "seconds": round(report.seconds, 3),
+        },
+        data_version=data_version(generation.generation_id, report.version),
+    )
+
+
+def _evaluated(
+    generation: Generation, evaluation: Mapping[str, Any], measured: str
+) -> dg.MaterializeResult:
+    methods: Mapping[str, Mapping[str, Mapping[str, float]]] = evaluation["methods"]
+    rows = [
+        {"method": method, "half": half, **metrics}
+        for method, halves in methods.items()
+        for half, metrics in halves.items()
+    ]
+    recall = {f"recall_{name}": value for name, value in evaluation["recall"].items()}
+    figure = {"metrics_plot": plot(_draw(methods))} if rows else {}
+    return dg.MaterializeResult(
+        metadata={
+            "generation": generation.generation_id,
+            "measured": measured,
+            **recall,
+            "sampled_vectors": evaluation["sampled"],
+            "judged_queries": evaluation["judged_queries"],
+            "judged_documents_missing": evaluation["missing_documents"],
+            "methods": table(rows),
+            "results": dg.MetadataValue.json(dict(methods)),
+            **figure,
+            "seconds": evaluation["seconds"],
+        },
+        data_version=data_version(generation.generation_id, evaluation["state"]),
+    )
+
+
+def _draw(methods: Mapping[str, Mapping[str, Mapping[str, float]]]) -> "Figure":
+    """The metrics of each method, as bars, on the half that nothing is tuned on."""
+    from matplotlib.figure import Figure
+
+    halves = {method: by_half.get("reporting", {}) for method, by_half in methods.items()}
+    names = [name for name in next(iter(halves.values())) if name != "queries"]
+    width = 0.8 / max(len(halves), 1)
+    figure = Figure(figsize=(7, 3))
+    axes = figure.subplots()
+    for place, (method, metrics) in enumerate(halves.items()):
+        at = [index + place * width for index in range(len(names))]
+        axes.bar(at, [metrics.get(name, 0.0) for name in names], width, label=method)
+    axes.set_xticks([index + 0.4 - width / 2 for index in range(len(names))], names)
+    axes.set_ylim(0, 1)
+    axes.set_title("Judged queries, reporting half")
+    axes.legend()
+    return figure

@@ -1,0 +1,78 @@
+"""Checks of the group `search`."""
+
+import dagster as dg
+
+from ml_assets.defs.assets.search import current_generation
+from ml_assets.defs.metadata import table
+from ml_assets.defs.resources import ChromaResource, KeywordIndexResource, PostgresResource
+from ml_assets.errors import StoreError
+from ml_assets.search.engine import open_engine, search_vector
+from ml_assets.search.generation import published_generation
+from ml_assets.search.model import Index
+from ml_assets.search.pgvector import PgvectorIndex
+from ml_assets.search.quality import compare_ids, find_probe, live_chunk_ids
+from ml_assets.settings import Settings
+
+
+@dg.asset_check(asset="search_evaluation", blocking=True, pool="chroma")
+def indexes_hold_the_live_chunks(
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
+    chroma: ChromaResource,
+    keyword_index: KeywordIndexResource,
+) -> dg.AssetCheckResult:
+    """Each index, asked itself, holds exactly the ids of the live chunks."""
+    with postgres.connect() as connection:
+        generation = current_generation(connection, settings)
+        with (
+            chroma.open_index(generation) as second,
+            keyword_index.open_index(generation) as keyword,
+        ):
+            indexes: list[Index] = [PgvectorIndex(connection, generation), second, keyword]
+            rows = compare_ids(live_chunk_ids(connection), indexes)
+    return dg.AssetCheckResult(
+        passed=all(row["missing"] == row["extra"] == 0 for row in rows),
+        metadata={"generation": generation.generation_id, "indexes": table(rows)},
+    )
+
+
+@dg.asset_check(asset="search_evaluation", blocking=True)
+def vector_indexes_agree_with_exact_search(
+    settings: dg.ResourceParam[Settings], postgres: PostgresResource
+) -> dg.AssetCheckResult:
+    """recall@10 of each vector index against exact search is at least the configured minimum."""
+    with postgres.connect() as connection:
+        generation = current_generation(connection, settings)
+    recall = (generation.evaluation or {}).get("recall", {})
+    return dg.AssetCheckResult(
+        passed=bool(recall) and min(recall.values()) >= settings.min_recall,
+        metadata={**recall, "minimum": settings.min_recall, "indexes_measured": len(recall)},
+    )
+
+
+@dg.asset_check(asset="published_search", blocking=True)
+def published_search_answers(
+    settings: dg.ResourceParam[Settings], postgres: PostgresResource
+) -> dg.AssetCheckResult:
+    """A generation is published, and finds a document by its own first words and vector."""
+    with postgres.connect() as connection:
+        generation = published_generation(connection)
+        probe = find_probe(connection, generation) if generation else None
+        if generation is None or probe is None:
+            said = "there is no document" if generation else "no generation is published"
+            return dg.AssetCheckResult(passed=False, metadata={"said": said})
+        try:
+            with open_engine(connection, settings, generation) as engine:
+                result = search_vector(engine, probe.text, probe.vector)
+        except StoreError as error:
+            return dg.AssetCheckResult(passed=False, metadata={"said": str(error)})
+    found = [hit.document_id for hit in result.hits]
+    return dg.AssetCheckResult(
+        passed=probe.document_id in found,
+        metadata={
+            "generation": generation.generation_id,
+            "query": probe.text,
+            "expected": probe.document_id,
+            "found": found,
+        },
+    )
