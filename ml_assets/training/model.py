@@ -74,3 +74,4 @@ class Candidate:
     fingerprint: str
     parameters: Mapping[str, object]
     metrics: Mapping[str, float]
+    model_uri: str

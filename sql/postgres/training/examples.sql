@@ -5,7 +5,7 @@ select
     d.seen,
     encode(sha256(convert_to(d.seen, 'UTF8') || string_agg(c.text_hash, '\x'::bytea order by c.chunk_index)), 'hex')
         as text_hash,
-    avg(e.embedding) as embedding
+    avg(e.embedding::vector) as embedding
 from (
     select document_id, concat_ws(E'\n', nullif(title, ''), text) as seen
     from documents

@@ -1,0 +1,49 @@
+"""The audit log: who did what to which model version, and why; append-only and hash-chained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from ml_assets.registry.model import BrokenEntry
+from ml_assets.stores import postgres
+from ml_assets.stores.sql import statement
+
+
+def append_audit(
+    connection: postgres.Connection,
+    *,
+    actor: str,
+    action: str,
+    subject: str,
+    reason: str,
+    details: Mapping[str, Any],
+) -> None:
+    """Add an entry; call it in the transaction of the change that it tells of."""
+    connection.execute(
+        "select append_audit(%s, %s, %s, %s, %s)",
+        [actor, action, subject, reason, Jsonb(dict(details))],
+    )
+
+
+def last_entry(connection: postgres.Connection, *actions: str) -> tuple[str, dict[str, Any]] | None:
+    """Subject and details of the last entry with one of `actions`."""
+    bound = {"actions": list(actions)}
+    row = postgres.run(connection, statement("postgres/registry/last_entry"), bound).fetchone()
+    return (str(row[0]), dict(row[1])) if row else None
+
+
+def verify_audit(connection: postgres.Connection) -> BrokenEntry | None:
+    """Compute the chain anew; return its first broken entry, or None where it is intact.
+
+    An altered, dropped or moved entry breaks the chain at itself or at the entry after it. That the
+    last entries are missing cannot be seen from the log alone.
+    """
+    row = connection.execute(statement("postgres/registry/first_broken_entry")).fetchone()
+    if row is None:
+        return None
+    entry_id, linked, _ = row
+    what = "its content was altered" if linked else "the entry before it is missing or altered"
+    return BrokenEntry(entry_id, what)

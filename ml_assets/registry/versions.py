@@ -1,0 +1,125 @@
+"""Model versions: the best candidate becomes a version in MLflow, and the challenger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from psycopg.types.json import Jsonb
+
+from ml_assets.registry.audit import append_audit, last_entry
+from ml_assets.registry.model import MODEL_NAME, ModelVersion
+from ml_assets.settings import Settings
+from ml_assets.stores import mlflow, postgres
+from ml_assets.stores.sql import statement
+from ml_assets.training.candidates import read_candidates
+from ml_assets.training.families import BASELINES
+from ml_assets.training.model import Candidate, TrainingSet
+
+SELECTION_METRIC = "validation_macro_f1"
+"""What the best candidate is best at; the test split plays no part in the choice."""
+
+
+def register_challenger(
+    connection: postgres.Connection,
+    where: mlflow.Tracking,
+    training_set: TrainingSet,
+    settings: Settings,
+) -> ModelVersion | None:
+    """Make the best candidate of `training_set` a model version with the alias `challenger`.
+
+    The baselines are measures, not candidates for use. A run has one version, whenever it is
+    registered, and mlflow is not imported when it is the challenger already. None: the set has no
+    candidates, or no labels.
+    """
+    best = best_candidate(read_candidates(connection, training_set.hash))
+    if best is None:
+        return None
+    known = read_version(connection, run_id=best.run_id)
+    if known and known == current_challenger(connection):
+        return known
+    module = mlflow.activate(where)
+    number = mlflow.ensure_version(
+        module, MODEL_NAME, best.model_uri, best.run_id, _tags(best, training_set)
+    )
+    version = _version(best, training_set, number)
+    module.MlflowClient().set_registered_model_alias(MODEL_NAME, "challenger", str(number))
+    with connection.transaction():
+        _insert(connection, version)
+        append_audit(
+            connection,
+            actor=settings.actor,
+            action="register",
+            subject=subject(version),
+            reason=f"best {SELECTION_METRIC} of the candidates",
+            details={"training_set_hash": training_set.hash, "run_id": best.run_id},
+        )
+    return version
+
+
+def best_candidate(candidates: Sequence[Candidate]) -> Candidate | None:
+    """The candidate with the best macro-F1 on validation, the baselines left out."""
+    eligible = [one for one in candidates if one.family not in BASELINES]
+    return max(eligible, key=lambda one: one.metrics[SELECTION_METRIC], default=None)
+
+
+def current_challenger(connection: postgres.Connection) -> ModelVersion | None:
+    """The version that was registered last."""
+    entry = last_entry(connection, "register")
+    return read_version(connection, version=int(entry[0].rpartition("/")[2])) if entry else None
+
+
+def read_version(
+    connection: postgres.Connection, *, version: int | None = None, run_id: str | None = None
+) -> ModelVersion | None:
+    """The version of that number, or of that run."""
+    bound = {"model_name": MODEL_NAME, "version": version, "run_id": run_id}
+    row = postgres.run(connection, statement("postgres/registry/model_version"), bound).fetchone()
+    return ModelVersion(*row) if row else None
+
+
+def subject(version: ModelVersion) -> str:
+    """What the audit log calls a version: `name/number`."""
+    return f"{version.name}/{version.version}"
+
+
+def _version(best: Candidate, training_set: TrainingSet, number: int) -> ModelVersion:
+    return ModelVersion(
+        name=MODEL_NAME,
+        version=number,
+        run_id=best.run_id,
+        family=best.family,
+        uri=f"models:/{MODEL_NAME}/{number}",
+        training_set_hash=training_set.hash,
+        space_id=training_set.space_id,
+        feature_views=dict(training_set.feature_views),
+        metrics=dict(best.metrics),
+    )
+
+
+def _tags(best: Candidate, training_set: TrainingSet) -> dict[str, str]:
+    metrics = {name: f"{value:.6g}" for name, value in best.metrics.items()}
+    return {
+        "family": best.family,
+        "training_set_hash": training_set.hash,
+        "space_id": training_set.space_id,
+        "feature_views": json.dumps(dict(training_set.feature_views), sort_keys=True),
+        **metrics,
+    }
+
+
+def _insert(connection: postgres.Connection, version: ModelVersion) -> None:
+    postgres.run(
+        connection,
+        statement("postgres/registry/insert_version"),
+        {
+            "model_name": version.name,
+            "version": version.version,
+            "run_id": version.run_id,
+            "uri": version.uri,
+            "training_set_hash": version.training_set_hash,
+            "space_id": version.space_id,
+            "feature_views": Jsonb(version.feature_views),
+            "metrics": Jsonb(version.metrics),
+        },
+    )

@@ -1,0 +1,179 @@
+"""MLflow: runs, models and the registry; a tracking server by URL, else a PostgreSQL database.
+
+Models are saved in the skops format, and read back against our own list of types: nothing is ever
+unpickled, whatever an artifact says about itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from ml_assets.errors import StoreError
+from ml_assets.stores import postgres
+from ml_assets.stores.sql import folder
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+EXPERIMENT = "ml_assets"
+"""The experiment of all runs."""
+
+_REQUIREMENTS = ("scikit-learn", "skops", "numpy", "scipy", "pandas")
+_MODEL_FILE = "model.skops"
+_SWITCHES = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # The default waits for minutes before it says that a server is down.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    """Where MLflow keeps its runs; `artifacts` is empty where the server decides."""
+
+    uri: str
+    artifacts: str = ""
+
+
+def tracking(uri: str | None, postgres_url: str | None, home: Path) -> Tracking:
+    """Return where runs are kept: `uri`, else the database `mlflow` beside ours; mlflow stays out.
+
+    Raises:
+        StoreError: the database cannot be reached or created.
+    """
+    if uri:
+        return Tracking(uri)
+    url = postgres.server_url(postgres_url, home, "mlflow")
+    artifacts = folder(home / "mlflow_artifacts").as_uri()
+    # MLflow brings psycopg2, and would take any other driver that SQLAlchemy prefers.
+    return Tracking("postgresql+psycopg2://" + url.split("://", 1)[1], artifacts)
+
+
+def activate(where: Tracking) -> ModuleType:
+    """Import mlflow, point it to `where`, make sure of the experiment, and return the module.
+
+    Raises:
+        StoreError: the tracking server or database does not answer.
+    """
+    mlflow = _import()
+    mlflow.set_tracking_uri(where.uri)
+    mlflow.set_registry_uri(where.uri)
+    try:
+        if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+            _create_experiment(mlflow, where)
+        mlflow.set_experiment(EXPERIMENT)
+    except mlflow.exceptions.MlflowException as error:
+        raise StoreError(
+            str(error).splitlines()[0],
+            where="MLFLOW_TRACKING_URI",
+            do="Check that the tracking server is up and the URL is right",
+        ) from None
+    return mlflow
+
+
+def log_model(
+    mlflow: ModuleType,
+    model: Any,
+    inputs: DataFrame,
+    labels: Sequence[str],
+    trusted: Sequence[str],
+) -> str:
+    """Save `model` with the active run and return its URI.
+
+    The signature is from `inputs` to one of `labels`; the first line of `inputs` is the example.
+    """
+    from numpy import asarray
+
+    info = mlflow.sklearn.log_model(
+        model,
+        name="model",
+        serialization_format="skops",
+        skops_trusted_types=list(trusted),
+        signature=mlflow.models.infer_signature(inputs, asarray(labels, dtype=str)),
+        input_example=inputs.head(1),
+        # Given, because MLflow takes 15 s to find them out.
+        pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
+    )
+    return str(info.model_uri)
+
+
+def load_model(where: Tracking, uri: str, trusted: Sequence[str]) -> Any:
+    """Load a model that `log_model` saved, if it holds no type beyond skops' list and `trusted`.
+
+    mlflow's own loader takes the list of trusted types from the artifact, and so is not used.
+
+    Raises:
+        StoreError: the artifact is missing, is in another format, or holds another type.
+    """
+    import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    mlflow = activate(where)
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            copied = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch)
+            return skops.io.load(Path(copied) / _MODEL_FILE, trusted=list(trusted))
+        except (OSError, mlflow.exceptions.MlflowException, UntrustedTypesFoundException) as error:
+            raise StoreError(
+                f"the model cannot be loaded ({str(error).splitlines()[0]})",
+                where=uri,
+                do="Train and register it again",
+            ) from None
+
+
+def log_steps(mlflow: ModuleType, run_id: str, steps: Sequence[tuple[int, str, float]]) -> None:
+    """Log (step, metric, value) rows to a run, in the batches that a server takes."""
+    from time import time
+
+    now = int(time() * 1000)
+    rows = [mlflow.entities.Metric(name, value, now, step) for step, name, value in steps]
+    client = mlflow.MlflowClient()
+    for start in range(0, len(rows), 1000):
+        client.log_batch(run_id, metrics=rows[start : start + 1000])
+
+
+def ensure_version(
+    mlflow: ModuleType, name: str, uri: str, run_id: str, tags: Mapping[str, str]
+) -> int:
+    """Register the model at `uri` as a version of `name`, once per run; return its number."""
+    client = mlflow.MlflowClient()
+    found = client.search_model_versions(f"name='{name}' and run_id='{run_id}'")
+    if found:
+        return min(int(one.version) for one in found)
+    return int(mlflow.register_model(uri, name, tags=dict(tags)).version)
+
+
+@cache
+def _import() -> ModuleType:
+    for name, value in _SWITCHES.items():
+        os.environ.setdefault(name, value)
+    with warnings.catch_warnings():
+        # mlflow and what it imports warn about their own type hints and deprecations.
+        warnings.simplefilter("ignore")
+        import mlflow
+        import mlflow.pyfunc
+        import mlflow.sklearn
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return mlflow
+
+
+def _create_experiment(mlflow: ModuleType, where: Tracking) -> None:
+    try:
+        mlflow.create_experiment(EXPERIMENT, artifact_location=where.artifacts or None)
+    except mlflow.exceptions.MlflowException as error:
+        # Another process was faster between the look and the creation.
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise

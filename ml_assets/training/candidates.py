@@ -1,0 +1,217 @@
+"""Candidates: one model per family, trained once per training set, each an MLflow run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from psycopg.types.json import Jsonb
+
+from ml_assets.stores import duckdb, mlflow, postgres
+from ml_assets.stores.sql import statement
+from ml_assets.training.evaluation import Evaluation, evaluate
+from ml_assets.training.examples import TEXT, read_examples
+from ml_assets.training.families import (
+    FAMILIES,
+    TRUSTED_TYPES,
+    Family,
+    Fitted,
+    Task,
+    fit_family,
+    predict_probabilities,
+)
+from ml_assets.training.importance import permutation_importance
+from ml_assets.training.model import Candidate, Examples, TrainingSet
+from ml_assets.training.plots import confusion_plot, reliability_plot
+from ml_assets.training.results import write_results
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+OpenDuck = Callable[[], AbstractContextManager[duckdb.Connection]]
+"""Opens DuckDB for a short while: nobody else may write while it is open, and training is long."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A candidate that was trained just now, with its evaluation on the test split."""
+
+    candidate: Candidate
+    evaluation: Evaluation
+
+
+def read_candidates(
+    connection: postgres.Connection, training_set_hash: str, families: Sequence[Family] = FAMILIES
+) -> list[Candidate]:
+    """The candidates of a training set, of the present versions of `families`, in their order."""
+    order = {family.fingerprint: number for number, family in enumerate(families)}
+    bound = {"hash": training_set_hash, "fingerprints": list(order)}
+    rows = postgres.run(connection, statement("postgres/training/candidates"), bound).fetchall()
+    return sorted((Candidate(*row) for row in rows), key=lambda one: order[one.fingerprint])
+
+
+def untrained(
+    connection: postgres.Connection,
+    training_set: TrainingSet,
+    families: Sequence[Family] = FAMILIES,
+) -> list[Family]:
+    """The families that are still to be trained on `training_set`."""
+    if not training_set.hash:
+        return []
+    known = {one.fingerprint for one in read_candidates(connection, training_set.hash, families)}
+    return [family for family in families if family.fingerprint not in known]
+
+
+def train_candidates(
+    connection: postgres.Connection,
+    open_duck: OpenDuck,
+    where: mlflow.Tracking,
+    training_set: TrainingSet,
+    families: Sequence[Family],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Trained]:
+    """Train `families`, each in an MLflow run nested in the active one, and record the results.
+
+    A family is recorded in PostgreSQL last, so that a killed run trains again only what it did not
+    finish. Fitted on train, stopped and tuned on validation; test is for the report alone.
+
+    Raises:
+        NothingToDoError: documents changed since the training set was frozen.
+        StoreError: a store does not answer.
+    """
+    task, test = _read_task(connection, training_set)
+    done = []
+    for number, family in enumerate(families):
+        progress(number, len(families))
+        done.append(_train(connection, open_duck, where, training_set, task, test, family))
+    progress(len(families), len(families))
+    return done
+
+
+def _read_task(connection: postgres.Connection, training_set: TrainingSet) -> tuple[Task, Examples]:
+    task = Task(
+        train=read_examples(connection, training_set, ["train"]),
+        validation=read_examples(connection, training_set, ["validation"]),
+        features=training_set.features,
+        labels=training_set.labels,
+        seed=training_set.seed,
+    )
+    return task, read_examples(connection, training_set, ["test"])
+
+
+def _train(
+    connection: postgres.Connection,
+    open_duck: OpenDuck,
+    where: mlflow.Tracking,
+    training_set: TrainingSet,
+    task: Task,
+    test: Examples,
+    family: Family,
+) -> Trained:
+    module = mlflow.activate(where)
+    tags = {
+        "family": family.name,
+        "fingerprint": family.fingerprint,
+        "training_set_hash": training_set.hash,
+        "space_id": training_set.space_id,
+    }
+    with module.start_run(run_name=family.name, nested=True, tags=tags) as run:
+        started = time.perf_counter()
+        fitted = fit_family(family, task)
+        seconds = time.perf_counter() - started
+        answers = predict_probabilities(fitted.model, test.inputs, task.labels)
+        tested = evaluate(task.labels, test.truth, answers)
+        validated = evaluate(
+            task.labels,
+            task.validation.truth,
+            predict_probabilities(fitted.model, task.validation.inputs, task.labels),
+        )
+        uri = mlflow.log_model(
+            module, fitted.model, task.train.inputs.head(5), task.labels, TRUSTED_TYPES
+        )
+        candidate = Candidate(
+            run_id=run.info.run_id,
+            training_set_hash=training_set.hash,
+            family=family.name,
+            fingerprint=family.fingerprint,
+            parameters={**family.parameters, **fitted.chosen},
+            metrics=_metrics(validated, tested, seconds),
+            model_uri=uri,
+        )
+        _log(module, candidate, fitted, tested)
+        importance = permutation_importance(
+            fitted.model, task.validation, task.labels, _groups(family, task), task.seed
+        )
+        with open_duck() as duck:
+            write_results(
+                duck,
+                candidate,
+                {"validation": validated, "test": tested},
+                importance,
+                _predictions(task.labels, test, answers),
+            )
+    _record(connection, candidate, fitted)
+    return Trained(candidate, tested)
+
+
+def _metrics(validated: Evaluation, tested: Evaluation, seconds: float) -> dict[str, float]:
+    return {
+        **{f"validation_{name}": value for name, value in validated.metrics.items()},
+        **{f"test_{name}": value for name, value in tested.metrics.items()},
+        "seconds": round(seconds, 3),
+    }
+
+
+def _log(module: Any, candidate: Candidate, fitted: Fitted, tested: Evaluation) -> None:
+    module.log_params(candidate.parameters)
+    module.log_metrics(dict(candidate.metrics))
+    steps = [(one.step, f"{one.split}_{one.metric}_by_step", one.value) for one in fitted.steps]
+    mlflow.log_steps(module, candidate.run_id, steps)
+    module.log_figure(confusion_plot(tested), "test_confusion.png")
+    error = tested.metrics["calibration_error"]
+    module.log_figure(reliability_plot(tested.reliability, error), "test_calibration.png")
+
+
+def _groups(family: Family, task: Task) -> dict[str, list[str]]:
+    """The inputs that a family reads, by name; the columns of a vector are one."""
+    groups = {name: [name] for name in task.features if "features" in family.inputs}
+    if "vector" in family.inputs:
+        groups["vector"] = task.vector
+    if "text" in family.inputs:
+        groups["text"] = [TEXT]
+    return groups
+
+
+def _predictions(
+    labels: Sequence[str], test: Examples, answers: NDArray[np.float64]
+) -> Mapping[str, Sequence[object]]:
+    best = answers.argmax(axis=1)
+    return {
+        "document_id": test.document_ids,
+        "label": test.truth.tolist(),
+        "predicted": [labels[index] for index in best],
+        "probability": answers.max(axis=1).tolist(),
+    }
+
+
+def _record(connection: postgres.Connection, candidate: Candidate, fitted: Fitted) -> None:
+    history = [[one.step, one.split, one.metric, one.value] for one in fitted.steps]
+    with connection.transaction():
+        postgres.run(
+            connection,
+            statement("postgres/training/insert_experiment"),
+            {
+                "run_id": candidate.run_id,
+                "hash": candidate.training_set_hash,
+                "family": candidate.family,
+                "fingerprint": candidate.fingerprint,
+                "parameters": Jsonb(candidate.parameters),
+                "metrics": Jsonb(candidate.metrics),
+                "history": Jsonb(history),
+                "model_uri": candidate.model_uri,
+            },
+        )

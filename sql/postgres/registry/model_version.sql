@@ -1,0 +1,11 @@
+select
+    a.model_name, a.version, a.run_id, e.family, a.uri, a.training_set_hash, a.space_id,
+    a.feature_views, a.metrics
+from model_artifacts as a
+join experiments as e on e.run_id = a.run_id
+where
+    (%(run_id)s::text is null or a.run_id = %(run_id)s)
+    and (%(version)s::integer is null or a.version = %(version)s)
+    and a.model_name = %(model_name)s
+order by a.version
+limit 1
