@@ -1,0 +1,36 @@
+# Each target works first, alone, on a fresh clone. Needed before: make and Python 3.11, 3.12 or 3.13.
+# Another Python: make run PYTHON=python3.12    Another port: make ui PORT=3001
+
+SUITABLE = import sys, ensurepip, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c '$(SUITABLE)' >/dev/null 2>&1 && echo $$p && break; done)
+SETUP = $(if $(PYTHON),$(PYTHON) scripts/setup_venv.py,$(error No Python 3.11, 3.12 or 3.13 with venv \
+	found; install one (Debian: apt install python3-venv), or name it: make PYTHON=/path/to/python))
+BIN = .venv/bin
+PORT ?= 3000
+
+# What another environment put on the path does not belong into .venv.
+unexport PYTHONPATH PYTHONHOME
+
+.PHONY: run test ui lint check clean
+
+run: ## bring everything up to date: documents, search, models
+	@$(SETUP)
+	@$(BIN)/ml-assets run
+
+ui: ## the Dagster UI on the same data
+	@$(SETUP)
+	@$(BIN)/ml-assets ui --port $(PORT)
+
+test: lint ## lint, then the tests with coverage
+	@$(BIN)/pytest -n 2 --cov --cov-report=term:skip-covered $(PYTEST)
+
+lint: ## formatting, rules, types, and who may import whom
+	@$(SETUP) --dev
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-show-timings 2>&1 || exit 1
+
+clean: ## remove .venv; the data under .ml_assets stays
+	rm -rf .venv .venv.lock .venv-setup.log
