@@ -8,9 +8,7 @@ from ml_assets.documents.model import Delta
 from ml_assets.features.offline import (
     InputState,
     append_changes,
-    arrow_table,
     is_current,
-    registered,
 )
 from ml_assets.features.views import COLLECTION_ACTIVITY
 from ml_assets.stores import duckdb, postgres
@@ -39,5 +37,5 @@ def refresh_collection_features(
         "input_hash": "string",
         **{feature.name: feature.dtype for feature in view.features},
     }
-    with registered(duck, computed_collections=arrow_table(rows, header)):
+    with duckdb.registered(duck, computed_collections=duckdb.arrow_table(rows, header)):
         return append_changes(duck, view, "computed_collections", state, known_time)

@@ -11,10 +11,8 @@ from ml_assets.features.neighbours import nearest_distances
 from ml_assets.features.offline import (
     InputState,
     append_changes,
-    arrow_table,
     current_rows,
     is_current,
-    registered,
 )
 from ml_assets.features.text import text_features
 from ml_assets.features.views import DOCUMENT_TEXT
@@ -22,9 +20,7 @@ from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
-    from numpy.typing import NDArray
 
 _TEXT_COLUMNS = DOCUMENT_TEXT.columns[:-1]
 """All but the distance to the nearest document are functions of the text alone."""
@@ -60,13 +56,13 @@ def _compute(
 ) -> None:
     """Fill the temporary table `computed_documents` with a line per document."""
     columns = ", ".join(_TEXT_COLUMNS)
-    with registered(duck, entities=_entities(connection)):
+    with duckdb.registered(duck, entities=_entities(connection)):
         pending = duck.execute(
             statement("duckdb/features/entities_to_compute"), {"view": DOCUMENT_TEXT.key}
         ).fetchall()
         texts = _describe_texts(connection, [entity_id for (entity_id,) in pending], progress)
         neighbours = _neighbours(connection, space_id)
-        with registered(duck, computed_texts=texts, neighbours=neighbours):
+        with duckdb.registered(duck, computed_texts=texts, neighbours=neighbours):
             duck.execute(
                 statement("duckdb/features/compute_document_text").format(
                     text_columns=columns, current=current_rows(DOCUMENT_TEXT)
@@ -77,7 +73,8 @@ def _compute(
 def _entities(connection: postgres.Connection) -> pa.Table:
     rows = postgres.run(connection, statement("postgres/features/documents")).fetchall()
     times = dict.fromkeys(("first_time", "changed_time", "removed_time"), "time")
-    return arrow_table(rows, {"entity_id": "string", **times, "input_hash": "string"})
+    header = {"entity_id": "string", **times, "input_hash": "string", "text_hash": "string"}
+    return duckdb.arrow_table(rows, header)
 
 
 def _describe_texts(
@@ -89,24 +86,22 @@ def _describe_texts(
         rows += [(document_id, *text_features(content).values()) for document_id, content in batch]
         progress(len(rows), len(document_ids))
     types = {f.name: f.dtype for f in DOCUMENT_TEXT.features if f.name in _TEXT_COLUMNS}
-    return arrow_table(rows, {"entity_id": "string", **types})
+    return duckdb.arrow_table(rows, {"entity_id": "string", **types})
 
 
 def _neighbours(connection: postgres.Connection, space_id: str) -> pa.Table:
     import numpy as np
 
     text = statement("postgres/features/document_vectors")
-    header = {"entity_id": "string", "nearest_distance": "double"}
-    document_ids: list[str] = []
-    twins: list[bool] = []
-    parts: list[NDArray[np.float32]] = []
     bound = {"space_id": space_id}
+    document_ids: list[str] = []
+    parts = [np.empty((0, 0), np.float32)]
     for batch in postgres.read_batches(connection, text, bound, binary=True):
         document_ids += [row[0] for row in batch]
-        twins += [row[1] for row in batch]
-        parts.append(np.stack([row[2].to_numpy() for row in batch], dtype=np.float32))
-    if not parts:
-        return arrow_table([], header)
-    # The title is embedded with the text, so that equal texts need not have equal vectors.
-    distances = np.where(twins, 0.0, nearest_distances(np.concatenate(parts)))
-    return arrow_table(zip(document_ids, distances.tolist(), strict=True), header)
+        parts.append(np.stack([row[1].to_numpy() for row in batch]))
+    vectors = np.concatenate(parts[1:] or parts, dtype=np.float32)
+    distances = nearest_distances(vectors).tolist()
+    return duckdb.arrow_table(
+        zip(document_ids, distances, strict=True),
+        {"entity_id": "string", "nearest_distance": "double"},
+    )

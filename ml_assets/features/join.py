@@ -46,7 +46,7 @@ def _join_view(duck: duckdb.Connection, spine: pd.DataFrame, view: FeatureView) 
     text = statement("duckdb/features/point_in_time_join").format(
         table=view.table, columns=columns, event_time=f"{view.name}__event_time"
     )
-    ttl = view.ttl.total_seconds() if view.ttl else None
+    ttl = None if view.ttl is None else view.ttl.total_seconds()
     duck.register("spine", _keys(spine, view))
     try:
         return duck.execute(text, {"ttl": ttl}).df().drop(columns="spine_row")

@@ -7,19 +7,14 @@ row is appended where they differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from ml_assets.documents.model import Delta
 from ml_assets.features.views import FeatureView
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +36,8 @@ class InputState:
 
 def is_current(duck: duckdb.Connection, view: FeatureView, state: InputState) -> bool:
     """Whether the last refresh of `view` saw exactly this state."""
-    row = duck.execute(
-        "select state_hash from feature_states where view = ?", [view.key]
-    ).fetchone()
-    return row is not None and row[0] == state.hash
+    found = duck.execute("select state_hash from feature_states where view = ?", [view.key])
+    return found.fetchall() == [(state.hash,)]
 
 
 def append_changes(
@@ -100,8 +93,8 @@ def current_rows(view: FeatureView) -> str:
 def values_version(duck: duckdb.Connection, view: FeatureView) -> str:
     """One hash over the current values of all entities."""
     text = statement("duckdb/features/version").format(current=current_rows(view))
-    row = duck.execute(text).fetchone()
-    return str(row[0]) if row else ""
+    ((version,),) = duck.execute(text).fetchall()
+    return str(version)
 
 
 def statistics(duck: duckdb.Connection, view: FeatureView) -> list[dict[str, object]]:
@@ -115,45 +108,11 @@ def statistics(duck: duckdb.Connection, view: FeatureView) -> list[dict[str, obj
     return [rows[column] for column in view.columns if column in rows]
 
 
-@contextmanager
-def registered(duck: duckdb.Connection, **tables: pa.Table) -> Iterator[None]:
-    """Let SQL see Arrow tables under their names, for the length of the block."""
-    try:
-        for name, table in tables.items():
-            duck.register(name, table)
-        yield
-    finally:
-        for name in tables:
-            duck.unregister(name)
-
-
-def arrow_table(rows: Iterable[Sequence[object]], header: Mapping[str, str]) -> pa.Table:
-    """Turn rows into an Arrow table; types are "string", "time" (UTC), "bigint", "double".
-
-    A float that is nan becomes null.
-    """
-    import pyarrow as pa
-
-    types = {
-        "string": pa.string(),
-        "time": pa.timestamp("us", tz="UTC"),
-        "bigint": pa.int64(),
-        "double": pa.float64(),
-    }
-    columns = list(zip(*rows, strict=True)) or [()] * len(header)
-    return pa.table(
-        {
-            name: pa.array(column, types[kind], from_pandas=True)
-            for (name, kind), column in zip(header.items(), columns, strict=True)
-        }
-    )
-
-
 def _next_known_time(
     duck: duckdb.Connection, view: FeatureView, wanted: datetime | None
 ) -> datetime:
     now = wanted or datetime.now(UTC)
-    row = duck.execute(f"select max(known_time) from {view.table}").fetchone()  # noqa: S608
-    last = row[0] if row else None
+    newest = duck.table(view.table).max("known_time").fetchall()
+    last: datetime | None = newest[0][0]
     # A clock that went back must not let an old value pass for the latest.
     return max(now, last + timedelta(microseconds=1)) if last else now

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ml_assets.features.offline import arrow_table, current_rows, registered
+from ml_assets.features.offline import current_rows
 from ml_assets.features.views import FeatureView
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
@@ -76,7 +76,9 @@ def document_coverage(
     """Compare the current rows of a view over documents with the live documents."""
     rows = connection.execute("select document_id from documents where deleted_at is null")
     text = statement("duckdb/features/coverage").format(current=current_rows(view))
-    with registered(duck, live_entities=arrow_table(rows.fetchall(), {"entity_id": "string"})):
+    with duckdb.registered(
+        duck, live_entities=duckdb.arrow_table(rows.fetchall(), {"entity_id": "string"})
+    ):
         (counts,) = duck.execute(text).fetchall()
     return Coverage(*counts)
 
@@ -100,7 +102,9 @@ def label_leakage(
     text = statement("duckdb/features/labelled_values").format(
         current=current_rows(view), columns=", ".join(view.columns)
     )
-    with registered(duck, labels=arrow_table(rows, {"entity_id": "string", "label": "string"})):
+    with duckdb.registered(
+        duck, labels=duckdb.arrow_table(rows, {"entity_id": "string", "label": "string"})
+    ):
         columns = duck.execute(text).fetchnumpy()
     labels = np.asarray(columns["label"], np.intp)
     return {

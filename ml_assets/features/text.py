@@ -6,14 +6,14 @@ import re
 from collections.abc import Sequence
 
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
-_SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)|\n\s*\n")
+_SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n\s*\n")
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
 _DIGIT = re.compile(r"\d")
 _VOWELS = re.compile(r"[aeiouy]+")
-_PROMPT = re.compile(r"\s*(>>>|\.\.\.|\$) ")
-_FENCE = re.compile(r"\s*(```|~~~)")
+_PROMPT = re.compile(r"(>>>|\.\.\.|\$) ")
+_FENCE = re.compile(r"(```|~~~)")
 _STATEMENT = re.compile(
-    r"\s*(@\w|(async )?def \w|class \w+[(:]|import \w|from [\w.]+ import |return\b.*[\w)\]]$"
+    r"(@\w|(async )?def \w|class \w+[(:]|import \w|from [\w.]+ import |return\b.*[\w)\]]$"
     r"|(if|elif|for|while|with) .+:$|(else|try|finally):$|except\b.*:$"
     r"|[\w.\[\]'\"]+( [-+*/|&]?= |\()\S.*$(?<![.!?])"
     r"|.*[;{}]$)"
@@ -100,16 +100,11 @@ def code_share(text: str) -> float:
     """
     lines = code = 0
     fenced = False
-    for line in text.splitlines():
-        stripped = line.strip()
-        if not stripped:
-            continue
+    for line in filter(None, map(str.strip, text.splitlines())):
+        fence = _FENCE.match(line) is not None
+        fenced ^= fence
         lines += 1
-        if _FENCE.match(line):
-            fenced = not fenced
-            code += 1
-        elif fenced or _PROMPT.match(line + " ") or _STATEMENT.match(line.rstrip()):
-            code += 1
+        code += bool(fence or fenced or _PROMPT.match(line + " ") or _STATEMENT.match(line))
     return code / lines if lines else 0.0
 
 

@@ -209,5 +209,5 @@ def _definition(view: FeatureView) -> dict[str, object]:
             for f in view.features
         ],
         "uses": sorted(view.uses),
-        "ttl_seconds": view.ttl.total_seconds() if view.ttl else None,
+        "ttl_seconds": None if view.ttl is None else view.ttl.total_seconds(),
     }

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from ml_assets.errors import StoreError
 from ml_assets.stores.sql import folder, migrations
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -63,6 +67,43 @@ def transaction(connection: Connection) -> Iterator[None]:
     connection.commit()
 
 
+@contextmanager
+def registered(connection: Connection, **tables: pa.Table) -> Iterator[None]:
+    """Let SQL see Arrow tables under their names, for the length of the block.
+
+    An earlier result must have been fetched to its end: after a `fetchone` DuckDB refuses.
+    """
+    try:
+        for name, table in tables.items():
+            connection.register(name, table)
+        yield
+    finally:
+        for name in tables:
+            connection.unregister(name)
+
+
+def arrow_table(rows: Iterable[Sequence[object]], header: Mapping[str, str]) -> pa.Table:
+    """Turn rows into an Arrow table; types are "string", "time" (UTC), "bigint", "double".
+
+    A float that is nan becomes null.
+    """
+    import pyarrow as pa
+
+    types = {
+        "string": pa.string(),
+        "time": pa.timestamp("us", tz="UTC"),
+        "bigint": pa.int64(),
+        "double": pa.float64(),
+    }
+    columns = list(zip(*rows, strict=True)) or [()] * len(header)
+    return pa.table(
+        {
+            name: pa.array(column, types[kind], from_pandas=True)
+            for (name, kind), column in zip(header.items(), columns, strict=True)
+        }
+    )
+
+
 def migrate(connection: Connection) -> list[str]:
     """Apply the migrations that are missing, in one transaction; return their names."""
     missing = _missing(connection)
@@ -82,7 +123,7 @@ def migrate(connection: Connection) -> list[str]:
 def _missing(connection: Connection) -> list[tuple[str, str]]:
     exists = connection.execute(
         "select 1 from duckdb_tables() where table_name = 'migrations' and not internal"
-    ).fetchone()
+    ).fetchall()
     applied = connection.execute("select name from migrations").fetchall() if exists else []
     return [(name, text) for name, text in migrations("duckdb") if (name,) not in applied]
 

@@ -89,9 +89,7 @@ def _redis(url: str) -> Iterator[OnlineStore]:
             yield store
         finally:
             store.close()
-    except (RedisError, ValueError) as error:
-        if isinstance(error, ValueError) and "scheme" not in str(error):
-            raise
+    except RedisError as error:
         raise StoreError(
             f"{url} cannot be used ({error})",
             where="REDIS_URL",
@@ -181,9 +179,12 @@ class RedisOnlineStore:
         from redis import Redis
 
         self._prefix = prefix
-        self._client: Any = Redis.from_url(
-            url, decode_responses=True, socket_connect_timeout=5, socket_timeout=30
-        )
+        try:
+            self._client: Any = Redis.from_url(
+                url, decode_responses=True, socket_connect_timeout=5, socket_timeout=30
+            )
+        except ValueError as error:
+            raise StoreError(f"not a Redis URL ({error})", where="REDIS_URL") from None
         self._client.ping()
 
     def put_many(self, view: str, rows: Mapping[str, Values], revisions: Mapping[str, str]) -> None:

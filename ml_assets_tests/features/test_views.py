@@ -1,0 +1,94 @@
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from ml_assets.documents.model import Delta
+from ml_assets.errors import FeatureViewError
+from ml_assets.features.views import (
+    COLLECTION_ACTIVITY,
+    DOCUMENT_TEXT,
+    VIEWS,
+    Feature,
+    FeatureView,
+    fingerprint,
+    refresh_definitions,
+    training_views,
+    views_for,
+)
+from ml_assets.stores import duckdb, postgres
+
+_SYSTEM_COLUMNS = [
+    ("entity_id", "VARCHAR"),
+    ("event_time", "TIMESTAMP WITH TIME ZONE"),
+    ("known_time", "TIMESTAMP WITH TIME ZONE"),
+    ("removed", "BOOLEAN"),
+    ("value_hash", "VARCHAR"),
+]
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=list(VIEWS))
+def test_the_table_of_a_view_has_its_features(tmp_path: Path, view: FeatureView) -> None:
+    with duckdb.connect(tmp_path / "a.duckdb") as duck:
+        columns = duck.execute(
+            "select column_name, data_type from duckdb_columns() where table_name = ?"
+            " order by column_index",
+            [view.table],
+        ).fetchall()
+    assert columns == [*_SYSTEM_COLUMNS, *((f.name, f.dtype.upper()) for f in view.features)]
+
+
+def test_only_what_permits_training_is_for_training() -> None:
+    assert training_views() == (DOCUMENT_TEXT,)
+    assert training_views(["document_text"]) == (DOCUMENT_TEXT,)
+    with pytest.raises(FeatureViewError, match="collection_activity.*not for training"):
+        training_views(["document_text", "collection_activity"])
+    with pytest.raises(FeatureViewError, match="there are document_text, collection_activity"):
+        training_views(["other"])
+    assert views_for("serving") == (DOCUMENT_TEXT, COLLECTION_ACTIVITY)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2},
+        {"ttl": timedelta(days=1)},
+        {"uses": frozenset({"monitoring"})},
+        {"features": (*DOCUMENT_TEXT.features, Feature("more", "double", ""))},
+        {"features": (replace(DOCUMENT_TEXT.features[0], maximum=5), *DOCUMENT_TEXT.features[1:])},
+    ],
+)
+def test_the_fingerprint_is_of_the_meaning(change: dict[str, object]) -> None:
+    assert fingerprint(replace(DOCUMENT_TEXT, **change)) != fingerprint(DOCUMENT_TEXT)  # type: ignore[arg-type]
+
+
+def test_wording_is_not_meaning() -> None:
+    features = tuple(replace(feature, description="?") for feature in DOCUMENT_TEXT.features)
+    reworded = replace(DOCUMENT_TEXT, description="?", features=features)
+    assert fingerprint(reworded) == fingerprint(DOCUMENT_TEXT)
+
+
+def test_definitions_are_written_once(connection: postgres.Connection) -> None:
+    assert refresh_definitions(connection) == Delta(added=2)
+    assert refresh_definitions(connection) == Delta(unchanged=2)
+    assert refresh_definitions(connection, [replace(DOCUMENT_TEXT, description="?")]) == Delta(
+        changed=1
+    )
+    row = connection.execute(
+        "select entity, fingerprint, definition->>'description' from feature_definitions"
+        " where view = 'document_text'"
+    ).fetchone()
+    assert row == ("document", fingerprint(DOCUMENT_TEXT), "?")
+
+
+def test_a_change_asks_for_a_version(connection: postgres.Connection) -> None:
+    refresh_definitions(connection)
+    changed = replace(DOCUMENT_TEXT, ttl=timedelta(days=1))
+    with pytest.raises(
+        FeatureViewError, match="document_text.*still version 1.*Set its version to 2"
+    ):
+        refresh_definitions(connection, [replace(COLLECTION_ACTIVITY, version=2), changed])
+    versions = connection.execute("select view, version from feature_definitions").fetchall()
+    assert sorted(versions) == [("collection_activity", 1), ("document_text", 1)]
+    assert refresh_definitions(connection, [replace(changed, version=2)]) == Delta(added=1)

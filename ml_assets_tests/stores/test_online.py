@@ -1,0 +1,172 @@
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from ml_assets.errors import StoreError
+from ml_assets.stores import online
+from ml_assets.stores.online import OnlineStore
+
+Open = Callable[[], AbstractContextManager[OnlineStore]]
+
+ROWS: dict[str, online.Values] = {
+    "a": {"count": 3, "share": 0.1 + 0.2, "name": "ä'\"", "known": True, "unknown": None},
+    "b b": {"count": 2**53, "share": -1e-300},
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis server of the tests' own, with a password."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not on PATH")
+    port = free_port()
+    options = ["--port", str(port), "--save", "", "--requirepass", "secret", "--bind", "127.0.0.1"]
+    server = subprocess.Popen(
+        [program, *options], cwd=tmp_path_factory.mktemp("redis"), stdout=subprocess.DEVNULL
+    )
+    try:
+        wait_for(port)
+        yield f"redis://:secret@127.0.0.1:{port}/0"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def wait_for(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline, "redis-server does not start"
+            time.sleep(0.02)
+        else:
+            return
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    """Opens the same store every time it is called."""
+    if request.param == "sqlite":
+        return lambda: online.connect(None, tmp_path)
+    from redis import Redis
+
+    url: str = request.getfixturevalue("redis_url")
+    client = Redis.from_url(url)
+    client.flushdb()
+    client.close()
+    return lambda: online.connect(url, tmp_path)
+
+
+def test_values_come_back_as_they_were(open_store: Open) -> None:
+    with open_store() as store:
+        store.put_many("view_v1", ROWS, {"a": "1", "b b": "2"})
+    with open_store() as store:
+        found = store.get_many("view_v1", ["b b", "a", "absent"])
+        assert found == ROWS
+        assert type(found["a"]["count"]) is int
+        assert store.ids("view_v1") == {"a", "b b"}
+        assert store.revisions("view_v1") == {"a": "1", "b b": "2"}
+
+
+def test_a_row_is_replaced_whole(open_store: Open) -> None:
+    with open_store() as store:
+        store.put_many("view_v1", ROWS, {"a": "1", "b b": "2"})
+        store.put_many("view_v1", {"a": {"count": 4}}, {"a": "3"})
+        assert store.get_many("view_v1", ["a"]) == {"a": {"count": 4}}
+        assert store.revisions("view_v1") == {"a": "3", "b b": "2"}
+
+
+def test_versions_are_apart(open_store: Open) -> None:
+    with open_store() as store:
+        store.put_many("view_v1", {"a": {"count": 1}}, {"a": "1"})
+        store.put_many("view_v2", {"a": {"count": 2}}, {"a": "2"})
+        store.delete_many("view_v1", ["a"])
+        assert store.ids("view_v1") == set()
+        assert store.get_many("view_v2", ["a"]) == {"a": {"count": 2}}
+
+
+def test_deleting_what_is_not_there_is_no_mistake(open_store: Open) -> None:
+    with open_store() as store:
+        store.put_many("view_v1", ROWS, {"a": "1", "b b": "2"})
+        store.delete_many("view_v1", ["a", "absent"])
+        store.delete_many("view_v1", [])
+        assert store.ids("view_v1") == {"b b"}
+        assert store.get_many("view_v1", []) == {}
+
+
+def test_more_rows_than_one_batch(open_store: Open) -> None:
+    rows: dict[str, online.Values] = {f"e{n}": {"n": n} for n in range(2500)}
+    with open_store() as store:
+        store.put_many("view_v1", rows, dict.fromkeys(rows, "1"))
+        assert store.get_many("view_v1", list(rows)) == rows
+        store.delete_many("view_v1", list(rows)[1:])
+        assert store.ids("view_v1") == {"e0"}
+
+
+def test_cached_values_end(open_store: Open) -> None:
+    with open_store() as store:
+        store.cache_set("short", {"x": [1, 2.5]}, 0.2)
+        store.cache_set("long", 1, 60)
+        store.cache_set("long", 2, 60)
+        assert store.cache_get("short") == {"x": [1, 2.5]}
+        time.sleep(0.25)
+        assert store.cache_get("short") is None
+        assert store.cache_get("long") == 2
+        assert store.cache_get("never") is None
+
+
+def test_a_value_that_is_no_number_is_not_stored(open_store: Open) -> None:
+    with open_store() as store:
+        store.put_many("view_v1", {"a": {"x": 1.0}}, {"a": "1"})
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            store.put_many("view_v1", {"a": {"x": float("nan")}}, {"a": "2"})
+        assert store.get_many("view_v1", ["a"]) == {"a": {"x": 1.0}}
+
+
+def test_an_unreachable_server_is_named_without_its_password(tmp_path: Path) -> None:
+    url = f"redis://user:hidden@127.0.0.1:{free_port()}/0"
+    with pytest.raises(StoreError, match="REDIS_URL") as raised, online.connect(url, tmp_path):
+        pass
+    assert "hidden" not in str(raised.value)
+
+
+def test_a_wrong_password_is_a_clear_line(redis_url: str, tmp_path: Path) -> None:
+    wrong = redis_url.replace("secret", "wrong")
+    with pytest.raises(StoreError, match="REDIS_URL") as raised, online.connect(wrong, tmp_path):
+        pass
+    assert "wrong@" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["http://user:hidden@localhost", "redis://localhost:port/0"])
+def test_a_url_of_something_else_is_a_clear_line(tmp_path: Path, url: str) -> None:
+    with pytest.raises(StoreError, match="REDIS_URL") as raised, online.connect(url, tmp_path):
+        pass
+    assert "hidden" not in str(raised.value)
+
+
+def test_a_file_that_is_no_database_is_a_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "online.sqlite").write_bytes(b"not a database" * 100)
+    with pytest.raises(StoreError, match="online.sqlite"), online.connect(None, tmp_path):
+        pass
+
+
+def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
+    with online.connect(None, tmp_path) as writer, online.connect(None, tmp_path) as reader:
+        writer.put_many("view_v1", {"a": {"x": 1}}, {"a": "1"})
+        assert isinstance(writer, online.SqliteOnlineStore)
+        with writer._transaction():
+            assert reader.get_many("view_v1", ["a"]) == {"a": {"x": 1}}
