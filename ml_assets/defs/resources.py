@@ -6,19 +6,25 @@ empty URL means embedded.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
+from pydantic import PrivateAttr
 
 from ml_assets.defs.progress import SilentProgress
 from ml_assets.search.chroma import ChromaIndex
 from ml_assets.search.keyword import KeywordIndex
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
-from ml_assets.stores import chroma, duckdb, online, postgres
+from ml_assets.stores import chroma, clickhouse, duckdb, mlflow, online, postgres
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
 
 
 class PostgresResource(dg.ConfigurableResource):
@@ -74,6 +80,67 @@ class OfflineStoreResource(DuckDBResource):
             yield connection
 
 
+class ClickHouseResource(dg.ConfigurableResource):
+    """ClickHouse: a server by URL, else chDB under `home`."""
+
+    url: str = ""
+    home: str
+
+    @contextmanager
+    def connect(self) -> Iterator[Client]:
+        """Open a migrated client; closed at the end."""
+        with clickhouse.connect(self.url or None, Path(self.home)) as client:
+            yield client
+
+
+class MlflowResource(dg.ConfigurableResource):
+    """MLflow through dagster-mlflow: a tracking server by URI, else a database beside ours.
+
+    Loading the resource imports neither mlflow nor dagster-mlflow: a run that trains nothing needs
+    them not.
+    """
+
+    tracking_uri: str = ""
+    postgres_url: str = ""
+    home: str
+    _context: dg.InitResourceContext = PrivateAttr()
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Remember the Dagster run, for when an MLflow run is opened for it."""
+        self._context = context
+
+    @property
+    def tracking(self) -> mlflow.Tracking:
+        """Where runs are kept; the embedded database is created at the first look."""
+        return mlflow.tracking(
+            self.tracking_uri or None, self.postgres_url or None, Path(self.home)
+        )
+
+    @contextmanager
+    def run(self) -> Iterator[mlflow.Tracking]:
+        """Open the one MLflow run of this Dagster run, found by its tag `dagster_run_id`.
+
+        It is closed here: as FAILED after an error, as KILLED after Ctrl-C.
+        """
+        where = self.tracking
+        module = mlflow.activate(where)
+        with warnings.catch_warnings():
+            # dagster-mlflow is marked as beta.
+            warnings.simplefilter("ignore")
+            from dagster_mlflow.resources import MlFlow
+        config = {"experiment_name": mlflow.EXPERIMENT, "mlflow_tracking_uri": where.uri}
+        MlFlow(self._context.replace_config(config))  # type: ignore[no-untyped-call]
+        status = "FAILED"
+        try:
+            yield where
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            module.end_run(status)
+
+
 class OnlineStoreResource(dg.ConfigurableResource):
     """Latest feature values: Redis by URL, else SQLite under `home`."""
 
@@ -97,6 +164,14 @@ def build_resources(settings: Settings) -> dict[str, object]:
         "chroma": ChromaResource(url=_url("CHROMA_URL", settings.chroma_url), home=home),
         "keyword_index": KeywordIndexResource(folder=str(settings.keyword_folder)),
         "duckdb": OfflineStoreResource(database=str(settings.duckdb_file)),
+        "clickhouse": ClickHouseResource(
+            url=_url("CLICKHOUSE_URL", settings.clickhouse_url), home=home
+        ),
+        "mlflow": MlflowResource(
+            tracking_uri=_url("MLFLOW_TRACKING_URI", settings.mlflow_tracking_uri),
+            postgres_url=_url("POSTGRES_URL", settings.postgres_url),
+            home=home,
+        ),
         "online_store": OnlineStoreResource(url=_url("REDIS_URL", settings.redis_url), home=home),
     }
 

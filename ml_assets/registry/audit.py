@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from ml_assets.registry.model import BrokenEntry
+from ml_assets.registry.model import BrokenEntry, ModelVersion
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
@@ -47,3 +47,14 @@ def verify_audit(connection: postgres.Connection) -> BrokenEntry | None:
     entry_id, linked, _ = row
     what = "its content was altered" if linked else "the entry before it is missing or altered"
     return BrokenEntry(entry_id, what)
+
+
+def count_entries(connection: postgres.Connection, promoted: ModelVersion | None = None) -> int:
+    """How many entries there are; with `promoted`, how many promoted that version."""
+    subject = f"{promoted.name}/{promoted.version}" if promoted else None
+    row = connection.execute(
+        "select count(*) from model_audit_logs"
+        " where %(subject)s::text is null or (subject = %(subject)s and action = 'promote')",
+        {"subject": subject},
+    ).fetchone()
+    return int(row[0]) if row else 0

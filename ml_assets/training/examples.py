@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ml_assets.errors import NothingToDoError
 from ml_assets.stores import postgres
@@ -55,7 +55,7 @@ def read_examples(
     inputs = model_inputs(
         [text for _, text, _, _ in found],
         {name: rows[name].to_numpy("float64") for name in training_set.features},
-        _unit([vector.to_numpy() for *_, vector in found]),
+        unit([vector.to_numpy() for *_, vector in found]),
     )
     return Examples(inputs, rows["label"].to_numpy(dtype=object), tuple(expected))
 
@@ -73,11 +73,12 @@ def model_inputs(
     return pd.concat([wide, embedded], axis=1)
 
 
-def _unit(vectors: Sequence[NDArray[np.float16]]) -> NDArray[np.float32]:
+def unit(vectors: Sequence[NDArray[np.floating[Any]]]) -> NDArray[np.float32]:
+    """Stack vectors and make each of length 1; a zero vector stays."""
     import numpy as np
 
     stacked = np.asarray(vectors, dtype=np.float32)
     norms = np.linalg.norm(stacked, axis=1, keepdims=True)
     # Chunks that point in opposite directions can cancel out; such a document has no direction.
-    unit: NDArray[np.float32] = stacked / np.maximum(norms, np.finfo(np.float32).tiny)
-    return unit
+    scaled: NDArray[np.float32] = stacked / np.maximum(norms, np.finfo(np.float32).tiny)
+    return scaled

@@ -1,0 +1,46 @@
+"""Assets of the group `monitoring`: time series of trainings and model versions."""
+
+import time
+
+import dagster as dg
+
+from ml_assets.defs.metadata import OWNERS, data_version, delta_metadata, table
+from ml_assets.defs.partitions import SINGLE_RUN
+from ml_assets.defs.resources import ClickHouseResource, PostgresResource
+from ml_assets.monitoring.metrics import (
+    copy_model_performance,
+    copy_training_metrics,
+    training_series,
+)
+
+
+@dg.asset(
+    group_name="monitoring",
+    kinds={"clickhouse"},
+    owners=OWNERS,
+    code_version="1",
+    deps=["candidate_models", "registered_model"],
+    backfill_policy=SINGLE_RUN,
+    pool="clickhouse",
+)
+def training_metrics(
+    postgres: PostgresResource, clickhouse: ClickHouseResource
+) -> dg.MaterializeResult:
+    """Metrics by epoch or iteration of every training, and those of every model version."""
+    started = time.perf_counter()
+    with postgres.connect() as connection, clickhouse.connect() as client:
+        trainings = copy_training_metrics(connection, client)
+        versions = copy_model_performance(connection, client)
+        series = training_series(client)
+    total = trainings + versions
+    return dg.MaterializeResult(
+        metadata={
+            **delta_metadata(total),
+            "outcome": f"{total.added} points written" if total.added else "nothing to copy",
+            "training_points": trainings.added + trainings.unchanged,
+            "model_performance_points": versions.added + versions.unchanged,
+            "series": table(series[-40:]),
+            "seconds": round(time.perf_counter() - started, 2),
+        },
+        data_version=data_version(trainings.added + trainings.unchanged, series),
+    )

@@ -1,0 +1,170 @@
+"""Assets of the group `training`: the frozen training set, and a candidate per model family."""
+
+import time
+
+import dagster as dg
+
+from ml_assets.defs.metadata import OWNERS, data_version, plot, table
+from ml_assets.defs.partitions import SINGLE_RUN
+from ml_assets.defs.progress import StageProgress
+from ml_assets.defs.resources import MlflowResource, OfflineStoreResource, PostgresResource
+from ml_assets.embeddings.space import current_space
+from ml_assets.settings import Settings
+from ml_assets.training.candidates import Trained, read_candidates, train_candidates, untrained
+from ml_assets.training.model import SPLITS, Candidate, TrainingSet
+from ml_assets.training.plots import confusion_plot, reliability_plot
+from ml_assets.training.training_set import build_training_set, current_training_set, freeze
+
+NO_TRAINING_SET = "nothing to train on"
+
+
+@dg.asset(
+    group_name="training",
+    kinds={"duckdb", "postgres"},
+    owners=OWNERS,
+    code_version="1",
+    deps=["document_features", "embeddings", "raw_documents"],
+    backfill_policy=SINGLE_RUN,
+    pool="duckdb",
+)
+def training_set(
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
+    duckdb: OfflineStoreResource,
+) -> dg.MaterializeResult:
+    """Labels joined with the features known at their time, split by group, frozen by its hash."""
+    started = time.perf_counter()
+    space_id = current_space(settings).space_id
+    with postgres.connect() as connection, duckdb.get_connection() as duck:
+        built = build_training_set(connection, duck, settings, space_id)
+        changed = freeze(duck, built)
+    return dg.MaterializeResult(
+        metadata={
+            "outcome": _outcome(built, changed),
+            "hash": built.hash or "none",
+            "documents": len(built.rows),
+            "labels": len(built.labels),
+            "unembedded_documents": built.unembedded,
+            "vector_space": space_id,
+            "feature_views": ", ".join(built.feature_views),
+            "splits": table(_splits(built)),
+            "labels_left_out": table(
+                [{"label": label, "groups": count} for label, count in built.left_out.items()]
+            ),
+            "seconds": round(time.perf_counter() - started, 2),
+        },
+        data_version=data_version("training_set", built.hash),
+    )
+
+
+@dg.asset(
+    group_name="training",
+    kinds={"mlflow", "scikitlearn"},
+    owners=OWNERS,
+    code_version="1",
+    deps=["training_set"],
+    backfill_policy=SINGLE_RUN,
+    pool="duckdb",
+)
+def candidate_models(
+    postgres: PostgresResource,
+    duckdb: OfflineStoreResource,
+    mlflow: MlflowResource,
+    progress: dg.ResourceParam[StageProgress],
+) -> dg.MaterializeResult:
+    """One MLflow run per model family that was not yet trained on the training set."""
+    started = time.perf_counter()
+    with duckdb.get_connection() as duck:
+        current = current_training_set(duck)
+    if current is None or not current.hash:
+        return nothing_to_train_on(current)
+    trained: list[Trained] = []
+    with postgres.connect() as connection:
+        missing = untrained(connection, current)
+        if missing:
+            with mlflow.run() as where, progress.stage("training") as report:
+                trained = train_candidates(
+                    connection, duckdb.get_connection, where, current, missing, report
+                )
+        candidates = read_candidates(connection, current.hash)
+    return dg.MaterializeResult(
+        metadata={
+            "outcome": f"{len(trained)} families trained, {len(candidates) - len(trained)} kept",
+            "training_set_hash": current.hash,
+            "trained_in_this_run": len(trained),
+            "candidates": table([_summary(one) for one in candidates]),
+            "seconds": round(time.perf_counter() - started, 2),
+            **_plots(trained),
+        },
+        data_version=data_version(sorted(one.run_id for one in candidates)),
+    )
+
+
+def nothing_to_train_on(current: TrainingSet | None) -> dg.MaterializeResult:
+    """What an asset reports when there is no training set: nothing was written, and why."""
+    reason = current.reason if current else "training_set was not materialized yet"
+    return dg.MaterializeResult(
+        metadata={"outcome": f"{NO_TRAINING_SET}: {reason}; nothing was written"},
+        data_version=data_version(NO_TRAINING_SET),
+    )
+
+
+def _outcome(built: TrainingSet, changed: bool) -> str:
+    if not built.hash:
+        return f"{NO_TRAINING_SET}: {built.reason}; no rows were written"
+    return "a new training set was frozen" if changed else "nothing changed, nothing written"
+
+
+def _splits(built: TrainingSet) -> list[dict[str, object]]:
+    rows = built.rows
+    parts = {split: rows[rows["split"] == split] for split in SPLITS}
+    return [
+        {
+            "split": split,
+            "documents": len(part),
+            "groups": part["group_id"].nunique(),
+            "labels": part["label"].nunique(),
+        }
+        for split, part in parts.items()
+    ]
+
+
+def _summary(candidate: Candidate) -> dict[str, object]:
+    names = ("accuracy", "macro_f1", "log_loss", "calibration_error")
+    scores = {
+        f"{split} {name}": candidate.metrics[f"{split}_{name}"]
+        for split in ("validation", "test")
+        for name in names
+    }
+    return {
+        "family": candidate.family,
+        **scores,
+        "seconds": candidate.metrics["seconds"],
+        "MLflow run": candidate.run_id,
+    }
+
+
+def _plots(trained: list[Trained]) -> dict[str, dg.MetadataValue]:
+    """Pictures of the best family of this run on the test split; of none when none was trained."""
+    if not trained:
+        return {}
+    best = max(trained, key=lambda one: one.candidate.metrics["validation_macro_f1"])
+    found = best.evaluation
+    error = found.metrics["calibration_error"]
+    return {
+        "plots_show": dg.MetadataValue.text(f"{best.candidate.family} on the test split"),
+        "confusion": plot(confusion_plot(found)),
+        "calibration": plot(reliability_plot(found.reliability, error)),
+        "per_label": table(
+            [
+                {
+                    "label": score.label,
+                    "precision": score.precision,
+                    "recall": score.recall,
+                    "f1": score.f1,
+                    "support": score.support,
+                }
+                for score in found.per_label
+            ]
+        ),
+    }

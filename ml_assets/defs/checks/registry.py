@@ -1,0 +1,41 @@
+"""Checks of the group `registry`."""
+
+import dagster as dg
+
+from ml_assets.defs.resources import PostgresResource
+from ml_assets.registry.audit import count_entries, verify_audit
+from ml_assets.registry.releases import champion
+from ml_assets.training.families import BASELINES
+
+
+@dg.asset_check(asset="champion_model", blocking=True)
+def audit_chain_is_intact(postgres: PostgresResource) -> dg.AssetCheckResult:
+    """Every entry of the audit log follows from the one before it."""
+    with postgres.connect() as connection:
+        broken = verify_audit(connection)
+        entries = count_entries(connection)
+    return dg.AssetCheckResult(
+        passed=broken is None,
+        metadata={
+            "entries": entries,
+            "first_broken_entry": f"{broken.entry_id}: {broken.what}" if broken else "none",
+        },
+    )
+
+
+@dg.asset_check(asset="champion_model", blocking=True)
+def champion_has_earned_it(postgres: PostgresResource) -> dg.AssetCheckResult:
+    """The active release names a registered model that is no baseline, and an entry promoted it."""
+    with postgres.connect() as connection:
+        served = champion(connection)
+        promoted = count_entries(connection, served) if served else 0
+    if served is None:
+        return dg.AssetCheckResult(passed=True, description="there is no champion")
+    return dg.AssetCheckResult(
+        passed=promoted > 0 and served.family not in BASELINES,
+        metadata={
+            "version": served.version,
+            "family": served.family,
+            "promotions_in_the_audit_log": promoted,
+        },
+    )

@@ -1,0 +1,58 @@
+"""Checks of the group `training`."""
+
+import dagster as dg
+
+from ml_assets.defs.metadata import table
+from ml_assets.defs.resources import OfflineStoreResource, PostgresResource
+from ml_assets.training.quality import better_than_baselines, straddling_groups, unknown_labels
+
+
+@dg.asset_check(asset="training_set", blocking=True)
+def labels_are_known(
+    postgres: PostgresResource, duckdb: OfflineStoreResource
+) -> dg.AssetCheckResult:
+    """Every label is the one its document has, and every label tested on is trained on."""
+    with postgres.connect() as connection, duckdb.get_connection() as duck:
+        wrong, unseen = unknown_labels(connection, duck)
+    return dg.AssetCheckResult(
+        passed=not wrong and not unseen,
+        metadata={
+            "documents_with_another_label": len(wrong),
+            "examples": ", ".join(wrong[:5]) or "none",
+            "labels_not_trained_on": ", ".join(unseen) or "none",
+        },
+    )
+
+
+@dg.asset_check(asset="training_set", blocking=True)
+def splits_are_disjoint(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
+    """No group, and no text, is in two splits."""
+    with duckdb.get_connection() as duck:
+        found = straddling_groups(duck)
+    return dg.AssetCheckResult(
+        passed=not any(found.values()),
+        metadata={
+            f"{kind}_in_two_splits": f"{len(names)}: {', '.join(names[:5])}" if names else "0"
+            for kind, names in found.items()
+        },
+    )
+
+
+@dg.asset_check(asset="candidate_models", blocking=True)
+def a_model_beats_the_baselines(
+    postgres: PostgresResource, duckdb: OfflineStoreResource
+) -> dg.AssetCheckResult:
+    """The best candidate has a better macro-F1 on validation than the majority class and TF-IDF."""
+    with postgres.connect() as connection, duckdb.get_connection() as duck:
+        scores = better_than_baselines(connection, duck)
+    if scores is None:
+        return dg.AssetCheckResult(
+            passed=True, description="there is no training set, and so no candidate"
+        )
+    return dg.AssetCheckResult(
+        passed=scores.better,
+        description=f"{scores.best} {scores.score:.4f}, baselines {scores.baseline:.4f} at best",
+        metadata={
+            "macro_f1": table([{"family": name, "macro_f1": v} for name, v in scores.all.items()])
+        },
+    )

@@ -1,0 +1,155 @@
+"""Serving: what the champion says about texts that are in no store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ml_assets.documents.chunking import Chunker
+from ml_assets.documents.normalize import normalize
+from ml_assets.embeddings.encoder import Encoder, load_encoder
+from ml_assets.embeddings.space import current_model
+from ml_assets.errors import FeatureViewError, NothingToDoError, SourceError, SpaceMismatchError
+from ml_assets.features.text import text_features
+from ml_assets.features.views import DOCUMENT_TEXT, fingerprint, training_views
+from ml_assets.registry.model import ModelVersion
+from ml_assets.registry.releases import champion
+from ml_assets.settings import Settings, secret
+from ml_assets.stores import mlflow, postgres
+from ml_assets.stores.sql import statement
+from ml_assets.training.examples import model_inputs, unit
+from ml_assets.training.families import TRUSTED_TYPES
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from pandas import DataFrame
+
+
+def predict(settings: Settings, texts: Sequence[str]) -> list[dict[str, float]]:
+    """Return the champion's probabilities of every label, likeliest first, for each text.
+
+    A text is treated as a document would be: normalised, chunked, embedded, described by the
+    features of `document_text`. A title, if there is one, is the first line.
+
+    Raises:
+        NothingToDoError: there is no champion.
+        SourceError: a text is empty.
+        SpaceMismatchError: the champion reads vectors of another space than the settings name.
+        FeatureViewError: the champion needs feature views that the code no longer has.
+        StoreError: a store does not answer, or the model cannot be loaded.
+    """
+    model = current_model(settings)
+    chunker = Chunker(
+        tokenizer_file=model.tokenizer_file,
+        sequence_tokens=model.space.max_tokens,
+        tokens=settings.chunk_tokens,
+        overlap=settings.chunk_overlap,
+    )
+    url = secret(settings.postgres_url)
+    with postgres.connect(url, settings.home) as connection:
+        where = mlflow.tracking(secret(settings.mlflow_tracking_uri), url, settings.home)
+        return predict_texts(
+            connection,
+            where,
+            model.space.space_id,
+            lambda: load_encoder(settings),
+            lambda text: [chunk.text for chunk in chunker.chunk("", text)],
+            texts,
+        )
+
+
+def predict_texts(
+    connection: postgres.Connection,
+    where: mlflow.Tracking,
+    space_id: str,
+    load: Callable[[], Encoder],
+    cut: Callable[[str], list[str]],
+    texts: Sequence[str],
+) -> list[dict[str, float]]:
+    """Do what `predict` does, with an encoder of `space_id` and a way to cut texts into chunks."""
+    version = champion(connection)
+    if version is None:
+        raise NothingToDoError("no model was promoted yet", do="Run `ml-assets run`")
+    _check(version, space_id)
+    normal = [_normal(text, number) for number, text in enumerate(texts, 1)]
+    if not normal:
+        return []
+    vectors = _embed(load(), [cut(text) or [text] for text in normal])
+    inputs = _inputs(connection, space_id, normal, vectors)
+    model = mlflow.load_model(where, version.uri, TRUSTED_TYPES)
+    return [_ranked(model.classes_, line) for line in model.predict_proba(inputs)]
+
+
+def _normal(text: str, number: int) -> str:
+    normal = normalize(text)
+    if not normal.strip():
+        raise SourceError("it is empty", where=f"text {number}")
+    return normal
+
+
+def _embed(encoder: Encoder, pieces: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+    """The mean vector of the pieces of each text, made a unit again."""
+    import numpy as np
+
+    encoded = encoder.encode([piece for one in pieces for piece in one])
+    ends = np.cumsum([len(one) for one in pieces])
+    return unit([part.mean(axis=0) for part in np.split(encoded, ends[:-1])])
+
+
+def _inputs(
+    connection: postgres.Connection,
+    space_id: str,
+    texts: Sequence[str],
+    vectors: NDArray[np.float32],
+) -> DataFrame:
+    """The inputs of a model for texts, computed as those of the training set are."""
+    import numpy as np
+
+    nearest = _nearest_distances(connection, space_id, vectors)
+    described = [
+        {**text_features(text), "nearest_distance": distance}
+        for text, distance in zip(texts, nearest, strict=True)
+    ]
+    names = zip(DOCUMENT_TEXT.columns, DOCUMENT_TEXT.qualified, strict=True)
+    features = {
+        qualified: np.array([one[column] for one in described], dtype="float64")
+        for column, qualified in names
+    }
+    return model_inputs(texts, features, vectors)
+
+
+def _check(version: ModelVersion, space_id: str) -> None:
+    if version.space_id != space_id:
+        raise SpaceMismatchError(
+            f"the champion reads vectors of space {version.space_id},"
+            f" and the encoder makes those of {space_id}",
+            where="ML_ASSETS_EMBEDDING_MODEL",
+            do="Set it back, or train and promote a model of the new space",
+        )
+    if version.feature_views != {view.key: fingerprint(view) for view in training_views()}:
+        raise FeatureViewError(
+            f"the champion was trained on other versions ({', '.join(version.feature_views)})",
+            where="feature views",
+            do="Run `ml-assets run` to train on the present ones",
+        )
+
+
+def _nearest_distances(
+    connection: postgres.Connection, space_id: str, vectors: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """1 - cosine to the nearest document, shape (len(vectors),); NaN where there is none."""
+    import numpy as np
+
+    text = statement("postgres/features/document_vectors")
+    best = np.full(len(vectors), np.nan)
+    for batch in postgres.read_batches(connection, text, {"space_id": space_id}, binary=True):
+        held = unit([row[1].to_numpy() for row in batch])
+        best = np.fmax(best, (vectors @ held.T).max(axis=1))
+    distances: NDArray[np.float64] = np.clip(1 - best, 0, 2).round(6)
+    return distances
+
+
+def _ranked(labels: Any, probabilities: Any) -> dict[str, float]:
+    pairs = zip(map(str, labels), map(float, probabilities), strict=True)
+    return dict(sorted(pairs, key=lambda pair: -pair[1]))

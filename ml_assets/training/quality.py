@@ -1,0 +1,73 @@
+"""What must hold of training sets and candidates before anything is built on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ml_assets.stores import duckdb, postgres
+from ml_assets.stores.sql import statement
+from ml_assets.training.candidates import read_candidates
+from ml_assets.training.families import BASELINES
+from ml_assets.training.training_set import current_training_set
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineScores:
+    """Macro-F1 on validation: all families, the best that is no baseline, the best baseline."""
+
+    all: Mapping[str, float]
+    best: str
+    score: float
+    baseline: float
+
+    @property
+    def better(self) -> bool:
+        """Whether the best candidate beats both baselines."""
+        return self.score > self.baseline
+
+
+def unknown_labels(
+    connection: postgres.Connection, duck: duckdb.Connection
+) -> tuple[list[str], list[str]]:
+    """Documents of the training set that have another label now, and labels never trained on."""
+    current = current_training_set(duck)
+    if current is None or not current.hash:
+        return [], []
+    frozen = dict(zip(current.rows["document_id"], current.rows["label"], strict=True))
+    found = postgres.run(
+        connection, statement("postgres/training/labels"), {"document_ids": list(frozen)}
+    )
+    live: dict[str, str] = dict(found.fetchall())
+    wrong = sorted(name for name, label in frozen.items() if live.get(name) != label)
+    return wrong, _column(duck, "labels_not_trained_on", current.hash)
+
+
+def straddling_groups(duck: duckdb.Connection) -> dict[str, list[str]]:
+    """Groups and texts of the current training set that are in more than one split."""
+    current = current_training_set(duck)
+    found = current.hash if current else ""
+    return {
+        "groups": _column(duck, "straddling_groups", found),
+        "texts": _column(duck, "straddling_texts", found),
+    }
+
+
+def better_than_baselines(
+    connection: postgres.Connection, duck: duckdb.Connection
+) -> BaselineScores | None:
+    """Compare the candidates of the current training set; None: it has none."""
+    current = current_training_set(duck)
+    candidates = read_candidates(connection, current.hash) if current and current.hash else []
+    scores = {one.family: one.metrics["validation_macro_f1"] for one in candidates}
+    baselines = [value for name, value in scores.items() if name in BASELINES]
+    others = {name: value for name, value in scores.items() if name not in BASELINES}
+    if not others:
+        return None
+    best = max(others, key=others.__getitem__)
+    return BaselineScores(scores, best, others[best], max(baselines, default=0.0))
+
+
+def _column(duck: duckdb.Connection, name: str, found: str) -> list[str]:
+    rows = duck.execute(statement(f"duckdb/training/{name}"), {"hash": found}).fetchall()
+    return [row[0] for row in rows]
