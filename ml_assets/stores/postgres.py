@@ -43,8 +43,9 @@ def server_url(url: str | None, home: Path, database: str = "") -> str:
 
 @contextmanager
 def connect(url: str | None, home: Path) -> Iterator[Connection]:
-    """Open a connection in `ml_schema`, migrated, in autocommit: what belongs together says so
-    with `connection.transaction()`.
+    """Open a migrated connection in `ml_schema`, in autocommit.
+
+    What belongs together says so with `connection.transaction()`.
 
     Raises:
         StoreError: the server cannot be reached, is too old, or lacks pgvector.
@@ -126,12 +127,21 @@ def _open(url: str) -> Connection:
             autocommit=True,
         )
     except psycopg.OperationalError as error:
-        reason = str(error).strip().splitlines()[-1]
         raise StoreError(
-            reason, where="POSTGRES_URL", do="Check that the server is up and the URL is right"
+            _one_line(error),
+            where="POSTGRES_URL",
+            do="Check that the server is up and the URL is right",
         ) from None
     except psycopg.ProgrammingError as error:
-        raise StoreError(f"not a PostgreSQL URL ({error})", where="POSTGRES_URL") from None
+        raise StoreError(
+            f"not a PostgreSQL URL ({_one_line(error)})",
+            where="POSTGRES_URL",
+            do="Write postgresql://user:password@host:5432/database",
+        ) from None
+
+
+def _one_line(error: psycopg.Error) -> str:
+    return " ".join(str(error).split()).rstrip(".")
 
 
 def _create_extension(connection: Connection) -> None:

@@ -1,0 +1,121 @@
+"""PostgreSQL over TCP, as a server with passwords: the same code, and clear refusals."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+
+from ml_assets.errors import StoreError
+from ml_assets.settings import PROJECT
+from ml_assets.stores import postgres
+from ml_assets.stores.sql import migrations
+from ml_assets_tests.servers import PASSWORD, free_port, postgres_binaries, postgres_over_tcp
+
+APPLICATION_PASSWORD = "it's-\\a-secret"
+
+
+@pytest.fixture(scope="module")
+def admin_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server on which the init script of the server mode has run."""
+    with postgres_over_tcp(tmp_path_factory.mktemp("postgres_tcp")) as url:
+        parts = urlsplit(url)
+        environment = {
+            **os.environ,
+            "PATH": f"{postgres_binaries()}:{os.environ['PATH']}",
+            "PGHOST": str(parts.hostname),
+            "PGPORT": str(parts.port),
+            "PGPASSWORD": PASSWORD,
+            "ML_ASSETS_DB_PASSWORD": APPLICATION_PASSWORD,
+        }
+        script = PROJECT / "docker" / "postgres-init" / "10-databases.sh"
+        subprocess.run([script], env=environment, check=True, stdout=subprocess.DEVNULL)
+        yield url
+
+
+@pytest.fixture
+def application_url(admin_url: str) -> str:
+    port = urlsplit(admin_url).port
+    return f"postgresql://ml_assets:it%27s-%5Ca-secret@127.0.0.1:{port}/ml_assets"
+
+
+def with_path(url: str, database: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+
+
+def test_the_application_role_migrates_its_database_once(application_url: str) -> None:
+    for _ in range(2):
+        with postgres.connect(application_url, Path()) as connection:
+            names = connection.execute("select name from migrations order by name").fetchall()
+            assert postgres.migrate(connection) == []
+            superuser = connection.execute(
+                "select rolsuper from pg_roles where rolname = current_user"
+            ).fetchone()
+    assert [name for (name,) in names] == [name for name, _ in migrations("postgres")]
+    assert superuser == (False,)
+
+
+def test_the_init_script_makes_three_databases_of_the_application(admin_url: str) -> None:
+    with psycopg.connect(admin_url) as connection:
+        owned = connection.execute(
+            "select datname from pg_database where pg_get_userbyid(datdba) = 'ml_assets'"
+        ).fetchall()
+    assert {name for (name,) in owned} == {"ml_assets", "mlflow", "dagster"}
+
+
+def refusal(url: str) -> str:
+    with pytest.raises(StoreError) as caught, postgres.connect(url, Path()):
+        pass
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("POSTGRES_URL: ")
+    return message
+
+
+def test_a_wrong_password_is_refused_without_showing_it(admin_url: str) -> None:
+    message = refusal(admin_url.replace(PASSWORD, "wrong-guess"))
+    assert "password authentication failed" in message
+    assert "wrong-guess" not in message
+
+
+def test_an_absent_database_is_named(admin_url: str) -> None:
+    assert '"nowhere" does not exist' in refusal(with_path(admin_url, "nowhere"))
+
+
+def test_an_unreachable_server_is_named() -> None:
+    port = free_port()
+    message = refusal(f"postgresql://someone:{PASSWORD}@127.0.0.1:{port}/database")
+    assert f"port {port} failed" in message
+    assert PASSWORD not in message
+
+
+@pytest.mark.parametrize(
+    "url", [f"mysql://me:{PASSWORD}@somewhere/x", f"postgresql://me:{PASSWORD}@host:no-port/x"]
+)
+def test_what_is_no_postgres_url_is_refused_without_its_password(url: str) -> None:
+    assert PASSWORD not in refusal(url)
+
+
+def test_a_server_without_pgvector_says_what_to_install(
+    admin_url: str, application_url: str
+) -> None:
+    # In the database `mlflow` nobody created the extension, and the role may not.
+    message = refusal(with_path(application_url, "mlflow"))
+    assert "pgvector is not available" in message
+    assert "create extension vector" in message
+    with psycopg.connect(with_path(admin_url, "mlflow")) as connection:
+        row = connection.execute("select to_regnamespace('ml_schema')").fetchone()
+    assert row == (None,), "a refused migration must leave nothing behind"
+
+
+def test_a_pgvector_that_is_too_old_is_refused(admin_url: str) -> None:
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        connection.execute("create database outdated")
+    url = with_path(admin_url, "outdated")
+    with psycopg.connect(url) as connection:
+        connection.execute("create extension vector")
+        connection.execute("update pg_extension set extversion = '0.7.4' where extname = 'vector'")
+    assert "pgvector 0.7.4 is too old" in refusal(url)
