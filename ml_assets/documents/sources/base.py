@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ml_assets.documents.model import Document, Rejected
-from ml_assets.errors import SourceError
 
 MAX_COLLECTIONS = 64
 """Most collections of one source: Dagster's own bookkeeping grows with their number."""
@@ -59,14 +58,3 @@ class Source(Protocol):
         Raises:
             SourceError: there are some, but they cannot be read.
         """
-
-
-def limit_collections(fingerprints: Mapping[str, str], source: str, do: str) -> dict[str, str]:
-    """Return the collections sorted by name.
-
-    Raises:
-        SourceError: there are more than `MAX_COLLECTIONS`; the line ends with what to `do`.
-    """
-    if len(fingerprints) > MAX_COLLECTIONS:
-        raise SourceError(f"more than {MAX_COLLECTIONS} collections", where=source, do=do)
-    return dict(sorted(fingerprints.items()))

@@ -13,7 +13,7 @@ from typing import Any
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import check_collection, content_hash, normalize
 from ml_assets.documents.sources import pages, tables
-from ml_assets.documents.sources.base import MAX_COLLECTIONS, UNATTRIBUTED, limit_collections
+from ml_assets.documents.sources.base import MAX_COLLECTIONS, UNATTRIBUTED
 from ml_assets.documents.sources.rows import Columns, Row, to_document
 from ml_assets.errors import SourceError, mask_secrets
 
@@ -56,8 +56,7 @@ class Files:
             SourceError: the source cannot be read, or has too many collections.
         """
         with self._errors():
-            fingerprints = self._hash_rows() if self._columns.collection_by else self._hash_bytes()
-        return limit_collections(fingerprints, self.name, "")
+            return self._hash_rows() if self._columns.collection_by else self._hash_bytes()
 
     def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
         """Stream these collections in one pass over the files.
@@ -136,6 +135,7 @@ class Files:
     def _files(self) -> list[tuple[str, str, str]]:
         """Return the path, the path to show, and the suffix of every file, in order."""
         filesystem = self._filesystem()
+        filesystem.invalidate_cache()
         root = filesystem._strip_protocol(self._pattern)
         formats: tuple[str, ...] = (*tables.FORMATS, *pages.FORMATS)
         if filesystem.isfile(root):
@@ -205,7 +205,7 @@ class Files:
         unattributed = digests.pop(UNATTRIBUTED).digest()
         for digest in digests.values():
             digest.update(unattributed)
-        return {name: digest.hexdigest() for name, digest in digests.items()}
+        return {name: digests[name].hexdigest() for name in sorted(digests)}
 
     def _digest(self) -> Any:
         parameters = f"{VERSION} {self._max_bytes} {self._columns.canonical()}"

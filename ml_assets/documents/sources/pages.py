@@ -15,7 +15,7 @@ COLUMNS = ("id", "title", "text", "folder", "name")
 
 _HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*\s*$", re.MULTILINE)
 _SPACES = re.compile(r"[ \t\r\n\f]+")
-_LINE_ENDS = re.compile(r"[ \t]*\n[ \t]*")
+_LINE_ENDS = re.compile(r"[ \t]*\n( (?! ))?")
 _BLANK_LINES = re.compile(r"\n{3,}")
 _HIDDEN = ("script", "style", "noscript", "template", "head")
 _BLOCKS = (

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import normalize
-from ml_assets.documents.sources.base import JudgedQueries, JudgedQuery, limit_collections
+from ml_assets.documents.sources.base import JudgedQueries, JudgedQuery
 from ml_assets.documents.sources.python_objects import Described
 from ml_assets.errors import SourceError
 
@@ -50,7 +50,7 @@ class PythonDocs:
             digest.update(table.read_bytes())
         chapters = {row["chapter"] for row in _rows(_CHAPTERS)}
         chapters |= {LANGUAGE, *_BUILTIN_CHAPTERS.values()}
-        return limit_collections(dict.fromkeys(chapters, digest.hexdigest()), self.name, "")
+        return dict.fromkeys(sorted(chapters), digest.hexdigest())
 
     def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
         """Yield the documents of these chapters, ordered by name.

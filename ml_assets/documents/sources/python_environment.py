@@ -25,7 +25,8 @@ class PythonEnvironment:
 
     Nothing is imported: importing hundreds of packages is slow and does things. So modules that
     are compiled (C extensions) are not described. Label is the distribution, collection one of
-    `BUCKETS` hash buckets of it. Modules of tests and vendored copies are left out.
+    `BUCKETS` hash buckets of it. Modules of tests and vendored copies are left out; a file that two
+    distributions list belongs to the first of them.
     """
 
     name = "python_environment"
@@ -62,10 +63,9 @@ class PythonEnvironment:
         self, name: str, distribution: Distribution, owners: dict[str, str]
     ) -> Iterator[Document | Rejected]:
         seen: set[str] = set()
+        version = distribution.version
         for file, module in _modules(distribution):
             if owners[file] != name:
-                reason = f"the file is also in {owners[file]}"
-                yield Rejected(_bucket_of(name), f"{name} {file}", reason)
                 continue
             try:
                 source = Path(str(distribution.locate_file(file))).read_bytes()
@@ -75,7 +75,7 @@ class PythonEnvironment:
                 yield Rejected(_bucket_of(name), f"{name} {file}", reason)
                 continue
             for item in found:
-                yield self._document(item, module, name, distribution.version, seen)
+                yield self._document(item, module, name, version, seen)
 
     def _document(
         self, item: Definition, module: str, distribution: str, version: str, seen: set[str]

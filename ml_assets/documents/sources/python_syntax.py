@@ -94,12 +94,12 @@ def _exported(tree: ast.Module) -> set[str] | None:
         targets, value = _assignment(node)
         if not any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
             continue
-        literal = isinstance(value, ast.List | ast.Tuple) and all(
-            isinstance(item, ast.Constant) and isinstance(item.value, str) for item in value.elts
-        )
-        if not literal or isinstance(node, ast.AugAssign):
+        if not isinstance(value, ast.List | ast.Tuple) or isinstance(node, ast.AugAssign):
             return None
-        exported = set(ast.literal_eval(value))
+        names = [item.value for item in value.elts if isinstance(item, ast.Constant)]
+        if len(names) < len(value.elts):
+            return None
+        exported = {str(name) for name in names}
     return exported
 
 

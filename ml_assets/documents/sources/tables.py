@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import re
 from collections.abc import Iterator
@@ -39,29 +38,28 @@ def read_table(file: BinaryIO, suffix: str, name: str) -> Iterator[Numbered]:
 
 
 def _read_json_lines(file: BinaryIO, name: str) -> Iterator[Numbered]:
-    for number, line in enumerate(file, 1):
-        content = _without_mark(line, name) if number == 1 else line
-        if content.strip():
-            yield f"line {number}", _json_object(content)
+    for number, line in enumerate(_lines(file, name), 1):
+        if line.strip():
+            yield f"line {number}", _json_object(line)
 
 
 def _json_object(line: bytes) -> Row | str:
     try:
-        row = json.loads(line.decode("utf-8"))
+        row = json.loads(line.decode("utf-8").strip())
     except UnicodeDecodeError:
         return _INVALID
+    except json.JSONDecodeError as error:
+        return f"not JSON ({error.msg} at column {error.colno})"
     except (ValueError, RecursionError) as error:
         return f"not JSON ({error})"
     return row if isinstance(row, dict) else "not a JSON object"
 
 
 def _read_csv(file: BinaryIO, name: str, delimiter: str) -> Iterator[Numbered]:
-    _without_mark(file.read(2), name)
-    file.seek(0)
     # A row that is too long is one bad row; the limit of the csv module would end the whole file.
     csv.field_size_limit(_FIELD_LIMIT)
     # Bytes that are not UTF-8 become lone surrogates, so that they spoil one row and no more.
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    text = (line.decode("utf-8", "surrogateescape") for line in _lines(file, name))
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     header = _header(reader, name)
     number = 1
@@ -102,10 +100,13 @@ def _csv_row(header: list[str], cells: list[str]) -> Row | str:
     return dict(zip(header, cells, strict=True))
 
 
-def _without_mark(start: bytes, name: str) -> bytes:
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+def _lines(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """Yield the lines with their ends, the first without its byte order mark."""
+    first = file.readline()
+    if first.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise SourceError("UTF-16, not UTF-8", where=name, do="Save the file as UTF-8")
-    return start.removeprefix(b"\xef\xbb\xbf")
+    yield first.removeprefix(b"\xef\xbb\xbf")
+    yield from file
 
 
 def _read_parquet(file: BinaryIO, name: str) -> Iterator[Numbered]:
@@ -133,7 +134,7 @@ def _values(column: Any) -> list[object]:
         column = column.cast(pa.timestamp("us", "UTC" if kind.tz else None), safe=False)
     elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
         cells = column.cast(pa.large_binary()).to_pylist()
-        return [cell and cell.decode("utf-8", "surrogateescape") for cell in cells]
+        return [None if cell is None else cell.decode("utf-8", "surrogateescape") for cell in cells]
     return list(column.to_pylist())
 
 

@@ -1,0 +1,103 @@
+"""Benchmarks in the form of BEIR."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from ml_assets.documents.model import Document, Rejected
+from ml_assets.documents.sources.base import JudgedQuery
+from ml_assets.documents.sources.beir import Beir
+from ml_assets.errors import SourceError
+from ml_assets_tests.conftest import SHARED_DATA
+
+HEADER = "query-id\tcorpus-id\tscore\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "tiny"
+    place.mkdir()
+    (place / "corpus.jsonl").write_text(
+        '{"_id": "d1", "title": "One", "text": "first", "metadata": {}}\n'
+        '{"_id": "d2", "title": "", "text": ""}\n'
+    )
+    (place / "queries.jsonl").write_text(
+        '{"_id": 1, "text": "what\u2028first?"}\n\n{"_id": "2", "text": "unjudged"}\n',
+        encoding="utf-8",
+    )
+    (place / "qrels.tsv").write_text(f"{HEADER}1\td1\t2\n1\td3\t0\n\n3\td1\t1\n")
+    return place
+
+
+def test_a_corpus_and_its_questions(folder: Path) -> None:
+    source = Beir(str(folder), 1000)
+    assert list(source.collections()) == ["tiny"]
+    assert list(source.read(["tiny"])) == [
+        Document("d1", "tiny", "first", "One"),
+        Rejected("tiny", "corpus.jsonl line 2", "no text", "d2"),
+    ]
+    assert list(source.read(["other"])) == []
+    assert source.judged_queries() == (
+        JudgedQuery("1", "what\u2028first?", {"d1": 2}, "reporting"),
+    )
+    assert list(Beir(str(folder), 1000, "mine").collections()) == ["mine"]
+
+
+def test_training_queries_are_for_tuning(folder: Path) -> None:
+    shutil.copy(folder / "queries.jsonl", folder / "queries_train.jsonl")
+    shutil.copy(folder / "qrels.tsv", folder / "qrels_train.tsv")
+    halves = [query.half for query in Beir(str(folder), 1000).judged_queries()]
+    assert halves == ["reporting", "tuning"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("queries.jsonl", b"[]", "queries.jsonl line 1: not an object like"),
+        ("queries.jsonl", b'{"_id": 1}', "queries.jsonl line 1: not an object like"),
+        ("queries.jsonl", b"\xff", "queries.jsonl: invalid UTF-8"),
+        ("qrels.tsv", b"1\td1\t1\n", "the header is wrong. Expected: query-id corpus-id score"),
+        ("qrels.tsv", b"", "the header is wrong"),
+        ("qrels.tsv", HEADER.encode() + b"1\td1\n", "qrels.tsv row 2: not a judgment"),
+        ("qrels.tsv", HEADER.encode() + b"1\td1\tyes\n", "qrels.tsv row 2: not a judgment"),
+    ],
+)
+def test_bad_judgments(folder: Path, name: str, content: bytes, message: str) -> None:
+    (folder / name).write_bytes(content)
+    with pytest.raises(SourceError) as caught:
+        Beir(str(folder), 1000).judged_queries()
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["queries.jsonl", "qrels.tsv"])
+def test_missing_judgments(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(SourceError, match=f"{name}: cannot be read"):
+        Beir(str(folder), 1000).judged_queries()
+
+
+def test_a_missing_corpus(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no such file"):
+        Beir(str(tmp_path / "none"), 1000).collections()
+
+
+@pytest.mark.parametrize(
+    ("name", "documents", "rejected", "queries"),
+    [
+        ("scifact", 5183, 0, {"tuning": 809, "reporting": 300}),
+        ("cranfield", 1398, 2, {"reporting": 225}),
+    ],
+)
+def test_public_benchmarks(
+    name: str, documents: int, rejected: int, queries: dict[str, int]
+) -> None:
+    if not (SHARED_DATA / name).exists():
+        pytest.skip("no shared data here")
+    source = Beir(str(SHARED_DATA / name), 10_000_000)
+    kinds = Counter(type(row) for row in source.read(list(source.collections())))
+    assert kinds == {Document: documents} | ({Rejected: rejected} if rejected else {})
+    assert Counter(query.half for query in source.judged_queries()) == queries
