@@ -261,11 +261,10 @@ def _same_package(owner: type, module: str) -> bool:
 def main() -> None:
     """Describe the modules named on standard input; nothing a module prints gets in between."""
     modules = json.load(sys.stdin)
-    output = os.fdopen(os.dup(1), "w", encoding="ascii")
-    os.dup2(2, 1)
-    for described in (*describe(modules), *topics()):
-        output.write(json.dumps(asdict(described)) + "\n")
-    output.close()
+    with os.fdopen(os.dup(1), "w", encoding="ascii") as output:
+        os.dup2(2, 1)
+        for described in (*describe(modules), *topics()):
+            output.write(json.dumps(asdict(described)) + "\n")
 
 
 if __name__ == "__main__":
