@@ -8,19 +8,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ml_assets import report
+from ml_assets import console
 from ml_assets.errors import SettingError, UserError
 from ml_assets.settings import PROJECT, Settings, child_environment, load_settings, secret
 
 if TYPE_CHECKING:
     from ml_assets.search.filters import SearchFilter
+    from ml_assets.search.model import Method, SearchResult
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,9 +31,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="""Documents in, governed models out.
 
-[bold]ml-assets run[/bold] reads the source, embeds what changed, rebuilds and measures the search, trains
-the candidates and promotes the one that earned it. Settings are environment variables; with none,
-everything is embedded under .ml_assets and the documents are those of the running Python.""",
+[bold]ml-assets run[/bold] reads the source, embeds what changed, rebuilds and measures the search,
+trains the candidates and promotes the one that earned it. Settings are environment variables; with
+none, everything is embedded under .ml_assets and the documents are those of the running Python.""",
 )
 out = Console()
 err = Console(stderr=True)
@@ -46,17 +48,19 @@ def run() -> None:
     Unchanged documents cost nothing. Interrupt it at any time: what was committed is kept, and the
     next run goes on from there. Exit code 1 when a blocking check failed.
     """
-    from ml_assets.defs.run import run_everything
-
     with _clear_errors():
         settings = load_settings()
-        out.print(f"[bold]ml-assets run[/bold]  {escape(settings.source)} → {settings.home}")
-        with report.RichProgress(out) as progress:
-            done = run_everything(settings, progress, lambda line: err.print(escape(line)))
-        out.print(report.run_summary(settings, done))
-        for line in report.run_problems(done):
-            err.print(line)
-        if not done.succeeded:
+        out.print(f"ml-assets run: {settings.source} → {settings.home}", highlight=False)
+        from ml_assets.defs.run import run_everything
+        from ml_assets.status import read_status
+
+        with console.StageBars(out) as progress:
+            report = run_everything(settings, progress, lambda line: err.print(escape(line)))
+        for part in console.run_summary(report, read_status(settings)):
+            out.print(part)
+        for line in console.run_problems(report):
+            err.print(line, soft_wrap=True)
+        if not report.succeeded:
             raise typer.Exit(1)
 
 
@@ -71,25 +75,22 @@ def search(
     label: Annotated[list[str] | None, typer.Option(help="Only this label (repeatable).")] = None,
     since: Annotated[str | None, typer.Option(help="Created at or after this date.")] = None,
     until: Annotated[str | None, typer.Option(help="Created before this date.")] = None,
-    metadata: Annotated[
-        list[str] | None, typer.Option("--where", help="key=value of the metadata (repeatable).")
+    where: Annotated[
+        list[str] | None, typer.Option(help="key=value of the metadata (repeatable).")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Search the published generation: keyword and vector, fused by rank.
 
-    Example: ml-assets search "how do I parse command line arguments" --label "Text processing"
+    Example: ml-assets search "how do I parse command line arguments" --where kind=class
     """
     with _clear_errors():
-        settings = load_settings()
-        found = report.find(
-            settings,
-            query,
-            limit=limit,
-            method=method,
-            chosen=_filter(collection, label, since, until, metadata),
-        )
-        out.print_json(report.search_json(found)) if as_json else report.print_hits(out, found)
+        chosen = _filter(collection, label, since, until, where)
+        found = _search(load_settings(), query, limit, method, chosen)
+        if as_json:
+            out.print_json(json.dumps(asdict(found), default=str))
+        else:
+            out.print(console.hits(found))
 
 
 @app.command()
@@ -102,39 +103,65 @@ def predict(
     Example: ml-assets predict "Return the absolute value of a number."
     """
     with _clear_errors():
-        answers = report.predict(load_settings(), texts)
+        from ml_assets.registry.serving import predict as predict_texts
+
+        answers = predict_texts(load_settings(), texts)
         if as_json:
             out.print_json(json.dumps(answers))
         else:
-            report.print_predictions(out, answers)
+            out.print(console.predictions(texts, answers))
 
 
 @app.command()
 def status(as_json: Json = False) -> None:
     """Show collections, counts, the published generation, the champion and the last runs."""
     with _clear_errors():
-        figures = report.status(load_settings())
-        out.print_json(json.dumps(figures, default=str)) if as_json else report.print_status(
-            out, figures
-        )
+        from ml_assets.defs.run import last_runs
+        from ml_assets.status import read_status
+
+        settings = load_settings()
+        figures = {**read_status(settings), "last_runs": last_runs(settings)}
+        if as_json:
+            out.print_json(json.dumps(figures, default=str))
+        else:
+            for part in console.status(figures):
+                out.print(part)
 
 
 @app.command()
-def ui(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000,
-) -> None:
+def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> None:
     """Open the Dagster UI on the same data: lineage, runs, checks, backfills."""
-    from ml_assets.defs.run import prepare_dagster_home
-
     with _clear_errors():
+        from ml_assets.defs.run import prepare_dagster_home
+
         settings = load_settings()
         prepare_dagster_home(settings)
-        command = ["dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
-        environment = child_environment(settings)
-        code = subprocess.run(
-            [sys.executable, "-m", *command], cwd=PROJECT, env=environment, check=False
-        ).returncode
-        raise typer.Exit(code)
+        command = ["dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
+        done = subprocess.run(
+            [sys.executable, "-m", "dagster", *command],
+            cwd=PROJECT,
+            env=child_environment(settings),
+            check=False,
+        )
+        raise typer.Exit(done.returncode)
+
+
+def _search(
+    settings: Settings, query: str, limit: int, method: str, chosen: SearchFilter
+) -> SearchResult:
+    from ml_assets.embeddings.encoder import load_encoder
+    from ml_assets.search.engine import open_engine
+    from ml_assets.search.engine import search as search_engine
+    from ml_assets.stores import postgres
+
+    with (
+        postgres.connect(secret(settings.postgres_url), settings.home) as connection,
+        open_engine(connection, settings) as engine,
+    ):
+        encoder = None if method == "keyword" else load_encoder(settings)
+        return search_engine(
+            engine, query, encoder, k=limit, method=cast("Method", method), filters=chosen
+        )
 
 
 def _filter(
@@ -142,7 +169,7 @@ def _filter(
     labels: list[str] | None,
     since: str | None,
     until: str | None,
-    metadata: list[str] | None,
+    where: list[str] | None,
 ) -> SearchFilter:
     from ml_assets.search.filters import SearchFilter
 
@@ -151,7 +178,7 @@ def _filter(
         labels=tuple(labels or ()),
         created_from=_date(since, "--since"),
         created_to=_date(until, "--until"),
-        metadata=dict(_pair(pair) for pair in metadata or ()),
+        metadata=dict(_pair(pair) for pair in where or ()),
     )
 
 
@@ -166,6 +193,7 @@ def _date(text: str | None, option: str) -> datetime | None:
 
 
 def _pair(text: str) -> tuple[str, Any]:
+    """`key=value`; a value that is a JSON number or boolean is one, all else is text."""
     key, separator, value = text.partition("=")
     if not separator:
         raise SettingError(f"{text!r} is not key=value", where="--where")
@@ -179,18 +207,17 @@ def _pair(text: str) -> tuple[str, Any]:
 @contextmanager
 def _clear_errors() -> Iterator[None]:
     """A user's mistake is one line and exit code 1; Ctrl-C is one line and 130."""
+    # Warnings of libraries are for developers: `python -W error -m ml_assets.cli` shows them.
     logging.captureWarnings(capture=True)
     logging.getLogger("py.warnings").addHandler(logging.NullHandler())
     try:
         yield
     except UserError as error:
-        err.print(f"[red]Error[/red] {escape(str(error))}", soft_wrap=True)
+        err.print(f"[red]Error[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         err.print("Interrupted. What was committed is kept; run again to go on.")
         raise typer.Exit(130) from None
-    except BrokenPipeError:
-        raise typer.Exit(0) from None
 
 
 if __name__ == "__main__":

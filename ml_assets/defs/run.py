@@ -1,10 +1,11 @@
-"""The main job from a prompt: the same Dagster jobs, in this process, in the same instance as the UI."""
+"""The main job from a prompt: the same Dagster jobs, in this process, on the instance of the UI."""
 
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,9 @@ def _failure(event: dg.DagsterEvent) -> str:
         error = error.cause
     if error is None:
         return f"{event.step_key}: failed"
-    expected = error.cls_name and error.cls_name.endswith("Error") and _is_user_error(error.cls_name)
+    expected = (
+        error.cls_name and error.cls_name.endswith("Error") and _is_user_error(error.cls_name)
+    )
     message = error.message.split(": ", 1)[-1].strip()
     return message if expected else f"{event.step_key}: {error.to_string()}"
 
@@ -159,3 +162,20 @@ def _is_user_error(name: str) -> bool:
 
     found = getattr(errors, name, None)
     return isinstance(found, type) and issubclass(found, errors.UserError)
+
+
+def last_runs(settings: Settings, most: int = 5) -> list[dict[str, Any]]:
+    """The newest Dagster runs: job, status, when, and seconds."""
+    with dg.DagsterInstance.from_config(str(prepare_dagster_home(settings))) as instance:
+        records = instance.get_run_records(limit=most)
+    return [
+        {
+            "job": record.dagster_run.job_name,
+            "status": record.dagster_run.status.value,
+            "started": datetime.fromtimestamp(record.start_time or 0, UTC).isoformat(
+                " ", "seconds"
+            ),
+            "seconds": round((record.end_time or 0) - (record.start_time or 0), 1),
+        }
+        for record in records
+    ]

@@ -1,0 +1,259 @@
+"""How things look at a prompt: progress, tables, search results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from ml_assets.defs.run import RunReport
+    from ml_assets.documents.refresh import Progress as Report
+    from ml_assets.search.model import SearchResult
+
+NOTHING = "-"
+
+
+class StageBars:
+    """One bar per stage with rate and time left, and one line when the stage ends."""
+
+    def __init__(self, console: Console) -> None:
+        """Show on `console`."""
+        self._console = console
+        self._bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description:<16}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+
+    def __enter__(self) -> StageBars:
+        if self._console.is_terminal:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Report]:
+        """Show a stage until it ends; the yielded callable takes (done, total)."""
+        started = perf_counter()
+        task = self._bars.add_task(name, total=None, rate="")
+        count = 0
+
+        def report(done: int, total: int) -> None:
+            nonlocal count
+            count = done
+            rate = f"{done / max(perf_counter() - started, 1e-3):,.0f}/s"
+            self._bars.update(task, completed=done, total=total or None, rate=rate)
+
+        try:
+            yield report
+        finally:
+            self._bars.remove_task(task)
+            seconds = perf_counter() - started
+            counted = f"{count:>9,}  {count / max(seconds, 1e-3):>8,.0f}/s" if count else " " * 21
+            self._console.print(f"  {name:<20}{counted}  {seconds:>7.1f} s", highlight=False)
+
+
+def table(title: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """A table of equal-keyed rows; numbers to the right."""
+    shown = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for key in rows[0] if rows else ():
+        numeric = isinstance(rows[0][key], int | float)
+        shown.add_column(key.replace("_", " "), justify="right" if numeric else "left")
+    for row in rows:
+        shown.add_row(*(_cell(value) for value in row.values()))
+    return Padding(shown, (1, 0, 0, 2))
+
+
+def facts(title: str, pairs: Mapping[str, Any]) -> RenderableType:
+    """Two columns: what, and its figure."""
+    shown = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        show_header=False,
+        pad_edge=False,
+    )
+    shown.add_column(style="dim")
+    shown.add_column()
+    for name, value in pairs.items():
+        shown.add_row(name.replace("_", " "), _cell(value))
+    return Padding(shown, (1, 0, 0, 2))
+
+
+def hits(found: SearchResult) -> RenderableType:
+    """The documents of a search, best first, with the text that matched."""
+    lines: list[RenderableType] = []
+    for rank, hit in enumerate(found.hits, start=1):
+        head = Text.assemble(
+            (f"{rank:>2}. ", "dim"), (hit.title or hit.document_id, "bold"), f"  {hit.collection}"
+        )
+        lines.append(head)
+        lines.append(Padding(Text(" ".join(hit.snippet.split()), style="default"), (0, 0, 0, 4)))
+        if hit.url:
+            lines.append(Padding(Text(hit.url, style="blue underline"), (0, 0, 1, 4)))
+    if not found.hits:
+        lines.append(Text("Nothing found."))
+    if not found.complete:
+        lines.append(Text("Incomplete: the filter left fewer than asked for.", style="yellow"))
+    return Group(*lines)
+
+
+def predictions(
+    texts: Sequence[str], answers: Sequence[Mapping[str, float]], most: int = 3
+) -> Group:
+    """The most probable labels of each text."""
+    return Group(
+        *(
+            table(
+                f"{' '.join(text.split())[:70]}",
+                [
+                    {"label": label, "probability": f"{probability:.3f}"}
+                    for label, probability in sorted(answer.items(), key=lambda pair: -pair[1])[
+                        :most
+                    ]
+                ],
+            )
+            for text, answer in zip(texts, answers, strict=True)
+        )
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: NOTHING}[value]
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return escape(str(value))
+
+
+def run_summary(report: RunReport, figures: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """What a run did and where things stand: counts, search quality, candidates, seconds."""
+    embedded = report.metadata.get("embeddings", {})
+    yield facts(
+        "Documents",
+        {
+            "collections": f"{figures['collections']:,}, {len(report.requested)} changed",
+            "documents": figures["documents"],
+            "set aside": figures["rejected"],
+            "chunks": figures["chunks"],
+            "embedded new": embedded.get("encoded_in_this_run", 0),
+            "vectors reused": figures["vectors"] - embedded.get("encoded_in_this_run", 0),
+        },
+    )
+    yield from _standing(figures)
+    seconds = {name: f"{value:.1f} s" for name, value in report.seconds.items() if value >= 0.05}
+    yield facts("Seconds per stage", seconds)
+
+
+def run_problems(report: RunReport) -> Iterator[str]:
+    """One line per failed check and per error."""
+    for name, blocking, numbers in report.failed_checks:
+        kind = "[red]Blocking check failed[/red]" if blocking else "[yellow]Check failed[/yellow]"
+        compared = ", ".join(f"{key} {_cell(value)}" for key, value in numbers.items())
+        yield f"{kind} {name}: {compared}"
+    for line in report.errors:
+        yield f"[red]Error[/red] {escape(line)}"
+
+
+def status(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Everything `ml-assets status` knows."""
+    yield facts(
+        f"{figures['source']} in {figures['home']}",
+        {
+            name: figures[name]
+            for name in ("collections", "documents", "tombstones", "rejected", "chunks", "vectors")
+        },
+    )
+    if figures["by_collection"]:
+        shown = [
+            {
+                "collection": row["collection"],
+                "documents": row["documents"],
+                "read": _moment(row["refreshed_at"]),
+            }
+            for row in figures["by_collection"]
+        ]
+        yield table("Collections", shown)
+    if figures["generations"]:
+        shown = [
+            {
+                "generation": row["generation_id"],
+                "state": row["state"],
+                "built": _moment(row["created_at"]),
+                "published": _moment(row["published_at"]),
+            }
+            for row in figures["generations"]
+        ]
+        yield table("Search generations", shown)
+    yield from _standing(figures)
+    if figures["last_runs"]:
+        yield table("Last runs", figures["last_runs"])
+
+
+def _standing(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
+    published = [row for row in figures["generations"] if row["state"] == "published"]
+    evaluation = (published[0]["evaluation"] if published else None) or {}
+    if evaluation.get("recall"):
+        k = evaluation["k"]
+        recalls = [
+            {"index": name, f"recall@{k} against exact": value}
+            for name, value in evaluation["recall"].items()
+        ]
+        yield table(f"Vector indexes, {evaluation['sampled']} live vectors", recalls)
+    if evaluation.get("methods"):
+        rows = [
+            {"method": method, **metrics, "queries": f"{metrics['queries']:g} {half}"}
+            for half in ("tuning", "reporting")
+            for method, halves in evaluation["methods"].items()
+            if (metrics := halves.get(half))
+        ]
+        yield table("Search, judged queries", rows)
+    if figures["candidates"]:
+        shown = ("validation_macro_f1", "test_accuracy", "test_macro_f1", "test_log_loss")
+        rows = [
+            {"family": row["family"], **{name: row["metrics"].get(name) for name in shown}}
+            for row in figures["candidates"]
+        ]
+        yield table("Candidates", sorted(rows, key=lambda row: -(row[shown[0]] or 0)))
+    if champion := figures["champion"]:
+        yield facts(
+            "Champion",
+            {
+                "model": f"{champion['model_name']} {champion['version']} ({champion['family']})",
+                "promoted": f"{_moment(champion['created_at'])} by {champion['actor']}",
+                "reason": champion["reason"],
+            },
+        )
+
+
+def _moment(value: datetime | None) -> str:
+    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M") if value else NOTHING

@@ -1,0 +1,38 @@
+"""How things stand: the figures behind `ml-assets status` and the summary of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg.rows import dict_row
+
+from ml_assets.embeddings.space import current_space
+from ml_assets.settings import Settings, secret
+from ml_assets.stores import postgres
+from ml_assets.stores.sql import statement
+
+Rows = list[dict[str, Any]]
+
+
+def read_status(settings: Settings) -> dict[str, Any]:
+    """Counts, collections, generations, the candidates of the newest training set, the champion."""
+    space = current_space(settings)
+    with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
+        (counts,) = _rows(connection, "counts", {"space_id": space.space_id})
+        champions = _rows(connection, "champion")
+        return {
+            "source": settings.source,
+            "home": str(settings.home),
+            "vector_space": {"id": space.space_id, "model": space.model},
+            **counts,
+            "by_collection": _rows(connection, "collections"),
+            "generations": _rows(connection, "generations"),
+            "candidates": _rows(connection, "candidates"),
+            "champion": champions[0] if champions else None,
+        }
+
+
+def _rows(connection: postgres.Connection, name: str, bound: object = None) -> Rows:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        cursor.execute(statement(f"postgres/status/{name}"), bound)  # type: ignore[call-overload]
+        return cursor.fetchall()
