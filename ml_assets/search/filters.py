@@ -97,7 +97,7 @@ def chroma_metadata(
     """What Chroma stores beside a vector, so that `chroma_where` can find it."""
     own = {"collection": collection, "label": label, "created_at": created_at}
     stored: dict[str, Scalar] = {key: value for key, value in own.items() if value is not None}
-    return stored | {f"metadata.{key}": normalized_scalar(value) for key, value in metadata.items()}
+    return stored | {f"metadata.{key}": _chroma_scalar(value) for key, value in metadata.items()}
 
 
 def chroma_where(filters: SearchFilter) -> dict[str, Any] | None:
@@ -111,8 +111,16 @@ def chroma_where(filters: SearchFilter) -> dict[str, Any] | None:
         conditions.append({"created_at": {"$gte": microseconds(filters.created_from)}})
     if filters.created_to:
         conditions.append({"created_at": {"$lt": microseconds(filters.created_to)}})
-    conditions += [{f"metadata.{key}": {"$eq": value}} for key, value in filters.metadata.items()]
+    conditions += [
+        {f"metadata.{key}": {"$eq": _chroma_scalar(value)}}
+        for key, value in filters.metadata.items()
+    ]
     return {"$and": conditions} if len(conditions) > 1 else next(iter(conditions), None)
+
+
+def _chroma_scalar(value: Scalar) -> Scalar:
+    # Chroma compares a float with a stored integer by cutting it: 1.5 would equal 1.
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def attribute_token(key: str, value: Scalar) -> str:
@@ -140,7 +148,7 @@ def keyword_conditions(filters: SearchFilter, schema: tantivy.Schema) -> list[ta
                 FieldType.Integer,
                 microseconds(filters.created_from) if filters.created_from else None,
                 microseconds(filters.created_to) if filters.created_to else None,
-                include_upper=False,
+                include_upper=filters.created_to is None,
             )
         )
     conditions += [

@@ -39,7 +39,7 @@ def connect(url: str | None, home: Path) -> Iterator[ClientAPI]:
         raise _refusal(error, where) from error
     finally:
         if client is not None:
-            client.close()  # type: ignore[attr-defined]
+            _close(client)
 
 
 def embedded_folder(home: Path) -> Path:
@@ -67,6 +67,15 @@ def _open_server(url: str) -> ClientAPI:
         headers=_authorization(parts),
         settings=Settings(anonymized_telemetry=False),
     )
+
+
+def _close(client: ClientAPI) -> None:
+    client.close()  # type: ignore[attr-defined]
+    # Chroma leaves the HTTP sessions of its clients open.
+    for owner in (client, getattr(client, "_admin_client", None)):
+        session = getattr(getattr(owner, "_server", None), "_session", None)
+        if session is not None:
+            session.close()
 
 
 def _checked(url: str) -> SplitResult:

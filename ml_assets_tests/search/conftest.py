@@ -1,0 +1,107 @@
+"""The three indexes, each embedded, and Chroma also as a server."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from ml_assets.errors import StoreError
+from ml_assets.search.chroma import ChromaIndex
+from ml_assets.search.keyword import KeywordIndex
+from ml_assets.search.model import Generation
+from ml_assets.search.pgvector import PgvectorIndex
+from ml_assets.settings import Settings
+from ml_assets.stores import chroma, postgres
+from ml_assets_tests.search.corpus import generation_of
+
+AnyIndex = PgvectorIndex | ChromaIndex | KeywordIndex
+OpenIndex = Callable[[], AnyIndex]
+
+
+@pytest.fixture
+def generation(connection: postgres.Connection, settings: Settings) -> Generation:
+    return generation_of(connection, settings)
+
+
+@pytest.fixture(scope="session")
+def chroma_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Chroma server of this worker's own."""
+    command = Path(sys.executable).with_name("chroma")
+    found = str(command) if command.exists() else shutil.which("chroma")
+    if not found:
+        pytest.skip("the command `chroma` is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("chroma")
+    server = subprocess.Popen(
+        [found, "run", "--path", str(folder), "--host", "127.0.0.1", "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _await(url, server)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _await(url: str, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with chroma.connect(url, Path()):
+                return
+        except StoreError:
+            time.sleep(0.1)
+    pytest.skip(f"`chroma run` did not answer at {url}")
+
+
+@pytest.fixture(params=["pgvector", "chroma", "chroma server", "keyword"])
+def open_index(
+    request: pytest.FixtureRequest,
+    connection: postgres.Connection,
+    settings: Settings,
+    generation: Generation,
+) -> Iterator[OpenIndex]:
+    """Opens the index of the generation anew at every call, as a new process would."""
+    with ExitStack() as stack:
+
+        def open_one() -> AnyIndex:
+            if request.param == "pgvector":
+                return PgvectorIndex(connection, generation)
+            if request.param == "keyword":
+                index = KeywordIndex(settings.keyword_folder, generation)
+                stack.callback(index.close)
+                return index
+            url = None
+            if request.param == "chroma server":
+                url = request.getfixturevalue("chroma_server")
+            client = stack.enter_context(chroma.connect(url, settings.home))
+            if url:
+                stack.callback(_drop, client, f"generation-{generation.generation_id}")
+            return ChromaIndex(client, generation)
+
+        yield open_one
+
+
+def _drop(client: object, name: str) -> None:
+    from chromadb.errors import NotFoundError
+
+    with suppress(NotFoundError):
+        client.delete_collection(name)  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def index(open_index: OpenIndex) -> AnyIndex:
+    return open_index()

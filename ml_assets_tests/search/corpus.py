@@ -1,0 +1,98 @@
+"""Documents, chunks and vectors written straight into the tables, without chunker or model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pgvector import HalfVector
+from psycopg.types.json import Jsonb
+
+from ml_assets.embeddings.refresh import ensure_space
+from ml_assets.search.filters import Scalar
+from ml_assets.search.generation import ensure_generation, index_parameters
+from ml_assets.search.model import Generation
+from ml_assets.settings import Settings
+from ml_assets.stores import postgres
+from ml_assets_tests.fakes import SPACE, HashEncoder
+
+
+@dataclass(frozen=True)
+class Doc:
+    """A document, by its chunks."""
+
+    chunks: tuple[str, ...]
+    title: str = ""
+    collection: str = "a"
+    label: str | None = None
+    created_at: datetime | None = None
+    metadata: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+def put(connection: postgres.Connection, document_id: str, doc: Doc) -> None:
+    """Write a document as the stages before search would: live, chunked and embedded."""
+    ensure_space(connection, SPACE)
+    remove(connection, document_id)
+    connection.execute(
+        "insert into collections (collection, source, fingerprint) values (%s, 's', 'f')"
+        " on conflict do nothing",
+        [doc.collection],
+    )
+    connection.execute(
+        "insert into documents (document_id, collection, title, text, label, group_id, metadata,"
+        " content_hash, created_at) values (%s, %s, %s, %s, %s, '', %s, '', %s)",
+        [
+            document_id,
+            doc.collection,
+            doc.title,
+            "\n".join(doc.chunks),
+            doc.label,
+            Jsonb(dict(doc.metadata)),
+            doc.created_at,
+        ],
+    )
+    for index, text in enumerate(doc.chunks):
+        _put_chunk(connection, document_id, index, text, doc.collection)
+
+
+def remove(connection: postgres.Connection, document_id: str) -> None:
+    """Make a document, its chunks and vectors vanish."""
+    connection.execute(
+        "delete from document_embeddings where chunk_id in"
+        " (select chunk_id from chunks where document_id = %s)",
+        [document_id],
+    )
+    connection.execute("delete from documents where document_id = %s", [document_id])
+
+
+def fill(connection: postgres.Connection, docs: Mapping[str, Doc]) -> None:
+    """Write several documents."""
+    with connection.transaction():
+        for document_id, doc in docs.items():
+            put(connection, document_id, doc)
+
+
+def generation_of(connection: postgres.Connection, settings: Settings) -> Generation:
+    """The generation of the settings, in the space of the tests."""
+    ensure_space(connection, SPACE)
+    return ensure_generation(connection, SPACE.space_id, index_parameters(settings))
+
+
+def _put_chunk(
+    connection: postgres.Connection, document_id: str, index: int, text: str, collection: str
+) -> None:
+    chunk_id, text_hash = f"{document_id}#{index}", hashlib.sha256(text.encode()).digest()
+    connection.execute(
+        "insert into chunks (chunk_id, document_id, collection, chunk_index, start_offset,"
+        " end_offset, token_count, heading, text, text_hash)"
+        " values (%s, %s, %s, %s, 0, %s, 1, '', %s, %s)",
+        [chunk_id, document_id, collection, index, len(text), text, text_hash],
+    )
+    (vector,) = HashEncoder().encode([text])
+    connection.execute(
+        "insert into document_embeddings (space_id, chunk_id, collection, text_hash, embedding)"
+        " values (%s, %s, %s, %s, %s)",
+        [SPACE.space_id, chunk_id, collection, text_hash, HalfVector(vector)],
+    )

@@ -1,0 +1,266 @@
+"""The contract that all indexes keep, pgvector, Chroma (embedded and server) and tantivy alike."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from ml_assets.documents.model import Delta
+from ml_assets.errors import SpaceMismatchError, StoreError
+from ml_assets.search.chroma import ChromaIndex
+from ml_assets.search.filters import NO_FILTER, SearchFilter
+from ml_assets.search.keyword import KeywordIndex
+from ml_assets.search.model import Generation, Ranking
+from ml_assets.search.pgvector import PgvectorIndex
+from ml_assets.settings import Settings
+from ml_assets.stores import chroma, postgres
+from ml_assets_tests.fakes import HashEncoder
+from ml_assets_tests.search.conftest import AnyIndex, OpenIndex
+from ml_assets_tests.search.corpus import Doc, fill, generation_of, put, remove
+
+YEAR = {year: datetime(year, 1, 1, tzinfo=UTC) for year in range(2019, 2025)}
+DOCS = {
+    "a": Doc(("red apple", "green apple"), "Fruit", "food", "eat", YEAR[2020], {"n": 1, "s": "x"}),
+    "b": Doc(("red apple pie",), "Cake", "food", "bake", YEAR[2021], {"n": 2, "ok": True}),
+    "c": Doc(("red car",), "Wheels", "cars", "drive", YEAR[2022], {"n": 1, "ok": False}),
+    "d": Doc(("red apple of no time",), "Loose", "cars", None, None, {"n": 1.5, "s": 'q"[x]\\'}),
+}
+
+
+def ask(
+    index: AnyIndex, text: str = "red", k: int = 10, filters: SearchFilter = NO_FILTER
+) -> Ranking:
+    if isinstance(index, KeywordIndex):
+        return index.query(text, k, filters)
+    return index.query(HashEncoder().encode([text])[0], k, filters)
+
+
+@pytest.fixture
+def synced(connection: postgres.Connection, index: AnyIndex) -> AnyIndex:
+    fill(connection, DOCS)
+    index.sync(connection)
+    return index
+
+
+def test_an_index_that_was_never_built_is_empty(index: AnyIndex) -> None:
+    assert index.ids() == set()
+    assert index.size() == 0
+
+
+def test_sync_writes_only_the_difference(
+    connection: postgres.Connection, open_index: OpenIndex
+) -> None:
+    fill(connection, DOCS)
+    first = open_index().sync(connection)
+    assert first.delta == Delta(added=5)
+    assert first.size == 5
+    again = open_index().sync(connection)
+    assert again.delta == Delta(unchanged=5)
+    assert again.version == first.version
+
+    put(connection, "a", Doc(("red apple",), "Fruit", "food"))
+    remove(connection, "c")
+    put(connection, "e", Doc(("blue boat",)))
+    index = open_index()
+    report = index.sync(connection)
+    if not isinstance(index, PgvectorIndex):  # PostgreSQL has followed already
+        assert report.delta == Delta(added=1, changed=1, removed=2, unchanged=2)
+    assert report.version != first.version
+    assert index.ids() == {"a#0", "b#0", "d#0", "e#0"}
+    assert index.size() == 4
+
+
+def test_a_reopened_index_answers(
+    connection: postgres.Connection, synced: AnyIndex, open_index: OpenIndex
+) -> None:
+    reopened = open_index()
+    assert reopened.ids() == {"a#0", "a#1", "b#0", "c#0", "d#0"}
+    assert set(ask(reopened).chunk_ids) >= {"a#0", "b#0", "c#0", "d#0"}
+
+
+def test_the_best_match_comes_first(synced: AnyIndex) -> None:
+    assert ask(synced, "green apple").chunk_ids[0] == "a#1"
+    assert ask(synced, "red apple pie", k=1).chunk_ids == ["b#0"]
+
+
+def test_k_bounds_and_exhaustion_are_told(synced: AnyIndex) -> None:
+    some = ask(synced, "red", k=2)
+    assert len(some.chunk_ids) == 2
+    assert not some.exhausted
+    everything = ask(synced, "red apple car", k=50)
+    assert set(everything.chunk_ids) == {"a#0", "a#1", "b#0", "c#0", "d#0"}
+    assert everything.exhausted
+
+
+FILTERS = [
+    (SearchFilter(collections=("food",)), {"a", "b"}),
+    (SearchFilter(collections=("food", "cars")), {"a", "b", "c", "d"}),
+    (SearchFilter(collections=("none such",)), set()),
+    (SearchFilter(labels=("drive", "bake")), {"b", "c"}),
+    (SearchFilter(created_from=YEAR[2021]), {"b", "c"}),
+    (SearchFilter(created_to=YEAR[2021]), {"a"}),
+    (SearchFilter(created_from=YEAR[2020], created_to=YEAR[2022]), {"a", "b"}),
+    (SearchFilter(created_from=datetime(2022, 1, 1)), {"c"}),  # noqa: DTZ001
+    (SearchFilter(metadata={"n": 1}), {"a", "c"}),
+    (SearchFilter(metadata={"n": 1.0}), {"a", "c"}),
+    (SearchFilter(metadata={"n": 1.5}), {"d"}),
+    (SearchFilter(metadata={"n": "1"}), set()),
+    (SearchFilter(metadata={"n": True}), set()),
+    (SearchFilter(metadata={"ok": True}), {"b"}),
+    (SearchFilter(metadata={"ok": 1}), set()),
+    (SearchFilter(metadata={"s": 'q"[x]\\'}), {"d"}),
+    (SearchFilter(metadata={"n": 1, "s": "x"}), {"a"}),
+    (SearchFilter(("food",), ("eat", "drive"), YEAR[2019], YEAR[2023], {"n": 1}), {"a"}),
+]
+
+
+def test_every_index_filters_alike(synced: AnyIndex) -> None:
+    for filters, expected in FILTERS:
+        found = ask(synced, "red apple", filters=filters)
+        assert {chunk_id[0] for chunk_id in found.chunk_ids} == expected, filters
+        assert found.exhausted
+
+
+def test_a_narrow_filter_fills_k_far_from_the_query(
+    connection: postgres.Connection, index: AnyIndex
+) -> None:
+    many = {f"m{number:03}": Doc((f"word {number}",), collection="many") for number in range(300)}
+    rare = {f"r{number}": Doc((f"word rare {number}",), collection="rare") for number in range(3)}
+    fill(connection, {**many, **rare})
+    index.sync(connection)
+    found = ask(index, "word 7", k=10, filters=SearchFilter(collections=("rare",)))
+    assert set(found.chunk_ids) == {"r0#0", "r1#0", "r2#0"}
+    assert found.exhausted
+    assert len(ask(index, "word 7", k=10, filters=SearchFilter(collections=("many",))).chunk_ids)
+
+
+def test_what_a_document_lost_is_no_longer_found(
+    connection: postgres.Connection, synced: AnyIndex
+) -> None:
+    put(connection, "a", Doc(("red apple", "green apple"), "Fruit", "food"))
+    synced.sync(connection)
+    for filters in (
+        SearchFilter(labels=("eat",)),
+        SearchFilter(metadata={"s": "x"}),
+        SearchFilter(created_to=YEAR[2021]),
+    ):
+        assert not ask(synced, "red apple", filters=filters).chunk_ids
+
+
+def test_a_tombstone_leaves_every_answer(connection: postgres.Connection, synced: AnyIndex) -> None:
+    connection.execute("update documents set deleted_at = now() where document_id = 'b'")
+    synced.sync(connection)
+    assert "b#0" not in ask(synced, "red apple pie").chunk_ids
+
+
+def test_the_size_on_disk_is_told(connection: postgres.Connection, settings: Settings) -> None:
+    """Where it can be measured: a server keeps it to itself."""
+    generation = generation_of(connection, settings)
+    fill(connection, DOCS)
+    assert (PgvectorIndex(connection, generation).sync(connection).bytes or 0) > 8192
+    assert (KeywordIndex(settings.keyword_folder, generation).sync(connection).bytes or 0) > 100
+    with chroma.connect(None, settings.home) as client:
+        disk = chroma.embedded_folder(settings.home)
+        assert (ChromaIndex(client, generation, disk=disk).sync(connection).bytes or 0) > 1000
+        assert ChromaIndex(client, generation).sync(connection).bytes is None
+
+
+@pytest.mark.parametrize("kind", ["chroma", "keyword"])
+def test_a_query_of_a_missing_index_is_an_error(
+    settings: Settings, generation: Generation, kind: str
+) -> None:
+    if kind == "keyword":
+        with pytest.raises(StoreError, match="keyword_index"):
+            ask(KeywordIndex(settings.keyword_folder, generation))
+    else:
+        with (
+            chroma.connect(None, settings.home) as client,
+            pytest.raises(StoreError, match="chroma_index"),
+        ):
+            ask(ChromaIndex(client, generation))
+
+
+def test_pgvector_refuses_vectors_of_another_dimension(
+    connection: postgres.Connection, generation: Generation
+) -> None:
+    with pytest.raises(SpaceMismatchError, match="dimension 16"):
+        PgvectorIndex(connection, generation).query(np.ones(8, dtype=np.float32), 3)
+
+
+def test_pgvector_uses_its_index_and_rebuilds_an_invalid_one(
+    connection: postgres.Connection, generation: Generation
+) -> None:
+    fill(connection, {f"d{number}": Doc((f"word {number}",)) for number in range(40)})
+    index = PgvectorIndex(connection, generation)
+    assert index.sync(connection).delta == Delta(added=40)
+    connection.execute("set enable_seqscan = off; set enable_sort = off")
+    assert index.name in index.explain(HashEncoder().encode(["word 1"])[0], 5)
+    connection.execute(
+        "update pg_index set indisvalid = false where indexrelid = to_regclass(%s)", [index.name]
+    )
+    assert index.ids() == set()
+    assert index.sync(connection).delta == Delta(added=40)
+    assert index.size() == 40
+
+
+def test_other_parameters_build_an_index_of_their_own(
+    connection: postgres.Connection, generation: Generation, settings: Settings
+) -> None:
+    other = generation_of(connection, settings.model_copy(update={"hnsw_m": 8}))
+    fill(connection, DOCS)
+    assert PgvectorIndex(connection, generation).sync(connection).delta.added == 5
+    assert PgvectorIndex(connection, other).sync(connection).delta.added == 5
+    assert PgvectorIndex(connection, generation).sync(connection).delta.added == 0
+
+
+def test_the_title_counts_and_stems_meet(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> None:
+    index = KeywordIndex(settings.keyword_folder, generation)
+    fill(
+        connection,
+        {
+            "t": Doc(("It does something.",), "argparse.ArgumentParser"),
+            "x": Doc(("The argparse module does something else.",), "Module"),
+            "s": Doc(("Parsing of commands.",), "Other"),
+        },
+    )
+    index.sync(connection)
+    assert index.query("argparse", 3).chunk_ids == ["t#0", "x#0"]
+    assert index.query("it parses a command", 1).chunk_ids == ["s#0"]
+    index.close()
+
+
+BROKEN = ['"', "title:x AND (", "a OR OR b^^", "* ? ~2 [1 TO", "\x00\x01", "+-/\\", "x" * 100_000]
+
+
+def test_no_query_text_can_break_the_parser(synced_keyword: KeywordIndex) -> None:
+    for text in BROKEN:
+        assert synced_keyword.query(text, 5).exhausted, text
+        assert synced_keyword.query(f"{text} pie", 5).chunk_ids == ["b#0"], text
+
+
+@pytest.fixture
+def synced_keyword(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> KeywordIndex:
+    fill(connection, DOCS)
+    index = KeywordIndex(settings.keyword_folder, generation)
+    index.sync(connection)
+    return index
+
+
+def test_a_document_as_query_is_cut_after_many_terms(synced_keyword: KeywordIndex) -> None:
+    long = "red " + " ".join(f"w{number}" for number in range(5000))
+    assert synced_keyword.query(long, 5).chunk_ids
+
+
+def test_a_long_metadata_value_is_found_by_equality(
+    connection: postgres.Connection, index: AnyIndex
+) -> None:
+    long = "v" * 70_000
+    fill(connection, {"l": replace(DOCS["a"], metadata={"k": long}), "m": DOCS["b"]})
+    index.sync(connection)
+    found = ask(index, "red apple", filters=SearchFilter(metadata={"k": long}))
+    assert {chunk_id[0] for chunk_id in found.chunk_ids} == {"l"}
