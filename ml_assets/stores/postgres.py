@@ -118,6 +118,9 @@ def read_batches(
 
 
 def _open(url: str) -> Connection:
+    if url.partition("//")[2].partition("/")[0].count("@") > 1:
+        # The client would take what follows the first one for the host, and print it.
+        raise StoreError("the password has an @", where="POSTGRES_URL", do="Write it as %40")
     try:
         return psycopg.connect(
             url,
@@ -136,12 +139,12 @@ def _open(url: str) -> Connection:
         raise StoreError(
             f"not a PostgreSQL URL ({_one_line(error)})",
             where="POSTGRES_URL",
-            do="Write postgresql://user:password@host:5432/database",
+            do="Write postgresql://user@host:5432/database, with the password after the user",
         ) from None
 
 
 def _one_line(error: psycopg.Error) -> str:
-    return " ".join(str(error).split()).rstrip(".")
+    return " ".join(str(error).split()).rstrip(".?")
 
 
 def _create_extension(connection: Connection) -> None:

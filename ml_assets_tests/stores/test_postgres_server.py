@@ -81,6 +81,13 @@ def test_a_wrong_password_is_refused_without_showing_it(admin_url: str) -> None:
     assert "wrong-guess" not in message
 
 
+def test_an_at_sign_in_the_password_is_explained_and_not_shown() -> None:
+    message = refusal("postgresql://someone:half@other@127.0.0.1/database")
+    assert "%40" in message
+    assert "half" not in message
+    assert "other" not in message
+
+
 def test_an_absent_database_is_named(admin_url: str) -> None:
     assert '"nowhere" does not exist' in refusal(with_path(admin_url, "nowhere"))
 

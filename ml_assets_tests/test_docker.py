@@ -1,0 +1,272 @@
+"""The server mode without an engine: its files against the settings, and what can be started."""
+
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import dagster as dg
+import pytest
+import yaml
+
+from ml_assets.settings import PROJECT, Settings, load_settings, secret
+from ml_assets_tests.servers import PASSWORD, postgres_over_tcp
+
+DOCKER = PROJECT / "docker"
+SECRETS = ("POSTGRES_PASSWORD", "ML_ASSETS_DB_PASSWORD", "CLICKHOUSE_PASSWORD", "REDIS_PASSWORD")
+URLS = {
+    "postgres_url": ("postgres", 5432),
+    "chroma_url": ("chroma", 8000),
+    "clickhouse_url": ("clickhouse", 8123),
+    "redis_url": ("redis", 6379),
+    "mlflow_tracking_uri": ("mlflow", 5000),
+}
+REFERENCE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[?-])(?P<rest>[^}]*))?\}")
+
+
+def interpolate(text: str, values: dict[str, str]) -> str:
+    """As Compose does: `${A}`, `${A:-default}`, `${A:?message}`, `$$`."""
+
+    def replace(match: re.Match[str]) -> str:
+        value = values.get(match["name"], "")
+        if not value and match["kind"] == "?":
+            raise LookupError(f"{match['name']}: {match['rest']}")
+        return value or (match["rest"] if match["kind"] == "-" else "")
+
+    return REFERENCE.sub(replace, text).replace("$$", "$")
+
+
+def read_compose(values: dict[str, str]) -> dict[str, Any]:
+    loaded = yaml.safe_load(interpolate((DOCKER / "compose.yaml").read_text(), values))
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+@pytest.fixture
+def compose() -> dict[str, Any]:
+    return read_compose({name: f"value-of-{name.lower()}" for name in SECRETS})
+
+
+@pytest.fixture
+def code_settings(compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name, value in compose["services"]["code"]["environment"].items():
+        monkeypatch.setenv(name, value)
+    return load_settings()
+
+
+def test_every_service_of_the_server_mode_is_there(compose: dict[str, Any]) -> None:
+    stores = {"postgres", "chroma", "clickhouse", "redis", "mlflow"}
+    assert set(compose["services"]) == stores | {"migrate", "code", "webserver", "daemon"}
+
+
+@pytest.mark.parametrize("missing", SECRETS)
+def test_compose_does_not_start_without_a_secret(missing: str) -> None:
+    with pytest.raises(LookupError, match=rf"{missing}: set it in docker/\.env"):
+        read_compose({name: "x" for name in SECRETS if name != missing})
+
+
+def test_no_secret_is_in_the_files() -> None:
+    example = (DOCKER / ".env.example").read_text()
+    assignments = dict(re.findall(r"^(\w+)=(.*)$", example, re.MULTILINE))
+    assert assignments == dict.fromkeys(SECRETS, "")
+    text = (DOCKER / "compose.yaml").read_text()
+    for name, value in re.findall(r"^\s*(\w*(?:PASSWORD|AUTH)\w*):\s*(.+)$", text, re.MULTILINE):
+        assert REFERENCE.fullmatch(value), f"{name} is written out"
+    for password in re.findall(r"://[^:/@\s]*:([^@\s]+)@", REFERENCE.sub("<secret>", text)):
+        assert password == "<secret>"
+    assert ".env" in (PROJECT / ".gitignore").read_text().splitlines()
+
+
+def test_the_code_location_has_the_url_of_every_store(
+    compose: dict[str, Any], code_settings: Settings
+) -> None:
+    known = {name for name in Settings.model_fields if name.endswith(("_url", "_uri"))}
+    assert known == set(URLS), "a store was added: compose.yaml must name its server"
+    for name, place in URLS.items():
+        parts = urlsplit(secret(getattr(code_settings, name)) or "")
+        assert (parts.hostname, parts.port) == place
+        assert parts.hostname in compose["services"]
+
+
+def test_the_files_of_the_code_location_are_on_its_volume(code_settings: Settings) -> None:
+    for path in (code_settings.home, code_settings.duckdb_file, code_settings.keyword_folder):
+        assert path.is_relative_to("/data")
+    assert code_settings.dagster_folder == Path("/opt/dagster")
+
+
+def test_only_the_code_location_and_the_migration_know_the_stores(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    knowing = {name for name in services if "POSTGRES_URL" in services[name].get("environment", {})}
+    assert knowing == {"code", "migrate"}
+
+
+def test_every_image_is_pinned(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert re.search(r":\d+\.\d+", service["image"]), f"{name}: {service['image']}"
+    base = re.search(r"^ARG PYTHON=(.+)$", (DOCKER / "Dockerfile").read_text(), re.MULTILINE)
+    assert base
+    assert re.fullmatch(r"3\.1[123]\.\d+-slim-\w+", base[1])
+
+
+def test_the_chroma_server_is_the_version_of_the_client(compose: dict[str, Any]) -> None:
+    version = compose["services"]["chroma"]["image"].partition(":")[2]
+    assert f"chromadb=={version}" in (PROJECT / "constraints.txt").read_text().splitlines()
+
+
+def test_every_health_check_can_pass_in_its_image(compose: dict[str, Any]) -> None:
+    programs = {
+        "postgres": "pg_isready",
+        "chroma": "/bin/bash",
+        "clickhouse": "clickhouse-client",
+        "redis": "redis-cli",
+        "mlflow": "python",
+        "code": "dagster",
+        "webserver": "python",
+        "daemon": "dagster-daemon",
+    }
+    checked = {
+        name: service["healthcheck"]["test"]
+        for name, service in compose["services"].items()
+        if "healthcheck" in service
+    }
+    assert {name: test[1].split()[0] for name, test in checked.items()} == programs
+    for test in checked.values():
+        assert not {"curl", "wget"} & set(re.findall(r"\w+", " ".join(test)))
+
+
+def test_dependencies_exist_and_can_become_healthy(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    for service in services.values():
+        for name, dependency in service.get("depends_on", {}).items():
+            ends = dependency["condition"] == "service_completed_successfully"
+            assert ends == (services[name]["restart"] == "no")
+            assert ends or "healthcheck" in services[name]
+
+
+def test_volumes_and_networks_are_named_and_used(compose: dict[str, Any]) -> None:
+    services = compose["services"].values()
+    mounts = [mount.split(":")[0] for service in services for mount in service.get("volumes", [])]
+    assert {name for name in mounts if not name.startswith(".")} == set(compose["volumes"])
+    for path in (name for name in mounts if name.startswith(".")):
+        assert (DOCKER / path).exists()
+    networks = {name for service in services for name in service["networks"]}
+    assert networks == set(compose["networks"])
+    assert compose["networks"]["stores"] == {"internal": True}
+
+
+def test_ports_are_open_on_this_machine_only(compose: dict[str, Any]) -> None:
+    ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
+    assert sorted(ports) == ["127.0.0.1:3000:3000", "127.0.0.1:5000:5000"]
+
+
+def test_the_image_is_locked_and_runs_without_root() -> None:
+    lines = (DOCKER / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+    users = [line for line in lines if line.startswith("USER ")]
+    assert users == ["USER ml_assets"]
+    assert lines.index(users[0]) > max(i for i, line in enumerate(lines) if line[:4] == "COPY")
+    installs = [part for line in lines for part in line.split("&&") if "pip install" in part]
+    assert len(installs) == 3
+    assert all("--constraint constraints.txt" in install for install in installs)
+
+
+def test_the_image_gets_what_it_copies() -> None:
+    allowed = {
+        line[1:]
+        for line in (DOCKER / "Dockerfile.dockerignore").read_text().split()
+        if line[0] == "!"
+    }
+    text = (DOCKER / "Dockerfile").read_text()
+    for line in re.findall(r"^COPY (?!--from)(?:--\S+ )?(.+)$", text, re.MULTILINE):
+        for path in line.split()[:-1]:
+            assert (PROJECT / path).exists()
+            assert path in allowed or path.split("/")[0] in allowed
+
+
+def test_the_volumes_of_the_image_belong_to_its_user(compose: dict[str, Any]) -> None:
+    ours = [s for s in compose["services"].values() if s["image"].startswith("ml-assets:")]
+    places = {mount.split(":")[1] for service in ours for mount in service.get("volumes", [])}
+    owned = re.search(
+        r"install --directory --owner ml_assets .*", (DOCKER / "Dockerfile").read_text()
+    )
+    assert owned
+    assert places <= set(owned[0].split())
+
+
+@dg.asset(pool="duckdb")
+def probe() -> None:
+    print("seen in the compute log")
+
+
+def materialize_with(folder: Path) -> tuple[dg.DagsterInstance, str]:
+    instance = dg.DagsterInstance.from_config(str(folder))
+    result = dg.materialize([probe], instance=instance, resources={"io_manager": dg.mem_io_manager})
+    assert result.success
+    return instance, result.run_id
+
+
+def assert_settled(instance: dg.DagsterInstance, most: int) -> None:
+    assert not instance.telemetry_enabled
+    assert not instance.nux_enabled
+    assert instance.run_monitoring_enabled
+    assert instance.run_monitoring_settings["free_slots_after_run_end_seconds"] > 0
+    concurrency = instance.get_concurrency_config()
+    assert concurrency.pool_config.default_pool_limit == 1
+    # By `op`, a waiting in-process run keeps a core busy and cannot be interrupted.
+    assert concurrency.pool_config.pool_granularity
+    assert concurrency.pool_config.pool_granularity.value == "run"
+    assert concurrency.run_queue_config
+    assert concurrency.run_queue_config.max_concurrent_runs == most
+
+
+def test_the_embedded_instance_writes_into_its_home_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir()
+    elsewhere.mkdir()
+    (home / "dagster.yaml").write_text((PROJECT / "dagster.yaml").read_text())
+    monkeypatch.setenv("HOME", str(elsewhere))
+    monkeypatch.chdir(elsewhere)
+    instance, run_id = materialize_with(home)
+    with instance:
+        assert_settled(instance, most=1)
+        assert [run.run_id for run in instance.get_runs()] == [run_id]
+    assert (home / "history" / "runs.db").exists()
+    assert "seen in the compute log" in "".join(p.read_text() for p in home.rglob("*.out"))
+    assert list(elsewhere.rglob("*")) == []
+
+
+def test_the_server_instance_keeps_runs_and_events_in_postgres(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (DOCKER / "dagster.yaml").read_text()
+    config = text.replace("username: ml_assets", "username: postgres").replace(
+        "db_name: dagster", "db_name: postgres"
+    )
+    (tmp_path / "dagster.yaml").write_text(config.replace("/logs", str(tmp_path / "logs")))
+    with postgres_over_tcp(tmp_path_factory.mktemp("dagster_postgres")) as url:
+        parts = urlsplit(url)
+        monkeypatch.setenv("DAGSTER_POSTGRES_HOST", str(parts.hostname))
+        monkeypatch.setenv("DAGSTER_POSTGRES_PORT", str(parts.port))
+        monkeypatch.setenv("DAGSTER_POSTGRES_PASSWORD", PASSWORD)
+        instance, run_id = materialize_with(tmp_path)
+        with instance:
+            assert_settled(instance, most=4)
+        again = dg.DagsterInstance.from_config(str(tmp_path))
+        with again:
+            assert [run.run_id for run in again.get_runs()] == [run_id]
+            event = again.get_latest_materialization_event(dg.AssetKey("probe"))
+            assert event
+            assert event.run_id == run_id
+    assert not list(tmp_path.rglob("*.db")), "nothing of the server mode is in SQLite"
+    assert list((tmp_path / "logs").rglob("*.out"))
+
+
+def test_the_workspaces_load_the_definitions() -> None:
+    (local,) = yaml.safe_load((PROJECT / "workspace.yaml").read_text())["load_from"]
+    assert local["python_module"]["module_name"] == "ml_assets.definitions"
+    (server,) = yaml.safe_load((DOCKER / "workspace.yaml").read_text())["load_from"]
+    command = read_compose(dict.fromkeys(SECRETS, "x"))["services"]["code"]["command"]
+    assert server["grpc_server"]["host"] == "code"
+    assert f"--port={server['grpc_server']['port']}" in command
+    assert "--module-name=ml_assets.definitions" in command
