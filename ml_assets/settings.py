@@ -31,8 +31,11 @@ class Settings(BaseSettings):
     home: Path = Field(Path(".ml_assets"), description="folder of every embedded store")
     source: str = Field("python_docs", description="where documents come from")
     embedding_model: str = Field("", description="model id or path; empty: the bundled MiniLM")
+    encoder: Literal["auto", "onnx", "sentence-transformers"] = Field(
+        "auto", description="what runs the model; auto: ONNX Runtime on a CPU"
+    )
     embedding_precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="arithmetic of the encoder; auto: bfloat16 where the CPU has it"
+        "auto", description="arithmetic of sentence-transformers; auto: bfloat16 where it is native"
     )
     chunk_tokens: int = Field(220, ge=16, description="tokens of a chunk, at most")
     chunk_overlap: int = Field(30, ge=0, description="tokens two neighbouring chunks share")

@@ -1,0 +1,205 @@
+"""The ONNX form of a sentence-transformers model: made once, verified, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml_assets.embeddings.space import ModelFolder, VectorSpace
+from ml_assets.stores.sql import folder
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from onnxruntime import InferenceSession
+    from tokenizers import Tokenizer
+
+    from ml_assets.embeddings.encoder import Encoder, SentenceTransformerEncoder
+
+MIN_COSINE = 0.9999
+"""An export whose vectors are further from the reference, on any sample, is not used."""
+
+BATCH = 8
+"""Texts to one run: of like length, so that little is padding."""
+
+VERSION = 1
+_SAMPLE = (
+    "Return the absolute value of a number.",
+    "a",
+    "Parse command line arguments: options, sub-commands, and their help.\n" * 4,
+    "Za\u017c\u00f3\u0142\u0107 g\u0119\u015bl\u0105 ja\u017a\u0144 \u6f22\u5b57 \U0001f642",
+    "def f(x):\n    return x ** 2  # 0x1F, 3.14, @decorator",
+    "word " * 400,
+)
+
+
+@dataclass(frozen=True)
+class Export:
+    """A model in ONNX form, and the worst cosine to the reference on the sample."""
+
+    path: Path
+    worst_cosine: float
+    reason: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """The export was made, and agrees with the reference."""
+        return not self.reason and self.worst_cosine >= MIN_COSINE
+
+
+class OnnxEncoder:
+    """Mean pooling over an exported transformer, by ONNX Runtime in float32."""
+
+    def __init__(self, model: ModelFolder, path: Path) -> None:
+        """Describe the model; nothing is loaded yet."""
+        self._model = model
+        self._path = path
+
+    @property
+    def space(self) -> VectorSpace:
+        """The space of the vectors."""
+        return self._model.space
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors of `texts`: float32, shape (len(texts), dimension), unit norm."""
+        import numpy as np
+
+        vectors = np.empty((len(texts), self.space.dimension), dtype=np.float32)
+        encodings = self._tokenizer.encode_batch([self.space.prompt + text for text in texts])
+        order = sorted(range(len(texts)), key=lambda position: len(encodings[position].ids))
+        for start in range(0, len(order), BATCH):
+            batch = order[start : start + BATCH]
+            vectors[batch] = self._run([encodings[position].ids for position in batch])
+        return vectors
+
+    def _run(self, ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        import numpy as np
+
+        width = max(map(len, ids))
+        tokens = np.zeros((len(ids), width), dtype=np.int64)
+        mask = np.zeros((len(ids), width), dtype=np.int64)
+        for row, one in enumerate(ids):
+            tokens[row, : len(one)] = one
+            mask[row, : len(one)] = 1
+        (hidden,) = self._session.run(None, {"input_ids": tokens, "attention_mask": mask})
+        weights = mask[:, :, None].astype(np.float32)
+        pooled = (hidden * weights).sum(axis=1) / weights.sum(axis=1)
+        unit: NDArray[np.float32] = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
+        return unit
+
+    @cached_property
+    def _session(self) -> InferenceSession:
+        from onnxruntime import InferenceSession, SessionOptions
+
+        options = SessionOptions()
+        options.log_severity_level = 3
+        # Idle threads that spin would take the cores from PostgreSQL between two batches.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return InferenceSession(str(self._path), options, providers=["CPUExecutionProvider"])
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(self._model.tokenizer_file))
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(self.space.max_tokens)
+        return tokenizer
+
+
+def find_export(model: ModelFolder, home: Path) -> Export | None:
+    """The export of `model` under `home`, whether usable or not; None when none was tried yet."""
+    record = _record(model, home)
+    if not record.exists():
+        return None
+    return Export(_weights(model, home), **json.loads(record.read_text(encoding="utf-8")))
+
+
+def export(model: ModelFolder, home: Path, reference: SentenceTransformerEncoder) -> Export:
+    """Export the transformer of `model`, verify it against `reference`, and keep the verdict.
+
+    A model that does not export, or whose vectors differ, is recorded as not usable, with the
+    reason; nobody tries again.
+    """
+    target = _weights(model, home)
+    folder(target.parent)
+    temporary = target.with_suffix(f".{os.getpid()}.tmp")
+    worst, reason = 0.0, _unsupported(model.space)
+    try:
+        if not reason:
+            reason = _write(reference, temporary)
+        if not reason:
+            worst = _worst_cosine(OnnxEncoder(model, temporary), reference)
+            reason = "" if worst >= MIN_COSINE else f"its vectors differ, cosine {worst:.5f}"
+            temporary.replace(target)
+        # Last, and at once: a record without its model would never be repaired.
+        temporary.write_text(json.dumps({"worst_cosine": worst, "reason": reason}), "utf-8")
+        temporary.replace(_record(model, home))
+    finally:
+        temporary.unlink(missing_ok=True)
+    return Export(target, worst, reason)
+
+
+def _unsupported(space: VectorSpace) -> str:
+    """Why this kind of model has no export; empty when it may have one."""
+    if not space.normalized or "mean" not in space.pooling or "," in space.pooling:
+        return f"only normalised mean pooling is exported, not {space.pooling}"
+    return ""
+
+
+def _weights(model: ModelFolder, home: Path) -> Path:
+    return home / "models" / f"{model.space.space_id}-{VERSION}.onnx"
+
+
+def _record(model: ModelFolder, home: Path) -> Path:
+    return _weights(model, home).with_suffix(".json")
+
+
+def _worst_cosine(encoder: OnnxEncoder, reference: Encoder) -> float:
+    texts = list(_SAMPLE)
+    return float((encoder.encode(texts) * reference.encode(texts)).sum(axis=1).min())
+
+
+def _write(reference: SentenceTransformerEncoder, target: Path) -> str:
+    """Export to `target`; return why that cannot be done, or nothing."""
+    import torch
+
+    transformer: Any = reference.transformer[0].auto_model
+    # The exporter follows eager attention; the fused kernel of torch has no ONNX form.
+    transformer.set_attn_implementation("eager")
+
+    class LastHiddenState(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.transformer = transformer
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            output = self.transformer(input_ids=input_ids, attention_mask=attention_mask)
+            hidden: torch.Tensor = output.last_hidden_state
+            return hidden
+
+    example = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 0]]), torch.tensor([[1] * 4, [1, 1, 1, 0]])
+    shape = {0: "batch", 1: "tokens"}
+    with warnings.catch_warnings(), torch.no_grad():
+        # The tracing exporter is deprecated for the one that needs onnxscript; both are verified.
+        warnings.simplefilter("ignore")
+        try:
+            torch.onnx.export(
+                LastHiddenState().eval(),
+                example,
+                str(target),
+                input_names=["input_ids", "attention_mask"],
+                output_names=["hidden"],
+                dynamic_axes={"input_ids": shape, "attention_mask": shape, "hidden": shape},
+                opset_version=17,
+                dynamo=False,
+            )
+        except (torch.onnx.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
+            return f"it does not export ({str(error).splitlines()[0]})"
+    return ""
