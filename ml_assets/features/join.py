@@ -47,11 +47,8 @@ def _join_view(duck: duckdb.Connection, spine: pd.DataFrame, view: FeatureView) 
         table=view.table, columns=columns, event_time=f"{view.name}__event_time"
     )
     ttl = None if view.ttl is None else view.ttl.total_seconds()
-    duck.register("spine", _keys(spine, view))
-    try:
+    with duckdb.registered(duck, spine=_keys(spine, view)):
         return duck.execute(text, {"ttl": ttl}).df().drop(columns="spine_row")
-    finally:
-        duck.unregister("spine")
 
 
 def _keys(spine: pd.DataFrame, view: FeatureView) -> pd.DataFrame:

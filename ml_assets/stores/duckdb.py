@@ -19,6 +19,7 @@ from ml_assets.errors import StoreError
 from ml_assets.stores.sql import folder, migrations
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 Connection = duckdb.DuckDBPyConnection
@@ -39,7 +40,8 @@ def connect(
     Waits up to `patience` seconds, with growing pauses, while another process holds the file.
 
     Raises:
-        StoreError: the file is held by another process, is no DuckDB file, or cannot be opened.
+        StoreError: the file is held by another process, is no DuckDB file, or cannot be opened,
+            read or written.
     """
     folder(path.parent)
     if read_only and not _is_current(path, patience):
@@ -51,6 +53,12 @@ def connect(
         if not read_only:
             migrate(connection)
         yield connection
+    except duckdb.IOException as error:
+        raise StoreError(
+            f"cannot be read or written ({str(error).splitlines()[0]})",
+            where=str(path),
+            do="Free space on the disk, or set DUCKDB_PATH to a file on another",
+        ) from None
     finally:
         connection.close()
 
@@ -68,8 +76,8 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 
 @contextmanager
-def registered(connection: Connection, **tables: pa.Table) -> Iterator[None]:
-    """Let SQL see Arrow tables under their names, for the length of the block.
+def registered(connection: Connection, **tables: pa.Table | pd.DataFrame) -> Iterator[None]:
+    """Let SQL see Arrow tables and data frames under their names, for the length of the block.
 
     An earlier result must have been fetched to its end: after a `fetchone` DuckDB refuses.
     """

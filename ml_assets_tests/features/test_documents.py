@@ -1,10 +1,10 @@
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -317,30 +317,24 @@ collections_of_documents = st.lists(
 )
 
 
-@pytest.fixture
-def scratch(tmp_path: Any) -> Iterator[duckdb.Connection]:
-    with duckdb.connect(tmp_path / "scratch.duckdb") as opened:
-        yield opened
-
-
-@hypothesis_settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(states=st.lists(collections_of_documents, min_size=1, max_size=3))
 def test_any_sequence_ends_as_a_build_from_scratch(
-    connection: postgres.Connection,
-    duck: duckdb.Connection,
-    scratch: duckdb.Connection,
-    states: list[list[Document]],
+    connection: postgres.Connection, tmp_path: Path
 ) -> None:
-    for documents in states:
-        load_into(connection, *documents)
-        refresh(connection, duck)
-    assert_current(connection, duck)
-    for table in (DOCUMENT_TEXT.table, "feature_inputs", "feature_states"):
-        scratch.execute(f"delete from {table}")
-    refresh(connection, scratch)
-    assert current(duck) == current(scratch)
     inputs = "select entity_id, input_hash from feature_inputs order by all"
-    assert duck.execute(inputs).fetchall() == scratch.execute(inputs).fetchall()
-    assert refresh(connection, duck).touched == 0
+
+    @hypothesis_settings(max_examples=12, deadline=None)
+    @given(states=st.lists(collections_of_documents, min_size=1, max_size=3))
+    def check(states: list[list[Document]]) -> None:
+        with duckdb.connect(tmp_path / "a.duckdb") as duck:
+            for documents in states:
+                load_into(connection, *documents)
+                refresh(connection, duck)
+            assert_current(connection, duck)
+            found, seen = current(duck), duck.execute(inputs).fetchall()
+            assert refresh(connection, duck).touched == 0
+        (tmp_path / "scratch.duckdb").unlink(missing_ok=True)
+        with duckdb.connect(tmp_path / "scratch.duckdb") as scratch:
+            refresh(connection, scratch)
+            assert (current(scratch), scratch.execute(inputs).fetchall()) == (found, seen)
+
+    check()

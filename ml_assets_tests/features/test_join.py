@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -96,20 +96,18 @@ spines = st.lists(
 )
 
 
-@hypothesis_settings(
-    max_examples=100,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(rows=histories, labels=spines, ttl=st.none() | days)
-def test_the_join_is_its_definition(
-    duck: duckdb.Connection, rows: list[Row], labels: list[Label], ttl: int | None
-) -> None:
-    fill(duck, rows)
-    view = replace(DOCUMENT_TEXT, ttl=None if ttl is None else timedelta(days=ttl))
-    joined = point_in_time_join(duck, spine_of(labels), [view])
-    found = [None if pd.isna(words) else words for words in joined["document_text__words"]]
-    assert found == [oracle(rows, label, ttl) for label in labels]
+def test_the_join_is_its_definition(tmp_path: Path) -> None:
+    @hypothesis_settings(max_examples=100, deadline=None)
+    @given(rows=histories, labels=spines, ttl=st.none() | days)
+    def check(rows: list[Row], labels: list[Label], ttl: int | None) -> None:
+        view = replace(DOCUMENT_TEXT, ttl=None if ttl is None else timedelta(days=ttl))
+        with duckdb.connect(tmp_path / "a.duckdb") as duck:
+            fill(duck, rows)
+            joined = point_in_time_join(duck, spine_of(labels), [view])
+        found = [None if pd.isna(words) else words for words in joined["document_text__words"]]
+        assert found == [oracle(rows, label, ttl) for label in labels]
+
+    check()
 
 
 def test_a_late_row_counts_only_for_those_who_knew_it(duck: duckdb.Connection) -> None:
@@ -180,7 +178,7 @@ def test_views_of_different_entities(duck: duckdb.Connection) -> None:
 
 
 def test_a_spine_without_its_columns_is_a_clear_line(duck: duckdb.Connection) -> None:
-    with pytest.raises(FeatureViewError, match="no column document_id.*it has id, event_time"):
+    with pytest.raises(FeatureViewError, match=r"no column document_id.*it has id, event_time"):
         point_in_time_join(
             duck, pd.DataFrame({"id": ["a"], "event_time": [at(1)]}), [DOCUMENT_TEXT]
         )

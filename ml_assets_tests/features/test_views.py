@@ -42,7 +42,7 @@ def test_the_table_of_a_view_has_its_features(tmp_path: Path, view: FeatureView)
 def test_only_what_permits_training_is_for_training() -> None:
     assert training_views() == (DOCUMENT_TEXT,)
     assert training_views(["document_text"]) == (DOCUMENT_TEXT,)
-    with pytest.raises(FeatureViewError, match="collection_activity.*not for training"):
+    with pytest.raises(FeatureViewError, match=r"collection_activity.*not for training"):
         training_views(["document_text", "collection_activity"])
     with pytest.raises(FeatureViewError, match="there are document_text, collection_activity"):
         training_views(["other"])
@@ -86,7 +86,7 @@ def test_a_change_asks_for_a_version(connection: postgres.Connection) -> None:
     refresh_definitions(connection)
     changed = replace(DOCUMENT_TEXT, ttl=timedelta(days=1))
     with pytest.raises(
-        FeatureViewError, match="document_text.*still version 1.*Set its version to 2"
+        FeatureViewError, match=r"document_text.*still version 1.*Set its version to 2"
     ):
         refresh_definitions(connection, [replace(COLLECTION_ACTIVITY, version=2), changed])
     versions = connection.execute("select view, version from feature_definitions").fetchall()

@@ -109,11 +109,45 @@ def test_what_is_no_duckdb_file_is_refused(tmp_path: Path, name: str) -> None:
         pass
 
 
+FILL = """
+import resource, signal, sys
+from pathlib import Path
+from ml_assets.errors import StoreError
+from ml_assets.stores import duckdb
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+path = Path(sys.argv[1])
+with duckdb.connect(path):
+    pass
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**21, 2**21))
+try:
+    with duckdb.connect(path) as connection:
+        connection.execute("create table big as select uuid() from range(1000000)")
+        connection.execute("checkpoint")
+except StoreError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_a_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.duckdb"
+    done = subprocess.run(
+        [sys.executable, "-c", FILL, str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith(f"{path}: cannot be read or written"), done.stderr
+    with duckdb.connect(path) as connection:
+        assert connection.execute("from feature_states").fetchall() == []
+
+
+def write_and_fail(connection: duckdb.Connection) -> None:
+    with duckdb.transaction(connection):
+        connection.execute("insert into feature_inputs values ('v', 'x', 'h')")
+        raise InterruptedError
+
+
 def test_a_transaction_is_all_or_nothing(tmp_path: Path) -> None:
     with duckdb.connect(tmp_path / "a.duckdb") as connection:
-        with pytest.raises(ZeroDivisionError), duckdb.transaction(connection):
-            connection.execute("insert into feature_inputs values ('v', 'x', 'h')")
-            _ = 1 / 0
+        with pytest.raises(InterruptedError):
+            write_and_fail(connection)
         assert connection.execute("from feature_inputs").fetchall() == []
         with duckdb.transaction(connection):
             connection.execute("insert into feature_inputs values ('v', 'x', 'h')")

@@ -160,7 +160,7 @@ def test_a_url_of_something_else_is_a_clear_line(tmp_path: Path, url: str) -> No
 
 def test_a_file_that_is_no_database_is_a_clear_line(tmp_path: Path) -> None:
     (tmp_path / "online.sqlite").write_bytes(b"not a database" * 100)
-    with pytest.raises(StoreError, match="online.sqlite"), online.connect(None, tmp_path):
+    with pytest.raises(StoreError, match=r"online\.sqlite"), online.connect(None, tmp_path):
         pass
 
 
