@@ -110,11 +110,13 @@ def refresh_documents(
         }
         postgres.run(connection, statement("postgres/documents/replace_rejections"), bound)
         postgres.run(connection, statement("postgres/documents/count_documents"), bound)
-    return {
+    deltas = {
         name: Delta(added, changed, removed.get(name, 0), unchanged)
         for name in names
         for added, changed, unchanged in [written.get(name, (0, 0, 0))]
     }
+    postgres.analyze(connection, "documents", sum(deltas.values(), Delta()).touched)
+    return deltas
 
 
 def refresh_chunks(
@@ -151,6 +153,7 @@ def refresh_chunks(
     for name, count in counts.fetchall():
         delta = deltas[name]
         deltas[name] = delta + Delta(unchanged=count - delta.added - delta.changed)
+    postgres.analyze(connection, "chunks", sum(deltas.values(), Delta()).touched)
     return deltas
 
 

@@ -108,6 +108,8 @@ def refresh_embeddings(
         for name in names
         for added, changed in [pending.get(name, (0, 0))]
     }
+    touched = sum(deltas.values(), Delta()).touched
+    postgres.analyze(connection, partition_name(space.space_id), touched)
     return EmbeddingReport(deltas, encoded, reused + written - encoded)
 
 

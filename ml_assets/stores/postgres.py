@@ -23,6 +23,7 @@ Connection = psycopg.Connection[TupleRow]
 SCHEMA = "ml_schema"
 _APPLICATION = "ml_assets"
 _OPTIONS = f"-c search_path={SCHEMA},public -c timezone=UTC -c jit=off"
+ANALYZE_ROWS = 100
 _migrated: set[str] = set()
 
 
@@ -100,6 +101,16 @@ def copy_rows(
             copy.write_row(row)
             count += 1
     return count
+
+
+def analyze(connection: Connection, table: str, touched: int) -> None:
+    """Refresh the planner's statistics of `table` after a bulk write of `touched` rows.
+
+    Autovacuum comes a minute later, and never to a new partition's parent: without statistics a
+    join of 7,000 chunks with their vectors was planned as a nested loop, and took 12 s.
+    """
+    if touched >= ANALYZE_ROWS:
+        connection.execute(sql.SQL("analyze {}").format(sql.Identifier(table)))
 
 
 def read_batches(
