@@ -9,7 +9,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,11 +66,8 @@ def connect(url: str | None, home: Path) -> Iterator[OnlineStore]:
 def _sqlite(path: Path) -> Iterator[OnlineStore]:
     folder(path.parent)
     try:
-        store = SqliteOnlineStore(path)
-        try:
-            yield store
-        finally:
-            store.close()
+        with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
+            yield SqliteOnlineStore(connection)
     except sqlite3.DatabaseError as error:
         raise StoreError(
             f"cannot be used ({error})",
@@ -100,8 +97,8 @@ def _redis(url: str) -> Iterator[OnlineStore]:
 class SqliteOnlineStore:
     """One SQLite file in WAL: readers do not wait for the writer."""
 
-    def __init__(self, path: Path) -> None:
-        self._connection = sqlite3.connect(path, timeout=30, isolation_level=None)
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
         self._connection.execute("pragma journal_mode = wal")
         self._connection.execute("pragma synchronous = normal")
         for _, script in migrations("sqlite"):
@@ -159,10 +156,6 @@ class SqliteOnlineStore:
             "select value from cache where key = ? and expires_at > ?", [key, time.time()]
         ).fetchone()
         return json.loads(row[0]) if row else None
-
-    def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
