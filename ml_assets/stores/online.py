@@ -47,9 +47,6 @@ class OnlineStore(Protocol):
     def cache_get(self, key: str) -> Any:
         """Return the value kept under `key`; None when there is none or its time is over."""
 
-    def close(self) -> None:
-        """Let go of the connection."""
-
 
 @contextmanager
 def connect(url: str | None, home: Path) -> Iterator[OnlineStore]:
