@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from ml_assets.errors import NothingToDoError, SpaceMismatchError, UserError
 from ml_assets.search.chroma import ChromaIndex
 from ml_assets.search.filters import NO_FILTER, SearchFilter, sql_condition
-from ml_assets.search.fusion import first_occurrences, reciprocal_rank_fusion
+from ml_assets.search.fusion import reciprocal_rank_fusion
 from ml_assets.search.generation import published_generation
 from ml_assets.search.keyword import KeywordIndex
 from ml_assets.search.model import (
@@ -156,12 +156,10 @@ def search_vector(
     return SearchResult(hits, complete, engine.generation.generation_id, method, filters)
 
 
-def rank_documents(
-    engine: Engine, query: str, vector: Vector | None, method: Method, k: int
-) -> list[str]:
-    """The ids of the `k` best documents; no text is read, so measuring is cheap."""
-    fused = _fuse(engine, query, vector, method, NO_FILTER, DEPTHS[0])
-    return [document_id for document_id, _ in fused.documents[:k]]
+def document_rankings(engine: Engine, query: str, vector: Vector) -> dict[str, list[str]]:
+    """What each index ranks for a query, by document; no text is read, so measuring is cheap."""
+    rankings = _ask(engine, query, vector, "hybrid", NO_FILTER, DEPTHS[0])
+    return {name: list(_first_chunks(ranking)) for name, ranking in rankings.items()}
 
 
 def _check_request(query: str, k: int, method: str) -> None:
@@ -183,15 +181,8 @@ def _fuse(
     filters: SearchFilter,
     depth: int,
 ) -> _Fused:
-    rankings: dict[str, Ranking] = {}
-    if method != "vector":
-        rankings["keyword"] = engine.keyword.query(query, depth, filters)
-    if method != "keyword" and vector is not None:
-        rankings["vector"] = engine.vector.query(vector, depth, filters)
-    first = {
-        name: first_occurrences([_document_of(chunk_id) for chunk_id in ranking.chunk_ids])
-        for name, ranking in rankings.items()
-    }
+    rankings = _ask(engine, query, vector, method, filters, depth)
+    first = {name: _first_chunks(ranking) for name, ranking in rankings.items()}
     ranks = {
         name: {document_id: rank for rank, document_id in enumerate(positions, start=1)}
         for name, positions in first.items()
@@ -201,21 +192,43 @@ def _fuse(
             {name: list(documents) for name, documents in ranks.items()}, engine.generation.weights
         ),
         ranks,
-        _best_chunks(rankings, first, ranks),
+        _best_chunks(first, ranks),
         all(ranking.exhausted for ranking in rankings.values()),
     )
 
 
+def _ask(
+    engine: Engine,
+    query: str,
+    vector: Vector | None,
+    method: Method,
+    filters: SearchFilter,
+    depth: int,
+) -> dict[str, Ranking]:
+    rankings: dict[str, Ranking] = {}
+    if method != "vector":
+        rankings["keyword"] = engine.keyword.query(query, depth, filters)
+    if method != "keyword" and vector is not None:
+        rankings["vector"] = engine.vector.query(vector, depth, filters)
+    return rankings
+
+
+def _first_chunks(ranking: Ranking) -> dict[str, str]:
+    """Documents in the order of their first chunk, with that chunk."""
+    first: dict[str, str] = {}
+    for chunk_id in ranking.chunk_ids:
+        first.setdefault(_document_of(chunk_id), chunk_id)
+    return first
+
+
 def _best_chunks(
-    rankings: Mapping[str, Ranking],
-    first: Mapping[str, Mapping[str, int]],
-    ranks: Mapping[str, Mapping[str, int]],
+    first: Mapping[str, Mapping[str, str]], ranks: Mapping[str, Mapping[str, int]]
 ) -> dict[str, str]:
     """The chunk that shows a document: its first one in the ranking that ranks it best."""
     best: dict[str, tuple[int, str]] = {}
-    for name, ranking in rankings.items():
-        for document_id, rank in ranks[name].items():
-            chunk_id = ranking.chunk_ids[first[name][document_id]]
+    for name, chunks in first.items():
+        for document_id, chunk_id in chunks.items():
+            rank = ranks[name][document_id]
             if document_id not in best or rank < best[document_id][0]:
                 best[document_id] = rank, chunk_id
     return {document_id: chunk_id for document_id, (_, chunk_id) in best.items()}

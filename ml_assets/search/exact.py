@@ -52,7 +52,7 @@ def recall_against_exact(
     thresholds, available, similarities = _scan(connection, generation, ids, queries, k, found)
     wanted = int(np.minimum(available, k).sum())
     recall = {
-        name: _count_right(rows, thresholds, similarities) / wanted if wanted else 1.0
+        name: float(_count_right(rows, thresholds, similarities) / wanted) if wanted else 1.0
         for name, rows in found.items()
     }
     return RecallReport(recall, len(ids))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import TypeVar
-
-Item = TypeVar("Item", bound=Hashable)
+from collections.abc import Mapping, Sequence
 
 RRF_K = 60
 """The constant of Cormack, Clarke and Büttcher (2009); it damps the first ranks."""
@@ -38,11 +35,3 @@ def reciprocal_rank_fusion(
             scores[item] = scores.get(item, 0.0) + weight / (k + rank)
             best[item] = min(best.get(item, rank), rank)
     return sorted(scores.items(), key=lambda scored: (-scored[1], best[scored[0]], scored[0]))
-
-
-def first_occurrences(items: Sequence[Item]) -> dict[Item, int]:
-    """The position, from 0, at which each distinct item first stands; in that order."""
-    positions: dict[Item, int] = {}
-    for position, item in enumerate(items):
-        positions.setdefault(item, position)
-    return positions

@@ -89,8 +89,8 @@ class KeywordIndex:
     def query(self, text: str, k: int, filters: SearchFilter = NO_FILTER) -> Ranking:
         """Rank the `k` best chunks that hold a word of `text` and pass the filter.
 
-        The text is no query language: it is cut into terms, of which a chunk needs one; the title
-        counts more. Beyond `MAX_TERMS` distinct terms the rest is left out.
+        The text is no query language: it is cut into terms, of which a chunk needs one, in title
+        or text. Beyond `MAX_TERMS` distinct terms the rest is left out.
 
         Raises:
             StoreError: the generation has no index here.
@@ -153,13 +153,15 @@ class KeywordIndex:
         from tantivy import Occur, Query
 
         schema = _schema()
-        boost = float(self._generation.parameters["keyword"]["title_boost"])
-        words = [Query.term_query(schema, "text", term, "freq") for term in terms]
-        words += [
-            Query.boost_query(Query.term_query(schema, "title", term, "freq"), boost)
-            for term in terms
-        ]
-        matching = Query.boolean_query([(Occur.Should, word) for word in words])
+        parameters = self._generation.parameters["keyword"]
+        boost, tie_breaker = float(parameters["title_boost"]), float(parameters["tie_breaker"])
+
+        def either_field(term: str) -> tantivy.Query:
+            title = Query.term_query(schema, "title", term, "freq")
+            text = Query.term_query(schema, "text", term, "freq")
+            return Query.disjunction_max_query([Query.boost_query(title, boost), text], tie_breaker)
+
+        matching = Query.boolean_query([(Occur.Should, either_field(term)) for term in terms])
         # A condition decides, and does not score.
         conditions = [
             (Occur.Must, Query.const_score_query(condition, 0.0))

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_assets.search.fusion import first_occurrences, reciprocal_rank_fusion
+from ml_assets.search.fusion import reciprocal_rank_fusion
 
 RANKINGS = st.dictionaries(
     st.sampled_from(["keyword", "vector", "other"]),
@@ -37,9 +37,6 @@ def test_fusion_keeps_every_item_and_depends_on_no_order_of_the_rankings(
     assert [score for _, score in fused] == sorted((s for _, s in fused), reverse=True)
 
 
-@given(st.lists(st.text("abc", max_size=1)))
+@given(st.lists(st.text("abc", max_size=3), unique=True))
 def test_one_ranking_stays_as_it_is(items: list[str]) -> None:
-    positions = first_occurrences(items)
-    assert all(items.index(item) == position for item, position in positions.items())
-    fused = reciprocal_rank_fusion({"x": list(positions)})
-    assert [item for item, _ in fused] == list(positions)
+    assert [item for item, _ in reciprocal_rank_fusion({"x": items})] == items

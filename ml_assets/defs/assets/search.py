@@ -169,7 +169,7 @@ def published_search(
             generation.generation_id,
             evaluation,
             settings.actor,
-            f"run {context.run_id}",
+            f"run {context.run.run_id}",
         )
     return dg.MaterializeResult(
         metadata={
@@ -235,6 +235,7 @@ def _evaluated(
             "sampled_vectors": evaluation["sampled"],
             "judged_queries": evaluation["judged_queries"],
             "judged_documents_missing": evaluation["missing_documents"],
+            "fusion_weights": dg.MetadataValue.json(dict(evaluation["weights"])),
             "methods": table(rows),
             "results": dg.MetadataValue.json(dict(methods)),
             **figure,

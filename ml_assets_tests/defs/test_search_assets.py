@@ -1,0 +1,165 @@
+from collections.abc import Callable
+
+import dagster as dg
+import pytest
+
+from ml_assets.defs.assets import search as search_assets
+from ml_assets.defs.assets.search import (
+    chroma_index,
+    keyword_index,
+    pgvector_index,
+    published_search,
+    search_evaluation,
+)
+from ml_assets.defs.checks import search as search_checks
+from ml_assets.defs.resources import PostgresResource
+from ml_assets.documents.model import Document
+from ml_assets.documents.sources.base import JudgedQuery
+from ml_assets.search.generation import published_generation
+from ml_assets.settings import Settings
+from ml_assets_tests.defs.conftest import Run
+from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource
+
+INDEXES = [pgvector_index, chroma_index, keyword_index]
+SEARCH = [*INDEXES, search_evaluation, published_search]
+NAMES = [asset.key.to_user_string() for asset in SEARCH]
+CHECKS = [
+    search_checks.indexes_hold_the_live_chunks,
+    search_checks.vector_indexes_agree_with_exact_search,
+    search_checks.published_search_answers,
+]
+DOCUMENTS = [
+    Document(f"d{number}", "a", f"This is text number {number}.", f"Title {number}")
+    for number in range(12)
+]
+RunSearch = Callable[..., dg.ExecuteInProcessResult]
+
+
+@pytest.fixture
+def run_search(
+    instance: dg.DagsterInstance,
+    resources: dict[str, object],
+    source: MemorySource,
+    encoder: HashEncoder,
+    materialize: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> RunSearch:
+    """Materialize the search of a source that is embedded already."""
+    monkeypatch.setattr(search_assets, "open_source", lambda *_: source)
+    monkeypatch.setattr(search_assets, "load_encoder", lambda _: encoder)
+    monkeypatch.setattr(search_assets, "current_space", lambda _: SPACE)
+    source.documents = list(DOCUMENTS)
+    materialize()
+
+    def run(*, raise_on_error: bool = True) -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            [*SEARCH, *CHECKS],
+            resources=resources,
+            instance=instance,
+            raise_on_error=raise_on_error,
+        )
+
+    return run
+
+
+def metadata(result: dg.ExecuteInProcessResult, name: str) -> dict[str, object]:
+    (event,) = result.asset_materializations_for_node(name)
+    return {key: value.value for key, value in event.metadata.items()}
+
+
+def versions(result: dg.ExecuteInProcessResult) -> dict[str, str | None]:
+    return {
+        name: (event.tags or {}).get("dagster/data_version")
+        for name in NAMES
+        for event in result.asset_materializations_for_node(name)
+    }
+
+
+def test_search_is_built_measured_and_published(
+    run_search: RunSearch,
+    source: MemorySource,
+    resources: dict[str, object],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judged = (
+        JudgedQuery("1", "This is text number 3.", {"d3": 1}, "tuning"),
+        JudgedQuery("2", "This is text number 4.", {"d4": 1}, "reporting"),
+    )
+    monkeypatch.setattr(MemorySource, "judged_queries", lambda _: judged)
+    result = run_search()
+    for index in INDEXES:
+        said = metadata(result, index.key.to_user_string())
+        assert (said["added"], said["chunks"]) == (12, 12)
+    evaluation = metadata(result, "search_evaluation")
+    assert evaluation["measured"] == "yes"
+    assert evaluation["recall_pgvector"] == evaluation["recall_chroma"] == 1
+    assert "| hybrid | reporting |" in str(evaluation["methods"])
+    assert "data:image/png;base64," in str(evaluation["metrics_plot"])
+    assert metadata(result, "published_search")["pointer_moved"] is True
+    assert {e.check_name: e.passed for e in result.get_asset_check_evaluations()} == {
+        check.check_key.name: True for check in CHECKS
+    }
+    postgres = resources["postgres"]
+    assert isinstance(postgres, PostgresResource)
+    with postgres.connect() as connection:
+        served = published_generation(connection)
+        assert served is not None
+        assert served.evaluation is not None
+        assert served.evaluation["methods"]["keyword"]["reporting"]["mrr@10"] == 1
+        (audited,) = connection.execute("select actor, action from model_audit_logs").fetchall()
+        assert audited == (settings.actor, "publish")
+
+
+def test_a_second_run_does_nothing_and_says_so(run_search: RunSearch, encoder: HashEncoder) -> None:
+    first = run_search()
+    encoder.texts.clear()
+    second = run_search()
+    for index in INDEXES:
+        said = metadata(second, index.key.to_user_string())
+        assert said["did"] == "nothing: it was current"
+        assert (said["added"], said["changed"], said["removed"], said["unchanged"]) == (0, 0, 0, 12)
+    assert str(metadata(second, "search_evaluation")["measured"]).startswith("no: nothing changed")
+    assert metadata(second, "published_search")["pointer_moved"] is False
+    assert versions(first) == versions(second)
+    assert encoder.texts == []
+
+
+def test_an_edit_reaches_every_index_and_is_measured_again(
+    run_search: RunSearch, source: MemorySource, materialize: Run
+) -> None:
+    first = run_search()
+    source.documents[0] = Document("d0", "a", "Something else entirely.", "Title 0")
+    materialize()
+    second = run_search()
+    for name in ("chroma_index", "keyword_index"):
+        said = metadata(second, name)
+        assert (said["added"], said["changed"], said["removed"]) == (0, 1, 0)
+    assert metadata(second, "search_evaluation")["measured"] == "yes"
+    before, after = versions(first), versions(second)
+    assert all(before[name] != after[name] for name in NAMES)
+
+
+def test_other_parameters_make_a_generation_that_replaces_the_old_one(
+    run_search: RunSearch, resources: dict[str, object], settings: Settings
+) -> None:
+    first = metadata(run_search(), "published_search")["generation"]
+    resources["settings"] = settings.model_copy(update={"hnsw_ef_construction": 80})
+    second = metadata(run_search(), "published_search")
+    assert second["generation"] != first
+    assert second["pointer_moved"] is True
+
+
+def test_a_failed_gate_publishes_nothing(
+    run_search: RunSearch, resources: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "ml_assets.search.pgvector.PgvectorIndex.ids", lambda self: {"d0#0", "stray#0"}
+    )
+    result = run_search(raise_on_error=False)
+    assert not result.success
+    assert not result.asset_materializations_for_node("published_search")
+    postgres = resources["postgres"]
+    assert isinstance(postgres, PostgresResource)
+    with postgres.connect() as connection:
+        assert published_generation(connection) is None

@@ -1,0 +1,114 @@
+import shutil
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from ml_assets.defs.assets import search as search_assets
+from ml_assets.defs.assets.search import current_generation
+from ml_assets.defs.checks.search import (
+    indexes_hold_the_live_chunks,
+    published_search_answers,
+    vector_indexes_agree_with_exact_search,
+)
+from ml_assets.defs.resources import ChromaResource, KeywordIndexResource, PostgresResource
+from ml_assets.search.generation import publish, record_evaluation
+from ml_assets.search.model import Generation
+from ml_assets.settings import Settings
+from ml_assets.stores import postgres
+from ml_assets_tests.fakes import SPACE
+from ml_assets_tests.search.corpus import Doc, fill
+from ml_assets_tests.search.test_engine import sync_all
+
+DOCS = {f"d{number}": Doc((f"This is text number {number}.",), "T") for number in range(5)}
+
+
+@pytest.fixture
+def stores(resources: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The resources that the checks ask for."""
+    monkeypatch.setattr(search_assets, "current_space", lambda _: SPACE)
+    names = ("settings", "postgres", "chroma", "keyword_index")
+    return {name: resources[name] for name in names}
+
+
+@pytest.fixture
+def generation(
+    connection: postgres.Connection, settings: Settings, stores: dict[str, Any]
+) -> Generation:
+    fill(connection, DOCS)
+    built = current_generation(connection, settings)
+    sync_all(connection, settings, built)
+    return built
+
+
+def two(stores: dict[str, Any]) -> dict[str, Any]:
+    return {name: stores[name] for name in ("settings", "postgres")}
+
+
+def test_the_resources_are_those_of_the_deployment(stores: dict[str, Any]) -> None:
+    assert isinstance(stores["postgres"], PostgresResource)
+    assert isinstance(stores["chroma"], ChromaResource)
+    assert isinstance(stores["keyword_index"], KeywordIndexResource)
+
+
+@pytest.mark.parametrize("damaged", ["nothing", "pgvector", "chroma", "keyword", "table"])
+def test_indexes_are_compared_by_what_they_really_hold(
+    connection: postgres.Connection,
+    settings: Settings,
+    stores: dict[str, Any],
+    generation: Generation,
+    damaged: str,
+) -> None:
+    if damaged == "pgvector":
+        connection.execute("delete from document_embeddings where chunk_id = 'd1#0'")
+    elif damaged == "chroma":
+        with stores["chroma"].open_index(generation) as index:
+            index.remove(["d1#0"])
+    elif damaged == "keyword":
+        shutil.rmtree(settings.keyword_folder)
+    elif damaged == "table":
+        connection.execute("update documents set deleted_at = now() where document_id = 'd1'")
+    result = indexes_hold_the_live_chunks(**stores)
+    assert isinstance(result, dg.AssetCheckResult)
+    assert result.passed == (damaged == "nothing")
+    if damaged in ("pgvector", "chroma"):
+        assert f"| {damaged} | 5 | 4 | 1 | 0 | d1#0 |" in result.metadata["indexes"].value
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "passed"),
+    [
+        ({"recall": {"pgvector": 1.0, "chroma": 0.95}}, True),
+        ({"recall": {"pgvector": 1.0, "chroma": 0.949}}, False),
+        ({"recall": {}}, False),
+        ({}, False),
+    ],
+)
+def test_recall_is_held_against_the_minimum(
+    connection: postgres.Connection,
+    stores: dict[str, Any],
+    generation: Generation,
+    evaluation: dict[str, Any],
+    passed: bool,
+) -> None:
+    record_evaluation(connection, generation.generation_id, evaluation)
+    result = vector_indexes_agree_with_exact_search(**two(stores))
+    assert result.passed == passed
+    assert result.metadata["minimum"].value == 0.95
+
+
+def test_what_is_published_must_answer(
+    connection: postgres.Connection,
+    settings: Settings,
+    stores: dict[str, Any],
+    generation: Generation,
+) -> None:
+    assert not published_search_answers(**two(stores)).passed
+    publish(connection, generation.generation_id, {"state": "1"}, "ann", "first")
+    assert published_search_answers(**two(stores)).passed
+    shutil.rmtree(settings.keyword_folder)
+    result = published_search_answers(**two(stores))
+    assert not result.passed
+    assert "no keyword index" in result.metadata["said"].value
+    connection.execute("update documents set deleted_at = now()")
+    assert "no document" in published_search_answers(**two(stores)).metadata["said"].value

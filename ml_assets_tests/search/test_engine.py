@@ -1,0 +1,213 @@
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from psycopg.errors import UndefinedTable
+
+from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, UserError
+from ml_assets.search.chroma import ChromaIndex
+from ml_assets.search.engine import DEPTHS, Engine, open_engine, search
+from ml_assets.search.filters import SearchFilter
+from ml_assets.search.generation import publish, record_evaluation
+from ml_assets.search.keyword import KeywordIndex
+from ml_assets.search.model import Generation, Method
+from ml_assets.search.pgvector import PgvectorIndex
+from ml_assets.settings import Settings
+from ml_assets.stores import chroma, postgres
+from ml_assets_tests.fakes import HashEncoder, other_space
+from ml_assets_tests.search.corpus import Doc, fill, generation_of, remove
+
+DOCS = {
+    "argparse": Doc(
+        ("Parser for command line options.", "Arguments are parsed from the command line."),
+        "argparse",
+        "text",
+        "cli",
+        datetime(2021, 5, 1, tzinfo=UTC),
+        {"kind": "module"},
+    ),
+    "socket": Doc(("Low-level networking.",), "socket", "net", "net", metadata={"kind": "module"}),
+    "shlex": Doc(("Lexical analysis of command lines.",), "shlex", "text", "cli"),
+}
+
+
+def sync_all(connection: postgres.Connection, settings: Settings, generation: Generation) -> None:
+    keyword = KeywordIndex(settings.keyword_folder, generation)
+    PgvectorIndex(connection, generation).sync(connection)
+    keyword.sync(connection)
+    keyword.close()
+    with chroma.connect(None, settings.home) as client:
+        ChromaIndex(client, generation).sync(connection)
+
+
+@pytest.fixture
+def published(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> Generation:
+    fill(connection, DOCS)
+    sync_all(connection, settings, generation)
+    publish(connection, generation.generation_id, {"state": "1"}, "ann", "first")
+    return generation
+
+
+@pytest.fixture
+def engine(
+    connection: postgres.Connection, settings: Settings, published: Generation
+) -> Iterator[Engine]:
+    with open_engine(connection, settings) as opened:
+        yield opened
+
+
+def ids(engine: Engine, query: str, **options: object) -> list[str]:
+    result = search(engine, query, HashEncoder(), **options)  # type: ignore[arg-type]
+    return [hit.document_id for hit in result.hits]
+
+
+def test_a_hit_tells_where_it_came_from(engine: Engine) -> None:
+    result = search(engine, "Arguments are parsed from the command line.", HashEncoder(), k=1)
+    (hit,) = result.hits
+    assert hit.document_id == "argparse"
+    assert (hit.title, hit.collection, hit.label) == ("argparse", "text", "cli")
+    assert (hit.keyword_rank, hit.vector_rank) == (1, 1)
+    assert hit.chunk_index == 1
+    assert hit.snippet == "Arguments are parsed from the command line."
+    assert hit.score == pytest.approx(2 / 61)
+    assert result.complete
+    assert result.generation_id == engine.generation.generation_id
+
+
+@pytest.mark.parametrize("method", ["hybrid", "vector", "keyword"])
+def test_every_method_finds_and_names_its_ranks(engine: Engine, method: Method) -> None:
+    result = search(engine, "Low-level networking.", HashEncoder(), method=method)
+    assert result.hits[0].document_id == "socket"
+    assert (result.hits[0].keyword_rank is None) == (method == "vector")
+    assert (result.hits[0].vector_rank is None) == (method == "keyword")
+
+
+def test_chroma_answers_when_the_settings_say_so(
+    connection: postgres.Connection, settings: Settings, published: Generation
+) -> None:
+    chosen = settings.model_copy(update={"vector_index": "chroma"})
+    with open_engine(connection, chosen) as engine:
+        assert isinstance(engine.vector, ChromaIndex)
+        assert ids(engine, "Low-level networking.", method="vector")[0] == "socket"
+
+
+def test_a_document_stands_once_however_many_of_its_chunks_match(engine: Engine) -> None:
+    found = ids(engine, "command line", method="keyword")
+    assert sorted(found) == ["argparse", "shlex"]
+
+
+def test_filters_reach_every_method(engine: Engine) -> None:
+    for method in ("hybrid", "vector", "keyword"):
+        for filters, expected in [
+            (SearchFilter(collections=("net",)), {"socket"}),
+            (SearchFilter(labels=("cli",), metadata={"kind": "module"}), {"argparse"}),
+            (SearchFilter(created_from=datetime(2021, 1, 1, tzinfo=UTC)), {"argparse"}),
+        ]:
+            query = "command line networking"
+            result = search(engine, query, HashEncoder(), method=method, filters=filters)  # type: ignore[arg-type]
+            assert {hit.document_id for hit in result.hits} == expected
+            assert result.complete
+
+
+def test_the_dead_are_not_shown_even_before_the_next_sync(
+    connection: postgres.Connection, engine: Engine
+) -> None:
+    assert "shlex" in ids(engine, "command lines")
+    remove(connection, "shlex")
+    connection.execute("update documents set deleted_at = now() where document_id = 'socket'")
+    for method in ("hybrid", "vector", "keyword"):
+        assert ids(engine, "command lines networking", method=method) == ["argparse"]
+
+
+def test_many_chunks_of_one_document_do_not_hide_the_others(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> None:
+    """One document owns all of the first chunks asked for; the search goes deeper."""
+    many = tuple(f"word word word {number}" for number in range(DEPTHS[0] + 20))
+    others = {f"other{number}": Doc((f"one word among {number} others",)) for number in range(3)}
+    fill(connection, {"long": Doc(many), **others})
+    sync_all(connection, settings, generation)
+    with open_engine(connection, settings, generation) as engine:
+        result = search(engine, "word", None, k=3, method="keyword")
+    assert len(result.hits) == 3
+    assert result.hits[0].document_id == "long"
+    assert result.complete
+
+
+def test_an_unfilled_result_says_so(
+    connection: postgres.Connection,
+    settings: Settings,
+    generation: Generation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ml_assets.search.engine.DEPTHS", (5,))
+    fill(connection, {"long": Doc(tuple(f"word {n}" for n in range(9))), "b": Doc(("word",), "b")})
+    sync_all(connection, settings, generation)
+    with open_engine(connection, settings, generation) as engine:
+        assert search(engine, "word 1", None, k=1, method="keyword").complete
+        assert not search(engine, "word 1", None, k=4, method="keyword").complete
+
+
+def test_tuned_weights_change_the_order(
+    connection: postgres.Connection, settings: Settings, published: Generation
+) -> None:
+    query = "Low-level networking."
+    for weights, expected in [({"keyword": 0.0}, 1 / 61), ({"keyword": 3.0}, 4 / 61)]:
+        record_evaluation(connection, published.generation_id, {"weights": weights})
+        with open_engine(connection, settings) as engine:
+            assert search(engine, query, HashEncoder(), k=1).hits[0].score == pytest.approx(
+                expected
+            )
+
+
+WRONG = [
+    ({"query": "  "}, "the query is empty"),
+    ({"query": "x", "k": 0}, "k must be 1 to 100"),
+    ({"query": "x", "k": 101}, "k must be 1 to 100"),
+    ({"query": "x", "method": "magic"}, "no method 'magic'"),
+]
+
+
+@pytest.mark.parametrize(("request_", "said"), WRONG)
+def test_bad_requests_get_a_clear_line(
+    engine: Engine, request_: dict[str, object], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        search(engine, encoder=HashEncoder(), **request_)  # type: ignore[arg-type]
+
+
+def test_vectors_of_another_space_never_meet(engine: Engine) -> None:
+    with pytest.raises(SpaceMismatchError, match=r"ML_ASSETS_EMBEDDING_MODEL.*is of space"):
+        search(engine, "x", HashEncoder(other_space()))
+    with pytest.raises(UserError, match="needs an encoder"):
+        search(engine, "x", None)
+
+
+def test_nothing_published_is_said(connection: postgres.Connection, settings: Settings) -> None:
+    with pytest.raises(NothingToDoError, match="ml-assets run"), open_engine(connection, settings):
+        pass
+
+
+def test_only_the_published_generation_answers_unless_one_is_given(
+    connection: postgres.Connection, settings: Settings, published: Generation
+) -> None:
+    other = generation_of(connection, settings.model_copy(update={"hnsw_m": 8}))
+    with open_engine(connection, settings) as engine:
+        assert engine.generation.generation_id == published.generation_id
+    with open_engine(connection, settings, other) as engine:
+        assert engine.generation == other
+        with pytest.raises(StoreError, match="no keyword index"):
+            search(engine, "x", None, method="keyword")
+
+
+def test_no_query_text_can_inject_sql(connection: postgres.Connection, engine: Engine) -> None:
+    for text in ("'; drop table chunks; --", "%s %(k)s {filter}", "\\'", "a" * 5000):
+        search(engine, text, HashEncoder(), filters=SearchFilter(collections=(text,)))
+    try:
+        connection.execute("select count(*) from chunks")
+    except UndefinedTable:
+        pytest.fail("the table is gone")
+    assert np.isfinite(search(engine, "command", HashEncoder()).hits[0].score)

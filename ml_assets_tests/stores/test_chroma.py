@@ -1,0 +1,79 @@
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ml_assets.errors import StoreError
+from ml_assets.stores import chroma
+
+
+def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
+    with chroma.connect(None, tmp_path) as client:
+        collection = client.create_collection("kept", embedding_function=None)
+        collection.add(ids=["a"], embeddings=[[1.0, 0.0]])
+    with chroma.connect(None, tmp_path) as client:
+        assert client.get_collection("kept", embedding_function=None).count() == 1
+
+
+def test_telemetry_is_off(tmp_path: Path) -> None:
+    with chroma.connect(None, tmp_path) as client:
+        assert client.get_settings().anonymized_telemetry is False
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://localhost", "http://"])
+def test_what_is_no_url_is_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(StoreError, match=r"CHROMA_URL: not a URL"), chroma.connect(url, tmp_path):
+        pass
+
+
+def test_an_unreachable_server_names_the_setting(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StoreError, match=r"CHROMA_URL: Chroma does not answer"),
+        chroma.connect("http://ann:secret@127.0.0.1:9", tmp_path),
+    ):
+        pass
+
+
+@pytest.fixture
+def other_server() -> Iterator[str]:
+    """A server that speaks HTTP, and is no Chroma."""
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"hello")
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Page)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_a_server_that_is_no_chroma_names_the_setting(tmp_path: Path, other_server: str) -> None:
+    with pytest.raises(StoreError, match="CHROMA_URL"), chroma.connect(other_server, tmp_path):
+        pass
+
+
+def test_a_damaged_folder_is_named(tmp_path: Path) -> None:
+    folder = chroma.embedded_folder(tmp_path)
+    folder.mkdir()
+    (folder / "chroma.sqlite3").write_bytes(b"no database" * 1000)
+    with pytest.raises(StoreError, match=str(folder)), chroma.connect(None, tmp_path):
+        pass
+
+
+def test_an_unusable_home_is_named(tmp_path: Path) -> None:
+    (tmp_path / "chroma").write_text("in the way")
+    with pytest.raises(StoreError, match="cannot create"), chroma.connect(None, tmp_path):
+        pass
