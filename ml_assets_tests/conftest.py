@@ -12,6 +12,9 @@ import pytest
 
 from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import postgres
+from ml_assets_tests.corpus import deployment, tracking, trained
+
+__all__ = ["deployment", "tracking", "trained"]
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

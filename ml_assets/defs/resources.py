@@ -124,12 +124,13 @@ class MlflowResource(dg.ConfigurableResource):
         """
         where = self.tracking
         module = mlflow.activate(where)
+        config = {"experiment_name": mlflow.EXPERIMENT, "mlflow_tracking_uri": where.uri}
         with warnings.catch_warnings():
-            # dagster-mlflow is marked as beta.
+            # dagster-mlflow is marked as beta, and reads a deprecated attribute of its context.
             warnings.simplefilter("ignore")
             from dagster_mlflow.resources import MlFlow
-        config = {"experiment_name": mlflow.EXPERIMENT, "mlflow_tracking_uri": where.uri}
-        MlFlow(self._context.replace_config(config))  # type: ignore[no-untyped-call]
+
+            MlFlow(self._context.replace_config(config))  # type: ignore[no-untyped-call]
         status = "FAILED"
         try:
             yield where

@@ -24,7 +24,7 @@ def copy_training_metrics(connection: postgres.Connection, client: Client) -> De
     replaces itself.
     """
     known = client.query("select run_id, count() from training_metrics final group by run_id")
-    counts: dict[str, int] = {run_id: count for run_id, count in known.result_rows}
+    counts: dict[str, int] = {row[0]: row[1] for row in known.result_rows}
     rows = postgres.run(
         connection, statement("postgres/monitoring/histories"), {"known": list(counts)}
     ).fetchall()

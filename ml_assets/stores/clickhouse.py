@@ -6,6 +6,7 @@ waits for a while before it is told who is in the way.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -71,11 +72,19 @@ def _open_server(url: str) -> Client:
     from clickhouse_connect.driver.exceptions import Error
 
     parts = urlsplit(url)
-    database = parts.path.strip("/") or DATABASE
+    if not (parts.scheme and parts.hostname):
+        raise StoreError(
+            "not a ClickHouse URL",
+            where="CLICKHOUSE_URL",
+            do="Write it like http://user:password@host:8123/database",
+        )
+    database = _identifier(parts.path.strip("/") or DATABASE)
+    # Its errors are raised as well; logged, they would be shown twice.
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     try:
         server = urlunsplit(parts._replace(path=""))
         with clickhouse_connect.get_client(dsn=server) as client:
-            client.command(f"create database if not exists {_identifier(database)}")
+            client.command(f"create database if not exists `{database}`")
         return clickhouse_connect.get_client(dsn=server, database=database)
     except (Error, ValueError) as error:
         raise StoreError(
@@ -125,4 +134,4 @@ def _refusal(data: Path, message: str, patience: float) -> StoreError:
 def _identifier(name: str) -> str:
     if not name.replace("_", "").isalnum():
         raise StoreError(f"{name!r} is no name of a database", where="CLICKHOUSE_URL")
-    return f"`{name}`"
+    return name

@@ -10,7 +10,8 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -152,7 +153,12 @@ def ensure_version(
     found = client.search_model_versions(f"name='{name}' and run_id='{run_id}'")
     if found:
         return min(int(one.version) for one in found)
-    return int(mlflow.register_model(uri, name, tags=dict(tags)).version)
+    with _existing_is_fine(mlflow):
+        client.create_registered_model(name)
+    created = client.create_model_version(
+        name, uri, run_id, tags=dict(tags), model_id=uri.rpartition("/")[2]
+    )
+    return int(created.version)
 
 
 @cache
@@ -171,9 +177,15 @@ def _import() -> ModuleType:
 
 
 def _create_experiment(mlflow: ModuleType, where: Tracking) -> None:
-    try:
+    with _existing_is_fine(mlflow):
         mlflow.create_experiment(EXPERIMENT, artifact_location=where.artifacts or None)
+
+
+@contextmanager
+def _existing_is_fine(mlflow: ModuleType) -> Iterator[None]:
+    """Another process may be faster between a look and a creation."""
+    try:
+        yield
     except mlflow.exceptions.MlflowException as error:
-        # Another process was faster between the look and the creation.
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

@@ -22,7 +22,8 @@ Connection = psycopg.Connection[TupleRow]
 
 SCHEMA = "ml_schema"
 _APPLICATION = "ml_assets"
-_OPTIONS = f"-c search_path={SCHEMA},public -c timezone=UTC -c jit=off"
+# Cursors are read to their end; planned for their first tenth, one join took 32 s instead of 0.1 s.
+_OPTIONS = f"-c search_path={SCHEMA},public -c timezone=UTC -c jit=off -c cursor_tuple_fraction=1"
 ANALYZE_ROWS = 100
 _migrated: set[str] = set()
 

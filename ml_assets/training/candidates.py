@@ -19,11 +19,11 @@ from ml_assets.training.families import (
     TRUSTED_TYPES,
     Family,
     Fitted,
-    Task,
     fit_family,
     predict_probabilities,
 )
 from ml_assets.training.importance import permutation_importance
+from ml_assets.training.inputs import Task
 from ml_assets.training.model import Candidate, Examples, TrainingSet
 from ml_assets.training.plots import confusion_plot, reliability_plot
 from ml_assets.training.results import write_results
@@ -84,12 +84,36 @@ def train_candidates(
         StoreError: a store does not answer.
     """
     task, test = _read_task(connection, training_set)
+    module = mlflow.activate(where)
     done = []
     for number, family in enumerate(families):
         progress(number, len(families))
-        done.append(_train(connection, open_duck, where, training_set, task, test, family))
+        tags = {
+            "family": family.name,
+            "fingerprint": family.fingerprint,
+            "training_set_hash": training_set.hash,
+            "space_id": training_set.space_id,
+        }
+        with module.start_run(run_name=family.name, nested=True, tags=tags) as run:
+            result = _train(module, run.info.run_id, training_set.hash, task, test, family)
+            with open_duck() as duck:
+                _write(duck, result, task, test)
+        _record(connection, result)
+        done.append(Trained(result.candidate, result.tested))
     progress(len(families), len(families))
     return done
+
+
+@dataclass(frozen=True, eq=False)
+class _Result:
+    """All that one training gave; `answers` are the probabilities on the test split."""
+
+    candidate: Candidate
+    fitted: Fitted
+    validated: Evaluation
+    tested: Evaluation
+    answers: NDArray[np.float64]
+    importance: dict[str, float]
 
 
 def _read_task(connection: postgres.Connection, training_set: TrainingSet) -> tuple[Task, Examples]:
@@ -104,58 +128,44 @@ def _read_task(connection: postgres.Connection, training_set: TrainingSet) -> tu
 
 
 def _train(
-    connection: postgres.Connection,
-    open_duck: OpenDuck,
-    where: mlflow.Tracking,
-    training_set: TrainingSet,
-    task: Task,
-    test: Examples,
-    family: Family,
-) -> Trained:
-    module = mlflow.activate(where)
-    tags = {
-        "family": family.name,
-        "fingerprint": family.fingerprint,
-        "training_set_hash": training_set.hash,
-        "space_id": training_set.space_id,
-    }
-    with module.start_run(run_name=family.name, nested=True, tags=tags) as run:
-        started = time.perf_counter()
-        fitted = fit_family(family, task)
-        seconds = time.perf_counter() - started
-        answers = predict_probabilities(fitted.model, test.inputs, task.labels)
-        tested = evaluate(task.labels, test.truth, answers)
-        validated = evaluate(
-            task.labels,
-            task.validation.truth,
-            predict_probabilities(fitted.model, task.validation.inputs, task.labels),
-        )
-        uri = mlflow.log_model(
-            module, fitted.model, task.train.inputs.head(5), task.labels, TRUSTED_TYPES
-        )
-        candidate = Candidate(
-            run_id=run.info.run_id,
-            training_set_hash=training_set.hash,
-            family=family.name,
-            fingerprint=family.fingerprint,
-            parameters={**family.parameters, **fitted.chosen},
-            metrics=_metrics(validated, tested, seconds),
-            model_uri=uri,
-        )
-        _log(module, candidate, fitted, tested)
-        importance = permutation_importance(
-            fitted.model, task.validation, task.labels, _groups(family, task), task.seed
-        )
-        with open_duck() as duck:
-            write_results(
-                duck,
-                candidate,
-                {"validation": validated, "test": tested},
-                importance,
-                _predictions(task.labels, test, answers),
-            )
-    _record(connection, candidate, fitted)
-    return Trained(candidate, tested)
+    module: Any, run_id: str, training_set_hash: str, task: Task, test: Examples, family: Family
+) -> _Result:
+    """Fit and evaluate `family`, and log what came of it to the active MLflow run."""
+    started = time.perf_counter()
+    fitted = fit_family(family, task)
+    seconds = time.perf_counter() - started
+    validation, labels = task.validation, task.labels
+    answers = predict_probabilities(fitted.model, test.inputs, labels)
+    tested = evaluate(labels, test.truth, answers)
+    validated = evaluate(
+        labels, validation.truth, predict_probabilities(fitted.model, validation.inputs, labels)
+    )
+    candidate = Candidate(
+        run_id=run_id,
+        training_set_hash=training_set_hash,
+        family=family.name,
+        fingerprint=family.fingerprint,
+        parameters={**family.parameters, **fitted.chosen},
+        metrics=_metrics(validated, tested, seconds),
+        model_uri=mlflow.log_model(
+            module, fitted.model, task.train.inputs.head(5), labels, TRUSTED_TYPES
+        ),
+    )
+    _log(module, candidate, fitted, tested)
+    importance = permutation_importance(
+        fitted.model, validation, labels, _groups(family, task), task.seed
+    )
+    return _Result(candidate, fitted, validated, tested, answers, importance)
+
+
+def _write(duck: duckdb.Connection, result: _Result, task: Task, test: Examples) -> None:
+    write_results(
+        duck,
+        result.candidate,
+        {"validation": result.validated, "test": result.tested},
+        result.importance,
+        _predictions(task.labels, test, result.answers),
+    )
 
 
 def _metrics(validated: Evaluation, tested: Evaluation, seconds: float) -> dict[str, float]:
@@ -198,8 +208,9 @@ def _predictions(
     }
 
 
-def _record(connection: postgres.Connection, candidate: Candidate, fitted: Fitted) -> None:
-    history = [[one.step, one.split, one.metric, one.value] for one in fitted.steps]
+def _record(connection: postgres.Connection, result: _Result) -> None:
+    candidate = result.candidate
+    history = [[one.step, one.split, one.metric, one.value] for one in result.fitted.steps]
     with connection.transaction():
         postgres.run(
             connection,

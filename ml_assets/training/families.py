@@ -13,37 +13,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.training.evaluation import evaluate
-from ml_assets.training.examples import TEXT
-from ml_assets.training.model import Examples, Step
+from ml_assets.training.inputs import Task, plain_vocabulary, prepare
+from ml_assets.training.model import Step
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
 
 TRUSTED_TYPES = (
+    "numpy.dtype",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
 )
-"""Types beyond skops' own list that a saved model may hold: plain data of scikit-learn."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What a family is fitted on: examples, the feature columns, all labels, the seed."""
-
-    train: Examples
-    validation: Examples
-    features: tuple[str, ...]
-    labels: tuple[str, ...]
-    seed: int
-
-    @property
-    def vector(self) -> list[str]:
-        """The columns of the vector."""
-        other = {TEXT, *self.features}
-        return [name for name in self.train.inputs.columns if name not in other]
+"""Types beyond skops' own list that a saved model may hold: plain data, without code."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +98,9 @@ def _fit_linear(task: Task, parameters: Mapping[str, Any]) -> Fitted:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import Pipeline
 
-    inputs = _inputs(task, parameters)
+    inputs = prepare(task, parameters)
     seen = inputs.fit_transform(task.train.inputs)
+    plain_vocabulary(inputs)
     unseen = inputs.transform(task.validation.inputs)
     found = []
     for strength in parameters["C"]:
@@ -135,7 +119,7 @@ def _fit_boosting(task: Task, parameters: Mapping[str, Any]) -> Fitted:
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.pipeline import Pipeline
 
-    inputs = _inputs(task, parameters)
+    inputs = prepare(task, parameters)
     seen = inputs.fit_transform(task.train.inputs)
     unseen = inputs.transform(task.validation.inputs)
     classifier = HistGradientBoostingClassifier(
@@ -176,68 +160,12 @@ def _fit_network(task: Task, parameters: Mapping[str, Any]) -> Fitted:
 
     from ml_assets.training.neural import fit_network
 
-    inputs = _inputs(task, parameters)
+    inputs = prepare(task, parameters)
     seen = inputs.fit_transform(task.train.inputs)
     classifier, steps = fit_network(
         task, seen, inputs.transform(task.validation.inputs), parameters
     )
     return Fitted(Pipeline([("inputs", inputs), ("model", classifier)]), tuple(steps))
-
-
-def _inputs(task: Task, parameters: Mapping[str, Any]) -> ColumnTransformer:
-    """Prepare the columns a family reads: `features`, `vector`, `text`, as its parameters say."""
-    from sklearn.compose import ColumnTransformer
-
-    parts = {
-        "features": (_features(task), list(task.features)),
-        "vector": (_vector(task, parameters), task.vector),
-        "text": (_text(parameters), TEXT),
-    }
-    return ColumnTransformer(
-        [(name, *parts[name]) for name in parameters["weights"]],
-        transformer_weights=dict(parameters["weights"]),
-        verbose_feature_names_out=False,
-    )
-
-
-def _features(task: Task) -> Pipeline:
-    """Fill in the median, then map each feature to a standard normal by its quantiles."""
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import QuantileTransformer
-
-    return make_pipeline(
-        SimpleImputer(strategy="median", keep_empty_features=True),
-        QuantileTransformer(
-            n_quantiles=min(200, len(task.train.truth)),
-            output_distribution="normal",
-            random_state=task.seed,
-        ),
-    )
-
-
-def _vector(task: Task, parameters: Mapping[str, Any]) -> Any:
-    from sklearn.decomposition import PCA
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    if "components" not in parameters:
-        return StandardScaler() if parameters.get("scale_vector", True) else "passthrough"
-    components = min(parameters["components"], len(task.vector), len(task.train.truth))
-    return make_pipeline(PCA(components, random_state=task.seed), StandardScaler())
-
-
-def _text(parameters: Mapping[str, Any]) -> Any:
-    import numpy as np
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    return TfidfVectorizer(
-        ngram_range=(1, 2),
-        min_df=parameters.get("min_df", 1),
-        max_features=20_000,
-        sublinear_tf=True,
-        dtype=np.float32,
-    )
 
 
 MAJORITY = Family("majority_class", _fit_majority, frozenset())

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sklearn.neural_network import MLPClassifier
 
-    from ml_assets.training.families import Task
+    from ml_assets.training.inputs import Task
 
 
 def fit_network(

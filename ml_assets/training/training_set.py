@@ -40,7 +40,7 @@ def build_training_set(
     """
     views = training_views()
     found = _labelled(connection, space_id)
-    embedded = found[found["embedded"]].drop(columns="embedded")
+    embedded = found[found["embedded"].astype(bool)].drop(columns="embedded")
     rows, left_out = _split(embedded, settings.seed)
     features = tuple(name for view in views for name in view.qualified)
     reason = "" if len(rows) else _reason(len(found), left_out)

@@ -17,7 +17,7 @@ select
     d.group_id,
     greatest(d.changed_at, d.created_at) as label_time,
     encode(sha256(convert_to(concat_ws(E'\n', nullif(d.title, ''), d.text), 'UTF8') || coalesce(pieces.text_hashes, '\x')), 'hex') as text_hash,
-    encode(sha256(convert_to(lower(regexp_replace(btrim(d.text), '\s+', ' ', 'g')), 'UTF8')), 'hex')
+    encode(sha256(convert_to(lower(btrim(regexp_replace(d.text, '\s+', ' ', 'g'))), 'UTF8')), 'hex')
         as same_text,
     coalesce(pieces.embedded, false) as embedded
 from documents as d

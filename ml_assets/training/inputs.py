@@ -1,0 +1,94 @@
+"""What a family reads: the columns of the examples, prepared by scikit-learn transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ml_assets.training.examples import TEXT
+from ml_assets.training.model import Examples
+
+if TYPE_CHECKING:
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a family is fitted on: examples, the feature columns, all labels, the seed."""
+
+    train: Examples
+    validation: Examples
+    features: tuple[str, ...]
+    labels: tuple[str, ...]
+    seed: int
+
+    @property
+    def vector(self) -> list[str]:
+        """The columns of the vector."""
+        other = {TEXT, *self.features}
+        return [name for name in self.train.inputs.columns if name not in other]
+
+
+def prepare(task: Task, parameters: Mapping[str, Any]) -> ColumnTransformer:
+    """Prepare the columns a family reads: `features`, `vector`, `text`, as its parameters say."""
+    from sklearn.compose import ColumnTransformer
+
+    parts = {
+        "features": (_features(task), list(task.features)),
+        "vector": (_vector(task, parameters), task.vector),
+        "text": (_text(parameters), TEXT),
+    }
+    return ColumnTransformer(
+        [(name, *parts[name]) for name in parameters["weights"]],
+        transformer_weights=dict(parameters["weights"]),
+        verbose_feature_names_out=False,
+    )
+
+
+def plain_vocabulary(inputs: ColumnTransformer) -> None:
+    """Number the words by ints of Python: skops writes a file for every one of numpy."""
+    text = inputs.named_transformers_.get("text")
+    if text is not None:
+        text.vocabulary_ = {word: int(column) for word, column in text.vocabulary_.items()}
+
+
+def _features(task: Task) -> Pipeline:
+    """Fill in the median, then map each feature to its quantile, and standardise.
+
+    Quantiles are bounded: a length or distance never seen before cannot outweigh all else.
+    """
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import QuantileTransformer, StandardScaler
+
+    return make_pipeline(
+        SimpleImputer(strategy="median", keep_empty_features=True),
+        QuantileTransformer(n_quantiles=min(200, len(task.train.truth)), random_state=task.seed),
+        StandardScaler(),
+    )
+
+
+def _vector(task: Task, parameters: Mapping[str, Any]) -> Any:
+    from sklearn.decomposition import PCA
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if "components" not in parameters:
+        return StandardScaler() if parameters.get("scale_vector", True) else "passthrough"
+    components = min(parameters["components"], len(task.vector), len(task.train.truth))
+    return make_pipeline(PCA(components, random_state=task.seed), StandardScaler())
+
+
+def _text(parameters: Mapping[str, Any]) -> Any:
+    import numpy as np
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(
+        ngram_range=(1, 2),
+        min_df=parameters.get("min_df", 1),
+        max_features=20_000,
+        sublinear_tf=True,
+        dtype=np.float32,
+    )

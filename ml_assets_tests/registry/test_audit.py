@@ -1,0 +1,76 @@
+"""The audit log: append-only, and a chain that shows what was done to it."""
+
+import psycopg
+import pytest
+
+from ml_assets.registry.audit import append_audit, count_entries, last_entry, verify_audit
+from ml_assets.registry.model import BrokenEntry
+from ml_assets.stores import postgres
+
+ALTERED = "its content was altered"
+MISSING = "the entry before it is missing or altered"
+
+
+@pytest.fixture
+def log(connection: postgres.Connection) -> postgres.Connection:
+    for number in range(1, 6):
+        append_audit(
+            connection,
+            actor="tester",
+            action="promote",
+            subject=f"model/{number}",
+            reason="because",
+            details={"number": number, "nested": {"a": [1.5, None, "é"]}},
+        )
+    return connection
+
+
+def tamper(connection: postgres.Connection, statement: str) -> None:
+    """Change the log as its owner could: with the trigger switched off."""
+    connection.execute("alter table model_audit_logs disable trigger all")
+    connection.execute(statement)
+    connection.execute("alter table model_audit_logs enable trigger all")
+
+
+def test_an_untouched_log_is_intact(log: postgres.Connection) -> None:
+    assert verify_audit(log) is None
+    assert count_entries(log) == 5
+    assert last_entry(log, "promote") == (
+        "model/5",
+        {"number": 5, "nested": {"a": [1.5, None, "é"]}},
+    )
+    assert last_entry(log, "refuse") is None
+
+
+def test_an_empty_log_is_intact(connection: postgres.Connection) -> None:
+    assert verify_audit(connection) is None
+
+
+@pytest.mark.parametrize(
+    ("statement", "broken"),
+    [
+        ("update model_audit_logs set reason = 'other' where entry_id = 3", (3, ALTERED)),
+        ("update model_audit_logs set details = '{}' where entry_id = 1", (1, ALTERED)),
+        ("update model_audit_logs set logged_at = now() where entry_id = 2", (2, ALTERED)),
+        ("update model_audit_logs set actor = 'nobody' where entry_id = 5", (5, ALTERED)),
+        ("delete from model_audit_logs where entry_id = 3", (4, MISSING)),
+        ("delete from model_audit_logs where entry_id = 1", (2, MISSING)),
+        (
+            "update model_audit_logs set entry_hash = sha256('x') where entry_id = 4",
+            (4, ALTERED),
+        ),
+    ],
+)
+def test_what_was_done_to_it_shows(
+    log: postgres.Connection, statement: str, broken: tuple[int, str]
+) -> None:
+    tamper(log, statement)
+    assert verify_audit(log) == BrokenEntry(*broken)
+
+
+@pytest.mark.parametrize(
+    "statement", ["update model_audit_logs set reason = ''", "delete from model_audit_logs"]
+)
+def test_it_is_append_only(log: postgres.Connection, statement: str) -> None:
+    with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
+        log.execute(statement)

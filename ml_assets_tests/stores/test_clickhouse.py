@@ -1,0 +1,104 @@
+"""ClickHouse: migrated once, one process at a time, and clear errors."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ml_assets.errors import StoreError
+from ml_assets.stores import clickhouse
+
+HOLD = """
+import sys
+from pathlib import Path
+from ml_assets.stores import clickhouse
+with clickhouse.connect(None, Path(sys.argv[1])) as client:
+    print("open", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """The URL of a ClickHouse server, if the program is installed."""
+    program = shutil.which("clickhouse") or shutil.which("clickhouse-server")
+    if program is None:
+        pytest.skip("no clickhouse program on PATH: server mode is tested where there is one")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [program, "server", "--", f"--http_port={port}", "--tcp_port=0"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield f"http://default@127.0.0.1:{port}/ml_assets_test"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def contract(url: str | None, home: Path) -> None:
+    with clickhouse.connect(url, home) as client:
+        assert clickhouse.migrate(client) == []
+        row = ["run", "family", "train", "loss", 1, 0.5, 0]
+        client.insert("training_metrics", [row])
+        client.insert("training_metrics", [row])
+    with clickhouse.connect(url, home) as client:
+        found = client.query(
+            "select value from training_metrics final where run_id = {run:String}",
+            parameters={"run": "run"},
+        )
+        assert found.result_rows == [(0.5,)]
+
+
+def test_a_row_written_twice_is_one_and_stays(tmp_path: Path) -> None:
+    contract(None, tmp_path)
+
+
+def test_a_server_keeps_the_same_contract(server: str, tmp_path: Path) -> None:
+    contract(server, tmp_path)
+
+
+def test_a_second_process_waits_and_is_told_who_is_in_the_way(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdin is not None
+        assert holder.stdout.readline() == "open\n"
+        started = time.monotonic()
+        with (
+            pytest.raises(StoreError, match=rf"held by another process \(PID {holder.pid}\)"),
+            clickhouse.connect(None, tmp_path, patience=0.5),
+        ):
+            pass
+        assert time.monotonic() - started < 10
+        holder.stdin.write("\n")
+        holder.stdin.flush()
+        with clickhouse.connect(None, tmp_path) as client:
+            assert client.command("select 1") == 1
+    assert (tmp_path / "chdb" / "holder.pid").read_text() == str(os.getpid())
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("http://user:secret@127.0.0.1:1/metrics", "CLICKHOUSE_URL: .*refused"),
+        ("nonsense", "CLICKHOUSE_URL: not a ClickHouse URL"),
+        ("http://127.0.0.1:1/x;drop", "no name of a database"),
+    ],
+)
+def test_a_server_that_does_not_answer_is_named_without_its_password(
+    url: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(StoreError, match=message) as raised, clickhouse.connect(url, tmp_path):
+        pass
+    assert "secret" not in str(raised.value)

@@ -1,0 +1,128 @@
+"""MLflow: embedded and through a tracking server, and clear errors."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml_assets.errors import StoreError
+from ml_assets.stores import mlflow
+
+STARTUP = 90.0
+"""Seconds a tracking server may take to answer, on a busy machine."""
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[mlflow.Tracking]:
+    """A tracking server on SQLite."""
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
+        *("--backend-store-uri", f"sqlite:///{tmp_path / 'mlflow.db'}"),
+        *("--artifacts-destination", str(tmp_path / "artifacts"), "--workers", "1"),
+    ]
+    log = tmp_path / "server.log"
+    with (
+        log.open("w") as out,
+        subprocess.Popen(
+            command, stdout=out, stderr=out, cwd=tmp_path, start_new_session=True
+        ) as process,
+    ):
+        try:
+            uri = f"http://127.0.0.1:{port}"
+            if not answers(f"{uri}/health", process):
+                pytest.skip(f"mlflow server does not start: {log.read_text()[-300:]}")
+            yield mlflow.tracking(uri, None, tmp_path)
+        finally:
+            # The server is a small family of processes; they end together.
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def answers(url: str, process: subprocess.Popen[bytes]) -> bool:
+    deadline = time.monotonic() + STARTUP
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - a server of our own
+                return True
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.3)
+    return False
+
+
+def contract(where: mlflow.Tracking) -> None:
+    """Log a run with steps and a model, register it twice, and load it back."""
+    from sklearn.linear_model import LogisticRegression
+
+    module = mlflow.activate(where)
+    inputs = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0], "b": [0.0, 0.0, 1.0, 1.0]})
+    model = LogisticRegression().fit(inputs, ["x", "x", "y", "y"])
+    with module.start_run(run_name="contract") as run:
+        uri = mlflow.log_model(module, model, inputs, ["x", "y"], [])
+        steps = [(step, "loss", 1 / (step + 1)) for step in range(1500)]
+        mlflow.log_steps(module, run.info.run_id, steps)
+    client = module.MlflowClient()
+    assert len(client.get_metric_history(run.info.run_id, "loss")) == 1500
+
+    name = f"model_{run.info.run_id[:8]}"
+    number = mlflow.ensure_version(module, name, uri, run.info.run_id, {"tag": "value"})
+    assert mlflow.ensure_version(module, name, uri, run.info.run_id, {}) == number == 1
+    assert client.get_model_version(name, "1").tags["tag"] == "value"
+    loaded = mlflow.load_model(where, f"models:/{name}/1", [])
+    assert np.allclose(loaded.predict_proba(inputs), model.predict_proba(inputs))
+
+
+def test_the_embedded_mode_keeps_the_contract(tracking: mlflow.Tracking) -> None:
+    contract(tracking)
+    module = mlflow.activate(tracking)
+    experiment = module.get_experiment_by_name(mlflow.EXPERIMENT)
+    assert experiment.artifact_location == tracking.artifacts
+
+
+def test_a_tracking_server_keeps_the_same_contract(server: mlflow.Tracking) -> None:
+    assert server.artifacts == ""
+    contract(server)
+
+
+def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: Path) -> None:
+    where = mlflow.tracking(f"http://user:secret@127.0.0.1:{free_port()}", None, tmp_path)
+    with pytest.raises(StoreError, match="MLFLOW_TRACKING_URI") as raised:
+        mlflow.activate(where)
+    assert "secret" not in str(raised.value)
+
+
+def test_a_pickled_model_is_not_loaded(tracking: mlflow.Tracking) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    module = mlflow.activate(tracking)
+    model = LogisticRegression().fit([[0.0], [1.0]], ["x", "y"])
+    with module.start_run():
+        info = module.sklearn.log_model(
+            model, name="model", serialization_format="cloudpickle", pip_requirements=["skops"]
+        )
+    with pytest.raises(StoreError, match="cannot be loaded"):
+        mlflow.load_model(tracking, info.model_uri, [])
+
+
+def test_describing_where_runs_are_kept_does_not_import_mlflow(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from ml_assets.stores import mlflow;"
+        f"mlflow.tracking('http://127.0.0.1:1', None, Path({str(tmp_path)!r}));"
+        "sys.exit('mlflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,215 @@
+"""Candidates: trained once, recorded in every store, and repeatable."""
+
+import numpy as np
+import pytest
+
+from ml_assets.stores import duckdb, mlflow
+from ml_assets.stores.mlflow import load_model
+from ml_assets.training.candidates import read_candidates, train_candidates, untrained
+from ml_assets.training.evaluation import evaluate
+from ml_assets.training.examples import read_examples
+from ml_assets.training.families import (
+    FAMILIES,
+    TRUSTED_TYPES,
+    family,
+    fit_family,
+    predict_probabilities,
+)
+from ml_assets.training.importance import permutation_importance
+from ml_assets.training.inputs import Task
+from ml_assets.training.model import Examples, TrainingSet
+from ml_assets.training.quality import better_than_baselines, straddling_groups, unknown_labels
+from ml_assets_tests.corpus import FAST, Deployment
+
+Trained = tuple[Deployment, TrainingSet]
+
+
+@pytest.fixture(scope="module")
+def task(trained: Trained) -> Task:
+    deployment, training_set = trained
+    return Task(
+        train=read_examples(deployment.connection, training_set, ["train"]),
+        validation=read_examples(deployment.connection, training_set, ["validation"]),
+        features=training_set.features,
+        labels=training_set.labels,
+        seed=training_set.seed,
+    )
+
+
+def test_a_trained_family_is_not_trained_again(trained: Trained) -> None:
+    deployment, training_set = trained
+    assert untrained(deployment.connection, training_set, FAST) == []
+    assert untrained(deployment.connection, training_set) == list(FAMILIES[3:])
+    found = read_candidates(deployment.connection, training_set.hash)
+    assert [one.family for one in found] == [one.name for one in FAST]
+
+
+def test_the_meaning_beats_the_words(trained: Trained) -> None:
+    deployment, _ = trained
+    with deployment.open_duck() as duck:
+        scores = better_than_baselines(deployment.connection, duck)
+        assert straddling_groups(duck) == {"groups": [], "texts": []}
+        assert unknown_labels(deployment.connection, duck) == ([], [])
+    assert scores is not None
+    assert scores.better
+    assert scores.best == "logistic_regression"
+    assert scores.score > 0.7
+
+
+def test_duckdb_holds_performance_importance_and_predictions(trained: Trained) -> None:
+    deployment, training_set = trained
+    candidate = read_candidates(deployment.connection, training_set.hash)[2]
+    with deployment.open_duck() as duck:
+        metrics = dict(
+            duck.execute(
+                "select split || '_' || metric, value from experiment_performance"
+                " where run_id = ? and label = ''",
+                [candidate.run_id],
+            ).fetchall()
+        )
+        right = duck.execute(
+            "select avg((label = predicted)::int), count(*) from model_predictions"
+            " where run_id = ?",
+            [candidate.run_id],
+        ).fetchone()
+        importance = dict(
+            duck.execute(
+                "select feature, importance from feature_importance where run_id = ?",
+                [candidate.run_id],
+            ).fetchall()
+        )
+    assert metrics == {name: v for name, v in candidate.metrics.items() if name != "seconds"}
+    tested = (training_set.rows["split"] == "test").sum()
+    assert right == (pytest.approx(candidate.metrics["test_accuracy"]), tested)
+    assert set(importance) == {*training_set.features, "vector"}
+    assert importance["vector"] > 0.2
+
+
+def test_mlflow_holds_the_run_and_the_model_it_reports_on(trained: Trained) -> None:
+    deployment, training_set = trained
+    candidate = read_candidates(deployment.connection, training_set.hash)[2]
+    module = mlflow.activate(deployment.tracking)
+    run = module.get_run(candidate.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["training_set_hash"] == training_set.hash
+    assert run.data.tags["mlflow.parentRunId"]
+    assert run.data.metrics["test_macro_f1"] == pytest.approx(candidate.metrics["test_macro_f1"])
+    artifacts = {one.path for one in module.MlflowClient().list_artifacts(candidate.run_id)}
+    assert {"test_confusion.png", "test_calibration.png"} <= artifacts
+    info = module.models.get_model_info(candidate.model_uri)
+    assert info.signature.inputs.input_names()[0] == "text"
+    assert info.saved_input_example_info is not None
+
+    model = load_model(deployment.tracking, candidate.model_uri, TRUSTED_TYPES)
+    test = read_examples(deployment.connection, training_set, ["test"])
+    answers = predict_probabilities(model, test.inputs, training_set.labels)
+    found = evaluate(training_set.labels, test.truth, answers).metrics
+    assert found["macro_f1"] == pytest.approx(candidate.metrics["test_macro_f1"])
+
+
+@pytest.mark.parametrize("name", [one.name for one in FAMILIES])
+def test_a_family_is_repeatable_and_saved_without_pickle(
+    name: str, task: Task, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    import skops.io
+
+    one = fit_family(family(name), task)
+    other = fit_family(family(name), task)
+    answers = predict_probabilities(one.model, task.validation.inputs, task.labels)
+    repeated = predict_probabilities(other.model, task.validation.inputs, task.labels)
+    assert (answers == repeated).all()
+    assert one.steps == other.steps
+    assert answers.sum(axis=1) == pytest.approx(1)
+
+    path = tmp_path_factory.mktemp("model") / "model.skops"
+    skops.io.dump(one.model, path)
+    loaded = skops.io.load(path, trusted=list(TRUSTED_TYPES))
+    read = predict_probabilities(loaded, task.validation.inputs, task.labels)
+    assert (read == answers).all()
+
+
+@pytest.mark.parametrize("name", ["gradient_boosting", "neural_network"])
+def test_a_family_that_iterates_reports_every_step(name: str, task: Task) -> None:
+    steps = fit_family(family(name), task).steps
+    losses = [one for one in steps if (one.split, one.metric) == ("validation", "log_loss")]
+    trained = [one for one in steps if (one.split, one.metric) == ("train", "log_loss")]
+    assert [one.step for one in losses] == list(range(len(losses)))
+    assert len(trained) == len(losses) > 3
+    assert losses[0].value > min(one.value for one in losses)
+    assert trained[0].value > trained[-1].value
+
+
+def test_the_network_keeps_the_weights_of_its_best_epoch(task: Task) -> None:
+    fitted = fit_family(family("neural_network"), task)
+    best = min(s.value for s in fitted.steps if (s.split, s.metric) == ("validation", "log_loss"))
+    answers = predict_probabilities(fitted.model, task.validation.inputs, task.labels)
+    found = evaluate(task.labels, task.validation.truth, answers)
+    assert found.metrics["log_loss"] == pytest.approx(best)
+
+
+def test_a_missing_feature_is_no_obstacle(task: Task) -> None:
+    inputs = task.train.inputs.copy()
+    inputs[task.features[0]] = np.nan
+    inputs.loc[::2, task.features[1]] = np.nan
+    train = Examples(inputs, task.train.truth, task.train.document_ids)
+    hollow = Task(train, task.validation, task.features, task.labels, task.seed)
+    fitted = fit_family(family("logistic_regression"), hollow)
+    answers = predict_probabilities(fitted.model, task.validation.inputs, task.labels)
+    assert np.isfinite(answers).all()
+
+
+def test_only_an_input_that_is_read_has_importance(task: Task) -> None:
+    model = fit_family(family("tfidf_baseline"), task).model
+    groups = {"text": ["text"], "vector": task.vector, task.features[0]: [task.features[0]]}
+    # Measured on what it was fitted on: words it never saw tell it nothing.
+    found = permutation_importance(model, task.train, task.labels, groups, 0)
+    assert found["text"] > 0.3
+    assert found["vector"] == found[task.features[0]] == 0
+
+
+def test_a_crash_before_the_record_leaves_no_double_results(
+    deployment: Deployment, trained: Trained
+) -> None:
+    """PostgreSQL is written last: what DuckDB holds of an unrecorded run is replaced."""
+    _, training_set = trained
+    source, _ = trained
+    before = read_candidates(source.connection, training_set.hash)[0]
+    with source.connection.transaction(force_rollback=True):
+        source.connection.execute("delete from experiments where run_id = %s", [before.run_id])
+        missing = untrained(source.connection, training_set, FAST)
+        with mlflow.activate(source.tracking).start_run():
+            train_candidates(
+                source.connection, source.open_duck, source.tracking, training_set, missing
+            )
+        (after,) = [
+            one
+            for one in read_candidates(source.connection, training_set.hash)
+            if one.family == before.family
+        ]
+        with source.open_duck() as duck:
+            runs = duck.execute(
+                "select distinct run_id from model_predictions where fingerprint = ?",
+                [before.fingerprint],
+            ).fetchall()
+    assert after.run_id != before.run_id
+    assert runs == [(after.run_id,)]
+
+
+def test_a_failure_closes_the_run_as_failed(trained: Trained) -> None:
+    deployment, training_set = trained
+    module = mlflow.activate(deployment.tracking)
+    broken = deployment.settings.home / "no-folder"
+    broken.write_text("a file where the offline store's folder should be")
+    with module.start_run() as parent, pytest.raises(Exception, match="cannot create the folder"):
+        train_candidates(
+            deployment.connection,
+            lambda: duckdb.connect(broken / "offline.duckdb"),
+            deployment.tracking,
+            training_set,
+            FAMILIES[3:4],
+        )
+    children = module.search_runs(
+        filter_string=f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'", output_format="list"
+    )
+    assert [run.info.status for run in children] == ["FAILED"]
+    assert untrained(deployment.connection, training_set) == list(FAMILIES[3:])

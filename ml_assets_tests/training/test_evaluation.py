@@ -1,0 +1,74 @@
+"""Metrics against scikit-learn, and calibration by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    precision_recall_fscore_support,
+)
+
+from ml_assets.training.evaluation import Bin, calibration_error, evaluate, reliability
+from ml_assets.training.plots import confusion_plot, reliability_plot
+
+LABELS = ("a", "b", "c", "d")
+
+
+@given(st.integers(0, 2**32), st.integers(1, 60))
+def test_scores_are_those_of_scikit_learn(seed: int, rows: int) -> None:
+    generator = np.random.default_rng(seed)
+    probabilities = generator.dirichlet(np.ones(len(LABELS)), rows)
+    truth = generator.choice(np.array(LABELS[:3], dtype=object), rows)
+    found = evaluate(LABELS, truth, probabilities)
+
+    answered = np.array(LABELS)[probabilities.argmax(axis=1)]
+    right = truth.astype(str)
+    assert found.metrics["accuracy"] == pytest.approx(accuracy_score(right, answered))
+    assert found.metrics["macro_f1"] == pytest.approx(
+        f1_score(right, answered, labels=LABELS, average="macro", zero_division=0)
+    )
+    assert found.metrics["log_loss"] == pytest.approx(log_loss(right, probabilities, labels=LABELS))
+    assert (found.confusion == confusion_matrix(right, answered, labels=LABELS)).all()
+    by_label = precision_recall_fscore_support(right, answered, labels=LABELS, zero_division=0)
+    rows_of = [(one.precision, one.recall, one.f1, one.support) for one in found.per_label]
+    assert np.array(rows_of) == pytest.approx(np.array(by_label).T)
+
+
+def test_calibration_error_by_hand() -> None:
+    # Four answers at 0.9, of which three are right; two at 0.5, of which none is.
+    confidence = np.array([0.9, 0.9, 0.9, 0.9, 0.5, 0.5])
+    right = np.array([True, True, True, False, False, False])
+    bins = reliability(confidence, right)
+    assert bins == (Bin(2, 0.5, 0.0), Bin(4, pytest.approx(0.9), 0.75))
+    assert calibration_error(bins) == pytest.approx((2 * 0.5 + 4 * 0.15) / 6)
+
+
+def test_perfect_confidence_in_right_answers_is_calibrated() -> None:
+    truth = np.array(["a", "b", "c", "d"], dtype=object)
+    found = evaluate(LABELS, truth, np.eye(4))
+    assert found.metrics == {
+        "accuracy": 1.0,
+        "macro_f1": 1.0,
+        "log_loss": 0.0,
+        "calibration_error": 0.0,
+    }
+
+
+def test_certainty_in_a_wrong_answer_costs_a_finite_loss() -> None:
+    found = evaluate(LABELS, np.array(["b"], dtype=object), np.array([[1.0, 0, 0, 0]]))
+    assert found.metrics["log_loss"] == pytest.approx(-np.log(np.finfo(float).eps))
+
+
+def test_the_pictures_show_the_counts() -> None:
+    truth = np.array(["a", "a", "b"], dtype=object)
+    found = evaluate(("a", "b"), truth, np.array([[0.8, 0.2], [0.3, 0.7], [0.1, 0.9]]))
+    figure = confusion_plot(found)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1", "1", "1"]
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["a", "b"]
+    curve = reliability_plot(found.reliability, 0.25).axes[0]
+    assert curve.get_title() == "calibration error 0.250"
+    assert len(curve.lines[1].get_xdata()) == len(found.reliability)

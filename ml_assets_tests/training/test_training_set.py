@@ -1,0 +1,147 @@
+"""Training sets: what is in them, when they change, and when there is none."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from ml_assets.errors import NothingToDoError
+from ml_assets.stores.duckdb import connect
+from ml_assets.training.examples import TEXT, read_examples
+from ml_assets.training.training_set import MIN_GROUPS, current_training_set, freeze
+from ml_assets_tests.corpus import LABELS, Deployment, labelled_documents, unlabelled
+from ml_assets_tests.fakes import SPACE
+
+
+def test_it_is_frozen_once_and_read_back_as_it_was(deployment: Deployment) -> None:
+    deployment.fill(labelled_documents(90))
+    built = deployment.build()
+    again = deployment.build()
+    assert again.hash == built.hash
+    assert built.labels == LABELS
+    assert set(built.rows["split"]) == {"train", "validation", "test"}
+    assert built.rows[list(built.features)].notna().all(axis=None)
+    with deployment.open_duck() as duck:
+        assert not freeze(duck, again)
+        read = current_training_set(duck)
+        assert duck.execute("select count(*) from training_sets").fetchone() == (90,)
+        assert duck.execute("select count(*) from training_set_builds").fetchone() == (1,)
+    assert read is not None
+    assert (read.hash, read.feature_views) == (built.hash, built.feature_views)
+    pd.testing.assert_frame_equal(read.rows, built.rows, check_dtype=False)
+
+
+def test_the_hash_follows_what_a_model_sees(deployment: Deployment) -> None:
+    documents = labelled_documents(90)
+    deployment.fill(documents)
+    first = deployment.build().hash
+    edits = {
+        "text": replace(documents[0], text="w1 w2 w3"),
+        "label": replace(documents[0], label=LABELS[1]),
+        "group": replace(documents[0], group="another"),
+        "title": replace(documents[0], title="w7"),
+    }
+    seen = {first}
+    for edited in edits.values():
+        deployment.fill([edited, *documents[1:]])
+        seen.add(deployment.build().hash)
+    assert len(seen) == 1 + len(edits)
+
+    deployment.fill([replace(documents[0], url="https://example.org"), *documents[1:]])
+    assert deployment.build().hash == first
+
+
+def test_going_back_makes_the_old_set_current_without_writing_it_again(
+    deployment: Deployment,
+) -> None:
+    documents = labelled_documents(90)
+    deployment.fill(documents)
+    first = deployment.build()
+    deployment.fill(documents[:80])
+    assert deployment.build().hash != first.hash
+    deployment.fill(documents)
+    assert deployment.build().hash == first.hash
+    with deployment.open_duck() as duck:
+        current = current_training_set(duck)
+        assert duck.execute("select count(*) from training_sets").fetchone() == (90 + 80,)
+    assert current is not None
+    assert current.hash == first.hash
+
+
+def test_equal_texts_in_two_groups_stay_together(deployment: Deployment) -> None:
+    documents = labelled_documents(90)
+    copies = [
+        replace(documents[0], document_id=f"copy-{n}", group=f"copy-{n}", text=text)
+        for n, text in enumerate([documents[0].text.upper(), f"  {documents[0].text}\n"])
+    ]
+    deployment.fill(documents + copies)
+    rows = deployment.build().rows.set_index("document_id")
+    same = rows.loc[["document-0000", "document-0001", "copy-0", "copy-1"]]
+    assert set(same["group_id"]) == {"copy-0"}
+    assert same["split"].nunique() == 1
+
+
+def test_a_small_label_is_left_out_and_said_so(deployment: Deployment) -> None:
+    documents = labelled_documents(90)
+    rare = [
+        replace(
+            documents[0], document_id=f"rare-{n}", group=f"rare-{n}", text=f"w{n}", label="rare"
+        )
+        for n in range(MIN_GROUPS - 1)
+    ]
+    deployment.fill(documents + rare)
+    built = deployment.build()
+    assert built.left_out == {"rare": MIN_GROUPS - 1}
+    assert built.labels == LABELS
+
+
+def test_documents_without_vectors_are_counted_and_left_out(deployment: Deployment) -> None:
+    deployment.fill(labelled_documents(90))
+    deployment.connection.execute(
+        "delete from document_embeddings where chunk_id like 'document-000%'"
+    )
+    built = deployment.build()
+    assert built.unembedded == 10
+    assert len(built.rows) == 80
+
+
+@pytest.mark.parametrize("labels", [0, 1])
+def test_without_two_labels_there_is_no_training_set(deployment: Deployment, labels: int) -> None:
+    documents = labelled_documents(90)
+    kept = [one for one in documents if one.label in LABELS[:labels]]
+    deployment.fill(unlabelled(documents) if labels == 0 else kept)
+    built = deployment.build()
+    assert built.hash == ""
+    assert len(built.rows) == 0
+    assert ("no labels" in built.reason) == (labels == 0)
+    with deployment.open_duck() as duck:
+        current = current_training_set(duck)
+        assert duck.execute("select count(*) from training_sets").fetchone() == (0,)
+    assert current is not None
+    assert current.reason == built.reason
+
+
+def test_before_the_first_build_there_is_none(deployment: Deployment) -> None:
+    with connect(deployment.settings.duckdb_file) as duck:
+        assert current_training_set(duck) is None
+
+
+def test_examples_hold_what_was_frozen(deployment: Deployment) -> None:
+    documents = labelled_documents(90)
+    deployment.fill([replace(documents[0], title="a title"), *documents[1:]])
+    built = deployment.build()
+    examples = read_examples(deployment.connection, built)
+    assert examples.document_ids == tuple(built.rows["document_id"])
+    assert examples.inputs[TEXT][0] == f"a title\n{documents[0].text}"
+    vectors = examples.inputs[[f"e{n}" for n in range(SPACE.dimension)]].to_numpy()
+    assert (vectors**2).sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert list(examples.truth) == list(built.rows["label"])
+
+
+def test_examples_of_documents_that_changed_are_refused(deployment: Deployment) -> None:
+    documents = labelled_documents(90)
+    deployment.fill(documents)
+    built = deployment.build()
+    deployment.fill([replace(documents[0], text="w5"), *documents[1:]])
+    with pytest.raises(NothingToDoError, match=r"1 of its 90 documents changed.*Materialize"):
+        read_examples(deployment.connection, built)
