@@ -18,6 +18,9 @@ from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
 BUILD_MEMORY = "256MB"
+NARROW = 5_000
+"""Documents up to which comparing with all of them beats the walk through the graph."""
+
 _WORTH_A_WORKER = 20_000
 """Rows from which a parallel build pays; it takes its memory from /dev/shm."""
 
@@ -57,7 +60,8 @@ class PgvectorIndex:
     def query(self, vector: Vector, k: int, filters: SearchFilter = NO_FILTER) -> Ranking:
         """Rank the `k` nearest chunks that pass the filter; `vector` has shape (dimension,).
 
-        When the graph gives fewer than `k`, the search is exact.
+        The search is exact when few documents pass the filter, which is then faster and misses
+        nothing, and when the graph gives fewer than `k`.
 
         Raises:
             SpaceMismatchError: the vector has another dimension than the space.
@@ -68,9 +72,10 @@ class PgvectorIndex:
                 f" {self._generation.dimension}",
                 where=f"search generation {self._generation.generation_id}",
             )
-        found = self._approximate(vector, k, filters)
-        if len(found) == k:
-            return Ranking(found, exhausted=False)
+        if not (filters and self._is_narrow(filters)):
+            found = self._approximate(vector, k, filters)
+            if len(found) == k:
+                return Ranking(found, exhausted=False)
         found = self.exact(vector, k, filters)
         return Ranking(found, exhausted=len(found) < k)
 
@@ -103,6 +108,14 @@ class PgvectorIndex:
             query, bound = self._statement("query", vector, k, filters)
             rows = self._connection.execute(sql.SQL("explain ") + query, bound)
             return "\n".join(line for (line,) in rows)
+
+    def _is_narrow(self, filters: SearchFilter) -> bool:
+        condition, bound = sql_condition(filters)
+        query = sql.SQL(statement("postgres/search/count_matching")).format(
+            filter=sql.SQL(condition)
+        )
+        row = self._connection.execute(query, {**bound, "most": NARROW + 1}).fetchone()
+        return bool(row and row[0] <= NARROW)
 
     def _approximate(self, vector: Vector, k: int, filters: SearchFilter) -> list[str]:
         with self._connection.transaction():

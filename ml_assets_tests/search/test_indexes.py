@@ -135,6 +135,22 @@ def test_a_narrow_filter_fills_k_far_from_the_query(
     assert len(ask(index, "word 7", k=10, filters=SearchFilter(collections=("many",))).chunk_ids)
 
 
+def test_a_wide_filter_walks_the_graph_and_falls_back(
+    connection: postgres.Connection, generation: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(connection, DOCS)
+    index = PgvectorIndex(connection, generation)
+    index.sync(connection)
+    monkeypatch.setattr("ml_assets.search.pgvector.NARROW", 0)
+    food = SearchFilter(collections=("food",))
+    some = ask(index, "red apple", 2, food)
+    assert some.chunk_ids[0] == "a#0"
+    assert not some.exhausted
+    found = ask(index, "red apple", 10, food)
+    assert set(found.chunk_ids) == {"a#0", "a#1", "b#0"}
+    assert found.exhausted
+
+
 def test_what_a_document_lost_is_no_longer_found(
     connection: postgres.Connection, synced: AnyIndex
 ) -> None:

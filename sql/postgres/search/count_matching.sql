@@ -1,0 +1,1 @@
+select count(*) from (select from documents d where {filter} limit %(most)s) as matching
