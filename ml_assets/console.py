@@ -29,6 +29,14 @@ if TYPE_CHECKING:
     from ml_assets.search.model import SearchResult
 
 NOTHING = "-"
+_METRICS = (
+    ("validation F1", "validation_macro_f1"),
+    ("test F1", "test_macro_f1"),
+    ("accuracy", "test_accuracy"),
+    ("log loss", "test_log_loss"),
+)
+"""Columns of the candidates; F1 is the macro average."""
+_QUALITY = ("ndcg", "mrr", "recall", "precision")
 
 
 class StageBars:
@@ -75,8 +83,11 @@ class StageBars:
         finally:
             self._bars.remove_task(task)
             seconds = perf_counter() - started
-            counted = f"{count:>9,}  {count / max(seconds, 1e-3):>8,.0f}/s" if count else " " * 21
-            self._console.print(f"  {name:<20}{counted}  {seconds:>7.1f} s", highlight=False)
+            rate = count / max(seconds, 1e-3)
+            counted = f"{count:>9,}" if count else ""
+            pace = f"{rate:,.0f}/s" if rate >= 10 else ""
+            line = f"  {name:<20}{counted:>9}  {pace:>10}  {seconds:>7.1f} s"
+            self._console.print(line, highlight=False)
 
 
 def table(title: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
@@ -178,7 +189,11 @@ def run_problems(report: RunReport) -> Iterator[str]:
     """One line per failed check and per error."""
     for name, blocking, numbers in report.failed_checks:
         kind = "[red]Blocking check failed[/red]" if blocking else "[yellow]Check failed[/yellow]"
-        compared = ", ".join(f"{key} {_cell(value)}" for key, value in numbers.items())
+        compared = ", ".join(
+            f"{key} {_cell(value)}"
+            for key, value in numbers.items()
+            if isinstance(value, int | float | str) and "\n" not in str(value)
+        )
         yield f"{kind} {name}: {compared}"
     for line in report.errors:
         yield f"[red]Error[/red] {escape(line)}"
@@ -231,19 +246,23 @@ def _standing(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield table(f"Vector indexes, {evaluation['sampled']} live vectors", recalls)
     if evaluation.get("methods"):
         rows = [
-            {"method": method, **metrics, "queries": f"{metrics['queries']:g} {half}"}
+            {
+                "method": method,
+                "queries": f"{metrics['queries']:g} {half}",
+                **{name: metrics[f"{name}@{evaluation['k']}"] for name in _QUALITY},
+            }
             for half in ("tuning", "reporting")
             for method, halves in evaluation["methods"].items()
             if (metrics := halves.get(half))
         ]
-        yield table("Search, judged queries", rows)
+        yield table(f"Search, judged queries, first {evaluation['k']} documents", rows)
     if figures["candidates"]:
-        shown = ("validation_macro_f1", "test_accuracy", "test_macro_f1", "test_log_loss")
         rows = [
-            {"family": row["family"], **{name: row["metrics"].get(name) for name in shown}}
+            {"family": row["family"], **{name: row["metrics"].get(key) for name, key in _METRICS}}
             for row in figures["candidates"]
         ]
-        yield table("Candidates", sorted(rows, key=lambda row: -(row[shown[0]] or 0)))
+        best_first = sorted(rows, key=lambda row: -(row[_METRICS[0][0]] or 0))
+        yield table("Candidates, chosen by validation", best_first)
     if champion := figures["champion"]:
         yield facts(
             "Champion",

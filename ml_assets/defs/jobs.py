@@ -6,7 +6,7 @@ import dagster as dg
 
 refresh_documents = dg.define_asset_job(
     "refresh_documents",
-    selection=dg.AssetSelection.assets("raw_documents", "chunks", "embeddings"),
+    selection=dg.AssetSelection.groups("documents", "embeddings"),
     description="Read the given collections, and chunk and embed what changed.",
 )
 

@@ -127,7 +127,7 @@ def _read_event(event: dg.DagsterEvent, report: RunReport) -> None:
         for key, value in materialization.metadata.items():
             known[key] = _merge(known.get(key), value.value, key)
     elif event.is_step_failure:
-        report.errors.append(_failure(event))
+        report.errors += _failure(event)
     elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
         check = event.asset_check_evaluation_data
         if not check.passed:
@@ -143,18 +143,18 @@ def _merge(known: Any, value: Any, key: str) -> Any:
     return value
 
 
-def _failure(event: dg.DagsterEvent) -> str:
+def _failure(event: dg.DagsterEvent) -> list[str]:
     """One line for a mistake of the user's, the whole story for a defect."""
     error = event.step_failure_data.error
     while error and error.cause:
         error = error.cause
     if error is None:
-        return f"{event.step_key}: failed"
-    expected = (
-        error.cls_name and error.cls_name.endswith("Error") and _is_user_error(error.cls_name)
-    )
-    message = error.message.split(": ", 1)[-1].strip()
-    return message if expected else f"{event.step_key}: {error.to_string()}"
+        return [f"{event.step_key}: failed"]
+    if error.cls_name == "DagsterAssetCheckFailedError":
+        return []  # the check itself is reported, with its numbers
+    if _is_user_error(error.cls_name or ""):
+        return [error.message.split(": ", 1)[-1].strip()]
+    return [f"{event.step_key}: {error.to_string()}"]
 
 
 def _is_user_error(name: str) -> bool:

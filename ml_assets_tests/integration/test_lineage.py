@@ -1,0 +1,101 @@
+"""From documents to a champion, and what each later change costs; the tests build on each other."""
+
+import json
+import os
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+
+from ml_assets_tests.integration.conftest import Project, write_rows
+
+pytestmark = pytest.mark.xdist_group("lineage")
+
+
+@pytest.fixture(scope="module")
+def first_run(project: Project) -> str:
+    return project.call("run")
+
+
+def test_one_command_goes_from_documents_to_a_champion(project: Project, first_run: str) -> None:
+    for part in ("embedded new", "recall@10", "Candidates", "Champion", "Seconds per stage"):
+        assert part in first_run
+    status = project.json("status")
+    assert status["collections"] == 2
+    assert status["documents"] == status["chunks"] == status["vectors"] == 240
+    assert [row["state"] for row in status["generations"]] == ["published"]
+    assert len(status["candidates"]) >= 5
+    assert status["champion"]["version"] == 1
+    assert {run["status"] for run in status["last_runs"]} == {"SUCCESS"}
+
+
+def test_search_finds_filters_and_explains(project: Project, first_run: str) -> None:
+    found = project.json("search", "a telescope that looks at planets", "-k", "5")
+    assert {hit["label"] for hit in found["hits"]} == {"space"}
+    assert found["complete"]
+    filtered = project.json(
+        "search", "telescope", "--label", "garden", "--where", "shelf=odd", "--since", "2026-03-01"
+    )
+    assert filtered["hits"]
+    assert {(hit["label"], hit["collection"]) for hit in filtered["hits"]} == {("garden", "odd")}
+    assert "telescope" in project.call("search", "telescope", "--method", "keyword")
+
+
+def test_predict_gives_probabilities(project: Project, first_run: str) -> None:
+    (answer,) = project.json("predict", "Butter the pan, then bake the bread and taste the soup.")
+    assert max(answer, key=answer.get) == "kitchen"
+    assert sum(answer.values()) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_second_run_computes_nothing(project: Project, first_run: str) -> None:
+    before = project.json("status")
+    second = project.call("run")
+    assert "0 changed" in second
+    after = project.json("status")
+    for name in ("generations", "candidates", "champion", "vectors", "by_collection"):
+        assert after[name] == before[name]
+
+
+def test_an_edit_and_a_removal_reach_every_store(project: Project, first_run: str) -> None:
+    rows = [json.loads(line) for line in project.file.read_text().splitlines()]
+    rows[0]["text"] = "A xylophone was repaired in the workshop."
+    removed = rows.pop()["id"]
+    write_rows(project.file, rows)
+    output = project.call("run")
+    assert "embedded new" in output
+    status = project.json("status")
+    assert (status["documents"], status["tombstones"], status["vectors"]) == (239, 1, 239)
+    hits = project.json("search", "xylophone", "-k", "1")["hits"]
+    assert [hit["document_id"] for hit in hits] == ["kitchen-0"]
+    everything = project.json("search", "lunar crater", "-k", "100", "--label", "space")["hits"]
+    assert removed not in {hit["document_id"] for hit in everything}
+
+
+def test_the_runs_are_those_of_the_ui(project: Project, first_run: str) -> None:
+    with dg.DagsterInstance.from_config(str(project.home / "dagster")) as instance:
+        jobs = {record.dagster_run.job_name for record in instance.get_run_records()}
+        assert jobs >= {"refresh_documents", "rebuild_search", "train_models"}
+        event = instance.get_latest_materialization_event(dg.AssetKey("champion_model"))
+    assert event is not None
+
+
+def test_dagster_materializes_in_a_fresh_home(
+    project: Project, first_run: str, tmp_path: object
+) -> None:
+    environment = {**project.environment, "DAGSTER_HOME": str(tmp_path)}
+
+    def materialize(*arguments: str) -> int:
+        command = ["asset", "materialize", "-m", "ml_assets.definitions", *arguments]
+        return subprocess.run(
+            [sys.executable, "-m", "dagster", *command],
+            env=environment,
+            capture_output=True,
+            check=False,
+            cwd=os.fspath(tmp_path),  # type: ignore[call-overload]
+        ).returncode
+
+    assert materialize("--select", "collections") == 0
+    documents = ["--select", "raw_documents,chunks,embeddings"]
+    assert materialize(*documents, "--partition-range", "even...odd") == 0
+    assert materialize("--select", "group:search") == 0
