@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -132,18 +132,16 @@ def status(as_json: Json = False) -> None:
 def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> None:
     """Open the Dagster UI on the same data: lineage, runs, checks, backfills."""
     with _clear_errors():
+        from ml_assets.defs.dead_runs import end_dead_runs
         from ml_assets.defs.run import prepare_dagster_home
 
         settings = load_settings()
-        prepare_dagster_home(settings)
-        command = ["dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
-        done = subprocess.run(
-            [sys.executable, "-m", "dagster", *command],
-            cwd=PROJECT,
-            env=child_environment(settings),
-            check=False,
-        )
-        raise typer.Exit(done.returncode)
+        end_dead_runs(prepare_dagster_home(settings))
+        workspace = str(PROJECT / "workspace.yaml")
+        command = ["dagster", "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)]
+        # In place of this process, so that signals reach Dagster.
+        python = sys.executable
+        os.execve(python, [python, "-m", *command], child_environment(settings))  # noqa: S606
 
 
 def _search(

@@ -107,6 +107,9 @@ def child_environment(settings: Settings) -> dict[str, str]:
         **os.environ,
         "ML_ASSETS_HOME": str(settings.home),
         "DAGSTER_HOME": str(settings.dagster_folder),
+        # gRPC's fork handlers crash some of the children that the code server forks; it forks,
+        # rather than spawns, where root starts the embedded PostgreSQL as another user.
+        "GRPC_ENABLE_FORK_SUPPORT": "0",
     }
 
 
