@@ -12,7 +12,7 @@ from ml_assets.registry.versions import current_challenger, subject
 from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres
 from ml_assets.training.candidates import read_candidates
-from ml_assets.training.evaluation import evaluate
+from ml_assets.training.evaluation import beats, evaluate
 from ml_assets.training.examples import read_examples
 from ml_assets.training.families import BASELINES, TRUSTED_TYPES, predict_probabilities
 from ml_assets.training.model import TrainingSet
@@ -29,7 +29,7 @@ def promote(
 ) -> Promotion:
     """Decide on the challenger, once per challenger, champion and margin; record the decision.
 
-    It must be better than both baselines (the majority class and TF-IDF with a linear model,
+    It must beat both baselines (the majority class and TF-IDF with a linear model,
     trained on the same set), and as good as the reigning champion plus `promotion_margin`, on the
     test split of `training_set`. A champion that needs another vector space or other feature views
     than the set has cannot be compared; then the baselines alone decide, and the reason says so.
@@ -137,7 +137,7 @@ def _test_score(
 def _judge(gates: dict[str, float], reigning: ModelVersion | None) -> tuple[bool, str]:
     score, margin = gates["challenger"], gates["margin"]
     baseline = max(BASELINES, key=lambda name: gates[name])
-    if score <= gates[baseline]:
+    if not beats(score, gates[baseline]):
         return False, f"macro-F1 {score:.4f} does not beat {baseline} ({gates[baseline]:.4f})"
     beaten = f"macro-F1 {score:.4f} beats {baseline} ({gates[baseline]:.4f})"
     if reigning is None:

@@ -77,6 +77,11 @@ def evaluate(
     return Evaluation(tuple(labels), metrics, scores, confusion, bins)
 
 
+def beats(score: float, baseline: float) -> bool:
+    """Whether a score from 0 to 1 is better than a baseline's, or equals one that is perfect."""
+    return score > baseline or score == baseline == 1.0
+
+
 def reliability(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[Bin, ...]:
     """Group answers by confidence into `BINS` bins (low, high]; empty bins are left out."""
     import numpy as np

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
 from ml_assets.training.candidates import read_candidates
+from ml_assets.training.evaluation import beats
 from ml_assets.training.families import BASELINES
 from ml_assets.training.training_set import current_training_set
 
@@ -24,7 +25,7 @@ class BaselineScores:
     @property
     def better(self) -> bool:
         """Whether the best candidate beats both baselines."""
-        return self.score > self.baseline
+        return beats(self.score, self.baseline)
 
 
 def unknown_labels(

@@ -12,7 +12,7 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from ml_assets.training.evaluation import Bin, calibration_error, evaluate, reliability
+from ml_assets.training.evaluation import Bin, beats, calibration_error, evaluate, reliability
 from ml_assets.training.plots import confusion_plot, reliability_plot
 
 LABELS = ("a", "b", "c", "d")
@@ -72,3 +72,10 @@ def test_the_pictures_show_the_counts() -> None:
     curve = reliability_plot(found.reliability, 0.25).axes[0]
     assert curve.get_title() == "calibration error 0.250"
     assert len(curve.lines[1].get_xdata()) == len(found.reliability)
+
+
+def test_a_perfect_baseline_can_only_be_equalled() -> None:
+    assert beats(0.6, 0.5)
+    assert not beats(0.5, 0.5)
+    assert not beats(0.9, 1.0)
+    assert beats(1.0, 1.0)
