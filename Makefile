@@ -12,7 +12,7 @@ PORT ?= 3000
 # What another environment put on the path does not belong into .venv.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: run test ui lint check clean
+.PHONY: run test ui lint clean
 
 run: ## bring everything up to date: documents, search, models
 	@$(SETUP)
@@ -30,7 +30,7 @@ lint: ## formatting, rules, types, and who may import whom
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-show-timings 2>&1 || exit 1
+	@said=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$said"; exit 1; }
 
 clean: ## remove .venv; the data under .ml_assets stays
 	rm -rf .venv .venv.lock .venv-setup.log
