@@ -144,12 +144,18 @@ def _merge(known: Any, value: Any, key: str) -> Any:
 
 
 def _failure(event: dg.DagsterEvent) -> list[str]:
-    """One line for a mistake of the user's, the whole story for a defect."""
+    """One line for a mistake of the user's, the whole story for a defect.
+
+    Raises:
+        KeyboardInterrupt: the step was interrupted.
+    """
     error = event.step_failure_data.error
     while error and error.cause:
         error = error.cause
     if error is None:
         return [f"{event.step_key}: failed"]
+    if error.cls_name == "DagsterExecutionInterruptedError":
+        raise KeyboardInterrupt  # Dagster turned Ctrl-C into the failure of a step
     if error.cls_name == "DagsterAssetCheckFailedError":
         return []  # the check itself is reported, with its numbers
     if _is_user_error(error.cls_name or ""):
