@@ -60,7 +60,10 @@ def test_a_short_text_is_one_chunk_with_its_title_as_heading() -> None:
 
 
 def test_cuts_at_paragraphs_before_sentences_before_words() -> None:
-    paragraphs = ["One two three four. Five six seven eight nine.", "Ten eleven twelve. " * 2 + "End."]
+    paragraphs = [
+        "One two three four. Five six seven eight nine.",
+        "Ten eleven twelve. " * 2 + "End.",
+    ]
     chunks = Chunker(TOKENIZER, 40, tokens=16, overlap=0).chunk("", "\n\n".join(paragraphs))
     assert [chunk.text for chunk in chunks] == paragraphs
 

@@ -58,7 +58,7 @@ def answers(url: str, process: subprocess.Popen[bytes]) -> bool:
     deadline = time.monotonic() + STARTUP
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - a server of our own
+            with urllib.request.urlopen(url, timeout=2):
                 return True
         except (urllib.error.URLError, OSError):
             time.sleep(0.3)
