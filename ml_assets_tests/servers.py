@@ -63,7 +63,7 @@ def clickhouse_over_http(folder: Path) -> Iterator[str]:
     """The URL of a ClickHouse server; the test is skipped where it is not installed."""
     program = shutil.which("clickhouse")
     if program is None:
-        pytest.skip("clickhouse is not on PATH")
+        pytest.skip("no clickhouse program on PATH: server mode is tested where there is one")
     port = free_port()
     options = [f"--path={folder}", f"--http_port={port}", f"--tcp_port={free_port()}"]
     server = subprocess.Popen(

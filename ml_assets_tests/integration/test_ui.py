@@ -2,18 +2,12 @@
 
 import json
 import signal
-import socket
 import time
 import urllib.error
 import urllib.request
 
 from ml_assets_tests.integration.conftest import Project
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from ml_assets_tests.servers import free_port
 
 
 def ask(port: int, query: str) -> object:

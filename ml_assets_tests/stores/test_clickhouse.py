@@ -1,8 +1,6 @@
 """ClickHouse: migrated once, one process at a time, and clear errors."""
 
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +11,7 @@ import pytest
 
 from ml_assets.errors import StoreError
 from ml_assets.stores import clickhouse
+from ml_assets_tests.servers import clickhouse_over_http
 
 HOLD = """
 import sys
@@ -25,21 +24,10 @@ with clickhouse.connect(None, Path(sys.argv[1])) as client:
 
 
 @pytest.fixture
-def server() -> Iterator[str]:
-    """The URL of a ClickHouse server, if the program is installed."""
-    program = shutil.which("clickhouse") or shutil.which("clickhouse-server")
-    if program is None:
-        pytest.skip("no clickhouse program on PATH: server mode is tested where there is one")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [program, "server", "--", f"--http_port={port}", "--tcp_port=0"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield f"http://default@127.0.0.1:{port}/ml_assets_test"
-    finally:
-        process.terminate()
-        process.wait(30)
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a database on a ClickHouse server, if the program is installed."""
+    with clickhouse_over_http(tmp_path_factory.mktemp("clickhouse")) as url:
+        yield f"{url}/ml_assets_test"
 
 
 def contract(url: str | None, home: Path) -> None:

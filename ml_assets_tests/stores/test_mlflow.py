@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,15 +16,10 @@ import pytest
 
 from ml_assets.errors import StoreError
 from ml_assets.stores import mlflow
+from ml_assets_tests.servers import free_port
 
 STARTUP = 90.0
 """Seconds a tracking server may take to answer, on a busy machine."""
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ import pytest
 from ml_assets.errors import StoreError
 from ml_assets.stores import online
 from ml_assets.stores.online import OnlineStore
+from ml_assets_tests.servers import free_port, wait_for
 
 Open = Callable[[], AbstractContextManager[OnlineStore]]
 
@@ -18,12 +18,6 @@ ROWS: dict[str, online.Values] = {
     "a": {"count": 3, "share": 0.1 + 0.2, "name": "ä'\"", "known": True, "unknown": None},
     "b b": {"count": 2**53, "share": -1e-300},
 }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")
@@ -38,23 +32,11 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         [program, *options], cwd=tmp_path_factory.mktemp("redis"), stdout=subprocess.DEVNULL
     )
     try:
-        wait_for(port)
+        wait_for(port, server)
         yield f"redis://:secret@127.0.0.1:{port}/0"
     finally:
         server.terminate()
         server.wait(10)
-
-
-def wait_for(port: int) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except ConnectionRefusedError:
-            assert time.monotonic() < deadline, "redis-server does not start"
-            time.sleep(0.02)
-        else:
-            return
 
 
 @pytest.fixture(params=["sqlite", "redis"])
