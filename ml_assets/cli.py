@@ -21,6 +21,7 @@ from ml_assets.errors import SettingError, UserError
 from ml_assets.settings import PROJECT, Settings, child_environment, load_settings, secret
 
 if TYPE_CHECKING:
+    from ml_assets.embeddings.plan import Plan
     from ml_assets.search.filters import SearchFilter
     from ml_assets.search.model import Method, SearchResult
 
@@ -62,6 +63,39 @@ def run() -> None:
             err.print(line, soft_wrap=True)
         if not report.succeeded:
             raise typer.Exit(1)
+
+
+@app.command()
+def plan(as_json: Json = False) -> None:
+    """Show what a run would do: rows, texts to encode, vectors to reuse. Nothing is written."""
+    with _clear_errors():
+        from ml_assets.defs.run import measured_rate
+
+        settings = load_settings()
+        planned = _plan(settings)
+        figures = {**asdict(planned), "texts_per_second": measured_rate(settings)}
+        if as_json:
+            out.print_json(json.dumps(figures))
+        else:
+            out.print(console.plan(planned, figures["texts_per_second"]))
+
+
+@app.command()
+def history(
+    document_id: Annotated[str, typer.Argument(help="The id of a document.")], as_json: Json = False
+) -> None:
+    """Tell what changed a document, when, and why: text, chunker, vector space, source."""
+    with _clear_errors():
+        from ml_assets.documents.history import read_history
+        from ml_assets.stores import postgres
+
+        settings = load_settings()
+        with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
+            rows = read_history(connection, document_id)
+        if as_json:
+            out.print_json(json.dumps(rows, default=str))
+        else:
+            out.print(console.history(document_id, rows))
 
 
 @app.command()
@@ -142,6 +176,27 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> 
         # In place of this process, so that signals reach Dagster.
         python = sys.executable
         os.execve(python, [python, "-m", *command], child_environment(settings))  # noqa: S606
+
+
+def _plan(settings: Settings) -> Plan:
+    from ml_assets.documents.sources import open_source
+    from ml_assets.embeddings.plan import plan_refresh
+    from ml_assets.embeddings.refresh import collections_to_refresh
+    from ml_assets.embeddings.space import current_chunker, current_space
+    from ml_assets.stores import postgres
+
+    source = open_source(settings.source, settings)
+    chunker, space = current_chunker(settings), current_space(settings)
+    with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
+        wanted = collections_to_refresh(connection, source, chunker, space)
+        return plan_refresh(
+            connection,
+            source,
+            chunker,
+            space,
+            wanted,
+            max_removed_fraction=settings.max_removed_fraction,
+        )
 
 
 def _search(

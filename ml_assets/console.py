@@ -26,6 +26,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from ml_assets.defs.run import RunReport
     from ml_assets.documents.refresh import Progress as Report
+    from ml_assets.embeddings.plan import Plan
     from ml_assets.search.model import SearchResult
 
 NOTHING = "-"
@@ -36,6 +37,7 @@ _METRICS = (
     ("log loss", "test_log_loss"),
 )
 """Columns of the candidates; F1 is the macro average."""
+_COUNTS = ("added", "changed", "removed", "unchanged")
 _QUALITY = ("ndcg", "mrr", "recall", "precision")
 
 
@@ -197,6 +199,44 @@ def run_problems(report: RunReport) -> Iterator[str]:
         yield f"{kind} {name}: {compared}"
     for line in report.errors:
         yield f"[red]Error[/red] {escape(line)}"
+
+
+def plan(planned: Plan, texts_per_second: float | None) -> RenderableType:
+    """What a run would do, and about how long the encoding would take."""
+    rows = [
+        {"rows": name, **{count: getattr(delta, count) for count in _COUNTS}}
+        for name, delta in (("documents", planned.documents), ("chunks", planned.chunks))
+    ]
+    minutes = "-" if not planned.encode else "unknown before the first run"
+    if texts_per_second and planned.encode:
+        minutes = f"{planned.encode / texts_per_second / 60:.1f} at {texts_per_second:.0f} texts/s"
+    return Group(
+        table(f"{len(planned.collections)} collections to read", rows),
+        facts(
+            "Vectors",
+            {
+                "texts to encode": planned.encode,
+                "vectors to reuse": planned.reuse,
+                "new vectors": f"{planned.vector_bytes / 1e6:.1f} MB",
+                "minutes": minutes,
+            },
+        ),
+    )
+
+
+def history(document_id: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """What happened to a document, oldest first."""
+    shown = [
+        {
+            "when": _moment(row["changed_at"]),
+            "what": f"{row['stage']} {row['action']}",
+            "why": row["reason"],
+            "collection": row["collection"],
+            "run": (row["run_id"] or NOTHING)[:8],
+        }
+        for row in rows
+    ]
+    return table(document_id, shown)
 
 
 def status(figures: Mapping[str, Any]) -> Iterator[RenderableType]:

@@ -50,7 +50,7 @@ def test_links_lead_somewhere() -> None:
 def test_help_is_worth_reading() -> None:
     runner = CliRunner()
     overview = runner.invoke(app, ["--help"]).output
-    for command in ("run", "search", "predict", "status", "ui"):
+    for command in ("run", "plan", "search", "predict", "status", "history", "ui"):
         assert command in overview
         page = runner.invoke(app, [command, "--help"]).output
         assert "Usage:" in page

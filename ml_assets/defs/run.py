@@ -11,18 +11,17 @@ from typing import Any
 
 import dagster as dg
 
-from ml_assets.defs.assets.documents import chunker_of
 from ml_assets.defs.build import build_definitions
 from ml_assets.defs.partitions import contiguous_ranges, range_tags, register_collections
 from ml_assets.defs.progress import StageProgress
-from ml_assets.documents.refresh import changed_collections
 from ml_assets.documents.sources import open_source
-from ml_assets.embeddings.refresh import stale_collections
-from ml_assets.embeddings.space import current_space
+from ml_assets.embeddings.refresh import collections_to_refresh
+from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.settings import PROJECT, Settings, secret
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import folder
 
+_RATE = ("encoded_in_this_run", "seconds")
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -69,12 +68,8 @@ def run_everything(
         _only_run(connection, notify),
         dg.DagsterInstance.from_config(str(prepare_dagster_home(settings))) as instance,
     ):
-        chunker, space = chunker_of(settings), current_space(settings)
-        report.requested = sorted(
-            {
-                *changed_collections(connection, source),
-                *stale_collections(connection, chunker.fingerprint, space.space_id),
-            }
+        report.requested = collections_to_refresh(
+            connection, source, current_chunker(settings), current_space(settings)
         )
         register_collections(instance, sorted({*present, *report.requested}))
         defs = build_definitions(settings, {"progress": progress})
@@ -89,15 +84,14 @@ def run_everything(
 @contextmanager
 def _only_run(connection: postgres.Connection, notify: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock of this deployment's runs, waiting for another run to end."""
-    key = "hashtext('ml_assets.run')"
-    row = connection.execute(f"select pg_try_advisory_lock({key})").fetchone()
+    row = connection.execute("select pg_try_advisory_lock(hashtext('ml_assets.run'))").fetchone()
     if not (row and row[0]):
         notify("Another run is at work on the same data; waiting for it to end.")
-        connection.execute(f"select pg_advisory_lock({key})")
+        connection.execute("select pg_advisory_lock(hashtext('ml_assets.run'))")
     try:
         yield
     finally:
-        connection.execute(f"select pg_advisory_unlock({key})")
+        connection.execute("select pg_advisory_unlock(hashtext('ml_assets.run'))")
 
 
 def _execute(
@@ -168,6 +162,18 @@ def _is_user_error(name: str) -> bool:
 
     found = getattr(errors, name, None)
     return isinstance(found, type) and issubclass(found, errors.UserError)
+
+
+def measured_rate(settings: Settings) -> float | None:
+    """Texts encoded per second by the newest run that encoded some; None before any did."""
+    with dg.DagsterInstance.from_config(str(prepare_dagster_home(settings))) as instance:
+        events = instance.fetch_materializations(dg.AssetKey("embeddings"), limit=200).records
+    for record in events:
+        metadata = record.asset_materialization.metadata if record.asset_materialization else {}
+        texts, seconds = (metadata[key].value if key in metadata else 0 for key in _RATE)
+        if isinstance(texts, int) and isinstance(seconds, int | float) and texts and seconds:
+            return texts / seconds
+    return None
 
 
 def last_runs(settings: Settings, most: int = 5) -> list[dict[str, Any]]:

@@ -5,14 +5,12 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from ml_assets.defs.assets.documents import chunker_of
 from ml_assets.defs.jobs import refresh_documents
 from ml_assets.defs.partitions import contiguous_ranges, range_tags, register_collections
 from ml_assets.defs.resources import PostgresResource
-from ml_assets.documents.refresh import changed_collections
 from ml_assets.documents.sources import open_source
-from ml_assets.embeddings.refresh import stale_collections
-from ml_assets.embeddings.space import current_space
+from ml_assets.embeddings.refresh import collections_to_refresh
+from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.errors import UserError
 from ml_assets.settings import Settings
 
@@ -35,16 +33,13 @@ def collections_sensor(
     try:
         source = open_source(settings.source, settings)
         present = source.collections()
-        chunker, space = chunker_of(settings), current_space(settings)
+        chunker, space = current_chunker(settings), current_space(settings)
     except UserError as error:
         yield dg.SkipReason(str(error))
         return
     with postgres.connect() as connection:
-        wanted = {
-            *changed_collections(connection, source),
-            *stale_collections(connection, chunker.fingerprint, space.space_id),
-        }
-    register_collections(context.instance, sorted(present.keys() | wanted))
+        wanted = collections_to_refresh(connection, source, chunker, space)
+    register_collections(context.instance, sorted({*present, *wanted}))
     if not wanted:
         yield dg.SkipReason(f"{len(present)} collections of {source.name}, none changed")
     for keys in contiguous_ranges(context.instance, wanted):

@@ -125,6 +125,7 @@ def refresh_chunks(
     collections: Collection[str],
     *,
     batch: int = 500,
+    run_id: str | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, Delta]:
     """Make `chunks` equal to the chunks of the live documents of `collections`.
@@ -145,7 +146,7 @@ def refresh_chunks(
     done = 0
     pending = statement("postgres/documents/pending_chunks")
     for rows in postgres.read_batches(connection, pending, bound, size=batch):
-        for name, added, changed, removed in _apply_chunks(connection, chunker, rows):
+        for name, added, changed, removed in _apply_chunks(connection, chunker, rows, run_id):
             deltas[name] = deltas.get(name, Delta()) + Delta(added, changed, removed)
         done += len(rows)
         progress(done, 0)
@@ -236,7 +237,10 @@ def _refuse_emptying(connection: postgres.Connection, names: list[str], most: fl
 
 
 def _apply_chunks(
-    connection: postgres.Connection, chunker: Chunker, documents: Sequence[Sequence[object]]
+    connection: postgres.Connection,
+    chunker: Chunker,
+    documents: Sequence[Sequence[object]],
+    run_id: str | None,
 ) -> list[tuple[str, int, int, int]]:
     staged = chain.from_iterable(
         (
@@ -270,5 +274,5 @@ def _apply_chunks(
         return postgres.run(
             connection,
             statement("postgres/documents/apply_chunks"),
-            {"chunker": chunker.fingerprint},
+            {"chunker": chunker.fingerprint, "run_id": run_id},
         ).fetchall()

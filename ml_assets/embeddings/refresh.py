@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.model import Delta
-from ml_assets.documents.refresh import Progress, no_progress
+from ml_assets.documents.refresh import Progress, changed_collections, no_progress
+from ml_assets.documents.sources.base import Source
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.errors import SpaceMismatchError
 from ml_assets.stores import postgres
@@ -70,6 +72,15 @@ def stale_collections(connection: postgres.Connection, chunker: str, space_id: s
     return [name for (name,) in rows.fetchall()]
 
 
+def collections_to_refresh(
+    connection: postgres.Connection, source: Source, chunker: Chunker, space: VectorSpace
+) -> list[str]:
+    """The collections that changed at their source, or whose chunks or vectors are behind."""
+    changed = changed_collections(connection, source)
+    stale = stale_collections(connection, chunker.fingerprint, space.space_id)
+    return sorted({*changed, *stale})
+
+
 def refresh_embeddings(
     connection: postgres.Connection,
     space: VectorSpace,
@@ -77,6 +88,7 @@ def refresh_embeddings(
     collections: Collection[str],
     *,
     batch: int = 256,
+    run_id: str | None = None,
     progress: Progress = no_progress,
 ) -> EmbeddingReport:
     """Give every chunk of `collections` exactly one vector of `space`.
@@ -92,6 +104,9 @@ def refresh_embeddings(
     ensure_space(connection, space)
     with connection.transaction():
         postgres.run(connection, statement("postgres/embeddings/follow_moves"), bound)
+        postgres.run(
+            connection, statement("postgres/embeddings/log_new_space"), {**bound, "run_id": run_id}
+        )
         pending = {
             name: (added, changed)
             for name, added, changed in postgres.run(

@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from ml_assets.documents.chunking import Chunker
 from ml_assets.errors import SettingError, WeightsError
 from ml_assets.settings import Settings
 
@@ -66,6 +67,21 @@ def current_model(settings: Settings) -> ModelFolder:
 def current_space(settings: Settings) -> VectorSpace:
     """The space of the model that the settings name; no heavy library is imported."""
     return current_model(settings).space
+
+
+def current_chunker(settings: Settings) -> Chunker:
+    """The chunker for the tokens and the length of the model that the settings name.
+
+    Raises:
+        SettingError: a chunk of `chunk_tokens` does not fit the model.
+    """
+    model = current_model(settings)
+    return Chunker(
+        model.tokenizer_file,
+        model.space.max_tokens,
+        tokens=settings.chunk_tokens,
+        overlap=settings.chunk_overlap,
+    )
 
 
 @lru_cache(maxsize=4)

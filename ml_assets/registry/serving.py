@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.normalize import normalize
 from ml_assets.embeddings.encoder import Encoder, load_encoder
-from ml_assets.embeddings.space import current_model
+from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.errors import FeatureViewError, NothingToDoError, SourceError, SpaceMismatchError
 from ml_assets.features.text import text_features
 from ml_assets.features.views import DOCUMENT_TEXT, fingerprint, training_views
@@ -39,20 +38,14 @@ def predict(settings: Settings, texts: Sequence[str]) -> list[dict[str, float]]:
         FeatureViewError: the champion needs feature views that the code no longer has.
         StoreError: a store does not answer, or the model cannot be loaded.
     """
-    model = current_model(settings)
-    chunker = Chunker(
-        tokenizer_file=model.tokenizer_file,
-        sequence_tokens=model.space.max_tokens,
-        tokens=settings.chunk_tokens,
-        overlap=settings.chunk_overlap,
-    )
+    chunker = current_chunker(settings)
     url = secret(settings.postgres_url)
     with postgres.connect(url, settings.home) as connection:
         where = mlflow.tracking(secret(settings.mlflow_tracking_uri), url, settings.home)
         return predict_texts(
             connection,
             where,
-            model.space.space_id,
+            current_space(settings).space_id,
             lambda: load_encoder(settings),
             lambda text: [chunk.text for chunk in chunker.chunk("", text)],
             texts,

@@ -57,6 +57,14 @@ def test_a_second_run_computes_nothing(project: Project, first_run: str) -> None
         assert after[name] == before[name]
 
 
+def test_a_plan_says_what_another_chunker_would_cost(project: Project, first_run: str) -> None:
+    assert project.json("plan")["encode"] == 0
+    output = project.call("plan", ML_ASSETS_CHUNK_TOKENS="16", ML_ASSETS_CHUNK_OVERLAP="2")
+    assert "2 collections to read" in output
+    assert "texts/s" in output
+    assert project.json("plan")["encode"] == 0
+
+
 def test_an_edit_and_a_removal_reach_every_store(project: Project, first_run: str) -> None:
     rows = [json.loads(line) for line in project.file.read_text().splitlines()]
     rows[0]["text"] = "A xylophone was repaired in the workshop."
@@ -68,6 +76,8 @@ def test_an_edit_and_a_removal_reach_every_store(project: Project, first_run: st
     assert (status["documents"], status["tombstones"], status["vectors"]) == (239, 1, 239)
     hits = project.json("search", "xylophone", "-k", "1")["hits"]
     assert [hit["document_id"] for hit in hits] == ["kitchen-0"]
+    told = [entry["reason"] for entry in project.json("history", removed)]
+    assert told == ["new", "left the source"]
     everything = project.json("search", "lunar crater", "-k", "100", "--label", "space")["hits"]
     assert removed not in {hit["document_id"] for hit in everything}
 

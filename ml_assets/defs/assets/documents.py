@@ -7,7 +7,6 @@ from ml_assets.defs.metadata import OWNERS, data_version, delta_metadata, table
 from ml_assets.defs.partitions import COLLECTIONS, SINGLE_RUN, register_collections
 from ml_assets.defs.progress import StageProgress
 from ml_assets.defs.resources import PostgresResource
-from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.refresh import (
     chunk_versions,
     content_versions,
@@ -15,19 +14,8 @@ from ml_assets.documents.refresh import (
     refresh_documents,
 )
 from ml_assets.documents.sources import open_source
-from ml_assets.embeddings.space import current_model
+from ml_assets.embeddings.space import current_chunker
 from ml_assets.settings import Settings
-
-
-def chunker_of(settings: Settings) -> Chunker:
-    """The chunker that the settings describe, for the tokens of their embedding model."""
-    model = current_model(settings)
-    return Chunker(
-        model.tokenizer_file,
-        model.space.max_tokens,
-        tokens=settings.chunk_tokens,
-        overlap=settings.chunk_overlap,
-    )
 
 
 @dg.asset(
@@ -106,9 +94,11 @@ def chunks(
 ) -> dg.MaterializeResult:
     """Rows of `chunks`: pieces of the documents that the embedding model reads whole."""
     names = context.partition_keys
-    chunker = chunker_of(settings)
+    chunker = current_chunker(settings)
     with postgres.connect() as connection, progress.stage("chunks") as report:
-        deltas = refresh_chunks(connection, chunker, names, progress=report)
+        deltas = refresh_chunks(
+            connection, chunker, names, run_id=context.run.run_id, progress=report
+        )
         versions = chunk_versions(connection, names)
     for name, delta in deltas.items():
         context.add_asset_metadata(

@@ -38,7 +38,12 @@ def embeddings(
     started = time.perf_counter()
     with postgres.connect() as connection, progress.stage("embeddings") as step:
         report = refresh_embeddings(
-            connection, space, lambda: load_encoder(settings), names, progress=step
+            connection,
+            space,
+            lambda: load_encoder(settings),
+            names,
+            run_id=context.run.run_id,
+            progress=step,
         )
         versions = embedding_versions(connection, space.space_id, names)
     for name, delta in report.deltas.items():

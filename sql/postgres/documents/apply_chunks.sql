@@ -24,6 +24,13 @@ with removed as (
     set collection = excluded.collection, start_offset = excluded.start_offset,
         end_offset = excluded.end_offset, token_count = excluded.token_count,
         heading = excluded.heading, text = excluded.text, text_hash = excluded.text_hash
+), logged as (
+    -- The document is as it was, and yet its chunks are made anew.
+    insert into change_log (stage, collection, document_id, action, reason, run_id)
+    select 'chunks', d.collection, d.document_id, 'changed', 'chunker ' || %(chunker)s, %(run_id)s
+    from staged_sources s
+    join documents d using (document_id)
+    where d.chunked_hash = s.content_hash and d.chunker <> %(chunker)s
 ), marked as (
     update documents d
     set chunked_hash = s.content_hash, chunker = %(chunker)s

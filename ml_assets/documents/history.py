@@ -1,0 +1,28 @@
+"""Why a document is as it is: the entries of the append-only change log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg.rows import dict_row
+
+from ml_assets.errors import NothingToDoError
+from ml_assets.stores import postgres
+from ml_assets.stores.sql import statement
+
+
+def read_history(connection: postgres.Connection, document_id: str) -> list[dict[str, Any]]:
+    """What changed one document, when and why, oldest first; texts are not kept.
+
+    Raises:
+        NothingToDoError: no run ever saw a document of this id.
+    """
+    with connection.cursor(row_factory=dict_row) as cursor:
+        query = statement("postgres/documents/history")
+        rows = cursor.execute(query, {"document_id": document_id}).fetchall()
+    if not rows:
+        raise NothingToDoError(
+            f"no run ever saw a document {document_id!r}",
+            do="Ids are those of the source; `ml-assets search --json` shows them",
+        )
+    return rows

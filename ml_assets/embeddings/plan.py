@@ -1,0 +1,65 @@
+"""What a run would do, found by doing it in a transaction that is rolled back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from ml_assets.documents.chunking import Chunker
+from ml_assets.documents.model import Delta
+from ml_assets.documents.refresh import Progress, no_progress, refresh_chunks, refresh_documents
+from ml_assets.documents.sources.base import Source
+from ml_assets.embeddings.space import VectorSpace
+from ml_assets.stores import postgres
+from ml_assets.stores.sql import statement
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The row deltas of documents and chunks, texts to encode, and vectors to copy."""
+
+    collections: tuple[str, ...]
+    documents: Delta
+    chunks: Delta
+    encode: int
+    reuse: int
+    vector_bytes: int
+
+
+def plan_refresh(
+    connection: postgres.Connection,
+    source: Source,
+    chunker: Chunker,
+    space: VectorSpace,
+    collections: Collection[str],
+    *,
+    max_removed_fraction: float = 0.5,
+    progress: Progress = no_progress,
+) -> Plan:
+    """Find what refreshing `collections` would do; nothing of it is kept, and nothing is encoded.
+
+    `vector_bytes` is what the new vectors take in the table: 2 bytes for each number.
+
+    Raises:
+        SourceError: the source cannot be read, or a collection would lose too large a part.
+    """
+    names = sorted(collections)
+    with connection.transaction(force_rollback=True):
+        documents = refresh_documents(
+            connection, source, names, max_removed_fraction=max_removed_fraction, progress=progress
+        )
+        chunks = refresh_chunks(connection, chunker, names)
+        row = postgres.run(
+            connection,
+            statement("postgres/embeddings/plan"),
+            {"space_id": space.space_id, "collections": names},
+        ).fetchone()
+    encode, reuse = row or (0, 0)
+    return Plan(
+        tuple(names),
+        sum(documents.values(), Delta()),
+        sum(chunks.values(), Delta()),
+        encode,
+        reuse,
+        (encode + reuse) * space.dimension * 2,
+    )

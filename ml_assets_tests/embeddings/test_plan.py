@@ -1,0 +1,82 @@
+"""The plan says what the run then does, and writes nothing."""
+
+import pytest
+
+from ml_assets.documents.history import read_history
+from ml_assets.documents.model import Delta, Document
+from ml_assets.documents.refresh import refresh_chunks, refresh_documents
+from ml_assets.embeddings.plan import plan_refresh
+from ml_assets.embeddings.refresh import collections_to_refresh, refresh_embeddings
+from ml_assets.errors import NothingToDoError
+from ml_assets.stores import postgres
+from ml_assets_tests.embeddings.test_refresh import CHUNKER
+from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource, other_space
+
+TABLES = ("collections", "documents", "chunks", "document_embeddings", "change_log")
+
+
+def contents(connection: postgres.Connection) -> dict[str, object]:
+    return {
+        table: connection.execute(f"select * from {table} order by 1, 2").fetchall()  # type: ignore[call-overload]
+        for table in TABLES
+    }
+
+
+def run(connection: postgres.Connection, source: MemorySource, space=SPACE) -> tuple[Delta, ...]:
+    names = collections_to_refresh(connection, source, CHUNKER, space)
+    documents = refresh_documents(connection, source, names)
+    chunks = refresh_chunks(connection, CHUNKER, names)
+    report = refresh_embeddings(connection, space, lambda: HashEncoder(space), names)
+    return (
+        sum(documents.values(), Delta()),
+        sum(chunks.values(), Delta()),
+        Delta(report.encoded, report.reused),
+    )
+
+
+def test_the_plan_is_what_the_run_does(connection: postgres.Connection) -> None:
+    source = MemorySource()
+    states = [
+        [
+            Document("x", "a", "One. " * 30),
+            Document("y", "a", "Same."),
+            Document("z", "b", "Same."),
+        ],
+        [Document("x", "a", "One. " * 9), Document("z", "b", "Same."), Document("w", "c", "New.")],
+        [Document("x", "c", "Moved."), Document("w", "c", "New.")],
+    ]
+    for documents in states:
+        source.documents = list(documents)
+        before = contents(connection)
+        names = collections_to_refresh(connection, source, CHUNKER, SPACE)
+        plan = plan_refresh(connection, source, CHUNKER, SPACE, names)
+        assert contents(connection) == before
+        assert (plan.documents, plan.chunks, Delta(plan.encode, plan.reuse)) == run(
+            connection, source
+        )
+    assert collections_to_refresh(connection, source, CHUNKER, SPACE) == []
+
+
+def test_the_history_tells_why(connection: postgres.Connection) -> None:
+    source = MemorySource([Document("x", "a", "One."), Document("y", "a", "Two.")])
+    run(connection, source)
+    source.documents[0] = Document("x", "a", "Edited.")
+    run(connection, source)
+    run(connection, source, other_space())
+    wider = type(CHUNKER)(CHUNKER.tokenizer_file, 80, tokens=60, overlap=4)
+    refresh_chunks(connection, wider, ["a"], run_id="r4")
+    source.documents = [Document("y", "b", "Two.")]
+    run(connection, source)
+    told = [(row["stage"], row["action"], row["reason"]) for row in read_history(connection, "x")]
+    assert told == [
+        ("documents", "added", "new"),
+        ("documents", "changed", "text"),
+        ("embeddings", "changed", f"vector space {other_space().space_id}"),
+        ("chunks", "changed", f"chunker {wider.fingerprint}"),
+        ("documents", "removed", "left the source"),
+    ]
+    assert read_history(connection, "x")[3]["run_id"] == "r4"
+    moved = [row["reason"] for row in read_history(connection, "y")]
+    assert "moved from a" in moved
+    with pytest.raises(NothingToDoError, match="no run ever saw a document 'nobody'"):
+        read_history(connection, "nobody")
