@@ -23,7 +23,7 @@ ui: ## the Dagster UI on the same data
 	@$(BIN)/ml-assets ui --port $(PORT)
 
 test: lint ## lint, then the tests with coverage
-	@$(BIN)/pytest -n 2 --cov --cov-report=term:skip-covered $(PYTEST)
+	@$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(PYTEST)
 
 lint: ## formatting, rules, types, and who may import whom
 	@$(SETUP) --dev

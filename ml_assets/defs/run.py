@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from ml_assets.defs.build import build_definitions
+from ml_assets.defs.dead_runs import end_dead_runs
 from ml_assets.defs.partitions import contiguous_ranges, range_tags, register_collections
 from ml_assets.defs.progress import StageProgress
 from ml_assets.documents.sources import open_source
@@ -63,11 +64,13 @@ def run_everything(
     present = source.collections()
     report = RunReport(collections=len(present))
     url = secret(settings.postgres_url)
+    home = prepare_dagster_home(settings)
     with (
         postgres.connect(url, settings.home) as connection,
         _only_run(connection, notify),
-        dg.DagsterInstance.from_config(str(prepare_dagster_home(settings))) as instance,
+        dg.DagsterInstance.from_config(str(home)) as instance,
     ):
+        end_dead_runs(home)
         report.requested = collections_to_refresh(
             connection, source, current_chunker(settings), current_space(settings)
         )

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from ml_assets.embeddings.encoder import load_encoder
-from ml_assets.settings import load_settings
+from ml_assets.settings import Settings, load_settings
 
+OURS = {str(field.validation_alias) for field in Settings.model_fields.values()}
 TOPICS = {
     "kitchen": "oven bread flour butter recipe soup onion frying saucepan salt baking simmer dough"
     " spatula whisk garlic roast dinner chef cheese pasta sauce grill boiling cake pepper vinegar"
@@ -66,8 +67,10 @@ class Project:
 
     @property
     def environment(self) -> dict[str, str]:
+        # MLflow writes its tracking URI into the environment of the tests' own process.
+        inherited = {name: value for name, value in os.environ.items() if name not in OURS}
         return {
-            **os.environ,
+            **inherited,
             "ML_ASSETS_HOME": str(self.home),
             "ML_ASSETS_SOURCE": f"files:{self.file}?collection_by=shelf&metadata=shelf",
             "ML_ASSETS_ACTOR": "tester",
