@@ -79,7 +79,7 @@ def test_two_runs_at_once_end_as_one(fresh: Project) -> None:
             "ML_ASSETS_CHUNK_TOKENS: Input should be a",
         ),
         ("ML_ASSETS_CHUNK_TOKENS", "400", "do not fit the model"),
-        ("ML_ASSETS_HOME", "/proc/ml_assets", "/proc/ml_assets: cannot create the folder"),
+        ("ML_ASSETS_HOME", "/proc/ml_assets", "cannot create the folder"),
         ("POSTGRES_URL", "postgresql://u:secret@127.0.0.1:1/x", "POSTGRES_URL"),
         ("POSTGRES_URL", "nonsense", "POSTGRES_URL"),
         ("ML_ASSETS_EMBEDDING_MODEL", "/nowhere/model", "ML_ASSETS_EMBEDDING_MODEL"),

@@ -137,7 +137,8 @@ def test_an_installed_distribution(site: Path) -> None:
         "toy/wrong.py": "def (",
         "toy/data.txt": "text",
     }
-    install(site, "My_Toy", files, listed=("toy/gone.py",))
+    (site / "toy" / "folder.py").mkdir(parents=True)
+    install(site, "My_Toy", files, listed=("toy/folder.py",))
     rows = read()
     (bucket,) = {row.collection for row in rows}
     core = {"kind": "function", "module": "toy.core", "version": "1.0"}
@@ -148,7 +149,7 @@ def test_an_installed_distribution(site: Path) -> None:
     ]
     bad = {row.location: row.reason for row in rows if isinstance(row, Rejected)}
     assert bad.pop("my-toy toy/wrong.py").startswith("cannot be read (invalid syntax")
-    assert bad.pop("my-toy toy/gone.py").startswith("cannot be read ([Errno 2]")
+    assert bad.pop("my-toy toy/folder.py").startswith("cannot be read ([Errno 21]")
     assert bad == {
         "my-toy toy.core.big": "1001 bytes of text, more than ML_ASSETS_MAX_DOCUMENT_BYTES=1000"
     }
