@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ml_assets import console
-from ml_assets.errors import SettingError, UserError
+from ml_assets.errors import SettingError, UserError, mask_secrets
 from ml_assets.settings import PROJECT, Settings, child_environment, load_settings, secret
 
 if TYPE_CHECKING:
@@ -51,7 +51,9 @@ def run() -> None:
     """
     with _clear_errors():
         settings = load_settings()
-        out.print(f"ml-assets run: {settings.source} → {settings.home}", highlight=False)
+        out.print(
+            f"ml-assets run: {mask_secrets(settings.source)} → {settings.home}", highlight=False
+        )
         from ml_assets.defs.run import run_everything
         from ml_assets.status import read_status
 
@@ -170,7 +172,9 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> 
         from ml_assets.defs.run import prepare_dagster_home
 
         settings = load_settings()
-        end_dead_runs(prepare_dagster_home(settings))
+        home = prepare_dagster_home(settings)
+        if settings.dagster_home is None:
+            end_dead_runs(home)
         workspace = str(PROJECT / "workspace.yaml")
         command = ["dagster", "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)]
         # In place of this process, so that signals reach Dagster.

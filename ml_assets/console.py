@@ -170,7 +170,6 @@ def _cell(value: Any) -> str:
 
 def run_summary(report: RunReport, figures: Mapping[str, Any]) -> Iterator[RenderableType]:
     """What a run did and where things stand: counts, search quality, candidates, seconds."""
-    embedded = report.metadata.get("embeddings", {})
     yield facts(
         "Documents",
         {
@@ -178,8 +177,9 @@ def run_summary(report: RunReport, figures: Mapping[str, Any]) -> Iterator[Rende
             "documents": figures["documents"],
             "set aside": figures["rejected"],
             "chunks": figures["chunks"],
-            "embedded new": embedded.get("encoded_in_this_run", 0),
-            "vectors reused": figures["vectors"] - embedded.get("encoded_in_this_run", 0),
+            "embedded new": report.encoded,
+            "vectors copied": report.reused,
+            "vectors kept": figures["vectors"] - report.encoded - report.reused,
         },
     )
     yield from _standing(figures)

@@ -17,6 +17,13 @@ PROJECT = Path(__file__).resolve().parent.parent
 """The checkout (or the installed root) that holds `sql/` and `dagster.yaml`."""
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without an account, as containers have
+        return f"uid:{os.getuid()}"
+
+
 class Settings(BaseSettings):
     """What one deployment is configured to do; every field is one environment variable.
 
@@ -25,7 +32,11 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="ML_ASSETS_", frozen=True, extra="ignore", populate_by_name=True
+        env_prefix="ML_ASSETS_",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
     )
 
     home: Path = Field(Path(".ml_assets"), description="folder of every embedded store")
@@ -56,7 +67,7 @@ class Settings(BaseSettings):
         0.0, ge=0, description="gate: macro-F1 a challenger must add to the champion's"
     )
     seed: int = Field(0, description="seed of splits and models")
-    actor: str = Field(default_factory=getpass.getuser, description="who, in the audit log")
+    actor: str = Field(default_factory=_user, description="who, in the audit log")
 
     postgres_url: SecretStr | None = Field(None, validation_alias="POSTGRES_URL")
     chroma_url: SecretStr | None = Field(None, validation_alias="CHROMA_URL")
@@ -71,13 +82,6 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path.expanduser().resolve() if path else None
-
-    @field_validator(
-        "postgres_url", "chroma_url", "clickhouse_url", "redis_url", "mlflow_tracking_uri"
-    )
-    @classmethod
-    def _unset_when_empty(cls, url: SecretStr | None) -> SecretStr | None:
-        return url if url and url.get_secret_value() else None
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> Settings:

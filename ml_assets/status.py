@@ -7,6 +7,7 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from ml_assets.embeddings.space import current_space
+from ml_assets.errors import mask_secrets
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -21,7 +22,7 @@ def read_status(settings: Settings) -> dict[str, Any]:
         (counts,) = _rows(connection, "counts", {"space_id": space.space_id})
         champions = _rows(connection, "champion")
         return {
-            "source": settings.source,
+            "source": mask_secrets(settings.source),
             "home": str(settings.home),
             "vector_space": {"id": space.space_id, "model": space.model},
             **counts,

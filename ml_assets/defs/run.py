@@ -28,10 +28,11 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @dataclass
 class RunReport:
-    """What one `ml-assets run` did: figures of the last event of each asset, and what failed."""
+    """What one `ml-assets run` did: texts encoded, vectors reused, seconds, and what failed."""
 
     seconds: dict[str, float] = field(default_factory=dict)
-    metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
+    encoded: int = 0
+    reused: int = 0
     failed_checks: list[tuple[str, bool, dict[str, Any]]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     requested: list[str] = field(default_factory=list)
@@ -70,7 +71,9 @@ def run_everything(
         _only_run(connection, notify),
         dg.DagsterInstance.from_config(str(home)) as instance,
     ):
-        end_dead_runs(home)
+        if settings.dagster_home is None:
+            # The runs of a home of ours are processes of this machine; of another they may not be.
+            end_dead_runs(home)
         report.requested = collections_to_refresh(
             connection, source, current_chunker(settings), current_space(settings)
         )
@@ -111,18 +114,26 @@ def _execute(
     report.seconds[job] = report.seconds.get(job, 0) + time.perf_counter() - started
     for event in result.all_events:
         _read_event(event, report)
+    # Every partition's event has the figures of the whole run.
+    for metadata in _embedding_metadata(result)[:1]:
+        report.encoded += int(str(metadata["encoded_in_this_run"].value))
+        report.reused += int(str(metadata["reused_in_this_run"].value))
+
+
+def _embedding_metadata(
+    result: dg.ExecuteInProcessResult,
+) -> list[Mapping[str, dg.MetadataValue]]:
+    return [
+        event.step_materialization_data.materialization.metadata
+        for event in result.get_asset_materialization_events()
+        if event.asset_key == dg.AssetKey("embeddings")
+    ]
 
 
 def _read_event(event: dg.DagsterEvent, report: RunReport) -> None:
     if event.is_step_success and event.step_key:
         seconds = event.step_success_data.duration_ms / 1000
         report.seconds[event.step_key] = report.seconds.get(event.step_key, 0) + seconds
-    elif event.is_step_materialization and event.asset_key:
-        materialization = event.step_materialization_data.materialization
-        name = event.asset_key.to_user_string()
-        known = report.metadata.setdefault(name, {})
-        for key, value in materialization.metadata.items():
-            known[key] = _merge(known.get(key), value.value, key)
     elif event.is_step_failure:
         report.errors += _failure(event)
     elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
@@ -131,13 +142,6 @@ def _read_event(event: dg.DagsterEvent, report: RunReport) -> None:
             figures = {key: value.value for key, value in check.metadata.items()}
             blocking = check.severity == dg.AssetCheckSeverity.ERROR
             report.failed_checks.append((check.check_name, blocking, figures))
-
-
-def _merge(known: Any, value: Any, key: str) -> Any:
-    """Sum the row counts of partitions; of everything else the last value stands."""
-    if key in ("added", "changed", "removed", "unchanged") and isinstance(known, int):
-        return known + value
-    return value
 
 
 def _failure(event: dg.DagsterEvent) -> list[str]:

@@ -5,7 +5,12 @@ from collections.abc import Iterator
 import dagster as dg
 
 from ml_assets.defs.jobs import everything
-from ml_assets.defs.partitions import contiguous_ranges, range_tags, register_collections
+from ml_assets.defs.partitions import (
+    PARTITIONS_NAME,
+    contiguous_ranges,
+    range_tags,
+    register_collections,
+)
 from ml_assets.documents.sources import open_source
 from ml_assets.settings import Settings
 
@@ -20,7 +25,8 @@ def daily_refresh(
     context: dg.ScheduleEvaluationContext, settings: dg.ResourceParam[Settings]
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Every night: the whole lineage over every collection; what did not change costs nothing."""
-    present = open_source(settings.source, settings).collections()
-    register_collections(context.instance, present)
-    for keys in contiguous_ranges(context.instance, present):
+    register_collections(context.instance, open_source(settings.source, settings).collections())
+    # Collections that left the source too: their documents are removed by being read again.
+    registered = context.instance.get_dynamic_partitions(PARTITIONS_NAME)
+    for keys in contiguous_ranges(context.instance, registered):
         yield dg.RunRequest(tags=range_tags(keys))

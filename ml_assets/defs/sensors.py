@@ -27,8 +27,9 @@ def collections_sensor(
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Request the collections whose fingerprint changed, and only those.
 
-    The run key holds the fingerprints, so that one state of the source is requested once: a run
-    that fails is repeated when the source changes again, or by hand.
+    The run key holds what the source has and what the tables hold, so that one difference is
+    requested once: a run that fails is repeated when the source changes, by the nightly schedule,
+    or by hand.
     """
     try:
         source = open_source(settings.source, settings)
@@ -39,11 +40,14 @@ def collections_sensor(
         return
     with postgres.connect() as connection:
         wanted = collections_to_refresh(connection, source, chunker, space)
+        held = connection.execute(
+            "select collection, fingerprint, refreshed_at from collections order by collection"
+        ).fetchall()
     register_collections(context.instance, sorted({*present, *wanted}))
     if not wanted:
         yield dg.SkipReason(f"{len(present)} collections of {source.name}, none changed")
     for keys in contiguous_ranges(context.instance, wanted):
-        state = [source.name, chunker.fingerprint, space.space_id, *sorted(present.items())]
+        state = [source.name, chunker.fingerprint, space.space_id, sorted(present.items()), held]
         digest = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
         yield dg.RunRequest(run_key=f"{keys.start}...{keys.end}:{digest}", tags=range_tags(keys))
 

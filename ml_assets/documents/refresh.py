@@ -137,6 +137,7 @@ def refresh_chunks(
     bound = {"collections": names, "chunker": chunker.fingerprint}
     deltas = {name: Delta() for name in names}
     with connection.transaction():
+        postgres.run(connection, statement("postgres/documents/follow_moves"), bound)
         orphans = postgres.run(
             connection, statement("postgres/documents/remove_orphan_chunks"), bound
         )

@@ -51,6 +51,14 @@ def test_requests_what_changed_and_only_that(
     ranges, changed, _ = tick(instance, settings, resources)
     assert ranges == [("a", "a"), ("d", "d")]
     assert changed[0].run_key != requests[0].run_key
+    # Back and forth: the state of the source was requested before, the difference was not.
+    materialize()
+    source.documents[0] = Document("xa", "a", "Text a.")
+    source.documents[3] = Document("xd", "d", "Text d.")
+    reverted = tick(instance, settings, resources)[1]
+    assert {request.run_key for request in reverted}.isdisjoint(
+        request.run_key for request in [*requests, *changed]
+    )
 
 
 def test_a_source_that_cannot_be_read_is_a_reason_to_skip(

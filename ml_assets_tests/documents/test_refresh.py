@@ -169,3 +169,14 @@ def test_versions_change_only_with_content(connection: postgres.Connection) -> N
     assert content_versions(connection, ["a"]) == before
     refresh(connection, MemorySource([document("x", label="l")]))
     assert content_versions(connection, ["a"]) != before
+
+
+def test_chunks_follow_a_document_that_only_moved(connection: postgres.Connection) -> None:
+    refresh(connection, MemorySource([document("x", LONG), document("y")]))
+    refresh_chunks(connection, CHUNKER, ["a"])
+    moved = MemorySource([document("x", LONG, collection="b"), document("y")])
+    refresh(connection, moved)
+    deltas = refresh_chunks(connection, CHUNKER, ["b"])
+    assert set(deltas) == {"b"}
+    found = connection.execute("select distinct collection from chunks where document_id = 'x'")
+    assert found.fetchall() == [("b",)]

@@ -5,6 +5,7 @@ from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.model import Delta, Document
 from ml_assets.documents.refresh import refresh_chunks, refresh_documents
 from ml_assets.embeddings.refresh import (
+    collections_to_refresh,
     embedding_versions,
     partition_name,
     refresh_embeddings,
@@ -131,3 +132,22 @@ def test_a_partition_refuses_another_dimension(connection: postgres.Connection) 
     total(connection, HashEncoder(), names)
     with pytest.raises(postgres.psycopg.errors.CheckViolation):
         connection.execute(f"update {partition_name(SPACE.space_id)} set embedding = '[1,2,3]'")
+
+
+@pytest.mark.parametrize("stage", ["documents", "chunks"])
+def test_a_run_killed_after_a_removal_is_finished_by_the_next(
+    connection: postgres.Connection, stage: str
+) -> None:
+    encoder = HashEncoder()
+    names = load_documents(connection, Document("x", "a", "One."), Document("y", "b", "Two."))
+    total(connection, encoder, names)
+    source = MemorySource([Document("y", "b", "Two.")])
+    refresh_documents(connection, source, ["a"], max_removed_fraction=1)
+    if stage == "chunks":
+        refresh_chunks(connection, CHUNKER, ["a"])
+    wanted = collections_to_refresh(connection, source, CHUNKER, SPACE)
+    assert wanted == ["a"]
+    refresh_chunks(connection, CHUNKER, wanted)
+    assert total(connection, encoder, wanted).removed == 1
+    assert_exact(connection, encoder)
+    assert collections_to_refresh(connection, source, CHUNKER, SPACE) == []

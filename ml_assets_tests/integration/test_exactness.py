@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from psycopg import sql
 from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.model import Document
 from ml_assets.documents.refresh import refresh_chunks, refresh_documents
+from ml_assets.embeddings.quality import match_chunks
 from ml_assets.embeddings.refresh import collections_to_refresh, refresh_embeddings
 from ml_assets.embeddings.space import VectorSpace, current_model
 from ml_assets.features.documents import refresh_document_features
@@ -39,6 +40,7 @@ CHUNKERS = (
     Chunker(TOKENIZER, 80, tokens=60, overlap=8),
 )
 SPACES = (SPACE, other_space())
+STAGES = ["documents", "chunks", "embeddings", "search"]
 NAMES = [f"d{number}" for number in range(6)]
 COLLECTIONS = ["a", "b"]
 SENTENCE = "Seven words make up this short sentence."
@@ -70,6 +72,11 @@ class DyingEncoder(HashEncoder):
         return super().encode(texts)
 
 
+def die(now: bool, /) -> None:
+    if now:
+        raise Killed
+
+
 texts = st.integers(1, 12).map(lambda count: " ".join([SENTENCE] * count)) | st.sampled_from(
     ["Same text.", "Other text.", "One\n\nTwo\n\nThree"]
 )
@@ -85,7 +92,9 @@ operations = st.lists(
     | st.tuples(st.just("chunker"), st.integers(0, 1))
     | st.tuples(st.just("space"), st.integers(0, 1))
     | st.tuples(st.just("refresh"))
-    | st.tuples(st.just("killed")),
+    | st.tuples(
+        st.just("killed"), st.sampled_from(["documents", "chunks", "embeddings", "search"])
+    ),
     min_size=3,
     max_size=14,
 )
@@ -95,7 +104,7 @@ def apply(world: World, operation: tuple[Any, ...]) -> None:
     match operation:
         case "write", name, collection, text, titled:
             title = f"About {name}" if titled else ""
-            world.documents[name] = Document(name, collection, text, title, label=collection)
+            world.documents[name] = Document(name, collection, text, title, label="l")
         case "delete", name:
             world.documents.pop(name, None)
         case "rename", old, new if old in world.documents:
@@ -113,14 +122,18 @@ def refresh(
     connection: postgres.Connection,
     home: Path,
     world: World,
-    encoder: Callable[[VectorSpace], HashEncoder] = HashEncoder,
+    killed: str = "",
 ) -> dict[str, Any]:
     """One whole run from the source to the online store; returns what every store then holds."""
     chunker, space, source = CHUNKERS[world.chunker], SPACES[world.space], world.source
     names = collections_to_refresh(connection, source, chunker, space)
+    encoder = DyingEncoder(space) if killed == "embeddings" else HashEncoder(space)
     refresh_documents(connection, source, names, max_removed_fraction=1)
+    die(killed == "documents")
     refresh_chunks(connection, chunker, names, batch=2)
-    refresh_embeddings(connection, space, lambda: encoder(space), names, batch=2)
+    die(killed == "chunks")
+    refresh_embeddings(connection, space, lambda: encoder, names, batch=2)
+    die(killed == "search")
     generation = ensure_generation(connection, space.space_id, index_parameters(load_settings()))
     held: dict[str, Any] = {}
     with chroma.connect(None, home) as client, online.connect(None, home) as store:
@@ -204,9 +217,14 @@ def test_any_history_ends_as_a_build_from_scratch(
                 refresh(connection, home, world)
             elif step[0] == "killed":
                 with suppress(Killed):
-                    refresh(connection, home, world, DyingEncoder)
+                    refresh(connection, home, world, killed=step[1])
         lived = refresh(connection, home, world)
         assert refresh(connection, home, world) == lived
+        assert not any(
+            wrong
+            for name, wrong in match_chunks(connection, SPACES[world.space]).items()
+            if name not in ("chunks", "vectors")
+        )
     with stores(postgres_server) as (connection, home):
         scratch = refresh(connection, home, world)
     for name, held in scratch.items():

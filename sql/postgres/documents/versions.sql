@@ -1,4 +1,4 @@
--- One fingerprint of the content of each collection: it changes when a document or a chunk does.
+-- One fingerprint of the content of each collection: it changes when a document does.
 select
     collection,
     encode(sha256(string_agg(convert_to(document_id, 'UTF8') || content_hash, '' order by document_id)), 'hex')
