@@ -52,7 +52,7 @@ class Chunker:
     """Cuts texts into chunks of at most `tokens` tokens, `overlap` of them shared.
 
     `sequence_tokens` is the most the model reads, special tokens included: what the chunk leaves
-    of it, the heading may fill.
+    of it, the heading may fill. `prompt` is what the encoder puts before every text.
 
     Raises:
         SettingError: a chunk of `tokens` does not fit the model.
@@ -62,10 +62,11 @@ class Chunker:
     sequence_tokens: int
     tokens: int = 220
     overlap: int = 30
+    prompt: str = ""
 
     def __post_init__(self) -> None:
         if self.heading_tokens < 0:
-            most = self.sequence_tokens - self._special_tokens
+            most = self.sequence_tokens - self._fixed_tokens
             raise SettingError(
                 f"{self.tokens} tokens do not fit the model, which reads {most} at most",
                 where="ML_ASSETS_CHUNK_TOKENS",
@@ -75,13 +76,13 @@ class Chunker:
     def fingerprint(self) -> str:
         """What the chunks depend on beside the text (16 hex digits)."""
         tokenizer = hashlib.sha256(self.tokenizer_file.read_bytes()).hexdigest()
-        parts = [VERSION, tokenizer, self.sequence_tokens, self.tokens, self.overlap]
+        parts = [VERSION, tokenizer, self.sequence_tokens, self.tokens, self.overlap, self.prompt]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     @cached_property
     def heading_tokens(self) -> int:
         """How many tokens of the title fit beside a full chunk."""
-        return self.sequence_tokens - self._special_tokens - self.tokens
+        return self.sequence_tokens - self._fixed_tokens - self.tokens
 
     def chunk(self, title: str, text: str) -> list[Chunk]:
         """Cut one document; every character that is not white space is in at least one chunk."""
@@ -90,7 +91,8 @@ class Chunker:
         while True:
             spans = list(_spans(text, self._offsets(text), budget, min(self.overlap, budget // 2)))
             pieces = [text[start:end] for start, end in spans]
-            counts = self._count([f"{heading}\n{piece}" if heading else piece for piece in pieces])
+            before = f"{self.prompt}{heading}\n" if heading else self.prompt
+            counts = self._count([before + piece for piece in pieces])
             excess = max(counts, default=0) - self.sequence_tokens
             if excess <= 0 or budget <= 1:
                 break
@@ -113,8 +115,9 @@ class Chunker:
         return tokenizer
 
     @cached_property
-    def _special_tokens(self) -> int:
-        return int(self._tokenizer.num_special_tokens_to_add(is_pair=False))
+    def _fixed_tokens(self) -> int:
+        special = int(self._tokenizer.num_special_tokens_to_add(is_pair=False))
+        return special + len(self._offsets(self.prompt))
 
     def _offsets(self, text: str) -> list[tuple[int, int]]:
         encoding = self._tokenizer.encode(text, add_special_tokens=False)

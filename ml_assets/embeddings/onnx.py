@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.embeddings.space import ModelFolder, VectorSpace
+from ml_assets.embeddings.space import ModelFolder, VectorSpace, file_sha256
 from ml_assets.stores.sql import folder
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Export:
     path: Path
     worst_cosine: float
     reason: str = ""
+    sha256: str = ""
 
     @property
     def usable(self) -> bool:
@@ -114,11 +115,17 @@ class OnnxEncoder:
 
 
 def find_export(model: ModelFolder, home: Path) -> Export | None:
-    """The export of `model` under `home`, whether usable or not; None when none was tried yet."""
+    """The export of `model` under `home`, whether usable or not; None when it must be made.
+
+    A model file that is missing, or is not the one that was verified, must be made again.
+    """
     record = _record(model, home)
     if not record.exists():
         return None
-    return Export(_weights(model, home), **json.loads(record.read_text(encoding="utf-8")))
+    found = Export(_weights(model, home), **json.loads(record.read_text(encoding="utf-8")))
+    if found.usable and not (found.path.exists() and file_sha256(found.path) == found.sha256):
+        return None
+    return found
 
 
 def export(model: ModelFolder, home: Path, reference: SentenceTransformerEncoder) -> Export:
@@ -130,20 +137,22 @@ def export(model: ModelFolder, home: Path, reference: SentenceTransformerEncoder
     target = _weights(model, home)
     folder(target.parent)
     temporary = target.with_suffix(f".{os.getpid()}.tmp")
-    worst, reason = 0.0, _unsupported(model.space)
+    worst, reason, sha256 = 0.0, _unsupported(model.space), ""
     try:
         if not reason:
             reason = _write(reference, temporary)
         if not reason:
             worst = _worst_cosine(OnnxEncoder(model, temporary), reference)
             reason = "" if worst >= MIN_COSINE else f"its vectors differ, cosine {worst:.5f}"
+            sha256 = file_sha256(temporary)
             temporary.replace(target)
         # Last, and at once: a record without its model would never be repaired.
-        temporary.write_text(json.dumps({"worst_cosine": worst, "reason": reason}), "utf-8")
+        verdict = {"worst_cosine": worst, "reason": reason, "sha256": sha256}
+        temporary.write_text(json.dumps(verdict), "utf-8")
         temporary.replace(_record(model, home))
     finally:
         temporary.unlink(missing_ok=True)
-    return Export(target, worst, reason)
+    return Export(target, worst, reason, sha256)
 
 
 def _unsupported(space: VectorSpace) -> str:

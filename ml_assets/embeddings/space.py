@@ -81,6 +81,7 @@ def current_chunker(settings: Settings) -> Chunker:
         model.space.max_tokens,
         tokens=settings.chunk_tokens,
         overlap=settings.chunk_overlap,
+        prompt=model.space.prompt,
     )
 
 
@@ -154,10 +155,11 @@ def _sha256(files: list[Path], folder: Path) -> str:
     if not files or not all(file.exists() for file in files):
         missing = files[0].name if files else "*.safetensors"
         raise WeightsError(f"{missing} is missing", where=str(folder), do="Reinstall the model")
-    digests = [_file_sha256(file) for file in files]
+    digests = [file_sha256(file) for file in files]
     return digests[0] if len(files) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def _file_sha256(file: Path) -> str:
+def file_sha256(file: Path) -> str:
+    """sha256 of a file, as 64 hex digits."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

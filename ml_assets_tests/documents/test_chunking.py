@@ -99,5 +99,15 @@ def test_the_fingerprint_follows_every_parameter(tmp_path: Path) -> None:
         Chunker(TOKENIZER, 256, tokens=200),
         Chunker(TOKENIZER, 256, overlap=0),
         Chunker(other, 256),
+        Chunker(TOKENIZER, 256, prompt="passage: "),
     ]
     assert len({chunker.fingerprint for chunker in chunkers}) == len(chunkers)
+
+
+def test_a_prompt_takes_its_tokens_from_the_heading() -> None:
+    prompt = "Represent this passage for retrieval: "
+    chunker = Chunker(TOKENIZER, 256, prompt=prompt)
+    assert chunker.heading_tokens == CHUNKER.heading_tokens - 6
+    (chunk,) = chunker.chunk("word " * 300, "text " * 215)
+    (plain,) = CHUNKER.chunk(chunk.heading, chunk.text)
+    assert chunk.token_count == plain.token_count + 6 <= 256

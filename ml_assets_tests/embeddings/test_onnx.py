@@ -118,3 +118,16 @@ def test_a_model_without_a_usable_export_runs_on_the_reference(tmp_path: Path) -
     record.write_text(json.dumps({"worst_cosine": 0.5, "reason": "its vectors differ"}))
     chosen = load_encoder(load_settings(home=tmp_path, embedding_precision="float32"))
     assert isinstance(chosen, SentenceTransformerEncoder)
+
+
+def test_a_model_file_that_was_not_verified_is_made_again(
+    tmp_path: Path, exported: tuple[Path, Export]
+) -> None:
+    shutil.copytree(exported[0], tmp_path, dirs_exist_ok=True)
+    found = find_export(MODEL, tmp_path)
+    assert found is not None
+    assert found.usable
+    found.path.write_bytes(b"truncated")
+    assert find_export(MODEL, tmp_path) is None
+    found.path.unlink()
+    assert find_export(MODEL, tmp_path) is None
