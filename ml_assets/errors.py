@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 
-_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):([^/@\s]*)(?=@)")
+# An unquoted @ in a password is not the last one before the host.
+_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):[^/\s]*(?=@)")
+_PARAMETER = re.compile(r"(password=)[^&\s]+", re.IGNORECASE)
 
 
 def mask_secrets(text: str) -> str:
-    """Replace the password of every URL in `text` by `***`."""
-    return _PASSWORD.sub(r"\1:***", text)
+    """Replace the password of every URL in `text`, also one in its query, by `***`."""
+    return _PASSWORD.sub(r"\1:***", _PARAMETER.sub(r"\1***", text))
 
 
 class UserError(Exception):

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from ml_assets.errors import StoreError
 from ml_assets.stores.sql import folder, migrations
@@ -85,10 +86,18 @@ def _redis(url: str) -> Iterator[OnlineStore]:
             store.close()
     except RedisError as error:
         raise StoreError(
-            f"{url} cannot be used ({error})",
+            f"{_address(url)} cannot be used ({error})",
             where="REDIS_URL",
             do="Check that the server is up and the URL is right, or unset it",
         ) from None
+
+
+def _address(url: str) -> str:
+    """Host and port, or the socket, alone: a password can be in many places of a URL."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return parts.path
+    return f"{parts.hostname or 'localhost'}:{parts.port or 6379}"
 
 
 class SqliteOnlineStore:
@@ -173,8 +182,13 @@ class RedisOnlineStore:
             self._client: Any = Redis.from_url(
                 url, decode_responses=True, socket_connect_timeout=5, socket_timeout=30
             )
-        except ValueError as error:
-            raise StoreError(f"not a Redis URL ({error})", where="REDIS_URL") from None
+        except ValueError:
+            # Its text can hold a part of the password.
+            raise StoreError(
+                "not a Redis URL",
+                where="REDIS_URL",
+                do="Write redis://user:password@host:6379/0, with / of a password as %2F",
+            ) from None
         self._client.ping()
 
     def put_many(self, view: str, rows: Mapping[str, Values], revisions: Mapping[str, str]) -> None:

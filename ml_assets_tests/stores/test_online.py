@@ -119,11 +119,22 @@ def test_a_value_that_is_no_number_is_not_stored(open_store: Open) -> None:
         assert store.get_many("view_v1", ["a"]) == {"a": {"x": 1.0}}
 
 
-def test_an_unreachable_server_is_named_without_its_password(tmp_path: Path) -> None:
-    url = f"redis://user:hidden@127.0.0.1:{free_port()}/0"
-    with pytest.raises(StoreError, match="REDIS_URL") as raised, online.connect(url, tmp_path):
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:hidden@127.0.0.1:{port}/0",
+        "redis://:also@hidden@127.0.0.1:{port}",
+        "redis://127.0.0.1:{port}?password=hidden",
+    ],
+)
+def test_an_unreachable_server_is_named_without_its_password(tmp_path: Path, url: str) -> None:
+    port = free_port()
+    found = url.format(port=port)
+    with pytest.raises(StoreError, match="REDIS_URL") as raised, online.connect(found, tmp_path):
         pass
+    assert f"127.0.0.1:{port} cannot be used" in str(raised.value)
     assert "hidden" not in str(raised.value)
+    assert "also" not in str(raised.value)
 
 
 def test_a_wrong_password_is_a_clear_line(redis_url: str, tmp_path: Path) -> None:
@@ -133,7 +144,9 @@ def test_a_wrong_password_is_a_clear_line(redis_url: str, tmp_path: Path) -> Non
     assert "wrong@" not in str(raised.value)
 
 
-@pytest.mark.parametrize("url", ["http://user:hidden@localhost", "redis://localhost:port/0"])
+@pytest.mark.parametrize(
+    "url", ["http://user:hidden@localhost", "redis://localhost:port/0", "redis://:hidden/x@h"]
+)
 def test_a_url_of_something_else_is_a_clear_line(tmp_path: Path, url: str) -> None:
     with pytest.raises(StoreError, match="REDIS_URL") as raised, online.connect(url, tmp_path):
         pass
