@@ -1,31 +1,12 @@
-"""The audit log: who did what to which model version, and why; append-only and hash-chained."""
+"""Reading the audit log: who did what to which model version, and why; and whether it is intact."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
-
-from psycopg.types.json import Jsonb
 
 from ml_assets.registry.model import BrokenEntry, ModelVersion
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
-
-
-def append_audit(
-    connection: postgres.Connection,
-    *,
-    actor: str,
-    action: str,
-    subject: str,
-    reason: str,
-    details: Mapping[str, Any],
-) -> None:
-    """Add an entry; call it in the transaction of the change that it tells of."""
-    connection.execute(
-        "select append_audit(%s, %s, %s, %s, %s)",
-        [actor, action, subject, reason, Jsonb(dict(details))],
-    )
 
 
 def last_entry(connection: postgres.Connection, *actions: str) -> tuple[str, dict[str, Any]] | None:

@@ -11,7 +11,11 @@ MODEL_NAME = "document_classifier"
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """A registered model version and what it needs to answer: vector space and feature views."""
+    """A registered model version, what it was trained on, and what it needs to answer.
+
+    It answers with vectors of `space_id` and with `feature_views`. `seed` is that of the split of
+    its training set; None: it was not kept.
+    """
 
     name: str
     version: int
@@ -20,6 +24,7 @@ class ModelVersion:
     uri: str
     training_set_hash: str
     space_id: str
+    seed: int | None
     feature_views: Mapping[str, str]
     metrics: Mapping[str, float]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from ml_assets.errors import NothingToDoError
-from ml_assets.registry.audit import append_audit, last_entry
+from ml_assets.registry.audit import last_entry
 from ml_assets.registry.model import MODEL_NAME, ModelVersion, Promotion
 from ml_assets.registry.releases import champion, release_model
 from ml_assets.registry.versions import current_challenger, subject
 from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres
+from ml_assets.stores.audit import append_audit
 from ml_assets.training.candidates import read_candidates
 from ml_assets.training.evaluation import beats, evaluate
 from ml_assets.training.examples import read_examples
@@ -30,9 +31,10 @@ def promote(
     """Decide on the challenger, once per challenger, champion and margin; record the decision.
 
     It must beat both baselines (the majority class and TF-IDF with a linear model,
-    trained on the same set), and as good as the reigning champion plus `promotion_margin`, on the
-    test split of `training_set`. A champion that needs another vector space or other feature views
-    than the set has cannot be compared; then the baselines alone decide, and the reason says so.
+    trained on the same set), and the reigning champion plus `promotion_margin`, on the test split
+    of `training_set`. A champion that needs another vector space or other feature views than the
+    set has, or was split by another seed and so may have been trained on this test split, cannot be
+    compared; then the baselines alone decide, and the reason says so.
 
     The alias in MLflow is set before the release is committed: a run that is killed in between
     decides again, and sets the alias to what it decides.
@@ -115,6 +117,7 @@ def _gates(
 def _comparable(reigning: ModelVersion, challenger: ModelVersion) -> bool:
     return (
         reigning.space_id == challenger.space_id
+        and reigning.seed == challenger.seed
         and reigning.feature_views == challenger.feature_views
     )
 
@@ -144,10 +147,10 @@ def _judge(gates: dict[str, float], reigning: ModelVersion | None) -> tuple[bool
         return True, f"{beaten}; there was no champion"
     name = f"champion {reigning.version}"
     if "champion" not in gates:
-        return True, f"{beaten}; {name} needs another vector space or feature view"
+        return True, f"{beaten}; {name} has another vector space, feature view or split seed"
     held = gates["champion"]
-    if score < held + margin:
-        return False, f"macro-F1 {score:.4f} is not {name}'s {held:.4f} plus {margin:g}"
+    if not beats(score, held + margin):
+        return False, f"macro-F1 {score:.4f} does not beat {name} ({held:.4f}) plus {margin:g}"
     return True, f"{beaten} and {name} ({held:.4f}) by the margin of {margin:g}"
 
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from psycopg.types.json import Jsonb
 
-from ml_assets.registry.audit import append_audit, last_entry
+from ml_assets.registry.audit import last_entry
 from ml_assets.registry.model import MODEL_NAME, ModelVersion
 from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres
+from ml_assets.stores.audit import append_audit
 from ml_assets.stores.sql import statement
 from ml_assets.training.candidates import read_candidates
 from ml_assets.training.families import BASELINES
@@ -92,6 +93,7 @@ def _version(best: Candidate, training_set: TrainingSet, number: int) -> ModelVe
         uri=f"models:/{MODEL_NAME}/{number}",
         training_set_hash=training_set.hash,
         space_id=training_set.space_id,
+        seed=training_set.seed,
         feature_views=dict(training_set.feature_views),
         metrics=dict(best.metrics),
     )
@@ -119,6 +121,7 @@ def _insert(connection: postgres.Connection, version: ModelVersion) -> None:
             "uri": version.uri,
             "training_set_hash": version.training_set_hash,
             "space_id": version.space_id,
+            "seed": version.seed,
             "feature_views": Jsonb(version.feature_views),
             "metrics": Jsonb(version.metrics),
         },

@@ -13,6 +13,7 @@ from ml_assets.errors import GateError, NothingToDoError, SpaceMismatchError
 from ml_assets.search.model import Generation, Parameters
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
+from ml_assets.stores.audit import append_audit
 from ml_assets.stores.sql import statement
 
 ANALYZER = "simple, at most 40 characters, lowercase, English stems"
@@ -101,9 +102,9 @@ def published_generation(connection: postgres.Connection) -> Generation | None:
 def record_evaluation(
     connection: postgres.Connection, identity: str, evaluation: Mapping[str, Any]
 ) -> None:
-    """Keep the measurements of a generation with it."""
+    """Keep a fresh measurement of a generation; what is served stays until `publish`."""
     connection.execute(
-        "update search_generations set evaluation = %s where generation_id = %s",
+        "update search_generations set measured = %s where generation_id = %s",
         [Jsonb(dict(evaluation)), identity],
     )
 
@@ -134,7 +135,10 @@ def publish(
         # Two publishers take turns; the second sees what the first published.
         connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.search_generations'))")
         generation = find_generation(connection, identity)
-        record_evaluation(connection, identity, evaluation)
+        connection.execute(
+            "update search_generations set evaluation = %s where generation_id = %s",
+            [Jsonb(dict(evaluation)), identity],
+        )
         if generation.state == "published":
             return False
         before = published_generation(connection)
@@ -148,8 +152,12 @@ def publish(
             "space_id": generation.space_id,
             "previous": before.generation_id if before else None,
         }
-        connection.execute(
-            "select append_audit(%s, 'publish', %s, %s, %s)",
-            [actor, f"search_generation:{identity}", reason, Jsonb(details)],
+        append_audit(
+            connection,
+            actor=actor,
+            action="publish",
+            subject=f"search_generation:{identity}",
+            reason=reason,
+            details=details,
         )
     return True

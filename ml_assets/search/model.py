@@ -37,10 +37,13 @@ class Generation:
     parameters: Parameters
     state: Literal["building", "published", "retired"]
     evaluation: Mapping[str, Any] | None = None
+    """What it was published with."""
+    measured: Mapping[str, Any] | None = None
+    """The last measurement, published or not yet."""
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """The fusion weights of the generation, by index; all 1 unless they were tuned."""
+        """The fusion weights it was published with, by index; all 1 unless tuned."""
         return {"keyword": 1.0, "vector": 1.0, **((self.evaluation or {}).get("weights") or {})}
 
 

@@ -101,14 +101,6 @@ class PgvectorIndex:
     def close(self) -> None:
         """Do nothing: the connection is its owner's."""
 
-    def explain(self, vector: Vector, k: int, filters: SearchFilter = NO_FILTER) -> str:
-        """PostgreSQL's plan for a query."""
-        with self._connection.transaction():
-            self._search_as_generation()
-            query, bound = self._statement("query", vector, k, filters)
-            rows = self._connection.execute(sql.SQL("explain ") + query, bound)
-            return "\n".join(line for (line,) in rows)
-
     def _is_narrow(self, filters: SearchFilter) -> bool:
         condition, bound = sql_condition(filters)
         query = sql.SQL(statement("postgres/search/count_matching")).format(

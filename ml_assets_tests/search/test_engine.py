@@ -9,7 +9,7 @@ from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, U
 from ml_assets.search.chroma import ChromaIndex
 from ml_assets.search.engine import DEPTHS, Engine, open_engine, search
 from ml_assets.search.filters import SearchFilter
-from ml_assets.search.generation import publish, record_evaluation
+from ml_assets.search.generation import publish
 from ml_assets.search.keyword import KeywordIndex
 from ml_assets.search.model import Generation, Method
 from ml_assets.search.pgvector import PgvectorIndex
@@ -156,7 +156,7 @@ def test_tuned_weights_change_the_order(
 ) -> None:
     query = "Low-level networking."
     for weights, expected in [({"keyword": 0.0}, 1 / 61), ({"keyword": 3.0}, 4 / 61)]:
-        record_evaluation(connection, published.generation_id, {"weights": weights})
+        publish(connection, published.generation_id, {"weights": weights}, "ann", "tuned")
         with open_engine(connection, settings) as engine:
             assert search(engine, query, HashEncoder(), k=1).hits[0].score == pytest.approx(
                 expected

@@ -109,14 +109,19 @@ def test_the_database_itself_admits_one_published_generation(
         )
 
 
-def test_tuned_weights_are_kept_with_the_generation(
+def test_only_publishing_changes_the_weights_that_are_served(
     connection: postgres.Connection, generation: Generation
 ) -> None:
-    record_evaluation(connection, generation.generation_id, {"weights": {"vector": 0.5}})
-    assert find_generation(connection, generation.generation_id).weights == {
-        "keyword": 1.0,
-        "vector": 0.5,
-    }
+    """A measurement that a check may yet refuse is kept apart."""
+    first, fresh = {"weights": {"vector": 0.5}}, {"weights": {"vector": 2.0}}
+    publish(connection, generation.generation_id, first, "ann", "first")
+    record_evaluation(connection, generation.generation_id, fresh)
+    waiting = find_generation(connection, generation.generation_id)
+    assert (waiting.evaluation, waiting.measured) == (first, fresh)
+    assert waiting.weights == {"keyword": 1.0, "vector": 0.5}
+    publish(connection, generation.generation_id, fresh, "ann", "checked")
+    served = find_generation(connection, generation.generation_id)
+    assert served.weights == {"keyword": 1.0, "vector": 2.0}
 
 
 def test_a_reader_never_sees_none_or_two(

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from psycopg import sql
 
 from ml_assets.documents.model import Delta
 from ml_assets.errors import SpaceMismatchError, StoreError
@@ -211,7 +212,10 @@ def test_pgvector_uses_its_index_and_rebuilds_an_invalid_one(
     index = PgvectorIndex(connection, generation)
     assert index.sync(connection).delta == Delta(added=40)
     connection.execute("set enable_seqscan = off; set enable_sort = off")
-    assert index.name in index.explain(HashEncoder().encode(["word 1"])[0], 5)
+    (vector,) = HashEncoder().encode(["word 1"])
+    query, bound = index._statement("query", vector, 5, NO_FILTER)
+    plan = connection.execute(sql.SQL("explain ") + query, bound).fetchall()
+    assert index.name in "".join(line for (line,) in plan)
     connection.execute(
         "update pg_index set indisvalid = false where indexrelid = to_regclass(%s)", [index.name]
     )

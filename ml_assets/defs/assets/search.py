@@ -132,8 +132,8 @@ def search_evaluation(
             indexes = [*vectors.values(), engine.keyword]
             versions = {str(index.kind): index.version(connection) for index in indexes}
             state = evaluation_state(generation, versions, judged, settings.vector_index)
-            if generation.evaluation and generation.evaluation.get("state") == state:
-                return _evaluated(generation, generation.evaluation, "no: nothing changed since")
+            if generation.measured and generation.measured.get("state") == state:
+                return _evaluated(generation, generation.measured, "no: nothing changed since")
             evaluation = evaluate_generation(
                 engine,
                 vectors,
@@ -163,7 +163,7 @@ def published_search(
     """The pointer to the generation that is served; moved only past the blocking checks."""
     with postgres.connect() as connection:
         generation = current_generation(connection, settings)
-        evaluation = generation.evaluation or {}
+        evaluation = generation.measured or {}
         moved = publish(
             connection,
             generation.generation_id,

@@ -43,7 +43,7 @@ def vector_indexes_agree_with_exact_search(
     """recall@10 of each vector index against exact search is at least the configured minimum."""
     with postgres.connect() as connection:
         generation = current_generation(connection, settings)
-    recall = (generation.evaluation or {}).get("recall", {})
+    recall = (generation.measured or {}).get("recall", {})
     return dg.AssetCheckResult(
         passed=bool(recall) and min(recall.values()) >= settings.min_recall,
         metadata={**recall, "minimum": settings.min_recall, "indexes_measured": len(recall)},
