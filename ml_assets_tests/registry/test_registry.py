@@ -78,6 +78,7 @@ def test_the_best_candidate_is_registered_once(first: Trained) -> None:
     assert version.family == "logistic_regression"
     assert version.training_set_hash == training_set.hash
     assert version.feature_views == training_set.feature_views
+    assert version.seed == training_set.seed == 0
     assert alias(deployment, "challenger") == version.version
     assert entries(deployment) == [("register", f"{MODEL_NAME}/{version.version}")]
     module = mlflow.activate(deployment.tracking)
@@ -193,6 +194,18 @@ def test_the_champion_is_measured_on_the_challengers_test_split(
     assert verify_audit(deployment.connection) is None
 
 
+def test_a_tie_does_not_promote(second: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment, _ = second
+    challenger = current_challenger(deployment.connection)
+    assert challenger is not None
+    held = challenger.metrics[promotion.METRIC]
+    assert held < 1
+    monkeypatch.setattr(promotion, "_test_score", lambda *_: held)
+    refused = decide(second, promotion_margin=0.0)
+    assert not refused.promoted
+    assert "does not beat champion" in refused.reason
+
+
 def test_a_run_killed_between_alias_and_release_decides_again(second: Trained) -> None:
     deployment, _ = second
     reigning = champion(deployment.connection)
@@ -208,17 +221,20 @@ def test_a_run_killed_between_alias_and_release_decides_again(second: Trained) -
     assert alias(deployment, "champion") == reigning.version
 
 
-def test_a_champion_of_another_space_cannot_be_compared_and_that_is_said(second: Trained) -> None:
+@pytest.mark.parametrize("change", ["space_id = 'another'", "seed = 1", "seed = null"])
+def test_a_champion_of_another_space_or_split_cannot_be_compared_and_that_is_said(
+    second: Trained, change: str
+) -> None:
     deployment, _ = second
     reigning = champion(deployment.connection)
     assert reigning is not None
     deployment.connection.execute(
-        "update model_artifacts set space_id = 'another' where version = %s", [reigning.version]
+        f"update model_artifacts set {change} where version = %s", [reigning.version]
     )
     decision = decide(second, promotion_margin=0.9)
     assert decision.promoted
     assert "champion" not in decision.gates
-    assert "needs another vector space" in decision.reason
+    assert "has another vector space, feature view or split seed" in decision.reason
 
 
 def test_a_challenger_of_an_older_training_set_is_not_promoted(second: Trained) -> None:

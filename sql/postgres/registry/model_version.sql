@@ -1,6 +1,6 @@
 select
     a.model_name, a.version, a.run_id, e.family, a.uri, a.training_set_hash, a.space_id,
-    a.feature_views, a.metrics
+    a.seed, a.feature_views, a.metrics
 from model_artifacts as a
 join experiments as e on e.run_id = a.run_id
 where
