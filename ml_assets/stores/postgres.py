@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from ml_assets.errors import StoreError
@@ -36,10 +37,10 @@ def server_url(url: str | None, home: Path, database: str = "") -> str:
     Raises:
         StoreError: the server cannot be started or reached.
     """
-    base = url or _start_embedded(folder(home) / "postgres")
+    base = url or _start_embedded(_data(home))
     if not database:
         return base
-    _create_database(base, database)
+    _create_database(base, database, _where(url, home))
     return urlunsplit(urlsplit(base)._replace(path=f"/{database}"))
 
 
@@ -50,15 +51,24 @@ def connect(url: str | None, home: Path) -> Iterator[Connection]:
     What belongs together says so with `connection.transaction()`.
 
     Raises:
-        StoreError: the server cannot be reached, is too old, or lacks pgvector.
+        StoreError: the server cannot be reached, is too old, or lacks pgvector; or it goes away,
+            or has no disk or memory left, within the block.
     """
     resolved = server_url(url, home)
-    with _open(resolved) as connection:
-        if resolved not in _migrated:
-            migrate(connection)
-            _migrated.add(resolved)
-        _register_types(connection)
-        yield connection
+    where = _where(url, home)
+    try:
+        with _open(resolved, where) as connection:
+            if resolved not in _migrated:
+                migrate(connection)
+                _migrated.add(resolved)
+            _register_types(connection)
+            yield connection
+    except psycopg.OperationalError as error:
+        raise StoreError(
+            _first_line(error),
+            where=where,
+            do="Check the server, its log and its disk, and run again: nothing is half written",
+        ) from None
 
 
 def run(connection: Connection, text: str, parameters: Any = None) -> psycopg.Cursor[TupleRow]:
@@ -129,10 +139,25 @@ def read_batches(
             yield batch
 
 
-def _open(url: str) -> Connection:
+def _data(home: Path) -> Path:
+    return folder(home) / "postgres"
+
+
+def _where(url: str | None, home: Path) -> str:
+    return "POSTGRES_URL" if url else str(_data(home))
+
+
+def _open(url: str, where: str) -> Connection:
     if url.partition("//")[2].partition("/")[0].count("@") > 1:
         # The client would take what follows the first one for the host, and print it.
-        raise StoreError("the password has an @", where="POSTGRES_URL", do="Write it as %40")
+        raise StoreError("the password has an @", where=where, do="Write it as %40")
+    if not _is_connection_string(url):
+        # The client's own words can hold a part of the password.
+        raise StoreError(
+            "not a PostgreSQL URL",
+            where=where,
+            do="Write postgresql://user:password@host:5432/database, with / of a password as %2F",
+        )
     try:
         return psycopg.connect(
             url,
@@ -143,16 +168,20 @@ def _open(url: str) -> Connection:
         )
     except psycopg.OperationalError as error:
         raise StoreError(
-            _one_line(error),
-            where="POSTGRES_URL",
-            do="Check that the server is up and the URL is right",
+            _one_line(error), where=where, do="Check that the server is up and the URL is right"
         ) from None
-    except psycopg.ProgrammingError as error:
-        raise StoreError(
-            f"not a PostgreSQL URL ({_one_line(error)})",
-            where="POSTGRES_URL",
-            do="Write postgresql://user@host:5432/database, with the password after the user",
-        ) from None
+
+
+def _is_connection_string(url: str) -> bool:
+    try:
+        ports = str(conninfo_to_dict(url).get("port", "")).split(",")
+    except psycopg.ProgrammingError:
+        return False
+    return all(port.isdecimal() for port in ports if port)
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return str(error).partition("\n")[0].rstrip(".")
 
 
 def _one_line(error: psycopg.Error) -> str:
@@ -164,7 +193,7 @@ def _create_extension(connection: Connection) -> None:
         connection.execute("create extension if not exists vector schema public")
     except psycopg.Error as error:
         raise StoreError(
-            f"pgvector is not available ({str(error).splitlines()[0]})",
+            f"pgvector is not available ({_first_line(error)})",
             where="POSTGRES_URL",
             do="Install pgvector 0.8 or later on the server and run `create extension vector` once",
         ) from None
@@ -184,13 +213,22 @@ def _register_types(connection: Connection) -> None:
     register_vector(connection)
 
 
-def _create_database(base: str, database: str) -> None:
-    with _open(base) as connection:
-        exists = connection.execute("select 1 from pg_database where datname = %s", [database])
-        if exists.fetchone() is None:
-            # Another process may be faster between the look and the creation.
-            with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-                connection.execute(sql.SQL("create database {}").format(sql.Identifier(database)))
+def _create_database(base: str, database: str, where: str) -> None:
+    with _open(base, where) as connection:
+        try:
+            exists = connection.execute("select 1 from pg_database where datname = %s", [database])
+            if exists.fetchone() is None:
+                # Another process may be faster between the look and the creation.
+                with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+                    connection.execute(
+                        sql.SQL("create database {}").format(sql.Identifier(database))
+                    )
+        except psycopg.Error as error:
+            raise StoreError(
+                f"the database {database} cannot be created ({_first_line(error)})",
+                where=where,
+                do="Create it, or let the role create databases",
+            ) from None
 
 
 def _start_embedded(data: Path) -> str:

@@ -100,10 +100,64 @@ def test_an_unreachable_server_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", [f"mysql://me:{PASSWORD}@somewhere/x", f"postgresql://me:{PASSWORD}@host:no-port/x"]
+    "url",
+    [
+        f"mysql://me:{PASSWORD}@somewhere/x",
+        f"postgresql://me:{PASSWORD}@host:no-port/x",
+        f"me:{PASSWORD}@host/x",
+        f"postgresql://me:{PASSWORD}/more@host/x",
+    ],
 )
 def test_what_is_no_postgres_url_is_refused_without_its_password(url: str) -> None:
-    assert PASSWORD not in refusal(url)
+    message = refusal(url)
+    assert PASSWORD not in message
+    assert "Write postgresql://" in message
+
+
+def test_a_server_that_ends_the_connection_is_one_line(postgres_url: str) -> None:
+    with pytest.raises(StoreError) as caught:
+        write_and_be_ended(postgres_url)
+    assert "terminating connection" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with postgres.connect(postgres_url, Path()) as connection:
+        row = connection.execute("select to_regclass('half_written')").fetchone()
+    assert row == (None,)
+
+
+def write_and_be_ended(url: str) -> None:
+    with postgres.connect(url, Path()) as connection, connection.transaction():
+        connection.execute("create table half_written ()")
+        with psycopg.connect(url, autocommit=True) as other:
+            other.execute("select pg_terminate_backend(%s)", [connection.info.backend_pid])
+        connection.execute("select 1")
+
+
+def test_a_full_disk_is_one_line(postgres_url: str) -> None:
+    full = psycopg.errors.DiskFull("could not extend file\nHINT: Check free disk space.")
+    with (
+        pytest.raises(StoreError, match=r"^POSTGRES_URL: could not extend file\. Check") as caught,
+        postgres.connect(postgres_url, Path()),
+    ):
+        raise full
+    assert caught.value.__suppress_context__
+
+
+def test_a_defect_of_ours_keeps_its_type(postgres_url: str) -> None:
+    with (
+        pytest.raises(psycopg.errors.UndefinedTable),
+        postgres.connect(postgres_url, Path()) as connection,
+    ):
+        connection.execute("select 1 from nowhere")
+
+
+def test_a_role_that_may_not_create_a_database_is_told_so(
+    admin_url: str, application_url: str
+) -> None:
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        connection.execute("alter role ml_assets nocreatedb")
+    with pytest.raises(StoreError, match="the database another cannot be created") as caught:
+        postgres.server_url(application_url, Path(), "another")
+    assert "permission denied" in str(caught.value)
 
 
 def test_a_server_without_pgvector_says_what_to_install(
