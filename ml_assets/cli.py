@@ -250,7 +250,7 @@ def _date(text: str | None, option: str) -> datetime | None:
 
 
 def _pair(text: str) -> tuple[str, Any]:
-    """`key=value`; a value that is a JSON number or boolean is one, all else is text."""
+    """`key=value`: a boolean or text; what reads as a number is met in either form."""
     key, separator, value = text.partition("=")
     if not separator:
         raise SettingError(f"{text!r} is not key=value", where="--where")
@@ -258,7 +258,9 @@ def _pair(text: str) -> tuple[str, Any]:
         parsed = json.loads(value)
     except json.JSONDecodeError:
         return key, value
-    return key, parsed if isinstance(parsed, str | int | float | bool) else value
+    if isinstance(parsed, int | float) and not isinstance(parsed, bool):
+        return key, (value, parsed)  # a source such as CSV may have kept it as text
+    return key, parsed if isinstance(parsed, str | bool) else value
 
 
 @contextmanager

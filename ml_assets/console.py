@@ -134,7 +134,8 @@ def hits(found: SearchResult) -> RenderableType:
     if not found.hits:
         lines.append(Text("Nothing found."))
     if not found.complete:
-        lines.append(Text("Incomplete: the filter left fewer than asked for.", style="yellow"))
+        why = "the filter left" if found.filters else "there are"
+        lines.append(Text(f"Incomplete: {why} fewer than asked for.", style="yellow"))
     return Group(*lines)
 
 

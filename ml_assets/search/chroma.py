@@ -100,6 +100,16 @@ class ChromaIndex:
             for chunk_id, metadata in zip(page["ids"], page["metadatas"], strict=True):
                 yield chunk_id, bytes.fromhex(str(metadata.get("revision", "")))
 
+    def mark(self) -> str:
+        """The mark that was last set on the index; empty when there is none."""
+        self._opened = None  # an open collection does not see what others set
+        collection = self._find()
+        return str(((collection and collection.metadata) or {}).get("mark", ""))
+
+    def set_mark(self, mark: str) -> None:
+        """Mark the index itself; it must exist."""
+        self._existing().modify(metadata={"mark": mark})
+
     def upsert(self, entries: Sequence[Entry]) -> None:
         """Store the entries durably, replacing older revisions; repeating it changes nothing."""
         collection = self._created()

@@ -20,14 +20,19 @@ Scalar = str | int | float | bool
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_INTEGER = 2**63
 _LONGEST_TOKEN = 1000
+_ANY_OF: LiteralString = (
+    "not exists (select from jsonb_each(%(alternatives)s) as asked"
+    " where not coalesce(asked.value @> (d.metadata -> asked.key), false))"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class SearchFilter:
     """Documents of any of these collections and labels, of this time, with all of this metadata.
 
-    What is empty admits everything. `created_from` is inclusive, `created_to` exclusive; a time
-    without a zone is UTC. A document without a creation time is outside of every time range.
+    A tuple of metadata values admits any of them. What is empty admits everything. `created_from`
+    is inclusive, `created_to` exclusive; a time without zone is UTC. A document without a creation
+    time is outside of every time range.
 
     Raises:
         UserError: a value is of a type that no document can have, or the range is reversed.
@@ -37,7 +42,7 @@ class SearchFilter:
     labels: tuple[str, ...] = ()
     created_from: datetime | None = None
     created_to: datetime | None = None
-    metadata: Mapping[str, Scalar] = field(default_factory=dict)
+    metadata: Mapping[str, Scalar | tuple[Scalar, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("collections", "labels"):
@@ -49,7 +54,7 @@ class SearchFilter:
                 f"created_from ({self.created_from}) is not before created_to ({self.created_to})",
                 where="filter",
             )
-        metadata = {key: _checked_scalar(key, value) for key, value in self.metadata.items()}
+        metadata = {key: _checked(key, value) for key, value in self.metadata.items()}
         object.__setattr__(self, "metadata", metadata)
 
     def __bool__(self) -> bool:
@@ -84,8 +89,12 @@ def sql_condition(filters: SearchFilter) -> tuple[LiteralString, dict[str, Any]]
         "d.created_at >= %(created_from)s": ("created_from", filters.created_from),
         "d.created_at < %(created_to)s": ("created_to", filters.created_to),
     }
-    if filters.metadata:
-        asked["d.metadata @> %(metadata)s"] = ("metadata", Jsonb(dict(filters.metadata)))
+    exact = {key: value for key, value in filters.metadata.items() if not isinstance(value, tuple)}
+    if exact:
+        asked["d.metadata @> %(metadata)s"] = ("metadata", Jsonb(exact))
+    either = {key: value for key, value in filters.metadata.items() if isinstance(value, tuple)}
+    if either:
+        asked[_ANY_OF] = ("alternatives", Jsonb(either))
     conditions = [condition for condition, (_, value) in asked.items() if value]
     condition = " and ".join(["d.deleted_at is null", *conditions])
     return condition, {name: value for name, value in asked.values() if value}
@@ -111,10 +120,9 @@ def chroma_where(filters: SearchFilter) -> dict[str, Any] | None:
         conditions.append({"created_at": {"$gte": microseconds(filters.created_from)}})
     if filters.created_to:
         conditions.append({"created_at": {"$lt": microseconds(filters.created_to)}})
-    conditions += [
-        {f"metadata.{key}": {"$eq": _chroma_scalar(value)}}
-        for key, value in filters.metadata.items()
-    ]
+    for key, values in filters.metadata.items():
+        either = [{f"metadata.{key}": {"$eq": _chroma_scalar(value)}} for value in _any_of(values)]
+        conditions.append({"$or": either} if len(either) > 1 else either[0])
     return {"$and": conditions} if len(conditions) > 1 else next(iter(conditions), None)
 
 
@@ -152,8 +160,10 @@ def keyword_conditions(filters: SearchFilter, schema: tantivy.Schema) -> list[ta
             )
         )
     conditions += [
-        Query.term_query(schema, "attribute", attribute_token(key, value), "basic")
-        for key, value in filters.metadata.items()
+        Query.term_set_query(
+            schema, "attribute", [attribute_token(key, value) for value in _any_of(values)]
+        )
+        for key, values in filters.metadata.items()
     ]
     return conditions
 
@@ -169,6 +179,18 @@ def _in_utc(name: str, moment: object) -> datetime | None:
     if not isinstance(moment, datetime):
         raise UserError(f"{name} must be a datetime, got {moment!r}", where="filter")
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _any_of(values: Scalar | tuple[Scalar, ...]) -> tuple[Scalar, ...]:
+    return values if isinstance(values, tuple) else (values,)
+
+
+def _checked(key: object, values: object) -> Scalar | tuple[Scalar, ...]:
+    if not isinstance(values, tuple):
+        return _checked_scalar(key, values)
+    if not values:
+        raise UserError(f"metadata {key!r} has no value to equal", where="filter")
+    return tuple(_checked_scalar(key, value) for value in values)
 
 
 def _checked_scalar(key: object, value: object) -> Scalar:

@@ -27,6 +27,7 @@ MAX_TERMS = 256
 """Distinct terms of a query that count; a whole document is a query, too."""
 
 _ANALYZER = "ml_assets_english"
+_MARK = "ml_assets_mark"
 _HEAP_BYTES = 128_000_000
 _BATCH = 10_000
 
@@ -133,6 +134,15 @@ class KeywordIndex:
                 str(stored.get_first("chunk_id")),
                 bytes.fromhex(str(stored.get_first("revision"))),
             )
+
+    def mark(self) -> str:
+        """The mark that was last set on the index; empty when there is none."""
+        file = self.path / _MARK
+        return file.read_text() if file.exists() else ""
+
+    def set_mark(self, mark: str) -> None:
+        """Mark the index itself; it must exist."""
+        (self.path / _MARK).write_text(mark)
 
     def upsert(self, entries: Sequence[Entry]) -> None:
         """Store the entries durably, replacing older revisions; repeating it changes nothing."""

@@ -2,6 +2,10 @@
 
 The ledger `search_index_entries` says which revision of which chunk an index holds. Each batch goes
 to the index first and to the ledger after: a run killed in between repeats one batch.
+
+A random mark, in the index and in PostgreSQL, tells that both speak of the same content. It is
+taken off the index before the first batch and renewed after the last: a restored index, a restored
+database and the index of another host all carry another one.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 from psycopg import sql
 
@@ -35,26 +40,30 @@ def sync_ledger(
 ) -> Delta:
     """Make `index` hold exactly the live chunks that are embedded in the generation's space.
 
-    Only new, changed and gone chunks are written, `batch` at a time. When the index does not hold
-    as many chunks as the ledger says (a lost folder, a restored backup, a killed run), the ledger
-    is first rewritten from what the index really holds. `embeddings`: hand out the vectors too.
+    Only new, changed and gone chunks are written, `batch` at a time. When the index carries
+    another mark or holds another number of chunks than PostgreSQL says (a lost folder, a restored
+    backup, a killed run), the ledger is first rewritten from what the index really holds.
+    `embeddings`: hand out the vectors too.
     """
     key: dict[str, Any] = {"generation_id": generation.generation_id, "index_kind": index.kind}
     with exclusively(connection, generation, index.kind):
         _trust_the_index(connection, key, index)
         removed = 0
         for ids in _keys(connection, "stale_entries", generation, key, batch):
+            _unmark(index)
             index.remove(ids)
             _forget(connection, key, ids)
             removed += len(ids)
         added = changed = 0
         for ids in _keys(connection, "pending_entries", generation, key, batch):
             entries, known = _entries(connection, generation, key, ids, embeddings)
+            _unmark(index)
             index.upsert(entries)
             _record(connection, key, entries)
             added += len(entries) - known
             changed += known
             progress(added + changed, 0)
+        _mark(connection, key, index)
         return Delta(added, changed, removed, index.size() - added - changed)
 
 
@@ -88,7 +97,8 @@ def _trust_the_index(
     connection: postgres.Connection, key: dict[str, Any], index: LedgerIndex
 ) -> None:
     recorded = postgres.run(connection, statement("postgres/search/count_ledger"), key).fetchone()
-    if recorded == (index.size(),):
+    known = postgres.run(connection, statement("postgres/search/find_mark"), key).fetchone()
+    if recorded == (index.size(),) and known == (index.mark(),):
         return
     with connection.transaction():
         postgres.run(connection, statement("postgres/search/clear_ledger"), key)
@@ -99,6 +109,20 @@ def _trust_the_index(
             ("text", "text", "text", "bytea"),
             ((*key.values(), chunk_id, revision) for chunk_id, revision in index.revisions()),
         )
+
+
+def _unmark(index: LedgerIndex) -> None:
+    if index.mark():
+        index.set_mark("")
+
+
+def _mark(connection: postgres.Connection, key: dict[str, Any], index: LedgerIndex) -> None:
+    if not index.size():
+        return
+    if not index.mark():
+        index.set_mark(uuid4().hex)
+    bound = {**key, "mark": index.mark()}
+    postgres.run(connection, statement("postgres/search/record_mark"), bound)
 
 
 def _keys(

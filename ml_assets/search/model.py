@@ -130,6 +130,12 @@ class LedgerIndex(Protocol):
     def revisions(self) -> Iterator[tuple[str, bytes]]:
         """What the index itself holds: each chunk id with the revision it was stored in."""
 
+    def mark(self) -> str:
+        """The mark that was last set on the index; empty when there is none."""
+
+    def set_mark(self, mark: str) -> None:
+        """Mark the index itself; it must exist."""
+
     def upsert(self, entries: Sequence[Entry]) -> None:
         """Store the entries durably, replacing older revisions; repeating it changes nothing."""
 

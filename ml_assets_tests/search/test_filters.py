@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from ml_assets import cli
 from ml_assets.errors import UserError
 from ml_assets.search.filters import (
     NO_FILTER,
@@ -23,6 +24,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"metadata": {"k": [1]}}, "list"),
     ({"metadata": {"k": float("nan")}}, "nan"),
     ({"metadata": {"": 1}}, "key"),
+    ({"metadata": {"k": ()}}, "no value"),
+    ({"metadata": {"k": ("1", None)}}, "NoneType"),
 ]
 
 
@@ -70,3 +73,8 @@ def test_equal_numbers_have_one_form_and_other_types_another() -> None:
     assert normalized_scalar(2**70) == float(2**70)
     assert len(attribute_token("k", "v" * 100_000)) < 1000
     assert attribute_token("a", 'b", "c') != attribute_token('a", "b', "c")
+
+
+def test_a_number_of_the_command_line_is_met_as_text_too() -> None:
+    asked = cli._filter(None, None, None, None, ["id=5", "ok=true", "kind=class", 'q="5"'])
+    assert asked.metadata == {"id": ("5", 5), "ok": True, "kind": "class", "q": "5"}

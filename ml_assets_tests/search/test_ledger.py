@@ -143,6 +143,38 @@ def test_a_restored_backup_is_brought_up_to_date(
     index.close()
 
 
+def test_as_many_chunks_in_other_revisions_are_seen(
+    connection: postgres.Connection, generation: Generation, settings: Settings, tmp_path: Path
+) -> None:
+    """A restored folder, a restored ledger, and the folder of a second host: counts are equal."""
+    fill(connection, DOCS)
+    second = tmp_path / "second"
+    KeywordIndex(settings.keyword_folder, generation).sync(connection)
+    shutil.copytree(settings.keyword_folder, second)
+    put(connection, "d0", Doc(("text 0", "tail"), "another title"))
+    both = Delta(changed=2, unchanged=10)
+    assert KeywordIndex(settings.keyword_folder, generation).sync(connection).delta == both
+    assert KeywordIndex(second, generation).sync(connection).delta == both
+    for folder in (settings.keyword_folder, second):
+        index = KeywordIndex(folder, generation)
+        assert index.sync(connection).delta == Delta(unchanged=12)
+        assert dict(index.revisions()) == recorded(connection)
+        index.close()
+
+
+@pytest.mark.parametrize("open_index", ["chroma", "chroma server"], indirect=True)
+def test_a_chroma_of_another_mark_is_read_anew(
+    connection: postgres.Connection, generation: Generation, open_index: OpenOutside
+) -> None:
+    fill(connection, DOCS)
+    small_sync(connection, generation, open_index())
+    connection.execute("update search_index_entries set revision = 'x' where chunk_id = 'd0#0'")
+    index = open_index()
+    index.set_mark("restored")
+    assert small_sync(connection, generation, index) == Delta(unchanged=12)
+    assert dict(open_index().revisions()) == recorded(connection)
+
+
 @outside_postgres
 def test_a_ledger_without_index_or_an_index_without_ledger_is_mended(
     connection: postgres.Connection, generation: Generation, open_index: OpenOutside

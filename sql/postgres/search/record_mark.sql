@@ -1,0 +1,4 @@
+insert into search_index_marks (generation_id, index_kind, mark)
+values (%(generation_id)s, %(index_kind)s, %(mark)s)
+on conflict (generation_id, index_kind) do update set mark = excluded.mark
+where search_index_marks.mark <> excluded.mark
