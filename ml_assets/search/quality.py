@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,8 @@ import numpy as np
 from psycopg import sql
 
 from ml_assets.embeddings.refresh import partition_name
+from ml_assets.search.chroma import ChromaIndex
+from ml_assets.search.keyword import KeywordIndex
 from ml_assets.search.model import Generation, Index, Vector
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -26,18 +28,24 @@ class Probe:
     vector: Vector
 
 
-def live_chunk_ids(connection: postgres.Connection) -> set[str]:
-    """The ids of all chunks of live documents."""
-    rows = postgres.run(connection, statement("postgres/search/live_chunk_ids"))
-    return {chunk_id for (chunk_id,) in rows}
+def live_revisions(connection: postgres.Connection) -> dict[str, bytes]:
+    """The present revision of each chunk of a live document, by its id."""
+    rows = connection.execute(statement("postgres/search/live_revisions"), binary=True)
+    return dict(rows.fetchall())
 
 
-def compare_ids(expected: Set[str], indexes: Iterable[Index]) -> list[dict[str, Any]]:
-    """What each index holds, what it lacks and what it has too much, with an example."""
+def compare_revisions(
+    expected: Mapping[str, bytes], indexes: Iterable[Index]
+) -> list[dict[str, Any]]:
+    """What each index holds, lacks, has too much and has in an old revision, with an example.
+
+    pgvector stores no revisions: PostgreSQL itself keeps it equal to the vectors.
+    """
     rows = []
     for index in indexes:
-        held = index.ids()
-        missing, extra = expected - held, held - expected
+        held = _held(index, expected)
+        missing, extra = expected.keys() - held.keys(), held.keys() - expected.keys()
+        outdated = {name for name in expected.keys() & held.keys() if held[name] != expected[name]}
         rows.append(
             {
                 "index": index.kind,
@@ -45,10 +53,17 @@ def compare_ids(expected: Set[str], indexes: Iterable[Index]) -> list[dict[str, 
                 "held": len(held),
                 "missing": len(missing),
                 "extra": len(extra),
-                "example": min(missing or extra, default=""),
+                "outdated": len(outdated),
+                "example": min(missing or extra or outdated, default=""),
             }
         )
     return rows
+
+
+def _held(index: Index, expected: Mapping[str, bytes]) -> dict[str, bytes]:
+    if isinstance(index, ChromaIndex | KeywordIndex):
+        return dict(index.revisions())
+    return {chunk_id: expected.get(chunk_id, b"") for chunk_id in index.ids()}
 
 
 def find_probe(connection: postgres.Connection, generation: Generation) -> Probe | None:

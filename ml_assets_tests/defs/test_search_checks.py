@@ -51,7 +51,7 @@ def test_the_resources_are_those_of_the_deployment(stores: dict[str, Any]) -> No
     assert isinstance(stores["keyword_index"], KeywordIndexResource)
 
 
-@pytest.mark.parametrize("damaged", ["nothing", "pgvector", "chroma", "keyword", "table"])
+@pytest.mark.parametrize("damaged", ["nothing", "pgvector", "chroma", "keyword", "table", "title"])
 def test_indexes_are_compared_by_what_they_really_hold(
     connection: postgres.Connection,
     settings: Settings,
@@ -68,11 +68,16 @@ def test_indexes_are_compared_by_what_they_really_hold(
         shutil.rmtree(settings.keyword_folder)
     elif damaged == "table":
         connection.execute("update documents set deleted_at = now() where document_id = 'd1'")
+    elif damaged == "title":
+        connection.execute("update documents set title = 'new' where document_id = 'd1'")
     result = indexes_hold_the_live_chunks(**stores)
     assert isinstance(result, dg.AssetCheckResult)
     assert result.passed == (damaged == "nothing")
     if damaged in ("pgvector", "chroma"):
-        assert f"| {damaged} | 5 | 4 | 1 | 0 | d1#0 |" in result.metadata["indexes"].value
+        assert f"| {damaged} | 5 | 4 | 1 | 0 | 0 | d1#0 |" in result.metadata["indexes"].value
+    if damaged == "title":
+        for kind in ("chroma", "keyword"):
+            assert f"| {kind} | 5 | 5 | 0 | 0 | 1 | d1#0 |" in result.metadata["indexes"].value
 
 
 @pytest.mark.parametrize(
