@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from psycopg.rows import dict_row
@@ -9,14 +10,16 @@ from psycopg.rows import dict_row
 from ml_assets.embeddings.space import current_space
 from ml_assets.errors import mask_secrets
 from ml_assets.settings import Settings, secret
-from ml_assets.stores import postgres
+from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
+from ml_assets.training.candidates import read_candidates
+from ml_assets.training.training_set import current_training_set
 
 Rows = list[dict[str, Any]]
 
 
 def read_status(settings: Settings) -> dict[str, Any]:
-    """Counts, collections, generations, the candidates of the newest training set, the champion."""
+    """Counts, collections, generations, candidates of the current training set, the champion."""
     space = current_space(settings)
     with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
         (counts,) = _rows(connection, "counts", {"space_id": space.space_id})
@@ -28,9 +31,26 @@ def read_status(settings: Settings) -> dict[str, Any]:
             **counts,
             "by_collection": _rows(connection, "collections"),
             "generations": _rows(connection, "generations"),
-            "candidates": _rows(connection, "candidates"),
+            "candidates": _candidates(connection, settings.duckdb_file),
             "champion": champions[0] if champions else None,
         }
+
+
+def _candidates(connection: postgres.Connection, duckdb_file: Path) -> Rows:
+    if not duckdb_file.exists():
+        return []
+    with duckdb.connect(duckdb_file, read_only=True) as duck:
+        current = current_training_set(duck)
+    found = read_candidates(connection, current.hash) if current else []
+    return [
+        {
+            "family": one.family,
+            "run_id": one.run_id,
+            "training_set_hash": one.training_set_hash,
+            "metrics": one.metrics,
+        }
+        for one in found
+    ]
 
 
 def _rows(connection: postgres.Connection, name: str, bound: object = None) -> Rows:
