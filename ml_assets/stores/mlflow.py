@@ -76,11 +76,7 @@ def activate(where: Tracking) -> ModuleType:
             _create_experiment(mlflow, where)
         mlflow.set_experiment(EXPERIMENT)
     except mlflow.exceptions.MlflowException as error:
-        raise StoreError(
-            str(error).splitlines()[0],
-            where="MLFLOW_TRACKING_URI",
-            do="Check that the tracking server is up and the URL is right",
-        ) from None
+        raise _refusal(where, str(error).splitlines()[0]) from None
     return mlflow
 
 
@@ -159,6 +155,20 @@ def ensure_version(
         name, uri, run_id, tags=dict(tags), model_id=uri.rpartition("/")[2]
     )
     return int(created.version)
+
+
+def _refusal(where: Tracking, what: str) -> StoreError:
+    if where.artifacts:
+        return StoreError(
+            what,
+            where="MLflow's own database, mlflow in PostgreSQL",
+            do="Check that PostgreSQL is up, or set MLFLOW_TRACKING_URI to a tracking server",
+        )
+    return StoreError(
+        what,
+        where="MLFLOW_TRACKING_URI",
+        do="Check that the tracking server is up and the URL is right",
+    )
 
 
 @cache

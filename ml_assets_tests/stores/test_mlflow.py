@@ -100,6 +100,20 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: P
     assert "secret" not in str(raised.value)
 
 
+def test_our_own_database_is_named_where_no_server_is_set(
+    tracking: mlflow.Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = mlflow.activate(tracking)
+
+    def refuse(name: str) -> None:
+        raise module.exceptions.MlflowException("the schema is out of date\nmore")
+
+    monkeypatch.setattr(module, "get_experiment_by_name", refuse)
+    with pytest.raises(StoreError, match="MLflow's own database") as raised:
+        mlflow.activate(tracking)
+    assert "the schema is out of date. Check that PostgreSQL is up" in str(raised.value)
+
+
 def test_a_pickled_model_is_not_loaded(tracking: mlflow.Tracking) -> None:
     from sklearn.linear_model import LogisticRegression
 
