@@ -2,8 +2,9 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from ml_assets import cli
+from ml_assets import cli, console
 from ml_assets.errors import UserError
 from ml_assets.search.filters import (
     NO_FILTER,
@@ -14,6 +15,7 @@ from ml_assets.search.filters import (
     normalized_scalar,
     sql_condition,
 )
+from ml_assets.search.model import SearchResult
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"collections": "food"}, "collections must be a tuple of strings"),
@@ -78,3 +80,14 @@ def test_equal_numbers_have_one_form_and_other_types_another() -> None:
 def test_a_number_of_the_command_line_is_met_as_text_too() -> None:
     asked = cli._filter(None, None, None, None, ["id=5", "ok=true", "kind=class", 'q="5"'])
     assert asked.metadata == {"id": ("5", 5), "ok": True, "kind": "class", "q": "5"}
+
+
+def test_an_incomplete_result_blames_a_filter_only_where_there_is_one() -> None:
+    for filters, said in [
+        (NO_FILTER, "there are fewer"),
+        (SearchFilter(("a",)), "the filter left"),
+    ]:
+        screen = Console(width=100)
+        with screen.capture() as shown:
+            screen.print(console.hits(SearchResult((), False, "g", filters=filters)))
+        assert said in shown.get()
