@@ -30,6 +30,11 @@ FAST = FAMILIES[:3]
 """Both baselines and the logistic regression."""
 
 
+def family(name: str) -> Family:
+    """The family of that name."""
+    return next(one for one in FAMILIES if one.name == name)
+
+
 def labelled_documents(count: int = 240, seed: int = 0) -> list[Document]:
     """Documents of rare words, two to a group; a word's number modulo 3 is its subject."""
     generator = np.random.default_rng(seed)

@@ -28,17 +28,15 @@ def read_examples(
     connection: postgres.Connection,
     training_set: TrainingSet,
     splits: Collection[Split] = SPLITS,
-    *,
-    space_id: str = "",
 ) -> Examples:
-    """Read the inputs of the rows in `splits`; `space_id` reads another space than the set's own.
+    """Read the inputs of the rows in `splits`, with vectors of the set's own space.
 
     Raises:
         NothingToDoError: documents changed since the training set was frozen.
     """
     rows = training_set.rows[training_set.rows["split"].isin(list(splits))]
     bound = {
-        "space_id": space_id or training_set.space_id,
+        "space_id": training_set.space_id,
         "document_ids": rows["document_id"].tolist(),
     }
     with connection.cursor(binary=True) as cursor:

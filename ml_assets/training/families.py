@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -232,8 +232,3 @@ FAMILIES: tuple[Family, ...] = (
 """Every candidate; the first two are the baselines that a first champion has to beat."""
 
 BASELINES = (MAJORITY.name, TFIDF.name)
-
-
-def family(name: str, families: Iterable[Family] = FAMILIES) -> Family:
-    """The family of that name."""
-    return next(one for one in families if one.name == name)

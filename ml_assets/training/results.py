@@ -75,8 +75,5 @@ def _insert(
     if not rows:
         return
     constant = {name: [value] * rows for name, value in key.items()}
-    duck.register("written", pa.table({**constant, **columns}))
-    try:
+    with duckdb.registered(duck, written=pa.table({**constant, **columns})):
         duck.execute(f"insert into {table} by name select * from written")  # noqa: S608
-    finally:
-        duck.unregister("written")

@@ -208,11 +208,9 @@ def _insert_rows(duck: duckdb.Connection, training_set: TrainingSet) -> None:
     columns["features"] = pa.MapArray.from_arrays(
         pa.array(offsets, pa.int32()), pa.array(list(names) * len(rows), pa.string()), values
     )
-    duck.register("frozen", pa.table({"hash": [training_set.hash] * len(rows), **columns}))
-    try:
+    frozen = pa.table({"hash": [training_set.hash] * len(rows), **columns})
+    with duckdb.registered(duck, frozen=frozen):
         duck.execute("insert into training_sets by name select * from frozen")
-    finally:
-        duck.unregister("frozen")
 
 
 def _unpack(rows: DataFrame, features: list[str]) -> DataFrame:

@@ -10,9 +10,8 @@ from ml_assets.monitoring.metrics import (
 )
 from ml_assets.registry.versions import register_challenger
 from ml_assets.stores import clickhouse
-from ml_assets.training.families import family
 from ml_assets.training.model import TrainingSet
-from ml_assets_tests.corpus import Deployment
+from ml_assets_tests.corpus import Deployment, family
 
 
 def test_points_are_copied_once_and_equal_the_history(

@@ -11,7 +11,6 @@ from ml_assets.training.examples import read_examples
 from ml_assets.training.families import (
     FAMILIES,
     TRUSTED_TYPES,
-    family,
     fit_family,
     predict_probabilities,
 )
@@ -19,7 +18,7 @@ from ml_assets.training.importance import permutation_importance
 from ml_assets.training.inputs import Task
 from ml_assets.training.model import Examples, TrainingSet
 from ml_assets.training.quality import better_than_baselines, straddling_groups, unknown_labels
-from ml_assets_tests.corpus import FAST, Deployment
+from ml_assets_tests.corpus import FAST, Deployment, family
 
 Trained = tuple[Deployment, TrainingSet]
 

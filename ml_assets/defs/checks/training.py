@@ -26,7 +26,7 @@ def labels_are_known(
 
 @dg.asset_check(asset="training_set", blocking=True)
 def splits_are_disjoint(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
-    """No group, and no text, is in two splits."""
+    """Every group and every text is in one split only."""
     with duckdb.get_connection() as duck:
         found = straddling_groups(duck)
     return dg.AssetCheckResult(
