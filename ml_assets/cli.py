@@ -52,7 +52,9 @@ def run() -> None:
     with _clear_errors():
         settings = load_settings()
         out.print(
-            f"ml-assets run: {mask_secrets(settings.source)} → {settings.home}", highlight=False
+            f"ml-assets run: {escape(mask_secrets(settings.source))} → {settings.home}",
+            highlight=False,
+            soft_wrap=True,
         )
         from ml_assets.defs.run import run_everything
         from ml_assets.status import read_status
