@@ -94,30 +94,28 @@ class StageBars:
 
 def table(title: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """A table of equal-keyed rows; numbers to the right."""
-    shown = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    shown = Table(box=None, pad_edge=False)
     for key in rows[0] if rows else ():
         numeric = isinstance(rows[0][key], int | float)
         shown.add_column(key.replace("_", " "), justify="right" if numeric else "left")
     for row in rows:
         shown.add_row(*(_cell(value) for value in row.values()))
-    return Padding(shown, (1, 0, 0, 2))
+    return _titled(title, shown)
 
 
 def facts(title: str, pairs: Mapping[str, Any]) -> RenderableType:
     """Two columns: what, and its figure."""
-    shown = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        show_header=False,
-        pad_edge=False,
-    )
+    shown = Table(box=None, show_header=False, pad_edge=False)
     shown.add_column(style="dim")
     shown.add_column()
     for name, value in pairs.items():
         shown.add_row(name.replace("_", " "), _cell(value))
-    return Padding(shown, (1, 0, 0, 2))
+    return _titled(title, shown)
+
+
+def _titled(title: str, shown: Table) -> RenderableType:
+    # Not the table's own title: that is wrapped to the width of the columns.
+    return Padding(Group(Text(title, style="bold"), shown), (1, 0, 0, 2), expand=False)
 
 
 def hits(found: SearchResult) -> RenderableType:
@@ -130,7 +128,7 @@ def hits(found: SearchResult) -> RenderableType:
         lines.append(head)
         lines.append(Padding(Text(" ".join(hit.snippet.split()), style="default"), (0, 0, 0, 4)))
         if hit.url:
-            lines.append(Padding(Text(hit.url, style="blue underline"), (0, 0, 1, 4)))
+            lines.append(Text(f"    {hit.url}\n", style="blue", no_wrap=True, overflow="ignore"))
     if not found.hits:
         lines.append(Text("Nothing found."))
     if not found.complete:
