@@ -20,7 +20,7 @@ from ml_assets.embeddings.refresh import collections_to_refresh
 from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.settings import PROJECT, Settings, secret
 from ml_assets.stores import postgres
-from ml_assets.stores.sql import folder
+from ml_assets.stores.folders import folder
 
 _RATE = ("encoded_in_this_run", "seconds")
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

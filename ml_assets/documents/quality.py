@@ -8,7 +8,7 @@ from ml_assets.stores.sql import statement
 
 def count_identities(connection: postgres.Connection) -> dict[str, int]:
     """Documents, those with an empty id, and those whose id stands twice."""
-    return _counts(connection, "postgres/documents/count_identities")
+    return postgres.read_counts(connection, statement("postgres/documents/count_identities"))
 
 
 def count_rejected(connection: postgres.Connection, examples: int = 5) -> tuple[int, list[str]]:
@@ -21,12 +21,4 @@ def count_rejected(connection: postgres.Connection, examples: int = 5) -> tuple[
 
 def count_uncovered(connection: postgres.Connection) -> dict[str, int]:
     """Live documents without chunks, chunks of no live document, chunks unlike their text."""
-    return _counts(connection, "postgres/documents/count_uncovered")
-
-
-def _counts(connection: postgres.Connection, name: str) -> dict[str, int]:
-    cursor = postgres.run(connection, statement(name))
-    row = cursor.fetchone() or ()
-    return {
-        column.name: int(value) for column, value in zip(cursor.description or (), row, strict=True)
-    }
+    return postgres.read_counts(connection, statement("postgres/documents/count_uncovered"))

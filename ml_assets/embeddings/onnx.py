@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.embeddings.space import ModelFolder, VectorSpace, file_sha256
-from ml_assets.stores.sql import folder
+from ml_assets.stores.folders import folder
 
 if TYPE_CHECKING:
     import numpy as np

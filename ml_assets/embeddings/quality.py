@@ -12,14 +12,11 @@ NORM_TOLERANCE = 1e-3
 
 def match_chunks(connection: postgres.Connection, space: VectorSpace) -> dict[str, int]:
     """Chunks, vectors, and the ways in which they fail to match one to one."""
-    cursor = postgres.run(
+    return postgres.read_counts(
         connection,
         statement("postgres/embeddings/match_chunks"),
         {"space_id": space.space_id, "dimension": space.dimension},
     )
-    row = cursor.fetchone() or ()
-    names = [column.name for column in cursor.description or ()]
-    return {name: int(value) for name, value in zip(names, row, strict=True)}
 
 
 def measure_norms(connection: postgres.Connection, space: VectorSpace) -> tuple[float, float]:

@@ -21,7 +21,7 @@ from ml_assets.search.filters import (
 from ml_assets.search.ledger import ledger_version, sync_ledger
 from ml_assets.search.model import Entry, Generation, Kind, Ranking, SyncReport
 from ml_assets.stores import postgres
-from ml_assets.stores.sql import folder
+from ml_assets.stores.folders import folder
 
 MAX_TERMS = 256
 """Distinct terms of a query that count; a whole document is a query, too."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from ml_assets.errors import StoreError
-from ml_assets.stores.sql import folder
+from ml_assets.stores.folders import folder
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI

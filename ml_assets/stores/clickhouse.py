@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from ml_assets.errors import StoreError
-from ml_assets.stores.sql import folder, migrations, statements
+from ml_assets.stores.folders import folder
+from ml_assets.stores.sql import migrations, statements
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from ml_assets.errors import StoreError
-from ml_assets.stores.sql import folder, migrations
+from ml_assets.stores.folders import folder
+from ml_assets.stores.sql import migrations
 
 if TYPE_CHECKING:
     import pandas as pd

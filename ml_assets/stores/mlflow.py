@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml_assets.errors import StoreError
 from ml_assets.stores import postgres
-from ml_assets.stores.sql import folder
+from ml_assets.stores.folders import folder
 
 if TYPE_CHECKING:
     from pandas import DataFrame

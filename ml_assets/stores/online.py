@@ -15,7 +15,8 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from ml_assets.errors import StoreError
-from ml_assets.stores.sql import folder, migrations
+from ml_assets.stores.folders import folder
+from ml_assets.stores.sql import migrations
 
 Value = int | float | bool | str | None
 Values = Mapping[str, Value]

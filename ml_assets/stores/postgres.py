@@ -17,7 +17,8 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from ml_assets.errors import StoreError
-from ml_assets.stores.sql import folder, migrations
+from ml_assets.stores.folders import folder
+from ml_assets.stores.sql import migrations
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -74,6 +75,14 @@ def connect(url: str | None, home: Path) -> Iterator[Connection]:
 def run(connection: Connection, text: str, parameters: Any = None) -> psycopg.Cursor[TupleRow]:
     """Execute a statement of `sql/` with bound values."""
     return connection.execute(text, parameters)
+
+
+def read_counts(connection: Connection, text: str, parameters: Any = None) -> dict[str, int]:
+    """The one row of integers that a statement gives, by column name."""
+    cursor = run(connection, text, parameters)
+    (row,) = cursor.fetchall()
+    names = [column.name for column in cursor.description or ()]
+    return {name: int(value) for name, value in zip(names, row, strict=True)}
 
 
 def migrate(connection: Connection) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 from ml_assets.settings import PROJECT
 
@@ -25,22 +24,3 @@ def migrations(store: str) -> list[tuple[str, str]]:
 def statements(script: str) -> list[str]:
     """Split a script at the semicolons that end a line, for clients that take one statement."""
     return [part.strip() for part in script.split(";\n") if part.strip(" \n;")]
-
-
-def folder(path: Path) -> Path:
-    """Create a folder with its parents, and say who is in the way when that fails.
-
-    Raises:
-        StoreError: the folder cannot be created or written.
-    """
-    from ml_assets.errors import StoreError
-
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"cannot create the folder ({error.strerror})",
-            where=str(path),
-            do="Free space, change its permissions, or set ML_ASSETS_HOME to another folder",
-        ) from None
-    return path
