@@ -1,28 +1,32 @@
-"""Encoders: texts to unit vectors, by sentence-transformers (the reference) or ONNX Runtime.
+"""Encoders: texts to unit vectors, each job by what ends it soonest.
 
-Importing sentence-transformers costs about 7 s, ONNX Runtime 0.3 s. So the first use of a model on
-a CPU exports it, verified against the reference, and later uses need no torch.
+Importing sentence-transformers costs about 5 s, torch with transformers 4 s, ONNX Runtime 0.1 s. So
+the first use of a model on a CPU exports it, verified against the reference; later, few texts run
+on ONNX Runtime, and many on torch in bfloat16 where that was measured to be the faster.
 """
 
 from __future__ import annotations
 
 import shutil
-import warnings
+import sys
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Literal, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
 
-from ml_assets.embeddings.space import ModelFolder, VectorSpace, current_model
+from ml_assets.embeddings import onnx
+from ml_assets.embeddings.batching import BatchingEncoder
+from ml_assets.embeddings.reference import SentenceTransformerEncoder
+from ml_assets.embeddings.space import VectorSpace, current_model
+from ml_assets.embeddings.speed import LOAD_SECONDS, measured_speeds
+from ml_assets.embeddings.transformer import Precision, native_precision, torch_encoder
 from ml_assets.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from sentence_transformers import SentenceTransformer
 
-Precision = Literal["float32", "bfloat16"]
-BATCH = 32
-"""Texts to one forward pass of the reference."""
+MANY_TOKENS = 50_000
+"""With fewer, torch is not looked at: ONNX Runtime ends before torch is imported."""
 
 
 class Encoder(Protocol):
@@ -36,96 +40,65 @@ class Encoder(Protocol):
         """Return the vectors of `texts`: float32, shape (len(texts), dimension), unit norm."""
 
 
-class SentenceTransformerEncoder:
-    """A sentence-transformers model, loaded at the first text."""
+def load_encoder(settings: Settings, tokens: int = 0) -> Encoder:
+    """The encoder of the model that the settings name, for a job of about `tokens` tokens.
 
-    def __init__(self, model: ModelFolder, precision: Precision) -> None:
-        """Describe the model; nothing is loaded yet."""
-        self._model = model
-        self.precision = precision
-
-    @property
-    def space(self) -> VectorSpace:
-        """The space of the vectors."""
-        return self._model.space
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the vectors of `texts`: float32, shape (len(texts), dimension), unit norm."""
-        import numpy as np
-
-        if not texts:
-            return np.empty((0, self.space.dimension), dtype=np.float32)
-        vectors = self.transformer.encode(
-            list(texts), batch_size=BATCH, convert_to_numpy=False, show_progress_bar=False
-        )
-        import torch
-
-        # Normalised in float32: in bfloat16 a norm is off by up to 4e-3.
-        stacked = torch.stack(list(vectors)).float().cpu()
-        unit = torch.nn.functional.normalize(stacked, dim=1)
-        return np.asarray(unit.numpy(), dtype=np.float32)
-
-    @cached_property
-    def transformer(self) -> SentenceTransformer:
-        """The model itself."""
-        import torch
-        import transformers
-        from sentence_transformers import SentenceTransformer
-
-        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            transformer = SentenceTransformer(
-                str(self._model.path),
-                local_files_only=True,
-                model_kwargs={"dtype": getattr(torch, self.precision)},
-            )
-        transformer.eval()
-        return transformer
-
-
-@lru_cache(maxsize=2)
-def load_encoder(settings: Settings) -> Encoder:
-    """The encoder that the settings name, one per process.
-
-    On a CPU it is the model's verified ONNX export, made here at the first use; on a GPU, for a
-    model that does not export, or by the setting `encoder`, sentence-transformers.
+    On a CPU it is the model's verified ONNX export, made here at the first use, or torch; on a GPU,
+    for a model that does not export, or by the setting `encoder`, sentence-transformers.
 
     Raises:
         SettingError: there is no such model.
         WeightsError: the bundled weights are not the pinned ones.
     """
-    from ml_assets.embeddings import onnx
-
     model = current_model(settings)
-    if settings.encoder == "sentence-transformers" or (settings.encoder == "auto" and _has_gpu()):
-        return SentenceTransformerEncoder(model, _precision(settings))
-    exported = onnx.find_export(model, settings.home)
-    if exported is None:
-        reference = SentenceTransformerEncoder(model, "float32")
-        exported = onnx.export(model, settings.home, reference)
-    if exported.usable:
-        return onnx.OnnxEncoder(model, exported.path)
-    return SentenceTransformerEncoder(model, _precision(settings))
+    exact = None if _on_reference(settings) else _exported(settings)
+    if exact is None:
+        return _reference(model, _precision(settings))
+    if settings.encoder == "onnx" or tokens < MANY_TOKENS:
+        return exact
+    precision = _precision(settings)
+    fast = _on_torch(model, precision)
+    load_seconds = 0.0 if "transformers" in sys.modules else LOAD_SECONDS
+    speeds = measured_speeds(model, settings.home, precision, exact, fast)
+    return fast if speeds.torch_wins(tokens, load_seconds) else exact
+
+
+def load_float32(settings: Settings) -> Encoder:
+    """The encoder whose vectors stored ones are compared with: the export, or the reference.
+
+    Raises:
+        SettingError: there is no such model.
+        WeightsError: the bundled weights are not the pinned ones.
+    """
+    exact = None if _on_reference(settings) else _exported(settings)
+    return exact or _reference(current_model(settings), "float32")
+
+
+def _on_reference(settings: Settings) -> bool:
+    return settings.encoder == "sentence-transformers" or (
+        settings.encoder == "auto" and _has_gpu()
+    )
+
+
+# One of each kind in a process: a model takes 100 MB and more.
+_reference = lru_cache(maxsize=1)(SentenceTransformerEncoder)
+_on_torch = lru_cache(maxsize=1)(torch_encoder)
+
+
+@lru_cache(maxsize=2)
+def _exported(settings: Settings) -> BatchingEncoder | None:
+    model = current_model(settings)
+    found = onnx.find_export(model, settings.home)
+    if found is None:
+        found = onnx.export(model, settings.home, SentenceTransformerEncoder(model, "float32"))
+    return onnx.onnx_encoder(model, found.path) if found.usable else None
 
 
 def _has_gpu() -> bool:
-    """Asked of the driver's tool, since asking torch costs 3 s."""
+    """Asked of the driver's tool, since asking torch costs 1 to 3 s."""
     return shutil.which("nvidia-smi") is not None
 
 
 def _precision(settings: Settings) -> Precision:
-    if settings.embedding_precision != "auto":
-        return settings.embedding_precision
-    import torch
-
-    # Without the instructions bfloat16 is emulated, and slower than float32.
-    native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _cpu_has_bfloat16()
-    return "bfloat16" if native else "float32"
-
-
-def _cpu_has_bfloat16() -> bool:
-    import torch
-
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return bool(supported())
+    chosen = settings.embedding_precision
+    return native_precision() if chosen == "auto" else chosen

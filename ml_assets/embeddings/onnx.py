@@ -5,28 +5,24 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ml_assets.embeddings.batching import BatchingEncoder
 from ml_assets.embeddings.space import ModelFolder, VectorSpace, file_sha256
-from ml_assets.stores.folders import folder
+from ml_assets.stores.folders import folder, write_whole
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from onnxruntime import InferenceSession
-    from tokenizers import Tokenizer
 
-    from ml_assets.embeddings.encoder import Encoder, SentenceTransformerEncoder
+    from ml_assets.embeddings.batching import Run
+    from ml_assets.embeddings.encoder import Encoder
+    from ml_assets.embeddings.reference import SentenceTransformerEncoder
 
 MIN_COSINE = 0.9999
 """An export whose vectors are further from the reference, on any sample, is not used."""
-
-BATCH = 8
-"""Texts to one run: of like length, so that little is padding."""
 
 VERSION = 1
 _SAMPLE = (
@@ -54,64 +50,26 @@ class Export:
         return not self.reason and self.worst_cosine >= MIN_COSINE
 
 
-class OnnxEncoder:
-    """Mean pooling over an exported transformer, by ONNX Runtime in float32."""
+def onnx_encoder(model: ModelFolder, path: Path) -> BatchingEncoder:
+    """An encoder on ONNX Runtime, in float32, of the export at `path`."""
+    return BatchingEncoder(model, lambda: _load(path))
 
-    def __init__(self, model: ModelFolder, path: Path) -> None:
-        """Describe the model; nothing is loaded yet."""
-        self._model = model
-        self._path = path
 
-    @property
-    def space(self) -> VectorSpace:
-        """The space of the vectors."""
-        return self._model.space
+def _load(path: Path) -> Run:
+    from onnxruntime import InferenceSession, SessionOptions
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the vectors of `texts`: float32, shape (len(texts), dimension), unit norm."""
-        import numpy as np
+    options = SessionOptions()
+    options.log_severity_level = 3
+    # Idle threads that spin would take the cores from PostgreSQL between two batches.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-        vectors = np.empty((len(texts), self.space.dimension), dtype=np.float32)
-        encodings = self._tokenizer.encode_batch([self.space.prompt + text for text in texts])
-        order = sorted(range(len(texts)), key=lambda position: len(encodings[position].ids))
-        for start in range(0, len(order), BATCH):
-            batch = order[start : start + BATCH]
-            vectors[batch] = self._run([encodings[position].ids for position in batch])
-        return vectors
+    def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        hidden: NDArray[np.float32]
+        (hidden,) = session.run(None, {"input_ids": ids, "attention_mask": mask})
+        return hidden
 
-    def _run(self, ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        import numpy as np
-
-        width = max(map(len, ids))
-        tokens = np.zeros((len(ids), width), dtype=np.int64)
-        mask = np.zeros((len(ids), width), dtype=np.int64)
-        for row, one in enumerate(ids):
-            tokens[row, : len(one)] = one
-            mask[row, : len(one)] = 1
-        (hidden,) = self._session.run(None, {"input_ids": tokens, "attention_mask": mask})
-        weights = mask[:, :, None].astype(np.float32)
-        pooled = (hidden * weights).sum(axis=1) / weights.sum(axis=1)
-        unit: NDArray[np.float32] = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
-        return unit
-
-    @cached_property
-    def _session(self) -> InferenceSession:
-        from onnxruntime import InferenceSession, SessionOptions
-
-        options = SessionOptions()
-        options.log_severity_level = 3
-        # Idle threads that spin would take the cores from PostgreSQL between two batches.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return InferenceSession(str(self._path), options, providers=["CPUExecutionProvider"])
-
-    @cached_property
-    def _tokenizer(self) -> Tokenizer:
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_file(str(self._model.tokenizer_file))
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(self.space.max_tokens)
-        return tokenizer
+    return run
 
 
 def find_export(model: ModelFolder, home: Path) -> Export | None:
@@ -142,14 +100,13 @@ def export(model: ModelFolder, home: Path, reference: SentenceTransformerEncoder
         if not reason:
             reason = _write(reference, temporary)
         if not reason:
-            worst = _worst_cosine(OnnxEncoder(model, temporary), reference)
+            worst = _worst_cosine(onnx_encoder(model, temporary), reference)
             reason = "" if worst >= MIN_COSINE else f"its vectors differ, cosine {worst:.5f}"
             sha256 = file_sha256(temporary)
             temporary.replace(target)
         # Last, and at once: a record without its model would never be repaired.
         verdict = {"worst_cosine": worst, "reason": reason, "sha256": sha256}
-        temporary.write_text(json.dumps(verdict), "utf-8")
-        temporary.replace(_record(model, home))
+        write_whole(_record(model, home), json.dumps(verdict))
     finally:
         temporary.unlink(missing_ok=True)
     return Export(target, worst, reason, sha256)
@@ -170,7 +127,7 @@ def _record(model: ModelFolder, home: Path) -> Path:
     return _weights(model, home).with_suffix(".json")
 
 
-def _worst_cosine(encoder: OnnxEncoder, reference: Encoder) -> float:
+def _worst_cosine(encoder: Encoder, reference: Encoder) -> float:
     texts = list(_SAMPLE)
     return float((encoder.encode(texts) * reference.encode(texts)).sum(axis=1).min())
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from psycopg import sql
+from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from ml_assets.documents.chunking import Chunker
@@ -93,8 +97,8 @@ def refresh_embeddings(
 ) -> EmbeddingReport:
     """Give every chunk of `collections` exactly one vector of `space`.
 
-    `load` is called only when a text must be encoded. `batch` texts are encoded and written to a
-    transaction, so that a killed run repeats one batch at most.
+    `load` is called only when a text must be encoded. `batch` texts are written to a transaction
+    while the next ones are encoded, so that a killed run repeats two batches at most.
 
     Raises:
         SpaceMismatchError: the loaded encoder makes vectors of another space.
@@ -128,6 +132,16 @@ def refresh_embeddings(
     return EmbeddingReport(deltas, encoded, reused + written - encoded)
 
 
+def pending_tokens(
+    connection: postgres.Connection, space: VectorSpace, collections: Collection[str]
+) -> int:
+    """Tokens of the distinct texts of `collections` that have no vector of `space` yet."""
+    bound = {"space_id": space.space_id, "collections": sorted(collections)}
+    return postgres.read_counts(connection, statement("postgres/embeddings/pending_tokens"), bound)[
+        "tokens"
+    ]
+
+
 def embedding_versions(
     connection: postgres.Connection, space_id: str, collections: Collection[str]
 ) -> dict[str, str]:
@@ -148,15 +162,36 @@ def _encode_pending(
     """Encode the distinct texts without a vector; return (texts encoded, rows written)."""
     pending = statement("postgres/embeddings/pending_texts")
     encoded = written = 0
-    encoder: Encoder | None = None
-    for rows in postgres.read_batches(connection, pending, bound, size=batch):
-        encoder = encoder or _load_of_space(load, space)
-        vectors = encoder.encode([text for _, text, _ in rows])
-        hashes = [text_hash for text_hash, _, _ in rows]
-        written += _write(connection, bound, hashes, vectors)
-        encoded += len(rows)
-        progress(encoded, rows[0][2])
+    with (
+        closing(postgres.read_batches(connection, pending, bound, size=batch)) as batches,
+        closing(_encode_ahead(batches, load, space)) as ahead,
+    ):
+        for rows, vectors in ahead:
+            hashes = [text_hash for text_hash, _, _ in rows]
+            written += _write(connection, bound, hashes, vectors)
+            encoded += len(rows)
+            progress(encoded, rows[0][2])
     return encoded, written
+
+
+def _encode_ahead(
+    batches: Iterable[list[TupleRow]], load: Callable[[], Encoder], space: VectorSpace
+) -> Generator[tuple[list[TupleRow], NDArray[np.float32]]]:
+    """Encode while the batch before is written and the next is read; at most two wait."""
+    encoder: Encoder | None = None
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder") as pool:
+        ahead: deque[tuple[list[TupleRow], Future[NDArray[np.float32]]]] = deque()
+        try:
+            for rows in batches:
+                encoder = encoder or _load_of_space(load, space)
+                ahead.append((rows, pool.submit(encoder.encode, [text for _, text, _ in rows])))
+                if len(ahead) > 1:
+                    done, vectors = ahead.popleft()
+                    yield done, vectors.result()
+            for done, vectors in ahead:
+                yield done, vectors.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _load_of_space(load: Callable[[], Encoder], space: VectorSpace) -> Encoder:

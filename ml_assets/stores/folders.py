@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ml_assets.errors import StoreError
@@ -22,3 +23,13 @@ def folder(path: Path) -> Path:
             do="Free space, change its permissions, or set ML_ASSETS_HOME to another folder",
         ) from None
     return path
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write `text` so that a reader, or a crash, finds the old file or the whole new one."""
+    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,7 @@ def read_batches(
     *,
     size: int = 2000,
     binary: bool = False,
-) -> Iterator[list[TupleRow]]:
+) -> Generator[list[TupleRow]]:
     """Stream a query in batches through a server-side cursor that survives commits."""
     with connection.cursor(name="batches", withhold=True) as cursor:
         cursor.execute(text, parameters, binary=binary)

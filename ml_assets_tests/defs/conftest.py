@@ -44,7 +44,8 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> HashEncoder:
     from ml_assets.defs.checks import embeddings as embedding_checks
 
     loaded = HashEncoder()
-    monkeypatch.setattr(embedding_assets, "load_encoder", lambda _: loaded)
+    monkeypatch.setattr(embedding_assets, "load_encoder", lambda *_: loaded)
+    monkeypatch.setattr(embedding_checks, "load_float32", lambda _: loaded)
     for module in (embedding_assets, embedding_checks):
         monkeypatch.setattr(module, "current_space", lambda _: SPACE)
     return loaded

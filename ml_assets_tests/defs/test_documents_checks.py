@@ -6,7 +6,11 @@ from ml_assets.defs.checks.documents import (
     documents_have_one_id_each,
     rows_were_readable,
 )
-from ml_assets.defs.checks.embeddings import every_chunk_has_one_vector, vectors_have_unit_norm
+from ml_assets.defs.checks.embeddings import (
+    every_chunk_has_one_vector,
+    vectors_agree_with_float32,
+    vectors_have_unit_norm,
+)
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.settings import Settings
@@ -43,6 +47,13 @@ VECTOR_CHECKS = [
     (every_chunk_has_one_vector, "delete from chunks where chunk_id = 'x#0'"),
     (every_chunk_has_one_vector, "update chunks set text_hash = 'other'"),
     (vectors_have_unit_norm, "update document_embeddings set embedding = embedding + embedding"),
+    (
+        vectors_agree_with_float32,
+        (
+            "update document_embeddings e set embedding = o.embedding"
+            " from document_embeddings o where e.chunk_id = 'x#0' and o.chunk_id = 'y#0'"
+        ),
+    ),
 ]
 
 

@@ -4,7 +4,8 @@ import sys
 import numpy as np
 import pytest
 
-from ml_assets.embeddings.encoder import SentenceTransformerEncoder, load_encoder
+from ml_assets.embeddings.encoder import load_encoder
+from ml_assets.embeddings.reference import SentenceTransformerEncoder
 from ml_assets.embeddings.space import current_model
 from ml_assets.settings import load_settings
 

@@ -1,5 +1,8 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.model import Delta, Document
@@ -7,7 +10,9 @@ from ml_assets.documents.refresh import refresh_chunks, refresh_documents
 from ml_assets.embeddings.refresh import (
     collections_to_refresh,
     embedding_versions,
+    ensure_space,
     partition_name,
+    pending_tokens,
     refresh_embeddings,
     stale_collections,
 )
@@ -151,3 +156,32 @@ def test_a_run_killed_after_a_removal_is_finished_by_the_next(
     assert total(connection, encoder, wanted).removed == 1
     assert_exact(connection, encoder)
     assert collections_to_refresh(connection, source, CHUNKER, SPACE) == []
+
+
+def test_what_was_encoded_before_a_failure_is_kept(connection: postgres.Connection) -> None:
+    class Failing(HashEncoder):
+        def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            if len(self.texts) == 6:
+                raise OSError("the GPU is gone")
+            return super().encode(texts)
+
+    names = load_documents(connection, *(Document(f"d{n}", "a", f"Text {n}.") for n in range(9)))
+    failing = Failing()
+    with pytest.raises(OSError, match="the GPU is gone"):
+        refresh_embeddings(connection, SPACE, lambda: failing, names, batch=2)
+    encoder = HashEncoder()
+    report = refresh_embeddings(connection, SPACE, lambda: encoder, names, batch=2)
+    # The batch that waited to be written when the next one failed is kept, too.
+    assert (report.encoded, len(encoder.texts)) == (3, 3)
+    assert_exact(connection, encoder)
+
+
+def test_pending_tokens_are_those_of_the_texts_to_encode(connection: postgres.Connection) -> None:
+    names = load_documents(
+        connection, Document("x", "a", "One two."), Document("y", "a", "One two.")
+    )
+    ensure_space(connection, SPACE)
+    (tokens,) = connection.execute("select max(token_count) from chunks").fetchone() or (0,)
+    assert pending_tokens(connection, SPACE, names) == tokens > 0
+    refresh_embeddings(connection, SPACE, HashEncoder, names)
+    assert pending_tokens(connection, SPACE, names) == 0

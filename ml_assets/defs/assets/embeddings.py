@@ -10,7 +10,7 @@ from ml_assets.defs.partitions import COLLECTIONS, SINGLE_RUN
 from ml_assets.defs.progress import StageProgress
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.embeddings.encoder import load_encoder
-from ml_assets.embeddings.refresh import embedding_versions, refresh_embeddings
+from ml_assets.embeddings.refresh import embedding_versions, pending_tokens, refresh_embeddings
 from ml_assets.embeddings.space import current_space
 from ml_assets.settings import Settings
 
@@ -40,7 +40,7 @@ def embeddings(
         report = refresh_embeddings(
             connection,
             space,
-            lambda: load_encoder(settings),
+            lambda: load_encoder(settings, pending_tokens(connection, space, names)),
             names,
             run_id=context.run.run_id,
             progress=step,

@@ -3,8 +3,15 @@
 import dagster as dg
 
 from ml_assets.defs.resources import PostgresResource
-from ml_assets.embeddings.quality import NORM_TOLERANCE, match_chunks, measure_norms
+from ml_assets.embeddings.encoder import load_float32
+from ml_assets.embeddings.quality import (
+    NORM_TOLERANCE,
+    match_chunks,
+    measure_fidelity,
+    measure_norms,
+)
 from ml_assets.embeddings.space import current_space
+from ml_assets.embeddings.speed import MIN_COSINE
 from ml_assets.settings import Settings
 
 
@@ -32,4 +39,24 @@ def vectors_have_unit_norm(
     return dg.AssetCheckResult(
         passed=smallest >= 1 - NORM_TOLERANCE and largest <= 1 + NORM_TOLERANCE,
         metadata={"smallest": smallest, "largest": largest, "tolerance": NORM_TOLERANCE},
+    )
+
+
+@dg.asset_check(asset="embeddings", blocking=True)
+def vectors_agree_with_float32(
+    settings: dg.ResourceParam[Settings], postgres: PostgresResource
+) -> dg.AssetCheckResult:
+    """Sampled texts, encoded again in float32, have a cosine of 0.9995 or more to their vectors."""
+    with postgres.connect() as connection:
+        found = measure_fidelity(
+            connection, current_space(settings), lambda: load_float32(settings)
+        )
+    return dg.AssetCheckResult(
+        passed=found.worst_cosine >= MIN_COSINE,
+        metadata={
+            "worst_cosine": found.worst_cosine,
+            "chunk": found.worst_chunk or "none",
+            "sampled": found.sampled,
+            "at_least": MIN_COSINE,
+        },
     )

@@ -13,4 +13,5 @@ with known as materialized (
 insert into document_embeddings (space_id, chunk_id, collection, text_hash, embedding)
 select %(space_id)s, chunk_id, collection, text_hash, embedding from known
 on conflict (space_id, chunk_id) do update
-set collection = excluded.collection, text_hash = excluded.text_hash, embedding = excluded.embedding
+set collection = excluded.collection, text_hash = excluded.text_hash, embedding = excluded.embedding,
+    embedded_at = excluded.embedded_at

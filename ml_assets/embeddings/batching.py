@@ -1,0 +1,92 @@
+"""Texts to vectors around any transformer: tokenized once, batched by length, pooled by mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ml_assets.embeddings.space import ModelFolder, VectorSpace
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
+
+    Run = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
+    """Token ids and mask, both (texts, tokens), to hidden states (texts, tokens, dimension)."""
+
+TOKEN_BUDGET = 2048
+"""Tokens of a batch, padding counted. Of 1,024 to 16,384, the fastest for torch in bfloat16 (457
+texts a second against 288 to 432), and within 1 % of the fastest for ONNX Runtime."""
+
+
+class BatchingEncoder:
+    """Mean pooling over the transformer that `load` gives, loaded at the first text."""
+
+    def __init__(self, model: ModelFolder, load: Callable[[], Run]) -> None:
+        """Describe the model; nothing is loaded yet."""
+        self._model = model
+        self._load = load
+
+    @property
+    def space(self) -> VectorSpace:
+        """The space of the vectors."""
+        return self._model.space
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors of `texts`: float32, shape (len(texts), dimension), unit norm."""
+        import numpy as np
+
+        vectors = np.empty((len(texts), self.space.dimension), dtype=np.float32)
+        ids = self.tokenize(texts)
+        for batch in token_batches([len(one) for one in ids], TOKEN_BUDGET):
+            vectors[batch] = self._pool([ids[position] for position in batch])
+        return vectors
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text's tokens, with the prompt's, cut to what the model reads."""
+        encodings = self._tokenizer.encode_batch([self.space.prompt + text for text in texts])
+        return [encoding.ids for encoding in encodings]
+
+    def _pool(self, ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        import numpy as np
+
+        tokens = np.zeros((len(ids), max(map(len, ids))), dtype=np.int64)
+        mask = np.zeros_like(tokens)
+        for row, one in enumerate(ids):
+            tokens[row, : len(one)] = one
+            mask[row, : len(one)] = 1
+        hidden = self._run(tokens, mask)
+        # The sum over a text's tokens: its direction is that of the mean.
+        pooled = (mask[:, None, :].astype(np.float32) @ hidden)[:, 0]
+        unit: NDArray[np.float32] = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
+        return unit
+
+    @cached_property
+    def _run(self) -> Run:
+        return self._load()
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(self._model.tokenizer_file))
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(self.space.max_tokens)
+        return tokenizer
+
+
+def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Positions in `lengths`, shortest first, in batches of at most `budget` padded tokens.
+
+    A text longer than the budget is a batch of its own.
+    """
+    batch: list[int] = []
+    for position in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and (len(batch) + 1) * lengths[position] > budget:
+            yield batch
+            batch = []
+        batch.append(position)
+    if batch:
+        yield batch

@@ -1,0 +1,92 @@
+"""How fast a model runs on this processor by ONNX Runtime and by torch: measured once, kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ml_assets.embeddings.space import ModelFolder
+from ml_assets.stores.folders import folder, write_whole
+
+if TYPE_CHECKING:
+    from ml_assets.embeddings.batching import BatchingEncoder
+    from ml_assets.embeddings.transformer import Precision
+
+MIN_COSINE = 0.9995
+"""Vectors in half precision that are further from float32, on any text, are not used."""
+
+LOAD_SECONDS = 6.0
+"""To import torch and transformers and load the model: 4 to 7 s on the machines measured."""
+
+_VERSION = 1
+_ROUNDS = 3
+_SENTENCE = "Parse command line arguments: options, sub-commands, and their help.\n"
+_SAMPLE = [_SENTENCE * (1 + number % 12) + str(number) for number in range(48)]
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """Seconds that a sample takes each way, and torch's worst cosine to ONNX in float32."""
+
+    onnx_seconds: float
+    torch_seconds: float
+    worst_cosine: float
+    tokens: int
+
+    def torch_wins(self, tokens: int, load_seconds: float) -> bool:
+        """Whether torch, its loading counted, encodes `tokens` tokens sooner."""
+        if self.worst_cosine < MIN_COSINE:
+            return False
+        per_token = (self.onnx_seconds - self.torch_seconds) / self.tokens
+        return per_token * tokens > load_seconds
+
+
+def measured_speeds(
+    model: ModelFolder,
+    home: Path,
+    precision: Precision,
+    onnx: BatchingEncoder,
+    torch: BatchingEncoder,
+) -> Speeds:
+    """What was measured on this processor before, or is now: about 2 s, with torch loaded."""
+    file = home / "models" / f"{model.space.space_id}-{_processor()}-{precision}-{_VERSION}.json"
+    if file.exists():
+        return Speeds(**json.loads(file.read_text(encoding="utf-8")))
+    speeds = _measure(onnx, torch)
+    folder(file.parent)
+    write_whole(file, json.dumps(asdict(speeds)))
+    return speeds
+
+
+def _measure(onnx: BatchingEncoder, torch: BatchingEncoder) -> Speeds:
+    expected, vectors = onnx.encode(_SAMPLE), torch.encode(_SAMPLE)
+    # By turns, so that what else the machine does falls on both.
+    rounds = [(_seconds(onnx, _SAMPLE), _seconds(torch, _SAMPLE)) for _ in range(_ROUNDS)]
+    return Speeds(
+        onnx_seconds=min(onnx_seconds for onnx_seconds, _ in rounds),
+        torch_seconds=min(torch_seconds for _, torch_seconds in rounds),
+        worst_cosine=float((expected * vectors).sum(axis=1).min()),
+        tokens=sum(map(len, onnx.tokenize(_SAMPLE))),
+    )
+
+
+def _seconds(encoder: BatchingEncoder, texts: Sequence[str]) -> float:
+    started = time.perf_counter()
+    encoder.encode(texts)
+    return time.perf_counter() - started
+
+
+def _processor() -> str:
+    """8 hex digits for this kind of processor and its cores."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    model = next((line for line in lines if line.startswith("model name")), platform.processor())
+    described = f"{platform.machine()} {model} {os.cpu_count()}"
+    return hashlib.sha256(described.encode()).hexdigest()[:8]

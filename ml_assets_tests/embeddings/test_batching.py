@@ -1,0 +1,39 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ml_assets.embeddings.batching import BatchingEncoder, token_batches
+from ml_assets.embeddings.space import current_model
+from ml_assets.settings import load_settings
+
+MODEL = current_model(load_settings())
+
+
+@given(st.lists(st.integers(1, 300)), st.integers(1, 500))
+def test_batches_hold_every_text_once_and_keep_the_budget(lengths: list[int], budget: int) -> None:
+    batches = list(token_batches(lengths, budget))
+    positions = [position for batch in batches for position in batch]
+    assert sorted(positions) == list(range(len(lengths)))
+    assert [lengths[position] for position in positions] == sorted(lengths)
+    for batch in batches:
+        longest = lengths[batch[-1]]
+        assert len(batch) == 1 or len(batch) * longest <= budget
+
+
+def test_pooling_is_the_mean_over_a_texts_own_tokens() -> None:
+    def hidden(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        # What stands on padding is large: it must not be counted.
+        states = np.full((*ids.shape, 384), 1e3, dtype=np.float32)
+        states[mask == 1] = 0
+        states[:, :, 0] = np.where(mask == 1, ids, 1e3)
+        states[:, :, 1] = np.where(mask == 1, 100, 1e3)
+        return states
+
+    encoder = BatchingEncoder(MODEL, lambda: hidden)
+    texts = ["One.", "Several more words than one.", ""]
+    vectors = encoder.encode(texts)
+    for vector, ids in zip(vectors, encoder.tokenize(texts), strict=True):
+        mean = np.array([np.mean(ids), 100])
+        np.testing.assert_allclose(vector[:2], mean / np.linalg.norm(mean), rtol=1e-5)
+        assert not vector[2:].any()

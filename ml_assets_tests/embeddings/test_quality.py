@@ -1,0 +1,46 @@
+import pytest
+
+from ml_assets.documents.model import Document
+from ml_assets.embeddings.quality import SAMPLE, measure_fidelity
+from ml_assets.embeddings.refresh import refresh_embeddings
+from ml_assets.stores import postgres
+from ml_assets_tests.embeddings.test_refresh import load_documents
+from ml_assets_tests.fakes import SPACE, HashEncoder
+
+
+def never() -> HashEncoder:
+    pytest.fail("nothing was to be encoded")
+
+
+def embed(connection: postgres.Connection, *documents: Document) -> None:
+    names = load_documents(connection, *documents)
+    refresh_embeddings(connection, SPACE, HashEncoder, names)
+
+
+def test_the_newest_vectors_are_always_sampled(connection: postgres.Connection) -> None:
+    old = [Document(f"d{n}", "a", f"Text {n}.") for n in range(3 * SAMPLE)]
+    embed(connection, *old)
+    found = measure_fidelity(connection, SPACE, HashEncoder)
+    assert found.worst_cosine == pytest.approx(1, abs=1e-3)
+    assert SAMPLE < found.sampled <= 2 * SAMPLE
+    embed(connection, *old, Document("newest", "a", "The newest."))
+    connection.execute(
+        "update document_embeddings set embedding = embedding - embedding - embedding"
+        " where chunk_id = 'newest#0'"
+    )
+    found = measure_fidelity(connection, SPACE, HashEncoder)
+    assert (found.worst_chunk, found.worst_cosine) == ("newest#0", pytest.approx(-1, abs=1e-3))
+
+
+def test_an_unchanged_sample_is_not_encoded_again(connection: postgres.Connection) -> None:
+    embed(connection, Document("x", "a", "One."), Document("y", "a", "Two."))
+    first = measure_fidelity(connection, SPACE, HashEncoder)
+    assert measure_fidelity(connection, SPACE, never) == first
+    embed(connection, Document("x", "a", "One edited."), Document("y", "a", "Two."))
+    assert measure_fidelity(connection, SPACE, HashEncoder).state != first.state
+
+
+def test_without_vectors_nothing_is_wrong(connection: postgres.Connection) -> None:
+    embed(connection)
+    found = measure_fidelity(connection, SPACE, never)
+    assert (found.worst_cosine, found.sampled) == (1.0, 0)
