@@ -43,11 +43,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 @app.command()
-def run() -> None:
+def run(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Look at every step, even if nothing changed.")
+    ] = False,
+) -> None:
     """Bring everything up to date, from the source to the champion model.
 
-    Unchanged documents cost nothing. Interrupt it at any time: what was committed is kept, and the
-    next run goes on from there. Exit code 1 when a blocking check failed.
+    Unchanged documents cost nothing, and nothing is run when the last run ended well on the same
+    documents, settings, code and stores. Interrupt it at any time: what was committed is kept, and
+    the next run goes on from there. Exit code 1 when a blocking check failed.
     """
     with _clear_errors():
         settings = load_settings()
@@ -56,8 +61,15 @@ def run() -> None:
             highlight=False,
             soft_wrap=True,
         )
-        from ml_assets.defs.run import run_everything
+        from ml_assets.finished import finished_at
         from ml_assets.status import read_status
+
+        if not everything and (ended := finished_at(settings)):
+            for part in console.nothing_to_do(ended, read_status(settings)):
+                out.print(part)
+            return
+        # Dagster is imported only for a run that does something.
+        from ml_assets.defs.run import run_everything
 
         with console.StageBars(out) as progress:
             report = run_everything(settings, progress, lambda line: err.print(escape(line)))

@@ -186,6 +186,19 @@ def run_summary(report: RunReport, figures: Mapping[str, Any]) -> Iterator[Rende
     yield facts("Seconds per stage", seconds)
 
 
+def nothing_to_do(ended: datetime, figures: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """What stands since the last run, which ended well."""
+    yield Text(
+        f"Nothing changed since the run that ended {_moment(ended)};"
+        " no step was run (--all looks at every one)"
+    )
+    yield facts(
+        "Documents",
+        {name: figures[name] for name in ("collections", "documents", "chunks", "vectors")},
+    )
+    yield from _standing(figures)
+
+
 def run_problems(report: RunReport) -> Iterator[str]:
     """One line per failed check and per error."""
     for name, blocking, numbers in report.failed_checks:

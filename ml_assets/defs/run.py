@@ -18,6 +18,7 @@ from ml_assets.defs.progress import StageProgress
 from ml_assets.documents.sources import open_source
 from ml_assets.embeddings.refresh import collections_to_refresh
 from ml_assets.embeddings.space import current_chunker, current_space
+from ml_assets.finished import count_changes, forget_finish, remember_finish, run_inputs
 from ml_assets.settings import PROJECT, Settings, secret
 from ml_assets.stores import postgres
 from ml_assets.stores.folders import folder
@@ -78,12 +79,17 @@ def run_everything(
             connection, source, current_chunker(settings), current_space(settings)
         )
         register_collections(instance, sorted({*present, *report.requested}))
+        inputs = run_inputs(settings, source)
+        forget_finish(connection)
         defs = build_definitions(settings, {"progress": progress})
         for keys in contiguous_ranges(instance, report.requested):
             _execute(defs, "refresh_documents", instance, report, range_tags(keys))
+        changes = count_changes(connection)
         for job in ("rebuild_search", "train_models"):
             if report.succeeded:
                 _execute(defs, job, instance, report, {})
+        if report.succeeded and not report.failed_checks:
+            remember_finish(connection, settings, inputs, changes)
     return report
 
 

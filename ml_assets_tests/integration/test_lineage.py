@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -49,13 +50,50 @@ def test_predict_gives_probabilities(project: Project, first_run: str) -> None:
     assert sum(answer.values()) == pytest.approx(1, abs=1e-6)
 
 
-def test_a_second_run_computes_nothing(project: Project, first_run: str) -> None:
+UNCHANGED = ("generations", "candidates", "champion", "vectors", "by_collection")
+TO_EMBED = ("torch", "transformers", "sentence_transformers", "onnxruntime")
+TO_RUN = ("dagster", "mlflow", "chromadb", "chdb", "sklearn")
+
+
+def modules_imported(project: Project, *arguments: str) -> set[str]:
+    """Run `ml-assets` in a process that tells which modules it ended with."""
+    code = (
+        "import sys\nfrom ml_assets.cli import app\n"
+        f"app({list(arguments)!r}, standalone_mode=False)\n"
+        "print('\\nmodules', *sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=project.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.rpartition("\nmodules ")[2].split())
+
+
+def test_a_second_run_runs_nothing(project: Project, first_run: str) -> None:
     before = project.json("status")
     second = project.call("run")
-    assert "0 changed" in second
+    assert "Nothing changed since the run that ended" in second
+    assert project.json("status") == before
+    assert not modules_imported(project, "run") & {*TO_EMBED, *TO_RUN}
+
+
+def test_looking_at_every_step_computes_nothing(project: Project, first_run: str) -> None:
+    before = project.json("status")
+    assert "0 changed" in project.call("run", "--all")
     after = project.json("status")
-    for name in ("generations", "candidates", "champion", "vectors", "by_collection"):
-        assert after[name] == before[name]
+    assert {name: after[name] for name in UNCHANGED} == {name: before[name] for name in UNCHANGED}
+    assert after["last_runs"] != before["last_runs"]
+    assert not modules_imported(project, "run", "--all") & {*TO_EMBED}
+
+
+def test_a_store_that_was_lost_is_made_again(project: Project, first_run: str) -> None:
+    shutil.rmtree(project.home / "keyword")
+    assert "Nothing changed" not in project.call("run")
+    assert project.json("search", "oven bread", "--method", "keyword")["hits"]
+    assert "Nothing changed" in project.call("run")
 
 
 def test_an_edit_and_a_removal_reach_every_store(project: Project, first_run: str) -> None:

@@ -1,0 +1,100 @@
+"""What makes a finished run one that must be repeated."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from ml_assets import finished
+from ml_assets.documents.refresh import refresh_documents
+from ml_assets.documents.sources import open_source
+from ml_assets.finished import count_changes, finished_at, forget_finish, remember_finish
+from ml_assets.settings import Settings
+from ml_assets.stores import postgres
+
+
+@pytest.fixture
+def ended(
+    settings: Settings, postgres_url: str, connection: postgres.Connection, tmp_path: Path
+) -> Settings:
+    """Settings of a deployment whose last run ended well, on one document."""
+    (tmp_path / "notes.jsonl").write_text('{"id": "x", "text": "One."}\n')
+    changed = settings.model_copy(
+        update={
+            "postgres_url": SecretStr(postgres_url),
+            "source": f"files:{tmp_path}/notes.jsonl",
+        }
+    )
+    (changed.home / "keyword").mkdir(parents=True)
+    (changed.home / "keyword" / "meta.json").write_text("{}")
+    changed.duckdb_file.write_bytes(b"features")
+    end_a_run(connection, changed)
+    assert finished_at(changed) is not None
+    return changed
+
+
+def end_a_run(connection: postgres.Connection, settings: Settings) -> None:
+    source = open_source(settings.source, settings)
+    inputs = finished.run_inputs(settings, source)
+    refresh_documents(connection, source, source.collections())
+    remember_finish(connection, settings, inputs, count_changes(connection))
+
+
+def edit_the_source(settings: Settings) -> Settings:
+    Path(settings.source.removeprefix("files:")).write_text('{"id": "x", "text": "Two."}\n')
+    return settings
+
+
+def lose_a_store(settings: Settings) -> Settings:
+    (settings.home / "keyword" / "meta.json").unlink()
+    return settings
+
+
+def write_a_store(settings: Settings) -> Settings:
+    settings.duckdb_file.write_bytes(b"others")
+    return settings
+
+
+CHANGES: list[Callable[[Settings], Settings]] = [
+    edit_the_source,
+    lose_a_store,
+    write_a_store,
+    lambda settings: settings.model_copy(update={"seed": 1}),
+    lambda settings: settings.model_copy(update={"chunk_tokens": 100}),
+    lambda settings: settings.model_copy(update={"redis_url": SecretStr("redis://x")}),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_asks_for_a_run(ended: Settings, change: Callable[[Settings], Settings]) -> None:
+    assert finished_at(change(ended)) is None
+
+
+def test_who_runs_makes_no_difference(ended: Settings) -> None:
+    assert finished_at(ended.model_copy(update={"actor": "somebody else"})) is not None
+
+
+def test_other_code_asks_for_a_run(ended: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finished, "_code", lambda: "other")
+    assert finished_at(ended) is None
+
+
+def test_a_change_by_another_job_asks_for_a_run(
+    ended: Settings, connection: postgres.Connection
+) -> None:
+    path = Path(ended.source.removeprefix("files:"))
+    original = path.read_text()
+    edit_the_source(ended)
+    source = open_source(ended.source, ended)
+    refresh_documents(connection, source, source.collections())
+    assert finished_at(ended) is None
+    # Back again: the tables have caught up, and the search was never told.
+    path.write_text(original)
+    refresh_documents(connection, source, source.collections())
+    assert finished_at(ended) is None
+
+
+def test_a_run_at_work_is_not_finished(ended: Settings, connection: postgres.Connection) -> None:
+    forget_finish(connection)
+    assert finished_at(ended) is None

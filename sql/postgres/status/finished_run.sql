@@ -1,0 +1,1 @@
+select state, changes, finished_at from finished_run
