@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -14,9 +14,15 @@ from typing import TYPE_CHECKING
 from ml_assets.errors import SettingError
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
+
+_Piece = tuple[int, int, int]
+"""Start and end of a piece of a text, in characters, and its tokens with heading and prompt."""
 
 VERSION = 1
+_BATCH_CHARACTERS = 250_000
+"""Characters that are tokenized at once: some ten megabytes of tokens."""
+
 _PARAGRAPH, _SENTENCE, _WORD, _NONE = 3, 2, 1, 0
 _SENTENCE_ENDS = (".", "!", "?", ":", ";", "\u2026", "\u3002", "\uff01", "\uff1f")
 
@@ -86,24 +92,51 @@ class Chunker:
 
     def chunk(self, title: str, text: str) -> list[Chunk]:
         """Cut one document; every character that is not white space is in at least one chunk."""
-        heading = self._clip(title)
-        budget = self.tokens
-        while True:
-            spans = list(_spans(text, self._offsets(text), budget, min(self.overlap, budget // 2)))
-            pieces = [text[start:end] for start, end in spans]
-            before = f"{self.prompt}{heading}\n" if heading else self.prompt
-            counts = self._count([before + piece for piece in pieces])
-            excess = max(counts, default=0) - self.sequence_tokens
-            if excess <= 0 or budget <= 1:
-                break
+        return next(self.chunk_all([(title, text)]))
+
+    def chunk_all(self, documents: Iterable[tuple[str, str]]) -> Iterator[list[Chunk]]:
+        """Cut each document, a title and a text, like `chunk`; tokenized together, on all cores."""
+        for batch in _batches(documents):
+            titles, texts = zip(*batch, strict=True)
+            headings = self._clip(titles)
+            for heading, text, pieces in zip(
+                headings, texts, self._pieces(headings, texts), strict=True
+            ):
+                yield [
+                    Chunk(index, start, end, count, heading, text[start:end])
+                    for index, (start, end, count) in enumerate(pieces)
+                ]
+
+    def _pieces(self, headings: Sequence[str], texts: Sequence[str]) -> list[list[_Piece]]:
+        """Cut each text into pieces that the model can read whole after prompt and heading."""
+        encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
+        before = [f"{self.prompt}{heading}\n" if heading else self.prompt for heading in headings]
+        pieces: list[list[_Piece]] = [[] for _ in texts]
+        budgets = dict.fromkeys(range(len(texts)), self.tokens)
+        while budgets:
+            spans = [
+                (one, start, end)
+                for one, budget in budgets.items()
+                for start, end in _spans(
+                    texts[one], encodings[one], budget, min(self.overlap, budget // 2)
+                )
+            ]
+            counts = self._count([before[one] + texts[one][start:end] for one, start, end in spans])
+            for one in budgets:
+                pieces[one] = []
+            for (one, start, end), count in zip(spans, counts, strict=True):
+                pieces[one].append((start, end, count))
             # A cut inside a word can cost a token or two: cut a little shorter.
-            budget = max(1, budget - excess)
-        return [
-            Chunk(index, start, end, count, heading, piece)
-            for index, ((start, end), piece, count) in enumerate(
-                zip(spans, pieces, counts, strict=True)
-            )
-        ]
+            budgets = {
+                one: max(1, budget - excess)
+                for one, budget in budgets.items()
+                if budget > 1 and (excess := self._excess(pieces[one])) > 0
+            }
+        return pieces
+
+    def _excess(self, pieces: Sequence[_Piece]) -> int:
+        """By how many tokens the longest of the pieces is too long for the model."""
+        return max((count for *_, count in pieces), default=0) - self.sequence_tokens
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
@@ -117,26 +150,52 @@ class Chunker:
     @cached_property
     def _fixed_tokens(self) -> int:
         special = int(self._tokenizer.num_special_tokens_to_add(is_pair=False))
-        return special + len(self._offsets(self.prompt))
-
-    def _offsets(self, text: str) -> list[tuple[int, int]]:
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        return [(start, end) for start, end in encoding.offsets if end > start]
+        prompt = self._tokenizer.encode(self.prompt, add_special_tokens=False)
+        return special + len(_offsets(prompt))
 
     def _count(self, texts: Sequence[str]) -> list[int]:
-        return [len(encoding.ids) for encoding in self._tokenizer.encode_batch(list(texts))]
+        return [len(encoding) for encoding in self._tokenizer.encode_batch_fast(texts)]
 
-    def _clip(self, title: str) -> str:
-        offsets = self._offsets(title)
-        if len(offsets) <= self.heading_tokens:
-            return title.strip()
-        return title[: offsets[self.heading_tokens][0]].strip()
+    def _clip(self, titles: Sequence[str]) -> list[str]:
+        encodings = self._tokenizer.encode_batch(titles, add_special_tokens=False)
+        return [
+            title[: _end(encoding, self.heading_tokens)].strip()
+            for title, encoding in zip(titles, encodings, strict=True)
+        ]
 
 
-def _spans(
-    text: str, offsets: Sequence[tuple[int, int]], tokens: int, overlap: int
-) -> Iterator[tuple[int, int]]:
+def _batches(documents: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    """Yield documents of `_BATCH_CHARACTERS` in all, and a longer one alone."""
+    batch: list[tuple[str, str]] = []
+    size = 0
+    for title, text in documents:
+        length = len(title) + len(text)
+        if batch and size + length > _BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+        batch.append((title, text))
+        size += length
+    if batch:
+        yield batch
+
+
+def _offsets(encoding: Encoding) -> list[tuple[int, int]]:
+    """Where each token stands in the text."""
+    return [(start, end) for start, end in encoding.offsets if end > start]
+
+
+def _end(encoding: Encoding, tokens: int) -> int | None:
+    """Where the first `tokens` tokens of a text end; None: it has no more."""
+    if len(encoding) <= tokens:
+        return None
+    offsets = _offsets(encoding)
+    return offsets[tokens][0] if len(offsets) > tokens else None
+
+
+def _spans(text: str, encoding: Encoding, tokens: int, overlap: int) -> Iterator[tuple[int, int]]:
     """Yield the (start, end) of every chunk, in characters, white space trimmed."""
+    # The places of the tokens are asked for only where there is something to cut: they are slow.
+    offsets = _offsets(encoding) if len(encoding) > tokens else []
     if len(offsets) <= tokens:
         yield from _trim(text, 0, len(text))
         return

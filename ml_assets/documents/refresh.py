@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from itertools import chain
 
 from psycopg.types.json import Jsonb
 
@@ -243,23 +242,22 @@ def _apply_chunks(
     documents: Sequence[Sequence[object]],
     run_id: str | None,
 ) -> list[tuple[str, int, int, int]]:
-    staged = chain.from_iterable(
+    cut = chunker.chunk_all([(str(title), str(text)) for _, title, text, _ in documents])
+    staged = (
         (
-            (
-                f"{document_id}#{chunk.index}",
-                document_id,
-                "",
-                chunk.index,
-                chunk.start,
-                chunk.end,
-                chunk.token_count,
-                chunk.heading,
-                chunk.text,
-                chunk.text_hash,
-            )
-            for chunk in chunker.chunk(str(title), str(text))
+            f"{document_id}#{chunk.index}",
+            document_id,
+            "",
+            chunk.index,
+            chunk.start,
+            chunk.end,
+            chunk.token_count,
+            chunk.heading,
+            chunk.text,
+            chunk.text_hash,
         )
-        for document_id, title, text, _ in documents
+        for (document_id, *_), chunks in zip(documents, cut, strict=True)
+        for chunk in chunks
     )
     names, types = zip(*_STAGED_CHUNK, strict=True)
     with connection.transaction():
