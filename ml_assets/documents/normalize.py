@@ -49,9 +49,14 @@ def check_name(name: str, kind: str) -> str | None:
         return f"the {kind} is empty"
     if len(name) > MAX_NAME:
         return f"the {kind} has {len(name)} characters, more than {MAX_NAME}"
-    if any(unicodedata.category(character) in _UNPRINTABLE for character in name):
+    # Few names have a character that is not printable; only these are looked at one by one.
+    if not name.isprintable() and any(map(_is_unprintable, name)):
         return f"the {kind} {name!r} has a control character or a line end"
     return None
+
+
+def _is_unprintable(character: str) -> bool:
+    return unicodedata.category(character) in _UNPRINTABLE
 
 
 def check_collection(name: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from importlib.metadata import Distribution, distributions
 from pathlib import Path, PurePosixPath
 
@@ -47,10 +47,10 @@ class PythonEnvironment:
 
     def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
         """Stream the objects of these buckets, one source file in memory at a time."""
-        owners = _owners()
-        for name, distribution in _installed().items():
+        installed = _installed()
+        for name, modules in _owned_modules(installed).items():
             if _bucket_of(name) in collections:
-                yield from self._distribution(name, distribution, owners)
+                yield from self._distribution(name, installed[name], modules)
 
     def judged_queries(self) -> None:
         """Return None: nobody has asked questions about these packages."""
@@ -60,16 +60,14 @@ class PythonEnvironment:
         return hashlib.sha256(parameters.encode())
 
     def _distribution(
-        self, name: str, distribution: Distribution, owners: dict[str, str]
+        self, name: str, distribution: Distribution, modules: dict[str, str]
     ) -> Iterator[Document | Rejected]:
         seen: set[str] = set()
         version = distribution.version
-        for file, module in _modules(distribution):
-            if owners[file] != name:
-                continue
+        for file, module in modules.items():
             try:
                 source = Path(str(distribution.locate_file(file))).read_bytes()
-                found = list(definitions(source, module))
+                found = definitions(source, module)
             except (OSError, SyntaxError) as error:
                 reason = f"cannot be read ({error})"
                 yield Rejected(_bucket_of(name), f"{name} {file}", reason)
@@ -116,13 +114,18 @@ def _installed() -> dict[str, Distribution]:
     return dict(sorted(found.items()))
 
 
-def _owners() -> dict[str, str]:
-    """Return the one distribution that speaks for each file, as more than one may list it."""
-    owners: dict[str, str] = {}
-    for name, distribution in _installed().items():
-        for file, _ in _modules(distribution):
-            owners.setdefault(file, name)
-    return owners
+def _owned_modules(installed: Mapping[str, Distribution]) -> dict[str, dict[str, str]]:
+    """Return path and name of the modules of each distribution.
+
+    More than one may list a file; the first of them speaks for it.
+    """
+    taken: set[str] = set()
+    owned: dict[str, dict[str, str]] = {}
+    for name, distribution in installed.items():
+        modules = _modules(distribution)
+        owned[name] = {file: module for file, module in modules if file not in taken}
+        taken.update(owned[name])
+    return owned
 
 
 def _modules(distribution: Distribution) -> Iterator[tuple[str, str]]:
