@@ -182,13 +182,11 @@ def status(as_json: Json = False) -> None:
 def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> None:
     """Open the Dagster UI on the same data: lineage, runs, checks, backfills."""
     with _clear_errors():
-        from ml_assets.defs.dead_runs import end_dead_runs
-        from ml_assets.defs.run import prepare_dagster_home
+        from ml_assets.defs.run import open_instance
 
         settings = load_settings()
-        home = prepare_dagster_home(settings)
-        if settings.dagster_home is None:
-            end_dead_runs(home)
+        with open_instance(settings):
+            pass  # the UI shows no run as running whose process was killed
         workspace = str(PROJECT / "workspace.yaml")
         command = ["dagster", "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)]
         # In place of this process, so that signals reach Dagster.

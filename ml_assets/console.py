@@ -182,6 +182,8 @@ def run_summary(report: RunReport, figures: Mapping[str, Any]) -> Iterator[Rende
         },
     )
     yield from _standing(figures)
+    if not report.labelled:
+        yield Text("\n  No document has a label, so there is no model to train.")
     seconds = {name: f"{value:.1f} s" for name, value in report.seconds.items() if value >= 0.05}
     yield facts("Seconds per stage", seconds)
 

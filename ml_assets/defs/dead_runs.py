@@ -1,26 +1,24 @@
 """Runs whose process was killed: Dagster holds them for running, and its queue waits for them."""
 
 import os
-from pathlib import Path
 
 import dagster as dg
 
 
-def end_dead_runs(home: Path) -> list[str]:
-    """Mark as failed every run under `home` whose process is gone; return the ids.
+def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark as failed every run whose process is gone; return the ids.
 
-    `home` is a DAGSTER_HOME whose runs are processes of this machine.
+    The runs of `instance` are processes of this machine.
 
     Dagster's launcher sees it when a process that it started itself is killed. Runs of
     `ml-assets run` and `dagster asset materialize` are in no one's care.
     """
     unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        runs = instance.get_runs(dg.RunsFilter(statuses=unfinished))
-        dead = [run for run in runs if not _is_alive(instance, run.run_id)]
-        for run in dead:
-            instance.report_run_failed(run, "The process of this run was killed")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    runs = instance.get_runs(dg.RunsFilter(statuses=unfinished))
+    dead = [run for run in runs if not _is_alive(instance, run.run_id)]
+    for run in dead:
+        instance.report_run_failed(run, "The process of this run was killed")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     return [run.run_id for run in dead]
 
 

@@ -22,6 +22,7 @@ from ml_assets.finished import count_changes, forget_finish, remember_finish, ru
 from ml_assets.settings import PROJECT, Settings, secret
 from ml_assets.stores import postgres
 from ml_assets.stores.folders import folder
+from ml_assets.training.training_set import has_labels
 
 _RATE = ("encoded_in_this_run", "seconds")
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -38,6 +39,7 @@ class RunReport:
     errors: list[str] = field(default_factory=list)
     requested: list[str] = field(default_factory=list)
     collections: int = 0
+    labelled: bool = True
 
     @property
     def succeeded(self) -> bool:
@@ -54,10 +56,22 @@ def prepare_dagster_home(settings: Settings) -> Path:
     return home
 
 
+@contextmanager
+def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The instance of the command line and the UI, without runs whose process was killed."""
+    with dg.DagsterInstance.from_config(str(prepare_dagster_home(settings))) as instance:
+        if settings.dagster_home is None:
+            # The runs of a home of ours are processes of this machine; of another they may not be.
+            end_dead_runs(instance)
+        yield instance
+
+
 def run_everything(
     settings: Settings, progress: StageProgress, notify: Callable[[str], None]
 ) -> RunReport:
     """Bring all assets up to date: changed collections first, then search, then models.
+
+    Without a label there is nothing to train on, and no step that would only say so is run.
 
     Raises:
         UserError: the source, a setting or a store cannot be used.
@@ -65,16 +79,11 @@ def run_everything(
     source = open_source(settings.source, settings)
     present = source.collections()
     report = RunReport(collections=len(present))
-    url = secret(settings.postgres_url)
-    home = prepare_dagster_home(settings)
     with (
-        postgres.connect(url, settings.home) as connection,
+        postgres.connect(secret(settings.postgres_url), settings.home) as connection,
         _only_run(connection, notify),
-        dg.DagsterInstance.from_config(str(home)) as instance,
+        open_instance(settings) as instance,
     ):
-        if settings.dagster_home is None:
-            # The runs of a home of ours are processes of this machine; of another they may not be.
-            end_dead_runs(home)
         report.requested = collections_to_refresh(
             connection, source, current_chunker(settings), current_space(settings)
         )
@@ -85,7 +94,8 @@ def run_everything(
         for keys in contiguous_ranges(instance, report.requested):
             _execute(defs, "refresh_documents", instance, report, range_tags(keys))
         changes = count_changes(connection)
-        for job in ("rebuild_search", "train_models"):
+        report.labelled = has_labels(connection)
+        for job in ("rebuild_search", *(["train_models"] if report.labelled else [])):
             if report.succeeded:
                 _execute(defs, job, instance, report, {})
         if report.succeeded and not report.failed_checks:

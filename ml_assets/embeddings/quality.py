@@ -16,7 +16,7 @@ from ml_assets.stores.sql import statement
 if TYPE_CHECKING:
     from ml_assets.embeddings.encoder import Encoder
 
-SAMPLE = 24
+SAMPLE = 8
 """So many of the newest vectors are encoded again, and so many of all."""
 
 NORM_TOLERANCE = 1e-3

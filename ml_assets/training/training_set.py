@@ -74,6 +74,12 @@ def freeze(duck: duckdb.Connection, training_set: TrainingSet) -> bool:
     return True
 
 
+def has_labels(connection: postgres.Connection) -> bool:
+    """Whether a document has a label, or one once had, and models were trained."""
+    row = postgres.run(connection, statement("postgres/training/any_label")).fetchone()
+    return bool(row and row[0])
+
+
 def current_training_set(duck: duckdb.Connection) -> TrainingSet | None:
     """The training set that was frozen last; None before the first."""
     build = _last_build(duck)

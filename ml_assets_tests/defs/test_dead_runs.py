@@ -37,16 +37,16 @@ def test_a_killed_run_is_marked_as_failed_and_keeps_no_slot(tmp_path: Path) -> N
         while not any("asleep" in path.read_text() for path in compute_logs.rglob("*.out")):
             assert process.poll() is None
             time.sleep(0.05)
-        assert end_dead_runs(tmp_path) == []
+        assert end_dead_runs(instance) == []
         process.kill()
         process.wait()
         (run,) = instance.get_runs()
         assert instance.event_log_storage.get_concurrency_info("duckdb").active_slot_count == 1
 
-        assert end_dead_runs(tmp_path) == [run.run_id]
+        assert end_dead_runs(instance) == [run.run_id]
 
         ended = instance.get_run_by_id(run.run_id)
         assert ended
         assert ended.status == dg.DagsterRunStatus.FAILURE
         assert instance.event_log_storage.get_concurrency_info("duckdb").active_slot_count == 0
-        assert end_dead_runs(tmp_path) == []
+        assert end_dead_runs(instance) == []

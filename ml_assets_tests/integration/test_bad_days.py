@@ -28,7 +28,7 @@ def unlabelled(project: Project, count: int) -> None:
 
 def test_a_source_without_labels_ends_at_the_published_search(fresh: Project) -> None:
     unlabelled(fresh, 30)
-    fresh.call("run")
+    assert "No document has a label, so there is no model to train." in fresh.call("run")
     status = fresh.json("status")
     assert [row["state"] for row in status["generations"]] == ["published"]
     assert status["champion"] is None
