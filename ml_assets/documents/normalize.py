@@ -13,11 +13,14 @@ from ml_assets.documents.model import MAX_NAME, Document
 _DROPPED = re.compile("[\x00\ud800-\udfff]")
 _LINE_END = re.compile("\r\n?")
 _UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"))
 _PATH_PARTS = ("/", "\\", "..")
 
 
 def normalize(text: str) -> str:
     """Bring a text to its one form: NFC, LF line ends, no NUL, no lone surrogate; idempotent."""
+    if text.isascii() and "\r" not in text and "\0" not in text:
+        return text
     return unicodedata.normalize("NFC", _LINE_END.sub("\n", _DROPPED.sub("", text)))
 
 
@@ -36,8 +39,7 @@ def content_hash(document: Document) -> bytes:
         dict(document.metadata),
         moment,
     ]
-    encoded = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(encoded.encode("ascii")).digest()
+    return hashlib.sha256(_ENCODER.encode(content).encode("ascii")).digest()
 
 
 def check_name(name: str, kind: str) -> str | None:

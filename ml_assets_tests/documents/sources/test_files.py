@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import check_collection, check_name, normalize
+from ml_assets.documents.sources import tables
 from ml_assets.documents.sources.files import Files
 from ml_assets.documents.sources.rows import columns_from
 from ml_assets.errors import SourceError
@@ -244,6 +246,24 @@ def test_fingerprints_of_the_other_collections_stay(folder: Path) -> None:
     write(path, "id,text,part\n1,a,p\n2,changed,q\n3,c,..\n")
     # A row that could belong to any collection is a reason to look at all of them.
     assert source(path, collection_by="part").collections()["p"] != before["p"]
+
+
+def test_a_split_file_is_parsed_once_for_all_that_ask(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(folder / "x.csv", "id,part,text\n1,p,a\n2,q,b\n")
+    parsed: list[str] = []
+    read_table = tables.read_table
+
+    def counting(file: BinaryIO, suffix: str, name: str) -> Iterator[tables.Numbered]:
+        parsed.append(name)
+        return read_table(file, suffix, name)
+
+    monkeypatch.setattr(tables, "read_table", counting)
+    first, again = (source(path, collection_by="part").collections() for _ in range(2))
+    assert first == again
+    assert len(parsed) == 1
+    assert source(path, collection_by="text").collections().keys() == {"a", "b"}
 
 
 # Bad rows are set aside
