@@ -43,10 +43,11 @@ class Settings(BaseSettings):
     source: str = Field("python_docs", description="where documents come from")
     embedding_model: str = Field("", description="model id or path; empty: the bundled MiniLM")
     encoder: Literal["auto", "onnx", "sentence-transformers"] = Field(
-        "auto", description="what runs the model; auto: ONNX Runtime on a CPU"
+        "auto",
+        description="what runs the model; auto: what ends sooner, as measured",
     )
     embedding_precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="arithmetic of sentence-transformers; auto: bfloat16 where it is native"
+        "auto", description="arithmetic of torch; auto: bfloat16 where the processor has it"
     )
     chunk_tokens: int = Field(220, ge=16, description="tokens of a chunk, at most")
     chunk_overlap: int = Field(30, ge=0, description="tokens two neighbouring chunks share")
