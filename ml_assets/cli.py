@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ml_assets import console
-from ml_assets.errors import SettingError, UserError, mask_secrets
+from ml_assets.errors import IncompleteReadError, SettingError, UserError, mask_secrets
 from ml_assets.settings import PROJECT, Settings, child_environment, load_settings, secret
 
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ def plan(as_json: Json = False) -> None:
             out.print_json(json.dumps(figures))
         else:
             out.print(console.plan(planned, figures["texts_per_second"]))
+        if planned.unread:
+            raise IncompleteReadError(planned.unread)
 
 
 @app.command()

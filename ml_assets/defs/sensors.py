@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import dagster as dg
 
 from ml_assets.defs.jobs import refresh_documents
-from ml_assets.defs.partitions import contiguous_ranges, range_tags, register_collections
+from ml_assets.defs.partitions import range_tags, ranges_apart, register_collections
 from ml_assets.defs.resources import PostgresResource
+from ml_assets.documents.refresh import unread_collections
 from ml_assets.documents.sources import open_source
 from ml_assets.embeddings.refresh import collections_to_refresh
 from ml_assets.embeddings.space import current_chunker, current_space
@@ -40,13 +41,14 @@ def collections_sensor(
         return
     with postgres.connect() as connection:
         wanted = collections_to_refresh(connection, source, chunker, space)
+        unread = unread_collections(connection)
         held = connection.execute(
             "select collection, fingerprint, refreshed_at from collections order by collection"
         ).fetchall()
     register_collections(context.instance, sorted({*present, *wanted}))
     if not wanted:
         yield dg.SkipReason(f"{len(present)} collections of {source.name}, none changed")
-    for keys in contiguous_ranges(context.instance, wanted):
+    for keys in ranges_apart(context.instance, wanted, unread):
         state = [source.name, chunker.fingerprint, space.space_id, sorted(present.items()), held]
         digest = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
         yield dg.RunRequest(run_key=f"{keys.start}...{keys.end}:{digest}", tags=range_tags(keys))
