@@ -25,13 +25,20 @@ from ml_assets.documents.sources import open_source
 from ml_assets.embeddings.refresh import collections_to_refresh, stale_collections
 from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.finished import count_changes, forget_finish, remember_finish, run_inputs
-from ml_assets.settings import PROJECT, Settings, secret
+from ml_assets.settings import PROJECT, Settings, Until, secret
 from ml_assets.stores import postgres
 from ml_assets.stores.folders import folder
 from ml_assets.training.training_set import has_labels
 
 _RATE = ("encoded_in_this_run", "seconds")
 _FOLLOWING = [dg.AssetKey("chunks"), dg.AssetKey("embeddings")]
+_JOBS = {
+    "documents": (),
+    "search": ("rebuild_search",),
+    "models": ("rebuild_search", "train_models"),
+}
+"""The jobs that follow `refresh_documents`, by where a run ends."""
+
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -83,9 +90,12 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
 
 def run_everything(
-    settings: Settings, progress: StageProgress, notify: Callable[[str], None]
+    settings: Settings,
+    progress: StageProgress,
+    notify: Callable[[str], None],
+    until: Until = "models",
 ) -> RunReport:
-    """Bring all assets up to date: changed collections first, then search, then models.
+    """Bring assets up to date: changed collections first, then search, then models; or `until` one.
 
     A collection that cannot be read stays as it was, and the others go on. Without a label there
     is nothing to train on, and no step that would only say so is run.
@@ -118,11 +128,11 @@ def run_everything(
             for keys in contiguous_ranges(instance, behind):
                 _execute(defs, "refresh_documents", instance, report, range_tags(keys), _FOLLOWING)
         changes = count_changes(connection)
-        report.labelled = has_labels(connection)
-        for job in ("rebuild_search", *(["train_models"] if report.labelled else [])):
-            if report.may_go_on:
+        report.labelled = until != "models" or has_labels(connection)
+        for job in _JOBS[until]:
+            if report.may_go_on and (report.labelled or job != "train_models"):
                 _execute(defs, job, instance, report, {})
-        if report.succeeded and not report.failed_checks:
+        if until == "models" and report.succeeded and not report.failed_checks:
             remember_finish(connection, settings, inputs, changes)
     return report
 
