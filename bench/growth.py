@@ -27,36 +27,34 @@ _MIB = 2**20
 
 @dataclass
 class Grown:
-    """What was measured at one size."""
+    """What was measured at one size: runs in new processes."""
 
     documents: int
-    cold: Finished
     chunks: int
+    cold: list[Finished]
     unchanged: list[Finished] = field(default_factory=list)
     changed: list[Finished] = field(default_factory=list)
     encode: list[Figure] = field(default_factory=list)
 
-    def seconds(self, case: str, runs: Sequence[Finished]) -> Figure:
-        """The seconds of some runs."""
-        return Figure(f"{case}, {self.documents:,}", tuple(one.seconds for one in runs))
-
-    @property
-    def cold_seconds(self) -> Figure:
-        """The seconds of the cold run."""
-        return Figure(f"{self.documents:,} documents", (self.cold.seconds,), count=self.chunks)
+    def seconds(self, runs: Sequence[Finished], chunks: int = 0) -> Figure:
+        """How long these runs took."""
+        return Figure(self._name, tuple(one.seconds for one in runs), count=chunks)
 
     @property
     def peak(self) -> Figure:
         """The most memory of any run, PostgreSQL included, in MiB."""
-        most = max(one.peak for one in (self.cold, *self.unchanged, *self.changed))
-        return Figure(f"{self.documents:,} documents", (most / _MIB,), "MiB")
+        most = max(one.peak for one in (*self.cold, *self.unchanged, *self.changed))
+        return Figure(self._name, (most / _MIB,), "MiB")
 
     @property
     def beyond(self) -> Figure:
         """How much longer a run takes when 1 % changed than when nothing did."""
-        nothing = self.seconds("", self.unchanged).median
-        samples = tuple(one.seconds - nothing for one in self.changed)
-        return Figure("1 % changed less unchanged", samples)
+        nothing = self.seconds(self.unchanged).median
+        return Figure(self._name, tuple(one.seconds - nothing for one in self.changed))
+
+    @property
+    def _name(self) -> str:
+        return f"{self.documents:,} documents"
 
 
 def measure(work: Path, sizes: Sequence[int], repetitions: int) -> list[Row]:
@@ -71,14 +69,13 @@ def _grow(state: Path, texts: Sequence[corpus.Text], repetitions: int) -> Grown:
     turns = corpus.write_turns(texts, state / "texts", repetitions)
     cold = _run(state, turns[0])
     before = _chunks(state)
-    grown = Grown(len(texts), cold, len(before))
+    grown = Grown(len(texts), len(before), [cold])
     say(f"  cold {cold.seconds:.0f} s, {cold.peak / _MIB:,.0f} MiB, {len(before):,} chunks")
     for _ in range(repetitions):
         grown.unchanged.append(_run(state, turns[0]))
-    for turn, file in enumerate(turns[1:]):
-        grown.changed.append(_run(state, file))
-        if not turn:
-            grown.encode = _encode_new(state, before, repetitions)
+    grown.changed.append(_run(state, turns[1]))
+    grown.encode = _encode_new(state, before, repetitions)
+    grown.changed += [_run(state, file) for file in turns[2:]]
     say(f"  unchanged {[round(one.seconds, 1) for one in grown.unchanged]} s")
     say(f"  1 % changed {[round(one.seconds, 1) for one in grown.changed]} s")
     return grown
@@ -112,32 +109,42 @@ def _encode_new(state: Path, before: dict[str, str], repetitions: int) -> list[F
 
 
 def rows(grown: Sequence[Grown]) -> list[Row]:
-    """The rows of every size, smallest first; limits are for the largest."""
-    smallest, largest = grown[0], grown[-1]
-    frugal = next((one for one in grown if one.documents >= MEMORY_BASE), smallest)
+    """Every size beside the smallest, memory beside `MEMORY_BASE`; limits are for the largest."""
+    small, large = grown[0], grown[-1]
+    frugal = next((one for one in grown if one.documents >= MEMORY_BASE), small)
     found = []
     for one in grown:
-        documents = f"{one.documents:,} documents"
-        found.append(
-            Row(f"cold `ml-assets run`, {documents}", one.cold_seconds, smallest.cold_seconds)
-        )
-        found.append(
-            Row(
-                f"unchanged, new process, {documents}",
-                one.seconds("unchanged", one.unchanged),
-                smallest.seconds("unchanged", smallest.unchanged),
-                UNCHANGED_LIMIT if one is largest else None,
-            )
-        )
+        last = one is large
         found += [
-            Row(
-                f"1 % of {documents} changed, beyond the unchanged run",
-                one.beyond,
-                encode,
-                CHANGED_LIMIT if one is largest else None,
-            )
-            for encode in one.encode
+            _beside(
+                "cold `ml-assets run`, all embedded",
+                one.seconds(one.cold, one.chunks),
+                small.seconds(small.cold, small.chunks),
+            ),
+            _beside(
+                "unchanged, new process, all embedded",
+                one.seconds(one.unchanged),
+                small.seconds(small.unchanged),
+                UNCHANGED_LIMIT if last else None,
+            ),
+            _beside(
+                "1 % changed, new process, all embedded",
+                one.seconds(one.changed),
+                small.seconds(small.changed),
+            ),
+            _beside(
+                "peak memory of all processes",
+                one.peak,
+                frugal.peak,
+                MEMORY_LIMIT if last else None,
+            ),
         ]
-        limit = MEMORY_LIMIT if one is largest else None
-        found.append(Row(f"peak memory, {documents}", one.peak, frugal.peak, limit))
-    return found
+    beyond = f"1 % of {large.documents:,} documents changed, beyond the unchanged run"
+    return found + [Row(beyond, large.beyond, encode, CHANGED_LIMIT) for encode in large.encode]
+
+
+def _beside(what: str, measured: Figure, against: Figure, limit: Limit | None = None) -> Row:
+    """A row; what would be set against itself stands alone."""
+    if measured == against:
+        return Row(what, measured)
+    return Row(what, measured, against, limit)

@@ -194,8 +194,8 @@ def test_rows_of_growth_and_their_limits() -> None:
     grown = [
         growth.Grown(
             documents,
-            Finished(seconds, peak * mib),
             documents,
+            cold=[Finished(seconds, peak * mib)],
             unchanged=[Finished(seconds / 10, 50 * mib)],
             changed=[Finished(seconds / 10 + 2, 60 * mib)],
             encode=[Figure("encode", (1.0,))],
@@ -203,11 +203,13 @@ def test_rows_of_growth_and_their_limits() -> None:
         for documents, seconds, peak in [(2000, 10, 90), (5000, 20, 100), (77000, 100, 160)]
     ]
     rows = growth.rows(grown)
+    assert len(rows) == 3 * 4 + 1
+    assert [row.what for row in rows if row.against is None] == [rows[n].what for n in (0, 1, 2, 7)]
     limited = {row.what: (row.ratio, row.reached) for row in rows if row.limit}
     assert limited == {
-        "unchanged, new process, 77,000 documents": (10.0, False),
+        "unchanged, new process, all embedded": (10.0, False),
+        "peak memory of all processes": (1.6, False),
         "1 % of 77,000 documents changed, beyond the unchanged run": (2.0, False),
-        "peak memory, 77,000 documents": (1.6, False),
     }
 
 
