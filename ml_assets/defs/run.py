@@ -20,6 +20,7 @@ from ml_assets.defs.partitions import (
     register_collections,
 )
 from ml_assets.defs.progress import StageProgress
+from ml_assets.defs.unfinished import unfinished_collections
 from ml_assets.documents.refresh import unread_collections
 from ml_assets.documents.sources import open_source
 from ml_assets.embeddings.refresh import collections_to_refresh, stale_collections
@@ -112,8 +113,9 @@ def run_everything(
         open_instance(settings) as instance,
     ):
         chunker, space = current_chunker(settings), current_space(settings)
-        report.requested = collections_to_refresh(connection, source, chunker, space)
-        register_collections(instance, sorted({*present, *report.requested}))
+        behind = collections_to_refresh(connection, source, chunker, space)
+        register_collections(instance, sorted({*present, *behind}))
+        report.requested = sorted({*behind, *unfinished_collections(instance, present)})
         inputs = run_inputs(settings, source)
         forget_finish(connection)
         defs = build_definitions(settings, {"progress": progress})
@@ -124,8 +126,8 @@ def run_everything(
             return report
         if report.unread and report.may_go_on:
             # No step followed the one that failed, not even for the collections that it read.
-            behind = stale_collections(connection, chunker.fingerprint, space.space_id)
-            for keys in contiguous_ranges(instance, behind):
+            stale = stale_collections(connection, chunker.fingerprint, space.space_id)
+            for keys in contiguous_ranges(instance, stale):
                 _execute(defs, "refresh_documents", instance, report, range_tags(keys), _FOLLOWING)
         changes = count_changes(connection)
         report.labelled = until != "models" or has_labels(connection)

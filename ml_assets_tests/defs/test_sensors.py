@@ -2,11 +2,16 @@ import dagster as dg
 import pytest
 
 from ml_assets.defs import schedules, sensors
-from ml_assets.defs.partitions import contiguous_ranges, range_tags, register_collections
+from ml_assets.defs.assets import embeddings as embedding_assets
+from ml_assets.defs.partitions import (
+    contiguous_ranges,
+    range_tags,
+    register_collections,
+)
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.model import Document
 from ml_assets.documents.refresh import refresh_documents
-from ml_assets.errors import SourceError
+from ml_assets.errors import SourceError, WeightsError
 from ml_assets.settings import Settings
 from ml_assets_tests.defs.conftest import Run
 from ml_assets_tests.fakes import SPACE, MemorySource, unplugged
@@ -84,6 +89,44 @@ def test_a_collection_that_failed_is_tried_alone_and_once(
         refresh_documents(connection, source, ["b"])
     # It failed again, and nothing else changed.
     assert [request.run_key for request in tick(instance, settings, resources)[1]] == keys
+
+
+def test_a_run_that_fails_is_repeated_once_for_what_it_left_behind(
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    resources: dict[str, object],
+    source: MemorySource,
+    materialize: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(*_: object) -> object:
+        raise WeightsError("the weights are missing")
+
+    source.documents = [Document("x", "a", "Text.")]
+    monkeypatch.setattr(embedding_assets, "load_encoder", missing)
+    keys = []
+    for _ in range(4):
+        (request,) = tick(instance, settings, resources)[1]
+        keys.append(request.run_key)
+        assert not materialize(raise_on_error=False).success
+    assert len(set(keys)) == 2
+    assert keys[1] == keys[2] == keys[3]
+
+
+def test_a_partition_that_dagster_does_not_know_of_is_requested(
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    resources: dict[str, object],
+    source: MemorySource,
+    materialize: Run,
+) -> None:
+    source.documents = [Document(f"x{name}", name, "Text.") for name in "ab"]
+    materialize()
+    # As after a process that was killed between its commit and the event log.
+    instance.wipe_assets([dg.AssetKey("embeddings")])
+    assert tick(instance, settings, resources)[0] == [("a", "b")]
+    materialize()
+    assert tick(instance, settings, resources)[0] == []
 
 
 def test_a_source_that_cannot_be_read_is_a_reason_to_skip(
