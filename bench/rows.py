@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import Literal
 
@@ -75,21 +76,31 @@ class Row:
         return self.measured.median <= self.limit.value(self.against) if self.limit else None
 
 
+_HEAD = ["what", "measured", "against", "ratio", "must reach", "reached"]
+
+
 def table(rows: Sequence[Row]) -> str:
-    """The rows as one Markdown table."""
-    head = ["what", "measured", "against", "ratio", "must reach", "reached"]
-    body = [
-        [
-            row.what,
-            str(row.measured),
-            str(row.against or "-"),
-            "-" if row.ratio is None else _number(row.ratio),
-            str(row.limit or "-"),
-            {True: "yes", False: "**no**", None: "-"}[row.reached],
-        ]
-        for row in rows
+    """The rows as one Markdown table; what the row above says already is left out."""
+    lines = list(map(_cells, rows))
+    shown = [_unrepeated(above, line) for above, line in pairwise([_HEAD, *lines])]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [_HEAD, ["---"] * len(_HEAD), *shown])
+
+
+def _cells(row: Row) -> list[str]:
+    return [
+        row.what,
+        str(row.measured),
+        str(row.against or ""),
+        "" if row.ratio is None else _number(row.ratio),
+        str(row.limit or ""),
+        {True: "yes", False: "**no**", None: ""}[row.reached],
     ]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *body])
+
+
+def _unrepeated(above: Sequence[str], line: Sequence[str]) -> list[str]:
+    if line[0] != above[0]:
+        return list(line)
+    return ["", "" if line[1] == above[1] else line[1], *line[2:]]
 
 
 def as_json(row: Row) -> dict[str, object]:

@@ -54,13 +54,14 @@ def test_a_row_sets_medians_side_by_side() -> None:
 
 
 def test_the_table_names_both_parts_of_a_ratio() -> None:
-    rows = [Row("cold", QUICK, SLOW, Limit(factor=0.4)), Row("search", QUICK)]
+    rows = [Row("cold", QUICK, SLOW, Limit(factor=0.4)), Row("cold", QUICK), Row("search", QUICK)]
     lines = table(rows).splitlines()
     assert lines[2] == (
         "| cold | ml_assets: 5.00 s (250 chunks, 50/s) | CocoIndex: 10.0 s (200 chunks, 20/s)"
         " | 0.50 | ratio ≤ 0.4 | **no** |"
     )
-    assert lines[3] == "| search | ml_assets: 5.00 s (250 chunks, 50/s) | - | - | - | - |"
+    assert lines[3] == "|  |  |  |  |  |  |"
+    assert lines[4] == "| search | ml_assets: 5.00 s (250 chunks, 50/s) |  |  |  |  |"
 
 
 def test_json_keeps_every_repetition() -> None:
