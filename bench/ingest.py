@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,22 +57,34 @@ class Samples:
     seconds: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
     chunks: dict[str, int] = field(default_factory=dict)
 
-    def figure(self, name: str, case: str, chunks: int = 0) -> Figure:
-        """The samples of one case."""
-        return Figure(name, tuple(self.seconds[name, case]), count=chunks)
+    def add(self, name: str, case: str, seconds: float) -> None:
+        """Keep one sample."""
+        self.seconds[name, case].append(seconds)
+
+    def figure(self, name: str, case: str) -> Figure:
+        """The samples of one case; all chunks are worked on when it is cold."""
+        count = self.chunks.get(name, 0) if case == COLD else 0
+        return Figure(name, tuple(self.seconds[name, case]), count=count)
+
+    def beside(
+        self, what: str, case: str, others: Sequence[str], limits: Mapping[str, Limit]
+    ) -> list[Row]:
+        """Our figure beside that of each of the others."""
+        mine = self.figure(OURS, case)
+        return [Row(what, mine, self.figure(name, case), limits.get(name)) for name in others]
 
 
 def measure(contest: Contest) -> list[Row]:
     """Run all repetitions, each contender after the other, and set the figures side by side."""
     turns = corpus.write_turns(contest.texts, contest.work / "texts", 2)
-    trivial = Trivial(contest.work / "trivial")
+    trivial = Trivial(contest.work / "trivial") if "unchanged" in contest.wanted else None
     samples = Samples()
     for repetition in range(contest.repetitions):
         say(f"ingest, repetition {repetition + 1} of {contest.repetitions}")
         folder = contest.work / f"repetition-{repetition}"
         _measure_ours(contest, turns, folder / "ml_assets", samples)
-        if "unchanged" in contest.wanted:
-            samples.seconds[TRIVIAL, NEW].append(trivial.run())
+        if trivial:
+            samples.add(TRIVIAL, NEW, trivial.run())
         for peer in contest.peers:
             _measure_peer(contest, peer, turns, folder / peer.module, samples)
     return [row for section in SECTIONS for row in rows(section, contest, samples)]
@@ -81,12 +93,12 @@ def measure(contest: Contest) -> list[Row]:
 def _measure_ours(contest: Contest, turns: Sequence[Path], state: Path, samples: Samples) -> None:
     with ours.database(contest.server) as url:
         (cold,) = warm_session("ml_assets_jobs", state, turns[:1], database=url)
-        samples.seconds[OURS, COLD].append(cold.seconds)
+        samples.add(OURS, COLD, cold.seconds)
         samples.chunks[OURS] = cold.chunks
         texts = state / "chunks.json"
         texts.write_text(json.dumps(list(ours.read_chunks(url).values())), encoding="utf-8")
         (plain,) = warm_session("plain_encode", state, [texts])
-        samples.seconds[PLAIN, COLD].append(plain.seconds)
+        samples.add(PLAIN, COLD, plain.seconds)
         samples.chunks[PLAIN] = plain.chunks
         say(f"  ml_assets {cold.seconds:.1f} s, plain encode {plain.seconds:.1f} s")
         if not contest.again:
@@ -95,13 +107,13 @@ def _measure_ours(contest: Contest, turns: Sequence[Path], state: Path, samples:
         _, unchanged, changed = warm_session(
             "ml_assets_run", state, [turns[0], turns[0], turns[1]], database=url
         )
-        samples.seconds[OURS, WARM].append(unchanged.seconds)
-        samples.seconds[OURS, CHANGED_WARM].append(changed.seconds)
+        samples.add(OURS, WARM, unchanged.seconds)
+        samples.add(OURS, CHANGED_WARM, changed.seconds)
         _, unchanged = warm_session("ml_assets_all", state, [turns[1], turns[1]], database=url)
-        samples.seconds[LOOK_AT_ALL, WARM].append(unchanged.seconds)
-        samples.seconds[OURS, NEW].append(run_command(state, url))
+        samples.add(LOOK_AT_ALL, WARM, unchanged.seconds)
+        samples.add(OURS, NEW, run_command(state, url))
         ours.place(turns[2], state)
-        samples.seconds[OURS, CHANGED_NEW].append(run_command(state, url))
+        samples.add(OURS, CHANGED_NEW, run_command(state, url))
 
 
 def run_command(state: Path, database: str) -> float:
@@ -118,14 +130,14 @@ def _measure_peer(
     with ours.database(contest.server) as url:
         ingested = warm_session(peer.module, state, files, database=url, python=PYTHON)
         for case, one in zip((COLD, WARM, CHANGED_WARM), ingested, strict=False):
-            samples.seconds[peer.name, case].append(one.seconds)
+            samples.add(peer.name, case, one.seconds)
         samples.chunks[peer.name] = ingested[0].chunks
         say(f"  {peer.name} {ingested[0].seconds:.1f} s")
         if not contest.again:
             return
         for case, file in ((NEW, turns[1]), (CHANGED_NEW, turns[2])):
             seconds = new_session(peer.module, state, file, database=url, python=PYTHON)
-            samples.seconds[peer.name, case].append(seconds)
+            samples.add(peer.name, case, seconds)
 
 
 def rows(section: str, contest: Contest, samples: Samples) -> list[Row]:
@@ -134,27 +146,19 @@ def rows(section: str, contest: Contest, samples: Samples) -> list[Row]:
         return []
     documents = f"{len(contest.texts):,} documents"
     edited = f"{corpus.count_edited(contest.texts, 2):,} of {documents} changed"
-    names = [peer.name for peer in contest.peers]
-
-    def against(what: str, case: str, others: Sequence[str], limits: dict[str, Limit]) -> list[Row]:
-        counted = samples.chunks if case == COLD else {}
-        mine = samples.figure(OURS, case, counted.get(OURS, 0))
-        return [
-            Row(what, mine, samples.figure(name, case, counted.get(name, 0)), limits.get(name))
-            for name in others
-        ]
-
+    peers = [peer.name for peer in contest.peers]
     if section == "cold":
         what = f"cold, documents to HNSW, warm process, {documents}"
-        return against(what, COLD, [PLAIN, *names], {PLAIN: COLD_LIMIT})
+        return samples.beside(what, COLD, [PLAIN, *peers], {PLAIN: COLD_LIMIT})
     if section == "unchanged":
         new, warm = (f"unchanged, {process} process, {documents}" for process in ("new", "warm"))
         return [
-            *against(new, NEW, [TRIVIAL, *names], {TRIVIAL: UNCHANGED_NEW_LIMIT}),
+            *samples.beside(new, NEW, [TRIVIAL, *peers], {TRIVIAL: UNCHANGED_NEW_LIMIT}),
             Row(warm, samples.figure(OURS, WARM), None, UNCHANGED_WARM_LIMIT),
-            *against(warm, WARM, [LOOK_AT_ALL, *names], {}),
+            *samples.beside(warm, WARM, [LOOK_AT_ALL, *peers], {}),
         ]
+    limits = {"CocoIndex": CHANGED_NEW_LIMIT}
     return [
-        *against(f"{edited}, new process", CHANGED_NEW, names, {"CocoIndex": CHANGED_NEW_LIMIT}),
-        *against(f"{edited}, warm process", CHANGED_WARM, names, {}),
+        *samples.beside(f"{edited}, new process", CHANGED_NEW, peers, limits),
+        *samples.beside(f"{edited}, warm process", CHANGED_WARM, peers, {}),
     ]
