@@ -51,7 +51,10 @@ def readability(connection: store.Connection) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset="chunks", blocking=True)
 def chunks_are_pieces_of_their_documents(postgres: PostgresResource) -> dg.AssetCheckResult:
-    """Every live document has chunks, and every chunk is its document's text at its offsets."""
+    """Every live document has chunks, and every chunk is its document's text at its offsets.
+
+    In a large corpus texts are compared for the documents that changed last, and random ones.
+    """
     with postgres.connect() as connection:
         counts = count_uncovered(connection)
     return dg.AssetCheckResult(passed=not any(counts.values()), metadata=counts)
