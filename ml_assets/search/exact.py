@@ -103,7 +103,8 @@ def _scan(
     similarities: dict[tuple[int, str], float] = {}
     for block_ids, block in _blocks(connection, generation):
         cosines = queries @ block.T
-        for column, chunk_id in enumerate(block_ids):
+        named = [(at, one) for at, one in enumerate(block_ids) if one in asked or one in row_of]
+        for column, chunk_id in named:
             for query in asked.get(chunk_id, ()):
                 similarities[query, chunk_id] = float(cosines[query, column])
             if chunk_id in row_of:
