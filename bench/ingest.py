@@ -18,6 +18,7 @@ from bench.trivial_run import TRIVIAL, Trivial
 OURS = "ml_assets"
 PLAIN = "SentenceTransformer.encode of the same chunks"
 LOOK_AT_ALL = "ml_assets, `run --all`"
+TO_VECTORS = "ml_assets, documents to HNSW (`run --until documents`)"
 CASES = COLD, WARM, NEW, CHANGED_WARM, CHANGED_NEW = (
     "cold",
     "unchanged, warm",
@@ -76,7 +77,7 @@ class Samples:
 
 def measure(contest: Contest) -> list[Row]:
     """Run all repetitions, each contender after the other, and set the figures side by side."""
-    turns = corpus.write_turns(contest.texts, contest.work / "texts", 2)
+    turns = corpus.write_turns(contest.texts, contest.work / "texts", 3)
     trivial = Trivial(contest.work / "trivial") if "unchanged" in contest.wanted else None
     samples = Samples()
     for repetition in range(contest.repetitions):
@@ -114,13 +115,14 @@ def _measure_ours(contest: Contest, turns: Sequence[Path], state: Path, samples:
         samples.add(OURS, NEW, run_command(state, url))
         ours.place(turns[2], state)
         samples.add(OURS, CHANGED_NEW, run_command(state, url))
+        ours.place(turns[3], state)
+        samples.add(TO_VECTORS, CHANGED_NEW, run_command(state, url, "--until", "documents"))
 
 
-def run_command(state: Path, database: str) -> float:
+def run_command(state: Path, database: str, *options: str) -> float:
     """Wall-clock seconds of `ml-assets run` in a new process."""
-    return run(
-        [BIN / "ml-assets", "run"], ours.environment(state, database), state / "run.log"
-    ).seconds
+    command = [BIN / "ml-assets", "run", *options]
+    return run(command, ours.environment(state, database), state / "run.log").seconds
 
 
 def _measure_peer(
@@ -157,8 +159,13 @@ def rows(section: str, contest: Contest, samples: Samples) -> list[Row]:
             Row(warm, samples.figure(OURS, WARM), None, UNCHANGED_WARM_LIMIT),
             *samples.beside(warm, WARM, [LOOK_AT_ALL, *peers], {}),
         ]
-    limits = {"CocoIndex": CHANGED_NEW_LIMIT}
+    new, limits = f"{edited}, new process", {"CocoIndex": CHANGED_NEW_LIMIT}
+    to_vectors = samples.figure(TO_VECTORS, CHANGED_NEW)
     return [
-        *samples.beside(f"{edited}, new process", CHANGED_NEW, peers, limits),
+        *(
+            Row(new, to_vectors, samples.figure(name, CHANGED_NEW), limits.get(name))
+            for name in peers
+        ),
+        *samples.beside(f"{new}, all indexes, evaluated and published", CHANGED_NEW, peers, {}),
         *samples.beside(f"{edited}, warm process", CHANGED_WARM, peers, {}),
     ]

@@ -178,6 +178,7 @@ def test_rows_of_ingestion_and_their_limits(tmp_path: Path) -> None:
             (ingest.PLAIN, ingest.COLD): [2.0],
             (ingest.TRIVIAL, ingest.NEW): [1.0],
             (ingest.LOOK_AT_ALL, ingest.WARM): [4.0],
+            (ingest.TO_VECTORS, ingest.CHANGED_NEW): [0.5],
         }
     )
     rows = [row for section in ingest.SECTIONS for row in ingest.rows(section, contest, samples)]
@@ -186,7 +187,7 @@ def test_rows_of_ingestion_and_their_limits(tmp_path: Path) -> None:
         "cold, documents to HNSW, warm process, 250 documents": (Limit(factor=0.55), True),
         "unchanged, new process, 250 documents": (Limit(factor=1, plus=1.5), True),
         "unchanged, warm process, 250 documents": (Limit(plus=0.5), False),
-        "3 of 250 documents changed, new process": (Limit(factor=0.6), False),
+        "3 of 250 documents changed, new process": (Limit(factor=0.6), True),
     }
 
 
