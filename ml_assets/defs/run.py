@@ -1,5 +1,6 @@
 """The main job from a prompt: the same Dagster jobs, in this process, on the instance of the UI."""
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from ml_assets.defs.build import build_definitions
-from ml_assets.defs.dead_runs import end_dead_runs
+from ml_assets.defs.dead_runs import PROCESS, end_dead_runs
 from ml_assets.defs.partitions import (
     contiguous_ranges,
     range_tags,
@@ -121,6 +122,8 @@ def run_everything(
         defs = build_definitions(settings, {"progress": progress})
         for keys in ranges_apart(instance, report.requested, unread_collections(connection)):
             _execute(defs, "refresh_documents", instance, report, range_tags(keys))
+        if report.errors:
+            return report
         report.unread = unread_collections(connection)
         if report.unread and present.keys() <= report.unread.keys():
             return report
@@ -149,7 +152,8 @@ def _only_run(connection: postgres.Connection, notify: Callable[[str], None]) ->
     try:
         yield
     finally:
-        connection.execute("select pg_advisory_unlock(hashtext('ml_assets.run'))")
+        if not connection.broken:
+            connection.execute("select pg_advisory_unlock(hashtext('ml_assets.run'))")
 
 
 def _execute(
@@ -163,7 +167,7 @@ def _execute(
     started = time.perf_counter()
     result = defs.resolve_job_def(job).execute_in_process(
         instance=instance,
-        tags=dict(tags),
+        tags={**tags, PROCESS: str(os.getpid())},
         run_config=_QUIET,
         raise_on_error=False,
         asset_selection=assets,

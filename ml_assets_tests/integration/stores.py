@@ -85,10 +85,11 @@ def refresh_stores(
 
 @contextmanager
 def open_indexes(
-    connection: postgres.Connection, home: Path, space: VectorSpace
+    connection: postgres.Connection, home: Path, space: VectorSpace, **settings: object
 ) -> Iterator[tuple[Index, ...]]:
-    """The three indexes of the generation of `space`."""
-    generation = ensure_generation(connection, space.space_id, index_parameters(load_settings()))
+    """The three indexes of the generation of `space` and the settings."""
+    parameters = index_parameters(load_settings(**settings))
+    generation = ensure_generation(connection, space.space_id, parameters)
     with chroma.connect(None, home) as client:
         indexes = (
             PgvectorIndex(connection, generation),
@@ -102,10 +103,12 @@ def open_indexes(
                 index.close()
 
 
-def read_stores(connection: postgres.Connection, home: Path, space: VectorSpace) -> dict[str, Any]:
+def read_stores(
+    connection: postgres.Connection, home: Path, space: VectorSpace, **settings: object
+) -> dict[str, Any]:
     """Every row of the tables, the three indexes, and the offline and online features."""
     held = read_tables(connection, space)
-    with open_indexes(connection, home, space) as indexes:
+    with open_indexes(connection, home, space, **settings) as indexes:
         for index in indexes:
             held[index.kind] = index.ids()
             if not isinstance(index, PgvectorIndex):
