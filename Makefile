@@ -12,7 +12,11 @@ PORT ?= 3000
 # What another environment put on the path does not belong into .venv.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: run test ui lint clean
+# Peers of the benchmark; `make bench ROWS=cold,unchanged REPETITIONS=1` does a part of it.
+PEERS = bench/.venv/requirements.txt
+BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(REPETITIONS),--repetitions $(REPETITIONS))
+
+.PHONY: run test ui lint bench bench-setup clean
 
 run: ## bring everything up to date: documents, search, models
 	@$(SETUP)
@@ -31,6 +35,20 @@ lint: ## formatting, rules, types, and who may import whom
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/mypy
 	@said=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$said"; exit 1; }
+
+bench: ## measure ml_assets beside plain encoding, LangChain, LlamaIndex and CocoIndex
+	@$(SETUP)
+	@$(MAKE) --no-print-directory bench-setup || echo "The peers cannot be installed, and are skipped" >&2
+	@$(BIN)/python -m bench $(BENCH)
+
+bench-setup: $(PEERS) ## the peers, in an environment of their own
+
+$(PEERS): bench/requirements.txt
+	$(if $(PYTHON),$(PYTHON),$(error No Python 3.11, 3.12 or 3.13)) -m venv --clear bench/.venv
+	@# torch first, so that the index that was asked for decides which build it is.
+	bench/.venv/bin/pip install --quiet --disable-pip-version-check $$(grep ^torch== $<)
+	bench/.venv/bin/pip install --quiet --disable-pip-version-check -r $<
+	@cp $< $@
 
 clean: ## remove .venv; the data under .ml_assets stays
 	rm -rf .venv .venv.lock .venv-setup.log

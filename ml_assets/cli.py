@@ -17,8 +17,15 @@ from rich.console import Console
 from rich.markup import escape
 
 from ml_assets import console
-from ml_assets.errors import SettingError, UserError, mask_secrets
-from ml_assets.settings import PROJECT, Settings, child_environment, load_settings, secret
+from ml_assets.errors import IncompleteReadError, SettingError, UserError, mask_secrets
+from ml_assets.settings import (
+    PROJECT,
+    Settings,
+    Until,
+    child_environment,
+    load_settings,
+    secret,
+)
 
 if TYPE_CHECKING:
     from ml_assets.embeddings.plan import Plan
@@ -47,6 +54,9 @@ def run(
     everything: Annotated[
         bool, typer.Option("--all", help="Look at every step, even if nothing changed.")
     ] = False,
+    until: Annotated[
+        Until, typer.Option(help="Stop after the documents and vectors, or the search.")
+    ] = "models",
 ) -> None:
     """Bring everything up to date, from the source to the champion model.
 
@@ -72,7 +82,7 @@ def run(
         from ml_assets.defs.run import run_everything
 
         with console.StageBars(out) as progress:
-            report = run_everything(settings, progress, lambda line: err.print(escape(line)))
+            report = run_everything(settings, progress, lambda line: err.print(escape(line)), until)
         for part in console.run_summary(report, read_status(settings)):
             out.print(part)
         for line in console.run_problems(report):
@@ -94,6 +104,8 @@ def plan(as_json: Json = False) -> None:
             out.print_json(json.dumps(figures))
         else:
             out.print(console.plan(planned, figures["texts_per_second"]))
+        if planned.unread:
+            raise IncompleteReadError(planned.unread)
 
 
 @app.command()

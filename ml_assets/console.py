@@ -23,6 +23,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from ml_assets.errors import IncompleteReadError
+
 if TYPE_CHECKING:
     from ml_assets.defs.run import RunReport
     from ml_assets.documents.refresh import Progress as Report
@@ -173,6 +175,7 @@ def run_summary(report: RunReport, figures: Mapping[str, Any]) -> Iterator[Rende
         "Documents",
         {
             "collections": f"{figures['collections']:,}, {len(report.requested)} changed",
+            **({"not read": len(report.unread)} if report.unread else {}),
             "documents": figures["documents"],
             "set aside": figures["rejected"],
             "chunks": figures["chunks"],
@@ -202,7 +205,7 @@ def nothing_to_do(ended: datetime, figures: Mapping[str, Any]) -> Iterator[Rende
 
 
 def run_problems(report: RunReport) -> Iterator[str]:
-    """One line per failed check and per error."""
+    """One line per failed check, per collection that was not read, and per error."""
     for name, blocking, numbers in report.failed_checks:
         kind = "[red]Blocking check failed[/red]" if blocking else "[yellow]Check failed[/yellow]"
         compared = ", ".join(
@@ -211,7 +214,7 @@ def run_problems(report: RunReport) -> Iterator[str]:
             if isinstance(value, int | float | str) and "\n" not in str(value)
         )
         yield f"{kind} {name}: {compared}"
-    for line in report.errors:
+    for line in (*str(IncompleteReadError(report.unread)).splitlines(), *report.errors):
         yield f"[red]Error[/red] {escape(line)}"
 
 
@@ -272,6 +275,17 @@ def status(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
             for row in figures["by_collection"]
         ]
         yield table("Collections", shown)
+    unread = [row for row in figures["by_collection"] if row["read_error"]]
+    if unread:
+        shown = [
+            {
+                "collection": row["collection"],
+                "since": _moment(row["failed_at"]),
+                "reason": row["read_error"],
+            }
+            for row in unread
+        ]
+        yield table("Could not be read, left as they were", shown)
     if figures["generations"]:
         shown = [
             {

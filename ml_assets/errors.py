@@ -6,6 +6,7 @@ Everything else is a defect and keeps its traceback.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 # An unquoted @ in a password is not the last one before the host.
 _PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):[^/\s]*(?=@)")
@@ -32,6 +33,18 @@ class SettingError(UserError):
 
 class SourceError(UserError):
     """A document source cannot be read at all; single bad rows are set aside instead."""
+
+
+class IncompleteReadError(SourceError):
+    """Some collections could not be read and stay as they were; one line for each."""
+
+    def __init__(self, unread: Mapping[str, str]) -> None:
+        """Give the reason for each collection."""
+        super().__init__(
+            "\n".join(
+                f"collection {name!r} stays as it was: {reason}" for name, reason in unread.items()
+            )
+        )
 
 
 class StoreError(UserError):

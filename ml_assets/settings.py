@@ -13,6 +13,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml_assets.errors import SettingError
 
+Until = Literal["documents", "search", "models"]
+"""Where a run ends: vectors (which pgvector's index follows), the published search, the models."""
+
 PROJECT = Path(__file__).resolve().parent.parent
 """The checkout (or the installed root) that holds `sql/` and `dagster.yaml`."""
 

@@ -13,7 +13,7 @@ from ml_assets.settings import Settings, secret
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
 from ml_assets.training.candidates import read_candidates
-from ml_assets.training.training_set import current_training_set
+from ml_assets.training.training_set import current_hash
 
 Rows = list[dict[str, Any]]
 
@@ -40,8 +40,8 @@ def _candidates(connection: postgres.Connection, duckdb_file: Path) -> Rows:
     if not duckdb_file.exists():
         return []
     with duckdb.connect(duckdb_file, read_only=True) as duck:
-        current = current_training_set(duck)
-    found = read_candidates(connection, current.hash) if current else []
+        current = current_hash(duck)
+    found = read_candidates(connection, current) if current else []
     return [
         {
             "family": one.family,

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_assets.documents.model import Document, Rejected
+from ml_assets.documents.sources.base import UNATTRIBUTED
 from ml_assets.embeddings.space import VectorSpace
+from ml_assets.errors import SourceError
 
 SPACE = VectorSpace(
     model="hash",
@@ -33,7 +35,7 @@ class MemorySource:
         self.documents = list(documents)
 
     def collections(self) -> dict[str, str]:
-        names = sorted({row.collection for row in self.documents})
+        names = sorted({row.collection for row in self.documents} - {UNATTRIBUTED})
         return {
             name: hashlib.sha256(
                 repr([row for row in self.documents if row.collection == name]).encode()
@@ -42,10 +44,24 @@ class MemorySource:
         }
 
     def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
-        yield from (row for row in self.documents if row.collection in collections)
+        wanted = {*collections, UNATTRIBUTED}
+        yield from (row for row in self.documents if row.collection in wanted)
 
     def judged_queries(self) -> None:
         return None
+
+
+def unplugged(source: MemorySource, *collections: str) -> MemorySource:
+    """The source, where reading any of these fails after the first document."""
+
+    class Unplugged(MemorySource):
+        def read(self, wanted: Collection[str]) -> Iterator[Document | Rejected]:
+            for row in super().read(wanted):
+                yield row
+                if row.collection in collections:
+                    raise SourceError("the disk went away", where=row.collection)
+
+    return Unplugged(source.documents)
 
 
 class HashEncoder:

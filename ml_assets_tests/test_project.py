@@ -134,7 +134,7 @@ def make(clone: Path, *arguments: str, path: str = "") -> subprocess.CompletedPr
     )
 
 
-@pytest.mark.parametrize("target", ["run", "test", "ui", "lint"])
+@pytest.mark.parametrize("target", ["run", "test", "ui", "lint", "bench"])
 def test_make_asks_for_a_suitable_python(clone: Path, target: str) -> None:
     done = make(clone, target, "PYTHON=")
     assert done.returncode

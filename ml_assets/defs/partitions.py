@@ -39,6 +39,20 @@ def contiguous_ranges(
     return [dg.PartitionKeyRange(names[0], names[-1]) for names in ranges]
 
 
+def ranges_apart(
+    instance: dg.DagsterInstance, wanted: Iterable[str], apart: Iterable[str]
+) -> list[dg.PartitionKeyRange]:
+    """The ranges of the `wanted` partitions; those that failed before, `apart`, come last.
+
+    A run that one partition fails ends for all of its range.
+    """
+    chosen, failing = set(wanted), set(apart)
+    return [
+        *contiguous_ranges(instance, chosen - failing),
+        *contiguous_ranges(instance, chosen & failing),
+    ]
+
+
 def range_tags(keys: dg.PartitionKeyRange) -> dict[str, str]:
     """The tags that make a run cover a range of partitions."""
     return {

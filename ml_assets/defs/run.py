@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,37 +13,61 @@ import dagster as dg
 
 from ml_assets.defs.build import build_definitions
 from ml_assets.defs.dead_runs import end_dead_runs
-from ml_assets.defs.partitions import contiguous_ranges, range_tags, register_collections
+from ml_assets.defs.partitions import (
+    contiguous_ranges,
+    range_tags,
+    ranges_apart,
+    register_collections,
+)
 from ml_assets.defs.progress import StageProgress
+from ml_assets.defs.unfinished import unfinished_collections
+from ml_assets.documents.refresh import unread_collections
 from ml_assets.documents.sources import open_source
-from ml_assets.embeddings.refresh import collections_to_refresh
+from ml_assets.embeddings.refresh import collections_to_refresh, stale_collections
 from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.finished import count_changes, forget_finish, remember_finish, run_inputs
-from ml_assets.settings import PROJECT, Settings, secret
+from ml_assets.settings import PROJECT, Settings, Until, secret
 from ml_assets.stores import postgres
 from ml_assets.stores.folders import folder
 from ml_assets.training.training_set import has_labels
 
 _RATE = ("encoded_in_this_run", "seconds")
+_FOLLOWING = [dg.AssetKey("chunks"), dg.AssetKey("embeddings")]
+_JOBS = {
+    "documents": (),
+    "search": ("rebuild_search",),
+    "models": ("rebuild_search", "train_models"),
+}
+"""The jobs that follow `refresh_documents`, by where a run ends."""
+
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass
 class RunReport:
-    """What one `ml-assets run` did: texts encoded, vectors reused, seconds, and what failed."""
+    """What one `ml-assets run` did: texts encoded, vectors reused, seconds, and what failed.
+
+    `unread`: why a collection could not be read.
+    """
 
     seconds: dict[str, float] = field(default_factory=dict)
     encoded: int = 0
     reused: int = 0
     failed_checks: list[tuple[str, bool, dict[str, Any]]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)
     requested: list[str] = field(default_factory=list)
     collections: int = 0
     labelled: bool = True
 
     @property
     def succeeded(self) -> bool:
-        """Every step ended well, and no blocking check failed."""
+        """Every step ended well, every collection was read, and no blocking check failed."""
+        return self.may_go_on and not self.unread
+
+    @property
+    def may_go_on(self) -> bool:
+        """What follows finds sound input; of a collection not read, that of its last reading."""
         return not self.errors and not any(blocking for _, blocking, _ in self.failed_checks)
 
 
@@ -67,11 +91,15 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
 
 def run_everything(
-    settings: Settings, progress: StageProgress, notify: Callable[[str], None]
+    settings: Settings,
+    progress: StageProgress,
+    notify: Callable[[str], None],
+    until: Until = "models",
 ) -> RunReport:
-    """Bring all assets up to date: changed collections first, then search, then models.
+    """Bring assets up to date: changed collections first, then search, then models; or `until` one.
 
-    Without a label there is nothing to train on, and no step that would only say so is run.
+    A collection that cannot be read stays as it was, and the others go on. Without a label there
+    is nothing to train on, and no step that would only say so is run.
 
     Raises:
         UserError: the source, a setting or a store cannot be used.
@@ -84,21 +112,29 @@ def run_everything(
         _only_run(connection, notify),
         open_instance(settings) as instance,
     ):
-        report.requested = collections_to_refresh(
-            connection, source, current_chunker(settings), current_space(settings)
-        )
-        register_collections(instance, sorted({*present, *report.requested}))
+        chunker, space = current_chunker(settings), current_space(settings)
+        behind = collections_to_refresh(connection, source, chunker, space)
+        register_collections(instance, sorted({*present, *behind}))
+        report.requested = sorted({*behind, *unfinished_collections(instance, present)})
         inputs = run_inputs(settings, source)
         forget_finish(connection)
         defs = build_definitions(settings, {"progress": progress})
-        for keys in contiguous_ranges(instance, report.requested):
+        for keys in ranges_apart(instance, report.requested, unread_collections(connection)):
             _execute(defs, "refresh_documents", instance, report, range_tags(keys))
+        report.unread = unread_collections(connection)
+        if report.unread and present.keys() <= report.unread.keys():
+            return report
+        if report.unread and report.may_go_on:
+            # No step followed the one that failed, not even for the collections that it read.
+            stale = stale_collections(connection, chunker.fingerprint, space.space_id)
+            for keys in contiguous_ranges(instance, stale):
+                _execute(defs, "refresh_documents", instance, report, range_tags(keys), _FOLLOWING)
         changes = count_changes(connection)
-        report.labelled = has_labels(connection)
-        for job in ("rebuild_search", *(["train_models"] if report.labelled else [])):
-            if report.succeeded:
+        report.labelled = until != "models" or has_labels(connection)
+        for job in _JOBS[until]:
+            if report.may_go_on and (report.labelled or job != "train_models"):
                 _execute(defs, job, instance, report, {})
-        if report.succeeded and not report.failed_checks:
+        if until == "models" and report.succeeded and not report.failed_checks:
             remember_finish(connection, settings, inputs, changes)
     return report
 
@@ -122,10 +158,15 @@ def _execute(
     instance: dg.DagsterInstance,
     report: RunReport,
     tags: Mapping[str, str],
+    assets: Sequence[dg.AssetKey] | None = None,
 ) -> None:
     started = time.perf_counter()
     result = defs.resolve_job_def(job).execute_in_process(
-        instance=instance, tags=dict(tags), run_config=_QUIET, raise_on_error=False
+        instance=instance,
+        tags=dict(tags),
+        run_config=_QUIET,
+        raise_on_error=False,
+        asset_selection=assets,
     )
     report.seconds[job] = report.seconds.get(job, 0) + time.perf_counter() - started
     for event in result.all_events:
@@ -173,8 +214,8 @@ def _failure(event: dg.DagsterEvent) -> list[str]:
         return [f"{event.step_key}: failed"]
     if error.cls_name == "DagsterExecutionInterruptedError":
         raise KeyboardInterrupt  # Dagster turned Ctrl-C into the failure of a step
-    if error.cls_name == "DagsterAssetCheckFailedError":
-        return []  # the check itself is reported, with its numbers
+    if error.cls_name in ("DagsterAssetCheckFailedError", "IncompleteReadError"):
+        return []  # the check is reported with its numbers, each collection with its reason
     if _is_user_error(error.cls_name or ""):
         return [error.message.split(": ", 1)[-1].strip()]
     return [f"{event.step_key}: {error.to_string()}"]

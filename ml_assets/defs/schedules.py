@@ -7,10 +7,12 @@ import dagster as dg
 from ml_assets.defs.jobs import everything
 from ml_assets.defs.partitions import (
     PARTITIONS_NAME,
-    contiguous_ranges,
     range_tags,
+    ranges_apart,
     register_collections,
 )
+from ml_assets.defs.resources import PostgresResource
+from ml_assets.documents.refresh import unread_collections
 from ml_assets.documents.sources import open_source
 from ml_assets.settings import Settings
 
@@ -22,11 +24,15 @@ from ml_assets.settings import Settings
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 def daily_refresh(
-    context: dg.ScheduleEvaluationContext, settings: dg.ResourceParam[Settings]
+    context: dg.ScheduleEvaluationContext,
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Every night: the whole lineage over every collection; what did not change costs nothing."""
     register_collections(context.instance, open_source(settings.source, settings).collections())
     # Collections that left the source too: their documents are removed by being read again.
     registered = context.instance.get_dynamic_partitions(PARTITIONS_NAME)
-    for keys in contiguous_ranges(context.instance, registered):
+    with postgres.connect() as connection:
+        unread = unread_collections(connection)
+    for keys in ranges_apart(context.instance, registered, unread):
         yield dg.RunRequest(tags=range_tags(keys))

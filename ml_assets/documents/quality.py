@@ -5,6 +5,9 @@ from __future__ import annotations
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
+COMPARED = 1_000
+"""Documents whose chunks are compared with their text because they changed last, or at random."""
+
 
 def count_identities(connection: postgres.Connection) -> dict[str, int]:
     """Documents, those with an empty id, and those whose id stands twice."""
@@ -20,5 +23,10 @@ def count_rejected(connection: postgres.Connection, examples: int = 5) -> tuple[
 
 
 def count_uncovered(connection: postgres.Connection) -> dict[str, int]:
-    """Live documents without chunks, chunks of no live document, chunks unlike their text."""
-    return postgres.read_counts(connection, statement("postgres/documents/count_uncovered"))
+    """Live documents without chunks, chunks of no live document, chunks unlike their text.
+
+    Texts are compared for at least `COMPARED` documents: those that changed last, and random ones.
+    """
+    return postgres.read_counts(
+        connection, statement("postgres/documents/count_uncovered"), {"compared": COMPARED}
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 from psycopg.types.json import Jsonb
 
@@ -49,18 +50,40 @@ _STAGED_CHUNK = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class DocumentsReport:
+    """The delta of each collection that was read, and why each of the others was not."""
+
+    deltas: dict[str, Delta]
+    unread: dict[str, str]
+
+
 def no_progress(done: int, total: int) -> None:
     """Report nothing."""
 
 
 def changed_collections(connection: postgres.Connection, source: Source) -> list[str]:
-    """The collections whose fingerprint differs from the one last read, gone ones included."""
+    """The collections whose fingerprint differs from the one last read, gone ones included.
+
+    One that could not be read the last time is among them, whatever its fingerprint.
+    """
     present = source.collections()
     known: dict[str, str] = dict(
         connection.execute("select collection, fingerprint from collections").fetchall()
     )
     names = known.keys() | present.keys()
-    return sorted(name for name in names if known.get(name, GONE) != present.get(name, GONE))
+    changed = {name for name in names if known.get(name, GONE) != present.get(name, GONE)}
+    return sorted(changed | unread_collections(connection).keys())
+
+
+def unread_collections(connection: postgres.Connection) -> dict[str, str]:
+    """The collections that could not be read the last time, and why."""
+    return dict(
+        connection.execute(
+            "select collection, read_error from collections"
+            " where read_error is not null order by collection"
+        ).fetchall()
+    )
 
 
 def refresh_documents(
@@ -71,31 +94,34 @@ def refresh_documents(
     max_removed_fraction: float = 0.5,
     run_id: str | None = None,
     progress: Progress = no_progress,
-) -> dict[str, Delta]:
+) -> DocumentsReport:
     """Make `documents` equal to what `source` holds of `collections`, in one transaction.
 
-    Rows are staged by COPY and compared in SQL, so memory does not grow with the source. A read
-    that ends in an error writes nothing. A collection the source no longer has is emptied.
+    Rows are staged by COPY and compared in SQL, so memory does not grow with the source. A
+    collection that the source no longer has is emptied. One that cannot be read, or that would
+    lose more than `max_removed_fraction`, stays as it is, and the reason is kept beside it.
 
     Raises:
-        SourceError: the source cannot be read, or a collection would lose too large a part.
+        SourceError: the source cannot even say which collections it has.
     """
     present = source.collections()
-    names = sorted(collections)
-    bound = {"collections": names, "run_id": run_id}
     with connection.transaction():
         postgres.run(connection, statement("postgres/documents/create_staging"))
-        _stage(connection, source.read([name for name in names if name in present]), progress)
-        _refuse_emptying(connection, names, max_removed_fraction)
-        postgres.run(
-            connection,
-            statement("postgres/documents/save_collections"),
-            {
-                "source": source.name,
-                "collections": names,
-                "fingerprints": [present.get(name, GONE) for name in names],
-            },
+        unread = _stage_readable(
+            connection, source, sorted(present.keys() & set(collections)), progress
         )
+        staged = sorted(set(collections) - unread.keys())
+        unread |= _refuse_emptying(connection, staged, max_removed_fraction)
+        _save_unread(connection, source, unread)
+        read = [name for name in staged if name not in unread]
+        bound = {
+            "source": source.name,
+            "collections": read,
+            "fingerprints": [present.get(name, GONE) for name in read],
+            "heard": not present.keys().isdisjoint(staged),
+            "run_id": run_id,
+        }
+        postgres.run(connection, statement("postgres/documents/save_collections"), bound)
         removed: dict[str, int] = dict(
             postgres.run(
                 connection, statement("postgres/documents/remove_absent"), bound
@@ -111,11 +137,11 @@ def refresh_documents(
         postgres.run(connection, statement("postgres/documents/count_documents"), bound)
     deltas = {
         name: Delta(added, changed, removed.get(name, 0), unchanged)
-        for name in names
+        for name in read
         for added, changed, unchanged in [written.get(name, (0, 0, 0))]
     }
     postgres.analyze(connection, "documents", sum(deltas.values(), Delta()).touched)
-    return deltas
+    return DocumentsReport(deltas, unread)
 
 
 def refresh_chunks(
@@ -177,6 +203,26 @@ def _versions(
     return dict(postgres.run(connection, statement(name), bound).fetchall())
 
 
+def _stage_readable(
+    connection: postgres.Connection, source: Source, names: list[str], progress: Progress
+) -> dict[str, str]:
+    """Stage the collections of `names` that can be read; return why the others cannot.
+
+    All are read in one pass; when that fails, each in a pass of its own.
+    """
+    if not names:
+        return {}
+    try:
+        with connection.transaction():
+            _stage(connection, source.read(names), progress)
+    except SourceError as error:
+        if len(names) == 1:
+            return {names[0]: str(error)}
+        alone = [_stage_readable(connection, source, [name], progress) for name in names]
+        return {name: reason for unread in alone for name, reason in unread.items()}
+    return {}
+
+
 def _stage(
     connection: postgres.Connection, rows: Iterable[Document | Rejected], progress: Progress
 ) -> None:
@@ -194,7 +240,7 @@ def _stage(
                 progress(count, 0)
             yield _staged(row)
 
-    # COPY reads the source as it goes; an error of the source aborts it and the transaction.
+    # COPY reads the source as it goes; an error of the source aborts it and the savepoint.
     names, types = zip(*_STAGED_DOCUMENT, strict=True)
     postgres.copy_rows(connection, "staged_documents", names, types, documents())
     postgres.copy_rows(
@@ -222,18 +268,27 @@ def _staged(document: Document) -> Sequence[object]:
     )
 
 
-def _refuse_emptying(connection: postgres.Connection, names: list[str], most: float) -> None:
+def _refuse_emptying(
+    connection: postgres.Connection, names: list[str], most: float
+) -> dict[str, str]:
+    """Return why collections of `names` that would lose too large a part are not written."""
     bound = {"collections": names}
     counts = postgres.run(connection, statement("postgres/documents/count_removals"), bound)
-    for collection, live, lost in counts.fetchall():
-        if lost > max(ALWAYS_REMOVABLE, most * live):
-            raise SourceError(
-                f"{lost} of {live} documents would be removed, more than"
-                f" ML_ASSETS_MAX_REMOVED_FRACTION={most:g} allows",
-                where=f"collection {collection!r}",
-                do="Check the source; to go ahead set ML_ASSETS_MAX_REMOVED_FRACTION=1,"
-                " or use another ML_ASSETS_HOME for another source",
-            )
+    return {
+        collection: f"{lost} of {live} documents would be removed, more than"
+        f" ML_ASSETS_MAX_REMOVED_FRACTION={most:g} allows. Check the source; to go ahead set"
+        " ML_ASSETS_MAX_REMOVED_FRACTION=1, or use another ML_ASSETS_HOME for another source"
+        for collection, live, lost in counts.fetchall()
+        if lost > max(ALWAYS_REMOVABLE, most * live)
+    }
+
+
+def _save_unread(connection: postgres.Connection, source: Source, unread: dict[str, str]) -> None:
+    postgres.run(
+        connection,
+        statement("postgres/documents/save_unread"),
+        {"source": source.name, "collections": [*unread], "reasons": [*unread.values()]},
+    )
 
 
 def _apply_chunks(

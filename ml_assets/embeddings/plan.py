@@ -16,9 +16,13 @@ from ml_assets.stores.sql import statement
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The row deltas of documents and chunks, texts to encode, and vectors to copy."""
+    """The row deltas of documents and chunks, texts to encode, and vectors to copy.
+
+    `unread`: why a collection cannot be read, and stays as it is.
+    """
 
     collections: tuple[str, ...]
+    unread: dict[str, str]
     documents: Delta
     chunks: Delta
     encode: int
@@ -41,7 +45,7 @@ def plan_refresh(
     `vector_bytes` is what the new vectors take in the table: 2 bytes for each number.
 
     Raises:
-        SourceError: the source cannot be read, or a collection would lose too large a part.
+        SourceError: the source cannot even say which collections it has.
     """
     names = sorted(collections)
     with connection.transaction(force_rollback=True):
@@ -57,7 +61,8 @@ def plan_refresh(
     encode, reuse = row or (0, 0)
     return Plan(
         tuple(names),
-        sum(documents.values(), Delta()),
+        documents.unread,
+        sum(documents.deltas.values(), Delta()),
         sum(chunks.values(), Delta()),
         encode,
         reuse,

@@ -107,6 +107,9 @@ def refresh_embeddings(
     bound: dict[str, object] = {"space_id": space.space_id, "collections": names}
     ensure_space(connection, space)
     with connection.transaction():
+        postgres.run(connection, statement("postgres/embeddings/create_pending"))
+        postgres.run(connection, statement("postgres/embeddings/find_pending"), bound)
+        connection.execute("analyze pending_vectors")
         postgres.run(connection, statement("postgres/embeddings/follow_moves"), bound)
         postgres.run(
             connection, statement("postgres/embeddings/log_new_space"), {**bound, "run_id": run_id}

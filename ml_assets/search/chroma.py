@@ -79,10 +79,9 @@ class ChromaIndex:
             return _nearest_first(zip(distances, ids, strict=True), exhausted=False)
         return self._exact(collection, vector, k, where)
 
-    def ids(self) -> set[str]:
-        """The chunk ids that the index itself holds."""
-        collection = self._find()
-        return {chunk_id for page in _pages(collection, []) for chunk_id in page["ids"]}
+    def ids(self, chunk_ids: Sequence[str] | None = None) -> set[str]:
+        """The chunk ids that the index itself holds: of all, or of `chunk_ids`."""
+        return {chunk_id for page in self._held([], chunk_ids) for chunk_id in page["ids"]}
 
     def size(self) -> int:
         """How many chunks the index itself holds."""
@@ -93,9 +92,9 @@ class ChromaIndex:
         """Forget the collection; the client is its owner's."""
         self._opened = None
 
-    def revisions(self) -> Iterator[tuple[str, bytes]]:
-        """What the index itself holds: each chunk id with the revision it was stored in."""
-        for page in _pages(self._find(), ["metadatas"]):
+    def revisions(self, chunk_ids: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
+        """What the index itself holds, of all or of `chunk_ids`: each id with its revision."""
+        for page in self._held(["metadatas"], chunk_ids):
             for chunk_id, metadata in zip(page["ids"], page["metadatas"], strict=True):
                 yield chunk_id, bytes.fromhex(str(metadata.get("revision", "")))
 
@@ -143,6 +142,12 @@ class ChromaIndex:
             scored += zip((1 - cosines).tolist(), page["ids"], strict=True)
         scored.sort()
         return _nearest_first(scored[:k], exhausted=len(scored) <= k)
+
+    def _held(self, include: list[str], chunk_ids: Sequence[str] | None) -> Iterator[Any]:
+        """Page by page what the index holds, of all or of `chunk_ids`."""
+        if chunk_ids is None:
+            return _pages(self._find(), include)
+        return _pages_of(self._find(), include, chunk_ids)
 
     def _find(self) -> Collection | None:
         from chromadb.errors import NotFoundError
@@ -205,6 +210,15 @@ def _pages(
             return
         yield page
         offset += _PAGE
+
+
+def _pages_of(
+    collection: Collection | None, include: list[str], ids: Sequence[str]
+) -> Iterator[Any]:
+    if collection is None:
+        return
+    for start in range(0, len(ids), _PAGE):
+        yield collection.get(ids=list(ids[start : start + _PAGE]), include=include)  # type: ignore[arg-type]
 
 
 def _float32(entry: Entry) -> Any:

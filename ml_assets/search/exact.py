@@ -68,10 +68,8 @@ def _sample(
         {"seed": str(seed), "size": size},
         binary=True,
     ).fetchall()
-    vectors = [embedding.to_numpy() for _, embedding in rows]
-    return [chunk_id for chunk_id, _ in rows], _unit(vectors) if vectors else np.empty(
-        (0, 0), np.float32
-    )
+    vectors = np.asarray([embedding.to_numpy() for _, embedding in rows], dtype=np.float32)
+    return [chunk_id for chunk_id, _ in rows], _unit(vectors) if rows else vectors
 
 
 def _neighbours(index: VectorIndex, ids: Sequence[str], queries: Matrix, k: int) -> list[list[str]]:
@@ -105,7 +103,8 @@ def _scan(
     similarities: dict[tuple[int, str], float] = {}
     for block_ids, block in _blocks(connection, generation):
         cosines = queries @ block.T
-        for column, chunk_id in enumerate(block_ids):
+        named = [(at, one) for at, one in enumerate(block_ids) if one in asked or one in row_of]
+        for column, chunk_id in named:
             for query in asked.get(chunk_id, ()):
                 similarities[query, chunk_id] = float(cosines[query, column])
             if chunk_id in row_of:
@@ -128,26 +127,25 @@ def _count_right(
 
 def _blocks(
     connection: postgres.Connection, generation: Generation
-) -> Iterator[tuple[list[str], Matrix]]:
-    command = sql.SQL("copy (select chunk_id, embedding from {}) to stdout (format binary)").format(
+) -> Iterator[tuple[Sequence[str], Matrix]]:
+    # The vectors as the bytes they are sent in: as an object each, they took 1.6 s for 145,000.
+    query = sql.SQL("select chunk_id, halfvec_send(embedding) from {}").format(
         sql.Identifier(partition_name(generation.space_id))
     )
-    with connection.cursor() as cursor, cursor.copy(command) as copy:
-        copy.set_types(["text", "halfvec"])
-        ids: list[str] = []
-        vectors: list[NDArray[np.float16]] = []
-        for chunk_id, embedding in copy.rows():
-            ids.append(chunk_id)
-            vectors.append(embedding.to_numpy())
-            if len(ids) == _BLOCK:
-                yield ids, _unit(vectors)
-                ids, vectors = [], []
-    if ids:
-        yield ids, _unit(vectors)
+    for rows in postgres.read_batches(
+        connection, query.as_string(connection), size=_BLOCK, binary=True
+    ):
+        ids, packed = zip(*rows, strict=True)
+        yield ids, _unit(_unpacked(packed))
 
 
-def _unit(vectors: Sequence[NDArray[np.float16]]) -> Matrix:
+def _unpacked(packed: Sequence[bytes]) -> Matrix:
+    """What pgvector sends of half vectors: their dimension, a zero, then big-endian numbers."""
+    rows = np.frombuffer(b"".join(packed), dtype=">f2").reshape(len(packed), -1)
+    return rows[:, 2:].astype(np.float32)
+
+
+def _unit(matrix: Matrix) -> Matrix:
     # Half precision leaves norms off by 1e-4; the indexes rank by the true cosine.
-    matrix = np.asarray(vectors, dtype=np.float32)
     unit: Matrix = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
     return unit

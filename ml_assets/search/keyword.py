@@ -109,9 +109,9 @@ class KeywordIndex:
             exhausted=len(ranked) < k,
         )
 
-    def ids(self) -> set[str]:
-        """The chunk ids that the index itself holds."""
-        return {chunk_id for chunk_id, _ in self.revisions()}
+    def ids(self, chunk_ids: Sequence[str] | None = None) -> set[str]:
+        """The chunk ids that the index itself holds: of all, or of `chunk_ids`."""
+        return {chunk_id for chunk_id, _ in self.revisions(chunk_ids)}
 
     def size(self) -> int:
         """How many chunks the index itself holds."""
@@ -123,16 +123,13 @@ class KeywordIndex:
         self._let_go()
         self._opened = None
 
-    def revisions(self) -> Iterator[tuple[str, bytes]]:
-        """What the index itself holds: each chunk id with the revision it was stored in."""
+    def revisions(self, chunk_ids: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
+        """What the index itself holds, of all or of `chunk_ids`: each id with its revision."""
         index = self._find()
         if index is None:
             return
         searcher = index.searcher()
-        if not searcher.num_docs:
-            return
-        hits = searcher.search(tantivy.Query.all_query(), searcher.num_docs, count=False).hits
-        for _, address in hits:
+        for address in _addresses(searcher, chunk_ids):
             stored = searcher.doc(address)
             yield (
                 str(stored.get_first("chunk_id")),
@@ -273,6 +270,20 @@ def _document(entry: Entry) -> tantivy.Document:
     for key, value in entry.metadata.items():
         document.add_text("attribute", attribute_token(key, value))
     return document
+
+
+def _addresses(
+    searcher: tantivy.Searcher, chunk_ids: Sequence[str] | None
+) -> Iterator[tantivy.DocAddress]:
+    """Yield where the chunks stand: all of them, or those of `chunk_ids` that are there."""
+    if chunk_ids is None:
+        queries = [tantivy.Query.all_query()] if searcher.num_docs else []
+    else:
+        queries = [tantivy.Query.term_query(_schema(), "chunk_id", one) for one in chunk_ids]
+    for query in queries:
+        most = searcher.num_docs if chunk_ids is None else 1
+        for _, address in searcher.search(query, most, count=False).hits:
+            yield address
 
 
 def _chunk_id(searcher: tantivy.Searcher, address: tantivy.DocAddress) -> str:

@@ -48,21 +48,21 @@ def sync_ledger(
     key: dict[str, Any] = {"generation_id": generation.generation_id, "index_kind": index.kind}
     with exclusively(connection, generation, index.kind):
         _trust_the_index(connection, key, index)
-        removed = 0
-        for ids in _keys(connection, "stale_entries", generation, key, batch):
+        added = changed = removed = 0
+        query = _composed(connection, "differing_entries", generation)
+        for rows in postgres.read_batches(connection, query, key, size=batch):
             _unmark(index)
-            index.remove(ids)
-            _forget(connection, key, ids)
-            removed += len(ids)
-        added = changed = 0
-        for ids in _keys(connection, "pending_entries", generation, key, batch):
-            entries, known = _entries(connection, generation, key, ids, embeddings)
-            _unmark(index)
-            index.upsert(entries)
-            _record(connection, key, entries)
-            added += len(entries) - known
-            changed += known
-            progress(added + changed, 0)
+            if gone := [chunk_id for chunk_id, is_gone in rows if is_gone]:
+                index.remove(gone)
+                _forget(connection, key, gone)
+                removed += len(gone)
+            if wanted := [chunk_id for chunk_id, is_gone in rows if not is_gone]:
+                entries, known = _entries(connection, generation, key, wanted, embeddings)
+                index.upsert(entries)
+                _record(connection, key, entries)
+                added += len(entries) - known
+                changed += known
+            progress(added + changed + removed, 0)
         _mark(connection, key, index)
         return Delta(added, changed, removed, index.size() - added - changed)
 
@@ -123,18 +123,6 @@ def _mark(connection: postgres.Connection, key: dict[str, Any], index: LedgerInd
         index.set_mark(uuid4().hex)
     bound = {**key, "mark": index.mark()}
     postgres.run(connection, statement("postgres/search/record_mark"), bound)
-
-
-def _keys(
-    connection: postgres.Connection,
-    name: str,
-    generation: Generation,
-    key: dict[str, Any],
-    batch: int,
-) -> Iterator[list[str]]:
-    query = _composed(connection, name, generation)
-    for rows in postgres.read_batches(connection, query, key, size=batch):
-        yield [chunk_id for (chunk_id,) in rows]
 
 
 def _entries(

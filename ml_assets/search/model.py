@@ -100,8 +100,8 @@ class Index(Protocol):
     def version(self, connection: postgres.Connection) -> str:
         """A hash over what the index holds: equal content, equal version."""
 
-    def ids(self) -> set[str]:
-        """The chunk ids that the index itself holds."""
+    def ids(self, chunk_ids: Sequence[str] | None = None) -> set[str]:
+        """The chunk ids that the index itself holds: of all, or of `chunk_ids`."""
 
     def size(self) -> int:
         """How many chunks the index itself holds."""
@@ -132,8 +132,8 @@ class LedgerIndex(Protocol):
     def size(self) -> int:
         """How many chunks the index itself holds."""
 
-    def revisions(self) -> Iterator[tuple[str, bytes]]:
-        """What the index itself holds: each chunk id with the revision it was stored in."""
+    def revisions(self, chunk_ids: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
+        """What the index itself holds, of all or of `chunk_ids`: each id with its revision."""
 
     def mark(self) -> str:
         """The mark that was last set on the index; empty when there is none."""

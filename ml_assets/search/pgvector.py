@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from psycopg import sql
@@ -83,12 +84,15 @@ class PgvectorIndex:
         found = self._nearest("exact", vector, k, filters)
         return _ranking(found, exhausted=len(found) < k)
 
-    def ids(self) -> set[str]:
-        """The chunk ids that the index holds: all of the partition, when the index is valid."""
+    def ids(self, chunk_ids: Sequence[str] | None = None) -> set[str]:
+        """The chunk ids that the index holds, of all or of `chunk_ids`, when the index is valid."""
         if not self._is_valid():
             return set()
-        query = sql.SQL("select chunk_id from {}").format(sql.Identifier(self._table))
-        return {chunk_id for (chunk_id,) in self._connection.execute(query)}
+        query = sql.SQL(
+            "select chunk_id from {} where %(asked)s::text[] is null or chunk_id = any(%(asked)s)"
+        ).format(sql.Identifier(self._table))
+        asked = {"asked": None if chunk_ids is None else list(chunk_ids)}
+        return {chunk_id for (chunk_id,) in self._connection.execute(query, asked)}
 
     def size(self) -> int:
         """How many chunks the index holds."""

@@ -10,7 +10,7 @@ from ml_assets.stores.sql import statement
 from ml_assets.training.candidates import read_candidates
 from ml_assets.training.evaluation import beats
 from ml_assets.training.families import BASELINES
-from ml_assets.training.training_set import current_training_set
+from ml_assets.training.training_set import current_hash, current_training_set
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,7 @@ def unknown_labels(
 
 def straddling_groups(duck: duckdb.Connection) -> dict[str, list[str]]:
     """Groups and texts of the current training set that are in more than one split."""
-    current = current_training_set(duck)
-    found = current.hash if current else ""
+    found = current_hash(duck)
     return {
         "groups": _column(duck, "straddling_groups", found),
         "texts": _column(duck, "straddling_texts", found),
@@ -58,8 +57,8 @@ def better_than_baselines(
     connection: postgres.Connection, duck: duckdb.Connection
 ) -> BaselineScores | None:
     """Compare the candidates of the current training set; None: it has none."""
-    current = current_training_set(duck)
-    candidates = read_candidates(connection, current.hash) if current and current.hash else []
+    current = current_hash(duck)
+    candidates = read_candidates(connection, current) if current else []
     scores = {one.family: one.metrics["validation_macro_f1"] for one in candidates}
     baselines = [value for name, value in scores.items() if name in BASELINES]
     others = {name: value for name, value in scores.items() if name not in BASELINES}

@@ -101,6 +101,12 @@ def current_training_set(duck: duckdb.Connection) -> TrainingSet | None:
     )
 
 
+def current_hash(duck: duckdb.Connection) -> str:
+    """The hash of the training set that was frozen last, its rows left alone; empty: none."""
+    build = _last_build(duck)
+    return build["hash"] if build else ""
+
+
 def _labelled(connection: postgres.Connection, space_id: str) -> DataFrame:
     import pandas as pd
 

@@ -3,9 +3,15 @@
 import dagster as dg
 import pytest
 
+from ml_assets.defs.assets.documents import chunks, collections, raw_documents
+from ml_assets.defs.assets.embeddings import embeddings
 from ml_assets.defs.automation import ON_NEW_DATA
 from ml_assets.defs.build import build_definitions
+from ml_assets.defs.jobs import refresh_documents
+from ml_assets.defs.partitions import range_tags, register_collections
+from ml_assets.documents.model import Document
 from ml_assets.settings import Settings
+from ml_assets_tests.fakes import HashEncoder, MemorySource, unplugged
 
 FOLLOWING = {
     "chunks",
@@ -24,11 +30,6 @@ def upstream() -> None: ...
 
 @dg.asset(deps=[upstream], automation_condition=ON_NEW_DATA)
 def downstream() -> None: ...
-
-
-@pytest.fixture
-def instance() -> dg.DagsterInstance:
-    return dg.DagsterInstance.ephemeral()
 
 
 def test_requests_once_per_update_and_never_for_a_failure(instance: dg.DagsterInstance) -> None:
@@ -77,3 +78,29 @@ def test_an_update_of_documents_reaches_the_chunks_of_that_collection(
     instance.report_runless_asset_event(dg.AssetMaterialization("raw_documents", partition="b"))
     second = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=first.cursor)
     assert second.get_requested_partitions(dg.AssetKey("chunks")) == {"b"}
+
+
+def test_what_was_read_goes_on_though_another_collection_failed(
+    instance: dg.DagsterInstance,
+    resources: dict[str, object],
+    source: MemorySource,
+    encoder: HashEncoder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assets = [collections, raw_documents, chunks, embeddings]
+    defs = dg.Definitions(assets=assets, jobs=[refresh_documents], resources=resources)
+    source.documents = [Document(f"x{name}", name, "One.") for name in "abc"]
+    monkeypatch.setattr(source, "read", unplugged(source, "b").read)
+    register_collections(instance, "abc")
+    before = dg.evaluate_automation_conditions(defs=defs, instance=instance)
+    run = defs.resolve_job_def("refresh_documents").execute_in_process(
+        instance=instance,
+        tags=range_tags(dg.PartitionKeyRange("a", "c")),
+        raise_on_error=False,
+    )
+    assert not run.success
+    tick = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=before.cursor)
+    for name in ("chunks", "embeddings"):
+        assert tick.get_requested_partitions(dg.AssetKey(name)) == {"a", "c"}
+    again = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=tick.cursor)
+    assert again.total_requested == 0

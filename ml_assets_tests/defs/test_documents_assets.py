@@ -1,11 +1,11 @@
 import dagster as dg
 import pytest
 
-from ml_assets.defs.partitions import PARTITIONS_NAME
+from ml_assets.defs.assets.documents import RAW_DOCUMENTS
+from ml_assets.defs.partitions import COLLECTIONS, PARTITIONS_NAME
 from ml_assets.documents.model import Document, Rejected
-from ml_assets.errors import SourceError
 from ml_assets_tests.defs.conftest import Run
-from ml_assets_tests.fakes import HashEncoder, MemorySource
+from ml_assets_tests.fakes import HashEncoder, MemorySource, unplugged
 
 
 def metadata(result: dg.ExecuteInProcessResult, asset: str, partition: str) -> dict[str, object]:
@@ -65,20 +65,35 @@ def test_collections_become_partitions(
     assert instance.get_dynamic_partitions(PARTITIONS_NAME) == ["a c", "b"]
 
 
-def test_a_source_that_fails_leaves_the_tables_alone(
-    materialize: Run, source: MemorySource, monkeypatch: pytest.MonkeyPatch
+def test_a_collection_that_fails_fails_its_own_partition(
+    materialize: Run,
+    source: MemorySource,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    source.documents = [Document("x", "a", "One.")]
-    materialize()
-
-    def broken(_: object) -> object:
-        yield Document("x", "a", "Half")
-        raise SourceError("unplugged", where="a")
-
-    monkeypatch.setattr(source, "read", broken)
+    source.documents = [Document(f"x{name}", name, "One.") for name in "abc"]
+    first = versions(materialize())
+    source.documents = [Document(f"x{name}", name, "Edited.") for name in "abc"]
+    monkeypatch.setattr(source, "read", unplugged(source, "b").read)
     result = materialize(raise_on_error=False)
     assert not result.success
-    monkeypatch.undo()
+    assert metadata(result, "raw_documents", "a")["changed"] == 1
+    assert metadata(result, "raw_documents", "c")["changed"] == 1
+    second = versions(result)
+    assert second.keys() == {("raw_documents", "a"), ("raw_documents", "c")}
+    assert all(first[key] != version for key, version in second.items())
+    (check,) = result.get_asset_check_evaluations()
+    assert (check.check_name, check.passed) == ("collections_were_readable", False)
+    states = instance.get_status_by_partition(RAW_DOCUMENTS, ["a", "b", "c"], COLLECTIONS)
+    assert states
+    shown = {name: state.value if state else None for name, state in states.items()}
+    assert shown == {"a": "MATERIALIZED", "b": "FAILED", "c": "MATERIALIZED"}
+    (failure,) = result.get_step_failure_events()
+    error = failure.step_failure_data.error
+    while error and error.cause:
+        error = error.cause
+    assert error
+    assert error.message.strip().endswith("collection 'b' stays as it was: b: the disk went away")
 
 
 def test_rejected_rows_do_not_stop_the_others(materialize: Run, source: MemorySource) -> None:

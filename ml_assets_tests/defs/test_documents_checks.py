@@ -3,6 +3,7 @@ import pytest
 
 from ml_assets.defs.checks.documents import (
     chunks_are_pieces_of_their_documents,
+    collections_were_readable,
     documents_have_one_id_each,
     rows_were_readable,
 )
@@ -13,9 +14,10 @@ from ml_assets.defs.checks.embeddings import (
 )
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.model import Document, Rejected
+from ml_assets.documents.refresh import refresh_documents
 from ml_assets.settings import Settings
 from ml_assets_tests.defs.conftest import Run
-from ml_assets_tests.fakes import MemorySource
+from ml_assets_tests.fakes import MemorySource, unplugged
 
 
 @pytest.fixture
@@ -88,6 +90,21 @@ def test_rejected_rows_are_a_warning_with_examples(
     assert not result.passed
     assert result.severity == dg.AssetCheckSeverity.WARN
     assert result.metadata["examples"].value == ["f.csv:2: no text"]
+
+
+def test_a_collection_that_was_not_read_is_a_warning_with_its_reason(
+    source: MemorySource, filled: PostgresResource
+) -> None:
+    assert collections_were_readable(postgres=filled).passed
+    with filled.connect() as connection:
+        refresh_documents(connection, unplugged(source, "b"), ["a", "b"])
+    result = collections_were_readable(postgres=filled)
+    assert not result.passed
+    assert result.severity == dg.AssetCheckSeverity.WARN
+    assert result.metadata["reasons"].value == {"b": "b: the disk went away"}
+    with filled.connect() as connection:
+        refresh_documents(connection, source, ["b"])
+    assert collections_were_readable(postgres=filled).passed
 
 
 def test_a_failed_blocking_check_stops_what_follows(

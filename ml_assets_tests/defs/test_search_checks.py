@@ -12,6 +12,7 @@ from ml_assets.defs.checks.search import (
     vector_indexes_agree_with_exact_search,
 )
 from ml_assets.defs.resources import ChromaResource, KeywordIndexResource, PostgresResource
+from ml_assets.search import quality
 from ml_assets.search.generation import publish, record_evaluation
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
@@ -74,10 +75,39 @@ def test_indexes_are_compared_by_what_they_really_hold(
     assert isinstance(result, dg.AssetCheckResult)
     assert result.passed == (damaged == "nothing")
     if damaged in ("pgvector", "chroma"):
-        assert f"| {damaged} | 5 | 4 | 1 | 0 | 0 | d1#0 |" in result.metadata["indexes"].value
+        assert f"| {damaged} | 5 | 4 | 5 | 1 | 0 | 0 | d1#0 |" in result.metadata["indexes"].value
     if damaged == "title":
         for kind in ("chroma", "keyword"):
-            assert f"| {kind} | 5 | 5 | 0 | 0 | 1 | d1#0 |" in result.metadata["indexes"].value
+            assert f"| {kind} | 5 | 5 | 5 | 0 | 0 | 1 | d1#0 |" in result.metadata["indexes"].value
+
+
+@pytest.mark.parametrize("damaged", ["nothing", "chroma", "keyword", "title"])
+def test_of_a_large_index_the_number_and_the_latest_are_compared(
+    connection: postgres.Connection,
+    settings: Settings,
+    stores: dict[str, Any],
+    generation: Generation,
+    monkeypatch: pytest.MonkeyPatch,
+    damaged: str,
+) -> None:
+    monkeypatch.setattr(quality, "COMPARED", 2)
+    if damaged == "chroma":
+        with stores["chroma"].open_index(generation) as index:
+            index.remove(["d1#0"])
+    elif damaged == "keyword":
+        with stores["keyword_index"].open_index(generation) as index:
+            index.remove(["d1#0"])
+    elif damaged == "title":
+        connection.execute(
+            "update documents set title = 'new', changed_at = now() where document_id = 'd1'"
+        )
+    result = indexes_hold_the_live_chunks(**stores)
+    assert isinstance(result, dg.AssetCheckResult)
+    assert result.passed == (damaged == "nothing")
+    rows = result.metadata["indexes"].value
+    # Another number: then all are compared, and it is told which one is missing.
+    assert ("| 5 | 1 | 0 | 0 | d1#0 |" in rows) == (damaged in ("chroma", "keyword"))
+    assert ("| 0 | 0 | 1 | d1#0 |" in rows) == (damaged == "title")
 
 
 @pytest.mark.parametrize(

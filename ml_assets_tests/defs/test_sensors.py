@@ -2,13 +2,19 @@ import dagster as dg
 import pytest
 
 from ml_assets.defs import schedules, sensors
-from ml_assets.defs.partitions import contiguous_ranges, range_tags, register_collections
+from ml_assets.defs.assets import embeddings as embedding_assets
+from ml_assets.defs.partitions import (
+    contiguous_ranges,
+    range_tags,
+    register_collections,
+)
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.model import Document
-from ml_assets.errors import SourceError
+from ml_assets.documents.refresh import refresh_documents
+from ml_assets.errors import SourceError, WeightsError
 from ml_assets.settings import Settings
 from ml_assets_tests.defs.conftest import Run
-from ml_assets_tests.fakes import SPACE, MemorySource
+from ml_assets_tests.fakes import SPACE, MemorySource, unplugged
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +67,68 @@ def test_requests_what_changed_and_only_that(
     )
 
 
+def test_a_collection_that_failed_is_tried_alone_and_once(
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    resources: dict[str, object],
+    source: MemorySource,
+    materialize: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source.documents = [Document(f"x{name}", name, "Text.") for name in "abc"]
+    monkeypatch.setattr(source, "read", unplugged(source, "b").read)
+    seen = {request.run_key for request in tick(instance, settings, resources)[1]}
+    materialize(raise_on_error=False)
+    ranges, requests, _ = tick(instance, settings, resources)
+    assert ranges == [("a", "a"), ("c", "c"), ("b", "b")]
+    keys = [request.run_key for request in requests]
+    assert seen.isdisjoint(keys)
+    postgres = resources["postgres"]
+    assert isinstance(postgres, PostgresResource)
+    with postgres.connect() as connection:
+        refresh_documents(connection, source, ["b"])
+    # It failed again, and nothing else changed.
+    assert [request.run_key for request in tick(instance, settings, resources)[1]] == keys
+
+
+def test_a_run_that_fails_is_repeated_once_for_what_it_left_behind(
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    resources: dict[str, object],
+    source: MemorySource,
+    materialize: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(*_: object) -> object:
+        raise WeightsError("the weights are missing")
+
+    source.documents = [Document("x", "a", "Text.")]
+    monkeypatch.setattr(embedding_assets, "load_encoder", missing)
+    keys = []
+    for _ in range(4):
+        (request,) = tick(instance, settings, resources)[1]
+        keys.append(request.run_key)
+        assert not materialize(raise_on_error=False).success
+    assert len(set(keys)) == 2
+    assert keys[1] == keys[2] == keys[3]
+
+
+def test_a_partition_that_dagster_does_not_know_of_is_requested(
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    resources: dict[str, object],
+    source: MemorySource,
+    materialize: Run,
+) -> None:
+    source.documents = [Document(f"x{name}", name, "Text.") for name in "ab"]
+    materialize()
+    # As after a process that was killed between its commit and the event log.
+    instance.wipe_assets([dg.AssetKey("embeddings")])
+    assert tick(instance, settings, resources)[0] == [("a", "b")]
+    materialize()
+    assert tick(instance, settings, resources)[0] == []
+
+
 def test_a_source_that_cannot_be_read_is_a_reason_to_skip(
     instance: dg.DagsterInstance,
     settings: Settings,
@@ -74,12 +142,24 @@ def test_a_source_that_cannot_be_read_is_a_reason_to_skip(
     assert tick(instance, settings, resources) == ([], [], "/data/x.csv: no such file")
 
 
-def test_the_schedule_covers_every_collection(settings: Settings, source: MemorySource) -> None:
-    source.documents = [Document("x", "a", "One."), Document("y", "b", "Two.")]
-    with dg.instance_for_test() as instance:
+def test_the_schedule_covers_every_collection(
+    settings: Settings, resources: dict[str, object], source: MemorySource
+) -> None:
+    source.documents = [Document(f"x{name}", name, "Text.") for name in "abc"]
+    postgres = resources["postgres"]
+    assert isinstance(postgres, PostgresResource)
+
+    def ranges() -> list[tuple[str, ...]]:
         context = dg.build_schedule_context(instance=instance)
-        requests = list(schedules.daily_refresh(context, settings=settings))
-    assert [tuple(request.tags.values())[:2] for request in requests] == [("a", "b")]
+        requests = schedules.daily_refresh(context, settings=settings, postgres=postgres)
+        return [tuple(request.tags.values())[:2] for request in requests]
+
+    with dg.instance_for_test() as instance:
+        assert ranges() == [("a", "c")]
+        with postgres.connect() as connection:
+            refresh_documents(connection, unplugged(source, "b"), "abc")
+        # A run that one partition fails trains no model: the one that may fail runs alone.
+        assert ranges() == [("a", "a"), ("c", "c"), ("b", "b")]
 
 
 def test_ranges_hold_exactly_what_is_wanted(instance: dg.DagsterInstance) -> None:

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -6,17 +6,18 @@ import pytest
 from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.model import Delta, Document, Rejected
 from ml_assets.documents.refresh import (
+    DocumentsReport,
     changed_collections,
     chunk_versions,
     content_versions,
     refresh_chunks,
     refresh_documents,
+    unread_collections,
 )
 from ml_assets.embeddings.space import current_model
-from ml_assets.errors import SourceError
 from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
-from ml_assets_tests.fakes import MemorySource
+from ml_assets_tests.fakes import MemorySource, unplugged
 
 CHUNKER = Chunker(current_model(load_settings()).tokenizer_file, 40, tokens=16, overlap=4)
 LONG = "One two three four five. " * 10
@@ -30,8 +31,9 @@ def document(
 
 def refresh(connection: postgres.Connection, source: MemorySource, **more: object) -> Delta:
     names = {*source.collections(), *changed_collections(connection, source)}
-    deltas = refresh_documents(connection, source, names, **more)  # type: ignore[arg-type]
-    return sum(deltas.values(), Delta())
+    report = refresh_documents(connection, source, names, **more)  # type: ignore[arg-type]
+    assert report.unread == {}
+    return sum(report.deltas.values(), Delta())
 
 
 def live(connection: postgres.Connection) -> list[str]:
@@ -97,33 +99,82 @@ def test_a_move_ends_the_same_in_either_order(
 def test_a_read_that_fails_writes_nothing(connection: postgres.Connection) -> None:
     source = MemorySource([document("x"), document("y")])
     refresh(connection, source)
-
-    class Failing(MemorySource):
-        def read(self, collections: object) -> Iterator[Document | Rejected]:
-            yield document("x", "half")
-            raise SourceError("the disk went away", where="a")
-
-    with pytest.raises(SourceError, match="the disk went away"):
-        refresh_documents(connection, Failing([document("x")]), ["a"])
-    texts = connection.execute("select text from documents order by document_id").fetchall()
-    assert texts == [("Some text.",), ("Some text.",)]
+    edited = MemorySource([document("x", "Half.")])
+    for _ in range(2):
+        report = refresh_documents(connection, unplugged(edited, "a"), ["a"])
+        assert report == DocumentsReport({}, {"a": "a: the disk went away"})
+        texts = connection.execute("select text from documents order by document_id").fetchall()
+        assert texts == [("Some text.",), ("Some text.",)]
+        # Until it can be read, it is asked for again.
+        assert unread_collections(connection) == report.unread
+        assert changed_collections(connection, source) == ["a"]
+    assert refresh(connection, source) == Delta(unchanged=2)
+    assert unread_collections(connection) == {}
     assert changed_collections(connection, source) == []
 
 
+def test_a_collection_that_fails_leaves_the_others_to_be_read(
+    connection: postgres.Connection,
+) -> None:
+    source = MemorySource(
+        [document("x"), document("y", collection="b"), document("z", collection="c")]
+    )
+    refresh(connection, source)
+    source.documents = [
+        document("x", "Edited."),
+        document("w"),
+        document("y2", "Edited.", collection="b"),
+        document("z", "Edited.", collection="c"),
+        document("v", collection="d"),
+        Rejected("c", "rows.csv:3", "no text", "u"),
+        Rejected("", "rows.csv:4", "not JSON"),
+    ]
+    report = refresh_documents(connection, unplugged(source, "b", "d"), source.collections())
+    assert report.deltas == {"a": Delta(1, 1), "c": Delta(0, 1)}
+    assert set(report.unread) == {"b", "d"}
+    assert live(connection) == ["w", "x", "y", "z"]
+    assert changed_collections(connection, source) == ["b", "d"]
+    rejected = connection.execute("select location from rejected_documents order by 1").fetchall()
+    assert rejected == [("rows.csv:3",), ("rows.csv:4",)]
+
+
+def test_what_cannot_be_read_forgets_no_rejected_row(connection: postgres.Connection) -> None:
+    source = MemorySource([document("x"), Rejected("", "f:1", "bad"), Rejected("a", "f:2", "bad")])
+    refresh(connection, source)
+    report = refresh_documents(connection, unplugged(MemorySource([document("x")]), "a"), ["a"])
+    assert report.unread
+    assert connection.execute("select count(*) from rejected_documents").fetchone() == (2,)
+
+
+def test_a_document_moves_also_when_another_collection_fails(
+    connection: postgres.Connection,
+) -> None:
+    refresh(connection, MemorySource([document("x"), document("y", collection="c")]))
+    moved = MemorySource([document("x", collection="b"), document("y", "Edited.", collection="c")])
+    names = ["a", *moved.collections()]
+    report = refresh_documents(connection, unplugged(moved, "c"), names)
+    assert report.deltas == {"a": Delta(), "b": Delta(changed=1)}
+    reasons = connection.execute("select reason from change_log where document_id = 'x'")
+    assert reasons.fetchall() == [("new",), ("moved from a",)]
+
+
 def test_emptying_a_collection_needs_a_flag(connection: postgres.Connection) -> None:
-    refresh(connection, MemorySource([document(f"x{n}") for n in range(30)]))
-    shrunken = MemorySource([document("x0")])
-    with pytest.raises(SourceError, match=r"29 of 30 documents would be removed.*=1"):
-        refresh(connection, shrunken)
-    assert len(live(connection)) == 30
-    assert refresh(connection, shrunken, max_removed_fraction=1.0) == Delta(0, 0, 29, 1)
+    many = [document(f"x{n}") for n in range(30)]
+    refresh(connection, MemorySource([*many, document("y", collection="b")]))
+    shrunken = MemorySource([document("x0"), document("y", "Edited.", collection="b")])
+    report = refresh_documents(connection, shrunken, ["a", "b"])
+    assert report.deltas == {"b": Delta(changed=1)}
+    assert re.match(r"29 of 30 documents would be removed.*=1", report.unread["a"])
+    assert len(live(connection)) == 31
+    assert refresh(connection, shrunken, max_removed_fraction=1.0) == Delta(0, 0, 29, 2)
+    assert live(connection) == ["x0", "y"]
 
 
 def test_a_dropped_collection_is_seen_and_emptied(connection: postgres.Connection) -> None:
     refresh(connection, MemorySource([document("x"), document("y", collection="b")]))
     without = MemorySource([document("x")])
     assert changed_collections(connection, without) == ["b"]
-    assert refresh_documents(connection, without, ["b"]) == {"b": Delta(removed=1)}
+    assert refresh_documents(connection, without, ["b"]).deltas == {"b": Delta(removed=1)}
     assert live(connection) == ["x"]
     assert changed_collections(connection, without) == []
 

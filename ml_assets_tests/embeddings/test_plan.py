@@ -28,7 +28,7 @@ def run(connection: postgres.Connection, source: MemorySource, space=SPACE) -> t
     chunks = refresh_chunks(connection, CHUNKER, names)
     report = refresh_embeddings(connection, space, lambda: HashEncoder(space), names)
     return (
-        sum(documents.values(), Delta()),
+        sum(documents.deltas.values(), Delta()),
         sum(chunks.values(), Delta()),
         Delta(report.encoded, report.reused),
     )

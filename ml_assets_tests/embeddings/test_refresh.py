@@ -176,6 +176,24 @@ def test_what_was_encoded_before_a_failure_is_kept(connection: postgres.Connecti
     assert_exact(connection, encoder)
 
 
+def test_a_new_space_is_told_once_however_often_its_run_fails(
+    connection: postgres.Connection,
+) -> None:
+    def missing() -> HashEncoder:
+        raise OSError("the weights are gone")
+
+    names = load_documents(connection, Document("x", "a", "One."), Document("y", "a", "Two."))
+    refresh_embeddings(connection, SPACE, HashEncoder, names)
+    second = other_space()
+    for _ in range(2):
+        with pytest.raises(OSError, match="the weights are gone"):
+            refresh_embeddings(connection, second, missing, names)
+    refresh_embeddings(connection, second, lambda: HashEncoder(second), names)
+    told = "select document_id, reason from change_log where stage = 'embeddings' order by 1"
+    reason = f"vector space {second.space_id}"
+    assert connection.execute(told).fetchall() == [("x", reason), ("y", reason)]
+
+
 def test_pending_tokens_are_those_of_the_texts_to_encode(connection: postgres.Connection) -> None:
     names = load_documents(
         connection, Document("x", "a", "One two."), Document("y", "a", "One two.")

@@ -1,6 +1,7 @@
 """Sources without labels, interruptions, two runs at once, and input that cannot be used."""
 
 import json
+import re
 import signal
 import time
 from pathlib import Path
@@ -66,6 +67,33 @@ def test_two_runs_at_once_end_as_one(fresh: Project) -> None:
     status = fresh.json("status")
     assert status["documents"] == status["vectors"] == 48
     assert len(status["generations"]) == 1
+
+
+def test_a_collection_that_fails_stops_no_other(fresh: Project) -> None:
+    rows = [
+        {"id": f"n{number}", "text": f"Note {number}.", "shelf": f"shelf {number % 3}"}
+        for number in range(60)
+    ]
+    write_rows(fresh.file, rows)
+    fresh.call("run")
+    # Shelf 1 shrinks to less than half, in the same edit a note of shelf 2 changes.
+    shrunken = [row for row in rows if row["shelf"] != "shelf 1"]
+    edited = {**shrunken[-1], "text": "A theremin hums."}
+    write_rows(fresh.file, [rows[1], *shrunken[:-1], edited])
+    refusal = "collection 'shelf 1' stays as it was: 19 of 20 documents would be removed"
+    assert refusal in fresh.call("plan", code=1)
+    output = fresh.call("run", code=1)
+    assert re.search(r"embedded new +1 ", output)
+    assert re.search(r"not read +1 ", output)
+    assert [refusal in line for line in output.splitlines() if line.startswith("Error")] == [True]
+    status = fresh.json("status")
+    assert status["documents"] == status["vectors"] == 60
+    assert [bool(row["read_error"]) for row in status["by_collection"]] == [False, True, False]
+    assert "Could not be read" in fresh.call("status")
+    hits = fresh.json("search", "theremin", "-k", "1")["hits"]
+    assert [hit["document_id"] for hit in hits] == [edited["id"]]
+    fresh.call("run", ML_ASSETS_MAX_REMOVED_FRACTION="1")
+    assert fresh.json("status")["vectors"] == 41
 
 
 @pytest.mark.parametrize(

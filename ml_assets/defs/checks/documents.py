@@ -4,6 +4,10 @@ import dagster as dg
 
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.quality import count_identities, count_rejected, count_uncovered
+from ml_assets.documents.refresh import unread_collections
+from ml_assets.stores import postgres as store
+
+READABILITY = "collections_were_readable"
 
 
 @dg.asset_check(asset="raw_documents", blocking=True)
@@ -28,9 +32,29 @@ def rows_were_readable(postgres: PostgresResource) -> dg.AssetCheckResult:
     )
 
 
+@dg.asset_check(asset="raw_documents", name=READABILITY)
+def collections_were_readable(postgres: PostgresResource) -> dg.AssetCheckResult:
+    """Every collection could be read the last time; one that could not stays as it was."""
+    with postgres.connect() as connection:
+        return readability(connection)
+
+
+def readability(connection: store.Connection) -> dg.AssetCheckResult:
+    """The result of `collections_were_readable`; a failing `raw_documents` records it itself."""
+    unread = unread_collections(connection)
+    return dg.AssetCheckResult(
+        passed=not unread,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"unread": len(unread), "reasons": dg.MetadataValue.json(unread)},
+    )
+
+
 @dg.asset_check(asset="chunks", blocking=True)
 def chunks_are_pieces_of_their_documents(postgres: PostgresResource) -> dg.AssetCheckResult:
-    """Every live document has chunks, and every chunk is its document's text at its offsets."""
+    """Every live document has chunks, and every chunk is its document's text at its offsets.
+
+    In a large corpus texts are compared for the documents that changed last, and random ones.
+    """
     with postgres.connect() as connection:
         counts = count_uncovered(connection)
     return dg.AssetCheckResult(passed=not any(counts.values()), metadata=counts)

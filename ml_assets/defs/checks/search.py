@@ -10,7 +10,7 @@ from ml_assets.search.engine import open_engine, search_vector
 from ml_assets.search.generation import published_generation
 from ml_assets.search.model import Index
 from ml_assets.search.pgvector import PgvectorIndex
-from ml_assets.search.quality import compare_revisions, find_probe, live_revisions
+from ml_assets.search.quality import compare_with_tables, find_probe
 from ml_assets.settings import Settings
 
 
@@ -21,7 +21,10 @@ def indexes_hold_the_live_chunks(
     chroma: ChromaResource,
     keyword_index: KeywordIndexResource,
 ) -> dg.AssetCheckResult:
-    """Each index, asked itself, holds exactly the live chunks, in their present revision."""
+    """Each index, asked itself, holds exactly the live chunks, in their present revision.
+
+    A large index is asked for their number, and for the revisions of 10,000.
+    """
     with postgres.connect() as connection:
         generation = current_generation(connection, settings)
         with (
@@ -29,7 +32,7 @@ def indexes_hold_the_live_chunks(
             keyword_index.open_index(generation) as keyword,
         ):
             indexes: list[Index] = [PgvectorIndex(connection, generation), second, keyword]
-            rows = compare_revisions(live_revisions(connection), indexes)
+            rows = compare_with_tables(connection, indexes)
     return dg.AssetCheckResult(
         passed=all(row["missing"] == row["extra"] == row["outdated"] == 0 for row in rows),
         metadata={"generation": generation.generation_id, "indexes": table(rows)},

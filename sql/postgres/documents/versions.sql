@@ -1,7 +1,7 @@
 -- One fingerprint of the content of each collection: it changes when a document does.
 select
     collection,
-    encode(sha256(string_agg(convert_to(document_id, 'UTF8') || content_hash, '' order by document_id)), 'hex')
+    concat_ws(' ', count(*), sum(hashtextextended(document_id, hashbyteaextended(content_hash, 0))))
 from documents
 where collection = any(%(collections)s) and deleted_at is null
 group by collection

@@ -1,7 +1,5 @@
+-- Vectors go where their chunks went.
 update document_embeddings e
-set collection = c.collection
-from chunks c
-where c.chunk_id = e.chunk_id
-    and e.collection <> c.collection
-    and e.space_id = %(space_id)s
-    and c.collection = any(%(collections)s)
+set collection = p.collection
+from pending_vectors p
+where e.space_id = %(space_id)s and e.chunk_id = p.chunk_id and not p.is_new

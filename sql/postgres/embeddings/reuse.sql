@@ -1,14 +1,10 @@
 -- Give pending chunks the vector that an equal text already has in this space.
 with known as materialized (
-    select distinct on (c.chunk_id) c.chunk_id, c.collection, c.text_hash, e.embedding
-    from chunks c
-    join document_embeddings e on e.space_id = %(space_id)s and e.text_hash = c.text_hash
-    where c.collection = any(%(collections)s)
-        and not exists (
-            select from document_embeddings own
-            where own.space_id = %(space_id)s and own.chunk_id = c.chunk_id and own.text_hash = c.text_hash
-        )
-    order by c.chunk_id
+    select distinct on (p.chunk_id) p.chunk_id, p.collection, p.text_hash, e.embedding
+    from pending_vectors p
+    join document_embeddings e on e.space_id = %(space_id)s and e.text_hash = p.text_hash
+    where not p.is_current
+    order by p.chunk_id
 )
 insert into document_embeddings (space_id, chunk_id, collection, text_hash, embedding)
 select %(space_id)s, chunk_id, collection, text_hash, embedding from known

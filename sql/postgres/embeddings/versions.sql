@@ -1,6 +1,6 @@
 select
     collection,
-    encode(sha256(string_agg(convert_to(chunk_id, 'UTF8') || text_hash, '' order by chunk_id)), 'hex')
+    concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hashbyteaextended(text_hash, 0))))
 from document_embeddings
 where space_id = %(space_id)s and collection = any(%(collections)s)
 group by collection

@@ -1,4 +1,5 @@
 -- All inputs of document features in one line: live documents, and their vectors of one space.
+-- byteaeq, not `=`: the planner takes two equal columns for independent keys, and the join for one row.
 with documents_seen as (
     select
         count(*) filter (where deleted_at is null) as live,
@@ -11,7 +12,7 @@ with documents_seen as (
         count(*) as vectors,
         coalesce(sum(hashtextextended(e.chunk_id || ' ' || encode(e.text_hash, 'hex'), 0)), 0) as content
     from document_embeddings e
-    join chunks c using (chunk_id, text_hash)
+    join chunks c on c.chunk_id = e.chunk_id and byteaeq(c.text_hash, e.text_hash)
     join documents d using (document_id)
     where e.space_id = %(space_id)s and d.deleted_at is null
 )

@@ -1,3 +1,3 @@
-select coalesce(encode(sha256(string_agg(convert_to(chunk_id, 'UTF8') || revision, '' order by chunk_id)), 'hex'), '')
+select concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hashbyteaextended(revision, 0))))
 from search_index_entries
 where generation_id = %(generation_id)s and index_kind = %(index_kind)s

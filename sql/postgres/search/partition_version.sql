@@ -1,3 +1,3 @@
-select coalesce(encode(sha256(string_agg(convert_to(chunk_id, 'UTF8') || text_hash, '' order by chunk_id)), 'hex'), '')
+select concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hashbyteaextended(text_hash, 0))))
 from document_embeddings
 where space_id = %(space_id)s

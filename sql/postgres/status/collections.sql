@@ -1,4 +1,4 @@
-select collection, source, document_count as documents, refreshed_at
+select collection, source, document_count as documents, refreshed_at, read_error, failed_at
 from collections
-where fingerprint <> ''
+where fingerprint <> '' or read_error is not null
 order by collection

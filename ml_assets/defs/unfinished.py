@@ -1,0 +1,57 @@
+"""Partitions that must be run again although neither source nor tables say so.
+
+The tables tell what is left to compute. Dagster's records tell whether the last run of it came to
+its end: a process that is killed between a commit and the event log leaves tables that are
+complete and a partition that is missing or failed, for which automation would wait for ever; and a
+blocking check that failed, or was not reached, must not be passed by the next run unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import dagster as dg
+from dagster import AssetCheckKey
+
+from ml_assets.defs.checks import documents, embeddings
+from ml_assets.defs.partitions import COLLECTIONS, PARTITIONS_NAME
+
+_PARTITIONED = ("raw_documents", "chunks", "embeddings")
+
+
+def unfinished_collections(instance: dg.DagsterInstance, names: Iterable[str]) -> set[str]:
+    """Those of `names` whose documents, chunks or vectors have no run that ended well."""
+    known = instance.get_dynamic_partitions(PARTITIONS_NAME)
+    keys = sorted(set(known).intersection(names))
+    if not keys or _has_open_check(instance):
+        return set(keys)
+    return {key for asset in _PARTITIONED for key in _not_materialized(instance, asset, keys)}
+
+
+def _not_materialized(instance: dg.DagsterInstance, asset: str, keys: list[str]) -> list[str]:
+    states = instance.get_status_by_partition(dg.AssetKey(asset), keys, COLLECTIONS) or {}
+    return [key for key in keys if (state := states.get(key)) is None or state.value == "FAILED"]
+
+
+def _has_open_check(instance: dg.DagsterInstance) -> bool:
+    """Whether a check that blocks failed, or a check was not reached after its asset was written.
+
+    Checks look at whole tables, so an open one concerns all partitions.
+    """
+    defined = dg.load_asset_checks_from_modules([documents, embeddings])
+    check_keys = [key for checks in defined for key in checks.check_keys]
+    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(check_keys)
+    for key, record in latest.items():
+        if record.status.value == "FAILED" and record.event and record.event.dagster_event:
+            if record.event.dagster_event.asset_check_evaluation_data.blocking:
+                return True
+        elif record.status.value == "PLANNED" and _wrote(instance, key, record.run_id):
+            return True
+    return False
+
+
+def _wrote(instance: dg.DagsterInstance, key: AssetCheckKey, run_id: str) -> bool:
+    """Whether this run is over, and the last that materialized the asset of the check."""
+    run = instance.get_run_by_id(run_id)
+    event = instance.get_latest_materialization_event(key.asset_key)
+    return bool(run and run.is_finished and event and event.run_id == run_id)
