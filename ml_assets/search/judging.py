@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from ml_assets.documents.sources.base import JudgedQueries, JudgedQuery
 from ml_assets.search.engine import MAX_K, check_space, search_vector
 from ml_assets.search.evaluation import NDCG, Metrics, evaluate_queries
 from ml_assets.search.filters import SearchFilter
-from ml_assets.search.model import METHODS, Engine, Vector
+from ml_assets.search.model import METHODS, Engine, Method, Vector
 from ml_assets.search.ranking import ask, ask_again, found_documents, fuse_documents, rank_documents
 from ml_assets.search.significance import compare, mean_metrics, metric_intervals
 from ml_assets.search.tuning import MIN_QUERIES, FeedbackChoice, FoundBy, fused_by
@@ -151,16 +152,16 @@ def _measure_filter(
     engine: Engine, asked: Sequence[Asked], collection: str, seed: int
 ) -> list[dict[str, Any]]:
     filters = SearchFilter(collections=(collection,))
+    queries = [one.query for one in asked]
     vectors = {one.query.query_id: one.vector for one in asked}
+
+    def rank(method: Method, query: JudgedQuery) -> list[str]:
+        ranked = rank_documents(engine, query.text, vectors[query.query_id], method, filters)
+        return [document_id for document_id, _ in ranked.documents]
+
     rows = []
     for method in METHODS:
-
-        def run(query: JudgedQuery, method: Any = method) -> list[str]:
-            vector = vectors[query.query_id]
-            ranked = rank_documents(engine, query.text, vector, method, filters)
-            return [document_id for document_id, _ in ranked.documents]
-
-        results = list(evaluate_queries(run, [one.query for one in asked]).values())
+        results = list(evaluate_queries(partial(rank, method), queries).values())
         interval = metric_intervals(results, seed)[NDCG]
         shown = {"filter": f"collection={collection}", "method": method}
         rows.append({**shown, **mean_metrics(results), "interval": interval})
