@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -28,6 +30,7 @@ STORED = 5_000
 def main() -> None:
     """Measure what is asked for; what is measured is kept at once."""
     asked = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is open is closed
     versions = peer_versions()
     peers = [peer for peer in installed(versions) if peer.name in asked.peers]
     report = {

@@ -69,8 +69,11 @@ def run(
         ) as process,
         peak_memory(process.pid, watched_server) if watched_server else nullcontext(Peak()) as peak,
     ):
-        code = process.wait()
-        seconds = time.perf_counter() - started
+        try:
+            code = process.wait()
+            seconds = time.perf_counter() - started
+        finally:
+            process.kill()  # whoever ends the bench ends what it measures, too
     if code:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
         sys.exit(f"{tail}\nExit code {code} of {' '.join(map(str, command))}")
