@@ -142,7 +142,7 @@ def search(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Search the published generation: keyword and vector, fused by rank.
+    """Search the published generation: keyword and vector, fused.
 
     Example: ml-assets search "how do I parse command line arguments" --where kind=class
     """

@@ -40,7 +40,7 @@ _METRICS = (
 )
 """Columns of the candidates; F1 is the macro average."""
 _COUNTS = ("added", "changed", "removed", "unchanged")
-_QUALITY = ("ndcg", "mrr", "recall", "precision")
+_QUALITY = ("mrr@10", "recall@10", "precision@10", "map@100")
 
 
 class StageBars:
@@ -312,18 +312,20 @@ def _standing(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
             for name, value in evaluation["recall"].items()
         ]
         yield table(f"Vector indexes, {evaluation['sampled']} live vectors", recalls)
-    if evaluation.get("methods"):
+    if evaluation.get("intervals"):
         rows = [
             {
                 "method": method,
                 "queries": f"{metrics['queries']:g} {half}",
-                **{name: metrics[f"{name}@{evaluation['k']}"] for name in _QUALITY},
+                **_quality(evaluation, method, half),
             }
             for half in ("tuning", "reporting")
             for method, halves in evaluation["methods"].items()
             if (metrics := halves.get(half))
         ]
         yield table(f"Search, judged queries, first {evaluation['k']} documents", rows)
+    if comparison := evaluation.get("comparison"):
+        yield Text(f"  {_compared(comparison)}")
     if figures["candidates"]:
         rows = [
             {"family": row["family"], **{name: row["metrics"].get(key) for name, key in _METRICS}}
@@ -340,6 +342,24 @@ def _standing(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
                 "reason": champion["reason"],
             },
         )
+
+
+def _quality(evaluation: Mapping[str, Any], method: str, half: str) -> dict[str, Any]:
+    """The metrics of a method: nDCG with its 95 % interval, the others without."""
+    metrics = evaluation["methods"][method][half]
+    low, high = evaluation["intervals"][method][half]["ndcg@10"]
+    return {
+        "ndcg (95 %)": f"{metrics['ndcg@10']:.3f} ({low:.2f} to {high:.2f})",
+        **{name.partition("@")[0]: metrics[name] for name in _QUALITY},
+    }
+
+
+def _compared(comparison: Mapping[str, Any]) -> str:
+    low, high = comparison["interval"]
+    return (
+        f"hybrid against {comparison['against']}: nDCG {comparison['difference']:+.3f}"
+        f" ({low:+.3f} to {high:+.3f}), {comparison['wins']} better, {comparison['losses']} worse"
+    )
 
 
 def _moment(value: datetime | None) -> str:

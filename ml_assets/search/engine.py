@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -12,22 +11,22 @@ from psycopg.rows import dict_row
 
 from ml_assets.errors import NothingToDoError, SpaceMismatchError, UserError
 from ml_assets.search.chroma import ChromaIndex
-from ml_assets.search.filters import NO_FILTER, SearchFilter, sql_condition
-from ml_assets.search.fusion import reciprocal_rank_fusion
+from ml_assets.search.filters import NO_FILTER, SearchFilter, is_unicode, sql_condition
 from ml_assets.search.generation import published_generation
 from ml_assets.search.keyword import KeywordIndex
 from ml_assets.search.model import (
     METHODS,
+    Engine,
     Generation,
     Hit,
     Method,
-    Ranking,
     SearchResult,
-    TextIndex,
     Vector,
     VectorIndex,
 )
 from ml_assets.search.pgvector import PgvectorIndex
+from ml_assets.search.ranking import DEPTH, Ranked, rank_documents
+from ml_assets.search.rerank import load_reranker, reranked
 from ml_assets.search.snippet import query_terms, snippet
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import chroma, postgres
@@ -37,28 +36,8 @@ if TYPE_CHECKING:
     from ml_assets.embeddings.encoder import Encoder
 
 MAX_K = 100
-DEPTHS = (100, 400, 1600)
+DEPTHS = (DEPTH, 400, 1600)
 """Chunks asked of each index; deeper only while their documents are fewer than k."""
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """One generation, opened for searching."""
-
-    connection: postgres.Connection
-    generation: Generation
-    vector: VectorIndex
-    keyword: TextIndex
-
-
-@dataclass(frozen=True, slots=True)
-class _Fused:
-    """Documents, best first, with their score, their rank by index, and their best chunk."""
-
-    documents: Sequence[tuple[str, float]]
-    ranks: Mapping[str, Mapping[str, int]]
-    chunks: Mapping[str, str]
-    exhausted: bool
 
 
 @contextmanager
@@ -70,6 +49,7 @@ def open_engine(
     Raises:
         NothingToDoError: no generation was published yet.
         StoreError: an index cannot be opened.
+        SettingError: the model for reranking cannot be used.
     """
     opened = generation or published_generation(connection)
     if opened is None:
@@ -83,7 +63,10 @@ def open_engine(
         if settings.vector_index == "chroma":
             client = stack.enter_context(chroma.connect(secret(settings.chroma_url), settings.home))
             vector = ChromaIndex(client, opened)
-        yield Engine(connection, opened, vector, keyword)
+        reranker = load_reranker(settings)
+        yield Engine(
+            connection, opened, vector, keyword, opened.fusion, reranker, settings.rerank_top
+        )
 
 
 def search(
@@ -147,24 +130,25 @@ def search_vector(
     filters: SearchFilter = NO_FILTER,
 ) -> SearchResult:
     """Like `search`, with the vector of the query given; it may be None for "keyword"."""
+    reranker = engine.reranker if method == "hybrid" else None
+    most = max(k, engine.rerank_top) if reranker else k
     for depth in DEPTHS:
-        fused = _fuse(engine, query, vector, method, filters, depth)
-        hits = _hits(engine, fused, query, k, filters)
-        complete = len(hits) == k or fused.exhausted
+        ranked = rank_documents(engine, query, vector, method, filters, depth)
+        found = _hits(engine, ranked, query, most, filters)
+        complete = len(found) >= k or ranked.exhausted
         if complete:
             break
+    if reranker:
+        found = reranked(reranker, query, found, engine.rerank_top)
+    hits = tuple(hit for hit, _ in found[:k])
     return SearchResult(hits, complete, engine.generation.generation_id, method, filters)
-
-
-def document_rankings(engine: Engine, query: str, vector: Vector) -> dict[str, list[str]]:
-    """What each index ranks for a query, by document; no text is read, so measuring is cheap."""
-    rankings = _ask(engine, query, vector, "hybrid", NO_FILTER, DEPTHS[0])
-    return {name: list(_first_chunks(ranking)) for name, ranking in rankings.items()}
 
 
 def _check_request(query: str, k: int, method: str) -> None:
     if not query.strip():
         raise UserError("the query is empty", where="search", do="Give some words to look for")
+    if not is_unicode(query):
+        raise UserError("the query is not valid Unicode", where="search")
     if not 1 <= k <= MAX_K:
         raise UserError(f"k must be 1 to {MAX_K}, got {k}", where="search")
     if method not in METHODS:
@@ -173,91 +157,29 @@ def _check_request(query: str, k: int, method: str) -> None:
         )
 
 
-def _fuse(
-    engine: Engine,
-    query: str,
-    vector: Vector | None,
-    method: Method,
-    filters: SearchFilter,
-    depth: int,
-) -> _Fused:
-    rankings = _ask(engine, query, vector, method, filters, depth)
-    first = {name: _first_chunks(ranking) for name, ranking in rankings.items()}
-    ranks = {
-        name: {document_id: rank for rank, document_id in enumerate(positions, start=1)}
-        for name, positions in first.items()
-    }
-    return _Fused(
-        reciprocal_rank_fusion(
-            {name: list(documents) for name, documents in ranks.items()}, engine.generation.weights
-        ),
-        ranks,
-        _best_chunks(first, ranks),
-        all(ranking.exhausted for ranking in rankings.values()),
-    )
-
-
-def _ask(
-    engine: Engine,
-    query: str,
-    vector: Vector | None,
-    method: Method,
-    filters: SearchFilter,
-    depth: int,
-) -> dict[str, Ranking]:
-    rankings: dict[str, Ranking] = {}
-    if method != "vector":
-        rankings["keyword"] = engine.keyword.query(query, depth, filters)
-    if method != "keyword" and vector is not None:
-        rankings["vector"] = engine.vector.query(vector, depth, filters)
-    return rankings
-
-
-def _first_chunks(ranking: Ranking) -> dict[str, str]:
-    """Documents in the order of their first chunk, with that chunk."""
-    first: dict[str, str] = {}
-    for chunk_id in ranking.chunk_ids:
-        first.setdefault(_document_of(chunk_id), chunk_id)
-    return first
-
-
-def _best_chunks(
-    first: Mapping[str, Mapping[str, str]], ranks: Mapping[str, Mapping[str, int]]
-) -> dict[str, str]:
-    """The chunk that shows a document: its first one in the ranking that ranks it best."""
-    best: dict[str, tuple[int, str]] = {}
-    for name, chunks in first.items():
-        for document_id, chunk_id in chunks.items():
-            rank = ranks[name][document_id]
-            if document_id not in best or rank < best[document_id][0]:
-                best[document_id] = rank, chunk_id
-    return {document_id: chunk_id for document_id, (_, chunk_id) in best.items()}
-
-
-def _document_of(chunk_id: str) -> str:
-    return chunk_id.rpartition("#")[0]
-
-
 def _hits(
-    engine: Engine, fused: _Fused, query: str, k: int, filters: SearchFilter
-) -> tuple[Hit, ...]:
-    """Show the first `k` documents; those that died since the index was synced are passed over."""
+    engine: Engine, ranked: Ranked, query: str, most: int, filters: SearchFilter
+) -> list[tuple[Hit, str]]:
+    """The first documents, with the text that shows each, `most` at most.
+
+    Those that died since the index was synced are passed over.
+    """
     terms = query_terms(query)
-    hits: list[Hit] = []
-    for start in range(0, len(fused.documents), k):
-        window = fused.documents[start : start + k]
-        rows = _details(engine, [fused.chunks[document_id] for document_id, _ in window], filters)
+    hits: list[tuple[Hit, str]] = []
+    for start in range(0, len(ranked.documents), most):
+        window = ranked.documents[start : start + most]
+        rows = _details(engine, [ranked.chunks[document_id] for document_id, _ in window], filters)
         for document_id, score in window:
             row = rows.get(document_id)
-            if row is None or len(hits) == k:
+            if row is None or len(hits) == most:
                 continue
-            row["snippet"] = snippet(row.pop("text"), terms)
-            for name, by_document in fused.ranks.items():
+            text = row.pop("text")
+            for name, by_document in ranked.ranks.items():
                 row[f"{name}_rank"] = by_document.get(document_id)
-            hits.append(Hit(**row, score=score))
-        if len(hits) == k:
+            hits.append((Hit(**row, score=score, snippet=snippet(text, terms)), text))
+        if len(hits) == most:
             break
-    return tuple(hits)
+    return hits
 
 
 def _details(

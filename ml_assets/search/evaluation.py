@@ -1,16 +1,21 @@
-"""Search quality: metrics with graded judgments, and recall against exact search."""
+"""Search quality: metrics of rankings with graded judgments."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from statistics import fmean
+from itertools import accumulate
 
 from ml_assets.documents.sources.base import JudgedQuery
 
 K = 10
+MAP_K = 100
+"""Documents that count for the mean average precision: about as many as an index is asked for."""
+
+NDCG = f"ndcg@{K}"
 
 Metrics = dict[str, float]
+"""Means or values of a ranking's metrics, by their names in `METRICS`."""
 
 
 def dcg(grades: Sequence[float], k: int) -> float:
@@ -29,7 +34,7 @@ def ndcg(ranking: Sequence[str], relevant: Mapping[str, int], k: int = K) -> flo
     What is not judged has grade 0. 0 when nothing is relevant.
     """
     ideal = dcg(sorted((float(max(grade, 0)) for grade in relevant.values()), reverse=True), k)
-    found = dcg([float(max(relevant.get(document_id, 0), 0)) for document_id in ranking], k)
+    found = dcg([float(max(relevant.get(document_id, 0), 0)) for document_id in ranking[:k]], k)
     return found / ideal if ideal else 0.0
 
 
@@ -43,46 +48,53 @@ def reciprocal_rank(ranking: Sequence[str], relevant: Mapping[str, int], k: int 
 
 def recall(ranking: Sequence[str], relevant: Mapping[str, int], k: int = K) -> float:
     """The part of the relevant documents that is among the first `k`."""
-    total = sum(grade > 0 for grade in relevant.values())
-    return _found(ranking, relevant, k) / total if total else 0.0
+    total = _relevant(relevant)
+    return sum(_hits(ranking, relevant, k)) / total if total else 0.0
 
 
 def precision(ranking: Sequence[str], relevant: Mapping[str, int], k: int = K) -> float:
     """The part of the first `k` places that holds a relevant document."""
-    return _found(ranking, relevant, k) / k
+    return sum(_hits(ranking, relevant, k)) / k
 
 
-def evaluate_ranking(ranking: Sequence[str], relevant: Mapping[str, int], k: int = K) -> Metrics:
-    """All metrics of one ranking."""
-    return {
-        f"ndcg@{k}": ndcg(ranking, relevant, k),
-        f"mrr@{k}": reciprocal_rank(ranking, relevant, k),
-        f"recall@{k}": recall(ranking, relevant, k),
-        f"precision@{k}": precision(ranking, relevant, k),
-    }
+def average_precision(ranking: Sequence[str], relevant: Mapping[str, int], k: int = MAP_K) -> float:
+    """The precision at the rank of each relevant document, averaged over all relevant ones.
+
+    One that is not among the first `k` counts 0, as trec_eval's `map_cut` does. Its mean over
+    queries is the mean average precision.
+    """
+    hits = _hits(ranking, relevant, k)
+    found = accumulate(hits)
+    precisions = (count / rank for rank, count in enumerate(found, start=1) if hits[rank - 1])
+    total = _relevant(relevant)
+    return sum(precisions) / total if total else 0.0
+
+
+METRICS: Mapping[str, Callable[[Sequence[str], Mapping[str, int]], float]] = {
+    NDCG: ndcg,
+    f"mrr@{K}": reciprocal_rank,
+    f"recall@{K}": recall,
+    f"precision@{K}": precision,
+    f"map@{MAP_K}": average_precision,
+}
+"""What is measured of a ranking against the grades of its query, by name."""
 
 
 def evaluate_queries(
-    run_query: Callable[[JudgedQuery], Sequence[str]],
-    judged: Sequence[JudgedQuery],
-    k: int = K,
+    run_query: Callable[[JudgedQuery], Sequence[str]], judged: Sequence[JudgedQuery]
 ) -> dict[str, Metrics]:
-    """Run every judged query; return the mean of each metric by half, with the `queries` counted.
-
-    A query without any relevant document is left out, as trec_eval does.
-    """
-    by_half: dict[str, list[Metrics]] = {}
-    for query in judged:
-        if any(grade > 0 for grade in query.relevant.values()):
-            metrics = evaluate_ranking(run_query(query), query.relevant, k)
-            by_half.setdefault(query.half, []).append(metrics)
-    return {half: _means(rows) for half, rows in sorted(by_half.items())}
+    """Run every judged query; return its metrics by its id."""
+    return {query.query_id: evaluate_ranking(run_query(query), query.relevant) for query in judged}
 
 
-def _means(rows: Sequence[Metrics]) -> Metrics:
-    means = {name: fmean(row[name] for row in rows) for name in rows[0]}
-    return {**means, "queries": len(rows)}
+def evaluate_ranking(ranking: Sequence[str], relevant: Mapping[str, int]) -> Metrics:
+    """All metrics of one ranking."""
+    return {name: metric(ranking, relevant) for name, metric in METRICS.items()}
 
 
-def _found(ranking: Sequence[str], relevant: Mapping[str, int], k: int) -> int:
-    return sum(relevant.get(document_id, 0) > 0 for document_id in ranking[:k])
+def _hits(ranking: Sequence[str], relevant: Mapping[str, int], k: int) -> list[bool]:
+    return [relevant.get(document_id, 0) > 0 for document_id in ranking[:k]]
+
+
+def _relevant(relevant: Mapping[str, int]) -> int:
+    return sum(grade > 0 for grade in relevant.values())

@@ -76,6 +76,15 @@ def normalized_scalar(value: Scalar) -> Scalar:
     return value
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8; what a prompt made of other bytes cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def sql_condition(filters: SearchFilter) -> tuple[LiteralString, dict[str, Any]]:
     """The filter as a condition on live `documents d`, and its bound values.
 
@@ -171,6 +180,13 @@ def keyword_conditions(filters: SearchFilter, schema: tantivy.Schema) -> list[ta
 def _check_names(name: str, values: object) -> None:
     if not isinstance(values, tuple) or not all(isinstance(value, str) for value in values):
         raise UserError(f"{name} must be a tuple of strings, got {values!r}", where="filter")
+    for value in values:
+        _check_text(name, value)
+
+
+def _check_text(name: str, value: str) -> None:
+    if "\0" in value or not is_unicode(value):
+        raise UserError(f"{name} cannot equal {value!r}, which no store can hold", where="filter")
 
 
 def _in_utc(name: str, moment: object) -> datetime | None:
@@ -204,6 +220,9 @@ def _checked_scalar(key: object, value: object) -> Scalar:
         )
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"metadata {key!r} cannot equal {value}", where="filter")
+    for text in (key, value):
+        if isinstance(text, str):
+            _check_text(f"metadata {key!r}", text)
     return normalized_scalar(value)
 
 

@@ -99,11 +99,15 @@ class KeywordIndex:
         index = self._existing()
         terms = list(dict.fromkeys(analyzer().analyze(text)))[:MAX_TERMS]
         if not terms:
-            return Ranking((), exhausted=True)
+            return Ranking((), (), exhausted=True)
         searcher = index.searcher()
         found = searcher.search(self._query(terms, filters), k, count=False).hits
         ranked = sorted((-score, _chunk_id(searcher, address)) for score, address in found)
-        return Ranking([chunk_id for _, chunk_id in ranked], exhausted=len(ranked) < k)
+        return Ranking(
+            [chunk_id for _, chunk_id in ranked],
+            [-score for score, _ in ranked],
+            exhausted=len(ranked) < k,
+        )
 
     def ids(self, chunk_ids: Sequence[str] | None = None) -> set[str]:
         """The chunk ids that the index itself holds: of all, or of `chunk_ids`."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from ml_assets.documents.model import Delta
 from ml_assets.documents.refresh import Progress, no_progress
 from ml_assets.search.filters import NO_FILTER, SearchFilter
+from ml_assets.search.fusion import DEFAULT_FUSION, Fusion
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,16 +43,20 @@ class Generation:
     """The last measurement, published or not yet."""
 
     @property
-    def weights(self) -> Mapping[str, float]:
-        """The fusion weights it was published with, by index; all 1 unless tuned."""
-        return {"keyword": 1.0, "vector": 1.0, **((self.evaluation or {}).get("weights") or {})}
+    def fusion(self) -> Fusion:
+        """The fusion it was published with; the default one unless tuned."""
+        return Fusion(**((self.evaluation or {}).get("fusion") or {}))
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Chunk ids, best first; `exhausted`: nothing else that matches was left out."""
+    """Chunk ids, best first, each with its score (more is better: BM25, or the cosine).
+
+    `exhausted`: nothing else that matches was left out.
+    """
 
     chunk_ids: Sequence[str]
+    scores: Sequence[float]
     exhausted: bool
 
 
@@ -143,6 +148,29 @@ class LedgerIndex(Protocol):
         """Remove the chunks durably; absent ones are passed over."""
 
 
+class Reranker(Protocol):
+    """What says how well a text answers a query."""
+
+    def score(self, query: str, texts: Sequence[str]) -> list[float]:
+        """One score per text; more is better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One generation, opened for searching.
+
+    A `reranker` reorders the first `rerank_top` documents of a hybrid search.
+    """
+
+    connection: postgres.Connection
+    generation: Generation
+    vector: VectorIndex
+    keyword: TextIndex
+    fusion: Fusion = DEFAULT_FUSION
+    reranker: Reranker | None = None
+    rerank_top: int = 20
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One document of a result, shown by its best chunk."""
@@ -159,6 +187,8 @@ class Hit:
     end_offset: int
     keyword_rank: int | None = None
     vector_rank: int | None = None
+    rerank_score: float | None = None
+    """What the cross-encoder gave it; None beyond the documents it reads."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,10 @@ _WORTH_A_WORKER = 20_000
 """Rows from which a parallel build pays; it takes its memory from /dev/shm."""
 
 
+_Nearest = list[tuple[float, str]]
+"""Cosine distances with chunk ids, nearest first."""
+
+
 class PgvectorIndex:
     """HNSW over halfvec, by cosine. Once it is built, PostgreSQL itself keeps it current."""
 
@@ -76,13 +80,9 @@ class PgvectorIndex:
         if not (filters and self._is_narrow(filters)):
             found = self._approximate(vector, k, filters)
             if len(found) == k:
-                return Ranking(found, exhausted=False)
-        found = self.exact(vector, k, filters)
-        return Ranking(found, exhausted=len(found) < k)
-
-    def exact(self, vector: Vector, k: int, filters: SearchFilter = NO_FILTER) -> list[str]:
-        """The `k` nearest chunks, by comparing with every vector that passes the filter."""
-        return self._nearest("exact", vector, k, filters)
+                return _ranking(found, exhausted=False)
+        found = self._nearest("exact", vector, k, filters)
+        return _ranking(found, exhausted=len(found) < k)
 
     def ids(self, chunk_ids: Sequence[str] | None = None) -> set[str]:
         """The chunk ids that the index holds, of all or of `chunk_ids`, when the index is valid."""
@@ -113,7 +113,7 @@ class PgvectorIndex:
         row = self._connection.execute(query, {**bound, "most": NARROW + 1}).fetchone()
         return bool(row and row[0] <= NARROW)
 
-    def _approximate(self, vector: Vector, k: int, filters: SearchFilter) -> list[str]:
+    def _approximate(self, vector: Vector, k: int, filters: SearchFilter) -> _Nearest:
         with self._connection.transaction():
             self._search_as_generation()
             return self._nearest("query", vector, k, filters)
@@ -126,10 +126,10 @@ class PgvectorIndex:
             [str(self._generation.parameters["pgvector"]["ef_search"])],
         )
 
-    def _nearest(self, name: str, vector: Vector, k: int, filters: SearchFilter) -> list[str]:
+    def _nearest(self, name: str, vector: Vector, k: int, filters: SearchFilter) -> _Nearest:
         query, bound = self._statement(name, vector, k, filters)
-        rows = self._connection.execute(query, bound).fetchall()
-        return [chunk_id for chunk_id, _ in sorted(rows, key=lambda row: (row[1], row[0]))]
+        rows = self._connection.execute(query, bound)
+        return sorted((distance, chunk_id) for chunk_id, distance in rows)
 
     def _statement(
         self, name: str, vector: Vector, k: int, filters: SearchFilter
@@ -184,3 +184,9 @@ class PgvectorIndex:
         query = statement("postgres/search/partition_version")
         row = connection.execute(query, {"space_id": self._generation.space_id}).fetchone()
         return str(row[0]) if row else ""
+
+
+def _ranking(found: _Nearest, *, exhausted: bool) -> Ranking:
+    return Ranking(
+        [chunk_id for _, chunk_id in found], [1 - distance for distance, _ in found], exhausted
+    )

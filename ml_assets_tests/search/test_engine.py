@@ -1,17 +1,23 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from psycopg.errors import UndefinedTable
+from hypothesis import HealthCheck, given
+from hypothesis import settings as settings_
+from hypothesis import strategies as st
 
 from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, UserError
 from ml_assets.search.chroma import ChromaIndex
-from ml_assets.search.engine import DEPTHS, Engine, open_engine, search
+from ml_assets.search.engine import DEPTHS, open_engine, search
+from ml_assets.search.feedback import rocchio
 from ml_assets.search.filters import SearchFilter
+from ml_assets.search.fusion import Fusion
 from ml_assets.search.generation import publish
 from ml_assets.search.keyword import KeywordIndex
-from ml_assets.search.model import Generation, Method
+from ml_assets.search.model import Engine, Generation, Method
 from ml_assets.search.pgvector import PgvectorIndex
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
@@ -72,7 +78,8 @@ def test_a_hit_tells_where_it_came_from(engine: Engine) -> None:
     assert (hit.keyword_rank, hit.vector_rank) == (1, 1)
     assert hit.chunk_index == 1
     assert hit.snippet == "Arguments are parsed from the command line."
-    assert hit.score == pytest.approx(2 / 61)
+    assert hit.score == pytest.approx(1, abs=1e-3)
+    assert hit.rerank_score is None
     assert result.complete
     assert result.generation_id == engine.generation.generation_id
 
@@ -151,20 +158,99 @@ def test_an_unfilled_result_says_so(
         assert not search(engine, "word 1", None, k=4, method="keyword").complete
 
 
-def test_tuned_weights_change_the_order(
+def test_a_single_index_keeps_its_own_scores(engine: Engine) -> None:
+    query = "Low-level networking."
+    found = search(engine, query, HashEncoder(), method="vector").hits
+    assert found[0].score == pytest.approx(1, abs=1e-3)
+    assert search(engine, query, HashEncoder(), method="keyword").hits[0].score > 1
+
+
+def test_the_tuned_fusion_is_the_one_that_is_served(
     connection: postgres.Connection, settings: Settings, published: Generation
 ) -> None:
     query = "Low-level networking."
-    for weights, expected in [({"keyword": 0.0}, 1 / 61), ({"keyword": 3.0}, 4 / 61)]:
-        publish(connection, published.generation_id, {"weights": weights}, "ann", "tuned")
+    for weight in (0.25, 0.75):
+        fusion = {"method": "rrf", "keyword_weight": weight}
+        publish(connection, published.generation_id, {"fusion": fusion}, "ann", "tuned")
         with open_engine(connection, settings) as engine:
-            assert search(engine, query, HashEncoder(), k=1).hits[0].score == pytest.approx(
-                expected
-            )
+            shlex = search(engine, f"{query} lexical", HashEncoder()).hits
+            of = {hit.document_id: hit for hit in shlex}["shlex"]
+            ranks = of.keyword_rank or 0, of.vector_rank or 0
+            expected = weight / (60 + ranks[0]) + (1 - weight) / (60 + ranks[1])
+            assert of.score == pytest.approx(expected)
+
+
+def test_feedback_moves_the_query_towards_what_was_found_first(engine: Engine) -> None:
+    query = "networking"
+    moved = replace(engine, fusion=Fusion("tmm", 0.0, feedback=True))
+    found = search(moved, query, HashEncoder()).hits
+    # All three documents are among the first; what shows them is what they are nearest by.
+    shown = {
+        document_id: max(DOCS[document_id].chunks, key=lambda text: cosine(query, text))
+        for document_id in DOCS
+    }
+    (asked,), texts = HashEncoder().encode([query]), HashEncoder().encode(list(shown.values()))
+    towards = rocchio(asked, list(texts))
+    nearest = {
+        document_id: max(towards @ vector for vector in HashEncoder().encode(doc.chunks))
+        for document_id, doc in DOCS.items()
+    }
+    best_first = sorted(nearest, key=lambda document_id: -nearest[document_id])
+    assert [hit.document_id for hit in found] == best_first
+    expected = [max(nearest[name], 0) / nearest[best_first[0]] for name in best_first]
+    assert [hit.score for hit in found] == pytest.approx(expected, abs=2e-3)
+    # The methods of one index are left alone.
+    for method in ("vector", "keyword"):
+        assert search(moved, query, HashEncoder(), method=method) == search(  # type: ignore[arg-type]
+            engine,
+            query,
+            HashEncoder(),
+            method=method,  # type: ignore[arg-type]
+        )
+
+
+def cosine(one: str, other: str) -> float:
+    first, second = HashEncoder().encode([one, other])
+    return float(first @ second)
+
+
+class ByLength:
+    """Prefers the text that is longest."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Sequence[str]]] = []
+
+    def score(self, query: str, texts: Sequence[str]) -> list[float]:
+        self.asked.append((query, texts))
+        return [float(len(text)) for text in texts]
+
+
+def test_a_reranker_reorders_the_first_documents_of_a_hybrid_search(engine: Engine) -> None:
+    reranker = ByLength()
+    query = "command line networking"
+    plain = search(engine, query, HashEncoder()).hits
+    ordered = search(replace(engine, reranker=reranker), query, HashEncoder()).hits
+    (asked, texts) = reranker.asked[0]
+    assert asked == query
+    assert "socket\nLow-level networking." in texts
+    lengths = [hit.rerank_score for hit in ordered]
+    assert lengths == sorted(map(float, map(len, texts)), reverse=True)
+    assert {hit.document_id for hit in ordered} == {hit.document_id for hit in plain}
+    assert [hit.score for hit in ordered] != [hit.score for hit in plain]
+    # It reads two documents, also when one is asked for; the others keep their places.
+    two = replace(engine, reranker=reranker, rerank_top=2)
+    first = search(two, query, HashEncoder()).hits
+    assert first[2].document_id == plain[2].document_id
+    assert first[2].rerank_score is None
+    assert search(two, query, HashEncoder(), k=1).hits == first[:1]
+    search(two, query, HashEncoder(), method="vector")
+    search(two, query, HashEncoder(), method="keyword")
+    assert len(reranker.asked) == 3
 
 
 WRONG = [
     ({"query": "  "}, "the query is empty"),
+    ({"query": "\udcff"}, "the query is not valid Unicode"),
     ({"query": "x", "k": 0}, "k must be 1 to 100"),
     ({"query": "x", "k": 101}, "k must be 1 to 100"),
     ({"query": "x", "method": "magic"}, "no method 'magic'"),
@@ -203,11 +289,33 @@ def test_only_the_published_generation_answers_unless_one_is_given(
             search(engine, "x", None, method="keyword")
 
 
-def test_no_query_text_can_inject_sql(connection: postgres.Connection, engine: Engine) -> None:
-    for text in ("'; drop table chunks; --", "%s %(k)s {filter}", "\\'", "a" * 5000):
-        search(engine, text, HashEncoder(), filters=SearchFilter(collections=(text,)))
-    try:
-        connection.execute("select count(*) from chunks")
-    except UndefinedTable:
-        pytest.fail("the table is gone")
-    assert np.isfinite(search(engine, "command", HashEncoder()).hits[0].score)
+# Pieces of SQL and of query languages, and what no store can hold.
+PIECES = ["'; drop table ml_schema.chunks; --", "%s", "%(k)s", "{filter}", "\\'", "$$", '"', "\0"]
+SQL = st.sampled_from([*PIECES, "title:x AND (", "* ~2 [1 TO", "\udcff"])
+TEXTS = st.one_of(
+    st.text(min_size=1),
+    st.lists(st.one_of(SQL, st.text(max_size=5)), min_size=1).map(" ".join),
+)
+
+
+# One engine serves all the examples: a search changes nothing.
+@settings_(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(TEXTS)
+def test_no_text_breaks_a_search_or_injects_sql(engine: Engine, text: str) -> None:
+    """As query, as collection, label, metadata key and value: found, not found, or refused."""
+    for method in ("hybrid", "keyword"):
+        with suppress(UserError):
+            found = search(engine, text, HashEncoder(), method=method)  # type: ignore[arg-type]
+            assert all(np.isfinite(hit.score) for hit in found.hits)
+    for asked in (
+        {"collections": (text,)},
+        {"labels": ("cli", text)},
+        {"metadata": {text: "module"}},
+        {"metadata": {"kind": (text, "module")}},
+    ):
+        with suppress(UserError):
+            search(engine, "command", HashEncoder(), filters=SearchFilter(**asked))  # type: ignore[arg-type]
+    count = engine.connection.execute(
+        "select count(*) from documents join chunks using (document_id)"
+    ).fetchone()
+    assert count == (4,)

@@ -1,14 +1,16 @@
 import math
-from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+import pytrec_eval
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_assets.documents.sources.base import JudgedQuery
 from ml_assets.search.evaluation import (
+    average_precision,
     dcg,
     evaluate_queries,
+    evaluate_ranking,
     ndcg,
     precision,
     recall,
@@ -51,6 +53,10 @@ def test_the_other_metrics_by_hand() -> None:
     assert recall(ranking, {"q": 0}) == 0
     assert precision(ranking, RELEVANT) == 2 / 10
     assert precision(ranking, RELEVANT, k=4) == 2 / 4
+    # Relevant at ranks 2 and 4, of three: (1/2 + 2/4) / 3.
+    assert average_precision(ranking, RELEVANT) == pytest.approx((1 / 2 + 2 / 4) / 3)
+    assert average_precision(ranking, RELEVANT, k=3) == pytest.approx(1 / 2 / 3)
+    assert average_precision(["a"], {}) == 0
 
 
 @given(
@@ -61,25 +67,38 @@ def test_metrics_are_fractions_and_the_ideal_ranking_is_best(
     relevant: dict[str, int], ranking: list[str]
 ) -> None:
     ideal = sorted(relevant, key=lambda document_id: -relevant[document_id])
-    for metric in (ndcg, reciprocal_rank, recall, precision):
+    for metric in (ndcg, reciprocal_rank, recall, precision, average_precision):
         assert 0 <= metric(ranking, relevant) <= metric(ideal, relevant) <= 1 + 1e-12
 
 
-def test_queries_are_averaged_by_half_and_unjudged_ones_left_out() -> None:
+def test_every_query_has_its_metrics() -> None:
     judged = [
         JudgedQuery("1", "one", {"a": 1}, "tuning"),
-        JudgedQuery("2", "two", {"a": 1}, "reporting"),
-        JudgedQuery("3", "three", {"b": 1}, "reporting"),
-        JudgedQuery("4", "four", {"b": 0}, "reporting"),
+        JudgedQuery("2", "two", {"b": 1, "a": 1}, "reporting"),
     ]
-    asked: list[str] = []
+    results = evaluate_queries(lambda query: ["a"], judged)
+    assert list(results) == ["1", "2"]
+    assert set(results["1"]) == {"ndcg@10", "mrr@10", "recall@10", "precision@10", "map@100"}
+    assert results["1"]["ndcg@10"] == 1
+    assert results["2"]["recall@10"] == 0.5
 
-    def run(query: JudgedQuery) -> Sequence[str]:
-        asked.append(query.query_id)
-        return ["a"]
 
-    results = evaluate_queries(run, judged)
-    assert asked == ["1", "2", "3"]
-    assert results["tuning"]["ndcg@10"] == 1
-    assert results["reporting"]["mrr@10"] == 0.5
-    assert results["reporting"]["queries"] == 2
+GRADED = st.dictionaries(st.sampled_from("abcdefghijklmno"), st.integers(0, 3), min_size=1)
+
+
+@settings(max_examples=200)
+@given(GRADED, st.permutations("abcdefghijklmno"), st.integers(0, 15))
+def test_metrics_are_those_of_trec_eval(
+    relevant: dict[str, int], order: list[str], length: int
+) -> None:
+    ranking = order[:length]
+    measures = {"ndcg_cut.10", "recall.10", "P.10", "map_cut.100", "recip_rank"}
+    evaluator = pytrec_eval.RelevanceEvaluator({"q": relevant}, measures)
+    run = {document: float(len(ranking) - rank) for rank, document in enumerate(ranking)}
+    theirs = evaluator.evaluate({"q": run})["q"]
+    ours = evaluate_ranking(ranking, relevant)
+    assert ours["ndcg@10"] == pytest.approx(theirs["ndcg_cut_10"])
+    assert ours["recall@10"] == pytest.approx(theirs["recall_10"])
+    assert ours["precision@10"] == pytest.approx(theirs["P_10"])
+    assert ours["map@100"] == pytest.approx(theirs["map_cut_100"])
+    assert reciprocal_rank(ranking, relevant, k=15) == pytest.approx(theirs["recip_rank"])

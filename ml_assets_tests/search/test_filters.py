@@ -27,6 +27,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"metadata": {"k": float("nan")}}, "nan"),
     ({"metadata": {"": 1}}, "key"),
     ({"metadata": {"k": ()}}, "no value"),
+    ({"metadata": {"k": "a\0"}}, "no store can hold"),
+    ({"metadata": {"k": ("a", "\udcff")}}, "no store can hold"),
+    ({"metadata": {"\0": 1}}, "no store can hold"),
+    ({"collections": ("\0",)}, "collections cannot equal"),
+    ({"labels": ("\udcff",)}, "labels cannot equal"),
     ({"metadata": {"k": ("1", None)}}, "NoneType"),
 ]
 

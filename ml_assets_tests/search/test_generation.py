@@ -1,9 +1,11 @@
 import json
+from dataclasses import asdict
 
 import pytest
 from psycopg.errors import UniqueViolation
 
 from ml_assets.errors import GateError, NothingToDoError, SpaceMismatchError
+from ml_assets.search.fusion import DEFAULT_FUSION, Fusion
 from ml_assets.search.generation import (
     ensure_generation,
     find_generation,
@@ -45,7 +47,7 @@ def test_a_generation_is_created_once(
     assert generation.state == "building"
     assert generation.dimension == 16
     assert generation.evaluation is None
-    assert generation.weights == {"keyword": 1.0, "vector": 1.0}
+    assert generation.fusion == DEFAULT_FUSION
     again = ensure_generation(connection, generation.space_id, index_parameters(settings))
     assert again == generation
     assert find_generation(connection, generation.generation_id) == generation
@@ -109,19 +111,20 @@ def test_the_database_itself_admits_one_published_generation(
         )
 
 
-def test_only_publishing_changes_the_weights_that_are_served(
+def test_only_publishing_changes_the_fusion_that_is_served(
     connection: postgres.Connection, generation: Generation
 ) -> None:
     """A measurement that a check may yet refuse is kept apart."""
-    first, fresh = {"weights": {"vector": 0.5}}, {"weights": {"vector": 2.0}}
+    tuned = Fusion("zscore", 0.6, feedback=True)
+    first, fresh = {"fusion": {"keyword_weight": 0.5}}, {"fusion": asdict(tuned)}
     publish(connection, generation.generation_id, first, "ann", "first")
     record_evaluation(connection, generation.generation_id, fresh)
     waiting = find_generation(connection, generation.generation_id)
     assert (waiting.evaluation, waiting.measured) == (first, fresh)
-    assert waiting.weights == {"keyword": 1.0, "vector": 0.5}
+    assert waiting.fusion == Fusion(keyword_weight=0.5)
     publish(connection, generation.generation_id, fresh, "ann", "checked")
     served = find_generation(connection, generation.generation_id)
-    assert served.weights == {"keyword": 1.0, "vector": 2.0}
+    assert served.fusion == tuned
 
 
 def test_a_reader_never_sees_none_or_two(

@@ -5,6 +5,9 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as settings_
+from hypothesis import strategies as st
 from psycopg import sql
 
 from ml_assets.documents.model import Delta
@@ -83,6 +86,26 @@ def test_a_reopened_index_answers(
 def test_the_best_match_comes_first(synced: AnyIndex) -> None:
     assert ask(synced, "green apple").chunk_ids[0] == "a#1"
     assert ask(synced, "red apple pie", k=1).chunk_ids == ["b#0"]
+
+
+def test_scores_fall_with_the_ranks(synced: AnyIndex) -> None:
+    found = ask(synced, "red apple pie", k=4)
+    assert len(found.scores) == len(found.chunk_ids) == 4
+    assert list(found.scores) == sorted(found.scores, reverse=True)
+    narrow = ask(synced, "red apple pie", filters=SearchFilter(collections=("food",)))
+    of = dict(zip(found.chunk_ids, found.scores, strict=True))
+    assert narrow.scores[0] == pytest.approx(of["b#0"], abs=1e-3)
+
+
+def test_the_score_of_a_vector_index_is_the_cosine(synced: AnyIndex) -> None:
+    if isinstance(synced, KeywordIndex):
+        assert ask(synced, "pie").scores[0] > 1  # BM25 knows no bound
+        return
+    red, pie = HashEncoder().encode(["red", "red apple pie"])
+    found = ask(synced, "red")
+    cosine = dict(zip(found.chunk_ids, found.scores, strict=True))["b#0"]
+    assert cosine == pytest.approx(float(red @ pie), abs=1e-3)
+    assert ask(synced, "red apple pie", k=1).scores[0] == pytest.approx(1, abs=1e-3)
 
 
 def test_k_bounds_and_exhaustion_are_told(synced: AnyIndex) -> None:
@@ -265,6 +288,15 @@ def test_no_query_text_can_break_the_parser(synced_keyword: KeywordIndex) -> Non
     for text in BROKEN:
         assert synced_keyword.query(text, 5).exhausted, text
         assert synced_keyword.query(f"{text} pie", 5).chunk_ids == ["b#0"], text
+
+
+# One index serves all the examples: a query changes nothing.
+@settings_(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.text())
+def test_no_text_at_all_breaks_the_parser(synced_keyword: KeywordIndex, text: str) -> None:
+    found = synced_keyword.query(f"{text} pie", 5)
+    assert "b#0" in found.chunk_ids
+    assert set(synced_keyword.query(text, 5).chunk_ids) <= {"a#0", "a#1", "b#0", "c#0", "d#0"}
 
 
 @pytest.fixture

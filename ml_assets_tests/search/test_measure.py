@@ -1,21 +1,21 @@
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from ml_assets.documents.sources.base import JudgedQuery
+from ml_assets.documents.sources.base import JudgedQueries, JudgedQuery
 from ml_assets.errors import SpaceMismatchError
-from ml_assets.search.engine import Engine, open_engine
+from ml_assets.search.engine import open_engine
 from ml_assets.search.exact import recall_against_exact
 from ml_assets.search.filters import NO_FILTER, SearchFilter
-from ml_assets.search.measure import (
-    MIN_TUNING_QUERIES,
-    evaluate_generation,
-    evaluation_state,
-    tune_weights,
-)
-from ml_assets.search.model import Generation, Ranking, Vector
+from ml_assets.search.fusion import DEFAULT_FUSION, Fusion
+from ml_assets.search.measure import evaluate_generation, evaluation_state
+from ml_assets.search.model import Engine, Generation, Ranking, Vector
 from ml_assets.search.pgvector import PgvectorIndex
+from ml_assets.search.tuning import candidates
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import HashEncoder, other_space
@@ -33,7 +33,8 @@ class Forgetful(PgvectorIndex):
     """Loses every second neighbour."""
 
     def query(self, vector: Vector, k: int, filters: SearchFilter = NO_FILTER) -> Ranking:
-        return Ranking(super().query(vector, k, filters).chunk_ids[::2], exhausted=False)
+        found = super().query(vector, k, filters)
+        return Ranking(found.chunk_ids[::2], found.scores[::2], exhausted=False)
 
 
 @pytest.fixture
@@ -86,10 +87,11 @@ def test_nothing_to_sample_is_said(connection: postgres.Connection, generation: 
     assert (report.recall, report.sampled) == ({"x": 1.0}, 0)
 
 
-def test_a_generation_is_measured_with_one_encoding(engine: Engine) -> None:
+def test_a_generation_is_measured_with_one_encoding(engine: Engine, settings: Settings) -> None:
     encoder = HashEncoder()
     vectors = {"pgvector": engine.vector}
-    result = evaluate_generation(engine, vectors, JUDGED, lambda: encoder, state="s")
+    result = evaluate_generation(engine, vectors, JUDGED, lambda: encoder, settings, state="s")
+    assert json.loads(json.dumps(result)) is not None
     assert encoder.texts == ["text number 7", "text number 8"]
     assert result["state"] == "s"
     assert result["recall"] == {"pgvector": 1.0}
@@ -97,61 +99,70 @@ def test_a_generation_is_measured_with_one_encoding(engine: Engine) -> None:
     assert result["methods"]["keyword"]["reporting"]["recall@10"] == 0.5
     assert result["missing_documents"] == 1
     assert result["judged_queries"] == 2
-    assert result["weights"] == {"keyword": 1.0, "vector": 1.0}
+    assert result["fusion"] == asdict(DEFAULT_FUSION)
+    assert result["tuning"]["queries"] == 1
+    assert result["comparison"]["method"] == "hybrid"
+    assert result["filters"] == []
 
 
-def test_without_judged_queries_no_encoder_is_loaded(engine: Engine) -> None:
+def test_the_settings_and_the_tuning_half_decide_the_fusion(
+    engine: Engine, settings: Settings
+) -> None:
+    """By its words each query finds its document first; its vector is that of another."""
+
+    class Confused(HashEncoder):
+        def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            return super().encode([f"text number {39 - int(text.split()[-1])}" for text in texts])
+
+    judged = tuple(
+        JudgedQuery(str(number), f"text number {number}", {f"d{number % 40}": 1}, "tuning")
+        for number in range(38)
+    )
+    judged += tuple(replace(query, query_id=f"again {query.query_id}") for query in judged)
+    chosen = settings.model_copy(update={"fusion": "minmax", "feedback": "off"})
+    result = evaluate_generation(engine, {}, judged, Confused, chosen, state="s")
+    fusion = Fusion(**result["fusion"])
+    assert (fusion.method, fusion.feedback) == ("minmax", False)
+    assert fusion.keyword_weight > candidates("minmax")[0].keyword_weight
+    assert result["tuning"]["gain"] > result["tuning"]["error"]
+    assert result["methods"]["hybrid"]["tuning"]["mrr@10"] == 1
+    assert "comparison" not in result
+
+
+def test_without_judged_queries_no_encoder_is_loaded(engine: Engine, settings: Settings) -> None:
     def load() -> HashEncoder:
         raise AssertionError("loaded")
 
-    result = evaluate_generation(engine, {"pgvector": engine.vector}, None, load, state="s")
+    vectors = {"pgvector": engine.vector}
+    result = evaluate_generation(engine, vectors, None, load, settings, state="s")
     assert result["methods"] == {}
+    assert result["fusion"] == asdict(DEFAULT_FUSION)
     assert result["recall"] == {"pgvector": 1.0}
 
 
-def test_an_encoder_of_another_space_is_refused(engine: Engine) -> None:
+def test_an_encoder_of_another_space_is_refused(engine: Engine, settings: Settings) -> None:
+    def load() -> HashEncoder:
+        return HashEncoder(other_space())
+
     with pytest.raises(SpaceMismatchError):
-        evaluate_generation(engine, {}, JUDGED, lambda: HashEncoder(other_space()), state="s")
+        evaluate_generation(engine, {}, JUDGED, load, settings, state="s")
 
 
-def test_the_state_follows_all_it_depends_on(generation: Generation) -> None:
-    def state(**changed: object) -> str:
-        arguments = {
-            "generation": generation,
-            "versions": {"pgvector": "1"},
-            "judged": JUDGED,
-            "vector_index": "pgvector",
-        }
-        return evaluation_state(**{**arguments, **changed})  # type: ignore[arg-type]
+def test_the_state_follows_all_it_depends_on(generation: Generation, settings: Settings) -> None:
+    def state(versions: str = "1", judged: JudgedQueries | None = JUDGED, **changed: object) -> str:
+        chosen = settings.model_copy(update=changed)
+        return evaluation_state(generation, {"pgvector": versions}, judged, chosen)
 
-    assert state() == state()
+    assert state() == state() == state(hnsw_m=20, actor="another")
     others = [
-        state(versions={"pgvector": "2"}),
+        state(versions="2"),
         state(judged=JUDGED[:1]),
         state(judged=None),
         state(vector_index="chroma"),
+        state(fusion="rrf"),
+        state(feedback="off"),
+        state(rerank_model="model"),
+        state(rerank_top=10),
+        state(seed=1),
     ]
-    assert len({state(), *others}) == 5
-
-
-def rankings(
-    good: str, bad: str, queries: int
-) -> tuple[dict[str, dict[str, list[str]]], list[JudgedQuery]]:
-    judged = [JudgedQuery(str(n), "q", {"right": 1}, "tuning") for n in range(queries)]
-    lists = {good: ["right", *"abcdefgh"], bad: [*"hgfedcba", "wrong", "right"]}
-    return {query.query_id: lists for query in judged}, judged
-
-
-def test_weights_follow_the_better_ranking_on_the_tuning_half() -> None:
-    assert tune_weights(*rankings("vector", "keyword", 60))["keyword"] < 1
-    assert tune_weights(*rankings("keyword", "vector", 60))["keyword"] > 1
-
-
-def test_weights_stay_equal_without_reason() -> None:
-    assert tune_weights(*rankings("vector", "keyword", MIN_TUNING_QUERIES - 1))["keyword"] == 1
-    even, judged = rankings("vector", "keyword", 60)
-    same = {name: {"keyword": ["right"], "vector": ["right"]} for name in even}
-    assert tune_weights(same, judged)["keyword"] == 1
-    # One query of sixty is noise, whatever it says.
-    noisy = {**same, judged[0].query_id: even[judged[0].query_id]}
-    assert tune_weights(noisy, judged)["keyword"] == 1
+    assert len({state(), *others}) == len(others) + 1

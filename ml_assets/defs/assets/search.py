@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
 from ml_assets.defs.automation import ON_NEW_DATA
-from ml_assets.defs.metadata import OWNERS, data_version, delta_metadata, plot, table
+from ml_assets.defs.metadata import OWNERS, data_version, delta_metadata
 from ml_assets.defs.partitions import SINGLE_RUN
 from ml_assets.defs.progress import StageProgress
 from ml_assets.defs.resources import (
@@ -15,10 +15,11 @@ from ml_assets.defs.resources import (
     KeywordIndexResource,
     PostgresResource,
 )
+from ml_assets.defs.search_metadata import quality_metadata
 from ml_assets.documents.sources import open_source
+from ml_assets.documents.sources.base import JudgedQueries
 from ml_assets.embeddings.encoder import load_encoder
 from ml_assets.embeddings.space import current_space
-from ml_assets.search.engine import Engine
 from ml_assets.search.generation import (
     ensure_generation,
     index_parameters,
@@ -26,13 +27,11 @@ from ml_assets.search.generation import (
     record_evaluation,
 )
 from ml_assets.search.measure import evaluate_generation, evaluation_state
-from ml_assets.search.model import Generation, SyncReport, VectorIndex
+from ml_assets.search.model import Engine, Generation, SyncReport, VectorIndex
 from ml_assets.search.pgvector import PgvectorIndex
+from ml_assets.search.rerank import load_reranker
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres as store
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def current_generation(connection: store.Connection, settings: Settings) -> Generation:
@@ -124,26 +123,27 @@ def search_evaluation(
     keyword_index: KeywordIndexResource,
     progress: dg.ResourceParam[StageProgress],
 ) -> dg.MaterializeResult:
-    """Recall against exact search, and nDCG, MRR, recall and precision of each method."""
+    """Recall against exact search, and the quality of each method, with intervals."""
     judged = open_source(settings.source, settings).judged_queries()
     with postgres.connect() as connection, progress.stage("search evaluation"):
         generation = current_generation(connection, settings)
         with _engine(connection, settings, generation, chroma, keyword_index) as (engine, vectors):
             indexes = [*vectors.values(), engine.keyword]
             versions = {str(index.kind): index.version(connection) for index in indexes}
-            state = evaluation_state(generation, versions, judged, settings.vector_index)
+            state = evaluation_state(generation, versions, judged, settings)
             if generation.measured and generation.measured.get("state") == state:
-                return _evaluated(generation, generation.measured, "no: nothing changed since")
+                known = generation.measured
+                return _evaluated(generation, known, judged, "no: nothing changed since")
             evaluation = evaluate_generation(
                 engine,
                 vectors,
                 judged,
                 lambda: load_encoder(settings),
+                settings,
                 state=state,
-                seed=settings.seed,
             )
         record_evaluation(connection, generation.generation_id, evaluation)
-    return _evaluated(generation, evaluation, "yes")
+    return _evaluated(generation, evaluation, judged, "yes")
 
 
 @dg.asset(
@@ -198,7 +198,15 @@ def _engine(
             "pgvector": PgvectorIndex(connection, generation),
             "chroma": second,
         }
-        yield Engine(connection, generation, vectors[settings.vector_index], keyword), vectors
+        engine = Engine(
+            connection,
+            generation,
+            vectors[settings.vector_index],
+            keyword,
+            reranker=load_reranker(settings),
+            rerank_top=settings.rerank_top,
+        )
+        yield engine, vectors
 
 
 def _indexed(generation: Generation, report: SyncReport) -> dg.MaterializeResult:
@@ -217,16 +225,13 @@ def _indexed(generation: Generation, report: SyncReport) -> dg.MaterializeResult
 
 
 def _evaluated(
-    generation: Generation, evaluation: Mapping[str, Any], measured: str
+    generation: Generation,
+    evaluation: Mapping[str, Any],
+    judged: JudgedQueries | None,
+    measured: str,
 ) -> dg.MaterializeResult:
-    methods: Mapping[str, Mapping[str, Mapping[str, float]]] = evaluation["methods"]
-    rows = [
-        {"method": method, "half": half, **metrics}
-        for method, halves in methods.items()
-        for half, metrics in halves.items()
-    ]
     recall = {f"recall_{name}": value for name, value in evaluation["recall"].items()}
-    figure = {"metrics_plot": plot(_draw(methods))} if rows else {}
+    quality = quality_metadata(evaluation, judged or ()) if evaluation["methods"] else {}
     return dg.MaterializeResult(
         metadata={
             "generation": generation.generation_id,
@@ -235,30 +240,10 @@ def _evaluated(
             "sampled_vectors": evaluation["sampled"],
             "judged_queries": evaluation["judged_queries"],
             "judged_documents_missing": evaluation["missing_documents"],
-            "fusion_weights": dg.MetadataValue.json(dict(evaluation["weights"])),
-            "methods": table(rows),
-            "results": dg.MetadataValue.json(dict(methods)),
-            **figure,
+            "fusion": dg.MetadataValue.json(dict(evaluation["fusion"])),
+            "tuning": dg.MetadataValue.json(dict(evaluation["tuning"])),
+            **quality,
             "seconds": evaluation["seconds"],
         },
         data_version=data_version(generation.generation_id, evaluation["state"]),
     )
-
-
-def _draw(methods: Mapping[str, Mapping[str, Mapping[str, float]]]) -> "Figure":
-    """The metrics of each method, as bars, on the half that nothing is tuned on."""
-    from matplotlib.figure import Figure
-
-    halves = {method: by_half.get("reporting", {}) for method, by_half in methods.items()}
-    names = [name for name in next(iter(halves.values())) if name != "queries"]
-    width = 0.8 / max(len(halves), 1)
-    figure = Figure(figsize=(7, 3))
-    axes = figure.subplots()
-    for place, (method, metrics) in enumerate(halves.items()):
-        at = [index + place * width for index in range(len(names))]
-        axes.bar(at, [metrics.get(name, 0.0) for name in names], width, label=method)
-    axes.set_xticks([index + 0.4 - width / 2 for index in range(len(names))], names)
-    axes.set_ylim(0, 1)
-    axes.set_title("Judged queries, reporting half")
-    axes.legend()
-    return figure

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +17,9 @@ from ml_assets.documents.sources.files import Files
 from ml_assets.documents.sources.rows import columns_from
 from ml_assets.errors import SourceError
 
+SPLIT_FROM = 100
+"""Judged queries from which half of them tells something, and the other half suffices to tune."""
+
 _JUDGMENTS = ("query-id", "corpus-id", "score")
 
 
@@ -22,6 +27,8 @@ class Beir:
     """A folder with `corpus.jsonl`, `queries.jsonl` and `qrels.tsv`: one collection.
 
     `queries_train.jsonl` and `qrels_train.tsv`, where there are any, are the queries for tuning.
+    Without them these are, of `SPLIT_FROM` queries and more, those whose id has a sha256 that
+    begins with an even byte.
     """
 
     def __init__(self, folder: str, max_document_bytes: int, name: str = "") -> None:
@@ -53,15 +60,22 @@ class Beir:
         return self._corpus.read(collections)
 
     def judged_queries(self) -> JudgedQueries:
-        """Return the test queries for reporting, and the training queries for tuning.
+        """Return the queries for reporting and those for tuning; no question is in both.
 
         Raises:
             SourceError: a file is missing or malformed; the line says which and where.
         """
         test = self._queries("queries.jsonl", "qrels.tsv", "reporting")
         if not (self._folder / "queries_train.jsonl").exists():
-            return test
-        return test + self._queries("queries_train.jsonl", "qrels_train.tsv", "tuning")
+            return tuple(map(_with_half, test)) if len(test) >= SPLIT_FROM else test
+        texts = {query.text for query in test}
+        training = self._queries("queries_train.jsonl", "qrels_train.tsv", "tuning")
+        return test + tuple(
+            # Either file may count its queries from 1.
+            replace(query, query_id=f"train/{query.query_id}")
+            for query in training
+            if query.text not in texts
+        )
 
     def _queries(
         self, queries: str, judgments: str, half: Literal["tuning", "reporting"]
@@ -116,3 +130,8 @@ class Beir:
             raise SourceError(f"cannot be read ({error.strerror})", where=str(file)) from None
         except UnicodeDecodeError:
             raise SourceError("invalid UTF-8", where=str(file)) from None
+
+
+def _with_half(query: JudgedQuery) -> JudgedQuery:
+    even = hashlib.sha256(query.query_id.encode()).digest()[0] % 2 == 0
+    return replace(query, half="tuning" if even else "reporting")

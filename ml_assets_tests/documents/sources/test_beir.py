@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.sources.base import JudgedQuery
-from ml_assets.documents.sources.beir import Beir
+from ml_assets.documents.sources.beir import SPLIT_FROM, Beir
 from ml_assets.errors import SourceError
 from ml_assets_tests.conftest import SHARED_DATA
 
@@ -50,8 +51,36 @@ def test_a_corpus_and_its_questions(folder: Path) -> None:
 def test_training_queries_are_for_tuning(folder: Path) -> None:
     shutil.copy(folder / "queries.jsonl", folder / "queries_train.jsonl")
     shutil.copy(folder / "qrels.tsv", folder / "qrels_train.tsv")
-    halves = [query.half for query in Beir(str(folder), 1000).judged_queries()]
-    assert halves == ["reporting", "tuning"]
+    training = folder / "queries_train.jsonl"
+    # The first question is one of the test, too: what is reported is never tuned on.
+    training.write_text(training.read_text().replace('"unjudged"', '"what next?"'))
+    with (folder / "qrels_train.tsv").open("a") as judgments:
+        judgments.write("2\td1\t1\n")
+    queries = [
+        (one.query_id, one.text, one.half) for one in Beir(str(folder), 1000).judged_queries()
+    ]
+    assert queries == [
+        ("1", "what\u2028first?", "reporting"),
+        ("train/2", "what next?", "tuning"),
+    ]
+
+
+def halves(folder: Path, count: int) -> dict[str, str]:
+    """The half of each of so many questions."""
+    names = [str(number) for number in range(count)]
+    rows = (json.dumps({"_id": name, "text": f"question {name}"}) for name in names)
+    (folder / "queries.jsonl").write_text("\n".join(rows))
+    (folder / "qrels.tsv").write_text(HEADER + "".join(f"{name}\td1\t1\n" for name in names))
+    return {query.query_id: query.half for query in Beir(str(folder), 1000).judged_queries()}
+
+
+def test_without_training_queries_half_of_many_are_for_tuning(folder: Path) -> None:
+    assert set(halves(folder, SPLIT_FROM - 1).values()) == {"reporting"}
+    split = Counter(halves(folder, 1000).values())
+    assert split.total() == 1000
+    assert 440 < split["tuning"] < 560
+    # Whatever other questions there are, each stays in its half.
+    assert halves(folder, 150).items() <= halves(folder, 300).items()
 
 
 @pytest.mark.parametrize(
@@ -88,8 +117,8 @@ def test_a_missing_corpus(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "documents", "rejected", "queries"),
     [
-        ("scifact", 5183, 0, {"tuning": 809, "reporting": 300}),
-        ("cranfield", 1398, 2, {"reporting": 225}),
+        ("scifact", 5183, 0, {"tuning": 807, "reporting": 300}),
+        ("cranfield", 1398, 2, {"tuning": 111, "reporting": 114}),
     ],
 )
 def test_public_benchmarks(

@@ -1,0 +1,3 @@
+select document_id, collection
+from documents
+where document_id = any(%(document_ids)s) and deleted_at is null
