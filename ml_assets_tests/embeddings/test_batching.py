@@ -37,3 +37,14 @@ def test_pooling_is_the_mean_over_a_texts_own_tokens() -> None:
         mean = np.array([np.mean(ids), 100])
         np.testing.assert_allclose(vector[:2], mean / np.linalg.norm(mean), rtol=1e-5)
         assert not vector[2:].any()
+
+
+def test_batches_have_few_widths() -> None:
+    widths: set[int] = set()
+
+    def hidden(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        widths.add(ids.shape[1])
+        return np.ones((*ids.shape, 384), dtype=np.float32)
+
+    BatchingEncoder(MODEL, lambda: hidden).encode(["word " * count for count in range(0, 400, 3)])
+    assert widths <= set(range(16, MODEL.space.max_tokens + 1, 16))
