@@ -95,7 +95,7 @@ def run(
 def plan(as_json: Json = False) -> None:
     """Show what a run would do: rows, texts to encode, vectors to reuse. Nothing is written."""
     with _clear_errors():
-        from ml_assets.defs.run import measured_rate
+        from ml_assets.defs.instance import measured_rate
 
         settings = load_settings()
         planned = _plan(settings)
@@ -178,7 +178,7 @@ def predict(
 def status(as_json: Json = False) -> None:
     """Show collections, counts, the published generation, the champion and the last runs."""
     with _clear_errors():
-        from ml_assets.defs.run import last_runs
+        from ml_assets.defs.instance import last_runs
         from ml_assets.status import read_status
 
         settings = load_settings()
@@ -194,7 +194,7 @@ def status(as_json: Json = False) -> None:
 def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> None:
     """Open the Dagster UI on the same data: lineage, runs, checks, backfills."""
     with _clear_errors():
-        from ml_assets.defs.run import open_instance
+        from ml_assets.defs.instance import open_instance
 
         settings = load_settings()
         with open_instance(settings):

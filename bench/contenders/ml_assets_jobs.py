@@ -11,8 +11,8 @@ from bench.contenders.protocol import Job
 from bench.corpus import Text, write
 from bench.ours import count_chunks, environment, place
 from ml_assets.defs.build import build_definitions
+from ml_assets.defs.instance import open_instance
 from ml_assets.defs.partitions import contiguous_ranges, range_tags, register_collections
-from ml_assets.defs.run import prepare_dagster_home
 from ml_assets.documents.sources import open_source
 from ml_assets.embeddings.encoder import load_encoder
 from ml_assets.settings import Settings, load_settings
@@ -44,7 +44,7 @@ class Pipeline:
         place(documents, self._job.state)
         settings = self._settings(database)
         collections = sorted(open_source(settings.source, settings).collections())
-        with dg.DagsterInstance.from_config(str(prepare_dagster_home(settings))) as instance:
+        with open_instance(settings) as instance:
             register_collections(instance, collections)
             definitions = build_definitions(settings)
             for keys in contiguous_ranges(instance, collections):

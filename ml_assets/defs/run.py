@@ -1,19 +1,17 @@
 """The main job from a prompt: the same Dagster jobs, in this process, on the instance of the UI."""
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from ml_assets.defs.build import build_definitions
-from ml_assets.defs.dead_runs import PROCESS, end_dead_runs
+from ml_assets.defs.dead_runs import PROCESS
+from ml_assets.defs.instance import open_instance
 from ml_assets.defs.partitions import (
     contiguous_ranges,
     range_tags,
@@ -27,12 +25,10 @@ from ml_assets.documents.sources import open_source
 from ml_assets.embeddings.refresh import collections_to_refresh, stale_collections
 from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.finished import count_changes, forget_finish, remember_finish, run_inputs
-from ml_assets.settings import PROJECT, Settings, Until, secret
+from ml_assets.settings import Settings, Until, secret
 from ml_assets.stores import postgres
-from ml_assets.stores.folders import folder
 from ml_assets.training.training_set import has_labels
 
-_RATE = ("encoded_in_this_run", "seconds")
 _FOLLOWING = [dg.AssetKey("chunks"), dg.AssetKey("embeddings")]
 _JOBS = {
     "documents": (),
@@ -70,25 +66,6 @@ class RunReport:
     def may_go_on(self) -> bool:
         """What follows finds sound input; of a collection not read, that of its last reading."""
         return not self.errors and not any(blocking for _, blocking, _ in self.failed_checks)
-
-
-def prepare_dagster_home(settings: Settings) -> Path:
-    """Put the project's dagster.yaml into DAGSTER_HOME, unless the home has one of its own."""
-    home = folder(settings.dagster_folder)
-    config = home / "dagster.yaml"
-    if settings.dagster_home is None or not config.exists():
-        shutil.copyfile(PROJECT / "dagster.yaml", config)
-    return home
-
-
-@contextmanager
-def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """The instance of the command line and the UI, without runs whose process was killed."""
-    with dg.DagsterInstance.from_config(str(prepare_dagster_home(settings))) as instance:
-        if settings.dagster_home is None:
-            # The runs of a home of ours are processes of this machine; of another they may not be.
-            end_dead_runs(instance)
-        yield instance
 
 
 def run_everything(
@@ -230,32 +207,3 @@ def _is_user_error(name: str) -> bool:
 
     found = getattr(errors, name, None)
     return isinstance(found, type) and issubclass(found, errors.UserError)
-
-
-def measured_rate(settings: Settings) -> float | None:
-    """Texts encoded per second by the newest run that encoded some; None before any did."""
-    with dg.DagsterInstance.from_config(str(prepare_dagster_home(settings))) as instance:
-        events = instance.fetch_materializations(dg.AssetKey("embeddings"), limit=200).records
-    for record in events:
-        metadata = record.asset_materialization.metadata if record.asset_materialization else {}
-        texts, seconds = (metadata[key].value if key in metadata else 0 for key in _RATE)
-        if isinstance(texts, int) and isinstance(seconds, int | float) and texts and seconds:
-            return texts / seconds
-    return None
-
-
-def last_runs(settings: Settings, most: int = 5) -> list[dict[str, Any]]:
-    """The newest Dagster runs: job, status, when, and seconds."""
-    with dg.DagsterInstance.from_config(str(prepare_dagster_home(settings))) as instance:
-        records = instance.get_run_records(limit=most)
-    return [
-        {
-            "job": record.dagster_run.job_name,
-            "status": record.dagster_run.status.value,
-            "started": datetime.fromtimestamp(record.start_time or 0, UTC).isoformat(
-                " ", "seconds"
-            ),
-            "seconds": round((record.end_time or 0) - (record.start_time or 0), 1),
-        }
-        for record in records
-    ]
