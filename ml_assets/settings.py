@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     )
     rerank_top: int = Field(20, ge=2, le=100, description="documents the cross-encoder reads")
     hnsw_m: int = Field(16, ge=2, le=100, description="HNSW neighbours per node")
-    hnsw_ef_construction: int = Field(64, ge=4, le=1000, description="HNSW build beam")
+    hnsw_ef_construction: int = Field(128, ge=4, le=1000, description="HNSW build beam")
     hnsw_ef_search: int = Field(100, ge=1, le=1000, description="HNSW query beam")
     min_recall: float = Field(0.95, ge=0, le=1, description="gate: recall@10 against exact search")
     promotion_margin: float = Field(
