@@ -13,7 +13,16 @@ from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, U
 from ml_assets.search.chroma import ChromaIndex
 from ml_assets.search.engine import DEPTHS, open_engine, search
 from ml_assets.search.feedback import rocchio
-from ml_assets.search.filters import SearchFilter
+from ml_assets.search.filters.language import (
+    METADATA,
+    Compare,
+    Condition,
+    In,
+    Not,
+    all_of,
+    created_between,
+    equal,
+)
 from ml_assets.search.fusion import Fusion
 from ml_assets.search.generation import publish
 from ml_assets.search.keyword import KeywordIndex
@@ -109,14 +118,37 @@ def test_a_document_stands_once_however_many_of_its_chunks_match(engine: Engine)
 def test_filters_reach_every_method(engine: Engine) -> None:
     for method in ("hybrid", "vector", "keyword"):
         for filters, expected in [
-            (SearchFilter(collections=("net",)), {"socket"}),
-            (SearchFilter(labels=("cli",), metadata={"kind": "module"}), {"argparse"}),
-            (SearchFilter(created_from=datetime(2021, 1, 1, tzinfo=UTC)), {"argparse"}),
+            (equal("collection", "net"), {"socket"}),
+            (all_of(equal("label", "cli"), equal("metadata.kind", "module")), {"argparse"}),
+            (Not(equal("metadata.kind", "module")), {"shlex"}),
+            (created_between(datetime(2021, 1, 1, tzinfo=UTC), None), {"argparse"}),
         ]:
             query = "command line networking"
             result = search(engine, query, HashEncoder(), method=method, filters=filters)  # type: ignore[arg-type]
             assert {hit.document_id for hit in result.hits} == expected
             assert result.complete
+
+
+UNKNOWN: list[tuple[Condition, str]] = [
+    (equal("metadata.knid", "module"), r"no document has metadata 'knid'. Known: kind \(text\)$"),
+    (Not(equal("metadata.knid", "module")), "no document has metadata 'knid'"),
+    (equal("metadata.kind", 1), "metadata.kind is never number, but text"),
+    (In("metadata.kind", (1, True)), "metadata.kind is never number or true or false, but text"),
+    (Compare("metadata.kind", "<", 1), "metadata.kind is never number, but text"),
+]
+
+
+@pytest.mark.parametrize(("filters", "said"), UNKNOWN)
+def test_metadata_that_no_document_has_is_refused(
+    engine: Engine, filters: Condition, said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        search(engine, "command", HashEncoder(), filters=filters)
+
+
+def test_one_of_several_types_suffices(engine: Engine) -> None:
+    asked = In("metadata.kind", (1, "module"))
+    assert set(ids(engine, "command", filters=asked)) == {"argparse", "socket"}
 
 
 def test_the_dead_are_not_shown_even_before_the_next_sync(
@@ -307,14 +339,14 @@ def test_no_text_breaks_a_search_or_injects_sql(engine: Engine, text: str) -> No
         with suppress(UserError):
             found = search(engine, text, HashEncoder(), method=method)  # type: ignore[arg-type]
             assert all(np.isfinite(hit.score) for hit in found.hits)
-    for asked in (
-        {"collections": (text,)},
-        {"labels": ("cli", text)},
-        {"metadata": {text: "module"}},
-        {"metadata": {"kind": (text, "module")}},
+    for field, values in (
+        ("collection", (text,)),
+        ("label", ("cli", text)),
+        (METADATA + text, ("module",)),
+        ("metadata.kind", (text, "module")),
     ):
         with suppress(UserError):
-            search(engine, "command", HashEncoder(), filters=SearchFilter(**asked))  # type: ignore[arg-type]
+            search(engine, "command", HashEncoder(), filters=In(field, values))
     count = engine.connection.execute(
         "select count(*) from documents join chunks using (document_id)"
     ).fetchone()
