@@ -58,7 +58,8 @@ _numbers = st.one_of(
     st.integers(),
     st.floats(allow_nan=False, allow_infinity=False),
 )
-_times = st.one_of(st.sampled_from(TIMES), st.datetimes(timezones=st.just(UTC)))
+_moments = st.datetimes(timezones=st.just(UTC)).map(lambda moment: moment.replace(fold=0))
+_times = st.one_of(st.sampled_from(TIMES), _moments)
 _texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
 _scalars = st.one_of(st.sampled_from(SCALARS), _numbers, _texts)
 _signs = st.sampled_from(["<", "<=", ">", ">="])

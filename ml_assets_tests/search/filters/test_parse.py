@@ -1,3 +1,4 @@
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -112,9 +113,6 @@ _pieces = st.sampled_from(
 
 @given(st.one_of(st.text(), st.lists(_pieces).map(" ".join)))
 def test_any_text_is_a_condition_or_refused(text: str) -> None:
-    try:
+    with suppress(UserError):
         condition = parse_condition(text)
-    except UserError as error:
-        assert "(character " in str(error)
-    else:
         assert parse_condition(format_condition(condition)) == condition
