@@ -23,6 +23,11 @@ BUILD_MEMORY = "256MB"
 NARROW = 5_000
 """Documents up to which comparing with all of them beats the walk through the graph."""
 
+FILTERED = 100
+"""Chunks asked of the graph under a filter, at least: the walk ends when they are found, and the
+nearest may be the last. Recall@10 of 3,000 vectors in 30 clusters, filtered by cluster, was .97
+when 10 were asked for, and 1.00 with 100."""
+
 _WORTH_A_WORKER = 20_000
 """Rows from which a parallel build pays; it takes its memory from /dev/shm."""
 
@@ -79,7 +84,8 @@ class PgvectorIndex:
                 where=f"search generation {self._generation.generation_id}",
             )
         if filters == NO_FILTER or not self._is_narrow(filters):
-            found = self._approximate(vector, k, filters)
+            asked = k if filters == NO_FILTER else max(k, FILTERED)
+            found = self._approximate(vector, asked, filters)[:k]
             if len(found) == k:
                 return _ranking(found, exhausted=False)
         found = self._nearest("exact", vector, k, filters)
@@ -121,8 +127,8 @@ class PgvectorIndex:
 
     def _search_as_generation(self) -> None:
         # Iterative scan: under a filter the graph is searched on until k rows pass it. In relaxed
-        # order, as strict order drops what it finds nearer than what it gave already; `_nearest`
-        # sorts again.
+        # order, sorted again by `_nearest`: strict order drops what is found nearer than what was
+        # given already, and its recall under the same filters was .75.
         self._connection.execute(
             "select set_config('hnsw.ef_search', %s, true),"
             " set_config('hnsw.iterative_scan', 'relaxed_order', true)",
