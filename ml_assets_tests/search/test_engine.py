@@ -2,6 +2,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import product
 
 import numpy as np
 import pytest
@@ -15,10 +16,12 @@ from ml_assets.search.engine import DEPTHS, open_engine, search
 from ml_assets.search.feedback import rocchio
 from ml_assets.search.filters.language import (
     METADATA,
+    And,
     Compare,
     Condition,
     In,
     Not,
+    Or,
     all_of,
     created_between,
     equal,
@@ -26,12 +29,13 @@ from ml_assets.search.filters.language import (
 from ml_assets.search.fusion import Fusion
 from ml_assets.search.generation import publish
 from ml_assets.search.keyword import KeywordIndex
-from ml_assets.search.model import Engine, Generation, Method
+from ml_assets.search.model import METHODS, Engine, Generation, Method
 from ml_assets.search.pgvector import PgvectorIndex
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.fakes import HashEncoder, other_space
 from ml_assets_tests.search.corpus import Doc, fill, generation_of, remove
+from ml_assets_tests.search.oracle import matches
 
 DOCS = {
     "argparse": Doc(
@@ -129,12 +133,47 @@ def test_filters_reach_every_method(engine: Engine) -> None:
             assert result.complete
 
 
+PASSING: list[Condition] = [
+    Compare("metadata.n", "<", 30),
+    Compare("metadata.n", "<", 3),
+    Compare("metadata.n", ">=", 60),
+    Not(equal("metadata.odd", True)),
+    Or((Compare("metadata.n", ">", 55), And((equal("label", "x"), Not(In("metadata.n", (0,))))))),
+]
+
+
+@pytest.mark.parametrize("vector_index", ["pgvector", "chroma"])
+def test_a_filtered_result_has_k_documents_or_all_that_pass(
+    connection: postgres.Connection, settings: Settings, generation: Generation, vector_index: str
+) -> None:
+    docs = {
+        f"d{n}": Doc(
+            (f"word {n}",), label="x" if n < 7 else None, metadata={"n": n, "odd": n % 2 > 0}
+        )
+        for n in range(60)
+    }
+    fill(connection, docs)
+    sync_all(connection, settings, generation)
+    publish(connection, generation.generation_id, {"state": "1"}, "ann", "first")
+    chosen = settings.model_copy(update={"vector_index": vector_index})
+    with open_engine(connection, chosen) as engine:
+        for filters, method, k in product(PASSING, METHODS, (1, 5, 100)):
+            passing = {name for name, doc in docs.items() if matches(filters, doc)}
+            found = search(engine, "word", HashEncoder(), k=k, method=method, filters=filters)
+            assert found.complete
+            assert len(found.hits) == min(k, len(passing))
+            assert {hit.document_id for hit in found.hits} <= passing
+
+
 UNKNOWN: list[tuple[Condition, str]] = [
-    (equal("metadata.knid", "module"), r"no document has metadata 'knid'. Known: kind \(text\)$"),
+    (equal("metadata.knid", "module"), r"no document has metadata 'knid'. Known: kind \(a text\)$"),
     (Not(equal("metadata.knid", "module")), "no document has metadata 'knid'"),
-    (equal("metadata.kind", 1), "metadata.kind is never number, but text"),
-    (In("metadata.kind", (1, True)), "metadata.kind is never number or true or false, but text"),
-    (Compare("metadata.kind", "<", 1), "metadata.kind is never number, but text"),
+    (equal("metadata.kind", 1), "metadata.kind is never a number, but a text"),
+    (
+        In("metadata.kind", (1, True)),
+        "metadata.kind is never a number or true or false, but a text",
+    ),
+    (Compare("metadata.kind", "<", 1), "metadata.kind is never a number, but a text"),
 ]
 
 

@@ -18,7 +18,7 @@ from ml_assets.search.filters.language import (
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
-_KINDS = {"string": "text", "number": "number", "boolean": "true or false"}
+_KINDS = {"string": "a text", "number": "a number", "boolean": "true or false"}
 """What a person calls the types of jsonb; metadata has no others."""
 _MOST_SHOWN = 20
 
