@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -17,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ml_assets import console
-from ml_assets.errors import IncompleteReadError, SettingError, UserError, mask_secrets
+from ml_assets.errors import IncompleteReadError, UserError, mask_secrets
 from ml_assets.settings import (
     PROJECT,
     Settings,
@@ -156,9 +155,10 @@ def search(
     --filter 'label in ("Networking", "Text") and not (metadata.kind = "class")'
     """
     with _clear_errors():
+        from ml_assets.search.filters.options import condition_of
         from ml_assets.search.filters.parse import format_condition
 
-        chosen = _filter(collection, label, since, until, where, written)
+        chosen = condition_of(collection, label, since, until, where, written)
         found = _search(load_settings(), query, limit, method, chosen)
         if as_json:
             out.print_json(json.dumps({**asdict(found), "filters": format_condition(chosen)}))
@@ -254,51 +254,6 @@ def _search(
         return search_engine(
             engine, query, encoder, k=limit, method=cast("Method", method), filters=chosen
         )
-
-
-def _filter(
-    collections: list[str] | None,
-    labels: list[str] | None,
-    since: str | None,
-    until: str | None,
-    where: list[str] | None,
-    written: str | None,
-) -> Condition:
-    from ml_assets.search.filters.language import METADATA, In, all_of, created_between
-    from ml_assets.search.filters.parse import parse_condition
-
-    names = {"collection": collections, "label": labels}
-    pairs = [_pair(pair) for pair in where or ()]
-    return all_of(
-        *(In(field, tuple(values)) for field, values in names.items() if values),
-        created_between(_date(since, "--since"), _date(until, "--until")),
-        *(In(METADATA + key, values) for key, values in pairs),
-        *([] if written is None else [parse_condition(written)]),
-    )
-
-
-def _date(text: str | None, option: str) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise SettingError(f"{text!r} is no date", where=option, do="Write 2026-01-31") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _pair(text: str) -> tuple[str, tuple[str | int | float | bool, ...]]:
-    """`key=value`: a boolean or text; what reads as a number is met in either form."""
-    key, separator, value = text.partition("=")
-    if not key or not separator:
-        raise SettingError(f"{text!r} is not key=value", where="--where")
-    try:
-        parsed = json.loads(value)
-    except json.JSONDecodeError:
-        return key, (value,)
-    if isinstance(parsed, int | float) and not isinstance(parsed, bool):
-        return key, (value, parsed)  # a source such as CSV may have kept it as text
-    return key, (parsed if isinstance(parsed, str | bool) else value,)
 
 
 @contextmanager

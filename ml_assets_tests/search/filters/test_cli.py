@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from ml_assets import cli, console
 from ml_assets.search.filters.language import NO_FILTER, Condition, In, equal
+from ml_assets.search.filters.options import condition_of, pair_of
 from ml_assets.search.filters.parse import parse_condition
 from ml_assets.search.model import SearchResult
 
@@ -63,11 +64,11 @@ def test_a_wrong_filter_is_one_line(asked: list[Condition], options: list[str], 
 
 
 def test_a_number_of_the_command_line_is_met_as_text_too() -> None:
-    pairs = [cli._pair(pair) for pair in ("id=5", "ok=true", "kind=class", 'q="5"')]
+    pairs = [pair_of(pair) for pair in ("id=5", "ok=true", "kind=class", 'q="5"')]
     assert repr(pairs) == repr(
         [("id", ("5", 5)), ("ok", (True,)), ("kind", ("class",)), ("q", ("5",))]
     )
-    assert cli._filter(None, None, None, None, ["id=5"], None) == In("metadata.id", ("5", 5))
+    assert condition_of(None, None, None, None, ["id=5"], None) == In("metadata.id", ("5", 5))
 
 
 def test_an_incomplete_result_blames_a_filter_only_where_there_is_one() -> None:
