@@ -9,15 +9,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from ml_assets import console
-from ml_assets.errors import IncompleteReadError, SettingError, UserError, mask_secrets
+from ml_assets.errors import IncompleteReadError, UserError, mask_secrets
 from ml_assets.settings import (
     PROJECT,
     Settings,
@@ -29,7 +28,7 @@ from ml_assets.settings import (
 
 if TYPE_CHECKING:
     from ml_assets.embeddings.plan import Plan
-    from ml_assets.search.filters import SearchFilter
+    from ml_assets.search.filters.language import Condition
     from ml_assets.search.model import Method, SearchResult
 
 app = typer.Typer(
@@ -140,17 +139,29 @@ def search(
     where: Annotated[
         list[str] | None, typer.Option(help="key=value of the metadata (repeatable).")
     ] = None,
+    written: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", help="A condition on collection, label, created_at, metadata.<key>."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Search the published generation: keyword and vector, fused.
 
     Example: ml-assets search "how do I parse command line arguments" --where kind=class
+
+    All options have to hold. A filter is made of = != < <= > >= in, not, and, or, parentheses:
+    --filter 'label in ("Networking", "Text") and not (metadata.kind = "class")'
     """
     with _clear_errors():
-        chosen = _filter(collection, label, since, until, where)
+        from ml_assets.search.filters.options import condition_of
+        from ml_assets.search.filters.parse import format_condition
+
+        chosen = condition_of(collection, label, since, until, where, written)
         found = _search(load_settings(), query, limit, method, chosen)
         if as_json:
-            out.print_json(json.dumps(asdict(found), default=str))
+            out.print_json(json.dumps({**asdict(found), "filters": format_condition(chosen)}))
         else:
             out.print(console.hits(found))
 
@@ -228,7 +239,7 @@ def _plan(settings: Settings) -> Plan:
 
 
 def _search(
-    settings: Settings, query: str, limit: int, method: str, chosen: SearchFilter
+    settings: Settings, query: str, limit: int, method: str, chosen: Condition
 ) -> SearchResult:
     from ml_assets.embeddings.encoder import load_encoder
     from ml_assets.search.engine import open_engine
@@ -243,48 +254,6 @@ def _search(
         return search_engine(
             engine, query, encoder, k=limit, method=cast("Method", method), filters=chosen
         )
-
-
-def _filter(
-    collections: list[str] | None,
-    labels: list[str] | None,
-    since: str | None,
-    until: str | None,
-    where: list[str] | None,
-) -> SearchFilter:
-    from ml_assets.search.filters import SearchFilter
-
-    return SearchFilter(
-        collections=tuple(collections or ()),
-        labels=tuple(labels or ()),
-        created_from=_date(since, "--since"),
-        created_to=_date(until, "--until"),
-        metadata=dict(_pair(pair) for pair in where or ()),
-    )
-
-
-def _date(text: str | None, option: str) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise SettingError(f"{text!r} is no date", where=option, do="Write 2026-01-31") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _pair(text: str) -> tuple[str, Any]:
-    """`key=value`: a boolean or text; what reads as a number is met in either form."""
-    key, separator, value = text.partition("=")
-    if not separator:
-        raise SettingError(f"{text!r} is not key=value", where="--where")
-    try:
-        parsed = json.loads(value)
-    except json.JSONDecodeError:
-        return key, value
-    if isinstance(parsed, int | float) and not isinstance(parsed, bool):
-        return key, (value, parsed)  # a source such as CSV may have kept it as text
-    return key, parsed if isinstance(parsed, str | bool) else value
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ml_assets.errors import IncompleteReadError
+from ml_assets.search.filters.language import NO_FILTER
 
 if TYPE_CHECKING:
     from ml_assets.defs.run import RunReport
@@ -134,7 +135,7 @@ def hits(found: SearchResult) -> RenderableType:
     if not found.hits:
         lines.append(Text("Nothing found."))
     if not found.complete:
-        why = "the filter left" if found.filters else "there are"
+        why = "the filter left" if found.filters != NO_FILTER else "there are"
         lines.append(Text(f"Incomplete: {why} fewer than asked for.", style="yellow"))
     return Group(*lines)
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ml_assets.documents.refresh import Progress, no_progress
 from ml_assets.errors import StoreError
-from ml_assets.search.filters import NO_FILTER, SearchFilter, chroma_metadata, chroma_where
+from ml_assets.search.filters.chroma import chroma_metadata, chroma_where
+from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.ledger import ledger_version, sync_ledger
 from ml_assets.search.model import Entry, Generation, Kind, Ranking, SyncReport, Vector
 from ml_assets.stores import postgres
@@ -60,7 +61,7 @@ class ChromaIndex:
         """A hash over what the index holds: equal content, equal version."""
         return ledger_version(connection, self._generation, self.kind)
 
-    def query(self, vector: Vector, k: int, filters: SearchFilter = NO_FILTER) -> Ranking:
+    def query(self, vector: Vector, k: int, filters: Condition = NO_FILTER) -> Ranking:
         """Rank the `k` nearest chunks that pass the filter; `vector` has shape (dimension,).
 
         When the graph gives fewer than `k` and more would match, the search is exact.

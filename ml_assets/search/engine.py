@@ -11,7 +11,9 @@ from psycopg.rows import dict_row
 
 from ml_assets.errors import NothingToDoError, SpaceMismatchError, UserError
 from ml_assets.search.chroma import ChromaIndex
-from ml_assets.search.filters import NO_FILTER, SearchFilter, is_unicode, sql_condition
+from ml_assets.search.filters.known import check_known
+from ml_assets.search.filters.language import NO_FILTER, Condition, is_unicode
+from ml_assets.search.filters.sql import sql_condition
 from ml_assets.search.generation import published_generation
 from ml_assets.search.keyword import KeywordIndex
 from ml_assets.search.model import (
@@ -76,18 +78,20 @@ def search(
     *,
     k: int = 10,
     method: Method = "hybrid",
-    filters: SearchFilter = NO_FILTER,
+    filters: Condition = NO_FILTER,
 ) -> SearchResult:
     """Find the `k` best documents for `query`, each shown by its best chunk.
 
     `encoder` may be None when `method` is "keyword".
 
     Raises:
-        UserError: the query is empty, `k` is not in 1..100, or there is no such method.
+        UserError: the query is empty, `k` is not in 1..100, there is no such method, or the filter
+            asks for metadata that no document has.
         SpaceMismatchError: the encoder makes vectors of another space than the generation's.
         StoreError: an index is missing.
     """
     _check_request(query, k, method)
+    check_known(engine.connection, filters)
     vector = None if method == "keyword" else encode_query(engine, query, encoder)
     return search_vector(engine, query, vector, k=k, method=method, filters=filters)
 
@@ -127,7 +131,7 @@ def search_vector(
     *,
     k: int = 10,
     method: Method = "hybrid",
-    filters: SearchFilter = NO_FILTER,
+    filters: Condition = NO_FILTER,
 ) -> SearchResult:
     """Like `search`, with the vector of the query given; it may be None for "keyword"."""
     reranker = engine.reranker if method == "hybrid" else None
@@ -158,7 +162,7 @@ def _check_request(query: str, k: int, method: str) -> None:
 
 
 def _hits(
-    engine: Engine, ranked: Ranked, query: str, most: int, filters: SearchFilter
+    engine: Engine, ranked: Ranked, query: str, most: int, filters: Condition
 ) -> list[tuple[Hit, str]]:
     """The first documents, with the text that shows each, `most` at most.
 
@@ -183,7 +187,7 @@ def _hits(
 
 
 def _details(
-    engine: Engine, chunk_ids: Sequence[str], filters: SearchFilter
+    engine: Engine, chunk_ids: Sequence[str], filters: Condition
 ) -> dict[str, dict[str, Any]]:
     condition, bound = sql_condition(filters)
     query = sql.SQL(statement("postgres/search/hits")).format(filter=sql.SQL(condition))

@@ -32,12 +32,12 @@ def index_parameters(settings: Settings) -> Parameters:
     }
     return {
         "pgvector": {"index": "hnsw", "type": "halfvec", **hnsw},
-        "chroma": {"index": "hnsw", "distance": "cosine", "layout": 1, **hnsw},
+        "chroma": {"index": "hnsw", "distance": "cosine", "layout": 2, **hnsw},
         "keyword": {
             "analyzer": ANALYZER,
             "title_boost": TITLE_BOOST,
             "tie_breaker": TIE_BREAKER,
-            "layout": 1,
+            "layout": 2,
         },
     }
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ml_assets.documents.sources.base import JudgedQueries, JudgedQuery
 from ml_assets.search.engine import MAX_K, check_space, search_vector
 from ml_assets.search.evaluation import NDCG, Metrics, evaluate_queries
-from ml_assets.search.filters import SearchFilter
+from ml_assets.search.filters.language import equal
 from ml_assets.search.model import METHODS, Engine, Method, Vector
 from ml_assets.search.ranking import ask, ask_again, found_documents, fuse_documents, rank_documents
 from ml_assets.search.significance import compare, mean_metrics, metric_intervals
@@ -151,7 +151,7 @@ def measure_filters(
 def _measure_filter(
     engine: Engine, asked: Sequence[Asked], collection: str, seed: int
 ) -> list[dict[str, Any]]:
-    filters = SearchFilter(collections=(collection,))
+    filters = equal("collection", collection)
     queries = [one.query for one in asked]
     vectors = {one.query.query_id: one.vector for one in asked}
 

@@ -12,12 +12,8 @@ import tantivy
 
 from ml_assets.documents.refresh import Progress, no_progress
 from ml_assets.errors import StoreError
-from ml_assets.search.filters import (
-    NO_FILTER,
-    SearchFilter,
-    attribute_token,
-    keyword_conditions,
-)
+from ml_assets.search.filters.keyword import attribute_token, keyword_query
+from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.ledger import ledger_version, sync_ledger
 from ml_assets.search.model import Entry, Generation, Kind, Ranking, SyncReport
 from ml_assets.stores import postgres
@@ -87,7 +83,7 @@ class KeywordIndex:
         """A hash over what the index holds: equal content, equal version."""
         return ledger_version(connection, self._generation, self.kind)
 
-    def query(self, text: str, k: int, filters: SearchFilter = NO_FILTER) -> Ranking:
+    def query(self, text: str, k: int, filters: Condition = NO_FILTER) -> Ranking:
         """Rank the `k` best chunks that hold a word of `text` and pass the filter.
 
         The text is no query language: it is cut into terms, of which a chunk needs one, in title
@@ -101,7 +97,7 @@ class KeywordIndex:
         if not terms:
             return Ranking((), (), exhausted=True)
         searcher = index.searcher()
-        found = searcher.search(self._query(terms, filters), k, count=False).hits
+        found = searcher.search(self._query(index, terms, filters), k, count=False).hits
         ranked = sorted((-score, _chunk_id(searcher, address)) for score, address in found)
         return Ranking(
             [chunk_id for _, chunk_id in ranked],
@@ -160,10 +156,12 @@ class KeywordIndex:
             writer.delete_documents_by_term("chunk_id", chunk_id)
         self._commit(writer)
 
-    def _query(self, terms: Sequence[str], filters: SearchFilter) -> tantivy.Query:
+    def _query(
+        self, index: tantivy.Index, terms: Sequence[str], filters: Condition
+    ) -> tantivy.Query:
         from tantivy import Occur, Query
 
-        schema = _schema()
+        schema = index.schema
         parameters = self._generation.parameters["keyword"]
         boost, tie_breaker = float(parameters["title_boost"]), float(parameters["tie_breaker"])
 
@@ -173,12 +171,11 @@ class KeywordIndex:
             return Query.disjunction_max_query([Query.boost_query(title, boost), text], tie_breaker)
 
         matching = Query.boolean_query([(Occur.Should, either_field(term)) for term in terms])
+        if filters == NO_FILTER:
+            return matching
         # A condition decides, and does not score.
-        conditions = [
-            (Occur.Must, Query.const_score_query(condition, 0.0))
-            for condition in keyword_conditions(filters, schema)
-        ]
-        return Query.boolean_query([(Occur.Must, matching), *conditions])
+        passing = Query.const_score_query(keyword_query(filters, index), 0.0)
+        return Query.boolean_query([(Occur.Must, matching), (Occur.Must, passing)])
 
     def _find(self) -> tantivy.Index | None:
         if self._opened is None and (self.path / "meta.json").exists():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from ml_assets.documents.model import Delta
 from ml_assets.documents.refresh import Progress, no_progress
-from ml_assets.search.filters import NO_FILTER, SearchFilter
+from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.fusion import DEFAULT_FUSION, Fusion
 
 if TYPE_CHECKING:
@@ -113,14 +113,14 @@ class Index(Protocol):
 class VectorIndex(Index, Protocol):
     """An index that finds the nearest vectors by cosine."""
 
-    def query(self, vector: Vector, k: int, filters: SearchFilter = NO_FILTER) -> Ranking:
+    def query(self, vector: Vector, k: int, filters: Condition = NO_FILTER) -> Ranking:
         """Rank the `k` nearest chunks that pass the filter; `vector` has shape (dimension,)."""
 
 
 class TextIndex(Index, Protocol):
     """An index that finds words."""
 
-    def query(self, text: str, k: int, filters: SearchFilter = NO_FILTER) -> Ranking:
+    def query(self, text: str, k: int, filters: Condition = NO_FILTER) -> Ranking:
         """Rank the `k` best chunks that hold a word of `text` and pass the filter."""
 
 
@@ -199,4 +199,4 @@ class SearchResult:
     complete: bool
     generation_id: str
     method: Method = "hybrid"
-    filters: SearchFilter = field(default=NO_FILTER)
+    filters: Condition = NO_FILTER

@@ -12,7 +12,8 @@ from ml_assets.documents.model import Delta
 from ml_assets.documents.refresh import Progress, no_progress
 from ml_assets.embeddings.refresh import partition_name
 from ml_assets.errors import SpaceMismatchError
-from ml_assets.search.filters import NO_FILTER, SearchFilter, sql_condition
+from ml_assets.search.filters.language import NO_FILTER, Condition
+from ml_assets.search.filters.sql import sql_condition
 from ml_assets.search.ledger import exclusively
 from ml_assets.search.model import Generation, Kind, Ranking, SyncReport, Vector
 from ml_assets.stores import postgres
@@ -21,6 +22,11 @@ from ml_assets.stores.sql import statement
 BUILD_MEMORY = "256MB"
 NARROW = 5_000
 """Documents up to which comparing with all of them beats the walk through the graph."""
+
+FILTERED = 100
+"""Chunks asked of the graph under a filter, at least: the walk ends when they are found, and the
+nearest may be the last. Recall@10 of 3,000 vectors in 30 clusters, filtered by cluster, was .97
+when 10 were asked for, and 1.00 with 100."""
 
 _WORTH_A_WORKER = 20_000
 """Rows from which a parallel build pays; it takes its memory from /dev/shm."""
@@ -62,7 +68,7 @@ class PgvectorIndex:
             self.version(connection),
         )
 
-    def query(self, vector: Vector, k: int, filters: SearchFilter = NO_FILTER) -> Ranking:
+    def query(self, vector: Vector, k: int, filters: Condition = NO_FILTER) -> Ranking:
         """Rank the `k` nearest chunks that pass the filter; `vector` has shape (dimension,).
 
         The search is exact when few documents pass the filter, which is then faster and misses
@@ -77,8 +83,9 @@ class PgvectorIndex:
                 f" {self._generation.dimension}",
                 where=f"search generation {self._generation.generation_id}",
             )
-        if not (filters and self._is_narrow(filters)):
-            found = self._approximate(vector, k, filters)
+        if filters == NO_FILTER or not self._is_narrow(filters):
+            asked = k if filters == NO_FILTER else max(k, FILTERED)
+            found = self._approximate(vector, asked, filters)[:k]
             if len(found) == k:
                 return _ranking(found, exhausted=False)
         found = self._nearest("exact", vector, k, filters)
@@ -105,7 +112,7 @@ class PgvectorIndex:
     def close(self) -> None:
         """Do nothing: the connection is its owner's."""
 
-    def _is_narrow(self, filters: SearchFilter) -> bool:
+    def _is_narrow(self, filters: Condition) -> bool:
         condition, bound = sql_condition(filters)
         query = sql.SQL(statement("postgres/search/count_matching")).format(
             filter=sql.SQL(condition)
@@ -113,26 +120,28 @@ class PgvectorIndex:
         row = self._connection.execute(query, {**bound, "most": NARROW + 1}).fetchone()
         return bool(row and row[0] <= NARROW)
 
-    def _approximate(self, vector: Vector, k: int, filters: SearchFilter) -> _Nearest:
+    def _approximate(self, vector: Vector, k: int, filters: Condition) -> _Nearest:
         with self._connection.transaction():
             self._search_as_generation()
             return self._nearest("query", vector, k, filters)
 
     def _search_as_generation(self) -> None:
-        # Iterative scan: under a filter the graph is searched on until k rows pass it.
+        # Iterative scan: under a filter the graph is searched on until k rows pass it. In relaxed
+        # order, sorted again by `_nearest`: strict order drops what is found nearer than what was
+        # given already, and its recall under the same filters was .75.
         self._connection.execute(
             "select set_config('hnsw.ef_search', %s, true),"
-            " set_config('hnsw.iterative_scan', 'strict_order', true)",
+            " set_config('hnsw.iterative_scan', 'relaxed_order', true)",
             [str(self._generation.parameters["pgvector"]["ef_search"])],
         )
 
-    def _nearest(self, name: str, vector: Vector, k: int, filters: SearchFilter) -> _Nearest:
+    def _nearest(self, name: str, vector: Vector, k: int, filters: Condition) -> _Nearest:
         query, bound = self._statement(name, vector, k, filters)
         rows = self._connection.execute(query, bound)
         return sorted((distance, chunk_id) for chunk_id, distance in rows)
 
     def _statement(
-        self, name: str, vector: Vector, k: int, filters: SearchFilter
+        self, name: str, vector: Vector, k: int, filters: Condition
     ) -> tuple[sql.Composed, dict[str, Any]]:
         from pgvector import HalfVector
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ml_assets.search import feedback
-from ml_assets.search.filters import NO_FILTER, SearchFilter
+from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.fusion import DEFAULT_FUSION, Found, Fusion, fuse
 from ml_assets.search.model import Engine, Method, Ranking, Vector
 
@@ -32,7 +32,7 @@ def rank_documents(
     query: str,
     vector: Vector | None,
     method: Method,
-    filters: SearchFilter = NO_FILTER,
+    filters: Condition = NO_FILTER,
     depth: int = DEPTH,
 ) -> Ranked:
     """Rank the documents that pass the filter, by one index or by both, as the engine fuses.
@@ -57,7 +57,7 @@ def ask(
     engine: Engine,
     query: str,
     vector: Vector,
-    filters: SearchFilter = NO_FILTER,
+    filters: Condition = NO_FILTER,
     depth: int = DEPTH,
 ) -> dict[str, Ranking]:
     """What both indexes rank: `depth` chunks each."""
@@ -71,7 +71,7 @@ def ask_again(
     engine: Engine,
     rankings: Rankings,
     vector: Vector,
-    filters: SearchFilter = NO_FILTER,
+    filters: Condition = NO_FILTER,
     depth: int = DEPTH,
 ) -> Ranking:
     """What the vector index ranks once the query moved towards the first documents of `rankings`.
@@ -113,7 +113,7 @@ def _ask(
     query: str,
     vector: Vector | None,
     method: Method,
-    filters: SearchFilter,
+    filters: Condition,
     depth: int,
 ) -> Rankings:
     if method == "keyword" or vector is None:

@@ -41,6 +41,12 @@ def test_search_finds_filters_and_explains(project: Project, first_run: str) -> 
     )
     assert filtered["hits"]
     assert {(hit["label"], hit["collection"]) for hit in filtered["hits"]} == {("garden", "odd")}
+    written = (
+        'label = "garden" and not metadata.shelf in ("even", "none") and created_at >= 2026-03-01'
+    )
+    again = project.json("search", "telescope", "--filter", written)
+    assert again["complete"]
+    assert {(hit["label"], hit["collection"]) for hit in again["hits"]} == {("garden", "odd")}
     assert "telescope" in project.call("search", "telescope", "--method", "keyword")
 
 

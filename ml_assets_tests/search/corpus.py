@@ -11,7 +11,7 @@ from pgvector import HalfVector
 from psycopg.types.json import Jsonb
 
 from ml_assets.embeddings.refresh import ensure_space
-from ml_assets.search.filters import Scalar
+from ml_assets.search.filters.language import Scalar
 from ml_assets.search.generation import ensure_generation, index_parameters
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings

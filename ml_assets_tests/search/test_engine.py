@@ -2,6 +2,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import product
 
 import numpy as np
 import pytest
@@ -13,16 +14,28 @@ from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, U
 from ml_assets.search.chroma import ChromaIndex
 from ml_assets.search.engine import DEPTHS, open_engine, search
 from ml_assets.search.feedback import rocchio
-from ml_assets.search.filters import SearchFilter
+from ml_assets.search.filters.language import (
+    METADATA,
+    And,
+    Compare,
+    Condition,
+    In,
+    Not,
+    Or,
+    all_of,
+    created_between,
+    equal,
+)
 from ml_assets.search.fusion import Fusion
 from ml_assets.search.generation import publish
 from ml_assets.search.keyword import KeywordIndex
-from ml_assets.search.model import Engine, Generation, Method
+from ml_assets.search.model import METHODS, Engine, Generation, Method
 from ml_assets.search.pgvector import PgvectorIndex
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.fakes import HashEncoder, other_space
 from ml_assets_tests.search.corpus import Doc, fill, generation_of, remove
+from ml_assets_tests.search.oracle import matches
 
 DOCS = {
     "argparse": Doc(
@@ -109,14 +122,72 @@ def test_a_document_stands_once_however_many_of_its_chunks_match(engine: Engine)
 def test_filters_reach_every_method(engine: Engine) -> None:
     for method in ("hybrid", "vector", "keyword"):
         for filters, expected in [
-            (SearchFilter(collections=("net",)), {"socket"}),
-            (SearchFilter(labels=("cli",), metadata={"kind": "module"}), {"argparse"}),
-            (SearchFilter(created_from=datetime(2021, 1, 1, tzinfo=UTC)), {"argparse"}),
+            (equal("collection", "net"), {"socket"}),
+            (all_of(equal("label", "cli"), equal("metadata.kind", "module")), {"argparse"}),
+            (Not(equal("metadata.kind", "module")), {"shlex"}),
+            (created_between(datetime(2021, 1, 1, tzinfo=UTC), None), {"argparse"}),
         ]:
             query = "command line networking"
             result = search(engine, query, HashEncoder(), method=method, filters=filters)  # type: ignore[arg-type]
             assert {hit.document_id for hit in result.hits} == expected
             assert result.complete
+
+
+PASSING: list[Condition] = [
+    Compare("metadata.n", "<", 30),
+    Compare("metadata.n", "<", 3),
+    Compare("metadata.n", ">=", 60),
+    Not(equal("metadata.odd", True)),
+    Or((Compare("metadata.n", ">", 55), And((equal("label", "x"), Not(In("metadata.n", (0,))))))),
+]
+
+
+@pytest.mark.parametrize("vector_index", ["pgvector", "chroma"])
+def test_a_filtered_result_has_k_documents_or_all_that_pass(
+    connection: postgres.Connection, settings: Settings, generation: Generation, vector_index: str
+) -> None:
+    docs = {
+        f"d{n}": Doc(
+            (f"word {n}",), label="x" if n < 7 else None, metadata={"n": n, "odd": n % 2 > 0}
+        )
+        for n in range(60)
+    }
+    fill(connection, docs)
+    sync_all(connection, settings, generation)
+    publish(connection, generation.generation_id, {"state": "1"}, "ann", "first")
+    chosen = settings.model_copy(update={"vector_index": vector_index})
+    with open_engine(connection, chosen) as engine:
+        for filters, method, k in product(PASSING, METHODS, (1, 5, 100)):
+            passing = {name for name, doc in docs.items() if matches(filters, doc)}
+            found = search(engine, "word", HashEncoder(), k=k, method=method, filters=filters)
+            assert found.complete
+            assert len(found.hits) == min(k, len(passing))
+            assert {hit.document_id for hit in found.hits} <= passing
+
+
+UNKNOWN: list[tuple[Condition, str]] = [
+    (equal("metadata.knid", "module"), r"no document has metadata 'knid'. Known: kind \(a text\)$"),
+    (Not(equal("metadata.knid", "module")), "no document has metadata 'knid'"),
+    (equal("metadata.kind", 1), "metadata.kind is never a number, but a text"),
+    (
+        In("metadata.kind", (1, True)),
+        "metadata.kind is never a number or true or false, but a text",
+    ),
+    (Compare("metadata.kind", "<", 1), "metadata.kind is never a number, but a text"),
+]
+
+
+@pytest.mark.parametrize(("filters", "said"), UNKNOWN)
+def test_metadata_that_no_document_has_is_refused(
+    engine: Engine, filters: Condition, said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        search(engine, "command", HashEncoder(), filters=filters)
+
+
+def test_one_of_several_types_suffices(engine: Engine) -> None:
+    asked = In("metadata.kind", (1, "module"))
+    assert set(ids(engine, "command", filters=asked)) == {"argparse", "socket"}
 
 
 def test_the_dead_are_not_shown_even_before_the_next_sync(
@@ -307,14 +378,14 @@ def test_no_text_breaks_a_search_or_injects_sql(engine: Engine, text: str) -> No
         with suppress(UserError):
             found = search(engine, text, HashEncoder(), method=method)  # type: ignore[arg-type]
             assert all(np.isfinite(hit.score) for hit in found.hits)
-    for asked in (
-        {"collections": (text,)},
-        {"labels": ("cli", text)},
-        {"metadata": {text: "module"}},
-        {"metadata": {"kind": (text, "module")}},
+    for field, values in (
+        ("collection", (text,)),
+        ("label", ("cli", text)),
+        (METADATA + text, ("module",)),
+        ("metadata.kind", (text, "module")),
     ):
         with suppress(UserError):
-            search(engine, "command", HashEncoder(), filters=SearchFilter(**asked))  # type: ignore[arg-type]
+            search(engine, "command", HashEncoder(), filters=In(field, values))
     count = engine.connection.execute(
         "select count(*) from documents join chunks using (document_id)"
     ).fetchone()

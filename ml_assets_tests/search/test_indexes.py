@@ -13,7 +13,17 @@ from psycopg import sql
 from ml_assets.documents.model import Delta
 from ml_assets.errors import SpaceMismatchError, StoreError
 from ml_assets.search.chroma import ChromaIndex
-from ml_assets.search.filters import NO_FILTER, SearchFilter
+from ml_assets.search.filters.language import (
+    NO_FILTER,
+    And,
+    Compare,
+    Condition,
+    In,
+    Not,
+    all_of,
+    created_between,
+    equal,
+)
 from ml_assets.search.keyword import KeywordIndex
 from ml_assets.search.model import Generation, Ranking
 from ml_assets.search.pgvector import PgvectorIndex
@@ -32,9 +42,7 @@ DOCS = {
 }
 
 
-def ask(
-    index: AnyIndex, text: str = "red", k: int = 10, filters: SearchFilter = NO_FILTER
-) -> Ranking:
+def ask(index: AnyIndex, text: str = "red", k: int = 10, filters: Condition = NO_FILTER) -> Ranking:
     if isinstance(index, KeywordIndex):
         return index.query(text, k, filters)
     return index.query(HashEncoder().encode([text])[0], k, filters)
@@ -92,7 +100,7 @@ def test_scores_fall_with_the_ranks(synced: AnyIndex) -> None:
     found = ask(synced, "red apple pie", k=4)
     assert len(found.scores) == len(found.chunk_ids) == 4
     assert list(found.scores) == sorted(found.scores, reverse=True)
-    narrow = ask(synced, "red apple pie", filters=SearchFilter(collections=("food",)))
+    narrow = ask(synced, "red apple pie", filters=equal("collection", "food"))
     of = dict(zip(found.chunk_ids, found.scores, strict=True))
     assert narrow.scores[0] == pytest.approx(of["b#0"], abs=1e-3)
 
@@ -117,31 +125,48 @@ def test_k_bounds_and_exhaustion_are_told(synced: AnyIndex) -> None:
     assert everything.exhausted
 
 
+BOTH = And((In("metadata.n", ("1", 1)), In("metadata.s", ("x", 3))))
 FILTERS = [
-    (SearchFilter(collections=("food",)), {"a", "b"}),
-    (SearchFilter(collections=("food", "cars")), {"a", "b", "c", "d"}),
-    (SearchFilter(collections=("none such",)), set()),
-    (SearchFilter(labels=("drive", "bake")), {"b", "c"}),
-    (SearchFilter(created_from=YEAR[2021]), {"b", "c"}),
-    (SearchFilter(created_to=YEAR[2021]), {"a"}),
-    (SearchFilter(created_from=YEAR[2020], created_to=YEAR[2022]), {"a", "b"}),
-    (SearchFilter(created_from=datetime(2022, 1, 1)), {"c"}),  # noqa: DTZ001
-    (SearchFilter(metadata={"n": 1}), {"a", "c"}),
-    (SearchFilter(metadata={"n": 1.0}), {"a", "c"}),
-    (SearchFilter(metadata={"n": 1.5}), {"d"}),
-    (SearchFilter(metadata={"n": "1"}), set()),
-    (SearchFilter(metadata={"n": True}), set()),
-    (SearchFilter(metadata={"n": ("2", 2)}), {"b"}),
-    (SearchFilter(metadata={"n": ("1", 1, 1.5)}), {"a", "c", "d"}),
-    (SearchFilter(metadata={"n": ("1", 1), "s": ("x", 3)}), {"a"}),
-    (SearchFilter(metadata={"n": (1, 2), "ok": True}), {"b"}),
-    (SearchFilter(metadata={"s": ("y", "x"), "n": 1}), {"a"}),
-    (SearchFilter(metadata={"ok": ("1", 1)}), set()),
-    (SearchFilter(metadata={"ok": True}), {"b"}),
-    (SearchFilter(metadata={"ok": 1}), set()),
-    (SearchFilter(metadata={"s": 'q"[x]\\'}), {"d"}),
-    (SearchFilter(metadata={"n": 1, "s": "x"}), {"a"}),
-    (SearchFilter(("food",), ("eat", "drive"), YEAR[2019], YEAR[2023], {"n": 1}), {"a"}),
+    (equal("collection", "food"), {"a", "b"}),
+    (In("collection", ("food", "cars")), {"a", "b", "c", "d"}),
+    (equal("collection", "none such"), set()),
+    (In("label", ("drive", "bake")), {"b", "c"}),
+    (Not(In("label", ("drive", "bake"))), {"a", "d"}),
+    (created_between(YEAR[2021], None), {"b", "c"}),
+    (created_between(None, YEAR[2021]), {"a"}),
+    (created_between(YEAR[2020], YEAR[2022]), {"a", "b"}),
+    (created_between(datetime(2022, 1, 1), None), {"c"}),  # noqa: DTZ001
+    (Not(created_between(YEAR[2021], None)), {"a", "d"}),
+    (equal("created_at", YEAR[2020]), {"a"}),
+    (equal("metadata.n", 1), {"a", "c"}),
+    (equal("metadata.n", 1.0), {"a", "c"}),
+    (equal("metadata.n", 1.5), {"d"}),
+    (equal("metadata.n", "1"), set()),
+    (equal("metadata.n", True), set()),
+    (Compare("metadata.n", ">", 1), {"b", "d"}),
+    (Compare("metadata.n", "<=", 1.5), {"a", "c", "d"}),
+    (Compare("metadata.s", ">=", 0), set()),
+    (Not(Compare("metadata.s", ">=", 0)), {"a", "b", "c", "d"}),
+    (In("metadata.n", ("2", 2)), {"b"}),
+    (In("metadata.n", ("1", 1, 1.5)), {"a", "c", "d"}),
+    (BOTH, {"a"}),
+    (Not(BOTH), {"b", "c", "d"}),
+    (And((In("metadata.n", (1, 2)), equal("metadata.ok", True))), {"b"}),
+    (And((In("metadata.s", ("y", "x")), equal("metadata.n", 1))), {"a"}),
+    (In("metadata.ok", ("1", 1)), set()),
+    (equal("metadata.ok", True), {"b"}),
+    (Not(equal("metadata.ok", True)), {"a", "c", "d"}),
+    (equal("metadata.ok", 1), set()),
+    (equal("metadata.s", 'q"[x]\\'), {"d"}),
+    (
+        all_of(
+            equal("collection", "food"),
+            In("label", ("eat", "drive")),
+            created_between(YEAR[2019], YEAR[2023]),
+            equal("metadata.n", 1),
+        ),
+        {"a"},
+    ),
 ]
 
 
@@ -159,10 +184,10 @@ def test_a_narrow_filter_fills_k_far_from_the_query(
     rare = {f"r{number}": Doc((f"word rare {number}",), collection="rare") for number in range(3)}
     fill(connection, {**many, **rare})
     index.sync(connection)
-    found = ask(index, "word 7", k=10, filters=SearchFilter(collections=("rare",)))
+    found = ask(index, "word 7", k=10, filters=equal("collection", "rare"))
     assert set(found.chunk_ids) == {"r0#0", "r1#0", "r2#0"}
     assert found.exhausted
-    assert len(ask(index, "word 7", k=10, filters=SearchFilter(collections=("many",))).chunk_ids)
+    assert len(ask(index, "word 7", k=10, filters=equal("collection", "many")).chunk_ids)
 
 
 def test_a_wide_filter_walks_the_graph_and_falls_back(
@@ -172,7 +197,7 @@ def test_a_wide_filter_walks_the_graph_and_falls_back(
     index = PgvectorIndex(connection, generation)
     index.sync(connection)
     monkeypatch.setattr("ml_assets.search.pgvector.NARROW", 0)
-    food = SearchFilter(collections=("food",))
+    food = equal("collection", "food")
     some = ask(index, "red apple", 2, food)
     assert some.chunk_ids[0] == "a#0"
     assert not some.exhausted
@@ -187,9 +212,9 @@ def test_what_a_document_lost_is_no_longer_found(
     put(connection, "a", Doc(("red apple", "green apple"), "Fruit", "food"))
     synced.sync(connection)
     for filters in (
-        SearchFilter(labels=("eat",)),
-        SearchFilter(metadata={"s": "x"}),
-        SearchFilter(created_to=YEAR[2021]),
+        equal("label", "eat"),
+        equal("metadata.s", "x"),
+        created_between(None, YEAR[2021]),
     ):
         assert not ask(synced, "red apple", filters=filters).chunk_ids
 
@@ -320,5 +345,5 @@ def test_a_long_metadata_value_is_found_by_equality(
     long = "v" * 70_000
     fill(connection, {"l": replace(DOCS["a"], metadata={"k": long}), "m": DOCS["b"]})
     index.sync(connection)
-    found = ask(index, "red apple", filters=SearchFilter(metadata={"k": long}))
+    found = ask(index, "red apple", filters=equal("metadata.k", long))
     assert {chunk_id[0] for chunk_id in found.chunk_ids} == {"l"}

@@ -8,7 +8,7 @@ import pytest
 from ml_assets.documents.sources.base import JudgedQuery
 from ml_assets.errors import SpaceMismatchError
 from ml_assets.search.engine import open_engine, search
-from ml_assets.search.filters import SearchFilter
+from ml_assets.search.filters.language import equal
 from ml_assets.search.fusion import Fusion
 from ml_assets.search.judging import (
     ask_all,
@@ -172,7 +172,7 @@ def test_the_measured_filter_is_the_one_that_is_named(engine: Engine) -> None:
             engine,
             f"text number {number}",
             HashEncoder(),
-            filters=SearchFilter(collections=("odd",)),
+            filters=equal("collection", "odd"),
         ).hits
         found = [hit.document_id for hit in hits]
         wanted = {"d39", *([f"d{number}"] if number % 2 else [])}

@@ -10,7 +10,7 @@ from ml_assets.documents.sources.base import JudgedQueries, JudgedQuery
 from ml_assets.errors import SpaceMismatchError
 from ml_assets.search.engine import open_engine
 from ml_assets.search.exact import recall_against_exact
-from ml_assets.search.filters import NO_FILTER, SearchFilter
+from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.fusion import DEFAULT_FUSION, Fusion
 from ml_assets.search.measure import evaluate_generation, evaluation_state
 from ml_assets.search.model import Engine, Generation, Ranking, Vector
@@ -32,7 +32,7 @@ JUDGED = (
 class Forgetful(PgvectorIndex):
     """Loses every second neighbour."""
 
-    def query(self, vector: Vector, k: int, filters: SearchFilter = NO_FILTER) -> Ranking:
+    def query(self, vector: Vector, k: int, filters: Condition = NO_FILTER) -> Ranking:
         found = super().query(vector, k, filters)
         return Ranking(found.chunk_ids[::2], found.scores[::2], exhausted=False)
 
@@ -72,7 +72,7 @@ def test_equal_texts_are_as_good_as_each_other(
 
 def test_an_index_that_returns_far_vectors_has_low_recall(engine: Engine) -> None:
     class Backwards(PgvectorIndex):
-        def query(self, vector: Vector, k: int, filters: SearchFilter = NO_FILTER) -> Ranking:
+        def query(self, vector: Vector, k: int, filters: Condition = NO_FILTER) -> Ranking:
             return super().query(np.negative(vector), k, filters)
 
     index = Backwards(engine.connection, engine.generation)

@@ -1,0 +1,1 @@
+"""Filters: one small typed language of conditions, translated for every index alike."""

@@ -1,0 +1,193 @@
+"""Conditions on documents: which of them may be found.
+
+A field is `collection`, `label`, `created_at` or `metadata.<key>`. A condition is true or false,
+never unknown: a field that a document does not have equals nothing and is neither less nor more
+than anything, so that `not` of such a comparison is true. Numbers are compared as the decimal
+numbers they are written as: 2.0 is 2, and 9007199254740993 is not 9007199254740992. A truth value
+is no number, and a text never equals a number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal, TypeAlias
+
+from ml_assets.errors import UserError
+
+Scalar: TypeAlias = str | int | float | bool
+Value: TypeAlias = Scalar | datetime
+Operator = Literal["<", "<=", ">", ">="]
+
+OWN_FIELDS = ("collection", "label", "created_at")
+METADATA = "metadata."
+"""What the field of a metadata key begins with."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class In:
+    """The field equals one of the values; they may be of several types.
+
+    A time without zone is UTC.
+
+    Raises:
+        UserError: there is no such field, no value, or one that no document can have.
+    """
+
+    field: str
+    values: tuple[Value, ...]
+
+    def __post_init__(self) -> None:
+        _check_field(self.field)
+        if not isinstance(self.values, tuple) or not self.values:
+            raise _wrong(f"{self.field} needs a tuple of values, got {self.values!r}")
+        object.__setattr__(self, "values", tuple(_value(self.field, one) for one in self.values))
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """The field is a number or a time, and is less or more than the value.
+
+    Raises:
+        UserError: the field has no order, or the value is neither a number nor a time.
+    """
+
+    field: str
+    operator: Operator
+    value: int | float | datetime
+
+    def __post_init__(self) -> None:
+        _check_field(self.field)
+        if self.field in ("collection", "label"):
+            raise _wrong(f"{self.field} has no order", "Ask for equality, or `in`")
+        object.__setattr__(self, "value", _value(self.field, self.value))
+        if isinstance(self.value, bool | str):
+            raise _wrong(f"{self.field} is compared with a number, not with {self.value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of the conditions hold; of none, they do."""
+
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """One of the conditions holds; of none, none does."""
+
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The condition does not hold."""
+
+    condition: Condition
+
+
+Condition: TypeAlias = In | Compare | And | Or | Not
+NO_FILTER: Condition = And(())
+
+
+def equal(field: str, value: Value) -> Condition:
+    """The field equals the value."""
+    return In(field, (value,))
+
+
+def all_of(*conditions: Condition) -> Condition:
+    """All of the conditions hold, those that ask for nothing left out."""
+    asked = tuple(condition for condition in conditions if condition != NO_FILTER)
+    return asked[0] if len(asked) == 1 else And(asked)
+
+
+def created_between(since: datetime | None, until: datetime | None) -> Condition:
+    """Created at or after `since`, and before `until`; None is open.
+
+    Raises:
+        UserError: the range is reversed.
+    """
+    bounds: list[tuple[Operator, datetime | None]] = [(">=", since), ("<", until)]
+    if since and until and in_utc(since) >= in_utc(until):
+        raise _wrong(f"created_at cannot be from {since} and before {until}")
+    return all_of(*(Compare("created_at", sign, one) for sign, one in bounds if one))
+
+
+def comparisons(condition: Condition) -> Iterator[In | Compare]:
+    """Yield all comparisons of which a condition is made."""
+    match condition:
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from comparisons(part)
+        case Not(inner):
+            yield from comparisons(inner)
+        case _:
+            yield condition
+
+
+def metadata_key(field: str) -> str | None:
+    """The metadata key of a field; None for the document's own fields."""
+    return field.removeprefix(METADATA) if field.startswith(METADATA) else None
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds since 1970: exact in every store, unlike a float of seconds."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The moment in UTC; one without zone is in UTC already.
+
+    Raises:
+        UserError: in UTC it is outside of the years 1 to 9999.
+    """
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        raise _wrong(f"created_at cannot be {moment}, which no store can hold") from None
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8; what a prompt made of other bytes cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_field(field: object) -> None:
+    if not isinstance(field, str) or (field not in OWN_FIELDS and not metadata_key(field)):
+        known = ", ".join((*OWN_FIELDS, f"{METADATA}<key>"))
+        raise _wrong(f"there is no field {field!r}", f"Known: {known}")
+    _check_text("a field", field)
+
+
+def _value(field: str, value: object) -> Value:
+    """The value, checked, and in UTC."""
+    if field == "created_at":
+        if not isinstance(value, datetime):
+            raise _wrong(f"created_at is compared with a date, not with {value!r}")
+        return in_utc(value)
+    wanted: type = str if metadata_key(field) is None else str | int | float  # type: ignore[assignment]
+    if not isinstance(value, wanted):
+        known = "a text" if wanted is str else "a text, a number, or true or false"
+        raise _wrong(f"{field} cannot be {value!r} ({type(value).__name__})", f"Give {known}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _wrong(f"{field} cannot be {value}")
+    if isinstance(value, str):
+        _check_text(field, value)
+    return value  # type: ignore[return-value]
+
+
+def _check_text(what: str, text: str) -> None:
+    if "\0" in text or not is_unicode(text):
+        raise _wrong(f"{what} cannot be {text!r}, which no store can hold")
+
+
+def _wrong(what: str, do: str = "") -> UserError:
+    return UserError(what, where="filter", do=do)

@@ -1,0 +1,79 @@
+"""Conditions in SQL, on live `documents d`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, LiteralString
+
+from ml_assets.search.filters.language import And, Compare, Condition, In, Not, Or, metadata_key
+from ml_assets.stores.sql import statement
+
+if TYPE_CHECKING:
+    from ml_assets.stores import postgres
+
+Bind = Callable[[object], str]
+"""Takes a value, and gives the placeholder that stands for it."""
+
+
+def sql_condition(condition: Condition) -> tuple[LiteralString, dict[str, Any]]:
+    """The condition on live `documents d`, and its bound values.
+
+    Only what is asked for is in it: the planner guesses low for each comparison that is there.
+    """
+    bound: dict[str, Any] = {}
+
+    def bind(value: object) -> str:
+        name = f"filter_{len(bound)}"
+        bound[name] = value
+        return f"%({name})s"
+
+    asked = condition.conditions if isinstance(condition, And) else (condition,)
+    parts = ["d.deleted_at is null", *(_sql(one, bind) for one in asked)]
+    return " and ".join(parts), bound
+
+
+def matching_chunk_ids(connection: postgres.Connection, condition: Condition) -> list[str]:
+    """The ids of the live chunks whose document passes, in no order."""
+    from psycopg import sql
+
+    asked, bound = sql_condition(condition)
+    query = sql.SQL(statement("postgres/search/matching_chunks")).format(filter=sql.SQL(asked))
+    return [chunk_id for (chunk_id,) in connection.execute(query, bound)]
+
+
+def _sql(condition: Condition, bind: Bind) -> str:
+    match condition:
+        case And(parts):
+            return f"({' and '.join(_sql(one, bind) for one in parts) or 'true'})"
+        case Or(parts):
+            return f"({' or '.join(_sql(one, bind) for one in parts) or 'false'})"
+        case Not(inner):
+            return f"({_sql(inner, bind)}) is not true"  # null is false, so this is true
+        case In():
+            return _in(condition, bind)
+        case Compare():
+            return _compare(condition, bind)
+
+
+def _in(condition: In, bind: Bind) -> str:
+    from psycopg.types.json import Jsonb
+
+    key = metadata_key(condition.field)
+    if key is None:
+        return f"d.{condition.field} = any({bind(list(condition.values))})"
+    values = [Jsonb(value) for value in condition.values]
+    return f"(d.metadata -> {bind(key)}::text) = any({bind(values)}::jsonb[])"
+
+
+def _compare(condition: Compare, bind: Bind) -> str:
+    from psycopg.types.json import Jsonb
+
+    key = metadata_key(condition.field)
+    if key is None:
+        return f"d.{condition.field} {condition.operator} {bind(condition.value)}"
+    held = f"(d.metadata -> {bind(key)}::text)"
+    # jsonb has an order over all types: without the guard, true were more than any number.
+    return (
+        f"(jsonb_typeof({held}) = 'number'"
+        f" and {held} {condition.operator} {bind(Jsonb(condition.value))})"
+    )

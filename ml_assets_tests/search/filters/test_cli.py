@@ -1,0 +1,82 @@
+"""Filters at the prompt."""
+
+import json
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from ml_assets import cli, console
+from ml_assets.search.filters.language import NO_FILTER, Condition, In, equal
+from ml_assets.search.filters.options import condition_of, pair_of
+from ml_assets.search.filters.parse import parse_condition
+from ml_assets.search.model import SearchResult
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Condition]:
+    """What the command `search` asks the engine for, which answers with nothing."""
+    conditions: list[Condition] = []
+
+    def answer(*arguments: object) -> SearchResult:
+        condition = arguments[-1]
+        conditions.append(condition)  # type: ignore[arg-type]
+        return SearchResult((), True, "g", filters=condition)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cli, "_search", answer)
+    return conditions
+
+
+def test_all_options_have_to_hold(asked: list[Condition]) -> None:
+    written = 'metadata.kind = "class" or not label in ("a", "b")'
+    options = ["--collection", "x", "--label", "a", "--since", "2026-01-01", "--where", "n=true"]
+    done = CliRunner().invoke(cli.app, ["search", "q", *options, "--filter", written, "--json"])
+    whole = (
+        'collection = "x" and label = "a" and created_at >= 2026-01-01 and metadata.n = true and'
+        ' (metadata.kind = "class" or not label in ("a", "b"))'
+    )
+    assert asked == [parse_condition(whole)]
+    assert parse_condition(json.loads(done.stdout)["filters"]) == asked[0]
+
+
+def test_no_option_is_no_filter(asked: list[Condition]) -> None:
+    CliRunner().invoke(cli.app, ["search", "q"])
+    assert asked == [NO_FILTER]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--filter", 'label = "a" and'], "(character 16: label = "),
+        (["--filter", ""], "should stand here, not the end"),
+        (["--filter", "label > 1"], "label has no order"),
+        (["--where", "kind"], "'kind' is not key=value"),
+        (["--where", "=x"], "'=x' is not key=value"),
+        (["--since", "2026-02-01", "--until", "2026-01-01"], "created_at cannot be from"),
+    ],
+)
+def test_a_wrong_filter_is_one_line(asked: list[Condition], options: list[str], said: str) -> None:
+    done = CliRunner().invoke(cli.app, ["search", "q", *options])
+    assert done.exit_code == 1
+    assert said in done.output
+    assert done.output.count("\n") == 1
+    assert not asked
+
+
+def test_a_number_of_the_command_line_is_met_as_text_too() -> None:
+    pairs = [pair_of(pair) for pair in ("id=5", "ok=true", "kind=class", 'q="5"')]
+    assert repr(pairs) == repr(
+        [("id", ("5", 5)), ("ok", (True,)), ("kind", ("class",)), ("q", ("5",))]
+    )
+    assert condition_of(None, None, None, None, ["id=5"], None) == In("metadata.id", ("5", 5))
+
+
+def test_an_incomplete_result_blames_a_filter_only_where_there_is_one() -> None:
+    for filters, said in [
+        (NO_FILTER, "there are fewer"),
+        (equal("label", "a"), "the filter left"),
+    ]:
+        screen = Console(width=100)
+        with screen.capture() as shown:
+            screen.print(console.hits(SearchResult((), False, "g", filters=filters)))
+        assert said in shown.get()

@@ -1,0 +1,181 @@
+"""Every store finds what the oracle finds, whatever the condition, and near neighbours under it."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as settings_
+from numpy.typing import NDArray
+from pgvector import HalfVector
+
+from ml_assets.embeddings.refresh import ensure_space
+from ml_assets.search.filters.language import (
+    And,
+    Compare,
+    Condition,
+    Not,
+    Or,
+    equal,
+)
+from ml_assets.search.filters.sql import matching_chunk_ids
+from ml_assets.search.keyword import KeywordIndex
+from ml_assets.search.model import Ranking
+from ml_assets.stores import postgres
+from ml_assets_tests.fakes import SPACE, HashEncoder
+from ml_assets_tests.search.conftest import AnyIndex
+from ml_assets_tests.search.corpus import fill
+from ml_assets_tests.search.filters.conditions import conditions, random_documents
+from ml_assets_tests.search.oracle import matches
+
+DOCS = random_documents(150, seed=7)
+NOTHING, EVERYTHING = Or(()), And(())
+
+
+def ask(index: AnyIndex, k: int, condition: Condition) -> Ranking:
+    if isinstance(index, KeywordIndex):
+        return index.query("word", k, condition)
+    return index.query(HashEncoder().encode(["query"])[0], k, condition)
+
+
+@pytest.fixture
+def filled(connection: postgres.Connection) -> postgres.Connection:
+    fill(connection, DOCS)
+    return connection
+
+
+@pytest.fixture
+def synced(filled: postgres.Connection, index: AnyIndex) -> AnyIndex:
+    index.sync(filled)
+    return index
+
+
+def expected(condition: Condition) -> set[str]:
+    return {f"{document_id}#0" for document_id, doc in DOCS.items() if matches(condition, doc)}
+
+
+# One index serves all the examples: a query changes nothing.
+@settings_(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+    max_examples=150,
+)
+@given(conditions(fewest=0))
+@example(And((NOTHING, EVERYTHING)))
+@example(Not(EVERYTHING))
+@example(And((Not(NOTHING), Not(equal("metadata.n", 2**53)))))
+@example(Or((Compare("metadata.n", ">", 2**53), Not(Compare("metadata.n", ">=", -(2**53))))))
+def test_every_index_finds_what_the_oracle_finds(synced: AnyIndex, condition: Condition) -> None:
+    passing = expected(condition)
+    found = ask(synced, len(DOCS) + 1, condition)
+    assert set(found.chunk_ids) == passing
+    assert found.exhausted
+    filled = ask(synced, max(1, len(passing)), condition)
+    assert set(filled.chunk_ids) == passing
+
+
+@settings_(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+    max_examples=150,
+)
+@given(conditions(fewest=0))
+def test_the_ids_that_pass_are_those_of_the_oracle(
+    filled: postgres.Connection, condition: Condition
+) -> None:
+    assert set(matching_chunk_ids(filled, condition)) == expected(condition)
+
+
+def test_the_dead_pass_no_filter(filled: postgres.Connection) -> None:
+    filled.execute("update documents set deleted_at = now() where document_id = 'd0'")
+    assert set(matching_chunk_ids(filled, EVERYTHING)) == expected(EVERYTHING) - {"d0#0"}
+
+
+ROWS, CLUSTERS, K = 3000, 30, 10
+
+
+@pytest.fixture
+def clustered(connection: postgres.Connection) -> NDArray[np.float32]:
+    """Unit vectors in clusters, of shape (ROWS, dimension), written as the chunks `d<row>#0`.
+
+    metadata.chance is drawn at random, metadata.place goes from cluster to cluster.
+    """
+    random = np.random.default_rng(0)
+    centres = random.standard_normal((CLUSTERS, SPACE.dimension))
+    cluster = np.sort(random.integers(CLUSTERS, size=ROWS))
+    vectors = centres[cluster] + 0.3 * random.standard_normal((ROWS, SPACE.dimension))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    chances = random.permutation(ROWS) / ROWS
+    ensure_space(connection, SPACE)
+    bound = {
+        "space": SPACE.space_id,
+        "vectors": [HalfVector(vector).to_text() for vector in vectors],
+        "metadata": [
+            json.dumps({"chance": chance, "place": row / ROWS})
+            for row, chance in enumerate(chances)
+        ],
+    }
+    for insert in _INSERTS:
+        connection.execute(insert, bound)
+    rounded = np.float16(vectors).astype(np.float32)
+    return rounded / np.linalg.norm(rounded, axis=1, keepdims=True)
+
+
+_INSERTS = (
+    "insert into collections (collection, source, fingerprint) values ('a', 's', 'f')",
+    """
+    insert into documents (document_id, collection, title, text, group_id, metadata, content_hash)
+    select 'd' || row - 1, 'a', '', 'word', '', one::jsonb, ''
+    from unnest(%(metadata)s::text[]) with ordinality as given (one, row)
+    """,
+    """
+    insert into chunks (chunk_id, document_id, collection, chunk_index, start_offset, end_offset,
+        token_count, heading, text, text_hash)
+    select document_id || '#0', document_id, 'a', 0, 0, 4, 1, '', 'word', '' from documents
+    """,
+    """
+    insert into document_embeddings (space_id, chunk_id, collection, text_hash, embedding)
+    select %(space)s, 'd' || row - 1 || '#0', 'a', '', one::halfvec
+    from unnest(%(vectors)s::text[]) with ordinality as given (one, row)
+    """,
+)
+
+
+# Of every selectivity: by chance, and only the first or the last clusters.
+FILTERS: list[Condition] = [
+    condition
+    for share in (0.5, 0.1, 0.01, 0.001)
+    for condition in (
+        Compare("metadata.chance", "<", share),
+        Compare("metadata.place", "<", share),
+        Compare("metadata.place", ">=", 1 - share),
+    )
+]
+
+
+def test_near_neighbours_are_found_under_every_filter(
+    connection: postgres.Connection,
+    clustered: NDArray[np.float32],
+    index: AnyIndex,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if isinstance(index, KeywordIndex):
+        pytest.skip("has no vectors")
+    # Walk the graph, however few pass, and whatever the planner thinks of so few rows.
+    monkeypatch.setattr("ml_assets.search.pgvector.NARROW", 0)
+    connection.execute("set enable_sort = off; set enable_seqscan = off")
+    index.sync(connection)
+    queries = clustered[:: ROWS // 20]
+    for condition in FILTERS:
+        passing = sorted(int(one[1:-2]) for one in matching_chunk_ids(connection, condition))
+        wanted = min(K, len(passing))
+        right = 0
+        for query in queries:
+            found = index.query(query, K, condition)
+            assert len(found.chunk_ids) == wanted
+            assert found.exhausted or wanted == K
+            assert {int(one[1:-2]) for one in found.chunk_ids} <= set(passing)
+            cosines = clustered @ query
+            threshold = np.sort(cosines[passing])[-wanted] - 1e-3
+            right += sum(cosines[int(one[1:-2])] >= threshold for one in found.chunk_ids)
+        assert right / (wanted * len(queries)) >= 0.98, condition
