@@ -23,7 +23,11 @@ def build_definitions(
 ) -> dg.Definitions:
     """The whole project for one deployment: `settings`, or those of the environment."""
     settings = settings or load_settings()
-    loaded = dg.load_assets_from_modules(_modules(assets))
+    loaded = [
+        asset
+        for asset in dg.load_assets_from_modules(_modules(assets))
+        if isinstance(asset, dg.AssetsDefinition)
+    ]
     return dg.Definitions(
         assets=with_faiss(loaded) if settings.uses_faiss else loaded,
         asset_checks=dg.load_asset_checks_from_modules(_modules(checks)),

@@ -94,6 +94,8 @@ def open_index(
     generation: Generation,
 ) -> Iterator[OpenIndex]:
     """Opens the index of the generation anew at every call, as a new process would."""
+    # Two or three hundred rows are enough for product codes of 16 numbers.
+    request.getfixturevalue("monkeypatch").setattr("ml_assets.search.faiss.TRAINS_FROM", 270)
     with ExitStack() as stack:
 
         def open_one() -> AnyIndex:
