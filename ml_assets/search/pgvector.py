@@ -63,8 +63,10 @@ LAYOUTS = {
     ("hnsw", "vector"): _Layout(
         "vector_m{m}_e{ef_construction}", "build_hnsw", "query", *_GRAPH, 2000
     ),
-    ("ivfflat", "halfvec"): _Layout("ivfflat", "build_ivfflat", "query", *_LISTS, 4000),
-    ("ivfflat", "vector"): _Layout("vector_ivfflat", "build_ivfflat", "query", *_LISTS, 2000),
+    ("ivfflat", "halfvec"): _Layout("ivfflat", "build_ivfflat", "query_ivfflat", *_LISTS, 4000),
+    ("ivfflat", "vector"): _Layout(
+        "vector_ivfflat", "build_ivfflat", "query_ivfflat", *_LISTS, 2000
+    ),
     ("binary", "bit"): _Layout(
         "binary_m{m}_e{ef_construction}", "build_binary", "query_binary", *_GRAPH, 4000
     ),

@@ -39,7 +39,20 @@ def load() -> ModuleType:
             where="ML_ASSETS_VECTOR_INDEX",
             do="Install it (pip install 'ml-assets[faiss]'), or choose pgvector or chroma",
         ) from None
+    # A query is one vector: of 30,000 the nearest took 2.4 ms with two threads, 1.9 ms with one.
+    faiss.omp_set_num_threads(1)
     return faiss
+
+
+@contextmanager
+def all_processors() -> Iterator[None]:
+    """Train on all of them."""
+    faiss = load()
+    faiss.omp_set_num_threads(os.cpu_count() or 1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(1)
 
 
 class FaissFiles:

@@ -263,6 +263,27 @@ def test_pgvector_uses_its_index_and_rebuilds_an_invalid_one(
     assert index.size() == 40
 
 
+def test_indexes_of_several_generations_are_not_taken_for_each_other(
+    connection: postgres.Connection, settings: Settings
+) -> None:
+    fill(connection, {f"d{number}": Doc((f"word {number}",)) for number in range(40)})
+    indexes = [
+        PgvectorIndex(
+            connection, generation_of(connection, settings.model_copy(update=CHOICES[name]))
+        )
+        for name in PGVECTOR
+    ]
+    for index in indexes:
+        index.sync(connection)
+    only_indexes(connection)
+    (vector,) = HashEncoder().encode(["word 1"])
+    for index in indexes:
+        query, bound = index._statement(index._layout.query, vector, 5, NO_FILTER)
+        plan = connection.execute(sql.SQL("explain ") + query, bound).fetchall()
+        lines = "".join(line for (line,) in plan)
+        assert [one.name for one in indexes if f"using {one.name} " in lines] == [index.name]
+
+
 def only_indexes(connection: postgres.Connection) -> None:
     """Make the planner use an index even on a table that is read faster."""
     connection.execute("set enable_seqscan = off; set enable_sort = off")
