@@ -93,7 +93,8 @@ def _embedded_files(settings: Settings) -> Iterator[str]:
     """
     home = settings.home
     stores = [home / "chroma", home / "chdb", home / "mlflow_artifacts", home / "online.sqlite"]
-    for store in (*stores, settings.keyword_folder, settings.duckdb_file):
+    indexes = [settings.keyword_folder, settings.faiss_folder]
+    for store in (*stores, *indexes, settings.duckdb_file):
         for file in sorted(_files(store)):
             found = file.stat()
             yield f"{file} {found.st_size} {found.st_mtime_ns}\n"

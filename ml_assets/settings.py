@@ -60,8 +60,14 @@ class Settings(BaseSettings):
     max_removed_fraction: float = Field(
         0.5, ge=0, le=1, description="a read that loses a larger part of a collection is refused"
     )
-    vector_index: Literal["pgvector", "chroma"] = Field(
+    vector_index: Literal["pgvector", "chroma", "faiss-flat", "faiss-ivfpq"] = Field(
         "pgvector", description="the vector index that answers searches"
+    )
+    pgvector_index: Literal["hnsw", "ivfflat", "binary"] = Field(
+        "hnsw", description="pgvector's index; binary: HNSW over signs, then the stored vectors"
+    )
+    pgvector_type: Literal["halfvec", "vector"] = Field(
+        "halfvec", description="numbers that pgvector's hnsw and ivfflat index: 2 bytes or 4"
     )
     fusion: Literal["auto", "tmm", "minmax", "zscore", "rrf"] = Field(
         "auto", description="how rankings are fused; auto: as tuned on judged queries, else tmm"
@@ -112,6 +118,16 @@ class Settings(BaseSettings):
     def keyword_folder(self) -> Path:
         """The folder of the keyword indexes, one subfolder per generation."""
         return self.keyword_index_path or self.home / "keyword"
+
+    @cached_property
+    def faiss_folder(self) -> Path:
+        """The folder of the FAISS indexes, one subfolder per generation."""
+        return self.home / "faiss"
+
+    @property
+    def uses_faiss(self) -> bool:
+        """Whether FAISS is part of a generation; it is an optional extra."""
+        return self.vector_index.startswith("faiss")
 
     @cached_property
     def dagster_folder(self) -> Path:

@@ -10,6 +10,7 @@ from types import ModuleType
 import dagster as dg
 
 from ml_assets.defs import assets, checks
+from ml_assets.defs.faiss import with_faiss
 from ml_assets.defs.jobs import JOBS
 from ml_assets.defs.resources import build_resources
 from ml_assets.defs.schedules import daily_refresh
@@ -22,8 +23,13 @@ def build_definitions(
 ) -> dg.Definitions:
     """The whole project for one deployment: `settings`, or those of the environment."""
     settings = settings or load_settings()
+    loaded = [
+        asset
+        for asset in dg.load_assets_from_modules(_modules(assets))
+        if isinstance(asset, dg.AssetsDefinition)
+    ]
     return dg.Definitions(
-        assets=dg.load_assets_from_modules(_modules(assets)),
+        assets=with_faiss(loaded) if settings.uses_faiss else loaded,
         asset_checks=dg.load_asset_checks_from_modules(_modules(checks)),
         jobs=JOBS,
         schedules=[daily_refresh],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -11,6 +11,7 @@ from psycopg.rows import dict_row
 
 from ml_assets.errors import NothingToDoError, SpaceMismatchError, UserError
 from ml_assets.search.chroma import ChromaIndex
+from ml_assets.search.faiss import FaissIndex
 from ml_assets.search.filters.known import check_known
 from ml_assets.search.filters.language import NO_FILTER, Condition, is_unicode
 from ml_assets.search.filters.sql import sql_condition
@@ -61,14 +62,26 @@ def open_engine(
     with ExitStack() as stack:
         keyword = KeywordIndex(settings.keyword_folder, opened)
         stack.callback(keyword.close)
-        vector: VectorIndex = PgvectorIndex(connection, opened)
-        if settings.vector_index == "chroma":
-            client = stack.enter_context(chroma.connect(secret(settings.chroma_url), settings.home))
-            vector = ChromaIndex(client, opened)
+        vector = _open_vector_index(stack, connection, settings, opened)
         reranker = load_reranker(settings)
         yield Engine(
             connection, opened, vector, keyword, opened.fusion, reranker, settings.rerank_top
         )
+
+
+def _open_vector_index(
+    stack: ExitStack, connection: postgres.Connection, settings: Settings, generation: Generation
+) -> VectorIndex:
+    match settings.vector_index:
+        case "pgvector":
+            return PgvectorIndex(connection, generation)
+        case "chroma":
+            client = stack.enter_context(chroma.connect(secret(settings.chroma_url), settings.home))
+            return ChromaIndex(client, generation)
+        case "faiss-flat" | "faiss-ivfpq":
+            return stack.enter_context(
+                closing(FaissIndex(settings.faiss_folder, connection, generation))
+            )
 
 
 def search(

@@ -31,7 +31,7 @@ def index_parameters(settings: Settings) -> Parameters:
         "ef_search": settings.hnsw_ef_search,
     }
     return {
-        "pgvector": {"index": "hnsw", "type": "halfvec", **hnsw},
+        "pgvector": _pgvector_parameters(settings, hnsw),
         "chroma": {"index": "hnsw", "distance": "cosine", "layout": 2, **hnsw},
         "keyword": {
             "analyzer": ANALYZER,
@@ -39,7 +39,24 @@ def index_parameters(settings: Settings) -> Parameters:
             "tie_breaker": TIE_BREAKER,
             "layout": 2,
         },
+        **_faiss_parameters(settings),
     }
+
+
+def _pgvector_parameters(settings: Settings, hnsw: Mapping[str, int]) -> dict[str, Any]:
+    match settings.pgvector_index:
+        case "hnsw":
+            return {"index": "hnsw", "type": settings.pgvector_type, **hnsw}
+        case "binary":
+            return {"index": "binary", "type": "bit", **hnsw}
+        case "ivfflat":
+            return {"index": "ivfflat", "type": settings.pgvector_type}
+
+
+def _faiss_parameters(settings: Settings) -> dict[str, Any]:
+    if not settings.uses_faiss:
+        return {}
+    return {"faiss": {"index": settings.vector_index.removeprefix("faiss-"), "layout": 1}}
 
 
 def generation_id(space_id: str, parameters: Parameters) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 Vector: TypeAlias = "NDArray[np.float32]"
-Kind = Literal["pgvector", "chroma", "keyword"]
+Kind = Literal["pgvector", "chroma", "faiss", "keyword"]
 Method = Literal["hybrid", "vector", "keyword"]
 METHODS: tuple[Method, ...] = ("hybrid", "vector", "keyword")
 
@@ -139,13 +139,16 @@ class LedgerIndex(Protocol):
         """The mark that was last set on the index; empty when there is none."""
 
     def set_mark(self, mark: str) -> None:
-        """Mark the index itself; it must exist."""
+        """Mark the index itself, durably, with all that was written before; it must exist."""
 
     def upsert(self, entries: Sequence[Entry]) -> None:
-        """Store the entries durably, replacing older revisions; repeating it changes nothing."""
+        """Store the entries, replacing older revisions; repeating it changes nothing.
+
+        Durable when the next mark is set: an index without it is asked what it really holds.
+        """
 
     def remove(self, chunk_ids: Sequence[str]) -> None:
-        """Remove the chunks durably; absent ones are passed over."""
+        """Remove the chunks, durably as `upsert` stores them; absent ones are passed over."""
 
 
 class Reranker(Protocol):

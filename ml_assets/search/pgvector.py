@@ -1,21 +1,27 @@
-"""The pgvector index: HNSW over the partition that holds the vectors of the generation's space."""
+"""The pgvector index, over the partition that holds the vectors of the generation's space.
+
+HNSW, IVFFlat, or HNSW over the signs of the numbers: `LAYOUTS` says what sets them apart.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from ml_assets.documents.model import Delta
 from ml_assets.documents.refresh import Progress, no_progress
 from ml_assets.embeddings.refresh import partition_name
-from ml_assets.errors import SpaceMismatchError
+from ml_assets.errors import SettingError, SpaceMismatchError
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.filters.sql import sql_condition
 from ml_assets.search.ledger import exclusively
 from ml_assets.search.model import Generation, Kind, Ranking, SyncReport, Vector
+from ml_assets.search.sizing import candidates_of, is_outgrown, lists_of, probes_of
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
@@ -32,12 +38,52 @@ _WORTH_A_WORKER = 20_000
 """Rows from which a parallel build pays; it takes its memory from /dev/shm."""
 
 
+_MOST_EF = 1000
+"""pgvector's own limit of hnsw.ef_search."""
+
+
 _Nearest = list[tuple[float, str]]
 """Cosine distances with chunk ids, nearest first."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """One kind of index: its name after the partition's, its statements, how a query is set."""
+
+    name: str
+    build: str
+    query: str
+    beam: str
+    """The setting of PostgreSQL that says how widely a query searches."""
+    scan: Mapping[str, str]
+    dimensions: int
+    """The most that pgvector can index."""
+
+
+# Iterative: under a filter the index is searched on until k rows pass it. In relaxed order, sorted
+# again by `_nearest`: strict order drops what is found nearer than what was given already, and its
+# recall under the same filters was .75.
+_GRAPH = ("hnsw.ef_search", {"hnsw.iterative_scan": "relaxed_order"})
+_LISTS = ("ivfflat.probes", {"ivfflat.iterative_scan": "relaxed_order"})
+
+LAYOUTS = {
+    ("hnsw", "halfvec"): _Layout("m{m}_e{ef_construction}", "build_hnsw", "query", *_GRAPH, 4000),
+    ("hnsw", "vector"): _Layout(
+        "vector_m{m}_e{ef_construction}", "build_hnsw", "query", *_GRAPH, 2000
+    ),
+    ("ivfflat", "halfvec"): _Layout("ivfflat", "build_ivfflat", "query_ivfflat", *_LISTS, 4000),
+    ("ivfflat", "vector"): _Layout(
+        "vector_ivfflat", "build_ivfflat", "query_ivfflat", *_LISTS, 2000
+    ),
+    ("binary", "bit"): _Layout(
+        "binary_m{m}_e{ef_construction}", "build_binary", "query_binary", *_GRAPH, 4000
+    ),
+}
+"""By the index and the type among the generation's parameters."""
+
+
 class PgvectorIndex:
-    """HNSW over halfvec, by cosine. Once it is built, PostgreSQL itself keeps it current."""
+    """By cosine, over the stored half vectors. Once it is built, PostgreSQL keeps it current."""
 
     kind: Kind = "pgvector"
 
@@ -46,14 +92,15 @@ class PgvectorIndex:
         self._connection = connection
         self._generation = generation
         self._table = partition_name(generation.space_id)
-        parameters = generation.parameters["pgvector"]
-        self.name = f"{self._table}_m{parameters['m']}_e{parameters['ef_construction']}"
+        self._parameters = generation.parameters["pgvector"]
+        self._layout = LAYOUTS[self._parameters["index"], self._parameters["type"]]
+        self.name = f"{self._table}_{self._layout.name.format(**self._parameters)}"
 
     def sync(self, connection: postgres.Connection, progress: Progress = no_progress) -> SyncReport:
-        """Build the index when it is absent; there is nothing else to do, ever."""
+        """Build the index when it is absent, or its lists are too few or too many for the rows."""
         started = time.perf_counter()
         with exclusively(connection, self._generation, self.kind):
-            built = not self._is_valid()
+            built = not self._is_valid() or self._is_outgrown()
             if built:
                 self._build(connection)
         size = self.size()
@@ -103,11 +150,7 @@ class PgvectorIndex:
 
     def size(self) -> int:
         """How many chunks the index holds."""
-        if not self._is_valid():
-            return 0
-        query = sql.SQL("select count(*) from {}").format(sql.Identifier(self._table))
-        row = self._connection.execute(query).fetchone()
-        return int(row[0]) if row else 0
+        return self._rows() if self._is_valid() else 0
 
     def close(self) -> None:
         """Do nothing: the connection is its owner's."""
@@ -122,18 +165,38 @@ class PgvectorIndex:
 
     def _approximate(self, vector: Vector, k: int, filters: Condition) -> _Nearest:
         with self._connection.transaction():
-            self._search_as_generation()
-            return self._nearest("query", vector, k, filters)
+            self._search_as_generation(k)
+            return self._nearest(self._layout.query, vector, k, filters)
 
-    def _search_as_generation(self) -> None:
-        # Iterative scan: under a filter the graph is searched on until k rows pass it. In relaxed
-        # order, sorted again by `_nearest`: strict order drops what is found nearer than what was
-        # given already, and its recall under the same filters was .75.
+    def _search_as_generation(self, k: int) -> None:
+        settings = {self._layout.beam: str(self._beam(k)), **self._layout.scan}
         self._connection.execute(
-            "select set_config('hnsw.ef_search', %s, true),"
-            " set_config('hnsw.iterative_scan', 'relaxed_order', true)",
-            [str(self._generation.parameters["pgvector"]["ef_search"])],
+            "select set_config(name, value, true) from jsonb_each_text(%s) as asked (name, value)",
+            [Jsonb(settings)],
         )
+
+    def _beam(self, k: int) -> int:
+        """Lists to read, or nodes of the graph to keep in sight."""
+        if self._parameters["index"] == "ivfflat":
+            return probes_of(self._lists() or 1)
+        least = candidates_of(k) if self._parameters["index"] == "binary" else 0
+        return min(_MOST_EF, max(least, int(self._parameters["ef_search"])))
+
+    def _lists(self) -> int | None:
+        """The lists of an IVFFlat index, which live with it; None of another, or when absent."""
+        row = postgres.run(
+            self._connection, statement("postgres/search/index_lists"), {"index": self.name}
+        ).fetchone()
+        return int(row[0]) if row else None
+
+    def _is_outgrown(self) -> bool:
+        lists = self._lists()
+        return lists is not None and is_outgrown(lists, self._rows())
+
+    def _rows(self) -> int:
+        query = sql.SQL("select count(*) from {}").format(sql.Identifier(self._table))
+        row = self._connection.execute(query).fetchone()
+        return int(row[0]) if row else 0
 
     def _nearest(self, name: str, vector: Vector, k: int, filters: Condition) -> _Nearest:
         query, bound = self._statement(name, vector, k, filters)
@@ -143,15 +206,25 @@ class PgvectorIndex:
     def _statement(
         self, name: str, vector: Vector, k: int, filters: Condition
     ) -> tuple[sql.Composed, dict[str, Any]]:
-        from pgvector import HalfVector
+        import pgvector
 
         condition, bound = sql_condition(filters)
         query = sql.SQL(statement(f"postgres/search/{name}")).format(
-            partition=sql.Identifier(self._table),
-            dimension=sql.Literal(self._generation.dimension),
-            filter=sql.SQL(condition),
+            **self._names(), filter=sql.SQL(condition)
         )
-        return query, {**bound, "vector": HalfVector(vector), "k": k}
+        asked = pgvector.Vector if self._parameters["type"] == "vector" else pgvector.HalfVector
+        return query, {**bound, "vector": asked(vector), "k": k, "candidates": candidates_of(k)}
+
+    def _names(self) -> dict[str, sql.Composable]:
+        """What the statements name: the index, its table, and the type that is indexed."""
+        kind = self._parameters["type"]
+        return {
+            "index": sql.Identifier(self.name),
+            "partition": sql.Identifier(self._table),
+            "dimension": sql.Literal(self._generation.dimension),
+            "type": sql.Identifier(kind),
+            "operators": sql.Identifier(f"{kind}_cosine_ops"),
+        }
 
     def _is_valid(self) -> bool:
         return bool(
@@ -163,30 +236,35 @@ class PgvectorIndex:
 
     def _build(self, connection: postgres.Connection) -> None:
         """Build while others read; who writes vectors of this space waits."""
-        parameters = self._generation.parameters["pgvector"]
-        names = {
-            "index": sql.Identifier(self.name),
-            "partition": sql.Identifier(self._table),
-            "dimension": sql.Literal(self._generation.dimension),
-            "m": sql.Literal(parameters["m"]),
-            "ef_construction": sql.Literal(parameters["ef_construction"]),
-        }
+        self._check_dimension()
         with connection.transaction():
             # Not concurrently: that waits for every snapshot in the database, also for those of
             # sessions which wait for this run to end.
-            connection.execute(sql.SQL("drop index if exists {index}").format(**names))
-            count = sql.SQL("select count(*) from {partition}").format(**names)
-            row = connection.execute(count).fetchone()
-            workers = 1 if row and row[0] >= _WORTH_A_WORKER else 0
+            drop = sql.SQL("drop index if exists {index}")
+            connection.execute(drop.format(**self._names()))
+            rows = self._rows()
             connection.execute(
                 "select set_config('maintenance_work_mem', %s, true),"
                 " set_config('max_parallel_maintenance_workers', %s, true)",
-                [BUILD_MEMORY, str(workers)],
+                [BUILD_MEMORY, str(int(rows >= _WORTH_A_WORKER))],
             )
-            build = statement("postgres/search/build_hnsw")
-            connection.execute(sql.SQL(build).format(**names))
+            numbers = {**self._parameters, "lists": lists_of(rows)}
+            build = sql.SQL(statement(f"postgres/search/{self._layout.build}")).format(
+                **{name: sql.Literal(value) for name, value in numbers.items()} | self._names()
+            )
+            connection.execute(build)
         # By their statistics the planner weighs the index against a scan.
-        connection.execute(sql.SQL("analyze {partition}, chunks, documents").format(**names))
+        analyze = sql.SQL("analyze {partition}, chunks, documents")
+        connection.execute(analyze.format(**self._names()))
+
+    def _check_dimension(self) -> None:
+        if self._generation.dimension > self._layout.dimensions:
+            raise SettingError(
+                f"pgvector indexes at most {self._layout.dimensions} numbers of this type, and the"
+                f" model makes {self._generation.dimension}",
+                where="ML_ASSETS_PGVECTOR_TYPE",
+                do="Set it to halfvec",
+            )
 
     def version(self, connection: postgres.Connection) -> str:
         """A hash over what the index holds: equal content, equal version."""

@@ -11,6 +11,7 @@ from psycopg import sql
 
 from ml_assets.embeddings.refresh import partition_name
 from ml_assets.search.chroma import ChromaIndex
+from ml_assets.search.faiss import FaissIndex
 from ml_assets.search.keyword import KeywordIndex
 from ml_assets.search.model import Generation, Index, Vector
 from ml_assets.stores import postgres
@@ -65,7 +66,7 @@ def compare_with_tables(
 def _held(
     index: Index, expected: Mapping[str, bytes], asked: Sequence[str] | None
 ) -> dict[str, bytes]:
-    if isinstance(index, ChromaIndex | KeywordIndex):
+    if isinstance(index, ChromaIndex | FaissIndex | KeywordIndex):
         return dict(index.revisions(asked))
     return {chunk_id: expected.get(chunk_id, b"") for chunk_id in index.ids(asked)}
 

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import dagster as dg
 import pytest
@@ -11,10 +11,14 @@ from ml_assets.defs.assets.search import (
     published_search,
     search_evaluation,
 )
+from ml_assets.defs.build import build_definitions
 from ml_assets.defs.checks import search as search_checks
+from ml_assets.defs.faiss import with_faiss
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.model import Document
 from ml_assets.documents.sources.base import JudgedQuery
+from ml_assets.search.engine import open_engine, search
+from ml_assets.search.faiss import FaissIndex
 from ml_assets.search.generation import published_generation
 from ml_assets.settings import Settings
 from ml_assets_tests.defs.conftest import Run
@@ -51,9 +55,11 @@ def run_search(
     source.documents = list(DOCUMENTS)
     materialize()
 
-    def run(*, raise_on_error: bool = True) -> dg.ExecuteInProcessResult:
+    def run(
+        *, assets: Sequence[dg.AssetsDefinition] = SEARCH, raise_on_error: bool = True
+    ) -> dg.ExecuteInProcessResult:
         return dg.materialize(
-            [*SEARCH, *CHECKS],
+            [*assets, *CHECKS],
             resources=resources,
             instance=instance,
             raise_on_error=raise_on_error,
@@ -148,6 +154,46 @@ def test_other_parameters_make_a_generation_that_replaces_the_old_one(
     second = metadata(run_search(), "published_search")
     assert second["generation"] != first
     assert second["pointer_moved"] is True
+
+
+def test_faiss_is_built_measured_and_served_where_it_is_chosen(
+    run_search: RunSearch, resources: dict[str, object], settings: Settings
+) -> None:
+    chosen = settings.model_copy(update={"vector_index": "faiss-flat"})
+    resources["settings"] = chosen
+    result = run_search(assets=with_faiss(SEARCH))
+    assert metadata(result, "faiss_index")["added"] == 12
+    assert metadata(result, "search_evaluation")["recall_faiss"] == 1
+    assert {e.check_name: e.passed for e in result.get_asset_check_evaluations()} == {
+        check.check_key.name: True for check in CHECKS
+    }
+    (compared,) = (
+        e.metadata["indexes"].value
+        for e in result.get_asset_check_evaluations()
+        if e.check_name == "indexes_hold_the_live_chunks"
+    )
+    assert "| faiss | 12 | 12 | 12 | 0 | 0 | 0 |" in str(compared)
+    postgres = resources["postgres"]
+    assert isinstance(postgres, PostgresResource)
+    with postgres.connect() as connection, open_engine(connection, chosen) as engine:
+        assert isinstance(engine.vector, FaissIndex)
+        embedded = "Title 3\nThis is text number 3."
+        found = search(engine, embedded, HashEncoder(), method="vector")
+    assert found.hits[0].document_id == "d3"
+    again = run_search(assets=with_faiss(SEARCH))
+    assert metadata(again, "faiss_index")["did"] == "nothing: it was current"
+    assert metadata(again, "published_search")["pointer_moved"] is False
+
+
+def test_faiss_is_in_the_graph_only_where_it_is_chosen(settings: Settings) -> None:
+    evaluation, faiss = dg.AssetKey("search_evaluation"), dg.AssetKey("faiss_index")
+    usual = build_definitions(settings).resolve_asset_graph()
+    assert faiss not in usual.get_all_asset_keys()
+    chosen = settings.model_copy(update={"vector_index": "faiss-ivfpq"})
+    graph = build_definitions(chosen).resolve_asset_graph()
+    assert graph.get_all_asset_keys() == usual.get_all_asset_keys() | {faiss}
+    assert graph.get(evaluation).parent_keys == usual.get(evaluation).parent_keys | {faiss}
+    assert graph.get(faiss).parent_keys == {dg.AssetKey("embeddings")}
 
 
 def test_a_failed_gate_publishes_nothing(

@@ -38,6 +38,20 @@ def test_a_source_without_labels_ends_at_the_published_search(fresh: Project) ->
     assert "no model was promoted yet" in refusal
 
 
+def test_faiss_serves_where_it_is_chosen(fresh: Project) -> None:
+    unlabelled(fresh, 30)
+    chosen = {"ML_ASSETS_VECTOR_INDEX": "faiss-flat"}
+    fresh.call("run", "--until", "search", **chosen)
+    assert list(fresh.home.glob("faiss/*/*.faiss"))
+    method = ("--method", "vector", "--json")
+    found = json.loads(fresh.call("search", "Note 7 about thing 49.", *method, **chosen))["hits"]
+    usual = json.loads(fresh.call("search", "Note 7 about thing 49.", *method))["hits"]
+    assert [hit["document_id"] for hit in found] == [hit["document_id"] for hit in usual]
+    assert found[0]["document_id"] == "n7"
+    scores = [hit["score"] for hit in usual]
+    assert [hit["score"] for hit in found] == pytest.approx(scores, abs=1e-3)
+
+
 def test_ctrl_c_keeps_what_was_committed(fresh: Project) -> None:
     unlabelled(fresh, 2500)
     process = fresh.start("run")

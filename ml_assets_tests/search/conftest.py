@@ -1,4 +1,4 @@
-"""The three indexes, each embedded, and Chroma also as a server."""
+"""Every index, each embedded, and Chroma also as a server."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 
 from ml_assets.errors import StoreError
 from ml_assets.search.chroma import ChromaIndex
+from ml_assets.search.faiss import FaissIndex
 from ml_assets.search.keyword import KeywordIndex
 from ml_assets.search.model import Generation
 from ml_assets.search.pgvector import PgvectorIndex
@@ -22,13 +23,31 @@ from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.search.corpus import generation_of
 
-AnyIndex = PgvectorIndex | ChromaIndex | KeywordIndex
+AnyIndex = PgvectorIndex | ChromaIndex | FaissIndex | KeywordIndex
 OpenIndex = Callable[[], AnyIndex]
+
+CHOICES: dict[str, dict[str, str]] = {
+    "pgvector": {},
+    "pgvector vector": {"pgvector_type": "vector"},
+    "pgvector ivfflat": {"pgvector_index": "ivfflat"},
+    "pgvector binary": {"pgvector_index": "binary"},
+    "chroma": {},
+    "chroma server": {},
+    "faiss flat": {"vector_index": "faiss-flat"},
+    "faiss ivfpq": {"vector_index": "faiss-ivfpq"},
+    "keyword": {},
+}
+"""Every index that can be configured, by the settings that choose it."""
 
 
 @pytest.fixture
-def generation(connection: postgres.Connection, settings: Settings) -> Generation:
-    return generation_of(connection, settings)
+def generation(
+    request: pytest.FixtureRequest, connection: postgres.Connection, settings: Settings
+) -> Generation:
+    """The generation of the index that is asked for, else of the default settings."""
+    callspec = getattr(request.node, "callspec", None)
+    chosen = callspec.params.get("open_index", "pgvector") if callspec else "pgvector"
+    return generation_of(connection, settings.model_copy(update=CHOICES[chosen]))
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +86,7 @@ def _await(url: str, server: subprocess.Popen[bytes]) -> None:
     pytest.skip(f"`chroma run` did not answer at {url}")
 
 
-@pytest.fixture(params=["pgvector", "chroma", "chroma server", "keyword"])
+@pytest.fixture(params=list(CHOICES))
 def open_index(
     request: pytest.FixtureRequest,
     connection: postgres.Connection,
@@ -75,11 +94,17 @@ def open_index(
     generation: Generation,
 ) -> Iterator[OpenIndex]:
     """Opens the index of the generation anew at every call, as a new process would."""
+    # Two or three hundred rows are enough for product codes of 16 numbers.
+    request.getfixturevalue("monkeypatch").setattr("ml_assets.search.faiss.TRAINS_FROM", 270)
     with ExitStack() as stack:
 
         def open_one() -> AnyIndex:
-            if request.param == "pgvector":
+            if request.param.startswith("pgvector"):
                 return PgvectorIndex(connection, generation)
+            if request.param.startswith("faiss"):
+                opened = FaissIndex(settings.faiss_folder, connection, generation)
+                stack.callback(opened.close)
+                return opened
             if request.param == "keyword":
                 index = KeywordIndex(settings.keyword_folder, generation)
                 stack.callback(index.close)

@@ -1,4 +1,4 @@
-"""The contract that all indexes keep, pgvector, Chroma (embedded and server) and tantivy alike."""
+"""The contract that all indexes keep: pgvector, Chroma, FAISS and tantivy alike."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from ml_assets.documents.model import Delta
-from ml_assets.errors import SpaceMismatchError, StoreError
+from ml_assets.errors import SettingError, SpaceMismatchError, StoreError
 from ml_assets.search.chroma import ChromaIndex
+from ml_assets.search.faiss import FaissIndex
 from ml_assets.search.filters.language import (
     NO_FILTER,
     And,
@@ -30,7 +31,7 @@ from ml_assets.search.pgvector import PgvectorIndex
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.fakes import HashEncoder
-from ml_assets_tests.search.conftest import AnyIndex, OpenIndex
+from ml_assets_tests.search.conftest import CHOICES, AnyIndex, OpenIndex
 from ml_assets_tests.search.corpus import Doc, fill, generation_of, put, remove
 
 YEAR = {year: datetime(year, 1, 1, tzinfo=UTC) for year in range(2019, 2025)}
@@ -237,13 +238,16 @@ def test_the_size_on_disk_is_told(connection: postgres.Connection, settings: Set
         assert ChromaIndex(client, generation).sync(connection).bytes is None
 
 
-@pytest.mark.parametrize("kind", ["chroma", "keyword"])
+@pytest.mark.parametrize("kind", ["chroma", "faiss", "keyword"])
 def test_a_query_of_a_missing_index_is_an_error(
-    settings: Settings, generation: Generation, kind: str
+    connection: postgres.Connection, settings: Settings, generation: Generation, kind: str
 ) -> None:
     if kind == "keyword":
         with pytest.raises(StoreError, match="keyword_index"):
             ask(KeywordIndex(settings.keyword_folder, generation))
+    elif kind == "faiss":  # also of a generation that was published without it
+        with pytest.raises(StoreError, match="faiss_index"):
+            ask(FaissIndex(settings.faiss_folder, connection, generation))
     else:
         with (
             chroma.connect(None, settings.home) as client,
@@ -252,22 +256,28 @@ def test_a_query_of_a_missing_index_is_an_error(
             ask(ChromaIndex(client, generation))
 
 
-def test_pgvector_refuses_vectors_of_another_dimension(
-    connection: postgres.Connection, generation: Generation
-) -> None:
+@pytest.mark.parametrize("open_index", ["pgvector", "faiss flat"], indirect=True)
+def test_vectors_of_another_dimension_are_refused(open_index: OpenIndex) -> None:
+    index = open_index()
+    assert isinstance(index, PgvectorIndex | FaissIndex)
     with pytest.raises(SpaceMismatchError, match="dimension 16"):
-        PgvectorIndex(connection, generation).query(np.ones(8, dtype=np.float32), 3)
+        index.query(np.ones(8, dtype=np.float32), 3)
 
 
+PGVECTOR = [name for name in CHOICES if name.startswith("pgvector")]
+
+
+@pytest.mark.parametrize("open_index", PGVECTOR, indirect=True)
 def test_pgvector_uses_its_index_and_rebuilds_an_invalid_one(
-    connection: postgres.Connection, generation: Generation
+    connection: postgres.Connection, open_index: OpenIndex
 ) -> None:
     fill(connection, {f"d{number}": Doc((f"word {number}",)) for number in range(40)})
-    index = PgvectorIndex(connection, generation)
+    index = open_index()
+    assert isinstance(index, PgvectorIndex)
     assert index.sync(connection).delta == Delta(added=40)
-    connection.execute("set enable_seqscan = off; set enable_sort = off")
+    only_indexes(connection)
     (vector,) = HashEncoder().encode(["word 1"])
-    query, bound = index._statement("query", vector, 5, NO_FILTER)
+    query, bound = index._statement(index._layout.query, vector, 5, NO_FILTER)
     plan = connection.execute(sql.SQL("explain ") + query, bound).fetchall()
     assert index.name in "".join(line for (line,) in plan)
     connection.execute(
@@ -276,6 +286,60 @@ def test_pgvector_uses_its_index_and_rebuilds_an_invalid_one(
     assert index.ids() == set()
     assert index.sync(connection).delta == Delta(added=40)
     assert index.size() == 40
+
+
+def test_indexes_of_several_generations_are_not_taken_for_each_other(
+    connection: postgres.Connection, settings: Settings
+) -> None:
+    fill(connection, {f"d{number}": Doc((f"word {number}",)) for number in range(40)})
+    indexes = [
+        PgvectorIndex(
+            connection, generation_of(connection, settings.model_copy(update=CHOICES[name]))
+        )
+        for name in PGVECTOR
+    ]
+    for index in indexes:
+        index.sync(connection)
+    only_indexes(connection)
+    (vector,) = HashEncoder().encode(["word 1"])
+    for index in indexes:
+        query, bound = index._statement(index._layout.query, vector, 5, NO_FILTER)
+        plan = connection.execute(sql.SQL("explain ") + query, bound).fetchall()
+        lines = "".join(line for (line,) in plan)
+        assert [one.name for one in indexes if f"using {one.name} " in lines] == [index.name]
+
+
+def only_indexes(connection: postgres.Connection) -> None:
+    """Make the planner use an index even on a table that is read faster."""
+    connection.execute("set enable_seqscan = off; set enable_sort = off")
+
+
+@pytest.mark.parametrize("open_index", ["pgvector ivfflat"], indirect=True)
+def test_lists_that_the_rows_outgrew_are_made_anew(
+    connection: postgres.Connection, open_index: OpenIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml_assets.search.sizing._ROWS_OF_A_LIST", 10)
+    index = open_index()
+    assert isinstance(index, PgvectorIndex)
+    index.sync(connection)  # of an empty table: nothing to learn lists from
+    assert index._lists() == 1
+    fill(connection, {f"d{number}": Doc((f"word {number}",)) for number in range(40)})
+    assert index.sync(connection).delta == Delta(added=40)
+    assert index._lists() == 4
+    fill(connection, {f"e{number}": Doc((f"term {number}",)) for number in range(40)})
+    assert index.sync(connection).delta == Delta(unchanged=80)  # twice as many: not yet
+    put(connection, "one", Doc(tuple(f"more {number}" for number in range(20))))
+    assert index.sync(connection).delta == Delta(added=100)
+    assert (index._lists(), index.size()) == (10, 100)
+
+
+def test_a_type_that_cannot_index_the_dimension_is_a_clear_error(
+    connection: postgres.Connection, settings: Settings
+) -> None:
+    chosen = generation_of(connection, settings.model_copy(update={"pgvector_type": "vector"}))
+    large = PgvectorIndex(connection, replace(chosen, dimension=2001))
+    with pytest.raises(SettingError, match=r"ML_ASSETS_PGVECTOR_TYPE: .* at most 2000"):
+        large.sync(connection)
 
 
 def test_other_parameters_build_an_index_of_their_own(
@@ -347,3 +411,94 @@ def test_a_long_metadata_value_is_found_by_equality(
     index.sync(connection)
     found = ask(index, "red apple", filters=equal("metadata.k", long))
     assert {chunk_id[0] for chunk_id in found.chunk_ids} == {"l"}
+
+
+def texts_of(prefix: str, count: int) -> dict[str, Doc]:
+    """Documents of one chunk and a vector each, every third in a collection of its own."""
+    return {
+        f"{prefix}{number}": Doc(
+            (f"{prefix} word {number}",), collection="a" if number % 3 else "rare"
+        )
+        for number in range(count)
+    }
+
+
+EXACT = ["faiss flat", "pgvector ivfflat"]
+"""Flat compares all; so does IVFFlat of one list, which few rows have."""
+LEAST_RECALL = {name: 1.0 if name in EXACT else 0.9 for name in CHOICES if name != "keyword"}
+LEAST_RECALL["pgvector binary"] = 0.8  # sixteen signs tell few vectors apart
+CHANGES = st.lists(
+    st.tuples(st.sampled_from(["add", "change", "remove"]), st.integers(0, 299)),
+    min_size=1,
+    max_size=12,
+)
+NARROW = equal("collection", "rare")
+
+
+@settings_(
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+    max_examples=4,
+    derandomize=True,
+)
+@given(changes=CHANGES)
+@pytest.mark.parametrize("open_index", list(LEAST_RECALL), indirect=True)
+def test_after_any_changes_the_answers_are_those_of_exact_search(
+    connection: postgres.Connection,
+    open_index: OpenIndex,
+    request: pytest.FixtureRequest,
+    changes: list[tuple[str, int]],
+) -> None:
+    held = play(connection, open_index, changes)
+    only_indexes(connection)
+    index = open_index()
+    assert index.ids() == held.keys()
+    assert index.size() == len(held)
+    assert index.sync(connection).delta == Delta(unchanged=len(held))
+    chosen = request.node.callspec.params["open_index"]
+    some = list(held)[:: len(held) // 20]
+    for filters in (NO_FILTER, NARROW):
+        recall = [compare(index, one, held, filters) for one in some]
+        assert np.mean(recall) >= LEAST_RECALL[chosen], filters
+    index.close()
+
+
+def play(
+    connection: postgres.Connection, open_index: OpenIndex, changes: list[tuple[str, int]]
+) -> dict[str, Doc]:
+    """Bring the index to 300 documents, then through `changes`; return what it must hold."""
+    docs = texts_of("d", 300)
+    connection.execute("delete from document_embeddings; delete from documents")
+    fill(connection, docs)
+    index = open_index()
+    index.sync(connection)
+    for what, number in changes:
+        name = f"d{number}" if what != "add" else f"new{number}"
+        docs.pop(name, None)
+        remove(connection, name)
+        if what != "remove":
+            docs[name] = Doc((f"{what} {number} {len(docs)}",), collection="rare")
+            put(connection, name, docs[name])
+    index.sync(connection)
+    index.close()
+    return {f"{name}#0": doc for name, doc in docs.items()}
+
+
+def compare(index: AnyIndex, asked: str, held: dict[str, Doc], filters: Condition) -> float:
+    """Check an answer against all cosines; return how much of the ten nearest it has."""
+    names = [name for name, doc in held.items() if filters == NO_FILTER or doc.collection == "rare"]
+    query, *vectors = HashEncoder().encode(
+        [held[asked].chunks[0], *(held[name].chunks[0] for name in names)]
+    )
+    cosines = dict(zip(names, (np.asarray(vectors) @ query).tolist(), strict=True))
+    found = ask(index, held[asked].chunks[0], 10, filters)
+    assert len(found.chunk_ids) == 10
+    assert not found.exhausted
+    assert set(found.chunk_ids) <= cosines.keys()
+    if asked in cosines:
+        assert found.chunk_ids[0] == asked
+    assert list(found.scores) == pytest.approx(
+        [cosines[chunk_id] for chunk_id in found.chunk_ids], abs=5e-3
+    )
+    nearest = sorted(cosines, key=lambda name: -cosines[name])[:10]
+    return len(set(nearest) & set(found.chunk_ids)) / 10

@@ -1,7 +1,7 @@
 """Assets of the group `search`: the indexes of one generation, its measurements, its publishing."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import dagster as dg
@@ -20,12 +20,14 @@ from ml_assets.documents.sources import open_source
 from ml_assets.documents.sources.base import JudgedQueries
 from ml_assets.embeddings.encoder import load_encoder
 from ml_assets.embeddings.space import current_space
+from ml_assets.search.faiss import FaissIndex
 from ml_assets.search.generation import (
     ensure_generation,
     index_parameters,
     publish,
     record_evaluation,
 )
+from ml_assets.search.keyword import KeywordIndex
 from ml_assets.search.measure import evaluate_generation, evaluation_state
 from ml_assets.search.model import Engine, Generation, SyncReport, VectorIndex
 from ml_assets.search.pgvector import PgvectorIndex
@@ -54,10 +56,10 @@ def pgvector_index(
     postgres: PostgresResource,
     progress: dg.ResourceParam[StageProgress],
 ) -> dg.MaterializeResult:
-    """HNSW over the vectors of the current space; PostgreSQL keeps it current once it is built."""
+    """The index on the vectors of the current space; PostgreSQL keeps it current once built."""
     with postgres.connect() as connection, progress.stage("pgvector index") as step:
         generation = current_generation(connection, settings)
-        return _indexed(generation, PgvectorIndex(connection, generation).sync(connection, step))
+        return indexed(generation, PgvectorIndex(connection, generation).sync(connection, step))
 
 
 @dg.asset(
@@ -80,7 +82,7 @@ def chroma_index(
     with postgres.connect() as connection, progress.stage("chroma index") as step:
         generation = current_generation(connection, settings)
         with chroma.open_index(generation) as index:
-            return _indexed(generation, index.sync(connection, step))
+            return indexed(generation, index.sync(connection, step))
 
 
 @dg.asset(
@@ -103,7 +105,7 @@ def keyword_index(
     with postgres.connect() as connection, progress.stage("keyword index") as step:
         generation = current_generation(connection, settings)
         with keyword_index.open_index(generation) as index:
-            return _indexed(generation, index.sync(connection, step))
+            return indexed(generation, index.sync(connection, step))
 
 
 @dg.asset(
@@ -182,6 +184,26 @@ def published_search(
 
 
 @contextmanager
+def open_indexes(
+    connection: store.Connection,
+    settings: Settings,
+    generation: Generation,
+    chroma: ChromaResource,
+    keyword_index: KeywordIndexResource,
+) -> Iterator[tuple[Mapping[str, VectorIndex], KeywordIndex]]:
+    """All indexes of a generation: those of vectors by their kinds, and that of words."""
+    with ExitStack() as stack:
+        vectors: dict[str, VectorIndex] = {
+            "pgvector": PgvectorIndex(connection, generation),
+            "chroma": stack.enter_context(chroma.open_index(generation)),
+        }
+        if settings.uses_faiss:
+            faiss = FaissIndex(settings.faiss_folder, connection, generation)
+            vectors["faiss"] = stack.enter_context(closing(faiss))
+        yield vectors, stack.enter_context(keyword_index.open_index(generation))
+
+
+@contextmanager
 def _engine(
     connection: store.Connection,
     settings: Settings,
@@ -189,19 +211,13 @@ def _engine(
     chroma: ChromaResource,
     keyword_index: KeywordIndexResource,
 ) -> Iterator[tuple[Engine, Mapping[str, VectorIndex]]]:
-    """All indexes of a generation: an engine as it is served, and both vector indexes."""
-    with (
-        chroma.open_index(generation) as second,
-        keyword_index.open_index(generation) as keyword,
-    ):
-        vectors: dict[str, VectorIndex] = {
-            "pgvector": PgvectorIndex(connection, generation),
-            "chroma": second,
-        }
+    """An engine as it is served, and all vector indexes of its generation."""
+    with open_indexes(connection, settings, generation, chroma, keyword_index) as opened:
+        vectors, keyword = opened
         engine = Engine(
             connection,
             generation,
-            vectors[settings.vector_index],
+            vectors[settings.vector_index.partition("-")[0]],
             keyword,
             reranker=load_reranker(settings),
             rerank_top=settings.rerank_top,
@@ -209,7 +225,8 @@ def _engine(
         yield engine, vectors
 
 
-def _indexed(generation: Generation, report: SyncReport) -> dg.MaterializeResult:
+def indexed(generation: Generation, report: SyncReport) -> dg.MaterializeResult:
+    """What bringing an index up to date did, as the result of its asset."""
     size = {} if report.bytes is None else {"bytes": report.bytes}
     return dg.MaterializeResult(
         metadata={

@@ -2,14 +2,12 @@
 
 import dagster as dg
 
-from ml_assets.defs.assets.search import current_generation
+from ml_assets.defs.assets.search import current_generation, open_indexes
 from ml_assets.defs.metadata import table
 from ml_assets.defs.resources import ChromaResource, KeywordIndexResource, PostgresResource
 from ml_assets.errors import StoreError
 from ml_assets.search.engine import open_engine, search_vector
 from ml_assets.search.generation import published_generation
-from ml_assets.search.model import Index
-from ml_assets.search.pgvector import PgvectorIndex
 from ml_assets.search.quality import compare_with_tables, find_probe
 from ml_assets.settings import Settings
 
@@ -27,12 +25,9 @@ def indexes_hold_the_live_chunks(
     """
     with postgres.connect() as connection:
         generation = current_generation(connection, settings)
-        with (
-            chroma.open_index(generation) as second,
-            keyword_index.open_index(generation) as keyword,
-        ):
-            indexes: list[Index] = [PgvectorIndex(connection, generation), second, keyword]
-            rows = compare_with_tables(connection, indexes)
+        with open_indexes(connection, settings, generation, chroma, keyword_index) as opened:
+            vectors, keyword = opened
+            rows = compare_with_tables(connection, [*vectors.values(), keyword])
     return dg.AssetCheckResult(
         passed=all(row["missing"] == row["extra"] == row["outdated"] == 0 for row in rows),
         metadata={"generation": generation.generation_id, "indexes": table(rows)},

@@ -1,3 +1,3 @@
 create index {index} on {partition}
-using hnsw ((embedding::halfvec({dimension})) halfvec_cosine_ops)
+using hnsw ((embedding::{type}({dimension})) {operators})
 with (m = {m}, ef_construction = {ef_construction})

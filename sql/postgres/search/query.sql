@@ -1,7 +1,7 @@
-select e.chunk_id, e.embedding::halfvec({dimension}) <=> %(vector)s::halfvec({dimension})
+select e.chunk_id, e.embedding::{type}({dimension}) <=> %(vector)s::{type}({dimension})
 from {partition} e
 join chunks c on c.chunk_id = e.chunk_id
 join documents d on d.document_id = c.document_id
 where {filter}
-order by e.embedding::halfvec({dimension}) <=> %(vector)s::halfvec({dimension})
+order by e.embedding::{type}({dimension}) <=> %(vector)s::{type}({dimension})
 limit %(k)s
