@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
 
@@ -115,15 +116,18 @@ def publish(
     evaluation: Mapping[str, Any],
     actor: str,
     reason: str,
+    *,
+    action: Literal["publish", "rollback"] = "publish",
 ) -> bool:
     """Serve a generation: one pointer, flipped in one transaction, with an audit entry.
 
-    The generation served before is retired. One that is served already only has its evaluation
-    refreshed. Returns whether the pointer moved.
+    The generation served before is retired; by a rollback it is withdrawn, too. One that is served
+    already only has its evaluation refreshed. Returns whether the pointer moved. The gates are not
+    asked here: `lifecycle` asks them before.
 
     Raises:
         GateError: the generation was never measured.
-        NothingToDoError: there is no such generation.
+        NothingToDoError: there is no such generation, or its indexes were dropped.
     """
     if not evaluation:
         raise GateError(
@@ -135,6 +139,12 @@ def publish(
         # Two publishers take turns; the second sees what the first published.
         connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.search_generations'))")
         generation = find_generation(connection, identity)
+        if generation.state == "dropped":
+            raise NothingToDoError(
+                f"the indexes of generation {identity} were dropped",
+                where="search",
+                do="Set the settings that describe it, and run `ml-assets run`",
+            )
         connection.execute(
             "update search_generations set evaluation = %s where generation_id = %s",
             [Jsonb(dict(evaluation)), identity],
@@ -142,11 +152,16 @@ def publish(
         if generation.state == "published":
             return False
         before = published_generation(connection)
-        connection.execute(
-            "update search_generations set state = 'retired' where state = 'published'"
+        withdrawn = {"actor": actor, "reason": reason, "at": datetime.now(UTC).isoformat()}
+        postgres.run(
+            connection,
+            statement("postgres/search/retire_published"),
+            {"withdrawn": Jsonb(withdrawn) if action == "rollback" else None},
         )
         postgres.run(
-            connection, statement("postgres/search/mark_published"), {"generation_id": identity}
+            connection,
+            statement("postgres/search/mark_published"),
+            {"generation_id": identity, "actor": actor},
         )
         details = {
             "space_id": generation.space_id,
@@ -155,7 +170,7 @@ def publish(
         append_audit(
             connection,
             actor=actor,
-            action="publish",
+            action=action,
             subject=f"search_generation:{identity}",
             reason=reason,
             details=details,

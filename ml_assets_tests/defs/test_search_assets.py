@@ -15,6 +15,7 @@ from ml_assets.defs.checks import search as search_checks
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.model import Document
 from ml_assets.documents.sources.base import JudgedQuery
+from ml_assets.search.engine import open_engine, search
 from ml_assets.search.generation import published_generation
 from ml_assets.settings import Settings
 from ml_assets_tests.defs.conftest import Run
@@ -163,3 +164,36 @@ def test_a_failed_gate_publishes_nothing(
     assert isinstance(postgres, PostgresResource)
     with postgres.connect() as connection:
         assert published_generation(connection) is None
+
+
+def test_the_served_generation_stays_current_while_another_is_refused(
+    run_search: RunSearch,
+    source: MemorySource,
+    materialize: Run,
+    resources: dict[str, object],
+    settings: Settings,
+) -> None:
+    """An edit reaches what is read, though what the settings describe did not pass its gates."""
+    first = metadata(run_search(), "published_search")["generation"]
+    changed = {"hnsw_ef_construction": 80, "min_recall": 1.1}
+    resources["settings"] = settings.model_copy(update=changed)
+    source.documents = [*DOCUMENTS[1:], Document("new", "a", "A word like zebra.", "New")]
+    materialize()
+    result = run_search(raise_on_error=False)
+    assert not result.success
+    for name in ("chroma_index", "keyword_index"):
+        said = metadata(result, name)
+        assert (said["added"], said["removed"]) == (12, 0)
+        assert said["served_generation"] == first
+        assert (said["served_added"], said["served_removed"]) == (1, 1)
+    assert metadata(result, "pgvector_index")["served_chunks"] == 12
+    postgres = resources["postgres"]
+    assert isinstance(postgres, PostgresResource)
+    with (
+        postgres.connect() as connection,
+        open_engine(connection, settings) as engine,
+    ):
+        assert engine.generation.generation_id == first
+        found = search(engine, "zebra", None, method="keyword")
+        assert [hit.document_id for hit in found.hits] == ["new"]
+        assert "d0#0" not in engine.keyword.ids()

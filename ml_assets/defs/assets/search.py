@@ -1,7 +1,7 @@
 """Assets of the group `search`: the indexes of one generation, its measurements, its publishing."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import dagster as dg
@@ -16,6 +16,7 @@ from ml_assets.defs.resources import (
     PostgresResource,
 )
 from ml_assets.defs.search_metadata import quality_metadata
+from ml_assets.documents.refresh import Progress
 from ml_assets.documents.sources import open_source
 from ml_assets.documents.sources.base import JudgedQueries
 from ml_assets.embeddings.encoder import load_encoder
@@ -26,8 +27,9 @@ from ml_assets.search.generation import (
     publish,
     record_evaluation,
 )
+from ml_assets.search.lifecycle import forget_outdated_vectors, generations_to_sync
 from ml_assets.search.measure import evaluate_generation, evaluation_state
-from ml_assets.search.model import Engine, Generation, SyncReport, VectorIndex
+from ml_assets.search.model import Engine, Generation, Index, SyncReport, VectorIndex
 from ml_assets.search.pgvector import PgvectorIndex
 from ml_assets.search.rerank import load_reranker
 from ml_assets.settings import Settings
@@ -56,8 +58,13 @@ def pgvector_index(
 ) -> dg.MaterializeResult:
     """HNSW over the vectors of the current space; PostgreSQL keeps it current once it is built."""
     with postgres.connect() as connection, progress.stage("pgvector index") as step:
-        generation = current_generation(connection, settings)
-        return _indexed(generation, PgvectorIndex(connection, generation).sync(connection, step))
+        current = current_generation(connection, settings)
+        generations = generations_to_sync(connection, current)
+        for served in generations[1:]:
+            forget_outdated_vectors(connection, served)
+        return _sync(
+            connection, generations, lambda one: nullcontext(PgvectorIndex(connection, one)), step
+        )
 
 
 @dg.asset(
@@ -78,9 +85,9 @@ def chroma_index(
 ) -> dg.MaterializeResult:
     """The Chroma collection of the generation, equal to the embedded chunks."""
     with postgres.connect() as connection, progress.stage("chroma index") as step:
-        generation = current_generation(connection, settings)
-        with chroma.open_index(generation) as index:
-            return _indexed(generation, index.sync(connection, step))
+        current = current_generation(connection, settings)
+        generations = generations_to_sync(connection, current)
+        return _sync(connection, generations, chroma.open_index, step)
 
 
 @dg.asset(
@@ -101,9 +108,9 @@ def keyword_index(
 ) -> dg.MaterializeResult:
     """The BM25 index of the generation, equal to the embedded chunks."""
     with postgres.connect() as connection, progress.stage("keyword index") as step:
-        generation = current_generation(connection, settings)
-        with keyword_index.open_index(generation) as index:
-            return _indexed(generation, index.sync(connection, step))
+        current = current_generation(connection, settings)
+        generations = generations_to_sync(connection, current)
+        return _sync(connection, generations, keyword_index.open_index, step)
 
 
 @dg.asset(
@@ -209,19 +216,58 @@ def _engine(
         yield engine, vectors
 
 
-def _indexed(generation: Generation, report: SyncReport) -> dg.MaterializeResult:
+def _sync(
+    connection: store.Connection,
+    generations: Sequence[Generation],
+    open_index: Callable[[Generation], AbstractContextManager[Index]],
+    step: Progress,
+) -> dg.MaterializeResult:
+    """Bring one kind of index up to date: of the current generation, and of the served one."""
+    reports = []
+    for generation in generations:
+        with open_index(generation) as index:
+            reports.append(index.sync(connection, step))
+    return _indexed(generations, reports)
+
+
+def _indexed(
+    generations: Sequence[Generation], reports: Sequence[SyncReport]
+) -> dg.MaterializeResult:
+    current, report = generations[0], reports[0]
     size = {} if report.bytes is None else {"bytes": report.bytes}
     return dg.MaterializeResult(
         metadata={
             **delta_metadata(report.delta),
             **size,
             "chunks": report.size,
-            "generation": generation.generation_id,
+            "generation": current.generation_id,
             "did": "wrote the difference" if report.delta.touched else "nothing: it was current",
             "seconds": round(report.seconds, 3),
+            **_served(generations[1:], reports[1:]),
         },
-        data_version=data_version(generation.generation_id, report.version),
+        data_version=data_version(
+            current.generation_id,
+            report.version,
+            *(
+                (one.generation_id, other.version)
+                for one, other in zip(generations[1:], reports[1:], strict=True)
+            ),
+        ),
     )
+
+
+def _served(generations: Sequence[Generation], reports: Sequence[SyncReport]) -> dict[str, Any]:
+    """What was done to keep the served generation current while another one is built."""
+    return {
+        f"served_{name}": value
+        for generation, report in zip(generations, reports, strict=True)
+        for name, value in {
+            "generation": generation.generation_id,
+            **delta_metadata(report.delta),
+            "chunks": report.size,
+            "seconds": round(report.seconds, 3),
+        }.items()
+    }
 
 
 def _evaluated(
