@@ -77,6 +77,15 @@ class Settings(BaseSettings):
     hnsw_ef_construction: int = Field(64, ge=4, le=1000, description="HNSW build beam")
     hnsw_ef_search: int = Field(100, ge=1, le=1000, description="HNSW query beam")
     min_recall: float = Field(0.95, ge=0, le=1, description="gate: recall@10 against exact search")
+    min_recall_by_index: dict[str, float] = Field(
+        {}, description='gate: another minimum for an index, as JSON: {"chroma": 0.9}'
+    )
+    ndcg_margin: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="gate: nDCG@10 that a generation may lose to the published one",
+    )
     promotion_margin: float = Field(
         0.0, ge=0, description="gate: macro-F1 a challenger must add to the champion's"
     )

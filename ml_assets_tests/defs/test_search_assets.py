@@ -12,6 +12,7 @@ from ml_assets.defs.assets.search import (
     search_evaluation,
 )
 from ml_assets.defs.checks import search as search_checks
+from ml_assets.defs.checks import search_gates
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.model import Document
 from ml_assets.documents.sources.base import JudgedQuery
@@ -26,7 +27,9 @@ SEARCH = [*INDEXES, search_evaluation, published_search]
 NAMES = [asset.key.to_user_string() for asset in SEARCH]
 CHECKS = [
     search_checks.indexes_hold_the_live_chunks,
-    search_checks.vector_indexes_agree_with_exact_search,
+    search_gates.vector_indexes_agree_with_exact_search,
+    search_gates.indexes_reach_their_chunks,
+    search_gates.hybrid_is_not_worse_than_published,
     search_checks.published_search_answers,
 ]
 DOCUMENTS = [

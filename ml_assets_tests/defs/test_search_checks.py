@@ -9,11 +9,10 @@ from ml_assets.defs.assets.search import current_generation
 from ml_assets.defs.checks.search import (
     indexes_hold_the_live_chunks,
     published_search_answers,
-    vector_indexes_agree_with_exact_search,
 )
 from ml_assets.defs.resources import ChromaResource, KeywordIndexResource, PostgresResource
 from ml_assets.search import quality
-from ml_assets.search.generation import publish, record_evaluation
+from ml_assets.search.generation import publish
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
@@ -108,28 +107,6 @@ def test_of_a_large_index_the_number_and_the_latest_are_compared(
     # Another number: then all are compared, and it is told which one is missing.
     assert ("| 5 | 1 | 0 | 0 | d1#0 |" in rows) == (damaged in ("chroma", "keyword"))
     assert ("| 0 | 0 | 1 | d1#0 |" in rows) == (damaged == "title")
-
-
-@pytest.mark.parametrize(
-    ("evaluation", "passed"),
-    [
-        ({"recall": {"pgvector": 1.0, "chroma": 0.95}}, True),
-        ({"recall": {"pgvector": 1.0, "chroma": 0.949}}, False),
-        ({"recall": {}}, False),
-        ({}, False),
-    ],
-)
-def test_recall_is_held_against_the_minimum(
-    connection: postgres.Connection,
-    stores: dict[str, Any],
-    generation: Generation,
-    evaluation: dict[str, Any],
-    passed: bool,
-) -> None:
-    record_evaluation(connection, generation.generation_id, evaluation)
-    result = vector_indexes_agree_with_exact_search(**two(stores))
-    assert result.passed == passed
-    assert result.metadata["minimum"].value == 0.95
 
 
 def test_what_is_published_must_answer(

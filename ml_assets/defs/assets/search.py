@@ -133,24 +133,15 @@ def search_evaluation(
     """Recall against exact search, and the quality of each method, with intervals."""
     judged = open_source(settings.source, settings).judged_queries()
     with postgres.connect() as connection, progress.stage("search evaluation"):
-        generation = current_generation(connection, settings)
-        with _engine(connection, settings, generation, chroma, keyword_index) as (engine, vectors):
-            indexes = [*vectors.values(), engine.keyword]
-            versions = {str(index.kind): index.version(connection) for index in indexes}
-            state = evaluation_state(generation, versions, judged, settings)
-            if generation.measured and generation.measured.get("state") == state:
-                known = generation.measured
-                return _evaluated(generation, known, judged, "no: nothing changed since")
-            evaluation = evaluate_generation(
-                engine,
-                vectors,
-                judged,
-                lambda: load_encoder(settings),
-                settings,
-                state=state,
-            )
-        record_evaluation(connection, generation.generation_id, evaluation)
-    return _evaluated(generation, evaluation, judged, "yes")
+        current, *served = generations_to_sync(connection, current_generation(connection, settings))
+        # What is served is measured on the same documents, if the encoder fits: they are compared.
+        for other in served:
+            if other.space_id == current.space_id:
+                with _engine(connection, settings, other, chroma, keyword_index) as opened:
+                    _measure(*opened, judged, settings)
+        with _engine(connection, settings, current, chroma, keyword_index) as opened:
+            evaluation, fresh = _measure(*opened, judged, settings)
+    return _evaluated(current, evaluation, judged, "yes" if fresh else "no: nothing changed since")
 
 
 @dg.asset(
@@ -186,6 +177,26 @@ def published_search(
         },
         data_version=data_version(generation.generation_id, evaluation.get("state")),
     )
+
+
+def _measure(
+    engine: Engine,
+    vectors: Mapping[str, VectorIndex],
+    judged: JudgedQueries | None,
+    settings: Settings,
+) -> tuple[Mapping[str, Any], bool]:
+    """Measure a generation and keep the result, unless it was measured on the same state."""
+    connection, generation = engine.connection, engine.generation
+    indexes = [*vectors.values(), engine.keyword]
+    versions = {str(index.kind): index.version(connection) for index in indexes}
+    state = evaluation_state(generation, versions, judged, settings)
+    if generation.measured and generation.measured.get("state") == state:
+        return generation.measured, False
+    evaluation = evaluate_generation(
+        engine, vectors, judged, lambda: load_encoder(settings), settings, state=state
+    )
+    record_evaluation(connection, generation.generation_id, evaluation)
+    return evaluation, True
 
 
 @contextmanager
@@ -276,7 +287,11 @@ def _evaluated(
     judged: JudgedQueries | None,
     measured: str,
 ) -> dg.MaterializeResult:
-    recall = {f"recall_{name}": value for name, value in evaluation["recall"].items()}
+    recall = {
+        f"{what}_{name}": value
+        for what in ("recall", "judged_recall", "reached")
+        for name, value in evaluation[what].items()
+    }
     quality = quality_metadata(evaluation, judged or ()) if evaluation["methods"] else {}
     return dg.MaterializeResult(
         metadata={

@@ -39,20 +39,6 @@ def indexes_hold_the_live_chunks(
     )
 
 
-@dg.asset_check(asset="search_evaluation", blocking=True)
-def vector_indexes_agree_with_exact_search(
-    settings: dg.ResourceParam[Settings], postgres: PostgresResource
-) -> dg.AssetCheckResult:
-    """recall@10 of each vector index against exact search is at least the configured minimum."""
-    with postgres.connect() as connection:
-        generation = current_generation(connection, settings)
-    recall = (generation.measured or {}).get("recall", {})
-    return dg.AssetCheckResult(
-        passed=bool(recall) and min(recall.values()) >= settings.min_recall,
-        metadata={**recall, "minimum": settings.min_recall, "indexes_measured": len(recall)},
-    )
-
-
 @dg.asset_check(asset="published_search", blocking=True)
 def published_search_answers(
     settings: dg.ResourceParam[Settings], postgres: PostgresResource
