@@ -86,6 +86,9 @@ class Settings(BaseSettings):
         le=1,
         description="gate: nDCG@10 that a generation may lose to the published one",
     )
+    keep_generations_days: float = Field(
+        7, ge=0, description="days until the indexes of a retired search generation are dropped"
+    )
     promotion_margin: float = Field(
         0.0, ge=0, description="gate: macro-F1 a challenger must add to the champion's"
     )

@@ -163,6 +163,8 @@ def publish(
             statement("postgres/search/mark_published"),
             {"generation_id": identity, "actor": actor},
         )
+        # The active release says what is served together; its model stays.
+        connection.execute("update releases set generation_id = %s where active", [identity])
         details = {
             "space_id": generation.space_id,
             "previous": before.generation_id if before else None,

@@ -16,8 +16,10 @@ from ml_assets.defs.checks import search_gates
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.model import Document
 from ml_assets.documents.sources.base import JudgedQuery
+from ml_assets.errors import GateError
 from ml_assets.search.engine import open_engine, search
 from ml_assets.search.generation import published_generation
+from ml_assets.search.lifecycle import rollback
 from ml_assets.settings import Settings
 from ml_assets_tests.defs.conftest import Run
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource
@@ -200,3 +202,36 @@ def test_the_served_generation_stays_current_while_another_is_refused(
         found = search(engine, "zebra", None, method="keyword")
         assert [hit.document_id for hit in found.hits] == ["new"]
         assert "d0#0" not in engine.keyword.ids()
+
+
+def test_what_a_person_rolled_back_from_no_run_publishes(
+    run_search: RunSearch, resources: dict[str, object], settings: Settings
+) -> None:
+    first = metadata(run_search(), "published_search")["generation"]
+    resources["settings"] = settings.model_copy(update={"hnsw_ef_construction": 80})
+    second = metadata(run_search(), "published_search")["generation"]
+    postgres = resources["postgres"]
+    assert isinstance(postgres, PostgresResource)
+    with postgres.connect() as connection:
+        rollback(connection, settings, "it got worse")
+        said = metadata(run_search(), "published_search")
+        assert (said["generation"], said["pointer_moved"]) == (first, False)
+        assert str(said["withdrawn"]).startswith(f"{second} by tester: it got worse")
+        # The settings describe another one: that is another matter.
+        resources["settings"] = settings.model_copy(update={"hnsw_ef_construction": 90})
+        third = metadata(run_search(), "published_search")
+        assert third["generation"] not in (first, second)
+        assert "withdrawn" not in third
+
+
+def test_publishing_alone_asks_the_gates_too(
+    run_search: RunSearch,
+    instance: dg.DagsterInstance,
+    resources: dict[str, object],
+    settings: Settings,
+) -> None:
+    """`dagster asset materialize --select published_search` runs no check of the evaluation."""
+    run_search()
+    resources["settings"] = settings.model_copy(update={"min_recall": 1.1})
+    with pytest.raises(GateError, match="vector_indexes_agree_with_exact_search"):
+        dg.materialize([published_search], resources=resources, instance=instance)

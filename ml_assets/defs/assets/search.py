@@ -21,10 +21,12 @@ from ml_assets.documents.sources import open_source
 from ml_assets.documents.sources.base import JudgedQueries
 from ml_assets.embeddings.encoder import load_encoder
 from ml_assets.embeddings.space import current_space
+from ml_assets.search.gates import all_gates, refuse_blocked
 from ml_assets.search.generation import (
     ensure_generation,
     index_parameters,
     publish,
+    published_generation,
     record_evaluation,
 )
 from ml_assets.search.lifecycle import forget_outdated_vectors, generations_to_sync
@@ -158,25 +160,45 @@ def published_search(
     settings: dg.ResourceParam[Settings],
     postgres: PostgresResource,
 ) -> dg.MaterializeResult:
-    """The pointer to the generation that is served; moved only past the blocking checks."""
+    """The pointer to the generation that is served; moved only past the gates.
+
+    A generation that a person rolled back from is left to a person.
+    """
     with postgres.connect() as connection:
         generation = current_generation(connection, settings)
         evaluation = generation.measured or {}
-        moved = publish(
-            connection,
-            generation.generation_id,
-            evaluation,
-            settings.actor,
-            f"run {context.run.run_id}",
-        )
+        moved = False
+        if not generation.withdrawn:
+            gates = all_gates(generation, published_generation(connection), settings)
+            refuse_blocked(generation.generation_id, gates)
+            moved = publish(
+                connection,
+                generation.generation_id,
+                evaluation,
+                settings.actor,
+                f"run {context.run.run_id}",
+            )
+        served = published_generation(connection)
+    serves = served.generation_id if served else None
     return dg.MaterializeResult(
         metadata={
-            "generation": generation.generation_id,
-            "vector_space": generation.space_id,
+            "generation": serves or "none",
+            "vector_space": served.space_id if served else "none",
             "pointer_moved": moved,
+            **_withdrawn(generation),
         },
-        data_version=data_version(generation.generation_id, evaluation.get("state")),
+        data_version=data_version(serves, evaluation.get("state")),
     )
+
+
+def _withdrawn(generation: Generation) -> dict[str, str]:
+    if not generation.withdrawn:
+        return {}
+    said = (
+        f"{generation.generation_id} by {generation.withdrawn['actor']}:"
+        f" {generation.withdrawn['reason']}; `ml-assets publish` would serve it again"
+    )
+    return {"withdrawn": said}
 
 
 def _measure(
