@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,15 @@ class ChromaIndex:
         Raises:
             StoreError: the generation has no index here.
         """
+        from chromadb.errors import NotFoundError
+
+        try:
+            return self._query(vector, k, filters)
+        except NotFoundError:
+            self._opened = None  # one that was built anew took its place, or it was dropped
+            return self._query(vector, k, filters)
+
+    def _query(self, vector: Vector, k: int, filters: SearchFilter) -> Ranking:
         collection = self._existing()
         where = chroma_where(filters)
         found = collection.query(
@@ -87,6 +97,14 @@ class ChromaIndex:
         """How many chunks the index itself holds."""
         collection = self._find()
         return collection.count() if collection else 0
+
+    def drop(self) -> None:
+        """Delete the collection; an absent one is passed over."""
+        from chromadb.errors import NotFoundError
+
+        self._opened = None
+        with suppress(NotFoundError):
+            self._client.delete_collection(self.name)
 
     def close(self) -> None:
         """Forget the collection; the client is its owner's."""

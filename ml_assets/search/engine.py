@@ -7,9 +7,10 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
+from psycopg.errors import UndefinedTable
 from psycopg.rows import dict_row
 
-from ml_assets.errors import NothingToDoError, SpaceMismatchError, UserError
+from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, UserError
 from ml_assets.search.chroma import ChromaIndex
 from ml_assets.search.filters import NO_FILTER, SearchFilter, is_unicode, sql_condition
 from ml_assets.search.generation import published_generation
@@ -130,6 +131,19 @@ def search_vector(
     filters: SearchFilter = NO_FILTER,
 ) -> SearchResult:
     """Like `search`, with the vector of the query given; it may be None for "keyword"."""
+    try:
+        return _search(engine, query, vector, k, method, filters)
+    except UndefinedTable:
+        raise StoreError(
+            f"the vectors of generation {engine.generation.generation_id} were dropped",
+            where="search",
+            do="Open the published generation again",
+        ) from None
+
+
+def _search(
+    engine: Engine, query: str, vector: Vector | None, k: int, method: Method, filters: SearchFilter
+) -> SearchResult:
     reranker = engine.reranker if method == "hybrid" else None
     most = max(k, engine.rerank_top) if reranker else k
     for depth in DEPTHS:

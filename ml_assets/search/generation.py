@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -18,6 +20,7 @@ from ml_assets.stores.audit import append_audit
 from ml_assets.stores.sql import statement
 
 ANALYZER = "simple, at most 40 characters, lowercase, English stems"
+_POLL_SECONDS = 0.05
 TITLE_BOOST = 1.0
 TIE_BREAKER = 0.1
 """A term counts by its better field, plus this part of the other; both were chosen on the tuning
@@ -108,6 +111,23 @@ def record_evaluation(
         "update search_generations set measured = %s where generation_id = %s",
         [Jsonb(dict(evaluation)), identity],
     )
+
+
+@contextmanager
+def deciding(connection: postgres.Connection) -> Iterator[None]:
+    """Be the only one, over all processes, who decides what is served and what is dropped.
+
+    From bringing a generation up to date until the pointer has moved, nobody drops it.
+    """
+    name = "hashtext('ml_schema.search_generations')"
+    # Asked again and again: who waits inside PostgreSQL holds a snapshot open, and vacuum up.
+    while connection.execute(f"select pg_try_advisory_lock({name})").fetchone() != (True,):
+        time.sleep(_POLL_SECONDS)
+    try:
+        yield
+    finally:
+        if not connection.broken:
+            connection.execute(f"select pg_advisory_unlock({name})")
 
 
 def publish(

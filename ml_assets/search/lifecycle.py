@@ -10,6 +10,7 @@ from ml_assets.search.chroma import ChromaIndex
 from ml_assets.search.exact import recall_against_exact
 from ml_assets.search.gates import Gate, all_gates, refuse_blocked
 from ml_assets.search.generation import (
+    deciding,
     find_generation,
     publish,
     published_generation,
@@ -80,6 +81,13 @@ def publish_gated(
         NothingToDoError: there is no such generation, or its indexes were dropped.
         GateError: it was never measured, lacks vectors, or a gate blocks.
     """
+    with deciding(connection):
+        return _publish_gated(connection, settings, identity, reason)
+
+
+def _publish_gated(
+    connection: postgres.Connection, settings: Settings, identity: str, reason: str
+) -> list[Gate]:
     generation = _existing(connection, identity)
     if not generation.measured:
         raise GateError(
@@ -116,6 +124,13 @@ def rollback(
         NothingToDoError: there is none to roll back to, or its indexes were dropped.
         GateError: it lacks vectors of live chunks, or its indexes differ from the tables.
     """
+    with deciding(connection):
+        return _rollback(connection, settings, reason, to)
+
+
+def _rollback(
+    connection: postgres.Connection, settings: Settings, reason: str, to: str | None
+) -> Generation:
     served = published_generation(connection)
     if served is None:
         raise NothingToDoError("no generation is published", where="search")

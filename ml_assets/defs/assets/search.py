@@ -34,6 +34,7 @@ from ml_assets.search.measure import evaluate_generation, evaluation_state
 from ml_assets.search.model import Engine, Generation, Index, SyncReport, VectorIndex
 from ml_assets.search.pgvector import PgvectorIndex
 from ml_assets.search.rerank import load_reranker
+from ml_assets.search.retention import drop_expired
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres as store
 
@@ -154,6 +155,7 @@ def search_evaluation(
     deps=["search_evaluation"],
     backfill_policy=SINGLE_RUN,
     automation_condition=ON_NEW_DATA,
+    pool="chroma",
 )
 def published_search(
     context: dg.AssetExecutionContext,
@@ -162,7 +164,8 @@ def published_search(
 ) -> dg.MaterializeResult:
     """The pointer to the generation that is served; moved only past the gates.
 
-    A generation that a person rolled back from is left to a person.
+    A generation that a person rolled back from is left to a person. What was retired for its time
+    is dropped.
     """
     with postgres.connect() as connection:
         generation = current_generation(connection, settings)
@@ -178,6 +181,7 @@ def published_search(
                 settings.actor,
                 f"run {context.run.run_id}",
             )
+        dropped, waiting = drop_expired(connection, settings, generation)
         served = published_generation(connection)
     serves = served.generation_id if served else None
     return dg.MaterializeResult(
@@ -186,6 +190,8 @@ def published_search(
             "vector_space": served.space_id if served else "none",
             "pointer_moved": moved,
             **_withdrawn(generation),
+            **({"dropped": ", ".join(dropped)} if dropped else {}),
+            **({"drop_waits_for_a_reader": ", ".join(waiting)} if waiting else {}),
         },
         data_version=data_version(serves, evaluation.get("state")),
     )
