@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml_assets.errors import SettingError
@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     rerank_top: int = Field(20, ge=2, le=100, description="documents the cross-encoder reads")
     hnsw_m: int = Field(16, ge=2, le=100, description="HNSW neighbours per node")
     hnsw_ef_construction: int = Field(64, ge=4, le=1000, description="HNSW build beam")
+    build_memory: ByteSize = Field(
+        ByteSize(1 << 30), ge=1 << 20, description="memory for building an HNSW index, at most"
+    )
     hnsw_ef_search: int = Field(100, ge=1, le=1000, description="HNSW query beam")
     min_recall: float = Field(0.95, ge=0, le=1, description="gate: recall@10 against exact search")
     min_recall_by_index: dict[str, float] = Field(

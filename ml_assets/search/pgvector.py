@@ -7,18 +7,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from psycopg import sql
+from psycopg.errors import LockNotAvailable
 
 from ml_assets.documents.model import Delta
 from ml_assets.documents.refresh import Progress, no_progress
 from ml_assets.embeddings.refresh import partition_name
 from ml_assets.errors import SpaceMismatchError
+from ml_assets.search.build_memory import DEFAULT_LIMIT, BuildMemory, plan_build
 from ml_assets.search.filters import NO_FILTER, SearchFilter, sql_condition
 from ml_assets.search.ledger import exclusively
 from ml_assets.search.model import Generation, Kind, Ranking, SyncReport, Vector
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
-BUILD_MEMORY = "256MB"
+_PATIENCE = "3s"
+"""A reader's transaction is waited for so long; behind us the next readers wait."""
+
 NARROW = 5_000
 """Documents up to which comparing with all of them beats the walk through the graph."""
 
@@ -35,9 +39,19 @@ class PgvectorIndex:
 
     kind: Kind = "pgvector"
 
-    def __init__(self, connection: postgres.Connection, generation: Generation) -> None:
-        """Name the index; nothing is created before the first `sync`."""
+    def __init__(
+        self,
+        connection: postgres.Connection,
+        generation: Generation,
+        *,
+        build_memory: int = DEFAULT_LIMIT,
+    ) -> None:
+        """Name the index; nothing is created before the first `sync`.
+
+        A build takes `build_memory` bytes at most.
+        """
         self._connection = connection
+        self._build_memory = build_memory
         self._generation = generation
         self._table = partition_name(generation.space_id)
         parameters = generation.parameters["pgvector"]
@@ -49,7 +63,7 @@ class PgvectorIndex:
         with exclusively(connection, self._generation, self.kind):
             built = not self._is_valid()
             if built:
-                self._build(connection)
+                self._build(connection, self.name)
         size = self.size()
         progress(size, size)
         row = connection.execute("select pg_relation_size(%s::regclass)", [self.name]).fetchone()
@@ -152,11 +166,42 @@ class PgvectorIndex:
             ).fetchone()
         )
 
-    def _build(self, connection: postgres.Connection) -> None:
+    def rebuild(self, connection: postgres.Connection) -> bool:
+        """Build a second index, which takes the place of the old one when it is ready.
+
+        The old one answers until then. `reindex concurrently` would wait for every snapshot, also
+        for those of sessions which wait for this run to end; here only the swap waits, for readers
+        in a transaction, and gives up soon. Returns whether the new one took its place.
+        """
+        second = f"{self.name}_next"
+        names = {"index": sql.Identifier(self.name), "second": sql.Identifier(second)}
+        with exclusively(connection, self._generation, self.kind):
+            self._build(connection, second)
+            try:
+                with connection.transaction():
+                    connection.execute("select set_config('lock_timeout', %s, true)", [_PATIENCE])
+                    connection.execute(sql.SQL("drop index if exists {index}").format(**names))
+                    rename = sql.SQL("alter index {second} rename to {index}")
+                    connection.execute(rename.format(**names))
+            except LockNotAvailable:
+                return False
+            vacuum = sql.SQL("vacuum (analyze) {}").format(sql.Identifier(self._table))
+            connection.execute(vacuum)
+        return True
+
+    def build_plan(self) -> BuildMemory:
+        """What building the index would take now, and what it would get."""
+        query = sql.SQL("select count(*) from {}").format(sql.Identifier(self._table))
+        row = self._connection.execute(query).fetchone()
+        parameters = self._generation.parameters["pgvector"]
+        rows = int(row[0]) if row else 0
+        return plan_build(rows, self._generation.dimension, parameters, self._build_memory)
+
+    def _build(self, connection: postgres.Connection, name: str) -> None:
         """Build while others read; who writes vectors of this space waits."""
         parameters = self._generation.parameters["pgvector"]
         names = {
-            "index": sql.Identifier(self.name),
+            "index": sql.Identifier(name),
             "partition": sql.Identifier(self._table),
             "dimension": sql.Literal(self._generation.dimension),
             "m": sql.Literal(parameters["m"]),
@@ -172,7 +217,7 @@ class PgvectorIndex:
             connection.execute(
                 "select set_config('maintenance_work_mem', %s, true),"
                 " set_config('max_parallel_maintenance_workers', %s, true)",
-                [BUILD_MEMORY, str(workers)],
+                [f"{self.build_plan().granted >> 10}kB", str(workers)],
             )
             build = statement("postgres/search/build_hnsw")
             connection.execute(sql.SQL(build).format(**names))

@@ -85,7 +85,10 @@ def _drop_inside(
         else:
             name = PgvectorIndex(connection, generation).name
             if name not in {PgvectorIndex(connection, one).name for one in (*kept, described)}:
-                connection.execute(sql.SQL("drop index if exists {}").format(sql.Identifier(name)))
+                names = [sql.Identifier(one) for one in (name, f"{name}_next")]
+                connection.execute(
+                    sql.SQL("drop index if exists {}").format(sql.SQL(", ").join(names))
+                )
         for table_name in ("search_index_entries", "search_index_marks"):
             connection.execute(
                 sql.SQL("delete from {} where generation_id = %s").format(

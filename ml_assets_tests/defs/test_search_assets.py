@@ -32,6 +32,7 @@ CHECKS = [
     search_gates.vector_indexes_agree_with_exact_search,
     search_gates.indexes_reach_their_chunks,
     search_gates.hybrid_is_not_worse_than_published,
+    search_checks.indexes_are_not_worn,
     search_checks.published_search_answers,
 ]
 DOCUMENTS = [

@@ -7,12 +7,13 @@ import pytest
 from ml_assets.defs.assets import search as search_assets
 from ml_assets.defs.assets.search import current_generation
 from ml_assets.defs.checks.search import (
+    indexes_are_not_worn,
     indexes_hold_the_live_chunks,
     published_search_answers,
 )
 from ml_assets.defs.resources import ChromaResource, KeywordIndexResource, PostgresResource
 from ml_assets.search import quality
-from ml_assets.search.generation import publish
+from ml_assets.search.generation import publish, record_evaluation
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
@@ -124,3 +125,14 @@ def test_what_is_published_must_answer(
     assert "no keyword index" in result.metadata["said"].value
     connection.execute("update documents set deleted_at = now()")
     assert "no document" in published_search_answers(**two(stores)).metadata["said"].value
+
+
+def test_a_worn_index_is_a_warning(
+    connection: postgres.Connection, stores: dict[str, Any], generation: Generation
+) -> None:
+    assert indexes_are_not_worn(**two(stores)).passed
+    record_evaluation(connection, generation.generation_id, {"reached": {"pgvector": 0.5}})
+    result = indexes_are_not_worn(**two(stores))
+    assert not result.passed
+    assert result.severity == dg.AssetCheckSeverity.WARN
+    assert "| pgvector | 0 | 0 | 0.5 | True |" in result.metadata["indexes"].value

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
 
-from ml_assets.defs.automation import ON_NEW_DATA
+from ml_assets.defs.automation import ON_NEW_DATA, ON_NEW_DATA_OR_WEAR
 from ml_assets.defs.metadata import OWNERS, data_version, delta_metadata
 from ml_assets.defs.partitions import SINGLE_RUN
 from ml_assets.defs.progress import StageProgress
@@ -21,6 +22,7 @@ from ml_assets.documents.sources import open_source
 from ml_assets.documents.sources.base import JudgedQueries
 from ml_assets.embeddings.encoder import load_encoder
 from ml_assets.embeddings.space import current_space
+from ml_assets.search.chroma import ChromaIndex
 from ml_assets.search.gates import all_gates, refuse_blocked
 from ml_assets.search.generation import (
     ensure_generation,
@@ -30,6 +32,7 @@ from ml_assets.search.generation import (
     record_evaluation,
 )
 from ml_assets.search.lifecycle import forget_outdated_vectors, generations_to_sync
+from ml_assets.search.maintenance import rebuild_if_worn
 from ml_assets.search.measure import evaluate_generation, evaluation_state
 from ml_assets.search.model import Engine, Generation, Index, SyncReport, VectorIndex
 from ml_assets.search.pgvector import PgvectorIndex
@@ -52,7 +55,7 @@ def current_generation(connection: store.Connection, settings: Settings) -> Gene
     code_version="1",
     deps=["embeddings"],
     backfill_policy=SINGLE_RUN,
-    automation_condition=ON_NEW_DATA,
+    automation_condition=ON_NEW_DATA_OR_WEAR,
 )
 def pgvector_index(
     settings: dg.ResourceParam[Settings],
@@ -65,9 +68,15 @@ def pgvector_index(
         generations = generations_to_sync(connection, current)
         for served in generations[1:]:
             forget_outdated_vectors(connection, served)
-        return _sync(
-            connection, generations, lambda one: nullcontext(PgvectorIndex(connection, one)), step
-        )
+
+        def open_index(generation: Generation) -> AbstractContextManager[PgvectorIndex]:
+            limit = settings.build_memory
+            return nullcontext(PgvectorIndex(connection, generation, build_memory=limit))
+
+        with open_index(current) as index:
+            plan = index.build_plan()
+        memory = {"build_bytes_estimated": plan.estimate, "build": plan.said}
+        return _sync(connection, generations, open_index, step, memory)
 
 
 @dg.asset(
@@ -77,7 +86,7 @@ def pgvector_index(
     code_version="1",
     deps=["embeddings"],
     backfill_policy=SINGLE_RUN,
-    automation_condition=ON_NEW_DATA,
+    automation_condition=ON_NEW_DATA_OR_WEAR,
     pool="chroma",
 )
 def chroma_index(
@@ -260,17 +269,26 @@ def _sync(
     generations: Sequence[Generation],
     open_index: Callable[[Generation], AbstractContextManager[Index]],
     step: Progress,
+    metadata: Mapping[str, Any] = MappingProxyType({}),
 ) -> dg.MaterializeResult:
-    """Bring one kind of index up to date: of the current generation, and of the served one."""
+    """Bring one kind of index up to date: of the current generation, and of the served one.
+
+    A vector index that churn has worn out is built anew.
+    """
     reports = []
+    said: dict[str, Any] = dict(metadata)
     for generation in generations:
         with open_index(generation) as index:
             reports.append(index.sync(connection, step))
-    return _indexed(generations, reports)
+            if isinstance(index, PgvectorIndex | ChromaIndex) and (
+                rebuilt := rebuild_if_worn(connection, generation, index)
+            ):
+                said[f"maintenance_{generation.generation_id}"] = rebuilt
+    return _indexed(generations, reports, said)
 
 
 def _indexed(
-    generations: Sequence[Generation], reports: Sequence[SyncReport]
+    generations: Sequence[Generation], reports: Sequence[SyncReport], said: Mapping[str, Any]
 ) -> dg.MaterializeResult:
     current, report = generations[0], reports[0]
     size = {} if report.bytes is None else {"bytes": report.bytes}
@@ -283,6 +301,7 @@ def _indexed(
             "did": "wrote the difference" if report.delta.touched else "nothing: it was current",
             "seconds": round(report.seconds, 3),
             **_served(generations[1:], reports[1:]),
+            **said,
         },
         data_version=data_version(
             current.generation_id,

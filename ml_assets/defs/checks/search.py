@@ -1,5 +1,7 @@
 """Checks of the group `search`."""
 
+from dataclasses import asdict
+
 import dagster as dg
 
 from ml_assets.defs.assets.search import current_generation
@@ -8,6 +10,7 @@ from ml_assets.defs.resources import ChromaResource, KeywordIndexResource, Postg
 from ml_assets.errors import StoreError
 from ml_assets.search.engine import open_engine, search_vector
 from ml_assets.search.generation import published_generation
+from ml_assets.search.maintenance import MAX_DEAD_SHARE, measure_wear
 from ml_assets.search.model import Index
 from ml_assets.search.pgvector import PgvectorIndex
 from ml_assets.search.quality import compare_with_tables, find_probe
@@ -36,6 +39,24 @@ def indexes_hold_the_live_chunks(
     return dg.AssetCheckResult(
         passed=all(row["missing"] == row["extra"] == row["outdated"] == 0 for row in rows),
         metadata={"generation": generation.generation_id, "indexes": table(rows)},
+    )
+
+
+@dg.asset_check(asset="search_evaluation")
+def indexes_are_not_worn(
+    settings: dg.ResourceParam[Settings], postgres: PostgresResource
+) -> dg.AssetCheckResult:
+    """Few entries are dead beside the live ones, and the graphs reach their chunks.
+
+    When it fails, automation has the index built anew; so has the next run by hand.
+    """
+    with postgres.connect() as connection:
+        wear = measure_wear(connection, current_generation(connection, settings))
+    rows = [{**asdict(one), "worn": one.is_worn} for one in wear]
+    return dg.AssetCheckResult(
+        passed=not any(one.is_worn for one in wear),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"indexes": table(rows), "most_dead_share": MAX_DEAD_SHARE},
     )
 
 
