@@ -111,7 +111,10 @@ def test_what_was_read_goes_on_though_another_collection_failed(
 def test_a_worn_index_is_requested_once_until_it_was_mended(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:
-    """The check turns to failed: both vector indexes are requested, in one tick; then no more."""
+    """The check turns to failed: both vector indexes are requested; then no more.
+
+    The evaluation follows in the same tick, as it does after all that it depends on.
+    """
     defs = build_definitions(settings)
     cursor = None
 
@@ -144,10 +147,10 @@ def test_a_worn_index_is_requested_once_until_it_was_mended(
     report(passed=True)
     assert tick() == set()
     report(passed=False)
-    assert tick() == {"pgvector_index", "chroma_index"}
+    assert tick() == {"pgvector_index", "chroma_index", "search_evaluation"}
     for _ in range(3):
         assert tick() == set()
     report(passed=True)
     assert tick() == set()
     report(passed=False)
-    assert tick() == {"pgvector_index", "chroma_index"}
+    assert tick() == {"pgvector_index", "chroma_index", "search_evaluation"}
