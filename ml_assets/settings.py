@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -80,8 +81,8 @@ class Settings(BaseSettings):
     )
     hnsw_ef_search: int = Field(100, ge=1, le=1000, description="HNSW query beam")
     min_recall: float = Field(0.95, ge=0, le=1, description="gate: recall@10 against exact search")
-    min_recall_by_index: dict[str, float] = Field(
-        {}, description='gate: another minimum for an index, as JSON: {"chroma": 0.9}'
+    min_recall_by_index: str = Field(
+        "", description="gate: other minima, such as chroma=0.9,pgvector=0.98"
     )
     ndcg_margin: float = Field(
         0.02,
@@ -117,6 +118,20 @@ class Settings(BaseSettings):
         if self.chunk_overlap * 2 > self.chunk_tokens:
             raise ValueError("chunk_overlap must be at most half of chunk_tokens")
         return self
+
+    @field_validator("min_recall_by_index")
+    @classmethod
+    def _are_minima(cls, text: str) -> str:
+        for pair in filter(None, text.split(",")):
+            if not re.fullmatch(r"\s*\w+\s*=\s*(0(\.\d+)?|1(\.0+)?)\s*", pair):
+                raise ValueError(f"{pair!r} is not INDEX=0.9")
+        return text
+
+    @cached_property
+    def recall_minima(self) -> dict[str, float]:
+        """The minima of `min_recall_by_index`, by index."""
+        pairs = [pair.split("=") for pair in self.min_recall_by_index.split(",") if pair]
+        return {index.strip(): float(minimum) for index, minimum in pairs}
 
     @cached_property
     def duckdb_file(self) -> Path:

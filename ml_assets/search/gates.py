@@ -43,7 +43,7 @@ def all_gates(
     """What every gate says of the last measurement of a generation."""
     measured = generation.measured or {}
     return [
-        recall_gate(measured, settings.min_recall, settings.min_recall_by_index),
+        recall_gate(measured, settings.min_recall, settings.recall_minima),
         reach_gate(measured),
         ndcg_gate(generation, published, settings.ndcg_margin, settings.seed),
     ]

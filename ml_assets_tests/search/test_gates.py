@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml_assets.errors import GateError
+from ml_assets.errors import GateError, SettingError
 from ml_assets.search.gates import (
     Gate,
     all_gates,
@@ -15,7 +15,7 @@ from ml_assets.search.gates import (
     refuse_blocked,
 )
 from ml_assets.search.model import Generation
-from ml_assets.settings import Settings
+from ml_assets.settings import Settings, load_settings
 
 GOOD = {
     "recall": {"pgvector": 1.0, "chroma": 0.97},
@@ -126,3 +126,13 @@ def test_the_first_blocked_gate_is_named_with_its_numbers(settings: Settings) ->
     bad = all_gates(generation(reached={"pgvector": 0.5}), None, settings)
     with pytest.raises(GateError, match=r"indexes_reach_their_chunks: .*pgvector 0\.5, minimum"):
         refuse_blocked("new", bad)
+
+
+def test_the_minima_of_indexes_are_a_setting(settings: Settings) -> None:
+    assert settings.recall_minima == {}
+    chosen = load_settings(home=settings.home, min_recall_by_index="chroma=0.9, pgvector = 0.99")
+    assert chosen.recall_minima == {"chroma": 0.9, "pgvector": 0.99}
+    assert all_gates(generation(), None, chosen)[0].outcome == "passed"
+    for wrong in ("chroma", "chroma=2", "chroma=high", "=0.5"):
+        with pytest.raises(SettingError, match=r"ML_ASSETS_MIN_RECALL_BY_INDEX.*is not INDEX=0\.9"):
+            load_settings(home=settings.home, min_recall_by_index=wrong)

@@ -16,7 +16,7 @@ def vector_indexes_agree_with_exact_search(
     """recall@10 against exact search, of live vectors and judged queries, has its minimum."""
     with postgres.connect() as connection:
         measured = current_generation(connection, settings).measured or {}
-    return _result(recall_gate(measured, settings.min_recall, settings.min_recall_by_index))
+    return _result(recall_gate(measured, settings.min_recall, settings.recall_minima))
 
 
 @dg.asset_check(asset="search_evaluation", blocking=True)
