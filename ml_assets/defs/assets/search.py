@@ -1,14 +1,13 @@
 """Assets of the group `search`: the indexes of one generation, its measurements, its publishing."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
 
 from ml_assets.defs.automation import ON_NEW_DATA, ON_NEW_DATA_OR_WEAR
-from ml_assets.defs.metadata import OWNERS, data_version, delta_metadata
+from ml_assets.defs.metadata import OWNERS, data_version
 from ml_assets.defs.partitions import SINGLE_RUN
 from ml_assets.defs.progress import StageProgress
 from ml_assets.defs.resources import (
@@ -17,12 +16,11 @@ from ml_assets.defs.resources import (
     PostgresResource,
 )
 from ml_assets.defs.search_metadata import quality_metadata
-from ml_assets.documents.refresh import Progress
+from ml_assets.defs.search_sync import sync_generations
 from ml_assets.documents.sources import open_source
 from ml_assets.documents.sources.base import JudgedQueries
 from ml_assets.embeddings.encoder import load_encoder
 from ml_assets.embeddings.space import current_space
-from ml_assets.search.chroma import ChromaIndex
 from ml_assets.search.gates import all_gates, refuse_blocked
 from ml_assets.search.generation import (
     ensure_generation,
@@ -32,9 +30,8 @@ from ml_assets.search.generation import (
     record_evaluation,
 )
 from ml_assets.search.lifecycle import forget_outdated_vectors, generations_to_sync
-from ml_assets.search.maintenance import rebuild_if_worn
 from ml_assets.search.measure import evaluate_generation, evaluation_state
-from ml_assets.search.model import Engine, Generation, Index, SyncReport, VectorIndex
+from ml_assets.search.model import Engine, Generation, VectorIndex
 from ml_assets.search.pgvector import PgvectorIndex
 from ml_assets.search.rerank import load_reranker
 from ml_assets.search.retention import drop_expired
@@ -76,7 +73,7 @@ def pgvector_index(
         with open_index(current) as index:
             plan = index.build_plan()
         memory = {"build_bytes_estimated": plan.estimate, "build": plan.said}
-        return _sync(connection, generations, open_index, step, memory)
+        return sync_generations(connection, generations, open_index, step, memory)
 
 
 @dg.asset(
@@ -99,7 +96,7 @@ def chroma_index(
     with postgres.connect() as connection, progress.stage("chroma index") as step:
         current = current_generation(connection, settings)
         generations = generations_to_sync(connection, current)
-        return _sync(connection, generations, chroma.open_index, step)
+        return sync_generations(connection, generations, chroma.open_index, step)
 
 
 @dg.asset(
@@ -122,7 +119,7 @@ def keyword_index(
     with postgres.connect() as connection, progress.stage("keyword index") as step:
         current = current_generation(connection, settings)
         generations = generations_to_sync(connection, current)
-        return _sync(connection, generations, keyword_index.open_index, step)
+        return sync_generations(connection, generations, keyword_index.open_index, step)
 
 
 @dg.asset(
@@ -262,70 +259,6 @@ def _engine(
             rerank_top=settings.rerank_top,
         )
         yield engine, vectors
-
-
-def _sync(
-    connection: store.Connection,
-    generations: Sequence[Generation],
-    open_index: Callable[[Generation], AbstractContextManager[Index]],
-    step: Progress,
-    metadata: Mapping[str, Any] = MappingProxyType({}),
-) -> dg.MaterializeResult:
-    """Bring one kind of index up to date: of the current generation, and of the served one.
-
-    A vector index that churn has worn out is built anew.
-    """
-    reports = []
-    said: dict[str, Any] = dict(metadata)
-    for generation in generations:
-        with open_index(generation) as index:
-            reports.append(index.sync(connection, step))
-            if isinstance(index, PgvectorIndex | ChromaIndex) and (
-                rebuilt := rebuild_if_worn(connection, generation, index)
-            ):
-                said[f"maintenance_{generation.generation_id}"] = rebuilt
-    return _indexed(generations, reports, said)
-
-
-def _indexed(
-    generations: Sequence[Generation], reports: Sequence[SyncReport], said: Mapping[str, Any]
-) -> dg.MaterializeResult:
-    current, report = generations[0], reports[0]
-    size = {} if report.bytes is None else {"bytes": report.bytes}
-    return dg.MaterializeResult(
-        metadata={
-            **delta_metadata(report.delta),
-            **size,
-            "chunks": report.size,
-            "generation": current.generation_id,
-            "did": "wrote the difference" if report.delta.touched else "nothing: it was current",
-            "seconds": round(report.seconds, 3),
-            **_served(generations[1:], reports[1:]),
-            **said,
-        },
-        data_version=data_version(
-            current.generation_id,
-            report.version,
-            *(
-                (one.generation_id, other.version)
-                for one, other in zip(generations[1:], reports[1:], strict=True)
-            ),
-        ),
-    )
-
-
-def _served(generations: Sequence[Generation], reports: Sequence[SyncReport]) -> dict[str, Any]:
-    """What was done to keep the served generation current while another one is built."""
-    return {
-        f"served_{name}": value
-        for generation, report in zip(generations, reports, strict=True)
-        for name, value in {
-            "generation": generation.generation_id,
-            **delta_metadata(report.delta),
-            "chunks": report.size,
-            "seconds": round(report.seconds, 3),
-        }.items()
-    }
 
 
 def _evaluated(
