@@ -63,7 +63,7 @@ class PgvectorIndex:
         with exclusively(connection, self._generation, self.kind):
             built = not self._is_valid()
             if built:
-                self._build(connection, self.name)
+                self._build(connection)
         size = self.size()
         progress(size, size)
         row = connection.execute("select pg_relation_size(%s::regclass)", [self.name]).fetchone()
@@ -197,11 +197,11 @@ class PgvectorIndex:
         rows = int(row[0]) if row else 0
         return plan_build(rows, self._generation.dimension, parameters, self._build_memory)
 
-    def _build(self, connection: postgres.Connection, name: str) -> None:
+    def _build(self, connection: postgres.Connection, name: str = "") -> None:
         """Build while others read; who writes vectors of this space waits."""
         parameters = self._generation.parameters["pgvector"]
         names = {
-            "index": sql.Identifier(name),
+            "index": sql.Identifier(name or self.name),
             "partition": sql.Identifier(self._table),
             "dimension": sql.Literal(self._generation.dimension),
             "m": sql.Literal(parameters["m"]),
