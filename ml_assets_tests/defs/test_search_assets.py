@@ -98,6 +98,7 @@ def test_search_is_built_measured_and_published(
     for index in INDEXES:
         said = metadata(result, index.key.to_user_string())
         assert (said["added"], said["chunks"]) == (12, 12)
+    assert metadata(result, "pgvector_index")["build"] == "in memory"
     evaluation = metadata(result, "search_evaluation")
     assert evaluation["measured"] == "yes"
     assert evaluation["recall_pgvector"] == evaluation["recall_chroma"] == 1
@@ -200,6 +201,11 @@ def test_the_served_generation_stays_current_while_another_is_refused(
         open_engine(connection, settings) as engine,
     ):
         assert engine.generation.generation_id == first
+        # It was measured on the same documents, for the comparison; what it serves with stays.
+        measured, published = engine.generation.measured, engine.generation.evaluation
+        assert measured is not None
+        assert published is not None
+        assert measured["state"] != published["state"]
         found = search(engine, "zebra", None, method="keyword")
         assert [hit.document_id for hit in found.hits] == ["new"]
         assert "d0#0" not in engine.keyword.ids()
@@ -236,3 +242,15 @@ def test_publishing_alone_asks_the_gates_too(
     resources["settings"] = settings.model_copy(update={"min_recall": 1.1})
     with pytest.raises(GateError, match="vector_indexes_agree_with_exact_search"):
         dg.materialize([published_search], resources=resources, instance=instance)
+
+
+def test_a_run_drops_what_was_retired_for_its_time(
+    run_search: RunSearch, resources: dict[str, object], settings: Settings
+) -> None:
+    first = metadata(run_search(), "published_search")["generation"]
+    changed = settings.model_copy(update={"hnsw_ef_construction": 80})
+    resources["settings"] = changed
+    assert "dropped" not in metadata(run_search(), "published_search")
+    resources["settings"] = changed.model_copy(update={"keep_generations_days": 0})
+    assert metadata(run_search(), "published_search")["dropped"] == first
+    assert not (settings.keyword_folder / str(first)).exists()
