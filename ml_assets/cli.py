@@ -202,6 +202,72 @@ def status(as_json: Json = False) -> None:
 
 
 @app.command()
+def search_generations(as_json: Json = False) -> None:
+    """Show the search generations: state, what they were built with, quality, and when they go.
+
+    One is published, and answers. One can be rolled back to until its indexes are dropped.
+    """
+    with _clear_errors():
+        from ml_assets.search.listing import described_generation, list_generations
+        from ml_assets.stores import postgres
+
+        settings = load_settings()
+        with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
+            rows = list_generations(connection, settings, described_generation(settings))
+        if as_json:
+            out.print_json(json.dumps(rows, default=str))
+        else:
+            out.print(console.generations(rows))
+
+
+@app.command()
+def publish(
+    generation: Annotated[str, typer.Argument(help="The id of a generation.")],
+    reason: Annotated[str, typer.Option(help="Why, for the audit log.")],
+) -> None:
+    """Serve a search generation that was built and measured, through the gates of a run.
+
+    Its indexes are brought up to date first. A generation that was rolled back from may be
+    published again so; a run does not do it on its own.
+    """
+    with _clear_errors():
+        from ml_assets.search.lifecycle import publish_gated
+        from ml_assets.stores import postgres
+
+        settings = load_settings()
+        with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
+            gates = publish_gated(connection, settings, generation, reason)
+        for gate in gates:
+            out.print(escape(f"{gate.outcome}: {gate.name}: {gate.said}"), soft_wrap=True)
+        out.print(f"Generation {generation} is published.", highlight=False)
+
+
+@app.command()
+def rollback(
+    reason: Annotated[str, typer.Option(help="Why, for the audit log.")],
+    to: Annotated[str | None, typer.Option(help="This generation, not the one before.")] = None,
+) -> None:
+    """Serve the search generation that was published before; the present one is withdrawn.
+
+    Its indexes are brought up to date first, then one pointer moves. No run publishes the withdrawn
+    generation again, until `ml-assets publish` does.
+    """
+    with _clear_errors():
+        from ml_assets.search import lifecycle
+        from ml_assets.stores import postgres
+
+        settings = load_settings()
+        with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
+            served = lifecycle.rollback(connection, settings, reason, to)
+            model = lifecycle.model_of(connection, served)
+        out.print(
+            f"Generation {served.generation_id} is published; its vectors are those of {model}.",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+@app.command()
 def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> None:
     """Open the Dagster UI on the same data: lineage, runs, checks, backfills."""
     with _clear_errors():

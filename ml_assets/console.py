@@ -303,6 +303,34 @@ def status(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield table("Last runs", figures["last_runs"])
 
 
+def generations(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Every search generation, the published one first; recall is that of its worst index."""
+    if not rows:
+        return Text("No search was built yet.")
+    shown = [
+        {
+            "generation": row["generation_id"],
+            "state": "withdrawn" if row["withdrawn"] else row["state"],
+            "chunks": row["chunks"],
+            "recall": min(row["recall"].values(), default=None),
+            "ndcg": row["ndcg"],
+            "published": _moment(row["published_at"]),
+            "goes": _moment(row["drop_at"])[:10],
+        }
+        for row in rows
+    ]
+    built = [
+        {
+            "generation": row["generation_id"],
+            "space": row["space_id"],
+            "published by": row["published_by"],
+            "differs in": "\n".join(f"{name} {value}" for name, value in row["differs"].items()),
+        }
+        for row in rows
+    ]
+    return Group(table("Search generations", shown), table("Built with", built))
+
+
 def _standing(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
     published = [row for row in figures["generations"] if row["state"] == "published"]
     evaluation = (published[0]["evaluation"] if published else None) or {}

@@ -13,6 +13,8 @@ from ml_assets.documents.refresh import changed_collections
 from ml_assets.documents.sources import open_source
 from ml_assets.documents.sources.base import Source
 from ml_assets.embeddings.space import current_chunker, current_space
+from ml_assets.search.listing import described_generation
+from ml_assets.search.retention import expired_generations
 from ml_assets.settings import PROJECT, Settings, secret
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -41,7 +43,12 @@ def finished_at(settings: Settings) -> datetime | None:
             count_changes(connection),
             _state(run_inputs(settings, source), settings),
         )
-        return ended if same and not changed_collections(connection, source) else None
+        if not same or changed_collections(connection, source):
+            return None
+        waits_to_be_dropped = expired_generations(
+            connection, described_generation(settings), settings.keep_generations_days
+        )
+        return None if waits_to_be_dropped else ended
 
 
 def run_inputs(settings: Settings, source: Source) -> str:

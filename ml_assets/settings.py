@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml_assets.errors import SettingError
@@ -81,8 +82,23 @@ class Settings(BaseSettings):
     rerank_top: int = Field(20, ge=2, le=100, description="documents the cross-encoder reads")
     hnsw_m: int = Field(16, ge=2, le=100, description="HNSW neighbours per node")
     hnsw_ef_construction: int = Field(128, ge=4, le=1000, description="HNSW build beam")
+    build_memory: ByteSize = Field(
+        ByteSize(1 << 30), ge=1 << 20, description="memory for building an HNSW index, at most"
+    )
     hnsw_ef_search: int = Field(100, ge=1, le=1000, description="HNSW query beam")
     min_recall: float = Field(0.95, ge=0, le=1, description="gate: recall@10 against exact search")
+    min_recall_by_index: str = Field(
+        "", description="gate: other minima, such as chroma=0.9,pgvector=0.98"
+    )
+    ndcg_margin: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="gate: nDCG@10 that a generation may lose to the published one",
+    )
+    keep_generations_days: float = Field(
+        7, ge=0, description="days until the indexes of a retired search generation are dropped"
+    )
     promotion_margin: float = Field(
         0.0, ge=0, description="gate: macro-F1 a challenger must add to the champion's"
     )
@@ -108,6 +124,20 @@ class Settings(BaseSettings):
         if self.chunk_overlap * 2 > self.chunk_tokens:
             raise ValueError("chunk_overlap must be at most half of chunk_tokens")
         return self
+
+    @field_validator("min_recall_by_index")
+    @classmethod
+    def _are_minima(cls, text: str) -> str:
+        for pair in filter(None, text.split(",")):
+            if not re.fullmatch(r"\s*\w+\s*=\s*(0(\.\d+)?|1(\.0+)?)\s*", pair):
+                raise ValueError(f"{pair!r} is not INDEX=0.9")
+        return text
+
+    @cached_property
+    def recall_minima(self) -> dict[str, float]:
+        """The minima of `min_recall_by_index`, by index."""
+        pairs = [pair.split("=") for pair in self.min_recall_by_index.split(",") if pair]
+        return {index.strip(): float(minimum) for index, minimum in pairs}
 
     @cached_property
     def duckdb_file(self) -> Path:

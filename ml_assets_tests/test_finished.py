@@ -10,8 +10,10 @@ from ml_assets import finished
 from ml_assets.documents.refresh import refresh_documents
 from ml_assets.documents.sources import open_source
 from ml_assets.finished import count_changes, finished_at, forget_finish, remember_finish
+from ml_assets.search.generation import publish
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
+from ml_assets_tests.search.corpus import generation_of
 
 
 @pytest.fixture
@@ -98,3 +100,16 @@ def test_a_change_by_another_job_asks_for_a_run(
 def test_a_run_at_work_is_not_finished(ended: Settings, connection: postgres.Connection) -> None:
     forget_finish(connection)
     assert finished_at(ended) is None
+
+
+def test_what_waits_to_be_dropped_asks_for_a_run(
+    ended: Settings, connection: postgres.Connection
+) -> None:
+    """A retired generation whose time is over is dropped by a run, though nothing else changed."""
+    generation = generation_of(connection, ended)
+    connection.execute("update search_generations set state = 'retired', retired_at = now()")
+    assert finished_at(ended) is not None
+    connection.execute("update search_generations set retired_at = now() - interval '8 days'")
+    assert finished_at(ended) is None
+    publish(connection, generation.generation_id, {"state": "1"}, "ann", "needed")
+    assert finished_at(ended) is not None

@@ -31,7 +31,11 @@ def test_ci_runs_the_blocks() -> None:
 
 
 def test_every_command_of_ours_exists() -> None:
-    known = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    known = {
+        command.callback.__name__.replace("_", "-")
+        for command in app.registered_commands
+        if command.callback
+    }
     used = {
         shlex.split(line)[1]
         for block in BLOCKS
@@ -50,7 +54,10 @@ def test_links_lead_somewhere() -> None:
 def test_help_is_worth_reading() -> None:
     runner = CliRunner()
     overview = runner.invoke(app, ["--help"]).output
-    for command in ("run", "plan", "search", "predict", "status", "history", "ui"):
+    for command in (
+        *("run", "plan", "search", "predict", "status", "history", "ui"),
+        *("search-generations", "publish", "rollback"),
+    ):
         assert command in overview
         page = runner.invoke(app, [command, "--help"]).output
         assert "Usage:" in page

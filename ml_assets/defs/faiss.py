@@ -1,17 +1,20 @@
 """The asset `faiss_index`: in the graph only where the settings choose FAISS, an optional extra."""
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 
 import dagster as dg
 
-from ml_assets.defs.assets.search import current_generation, indexed
+from ml_assets.defs.assets.search import current_generation
 from ml_assets.defs.automation import ON_NEW_DATA
 from ml_assets.defs.metadata import OWNERS
 from ml_assets.defs.partitions import SINGLE_RUN
 from ml_assets.defs.progress import StageProgress
 from ml_assets.defs.resources import PostgresResource
+from ml_assets.defs.search_sync import sync_generations
 from ml_assets.search.faiss import FaissIndex
+from ml_assets.search.lifecycle import generations_to_sync
+from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 
 
@@ -31,9 +34,14 @@ def faiss_index(
 ) -> dg.MaterializeResult:
     """The FAISS index of the generation, equal to the embedded chunks."""
     with postgres.connect() as connection, progress.stage("faiss index") as step:
-        generation = current_generation(connection, settings)
-        with closing(FaissIndex(settings.faiss_folder, connection, generation)) as index:
-            return indexed(generation, index.sync(connection, step))
+        current = current_generation(connection, settings)
+        generations = generations_to_sync(connection, current)
+
+        def open_index(generation: Generation) -> AbstractContextManager[FaissIndex]:
+            return closing(FaissIndex(settings.faiss_folder, connection, generation))
+
+        held = [one for one in generations if "faiss" in one.parameters]
+        return sync_generations(connection, held, open_index, step)
 
 
 def with_faiss(assets: Sequence[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:

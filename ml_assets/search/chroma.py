@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ from ml_assets.documents.refresh import Progress, no_progress
 from ml_assets.errors import StoreError
 from ml_assets.search.filters.chroma import chroma_metadata, chroma_where
 from ml_assets.search.filters.language import NO_FILTER, Condition
-from ml_assets.search.ledger import ledger_version, sync_ledger
+from ml_assets.search.ledger import exclusively, ledger_version, sync_ledger
 from ml_assets.search.model import Entry, Generation, Kind, Ranking, SyncReport, Vector
 from ml_assets.stores import postgres
 
@@ -44,6 +46,11 @@ class ChromaIndex:
         """The name of the collection."""
         return f"generation-{self._generation.generation_id}"
 
+    @property
+    def _second_name(self) -> str:
+        """The name of the collection that is being built to take its place."""
+        return f"{self.name}-next"
+
     def sync(self, connection: postgres.Connection, progress: Progress = no_progress) -> SyncReport:
         """Make the index equal to the tables; writes only the difference."""
         started = time.perf_counter()
@@ -69,6 +76,15 @@ class ChromaIndex:
         Raises:
             StoreError: the generation has no index here.
         """
+        from chromadb.errors import NotFoundError
+
+        try:
+            return self._query(vector, k, filters)
+        except NotFoundError:
+            self._opened = None  # one that was built anew took its place, or it was dropped
+            return self._query(vector, k, filters)
+
+    def _query(self, vector: Vector, k: int, filters: Condition) -> Ranking:
         collection = self._existing()
         where = chroma_where(filters)
         found = collection.query(
@@ -88,6 +104,48 @@ class ChromaIndex:
         """How many chunks the index itself holds."""
         collection = self._find()
         return collection.count() if collection else 0
+
+    def rebuild(self, connection: postgres.Connection) -> bool:
+        """Copy the collection into a new one, which takes its place when it is full.
+
+        Until then the old one answers. A reader looks for the first name, then for the second, so
+        that it finds one of them at any time; killed in between, the second name answers.
+        """
+        with exclusively(connection, self._generation, self.kind):
+            self._opened = None
+            old = self._existing()
+            if old.name != self.name:
+                old.modify(name=self.name)
+            self._delete(self._second_name)
+            new = self._create(self._second_name)
+            # The order by a hash is random: see `differing_entries.sql`.
+            ids = sorted(self.ids(), key=lambda one: sha256(one.encode()).digest())
+            size = min(_PAGE, self._client.get_max_batch_size())
+            for page in _pages_of(old, ["embeddings", "metadatas"], ids, size):
+                new.add(ids=page["ids"], embeddings=page["embeddings"], metadatas=page["metadatas"])
+            # The mark says that it is whole.
+            new.modify(metadata=old.metadata)
+            self._delete(self.name)
+            new.modify(name=self.name)
+            self._opened = new
+            connection.execute(
+                "update search_index_marks set worn = 0"
+                " where generation_id = %s and index_kind = %s",
+                [self._generation.generation_id, self.kind],
+            )
+        return True
+
+    def drop(self) -> None:
+        """Delete the collection; an absent one is passed over."""
+        self._opened = None
+        self._delete(self.name)
+        self._delete(self._second_name)
+
+    def _delete(self, name: str) -> None:
+        from chromadb.errors import NotFoundError
+
+        with suppress(NotFoundError):
+            self._client.delete_collection(name)
 
     def close(self) -> None:
         """Forget the collection; the client is its owner's."""
@@ -153,11 +211,11 @@ class ChromaIndex:
     def _find(self) -> Collection | None:
         from chromadb.errors import NotFoundError
 
-        if self._opened is None:
-            try:
-                self._opened = self._client.get_collection(self.name, embedding_function=None)
-            except NotFoundError:
-                return None
+        # The first name once more: it may have been given to the second in the meantime.
+        for name in (self.name, self._second_name, self.name):
+            if self._opened is None:
+                with suppress(NotFoundError):
+                    self._opened = self._client.get_collection(name, embedding_function=None)
         return self._opened
 
     def _existing(self) -> Collection:
@@ -172,20 +230,23 @@ class ChromaIndex:
 
     def _created(self) -> Collection:
         if self._opened is None:
-            parameters = self._generation.parameters["chroma"]
-            self._opened = self._client.get_or_create_collection(
-                self.name,
-                embedding_function=None,
-                configuration={
-                    "hnsw": {
-                        "space": parameters["distance"],
-                        "max_neighbors": parameters["m"],
-                        "ef_construction": parameters["ef_construction"],
-                        "ef_search": parameters["ef_search"],
-                    }
-                },
-            )
+            self._opened = self._create(self.name)
         return self._opened
+
+    def _create(self, name: str) -> Collection:
+        parameters = self._generation.parameters["chroma"]
+        return self._client.get_or_create_collection(
+            name,
+            embedding_function=None,
+            configuration={
+                "hnsw": {
+                    "space": parameters["distance"],
+                    "max_neighbors": parameters["m"],
+                    "ef_construction": parameters["ef_construction"],
+                    "ef_search": parameters["ef_search"],
+                }
+            },
+        )
 
     def _bytes(self) -> int | None:
         if self._disk is None:
@@ -214,12 +275,12 @@ def _pages(
 
 
 def _pages_of(
-    collection: Collection | None, include: list[str], ids: Sequence[str]
+    collection: Collection | None, include: list[str], ids: Sequence[str], size: int = _PAGE
 ) -> Iterator[Any]:
     if collection is None:
         return
-    for start in range(0, len(ids), _PAGE):
-        yield collection.get(ids=list(ids[start : start + _PAGE]), include=include)  # type: ignore[arg-type]
+    for start in range(0, len(ids), size):
+        yield collection.get(ids=list(ids[start : start + size]), include=include)  # type: ignore[arg-type]
 
 
 def _float32(entry: Entry) -> Any:

@@ -7,9 +7,10 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
+from psycopg.errors import UndefinedTable
 from psycopg.rows import dict_row
 
-from ml_assets.errors import NothingToDoError, SpaceMismatchError, UserError
+from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, UserError
 from ml_assets.search.chroma import ChromaIndex
 from ml_assets.search.faiss import FaissIndex
 from ml_assets.search.filters.known import check_known
@@ -72,16 +73,15 @@ def open_engine(
 def _open_vector_index(
     stack: ExitStack, connection: postgres.Connection, settings: Settings, generation: Generation
 ) -> VectorIndex:
-    match settings.vector_index:
-        case "pgvector":
-            return PgvectorIndex(connection, generation)
-        case "chroma":
-            client = stack.enter_context(chroma.connect(secret(settings.chroma_url), settings.home))
-            return ChromaIndex(client, generation)
-        case "faiss-flat" | "faiss-ivfpq":
-            return stack.enter_context(
-                closing(FaissIndex(settings.faiss_folder, connection, generation))
-            )
+    if settings.vector_index == "chroma":
+        client = stack.enter_context(chroma.connect(secret(settings.chroma_url), settings.home))
+        return ChromaIndex(client, generation)
+    # A generation of before FAISS was chosen has none, and is served until the next is published.
+    if settings.uses_faiss and "faiss" in generation.parameters:
+        return stack.enter_context(
+            closing(FaissIndex(settings.faiss_folder, connection, generation))
+        )
+    return PgvectorIndex(connection, generation)
 
 
 def search(
@@ -147,6 +147,19 @@ def search_vector(
     filters: Condition = NO_FILTER,
 ) -> SearchResult:
     """Like `search`, with the vector of the query given; it may be None for "keyword"."""
+    try:
+        return _search(engine, query, vector, k, method, filters)
+    except UndefinedTable:
+        raise StoreError(
+            f"the vectors of generation {engine.generation.generation_id} were dropped",
+            where="search",
+            do="Open the published generation again",
+        ) from None
+
+
+def _search(
+    engine: Engine, query: str, vector: Vector | None, k: int, method: Method, filters: Condition
+) -> SearchResult:
     reranker = engine.reranker if method == "hybrid" else None
     most = max(k, engine.rerank_top) if reranker else k
     for depth in DEPTHS:

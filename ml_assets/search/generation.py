@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
 
@@ -17,6 +20,7 @@ from ml_assets.stores.audit import append_audit
 from ml_assets.stores.sql import statement
 
 ANALYZER = "simple, at most 40 characters, lowercase, English stems"
+_POLL_SECONDS = 0.05
 TITLE_BOOST = 1.0
 TIE_BREAKER = 0.1
 """A term counts by its better field, plus this part of the other; both were chosen on the tuning
@@ -126,21 +130,41 @@ def record_evaluation(
     )
 
 
+@contextmanager
+def deciding(connection: postgres.Connection) -> Iterator[None]:
+    """Be the only one, over all processes, who decides what is served and what is dropped.
+
+    From bringing a generation up to date until the pointer has moved, nobody drops it.
+    """
+    name = "hashtext('ml_schema.search_generations')"
+    # Asked again and again: who waits inside PostgreSQL holds a snapshot open, and vacuum up.
+    while connection.execute(f"select pg_try_advisory_lock({name})").fetchone() != (True,):
+        time.sleep(_POLL_SECONDS)
+    try:
+        yield
+    finally:
+        if not connection.broken:
+            connection.execute(f"select pg_advisory_unlock({name})")
+
+
 def publish(
     connection: postgres.Connection,
     identity: str,
     evaluation: Mapping[str, Any],
     actor: str,
     reason: str,
+    *,
+    action: Literal["publish", "rollback"] = "publish",
 ) -> bool:
     """Serve a generation: one pointer, flipped in one transaction, with an audit entry.
 
-    The generation served before is retired. One that is served already only has its evaluation
-    refreshed. Returns whether the pointer moved.
+    The generation served before is retired; by a rollback it is withdrawn, too. One that is served
+    already only has its evaluation refreshed. Returns whether the pointer moved. The gates are not
+    asked here: `lifecycle` asks them before.
 
     Raises:
         GateError: the generation was never measured.
-        NothingToDoError: there is no such generation.
+        NothingToDoError: there is no such generation, or its indexes were dropped.
     """
     if not evaluation:
         raise GateError(
@@ -152,6 +176,12 @@ def publish(
         # Two publishers take turns; the second sees what the first published.
         connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.search_generations'))")
         generation = find_generation(connection, identity)
+        if generation.state == "dropped":
+            raise NothingToDoError(
+                f"the indexes of generation {identity} were dropped",
+                where="search",
+                do="Set the settings that describe it, and run `ml-assets run`",
+            )
         connection.execute(
             "update search_generations set evaluation = %s where generation_id = %s",
             [Jsonb(dict(evaluation)), identity],
@@ -159,12 +189,19 @@ def publish(
         if generation.state == "published":
             return False
         before = published_generation(connection)
-        connection.execute(
-            "update search_generations set state = 'retired' where state = 'published'"
+        withdrawn = {"actor": actor, "reason": reason, "at": datetime.now(UTC).isoformat()}
+        postgres.run(
+            connection,
+            statement("postgres/search/retire_published"),
+            {"withdrawn": Jsonb(withdrawn) if action == "rollback" else None},
         )
         postgres.run(
-            connection, statement("postgres/search/mark_published"), {"generation_id": identity}
+            connection,
+            statement("postgres/search/mark_published"),
+            {"generation_id": identity, "actor": actor},
         )
+        # The active release says what is served together; its model stays.
+        connection.execute("update releases set generation_id = %s where active", [identity])
         details = {
             "space_id": generation.space_id,
             "previous": before.generation_id if before else None,
@@ -172,7 +209,7 @@ def publish(
         append_audit(
             connection,
             actor=actor,
-            action="publish",
+            action=action,
             subject=f"search_generation:{identity}",
             reason=reason,
             details=details,

@@ -63,7 +63,7 @@ def sync_ledger(
                 added += len(entries) - known
                 changed += known
             progress(added + changed + removed, 0)
-        _mark(connection, key, index)
+        _mark(connection, key, index, changed + removed)
         return Delta(added, changed, removed, index.size() - added - changed)
 
 
@@ -116,12 +116,14 @@ def _unmark(index: LedgerIndex) -> None:
         index.set_mark("")
 
 
-def _mark(connection: postgres.Connection, key: dict[str, Any], index: LedgerIndex) -> None:
+def _mark(
+    connection: postgres.Connection, key: dict[str, Any], index: LedgerIndex, worn: int
+) -> None:
     if not index.size():
         return
     if not index.mark():
         index.set_mark(uuid4().hex)
-    bound = {**key, "mark": index.mark()}
+    bound = {**key, "mark": index.mark(), "worn": worn}
     postgres.run(connection, statement("postgres/search/record_mark"), bound)
 
 

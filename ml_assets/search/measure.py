@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ml_assets.documents.sources.base import JudgedQueries
 from ml_assets.search.evaluation import K
 from ml_assets.search.exact import recall_against_exact
@@ -25,7 +27,7 @@ from ml_assets.settings import Settings
 if TYPE_CHECKING:
     from ml_assets.embeddings.encoder import Encoder
 
-VERSION = 2
+VERSION = 3
 """Raise it when the measuring changes, so that generations are measured again."""
 
 _DECIDES = {"vector_index", "fusion", "feedback", "rerank_model", "rerank_top", "seed"}
@@ -58,9 +60,10 @@ def evaluate_generation(
     """Measure recall against exact search, and every method on the judged queries.
 
     `load` is called only when there are judged queries. The result is JSON: `state`, `recall` by
-    index, `sampled`, the `fusion` to serve and how it was chosen (`tuning`), `judged_queries`,
-    `missing_documents` (judged, but not in the corpus), `filters` (see `measure_filters`), `k`,
-    `seconds`, and what `measure_methods` says.
+    index on `sampled` live vectors, `judged_recall` likewise on judged queries, the part of those
+    vectors that is `reached` by itself, the `fusion` to serve and how it was chosen (`tuning`),
+    `judged_queries`, `missing_documents` (judged, but not in the corpus), `filters` (see
+    `measure_filters`), `k`, `seconds`, and what `measure_methods` says.
 
     Raises:
         SpaceMismatchError: the loaded encoder is of another space than the generation.
@@ -75,13 +78,20 @@ def evaluate_generation(
     served = replace(engine, fusion=tuned.fusion)
     collections = collections_of(engine.connection, asked)
     recall = recall_against_exact(
-        engine.connection, engine.generation, vector_indexes, k=K, seed=settings.seed
+        engine.connection,
+        engine.generation,
+        vector_indexes,
+        np.array([one.vector for one in asked]) if asked else None,
+        k=K,
+        seed=settings.seed,
     )
     return {
         "state": state,
         "k": K,
         "recall": recall.recall,
         "sampled": recall.sampled,
+        "reached": recall.reached,
+        "judged_recall": recall.judged_recall,
         "fusion": asdict(tuned.fusion),
         "tuning": asdict(tuned),
         **measure_methods(served, {"tuning": tuning, "reporting": reporting}, settings.seed),

@@ -36,11 +36,13 @@ class Generation:
     space_id: str
     dimension: int
     parameters: Parameters
-    state: Literal["building", "published", "retired"]
+    state: Literal["building", "published", "retired", "dropped"]
     evaluation: Mapping[str, Any] | None = None
     """What it was published with."""
     measured: Mapping[str, Any] | None = None
     """The last measurement, published or not yet."""
+    withdrawn: Mapping[str, Any] | None = None
+    """Who rolled back from it, why and when; no run publishes it until a person does."""
 
     @property
     def fusion(self) -> Fusion:

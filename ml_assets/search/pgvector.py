@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from psycopg import sql
+from psycopg.errors import LockNotAvailable
 from psycopg.types.json import Jsonb
 
 from ml_assets.documents.model import Delta
 from ml_assets.documents.refresh import Progress, no_progress
 from ml_assets.embeddings.refresh import partition_name
 from ml_assets.errors import SettingError, SpaceMismatchError
+from ml_assets.search.build_memory import DEFAULT_LIMIT, BuildMemory, plan_build
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.filters.sql import sql_condition
 from ml_assets.search.ledger import exclusively
@@ -25,7 +27,9 @@ from ml_assets.search.sizing import candidates_of, is_outgrown, lists_of, probes
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
-BUILD_MEMORY = "256MB"
+_PATIENCE = "3s"
+"""A reader's transaction is waited for so long; behind us the next readers wait."""
+
 NARROW = 5_000
 """Documents up to which comparing with all of them beats the walk through the graph."""
 
@@ -87,9 +91,19 @@ class PgvectorIndex:
 
     kind: Kind = "pgvector"
 
-    def __init__(self, connection: postgres.Connection, generation: Generation) -> None:
-        """Name the index; nothing is created before the first `sync`."""
+    def __init__(
+        self,
+        connection: postgres.Connection,
+        generation: Generation,
+        *,
+        build_memory: int = DEFAULT_LIMIT,
+    ) -> None:
+        """Name the index; nothing is created before the first `sync`.
+
+        A build takes `build_memory` bytes at most.
+        """
         self._connection = connection
+        self._build_memory = build_memory
         self._generation = generation
         self._table = partition_name(generation.space_id)
         self._parameters = generation.parameters["pgvector"]
@@ -165,20 +179,22 @@ class PgvectorIndex:
 
     def _approximate(self, vector: Vector, k: int, filters: Condition) -> _Nearest:
         with self._connection.transaction():
-            self._search_as_generation(k)
+            self._search_as_generation(k, filtered=filters != NO_FILTER)
             return self._nearest(self._layout.query, vector, k, filters)
 
-    def _search_as_generation(self, k: int) -> None:
-        settings = {self._layout.beam: str(self._beam(k)), **self._layout.scan}
+    def _search_as_generation(self, k: int, *, filtered: bool) -> None:
+        settings = {self._layout.beam: str(self._beam(k, filtered)), **self._layout.scan}
         self._connection.execute(
             "select set_config(name, value, true) from jsonb_each_text(%s) as asked (name, value)",
             [Jsonb(settings)],
         )
 
-    def _beam(self, k: int) -> int:
+    def _beam(self, k: int, filtered: bool) -> int:
         """Lists to read, or nodes of the graph to keep in sight."""
         if self._parameters["index"] == "ivfflat":
-            return probes_of(self._lists() or 1)
+            lists = self._lists() or 1
+            # What passes a filter lies elsewhere: in √lists of them recall was .955.
+            return min(lists, probes_of(lists) * (2 if filtered else 1))
         least = candidates_of(k) if self._parameters["index"] == "binary" else 0
         return min(_MOST_EF, max(least, int(self._parameters["ef_search"])))
 
@@ -234,28 +250,58 @@ class PgvectorIndex:
             ).fetchone()
         )
 
-    def _build(self, connection: postgres.Connection) -> None:
+    def rebuild(self, connection: postgres.Connection) -> bool:
+        """Build a second index, which takes the place of the old one when it is ready.
+
+        The old one answers until then. `reindex concurrently` would wait for every snapshot, also
+        for those of sessions which wait for this run to end; here only the swap waits, for readers
+        in a transaction, and gives up soon. Returns whether the new one took its place.
+        """
+        second = f"{self.name}_next"
+        names = {"index": sql.Identifier(self.name), "second": sql.Identifier(second)}
+        with exclusively(connection, self._generation, self.kind):
+            self._build(connection, second)
+            try:
+                with connection.transaction():
+                    connection.execute("select set_config('lock_timeout', %s, true)", [_PATIENCE])
+                    connection.execute(sql.SQL("drop index if exists {index}").format(**names))
+                    rename = sql.SQL("alter index {second} rename to {index}")
+                    connection.execute(rename.format(**names))
+            except LockNotAvailable:
+                return False
+            vacuum = sql.SQL("vacuum (analyze) {}").format(sql.Identifier(self._table))
+            connection.execute(vacuum)
+        return True
+
+    def build_plan(self) -> BuildMemory:
+        """What building the index would take now, and what it would get."""
+        return plan_build(
+            self._rows(), self._generation.dimension, self._parameters, self._build_memory
+        )
+
+    def _build(self, connection: postgres.Connection, name: str = "") -> None:
         """Build while others read; who writes vectors of this space waits."""
         self._check_dimension()
+        names = {**self._names(), "index": sql.Identifier(name or self.name)}
         with connection.transaction():
             # Not concurrently: that waits for every snapshot in the database, also for those of
             # sessions which wait for this run to end.
             drop = sql.SQL("drop index if exists {index}")
-            connection.execute(drop.format(**self._names()))
+            connection.execute(drop.format(**names))
             rows = self._rows()
             connection.execute(
                 "select set_config('maintenance_work_mem', %s, true),"
                 " set_config('max_parallel_maintenance_workers', %s, true)",
-                [BUILD_MEMORY, str(int(rows >= _WORTH_A_WORKER))],
+                [f"{self.build_plan().granted >> 10}kB", str(int(rows >= _WORTH_A_WORKER))],
             )
             numbers = {**self._parameters, "lists": lists_of(rows)}
             build = sql.SQL(statement(f"postgres/search/{self._layout.build}")).format(
-                **{name: sql.Literal(value) for name, value in numbers.items()} | self._names()
+                **{key: sql.Literal(value) for key, value in numbers.items()} | names
             )
             connection.execute(build)
         # By their statistics the planner weighs the index against a scan.
         analyze = sql.SQL("analyze {partition}, chunks, documents")
-        connection.execute(analyze.format(**self._names()))
+        connection.execute(analyze.format(**names))
 
     def _check_dimension(self) -> None:
         if self._generation.dimension > self._layout.dimensions:

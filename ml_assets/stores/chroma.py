@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
@@ -14,6 +15,9 @@ from ml_assets.stores.folders import folder
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
+
+_REGISTRY = Lock()
+"""Chroma keeps one store per folder and process, and counts its clients without a lock."""
 
 
 @contextmanager
@@ -31,7 +35,8 @@ def connect(url: str | None, home: Path) -> Iterator[ClientAPI]:
     try:
         # The client reports an unreachable server, and a folder it cannot read, as ValueError.
         try:
-            client = _open_server(url) if url else _open_embedded(embedded_folder(home))
+            with _REGISTRY:
+                client = _open_server(url) if url else _open_embedded(embedded_folder(home))
         except ValueError as error:
             raise _refusal(error, where) from None
         yield client
@@ -39,7 +44,8 @@ def connect(url: str | None, home: Path) -> Iterator[ClientAPI]:
         raise _refusal(error, where) from error
     finally:
         if client is not None:
-            _close(client)
+            with _REGISTRY:
+                _close(client)
 
 
 def embedded_folder(home: Path) -> Path:

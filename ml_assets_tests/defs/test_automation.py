@@ -5,7 +5,7 @@ import pytest
 
 from ml_assets.defs.assets.documents import chunks, collections, raw_documents
 from ml_assets.defs.assets.embeddings import embeddings
-from ml_assets.defs.automation import ON_NEW_DATA
+from ml_assets.defs.automation import ON_NEW_DATA, ON_NEW_DATA_OR_WEAR
 from ml_assets.defs.build import build_definitions
 from ml_assets.defs.jobs import refresh_documents
 from ml_assets.defs.partitions import range_tags, register_collections
@@ -65,7 +65,9 @@ def test_every_asset_from_chunks_to_published_search_follows(settings: Settings)
     }
     assert following == FOLLOWING
     for name in following:
-        assert graph.get(dg.AssetKey(name)).automation_condition == ON_NEW_DATA
+        graphs = name in ("pgvector_index", "chroma_index")
+        expected = ON_NEW_DATA_OR_WEAR if graphs else ON_NEW_DATA
+        assert graph.get(dg.AssetKey(name)).automation_condition == expected
 
 
 def test_an_update_of_documents_reaches_the_chunks_of_that_collection(
@@ -104,3 +106,51 @@ def test_what_was_read_goes_on_though_another_collection_failed(
         assert tick.get_requested_partitions(dg.AssetKey(name)) == {"a", "c"}
     again = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=tick.cursor)
     assert again.total_requested == 0
+
+
+def test_a_worn_index_is_requested_once_until_it_was_mended(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    """The check turns to failed: both vector indexes are requested; then no more.
+
+    The evaluation follows in the same tick, as it does after all that it depends on.
+    """
+    defs = build_definitions(settings)
+    cursor = None
+
+    def tick() -> set[str]:
+        nonlocal cursor
+        result = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=cursor)
+        cursor = result.cursor
+        names = ("pgvector_index", "chroma_index", "keyword_index", "search_evaluation")
+        return {name for name in names if result.get_num_requested(dg.AssetKey(name))}
+
+    def report(passed: bool) -> None:
+        instance.report_runless_asset_event(dg.AssetMaterialization("search_evaluation"))
+        tick()  # what follows the evaluation itself
+        for name, is_worn in (("indexes_are_not_worn", not passed), ("another_check", True)):
+            instance.report_runless_asset_event(
+                dg.AssetCheckEvaluation(
+                    asset_key=dg.AssetKey("search_evaluation"),
+                    check_name=name,
+                    passed=not is_worn,
+                    metadata={},
+                )
+            )
+
+    for name in ("embeddings", "chunks"):
+        instance.add_dynamic_partitions("collections", ["a"])
+        instance.report_runless_asset_event(dg.AssetMaterialization(name, partition="a"))
+    for name in ("pgvector_index", "chroma_index", "keyword_index"):
+        instance.report_runless_asset_event(dg.AssetMaterialization(name))
+    tick()
+    report(passed=True)
+    assert tick() == set()
+    report(passed=False)
+    assert tick() == {"pgvector_index", "chroma_index", "search_evaluation"}
+    for _ in range(3):
+        assert tick() == set()
+    report(passed=True)
+    assert tick() == set()
+    report(passed=False)
+    assert tick() == {"pgvector_index", "chroma_index", "search_evaluation"}

@@ -13,13 +13,16 @@ from ml_assets.defs.assets.search import (
 )
 from ml_assets.defs.build import build_definitions
 from ml_assets.defs.checks import search as search_checks
+from ml_assets.defs.checks import search_gates
 from ml_assets.defs.faiss import with_faiss
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.model import Document
 from ml_assets.documents.sources.base import JudgedQuery
+from ml_assets.errors import GateError
 from ml_assets.search.engine import open_engine, search
 from ml_assets.search.faiss import FaissIndex
 from ml_assets.search.generation import published_generation
+from ml_assets.search.lifecycle import rollback
 from ml_assets.settings import Settings
 from ml_assets_tests.defs.conftest import Run
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource
@@ -29,7 +32,10 @@ SEARCH = [*INDEXES, search_evaluation, published_search]
 NAMES = [asset.key.to_user_string() for asset in SEARCH]
 CHECKS = [
     search_checks.indexes_hold_the_live_chunks,
-    search_checks.vector_indexes_agree_with_exact_search,
+    search_gates.vector_indexes_agree_with_exact_search,
+    search_gates.indexes_reach_their_chunks,
+    search_gates.hybrid_is_not_worse_than_published,
+    search_checks.indexes_are_not_worn,
     search_checks.published_search_answers,
 ]
 DOCUMENTS = [
@@ -97,6 +103,7 @@ def test_search_is_built_measured_and_published(
     for index in INDEXES:
         said = metadata(result, index.key.to_user_string())
         assert (said["added"], said["chunks"]) == (12, 12)
+    assert metadata(result, "pgvector_index")["build"] == "in memory"
     evaluation = metadata(result, "search_evaluation")
     assert evaluation["measured"] == "yes"
     assert evaluation["recall_pgvector"] == evaluation["recall_chroma"] == 1
@@ -209,3 +216,86 @@ def test_a_failed_gate_publishes_nothing(
     assert isinstance(postgres, PostgresResource)
     with postgres.connect() as connection:
         assert published_generation(connection) is None
+
+
+def test_the_served_generation_stays_current_while_another_is_refused(
+    run_search: RunSearch,
+    source: MemorySource,
+    materialize: Run,
+    resources: dict[str, object],
+    settings: Settings,
+) -> None:
+    """An edit reaches what is read, though what the settings describe did not pass its gates."""
+    first = metadata(run_search(), "published_search")["generation"]
+    changed = {"hnsw_ef_construction": 80, "min_recall": 1.1}
+    resources["settings"] = settings.model_copy(update=changed)
+    source.documents = [*DOCUMENTS[1:], Document("new", "a", "A word like zebra.", "New")]
+    materialize()
+    result = run_search(raise_on_error=False)
+    assert not result.success
+    for name in ("chroma_index", "keyword_index"):
+        said = metadata(result, name)
+        assert (said["added"], said["removed"]) == (12, 0)
+        assert said["served_generation"] == first
+        assert (said["served_added"], said["served_removed"]) == (1, 1)
+    assert metadata(result, "pgvector_index")["served_chunks"] == 12
+    postgres = resources["postgres"]
+    assert isinstance(postgres, PostgresResource)
+    with (
+        postgres.connect() as connection,
+        open_engine(connection, settings) as engine,
+    ):
+        assert engine.generation.generation_id == first
+        # It was measured on the same documents, for the comparison; what it serves with stays.
+        measured, published = engine.generation.measured, engine.generation.evaluation
+        assert measured is not None
+        assert published is not None
+        assert measured["state"] != published["state"]
+        found = search(engine, "zebra", None, method="keyword")
+        assert [hit.document_id for hit in found.hits] == ["new"]
+        assert "d0#0" not in engine.keyword.ids()
+
+
+def test_what_a_person_rolled_back_from_no_run_publishes(
+    run_search: RunSearch, resources: dict[str, object], settings: Settings
+) -> None:
+    first = metadata(run_search(), "published_search")["generation"]
+    resources["settings"] = settings.model_copy(update={"hnsw_ef_construction": 80})
+    second = metadata(run_search(), "published_search")["generation"]
+    postgres = resources["postgres"]
+    assert isinstance(postgres, PostgresResource)
+    with postgres.connect() as connection:
+        rollback(connection, settings, "it got worse")
+        said = metadata(run_search(), "published_search")
+        assert (said["generation"], said["pointer_moved"]) == (first, False)
+        assert str(said["withdrawn"]).startswith(f"{second} by tester: it got worse")
+        # The settings describe another one: that is another matter.
+        resources["settings"] = settings.model_copy(update={"hnsw_ef_construction": 90})
+        third = metadata(run_search(), "published_search")
+        assert third["generation"] not in (first, second)
+        assert "withdrawn" not in third
+
+
+def test_publishing_alone_asks_the_gates_too(
+    run_search: RunSearch,
+    instance: dg.DagsterInstance,
+    resources: dict[str, object],
+    settings: Settings,
+) -> None:
+    """`dagster asset materialize --select published_search` runs no check of the evaluation."""
+    run_search()
+    resources["settings"] = settings.model_copy(update={"min_recall": 1.1})
+    with pytest.raises(GateError, match="vector_indexes_agree_with_exact_search"):
+        dg.materialize([published_search], resources=resources, instance=instance)
+
+
+def test_a_run_drops_what_was_retired_for_its_time(
+    run_search: RunSearch, resources: dict[str, object], settings: Settings
+) -> None:
+    first = metadata(run_search(), "published_search")["generation"]
+    changed = settings.model_copy(update={"hnsw_ef_construction": 80})
+    resources["settings"] = changed
+    assert "dropped" not in metadata(run_search(), "published_search")
+    resources["settings"] = changed.model_copy(update={"keep_generations_days": 0})
+    assert metadata(run_search(), "published_search")["dropped"] == first
+    assert not (settings.keyword_folder / str(first)).exists()

@@ -7,9 +7,9 @@ import pytest
 from ml_assets.defs.assets import search as search_assets
 from ml_assets.defs.assets.search import current_generation
 from ml_assets.defs.checks.search import (
+    indexes_are_not_worn,
     indexes_hold_the_live_chunks,
     published_search_answers,
-    vector_indexes_agree_with_exact_search,
 )
 from ml_assets.defs.resources import ChromaResource, KeywordIndexResource, PostgresResource
 from ml_assets.search import quality
@@ -110,28 +110,6 @@ def test_of_a_large_index_the_number_and_the_latest_are_compared(
     assert ("| 0 | 0 | 1 | d1#0 |" in rows) == (damaged == "title")
 
 
-@pytest.mark.parametrize(
-    ("evaluation", "passed"),
-    [
-        ({"recall": {"pgvector": 1.0, "chroma": 0.95}}, True),
-        ({"recall": {"pgvector": 1.0, "chroma": 0.949}}, False),
-        ({"recall": {}}, False),
-        ({}, False),
-    ],
-)
-def test_recall_is_held_against_the_minimum(
-    connection: postgres.Connection,
-    stores: dict[str, Any],
-    generation: Generation,
-    evaluation: dict[str, Any],
-    passed: bool,
-) -> None:
-    record_evaluation(connection, generation.generation_id, evaluation)
-    result = vector_indexes_agree_with_exact_search(**two(stores))
-    assert result.passed == passed
-    assert result.metadata["minimum"].value == 0.95
-
-
 def test_what_is_published_must_answer(
     connection: postgres.Connection,
     settings: Settings,
@@ -147,3 +125,15 @@ def test_what_is_published_must_answer(
     assert "no keyword index" in result.metadata["said"].value
     connection.execute("update documents set deleted_at = now()")
     assert "no document" in published_search_answers(**two(stores)).metadata["said"].value
+
+
+def test_a_worn_index_is_a_warning(
+    connection: postgres.Connection, stores: dict[str, Any], generation: Generation
+) -> None:
+    assert indexes_are_not_worn(**two(stores)).passed
+    record_evaluation(connection, generation.generation_id, {"reached": {"chroma": 0.5}})
+    connection.execute("update search_index_marks set worn = 100")
+    result = indexes_are_not_worn(**two(stores))
+    assert not result.passed
+    assert result.severity == dg.AssetCheckSeverity.WARN
+    assert "| 0.5 | True |" in result.metadata["indexes"].value

@@ -11,6 +11,7 @@ from pgvector import HalfVector
 from psycopg.types.json import Jsonb
 
 from ml_assets.embeddings.refresh import ensure_space
+from ml_assets.embeddings.space import VectorSpace
 from ml_assets.search.filters.language import Scalar
 from ml_assets.search.generation import ensure_generation, index_parameters
 from ml_assets.search.model import Generation
@@ -74,10 +75,12 @@ def fill(connection: postgres.Connection, docs: Mapping[str, Doc]) -> None:
             put(connection, document_id, doc)
 
 
-def generation_of(connection: postgres.Connection, settings: Settings) -> Generation:
+def generation_of(
+    connection: postgres.Connection, settings: Settings, space: VectorSpace = SPACE
+) -> Generation:
     """The generation of the settings, in the space of the tests."""
-    ensure_space(connection, SPACE)
-    return ensure_generation(connection, SPACE.space_id, index_parameters(settings))
+    ensure_space(connection, space)
+    return ensure_generation(connection, space.space_id, index_parameters(settings))
 
 
 def _put_chunk(

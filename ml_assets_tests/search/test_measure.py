@@ -80,6 +80,47 @@ def test_an_index_that_returns_far_vectors_has_low_recall(engine: Engine) -> Non
     assert report.recall["x"] < 0.1
 
 
+def test_an_index_must_find_a_chunk_by_its_own_vector(engine: Engine) -> None:
+    class Blind(PgvectorIndex):
+        def query(self, vector: Vector, k: int, filters: Condition = NO_FILTER) -> Ranking:
+            found = super().query(vector, k + 1, filters)
+            return Ranking(found.chunk_ids[1:], found.scores[1:], exhausted=False)
+
+    connection, generation = engine.connection, engine.generation
+    indexes = {
+        "seeing": PgvectorIndex(connection, generation),
+        "blind": Blind(connection, generation),
+    }
+    report = recall_against_exact(connection, generation, indexes, sample=30)
+    assert report.reached == {"seeing": 1.0, "blind": 0.0}
+    assert report.recall["blind"] == 1
+
+
+def test_of_equal_texts_each_is_found_by_the_other(
+    connection: postgres.Connection, generation: Generation
+) -> None:
+    fill(connection, {f"same{number}": Doc(("the same text",)) for number in range(30)})
+    index = PgvectorIndex(connection, generation)
+    index.sync(connection)
+    assert recall_against_exact(connection, generation, {"x": index}).reached == {"x": 1.0}
+
+
+def test_judged_queries_are_held_against_exact_search_too(engine: Engine) -> None:
+    connection, generation = engine.connection, engine.generation
+    indexes = {
+        "pgvector": PgvectorIndex(connection, generation),
+        "forgetful": Forgetful(connection, generation),
+    }
+    judged = HashEncoder().encode([f"question {number}" for number in range(20)])
+    report = recall_against_exact(connection, generation, indexes, judged, sample=15)
+    assert report.judged == 15
+    # Of the eleven that are asked for, places 0, 2, … 10 remain: five of the ten nearest.
+    assert report.judged_recall == {"pgvector": 1.0, "forgetful": pytest.approx(0.5)}
+    alone = recall_against_exact(connection, generation, indexes, sample=15)
+    assert (alone.judged_recall, alone.judged) == ({}, 0)
+    assert alone.recall == report.recall
+
+
 def test_nothing_to_sample_is_said(connection: postgres.Connection, generation: Generation) -> None:
     report = recall_against_exact(
         connection, generation, {"x": PgvectorIndex(connection, generation)}
@@ -94,7 +135,8 @@ def test_a_generation_is_measured_with_one_encoding(engine: Engine, settings: Se
     assert json.loads(json.dumps(result)) is not None
     assert encoder.texts == ["text number 7", "text number 8"]
     assert result["state"] == "s"
-    assert result["recall"] == {"pgvector": 1.0}
+    assert result["recall"] == result["judged_recall"] == {"pgvector": 1.0}
+    assert result["reached"] == {"pgvector": 1.0}
     assert result["methods"]["vector"]["tuning"]["ndcg@10"] == 1
     assert result["methods"]["keyword"]["reporting"]["recall@10"] == 0.5
     assert result["missing_documents"] == 1

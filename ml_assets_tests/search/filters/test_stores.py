@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pgvector import HalfVector
 
 from ml_assets.embeddings.refresh import ensure_space
+from ml_assets.search.faiss import FaissIndex
 from ml_assets.search.filters.language import (
     And,
     Compare,
@@ -161,6 +162,7 @@ def test_near_neighbours_are_found_under_every_filter(
 ) -> None:
     if isinstance(index, KeywordIndex):
         pytest.skip("has no vectors")
+    least = 0.95 if isinstance(index, FaissIndex) else 0.98
     # Walk the graph, however few pass, and whatever the planner thinks of so few rows.
     monkeypatch.setattr("ml_assets.search.pgvector.NARROW", 0)
     connection.execute("set enable_sort = off; set enable_seqscan = off")
@@ -178,4 +180,4 @@ def test_near_neighbours_are_found_under_every_filter(
             cosines = clustered @ query
             threshold = np.sort(cosines[passing])[-wanted] - 1e-3
             right += sum(cosines[int(one[1:-2])] >= threshold for one in found.chunk_ids)
-        assert right / (wanted * len(queries)) >= 0.98, condition
+        assert right / (wanted * len(queries)) >= least, condition

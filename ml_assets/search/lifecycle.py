@@ -1,0 +1,223 @@
+"""The life of a generation: kept current while it is served, published, rolled back from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from ml_assets.errors import GateError, NothingToDoError
+from ml_assets.search.chroma import ChromaIndex
+from ml_assets.search.exact import recall_against_exact
+from ml_assets.search.faiss import FaissIndex
+from ml_assets.search.gates import Gate, all_gates, refuse_blocked
+from ml_assets.search.generation import (
+    deciding,
+    find_generation,
+    publish,
+    published_generation,
+    record_evaluation,
+)
+from ml_assets.search.keyword import KeywordIndex
+from ml_assets.search.model import Generation, Index, VectorIndex
+from ml_assets.search.pgvector import PgvectorIndex
+from ml_assets.search.quality import compare_with_tables
+from ml_assets.settings import Settings, secret
+from ml_assets.stores import chroma, postgres
+from ml_assets.stores.sql import statement
+
+
+def generations_to_sync(connection: postgres.Connection, current: Generation) -> list[Generation]:
+    """The generations whose indexes follow the tables: `current`, and the served one if another.
+
+    A generation in an older vector space holds the live chunks that have a vector there: what is
+    deleted leaves it, and a text that was changed since is not in it. pgvector needs no help for
+    what is deleted, as its index follows the partition; see `forget_outdated_vectors` for the rest.
+    """
+    served = published_generation(connection)
+    if served is None or served.generation_id == current.generation_id:
+        return [current]
+    return [current, served]
+
+
+def forget_outdated_vectors(connection: postgres.Connection, generation: Generation) -> int:
+    """Delete the vectors of texts that were changed since, so that pgvector does not find them.
+
+    `embeddings` does so for the current space only. Returns how many there were.
+    """
+    return postgres.run(
+        connection,
+        statement("postgres/search/forget_outdated_vectors"),
+        {"space_id": generation.space_id},
+    ).rowcount
+
+
+@contextmanager
+def open_indexes(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> Iterator[tuple[dict[str, VectorIndex], KeywordIndex]]:
+    """All indexes of a generation: the vector indexes by name, and the keyword index."""
+    keyword = KeywordIndex(settings.keyword_folder, generation)
+    with chroma.connect(secret(settings.chroma_url), settings.home) as client:
+        vectors: dict[str, VectorIndex] = {
+            "pgvector": PgvectorIndex(connection, generation, build_memory=settings.build_memory),
+            "chroma": ChromaIndex(client, generation),
+        }
+        if "faiss" in generation.parameters:
+            vectors["faiss"] = FaissIndex(settings.faiss_folder, connection, generation)
+        try:
+            yield vectors, keyword
+        finally:
+            for index in (keyword, *vectors.values()):
+                index.close()
+
+
+def publish_gated(
+    connection: postgres.Connection, settings: Settings, identity: str, reason: str
+) -> list[Gate]:
+    """Publish a generation by hand, through the gates that a run has; they are returned.
+
+    Its indexes are brought up to date first, and recall and reach are measured anew; its nDCG is
+    that of its last measurement.
+
+    Raises:
+        NothingToDoError: there is no such generation, or its indexes were dropped.
+        GateError: it was never measured, lacks vectors, or a gate blocks.
+    """
+    with deciding(connection):
+        return _publish_gated(connection, settings, identity, reason)
+
+
+def _publish_gated(
+    connection: postgres.Connection, settings: Settings, identity: str, reason: str
+) -> list[Gate]:
+    generation = _existing(connection, identity)
+    if not generation.measured:
+        raise GateError(
+            f"generation {identity} was never measured, so it is not published",
+            where="search",
+            do="Run `ml-assets run` with the settings that describe it",
+        )
+    bring_up_to_date(connection, settings, generation)
+    with open_indexes(connection, settings, generation) as (vectors, _):
+        found = recall_against_exact(connection, generation, vectors, seed=settings.seed)
+    measured = {
+        **generation.measured,
+        "recall": found.recall,
+        "reached": found.reached,
+        "sampled": found.sampled,
+    }
+    record_evaluation(connection, identity, measured)
+    fresh = find_generation(connection, identity)
+    gates = all_gates(fresh, published_generation(connection), settings)
+    refuse_blocked(identity, gates)
+    publish(connection, identity, measured, settings.actor, reason)
+    return gates
+
+
+def rollback(
+    connection: postgres.Connection, settings: Settings, reason: str, to: str | None = None
+) -> Generation:
+    """Serve the generation that was served before, or `to`; what is served now is withdrawn.
+
+    It passed the gates when it was published, and is brought up to date before the pointer moves.
+    A withdrawn generation is not published by a run, until a person publishes it.
+
+    Raises:
+        NothingToDoError: there is none to roll back to, or its indexes were dropped.
+        GateError: it lacks vectors of live chunks, or its indexes differ from the tables.
+    """
+    with deciding(connection):
+        return _rollback(connection, settings, reason, to)
+
+
+def _rollback(
+    connection: postgres.Connection, settings: Settings, reason: str, to: str | None
+) -> Generation:
+    served = published_generation(connection)
+    if served is None:
+        raise NothingToDoError("no generation is published", where="search")
+    target = _existing(connection, to or _published_before(connection))
+    if target.generation_id == served.generation_id:
+        raise NothingToDoError(f"generation {to} is the published one", where="search")
+    if not target.evaluation:
+        raise NothingToDoError(
+            f"generation {to} was never published",
+            where="search",
+            do="Use `ml-assets publish`",
+        )
+    bring_up_to_date(connection, settings, target)
+    publish(
+        connection,
+        target.generation_id,
+        target.evaluation,
+        settings.actor,
+        reason,
+        action="rollback",
+    )
+    return find_generation(connection, target.generation_id)
+
+
+def bring_up_to_date(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> None:
+    """Make all indexes of a generation hold exactly the live chunks.
+
+    Raises:
+        GateError: its space lacks vectors of live chunks, or an index differs from the tables.
+    """
+    bound = {"space_id": generation.space_id}
+    counts = postgres.read_counts(
+        connection, statement("postgres/search/count_without_vector"), bound
+    )
+    if counts["lacking"]:
+        raise GateError(
+            f"its vector space {generation.space_id} lacks the vectors of {counts['lacking']} of"
+            f" {counts['live']} live chunks",
+            where=f"generation {generation.generation_id}",
+            do=f"Set ML_ASSETS_EMBEDDING_MODEL to {model_of(connection, generation)!r} and run"
+            " `ml-assets run --until documents`",
+        )
+    forget_outdated_vectors(connection, generation)
+    with open_indexes(connection, settings, generation) as (vectors, keyword):
+        indexes: Sequence[Index] = [*vectors.values(), keyword]
+        for index in indexes:
+            index.sync(connection)
+        rows = compare_with_tables(connection, indexes)
+    wrong = [row for row in rows if row["missing"] or row["extra"] or row["outdated"]]
+    if wrong:
+        said = ", ".join(
+            f"{row['index']} lacks {row['missing']}, has {row['extra']} too many and"
+            f" {row['outdated']} outdated"
+            for row in wrong
+        )
+        raise GateError(
+            f"indexes_hold_the_live_chunks: {said}",
+            where=f"generation {generation.generation_id}",
+        )
+
+
+def model_of(connection: postgres.Connection, generation: Generation) -> str:
+    """The name of the model that makes the vectors of a generation's space."""
+    row = connection.execute(
+        "select definition ->> 'model' from embedding_spaces where space_id = %s",
+        [generation.space_id],
+    ).fetchone()
+    return str(row[0]) if row else ""
+
+
+def _existing(connection: postgres.Connection, identity: str) -> Generation:
+    generation = find_generation(connection, identity)
+    if generation.state == "dropped":
+        raise NothingToDoError(
+            f"the indexes of generation {identity} were dropped",
+            where="search",
+            do="Set the settings that describe it, and run `ml-assets run`",
+        )
+    return generation
+
+
+def _published_before(connection: postgres.Connection) -> str:
+    row = connection.execute(statement("postgres/search/published_before")).fetchone()
+    if row is None:
+        raise NothingToDoError("no other generation was published before", where="search")
+    return str(row[0])

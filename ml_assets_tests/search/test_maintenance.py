@@ -1,0 +1,299 @@
+"""Churn wears a graph out; building it anew keeps the recall, and readers notice nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from threading import Event, Thread
+
+import numpy as np
+import pytest
+from pgvector import HalfVector
+
+from ml_assets.documents.model import Delta
+from ml_assets.search import pgvector
+from ml_assets.search.build_memory import graph_bytes, plan_build
+from ml_assets.search.chroma import ChromaIndex
+from ml_assets.search.exact import recall_against_exact
+from ml_assets.search.generation import find_generation, record_evaluation
+from ml_assets.search.maintenance import Wear, measure_wear, rebuild_if_worn
+from ml_assets.search.model import Generation, VectorIndex
+from ml_assets.search.pgvector import PgvectorIndex
+from ml_assets.settings import Settings
+from ml_assets.stores import chroma, postgres
+from ml_assets_tests.fakes import SPACE, HashEncoder
+from ml_assets_tests.search.corpus import Doc, fill, remove
+from ml_assets_tests.search.test_engine import sync_all
+
+ROWS = 2_000
+ROUNDS = 10
+
+
+@pytest.mark.parametrize(
+    ("dimension", "m", "measured"),
+    [(384, 16, 1482), (384, 32, 1984), (768, 16, 2253), (16, 16, 747)],
+)
+def test_the_memory_of_a_build_is_what_pgvector_takes(
+    dimension: int, m: int, measured: int
+) -> None:
+    """Bytes a row by which pgvector 0.8.5 said that the graph no longer fits."""
+    assert graph_bytes(1000, dimension, m) / 1000 == pytest.approx(measured, rel=0.02)
+
+
+def test_a_build_gets_what_it_needs_within_the_limit() -> None:
+    parameters = {"m": 16, "type": "halfvec"}
+    small = plan_build(10, 384, parameters)
+    assert (small.granted, small.said) == (64 << 20, "in memory")
+    large = plan_build(500_000, 384, parameters)
+    assert large.granted == large.estimate < 1 << 30
+    slow = plan_build(500_000, 384, parameters, limit=256 << 20)
+    assert slow.granted == 256 << 20
+    assert "slow: the graph needs 7" in slow.said
+    assert "ML_ASSETS_BUILD_MEMORY" in slow.said
+
+
+@pytest.mark.parametrize(
+    ("dead", "share", "reached", "worn"),
+    [
+        (500, 0.25, 1.0, True),
+        (500, 0.19, 1.0, False),
+        (99, 0.9, None, False),
+        (100, 0.01, 0.98, True),
+        (100, 0.01, 0.99, False),
+        (99, 0.01, 0.5, False),
+    ],
+)
+def test_what_is_worn(dead: int, share: float, reached: float | None, worn: bool) -> None:
+    assert Wear("x", dead, share, reached).is_worn == worn
+
+
+def vectors(count: int, seed: int) -> np.ndarray:
+    """Clustered, as texts are: 40 centres and noise around them, at unit norm."""
+    centres = np.random.default_rng(0).standard_normal((40, 16))
+    generator = np.random.default_rng(seed)
+    points = centres[generator.integers(0, 40, count)]
+    points = points + 0.4 * generator.standard_normal((count, 16))
+    return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+
+
+def write(connection: postgres.Connection, ids: list[str], seed: int) -> None:
+    """Replace the documents of these ids by others, each of one chunk with a clustered vector."""
+    texts = [f"{one} {seed}" for one in ids]
+    hashes = [hashlib.sha256(text.encode()).digest() for text in texts]
+    chunk_ids = [f"{one}#0" for one in ids]
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.execute("delete from document_embeddings where chunk_id = any(%s)", [chunk_ids])
+        cursor.execute("delete from documents where document_id = any(%s)", [ids])
+        cursor.execute("insert into collections values ('a', 's', 'f') on conflict do nothing")
+        cursor.executemany(
+            "insert into documents (document_id, collection, title, text, group_id, content_hash)"
+            " values (%s, 'a', '', %s, '', '')",
+            zip(ids, texts, strict=True),
+        )
+        cursor.executemany(
+            "insert into chunks (chunk_id, document_id, collection, chunk_index, start_offset,"
+            " end_offset, token_count, heading, text, text_hash)"
+            " values (%s, %s, 'a', 0, 0, 1, 1, '', %s, %s)",
+            zip(chunk_ids, ids, texts, hashes, strict=True),
+        )
+        made = map(HalfVector, vectors(len(ids), seed))
+        cursor.executemany(
+            "insert into document_embeddings (space_id, chunk_id, collection, text_hash, embedding)"
+            f" values ('{SPACE.space_id}', %s, 'a', %s, %s)",
+            zip(chunk_ids, hashes, made, strict=True),
+        )
+    connection.execute("select pg_stat_force_next_flush()")
+
+
+def test_ten_rounds_of_churn_keep_the_recall(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> None:
+    """10 % of 2,000 clustered vectors are replaced in each round; what is worn is built anew."""
+    connection.execute(f"alter table {pgvector_table(generation)} set (autovacuum_enabled = false)")
+    ids = [f"d{number}" for number in range(ROWS)]
+    write(connection, ids, 1)
+    generator = np.random.default_rng(5)
+    rebuilt: dict[str, int] = {"pgvector": 0, "chroma": 0}
+    with chroma.connect(None, settings.home) as client:
+        indexes: dict[str, PgvectorIndex | ChromaIndex] = {
+            "pgvector": PgvectorIndex(connection, generation),
+            "chroma": ChromaIndex(client, generation),
+        }
+        for index in indexes.values():
+            index.sync(connection)
+        for round_ in range(ROUNDS):
+            chosen = generator.choice(ROWS, ROWS // 10, replace=False)
+            write(connection, [ids[number] for number in chosen], 100 + round_)
+            for name, index in indexes.items():
+                index.sync(connection)
+                rebuilt[name] += bool(rebuild_if_worn(connection, generation, index))
+        searched: dict[str, VectorIndex] = dict(indexes)
+        report = recall_against_exact(connection, generation, searched)
+        assert min(report.recall.values()) >= 0.98, report
+        assert min(report.reached.values()) >= 0.99, report
+        # Past 20 % dead: about every third round.
+        assert all(3 <= times <= 5 for times in rebuilt.values()), rebuilt
+        assert all(index.size() == ROWS for index in indexes.values())
+        assert indexes["chroma"].sync(connection).delta == Delta(unchanged=ROWS)
+
+
+def pgvector_table(generation: Generation) -> str:
+    return f"document_embeddings_{generation.space_id}"
+
+
+DOCS = {f"d{number}": Doc((f"text number {number}",)) for number in range(300)}
+
+
+def test_wear_is_measured_and_gone_after_building_anew(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> None:
+    connection.execute(f"alter table {pgvector_table(generation)} set (autovacuum_enabled = false)")
+    fill(connection, DOCS)
+    sync_all(connection, settings, generation)
+    connection.execute("select pg_stat_force_next_flush()")
+    assert not any(one.is_worn for one in measure_wear(connection, generation))
+    for number in range(150):
+        remove(connection, f"d{number}")
+    sync_all(connection, settings, generation)
+    connection.execute("select pg_stat_force_next_flush()")
+    worn = {one.index: one for one in measure_wear(connection, generation)}
+    assert worn["pgvector"].dead == worn["chroma"].dead == 150
+    assert worn["pgvector"].share == worn["chroma"].share == 0.5
+    record_evaluation(connection, generation.generation_id, {"state": "1"})
+    with chroma.connect(None, settings.home) as client:
+        for index in (PgvectorIndex(connection, generation), ChromaIndex(client, generation)):
+            said = rebuild_if_worn(connection, generation, index)
+            assert said == "built anew: 150 dead entries (50%)"
+            assert index.size() == 150
+            assert rebuild_if_worn(connection, generation, index) is None
+    # The next evaluation measures again.
+    assert find_generation(connection, generation.generation_id).measured == {}
+
+
+def test_an_index_that_no_longer_reaches_its_chunks_is_worn(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> None:
+    fill(connection, {"d": Doc(("text",))})
+    sync_all(connection, settings, generation)
+    record_evaluation(connection, generation.generation_id, {"reached": {"chroma": 0.5}})
+    measured = find_generation(connection, generation.generation_id)
+    # Nothing was deleted since it was built: a second one would reach no more.
+    assert not any(one.is_worn for one in measure_wear(connection, measured))
+    connection.execute("update search_index_marks set worn = 100")
+    assert [one.index for one in measure_wear(connection, measured) if one.is_worn] == ["chroma"]
+
+
+@pytest.mark.parametrize("kind", ["pgvector", "chroma"])
+def test_a_reader_finds_everything_while_an_index_is_built_anew(
+    connection: postgres.Connection,
+    settings: Settings,
+    postgres_url: str,
+    generation: Generation,
+    kind: str,
+) -> None:
+    fill(connection, DOCS)
+    sync_all(connection, settings, generation)
+    done, wrong = Event(), list[object]()
+    (vector,) = HashEncoder().encode(["text number 7"])
+
+    def read() -> None:
+        try:
+            with postgres.connect(postgres_url, Path()) as reader:
+                while not done.is_set():
+                    with chroma.connect(None, settings.home) as client:
+                        index: VectorIndex = (
+                            PgvectorIndex(reader, generation)
+                            if kind == "pgvector"
+                            else ChromaIndex(client, generation)
+                        )
+                        for _ in range(5):
+                            found = index.query(vector, 10).chunk_ids
+                            if len(found) != 10 or found[0] != "d7#0":
+                                wrong.append(found)
+        except BaseException as error:  # noqa: BLE001 - whatever a reader sees is a failure
+            wrong.append(error)
+
+    reading = Thread(target=read)
+    reading.start()
+    try:
+        with chroma.connect(None, settings.home) as client:
+            index = (
+                PgvectorIndex(connection, generation)
+                if kind == "pgvector"
+                else ChromaIndex(client, generation)
+            )
+            for _ in range(8):
+                assert index.rebuild(connection)
+    finally:
+        done.set()
+        reading.join()
+    assert wrong == []
+
+
+def test_a_reader_that_holds_the_old_index_is_not_waited_for(
+    connection: postgres.Connection,
+    postgres_url: str,
+    generation: Generation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pgvector, "_PATIENCE", "50ms")
+    fill(connection, DOCS)
+    index = PgvectorIndex(connection, generation)
+    index.sync(connection)
+    with postgres.connect(postgres_url, Path()) as reader, reader.transaction():
+        reader.execute(f"select count(*) from {pgvector_table(generation)}")
+        assert not index.rebuild(connection)
+        assert index.size() == 300
+    assert index.rebuild(connection)
+    count = "select count(*) from pg_class where relname like %s"
+    left = connection.execute(count, [f"{index.name}%"]).fetchone()
+    assert left == (1,)
+
+
+@pytest.mark.parametrize("killed_at", ["add", "delete", "rename"])
+def test_a_killed_rebuild_of_chroma_leaves_an_index_that_answers(
+    connection: postgres.Connection,
+    settings: Settings,
+    generation: Generation,
+    monkeypatch: pytest.MonkeyPatch,
+    killed_at: str,
+) -> None:
+    from chromadb.api.models.Collection import Collection
+
+    class Killed(BaseException): ...
+
+    fill(connection, DOCS)
+    sync_all(connection, settings, generation)
+    (vector,) = HashEncoder().encode(["text number 7"])
+
+    def kill(*_: object, **said: object) -> None:
+        if killed_at != "rename" or "name" in said:
+            raise Killed
+
+    with chroma.connect(None, settings.home) as client:
+        with monkeypatch.context() as patched:
+            if killed_at == "add":
+                patched.setattr(Collection, "add", kill)
+            elif killed_at == "rename":
+                real = Collection.modify
+                patched.setattr(
+                    Collection,
+                    "modify",
+                    lambda one, **said: kill(**said) if "name" in said else real(one, **said),
+                )
+            else:
+                deleted = ChromaIndex._delete
+                patched.setattr(
+                    ChromaIndex,
+                    "_delete",
+                    lambda one, name: deleted(one, name) if name.endswith("-next") else kill(),
+                )
+            with pytest.raises(Killed):
+                ChromaIndex(client, generation).rebuild(connection)
+        fresh = ChromaIndex(client, generation)
+        assert fresh.query(vector, 10).chunk_ids[0] == "d7#0"
+        assert fresh.size() == 300
+        assert fresh.sync(connection).delta == Delta(unchanged=300)
+        assert fresh.rebuild(connection)
+        assert [one.name for one in client.list_collections()] == [fresh.name]
+        assert fresh.sync(connection).delta == Delta(unchanged=300)
