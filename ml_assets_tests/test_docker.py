@@ -197,11 +197,10 @@ def probe() -> None:
     print("seen in the compute log")
 
 
-def materialize_with(folder: Path) -> tuple[dg.DagsterInstance, str]:
-    instance = dg.DagsterInstance.from_config(str(folder))
+def materialize_probe(instance: dg.DagsterInstance) -> str:
     result = dg.materialize([probe], instance=instance, resources={"io_manager": dg.mem_io_manager})
     assert result.success
-    return instance, result.run_id
+    return result.run_id
 
 
 def assert_settled(instance: dg.DagsterInstance, most: int) -> None:
@@ -227,8 +226,8 @@ def test_the_embedded_instance_writes_into_its_home_only(
     (home / "dagster.yaml").write_text((PROJECT / "dagster.yaml").read_text())
     monkeypatch.setenv("HOME", str(elsewhere))
     monkeypatch.chdir(elsewhere)
-    instance, run_id = materialize_with(home)
-    with instance:
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        run_id = materialize_probe(instance)
         assert_settled(instance, most=1)
         assert [run.run_id for run in instance.get_runs()] == [run_id]
     assert (home / "history" / "runs.db").exists()
@@ -249,11 +248,10 @@ def test_the_server_instance_keeps_runs_and_events_in_postgres(
         monkeypatch.setenv("DAGSTER_POSTGRES_HOST", str(parts.hostname))
         monkeypatch.setenv("DAGSTER_POSTGRES_PORT", str(parts.port))
         monkeypatch.setenv("DAGSTER_POSTGRES_PASSWORD", PASSWORD)
-        instance, run_id = materialize_with(tmp_path)
-        with instance:
+        with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+            run_id = materialize_probe(instance)
             assert_settled(instance, most=4)
-        again = dg.DagsterInstance.from_config(str(tmp_path))
-        with again:
+        with dg.DagsterInstance.from_config(str(tmp_path)) as again:
             assert [run.run_id for run in again.get_runs()] == [run_id]
             event = again.get_latest_materialization_event(dg.AssetKey("probe"))
             assert event
