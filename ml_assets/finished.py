@@ -13,8 +13,6 @@ from ml_assets.documents.refresh import changed_collections
 from ml_assets.documents.sources import open_source
 from ml_assets.documents.sources.base import Source
 from ml_assets.embeddings.space import current_chunker, current_space
-from ml_assets.search.listing import described_generation
-from ml_assets.search.retention import expired_generations
 from ml_assets.settings import PROJECT, Settings, secret
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -45,10 +43,20 @@ def finished_at(settings: Settings) -> datetime | None:
         )
         if not same or changed_collections(connection, source):
             return None
-        waits_to_be_dropped = expired_generations(
-            connection, described_generation(settings), settings.keep_generations_days
-        )
-        return None if waits_to_be_dropped else ended
+        return None if _waits_to_be_dropped(connection, settings) else ended
+
+
+def _waits_to_be_dropped(connection: postgres.Connection, settings: Settings) -> bool:
+    """Whether the indexes of a retired search generation have been kept for their time."""
+    bound = {"days": settings.keep_generations_days}
+    expired = postgres.run(connection, statement("postgres/search/expired_generations"), bound)
+    identities = {identity for (identity,) in expired}
+    if not identities:
+        return False
+    # Imported only now: it imports numpy, and half of a run that finds nothing to do is imports.
+    from ml_assets.search.listing import described_generation
+
+    return bool(identities - {described_generation(settings)})
 
 
 def run_inputs(settings: Settings, source: Source) -> str:

@@ -29,9 +29,9 @@ def expired_generations(
     rows = postgres.run(
         connection,
         statement("postgres/search/expired_generations"),
-        {"described": described, "days": days},
+        {"days": days},
     ).fetchall()
-    return [find_generation(connection, identity) for (identity,) in rows]
+    return [find_generation(connection, identity) for (identity,) in rows if identity != described]
 
 
 def drop_expired(

@@ -1,6 +1,5 @@
 select generation_id
 from search_generations
 where state = 'retired'
-    and generation_id <> %(described)s
     and retired_at <= now() - make_interval(secs => %(days)s * 86400)
 order by retired_at
