@@ -73,7 +73,7 @@ class KeywordIndex:
         return SyncReport(
             self.kind,
             delta,
-            self.size(),
+            delta.total,
             sum(file.stat().st_size for file in self.path.glob("*")),
             time.perf_counter() - started,
             self.version(connection),
