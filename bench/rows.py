@@ -29,7 +29,9 @@ class Figure:
 
     def __str__(self) -> str:
         """E.g. `CocoIndex: 63.1 s (2,150 chunks, 34/s)`."""
-        shown = f"{self.name}: {_number(self.median)} {self.unit}".rstrip()
+        if not self.unit:
+            return f"{self.name}: {self.median:.3f}"
+        shown = f"{self.name}: {_number(self.median)} {self.unit}"
         if not self.count:
             return shown
         rate = f", {self.count / self.median:,.0f}/s" if self.unit == "s" else ""

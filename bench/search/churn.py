@@ -110,7 +110,8 @@ def _filled(
     home: Path, source: str, chunks: int, repetitions: int, rounds: int
 ) -> Iterator[Deployment]:
     say(f"churn, {chunks:,} chunks")
-    held_out = repetitions * (chunks // SMALL) + rounds * (chunks // LARGE)
+    # Two thirds of a churn are new to the tables.
+    held_out = repetitions * 2 * (chunks // SMALL // 3) + rounds * 2 * (chunks // LARGE // 3)
     with ours.embedded_server(home) as url, postgres.connect(url, home) as connection:
         generation = fill(source, connection, chunks, held_out)
         yield Deployment(home, connection, generation, chunks)
