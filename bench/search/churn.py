@@ -23,7 +23,7 @@ from ml_assets.search.exact import RecallReport, recall_against_exact
 from ml_assets.search.generation import ensure_generation, record_evaluation
 from ml_assets.search.keyword import KeywordIndex
 from ml_assets.search.maintenance import rebuild_if_worn
-from ml_assets.search.model import Generation
+from ml_assets.search.model import Generation, VectorIndex
 from ml_assets.search.pgvector import PgvectorIndex
 from ml_assets.stores import chroma, postgres
 
@@ -144,9 +144,13 @@ def _large(filled: Deployment, rounds: int, *, maintained: bool) -> list[Round]:
 
 
 def _evaluated(filled: Deployment) -> RecallReport:
-    with _opened(filled, "pgvector") as of_postgres, _opened(filled, "chroma") as of_chroma:
-        indexes = {"pgvector": of_postgres, "chroma": of_chroma}
-        report = recall_against_exact(filled.connection, filled.generation, indexes)
+    generation = filled.current()
+    with chroma.connect(None, filled.home) as client:
+        indexes: dict[str, VectorIndex] = {
+            "pgvector": PgvectorIndex(filled.connection, generation),
+            "chroma": ChromaIndex(client, generation),
+        }
+        report = recall_against_exact(filled.connection, generation, indexes)
     evaluation = {"reached": report.reached}
     record_evaluation(filled.connection, filled.generation.generation_id, evaluation)
     return report
