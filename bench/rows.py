@@ -8,7 +8,8 @@ from itertools import pairwise
 from statistics import median
 from typing import Literal
 
-Unit = Literal["s", "MiB", "/s"]
+Unit = Literal["s", "MiB", "/s", ""]
+"""None: a share, like recall."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Figure:
 
     def __str__(self) -> str:
         """E.g. `CocoIndex: 63.1 s (2,150 chunks, 34/s)`."""
+        if not self.unit:
+            return f"{self.name}: {self.median:.3f}"
         shown = f"{self.name}: {_number(self.median)} {self.unit}"
         if not self.count:
             return shown
@@ -39,18 +42,26 @@ class Figure:
 class Limit:
     """At most `factor` times the figure it is set against, and `plus` seconds.
 
-    With `plus`, the factor is 0 or 1.
+    With `plus`, the factor is 0 or 1. With `at_least`, it is a limit from below.
     """
 
     factor: float = 0.0
     plus: float = 0.0
+    at_least: float = 0.0
 
     def value(self, against: Figure | None) -> float:
         """The limit in the unit of the figure."""
-        return self.factor * (against.median if against else 0.0) + self.plus
+        return self.at_least or self.factor * (against.median if against else 0.0) + self.plus
+
+    def is_kept(self, measured: Figure, against: Figure | None) -> bool:
+        """Whether the median is on the right side."""
+        value = self.value(against)
+        return measured.median >= value if self.at_least else measured.median <= value
 
     def __str__(self) -> str:
-        """E.g. `ratio ≤ 0.55`, `≤ that + 1.5 s`, `≤ 2.5 s`."""
+        """E.g. `ratio ≤ 0.55`, `≤ that + 1.5 s`, `≤ 2.5 s`, `≥ 0.98`."""
+        if self.at_least:
+            return f"≥ {self.at_least:g}"
         if not self.plus:
             return f"ratio ≤ {self.factor:g}"
         return f"≤ {'that + ' * bool(self.factor)}{self.plus:g} s"
@@ -73,7 +84,7 @@ class Row:
     @property
     def reached(self) -> bool | None:
         """Whether the limit is kept; None where there is none."""
-        return self.measured.median <= self.limit.value(self.against) if self.limit else None
+        return self.limit.is_kept(self.measured, self.against) if self.limit else None
 
 
 _HEAD = ["what", "measured", "against", "ratio", "must reach", "reached"]

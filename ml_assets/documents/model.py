@@ -61,3 +61,8 @@ class Delta:
     def touched(self) -> int:
         """Rows that were written or removed."""
         return self.added + self.changed + self.removed
+
+    @property
+    def total(self) -> int:
+        """Rows that are there now."""
+        return self.added + self.changed + self.unchanged

@@ -58,7 +58,7 @@ class ChromaIndex:
         return SyncReport(
             self.kind,
             delta,
-            self.size(),
+            delta.total,
             self._bytes(),
             time.perf_counter() - started,
             self.version(connection),
@@ -300,8 +300,6 @@ def _replacing(
     collection: Collection, ids: list[str], metadatas: list[dict[str, Any]]
 ) -> list[Any]:
     """Null the keys that a chunk had and has no more: Chroma's upsert merges metadata."""
-    if not collection.count():
-        return metadatas
     present = collection.get(ids=ids, include=["metadatas"])
     before = dict(zip(present["ids"], present["metadatas"] or [], strict=True))
     return [

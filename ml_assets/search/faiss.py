@@ -72,14 +72,14 @@ class FaissIndex:
             delta = sync_ledger(
                 connection, self._generation, self, embeddings=True, progress=progress
             )
-            if delta.touched and not self.size():
+            if delta.touched and not delta.total:
                 self._files.commit("")
         finally:
             self._files.undo()
         return SyncReport(
             self.kind,
             delta,
-            self.size(),
+            delta.total,
             self._files.bytes(),
             time.perf_counter() - started,
             self.version(connection),

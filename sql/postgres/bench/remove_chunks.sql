@@ -1,0 +1,1 @@
+delete from chunks where chunk_id = any(%(removed)s)

@@ -1,0 +1,1 @@
+delete from document_embeddings where chunk_id = any(%(removed)s)
