@@ -277,9 +277,12 @@ def test_pgvector_uses_its_index_and_rebuilds_an_invalid_one(
     assert index.sync(connection).delta == Delta(added=40)
     only_indexes(connection)
     (vector,) = HashEncoder().encode(["word 1"])
-    query, bound = index._statement(index._layout.query, vector, 5, NO_FILTER)
-    plan = connection.execute(sql.SQL("explain ") + query, bound).fetchall()
-    assert index.name in "".join(line for (line,) in plan)
+    for query, bound in (
+        index._unfiltered(vector, 5),
+        index._filtered(index._layout.query, vector, 5, NO_FILTER),
+    ):
+        plan = connection.execute(sql.SQL("explain ") + query, bound).fetchall()
+        assert index.name in "".join(line for (line,) in plan)
     connection.execute(
         "update pg_index set indisvalid = false where indexrelid = to_regclass(%s)", [index.name]
     )
@@ -303,7 +306,7 @@ def test_indexes_of_several_generations_are_not_taken_for_each_other(
     only_indexes(connection)
     (vector,) = HashEncoder().encode(["word 1"])
     for index in indexes:
-        query, bound = index._statement(index._layout.query, vector, 5, NO_FILTER)
+        query, bound = index._unfiltered(vector, 5)
         plan = connection.execute(sql.SQL("explain ") + query, bound).fetchall()
         lines = "".join(line for (line,) in plan)
         assert [one.name for one in indexes if f"using {one.name} " in lines] == [index.name]
