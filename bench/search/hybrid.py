@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from bench.measure import say
 from bench.peers import PYTHON
 from bench.search.real import Chunk, Real
 from bench.search.report import Latency, Target, markdown
-from bench.search.serving import Serving, serving
+from bench.search.serving import serving
 from bench.search.tables import fill
 from bench.search.vectors import save
 from ml_assets.embeddings.space import current_space
@@ -25,6 +25,9 @@ OURS = "ml_assets, `search()`"
 LANGCHAIN = "LangChain, `EnsembleRetriever` of BM25 and PGVectorStore"
 P50, P99, TIMES = 12.0, 40.0, 3.0
 """To be reached: milliseconds, and how many times faster than LangChain."""
+
+Asking = Callable[[Sequence[str]], list[float]]
+"""Asks a search for some texts, and says how many seconds each took."""
 
 _TURN = 10
 """Texts that one is asked before it is the other's turn."""
@@ -53,11 +56,11 @@ def measure(work: Path, server: str, real: Real) -> list[SearchLine]:
             fill(connection, current_space(load_settings()), rows)
         model = ours.model()
         one = serving(sys.executable, "search_ours", mine, work / "ours", model)
-        both = {OURS: on.enter_context(one)}
+        both = {OURS: on.enter_context(one).ask}
         if PYTHON.exists():
             say("  filling LangChain's table, one row after the other")
             other = serving(PYTHON, "search_langchain", theirs, state, model)
-            both[LANGCHAIN] = on.enter_context(other)
+            both[LANGCHAIN] = on.enter_context(other).ask
         seconds = by_turns(both, real.asked)
     return [
         SearchLine(name, len(real.chunks), len(taken), Latency.of(taken))
@@ -65,14 +68,14 @@ def measure(work: Path, server: str, real: Real) -> list[SearchLine]:
     ]
 
 
-def by_turns(both: Mapping[str, Serving], asked: Sequence[str]) -> dict[str, list[float]]:
+def by_turns(both: Mapping[str, Asking], asked: Sequence[str]) -> dict[str, list[float]]:
     """Seconds of each text by each search; the first turn, warming up, is asked twice."""
-    for one in both.values():
-        one.ask(asked[:_TURN])
+    for ask in both.values():
+        ask(asked[:_TURN])
     seconds: dict[str, list[float]] = {name: [] for name in both}
     for start in range(0, len(asked), _TURN):
-        for name, one in both.items():
-            seconds[name] += one.ask(asked[start : start + _TURN])
+        for name, ask in both.items():
+            seconds[name] += ask(asked[start : start + _TURN])
     return seconds
 
 

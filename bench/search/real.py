@@ -103,7 +103,9 @@ def _unpacked(packed: Sequence[bytes]) -> Matrix:
 
 
 def _asked(chunks: Sequence[Chunk], count: int) -> list[str]:
-    first = {chunk.document_id: chunk for chunk in reversed(chunks)}
+    first: dict[str, Chunk] = {}
+    for chunk in chunks:
+        first.setdefault(chunk.document_id, chunk)
     documents = list(first.values())
     chosen = [documents[place * len(documents) // count] for place in range(count)]
     texts = [

@@ -80,8 +80,8 @@ class Target:
 
     def __str__(self) -> str:
         """E.g. `recall@10 of …: 0.991, must be ≥ 0.985: reached`."""
-        bounds = [f"≥ {self.least:g}"] * (self.least is not None)
-        bounds += [f"≤ {self.most:g}"] * (self.most is not None)
+        asked = (("≥", self.least), ("≤", self.most))
+        bounds = [f"{sign} {bound:g}" for sign, bound in asked if bound is not None]
         said = "reached" if self.reached else "**not reached**"
         return f"- {self.what}: {self.measured:.3g}, must be {', '.join(bounds)}: {said}"
 

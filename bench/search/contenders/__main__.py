@@ -76,7 +76,7 @@ def _clients(contender: Contender, queries: Matrix) -> dict[str, Any]:
         pool = on.enter_context(ThreadPoolExecutor(CLIENTS))
         running = [pool.submit(one) for _ in range(CLIENTS)]
         for future in running:
-            future.add_done_callback(lambda done: done.exception() and start.abort())
+            future.add_done_callback(lambda done: start.abort() if done.exception() else None)
         with suppress(BrokenBarrierError):  # one failed, and says so below
             start.wait()
         started = time.perf_counter()
