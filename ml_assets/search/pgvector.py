@@ -1,20 +1,17 @@
 """The pgvector index, over the partition that holds the vectors of the generation's space.
 
-HNSW, IVFFlat, or HNSW over the signs of the numbers: `LAYOUTS` says what sets them apart.
+HNSW, IVFFlat, or HNSW over the signs of the numbers: `ml_assets.search.layouts` says what sets them
+apart.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString
-from weakref import WeakKeyDictionary
 
 from psycopg import sql
 from psycopg.errors import LockNotAvailable
-from psycopg.pq import TransactionStatus
-from psycopg.types.json import Jsonb
 
 from ml_assets.documents.model import Delta
 from ml_assets.documents.refresh import Progress, no_progress
@@ -23,6 +20,7 @@ from ml_assets.errors import SettingError, SpaceMismatchError
 from ml_assets.search.build_memory import DEFAULT_LIMIT, BuildMemory, plan_build
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.filters.sql import sql_condition
+from ml_assets.search.layouts import LAYOUTS, MOST_EF, search_with
 from ml_assets.search.ledger import exclusively
 from ml_assets.search.model import Generation, Kind, Ranking, SyncReport, Vector
 from ml_assets.search.sizing import candidates_of, is_outgrown, lists_of, probes_of
@@ -43,53 +41,8 @@ when 10 were asked for, and 1.00 with 100."""
 _WORTH_A_WORKER = 20_000
 """Rows from which a parallel build pays; it takes its memory from /dev/shm."""
 
-
-_MOST_EF = 1000
-"""pgvector's own limit of hnsw.ef_search."""
-
-
 _Nearest = list[tuple[float, str]]
 """Cosine distances with chunk ids, nearest first."""
-
-_Settings = dict[str, str]
-_set_for: MutableMapping[postgres.Connection, _Settings] = WeakKeyDictionary()
-"""What was last set for the session of each connection: several indexes may share one."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """One kind of index: its name after the partition's, its statements, how a query is set."""
-
-    name: str
-    build: str
-    query: str
-    beam: str
-    """The setting of PostgreSQL that says how widely a query searches."""
-    scan: Mapping[str, str]
-    dimensions: int
-    """The most that pgvector can index."""
-
-
-# Iterative: under a filter the index is searched on until k rows pass it. In relaxed order, sorted
-# again by `_nearest`: strict order drops what is found nearer than what was given already, and its
-# recall under the same filters was .75.
-_GRAPH = ("hnsw.ef_search", {"hnsw.iterative_scan": "relaxed_order"})
-_LISTS = ("ivfflat.probes", {"ivfflat.iterative_scan": "relaxed_order"})
-
-LAYOUTS = {
-    ("hnsw", "halfvec"): _Layout("m{m}_e{ef_construction}", "build_hnsw", "query", *_GRAPH, 4000),
-    ("hnsw", "vector"): _Layout(
-        "vector_m{m}_e{ef_construction}", "build_hnsw", "query", *_GRAPH, 2000
-    ),
-    ("ivfflat", "halfvec"): _Layout("ivfflat", "build_ivfflat", "query_ivfflat", *_LISTS, 4000),
-    ("ivfflat", "vector"): _Layout(
-        "vector_ivfflat", "build_ivfflat", "query_ivfflat", *_LISTS, 2000
-    ),
-    ("binary", "bit"): _Layout(
-        "binary_m{m}_e{ef_construction}", "build_binary", "query_binary", *_GRAPH, 4000
-    ),
-}
-"""By the index and the type among the generation's parameters."""
 
 
 class PgvectorIndex:
@@ -201,20 +154,8 @@ class PgvectorIndex:
         return self._nearest(self._layout.query, vector, k, filters)
 
     def _search_as_generation(self, k: int, *, filtered: bool) -> None:
-        """Set how widely is searched: once for a session, until another index sets it otherwise.
-
-        Within a transaction for that one alone, since a rollback would take it back unseen.
-        """
-        settings = {self._layout.beam: str(self._beam(k, filtered)), **self._layout.scan}
-        idle = self._connection.info.transaction_status == TransactionStatus.IDLE
-        if idle and _set_for.get(self._connection) == settings:
-            return
-        self._connection.execute(
-            "select set_config(name, value, %s) from jsonb_each_text(%s) as asked (name, value)",
-            [not idle, Jsonb(settings)],
-        )
-        if idle:
-            _set_for[self._connection] = settings
+        beam = {self._layout.beam: str(self._beam(k, filtered))}
+        search_with(self._connection, {**beam, **self._layout.scan})
 
     def _beam(self, k: int, filtered: bool) -> int:
         """Lists to read, or nodes of the graph to keep in sight."""
@@ -223,7 +164,7 @@ class PgvectorIndex:
             # What passes a filter lies elsewhere: in √lists of them recall was .955.
             return min(lists, probes_of(lists) * (2 if filtered else 1))
         least = candidates_of(k) if self._parameters["index"] == "binary" else 0
-        return min(_MOST_EF, max(least, int(self._parameters["ef_search"])))
+        return min(MOST_EF, max(least, int(self._parameters["ef_search"])))
 
     def _lists(self) -> int | None:
         """The lists of an IVFFlat index, which live with it; None of another, or when absent."""
