@@ -29,6 +29,9 @@ SETTINGS: dict[str, dict[str, str]] = {
 }
 """What makes each the index of a generation; all else is as it is by default."""
 
+BUILD_MEMORY = 2 << 30
+"""Bytes: the graph of a million vectors of 384 halves takes 1.6 GiB, more than the default."""
+
 
 class Index:
     """One index over the tables of the database."""
@@ -36,7 +39,7 @@ class Index:
     def __init__(self, job: Job) -> None:
         chosen: dict[str, Any] = SETTINGS[job.name]
         self._job = job
-        self._settings = load_settings(home=job.state / "home", **chosen)
+        self._settings = load_settings(home=job.state / "home", build_memory=BUILD_MEMORY, **chosen)
         self._kind = job.name.partition("_")[0]
 
     @property
