@@ -16,7 +16,10 @@ unexport PYTHONPATH PYTHONHOME
 PEERS = bench/.venv/requirements.txt
 BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(REPETITIONS),--repetitions $(REPETITIONS))
 
-.PHONY: run test ui lint bench bench-setup clean
+# `make bench-search ROWS=indexes HOME_OF=.ml_assets` takes the vectors of that home; ROWS=million takes long.
+BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $(if $(VECTORS),--vectors $(VECTORS))
+
+.PHONY: run test ui lint bench bench-search bench-churn bench-setup clean
 
 run: ## bring everything up to date: documents, search, models
 	@$(SETUP)
@@ -40,6 +43,15 @@ bench: ## measure ml_assets beside plain encoding, LangChain, LlamaIndex and Coc
 	@$(SETUP)
 	@$(MAKE) --no-print-directory bench-setup || echo "The peers cannot be installed, and are skipped" >&2
 	@$(BIN)/python -m bench $(BENCH)
+
+bench-search: ## measure every index, and hybrid search beside LangChain's EnsembleRetriever
+	@$(SETUP) --dev
+	@$(MAKE) --no-print-directory bench-setup || echo "The peers cannot be installed, and are skipped" >&2
+	@$(BIN)/python -m bench.search $(BENCH_SEARCH)
+
+bench-churn: ## measure what churn costs, on the chunks of a home: make bench-churn HOME_OF=.ml_assets
+	@$(SETUP) --dev
+	@$(BIN)/python -m bench.search.churn $(HOME_OF)
 
 bench-setup: $(PEERS) ## the peers, in an environment of their own
 

@@ -78,9 +78,9 @@ def _measure(
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--rows", type=_one_of(SECTIONS), default=SECTIONS, metavar="NAMES")
+    parser.add_argument("--rows", type=one_of(SECTIONS), default=SECTIONS, metavar="NAMES")
     names = [peer.name for peer in PEERS]
-    parser.add_argument("--peers", type=_one_of(names), default=names, metavar="NAMES")
+    parser.add_argument("--peers", type=one_of(names), default=names, metavar="NAMES")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--documents", type=int, default=2_000, help="of python_docs")
     parser.add_argument("--sizes", type=_sizes, default=growth.SIZES, help="of growth")
@@ -88,7 +88,9 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _one_of(known: Sequence[str]) -> Callable[[str], list[str]]:
+def one_of(known: Sequence[str]) -> Callable[[str], list[str]]:
+    """What parses names with commas between them, each one of those `known`."""
+
     def parse(text: str) -> list[str]:
         names = [name for name in text.split(",") if name]
         for name in names:

@@ -62,7 +62,7 @@ def run(
         subprocess.Popen(
             list(map(str, command)),
             cwd=PROJECT,
-            env=_environment(settings),
+            env=clean_environment(settings),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -85,7 +85,7 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _environment(settings: Mapping[str, str]) -> dict[str, str]:
+def clean_environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Without the caller's settings of ours, without network and telemetry."""
     kept = {name: value for name, value in os.environ.items() if not _OURS.match(name)}
     quiet = {"HF_HUB_OFFLINE": "1", "COCOINDEX_DISABLE_USAGE_TRACKING": "1"}

@@ -48,13 +48,16 @@ PEERS = (
     Peer("CocoIndex", "cocoindex_pgvector", ("cocoindex",)),
 )
 
+OF_SEARCH = ("langchain-community", "rank-bm25", "hnswlib")
+"""What `bench.search` needs beyond."""
+
 
 def peer_versions() -> dict[str, str]:
     """The installed distributions of the peers, and what decides their speed, by version."""
     if not PYTHON.exists():
         return {}
     names = [name for peer in PEERS for name in peer.distributions]
-    asked = [*names, "torch", "sentence-transformers", "transformers"]
+    asked = [*names, "torch", "sentence-transformers", "transformers", *OF_SEARCH]
     answer = subprocess.run(
         [str(PYTHON), "-c", _VERSIONS, *asked], capture_output=True, text=True, check=True
     ).stdout

@@ -1,1 +1,1 @@
-"""Search under measurement."""
+"""Search on real vectors: every index, a million, churn, and hybrid search beside LangChain."""

@@ -48,3 +48,15 @@ def test_batches_have_few_widths() -> None:
 
     BatchingEncoder(MODEL, lambda: hidden).encode(["word " * count for count in range(0, 400, 3)])
     assert widths <= set(range(16, MODEL.space.max_tokens + 1, 16))
+
+
+def test_a_single_text_is_not_padded() -> None:
+    widths: list[int] = []
+
+    def hidden(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        widths.append(ids.shape[1])
+        return np.ones((*ids.shape, 384), dtype=np.float32)
+
+    encoder = BatchingEncoder(MODEL, lambda: hidden)
+    encoder.encode(["two words"])
+    assert widths == [len(encoder.tokenize(["two words"])[0])]

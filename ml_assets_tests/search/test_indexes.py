@@ -277,9 +277,12 @@ def test_pgvector_uses_its_index_and_rebuilds_an_invalid_one(
     assert index.sync(connection).delta == Delta(added=40)
     only_indexes(connection)
     (vector,) = HashEncoder().encode(["word 1"])
-    query, bound = index._statement(index._layout.query, vector, 5, NO_FILTER)
-    plan = connection.execute(sql.SQL("explain ") + query, bound).fetchall()
-    assert index.name in "".join(line for (line,) in plan)
+    for query, bound in (
+        index._unfiltered(vector, 5),
+        index._filtered(index._layout.query, vector, 5, NO_FILTER),
+    ):
+        plan = connection.execute(sql.SQL("explain ") + query, bound).fetchall()
+        assert index.name in "".join(line for (line,) in plan)
     connection.execute(
         "update pg_index set indisvalid = false where indexrelid = to_regclass(%s)", [index.name]
     )
@@ -303,10 +306,59 @@ def test_indexes_of_several_generations_are_not_taken_for_each_other(
     only_indexes(connection)
     (vector,) = HashEncoder().encode(["word 1"])
     for index in indexes:
-        query, bound = index._statement(index._layout.query, vector, 5, NO_FILTER)
+        query, bound = index._unfiltered(vector, 5)
         plan = connection.execute(sql.SQL("explain ") + query, bound).fetchall()
         lines = "".join(line for (line,) in plan)
         assert [one.name for one in indexes if f"using {one.name} " in lines] == [index.name]
+
+
+def test_every_index_searches_as_widely_as_its_generation_says(
+    connection: postgres.Connection, settings: Settings
+) -> None:
+    fill(connection, {f"d{number}": Doc((f"word {number}",)) for number in range(20)})
+    narrow, wide = (
+        PgvectorIndex(
+            connection,
+            generation_of(connection, settings.model_copy(update={"hnsw_ef_search": beam})),
+        )
+        for beam in (20, 60)
+    )
+    narrow.sync(connection)
+
+    def beam_after(index: PgvectorIndex) -> str:
+        ask(index, k=5)
+        row = connection.execute("show hnsw.ef_search").fetchone()
+        return str(row and row[0])
+
+    assert [beam_after(index) for index in (narrow, narrow, wide, narrow)] == [
+        "20",
+        "20",
+        "60",
+        "20",
+    ]
+    with connection.transaction(force_rollback=True):
+        assert beam_after(wide) == "60"
+        assert beam_after(narrow) == "20"
+        assert beam_after(wide) == "60"
+    assert beam_after(narrow) == "20"
+    assert beam_after(wide) == "60"
+
+
+@pytest.mark.parametrize("open_index", PGVECTOR, indirect=True)
+def test_others_take_the_place_of_the_nearest_that_died(
+    connection: postgres.Connection, open_index: OpenIndex
+) -> None:
+    fill(connection, {f"d{number}": Doc((f"word {number}",)) for number in range(40)})
+    index = open_index()
+    index.sync(connection)
+    before = ask(index, k=10)
+    dead = [chunk_id.rpartition("#")[0] for chunk_id in before.chunk_ids[:3]]
+    connection.execute(
+        "update documents set deleted_at = now() where document_id = any(%s)", [dead]
+    )
+    after = ask(index, k=7)
+    assert list(after.chunk_ids) == list(before.chunk_ids[3:])
+    assert not after.exhausted
 
 
 def only_indexes(connection: postgres.Connection) -> None:

@@ -2,11 +2,10 @@
 with candidate as materialized (
     select e.chunk_id, e.embedding
     from {partition} e
-    join chunks c on c.chunk_id = e.chunk_id
-    join documents d on d.document_id = c.document_id
+    {documents}
     where {filter}
 )
 select chunk_id, embedding::halfvec({dimension}) <=> %(vector)s::halfvec({dimension}) as distance
 from candidate
 order by distance, chunk_id
-limit %(k)s
+limit {k}

@@ -2,14 +2,13 @@
 with candidate as materialized (
     select e.chunk_id, e.embedding
     from {partition} e
-    join chunks c on c.chunk_id = e.chunk_id
-    join documents d on d.document_id = c.document_id
+    {documents}
     where {filter}
     order by binary_quantize(e.embedding::halfvec({dimension}))::bit({dimension})
         <~> binary_quantize(%(vector)s::halfvec({dimension}))::bit({dimension})
-    limit %(candidates)s
+    limit {candidates}
 )
 select chunk_id, embedding::halfvec({dimension}) <=> %(vector)s::halfvec({dimension}) as distance
 from candidate
 order by distance, chunk_id
-limit %(k)s
+limit {k}

@@ -1,7 +1,6 @@
-select e.chunk_id, l2_normalize(e.embedding::{type}({dimension}))::{type}({dimension}) <=> %(vector)s::{type}({dimension})
+select e.chunk_id, l2_normalize(e.embedding::{type}({dimension}))::{type}({dimension}) <=> %(vector)s::{type}({dimension}) as distance
 from {partition} e
-join chunks c on c.chunk_id = e.chunk_id
-join documents d on d.document_id = c.document_id
+{documents}
 where {filter}
 order by l2_normalize(e.embedding::{type}({dimension}))::{type}({dimension}) <=> %(vector)s::{type}({dimension})
-limit %(k)s
+limit {k}

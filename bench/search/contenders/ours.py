@@ -1,0 +1,95 @@
+"""The indexes of ml_assets, through the contract that search uses, each in its own generation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
+
+from psycopg import sql
+
+from bench.search.contenders.protocol import Ask, Job
+from ml_assets.embeddings.space import current_space
+from ml_assets.search.chroma import ChromaIndex
+from ml_assets.search.faiss import FaissIndex
+from ml_assets.search.generation import ensure_generation, index_parameters
+from ml_assets.search.model import Generation, VectorIndex
+from ml_assets.search.pgvector import PgvectorIndex
+from ml_assets.settings import load_settings
+from ml_assets.stores import chroma, postgres
+
+SETTINGS: dict[str, dict[str, str]] = {
+    "pgvector_hnsw_halfvec": {},
+    "pgvector_hnsw_vector": {"pgvector_type": "vector"},
+    "pgvector_ivfflat": {"pgvector_index": "ivfflat"},
+    "pgvector_binary": {"pgvector_index": "binary"},
+    "chroma": {"vector_index": "chroma"},
+    "faiss_flat": {"vector_index": "faiss-flat"},
+    "faiss_ivfpq": {"vector_index": "faiss-ivfpq"},
+}
+"""What makes each the index of a generation; all else is as it is by default."""
+
+BUILD_MEMORY = 2 << 30
+"""Bytes: the graph of a million vectors of 384 halves takes 1.6 GiB, more than the default."""
+
+
+class Index:
+    """One index over the tables of the database."""
+
+    def __init__(self, job: Job) -> None:
+        chosen: dict[str, Any] = SETTINGS[job.name]
+        self._job = job
+        self._settings = load_settings(home=job.state / "home", build_memory=BUILD_MEMORY, **chosen)
+        self._kind = job.name.partition("_")[0]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Those of the generation."""
+        return dict(index_parameters(self._settings)[self._kind])
+
+    def build(self) -> int:
+        """Synchronise the index with the tables."""
+        with self._open() as (connection, index):
+            return index.sync(connection).bytes or 0
+
+    @contextmanager
+    def client(self) -> Iterator[Ask]:
+        """A connection, and the index on it."""
+        with self._open() as (_, index):
+            yield lambda vector, k: [
+                int(chunk_id.rpartition("#")[0]) for chunk_id in index.query(vector, k).chunk_ids
+            ]
+
+    def drop(self) -> None:
+        """Drop an index of PostgreSQL: the planner weighs them all."""
+        with self._open() as (connection, index):
+            if isinstance(index, PgvectorIndex):
+                drop = sql.SQL("drop index if exists {}")
+                connection.execute(drop.format(sql.Identifier(index.name)))
+
+    @contextmanager
+    def _open(self) -> Iterator[tuple[postgres.Connection, VectorIndex]]:
+        with postgres.connect(self._job.database, self._job.state) as connection, ExitStack() as on:
+            generation = ensure_generation(
+                connection,
+                current_space(self._settings).space_id,
+                index_parameters(self._settings),
+            )
+            yield connection, self._index(on, connection, generation)
+
+    def _index(
+        self, on: ExitStack, connection: postgres.Connection, generation: Generation
+    ) -> VectorIndex:
+        if self._kind == "chroma":
+            home = self._settings.home
+            client = on.enter_context(chroma.connect(None, home))
+            return ChromaIndex(client, generation, disk=home / "chroma")
+        if self._kind == "faiss":
+            folder = self._settings.faiss_folder
+            return on.enter_context(closing(FaissIndex(folder, connection, generation)))
+        return PgvectorIndex(connection, generation, build_memory=int(self._settings.build_memory))
+
+
+def open_contender(job: Job) -> Index:
+    """The index that the job names."""
+    return Index(job)

@@ -1,0 +1,31 @@
+"""Hybrid search of ml_assets: `search()` on an open engine, with its encoder loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.search.contenders.protocol import Search
+from ml_assets.embeddings.encoder import load_encoder
+from ml_assets.search.engine import open_engine, search
+from ml_assets.search.generation import ensure_generation, index_parameters
+from ml_assets.search.keyword import KeywordIndex
+from ml_assets.search.pgvector import PgvectorIndex
+from ml_assets.settings import load_settings
+from ml_assets.stores import postgres
+
+
+@contextmanager
+def open_search(database: str, state: Path, model: Path) -> Iterator[Search]:
+    """Build the indexes of the tables that are there, and open them."""
+    settings = load_settings(home=state / "home")
+    encoder = load_encoder(settings)
+    with postgres.connect(database, state) as connection:
+        generation = ensure_generation(
+            connection, encoder.space.space_id, index_parameters(settings)
+        )
+        PgvectorIndex(connection, generation).sync(connection)
+        KeywordIndex(settings.keyword_folder, generation).sync(connection)
+        with open_engine(connection, settings, generation) as engine:
+            yield lambda text: [hit.document_id for hit in search(engine, text, encoder).hits]
