@@ -58,9 +58,10 @@ def test_a_build_gets_what_it_needs_within_the_limit() -> None:
         (500, 0.25, 1.0, True),
         (500, 0.19, 1.0, False),
         (99, 0.9, None, False),
-        (100, 0.01, 0.98, True),
-        (100, 0.01, 0.99, False),
-        (99, 0.01, 0.5, False),
+        (100, 0.06, 0.98, True),
+        (100, 0.06, 0.99, False),
+        (100, 0.05, 0.98, False),
+        (99, 0.06, 0.5, False),
     ],
 )
 def test_what_is_worn(dead: int, share: float, reached: float | None, worn: bool) -> None:
