@@ -18,8 +18,8 @@ MAX_DEAD_SHARE = 0.2
 """Deleted or replaced entries beside the live ones; autovacuum's own threshold is the same."""
 
 MAX_DEAD_SHARE_UNREACHED = 0.05
-"""The same where chunks are not reached. Some corpora are not reached whole by any graph, and 1 % of
-changes must not have it built anew: 28 s at 110,000 chunks."""
+"""The same where chunks are not reached. Some corpora no graph reaches whole, and 1 % of changes
+must not have it built anew: 28 s at 110,000 chunks."""
 
 REACHED = 0.99
 """The part of its chunks that a fresh graph reaches."""
