@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -17,10 +16,10 @@ from ml_assets.search.model import Generation, Parameters
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets.stores.audit import append_audit
+from ml_assets.stores.locks import exclusive
 from ml_assets.stores.sql import statement
 
 ANALYZER = "simple, at most 40 characters, lowercase, English stems"
-_POLL_SECONDS = 0.05
 TITLE_BOOST = 1.0
 TIE_BREAKER = 0.1
 """A term counts by its better field, plus this part of the other; both were chosen on the tuning
@@ -110,6 +109,22 @@ def find_generation(connection: postgres.Connection, identity: str) -> Generatio
     return Generation(*row)
 
 
+def kept_generation(connection: postgres.Connection, identity: str) -> Generation:
+    """Return a generation that has its indexes.
+
+    Raises:
+        NothingToDoError: there is none of this id, or its indexes were dropped.
+    """
+    generation = find_generation(connection, identity)
+    if generation.state == "dropped":
+        raise NothingToDoError(
+            f"the indexes of generation {identity} were dropped",
+            where="search",
+            do="Set the settings that describe it, and run `ml-assets run`",
+        )
+    return generation
+
+
 def published_generation(connection: postgres.Connection) -> Generation | None:
     """Return the generation that is served, or None before the first was published."""
     row = postgres.run(
@@ -130,21 +145,12 @@ def record_evaluation(
     )
 
 
-@contextmanager
-def deciding(connection: postgres.Connection) -> Iterator[None]:
+def deciding(connection: postgres.Connection) -> AbstractContextManager[None]:
     """Be the only one, over all processes, who decides what is served and what is dropped.
 
     From bringing a generation up to date until the pointer has moved, nobody drops it.
     """
-    name = "hashtext('ml_schema.search_generations')"
-    # Asked again and again: who waits inside PostgreSQL holds a snapshot open, and vacuum up.
-    while connection.execute(f"select pg_try_advisory_lock({name})").fetchone() != (True,):
-        time.sleep(_POLL_SECONDS)
-    try:
-        yield
-    finally:
-        if not connection.broken:
-            connection.execute(f"select pg_advisory_unlock({name})")
+    return exclusive(connection, "ml_schema.search_generations")
 
 
 def publish(
@@ -175,13 +181,7 @@ def publish(
     with connection.transaction():
         # Two publishers take turns; the second sees what the first published.
         connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.search_generations'))")
-        generation = find_generation(connection, identity)
-        if generation.state == "dropped":
-            raise NothingToDoError(
-                f"the indexes of generation {identity} were dropped",
-                where="search",
-                do="Set the settings that describe it, and run `ml-assets run`",
-            )
+        generation = kept_generation(connection, identity)
         connection.execute(
             "update search_generations set evaluation = %s where generation_id = %s",
             [Jsonb(dict(evaluation)), identity],

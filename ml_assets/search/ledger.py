@@ -10,9 +10,8 @@ database and the index of another host all carry another one.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 from uuid import uuid4
 
@@ -23,10 +22,10 @@ from ml_assets.documents.refresh import Progress, no_progress
 from ml_assets.embeddings.refresh import partition_name
 from ml_assets.search.model import Entry, Generation, Kind, LedgerIndex
 from ml_assets.stores import postgres
+from ml_assets.stores.locks import exclusive
 from ml_assets.stores.sql import statement
 
 BATCH = 2000
-_POLL_SECONDS = 0.05
 
 
 def sync_ledger(
@@ -80,20 +79,11 @@ def ledger_version(connection: postgres.Connection, generation: Generation, kind
     return str(row[0]) if row else ""
 
 
-@contextmanager
 def exclusively(
     connection: postgres.Connection, generation: Generation, kind: Kind
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """Be the only one, over all processes, who writes this index; wait for one's turn."""
-    name = f"ml_schema.search.{generation.generation_id}.{kind}"
-    # Asked again and again: who waits inside PostgreSQL holds a snapshot open, and vacuum up.
-    while not _one(connection, "select pg_try_advisory_lock(hashtext(%s))", name):
-        time.sleep(_POLL_SECONDS)
-    try:
-        yield
-    finally:
-        if not connection.broken:
-            _one(connection, "select pg_advisory_unlock(hashtext(%s))", name)
+    return exclusive(connection, f"ml_schema.search.{generation.generation_id}.{kind}")
 
 
 def _trust_the_index(
@@ -168,8 +158,3 @@ def _composed(connection: postgres.Connection, name: str, generation: Generation
         .format(partition=sql.Identifier(partition_name(generation.space_id)))
         .as_string(connection)
     )
-
-
-def _one(connection: postgres.Connection, query: str, *values: object) -> Any:
-    row = postgres.run(connection, query, values).fetchone()
-    return row[0] if row else None

@@ -13,6 +13,7 @@ from ml_assets.search.gates import Gate, all_gates, refuse_blocked
 from ml_assets.search.generation import (
     deciding,
     find_generation,
+    kept_generation,
     publish,
     published_generation,
     record_evaluation,
@@ -90,7 +91,7 @@ def publish_gated(
 def _publish_gated(
     connection: postgres.Connection, settings: Settings, identity: str, reason: str
 ) -> list[Gate]:
-    generation = _existing(connection, identity)
+    generation = kept_generation(connection, identity)
     if not generation.measured:
         raise GateError(
             f"generation {identity} was never measured, so it is not published",
@@ -136,7 +137,7 @@ def _rollback(
     served = published_generation(connection)
     if served is None:
         raise NothingToDoError("no generation is published", where="search")
-    target = _existing(connection, to or _published_before(connection))
+    target = kept_generation(connection, to or _published_before(connection))
     if target.generation_id == served.generation_id:
         raise NothingToDoError(f"generation {to} is the published one", where="search")
     if not target.evaluation:
@@ -203,17 +204,6 @@ def model_of(connection: postgres.Connection, generation: Generation) -> str:
         [generation.space_id],
     ).fetchone()
     return str(row[0]) if row else ""
-
-
-def _existing(connection: postgres.Connection, identity: str) -> Generation:
-    generation = find_generation(connection, identity)
-    if generation.state == "dropped":
-        raise NothingToDoError(
-            f"the indexes of generation {identity} were dropped",
-            where="search",
-            do="Set the settings that describe it, and run `ml-assets run`",
-        )
-    return generation
 
 
 def _published_before(connection: postgres.Connection) -> str:

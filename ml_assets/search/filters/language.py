@@ -173,15 +173,15 @@ def _value(field: str, value: object) -> Value:
         if not isinstance(value, datetime):
             raise _wrong(f"created_at is compared with a date, not with {value!r}")
         return in_utc(value)
-    wanted: type = str if metadata_key(field) is None else str | int | float  # type: ignore[assignment]
-    if not isinstance(value, wanted):
-        known = "a text" if wanted is str else "a text, a number, or true or false"
+    is_text = metadata_key(field) is None
+    if not isinstance(value, str | int | float) or (is_text and not isinstance(value, str)):
+        known = "a text" if is_text else "a text, a number, or true or false"
         raise _wrong(f"{field} cannot be {value!r} ({type(value).__name__})", f"Give {known}")
     if isinstance(value, float) and not math.isfinite(value):
         raise _wrong(f"{field} cannot be {value}")
     if isinstance(value, str):
         _check_text(field, value)
-    return value  # type: ignore[return-value]
+    return value
 
 
 def _check_text(what: str, text: str) -> None:
