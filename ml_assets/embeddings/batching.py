@@ -38,6 +38,15 @@ class BatchingEncoder:
         """The space of the vectors."""
         return self._model.space
 
+    @property
+    def loaded(self) -> bool:
+        """Whether the transformer is in memory."""
+        return "_run" in vars(self)
+
+    def load(self) -> None:
+        """Load the transformer now, if it is not."""
+        _ = self._run
+
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the vectors of `texts`: float32, shape (len(texts), dimension), unit norm."""
         import numpy as np
