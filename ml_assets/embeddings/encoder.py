@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MANY_TOKENS = 4_000
-"""With fewer, OpenVINO is not looked at: in a new process 4,100 take it 0.7 s, of which 0.4 are its
-loading, and ONNX Runtime 0.9 s, which its check in float32 has loaded in any case."""
+"""With fewer, OpenVINO is not looked at. 4,100 take it 0.7 s in a new process, its loading counted,
+and ONNX Runtime 0.8 s without: a run loads that in any case, for its check in float32."""
 
 
 class Encoder(Protocol):

@@ -32,8 +32,8 @@ _SAMPLE = [_SENTENCE * (1 + number % 12) + str(number) for number in range(48)]
 class Speeds:
     """Seconds that a sample takes each way, and OpenVINO's worst cosine to ONNX in float32.
 
-    `load_seconds`: to import OpenVINO and to compile the model. ONNX Runtime's are not set against
-    them: a run that embeds loads it in any case, for its check in float32.
+    `load_seconds`: what OpenVINO takes to load the model. ONNX Runtime's are not set against them:
+    a run that embeds loads it in any case, for its check in float32.
     """
 
     onnx_seconds: float
