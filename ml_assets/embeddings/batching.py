@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     """Token ids and mask, both (texts, tokens), to hidden states (texts, tokens, dimension)."""
 
 TOKEN_BUDGET = 1024
-"""Tokens of a batch, padding counted. In batches of 2,048 the same texts took ONNX Runtime 3.1 s and
-not 2.7, and OpenVINO 1.5 s and not 1.4; in batches of 512 OpenVINO was slower by a sixth."""
+"""Tokens of a batch, padding counted. With 2,048, what took ONNX Runtime 2.7 s took it 3.1,
+and what took OpenVINO 1.4 s took it 1.5; with 512, OpenVINO was slower by a sixth."""
 
 WIDTH_STEP = 16
 """Batches are as wide as a multiple of this: OpenVINO keeps kernels for every shape it has met, 160
