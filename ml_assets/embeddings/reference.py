@@ -5,15 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ml_assets.embeddings.space import ModelFolder, VectorSpace
-from ml_assets.embeddings.transformer import Precision
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from sentence_transformers import SentenceTransformer
+
+Precision = Literal["float32", "bfloat16"]
 
 BATCH = 32
 """Texts to one forward pass."""
@@ -65,3 +66,21 @@ class SentenceTransformerEncoder:
             )
         transformer.eval()
         return transformer
+
+
+def native_precision() -> Precision:
+    """bfloat16 where the GPU or the CPU has instructions for it, else float32.
+
+    Without the instructions bfloat16 is emulated, and slower than float32.
+    """
+    import torch
+
+    native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _cpu_has_bfloat16()
+    return "bfloat16" if native else "float32"
+
+
+def _cpu_has_bfloat16() -> bool:
+    import torch
+
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return bool(supported())

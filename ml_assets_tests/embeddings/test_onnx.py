@@ -2,7 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,31 +11,14 @@ import pytest
 from numpy.typing import NDArray
 
 from ml_assets.embeddings import encoder as encoder_module
-from ml_assets.embeddings import speed
-from ml_assets.embeddings.encoder import load_encoder, load_float32
+from ml_assets.embeddings.encoder import load_encoder
 from ml_assets.embeddings.onnx import Export, export, find_export, onnx_encoder
 from ml_assets.embeddings.reference import SentenceTransformerEncoder
 from ml_assets.embeddings.space import ModelFolder, current_model
-from ml_assets.embeddings.speed import Speeds, measured_speeds
-from ml_assets.embeddings.transformer import native_precision, torch_encoder
 from ml_assets.settings import load_settings
 from ml_assets_tests.embeddings.test_encoder import TEXTS
 
 MODEL = current_model(load_settings())
-
-
-@pytest.fixture(scope="module")
-def reference() -> SentenceTransformerEncoder:
-    return SentenceTransformerEncoder(MODEL, "float32")
-
-
-@pytest.fixture(scope="module")
-def exported(
-    reference: SentenceTransformerEncoder, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Path, Export]]:
-    home = tmp_path_factory.mktemp("onnx")
-    yield home, export(MODEL, home, reference)
-    shutil.rmtree(home)  # 90 MB
 
 
 def test_an_export_agrees_with_the_reference(
@@ -135,45 +118,3 @@ def test_a_model_file_that_was_not_verified_is_made_again(
     assert find_export(MODEL, tmp_path) is None
     found.path.unlink()
     assert find_export(MODEL, tmp_path) is None
-
-
-def test_torch_in_the_native_precision_agrees_with_float32(
-    reference: SentenceTransformerEncoder,
-) -> None:
-    fast = torch_encoder(MODEL, native_precision())
-    cosine = np.sum(fast.encode(TEXTS) * reference.encode(TEXTS), axis=1)
-    assert cosine.min() >= speed.MIN_COSINE
-
-
-def test_the_faster_way_is_measured_once_on_each_processor(
-    tmp_path: Path, exported: tuple[Path, Export], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    exact = onnx_encoder(MODEL, exported[1].path)
-    measured = measured_speeds(MODEL, tmp_path, "float32", exact, exact)
-    assert measured.worst_cosine == pytest.approx(1, abs=1e-5)
-    assert measured.onnx_seconds > 0 < measured.torch_seconds
-    assert measured.tokens > 1000
-    monkeypatch.setattr(speed, "_measure", lambda *_: pytest.fail("measured again"))
-    assert measured_speeds(MODEL, tmp_path, "float32", exact, exact) == measured
-
-
-def test_many_tokens_go_where_they_end_sooner(
-    tmp_path: Path, exported: tuple[Path, Export], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(exported[0], tmp_path, dirs_exist_ok=True)
-    settings = load_settings(home=tmp_path)
-    torch_is_faster = Speeds(onnx_seconds=3, torch_seconds=1, worst_cosine=0.9999, tokens=1000)
-    monkeypatch.setattr(encoder_module, "measured_speeds", lambda *_: torch_is_faster)
-    exact, fast = load_encoder(settings), load_encoder(settings, tokens=1_000_000)
-    assert exact is not fast
-    assert load_encoder(settings, tokens=10_000) is exact
-    assert load_float32(settings) is exact
-    assert load_encoder(load_settings(home=tmp_path, encoder="onnx"), 1_000_000) is not fast
-
-
-def test_torch_wins_when_it_makes_up_for_its_loading_and_is_exact() -> None:
-    speeds = Speeds(onnx_seconds=3, torch_seconds=1, worst_cosine=0.9999, tokens=1000)
-    assert speeds.torch_wins(4000, load_seconds=6)
-    assert not speeds.torch_wins(3000, load_seconds=6)
-    assert speeds.torch_wins(3000, load_seconds=0)
-    assert not replace(speeds, worst_cosine=0.9994).torch_wins(4000, load_seconds=0)

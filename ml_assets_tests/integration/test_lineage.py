@@ -57,7 +57,7 @@ def test_predict_gives_probabilities(project: Project, first_run: str) -> None:
 
 
 UNCHANGED = ("generations", "candidates", "champion", "vectors", "by_collection")
-TO_EMBED = ("torch", "transformers", "sentence_transformers", "onnxruntime")
+TO_EMBED = ("torch", "transformers", "sentence_transformers", "onnxruntime", "openvino")
 TO_RUN = ("dagster", "mlflow", "chromadb", "chdb", "sklearn")
 
 
