@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ml_assets import console
+from ml_assets.console.status import standing
 from ml_assets.search.evaluation import METRICS
 
 METHODS = ("hybrid", "vector", "keyword")
@@ -33,7 +33,7 @@ def shown(evaluation: dict[str, Any]) -> list[str]:
     figures = {"generations": [generation], "candidates": [], "champion": None}
     screen = Console(width=80)
     with screen.capture() as captured:
-        for part in console._standing(figures):
+        for part in standing(figures):
             screen.print(part)
     return [" ".join(line.split()) for line in captured.get().splitlines()]
 

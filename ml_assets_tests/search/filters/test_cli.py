@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from ml_assets import cli, console
+from ml_assets import cli
+from ml_assets.console.search import hits
 from ml_assets.search.filters.language import NO_FILTER, Condition, In, equal
 from ml_assets.search.filters.options import condition_of, pair_of
 from ml_assets.search.filters.parse import parse_condition
@@ -23,7 +24,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Condition]:
         conditions.append(condition)  # type: ignore[arg-type]
         return SearchResult((), True, "g", filters=condition)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(cli, "_search", answer)
+    monkeypatch.setattr(cli.search, "_search", answer)
     return conditions
 
 
@@ -78,5 +79,5 @@ def test_an_incomplete_result_blames_a_filter_only_where_there_is_one() -> None:
     ]:
         screen = Console(width=100)
         with screen.capture() as shown:
-            screen.print(console.hits(SearchResult((), False, "g", filters=filters)))
+            screen.print(hits(SearchResult((), False, "g", filters=filters)))
         assert said in shown.get()

@@ -1,0 +1,46 @@
+"""The application that the commands join, and what all of them share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from ml_assets.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="""Documents in, governed models out.
+
+[bold]ml-assets run[/bold] reads the source, embeds what changed, rebuilds and measures the search,
+trains the candidates and promotes the one that earned it. Settings are environment variables; with
+none, everything is embedded under .ml_assets and the documents are those of the running Python.""",
+)
+out = Console()
+err = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """A user's mistake is one line and exit code 1; Ctrl-C is one line and 130."""
+    # Warnings of libraries are for developers: `python -W error -m ml_assets.cli` shows them.
+    logging.captureWarnings(capture=True)
+    logging.getLogger("py.warnings").addHandler(logging.NullHandler())
+    try:
+        yield
+    except UserError as error:
+        err.print(f"[red]Error[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        err.print("Interrupted. What was committed is kept; run again to go on.")
+        raise typer.Exit(130) from None

@@ -1,0 +1,143 @@
+"""Commands of the search: ask it, and see, publish or roll back its generations."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+from rich.markup import escape
+
+from ml_assets.cli.app import Json, app, clear_errors, out
+from ml_assets.console.search import generations, hits
+from ml_assets.settings import Settings, load_settings, secret
+
+if TYPE_CHECKING:
+    from ml_assets.search.filters.language import Condition
+    from ml_assets.search.model import Method, SearchResult
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for, in plain words.")],
+    limit: Annotated[int, typer.Option("--limit", "-k", help="Documents to show.")] = 10,
+    method: Annotated[str, typer.Option(help="hybrid, vector or keyword.")] = "hybrid",
+    collection: Annotated[
+        list[str] | None, typer.Option(help="Only this collection (repeatable).")
+    ] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Only this label (repeatable).")] = None,
+    since: Annotated[str | None, typer.Option(help="Created at or after this date.")] = None,
+    until: Annotated[str | None, typer.Option(help="Created before this date.")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="key=value of the metadata (repeatable).")
+    ] = None,
+    written: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", help="A condition on collection, label, created_at, metadata.<key>."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Search the published generation: keyword and vector, fused.
+
+    Example: ml-assets search "how do I parse command line arguments" --where kind=class
+
+    All options have to hold. A filter is made of = != < <= > >= in, not, and, or, parentheses:
+    --filter 'label in ("Networking", "Text") and not (metadata.kind = "class")'
+    """
+    with clear_errors():
+        from ml_assets.search.filters.options import condition_of
+        from ml_assets.search.filters.parse import format_condition
+
+        chosen = condition_of(collection, label, since, until, where, written)
+        found = _search(load_settings(), query, limit, method, chosen)
+        if as_json:
+            out.print_json(json.dumps({**asdict(found), "filters": format_condition(chosen)}))
+        else:
+            out.print(hits(found))
+
+
+@app.command()
+def search_generations(as_json: Json = False) -> None:
+    """Show the search generations: state, what they were built with, quality, and when they go.
+
+    One is published, and answers. One can be rolled back to until its indexes are dropped.
+    """
+    with clear_errors():
+        from ml_assets.search.listing import described_generation, list_generations
+        from ml_assets.stores import postgres
+
+        settings = load_settings()
+        with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
+            rows = list_generations(connection, settings, described_generation(settings))
+        if as_json:
+            out.print_json(json.dumps(rows, default=str))
+        else:
+            out.print(generations(rows))
+
+
+@app.command()
+def publish(
+    generation: Annotated[str, typer.Argument(help="The id of a generation.")],
+    reason: Annotated[str, typer.Option(help="Why, for the audit log.")],
+) -> None:
+    """Serve a search generation that was built and measured, through the gates of a run.
+
+    Its indexes are brought up to date first. A generation that was rolled back from may be
+    published again so; a run does not do it on its own.
+    """
+    with clear_errors():
+        from ml_assets.search.lifecycle import publish_gated
+        from ml_assets.stores import postgres
+
+        settings = load_settings()
+        with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
+            gates = publish_gated(connection, settings, generation, reason)
+        for gate in gates:
+            out.print(escape(f"{gate.outcome}: {gate.name}: {gate.said}"), soft_wrap=True)
+        out.print(f"Generation {generation} is published.", highlight=False)
+
+
+@app.command()
+def rollback(
+    reason: Annotated[str, typer.Option(help="Why, for the audit log.")],
+    to: Annotated[str | None, typer.Option(help="This generation, not the one before.")] = None,
+) -> None:
+    """Serve the search generation that was published before; the present one is withdrawn.
+
+    Its indexes are brought up to date first, then one pointer moves. No run publishes the withdrawn
+    generation again, until `ml-assets publish` does.
+    """
+    with clear_errors():
+        from ml_assets.search import lifecycle
+        from ml_assets.stores import postgres
+
+        settings = load_settings()
+        with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
+            served = lifecycle.rollback(connection, settings, reason, to)
+            model = lifecycle.model_of(connection, served)
+        out.print(
+            f"Generation {served.generation_id} is published; its vectors are those of {model}.",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _search(
+    settings: Settings, query: str, limit: int, method: str, chosen: Condition
+) -> SearchResult:
+    from ml_assets.embeddings.encoder import load_encoder
+    from ml_assets.search.engine import open_engine
+    from ml_assets.search.engine import search as search_engine
+    from ml_assets.stores import postgres
+
+    with (
+        postgres.connect(secret(settings.postgres_url), settings.home) as connection,
+        open_engine(connection, settings) as engine,
+    ):
+        encoder = None if method == "keyword" else load_encoder(settings)
+        return search_engine(
+            engine, query, encoder, k=limit, method=cast("Method", method), filters=chosen
+        )

@@ -1,0 +1,1 @@
+"""How things look at a prompt: progress, tables, search results."""

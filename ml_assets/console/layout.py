@@ -1,0 +1,57 @@
+"""Tables and facts, and how a value is written in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+NOTHING = "-"
+
+
+def table(title: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """A table of equal-keyed rows; numbers to the right."""
+    shown = Table(box=None, pad_edge=False)
+    for key in rows[0] if rows else ():
+        numeric = isinstance(rows[0][key], int | float)
+        shown.add_column(key.replace("_", " "), justify="right" if numeric else "left")
+    for row in rows:
+        shown.add_row(*(cell(value) for value in row.values()))
+    return _titled(title, shown)
+
+
+def facts(title: str, pairs: Mapping[str, Any]) -> RenderableType:
+    """Two columns: what, and its figure."""
+    shown = Table(box=None, show_header=False, pad_edge=False)
+    shown.add_column(style="dim")
+    shown.add_column()
+    for name, value in pairs.items():
+        shown.add_row(name.replace("_", " "), cell(value))
+    return _titled(title, shown)
+
+
+def _titled(title: str, shown: Table) -> RenderableType:
+    # Not the table's own title: that is wrapped to the width of the columns.
+    return Padding(Group(Text(title, style="bold"), shown), (1, 0, 0, 2), expand=False)
+
+
+def cell(value: Any) -> str:
+    """A value as a table shows it: three decimals, thousands apart, yes and no."""
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: NOTHING}[value]
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return escape(str(value))
+
+
+def moment(value: datetime | None) -> str:
+    """To the minute, in UTC."""
+    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M") if value else NOTHING

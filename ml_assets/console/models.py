@@ -1,0 +1,29 @@
+"""What a model says of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Group
+
+from ml_assets.console.layout import table
+
+
+def predictions(
+    texts: Sequence[str], answers: Sequence[Mapping[str, float]], most: int = 3
+) -> Group:
+    """The most probable labels of each text."""
+    return Group(
+        *(
+            table(
+                f"{' '.join(text.split())[:70]}",
+                [
+                    {"label": label, "probability": f"{probability:.3f}"}
+                    for label, probability in sorted(answer.items(), key=lambda pair: -pair[1])[
+                        :most
+                    ]
+                ],
+            )
+            for text, answer in zip(texts, answers, strict=True)
+        )
+    )

@@ -1,0 +1,108 @@
+"""What a run would do, what it did, and what it did to a document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.text import Text
+
+from ml_assets.console.layout import NOTHING, cell, facts, moment, table
+from ml_assets.console.status import standing
+from ml_assets.errors import IncompleteReadError
+
+if TYPE_CHECKING:
+    from ml_assets.defs.run import RunReport
+    from ml_assets.embeddings.plan import Plan
+
+_COUNTS = ("added", "changed", "removed", "unchanged")
+
+
+def plan(planned: Plan, texts_per_second: float | None) -> RenderableType:
+    """What a run would do, and about how long the encoding would take."""
+    rows = [
+        {"rows": name, **{count: getattr(delta, count) for count in _COUNTS}}
+        for name, delta in (("documents", planned.documents), ("chunks", planned.chunks))
+    ]
+    minutes = "-" if not planned.encode else "unknown before the first run"
+    if texts_per_second and planned.encode:
+        minutes = f"{planned.encode / texts_per_second / 60:.1f} at {texts_per_second:.0f} texts/s"
+    return Group(
+        table(f"{len(planned.collections)} collections to read", rows),
+        facts(
+            "Vectors",
+            {
+                "texts to encode": planned.encode,
+                "vectors to reuse": planned.reuse,
+                "new vectors": f"{planned.vector_bytes / 1e6:.1f} MB",
+                "minutes": minutes,
+            },
+        ),
+    )
+
+
+def run_summary(report: RunReport, figures: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """What a run did and where things stand: counts, search quality, candidates, seconds."""
+    yield facts(
+        "Documents",
+        {
+            "collections": f"{figures['collections']:,}, {len(report.requested)} changed",
+            **({"not read": len(report.unread)} if report.unread else {}),
+            "documents": figures["documents"],
+            "set aside": figures["rejected"],
+            "chunks": figures["chunks"],
+            "embedded new": report.encoded,
+            "vectors copied": report.reused,
+            "vectors kept": figures["vectors"] - report.encoded - report.reused,
+        },
+    )
+    yield from standing(figures)
+    if not report.labelled:
+        yield Text("\n  No document has a label, so there is no model to train.")
+    seconds = {name: f"{value:.1f} s" for name, value in report.seconds.items() if value >= 0.05}
+    yield facts("Seconds per stage", seconds)
+
+
+def nothing_to_do(ended: datetime, figures: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """What stands since the last run, which ended well."""
+    yield Text(
+        f"Nothing changed since the run that ended {moment(ended)};"
+        " no step was run (--all looks at every one)"
+    )
+    yield facts(
+        "Documents",
+        {name: figures[name] for name in ("collections", "documents", "chunks", "vectors")},
+    )
+    yield from standing(figures)
+
+
+def run_problems(report: RunReport) -> Iterator[str]:
+    """One line per failed check, per collection that was not read, and per error."""
+    for name, blocking, numbers in report.failed_checks:
+        kind = "[red]Blocking check failed[/red]" if blocking else "[yellow]Check failed[/yellow]"
+        compared = ", ".join(
+            f"{key} {cell(value)}"
+            for key, value in numbers.items()
+            if isinstance(value, int | float | str) and "\n" not in str(value)
+        )
+        yield f"{kind} {name}: {compared}"
+    for line in (*str(IncompleteReadError(report.unread)).splitlines(), *report.errors):
+        yield f"[red]Error[/red] {escape(line)}"
+
+
+def history(document_id: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """What happened to a document, oldest first."""
+    shown = [
+        {
+            "when": moment(row["changed_at"]),
+            "what": f"{row['stage']} {row['action']}",
+            "why": row["reason"],
+            "collection": row["collection"],
+            "run": (row["run_id"] or NOTHING)[:8],
+        }
+        for row in rows
+    ]
+    return table(document_id, shown)

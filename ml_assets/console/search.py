@@ -1,0 +1,63 @@
+"""What a search found, and the generations it can be served from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from ml_assets.console.layout import moment, table
+from ml_assets.search.filters.language import NO_FILTER
+
+if TYPE_CHECKING:
+    from ml_assets.search.model import SearchResult
+
+
+def hits(found: SearchResult) -> RenderableType:
+    """The documents of a search, best first, with the text that matched."""
+    lines: list[RenderableType] = []
+    for rank, hit in enumerate(found.hits, start=1):
+        head = Text.assemble(
+            (f"{rank:>2}. ", "dim"), (hit.title or hit.document_id, "bold"), f"  {hit.collection}"
+        )
+        lines.append(head)
+        lines.append(Padding(Text(" ".join(hit.snippet.split()), style="default"), (0, 0, 0, 4)))
+        if hit.url:
+            lines.append(Text(f"    {hit.url}\n", style="blue", no_wrap=True, overflow="ignore"))
+    if not found.hits:
+        lines.append(Text("Nothing found."))
+    if not found.complete:
+        why = "the filter left" if found.filters != NO_FILTER else "there are"
+        lines.append(Text(f"Incomplete: {why} fewer than asked for.", style="yellow"))
+    return Group(*lines)
+
+
+def generations(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Every search generation, the published one first; recall is that of its worst index."""
+    if not rows:
+        return Text("No search was built yet.")
+    shown = [
+        {
+            "generation": row["generation_id"],
+            "state": "withdrawn" if row["withdrawn"] else row["state"],
+            "chunks": row["chunks"],
+            "recall": min(row["recall"].values(), default=None),
+            "ndcg": row["ndcg"],
+            "published": moment(row["published_at"]),
+            "goes": moment(row["drop_at"])[:10],
+        }
+        for row in rows
+    ]
+    built = [
+        {
+            "generation": row["generation_id"],
+            "space": row["space_id"],
+            "published by": row["published_by"],
+            "differs in": "\n".join(f"{name} {value}" for name, value in row["differs"].items()),
+        }
+        for row in rows
+    ]
+    return Group(table("Search generations", shown), table("Built with", built))

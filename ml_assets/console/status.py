@@ -1,0 +1,127 @@
+"""How things stand: collections, generations, quality, candidates, the champion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from ml_assets.console.layout import facts, moment, table
+
+_METRICS = (
+    ("validation F1", "validation_macro_f1"),
+    ("test F1", "test_macro_f1"),
+    ("accuracy", "test_accuracy"),
+    ("log loss", "test_log_loss"),
+)
+"""Columns of the candidates; F1 is the macro average."""
+_QUALITY = ("mrr@10", "recall@10", "precision@10", "map@100")
+
+
+def status(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Everything `ml-assets status` knows."""
+    yield facts(
+        f"{figures['source']} in {figures['home']}",
+        {
+            name: figures[name]
+            for name in ("collections", "documents", "tombstones", "rejected", "chunks", "vectors")
+        },
+    )
+    if figures["by_collection"]:
+        shown = [
+            {
+                "collection": row["collection"],
+                "documents": row["documents"],
+                "read": moment(row["refreshed_at"]),
+            }
+            for row in figures["by_collection"]
+        ]
+        yield table("Collections", shown)
+    unread = [row for row in figures["by_collection"] if row["read_error"]]
+    if unread:
+        shown = [
+            {
+                "collection": row["collection"],
+                "since": moment(row["failed_at"]),
+                "reason": row["read_error"],
+            }
+            for row in unread
+        ]
+        yield table("Could not be read, left as they were", shown)
+    if figures["generations"]:
+        shown = [
+            {
+                "generation": row["generation_id"],
+                "state": row["state"],
+                "built": moment(row["created_at"]),
+                "published": moment(row["published_at"]),
+            }
+            for row in figures["generations"]
+        ]
+        yield table("Search generations", shown)
+    yield from standing(figures)
+    if figures["last_runs"]:
+        yield table("Last runs", figures["last_runs"])
+
+
+def standing(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """The quality of what is published: indexes, methods, candidates, the champion."""
+    published = [row for row in figures["generations"] if row["state"] == "published"]
+    evaluation = (published[0]["evaluation"] if published else None) or {}
+    if evaluation.get("recall"):
+        k = evaluation["k"]
+        recalls = [
+            {"index": name, f"recall@{k} against exact": value}
+            for name, value in evaluation["recall"].items()
+        ]
+        yield table(f"Vector indexes, {evaluation['sampled']} live vectors", recalls)
+    if evaluation.get("intervals"):
+        rows = [
+            {
+                "method": method,
+                "queries": f"{metrics['queries']:g} {half}",
+                **_quality(evaluation, method, half),
+            }
+            for half in ("tuning", "reporting")
+            for method, halves in evaluation["methods"].items()
+            if (metrics := halves.get(half))
+        ]
+        yield table(f"Search, judged queries, first {evaluation['k']} documents", rows)
+    if comparison := evaluation.get("comparison"):
+        yield Text(f"  {_compared(comparison)}")
+    if figures["candidates"]:
+        rows = [
+            {"family": row["family"], **{name: row["metrics"].get(key) for name, key in _METRICS}}
+            for row in figures["candidates"]
+        ]
+        best_first = sorted(rows, key=lambda row: -(row[_METRICS[0][0]] or 0))
+        yield table("Candidates, chosen by validation", best_first)
+    if champion := figures["champion"]:
+        yield facts(
+            "Champion",
+            {
+                "model": f"{champion['model_name']} {champion['version']} ({champion['family']})",
+                "promoted": f"{moment(champion['created_at'])} by {champion['actor']}",
+                "reason": champion["reason"],
+            },
+        )
+
+
+def _quality(evaluation: Mapping[str, Any], method: str, half: str) -> dict[str, Any]:
+    """The metrics of a method: nDCG with its 95 % interval, the others without."""
+    metrics = evaluation["methods"][method][half]
+    low, high = evaluation["intervals"][method][half]["ndcg@10"]
+    return {
+        "ndcg (95 %)": f"{metrics['ndcg@10']:.3f} ({low:.2f} to {high:.2f})",
+        **{name.partition("@")[0]: metrics[name] for name in _QUALITY},
+    }
+
+
+def _compared(comparison: Mapping[str, Any]) -> str:
+    low, high = comparison["interval"]
+    return (
+        f"hybrid against {comparison['against']}: nDCG {comparison['difference']:+.3f}"
+        f" ({low:+.3f} to {high:+.3f}), {comparison['wins']} better, {comparison['losses']} worse"
+    )
