@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from psycopg.types.json import Jsonb
-
 from ml_assets.documents.chunking import Chunker
-from ml_assets.documents.model import Delta, Document, Rejected
-from ml_assets.documents.normalize import content_hash
+from ml_assets.documents.model import Delta
 from ml_assets.documents.sources.base import Source
+from ml_assets.documents.staging import Progress, create_staging, stage
 from ml_assets.errors import SourceError
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
-
-Progress = Callable[[int, int], None]
-"""Called with (done, total); total is 0 while it is unknown."""
 
 GONE = ""
 """The fingerprint of a collection that the source no longer has."""
@@ -24,18 +19,6 @@ GONE = ""
 ALWAYS_REMOVABLE = 10
 """So many documents may leave a collection whatever fraction of it they are."""
 
-_STAGED_DOCUMENT = (
-    ("document_id", "text"),
-    ("collection", "text"),
-    ("title", "text"),
-    ("text", "text"),
-    ("label", "text"),
-    ("url", "text"),
-    ("group_id", "text"),
-    ("metadata", "jsonb"),
-    ("content_hash", "bytea"),
-    ("created_at", "timestamptz"),
-)
 _STAGED_CHUNK = (
     ("chunk_id", "text"),
     ("document_id", "text"),
@@ -97,7 +80,7 @@ def refresh_documents(
 ) -> DocumentsReport:
     """Make `documents` equal to what `source` holds of `collections`, in one transaction.
 
-    Rows are staged by COPY and compared in SQL, so memory does not grow with the source. A
+    Rows are staged and compared in SQL, so memory does not grow with the source. A
     collection that the source no longer has is emptied. One that cannot be read, or that would
     lose more than `max_removed_fraction`, stays as it is, and the reason is kept beside it.
 
@@ -106,7 +89,9 @@ def refresh_documents(
     """
     present = source.collections()
     with connection.transaction():
-        postgres.run(connection, statement("postgres/documents/create_staging"))
+        # One at a time: what is staged as unchanged must be so when the rest is written.
+        connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.documents'))")
+        create_staging(connection)
         unread = _stage_readable(
             connection, source, sorted(present.keys() & set(collections)), progress
         )
@@ -162,10 +147,10 @@ def refresh_chunks(
     bound = {"collections": names, "chunker": chunker.fingerprint}
     deltas = {name: Delta() for name in names}
     with connection.transaction():
-        postgres.run(connection, statement("postgres/documents/follow_moves"), bound)
-        orphans = postgres.run(
-            connection, statement("postgres/documents/remove_orphan_chunks"), bound
-        )
+        connection.execute("drop table if exists misplaced_chunks")
+        postgres.run(connection, statement("postgres/documents/find_misplaced"), bound)
+        postgres.run(connection, statement("postgres/documents/follow_moves"))
+        orphans = postgres.run(connection, statement("postgres/documents/remove_orphan_chunks"))
         for name, count in orphans.fetchall():
             deltas[name] = deltas.get(name, Delta()) + Delta(removed=count)
     postgres.run(connection, statement("postgres/documents/create_chunk_staging"))
@@ -176,8 +161,8 @@ def refresh_chunks(
             deltas[name] = deltas.get(name, Delta()) + Delta(added, changed, removed)
         done += len(rows)
         progress(done, 0)
-    counts = postgres.run(connection, statement("postgres/documents/chunk_counts"), bound)
-    for name, count in counts.fetchall():
+    counts = postgres.run(connection, statement("postgres/documents/chunk_versions"), bound)
+    for name, count, _ in counts.fetchall():
         delta = deltas[name]
         deltas[name] = delta + Delta(unchanged=count - delta.added - delta.changed)
     postgres.analyze(connection, "chunks", sum(deltas.values(), Delta()).touched)
@@ -188,19 +173,17 @@ def content_versions(
     connection: postgres.Connection, collections: Collection[str]
 ) -> dict[str, str]:
     """One hash per collection over the content of its live documents."""
-    return _versions(connection, "postgres/documents/versions", collections)
+    bound = {"collections": sorted(collections)}
+    return dict(
+        postgres.run(connection, statement("postgres/documents/versions"), bound).fetchall()
+    )
 
 
 def chunk_versions(connection: postgres.Connection, collections: Collection[str]) -> dict[str, str]:
     """One hash per collection over its chunks."""
-    return _versions(connection, "postgres/documents/chunk_versions", collections)
-
-
-def _versions(
-    connection: postgres.Connection, name: str, collections: Collection[str]
-) -> dict[str, str]:
     bound = {"collections": sorted(collections)}
-    return dict(postgres.run(connection, statement(name), bound).fetchall())
+    rows = postgres.run(connection, statement("postgres/documents/chunk_versions"), bound)
+    return {name: version for name, _, version in rows.fetchall()}
 
 
 def _stage_readable(
@@ -214,7 +197,7 @@ def _stage_readable(
         return {}
     try:
         with connection.transaction():
-            _stage(connection, source.read(names), progress)
+            stage(connection, source.read(names), progress)
     except SourceError as error:
         if len(names) == 1:
             return {names[0]: str(error)}
@@ -223,57 +206,12 @@ def _stage_readable(
     return {}
 
 
-def _stage(
-    connection: postgres.Connection, rows: Iterable[Document | Rejected], progress: Progress
-) -> None:
-    rejected: list[Rejected] = []
-    count = 0
-
-    def documents() -> Iterable[Sequence[object]]:
-        nonlocal count
-        for row in rows:
-            if isinstance(row, Rejected):
-                rejected.append(row)
-                continue
-            count += 1
-            if count % 500 == 0:
-                progress(count, 0)
-            yield _staged(row)
-
-    # COPY reads the source as it goes; an error of the source aborts it and the savepoint.
-    names, types = zip(*_STAGED_DOCUMENT, strict=True)
-    postgres.copy_rows(connection, "staged_documents", names, types, documents())
-    postgres.copy_rows(
-        connection,
-        "staged_rejections",
-        ("collection", "location", "document_id", "reason"),
-        ("text",) * 4,
-        ((row.collection, row.location, row.document_id, row.reason) for row in rejected),
-    )
-    progress(count, count)
-
-
-def _staged(document: Document) -> Sequence[object]:
-    return (
-        document.document_id,
-        document.collection,
-        document.title,
-        document.text,
-        document.label,
-        document.url,
-        document.group or document.document_id,
-        Jsonb(dict(document.metadata)),
-        content_hash(document),
-        document.created_at,
-    )
-
-
 def _refuse_emptying(
     connection: postgres.Connection, names: list[str], most: float
 ) -> dict[str, str]:
     """Return why collections of `names` that would lose too large a part are not written."""
     bound = {"collections": names}
-    counts = postgres.run(connection, statement("postgres/documents/count_removals"), bound)
+    counts = postgres.run(connection, statement("postgres/documents/find_absent"), bound)
     return {
         collection: f"{lost} of {live} documents would be removed, more than"
         f" ML_ASSETS_MAX_REMOVED_FRACTION={most:g} allows. Check the source; to go ahead set"

@@ -10,7 +10,7 @@ with incoming as (
             when d.content_hash <> s.content_hash then 'title, label or metadata'
         end as reason,
         d.document_id is null or d.deleted_at is not null as is_new
-    from staged_documents s
+    from staged_contents s
     left join documents d using (document_id)
     where s.collection = any(%(collections)s)
 ), written as (
@@ -31,10 +31,16 @@ with incoming as (
     from incoming
     where reason is not null
 )
-select
-    collection,
-    count(*) filter (where reason is not null and is_new) as added,
-    count(*) filter (where reason is not null and not is_new) as changed,
-    count(*) filter (where reason is null) as unchanged
-from incoming
-group by collection
+select collection, coalesce(added, 0), coalesce(changed, 0), staged - coalesce(added, 0) - coalesce(changed, 0)
+from (
+    select collection, count(*) as staged
+    from staged_documents
+    where collection = any(%(collections)s)
+    group by collection
+) complete
+left join (
+    select collection, count(*) filter (where is_new) as added, count(*) filter (where not is_new) as changed
+    from incoming
+    where reason is not null
+    group by collection
+) differing using (collection)
