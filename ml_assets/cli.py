@@ -71,12 +71,14 @@ def run(
             highlight=False,
             soft_wrap=True,
         )
-        from ml_assets.finished import finished_at
+        from ml_assets.finished import last_finish
         from ml_assets.status import read_status
 
-        if not everything and (ended := finished_at(settings)):
-            for part in console.nothing_to_do(ended, read_status(settings)):
+        if not everything and (finish := last_finish(settings)):
+            for part in console.nothing_to_do(finish.ended, read_status(settings)):
                 out.print(part)
+            for line in console.failed_checks(finish.warnings):
+                err.print(line, soft_wrap=True)
             return
         # Dagster is imported only for a run that does something. What an import makes stays: that
         # the collector looks through it again and again took 0.3 s of 4.3.

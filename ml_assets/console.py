@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ml_assets.defs.run import RunReport
     from ml_assets.documents.refresh import Progress as Report
     from ml_assets.embeddings.plan import Plan
+    from ml_assets.finished import FailedCheck
     from ml_assets.search.model import SearchResult
 
 NOTHING = "-"
@@ -207,7 +208,14 @@ def nothing_to_do(ended: datetime, figures: Mapping[str, Any]) -> Iterator[Rende
 
 def run_problems(report: RunReport) -> Iterator[str]:
     """One line per failed check, per collection that was not read, and per error."""
-    for name, blocking, numbers in report.failed_checks:
+    yield from failed_checks(report.failed_checks)
+    for line in (*str(IncompleteReadError(report.unread)).splitlines(), *report.errors):
+        yield f"[red]Error[/red] {escape(line)}"
+
+
+def failed_checks(failed: Sequence[FailedCheck]) -> Iterator[str]:
+    """One line per failed check, with the numbers it compared."""
+    for name, blocking, numbers in failed:
         kind = "[red]Blocking check failed[/red]" if blocking else "[yellow]Check failed[/yellow]"
         compared = ", ".join(
             f"{key} {_cell(value)}"
@@ -215,8 +223,6 @@ def run_problems(report: RunReport) -> Iterator[str]:
             if isinstance(value, int | float | str) and "\n" not in str(value)
         )
         yield f"{kind} {name}: {compared}"
-    for line in (*str(IncompleteReadError(report.unread)).splitlines(), *report.errors):
-        yield f"[red]Error[/red] {escape(line)}"
 
 
 def plan(planned: Plan, texts_per_second: float | None) -> RenderableType:
