@@ -2,4 +2,4 @@
 update chunks c
 set collection = m.collection
 from misplaced_chunks m
-where c.chunk_id = m.chunk_id and m.collection is not null
+where c.document_id = m.document_id and c.chunk_index = m.chunk_index and m.collection is not null

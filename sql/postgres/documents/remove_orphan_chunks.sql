@@ -2,7 +2,7 @@
 with removed as (
     delete from chunks c
     using misplaced_chunks m
-    where c.chunk_id = m.chunk_id and m.collection is null
+    where c.document_id = m.document_id and c.chunk_index = m.chunk_index and m.collection is null
     returning c.collection
 )
 select collection, count(*)::int from removed group by collection

@@ -5,7 +5,7 @@ select d.collection
 from documents d
 left join chunks c using (document_id)
 where case
-    when d.deleted_at is not null then c.chunk_id is not null
+    when d.deleted_at is not null then c.document_id is not null
     else (d.chunked_hash, d.chunker) is distinct from (d.content_hash, %(chunker)s)
         or c.collection is distinct from d.collection
 end
