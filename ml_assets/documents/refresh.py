@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.model import Delta
@@ -35,10 +35,14 @@ _STAGED_CHUNK = (
 
 @dataclass(frozen=True, slots=True)
 class DocumentsReport:
-    """The delta of each collection that was read, and why each of the others was not."""
+    """The delta of each collection that was read, and why each of the others was not.
+
+    `versions`: one hash per collection that was read over the content of its live documents.
+    """
 
     deltas: dict[str, Delta]
     unread: dict[str, str]
+    versions: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 def no_progress(done: int, total: int) -> None:
@@ -119,14 +123,18 @@ def refresh_documents(
             ).fetchall()
         }
         postgres.run(connection, statement("postgres/documents/replace_rejections"), bound)
-        postgres.run(connection, statement("postgres/documents/count_documents"), bound)
+        versions: dict[str, str] = dict(
+            postgres.run(
+                connection, statement("postgres/documents/count_documents"), bound
+            ).fetchall()
+        )
     deltas = {
         name: Delta(added, changed, removed.get(name, 0), unchanged)
         for name in read
         for added, changed, unchanged in [written.get(name, (0, 0, 0))]
     }
     postgres.analyze(connection, "documents", sum(deltas.values(), Delta()).touched)
-    return DocumentsReport(deltas, unread)
+    return DocumentsReport(deltas, unread, versions)
 
 
 def refresh_chunks(
@@ -167,16 +175,6 @@ def refresh_chunks(
         deltas[name] = delta + Delta(unchanged=count - delta.added - delta.changed)
     postgres.analyze(connection, "chunks", sum(deltas.values(), Delta()).touched)
     return deltas
-
-
-def content_versions(
-    connection: postgres.Connection, collections: Collection[str]
-) -> dict[str, str]:
-    """One hash per collection over the content of its live documents."""
-    bound = {"collections": sorted(collections)}
-    return dict(
-        postgres.run(connection, statement("postgres/documents/versions"), bound).fetchall()
-    )
 
 
 def chunk_versions(connection: postgres.Connection, collections: Collection[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from psycopg.types.json import Jsonb
 
@@ -47,10 +48,17 @@ def stage(
     """
     rejected: list[Rejected] = []
     count = 0
-    for batch in _batches(rows, rejected):
-        _stage_batch(connection, batch)
-        count += len(batch)
-        progress(count, 0)
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="staging") as pool:
+        staged: Future[None] | None = None
+        for batch in _batches(rows, rejected):
+            if staged:
+                staged.result()
+            # PostgreSQL compares a batch while the next one is read.
+            staged = pool.submit(_stage_batch, connection, batch)
+            count += len(batch)
+            progress(count, 0)
+        if staged:
+            staged.result()
     _copy(
         connection,
         "staged_rejections",

@@ -11,7 +11,13 @@ with incoming as (
         end as reason,
         d.document_id is null or d.deleted_at is not null as is_new
     from staged_contents s
-    left join documents d using (document_id)
+    -- The limit keeps this a look-up for each: they are few, and the table has long rows.
+    left join lateral (
+        select document_id, collection, content_hash, text, deleted_at
+        from documents
+        where document_id = s.document_id
+        limit 1
+    ) d on true
     where s.collection = any(%(collections)s)
 ), written as (
     insert into documents (document_id, collection, title, text, label, url, group_id, metadata,
