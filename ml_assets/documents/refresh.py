@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.model import Delta
 from ml_assets.documents.sources.base import Source
-from ml_assets.documents.staging import Progress, create_staging, stage
+from ml_assets.documents.staging import create_staging, stage
 from ml_assets.errors import SourceError
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total); total is 0 while it is unknown."""
 
 GONE = ""
 """The fingerprint of a collection that the source no longer has."""

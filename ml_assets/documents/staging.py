@@ -12,9 +12,6 @@ from ml_assets.documents.normalize import content_hash
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
-Progress = Callable[[int, int], None]
-"""Called with (done, total); total is 0 while it is unknown."""
-
 _BATCH = 5_000
 _BATCH_CHARACTERS = 8_000_000
 """Documents, and their characters, that are compared with the table at once."""
@@ -39,7 +36,9 @@ def create_staging(connection: postgres.Connection) -> None:
 
 
 def stage(
-    connection: postgres.Connection, rows: Iterable[Document | Rejected], progress: Progress
+    connection: postgres.Connection,
+    rows: Iterable[Document | Rejected],
+    progress: Callable[[int, int], None],
 ) -> None:
     """Stage the rows of a source; memory does not grow with the number of its documents.
 
