@@ -61,8 +61,9 @@ def run(
     """Bring everything up to date, from the source to the champion model.
 
     Unchanged documents cost nothing, and nothing is run when the last run ended well on the same
-    documents, settings, code and stores. Interrupt it at any time: what was committed is kept, and
-    the next run goes on from there. Exit code 1 when a blocking check failed.
+    documents, settings, code and stores; its warnings are then told again. Interrupt it at any
+    time: what was committed is kept, and the next run goes on from there. Exit code 1 when a
+    blocking check failed.
     """
     with _clear_errors():
         settings = load_settings()
