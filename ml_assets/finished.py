@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+from psycopg.types.json import Jsonb
 
 from ml_assets.documents.refresh import changed_collections
 from ml_assets.documents.sources import open_source
@@ -20,8 +24,24 @@ from ml_assets.stores.sql import statement
 _PACKAGE = Path(__file__).resolve().parent
 
 
-def finished_at(settings: Settings) -> datetime | None:
-    """When the last run ended well, if a run now would change nothing; None if it might.
+FailedCheck = tuple[str, bool, dict[str, Any]]
+"""Name, whether it blocks, and its figures."""
+
+LASTING_WARNINGS = {"rows_were_readable", "hybrid_is_not_worse_than_published"}
+"""Checks that fail again on the same documents and settings, whatever a run does: a run that ended
+with them is finished, and they are told again. Of others, as of a worn index, a run takes care."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """When a run ended well, and the checks that warned in it."""
+
+    ended: datetime
+    warnings: Sequence[FailedCheck]
+
+
+def last_finish(settings: Settings) -> Finish | None:
+    """How the last run ended, if a run now would change nothing; None if it might.
 
     It is None, too, with a store on a server: what happens to a server leaves no trace here.
 
@@ -35,7 +55,7 @@ def finished_at(settings: Settings) -> datetime | None:
         found = postgres.run(connection, statement("postgres/status/finished_run")).fetchone()
         if found is None:
             return None
-        state, changes, ended = found
+        state, changes, ended, warnings = found
         source = open_source(settings.source, settings)
         same = (changes, state) == (
             count_changes(connection),
@@ -43,7 +63,9 @@ def finished_at(settings: Settings) -> datetime | None:
         )
         if not same or changed_collections(connection, source):
             return None
-        return None if _waits_to_be_dropped(connection, settings) else ended
+        if _waits_to_be_dropped(connection, settings):
+            return None
+        return Finish(ended, [(name, blocks, figures) for name, blocks, figures in warnings])
 
 
 def _waits_to_be_dropped(connection: postgres.Connection, settings: Settings) -> bool:
@@ -78,14 +100,30 @@ def count_changes(connection: postgres.Connection) -> int:
     return postgres.read_counts(connection, statement("postgres/status/count_changes"))["changes"]
 
 
+def is_finish(failed: Sequence[FailedCheck]) -> bool:
+    """Whether a run whose steps ended well has nothing to do again, these failed checks included.
+
+    Until then a run on the same documents is a whole one: it may pass what failed.
+    """
+    return all(not blocks and name in LASTING_WARNINGS for name, blocks, _ in failed)
+
+
 def remember_finish(
-    connection: postgres.Connection, settings: Settings, inputs: str, changes: int
+    connection: postgres.Connection,
+    settings: Settings,
+    inputs: str,
+    changes: int,
+    warnings: Sequence[FailedCheck] = (),
 ) -> None:
     """Keep that a run ended well: on `run_inputs` as it began, and after so many `changes`."""
     postgres.run(
         connection,
         statement("postgres/status/remember_finish"),
-        {"state": _state(inputs, settings), "changes": changes},
+        {
+            "state": _state(inputs, settings),
+            "changes": changes,
+            "warnings": Jsonb([list(check) for check in warnings]),
+        },
     )
 
 

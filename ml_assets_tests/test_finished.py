@@ -7,9 +7,11 @@ import pytest
 from pydantic import SecretStr
 
 from ml_assets import finished
+from ml_assets.console.runs import failed_checks
+from ml_assets.defs.build import build_definitions
 from ml_assets.documents.refresh import refresh_documents
 from ml_assets.documents.sources import open_source
-from ml_assets.finished import count_changes, finished_at, forget_finish, remember_finish
+from ml_assets.finished import count_changes, forget_finish, is_finish, last_finish, remember_finish
 from ml_assets.search.generation import publish
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
@@ -32,7 +34,7 @@ def ended(
     (changed.home / "keyword" / "meta.json").write_text("{}")
     changed.duckdb_file.write_bytes(b"features")
     end_a_run(connection, changed)
-    assert finished_at(changed) is not None
+    assert last_finish(changed) is not None
     return changed
 
 
@@ -70,16 +72,16 @@ CHANGES: list[Callable[[Settings], Settings]] = [
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_asks_for_a_run(ended: Settings, change: Callable[[Settings], Settings]) -> None:
-    assert finished_at(change(ended)) is None
+    assert last_finish(change(ended)) is None
 
 
 def test_who_runs_makes_no_difference(ended: Settings) -> None:
-    assert finished_at(ended.model_copy(update={"actor": "somebody else"})) is not None
+    assert last_finish(ended.model_copy(update={"actor": "somebody else"})) is not None
 
 
 def test_other_code_asks_for_a_run(ended: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finished, "_code", lambda: "other")
-    assert finished_at(ended) is None
+    assert last_finish(ended) is None
 
 
 def test_a_change_by_another_job_asks_for_a_run(
@@ -90,16 +92,16 @@ def test_a_change_by_another_job_asks_for_a_run(
     edit_the_source(ended)
     source = open_source(ended.source, ended)
     refresh_documents(connection, source, source.collections())
-    assert finished_at(ended) is None
+    assert last_finish(ended) is None
     # Back again: the tables have caught up, and the search was never told.
     path.write_text(original)
     refresh_documents(connection, source, source.collections())
-    assert finished_at(ended) is None
+    assert last_finish(ended) is None
 
 
 def test_a_run_at_work_is_not_finished(ended: Settings, connection: postgres.Connection) -> None:
     forget_finish(connection)
-    assert finished_at(ended) is None
+    assert last_finish(ended) is None
 
 
 def test_what_waits_to_be_dropped_asks_for_a_run(
@@ -108,8 +110,39 @@ def test_what_waits_to_be_dropped_asks_for_a_run(
     """A retired generation whose time is over is dropped by a run, though nothing else changed."""
     generation = generation_of(connection, ended)
     connection.execute("update search_generations set state = 'retired', retired_at = now()")
-    assert finished_at(ended) is not None
+    assert last_finish(ended) is not None
     connection.execute("update search_generations set retired_at = now() - interval '8 days'")
-    assert finished_at(ended) is None
+    assert last_finish(ended) is None
     publish(connection, generation.generation_id, {"state": "1"}, "ann", "needed")
-    assert finished_at(ended) is not None
+    assert last_finish(ended) is not None
+
+
+WARNING = ("rows_were_readable", False, {"rejected": 3, "examples": ["line 2: no text"]})
+
+
+def test_a_warning_that_lasts_is_told_again(
+    ended: Settings, connection: postgres.Connection
+) -> None:
+    """Three rows that cannot be read are no reason to look at everything again and again."""
+    source = open_source(ended.source, ended)
+    inputs = finished.run_inputs(ended, source)
+    remember_finish(connection, ended, inputs, count_changes(connection), [WARNING])
+    finish = last_finish(ended)
+    assert finish is not None
+    assert finish.warnings == [WARNING]
+    told = list(failed_checks(finish.warnings))
+    assert told == ["[yellow]Check failed[/yellow] rows_were_readable: rejected 3"]
+    end_a_run(connection, ended)
+    assert (last_finish(ended) or finish).warnings == []
+
+
+def test_a_failed_check_that_a_run_can_pass_asks_for_one() -> None:
+    assert is_finish([])
+    assert is_finish([WARNING])
+    assert not is_finish([WARNING, ("indexes_are_not_worn", False, {})])
+    assert not is_finish([("hybrid_is_not_worse_than_published", True, {})])
+
+
+def test_the_warnings_that_last_are_checks() -> None:
+    keys = build_definitions().resolve_asset_graph().asset_check_keys
+    assert {key.name for key in keys} >= finished.LASTING_WARNINGS

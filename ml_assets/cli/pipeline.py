@@ -42,8 +42,9 @@ def run(
     """Bring everything up to date, from the source to the champion model.
 
     Unchanged documents cost nothing, and nothing is run when the last run ended well on the same
-    documents, settings, code and stores. Interrupt it at any time: what was committed is kept, and
-    the next run goes on from there. Exit code 1 when a blocking check failed.
+    documents, settings, code and stores; its warnings are then told again. Interrupt it at any
+    time: what was committed is kept, and the next run goes on from there. Exit code 1 when a
+    blocking check failed.
     """
     with clear_errors():
         settings = load_settings()
@@ -52,12 +53,14 @@ def run(
             highlight=False,
             soft_wrap=True,
         )
-        from ml_assets.finished import finished_at
+        from ml_assets.finished import last_finish
         from ml_assets.status import read_status
 
-        if not everything and (ended := finished_at(settings)):
-            for part in runs.nothing_to_do(ended, read_status(settings)):
+        if not everything and (finish := last_finish(settings)):
+            for part in runs.nothing_to_do(finish.ended, read_status(settings)):
                 out.print(part)
+            for line in runs.failed_checks(finish.warnings):
+                err.print(line, soft_wrap=True)
             return
         # Dagster is imported only for a run that does something. What an import makes stays: that
         # the collector looks through it again and again took 0.3 s of 4.3.

@@ -17,6 +17,7 @@ from ml_assets.errors import IncompleteReadError
 if TYPE_CHECKING:
     from ml_assets.defs.run import RunReport
     from ml_assets.embeddings.plan import Plan
+    from ml_assets.finished import FailedCheck
 
 _COUNTS = ("added", "changed", "removed", "unchanged")
 
@@ -81,7 +82,14 @@ def nothing_to_do(ended: datetime, figures: Mapping[str, Any]) -> Iterator[Rende
 
 def run_problems(report: RunReport) -> Iterator[str]:
     """One line per failed check, per collection that was not read, and per error."""
-    for name, blocking, numbers in report.failed_checks:
+    yield from failed_checks(report.failed_checks)
+    for line in (*str(IncompleteReadError(report.unread)).splitlines(), *report.errors):
+        yield f"[red]Error[/red] {escape(line)}"
+
+
+def failed_checks(failed: Sequence[FailedCheck]) -> Iterator[str]:
+    """One line per failed check, with the numbers it compared."""
+    for name, blocking, numbers in failed:
         kind = "[red]Blocking check failed[/red]" if blocking else "[yellow]Check failed[/yellow]"
         compared = ", ".join(
             f"{key} {cell(value)}"
@@ -89,8 +97,6 @@ def run_problems(report: RunReport) -> Iterator[str]:
             if isinstance(value, int | float | str) and "\n" not in str(value)
         )
         yield f"{kind} {name}: {compared}"
-    for line in (*str(IncompleteReadError(report.unread)).splitlines(), *report.errors):
-        yield f"[red]Error[/red] {escape(line)}"
 
 
 def history(document_id: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import dagster as dg
 
@@ -24,7 +23,14 @@ from ml_assets.documents.refresh import unread_collections
 from ml_assets.documents.sources import open_source
 from ml_assets.embeddings.refresh import collections_to_refresh, stale_collections
 from ml_assets.embeddings.space import current_chunker, current_space
-from ml_assets.finished import count_changes, forget_finish, remember_finish, run_inputs
+from ml_assets.finished import (
+    FailedCheck,
+    count_changes,
+    forget_finish,
+    is_finish,
+    remember_finish,
+    run_inputs,
+)
 from ml_assets.settings import Settings, Until, secret
 from ml_assets.stores import postgres
 from ml_assets.training.training_set import has_labels
@@ -50,7 +56,7 @@ class RunReport:
     seconds: dict[str, float] = field(default_factory=dict)
     encoded: int = 0
     reused: int = 0
-    failed_checks: list[tuple[str, bool, dict[str, Any]]] = field(default_factory=list)
+    failed_checks: list[FailedCheck] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     unread: dict[str, str] = field(default_factory=dict)
     requested: list[str] = field(default_factory=list)
@@ -114,8 +120,8 @@ def run_everything(
         for job in _JOBS[until]:
             if report.may_go_on and (report.labelled or job != "train_models"):
                 _execute(defs, job, instance, report, {})
-        if until == "models" and report.succeeded and not report.failed_checks:
-            remember_finish(connection, settings, inputs, changes)
+        if until == "models" and report.succeeded and is_finish(report.failed_checks):
+            remember_finish(connection, settings, inputs, changes, report.failed_checks)
     return report
 
 

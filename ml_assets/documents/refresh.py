@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
-
-from psycopg.types.json import Jsonb
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 
 from ml_assets.documents.chunking import Chunker
-from ml_assets.documents.model import Delta, Document, Rejected
-from ml_assets.documents.normalize import content_hash
+from ml_assets.documents.model import Delta
 from ml_assets.documents.sources.base import Source
+from ml_assets.documents.staging import create_staging, stage
 from ml_assets.errors import SourceError
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -24,18 +22,6 @@ GONE = ""
 ALWAYS_REMOVABLE = 10
 """So many documents may leave a collection whatever fraction of it they are."""
 
-_STAGED_DOCUMENT = (
-    ("document_id", "text"),
-    ("collection", "text"),
-    ("title", "text"),
-    ("text", "text"),
-    ("label", "text"),
-    ("url", "text"),
-    ("group_id", "text"),
-    ("metadata", "jsonb"),
-    ("content_hash", "bytea"),
-    ("created_at", "timestamptz"),
-)
 _STAGED_CHUNK = (
     ("chunk_id", "text"),
     ("document_id", "text"),
@@ -52,10 +38,14 @@ _STAGED_CHUNK = (
 
 @dataclass(frozen=True, slots=True)
 class DocumentsReport:
-    """The delta of each collection that was read, and why each of the others was not."""
+    """The delta of each collection that was read, and why each of the others was not.
+
+    `versions`: one hash per collection that was read over the content of its live documents.
+    """
 
     deltas: dict[str, Delta]
     unread: dict[str, str]
+    versions: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 def no_progress(done: int, total: int) -> None:
@@ -97,7 +87,7 @@ def refresh_documents(
 ) -> DocumentsReport:
     """Make `documents` equal to what `source` holds of `collections`, in one transaction.
 
-    Rows are staged by COPY and compared in SQL, so memory does not grow with the source. A
+    Rows are staged and compared in SQL, so memory does not grow with the source. A
     collection that the source no longer has is emptied. One that cannot be read, or that would
     lose more than `max_removed_fraction`, stays as it is, and the reason is kept beside it.
 
@@ -106,7 +96,9 @@ def refresh_documents(
     """
     present = source.collections()
     with connection.transaction():
-        postgres.run(connection, statement("postgres/documents/create_staging"))
+        # One at a time: what is staged as unchanged must be so when the rest is written.
+        connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.documents'))")
+        create_staging(connection)
         unread = _stage_readable(
             connection, source, sorted(present.keys() & set(collections)), progress
         )
@@ -134,14 +126,18 @@ def refresh_documents(
             ).fetchall()
         }
         postgres.run(connection, statement("postgres/documents/replace_rejections"), bound)
-        postgres.run(connection, statement("postgres/documents/count_documents"), bound)
+        versions: dict[str, str] = dict(
+            postgres.run(
+                connection, statement("postgres/documents/count_documents"), bound
+            ).fetchall()
+        )
     deltas = {
         name: Delta(added, changed, removed.get(name, 0), unchanged)
         for name in read
         for added, changed, unchanged in [written.get(name, (0, 0, 0))]
     }
     postgres.analyze(connection, "documents", sum(deltas.values(), Delta()).touched)
-    return DocumentsReport(deltas, unread)
+    return DocumentsReport(deltas, unread, versions)
 
 
 def refresh_chunks(
@@ -162,10 +158,10 @@ def refresh_chunks(
     bound = {"collections": names, "chunker": chunker.fingerprint}
     deltas = {name: Delta() for name in names}
     with connection.transaction():
-        postgres.run(connection, statement("postgres/documents/follow_moves"), bound)
-        orphans = postgres.run(
-            connection, statement("postgres/documents/remove_orphan_chunks"), bound
-        )
+        connection.execute("drop table if exists misplaced_chunks")
+        postgres.run(connection, statement("postgres/documents/find_misplaced"), bound)
+        postgres.run(connection, statement("postgres/documents/follow_moves"))
+        orphans = postgres.run(connection, statement("postgres/documents/remove_orphan_chunks"))
         for name, count in orphans.fetchall():
             deltas[name] = deltas.get(name, Delta()) + Delta(removed=count)
     postgres.run(connection, statement("postgres/documents/create_chunk_staging"))
@@ -176,31 +172,19 @@ def refresh_chunks(
             deltas[name] = deltas.get(name, Delta()) + Delta(added, changed, removed)
         done += len(rows)
         progress(done, 0)
-    counts = postgres.run(connection, statement("postgres/documents/chunk_counts"), bound)
-    for name, count in counts.fetchall():
+    counts = postgres.run(connection, statement("postgres/documents/chunk_versions"), bound)
+    for name, count, _ in counts.fetchall():
         delta = deltas[name]
         deltas[name] = delta + Delta(unchanged=count - delta.added - delta.changed)
     postgres.analyze(connection, "chunks", sum(deltas.values(), Delta()).touched)
     return deltas
 
 
-def content_versions(
-    connection: postgres.Connection, collections: Collection[str]
-) -> dict[str, str]:
-    """One hash per collection over the content of its live documents."""
-    return _versions(connection, "postgres/documents/versions", collections)
-
-
 def chunk_versions(connection: postgres.Connection, collections: Collection[str]) -> dict[str, str]:
     """One hash per collection over its chunks."""
-    return _versions(connection, "postgres/documents/chunk_versions", collections)
-
-
-def _versions(
-    connection: postgres.Connection, name: str, collections: Collection[str]
-) -> dict[str, str]:
     bound = {"collections": sorted(collections)}
-    return dict(postgres.run(connection, statement(name), bound).fetchall())
+    rows = postgres.run(connection, statement("postgres/documents/chunk_versions"), bound)
+    return {name: version for name, _, version in rows.fetchall()}
 
 
 def _stage_readable(
@@ -214,7 +198,7 @@ def _stage_readable(
         return {}
     try:
         with connection.transaction():
-            _stage(connection, source.read(names), progress)
+            stage(connection, source.read(names), progress)
     except SourceError as error:
         if len(names) == 1:
             return {names[0]: str(error)}
@@ -223,57 +207,12 @@ def _stage_readable(
     return {}
 
 
-def _stage(
-    connection: postgres.Connection, rows: Iterable[Document | Rejected], progress: Progress
-) -> None:
-    rejected: list[Rejected] = []
-    count = 0
-
-    def documents() -> Iterable[Sequence[object]]:
-        nonlocal count
-        for row in rows:
-            if isinstance(row, Rejected):
-                rejected.append(row)
-                continue
-            count += 1
-            if count % 500 == 0:
-                progress(count, 0)
-            yield _staged(row)
-
-    # COPY reads the source as it goes; an error of the source aborts it and the savepoint.
-    names, types = zip(*_STAGED_DOCUMENT, strict=True)
-    postgres.copy_rows(connection, "staged_documents", names, types, documents())
-    postgres.copy_rows(
-        connection,
-        "staged_rejections",
-        ("collection", "location", "document_id", "reason"),
-        ("text",) * 4,
-        ((row.collection, row.location, row.document_id, row.reason) for row in rejected),
-    )
-    progress(count, count)
-
-
-def _staged(document: Document) -> Sequence[object]:
-    return (
-        document.document_id,
-        document.collection,
-        document.title,
-        document.text,
-        document.label,
-        document.url,
-        document.group or document.document_id,
-        Jsonb(dict(document.metadata)),
-        content_hash(document),
-        document.created_at,
-    )
-
-
 def _refuse_emptying(
     connection: postgres.Connection, names: list[str], most: float
 ) -> dict[str, str]:
     """Return why collections of `names` that would lose too large a part are not written."""
     bound = {"collections": names}
-    counts = postgres.run(connection, statement("postgres/documents/count_removals"), bound)
+    counts = postgres.run(connection, statement("postgres/documents/find_absent"), bound)
     return {
         collection: f"{lost} of {live} documents would be removed, more than"
         f" ML_ASSETS_MAX_REMOVED_FRACTION={most:g} allows. Check the source; to go ahead set"

@@ -33,11 +33,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EmbeddingReport:
-    """The delta of each collection, and how many texts were encoded and vectors reused."""
+    """The delta of each collection, and how many texts were encoded and vectors reused.
+
+    `versions`: one hash per collection over its chunk ids and the texts of their vectors.
+    """
 
     deltas: dict[str, Delta]
     encoded: int
     reused: int
+    versions: dict[str, str]
 
 
 def partition_name(space_id: str) -> str:
@@ -107,9 +111,7 @@ def refresh_embeddings(
     bound: dict[str, object] = {"space_id": space.space_id, "collections": names}
     ensure_space(connection, space)
     with connection.transaction():
-        postgres.run(connection, statement("postgres/embeddings/create_pending"))
-        postgres.run(connection, statement("postgres/embeddings/find_pending"), bound)
-        connection.execute("analyze pending_vectors")
+        find_pending(connection, space, names)
         postgres.run(connection, statement("postgres/embeddings/follow_moves"), bound)
         postgres.run(
             connection, statement("postgres/embeddings/log_new_space"), {**bound, "run_id": run_id}
@@ -122,24 +124,33 @@ def refresh_embeddings(
         }
         # Before the removal: text that moved within a document finds its vector in an old row.
         reused = postgres.run(connection, statement("postgres/embeddings/reuse"), bound).rowcount
-        removed = _counts(connection, "remove_orphans", bound)
+        removed = _remove_orphans(connection, bound)
     encoded, written = _encode_pending(connection, space, load, bound, batch, progress)
-    total = _counts(connection, "collection_counts", bound)
+    totals = _totals(connection, space.space_id, names)
     deltas = {
-        name: Delta(added, changed, removed.get(name, 0), total.get(name, 0) - added - changed)
+        name: Delta(added, changed, removed.get(name, 0), total - added - changed)
         for name in names
-        for added, changed in [pending.get(name, (0, 0))]
+        for (added, changed), (total, _) in [(pending.get(name, (0, 0)), totals.get(name, (0, "")))]
     }
     touched = sum(deltas.values(), Delta()).touched
     postgres.analyze(connection, partition_name(space.space_id), touched)
-    return EmbeddingReport(deltas, encoded, reused + written - encoded)
+    versions = {name: version for name, (_, version) in totals.items()}
+    return EmbeddingReport(deltas, encoded, reused + written - encoded, versions)
 
 
-def pending_tokens(
+def find_pending(
     connection: postgres.Connection, space: VectorSpace, collections: Collection[str]
-) -> int:
-    """Tokens of the distinct texts of `collections` that have no vector of `space` yet."""
+) -> None:
+    """Note in `pending_vectors` the chunks of `collections` without the right vector of `space`."""
     bound = {"space_id": space.space_id, "collections": sorted(collections)}
+    connection.execute("drop table if exists pending_vectors")
+    postgres.run(connection, statement("postgres/embeddings/find_pending"), bound)
+    connection.execute("analyze pending_vectors")
+
+
+def pending_tokens(connection: postgres.Connection, space: VectorSpace) -> int:
+    """Tokens of the distinct texts, of those `find_pending` noted, without a vector of `space`."""
+    bound = {"space_id": space.space_id}
     return postgres.read_counts(connection, statement("postgres/embeddings/pending_tokens"), bound)[
         "tokens"
     ]
@@ -149,9 +160,8 @@ def embedding_versions(
     connection: postgres.Connection, space_id: str, collections: Collection[str]
 ) -> dict[str, str]:
     """One hash per collection over its chunk ids and the texts of their vectors."""
-    bound = {"space_id": space_id, "collections": sorted(collections)}
-    rows = postgres.run(connection, statement("postgres/embeddings/versions"), bound)
-    return dict(rows.fetchall())
+    totals = _totals(connection, space_id, collections)
+    return {name: version for name, (_, version) in totals.items()}
 
 
 def _encode_pending(
@@ -228,8 +238,18 @@ def _write(
         return inserted.rowcount
 
 
-def _counts(
-    connection: postgres.Connection, name: str, bound: Mapping[str, object]
-) -> dict[str, int]:
-    rows = postgres.run(connection, statement(f"postgres/embeddings/{name}"), bound)
+def _remove_orphans(connection: postgres.Connection, bound: Mapping[str, object]) -> dict[str, int]:
+    """Remove the vectors whose chunk is gone; count those of the space by collection."""
+    connection.execute("drop table if exists orphaned_vectors")
+    postgres.run(connection, statement("postgres/embeddings/find_orphans"), bound)
+    rows = postgres.run(connection, statement("postgres/embeddings/remove_orphans"), bound)
     return dict(rows.fetchall())
+
+
+def _totals(
+    connection: postgres.Connection, space_id: str, collections: Collection[str]
+) -> dict[str, tuple[int, str]]:
+    """How many vectors each collection has, and their version: one scan tells both."""
+    bound = {"space_id": space_id, "collections": sorted(collections)}
+    rows = postgres.run(connection, statement("postgres/embeddings/versions"), bound)
+    return {name: (count, version) for name, count, version in rows.fetchall()}

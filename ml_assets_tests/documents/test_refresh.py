@@ -3,13 +3,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ml_assets.documents import staging
 from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.model import Delta, Document, Rejected
 from ml_assets.documents.refresh import (
     DocumentsReport,
     changed_collections,
     chunk_versions,
-    content_versions,
     refresh_chunks,
     refresh_documents,
     unread_collections,
@@ -214,12 +214,40 @@ def test_another_chunker_ends_as_a_build_from_scratch(connection: postgres.Conne
 
 
 def test_versions_change_only_with_content(connection: postgres.Connection) -> None:
-    refresh(connection, MemorySource([document("x")]))
-    before = content_versions(connection, ["a"])
-    refresh(connection, MemorySource([document("x")]))
-    assert content_versions(connection, ["a"]) == before
-    refresh(connection, MemorySource([document("x", label="l")]))
-    assert content_versions(connection, ["a"]) != before
+    def version(*documents: Document) -> dict[str, str]:
+        return refresh_documents(connection, MemorySource(documents), ["a"]).versions
+
+    before = version(document("x"))
+    assert version(document("x")) == before
+    changed = version(document("x", label="l"))
+    assert changed != before
+    assert version(document("x", label="l"), document("y")) != changed
+    counted = "select document_count from collections"
+    assert connection.execute(counted).fetchall() == [(2,)]
+    assert version() == {"a": ""}
+    assert connection.execute(counted).fetchall() == [(0,)]
+
+
+def test_what_is_staged_in_batches_ends_as_one(
+    connection: postgres.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "_BATCH", 3)
+    many = [document(f"x{n}", f"Text {n}.") for n in range(10)]
+    assert refresh(connection, MemorySource(many)) == Delta(added=10)
+    edited = [*many[:4], document("x4", "Edited."), *many[6:], document("y")]
+    assert refresh(connection, MemorySource(edited)) == Delta(1, 1, 1, 8)
+    found = connection.execute("select document_id, text from documents order by 1").fetchall()
+    present = [*edited, document("x5", "")]
+    assert found == sorted((one.document_id, one.text) for one in present)
+
+
+def test_of_an_unchanged_document_no_text_is_sent(connection: postgres.Connection) -> None:
+    source = MemorySource([document("x"), document("y", collection="b")])
+    refresh(connection, source)
+    source.documents[0] = document("x", "Edited.")
+    refresh(connection, source)
+    sent = connection.execute("select document_id from staged_contents").fetchall()
+    assert sent == [("x",)]
 
 
 def test_chunks_follow_a_document_that_only_moved(connection: postgres.Connection) -> None:

@@ -153,6 +153,10 @@ def test_bad_rows_are_set_aside_and_said(fresh: Project) -> None:
     assert "Check failed rows_were_readable" in output
     status = fresh.json("status")
     assert (status["documents"], status["rejected"]) == (20, 7)
+    # The rows are as bad as they were: nothing is run for them again, and they are told again.
+    again = fresh.call("run")
+    assert "Nothing changed since the run that ended" in again
+    assert "Check failed rows_were_readable: rejected 7" in again
 
 
 def test_asking_before_the_first_run_says_what_to_do(fresh: Project) -> None:

@@ -34,7 +34,7 @@ PATIENCE = 120
 # Each list is in the order of the run: what was committed at one point is there at the next.
 FIRST_BUILD = [
     Point("event", "PIPELINE_START"),
-    Point("before", "documents.refresh:_staged", 20),
+    Point("before", "documents.staging:_content", 20),
     Point("sql", "postgres/documents/count_documents"),
     Point("event", "raw_documents"),
     Point("sql", "postgres/documents/apply_chunks", 2),

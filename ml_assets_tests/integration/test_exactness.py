@@ -14,7 +14,7 @@ from chromadb.api.models.Collection import Collection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ml_assets.documents import refresh as documents
+from ml_assets.documents import staging
 from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.model import Document
 from ml_assets.embeddings.encoder import Encoder, load_encoder
@@ -42,7 +42,7 @@ NAMES = [f"d{number}" for number in range(6)]
 COLLECTIONS = ["a", "b"]
 SENTENCE = "Seven words make up this short sentence."
 DEATHS = {
-    "reading": (documents, "_staged"),
+    "reading": (staging, "content_hash"),
     "a statement": (postgres, "run"),
     "copying": (postgres, "copy_rows"),
     "encoding": (HashEncoder, "encode"),

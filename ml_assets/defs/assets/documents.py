@@ -13,7 +13,6 @@ from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.refresh import (
     DocumentsReport,
     chunk_versions,
-    content_versions,
     refresh_chunks,
     refresh_documents,
 )
@@ -79,9 +78,8 @@ def raw_documents(
             run_id=context.run.run_id,
             progress=step,
         )
-        versions = content_versions(connection, report.deltas)
         readable = readability(connection)
-    version = data_version(sorted(versions.items()))
+    version = data_version(sorted(report.versions.items()))
     if report.unread:
         yield from _left_behind(report, version, readable)
         raise IncompleteReadError(report.unread)

@@ -10,7 +10,7 @@ from ml_assets.defs.partitions import COLLECTIONS, SINGLE_RUN
 from ml_assets.defs.progress import StageProgress
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.embeddings.encoder import load_encoder
-from ml_assets.embeddings.refresh import embedding_versions, pending_tokens, refresh_embeddings
+from ml_assets.embeddings.refresh import pending_tokens, refresh_embeddings
 from ml_assets.embeddings.space import current_space
 from ml_assets.settings import Settings
 
@@ -40,12 +40,11 @@ def embeddings(
         report = refresh_embeddings(
             connection,
             space,
-            lambda: load_encoder(settings, pending_tokens(connection, space, names)),
+            lambda: load_encoder(settings, pending_tokens(connection, space)),
             names,
             run_id=context.run.run_id,
             progress=step,
         )
-        versions = embedding_versions(connection, space.space_id, names)
     for name, delta in report.deltas.items():
         context.add_asset_metadata(delta_metadata(delta), partition_key=name)
     return dg.MaterializeResult(
@@ -56,5 +55,5 @@ def embeddings(
             "reused_in_this_run": report.reused,
             "seconds": round(time.perf_counter() - started, 2),
         },
-        data_version=data_version(space.space_id, sorted(versions.items())),
+        data_version=data_version(space.space_id, sorted(report.versions.items())),
     )

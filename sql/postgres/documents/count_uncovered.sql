@@ -6,7 +6,7 @@ with compared as (
     (select document_id from documents where deleted_at is null order by random() limit %(compared)s)
 )
 select
-    count(*) filter (where c.chunk_id is null) as documents_without_chunks,
+    count(*) filter (where c.document_id is null) as documents_without_chunks,
     count(*) filter (where d.document_id is null) as chunks_without_document,
     (select count(*) from compared
         join documents d using (document_id)

@@ -1,7 +1,5 @@
 -- Chunks go where their documents went.
 update chunks c
-set collection = d.collection
-from documents d
-where d.document_id = c.document_id
-    and d.collection <> c.collection
-    and d.collection = any(%(collections)s)
+set collection = m.collection
+from misplaced_chunks m
+where c.document_id = m.document_id and c.chunk_index = m.chunk_index and m.collection is not null

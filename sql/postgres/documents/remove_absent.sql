@@ -3,9 +3,8 @@ with removed as (
     update documents d
     set deleted_at = now(), changed_at = now(), title = '', text = '', label = null, url = null,
         metadata = '{}', content_hash = '', chunked_hash = null, chunker = null
-    where d.collection = any(%(collections)s)
-        and d.deleted_at is null
-        and not exists (select from staged_documents s where s.document_id = d.document_id)
+    from absent_documents a
+    where d.document_id = a.document_id and a.collection = any(%(collections)s)
     returning d.collection, d.document_id
 ), logged as (
     insert into change_log (stage, collection, document_id, action, reason, run_id)

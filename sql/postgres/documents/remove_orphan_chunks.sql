@@ -1,10 +1,8 @@
 -- Chunks of tombstoned documents.
 with removed as (
     delete from chunks c
-    using documents d
-    where d.document_id = c.document_id
-        and d.deleted_at is not null
-        and d.collection = any(%(collections)s)
+    using misplaced_chunks m
+    where c.document_id = m.document_id and c.chunk_index = m.chunk_index and m.collection is null
     returning c.collection
 )
 select collection, count(*)::int from removed group by collection

@@ -10,8 +10,14 @@ with incoming as (
             when d.content_hash <> s.content_hash then 'title, label or metadata'
         end as reason,
         d.document_id is null or d.deleted_at is not null as is_new
-    from staged_documents s
-    left join documents d using (document_id)
+    from staged_contents s
+    -- The limit keeps this a look-up for each: they are few, and the table has long rows.
+    left join lateral (
+        select document_id, collection, content_hash, text, deleted_at
+        from documents
+        where document_id = s.document_id
+        limit 1
+    ) d on true
     where s.collection = any(%(collections)s)
 ), written as (
     insert into documents (document_id, collection, title, text, label, url, group_id, metadata,
@@ -31,10 +37,16 @@ with incoming as (
     from incoming
     where reason is not null
 )
-select
-    collection,
-    count(*) filter (where reason is not null and is_new) as added,
-    count(*) filter (where reason is not null and not is_new) as changed,
-    count(*) filter (where reason is null) as unchanged
-from incoming
-group by collection
+select collection, coalesce(added, 0), coalesce(changed, 0), staged - coalesce(added, 0) - coalesce(changed, 0)
+from (
+    select collection, count(*) as staged
+    from staged_documents
+    where collection = any(%(collections)s)
+    group by collection
+) complete
+left join (
+    select collection, count(*) filter (where is_new) as added, count(*) filter (where not is_new) as changed
+    from incoming
+    where reason is not null
+    group by collection
+) differing using (collection)

@@ -1,1 +1,1 @@
-select state, changes, finished_at from finished_run
+select state, changes, finished_at, warnings from finished_run
