@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
-    Run = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
-    """Token ids and mask, both (texts, tokens), to hidden states (texts, tokens, dimension)."""
+    Padded = tuple[NDArray[np.int64], NDArray[np.int64]]
+    """Token ids and mask of a batch, both (texts, tokens)."""
+
+    Run = Callable[[Iterable[Padded]], Iterator[NDArray[np.float32]]]
+    """Batches to their hidden states (texts, tokens, dimension), each valid until the next."""
 
 TOKEN_BUDGET = 1024
 """Tokens of a batch, padding counted. With 2,048, what took ONNX Runtime 2.7 s took it 3.1,
@@ -27,16 +29,12 @@ MB a stream for all widths and 60 MB for 16 of them; the padding costs less than
 
 
 class BatchingEncoder:
-    """Mean pooling over the transformer that `load` gives, loaded at the first text.
+    """Mean pooling over the transformer that `load` gives, loaded at the first text."""
 
-    `streams` batches run at a time, each in a thread of its own.
-    """
-
-    def __init__(self, model: ModelFolder, load: Callable[[], Run], streams: int = 1) -> None:
+    def __init__(self, model: ModelFolder, load: Callable[[], Run]) -> None:
         """Describe the model; nothing is loaded yet."""
         self._model = model
         self._load = load
-        self._streams = streams
 
     @property
     def space(self) -> VectorSpace:
@@ -58,22 +56,11 @@ class BatchingEncoder:
 
         vectors = np.empty((len(texts), self.space.dimension), dtype=np.float32)
         ids = self.tokenize(texts)
-
-        def fill(batch: list[int]) -> None:
-            vectors[batch] = self._pool([ids[position] for position in batch])
-
-        self._each(fill, token_batches([self._width(one) for one in ids], TOKEN_BUDGET))
+        batches = list(token_batches([self._width(one) for one in ids], TOKEN_BUDGET))
+        padded = [self._pad([ids[position] for position in batch]) for batch in batches]
+        for batch, (_, mask), hidden in zip(batches, padded, self._run(padded), strict=True):
+            vectors[batch] = _pool(mask, hidden)
         return vectors
-
-    def _each(self, fill: Callable[[list[int]], None], batches: Iterable[list[int]]) -> None:
-        if self._streams == 1:
-            for batch in batches:
-                fill(batch)
-            return
-        self.load()  # once, before several threads ask for it
-        with ThreadPoolExecutor(self._streams, thread_name_prefix="stream") as pool:
-            # The longest texts first, so that all streams end at about the same time.
-            list(pool.map(fill, reversed(list(batches))))
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text's tokens, with the prompt's, cut to what the model reads."""
@@ -84,7 +71,7 @@ class BatchingEncoder:
         """How many tokens a text takes in a batch: its own, up to the next of few widths."""
         return min(-(-len(ids) // WIDTH_STEP) * WIDTH_STEP, self.space.max_tokens)
 
-    def _pool(self, ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    def _pad(self, ids: Sequence[Sequence[int]]) -> Padded:
         import numpy as np
 
         # A single text, a query, is not padded: its 20 tokens took 4.7 ms, and in 32 of them 6.2.
@@ -94,11 +81,7 @@ class BatchingEncoder:
         for row, one in enumerate(ids):
             tokens[row, : len(one)] = one
             mask[row, : len(one)] = 1
-        hidden = self._run(tokens, mask)
-        # The sum over a text's tokens: its direction is that of the mean.
-        pooled = (mask[:, None, :].astype(np.float32) @ hidden)[:, 0]
-        unit: NDArray[np.float32] = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
-        return unit
+        return tokens, mask
 
     @cached_property
     def _run(self) -> Run:
@@ -112,6 +95,15 @@ class BatchingEncoder:
         tokenizer.no_padding()
         tokenizer.enable_truncation(self.space.max_tokens)
         return tokenizer
+
+
+def _pool(mask: NDArray[np.int64], hidden: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Unit vectors of shape (texts, dimension): the sum over tokens has the direction of a mean."""
+    import numpy as np
+
+    pooled = (mask[:, None, :].astype(np.float32) @ hidden)[:, 0]
+    unit: NDArray[np.float32] = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
+    return unit
 
 
 def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

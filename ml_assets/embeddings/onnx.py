@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ml_assets.embeddings.batching import Run
+    from ml_assets.embeddings.batching import Padded, Run
     from ml_assets.embeddings.encoder import Encoder
     from ml_assets.embeddings.reference import SentenceTransformerEncoder
 
@@ -65,10 +66,9 @@ def _load(path: Path) -> Run:
     options.add_session_config_entry("session.force_spinning_stop", "1")
     session = InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-    def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        hidden: NDArray[np.float32]
-        (hidden,) = session.run(None, {"input_ids": ids, "attention_mask": mask})
-        return hidden
+    def run(batches: Iterable[Padded]) -> Iterator[NDArray[np.float32]]:
+        for ids, mask in batches:
+            yield session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
 
     return run
 

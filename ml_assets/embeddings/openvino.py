@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.embeddings.batching import BatchingEncoder
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ml_assets.embeddings.batching import Run
+    from ml_assets.embeddings.batching import Padded, Run
     from ml_assets.embeddings.reference import Precision
 
 STREAMS = min(os.cpu_count() or 1, 4)
@@ -27,7 +28,7 @@ _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 def openvino_encoder(model: ModelFolder, path: Path, precision: Precision) -> BatchingEncoder:
     """An encoder on OpenVINO, in `precision`, of the export at `path`."""
-    return BatchingEncoder(model, lambda: _load(path, precision), STREAMS)
+    return BatchingEncoder(model, lambda: _load(path, precision))
 
 
 def native_precision() -> Precision:
@@ -55,17 +56,32 @@ def _load(path: Path, precision: Precision) -> Run:
         "NUM_STREAMS": STREAMS,
     }
     compiled = _core().compile_model(str(path), "CPU", options)
-    free: SimpleQueue[Any] = SimpleQueue()
-    for _ in range(STREAMS):
-        free.put(compiled.create_infer_request())
+    free = [compiled.create_infer_request() for _ in range(STREAMS + 1)]
 
-    def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        hidden: NDArray[np.float32]
-        request = free.get()
+    def run(batches: Iterable[Padded]) -> Iterator[NDArray[np.float32]]:
+        # Started here and waited for here: two threads of Python inside OpenVINO wait for each
+        # other, one with the interpreter's lock and one with OpenVINO's.
+        started: deque[Any] = deque()
         try:
-            (hidden,) = request.infer({"input_ids": ids, "attention_mask": mask}).values()
+            for ids, mask in batches:
+                request = free.pop()
+                request.start_async({"input_ids": ids, "attention_mask": mask})
+                started.append(request)
+                if not free:
+                    yield _end(started[0])
+                    free.append(started.popleft())
+            while started:
+                yield _end(started[0])
+                free.append(started.popleft())
         finally:
-            free.put(request)
-        return hidden
+            for request in started:
+                request.wait()
+            free.extend(started)
 
     return run
+
+
+def _end(request: Any) -> NDArray[np.float32]:
+    request.wait()
+    hidden: NDArray[np.float32] = request.get_output_tensor().data
+    return hidden

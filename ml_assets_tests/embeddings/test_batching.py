@@ -1,3 +1,8 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,6 +11,9 @@ from numpy.typing import NDArray
 from ml_assets.embeddings.batching import BatchingEncoder, token_batches
 from ml_assets.embeddings.space import current_model
 from ml_assets.settings import load_settings
+
+if TYPE_CHECKING:
+    from ml_assets.embeddings.batching import Run
 
 MODEL = current_model(load_settings())
 
@@ -21,6 +29,10 @@ def test_batches_hold_every_text_once_and_keep_the_budget(lengths: list[int], bu
         assert len(batch) == 1 or len(batch) * longest <= budget
 
 
+def each(hidden: Callable[..., NDArray[np.float32]]) -> Run:
+    return lambda batches: (hidden(ids, mask) for ids, mask in batches)
+
+
 def test_pooling_is_the_mean_over_a_texts_own_tokens() -> None:
     def hidden(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         # What stands on padding is large: it must not be counted.
@@ -30,7 +42,7 @@ def test_pooling_is_the_mean_over_a_texts_own_tokens() -> None:
         states[:, :, 1] = np.where(mask == 1, 100, 1e3)
         return states
 
-    encoder = BatchingEncoder(MODEL, lambda: hidden)
+    encoder = BatchingEncoder(MODEL, lambda: each(hidden))
     texts = ["One.", "Several more words than one.", ""]
     vectors = encoder.encode(texts)
     for vector, ids in zip(vectors, encoder.tokenize(texts), strict=True):
@@ -46,7 +58,9 @@ def test_batches_have_few_widths() -> None:
         widths.add(ids.shape[1])
         return np.ones((*ids.shape, 384), dtype=np.float32)
 
-    BatchingEncoder(MODEL, lambda: hidden).encode(["word " * count for count in range(0, 400, 3)])
+    BatchingEncoder(MODEL, lambda: each(hidden)).encode(
+        ["word " * count for count in range(0, 400, 3)]
+    )
     assert widths <= set(range(16, MODEL.space.max_tokens + 1, 16))
 
 
@@ -57,6 +71,6 @@ def test_a_single_text_is_not_padded() -> None:
         widths.append(ids.shape[1])
         return np.ones((*ids.shape, 384), dtype=np.float32)
 
-    encoder = BatchingEncoder(MODEL, lambda: hidden)
+    encoder = BatchingEncoder(MODEL, lambda: each(hidden))
     encoder.encode(["two words"])
     assert widths == [len(encoder.tokenize(["two words"])[0])]

@@ -50,6 +50,17 @@ def test_the_order_of_texts_does_not_matter(exported: tuple[Path, Export]) -> No
     np.testing.assert_allclose(forward, backward[::-1], atol=2e-6)
 
 
+def test_an_encoder_goes_on_after_it_was_interrupted(exported: tuple[Path, Export]) -> None:
+    """Batches that were under way are waited for: a request cannot be started twice."""
+    run = openvino_encoder(MODEL, exported[1].path, "float32")._run
+    batch = np.ones((4, 16), dtype=np.int64), np.ones((4, 16), dtype=np.int64)
+    for _ in range(20):
+        states = run([batch] * 10)
+        next(states)
+        states.close()
+    assert len(list(run([batch] * 10))) == 10
+
+
 def test_the_faster_way_is_measured_once_on_each_processor(
     tmp_path: Path, exported: tuple[Path, Export], monkeypatch: pytest.MonkeyPatch
 ) -> None:

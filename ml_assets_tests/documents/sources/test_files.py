@@ -421,7 +421,12 @@ def test_a_row_without_a_date_has_no_collection(folder: Path) -> None:
         ("x.parquet", b"", {}, "x.parquet: not readable as Parquet"),
         ("x.docx", b"PK", {}, "x.docx: unreadable format. Readable: .csv, .tsv, .jsonl"),
         ("x.csv.gz", b"no gzip", {}, "cannot be read (Not a gzipped file"),
-        ("x.csv.gz", gzip.compress(b"id,text\n1,a\n", mtime=0)[:-9], {}, "a compressed file is broken"),
+        (
+            "x.csv.gz",
+            gzip.compress(b"id,text\n1,a\n", mtime=0)[:-9],
+            {},
+            "a compressed file is broken",
+        ),
     ],
 )
 def test_bad_files(
