@@ -8,13 +8,13 @@ from pydantic import SecretStr
 
 from ml_assets import finished
 from ml_assets.console.runs import failed_checks
-from ml_assets.defs.build import build_definitions
 from ml_assets.documents.refresh import refresh_documents
 from ml_assets.documents.sources import open_source
 from ml_assets.finished import count_changes, forget_finish, is_finish, last_finish, remember_finish
 from ml_assets.search.generation import publish
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
+from ml_assets_tests.graph import asset_graph
 from ml_assets_tests.search.corpus import generation_of
 
 
@@ -144,5 +144,5 @@ def test_a_failed_check_that_a_run_can_pass_asks_for_one() -> None:
 
 
 def test_the_warnings_that_last_are_checks() -> None:
-    keys = build_definitions().resolve_asset_graph().asset_check_keys
+    keys = asset_graph().asset_check_keys
     assert {key.name for key in keys} >= finished.LASTING_WARNINGS

@@ -12,6 +12,7 @@ from ml_assets.defs.partitions import range_tags, register_collections
 from ml_assets.documents.model import Document
 from ml_assets.settings import Settings
 from ml_assets_tests.fakes import HashEncoder, MemorySource, unplugged
+from ml_assets_tests.graph import asset_graph
 
 FOLLOWING = {
     "chunks",
@@ -57,7 +58,7 @@ def test_requests_once_per_update_and_never_for_a_failure(instance: dg.DagsterIn
 
 
 def test_every_asset_from_chunks_to_published_search_follows(settings: Settings) -> None:
-    graph = build_definitions(settings).resolve_asset_graph()
+    graph = asset_graph(settings)
     following = {
         key.to_user_string()
         for key in graph.get_all_asset_keys()

@@ -11,7 +11,6 @@ from ml_assets.defs.assets.search import (
     published_search,
     search_evaluation,
 )
-from ml_assets.defs.build import build_definitions
 from ml_assets.defs.checks import search as search_checks
 from ml_assets.defs.checks import search_gates
 from ml_assets.defs.faiss import with_faiss
@@ -26,6 +25,7 @@ from ml_assets.search.lifecycle import rollback
 from ml_assets.settings import Settings
 from ml_assets_tests.defs.conftest import Run
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource
+from ml_assets_tests.graph import asset_graph
 
 INDEXES = [pgvector_index, chroma_index, keyword_index]
 SEARCH = [*INDEXES, search_evaluation, published_search]
@@ -194,10 +194,10 @@ def test_faiss_is_built_measured_and_served_where_it_is_chosen(
 
 def test_faiss_is_in_the_graph_only_where_it_is_chosen(settings: Settings) -> None:
     evaluation, faiss = dg.AssetKey("search_evaluation"), dg.AssetKey("faiss_index")
-    usual = build_definitions(settings).resolve_asset_graph()
+    usual = asset_graph(settings)
     assert faiss not in usual.get_all_asset_keys()
     chosen = settings.model_copy(update={"vector_index": "faiss-ivfpq"})
-    graph = build_definitions(chosen).resolve_asset_graph()
+    graph = asset_graph(chosen)
     assert graph.get_all_asset_keys() == usual.get_all_asset_keys() | {faiss}
     assert graph.get(evaluation).parent_keys == usual.get(evaluation).parent_keys | {faiss}
     assert graph.get(faiss).parent_keys == {dg.AssetKey("embeddings")}
