@@ -200,18 +200,20 @@ def test_rows_of_growth_and_their_limits() -> None:
             cold=[Finished(seconds, peak * mib)],
             unchanged=[Finished(seconds / 10, 50 * mib)],
             changed=[Finished(seconds / 10 + 2, 60 * mib)],
+            to_vectors=[Finished(seconds / 10 + 1, 55 * mib)],
             encode=[Figure("encode", (1.0,))],
         )
         for documents, seconds, peak in [(2000, 10, 90), (5000, 20, 100), (77000, 100, 160)]
     ]
     rows = growth.rows(grown)
-    assert len(rows) == 3 * 4 + 1
+    assert len(rows) == 3 * 4 + 2
     assert [row.what for row in rows if row.against is None] == [rows[n].what for n in (0, 1, 2, 7)]
     limited = {row.what: (row.ratio, row.reached) for row in rows if row.limit}
     assert limited == {
         "unchanged, new process, all embedded": (10.0, False),
         "peak memory of all processes": (1.6, False),
-        "1 % of 77,000 documents changed, beyond the unchanged run": (2.0, False),
+        "1 % of 77,000 documents changed, beyond the unchanged run, all of it": (2.0, False),
+        "1 % of 77,000 documents changed, beyond the unchanged run, documents to HNSW": (1.0, True),
     }
 
 
