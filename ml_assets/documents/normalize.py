@@ -14,7 +14,6 @@ _DROPPED = re.compile("[\x00\ud800-\udfff]")
 _LINE_END = re.compile("\r\n?")
 _UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 _ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-_quoted = json.encoder.encode_basestring_ascii
 _PATH_PARTS = ("/", "\\", "..")
 
 
@@ -31,21 +30,16 @@ def content_hash(document: Document) -> bytes:
     The fields are encoded as one JSON array, so that no two documents share an encoding.
     """
     moment = document.created_at.astimezone(UTC).isoformat() if document.created_at else None
-    # Put together here: 3.6 µs, where encoding an array takes 5.0.
-    content = (
-        _quoted(document.text),
-        _quoted(document.title),
-        _text_or_null(document.label),
-        _text_or_null(document.url),
-        _quoted(document.group),
-        _ENCODER.encode(dict(document.metadata)) if document.metadata else "{}",
-        _text_or_null(moment),
-    )
-    return hashlib.sha256(f"[{','.join(content)}]".encode("ascii")).digest()
-
-
-def _text_or_null(text: str | None) -> str:
-    return "null" if text is None else _quoted(text)
+    content = [
+        document.text,
+        document.title,
+        document.label,
+        document.url,
+        document.group,
+        dict(document.metadata),
+        moment,
+    ]
+    return hashlib.sha256(_ENCODER.encode(content).encode("ascii")).digest()
 
 
 def check_name(name: str, kind: str) -> str | None:
