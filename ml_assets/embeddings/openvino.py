@@ -64,9 +64,8 @@ def _load(path: Path, precision: Precision) -> Run:
         started: deque[Any] = deque()
         try:
             for ids, mask in batches:
-                request = free.pop()
-                request.start_async({"input_ids": ids, "attention_mask": mask})
-                started.append(request)
+                free[-1].start_async({"input_ids": ids, "attention_mask": mask})
+                started.append(free.pop())
                 if not free:
                     yield _end(started[0])
                     free.append(started.popleft())
