@@ -2,8 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -33,6 +32,7 @@ from ml_assets.finished import (
 )
 from ml_assets.settings import Settings, Until, secret
 from ml_assets.stores import postgres
+from ml_assets.stores.locks import exclusive
 from ml_assets.training.training_set import has_labels
 
 _FOLLOWING = [dg.AssetKey("chunks"), dg.AssetKey("embeddings")]
@@ -43,6 +43,7 @@ _JOBS = {
 }
 """The jobs that follow `refresh_documents`, by where a run ends."""
 
+_ANOTHER_RUN = "Another run is at work on the same data; waiting for it to end."
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -93,7 +94,7 @@ def run_everything(
     report = RunReport(collections=len(present))
     with (
         postgres.connect(secret(settings.postgres_url), settings.home) as connection,
-        _only_run(connection, notify),
+        exclusive(connection, "ml_assets.run", lambda: notify(_ANOTHER_RUN)),
         open_instance(settings) as instance,
     ):
         chunker, space = current_chunker(settings), current_space(settings)
@@ -123,20 +124,6 @@ def run_everything(
         if until == "models" and report.succeeded and is_finish(report.failed_checks):
             remember_finish(connection, settings, inputs, changes, report.failed_checks)
     return report
-
-
-@contextmanager
-def _only_run(connection: postgres.Connection, notify: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock of this deployment's runs, waiting for another run to end."""
-    row = connection.execute("select pg_try_advisory_lock(hashtext('ml_assets.run'))").fetchone()
-    if not (row and row[0]):
-        notify("Another run is at work on the same data; waiting for it to end.")
-        connection.execute("select pg_advisory_lock(hashtext('ml_assets.run'))")
-    try:
-        yield
-    finally:
-        if not connection.broken:
-            connection.execute("select pg_advisory_unlock(hashtext('ml_assets.run'))")
 
 
 def _execute(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ml_assets.stores.postgres import Connection
@@ -12,18 +12,25 @@ _POLL_SECONDS = 0.05
 
 
 @contextmanager
-def exclusive(connection: Connection, name: str) -> Iterator[None]:
+def exclusive(
+    connection: Connection, name: str, waiting: Callable[[], None] = lambda: None
+) -> Iterator[None]:
     """Hold the advisory lock `name`, waiting for one's turn; a session that ends lets it go.
 
-    A session that holds it already gets it again.
+    A session that holds it already gets it again. `waiting` is called once if another holds it.
     """
-    # Asked again and again: who waits inside PostgreSQL holds a snapshot open, and vacuum up.
-    while connection.execute("select pg_try_advisory_lock(hashtext(%s))", [name]).fetchone() != (
-        True,
-    ):
-        time.sleep(_POLL_SECONDS)
+    if not _try(connection, name):
+        waiting()
+        # Asked again and again: who waits inside PostgreSQL holds a snapshot open, and vacuum up.
+        while not _try(connection, name):
+            time.sleep(_POLL_SECONDS)
     try:
         yield
     finally:
         if not connection.broken:
             connection.execute("select pg_advisory_unlock(hashtext(%s))", [name])
+
+
+def _try(connection: Connection, name: str) -> bool:
+    row = connection.execute("select pg_try_advisory_lock(hashtext(%s))", [name]).fetchone()
+    return row == (True,)
