@@ -156,14 +156,6 @@ def pending_tokens(connection: postgres.Connection, space: VectorSpace) -> int:
     ]
 
 
-def embedding_versions(
-    connection: postgres.Connection, space_id: str, collections: Collection[str]
-) -> dict[str, str]:
-    """One hash per collection over its chunk ids and the texts of their vectors."""
-    totals = _totals(connection, space_id, collections)
-    return {name: version for name, (_, version) in totals.items()}
-
-
 def _encode_pending(
     connection: postgres.Connection,
     space: VectorSpace,
