@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from ml_assets.embeddings.encoder import Encoder
 
 BATCH = 512
-"""Texts that are encoded, and written to a transaction, at a time. 12,000 of all lengths mixed took as
-long in batches of 512 as sorted by length in batches of 256, which are padded less; and 4 % longer in
-batches of 256."""
+"""Texts that are encoded and written at a time. 12,000 of all lengths, mixed, took as long in
+batches of 512 as sorted by length in batches of 256, where less is padding; mixed in 256, 4 %
+longer."""
 
 
 @dataclass(frozen=True)
