@@ -207,10 +207,12 @@ def test_a_failed_gate_publishes_nothing(
     run_search: RunSearch, resources: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "ml_assets.search.pgvector.PgvectorIndex.ids", lambda self: {"d0#0", "stray#0"}
+        "ml_assets.search.pgvector.PgvectorIndex.ids", lambda *_: {"d0#0", "stray#0"}
     )
     result = run_search(raise_on_error=False)
     assert not result.success
+    checked = {e.check_name: (e.passed, e.severity) for e in result.get_asset_check_evaluations()}
+    assert checked["indexes_hold_the_live_chunks"] == (False, dg.AssetCheckSeverity.ERROR)
     assert not result.asset_materializations_for_node("published_search")
     postgres = resources["postgres"]
     assert isinstance(postgres, PostgresResource)
