@@ -1,4 +1,7 @@
 from collections.abc import Callable, Sequence
+from threading import Event, Thread
+from time import sleep
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -18,6 +21,7 @@ from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.model import Document
 from ml_assets.documents.sources.base import JudgedQuery
 from ml_assets.errors import GateError
+from ml_assets.search import lifecycle
 from ml_assets.search.engine import open_engine, search
 from ml_assets.search.faiss import FaissIndex
 from ml_assets.search.generation import published_generation
@@ -276,6 +280,47 @@ def test_what_a_person_rolled_back_from_no_run_publishes(
         third = metadata(run_search(), "published_search")
         assert third["generation"] not in (first, second)
         assert "withdrawn" not in third
+
+
+def test_a_run_waits_for_a_rollback_and_does_not_undo_it(
+    run_search: RunSearch,
+    instance: dg.DagsterInstance,
+    resources: dict[str, object],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = metadata(run_search(), "published_search")["generation"]
+    resources["settings"] = settings.model_copy(update={"hnsw_ef_construction": 80})
+    second = metadata(run_search(), "published_search")["generation"]
+    postgres = resources["postgres"]
+    assert isinstance(postgres, PostgresResource)
+    held, waited = Event(), Event()
+
+    bring = lifecycle.bring_up_to_date
+
+    def bring_up_to_date(*arguments: Any) -> Any:
+        held.set()
+        waited.wait(3)
+        return bring(*arguments)
+
+    def wait(seconds: float) -> None:
+        waited.set()
+        sleep(seconds)
+
+    def roll_back() -> None:
+        with postgres.connect() as connection:
+            rollback(connection, settings, "it got worse")
+
+    monkeypatch.setattr(lifecycle, "bring_up_to_date", bring_up_to_date)
+    monkeypatch.setattr("ml_assets.stores.locks.time.sleep", wait)
+    person = Thread(target=roll_back)
+    person.start()
+    assert held.wait(10)
+    result = dg.materialize([published_search], resources=resources, instance=instance)
+    person.join()
+    said = metadata(result, "published_search")
+    assert (said["generation"], said["pointer_moved"]) == (first, False)
+    assert str(said["withdrawn"]).startswith(f"{second} by tester: it got worse")
 
 
 def test_publishing_alone_asks_the_gates_too(

@@ -22,11 +22,9 @@ from ml_assets.documents.sources.base import JudgedQueries
 from ml_assets.embeddings.encoder import load_encoder
 from ml_assets.embeddings.space import current_space
 from ml_assets.search.faiss import FaissIndex
-from ml_assets.search.gates import all_gates, refuse_blocked
 from ml_assets.search.generation import (
     ensure_generation,
     index_parameters,
-    publish,
     published_generation,
     record_evaluation,
 )
@@ -35,6 +33,7 @@ from ml_assets.search.lifecycle import forget_outdated_vectors, generations_to_s
 from ml_assets.search.measure import evaluate_generation, evaluation_state
 from ml_assets.search.model import Engine, Generation, VectorIndex
 from ml_assets.search.pgvector import PgvectorIndex
+from ml_assets.search.publishing import publish_measured
 from ml_assets.search.rerank import load_reranker
 from ml_assets.search.retention import drop_expired
 from ml_assets.settings import Settings
@@ -176,19 +175,10 @@ def published_search(
     is dropped.
     """
     with postgres.connect() as connection:
-        generation = current_generation(connection, settings)
-        evaluation = generation.measured or {}
-        moved = False
-        if not generation.withdrawn:
-            gates = all_gates(generation, published_generation(connection), settings)
-            refuse_blocked(generation.generation_id, gates)
-            moved = publish(
-                connection,
-                generation.generation_id,
-                evaluation,
-                settings.actor,
-                f"run {context.run.run_id}",
-            )
+        identity = current_generation(connection, settings).generation_id
+        reason = f"run {context.run.run_id}"
+        decision = publish_measured(connection, settings, identity, reason)
+        generation = decision.generation
         dropped, waiting = drop_expired(connection, settings, generation)
         served = published_generation(connection)
     serves = served.generation_id if served else None
@@ -196,12 +186,12 @@ def published_search(
         metadata={
             "generation": serves or "none",
             "vector_space": served.space_id if served else "none",
-            "pointer_moved": moved,
+            "pointer_moved": decision.moved,
             **_withdrawn(generation),
             **({"dropped": ", ".join(dropped)} if dropped else {}),
             **({"drop_waits_for_a_reader": ", ".join(waiting)} if waiting else {}),
         },
-        data_version=data_version(serves, evaluation.get("state")),
+        data_version=data_version(serves, (generation.measured or {}).get("state")),
     )
 
 
