@@ -38,10 +38,13 @@ class Gate:
     figures: Mapping[str, float | int]
 
 
-def all_gates(
+def measured_gates(
     generation: Generation, published: Generation | None, settings: Settings
 ) -> list[Gate]:
-    """What every gate says of the last measurement of a generation."""
+    """What the gates say of the last measurement of a generation.
+
+    Before the pointer moves, `same_chunks_gate` is asked, too.
+    """
     measured = generation.measured or {}
     return [
         recall_gate(measured, settings.min_recall, settings.recall_minima),
@@ -63,6 +66,25 @@ def refuse_blocked(generation_id: str, gates: Sequence[Gate]) -> None:
                 f"{gate.name}: {gate.said} ({numbers})",
                 where=f"generation {generation_id} is not published",
             )
+
+
+def same_chunks_gate(rows: Sequence[Mapping[str, Any]]) -> Gate:
+    """Every index holds exactly the live chunks; `rows` are of `quality.compare_with_tables`."""
+    wrong = [row for row in rows if row["missing"] or row["extra"] or row["outdated"]]
+    said = ", ".join(
+        f"{row['index']} lacks {row['missing']}, has {row['extra']} too many and"
+        f" {row['outdated']} outdated"
+        for row in wrong
+    )
+    figures = {
+        "expected": max((row["expected"] for row in rows), default=0),
+        "compared": min((row["compared"] for row in rows), default=0),
+        **{f"{row['index']}_held": row["held"] for row in rows},
+    }
+    name = "indexes_hold_the_live_chunks"
+    if wrong:
+        return Gate(name, "blocked", said, figures)
+    return Gate(name, "passed", "every index holds the live chunks", figures)
 
 
 def recall_gate(measured: Mapping[str, Any], minimum: float, by_index: Mapping[str, float]) -> Gate:

@@ -13,6 +13,7 @@ import numpy as np
 from ml_assets.documents.sources.base import JudgedQueries
 from ml_assets.search.evaluation import K
 from ml_assets.search.exact import recall_against_exact
+from ml_assets.search.generation import record_evaluation
 from ml_assets.search.judging import (
     ask_all,
     collections_of,
@@ -20,9 +21,14 @@ from ml_assets.search.judging import (
     measure_filters,
     measure_methods,
 )
-from ml_assets.search.model import Engine, Generation, VectorIndex
+from ml_assets.search.ledger import ledger_version
+from ml_assets.search.model import Engine, Generation, Kind, VectorIndex
+from ml_assets.search.opening import open_indexes
+from ml_assets.search.pgvector import PgvectorIndex
+from ml_assets.search.rerank import load_reranker
 from ml_assets.search.tuning import candidates, tune
 from ml_assets.settings import Settings
+from ml_assets.stores import postgres
 
 if TYPE_CHECKING:
     from ml_assets.embeddings.encoder import Encoder
@@ -46,6 +52,61 @@ def evaluation_state(
     chosen = sorted(settings.model_dump(include=_DECIDES).items())
     parts = (VERSION, generation.generation_id, sorted(versions.items()), judged, chosen)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def index_versions(connection: postgres.Connection, generation: Generation) -> dict[str, str]:
+    """The content version of every index of a generation; PostgreSQL knows them all."""
+    outside: list[Kind] = ["chroma", "faiss", "keyword"]
+    return {
+        "pgvector": PgvectorIndex(connection, generation).version(connection),
+        **{
+            kind: ledger_version(connection, generation, kind)
+            for kind in outside
+            if kind in generation.parameters
+        },
+    }
+
+
+def present_state(
+    connection: postgres.Connection,
+    generation: Generation,
+    judged: JudgedQueries | None,
+    settings: Settings,
+) -> str:
+    """The state that a measurement made now would have; no model is loaded, no index opened."""
+    versions = index_versions(connection, generation)
+    return evaluation_state(generation, versions, judged, settings)
+
+
+def measure_generation(
+    connection: postgres.Connection,
+    settings: Settings,
+    generation: Generation,
+    judged: JudgedQueries | None,
+    load: Callable[[], Encoder],
+) -> tuple[Mapping[str, Any], bool]:
+    """Measure a generation and keep the result, unless it was measured on the same state.
+
+    Returns the measurement, and whether it is a new one.
+
+    Raises:
+        SpaceMismatchError: the loaded encoder is of another space than the generation.
+    """
+    state = present_state(connection, generation, judged, settings)
+    if generation.measured and generation.measured.get("state") == state:
+        return generation.measured, False
+    with open_indexes(connection, settings, generation) as (vectors, keyword):
+        engine = Engine(
+            connection,
+            generation,
+            vectors.get(settings.vector_index.partition("-")[0], vectors["pgvector"]),
+            keyword,
+            reranker=load_reranker(settings),
+            rerank_top=settings.rerank_top,
+        )
+        evaluation = evaluate_generation(engine, vectors, judged, load, settings, state=state)
+    record_evaluation(connection, generation.generation_id, evaluation)
+    return evaluation, True
 
 
 def evaluate_generation(

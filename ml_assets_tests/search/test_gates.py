@@ -8,7 +8,7 @@ import pytest
 from ml_assets.errors import GateError, SettingError
 from ml_assets.search.gates import (
     Gate,
-    all_gates,
+    measured_gates,
     ndcg_gate,
     reach_gate,
     recall_gate,
@@ -120,10 +120,10 @@ def test_what_there_is_nothing_to_compare_with_passes_and_says_why() -> None:
 
 
 def test_the_first_blocked_gate_is_named_with_its_numbers(settings: Settings) -> None:
-    good = all_gates(generation(), None, settings)
+    good = measured_gates(generation(), None, settings)
     assert [gate.outcome for gate in good] == ["passed"] * 3
     refuse_blocked("new", good)
-    bad = all_gates(generation(reached={"pgvector": 0.5}), None, settings)
+    bad = measured_gates(generation(reached={"pgvector": 0.5}), None, settings)
     with pytest.raises(GateError, match=r"indexes_reach_their_chunks: .*pgvector 0\.5, minimum"):
         refuse_blocked("new", bad)
 
@@ -132,7 +132,7 @@ def test_the_minima_of_indexes_are_a_setting(settings: Settings) -> None:
     assert settings.recall_minima == {}
     chosen = load_settings(home=settings.home, min_recall_by_index="chroma=0.9, pgvector = 0.99")
     assert chosen.recall_minima == {"chroma": 0.9, "pgvector": 0.99}
-    assert all_gates(generation(), None, chosen)[0].outcome == "passed"
+    assert measured_gates(generation(), None, chosen)[0].outcome == "passed"
     for wrong in ("chroma", "chroma=2", "chroma=high", "=0.5"):
         with pytest.raises(SettingError, match=r"ML_ASSETS_MIN_RECALL_BY_INDEX.*is not INDEX=0\.9"):
             load_settings(home=settings.home, min_recall_by_index=wrong)

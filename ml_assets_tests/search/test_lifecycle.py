@@ -20,12 +20,12 @@ from ml_assets.search.generation import (
 from ml_assets.search.lifecycle import (
     forget_outdated_vectors,
     generations_to_sync,
-    publish_gated,
     rollback,
 )
 from ml_assets.search.listing import list_generations
 from ml_assets.search.model import Generation
 from ml_assets.search.pgvector import PgvectorIndex
+from ml_assets.search.publishing import publish_gated
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import SPACE, HashEncoder, other_space
