@@ -77,7 +77,7 @@ def _rollback(
             where="search",
             do="Use `ml-assets publish`",
         )
-    bring_up_to_date(connection, settings, target)
+    gate = bring_up_to_date(connection, settings, target)
     publish(
         connection,
         target.generation_id,
@@ -85,6 +85,7 @@ def _rollback(
         settings.actor,
         reason,
         action="rollback",
+        gates=[gate],
     )
     return find_generation(connection, target.generation_id)
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
 
+from ml_assets.documents.sources import open_source
 from ml_assets.documents.sources.base import JudgedQueries
+from ml_assets.embeddings.encoder import load_encoder
+from ml_assets.embeddings.space import current_space
 from ml_assets.errors import GateError
 from ml_assets.search.exact import recall_against_exact
 from ml_assets.search.gates import Gate, measured_gates, refuse_blocked, same_chunks_gate
@@ -18,7 +23,7 @@ from ml_assets.search.generation import (
     record_evaluation,
 )
 from ml_assets.search.lifecycle import bring_up_to_date
-from ml_assets.search.measure import present_state
+from ml_assets.search.measure import measure_generation, present_state
 from ml_assets.search.model import Generation
 from ml_assets.search.opening import open_indexes
 from ml_assets.search.quality import compare_with_tables
@@ -62,7 +67,7 @@ def publish_measured(
             gates.append(_compared(connection, settings, generation))
             refuse_blocked(identity, gates)
         measured = generation.measured or {}
-        moved = publish(connection, identity, measured, settings.actor, reason)
+        moved = publish(connection, identity, measured, settings.actor, reason, gates=gates)
     return Decision(generation, moved, gates)
 
 
@@ -87,8 +92,9 @@ def publish_gated(
 ) -> list[Gate]:
     """Publish a generation by hand, through the gates that a run has; they are returned.
 
-    Its indexes are brought up to date first, and recall and reach are measured anew; its nDCG is
-    that of its last measurement.
+    Its indexes are brought up to date first, and it is measured anew. Where the settings name the
+    model of another vector space, its queries cannot be encoded here: its nDCG is then that of its
+    last measurement, which the gate does not compare with one on other documents.
 
     Raises:
         NothingToDoError: there is no such generation, or its indexes were dropped.
@@ -109,17 +115,44 @@ def _publish_gated(
             do="Run `ml-assets run` with the settings that describe it",
         )
     held = bring_up_to_date(connection, settings, generation)
-    with open_indexes(connection, settings, generation) as (vectors, _):
+    if generation.space_id == current_space(settings).space_id:
+        measured = _measure_whole(connection, settings, generation)
+    else:
+        measured = _measure_recall(connection, settings, generation)
+    fresh = find_generation(connection, identity)
+    gates = [*measured_gates(fresh, published_generation(connection), settings), held]
+    refuse_blocked(identity, gates)
+    publish(connection, identity, measured, settings.actor, reason, gates=gates)
+    return gates
+
+
+def _measure_whole(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> Mapping[str, Any]:
+    """Measure it anew, and what is served on the same documents, if the encoder fits that too."""
+    judged = open_source(settings.source, settings).judged_queries()
+    load = cache(partial(load_encoder, settings))
+    served = published_generation(connection)
+    if served and served.space_id == generation.space_id:
+        measure_generation(connection, settings, served, judged, load)
+    measured, _ = measure_generation(connection, settings, generation, judged, load, anew=True)
+    return measured
+
+
+def _measure_recall(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> Mapping[str, Any]:
+    """Measure anew what needs no encoder; what was judged on other documents tells of no index."""
+    with open_indexes(connection, settings, generation) as (vectors, keyword):
         found = recall_against_exact(connection, generation, vectors, seed=settings.seed)
+        documents = keyword.version(connection)
     measured = {
-        **generation.measured,
+        **(generation.measured or {}),
         "recall": found.recall,
         "reached": found.reached,
         "sampled": found.sampled,
     }
-    record_evaluation(connection, identity, measured)
-    fresh = find_generation(connection, identity)
-    gates = [*measured_gates(fresh, published_generation(connection), settings), held]
-    refuse_blocked(identity, gates)
-    publish(connection, identity, measured, settings.actor, reason)
-    return gates
+    if measured.get("documents") != documents:
+        measured["judged_recall"] = {}
+    record_evaluation(connection, generation.generation_id, measured)
+    return measured

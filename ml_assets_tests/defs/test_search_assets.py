@@ -118,6 +118,10 @@ def test_search_is_built_measured_and_published(
     assert "| hybrid | reporting |" in str(evaluation["methods"])
     assert "data:image/png;base64," in str(evaluation["metrics_plot"])
     assert metadata(result, "published_search")["pointer_moved"] is True
+    gates = str(metadata(result, "published_search")["gates"])
+    assert "| indexes_reach_their_chunks | passed |" in gates
+    assert "| indexes_hold_the_live_chunks | passed |" in gates
+    assert "expected 12, compared 12, pgvector_held 12" in gates
     assert {e.check_name: e.passed for e in result.get_asset_check_evaluations()} == {
         check.check_key.name: True for check in CHECKS
     }

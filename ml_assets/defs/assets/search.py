@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import dagster as dg
 
 from ml_assets.defs.automation import ON_NEW_DATA, ON_NEW_DATA_OR_WEAR
-from ml_assets.defs.metadata import OWNERS, data_version
+from ml_assets.defs.metadata import OWNERS, data_version, table
 from ml_assets.defs.partitions import SINGLE_RUN
 from ml_assets.defs.progress import StageProgress
 from ml_assets.defs.resources import (
@@ -182,6 +183,7 @@ def published_search(
             "generation": serves or "none",
             "vector_space": served.space_id if served else "none",
             "pointer_moved": decision.moved,
+            "gates": table([{**asdict(gate), "figures": gate.numbers} for gate in decision.gates]),
             **_withdrawn(generation),
             **({"dropped": ", ".join(dropped)} if dropped else {}),
             **({"drop_waits_for_a_reader": ", ".join(waiting)} if waiting else {}),
