@@ -1,6 +1,7 @@
 """Churn wears out a graph: measuring that, and building the index anew past a threshold.
 
 What is deleted leaves holes in the graph of HNSW, over which the walk to a neighbour may not come.
+FAISS compares all, or keeps lists that close over what is removed, and is trained anew as it grows.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Wear:
 
 
 def measure_wear(connection: postgres.Connection, generation: Generation) -> list[Wear]:
-    """The wear of the vector indexes of a generation; the tables of the database tell it.
+    """The wear of the graphs of a generation; the tables of the database tell it.
 
     Of pgvector it is the dead tuples of the partition that no vacuum has removed yet, of Chroma the
     entries that were replaced or removed since the collection was built.
