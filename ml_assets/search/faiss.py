@@ -35,7 +35,11 @@ TRAINS_FROM = 10_000
 
 _TRAINS_ON = 65_536
 _GROWS = 4
-"""Trained anew when there are so many times as many rows, or as few."""
+"""Trained anew when there are so many times as many rows as the training saw, or as few.
+
+Also when they only took the place of others: of 10,000 vectors of one part of the Python packages,
+trained on those of another part, recall@10 was .81, and .92 trained on their own.
+"""
 
 _NUMBERS_OF_A_BYTE = 8
 """That a code of one byte stands for, at most. Of 50,000 vectors of MiniLM: recall@10 0.975 with 48
@@ -157,7 +161,7 @@ class FaissIndex:
         self.remove([entry.chunk_id for entry in entries])
         vectors = _unit(np.asarray([_float32(entry) for entry in entries], dtype=np.float32))
         with self._files.changing() as (rows, index):
-            (last,) = rows.execute("select coalesce(max(number), 0) from entries").fetchone()
+            (last,) = rows.execute(statement("faiss/last_number")).fetchone()
             numbers = np.arange(last + 1, last + 1 + len(entries), dtype=np.int64)
             kept = self._kept(vectors)
             rows.executemany(
@@ -205,9 +209,15 @@ class FaissIndex:
             return index
         count = index.ntotal
         lists = getattr(index, "nlist", 0)
-        if count < TRAINS_FROM or (lists and not is_outgrown(lists, count, _GROWS)):
+        known = lists and _seen(rows) * _GROWS >= count and not is_outgrown(lists, count, _GROWS)
+        if count < TRAINS_FROM or known:
             return index
         return _product_codes(rows, self._generation.dimension, count)
+
+
+def _seen(rows: sqlite3.Connection) -> int:
+    """How many of the rows were there when the product codes were trained: numbers only grow."""
+    return int(rows.execute(statement("faiss/count_seen")).fetchone()[0])
 
 
 def _product_codes(rows: sqlite3.Connection, dimension: int, count: int) -> Any:
@@ -228,6 +238,8 @@ def _product_codes(rows: sqlite3.Connection, dimension: int, count: int) -> Any:
     while batch := stored.fetchmany(_BATCH):
         numbers, vectors = zip(*batch, strict=True)
         index.add_with_ids(_restored(vectors, dimension), np.asarray(numbers, dtype=np.int64))
+    (last,) = rows.execute(statement("faiss/last_number")).fetchone()
+    rows.execute(f"pragma user_version = {last}")
     return index
 
 

@@ -1,7 +1,7 @@
 """Churn wears out a graph: measuring that, and building the index anew past a threshold.
 
 What is deleted leaves holes in the graph of HNSW, over which the walk to a neighbour may not come.
-FAISS compares all, or keeps lists that close over what is removed, and is trained anew as it grows.
+FAISS compares all, or keeps lists that close over what is removed; it trains them anew by itself.
 """
 
 from __future__ import annotations
