@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from ml_assets.documents.refresh import Progress, no_progress
 from ml_assets.embeddings.quantization import from_uint8, to_uint8, uint8_rows
-from ml_assets.errors import SpaceMismatchError
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.filters.sql import matching_chunk_ids
 from ml_assets.search.ledger import ledger_version, sync_ledger
 from ml_assets.search.model import Entry, Generation, Kind, Ranking, SyncReport, Vector
 from ml_assets.search.sizing import candidates_of, is_outgrown, lists_of, probes_of
+from ml_assets.search.vectors import check_dimension, unit, vector_of
 from ml_assets.stores import postgres
 from ml_assets.stores.faiss import FaissFiles, all_processors, load
 from ml_assets.stores.sql import statement
@@ -103,13 +103,8 @@ class FaissIndex:
             SpaceMismatchError: the vector has another dimension than the space.
             StoreError: the generation has no index here.
         """
-        if vector.shape != (self._generation.dimension,):
-            raise SpaceMismatchError(
-                f"a vector of shape {vector.shape} met a space of dimension"
-                f" {self._generation.dimension}",
-                where=f"search generation {self._generation.generation_id}",
-            )
-        asked = _unit(vector[None].astype(np.float32))
+        check_dimension(vector, self._generation)
+        asked = unit(vector[None].astype(np.float32))
         with self._files.searching() as (rows, index):
             passing = self._passing(rows, filters)
             if index is None or not index.ntotal or (passing is not None and not len(passing)):
@@ -159,7 +154,7 @@ class FaissIndex:
     def upsert(self, entries: Sequence[Entry]) -> None:
         """Store the entries, replacing older revisions; durable when the next mark is set."""
         self.remove([entry.chunk_id for entry in entries])
-        vectors = _unit(np.asarray([_float32(entry) for entry in entries], dtype=np.float32))
+        vectors = unit(np.asarray([vector_of(entry) for entry in entries], dtype=np.float32))
         with self._files.changing() as (rows, index):
             (last,) = rows.execute(statement("faiss/last_number")).fetchone()
             numbers = np.arange(last + 1, last + 1 + len(entries), dtype=np.int64)
@@ -260,15 +255,14 @@ def _nearest(
 def _nearest_by_codes(
     rows: sqlite3.Connection, index: Any, vector: Matrix, k: int, passing: Numbers | None
 ) -> tuple[Numbers, NDArray[np.float32]]:
-    # As many candidates in the lists that are read as without a filter.
     share = 1.0 if passing is None else len(passing) / index.ntotal
-    probes = min(index.nlist, round(probes_of(index.nlist) / share))
+    probes = probes_of(index.nlist, share)
     numbers, _ = _nearest(index, vector, candidates_of(k), passing, probes)
     if len(numbers) < k and probes < index.nlist:
         numbers, _ = _nearest(index, vector, candidates_of(k), passing, index.nlist)
     stored = rows.execute(statement("faiss/vectors"), {"numbers": json.dumps(numbers.tolist())})
     named = dict(stored.fetchall())
-    vectors = _unit(_restored([named[number] for number in numbers.tolist()], index.d))
+    vectors = unit(_restored([named[number] for number in numbers.tolist()], index.d))
     cosines = vectors @ vector[0]
     best = np.argsort(-cosines)[:k]
     return numbers[best], cosines[best]
@@ -289,15 +283,3 @@ def _chunk_ids(rows: sqlite3.Connection, numbers: Numbers) -> list[str]:
 
 def _restored(stored: Sequence[bytes], dimension: int) -> Matrix:
     return from_uint8(np.frombuffer(b"".join(stored), dtype=uint8_rows(dimension)))
-
-
-def _float32(entry: Entry) -> Vector:
-    if entry.embedding is None:
-        raise ValueError(f"{entry.chunk_id} came without its vector")
-    vector: Vector = entry.embedding.to_numpy().astype(np.float32)
-    return vector
-
-
-def _unit(vectors: Matrix) -> Matrix:
-    unit: Matrix = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return unit

@@ -86,9 +86,5 @@ def rebuild_if_worn(
         return None
     if not index.rebuild(connection):
         return "worn, but a reader held the old index; the next run tries again"
-    connection.execute(
-        "update search_generations set measured = measured - 'state' where generation_id = %s",
-        [generation.generation_id],
-    )
     reached = "" if wear.reached is None else f", {wear.reached:.3f} reached"
     return f"built anew: {wear.dead} dead entries ({wear.share:.0%}){reached}"

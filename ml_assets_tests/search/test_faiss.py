@@ -78,7 +78,7 @@ def test_product_codes_are_trained_when_there_are_rows_and_again_when_they_grew(
 def test_lists_are_trained_anew_when_churn_left_few_that_they_were_trained_on(
     connection: postgres.Connection, generation: Generation, index: FaissIndex, step: int
 ) -> None:
-    """Every chunk is replaced, by halves or at once: nothing waits to be built anew, and nothing is lost."""
+    """Every chunk is replaced, by halves or at once: nothing is left worn, and nothing is lost."""
     fill(connection, docs(0, 400))
     index.sync(connection)
     fresh = recall_against_exact(connection, generation, {"faiss": index})
