@@ -17,7 +17,9 @@ PEERS = bench/.venv/requirements.txt
 BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(REPETITIONS),--repetitions $(REPETITIONS))
 
 # `make bench-search ROWS=indexes HOME_OF=.ml_assets` takes the vectors of that home; ROWS=million takes long.
-BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $(if $(VECTORS),--vectors $(VECTORS))
+# `make bench-search ROWS=quality BEIR="scifact cranfield"` takes these folders of benchmarks.
+BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $(if $(VECTORS),--vectors $(VECTORS)) \
+	$(if $(BEIR),--beir $(BEIR))
 
 .PHONY: run test ui lint bench bench-search bench-churn bench-setup clean
 

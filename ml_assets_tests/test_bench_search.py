@@ -8,13 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.search import hybrid, indexes, real, report, serving, vectors
+from bench.search import hybrid, indexes, quality, real, report, serving, vectors
+from bench.search.__main__ import _arguments
 from bench.search.contenders.ours import SETTINGS
 from bench.search.contenders.protocol import Job
 from bench.search.tables import fill, numbered
+from ml_assets.documents.sources import open_source
 from ml_assets.embeddings.space import current_space
-from ml_assets.settings import PROJECT, load_settings
+from ml_assets.search.generation import publish, record_evaluation
+from ml_assets.settings import PROJECT, Settings, load_settings
 from ml_assets.stores import postgres
+from ml_assets_tests.search.corpus import generation_of
 
 DIMENSION = 384
 COUNT = 300
@@ -141,6 +145,82 @@ def test_targets_of_hybrid_search() -> None:
         "| theirs | 10 | 5 | 35.00 / 60.00 / 90.00 | 3.5 |"
     )
     assert len(hybrid.targets(lines[:1])) == 2
+
+
+def evaluation(hybrid: float, vector: float, keyword: float) -> dict[str, object]:
+    """What a generation is measured with; the tuning half is better, and is not asked for."""
+    of = {"hybrid": hybrid, "vector": vector, "keyword": keyword}
+    return {
+        "methods": {
+            name: {"tuning": {"ndcg@10": 0.99}, "reporting": {"ndcg@10": value, "queries": 114}}
+            for name, value in of.items()
+        },
+        "intervals": {
+            name: {
+                "tuning": {"ndcg@10": [0.98, 1.0]},
+                "reporting": {"ndcg@10": [value - 0.05, value + 0.04]},
+            }
+            for name, value in of.items()
+        },
+    }
+
+
+def test_quality_is_that_of_the_queries_that_nothing_was_tuned_on() -> None:
+    line = quality.line_of("cranfield", evaluation(0.578, 0.503, 0.514))
+    assert quality.table([line]).splitlines()[-1] == (
+        "| cranfield | 114 | 0.578 (0.528 to 0.618) | 0.503 (0.453 to 0.543)"
+        " | 0.514 (0.464 to 0.554) | +0.064 |"
+    )
+    assert json.loads(json.dumps(report.as_json(line)))["ndcg"]["hybrid"] == 0.578
+    with pytest.raises(SystemExit, match="cranfield: no judged query is for reporting"):
+        quality.line_of("cranfield", {"methods": {"hybrid": {"tuning": {}}}})
+
+
+@pytest.mark.parametrize(
+    ("name", "hybrid", "single", "reached"),
+    [
+        ("scifact", 0.731, 0.70, [True, True]),
+        ("scifact", 0.729, 0.70, [False, True]),
+        ("Cranfield", 0.571, 0.56, [True, False]),
+        ("cranfield", 0.569, 0.40, [False, True]),
+        ("other", 0.10, 0.07, [True]),
+        ("other", 0.99, 0.98, [False]),
+    ],
+)
+def test_targets_of_quality(name: str, hybrid: float, single: float, reached: list[bool]) -> None:
+    for other in ((single, 0.01), (0.01, single)):
+        line = quality.line_of(name, evaluation(hybrid, *other))
+        assert [target.reached for target in quality.targets([line])] == reached
+
+
+def test_quality_is_read_from_what_is_published(
+    connection: postgres.Connection, postgres_url: str, settings: Settings
+) -> None:
+    generation = generation_of(connection, settings)
+    with pytest.raises(SystemExit, match="tiny: no search is published"):
+        quality.read_line(postgres_url, "tiny")
+    said = evaluation(0.5, 0.4, 0.3)
+    publish(connection, generation.generation_id, said, "run", "run")
+    record_evaluation(connection, generation.generation_id, evaluation(0.9, 0.9, 0.9))
+    assert quality.read_line(postgres_url, "tiny") == quality.line_of("tiny", said)
+
+
+def test_a_benchmark_is_the_source_of_a_deployment_of_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "what? ever"
+    folder.mkdir()
+    (folder / "corpus.jsonl").write_text("")
+    given = quality.environment(tmp_path / "state", folder)
+    assert given["ML_ASSETS_HOME"] == str(tmp_path / "state" / "home")
+    source = open_source(given["ML_ASSETS_SOURCE"], load_settings())
+    assert source.name == f"beir:{folder}"
+
+
+def test_quality_asks_for_folders(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        _arguments(["--rows", "quality"])
+    assert "--beir" in capsys.readouterr().err
+    asked = _arguments(["--rows", "quality", "--beir", "a", "b"])
+    assert asked.beir == [Path("a"), Path("b")]
 
 
 def test_searches_are_asked_by_turns() -> None:
