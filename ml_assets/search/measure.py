@@ -13,13 +13,8 @@ import numpy as np
 from ml_assets.documents.sources.base import JudgedQueries
 from ml_assets.search.evaluation import K
 from ml_assets.search.exact import recall_against_exact
-from ml_assets.search.judging import (
-    ask_all,
-    collections_of,
-    half_of,
-    measure_filters,
-    measure_methods,
-)
+from ml_assets.search.judged_filters import fields_of, measure_filters
+from ml_assets.search.judging import ask_all, half_of, measure_methods
 from ml_assets.search.model import Engine, Generation, VectorIndex
 from ml_assets.search.tuning import candidates, tune
 from ml_assets.settings import Settings
@@ -27,7 +22,7 @@ from ml_assets.settings import Settings
 if TYPE_CHECKING:
     from ml_assets.embeddings.encoder import Encoder
 
-VERSION = 3
+VERSION = 4
 """Raise it when the measuring changes, so that generations are measured again."""
 
 _DECIDES = {"vector_index", "fusion", "feedback", "rerank_model", "rerank_top", "seed"}
@@ -62,8 +57,8 @@ def evaluate_generation(
     `load` is called only when there are judged queries. The result is JSON: `state`, `recall` by
     index on `sampled` live vectors, `judged_recall` likewise on judged queries, the part of those
     vectors that is `reached` by itself, the `fusion` to serve and how it was chosen (`tuning`),
-    `judged_queries`, `missing_documents` (judged, but not in the corpus), `filters` (see
-    `measure_filters`), `k`, `seconds`, and what `measure_methods` says.
+    `judged_queries`, `missing_documents` (judged, but not in the corpus), `k`, `seconds`, and what
+    `measure_methods` and `measure_filters` say.
 
     Raises:
         SpaceMismatchError: the loaded encoder is of another space than the generation.
@@ -76,7 +71,7 @@ def evaluate_generation(
         candidates(settings.fusion, settings.feedback),
     )
     served = replace(engine, fusion=tuned.fusion)
-    collections = collections_of(engine.connection, asked)
+    fields = fields_of(engine.connection, asked)
     recall = recall_against_exact(
         engine.connection,
         engine.generation,
@@ -95,10 +90,10 @@ def evaluate_generation(
         "fusion": asdict(tuned.fusion),
         "tuning": asdict(tuned),
         **measure_methods(served, {"tuning": tuning, "reporting": reporting}, settings.seed),
-        "filters": measure_filters(served, reporting, collections, settings.seed),
+        **measure_filters(served, reporting, fields, settings.seed),
         "judged_queries": len(asked),
         "missing_documents": len(
-            {name for one in asked for name in one.query.relevant} - set(collections)
+            {name for one in asked for name in one.query.relevant} - set(fields)
         ),
         "seconds": round(time.perf_counter() - started, 3),
     }
