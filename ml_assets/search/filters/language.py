@@ -71,7 +71,10 @@ class Compare:
             raise _wrong(f"{self.field} has no order", "Ask for equality, or `in`")
         object.__setattr__(self, "value", _value(self.field, self.value))
         if isinstance(self.value, bool | str):
-            raise _wrong(f"{self.field} is compared with a number, not with {self.value!r}")
+            raise _wrong(
+                f"{self.field} is compared with a number, not with {self.value!r}",
+                "Ranges are on numbers of the metadata and on created_at",
+            )
 
 
 @dataclass(frozen=True, slots=True)
