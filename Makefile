@@ -53,7 +53,7 @@ bench-search: ## measure every index, and hybrid search beside LangChain's Ensem
 
 bench-churn: ## measure what churn costs, on the chunks of a home: make bench-churn HOME_OF=.ml_assets
 	@$(SETUP) --dev
-	@$(BIN)/python -m bench.search.churn $(HOME_OF)
+	@$(BIN)/python -m bench.search.churn $(HOME_OF) $(if $(FAISS),--faiss $(FAISS))
 
 bench-setup: $(PEERS) ## the peers, in an environment of their own
 

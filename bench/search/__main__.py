@@ -2,15 +2,14 @@
 
 `make bench-search ROWS=indexes,hybrid HOME_OF=.ml_assets` does a part of it, with the chunks of a
 home that was brought up to `search`; without a home, documents of `python_environment` are
-embedded first. `million` takes an hour or two, 10 GB of disk and 4 of memory, and is done only
-when it is asked for. `quality` needs no home, but the folders of benchmarks:
+embedded first. `million` takes two or three hours, 15 GB of disk and 16 of memory, and is done
+only when it is asked for. `quality` needs no home, but the folders of benchmarks:
 `make bench-search ROWS=quality BEIR="…/scifact …/cranfield"`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from typing import Any
 
 from bench import ours
 from bench.__main__ import one_of
-from bench.measure import PROJECT, machine, say
+from bench.measure import PROJECT, keep, machine, say
 from bench.peers import peer_versions
 from bench.search import hybrid, indexes, quality
 from bench.search.real import Real, read
@@ -68,8 +67,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ml_assets-bench-") as folder:
         for measured in _measure(asked, Path(folder)):
             report[measured.section] = measured.as_json()
-            asked.output.parent.mkdir(parents=True, exist_ok=True)
-            asked.output.write_text(json.dumps(report, indent=1), encoding="utf-8")
+            keep(report, asked.output)
             tables += [measured.table, "\n".join(map(str, measured.targets))]
     print("\n\n".join(filter(None, tables)))
     say(f"Written: {asked.output}")
@@ -94,7 +92,7 @@ def _measure_vectors(asked: argparse.Namespace, real: Real, work: Path) -> Itera
             lines = hybrid.measure(work / "hybrid", url, real)
         yield Measured("hybrid", lines, hybrid.table(lines), hybrid.targets(lines))
     if "million" in asked.rows:
-        say(f"{asked.million:,} vectors, jittered; a million take an hour or two")
+        say(f"{asked.million:,} vectors, jittered; a million take two or three hours")
         many = save(work / "million", jittered(vectors, asked.million), vectors.queries)
         names = asked.indexes or indexes.OF_A_MILLION
         yield _measure_indexes("million", work, many, real, names)

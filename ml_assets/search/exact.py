@@ -180,11 +180,14 @@ def _blocks(
         connection, query.as_string(connection), size=_BLOCK, binary=True
     ):
         ids, packed = zip(*rows, strict=True)
-        yield ids, _unit(_unpacked(packed))
+        yield ids, _unit(unpack_halves(packed))
 
 
-def _unpacked(packed: Sequence[bytes]) -> Matrix:
-    """What pgvector sends of half vectors: their dimension, a zero, then big-endian numbers."""
+def unpack_halves(packed: Sequence[bytes]) -> Matrix:
+    """The rows of what pgvector sends of half vectors, of shape (vectors, dimension).
+
+    Each is its dimension, a zero, then big-endian numbers.
+    """
     rows = np.frombuffer(b"".join(packed), dtype=">f2").reshape(len(packed), -1)
     return rows[:, 2:].astype(np.float32)
 
