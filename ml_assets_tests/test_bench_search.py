@@ -2,6 +2,7 @@
 
 import json
 import sys
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def test_without_other_texts_there_is_nothing_to_ask() -> None:
 def test_a_home_that_is_used_is_refused(tmp_path: Path) -> None:
     (tmp_path / "postgres").mkdir()
     (tmp_path / "postgres" / "postmaster.pid").touch()
-    with pytest.raises(SystemExit, match="A server is running"):
+    with pytest.raises(SystemExit, match="a server is running"):
         real.read(tmp_path, tmp_path / "work", 10)
 
 
@@ -109,6 +110,7 @@ LINE = report.IndexLine(
     0.9861,
     report.Latency(1.1, 1.6, 2.345),
     {1: 800.4, 8: 1500.0},
+    {10: report.Latency(2.0, 2.5, 3.0)},
 )
 
 
@@ -116,7 +118,7 @@ def test_the_table_of_indexes() -> None:
     lines = report.index_table([LINE], report.PROMISES[:1]).splitlines()
     assert lines[2] == (
         "| pgvector_hnsw_halfvec | m 16 | 8.0 | 48 | 900 | 0.986 | 1.10 / 1.60 / 2.35 | 800 |"
-        " 1,500 |"
+        " 1,500 | 2.00 / 2.50 / 3.00 |  |"
     )
     assert lines[3].startswith("| guides: HNSW (16, 64) |  | 2 to 5 min |  | 2 to 4 GB |")
     assert len({line.count(" | ") for line in lines}) == 1
@@ -272,6 +274,13 @@ def test_our_indexes_find_the_rows_by_their_numbers(filled: Job, name: str) -> N
         found = [ask(query, vectors.K) for query in filled.vectors.queries]
     kth = vectors.nearest_cosines(filled.vectors)
     assert vectors.recall(filled.vectors, found, kth) > 0.8
+    for percent in report.FILTERED:
+        passing = {row for row in range(COUNT) if zlib.crc32(str(row).encode()) % 100 < percent}
+        assert 0 < len(passing) < 0.2 * COUNT
+        with contender.filtered(percent) as ask:
+            near = ask(filled.vectors.queries[0], vectors.K)
+        assert set(near) <= passing
+        assert len(near) == min(vectors.K, len(passing))
     kind, index, *_ = [*name.split("_"), "hnsw"]
     assert contender.parameters["index"] == index, kind
     contender.drop()
@@ -292,11 +301,19 @@ def test_an_index_is_built_and_asked_in_processes_of_its_own(
     saved: vectors.Vectors, tmp_path: Path, postgres_server: str
 ) -> None:
     contest = indexes.Contest(postgres_server, tmp_path, tmp_path / "work", saved, ())
-    (line,) = indexes.measure(contest, ["raw_faiss_flat"])
+    line, ours = indexes.measure(contest, ["raw_faiss_flat", "pgvector_hnsw_16_64"])
     assert (line.name, line.vectors, line.recall) == ("raw_faiss_flat", COUNT, 1.0)
     assert line.rates[8] > 0
+    assert line.filtered == {}
+    assert (ours.parameters["m"], ours.parameters["ef_construction"]) == (16, 64)
+    assert [ours.filtered[percent].p50 > 0 for percent in report.FILTERED] == [True, True]
     assert line.latency.p50 <= line.latency.p99
     assert json.dumps(report.as_json(line))
+
+
+def test_the_graph_that_guides_promise_is_measured_on_a_million_too() -> None:
+    assert {"pgvector_hnsw_16_64", "pgvector_hnsw_halfvec"} <= set(indexes.OF_A_MILLION)
+    assert set(indexes.ALL) - set(indexes.OF_A_MILLION) == {"chroma"}
 
 
 def test_what_the_bench_of_search_needs_is_pinned() -> None:
