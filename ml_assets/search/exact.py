@@ -11,7 +11,7 @@ from psycopg import sql
 
 from ml_assets.embeddings.refresh import partition_name
 from ml_assets.search.model import Generation, VectorIndex
-from ml_assets.search.vectors import unit
+from ml_assets.search.vectors import unit, unpack_halves
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
@@ -181,10 +181,4 @@ def _blocks(
         connection, query.as_string(connection), size=_BLOCK, binary=True
     ):
         ids, packed = zip(*rows, strict=True)
-        yield ids, unit(_unpacked(packed))
-
-
-def _unpacked(packed: Sequence[bytes]) -> Matrix:
-    """What pgvector sends of half vectors: their dimension, a zero, then big-endian numbers."""
-    rows = np.frombuffer(b"".join(packed), dtype=">f2").reshape(len(packed), -1)
-    return rows[:, 2:].astype(np.float32)
+        yield ids, unit(unpack_halves(packed))

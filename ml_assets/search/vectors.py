@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ml_assets.errors import SpaceMismatchError
@@ -49,3 +50,14 @@ def unit(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
 
     rows: NDArray[np.float32] = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
     return rows
+
+
+def unpack_halves(packed: Sequence[bytes]) -> NDArray[np.float32]:
+    """The rows of what pgvector sends of half vectors, of shape (vectors, dimension).
+
+    Each is its dimension, a zero, then big-endian numbers.
+    """
+    import numpy as np
+
+    rows = np.frombuffer(b"".join(packed), dtype=">f2").reshape(len(packed), -1)
+    return rows[:, 2:].astype(np.float32)

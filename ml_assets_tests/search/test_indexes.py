@@ -429,6 +429,31 @@ def test_the_title_counts_and_stems_meet(
     index.close()
 
 
+def test_the_boost_of_the_title_decides_which_field_counts_more(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> None:
+    """A parameter of the generation, which the query obeys: the files are the same."""
+    fill(
+        connection,
+        {
+            "t": Doc(("It does something else.",), "Pie"),
+            "x": Doc(("Pie with pie, and then pie.",), "Something else"),
+        },
+    )
+    KeywordIndex(settings.keyword_folder, generation).sync(connection)
+
+    def best(boost: float) -> list[str]:
+        keyword = {**generation.parameters["keyword"], "title_boost": boost}
+        boosted = replace(generation, parameters={**generation.parameters, "keyword": keyword})
+        index = KeywordIndex(settings.keyword_folder, boosted)
+        found = list(index.query("pie", 2).chunk_ids)
+        index.close()
+        return found
+
+    assert best(0.1) == ["x#0", "t#0"]
+    assert best(10) == ["t#0", "x#0"]
+
+
 BROKEN = ['"', "title:x AND (", "a OR OR b^^", "* ? ~2 [1 TO", "\x00\x01", "+-/\\", "x" * 100_000]
 
 
