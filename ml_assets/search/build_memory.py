@@ -32,11 +32,16 @@ class BuildMemory:
     due: bool = True
 
     @property
+    def fits(self) -> bool:
+        """Whether it gets what it would take."""
+        return self.granted >= self.estimate
+
+    @property
     def said(self) -> str:
         """Whether it is built in memory, in words."""
         if not self.due:
             return "nothing to build: the index is current"
-        if self.granted >= self.estimate:
+        if self.fits:
             return "in memory"
         what = "too little: the training of the lists" if self.lists else "slow: the graph"
         return (

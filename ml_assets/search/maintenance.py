@@ -6,7 +6,7 @@ FAISS compares all, or keeps lists that close over what is removed; it trains th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ml_assets.embeddings.refresh import partition_name
 from ml_assets.search.chroma import ChromaIndex
@@ -87,4 +87,12 @@ def rebuild_if_worn(
     if not index.rebuild(connection):
         return "worn, but a reader held the old index; the next run tries again"
     reached = "" if wear.reached is None else f", {wear.reached:.3f} reached"
-    return f"built anew: {wear.dead} dead entries ({wear.share:.0%}){reached}"
+    return f"built anew: {wear.dead} dead entries ({wear.share:.0%}){reached}{_why_slow(index)}"
+
+
+def _why_slow(index: PgvectorIndex | ChromaIndex) -> str:
+    """Said where a build took long for want of memory; Chroma has no limit of its own."""
+    if isinstance(index, ChromaIndex):
+        return ""
+    plan = replace(index.build_plan(), due=True)
+    return "" if plan.fits else f"; {plan.said}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, LiteralString
 
@@ -20,11 +21,11 @@ from ml_assets.search.building import build, count_rows, drop, is_valid, lists_i
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.filters.sql import sql_condition
 from ml_assets.search.layouts import MOST_EF, Design, search_with
-from ml_assets.search.ledger import exclusively
 from ml_assets.search.model import Generation, Kind, Ranking, SyncReport, Vector
 from ml_assets.search.sizing import candidates_of, is_outgrown, probes_of
 from ml_assets.search.vectors import check_dimension
 from ml_assets.stores import postgres
+from ml_assets.stores.locks import exclusive
 from ml_assets.stores.sql import statement
 
 NARROW = 5_000
@@ -69,7 +70,7 @@ class PgvectorIndex:
         First of all, what another run built to take its place is put there.
         """
         started = time.perf_counter()
-        with exclusively(connection, self._generation, self.kind):
+        with self._exclusively(connection):
             built = self._end_rebuild(connection)
             if is_valid(connection, self.name) is None:
                 self._build(connection)
@@ -220,7 +221,7 @@ class PgvectorIndex:
         run has only to swap them. Returns whether the new one took its place.
         """
         second = self._design.second
-        with exclusively(connection, self._generation, self.kind):
+        with self._exclusively(connection):
             if not is_valid(connection, second):
                 if not drop(connection, second):
                     return False
@@ -240,6 +241,10 @@ class PgvectorIndex:
         rows, dimension = self._rows(), self._generation.dimension
         plan = plan_build(rows, dimension, self._parameters, self._build_memory)
         return replace(plan, due=self._is_due())
+
+    def _exclusively(self, connection: postgres.Connection) -> AbstractContextManager[None]:
+        # By its name: generations that differ only in how widely they search share the index.
+        return exclusive(connection, f"ml_schema.search.{self.name}")
 
     def _build(self, connection: postgres.Connection) -> None:
         build(connection, self._design, self.name, self._build_memory)

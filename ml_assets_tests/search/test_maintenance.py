@@ -194,6 +194,22 @@ def test_wear_is_measured_and_gone_after_building_anew(
     assert find_generation(connection, generation.generation_id).measured == {}
 
 
+def test_a_build_anew_that_lacked_memory_says_so(
+    connection: postgres.Connection, generation: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml_assets.search.build_memory._BYTES_PER_NODE", 100_000)
+    connection.execute(f"alter table {pgvector_table(generation)} set (autovacuum_enabled = false)")
+    fill(connection, DOCS)
+    index = PgvectorIndex(connection, generation, build_memory=1 << 20)
+    index.sync(connection)
+    for number in range(150):
+        remove(connection, f"d{number}")
+    connection.execute("select pg_stat_force_next_flush()")
+    said = rebuild_if_worn(connection, generation, index)
+    assert said
+    assert said.endswith("; slow: the graph takes 15 MiB and gets 1; raise ML_ASSETS_BUILD_MEMORY")
+
+
 def test_an_index_that_no_longer_reaches_its_chunks_is_worn(
     connection: postgres.Connection, settings: Settings, generation: Generation
 ) -> None:
@@ -345,6 +361,31 @@ def slow_builds(connection: postgres.Connection) -> Iterator[None]:
     )
     yield
     connection.execute("drop event trigger linger; drop function linger")
+
+
+@pytest.mark.usefixtures("slow_builds")
+def test_generations_that_share_an_index_build_it_once(
+    connection: postgres.Connection, postgres_url: str, settings: Settings
+) -> None:
+    """Two processes at the same time, whose generations search one index more or less widely."""
+    fill(connection, DOCS)
+    narrow, wide = (
+        generation_of(connection, settings.model_copy(update={"hnsw_ef_search": beam}))
+        for beam in (20, 60)
+    )
+    begun, added = Event(), list[int]()
+
+    def sync(generation: Generation) -> None:
+        with postgres.connect(postgres_url, Path()) as own:
+            begun.set()
+            added.append(PgvectorIndex(own, generation).sync(own).delta.added)
+
+    other = Thread(target=sync, args=[narrow])
+    other.start()
+    begun.wait()
+    sync(wide)
+    other.join()
+    assert sorted(added) == [0, 300]
 
 
 @pytest.mark.usefixtures("slow_builds")
