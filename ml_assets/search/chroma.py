@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from ml_assets.documents.refresh import Progress, no_progress
 from ml_assets.errors import StoreError
-from ml_assets.search.filters.chroma import chroma_metadata, chroma_where
+from ml_assets.search.chroma_entries import upsert_entries
+from ml_assets.search.filters.chroma import chroma_where
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.ledger import exclusively, ledger_version, sync_ledger
 from ml_assets.search.model import Entry, Generation, Kind, Ranking, SyncReport, Vector
-from ml_assets.search.vectors import check_dimension, vector_of
+from ml_assets.search.vectors import check_dimension
 from ml_assets.stores import postgres
 from ml_assets.stores.chroma import PAGE, pages, pages_of
 from ml_assets.stores.sql import statement
@@ -167,19 +168,17 @@ class ChromaIndex:
         """Mark the index itself; it must exist."""
         self._existing().modify(metadata={"mark": mark})
 
-    def upsert(self, entries: Sequence[Entry]) -> None:
-        """Store the entries durably, replacing older revisions; repeating it changes nothing."""
+    def upsert(self, entries: Sequence[Entry]) -> int:
+        """Store the entries durably, replacing older revisions; repeating it changes nothing.
+
+        Returns how many vectors were replaced.
+        """
         collection = self._created()
         size = self._client.get_max_batch_size()
-        for start in range(0, len(entries), size):
-            batch = entries[start : start + size]
-            ids = [entry.chunk_id for entry in batch]
-            vectors: list[Any] = [vector_of(entry) for entry in batch]
-            collection.upsert(
-                ids=ids,
-                embeddings=vectors,
-                metadatas=_replacing(collection, ids, [_metadata(entry) for entry in batch]),
-            )
+        return sum(
+            upsert_entries(collection, entries[start : start + size])
+            for start in range(0, len(entries), size)
+        )
 
     def remove(self, chunk_ids: Sequence[str]) -> None:
         """Remove the chunks durably; absent ones are passed over."""
@@ -261,20 +260,3 @@ def _nearest_first(found: Iterable[tuple[float, str]], *, exhausted: bool) -> Ra
     return Ranking(
         [chunk_id for _, chunk_id in ranked], [1 - distance for distance, _ in ranked], exhausted
     )
-
-
-def _metadata(entry: Entry) -> dict[str, Any]:
-    stored = chroma_metadata(entry.collection, entry.label, entry.created_at, entry.metadata)
-    return {"revision": entry.revision.hex(), **stored}
-
-
-def _replacing(
-    collection: Collection, ids: list[str], metadatas: list[dict[str, Any]]
-) -> list[Any]:
-    """Null the keys that a chunk had and has no more: Chroma's upsert merges metadata."""
-    present = collection.get(ids=ids, include=["metadatas"])
-    before = dict(zip(present["ids"], present["metadatas"] or [], strict=True))
-    return [
-        dict.fromkeys(before.get(chunk_id) or {}) | metadata
-        for chunk_id, metadata in zip(ids, metadatas, strict=True)
-    ]

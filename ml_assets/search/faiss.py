@@ -151,8 +151,11 @@ class FaissIndex:
         """Mark the index itself, and store durably what was changed before; it must exist."""
         self._files.commit(mark)
 
-    def upsert(self, entries: Sequence[Entry]) -> None:
-        """Store the entries, replacing older revisions; durable when the next mark is set."""
+    def upsert(self, entries: Sequence[Entry]) -> int:
+        """Store the entries, replacing older revisions; durable when the next mark is set.
+
+        Returns 0: the lists close over what is replaced.
+        """
         self.remove([entry.chunk_id for entry in entries])
         vectors = unit(np.asarray([vector_of(entry) for entry in entries], dtype=np.float32))
         with self._files.changing() as (rows, index):
@@ -169,6 +172,7 @@ class FaissIndex:
             grown = index or self._untrained()
             grown.add_with_ids(vectors, numbers)
             self._files.put(self._trained(rows, grown))
+        return 0
 
     def remove(self, chunk_ids: Sequence[str]) -> None:
         """Remove the chunks, absent ones are passed over; durable when the next mark is set."""

@@ -141,13 +141,17 @@ class KeywordIndex:
         """Mark the index itself; it must exist."""
         (self.path / _MARK).write_text(mark)
 
-    def upsert(self, entries: Sequence[Entry]) -> None:
-        """Store the entries durably, replacing older revisions; repeating it changes nothing."""
+    def upsert(self, entries: Sequence[Entry]) -> int:
+        """Store the entries durably, replacing older revisions; repeating it changes nothing.
+
+        Returns 0: there are no vectors.
+        """
         writer = self._writing()
         for entry in entries:
             writer.delete_documents_by_term("chunk_id", entry.chunk_id)
             writer.add_document(_document(entry))
         self._commit(writer)
+        return 0
 
     def remove(self, chunk_ids: Sequence[str]) -> None:
         """Remove the chunks durably; absent ones are passed over."""

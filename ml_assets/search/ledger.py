@@ -47,7 +47,7 @@ def sync_ledger(
     key: dict[str, Any] = {"generation_id": generation.generation_id, "index_kind": index.kind}
     with exclusively(connection, generation, index.kind):
         size = _trust_the_index(connection, key, index)
-        added = changed = removed = 0
+        added = changed = removed = replaced = 0
         query = _composed(connection, "differing_entries", generation)
         for rows in postgres.read_batches(connection, query, key, size=batch):
             _unmark(index)
@@ -57,7 +57,7 @@ def sync_ledger(
                 removed += len(gone)
             if wanted := [chunk_id for chunk_id, is_gone in rows if not is_gone]:
                 entries, known = _entries(connection, generation, key, wanted, embeddings)
-                index.upsert(entries)
+                replaced += index.upsert(entries)
                 _record(connection, key, entries)
                 added += len(entries) - known
                 changed += known
@@ -65,7 +65,7 @@ def sync_ledger(
         if added or removed:
             size = index.size()  # twice a sync and no more: 145,000 chunks take Chroma 0.3 s
         if size:
-            _mark(connection, key, index, changed + removed)
+            _mark(connection, key, index, replaced + removed)
         return Delta(added, changed, removed, size - added - changed)
 
 

@@ -143,10 +143,11 @@ class LedgerIndex(Protocol):
     def set_mark(self, mark: str) -> None:
         """Mark the index itself, durably, with all that was written before; it must exist."""
 
-    def upsert(self, entries: Sequence[Entry]) -> None:
+    def upsert(self, entries: Sequence[Entry]) -> int:
         """Store the entries, replacing older revisions; repeating it changes nothing.
 
-        Durable when the next mark is set: an index without it is asked what it really holds.
+        Returns how many vectors were replaced in a graph, which that wears out. Durable when the
+        next mark is set: an index without it is asked what it really holds.
         """
 
     def remove(self, chunk_ids: Sequence[str]) -> None:

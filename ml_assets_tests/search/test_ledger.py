@@ -71,13 +71,13 @@ def test_a_killed_sync_is_taken_up_where_it_ended(
     index = open_index()
     calls = 0
 
-    def killing(entries: Sequence[Entry], original: Any = index.upsert) -> None:
+    def killing(entries: Sequence[Entry], original: Any = index.upsert) -> int:
         nonlocal calls
         calls += 1
-        if kept or calls < killed_at:
-            original(entries)
+        replaced = original(entries) if kept or calls < killed_at else 0
         if calls == killed_at:
             raise KilledError
+        return int(replaced)
 
     monkeypatch.setattr(index, "upsert", killing)
     with pytest.raises(KilledError):

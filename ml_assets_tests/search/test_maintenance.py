@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from time import perf_counter
@@ -18,6 +19,7 @@ from ml_assets.search.build_memory import graph_bytes, plan_build
 from ml_assets.search.building import build
 from ml_assets.search.chroma import ChromaIndex
 from ml_assets.search.exact import recall_against_exact
+from ml_assets.search.filters.language import equal
 from ml_assets.search.generation import find_generation, record_evaluation
 from ml_assets.search.maintenance import Wear, measure_wear, rebuild_if_worn
 from ml_assets.search.model import Generation, VectorIndex
@@ -25,7 +27,7 @@ from ml_assets.search.pgvector import PgvectorIndex
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.fakes import SPACE, HashEncoder
-from ml_assets_tests.search.corpus import Doc, fill, generation_of, remove
+from ml_assets_tests.search.corpus import Doc, fill, generation_of, put, remove
 from ml_assets_tests.search.test_engine import sync_all
 
 ROWS = 2_000
@@ -192,6 +194,33 @@ def test_wear_is_measured_and_gone_after_building_anew(
             assert rebuild_if_worn(connection, generation, index) is None
     # The next evaluation measures again.
     assert find_generation(connection, generation.generation_id).measured == {}
+
+
+def test_what_keeps_its_vector_does_not_wear(
+    connection: postgres.Connection,
+    settings: Settings,
+    generation: Generation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fill(connection, DOCS)
+    sync_all(connection, settings, generation)
+    for document_id, doc in DOCS.items():
+        put(connection, document_id, replace(doc, label="new"))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a vector was written again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("chromadb.api.models.Collection.Collection.upsert", refuse)
+        sync_all(connection, settings, generation)
+    with chroma.connect(None, settings.home) as client:
+        index = ChromaIndex(client, generation)
+        vector = HashEncoder().encode(["text number 1"])[0]
+        assert index.query(vector, 1, equal("label", "new")).chunk_ids == ["d1#0"]
+        put(connection, "d1", Doc(("text of d1",)))
+        index.sync(connection)
+    (worn,) = (one for one in measure_wear(connection, generation) if one.index == "chroma")
+    assert worn.dead == 1
 
 
 def test_a_build_anew_that_lacked_memory_says_so(
