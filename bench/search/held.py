@@ -18,7 +18,7 @@ from ml_assets.stores.sql import statement
 
 _COPIED = {
     "collections": "table collections",
-    "bench.documents": "select * from documents where deleted_at is null",
+    "bench.documents": statement("postgres/bench/read_documents"),
     "bench.chunks": "table chunks",
 }
 """Tables, and the rows of the source that go there."""

@@ -90,7 +90,7 @@ def publish(
     published again so; a run does not do it on its own.
     """
     with clear_errors():
-        from ml_assets.search.lifecycle import publish_gated
+        from ml_assets.search.publishing import publish_gated
         from ml_assets.stores import postgres
 
         settings = load_settings()

@@ -56,7 +56,10 @@ def generations(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
             "generation": row["generation_id"],
             "space": row["space_id"],
             "published by": row["published_by"],
-            "differs in": "\n".join(f"{name} {value}" for name, value in row["differs"].items()),
+            "differs in": "\n".join(
+                f"no {name}" if value is None else f"{name} {value}"
+                for name, value in row["differs"].items()
+            ),
         }
         for row in rows
     ]

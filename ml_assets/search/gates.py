@@ -37,11 +37,19 @@ class Gate:
     said: str
     figures: Mapping[str, float | int]
 
+    @property
+    def numbers(self) -> str:
+        """The figures, as they are told."""
+        return ", ".join(f"{name} {value:.4g}" for name, value in self.figures.items())
 
-def all_gates(
+
+def measured_gates(
     generation: Generation, published: Generation | None, settings: Settings
 ) -> list[Gate]:
-    """What every gate says of the last measurement of a generation."""
+    """What the gates say of the last measurement of a generation.
+
+    Before the pointer moves, `same_chunks_gate` is asked, too.
+    """
     measured = generation.measured or {}
     return [
         recall_gate(measured, settings.min_recall, settings.recall_minima),
@@ -58,11 +66,29 @@ def refuse_blocked(generation_id: str, gates: Sequence[Gate]) -> None:
     """
     for gate in gates:
         if gate.outcome == "blocked":
-            numbers = ", ".join(f"{name} {value:.4g}" for name, value in gate.figures.items())
             raise GateError(
-                f"{gate.name}: {gate.said} ({numbers})",
+                f"{gate.name}: {gate.said} ({gate.numbers})",
                 where=f"generation {generation_id} is not published",
             )
+
+
+def same_chunks_gate(rows: Sequence[Mapping[str, Any]]) -> Gate:
+    """Every index holds exactly the live chunks; `rows` are of `quality.compare_with_tables`."""
+    wrong = [row for row in rows if row["missing"] or row["extra"] or row["outdated"]]
+    said = ", ".join(
+        f"{row['index']} lacks {row['missing']}, has {row['extra']} too many and"
+        f" {row['outdated']} outdated"
+        for row in wrong
+    )
+    figures = {
+        "expected": max((row["expected"] for row in rows), default=0),
+        "compared": min((row["compared"] for row in rows), default=0),
+        **{f"{row['index']}_held": row["held"] for row in rows},
+    }
+    name = "indexes_hold_the_live_chunks"
+    if wrong:
+        return Gate(name, "blocked", said, figures)
+    return Gate(name, "passed", "every index holds the live chunks", figures)
 
 
 def recall_gate(measured: Mapping[str, Any], minimum: float, by_index: Mapping[str, float]) -> Gate:
@@ -113,48 +139,53 @@ def ndcg_gate(
 
     The difference is paired, over the reporting queries that both were measured on, with its 95 %
     bootstrap interval. It passes when the lower bound is at least -margin, blocks when the upper
-    bound is below, and is inconclusive between the two, or with fewer than `MIN_QUERIES` queries.
+    bound is below, and is inconclusive between the two, with fewer than `MIN_QUERIES` queries, and
+    when the two were measured on other documents: the difference may be that of the documents.
 
-    Of the published generation itself a loss is inconclusive, whatever its size: it is served
-    already, and not publishing it again would change nothing.
+    The published generation is compared with what it was published with, on the documents of then.
+    A loss is inconclusive, whatever its size: its documents may be harder, and not publishing it
+    again would only keep the older measurement, with the fusion of then.
     """
     name = "hybrid_is_not_worse_than_published"
-    new = _hybrid(generation.measured)
     if published is None:
         return Gate(name, "passed", "no generation is published", {})
-    before = _hybrid(
-        published.evaluation
-        if published.generation_id == generation.generation_id
-        else published.measured or published.evaluation
-    )
-    if not new:
+    served = published.generation_id == generation.generation_id
+    measured = generation.measured or {}
+    reference = (None if served else published.measured) or published.evaluation or {}
+    new, before = _hybrid(measured), _hybrid(reference)
+    if not new and not before:
         return Gate(name, "passed", "the source has no judged queries to report on", {})
-    if new == before:
-        return Gate(name, "passed", "it answers every query as the published one", {})
     common = sorted(new.keys() & before.keys())
-    if len(common) < MIN_QUERIES:
+    if len(common) < MIN_QUERIES and new != before:
         said = f"only {len(common)} judged queries are common to both, and {MIN_QUERIES} are needed"
         return Gate(name, "inconclusive", said, {"queries": len(common), "margin": margin})
-    differences = np.array([new[query] - before[query] for query in common])
-    low, high = bootstrap_interval(differences.tolist(), seed)
-    mean = float(differences.mean())
-    figures = {
-        "difference": mean,
-        "low": low,
-        "high": high,
-        "margin": margin,
-        "queries": len(common),
-    }
-    if low >= -margin:
+    figures = _difference([new[query] - before[query] for query in common], margin, seed)
+    if not served and measured.get("documents") != reference.get("documents"):
+        said = "the published generation was measured on other documents"
+        return Gate(name, "inconclusive", said, figures)
+    if new == before:
+        return Gate(name, "passed", "it answers every query as the published one", figures)
+    if figures["low"] >= -margin:
         return Gate(name, "passed", "it loses at most the margin", figures)
-    if high < -margin:
-        if published.generation_id == generation.generation_id:
+    if figures["high"] < -margin:
+        if served:
             said = "what is served answers worse than when it was published last"
             return Gate(name, "inconclusive", said, figures)
         return Gate(name, "blocked", "it is worse than the published generation", figures)
-    needed = _queries_needed(mean, low, high, margin, len(common))
     said = "the queries are too few to tell whether it loses more than the margin"
-    return Gate(name, "inconclusive", said, {**figures, "queries_needed": needed})
+    needed = {"queries_needed": _queries_needed(figures)}
+    return Gate(name, "inconclusive", said, {**figures, **needed})
+
+
+def _difference(differences: Sequence[float], margin: float, seed: int) -> dict[str, float | int]:
+    low, high = bootstrap_interval(differences, seed)
+    return {
+        "difference": float(np.mean(differences)),
+        "low": low,
+        "high": high,
+        "margin": margin,
+        "queries": len(differences),
+    }
 
 
 def _hybrid(evaluation: Mapping[str, Any] | None) -> Mapping[str, float]:
@@ -163,12 +194,14 @@ def _hybrid(evaluation: Mapping[str, Any] | None) -> Mapping[str, float]:
     return by_query
 
 
-def _queries_needed(mean: float, low: float, high: float, margin: float, queries: int) -> int:
+def _queries_needed(figures: Mapping[str, float | int]) -> int:
     """How many queries like these would tell: the interval narrows with the root of their number.
 
     At most a million: when the mean is at the margin itself, no number would do.
     """
-    half, distance = (high - low) / 2, abs(mean + margin)
+    queries = int(figures["queries"])
+    half = (figures["high"] - figures["low"]) / 2
+    distance = abs(figures["difference"] + figures["margin"])
     if half >= distance * math.sqrt(1e6 / queries):
         return 1_000_000
     return max(queries + 1, math.ceil(queries * (half / distance) ** 2))

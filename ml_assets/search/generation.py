@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
 
 from ml_assets.errors import GateError, NothingToDoError, SpaceMismatchError
+from ml_assets.search.gates import Gate
 from ml_assets.search.model import Generation, Parameters
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
@@ -161,12 +164,14 @@ def publish(
     reason: str,
     *,
     action: Literal["publish", "rollback"] = "publish",
+    gates: Sequence[Gate] = (),
 ) -> bool:
     """Serve a generation: one pointer, flipped in one transaction, with an audit entry.
 
     The generation served before is retired; by a rollback it is withdrawn, too. One that is served
-    already only has its evaluation refreshed. Returns whether the pointer moved. The gates are not
-    asked here: `lifecycle` asks them before.
+    already only has its evaluation refreshed; an audit entry `tune` tells when its fusion becomes
+    another one by that. Returns whether the pointer moved. The gates are not asked here:
+    `publishing` asks them before, and what they said goes into the audit entry.
 
     Raises:
         GateError: the generation was never measured.
@@ -186,32 +191,43 @@ def publish(
             "update search_generations set evaluation = %s where generation_id = %s",
             [Jsonb(dict(evaluation)), identity],
         )
-        if generation.state == "published":
-            return False
-        before = published_generation(connection)
-        withdrawn = {"actor": actor, "reason": reason, "at": datetime.now(UTC).isoformat()}
-        postgres.run(
-            connection,
-            statement("postgres/search/retire_published"),
-            {"withdrawn": Jsonb(withdrawn) if action == "rollback" else None},
-        )
-        postgres.run(
-            connection,
-            statement("postgres/search/mark_published"),
-            {"generation_id": identity, "actor": actor},
-        )
-        # The active release says what is served together; its model stays.
-        connection.execute("update releases set generation_id = %s where active", [identity])
-        details = {
-            "space_id": generation.space_id,
-            "previous": before.generation_id if before else None,
-        }
-        append_audit(
+        fusion = asdict(find_generation(connection, identity).fusion)
+        details = {"fusion": fusion, "gates": [asdict(gate) for gate in gates]}
+        audited = partial(
+            append_audit,
             connection,
             actor=actor,
-            action=action,
             subject=f"search_generation:{identity}",
             reason=reason,
-            details=details,
+        )
+        if generation.state == "published":
+            if fusion != (previous := asdict(generation.fusion)):
+                audited(action="tune", details={**details, "previous_fusion": previous})
+            return False
+        before = _move_pointer(connection, identity, actor, reason, withdraws=action == "rollback")
+        audited(
+            action=action,
+            details={"space_id": generation.space_id, "previous": before, **details},
         )
     return True
+
+
+def _move_pointer(
+    connection: postgres.Connection, identity: str, actor: str, reason: str, *, withdraws: bool
+) -> str | None:
+    """Serve another generation, inside a transaction; return the id of the one served before."""
+    before = published_generation(connection)
+    withdrawn = {"actor": actor, "reason": reason, "at": datetime.now(UTC).isoformat()}
+    postgres.run(
+        connection,
+        statement("postgres/search/retire_published"),
+        {"withdrawn": Jsonb(withdrawn) if withdraws else None},
+    )
+    postgres.run(
+        connection,
+        statement("postgres/search/mark_published"),
+        {"generation_id": identity, "actor": actor},
+    )
+    # The active release says what is served together; its model stays.
+    connection.execute("update releases set generation_id = %s where active", [identity])
+    return before.generation_id if before else None

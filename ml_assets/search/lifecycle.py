@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from ml_assets.errors import GateError, NothingToDoError
-from ml_assets.search.chroma import ChromaIndex
-from ml_assets.search.exact import recall_against_exact
-from ml_assets.search.faiss import FaissIndex
-from ml_assets.search.gates import Gate, all_gates, refuse_blocked
+from ml_assets.search.gates import Gate, refuse_blocked, same_chunks_gate
 from ml_assets.search.generation import (
     deciding,
     find_generation,
     kept_generation,
     publish,
     published_generation,
-    record_evaluation,
 )
-from ml_assets.search.keyword import KeywordIndex
-from ml_assets.search.model import Generation, Index, VectorIndex
-from ml_assets.search.pgvector import PgvectorIndex
+from ml_assets.search.model import Generation, Index
+from ml_assets.search.opening import open_indexes
 from ml_assets.search.quality import compare_with_tables
-from ml_assets.settings import Settings, secret
-from ml_assets.stores import chroma, postgres
+from ml_assets.settings import Settings
+from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
 
@@ -50,69 +44,6 @@ def forget_outdated_vectors(connection: postgres.Connection, generation: Generat
         statement("postgres/search/forget_outdated_vectors"),
         {"space_id": generation.space_id},
     ).rowcount
-
-
-@contextmanager
-def open_indexes(
-    connection: postgres.Connection, settings: Settings, generation: Generation
-) -> Iterator[tuple[dict[str, VectorIndex], KeywordIndex]]:
-    """All indexes of a generation: the vector indexes by name, and the keyword index."""
-    keyword = KeywordIndex(settings.keyword_folder, generation)
-    with chroma.connect(secret(settings.chroma_url), settings.home) as client:
-        vectors: dict[str, VectorIndex] = {
-            "pgvector": PgvectorIndex(connection, generation, build_memory=settings.build_memory),
-            "chroma": ChromaIndex(client, generation),
-        }
-        if "faiss" in generation.parameters:
-            vectors["faiss"] = FaissIndex(settings.faiss_folder, connection, generation)
-        try:
-            yield vectors, keyword
-        finally:
-            for index in (keyword, *vectors.values()):
-                index.close()
-
-
-def publish_gated(
-    connection: postgres.Connection, settings: Settings, identity: str, reason: str
-) -> list[Gate]:
-    """Publish a generation by hand, through the gates that a run has; they are returned.
-
-    Its indexes are brought up to date first, and recall and reach are measured anew; its nDCG is
-    that of its last measurement.
-
-    Raises:
-        NothingToDoError: there is no such generation, or its indexes were dropped.
-        GateError: it was never measured, lacks vectors, or a gate blocks.
-    """
-    with deciding(connection):
-        return _publish_gated(connection, settings, identity, reason)
-
-
-def _publish_gated(
-    connection: postgres.Connection, settings: Settings, identity: str, reason: str
-) -> list[Gate]:
-    generation = kept_generation(connection, identity)
-    if not generation.measured:
-        raise GateError(
-            f"generation {identity} was never measured, so it is not published",
-            where="search",
-            do="Run `ml-assets run` with the settings that describe it",
-        )
-    bring_up_to_date(connection, settings, generation)
-    with open_indexes(connection, settings, generation) as (vectors, _):
-        found = recall_against_exact(connection, generation, vectors, seed=settings.seed)
-    measured = {
-        **generation.measured,
-        "recall": found.recall,
-        "reached": found.reached,
-        "sampled": found.sampled,
-    }
-    record_evaluation(connection, identity, measured)
-    fresh = find_generation(connection, identity)
-    gates = all_gates(fresh, published_generation(connection), settings)
-    refuse_blocked(identity, gates)
-    publish(connection, identity, measured, settings.actor, reason)
-    return gates
 
 
 def rollback(
@@ -146,7 +77,7 @@ def _rollback(
             where="search",
             do="Use `ml-assets publish`",
         )
-    bring_up_to_date(connection, settings, target)
+    gate = bring_up_to_date(connection, settings, target)
     publish(
         connection,
         target.generation_id,
@@ -154,14 +85,15 @@ def _rollback(
         settings.actor,
         reason,
         action="rollback",
+        gates=[gate],
     )
     return find_generation(connection, target.generation_id)
 
 
 def bring_up_to_date(
     connection: postgres.Connection, settings: Settings, generation: Generation
-) -> None:
-    """Make all indexes of a generation hold exactly the live chunks.
+) -> Gate:
+    """Make all indexes of a generation hold exactly the live chunks; return the gate of that.
 
     Raises:
         GateError: its space lacks vectors of live chunks, or an index differs from the tables.
@@ -183,18 +115,9 @@ def bring_up_to_date(
         indexes: Sequence[Index] = [*vectors.values(), keyword]
         for index in indexes:
             index.sync(connection)
-        rows = compare_with_tables(connection, indexes)
-    wrong = [row for row in rows if row["missing"] or row["extra"] or row["outdated"]]
-    if wrong:
-        said = ", ".join(
-            f"{row['index']} lacks {row['missing']}, has {row['extra']} too many and"
-            f" {row['outdated']} outdated"
-            for row in wrong
-        )
-        raise GateError(
-            f"indexes_hold_the_live_chunks: {said}",
-            where=f"generation {generation.generation_id}",
-        )
+        gate = same_chunks_gate(compare_with_tables(connection, indexes, whole=True))
+    refuse_blocked(generation.generation_id, [gate])
+    return gate
 
 
 def model_of(connection: postgres.Connection, generation: Generation) -> str:

@@ -27,12 +27,12 @@ def list_generations(
 ) -> list[dict[str, Any]]:
     """Every generation, the published one first, then those that were served last.
 
-    `differs` names the parameters in which it differs from the published one; `drop_at` is when its
-    indexes may be dropped, None for one that is kept.
+    `differs` names the parameters in which it differs from the published one, in nothing while none
+    is; `drop_at` is when its indexes may be dropped, None for one that is kept.
     """
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(statement("postgres/search/list_generations")).fetchall()
-    reference = rows[0]["parameters"] if rows else {}
+    published = next((row["parameters"] for row in rows if row["state"] == "published"), None)
     kept = timedelta(days=settings.keep_generations_days)
     shown = []
     for row in rows:
@@ -45,7 +45,7 @@ def list_generations(
                 **row,
                 "described_by_settings": is_described,
                 "indexes": sorted(parameters),
-                "differs": differing(parameters, reference),
+                "differs": {} if published is None else differing(parameters, published),
                 "recall": measured.get("recall", {}),
                 "ndcg": _ndcg(measured),
                 "drop_at": row["retired_at"] + kept if retired else None,
@@ -55,12 +55,24 @@ def list_generations(
 
 
 def differing(parameters: Parameters, reference: Parameters) -> dict[str, Any]:
-    """`kind.parameter` → value, of those that the reference has not, or has otherwise."""
+    """`kind.parameter` → value, where the reference has another one, or none.
+
+    What only the reference has is None: `kind` for an index that is not built here.
+    """
+    own, others = _flat(parameters), _flat(reference)
+    lacking = {name for name in others.keys() - own.keys() if name.split(".")[0] in parameters}
+    return {
+        **{name: value for name, value in own.items() if value != others.get(name)},
+        **dict.fromkeys(sorted(lacking)),
+        **dict.fromkeys(sorted(reference.keys() - parameters.keys())),
+    }
+
+
+def _flat(parameters: Parameters) -> dict[str, Any]:
     return {
         f"{kind}.{name}": value
         for kind, values in parameters.items()
         for name, value in values.items()
-        if value != reference.get(kind, {}).get(name)
     }
 
 

@@ -33,17 +33,18 @@ class Probe:
 
 
 def compare_with_tables(
-    connection: postgres.Connection, indexes: Sequence[Index]
+    connection: postgres.Connection, indexes: Sequence[Index], *, whole: bool = False
 ) -> list[dict[str, Any]]:
     """What each index lacks, has too much and has in an old revision, with an example.
 
-    Up to `COMPARED` chunks, and when an index holds another number of them than are live, all are
-    compared; else a half of `COMPARED` changed last, and as many at random. pgvector stores no
-    revisions: PostgreSQL itself keeps it equal to the vectors.
+    All are compared if `whole` is asked, up to `COMPARED` chunks, and when an index holds another
+    number of them than are live; else a half of `COMPARED` changed last, and as many at random,
+    which may not show a chunk that is there in the place of another. pgvector stores no revisions:
+    PostgreSQL itself keeps it equal to the vectors.
     """
     live = postgres.read_counts(connection, statement("postgres/search/count_live"))["chunks"]
     sizes = {index.kind: index.size() for index in indexes}
-    whole = live <= COMPARED or any(size != live for size in sizes.values())
+    whole = whole or live <= COMPARED or any(size != live for size in sizes.values())
     bound = {"size": None if whole else COMPARED // 2}
     expected: dict[str, bytes] = dict(
         connection.execute(

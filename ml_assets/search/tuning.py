@@ -13,6 +13,9 @@ import numpy as np
 from ml_assets.search.evaluation import ndcg
 from ml_assets.search.fusion import Found, Fusion, FusionMethod, Numbers, ranked, scale, weigh
 
+TUNING_VERSION = 1
+"""Raise it when the choosing changes, so that generations choose again."""
+
 MIN_QUERIES = 50
 """With fewer judged queries to tune on, the default fusion is kept."""
 

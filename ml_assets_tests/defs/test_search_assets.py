@@ -1,7 +1,11 @@
 from collections.abc import Callable, Sequence
+from threading import Event, Thread
+from time import sleep
+from typing import Any
 
 import dagster as dg
 import pytest
+from pgvector import HalfVector
 
 from ml_assets.defs.assets import search as search_assets
 from ml_assets.defs.assets.search import (
@@ -18,11 +22,15 @@ from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.model import Document
 from ml_assets.documents.sources.base import JudgedQuery
 from ml_assets.errors import GateError
+from ml_assets.search import lifecycle, quality
+from ml_assets.search.chroma import ChromaIndex
 from ml_assets.search.engine import open_engine, search
 from ml_assets.search.faiss import FaissIndex
 from ml_assets.search.generation import published_generation
 from ml_assets.search.lifecycle import rollback
+from ml_assets.search.model import Entry, Generation
 from ml_assets.settings import Settings
+from ml_assets.stores import chroma
 from ml_assets_tests.defs.conftest import Run
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource
 from ml_assets_tests.graph import asset_graph
@@ -110,6 +118,10 @@ def test_search_is_built_measured_and_published(
     assert "| hybrid | reporting |" in str(evaluation["methods"])
     assert "data:image/png;base64," in str(evaluation["metrics_plot"])
     assert metadata(result, "published_search")["pointer_moved"] is True
+    gates = str(metadata(result, "published_search")["gates"])
+    assert "| indexes_reach_their_chunks | passed |" in gates
+    assert "| indexes_hold_the_live_chunks | passed |" in gates
+    assert "expected 12, compared 12, pgvector_held 12" in gates
     assert {e.check_name: e.passed for e in result.get_asset_check_evaluations()} == {
         check.check_key.name: True for check in CHECKS
     }
@@ -207,10 +219,12 @@ def test_a_failed_gate_publishes_nothing(
     run_search: RunSearch, resources: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "ml_assets.search.pgvector.PgvectorIndex.ids", lambda self: {"d0#0", "stray#0"}
+        "ml_assets.search.pgvector.PgvectorIndex.ids", lambda *_: {"d0#0", "stray#0"}
     )
     result = run_search(raise_on_error=False)
     assert not result.success
+    checked = {e.check_name: (e.passed, e.severity) for e in result.get_asset_check_evaluations()}
+    assert checked["indexes_hold_the_live_chunks"] == (False, dg.AssetCheckSeverity.ERROR)
     assert not result.asset_materializations_for_node("published_search")
     postgres = resources["postgres"]
     assert isinstance(postgres, PostgresResource)
@@ -276,6 +290,47 @@ def test_what_a_person_rolled_back_from_no_run_publishes(
         assert "withdrawn" not in third
 
 
+def test_a_run_waits_for_a_rollback_and_does_not_undo_it(
+    run_search: RunSearch,
+    instance: dg.DagsterInstance,
+    resources: dict[str, object],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = metadata(run_search(), "published_search")["generation"]
+    resources["settings"] = settings.model_copy(update={"hnsw_ef_construction": 80})
+    second = metadata(run_search(), "published_search")["generation"]
+    postgres = resources["postgres"]
+    assert isinstance(postgres, PostgresResource)
+    held, waited = Event(), Event()
+
+    bring = lifecycle.bring_up_to_date
+
+    def bring_up_to_date(*arguments: Any) -> Any:
+        held.set()
+        waited.wait(3)
+        return bring(*arguments)
+
+    def wait(seconds: float) -> None:
+        waited.set()
+        sleep(seconds)
+
+    def roll_back() -> None:
+        with postgres.connect() as connection:
+            rollback(connection, settings, "it got worse")
+
+    monkeypatch.setattr(lifecycle, "bring_up_to_date", bring_up_to_date)
+    monkeypatch.setattr("ml_assets.stores.locks.time.sleep", wait)
+    person = Thread(target=roll_back)
+    person.start()
+    assert held.wait(10)
+    result = dg.materialize([published_search], resources=resources, instance=instance)
+    person.join()
+    said = metadata(result, "published_search")
+    assert (said["generation"], said["pointer_moved"]) == (first, False)
+    assert str(said["withdrawn"]).startswith(f"{second} by tester: it got worse")
+
+
 def test_publishing_alone_asks_the_gates_too(
     run_search: RunSearch,
     instance: dg.DagsterInstance,
@@ -286,6 +341,58 @@ def test_publishing_alone_asks_the_gates_too(
     run_search()
     resources["settings"] = settings.model_copy(update={"min_recall": 1.1})
     with pytest.raises(GateError, match="vector_indexes_agree_with_exact_search"):
+        dg.materialize([published_search], resources=resources, instance=instance)
+
+
+def swap_a_chunk(settings: Settings, generation: Generation) -> None:
+    """Chroma holds as many chunks as are live, but another one in the place of d5."""
+    with chroma.connect(None, settings.home) as client:
+        index = ChromaIndex(client, generation)
+        (vector,) = HashEncoder().encode(["stray"])
+        stray = Entry("stray#0", b"r", "T", "stray", "a", None, None, {}, HalfVector(vector))
+        index.remove(["d5#0"])
+        index.upsert([stray])
+
+
+def test_all_chunks_are_compared_before_the_pointer_moves(
+    run_search: RunSearch,
+    instance: dg.DagsterInstance,
+    resources: dict[str, object],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(quality, "COMPARED", 0)
+    run_search()
+    postgres = resources["postgres"]
+    assert isinstance(postgres, PostgresResource)
+    with postgres.connect() as connection:
+        first = published_generation(connection)
+        assert first is not None
+        # What is served is only refreshed: a sample is enough, and the check takes it.
+        swap_a_chunk(settings, first)
+        dg.materialize([published_search], resources=resources, instance=instance)
+        changed = settings.model_copy(update={"hnsw_ef_construction": 80})
+        resources["settings"] = changed
+        dg.materialize([*INDEXES, search_evaluation], resources=resources, instance=instance)
+        swap_a_chunk(settings, search_assets.current_generation(connection, changed))
+        said = "indexes_hold_the_live_chunks: chroma lacks 1, has 1 too many and 0 outdated"
+        with pytest.raises(GateError, match=said):
+            dg.materialize([published_search], resources=resources, instance=instance)
+        assert published_generation(connection) == first
+
+
+def test_what_changed_since_it_was_measured_is_not_published(
+    run_search: RunSearch,
+    source: MemorySource,
+    materialize: Run,
+    instance: dg.DagsterInstance,
+    resources: dict[str, object],
+) -> None:
+    run_search()
+    source.documents[0] = Document("d0", "a", "Something else entirely.", "Title 0")
+    materialize()
+    dg.materialize(INDEXES, resources=resources, instance=instance)
+    with pytest.raises(GateError, match=r"changed since it was measured.*`search_evaluation`"):
         dg.materialize([published_search], resources=resources, instance=instance)
 
 

@@ -71,7 +71,7 @@ def test_indexes_are_compared_by_what_they_really_hold(
         connection.execute("update documents set deleted_at = now() where document_id = 'd1'")
     elif damaged == "title":
         connection.execute("update documents set title = 'new' where document_id = 'd1'")
-    result = indexes_hold_the_live_chunks(**stores)
+    result = indexes_hold_the_live_chunks(**two(stores))
     assert isinstance(result, dg.AssetCheckResult)
     assert result.passed == (damaged == "nothing")
     if damaged in ("pgvector", "chroma"):
@@ -101,7 +101,7 @@ def test_of_a_large_index_the_number_and_the_latest_are_compared(
         connection.execute(
             "update documents set title = 'new', changed_at = now() where document_id = 'd1'"
         )
-    result = indexes_hold_the_live_chunks(**stores)
+    result = indexes_hold_the_live_chunks(**two(stores))
     assert isinstance(result, dg.AssetCheckResult)
     assert result.passed == (damaged == "nothing")
     rows = result.metadata["indexes"].value

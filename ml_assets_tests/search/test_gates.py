@@ -8,11 +8,12 @@ import pytest
 from ml_assets.errors import GateError, SettingError
 from ml_assets.search.gates import (
     Gate,
-    all_gates,
+    measured_gates,
     ndcg_gate,
     reach_gate,
     recall_gate,
     refuse_blocked,
+    same_chunks_gate,
 )
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings, load_settings
@@ -114,16 +115,46 @@ def test_what_is_served_already_is_not_blocked() -> None:
 def test_what_there_is_nothing_to_compare_with_passes_and_says_why() -> None:
     new, asked = generation(), generation("new", [0.5] * 20)
     assert ndcg_gate(asked, None, 0.02, 0).said == "no generation is published"
-    assert "no judged queries" in ndcg_gate(new, asked, 0.02, 0).said
+    assert "no judged queries" in ndcg_gate(new, generation("old"), 0.02, 0).said
     assert "as the published one" in ndcg_gate(asked, asked, 0.02, 0).said
-    assert ndcg_gate(asked, generation("old"), 0.02, 0).outcome == "inconclusive"
+    for one, other in ((asked, generation("old")), (new, generation("old", [0.5] * 20))):
+        gate = ndcg_gate(one, other, 0.02, 0)
+        assert (gate.outcome, gate.figures["queries"]) == ("inconclusive", 0)
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.5])
+def test_what_was_measured_on_other_documents_cannot_tell(loss: float) -> None:
+    def gate(new: str, old: str, name: str = "old") -> Gate:
+        before = generation(name, [0.5] * 20, documents=old)
+        return ndcg_gate(generation("new", [0.5 - loss] * 20, documents=new), before, 0.02, 0)
+
+    assert gate("1", "1").outcome == ("blocked" if loss else "passed")
+    assert gate("2", "1").outcome == "inconclusive"
+    assert "measured on other documents" in gate("2", "1").said
+    assert gate("2", "1").figures["difference"] == -loss
+    # What is served is compared with itself, on the documents of then.
+    assert gate("2", "1", "new").outcome == ("inconclusive" if loss else "passed")
+
+
+def row(**changed: int) -> dict[str, Any]:
+    same = {"expected": 5, "held": 5, "compared": 5, "missing": 0, "extra": 0, "outdated": 0}
+    return {"index": "chroma", **same, **changed}
+
+
+def test_the_same_chunks() -> None:
+    assert same_chunks_gate([row()]).outcome == "passed"
+    for wrong in ("missing", "extra", "outdated"):
+        assert same_chunks_gate([row(), row(**{wrong: 1})]).outcome == "blocked"
+    gate = same_chunks_gate([row(missing=2, held=3)])
+    assert gate.said == "chroma lacks 2, has 0 too many and 0 outdated"
+    assert gate.figures == {"expected": 5, "compared": 5, "chroma_held": 3}
 
 
 def test_the_first_blocked_gate_is_named_with_its_numbers(settings: Settings) -> None:
-    good = all_gates(generation(), None, settings)
+    good = measured_gates(generation(), None, settings)
     assert [gate.outcome for gate in good] == ["passed"] * 3
     refuse_blocked("new", good)
-    bad = all_gates(generation(reached={"pgvector": 0.5}), None, settings)
+    bad = measured_gates(generation(reached={"pgvector": 0.5}), None, settings)
     with pytest.raises(GateError, match=r"indexes_reach_their_chunks: .*pgvector 0\.5, minimum"):
         refuse_blocked("new", bad)
 
@@ -132,7 +163,7 @@ def test_the_minima_of_indexes_are_a_setting(settings: Settings) -> None:
     assert settings.recall_minima == {}
     chosen = load_settings(home=settings.home, min_recall_by_index="chroma=0.9, pgvector = 0.99")
     assert chosen.recall_minima == {"chroma": 0.9, "pgvector": 0.99}
-    assert all_gates(generation(), None, chosen)[0].outcome == "passed"
+    assert measured_gates(generation(), None, chosen)[0].outcome == "passed"
     for wrong in ("chroma", "chroma=2", "chroma=high", "=0.5"):
         with pytest.raises(SettingError, match=r"ML_ASSETS_MIN_RECALL_BY_INDEX.*is not INDEX=0\.9"):
             load_settings(home=settings.home, min_recall_by_index=wrong)

@@ -6,6 +6,7 @@ from psycopg.errors import UniqueViolation
 
 from ml_assets.errors import GateError, NothingToDoError, SpaceMismatchError
 from ml_assets.search.fusion import DEFAULT_FUSION, Fusion
+from ml_assets.search.gates import Gate
 from ml_assets.search.generation import (
     ensure_generation,
     find_generation,
@@ -87,6 +88,25 @@ def test_publishing_again_only_refreshes_the_evaluation(
     assert served is not None
     assert served.evaluation == {"state": "2"}
     assert len(audit(connection)) == 1
+
+
+def test_another_fusion_of_what_is_served_is_audited(
+    connection: postgres.Connection, generation: Generation
+) -> None:
+    before, after = asdict(DEFAULT_FUSION), asdict(Fusion("rrf", 0.5))
+    gate = Gate("a_gate", "inconclusive", "cannot tell", {"queries": 3})
+    identity = generation.generation_id
+    publish(connection, identity, {"fusion": before}, "ann", "first", gates=[gate])
+    publish(connection, identity, {"fusion": before, "state": "2"}, "run", "edited")
+    publish(connection, identity, {"fusion": after}, "run", "judged again", gates=[gate])
+    rows = connection.execute(
+        "select action, reason, details from model_audit_logs order by entry_id"
+    ).fetchall()
+    said = {"name": "a_gate", "outcome": "inconclusive", "said": "cannot tell"}
+    gates = [{**said, "figures": {"queries": 3}}]
+    first = {"space_id": generation.space_id, "previous": None, "fusion": before, "gates": gates}
+    tuned = {"fusion": after, "previous_fusion": before, "gates": gates}
+    assert rows == [("publish", "first", first), ("tune", "judged again", tuned)]
 
 
 def test_what_was_not_measured_is_not_published(

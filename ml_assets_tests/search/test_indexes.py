@@ -256,12 +256,19 @@ def test_a_query_of_a_missing_index_is_an_error(
             ask(ChromaIndex(client, generation))
 
 
-@pytest.mark.parametrize("open_index", ["pgvector", "faiss flat"], indirect=True)
-def test_vectors_of_another_dimension_are_refused(open_index: OpenIndex) -> None:
+@pytest.mark.parametrize(
+    "open_index", [name for name in CHOICES if name != "keyword"], indirect=True
+)
+def test_vectors_of_another_dimension_are_refused(
+    connection: postgres.Connection, open_index: OpenIndex
+) -> None:
+    fill(connection, DOCS)
     index = open_index()
-    assert isinstance(index, PgvectorIndex | FaissIndex)
-    with pytest.raises(SpaceMismatchError, match="dimension 16"):
-        index.query(np.ones(8, dtype=np.float32), 3)
+    assert not isinstance(index, KeywordIndex)
+    index.sync(connection)
+    for shape in (8, (1, 16), (16, 1)):
+        with pytest.raises(SpaceMismatchError, match="dimension 16"):
+            index.query(np.ones(shape, dtype=np.float32), 3)
 
 
 PGVECTOR = [name for name in CHOICES if name.startswith("pgvector")]

@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+from typing import Any
 
 import pytest
 from pgvector import HalfVector
 
+from ml_assets.documents.sources.base import JudgedQuery
 from ml_assets.embeddings.refresh import ensure_space
 from ml_assets.errors import GateError, NothingToDoError
+from ml_assets.search import publishing
 from ml_assets.search.engine import open_engine, search
 from ml_assets.search.generation import (
     ensure_generation,
@@ -17,18 +20,19 @@ from ml_assets.search.generation import (
     published_generation,
     record_evaluation,
 )
+from ml_assets.search.ledger import ledger_version
 from ml_assets.search.lifecycle import (
     forget_outdated_vectors,
     generations_to_sync,
-    publish_gated,
     rollback,
 )
-from ml_assets.search.listing import list_generations
+from ml_assets.search.listing import differing, list_generations
 from ml_assets.search.model import Generation
 from ml_assets.search.pgvector import PgvectorIndex
+from ml_assets.search.publishing import publish_gated
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
-from ml_assets_tests.fakes import SPACE, HashEncoder, other_space
+from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource, other_space
 from ml_assets_tests.search.corpus import Doc, fill, generation_of, put, remove
 from ml_assets_tests.search.test_engine import sync_all
 
@@ -91,6 +95,13 @@ def test_vectors_of_a_text_that_was_changed_are_forgotten_in_the_old_space_alone
     assert dict(left) == {SPACE.space_id: 20, OLD.space_id: 19}
 
 
+JUDGED_GATE = "hybrid_is_not_worse_than_published"
+GATES = (
+    "vector_indexes_agree_with_exact_search",
+    "indexes_reach_their_chunks",
+    JUDGED_GATE,
+    "indexes_hold_the_live_chunks",
+)
 GOOD = {
     "state": "1",
     "recall": {"pgvector": 1.0, "chroma": 1.0},
@@ -213,13 +224,86 @@ def test_publishing_by_hand_asks_the_gates(
     assert {gate.outcome for gate in gates} == {"passed"}
     assert served(connection) == second.generation_id
     assert find_generation(connection, second.generation_id).withdrawn is None
-    record_evaluation(connection, first.generation_id, {**GOOD, "judged_recall": {"chroma": 0.5}})
+    documents = ledger_version(connection, first, "keyword")
+    poor = {**GOOD, "documents": documents, "judged_recall": {"chroma": 0.5}}
+    record_evaluation(connection, first.generation_id, poor)
     with pytest.raises(GateError, match=r"agree_with_exact_search: .*chroma_judged 0\.5"):
         publish_gated(connection, settings, first.generation_id, "hurry")
     never = generation_of(connection, settings.model_copy(update={"hnsw_m": 30}))
     with pytest.raises(GateError, match="never measured"):
         publish_gated(connection, settings, never.generation_id, "hurry")
     assert served(connection) == second.generation_id
+
+
+JUDGED = tuple(
+    JudgedQuery(str(number), f"text number {number}", {f"d{number}": 1}, "reporting")
+    for number in range(12)
+)
+
+
+def stale(**changed: Any) -> dict[str, Any]:
+    """Measured on other documents, with answers worse than those of today."""
+    ndcg = {"hybrid": dict.fromkeys(map(str, range(12)), 0.1)}
+    return {**GOOD, "documents": "of then", "ndcg": ndcg, **changed}
+
+
+def test_publishing_by_hand_measures_anew_where_the_model_is_the_current_one(
+    connection: postgres.Connection,
+    settings: Settings,
+    both: tuple[Generation, Generation],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(MemorySource, "judged_queries", lambda _: JUDGED)
+    monkeypatch.setattr(publishing, "open_source", lambda *_: MemorySource())
+    monkeypatch.setattr(publishing, "load_encoder", lambda _: HashEncoder())
+    monkeypatch.setattr(publishing, "current_space", lambda _: SPACE)
+    first, second = (one.generation_id for one in both)
+    record_evaluation(connection, first, stale(judged_recall={"chroma": 0.5}))
+    record_evaluation(connection, second, stale())
+    gates = publish_gated(connection, settings, first, "judged again")
+    assert {gate.name: gate.outcome for gate in gates} == dict.fromkeys(GATES, "passed")
+    new, old = (find_generation(connection, one).measured for one in (first, second))
+    assert new is not None
+    assert old is not None
+    assert new["documents"] == old["documents"] != "of then"
+    assert new["ndcg"] == old["ndcg"]
+    assert new["ndcg"]["vector"] == dict.fromkeys(map(str, range(12)), 1.0)
+    assert new["judged_recall"] == {"pgvector": 1.0, "chroma": 1.0}
+    assert find_generation(connection, first).evaluation == new
+    assert served(connection) == first
+
+
+def test_without_the_model_what_was_measured_on_other_documents_is_not_compared(
+    connection: postgres.Connection, settings: Settings, both: tuple[Generation, Generation]
+) -> None:
+    first, second = (one.generation_id for one in both)
+    record_evaluation(connection, first, stale(judged_recall={"chroma": 0.5}))
+    better = {"hybrid": dict.fromkeys(map(str, range(12)), 0.9)}
+    record_evaluation(connection, second, stale(documents="of today", ndcg=better))
+    gates = {one.name: one for one in publish_gated(connection, settings, first, "it is fine")}
+    judged = gates[JUDGED_GATE]
+    assert judged.outcome == "inconclusive"
+    assert "measured on other documents" in judged.said
+    assert judged.figures["difference"] == pytest.approx(-0.8)
+    # The recall on judged queries was that of other documents, too.
+    assert "chroma_judged" not in gates["vector_indexes_agree_with_exact_search"].figures
+    assert served(connection) == first
+
+
+def test_the_audit_log_tells_what_the_gates_said(
+    connection: postgres.Connection, settings: Settings, both: tuple[Generation, Generation]
+) -> None:
+    def told() -> dict[str, str]:
+        (details,) = connection.execute(
+            "select details from model_audit_logs order by entry_id desc limit 1"
+        ).fetchall()[0]
+        assert all(gate["figures"] for gate in details["gates"] if gate["name"] != JUDGED_GATE)
+        return {gate["name"]: gate["outcome"] for gate in details["gates"]}
+
+    rollback(connection, settings, "it got worse")
+    assert told() == {"indexes_hold_the_live_chunks": "passed"}
+    publish_gated(connection, settings, both[1].generation_id, "judged again")
+    assert told() == dict.fromkeys(GATES, "passed")
 
 
 def test_an_index_that_cannot_be_brought_up_to_date_is_not_published(
@@ -247,6 +331,25 @@ def test_generations_are_listed_with_what_sets_them_apart(
     assert (oldest["drop_at"] - oldest["retired_at"]).days == 7
     kept = list_generations(connection, settings, first.generation_id)[1]
     assert kept["drop_at"] is None
+
+
+def test_while_none_is_published_none_differs_from_it(
+    connection: postgres.Connection, settings: Settings, both: tuple[Generation, Generation]
+) -> None:
+    connection.execute("update search_generations set state = 'retired', retired_at = now()")
+    rows = list_generations(connection, settings, both[1].generation_id)
+    assert [row["differs"] for row in rows] == [{}, {}]
+
+
+def test_what_only_the_published_one_has_is_a_difference() -> None:
+    served = {"pgvector": {"m": 16, "lists": 3}, "faiss": {"index": "flat"}}
+    assert differing({"pgvector": {"m": 24}}, served) == {
+        "pgvector.m": 24,
+        "pgvector.lists": None,
+        "faiss": None,
+    }
+    assert differing(served, {"pgvector": {"m": 16, "lists": 3}}) == {"faiss.index": "flat"}
+    assert differing(served, served) == {}
 
 
 def test_the_commands_tell_what_they_did(

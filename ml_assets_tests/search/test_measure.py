@@ -1,6 +1,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from ml_assets.search.engine import open_engine
 from ml_assets.search.exact import recall_against_exact
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.fusion import DEFAULT_FUSION, Fusion
+from ml_assets.search.generation import find_generation, publish, record_evaluation
 from ml_assets.search.measure import evaluate_generation, evaluation_state
 from ml_assets.search.model import Engine, Generation, Ranking, Vector
 from ml_assets.search.pgvector import PgvectorIndex
@@ -19,7 +21,7 @@ from ml_assets.search.tuning import candidates
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import HashEncoder, other_space
-from ml_assets_tests.search.corpus import Doc, fill
+from ml_assets_tests.search.corpus import Doc, fill, put
 from ml_assets_tests.search.test_engine import sync_all
 
 DOCS = {f"d{number}": Doc((f"text number {number}",), f"title {number}") for number in range(40)}
@@ -27,6 +29,20 @@ JUDGED = (
     JudgedQuery("1", "text number 7", {"d7": 1}, "tuning"),
     JudgedQuery("2", "text number 8", {"d8": 1, "gone": 1}, "reporting"),
 )
+
+
+TUNING = tuple(
+    JudgedQuery(f"{half} {number}", f"text number {number}", {f"d{number}": 1}, "tuning")
+    for half in ("once", "again")
+    for number in range(38)
+)
+
+
+class Confused(HashEncoder):
+    """By its words each query finds its document first; its vector is that of another."""
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return super().encode([f"text number {39 - int(text.split()[-1])}" for text in texts])
 
 
 class Forgetful(PgvectorIndex):
@@ -151,25 +167,70 @@ def test_a_generation_is_measured_with_one_encoding(engine: Engine, settings: Se
 def test_the_settings_and_the_tuning_half_decide_the_fusion(
     engine: Engine, settings: Settings
 ) -> None:
-    """By its words each query finds its document first; its vector is that of another."""
-
-    class Confused(HashEncoder):
-        def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-            return super().encode([f"text number {39 - int(text.split()[-1])}" for text in texts])
-
-    judged = tuple(
-        JudgedQuery(str(number), f"text number {number}", {f"d{number % 40}": 1}, "tuning")
-        for number in range(38)
-    )
-    judged += tuple(replace(query, query_id=f"again {query.query_id}") for query in judged)
     chosen = settings.model_copy(update={"fusion": "minmax", "feedback": "off"})
-    result = evaluate_generation(engine, {}, judged, Confused, chosen, state="s")
+    result = evaluate_generation(engine, {}, TUNING, Confused, chosen, state="s")
     fusion = Fusion(**result["fusion"])
     assert (fusion.method, fusion.feedback) == ("minmax", False)
     assert fusion.keyword_weight > candidates("minmax")[0].keyword_weight
     assert result["tuning"]["gain"] > result["tuning"]["error"]
     assert result["methods"]["hybrid"]["tuning"]["mrr@10"] == 1
     assert "comparison" not in result
+
+
+def measured(
+    engine: Engine, encoder: type[HashEncoder], judged: JudgedQueries, settings: Settings
+) -> dict[str, Any]:
+    """Measure the generation as it is now, and keep the result as an asset would."""
+    identity = engine.generation.generation_id
+    fresh = replace(engine, generation=find_generation(engine.connection, identity))
+    result = evaluate_generation(fresh, {}, judged, encoder, settings, state="s")
+    record_evaluation(engine.connection, identity, result)
+    return result
+
+
+def test_the_fusion_is_frozen_until_what_it_was_tuned_from_changes(
+    engine: Engine, settings: Settings
+) -> None:
+    tuned = measured(engine, Confused, TUNING, settings)
+    assert tuned["fusion"] != asdict(DEFAULT_FUSION)
+    put(engine.connection, "another", Doc(("another text",)))
+    # By now the vectors are right: tuned again, it would be the default.
+    again = measured(engine, HashEncoder, TUNING, settings)
+    assert (again["fusion"], again["tuning"]) == (tuned["fusion"], tuned["tuning"])
+    # Reporting queries do not decide.
+    more = (*TUNING, *(query for query in JUDGED if query.half == "reporting"))
+    assert measured(engine, HashEncoder, more, settings)["tuning"] == tuned["tuning"]
+    fewer = measured(engine, HashEncoder, TUNING[1:], settings)
+    assert fewer["fusion"] == asdict(DEFAULT_FUSION)
+    assert fewer["tuning"]["queries"] == 75
+    chosen = settings.model_copy(update={"fusion": "rrf"})
+    assert measured(engine, HashEncoder, TUNING[1:], chosen)["fusion"]["method"] == "rrf"
+
+
+def test_a_fusion_that_was_published_is_kept_when_the_indexes_are_built_again(
+    engine: Engine, settings: Settings
+) -> None:
+    tuned = measured(engine, Confused, TUNING, settings)
+    identity = engine.generation.generation_id
+    publish(engine.connection, identity, tuned, "run", "run")
+    record_evaluation(engine.connection, identity, {})
+    assert measured(engine, HashEncoder, TUNING, settings)["fusion"] == tuned["fusion"]
+
+
+def test_a_fusion_tuned_before_the_answers_came_is_tuned_again(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> None:
+    fill(connection, {"another": Doc(("another text",))})
+    sync_all(connection, settings, generation)
+    with open_engine(connection, settings, generation) as engine:
+        early = measured(engine, Confused, TUNING, settings)
+        assert (early["fusion"], early["missing_documents"]) == (asdict(DEFAULT_FUSION), 38)
+    fill(connection, DOCS)
+    sync_all(connection, settings, generation)
+    with open_engine(connection, settings, generation) as engine:
+        late = measured(engine, Confused, TUNING, settings)
+        assert late["fusion"] != asdict(DEFAULT_FUSION)
+        assert late["documents"] != early["documents"]
 
 
 def test_without_judged_queries_no_encoder_is_loaded(engine: Engine, settings: Settings) -> None:

@@ -12,8 +12,9 @@ import pytest
 
 from ml_assets.search.engine import open_engine, search
 from ml_assets.search.generation import find_generation, publish, record_evaluation
-from ml_assets.search.lifecycle import publish_gated, rollback
+from ml_assets.search.lifecycle import rollback
 from ml_assets.search.model import METHODS, Engine, Method
+from ml_assets.search.publishing import publish_gated
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import HashEncoder

@@ -1,13 +1,15 @@
 """Assets of the group `search`: the indexes of one generation, its measurements, its publishing."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
 from ml_assets.defs.automation import ON_NEW_DATA, ON_NEW_DATA_OR_WEAR
-from ml_assets.defs.metadata import OWNERS, data_version
+from ml_assets.defs.metadata import OWNERS, data_version, table
 from ml_assets.defs.partitions import SINGLE_RUN
 from ml_assets.defs.progress import StageProgress
 from ml_assets.defs.resources import (
@@ -21,21 +23,16 @@ from ml_assets.documents.sources import open_source
 from ml_assets.documents.sources.base import JudgedQueries
 from ml_assets.embeddings.encoder import load_encoder
 from ml_assets.embeddings.space import current_space
-from ml_assets.search.faiss import FaissIndex
-from ml_assets.search.gates import all_gates, refuse_blocked
 from ml_assets.search.generation import (
     ensure_generation,
     index_parameters,
-    publish,
     published_generation,
-    record_evaluation,
 )
-from ml_assets.search.keyword import KeywordIndex
 from ml_assets.search.lifecycle import forget_outdated_vectors, generations_to_sync
-from ml_assets.search.measure import evaluate_generation, evaluation_state
-from ml_assets.search.model import Engine, Generation, VectorIndex
+from ml_assets.search.measure import measure_generation
+from ml_assets.search.model import Generation
 from ml_assets.search.pgvector import PgvectorIndex
-from ml_assets.search.rerank import load_reranker
+from ml_assets.search.publishing import publish_measured
 from ml_assets.search.retention import drop_expired
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres as store
@@ -137,21 +134,18 @@ def keyword_index(
 def search_evaluation(
     settings: dg.ResourceParam[Settings],
     postgres: PostgresResource,
-    chroma: ChromaResource,
-    keyword_index: KeywordIndexResource,
     progress: dg.ResourceParam[StageProgress],
 ) -> dg.MaterializeResult:
     """Recall against exact search, and the quality of each method, with intervals."""
     judged = open_source(settings.source, settings).judged_queries()
+    load = partial(load_encoder, settings)
     with postgres.connect() as connection, progress.stage("search evaluation"):
         current, *served = generations_to_sync(connection, current_generation(connection, settings))
         # What is served is measured on the same documents, if the encoder fits: they are compared.
         for other in served:
             if other.space_id == current.space_id:
-                with _engine(connection, settings, other, chroma, keyword_index) as opened:
-                    _measure(*opened, judged, settings)
-        with _engine(connection, settings, current, chroma, keyword_index) as opened:
-            evaluation, fresh = _measure(*opened, judged, settings)
+                measure_generation(connection, settings, other, judged, load)
+        evaluation, fresh = measure_generation(connection, settings, current, judged, load)
     return _evaluated(current, evaluation, judged, "yes" if fresh else "no: nothing changed since")
 
 
@@ -175,20 +169,12 @@ def published_search(
     A generation that a person rolled back from is left to a person. What was retired for its time
     is dropped.
     """
+    judged = open_source(settings.source, settings).judged_queries()
+    reason = f"run {context.run.run_id}"
     with postgres.connect() as connection:
-        generation = current_generation(connection, settings)
-        evaluation = generation.measured or {}
-        moved = False
-        if not generation.withdrawn:
-            gates = all_gates(generation, published_generation(connection), settings)
-            refuse_blocked(generation.generation_id, gates)
-            moved = publish(
-                connection,
-                generation.generation_id,
-                evaluation,
-                settings.actor,
-                f"run {context.run.run_id}",
-            )
+        identity = current_generation(connection, settings).generation_id
+        decision = publish_measured(connection, settings, identity, judged, reason)
+        generation = decision.generation
         dropped, waiting = drop_expired(connection, settings, generation)
         served = published_generation(connection)
     serves = served.generation_id if served else None
@@ -196,12 +182,13 @@ def published_search(
         metadata={
             "generation": serves or "none",
             "vector_space": served.space_id if served else "none",
-            "pointer_moved": moved,
+            "pointer_moved": decision.moved,
+            "gates": table([{**asdict(gate), "figures": gate.numbers} for gate in decision.gates]),
             **_withdrawn(generation),
             **({"dropped": ", ".join(dropped)} if dropped else {}),
             **({"drop_waits_for_a_reader": ", ".join(waiting)} if waiting else {}),
         },
-        data_version=data_version(serves, evaluation.get("state")),
+        data_version=data_version(serves, (generation.measured or {}).get("state")),
     )
 
 
@@ -213,68 +200,6 @@ def _withdrawn(generation: Generation) -> dict[str, str]:
         f" {generation.withdrawn['reason']}; `ml-assets publish` would serve it again"
     )
     return {"withdrawn": said}
-
-
-def _measure(
-    engine: Engine,
-    vectors: Mapping[str, VectorIndex],
-    judged: JudgedQueries | None,
-    settings: Settings,
-) -> tuple[Mapping[str, Any], bool]:
-    """Measure a generation and keep the result, unless it was measured on the same state."""
-    connection, generation = engine.connection, engine.generation
-    indexes = [*vectors.values(), engine.keyword]
-    versions = {str(index.kind): index.version(connection) for index in indexes}
-    state = evaluation_state(generation, versions, judged, settings)
-    if generation.measured and generation.measured.get("state") == state:
-        return generation.measured, False
-    evaluation = evaluate_generation(
-        engine, vectors, judged, lambda: load_encoder(settings), settings, state=state
-    )
-    record_evaluation(connection, generation.generation_id, evaluation)
-    return evaluation, True
-
-
-@contextmanager
-def open_indexes(
-    connection: store.Connection,
-    settings: Settings,
-    generation: Generation,
-    chroma: ChromaResource,
-    keyword_index: KeywordIndexResource,
-) -> Iterator[tuple[Mapping[str, VectorIndex], KeywordIndex]]:
-    """All indexes of a generation: those of vectors by their kinds, and that of words."""
-    with ExitStack() as stack:
-        vectors: dict[str, VectorIndex] = {
-            "pgvector": PgvectorIndex(connection, generation),
-            "chroma": stack.enter_context(chroma.open_index(generation)),
-        }
-        if "faiss" in generation.parameters:
-            faiss = FaissIndex(settings.faiss_folder, connection, generation)
-            vectors["faiss"] = stack.enter_context(closing(faiss))
-        yield vectors, stack.enter_context(keyword_index.open_index(generation))
-
-
-@contextmanager
-def _engine(
-    connection: store.Connection,
-    settings: Settings,
-    generation: Generation,
-    chroma: ChromaResource,
-    keyword_index: KeywordIndexResource,
-) -> Iterator[tuple[Engine, Mapping[str, VectorIndex]]]:
-    """An engine as it is served, and all vector indexes of its generation."""
-    with open_indexes(connection, settings, generation, chroma, keyword_index) as opened:
-        vectors, keyword = opened
-        engine = Engine(
-            connection,
-            generation,
-            vectors.get(settings.vector_index.partition("-")[0], vectors["pgvector"]),
-            keyword,
-            reranker=load_reranker(settings),
-            rerank_top=settings.rerank_top,
-        )
-        yield engine, vectors
 
 
 def _evaluated(

@@ -4,23 +4,22 @@ from dataclasses import asdict
 
 import dagster as dg
 
-from ml_assets.defs.assets.search import current_generation, open_indexes
+from ml_assets.defs.assets.search import current_generation
 from ml_assets.defs.metadata import table
-from ml_assets.defs.resources import ChromaResource, KeywordIndexResource, PostgresResource
+from ml_assets.defs.resources import PostgresResource
 from ml_assets.errors import StoreError
 from ml_assets.search.engine import open_engine, search_vector
+from ml_assets.search.gates import same_chunks_gate
 from ml_assets.search.generation import published_generation
 from ml_assets.search.maintenance import MAX_DEAD_SHARE, measure_wear
+from ml_assets.search.opening import open_indexes
 from ml_assets.search.quality import compare_with_tables, find_probe
 from ml_assets.settings import Settings
 
 
 @dg.asset_check(asset="search_evaluation", blocking=True, pool="chroma")
 def indexes_hold_the_live_chunks(
-    settings: dg.ResourceParam[Settings],
-    postgres: PostgresResource,
-    chroma: ChromaResource,
-    keyword_index: KeywordIndexResource,
+    settings: dg.ResourceParam[Settings], postgres: PostgresResource
 ) -> dg.AssetCheckResult:
     """Each index, asked itself, holds exactly the live chunks, in their present revision.
 
@@ -28,11 +27,10 @@ def indexes_hold_the_live_chunks(
     """
     with postgres.connect() as connection:
         generation = current_generation(connection, settings)
-        with open_indexes(connection, settings, generation, chroma, keyword_index) as opened:
-            vectors, keyword = opened
+        with open_indexes(connection, settings, generation) as (vectors, keyword):
             rows = compare_with_tables(connection, [*vectors.values(), keyword])
     return dg.AssetCheckResult(
-        passed=all(row["missing"] == row["extra"] == row["outdated"] == 0 for row in rows),
+        passed=same_chunks_gate(rows).outcome == "passed",
         metadata={"generation": generation.generation_id, "indexes": table(rows)},
     )
 
