@@ -1,8 +1,10 @@
 """A reader in a tight loop, while generations are published and rolled back from."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing import get_context
+from multiprocessing.queues import Queue
 from pathlib import Path
 from threading import Event, Thread
 
@@ -11,7 +13,7 @@ import pytest
 from ml_assets.search.engine import open_engine, search
 from ml_assets.search.generation import find_generation, publish, record_evaluation
 from ml_assets.search.lifecycle import rollback
-from ml_assets.search.model import Engine, Generation
+from ml_assets.search.model import METHODS, Engine, Method
 from ml_assets.search.publishing import publish_gated
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
@@ -24,6 +26,8 @@ ROUNDS = 8
 QUERY = "text number 7"
 
 Scores = dict[str, float]
+Answer = tuple[Method, str, Scores]
+"""By which method, by which generation, and what was found."""
 
 
 @pytest.fixture
@@ -41,36 +45,43 @@ def two(connection: postgres.Connection, settings: Settings) -> dict[str, HashEn
     return encoders
 
 
-def answer(engine: Engine, encoder: HashEncoder) -> tuple[str, Scores]:
-    """Who answers, and all that it finds, by vector alone: the other has other scores."""
-    found = search(engine, QUERY, encoder, k=10, method="vector")
+def answer(engine: Engine, encoder: HashEncoder, method: Method = "vector") -> tuple[str, Scores]:
+    """Who answers, and all that it finds; by vector alone the other has other scores."""
+    found = search(engine, QUERY, encoder, k=10, method=method)
     return found.generation_id, {hit.document_id: round(hit.score, 3) for hit in found.hits}
 
 
-class Reader:
-    """Opens what is published and searches it, again and again, in a thread of its own."""
+def read(
+    url: str,
+    settings: Settings,
+    encoders: Mapping[str, HashEncoder],
+    done: Callable[[], bool],
+    tell: Callable[[Answer], object],
+) -> None:
+    """Open what is published and search it by every method, again and again."""
+    with postgres.connect(url, Path()) as connection:
+        while not done():
+            with open_engine(connection, settings) as engine:
+                encoder = encoders[engine.generation.generation_id]
+                for method in METHODS:
+                    tell((method, *answer(engine, encoder, method)))
 
-    def __init__(
-        self, url: str, settings: Settings, encoders: dict[str, HashEncoder], kind: str
-    ) -> None:
-        self.seen: list[tuple[str, Scores]] = []
+
+class Reader:
+    """Reads in a thread of its own."""
+
+    def __init__(self, url: str, settings: Settings, encoders: Mapping[str, HashEncoder]) -> None:
+        self.seen: list[Answer] = []
         self.errors: list[BaseException] = []
         self._done = Event()
-        chosen = settings.model_copy(update={"vector_index": kind})
 
-        def read() -> None:
+        def reading() -> None:
             try:
-                with postgres.connect(url, Path()) as connection:
-                    while not self._done.is_set():
-                        with open_engine(connection, chosen) as engine:
-                            identity = engine.generation.generation_id
-                            self.seen.append(answer(engine, encoders[identity]))
-                            words = search(engine, QUERY, None, method="keyword", k=1)
-                            assert words.hits
+                read(url, settings, encoders, self._done.is_set, self.seen.append)
             except BaseException as error:  # noqa: BLE001 - whatever a reader sees is a failure
                 self.errors.append(error)
 
-        self._thread = Thread(target=read)
+        self._thread = Thread(target=reading)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -82,6 +93,25 @@ class Reader:
             self._thread.join()
 
 
+def answers_alone(
+    connection: postgres.Connection, settings: Settings, two: Mapping[str, HashEncoder]
+) -> set[tuple[str, str, frozenset[tuple[str, float]]]]:
+    """What each generation answers by each method when nothing moves: ten documents."""
+    alone = set()
+    for identity, encoder in two.items():
+        with open_engine(connection, settings, find_generation(connection, identity)) as engine:
+            answers = [(method, *answer(engine, encoder, method)) for method in METHODS]
+        assert [len(scores) for _, _, scores in answers] == [10] * len(METHODS)
+        alone |= {comparable(one) for one in answers}
+    assert len(alone) == len(two) * len(METHODS)
+    return alone
+
+
+def comparable(one: Answer) -> tuple[str, str, frozenset[tuple[str, float]]]:
+    method, identity, scores = one
+    return method, identity, frozenset(scores.items())
+
+
 @pytest.mark.parametrize("kind", ["pgvector", "chroma"])
 def test_a_reader_sees_one_generation_whole_or_the_other(
     connection: postgres.Connection,
@@ -90,23 +120,72 @@ def test_a_reader_sees_one_generation_whole_or_the_other(
     two: dict[str, HashEncoder],
     kind: str,
 ) -> None:
+    """By every method, hybrid among them: never nothing, never scores of both."""
     first, second = two
     chosen = settings.model_copy(update={"vector_index": kind})
-    alone: dict[str, Scores] = {}
-    for identity, encoder in two.items():
-        with open_engine(connection, chosen, find_generation(connection, identity)) as engine:
-            alone[identity] = answer(engine, encoder)[1]
-    assert len(alone[first]) == len(alone[second]) == 10
-    assert set(alone[first].items()).isdisjoint(set(alone[second].items()) - {("d7", 1.0)})
+    alone = answers_alone(connection, chosen, two)
+    for method in ("vector", "hybrid"):
+        (one, other) = (scores for name, _, scores in alone if name == method)
+        assert {item for item in one & other if item[0] != "d7"} == set()
 
-    reader = Reader(postgres_url, settings, two, kind)
+    reader = Reader(postgres_url, chosen, two)
     with reader.reading():
         for _ in range(ROUNDS):
             rollback(connection, settings, "there", first)
             publish_gated(connection, settings, second, "and back")
     assert not reader.errors
-    assert {identity for identity, _ in reader.seen} == {first, second}
-    assert [one for one in reader.seen if one[1] != alone[one[0]]] == []
+    seen = {comparable(one) for one in reader.seen}
+    assert {(method, identity) for method, identity, _ in seen} == {
+        (method, identity) for method in METHODS for identity in two
+    }
+    assert seen <= alone
+
+
+@pytest.mark.parametrize("kind", ["pgvector", "chroma"])
+def test_a_reader_in_another_process_sees_the_same(
+    connection: postgres.Connection,
+    settings: Settings,
+    postgres_url: str,
+    two: dict[str, HashEncoder],
+    kind: str,
+) -> None:
+    """Chroma's embedded store is read by one process while another, which has it open, publishes.
+
+    The pointer is in PostgreSQL: publishing writes nothing into Chroma.
+    """
+    first, second = two
+    chosen = settings.model_copy(update={"vector_index": kind})
+    spawning = get_context("spawn")  # a fork would share the connections
+    told: Queue[Answer] = spawning.Queue()
+    done = spawning.Event()
+    reader = spawning.Process(
+        target=read, args=(postgres_url, chosen, two, done.is_set, told.put), daemon=True
+    )
+    seen: set[tuple[str, str, frozenset[tuple[str, float]]]] = set()
+
+    def see(identity: str) -> None:
+        """Wait until the reader has answered by every method from this generation."""
+        missing = set(METHODS)
+        while missing:
+            one = told.get(timeout=60)
+            seen.add(comparable(one))
+            if one[1] == identity:
+                missing.discard(one[0])
+
+    with open_engine(connection, chosen):
+        alone = answers_alone(connection, chosen, two)
+        reader.start()
+        try:
+            see(second)
+            for _ in range(3):
+                rollback(connection, settings, "there", first)
+                see(first)
+                publish_gated(connection, settings, second, "and back")
+                see(second)
+        finally:
+            reader.kill()
+            reader.join()
+    assert seen == alone
 
 
 def test_an_engine_that_was_open_before_the_flip_goes_on(
@@ -122,16 +201,18 @@ def test_an_engine_that_was_open_before_the_flip_goes_on(
         assert answer(engine, two[first])[0] == first
 
 
+@pytest.mark.parametrize("method", ["vector", "hybrid"])
 def test_a_mixed_result_would_be_seen(
-    connection: postgres.Connection, settings: Settings, two: dict[str, HashEncoder]
+    connection: postgres.Connection,
+    settings: Settings,
+    two: dict[str, HashEncoder],
+    method: Method,
 ) -> None:
     """The scores of one generation's vectors, asked with the other's query, are neither's."""
     first, second = two
-    engines: dict[str, Generation] = {
-        identity: find_generation(connection, identity) for identity in two
-    }
-    with open_engine(connection, settings, engines[first]) as engine:
-        mixed = replace(engine, generation=engines[second])
-        assert answer(mixed, two[second]) != (second, answer(engine, two[first])[1])
-        asked = {hit for hit in answer(mixed, two[second])[1].items() if hit[0] != "d7"}
-        assert asked.isdisjoint(answer(engine, two[first])[1].items())
+    alone = answers_alone(connection, settings, two)
+    with open_engine(connection, settings, find_generation(connection, first)) as engine:
+        mixed = replace(engine, generation=find_generation(connection, second))
+        _, identity, scores = comparable((method, *answer(mixed, two[second], method)))
+    assert identity == second
+    assert {(method, one, scores) for one in two}.isdisjoint(alone)
