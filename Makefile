@@ -17,7 +17,9 @@ PEERS = bench/.venv/requirements.txt
 BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(REPETITIONS),--repetitions $(REPETITIONS))
 
 # `make bench-search ROWS=indexes HOME_OF=.ml_assets` takes the vectors of that home; ROWS=million takes long.
-BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $(if $(VECTORS),--vectors $(VECTORS))
+# `make bench-search ROWS=quality BEIR="scifact cranfield"` takes these folders of benchmarks.
+BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $(if $(VECTORS),--vectors $(VECTORS)) \
+	$(if $(BEIR),--beir $(BEIR))
 
 .PHONY: run test ui lint bench bench-search bench-churn bench-setup clean
 
@@ -51,7 +53,7 @@ bench-search: ## measure every index, and hybrid search beside LangChain's Ensem
 
 bench-churn: ## measure what churn costs, on the chunks of a home: make bench-churn HOME_OF=.ml_assets
 	@$(SETUP) --dev
-	@$(BIN)/python -m bench.search.churn $(HOME_OF)
+	@$(BIN)/python -m bench.search.churn $(HOME_OF) $(if $(FAISS),--faiss $(FAISS))
 
 bench-setup: $(PEERS) ## the peers, in an environment of their own
 

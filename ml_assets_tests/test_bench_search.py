@@ -2,19 +2,24 @@
 
 import json
 import sys
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bench.search import hybrid, indexes, real, report, serving, vectors
+from bench.search import hybrid, indexes, quality, real, report, serving, vectors
+from bench.search.__main__ import _arguments
 from bench.search.contenders.ours import SETTINGS
 from bench.search.contenders.protocol import Job
 from bench.search.tables import fill, numbered
+from ml_assets.documents.sources import open_source
 from ml_assets.embeddings.space import current_space
-from ml_assets.settings import PROJECT, load_settings
+from ml_assets.search.generation import publish, record_evaluation
+from ml_assets.settings import PROJECT, Settings, load_settings
 from ml_assets.stores import postgres
+from ml_assets_tests.search.corpus import generation_of
 
 DIMENSION = 384
 COUNT = 300
@@ -91,7 +96,7 @@ def test_without_other_texts_there_is_nothing_to_ask() -> None:
 def test_a_home_that_is_used_is_refused(tmp_path: Path) -> None:
     (tmp_path / "postgres").mkdir()
     (tmp_path / "postgres" / "postmaster.pid").touch()
-    with pytest.raises(SystemExit, match="A server is running"):
+    with pytest.raises(SystemExit, match="a server is running"):
         real.read(tmp_path, tmp_path / "work", 10)
 
 
@@ -105,6 +110,7 @@ LINE = report.IndexLine(
     0.9861,
     report.Latency(1.1, 1.6, 2.345),
     {1: 800.4, 8: 1500.0},
+    {10: report.Latency(2.0, 2.5, 3.0)},
 )
 
 
@@ -112,7 +118,7 @@ def test_the_table_of_indexes() -> None:
     lines = report.index_table([LINE], report.PROMISES[:1]).splitlines()
     assert lines[2] == (
         "| pgvector_hnsw_halfvec | m 16 | 8.0 | 48 | 900 | 0.986 | 1.10 / 1.60 / 2.35 | 800 |"
-        " 1,500 |"
+        " 1,500 | 2.00 / 2.50 / 3.00 |  |"
     )
     assert lines[3].startswith("| guides: HNSW (16, 64) |  | 2 to 5 min |  | 2 to 4 GB |")
     assert len({line.count(" | ") for line in lines}) == 1
@@ -141,6 +147,82 @@ def test_targets_of_hybrid_search() -> None:
         "| theirs | 10 | 5 | 35.00 / 60.00 / 90.00 | 3.5 |"
     )
     assert len(hybrid.targets(lines[:1])) == 2
+
+
+def evaluation(hybrid: float, vector: float, keyword: float) -> dict[str, object]:
+    """What a generation is measured with; the tuning half is better, and is not asked for."""
+    of = {"hybrid": hybrid, "vector": vector, "keyword": keyword}
+    return {
+        "methods": {
+            name: {"tuning": {"ndcg@10": 0.99}, "reporting": {"ndcg@10": value, "queries": 114}}
+            for name, value in of.items()
+        },
+        "intervals": {
+            name: {
+                "tuning": {"ndcg@10": [0.98, 1.0]},
+                "reporting": {"ndcg@10": [value - 0.05, value + 0.04]},
+            }
+            for name, value in of.items()
+        },
+    }
+
+
+def test_quality_is_that_of_the_queries_that_nothing_was_tuned_on() -> None:
+    line = quality.line_of("cranfield", evaluation(0.578, 0.503, 0.514))
+    assert quality.table([line]).splitlines()[-1] == (
+        "| cranfield | 114 | 0.578 (0.528 to 0.618) | 0.503 (0.453 to 0.543)"
+        " | 0.514 (0.464 to 0.554) | +0.064 |"
+    )
+    assert json.loads(json.dumps(report.as_json(line)))["ndcg"]["hybrid"] == 0.578
+    with pytest.raises(SystemExit, match="cranfield: no judged query is for reporting"):
+        quality.line_of("cranfield", {"methods": {"hybrid": {"tuning": {}}}})
+
+
+@pytest.mark.parametrize(
+    ("name", "hybrid", "single", "reached"),
+    [
+        ("scifact", 0.731, 0.70, [True, True]),
+        ("scifact", 0.729, 0.70, [False, True]),
+        ("Cranfield", 0.571, 0.56, [True, False]),
+        ("cranfield", 0.569, 0.40, [False, True]),
+        ("other", 0.10, 0.07, [True]),
+        ("other", 0.99, 0.98, [False]),
+    ],
+)
+def test_targets_of_quality(name: str, hybrid: float, single: float, reached: list[bool]) -> None:
+    for other in ((single, 0.01), (0.01, single)):
+        line = quality.line_of(name, evaluation(hybrid, *other))
+        assert [target.reached for target in quality.targets([line])] == reached
+
+
+def test_quality_is_read_from_what_is_published(
+    connection: postgres.Connection, postgres_url: str, settings: Settings
+) -> None:
+    generation = generation_of(connection, settings)
+    with pytest.raises(SystemExit, match="tiny: no search is published"):
+        quality.read_line(postgres_url, "tiny")
+    said = evaluation(0.5, 0.4, 0.3)
+    publish(connection, generation.generation_id, said, "run", "run")
+    record_evaluation(connection, generation.generation_id, evaluation(0.9, 0.9, 0.9))
+    assert quality.read_line(postgres_url, "tiny") == quality.line_of("tiny", said)
+
+
+def test_a_benchmark_is_the_source_of_a_deployment_of_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "what? ever"
+    folder.mkdir()
+    (folder / "corpus.jsonl").write_text("")
+    given = quality.environment(tmp_path / "state", folder)
+    assert given["ML_ASSETS_HOME"] == str(tmp_path / "state" / "home")
+    source = open_source(given["ML_ASSETS_SOURCE"], load_settings())
+    assert source.name == f"beir:{folder}"
+
+
+def test_quality_asks_for_folders(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        _arguments(["--rows", "quality"])
+    assert "--beir" in capsys.readouterr().err
+    asked = _arguments(["--rows", "quality", "--beir", "a", "b"])
+    assert asked.beir == [Path("a"), Path("b")]
 
 
 def test_searches_are_asked_by_turns() -> None:
@@ -192,6 +274,13 @@ def test_our_indexes_find_the_rows_by_their_numbers(filled: Job, name: str) -> N
         found = [ask(query, vectors.K) for query in filled.vectors.queries]
     kth = vectors.nearest_cosines(filled.vectors)
     assert vectors.recall(filled.vectors, found, kth) > 0.8
+    for percent in report.FILTERED:
+        passing = {row for row in range(COUNT) if zlib.crc32(str(row).encode()) % 100 < percent}
+        assert 0 < len(passing) < 0.2 * COUNT
+        with contender.filtered(percent) as ask:
+            near = ask(filled.vectors.queries[0], vectors.K)
+        assert set(near) <= passing
+        assert len(near) == min(vectors.K, len(passing))
     kind, index, *_ = [*name.split("_"), "hnsw"]
     assert contender.parameters["index"] == index, kind
     contender.drop()
@@ -212,11 +301,19 @@ def test_an_index_is_built_and_asked_in_processes_of_its_own(
     saved: vectors.Vectors, tmp_path: Path, postgres_server: str
 ) -> None:
     contest = indexes.Contest(postgres_server, tmp_path, tmp_path / "work", saved, ())
-    (line,) = indexes.measure(contest, ["raw_faiss_flat"])
+    line, ours = indexes.measure(contest, ["raw_faiss_flat", "pgvector_hnsw_16_64"])
     assert (line.name, line.vectors, line.recall) == ("raw_faiss_flat", COUNT, 1.0)
     assert line.rates[8] > 0
+    assert line.filtered == {}
+    assert (ours.parameters["m"], ours.parameters["ef_construction"]) == (16, 64)
+    assert [ours.filtered[percent].p50 > 0 for percent in report.FILTERED] == [True, True]
     assert line.latency.p50 <= line.latency.p99
     assert json.dumps(report.as_json(line))
+
+
+def test_the_graph_that_guides_promise_is_measured_on_a_million_too() -> None:
+    assert {"pgvector_hnsw_16_64", "pgvector_hnsw_halfvec"} <= set(indexes.OF_A_MILLION)
+    assert set(indexes.ALL) - set(indexes.OF_A_MILLION) == {"chroma"}
 
 
 def test_what_the_bench_of_search_needs_is_pinned() -> None:

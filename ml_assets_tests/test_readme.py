@@ -51,6 +51,14 @@ def test_links_lead_somewhere() -> None:
         assert target.startswith("https://") or (PROJECT / target).exists(), target
 
 
+def test_the_help_says_what_has_ranges() -> None:
+    """That a date in the metadata is a text, and refused, is tested where filters are parsed."""
+    page = CliRunner().invoke(app, ["search", "--help"]).output
+    words = " ".join(re.sub(r"[│╭╰╮╯─]", " ", page).split())
+    assert "Ranges are on numbers of the metadata and on created_at" in words
+    assert "the numbers of the metadata and `created_at`" in " ".join(README.split())
+
+
 def test_help_is_worth_reading() -> None:
     runner = CliRunner()
     overview = runner.invoke(app, ["--help"]).output

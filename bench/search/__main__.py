@@ -2,14 +2,14 @@
 
 `make bench-search ROWS=indexes,hybrid HOME_OF=.ml_assets` does a part of it, with the chunks of a
 home that was brought up to `search`; without a home, documents of `python_environment` are
-embedded first. `million` takes an hour or two, 10 GB of disk and 4 of memory, and is done only
-when it is asked for.
+embedded first. `million` takes two or three hours, 15 GB of disk and 16 of memory, and is done
+only when it is asked for. `quality` needs no home, but the folders of benchmarks:
+`make bench-search ROWS=quality BEIR="…/scifact …/cranfield"`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 import tempfile
@@ -22,15 +22,15 @@ from typing import Any
 
 from bench import ours
 from bench.__main__ import one_of
-from bench.measure import PROJECT, machine, say
+from bench.measure import PROJECT, keep, machine, say
 from bench.peers import peer_versions
-from bench.search import hybrid, indexes
+from bench.search import hybrid, indexes, quality
 from bench.search.real import Real, read
 from bench.search.report import PROMISES, Promise, Target, as_json, index_table
 from bench.search.vectors import JITTER, Vectors, jittered, save
 
 RESULTS = PROJECT / "bench" / "results" / "search.json"
-SECTIONS = ("indexes", "hybrid", "million")
+SECTIONS = ("indexes", "hybrid", "million", "quality")
 DEFAULT = ("indexes", "hybrid")
 
 
@@ -65,19 +65,25 @@ def main() -> None:
     }
     tables: list[str] = []
     with tempfile.TemporaryDirectory(prefix="ml_assets-bench-") as folder:
-        work = Path(folder)
-        real = read(asked.home, work / "real", asked.vectors)
-        say(f"{len(real.chunks):,} chunks, {len(real.queries)} queries that are not among them")
-        for measured in _measure(asked, real, work):
+        for measured in _measure(asked, Path(folder)):
             report[measured.section] = measured.as_json()
-            asked.output.parent.mkdir(parents=True, exist_ok=True)
-            asked.output.write_text(json.dumps(report, indent=1), encoding="utf-8")
+            keep(report, asked.output)
             tables += [measured.table, "\n".join(map(str, measured.targets))]
     print("\n\n".join(filter(None, tables)))
     say(f"Written: {asked.output}")
 
 
-def _measure(asked: argparse.Namespace, real: Real, work: Path) -> Iterator[Measured]:
+def _measure(asked: argparse.Namespace, work: Path) -> Iterator[Measured]:
+    if "quality" in asked.rows:
+        judged = list(quality.measure(work / "quality", asked.beir))
+        yield Measured("quality", judged, quality.table(judged), quality.targets(judged))
+    if {*asked.rows} - {"quality"}:
+        real = read(asked.home, work / "real", asked.vectors)
+        say(f"{len(real.chunks):,} chunks, {len(real.queries)} queries that are not among them")
+        yield from _measure_vectors(asked, real, work)
+
+
+def _measure_vectors(asked: argparse.Namespace, real: Real, work: Path) -> Iterator[Measured]:
     vectors = save(work / "vectors", [real.vectors], real.queries)
     if "indexes" in asked.rows:
         yield _measure_indexes("indexes", work, vectors, real, asked.indexes or indexes.ALL)
@@ -86,7 +92,7 @@ def _measure(asked: argparse.Namespace, real: Real, work: Path) -> Iterator[Meas
             lines = hybrid.measure(work / "hybrid", url, real)
         yield Measured("hybrid", lines, hybrid.table(lines), hybrid.targets(lines))
     if "million" in asked.rows:
-        say(f"{asked.million:,} vectors, jittered; a million take an hour or two")
+        say(f"{asked.million:,} vectors, jittered; a million take two or three hours")
         many = save(work / "million", jittered(vectors, asked.million), vectors.queries)
         names = asked.indexes or indexes.OF_A_MILLION
         yield _measure_indexes("million", work, many, real, names)
@@ -106,15 +112,19 @@ def _measure_indexes(
     return Measured(section, lines, index_table(lines, promises), targets, promises)
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.search", description=__doc__)
     parser.add_argument("--rows", type=one_of(SECTIONS), default=DEFAULT, metavar="NAMES")
     parser.add_argument("--home", type=Path, help="with a search of the default model")
     parser.add_argument("--vectors", type=int, default=43_000, help="real ones")
     parser.add_argument("--million", type=int, default=1_000_000, help="how many they are")
     parser.add_argument("--indexes", type=one_of(indexes.ALL), metavar="NAMES")
+    parser.add_argument("--beir", type=Path, nargs="+", default=[], help="folders of `quality`")
     parser.add_argument("--output", type=Path, default=RESULTS)
-    return parser.parse_args()
+    asked = parser.parse_args(given)
+    if "quality" in asked.rows and not asked.beir:
+        parser.error("quality needs the folders of benchmarks: --beir DIR …")
+    return asked
 
 
 if __name__ == "__main__":

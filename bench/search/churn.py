@@ -1,7 +1,8 @@
 """Churn: the seconds to bring every index up to date, and what it costs them in recall.
 
 `python -m bench.search.churn HOME` measures on chunks of the deployment in the folder HOME, of
-which a copy is read.
+which a copy is read; it prints a table and writes bench/results/churn.json. `--faiss ivfpq` or
+`--faiss flat` measures an index of FAISS, too: only a generation that serves by it has one.
 """
 
 from __future__ import annotations
@@ -12,19 +13,23 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from bench import ours
-from bench.measure import say
-from bench.rows import Figure, Limit, Row, table
-from bench.search.held import churn, copied_server, fill
+from bench.measure import PROJECT, keep, machine, say
+from bench.rows import Figure, Limit, Row, as_json, table
+from bench.search.held import churn, fill
 from ml_assets.search.chroma import ChromaIndex
 from ml_assets.search.exact import RecallReport, recall_against_exact
+from ml_assets.search.faiss import FaissIndex
 from ml_assets.search.generation import ensure_generation, record_evaluation
 from ml_assets.search.keyword import KeywordIndex
 from ml_assets.search.maintenance import rebuild_if_worn
-from ml_assets.search.model import Generation, VectorIndex
+from ml_assets.search.model import Generation
 from ml_assets.search.pgvector import PgvectorIndex
+from ml_assets.settings import load_settings
 from ml_assets.stores import chroma, postgres
 
 CHUNKS = 43_000
@@ -34,6 +39,8 @@ SMALL, LARGE = 100, 10
 REPORTED = 10
 """Recall is reported after so many rounds each time, and the least of all rounds."""
 KINDS = ("pgvector", "chroma", "keyword")
+"""Of the default generation; of these, graphs wear out."""
+RESULTS = PROJECT / "bench" / "results" / "churn.json"
 SECONDS_LIMIT = Limit(plus=2)
 RECALL_LIMIT = Limit(at_least=0.98)
 
@@ -46,6 +53,16 @@ class Deployment:
     connection: postgres.Connection
     generation: Generation
     chunks: int
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The indexes of the generation."""
+        return (*KINDS, *(["faiss"] if "faiss" in self.generation.parameters else []))
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """Those with recall."""
+        return tuple(kind for kind in self.kinds if kind != "keyword")
 
     def current(self) -> Generation:
         """The generation with its last measurement."""
@@ -87,40 +104,40 @@ def measure(
     repetitions: int = 3,
     rounds: int = ROUNDS,
     without_maintenance: bool = False,
-) -> list[Row]:
+    faiss: str | None = None,
+) -> Iterator[Row]:
     """Churn `chunks` chunks of the filled database at the URL `source`, which is only read.
 
     A round of 10 % takes two thirds of that from the chunks that are held out: 30 rounds need a
     source of three times `chunks`.
     """
-    found = []
-    with _filled(work / "maintained", source, chunks, repetitions, rounds) as filled:
-        for kind in KINDS:
+    with _filled(work / "maintained", source, chunks, repetitions, rounds, faiss) as filled:
+        for kind in filled.kinds:
             _sync(filled, kind)
-        found += seconds_rows(chunks, [_small(filled, turn) for turn in range(repetitions)])
-        found += recall_rows("maintained", _large(filled, rounds, maintained=True))
+        yield from seconds_rows(chunks, [_small(filled, turn) for turn in range(repetitions)])
+        yield from recall_rows("maintained", _large(filled, rounds, maintained=True))
     if without_maintenance:
-        with _filled(work / "left", source, chunks, 0, rounds) as filled:
-            found += recall_rows("not maintained", _large(filled, rounds, maintained=False))
-    return found
+        with _filled(work / "left", source, chunks, 0, rounds, faiss) as filled:
+            yield from recall_rows("not maintained", _large(filled, rounds, maintained=False))
 
 
 @contextmanager
 def _filled(
-    home: Path, source: str, chunks: int, repetitions: int, rounds: int
+    home: Path, source: str, chunks: int, repetitions: int, rounds: int, faiss: str | None
 ) -> Iterator[Deployment]:
     say(f"churn, {chunks:,} chunks")
     # Two thirds of a churn are new to the tables.
     held_out = repetitions * 2 * (chunks // SMALL // 3) + rounds * 2 * (chunks // LARGE // 3)
     with ours.embedded_server(home) as url, postgres.connect(url, home) as connection:
-        generation = fill(source, connection, chunks, held_out)
+        chosen: dict[str, Any] = {"vector_index": f"faiss-{faiss}"} if faiss else {}
+        generation = fill(source, connection, chunks, held_out, load_settings(**chosen))
         yield Deployment(home, connection, generation, chunks)
 
 
 def _small(filled: Deployment, turn: int) -> Seconds:
     churned = churn(filled.connection, filled.chunks // SMALL, turn)
     seconds = Seconds(churned.chunks, churned.vector_seconds)
-    for kind in KINDS:
+    for kind in filled.kinds:
         started = time.perf_counter()
         _sync(filled, kind)
         seconds.sync[kind] = time.perf_counter() - started
@@ -130,34 +147,31 @@ def _small(filled: Deployment, turn: int) -> Seconds:
 
 def _large(filled: Deployment, rounds: int, *, maintained: bool) -> list[Round]:
     """Measure as fresh indexes are, and after every round, as the evaluation does."""
-    for kind in ("pgvector", "chroma"):
+    for kind in filled.vectors:
         _sync(filled, kind)
     done = [Round(0, _evaluated(filled))]
     for number in range(1, rounds + 1):
         churn(filled.connection, filled.chunks // LARGE, -number)
-        rebuilt = [
-            kind for kind in ("pgvector", "chroma") if _sync(filled, kind, maintained=maintained)
-        ]
+        rebuilt = [kind for kind in filled.vectors if _sync(filled, kind, maintained=maintained)]
         done.append(Round(number, _evaluated(filled), rebuilt))
         say(f"  round {number}: {done[-1].report.recall}, built anew: {rebuilt}")
     return done
 
 
 def _evaluated(filled: Deployment) -> RecallReport:
-    generation = filled.current()
-    with chroma.connect(None, filled.home) as client:
-        indexes: dict[str, VectorIndex] = {
-            "pgvector": PgvectorIndex(filled.connection, generation),
-            "chroma": ChromaIndex(client, generation),
-        }
-        report = recall_against_exact(filled.connection, generation, indexes)
+    with ExitStack() as stack:
+        opened = {kind: stack.enter_context(_opened(filled, kind)) for kind in filled.vectors}
+        indexes = {k: index for k, index in opened.items() if not isinstance(index, KeywordIndex)}
+        report = recall_against_exact(filled.connection, filled.current(), indexes)
     evaluation = {"reached": report.reached}
     record_evaluation(filled.connection, filled.generation.generation_id, evaluation)
     return report
 
 
 @contextmanager
-def _opened(filled: Deployment, kind: str) -> Iterator[ChromaIndex | KeywordIndex | PgvectorIndex]:
+def _opened(
+    filled: Deployment, kind: str
+) -> Iterator[ChromaIndex | FaissIndex | KeywordIndex | PgvectorIndex]:
     """An index as the next process opens it."""
     with ExitStack() as stack:
         generation = filled.current()
@@ -169,6 +183,9 @@ def _opened(filled: Deployment, kind: str) -> Iterator[ChromaIndex | KeywordInde
             case "keyword":
                 index = KeywordIndex(filled.home / "keyword", generation)
                 yield stack.enter_context(closing(index))
+            case "faiss":
+                vectors = FaissIndex(filled.home / "faiss", filled.connection, generation)
+                yield stack.enter_context(closing(vectors))
             case _:
                 yield PgvectorIndex(filled.connection, generation)
 
@@ -177,7 +194,7 @@ def _sync(filled: Deployment, kind: str, *, maintained: bool = False) -> bool:
     """Bring an index up to date; return whether it was worn and was built anew."""
     with _opened(filled, kind) as index:
         index.sync(filled.connection)
-        if not maintained or isinstance(index, KeywordIndex):
+        if not maintained or isinstance(index, KeywordIndex | FaissIndex):  # no graphs
             return False
         return rebuild_if_worn(filled.connection, filled.current(), index) is not None
 
@@ -191,7 +208,7 @@ def seconds_rows(chunks: int, measured: Sequence[Seconds]) -> list[Row]:
     parts = {
         "all indexes": [one.whole for one in measured],
         "vectors written, with PostgreSQL's own index": [one.vectors for one in measured],
-        **{f"{kind} sync": [one.sync[kind] for one in measured] for kind in KINDS},
+        **{f"{kind} sync": [one.sync[kind] for one in measured] for kind in measured[0].sync},
     }
     whole, *rest = [Figure(name, tuple(of), count=count) for name, of in parts.items()]
     return [Row(what, whole, None, SECONDS_LIMIT), *(Row(what, part) for part in rest)]
@@ -216,27 +233,39 @@ def recall_rows(name: str, rounds: Sequence[Round]) -> list[Row]:
     return found
 
 
-def main() -> None:
-    """Measure on a copy of a home, and print the table."""
+def main(given: Sequence[str] | None = None) -> None:
+    """Measure on a copy of a home; what is measured is kept at once."""
     parser = argparse.ArgumentParser(prog="python -m bench.search.churn", description=__doc__)
     parser.add_argument("home", type=Path)
     parser.add_argument("--chunks", type=int, default=CHUNKS)
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--without-maintenance", action="store_true")
-    asked = parser.parse_args()
+    parser.add_argument("--faiss", choices=("flat", "ivfpq"))
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    asked = parser.parse_args(given)
+    report: dict[str, Any] = {
+        "began": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        **{name: getattr(asked, name) for name in ("chunks", "repetitions", "rounds", "faiss")},
+    }
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="ml_assets-bench-") as folder:
         work = Path(folder)
-        with copied_server(asked.home, work / "source") as source:
-            rows = measure(
+        with ours.copied_server(asked.home, work / "source") as source:
+            for row in measure(
                 work,
                 source,
                 chunks=asked.chunks,
                 repetitions=asked.repetitions,
                 rounds=asked.rounds,
                 without_maintenance=asked.without_maintenance,
-            )
+                faiss=asked.faiss,
+            ):
+                rows.append(row)
+                keep({**report, "rows": [as_json(one) for one in rows]}, asked.output)
     print(table(rows))
+    say(f"Written: {asked.output}")
 
 
 if __name__ == "__main__":

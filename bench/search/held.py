@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import ours
 from ml_assets.embeddings.refresh import ensure_space, partition_name
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.search.generation import ensure_generation, index_parameters
 from ml_assets.search.model import Generation
-from ml_assets.settings import load_settings
+from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
 _COPIED = {
     "collections": "table collections",
-    "bench.documents": "select * from documents where deleted_at is null",
+    "bench.documents": statement("postgres/bench/read_documents"),
     "bench.chunks": "table chunks",
 }
 """Tables, and the rows of the source that go there."""
@@ -36,25 +33,16 @@ class Churn:
     vector_seconds: float
 
 
-@contextmanager
-def copied_server(home: Path, work: Path) -> Iterator[str]:
-    """The URL of a server on a copy of the PostgreSQL of `home`, which is left as it is.
-
-    Raises:
-        SystemExit: a server runs on it, whose files change while they are copied.
-    """
-    if (home / "postgres" / "postmaster.pid").exists():
-        sys.exit(f"{home}: a server is running on it; stop it, and start again")
-    work.mkdir(parents=True)
-    subprocess.run(["/bin/cp", "-a", home / "postgres", work], check=True)
-    with ours.embedded_server(work) as url:
-        yield url
-
-
-def fill(source: str, connection: postgres.Connection, chunks: int, held_out: int) -> Generation:
+def fill(
+    source: str,
+    connection: postgres.Connection,
+    chunks: int,
+    held_out: int,
+    settings: Settings | None = None,
+) -> Generation:
     """Copy the database at `source` into an empty one; make `chunks` of its chunks live.
 
-    Returns the generation of the default settings. The source is only read.
+    Returns the generation of the settings, or of the default ones. The source is only read.
 
     Raises:
         SystemExit: the source has less than `chunks + held_out` embedded chunks.
@@ -73,7 +61,9 @@ def fill(source: str, connection: postgres.Connection, chunks: int, held_out: in
     added = {"added": _ids(connection, "take_held_out", {"size": chunks})}
     _timed(connection, added, "add_documents", "add_chunks", "add_vectors")
     connection.execute(f"analyze documents, chunks, {partition_name(space.space_id)}")
-    return ensure_generation(connection, space.space_id, index_parameters(load_settings()))
+    return ensure_generation(
+        connection, space.space_id, index_parameters(settings or load_settings())
+    )
 
 
 def churn(connection: postgres.Connection, chunks: int, turn: int) -> Churn:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from psycopg import sql
 from psycopg.rows import TupleRow
 
@@ -20,6 +16,7 @@ from bench.measure import BIN, run, say
 from bench.search.vectors import Matrix
 from ml_assets.embeddings.refresh import partition_name
 from ml_assets.embeddings.space import current_space
+from ml_assets.search.vectors import unpack_halves
 from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
 
@@ -67,7 +64,7 @@ def read(home: Path | None, work: Path, size: int) -> Real:
     """`size` chunks of a `home`, which is not touched; without one, of documents embedded here."""
     if home is None:
         home = _made(work, size)
-    with _server_of(home, work) as url, postgres.connect(url, work) as connection:
+    with ours.copied_server(home, work / "copy") as url, postgres.connect(url, work) as connection:
         space = current_space(load_settings())
         query = sql.SQL(_CHUNKS).format(partition=sql.Identifier(partition_name(space.space_id)))
         batches = postgres.read_batches(connection, query.as_string(connection), binary=True)
@@ -91,15 +88,8 @@ def split(rows: Iterator[TupleRow], size: int, queries: int = QUERIES) -> Real:
             break
     if not held_out:
         sys.exit(f"{len(chunks):,} chunks, and no others to ask for: give fewer --vectors")
-    return Real(
-        chunks, _unpacked(vectors), _unpacked([*held_out.values()]), _asked(chunks, queries)
-    )
-
-
-def _unpacked(packed: Sequence[bytes]) -> Matrix:
-    """What pgvector sends of half vectors: their dimension, a zero, then big-endian numbers."""
-    rows = np.frombuffer(b"".join(packed), dtype=">f2").reshape(len(packed), -1)
-    return rows[:, 2:].astype(np.float32)
+    held = unpack_halves([*held_out.values()])
+    return Real(chunks, unpack_halves(vectors), held, _asked(chunks, queries))
 
 
 def _asked(chunks: Sequence[Chunk], count: int) -> list[str]:
@@ -126,17 +116,3 @@ def _made(work: Path, size: int) -> Path:
     ours.place(corpus.write(texts, work / "texts.jsonl"), work)
     run([BIN / "ml-assets", "run", "--until", "search"], ours.environment(work), work / "run.log")
     return work / "home"
-
-
-@contextmanager
-def _server_of(home: Path, work: Path) -> Iterator[str]:
-    """A server on a copy of the home's data; who owns the files is kept."""
-    if (home / "postgres" / "postmaster.pid").exists():
-        sys.exit(f"A server is running on {home}: end what uses it first")
-    copy = work / "copy"
-    copy.mkdir(parents=True)
-    subprocess.run([shutil.which("cp") or "cp", "-a", home / "postgres", copy], check=True)
-    (copy / "postgres" / ".handle_pids.json").unlink(missing_ok=True)
-    with ours.embedded_server(copy) as url:
-        yield url
-    shutil.rmtree(copy)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+
+FILTERED = (10, 1)
+"""Percent of the rows that pass the filters under which queries are timed, too."""
 
 _MIB = 2**20
 
@@ -43,6 +46,8 @@ class IndexLine:
     recall: float
     latency: Latency
     rates: Mapping[int, float]
+    filtered: Mapping[int, Latency] = field(default_factory=dict)
+    """By the percent of the rows that pass; none where the index has no filters."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,7 @@ _HEAD = (
     "p50 / p95 / p99 ms",
     "queries/s, 1 client",
     "8 clients",
+    *(f"{percent} % pass, p50 / p95 / p99 ms" for percent in FILTERED),
 )
 
 
@@ -111,11 +117,12 @@ def index_table(lines: Iterable[IndexLine], promises: Iterable[Promise] = ()) ->
             f"{one.recall:.3f}",
             str(one.latency),
             *(f"{rate:,.0f}" for rate in one.rates.values()),
+            *(str(one.filtered.get(percent, "")) for percent in FILTERED),
         )
         for one in lines
     ]
     rows += [
-        (f"guides: {one.index}", "", one.build, "", one.memory, one.recall, one.p99, "", "")
+        (f"guides: {one.index}", "", one.build, "", one.memory, one.recall, one.p99, *[""] * 4)
         for one in promises
     ]
     return markdown(_HEAD, rows)

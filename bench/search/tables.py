@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 
 from pgvector import HalfVector
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from bench.search.real import Chunk
 from bench.search.vectors import Matrix, Vectors
 from ml_assets.embeddings.refresh import ensure_space, partition_name
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.stores import postgres
+
+PART = "part"
+"""The key of the metadata by which the rows are filtered: 0 to 99, by chance."""
 
 _COLLECTION = "bench"
 
@@ -62,10 +67,17 @@ def _documents(
     postgres.copy_rows(
         connection,
         "documents",
-        ("document_id", "collection", "title", "text", "group_id", "content_hash"),
-        ("text", "text", "text", "text", "text", "bytea"),
-        ((one.document_id, _COLLECTION, one.title, "", "", b"") for one in new.values()),
+        ("document_id", "collection", "title", "text", "group_id", "metadata", "content_hash"),
+        ("text", "text", "text", "text", "text", "jsonb", "bytea"),
+        (
+            (one.document_id, _COLLECTION, one.title, "", "", Jsonb(_metadata(one)), b"")
+            for one in new.values()
+        ),
     )
+
+
+def _metadata(chunk: Chunk) -> dict[str, int]:
+    return {PART: zlib.crc32(chunk.document_id.encode()) % 100}
 
 
 def _chunks(connection: postgres.Connection, batch: Sequence[tuple[Chunk, Matrix]]) -> None:

@@ -46,6 +46,7 @@ def search(
 
     All options have to hold. A filter is made of = != < <= > >= in, not, and, or, parentheses:
     --filter 'label in ("Networking", "Text") and not (metadata.kind = "class")'
+    Ranges are on numbers of the metadata and on created_at; other dates are texts, without order.
     """
     with clear_errors():
         from ml_assets.search.filters.options import condition_of

@@ -28,8 +28,11 @@ def quality_metadata(
         shown["hybrid_against_best_single"] = dg.MetadataValue.json(dict(comparison))
         shown["wins_and_losses"] = table(query_rows(evaluation, judged))
         shown["metrics_plot"] = plot(_draw(evaluation))
-    if evaluation["filters"]:
-        shown["filters"] = table(_filter_rows(evaluation))
+    shown["filters"] = (
+        table(_filter_rows(evaluation))
+        if evaluation["filters"]
+        else dg.MetadataValue.text(f"None measured: {evaluation['no_filters']}")
+    )
     return shown
 
 

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
     from ml_assets.embeddings.encoder import Encoder
 
+BATCH = 512
+"""Texts that are encoded and written at a time. 12,000 of all lengths, mixed, took as long in
+batches of 512 as sorted by length in batches of 256, where less is padding; mixed in 256, 4 %
+longer."""
+
 
 @dataclass(frozen=True)
 class EmbeddingReport:
@@ -95,7 +100,7 @@ def refresh_embeddings(
     load: Callable[[], Encoder],
     collections: Collection[str],
     *,
-    batch: int = 256,
+    batch: int = BATCH,
     run_id: str | None = None,
     progress: Progress = no_progress,
 ) -> EmbeddingReport:

@@ -20,19 +20,33 @@ _BYTES_PER_NODE = 184
 
 @dataclass(frozen=True, slots=True)
 class BuildMemory:
-    """What a build would take and what it gets, in bytes."""
+    """What a build would take and what it gets, in bytes.
+
+    `lists`: it is the training of lists that takes it, which pgvector refuses when it gets less; a
+    graph is built slowly then. `due`: there is something to build.
+    """
 
     estimate: int
     granted: int
+    lists: bool = False
+    due: bool = True
+
+    @property
+    def fits(self) -> bool:
+        """Whether it gets what it would take."""
+        return self.granted >= self.estimate
 
     @property
     def said(self) -> str:
-        """Whether the graph is built in memory, in words."""
-        if self.granted >= self.estimate:
+        """Whether it is built in memory, in words."""
+        if not self.due:
+            return "nothing to build: the index is current"
+        if self.fits:
             return "in memory"
+        what = "too little: the training of the lists" if self.lists else "slow: the graph"
         return (
-            f"slow: the graph needs {self.estimate >> 20} MiB and gets {self.granted >> 20};"
-            " raise ML_ASSETS_BUILD_MEMORY"
+            f"{what} takes {self.estimate >> 20} MiB and gets"
+            f" {self.granted >> 20}; raise ML_ASSETS_BUILD_MEMORY"
         )
 
 
@@ -71,10 +85,11 @@ def plan_build(
     A parallel build takes all that is granted from /dev/shm at once, so no more is granted than
     the graph needs.
     """
-    kind = str(parameters.get("type", "halfvec"))
-    if parameters.get("index") == "ivfflat":
+    lists = parameters.get("index") == "ivfflat"
+    if lists:
         needed = sample_bytes(rows, dimension)
     else:
+        kind = str(parameters.get("type", "halfvec"))
         needed = graph_bytes(rows, dimension, int(parameters["m"]), kind)
     estimate = round(_MARGIN * needed)
-    return BuildMemory(estimate, min(limit, max(_LEAST, estimate)))
+    return BuildMemory(estimate, min(limit, max(_LEAST, estimate)), lists)

@@ -15,13 +15,14 @@ from ml_assets.search.filters.chroma import chroma_metadata, chroma_where
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.ledger import exclusively, ledger_version, sync_ledger
 from ml_assets.search.model import Entry, Generation, Kind, Ranking, SyncReport, Vector
+from ml_assets.search.vectors import check_dimension, vector_of
 from ml_assets.stores import postgres
+from ml_assets.stores.chroma import PAGE, pages, pages_of
+from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
     from chromadb.api.models.Collection import Collection
-
-_PAGE = 5000
 
 
 class ChromaIndex:
@@ -74,10 +75,12 @@ class ChromaIndex:
         When the graph gives fewer than `k` and more would match, the search is exact.
 
         Raises:
+            SpaceMismatchError: the vector has another dimension than the space.
             StoreError: the generation has no index here.
         """
         from chromadb.errors import NotFoundError
 
+        check_dimension(vector, self._generation)
         try:
             return self._query(vector, k, filters)
         except NotFoundError:
@@ -120,19 +123,16 @@ class ChromaIndex:
             new = self._create(self._second_name)
             # The order by a hash is random: see `differing_entries.sql`.
             ids = sorted(self.ids(), key=lambda one: sha256(one.encode()).digest())
-            size = min(_PAGE, self._client.get_max_batch_size())
-            for page in _pages_of(old, ["embeddings", "metadatas"], ids, size):
+            size = min(PAGE, self._client.get_max_batch_size())
+            for page in pages_of(old, ["embeddings", "metadatas"], ids, size):
                 new.add(ids=page["ids"], embeddings=page["embeddings"], metadatas=page["metadatas"])
             # The mark says that it is whole.
             new.modify(metadata=old.metadata)
             self._delete(self.name)
             new.modify(name=self.name)
             self._opened = new
-            connection.execute(
-                "update search_index_marks set worn = 0"
-                " where generation_id = %s and index_kind = %s",
-                [self._generation.generation_id, self.kind],
-            )
+            key = {"generation_id": self._generation.generation_id, "index_kind": self.kind}
+            postgres.run(connection, statement("postgres/search/forget_wear"), key)
         return True
 
     def drop(self) -> None:
@@ -174,9 +174,10 @@ class ChromaIndex:
         for start in range(0, len(entries), size):
             batch = entries[start : start + size]
             ids = [entry.chunk_id for entry in batch]
+            vectors: list[Any] = [vector_of(entry) for entry in batch]
             collection.upsert(
                 ids=ids,
-                embeddings=[_float32(entry) for entry in batch],
+                embeddings=vectors,
                 metadatas=_replacing(collection, ids, [_metadata(entry) for entry in batch]),
             )
 
@@ -195,7 +196,7 @@ class ChromaIndex:
         import numpy as np
 
         scored: list[tuple[float, str]] = []
-        for page in _pages(collection, ["embeddings"], where):
+        for page in pages(collection, ["embeddings"], where):
             vectors = np.asarray(page["embeddings"], dtype=np.float32)
             cosines = vectors @ vector / np.linalg.norm(vectors, axis=1)
             scored += zip((1 - cosines).tolist(), page["ids"], strict=True)
@@ -205,8 +206,8 @@ class ChromaIndex:
     def _held(self, include: list[str], chunk_ids: Sequence[str] | None) -> Iterator[Any]:
         """Page by page what the index holds, of all or of `chunk_ids`."""
         if chunk_ids is None:
-            return _pages(self._find(), include)
-        return _pages_of(self._find(), include, chunk_ids)
+            return pages(self._find(), include)
+        return pages_of(self._find(), include, chunk_ids)
 
     def _find(self) -> Collection | None:
         from chromadb.errors import NotFoundError
@@ -260,35 +261,6 @@ def _nearest_first(found: Iterable[tuple[float, str]], *, exhausted: bool) -> Ra
     return Ranking(
         [chunk_id for _, chunk_id in ranked], [1 - distance for distance, _ in ranked], exhausted
     )
-
-
-def _pages(
-    collection: Collection | None, include: list[str], where: dict[str, Any] | None = None
-) -> Iterator[Any]:
-    offset = 0
-    while collection is not None:
-        page = collection.get(include=include, where=where, limit=_PAGE, offset=offset)  # type: ignore[arg-type]
-        if not page["ids"]:
-            return
-        yield page
-        offset += _PAGE
-
-
-def _pages_of(
-    collection: Collection | None, include: list[str], ids: Sequence[str], size: int = _PAGE
-) -> Iterator[Any]:
-    if collection is None:
-        return
-    for start in range(0, len(ids), size):
-        yield collection.get(ids=list(ids[start : start + size]), include=include)  # type: ignore[arg-type]
-
-
-def _float32(entry: Entry) -> Any:
-    import numpy as np
-
-    if entry.embedding is None:
-        raise ValueError(f"{entry.chunk_id} came without its vector")
-    return entry.embedding.to_numpy().astype(np.float32)
 
 
 def _metadata(entry: Entry) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from psycopg import sql
 
 from ml_assets.embeddings.refresh import partition_name
 from ml_assets.search.model import Generation, VectorIndex
+from ml_assets.search.vectors import unit, unpack_halves
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
@@ -63,7 +64,7 @@ def recall_against_exact(
     live = len(ids)
     if judged is not None:
         chosen = np.random.default_rng(seed).permutation(len(judged))[:sample]
-        queries = np.vstack([queries, _unit(judged[chosen])])
+        queries = np.vstack([queries, unit(judged[chosen])])
     found = {
         name: [list(index.query(query, k + 1).chunk_ids) for query in queries]
         for name, index in indexes.items()
@@ -130,7 +131,7 @@ def _sample(
         binary=True,
     ).fetchall()
     vectors = np.asarray([embedding.to_numpy() for _, embedding in rows], dtype=np.float32)
-    return [chunk_id for chunk_id, _ in rows], _unit(vectors) if rows else vectors
+    return [chunk_id for chunk_id, _ in rows], unit(vectors) if rows else vectors
 
 
 def _scan(
@@ -180,16 +181,4 @@ def _blocks(
         connection, query.as_string(connection), size=_BLOCK, binary=True
     ):
         ids, packed = zip(*rows, strict=True)
-        yield ids, _unit(_unpacked(packed))
-
-
-def _unpacked(packed: Sequence[bytes]) -> Matrix:
-    """What pgvector sends of half vectors: their dimension, a zero, then big-endian numbers."""
-    rows = np.frombuffer(b"".join(packed), dtype=">f2").reshape(len(packed), -1)
-    return rows[:, 2:].astype(np.float32)
-
-
-def _unit(matrix: Matrix) -> Matrix:
-    # Half precision leaves norms off by 1e-4; the indexes rank by the true cosine.
-    unit: Matrix = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
-    return unit
+        yield ids, unit(unpack_halves(packed))

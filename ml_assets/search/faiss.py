@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from ml_assets.documents.refresh import Progress, no_progress
 from ml_assets.embeddings.quantization import from_uint8, to_uint8, uint8_rows
-from ml_assets.errors import SpaceMismatchError
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.filters.sql import matching_chunk_ids
 from ml_assets.search.ledger import ledger_version, sync_ledger
 from ml_assets.search.model import Entry, Generation, Kind, Ranking, SyncReport, Vector
 from ml_assets.search.sizing import candidates_of, is_outgrown, lists_of, probes_of
+from ml_assets.search.vectors import check_dimension, unit, vector_of
 from ml_assets.stores import postgres
 from ml_assets.stores.faiss import FaissFiles, all_processors, load
 from ml_assets.stores.sql import statement
@@ -35,7 +35,11 @@ TRAINS_FROM = 10_000
 
 _TRAINS_ON = 65_536
 _GROWS = 4
-"""Trained anew when there are so many times as many rows, or as few."""
+"""Trained anew when there are so many times as many rows as the training saw, or as few.
+
+Also when they only took the place of others: of 10,000 vectors of one part of the Python packages,
+trained on those of another part, recall@10 was .81, and .92 trained on their own.
+"""
 
 _NUMBERS_OF_A_BYTE = 8
 """That a code of one byte stands for, at most. Of 50,000 vectors of MiniLM: recall@10 0.975 with 48
@@ -99,13 +103,8 @@ class FaissIndex:
             SpaceMismatchError: the vector has another dimension than the space.
             StoreError: the generation has no index here.
         """
-        if vector.shape != (self._generation.dimension,):
-            raise SpaceMismatchError(
-                f"a vector of shape {vector.shape} met a space of dimension"
-                f" {self._generation.dimension}",
-                where=f"search generation {self._generation.generation_id}",
-            )
-        asked = _unit(vector[None].astype(np.float32))
+        check_dimension(vector, self._generation)
+        asked = unit(vector[None].astype(np.float32))
         with self._files.searching() as (rows, index):
             passing = self._passing(rows, filters)
             if index is None or not index.ntotal or (passing is not None and not len(passing)):
@@ -155,9 +154,9 @@ class FaissIndex:
     def upsert(self, entries: Sequence[Entry]) -> None:
         """Store the entries, replacing older revisions; durable when the next mark is set."""
         self.remove([entry.chunk_id for entry in entries])
-        vectors = _unit(np.asarray([_float32(entry) for entry in entries], dtype=np.float32))
+        vectors = unit(np.asarray([vector_of(entry) for entry in entries], dtype=np.float32))
         with self._files.changing() as (rows, index):
-            (last,) = rows.execute("select coalesce(max(number), 0) from entries").fetchone()
+            (last,) = rows.execute(statement("faiss/last_number")).fetchone()
             numbers = np.arange(last + 1, last + 1 + len(entries), dtype=np.int64)
             kept = self._kept(vectors)
             rows.executemany(
@@ -205,9 +204,15 @@ class FaissIndex:
             return index
         count = index.ntotal
         lists = getattr(index, "nlist", 0)
-        if count < TRAINS_FROM or (lists and not is_outgrown(lists, count, _GROWS)):
+        known = lists and _seen(rows) * _GROWS >= count and not is_outgrown(lists, count, _GROWS)
+        if count < TRAINS_FROM or known:
             return index
         return _product_codes(rows, self._generation.dimension, count)
+
+
+def _seen(rows: sqlite3.Connection) -> int:
+    """How many of the rows were there when the product codes were trained: numbers only grow."""
+    return int(rows.execute(statement("faiss/count_seen")).fetchone()[0])
 
 
 def _product_codes(rows: sqlite3.Connection, dimension: int, count: int) -> Any:
@@ -228,6 +233,8 @@ def _product_codes(rows: sqlite3.Connection, dimension: int, count: int) -> Any:
     while batch := stored.fetchmany(_BATCH):
         numbers, vectors = zip(*batch, strict=True)
         index.add_with_ids(_restored(vectors, dimension), np.asarray(numbers, dtype=np.int64))
+    (last,) = rows.execute(statement("faiss/last_number")).fetchone()
+    rows.execute(f"pragma user_version = {last}")
     return index
 
 
@@ -248,15 +255,14 @@ def _nearest(
 def _nearest_by_codes(
     rows: sqlite3.Connection, index: Any, vector: Matrix, k: int, passing: Numbers | None
 ) -> tuple[Numbers, NDArray[np.float32]]:
-    # As many candidates in the lists that are read as without a filter.
     share = 1.0 if passing is None else len(passing) / index.ntotal
-    probes = min(index.nlist, round(probes_of(index.nlist) / share))
+    probes = probes_of(index.nlist, share)
     numbers, _ = _nearest(index, vector, candidates_of(k), passing, probes)
     if len(numbers) < k and probes < index.nlist:
         numbers, _ = _nearest(index, vector, candidates_of(k), passing, index.nlist)
     stored = rows.execute(statement("faiss/vectors"), {"numbers": json.dumps(numbers.tolist())})
     named = dict(stored.fetchall())
-    vectors = _unit(_restored([named[number] for number in numbers.tolist()], index.d))
+    vectors = unit(_restored([named[number] for number in numbers.tolist()], index.d))
     cosines = vectors @ vector[0]
     best = np.argsort(-cosines)[:k]
     return numbers[best], cosines[best]
@@ -277,15 +283,3 @@ def _chunk_ids(rows: sqlite3.Connection, numbers: Numbers) -> list[str]:
 
 def _restored(stored: Sequence[bytes], dimension: int) -> Matrix:
     return from_uint8(np.frombuffer(b"".join(stored), dtype=uint8_rows(dimension)))
-
-
-def _float32(entry: Entry) -> Vector:
-    if entry.embedding is None:
-        raise ValueError(f"{entry.chunk_id} came without its vector")
-    vector: Vector = entry.embedding.to_numpy().astype(np.float32)
-    return vector
-
-
-def _unit(vectors: Matrix) -> Matrix:
-    unit: Matrix = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return unit

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakKeyDictionary
 
+from psycopg import sql
 from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
+from ml_assets.embeddings.refresh import partition_name
+from ml_assets.search.model import Generation
 from ml_assets.stores import postgres
 
 MOST_EF = 1000
@@ -52,6 +56,50 @@ LAYOUTS = {
     ),
 }
 """By the index and the type among the generation's parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """The index of one generation: what it is called, and what building it depends on."""
+
+    generation: Generation
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Those of the generation that are pgvector's."""
+        return self.generation.parameters["pgvector"]
+
+    @property
+    def layout(self) -> Layout:
+        """How this kind of index is built and asked."""
+        return LAYOUTS[self.parameters["index"], self.parameters["type"]]
+
+    @property
+    def table(self) -> str:
+        """The partition that holds the vectors."""
+        return partition_name(self.generation.space_id)
+
+    @property
+    def name(self) -> str:
+        """The name of the index; generations of the same parameters share it."""
+        return f"{self.table}_{self.layout.name.format(**self.parameters)}"
+
+    @property
+    def second(self) -> str:
+        """The name of the index that is being built to take its place."""
+        return f"{self.name}_next"
+
+    @property
+    def names(self) -> dict[str, sql.Composable]:
+        """What the statements name: the index, its table, and the type that is indexed."""
+        kind = self.parameters["type"]
+        return {
+            "index": sql.Identifier(self.name),
+            "partition": sql.Identifier(self.table),
+            "dimension": sql.Literal(self.generation.dimension),
+            "type": sql.Identifier(kind),
+            "operators": sql.Identifier(f"{kind}_cosine_ops"),
+        }
 
 
 def search_with(connection: postgres.Connection, settings: Mapping[str, str]) -> None:

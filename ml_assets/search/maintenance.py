@@ -1,11 +1,12 @@
 """Churn wears out a graph: measuring that, and building the index anew past a threshold.
 
 What is deleted leaves holes in the graph of HNSW, over which the walk to a neighbour may not come.
+FAISS compares all, or keeps lists that close over what is removed; it trains them anew by itself.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ml_assets.embeddings.refresh import partition_name
 from ml_assets.search.chroma import ChromaIndex
@@ -50,7 +51,7 @@ class Wear:
 
 
 def measure_wear(connection: postgres.Connection, generation: Generation) -> list[Wear]:
-    """The wear of the vector indexes of a generation; the tables of the database tell it.
+    """The wear of the graphs of a generation; the tables of the database tell it.
 
     Of pgvector it is the dead tuples of the partition that no vacuum has removed yet, of Chroma the
     entries that were replaced or removed since the collection was built.
@@ -85,9 +86,13 @@ def rebuild_if_worn(
         return None
     if not index.rebuild(connection):
         return "worn, but a reader held the old index; the next run tries again"
-    connection.execute(
-        "update search_generations set measured = measured - 'state' where generation_id = %s",
-        [generation.generation_id],
-    )
     reached = "" if wear.reached is None else f", {wear.reached:.3f} reached"
-    return f"built anew: {wear.dead} dead entries ({wear.share:.0%}){reached}"
+    return f"built anew: {wear.dead} dead entries ({wear.share:.0%}){reached}{_why_slow(index)}"
+
+
+def _why_slow(index: PgvectorIndex | ChromaIndex) -> str:
+    """Said where a build took long for want of memory; Chroma has no limit of its own."""
+    if isinstance(index, ChromaIndex):
+        return ""
+    plan = replace(index.build_plan(), due=True)
+    return "" if plan.fits else f"; {plan.said}"

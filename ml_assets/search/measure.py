@@ -15,14 +15,8 @@ from ml_assets.search.evaluation import K
 from ml_assets.search.exact import recall_against_exact
 from ml_assets.search.fusion import Fusion
 from ml_assets.search.generation import record_evaluation
-from ml_assets.search.judging import (
-    Asked,
-    ask_all,
-    collections_of,
-    half_of,
-    measure_filters,
-    measure_methods,
-)
+from ml_assets.search.judged_filters import fields_of, measure_filters
+from ml_assets.search.judging import Asked, ask_all, half_of, measure_methods
 from ml_assets.search.ledger import ledger_version
 from ml_assets.search.model import Engine, Generation, Kind, VectorIndex
 from ml_assets.search.opening import open_indexes
@@ -129,8 +123,8 @@ def evaluate_generation(
     index on `sampled` live vectors, `judged_recall` likewise on judged queries, the part of those
     vectors that is `reached` by itself, `documents` (a hash over those it was measured on), the
     `fusion` to serve and how it was chosen (`tuning`), `judged_queries`, `missing_documents`
-    (judged, but not in the corpus), `filters` (see `measure_filters`), `k`, `seconds`, and what
-    `measure_methods` says.
+    (judged, but not in the corpus), `k`, `seconds`, and what `measure_methods` and
+    `measure_filters` say.
 
     The fusion is frozen: the one that the generation was measured or published with is kept, with
     its figures of then, as long as `tuning["basis"]` is the same: a hash over the tuning queries,
@@ -142,9 +136,9 @@ def evaluate_generation(
     """
     started = time.perf_counter()
     asked = ask_all(engine, judged, load, settings.feedback) if judged else []
-    collections = collections_of(engine.connection, asked)
+    fields = fields_of(engine.connection, asked)
     tuning, reporting = half_of(asked, "tuning"), half_of(asked, "reporting")
-    chosen = _choose_fusion(engine.generation, tuning, set(collections), settings)
+    chosen = _choose_fusion(engine.generation, tuning, set(fields), settings)
     served = replace(engine, fusion=Fusion(**chosen["fusion"]))
     recall = recall_against_exact(
         engine.connection,
@@ -165,10 +159,10 @@ def evaluate_generation(
         "fusion": chosen["fusion"],
         "tuning": chosen,
         **measure_methods(served, {"tuning": tuning, "reporting": reporting}, settings.seed),
-        "filters": measure_filters(served, reporting, collections, settings.seed),
+        **measure_filters(served, reporting, fields, settings.seed),
         "judged_queries": len(asked),
         "missing_documents": len(
-            {name for one in asked for name in one.query.relevant} - set(collections)
+            {name for one in asked for name in one.query.relevant} - set(fields)
         ),
         "seconds": round(time.perf_counter() - started, 3),
     }

@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, LiteralString
 
 from psycopg import sql
-from psycopg.errors import LockNotAvailable
 
 from ml_assets.documents.model import Delta
 from ml_assets.documents.refresh import Progress, no_progress
-from ml_assets.embeddings.refresh import partition_name
-from ml_assets.errors import SettingError, SpaceMismatchError
 from ml_assets.search.build_memory import DEFAULT_LIMIT, BuildMemory, plan_build
+from ml_assets.search.building import build, count_rows, drop, is_valid, lists_in, swap
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.filters.sql import sql_condition
-from ml_assets.search.layouts import LAYOUTS, MOST_EF, search_with
-from ml_assets.search.ledger import exclusively
+from ml_assets.search.layouts import MOST_EF, Design, search_with
 from ml_assets.search.model import Generation, Kind, Ranking, SyncReport, Vector
-from ml_assets.search.sizing import candidates_of, is_outgrown, lists_of, probes_of
+from ml_assets.search.sizing import candidates_of, is_outgrown, probes_of
+from ml_assets.search.vectors import check_dimension
 from ml_assets.stores import postgres
+from ml_assets.stores.locks import exclusive
 from ml_assets.stores.sql import statement
-
-_PATIENCE = "3s"
-"""A reader's transaction is waited for so long; behind us the next readers wait."""
 
 NARROW = 5_000
 """Documents up to which comparing with all of them beats the walk through the graph."""
@@ -37,9 +35,6 @@ FILTERED = 100
 """Chunks asked of the graph under a filter, at least: the walk ends when they are found, and the
 nearest may be the last. Recall@10 of 3,000 vectors in 30 clusters, filtered by cluster, was .97
 when 10 were asked for, and 1.00 with 100."""
-
-_WORTH_A_WORKER = 20_000
-"""Rows from which a parallel build pays; it takes its memory from /dev/shm."""
 
 _Nearest = list[tuple[float, str]]
 """Cosine distances with chunk ids, nearest first."""
@@ -64,18 +59,24 @@ class PgvectorIndex:
         self._connection = connection
         self._build_memory = build_memory
         self._generation = generation
-        self._table = partition_name(generation.space_id)
-        self._parameters = generation.parameters["pgvector"]
-        self._layout = LAYOUTS[self._parameters["index"], self._parameters["type"]]
-        self.name = f"{self._table}_{self._layout.name.format(**self._parameters)}"
+        self._design = Design(generation)
+        self._parameters = self._design.parameters
+        self._layout = self._design.layout
+        self.name = self._design.name
 
     def sync(self, connection: postgres.Connection, progress: Progress = no_progress) -> SyncReport:
-        """Build the index when it is absent, or its lists are too few or too many for the rows."""
+        """Build the index when it is absent, or its lists are too few or too many for the rows.
+
+        First of all, what another run built to take its place is put there.
+        """
         started = time.perf_counter()
-        with exclusively(connection, self._generation, self.kind):
-            built = not self._is_valid() or self._is_outgrown()
-            if built:
+        with self._exclusively(connection):
+            built = self._end_rebuild(connection)
+            if is_valid(connection, self.name) is None:
                 self._build(connection)
+                built = True
+            elif self._is_due():
+                built = self.rebuild(connection) or built
         size = self.size()
         progress(size, size)
         row = connection.execute("select pg_relation_size(%s::regclass)", [self.name]).fetchone()
@@ -97,12 +98,7 @@ class PgvectorIndex:
         Raises:
             SpaceMismatchError: the vector has another dimension than the space.
         """
-        if vector.shape != (self._generation.dimension,):
-            raise SpaceMismatchError(
-                f"a vector of shape {vector.shape} met a space of dimension"
-                f" {self._generation.dimension}",
-                where=f"search generation {self._generation.generation_id}",
-            )
+        check_dimension(vector, self._generation)
         if filters == NO_FILTER:
             found = self._live_of_nearest(vector, k)
             if len(found) == k:
@@ -120,7 +116,7 @@ class PgvectorIndex:
             return set()
         query = sql.SQL(
             "select chunk_id from {} where %(asked)s::text[] is null or chunk_id = any(%(asked)s)"
-        ).format(sql.Identifier(self._table))
+        ).format(sql.Identifier(self._design.table))
         asked = {"asked": None if chunk_ids is None else list(chunk_ids)}
         return {chunk_id for (chunk_id,) in self._connection.execute(query, asked)}
 
@@ -162,25 +158,20 @@ class PgvectorIndex:
         if self._parameters["index"] == "ivfflat":
             lists = self._lists() or 1
             # What passes a filter lies elsewhere: in √lists of them recall was .955.
-            return min(lists, probes_of(lists) * (2 if filtered else 1))
+            return probes_of(lists, 0.5 if filtered else 1.0)
         least = candidates_of(k) if self._parameters["index"] == "binary" else 0
         return min(MOST_EF, max(least, int(self._parameters["ef_search"])))
 
     def _lists(self) -> int | None:
-        """The lists of an IVFFlat index, which live with it; None of another, or when absent."""
-        row = postgres.run(
-            self._connection, statement("postgres/search/index_lists"), {"index": self.name}
-        ).fetchone()
-        return int(row[0]) if row else None
+        return lists_in(self._connection, self.name)
 
-    def _is_outgrown(self) -> bool:
+    def _is_due(self) -> bool:
+        """Whether the index has to be built: it is absent, not valid, or its rows outgrew it."""
         lists = self._lists()
-        return lists is not None and is_outgrown(lists, self._rows())
+        return not self._is_valid() or (lists is not None and is_outgrown(lists, self._rows()))
 
     def _rows(self) -> int:
-        query = sql.SQL("select count(*) from {}").format(sql.Identifier(self._table))
-        row = self._connection.execute(query).fetchone()
-        return int(row[0]) if row else 0
+        return count_rows(self._connection, self._design)
 
     def _nearest(self, name: str, vector: Vector, k: int, filters: Condition) -> _Nearest:
         return self._sorted(*self._filtered(name, vector, k, filters))
@@ -209,7 +200,7 @@ class PgvectorIndex:
         import pgvector
 
         query = sql.SQL(statement(f"postgres/search/{name}")).format(
-            **self._names(),
+            **self._design.names,
             documents=sql.SQL(documents),
             filter=condition,
             k=sql.Literal(k),
@@ -218,86 +209,45 @@ class PgvectorIndex:
         asked = pgvector.Vector if self._parameters["type"] == "vector" else pgvector.HalfVector
         return query, {"vector": asked(vector)}
 
-    def _names(self) -> dict[str, sql.Composable]:
-        """What the statements name: the index, its table, and the type that is indexed."""
-        kind = self._parameters["type"]
-        return {
-            "index": sql.Identifier(self.name),
-            "partition": sql.Identifier(self._table),
-            "dimension": sql.Literal(self._generation.dimension),
-            "type": sql.Identifier(kind),
-            "operators": sql.Identifier(f"{kind}_cosine_ops"),
-        }
-
     def _is_valid(self) -> bool:
-        return bool(
-            self._connection.execute(
-                "select 1 from pg_index where indexrelid = to_regclass(%s) and indisvalid",
-                [self.name],
-            ).fetchone()
-        )
+        return bool(is_valid(self._connection, self.name))
 
     def rebuild(self, connection: postgres.Connection) -> bool:
         """Build a second index, which takes the place of the old one when it is ready.
 
         The old one answers until then. `reindex concurrently` would wait for every snapshot, also
         for those of sessions which wait for this run to end; here only the swap waits, for readers
-        in a transaction, and gives up soon. Returns whether the new one took its place.
+        in a transaction, and gives up soon. The second one is kept up by PostgreSQL, and the next
+        run has only to swap them. Returns whether the new one took its place.
         """
-        second = f"{self.name}_next"
-        names = {"index": sql.Identifier(self.name), "second": sql.Identifier(second)}
-        with exclusively(connection, self._generation, self.kind):
-            self._build(connection, second)
-            try:
-                with connection.transaction():
-                    connection.execute("select set_config('lock_timeout', %s, true)", [_PATIENCE])
-                    connection.execute(sql.SQL("drop index if exists {index}").format(**names))
-                    rename = sql.SQL("alter index {second} rename to {index}")
-                    connection.execute(rename.format(**names))
-            except LockNotAvailable:
-                return False
-            vacuum = sql.SQL("vacuum (analyze) {}").format(sql.Identifier(self._table))
-            connection.execute(vacuum)
-        return True
+        second = self._design.second
+        with self._exclusively(connection):
+            if not is_valid(connection, second):
+                if not drop(connection, second):
+                    return False
+                build(connection, self._design, second, self._build_memory)
+            return swap(connection, self._design)
+
+    def _end_rebuild(self, connection: postgres.Connection) -> bool:
+        """Swap a second index which an earlier run left behind; drop one that is not valid."""
+        second = self._design.second
+        valid = is_valid(connection, second)
+        if valid is False:
+            drop(connection, second)
+        return bool(valid) and swap(connection, self._design)
 
     def build_plan(self) -> BuildMemory:
-        """What building the index would take now, and what it would get."""
-        return plan_build(
-            self._rows(), self._generation.dimension, self._parameters, self._build_memory
-        )
+        """What building the index would take now and what it would get, and whether it is due."""
+        rows, dimension = self._rows(), self._generation.dimension
+        plan = plan_build(rows, dimension, self._parameters, self._build_memory)
+        return replace(plan, due=self._is_due())
 
-    def _build(self, connection: postgres.Connection, name: str = "") -> None:
-        """Build while others read; who writes vectors of this space waits."""
-        self._check_dimension()
-        names = {**self._names(), "index": sql.Identifier(name or self.name)}
-        with connection.transaction():
-            # Not concurrently: that waits for every snapshot in the database, also for those of
-            # sessions which wait for this run to end.
-            drop = sql.SQL("drop index if exists {index}")
-            connection.execute(drop.format(**names))
-            rows = self._rows()
-            connection.execute(
-                "select set_config('maintenance_work_mem', %s, true),"
-                " set_config('max_parallel_maintenance_workers', %s, true)",
-                [f"{self.build_plan().granted >> 10}kB", str(int(rows >= _WORTH_A_WORKER))],
-            )
-            numbers = {**self._parameters, "lists": lists_of(rows)}
-            build = sql.SQL(statement(f"postgres/search/{self._layout.build}")).format(
-                **{key: sql.Literal(value) for key, value in numbers.items()} | names
-            )
-            connection.execute(build)
-        # By their statistics the planner weighs the index against a scan.
-        analyze = sql.SQL("analyze {partition}, chunks, documents")
-        connection.execute(analyze.format(**names))
+    def _exclusively(self, connection: postgres.Connection) -> AbstractContextManager[None]:
+        # By its name: generations that differ only in how widely they search share the index.
+        return exclusive(connection, f"ml_schema.search.{self.name}")
 
-    def _check_dimension(self) -> None:
-        if self._generation.dimension > self._layout.dimensions:
-            raise SettingError(
-                f"pgvector indexes at most {self._layout.dimensions} numbers of this type, and the"
-                f" model makes {self._generation.dimension}",
-                where="ML_ASSETS_PGVECTOR_TYPE",
-                do="Set it to halfvec",
-            )
+    def _build(self, connection: postgres.Connection) -> None:
+        build(connection, self._design, self.name, self._build_memory)
 
     def version(self, connection: postgres.Connection) -> str:
         """A hash over what the index holds: equal content, equal version."""

@@ -12,9 +12,12 @@ def lists_of(rows: int) -> int:
     return max(1, rows // _ROWS_OF_A_LIST if rows <= _ROWS_OF_A_LIST**2 else isqrt(rows))
 
 
-def probes_of(lists: int) -> int:
-    """√lists, rounded up: pgvector's own advice."""
-    return isqrt(lists - 1) + 1
+def probes_of(lists: int, share: float = 1.0) -> int:
+    """√lists, rounded up: pgvector's own advice. More when only a `share` of the rows counts.
+
+    So many that as many candidates lie in them as in those that are read for all rows.
+    """
+    return min(lists, round((isqrt(lists - 1) + 1) / share))
 
 
 def is_outgrown(lists: int, rows: int, times: int = 2) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
 from ml_assets.errors import StoreError
@@ -15,6 +15,10 @@ from ml_assets.stores.folders import folder
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
+    from chromadb.api.models.Collection import Collection
+
+PAGE = 5000
+"""Entries read at once."""
 
 _REGISTRY = Lock()
 """Chroma keeps one store per folder and process, and counts its clients without a lock."""
@@ -51,6 +55,29 @@ def connect(url: str | None, home: Path) -> Iterator[ClientAPI]:
 def embedded_folder(home: Path) -> Path:
     """The folder of the embedded store."""
     return home / "chroma"
+
+
+def pages(
+    collection: Collection | None, include: list[str], where: dict[str, Any] | None = None
+) -> Iterator[Any]:
+    """Page by page what a collection holds; nothing of one that is not there."""
+    offset = 0
+    while collection is not None:
+        page = collection.get(include=include, where=where, limit=PAGE, offset=offset)  # type: ignore[arg-type]
+        if not page["ids"]:
+            return
+        yield page
+        offset += PAGE
+
+
+def pages_of(
+    collection: Collection | None, include: list[str], ids: Sequence[str], size: int = PAGE
+) -> Iterator[Any]:
+    """The same of these ids, `size` in a page."""
+    if collection is None:
+        return
+    for start in range(0, len(ids), size):
+        yield collection.get(ids=list(ids[start : start + size]), include=include)  # type: ignore[arg-type]
 
 
 def _open_embedded(path: Path) -> ClientAPI:

@@ -36,6 +36,7 @@ DOCUMENT_CHECKS = [
         documents_have_one_id_each,
         (
             "alter table documents drop constraint documents_pkey cascade;"
+            " alter table documents alter fields_hash drop expression;"
             " insert into documents select * from documents where document_id = 'x'"
         ),
     ),

@@ -52,8 +52,11 @@ def test_without_a_reporting_half_there_is_no_comparison() -> None:
         intervals={name: {"tuning": INTERVALS} for name in NDCG},
         comparison=None,
         filters=[],
+        no_filters="there is nothing to filter by",
     )
-    assert set(quality_metadata(said, JUDGED)) == {"methods", "results"}
+    shown = quality_metadata(said, JUDGED)
+    assert set(shown) == {"methods", "results", "filters"}
+    assert shown["filters"].value == "None measured: there is nothing to filter by"
 
 
 def test_wins_come_first_and_losses_last_and_ties_not_at_all() -> None:

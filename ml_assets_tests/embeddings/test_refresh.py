@@ -72,6 +72,18 @@ def test_every_chunk_gets_the_vector_of_its_text(connection: postgres.Connection
     assert_exact(connection, encoder)
 
 
+def test_vectors_are_written_in_the_order_of_a_hash(connection: postgres.Connection) -> None:
+    names = load_documents(
+        connection, *(Document(f"d{n:02}", "a", "e" * n + "nd.") for n in range(20))
+    )
+    total(connection, HashEncoder(), names)
+    rows = connection.execute("select text_hash from document_embeddings order by ctid").fetchall()
+    hashes = [text_hash for (text_hash,) in rows]
+    assert [set(hashes[at : at + 2]) for at in range(0, 20, 2)] == [
+        set(sorted(hashes)[at : at + 2]) for at in range(0, 20, 2)
+    ]
+
+
 def test_equal_texts_are_encoded_once(connection: postgres.Connection) -> None:
     encoder = HashEncoder()
     names = load_documents(connection, *(Document(f"x{n}", "a", "Same.") for n in range(5)))

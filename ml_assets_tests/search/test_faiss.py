@@ -7,8 +7,10 @@ import pytest
 
 from ml_assets.documents.model import Delta
 from ml_assets.errors import SettingError, StoreError
+from ml_assets.search.exact import recall_against_exact
 from ml_assets.search.faiss import FaissIndex
 from ml_assets.search.filters.language import NO_FILTER, Condition, equal
+from ml_assets.search.maintenance import measure_wear
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
@@ -70,6 +72,25 @@ def test_product_codes_are_trained_when_there_are_rows_and_again_when_they_grew(
     assert lists(index) == 36  # √1300; 15 are too few for 1300 / 4 rows
     assert index.size() == 1300
     assert nearest(index, "text 7", 1, NO_FILTER) == ["d7#0"]
+
+
+@pytest.mark.parametrize("step", [200, 400])
+def test_lists_are_trained_anew_when_churn_left_few_that_they_were_trained_on(
+    connection: postgres.Connection, generation: Generation, index: FaissIndex, step: int
+) -> None:
+    """Every chunk is replaced, by halves or at once: nothing is left worn, and nothing is lost."""
+    fill(connection, docs(0, 400))
+    index.sync(connection)
+    fresh = recall_against_exact(connection, generation, {"faiss": index})
+    for start in range(0, 400, step):
+        for name in docs(start, start + step):
+            remove(connection, name)
+        fill(connection, docs(start + 400, start + 400 + step))
+        index.sync(connection)
+    assert [one.index for one in measure_wear(connection, generation)] == ["pgvector"]
+    found = recall_against_exact(connection, generation, {"faiss": index})
+    assert found.recall["faiss"] >= fresh.recall["faiss"] - 0.05, (fresh, found)
+    assert found.reached["faiss"] >= fresh.reached["faiss"] - 0.01
 
 
 def test_a_rare_collection_is_found_in_every_list(

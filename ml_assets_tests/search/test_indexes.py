@@ -256,12 +256,19 @@ def test_a_query_of_a_missing_index_is_an_error(
             ask(ChromaIndex(client, generation))
 
 
-@pytest.mark.parametrize("open_index", ["pgvector", "faiss flat"], indirect=True)
-def test_vectors_of_another_dimension_are_refused(open_index: OpenIndex) -> None:
+@pytest.mark.parametrize(
+    "open_index", [name for name in CHOICES if name != "keyword"], indirect=True
+)
+def test_vectors_of_another_dimension_are_refused(
+    connection: postgres.Connection, open_index: OpenIndex
+) -> None:
+    fill(connection, DOCS)
     index = open_index()
-    assert isinstance(index, PgvectorIndex | FaissIndex)
-    with pytest.raises(SpaceMismatchError, match="dimension 16"):
-        index.query(np.ones(8, dtype=np.float32), 3)
+    assert not isinstance(index, KeywordIndex)
+    index.sync(connection)
+    for shape in (8, (1, 16), (16, 1)):
+        with pytest.raises(SpaceMismatchError, match="dimension 16"):
+            index.query(np.ones(shape, dtype=np.float32), 3)
 
 
 PGVECTOR = [name for name in CHOICES if name.startswith("pgvector")]
@@ -420,6 +427,31 @@ def test_the_title_counts_and_stems_meet(
     assert index.query("argparse", 3).chunk_ids == ["t#0", "x#0"]
     assert index.query("it parses a command", 1).chunk_ids == ["s#0"]
     index.close()
+
+
+def test_the_boost_of_the_title_decides_which_field_counts_more(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> None:
+    """A parameter of the generation, which the query obeys: the files are the same."""
+    fill(
+        connection,
+        {
+            "t": Doc(("It does something else.",), "Pie"),
+            "x": Doc(("Pie with pie, and then pie.",), "Something else"),
+        },
+    )
+    KeywordIndex(settings.keyword_folder, generation).sync(connection)
+
+    def best(boost: float) -> list[str]:
+        keyword = {**generation.parameters["keyword"], "title_boost": boost}
+        boosted = replace(generation, parameters={**generation.parameters, "keyword": keyword})
+        index = KeywordIndex(settings.keyword_folder, boosted)
+        found = list(index.query("pie", 2).chunk_ids)
+        index.close()
+        return found
+
+    assert best(0.1) == ["x#0", "t#0"]
+    assert best(10) == ["t#0", "x#0"]
 
 
 BROKEN = ['"', "title:x AND (", "a OR OR b^^", "* ? ~2 [1 TO", "\x00\x01", "+-/\\", "x" * 100_000]

@@ -8,14 +8,11 @@ import pytest
 from ml_assets.documents.sources.base import JudgedQuery
 from ml_assets.errors import SpaceMismatchError
 from ml_assets.search.engine import open_engine, search
-from ml_assets.search.filters.language import equal
 from ml_assets.search.fusion import Fusion
 from ml_assets.search.judging import (
     ask_all,
-    collections_of,
     evaluate_methods,
     half_of,
-    measure_filters,
     measure_methods,
 )
 from ml_assets.search.model import Engine, Generation
@@ -78,7 +75,6 @@ def test_halves_leave_out_what_has_no_answer(engine: Engine) -> None:
     asked = ask_all(engine, (*QUERIES, unanswered), HashEncoder)
     assert len(half_of(asked, "tuning")) == 4
     assert len(half_of(asked, "reporting")) == 30
-    assert collections_of(engine.connection, asked[:2]) == {"d0": "even", "d1": "odd"}
 
 
 @pytest.mark.parametrize("fusion", [Fusion("rrf", 0.4), Fusion("tmm", 0.6, feedback=True)])
@@ -135,52 +131,3 @@ def test_without_a_reporting_half_nothing_is_compared(engine: Engine) -> None:
     said = measured(engine, QUERIES[:2])
     assert set(said["methods"]["hybrid"]) == {"tuning"}  # type: ignore[call-overload]
     assert "comparison" not in said
-
-
-def filtered(engine: Engine, queries: Sequence[JudgedQuery]) -> list[dict[str, object]]:
-    asked = ask_all(engine, tuple(queries), HashEncoder)
-    return measure_filters(engine, asked, collections_of(engine.connection, asked), seed=0)
-
-
-def test_every_method_is_measured_under_the_filters_that_most_answers_pass(engine: Engine) -> None:
-    also = [judged(number, "reporting", 39) for number in range(4, 34)]
-    rows = filtered(engine, also)
-    assert {(row["filter"], row["method"]) for row in rows} == {
-        (f"collection={name}", method)
-        for name in ("even", "odd")
-        for method in ("hybrid", "vector", "keyword")
-    }
-    queries = {row["filter"]: row["queries"] for row in rows}
-    assert queries == {"collection=odd": 30, "collection=even": 15}
-    even = next(
-        row for row in rows if (row["filter"], row["method"]) == ("collection=even", "vector")
-    )
-    # d39, an answer to each, is not of this collection: the other one is all there is to find.
-    assert even["recall@10"] == even["mrr@10"] == 1
-    low, high = even["interval"]  # type: ignore[misc]
-    assert low <= even["ndcg@10"] <= high  # type: ignore[operator]
-
-
-def test_the_measured_filter_is_the_one_that_is_named(engine: Engine) -> None:
-    rows = filtered(engine, [judged(number, "reporting", 39) for number in range(4, 34)])
-    odd = next(
-        row for row in rows if (row["filter"], row["method"]) == ("collection=odd", "hybrid")
-    )
-    grades = []
-    for number in range(4, 34):
-        hits = search(
-            engine,
-            f"text number {number}",
-            HashEncoder(),
-            filters=equal("collection", "odd"),
-        ).hits
-        found = [hit.document_id for hit in hits]
-        wanted = {"d39", *([f"d{number}"] if number % 2 else [])}
-        grades.append(len(wanted & set(found)) / len(wanted))
-    assert odd["recall@10"] == pytest.approx(sum(grades) / len(grades))
-
-
-def test_few_queries_or_one_collection_measure_no_filter(engine: Engine) -> None:
-    assert filtered(engine, QUERIES[4:20]) == []  # eight of each collection
-    evens = [query for query in QUERIES[4:] if int(query.query_id[1:]) % 2 == 0]
-    assert filtered(engine, evens) == []

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Event, Thread
+from time import perf_counter
 
 import numpy as np
 import pytest
 from pgvector import HalfVector
 
 from ml_assets.documents.model import Delta
-from ml_assets.search import pgvector
+from ml_assets.search import building
 from ml_assets.search.build_memory import graph_bytes, plan_build
+from ml_assets.search.building import build
 from ml_assets.search.chroma import ChromaIndex
 from ml_assets.search.exact import recall_against_exact
 from ml_assets.search.generation import find_generation, record_evaluation
@@ -22,7 +25,7 @@ from ml_assets.search.pgvector import PgvectorIndex
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.fakes import SPACE, HashEncoder
-from ml_assets_tests.search.corpus import Doc, fill, remove
+from ml_assets_tests.search.corpus import Doc, fill, generation_of, remove
 from ml_assets_tests.search.test_engine import sync_all
 
 ROWS = 2_000
@@ -48,8 +51,28 @@ def test_a_build_gets_what_it_needs_within_the_limit() -> None:
     assert large.granted == large.estimate < 1 << 30
     slow = plan_build(500_000, 384, parameters, limit=256 << 20)
     assert slow.granted == 256 << 20
-    assert "slow: the graph needs 7" in slow.said
+    assert "slow: the graph takes 7" in slow.said
     assert "ML_ASSETS_BUILD_MEMORY" in slow.said
+    lists = plan_build(5_000_000, 384, {"index": "ivfflat", "type": "halfvec"}, limit=64 << 20)
+    assert "too little: the training of the lists takes 1" in lists.said
+    assert "graph" not in lists.said
+
+
+@pytest.mark.parametrize("chosen", ["hnsw", "ivfflat"])
+def test_it_is_said_whether_anything_is_to_be_built(
+    connection: postgres.Connection,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    chosen: str,
+) -> None:
+    generation = generation_of(connection, settings.model_copy(update={"pgvector_index": chosen}))
+    fill(connection, DOCS)
+    index = PgvectorIndex(connection, generation)
+    assert index.build_plan().said == "in memory"
+    index.sync(connection)
+    assert index.build_plan().said == "nothing to build: the index is current"
+    monkeypatch.setattr("ml_assets.search.sizing._ROWS_OF_A_LIST", 10)
+    assert index.build_plan().due == (chosen == "ivfflat")
 
 
 @pytest.mark.parametrize(
@@ -171,6 +194,22 @@ def test_wear_is_measured_and_gone_after_building_anew(
     assert find_generation(connection, generation.generation_id).measured == {}
 
 
+def test_a_build_anew_that_lacked_memory_says_so(
+    connection: postgres.Connection, generation: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml_assets.search.build_memory._BYTES_PER_NODE", 100_000)
+    connection.execute(f"alter table {pgvector_table(generation)} set (autovacuum_enabled = false)")
+    fill(connection, DOCS)
+    index = PgvectorIndex(connection, generation, build_memory=1 << 20)
+    index.sync(connection)
+    for number in range(150):
+        remove(connection, f"d{number}")
+    connection.execute("select pg_stat_force_next_flush()")
+    said = rebuild_if_worn(connection, generation, index)
+    assert said
+    assert said.endswith("; slow: the graph takes 15 MiB and gets 1; raise ML_ASSETS_BUILD_MEMORY")
+
+
 def test_an_index_that_no_longer_reaches_its_chunks_is_worn(
     connection: postgres.Connection, settings: Settings, generation: Generation
 ) -> None:
@@ -237,7 +276,7 @@ def test_a_reader_that_holds_the_old_index_is_not_waited_for(
     generation: Generation,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pgvector, "_PATIENCE", "50ms")
+    monkeypatch.setattr(building, "_PATIENCE", "50ms")
     fill(connection, DOCS)
     index = PgvectorIndex(connection, generation)
     index.sync(connection)
@@ -245,10 +284,158 @@ def test_a_reader_that_holds_the_old_index_is_not_waited_for(
         reader.execute(f"select count(*) from {pgvector_table(generation)}")
         assert not index.rebuild(connection)
         assert index.size() == 300
+        # Neither is one waited for by the next run; it has nothing to build, and goes on.
+        built = identity(connection, f"{index.name}_next")
+        assert index.sync(connection).delta == Delta(unchanged=300)
+    record_evaluation(connection, generation.generation_id, {"state": "1"})
+    assert index.sync(connection).delta == Delta(added=300)
+    assert identities(connection, index) == {index.name: built}
+    assert find_generation(connection, generation.generation_id).measured == {}
+    assert index.sync(connection).delta == Delta(unchanged=300)
+
+
+def identity(connection: postgres.Connection, name: str) -> int:
+    """Of an index, whatever it is called later."""
+    row = connection.execute("select %s::regclass::oid", [name]).fetchone()
+    assert row
+    return int(row[0])
+
+
+def identities(connection: postgres.Connection, index: PgvectorIndex) -> dict[str, int]:
+    """Every index in PostgreSQL that goes by this name, or by that of the second one."""
+    query = "select relname, oid::int from pg_class where relname like %s"
+    return dict(connection.execute(query, [f"{index.name}%"]).fetchall())
+
+
+def test_the_next_run_ends_a_rebuild_that_was_killed_before_the_swap(
+    connection: postgres.Connection, generation: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException): ...
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    fill(connection, DOCS)
+    index = PgvectorIndex(connection, generation)
+    index.sync(connection)
+    with monkeypatch.context() as patched:
+        patched.setattr("ml_assets.search.pgvector.swap", kill)
+        with pytest.raises(Killed):
+            index.rebuild(connection)
+    assert len(identities(connection, index)) == 2
+    built = identity(connection, f"{index.name}_next")
+    assert PgvectorIndex(connection, generation).sync(connection).delta == Delta(added=300)
+    assert identities(connection, index) == {index.name: built}
+
+
+def test_a_second_index_that_is_not_valid_is_dropped(
+    connection: postgres.Connection, generation: Generation
+) -> None:
+    fill(connection, DOCS)
+    index = PgvectorIndex(connection, generation)
+    index.sync(connection)
+    first = identity(connection, index.name)
+    second = f"{index.name}_next"
+    build(connection, index._design, second, 1 << 30)
+    invalid = "update pg_index set indisvalid = false where indexrelid = to_regclass(%s)"
+    connection.execute(invalid, [second])
+    assert index.sync(connection).delta == Delta(unchanged=300)
+    assert identities(connection, index) == {index.name: first}
+    # Also on the way of a rebuild, which needs its name.
+    build(connection, index._design, second, 1 << 30)
+    connection.execute(invalid, [second])
     assert index.rebuild(connection)
-    count = "select count(*) from pg_class where relname like %s"
-    left = connection.execute(count, [f"{index.name}%"]).fetchone()
-    assert left == (1,)
+    assert list(identities(connection, index)) == [index.name]
+
+
+@pytest.fixture
+def slow_builds(connection: postgres.Connection) -> Iterator[None]:
+    """The building of any index takes half a second, in its transaction."""
+    connection.execute(
+        """
+        create or replace function linger() returns event_trigger language plpgsql as $$
+        begin perform pg_sleep(0.5); end $$;
+        create event trigger linger on ddl_command_end when tag in ('CREATE INDEX')
+            execute function linger()
+        """
+    )
+    yield
+    connection.execute("drop event trigger linger; drop function linger")
+
+
+@pytest.mark.usefixtures("slow_builds")
+def test_generations_that_share_an_index_build_it_once(
+    connection: postgres.Connection, postgres_url: str, settings: Settings
+) -> None:
+    """Two processes at the same time, whose generations search one index more or less widely."""
+    fill(connection, DOCS)
+    narrow, wide = (
+        generation_of(connection, settings.model_copy(update={"hnsw_ef_search": beam}))
+        for beam in (20, 60)
+    )
+    begun, added = Event(), list[int]()
+
+    def sync(generation: Generation) -> None:
+        with postgres.connect(postgres_url, Path()) as own:
+            begun.set()
+            added.append(PgvectorIndex(own, generation).sync(own).delta.added)
+
+    other = Thread(target=sync, args=[narrow])
+    other.start()
+    begun.wait()
+    sync(wide)
+    other.join()
+    assert sorted(added) == [0, 300]
+
+
+@pytest.mark.usefixtures("slow_builds")
+@pytest.mark.parametrize("why", ["outgrown", "leftover"])
+def test_a_reader_does_not_wait_for_a_build(
+    connection: postgres.Connection,
+    postgres_url: str,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    why: str,
+) -> None:
+    monkeypatch.setattr("ml_assets.search.sizing._ROWS_OF_A_LIST", 100)
+    chosen = generation_of(connection, settings.model_copy(update={"pgvector_index": "ivfflat"}))
+    fill(connection, DOCS)
+    index = PgvectorIndex(connection, chosen)
+    index.sync(connection)
+    if why == "outgrown":
+        monkeypatch.setattr("ml_assets.search.sizing._ROWS_OF_A_LIST", 10)
+        change = index.sync
+    else:
+        second = f"{index.name}_next"
+        build(connection, index._design, second, 1 << 30)
+        connection.execute(
+            "update pg_index set indisvalid = false where indexrelid = to_regclass(%s)", [second]
+        )
+        change = index.rebuild
+    (vector,) = HashEncoder().encode(["text number 7"])
+    during, done, wrong = list[float](), Event(), list[BaseException]()
+
+    def read() -> None:
+        try:
+            with postgres.connect(postgres_url, Path()) as reader:
+                asked = PgvectorIndex(reader, chosen)
+                while not done.is_set():
+                    started = perf_counter()
+                    assert asked.query(vector, 10).chunk_ids[0] == "d7#0"
+                    during.append(perf_counter() - started)
+        except BaseException as error:  # noqa: BLE001 - whatever a reader sees is a failure
+            wrong.append(error)
+
+    reading = Thread(target=read)
+    reading.start()
+    try:
+        change(connection)
+    finally:
+        done.set()
+        reading.join()
+    assert wrong == []
+    assert max(during) < 0.3
+    assert (index._lists(), index.size()) == (17 if why == "outgrown" else 3, 300)
 
 
 @pytest.mark.parametrize("killed_at", ["add", "delete", "rename"])

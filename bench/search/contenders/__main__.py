@@ -1,8 +1,8 @@
 """One index in a process of its own, twice: `build`, then `clients`.
 
 `python -m bench.search.contenders STEP NAME MODULE DATABASE STATE VECTORS REPORT` writes JSON:
-`build` builds the index and asks it, one query after the other; `clients` asks the index that is
-there by eight clients at once, and drops it.
+`build` builds the index and asks it, one query after the other, and under filters; `clients` asks
+the index that is there by eight clients at once, and drops it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pathlib import Path
 from threading import Barrier, BrokenBarrierError
 from typing import Any
 
-from bench.search.contenders.protocol import Ask, Contender, Job
+from bench.search.contenders.protocol import Ask, Contender, Filtering, Job
+from bench.search.report import FILTERED
 from bench.search.vectors import K, Matrix, load
 
 CLIENTS = 8
@@ -58,7 +59,19 @@ def _build(contender: Contender, queries: Matrix) -> dict[str, Any]:
         "bytes": size,
         "found": found,
         "latencies": latencies,
+        "filtered": _filtered(contender, queries) if isinstance(contender, Filtering) else {},
     }
+
+
+def _filtered(contender: Filtering, queries: Matrix) -> dict[int, list[float]]:
+    """Seconds of each query under each filter."""
+    seconds = {}
+    for percent in FILTERED:
+        with contender.filtered(percent) as ask:
+            for query in queries[:WARM_UP]:
+                ask(query, K)
+            seconds[percent] = _timed(ask, queries)
+    return seconds
 
 
 def _clients(contender: Contender, queries: Matrix) -> dict[str, Any]:

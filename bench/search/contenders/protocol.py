@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,3 +48,11 @@ class Contender(Protocol):
 
     def drop(self) -> None:
         """Remove what the next contender would stumble upon."""
+
+
+@runtime_checkable
+class Filtering(Protocol):
+    """A contender that can be asked for a part of its rows."""
+
+    def filtered(self, percent: int) -> AbstractContextManager[Ask]:
+        """Open the index for one client that is given only so many percent of the rows."""

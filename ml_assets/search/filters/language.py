@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from ml_assets.errors import UserError
 
@@ -53,7 +53,8 @@ class Compare:
     """The field is a number or a time, and is less or more than the value.
 
     Raises:
-        UserError: the field has no order, or the value is neither a number nor a time.
+        UserError: there is no such operator, the field has no order, or the value is neither a
+            number nor a time.
     """
 
     field: str
@@ -62,11 +63,18 @@ class Compare:
 
     def __post_init__(self) -> None:
         _check_field(self.field)
+        # The types do not hold for callers that are not checked.
+        if self.operator not in get_args(Operator):
+            known = " ".join(get_args(Operator))
+            raise _wrong(f"there is no operator {self.operator!r}", f"Known: {known}")
         if self.field in ("collection", "label"):
             raise _wrong(f"{self.field} has no order", "Ask for equality, or `in`")
         object.__setattr__(self, "value", _value(self.field, self.value))
         if isinstance(self.value, bool | str):
-            raise _wrong(f"{self.field} is compared with a number, not with {self.value!r}")
+            raise _wrong(
+                f"{self.field} is compared with a number, not with {self.value!r}",
+                "Ranges are on numbers of the metadata and on created_at",
+            )
 
 
 @dataclass(frozen=True, slots=True)

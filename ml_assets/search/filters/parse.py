@@ -4,8 +4,9 @@ r"""Conditions as a person writes them.
 
 `not` binds closer than `and`, `and` closer than `or`. Signs: `=`, `!=`, `<`, `<=`, `>`, `>=`, `in`,
 `not in`. Values: a text in double quotes, escaped as in JSON; a number; `true`, `false`; a date, or
-a time such as 2026-01-31T10:00:00Z. A metadata key of other characters than letters, digits, `_`
-and `-` stands in double quotes, too.
+a time such as 2026-01-31T10:00:00Z. `<` and the like are for numbers of the metadata and for
+`created_at`: in the metadata, a date is a text. A metadata key of other characters than letters,
+digits, `_` and `-` stands in double quotes, too.
 """
 
 from __future__ import annotations

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, LiteralString
 
-from ml_assets.search.filters.language import And, Compare, Condition, In, Not, Or, metadata_key
+from ml_assets.search.filters.language import (
+    And,
+    Compare,
+    Condition,
+    In,
+    Not,
+    Operator,
+    Or,
+    metadata_key,
+)
 from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
@@ -13,6 +22,9 @@ if TYPE_CHECKING:
 
 Bind = Callable[[object], str]
 """Takes a value, and gives the placeholder that stands for it."""
+
+_SIGNS: dict[Operator, LiteralString] = {"<": "<", "<=": "<=", ">": ">", ">=": ">="}
+"""Looked up, so that no text of a condition becomes part of the SQL."""
 
 
 def sql_condition(condition: Condition) -> tuple[LiteralString, dict[str, Any]]:
@@ -68,12 +80,9 @@ def _in(condition: In, bind: Bind) -> str:
 def _compare(condition: Compare, bind: Bind) -> str:
     from psycopg.types.json import Jsonb
 
-    key = metadata_key(condition.field)
+    key, sign = metadata_key(condition.field), _SIGNS[condition.operator]
     if key is None:
-        return f"d.{condition.field} {condition.operator} {bind(condition.value)}"
+        return f"d.{condition.field} {sign} {bind(condition.value)}"
     held = f"(d.metadata -> {bind(key)}::text)"
     # jsonb has an order over all types: without the guard, true were more than any number.
-    return (
-        f"(jsonb_typeof({held}) = 'number'"
-        f" and {held} {condition.operator} {bind(Jsonb(condition.value))})"
-    )
+    return f"(jsonb_typeof({held}) = 'number' and {held} {sign} {bind(Jsonb(condition.value))})"

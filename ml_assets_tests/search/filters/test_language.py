@@ -24,6 +24,9 @@ from ml_assets.search.filters.language import (
 from ml_assets.search.filters.numbers import sortable, split_number
 from ml_assets.search.filters.sql import sql_condition
 
+EVIL = "is null or true or d.created_at <"
+NOON = datetime(2020, 1, 1, 12, tzinfo=UTC)
+
 WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: equal("colection", "a"), r"no field 'colection'. Known: collection, label, created"),
     (lambda: equal("metadata.", "a"), "no field"),
@@ -41,6 +44,10 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: In("metadata.k", ("a", "\udcff")), "no store can hold"),
     (lambda: equal("metadata.k", datetime(2020, 1, 1, tzinfo=UTC)), "datetime"),
     (lambda: Compare("label", "<", 1), "label has no order"),
+    (lambda: Compare("created_at", EVIL, NOON), "no operator 'is null or true or .*Known: < <= >"),  # type: ignore[arg-type]
+    (lambda: Compare("metadata.k", "=", 1), "no operator '='"),  # type: ignore[arg-type]
+    (lambda: Compare("metadata.k", "", 1), "no operator ''"),  # type: ignore[arg-type]
+    (lambda: Compare("metadata.k", ["<"], 1), "no operator"),  # type: ignore[arg-type]
     (lambda: Compare("metadata.k", "<", True), "compared with a number, not with True"),
     (lambda: Compare("metadata.k", "<", "1"), "compared with a number"),  # type: ignore[arg-type]
     (lambda: Compare("created_at", "<", 1), "compared with a date, not with 1"),
@@ -71,6 +78,13 @@ def test_values_are_bound_and_never_part_of_the_sql() -> None:
     assert "drop" not in condition
     assert bound["filter_0"] == [evil]
     assert set(bound) == {"filter_0", "filter_1", "filter_2"}
+
+
+@pytest.mark.parametrize("asked", [Compare("created_at", "<", NOON), Compare("metadata.k", "<", 1)])
+def test_operators_are_never_part_of_the_sql(asked: Compare) -> None:
+    object.__setattr__(asked, "operator", EVIL)  # as if nobody had checked it
+    with pytest.raises(KeyError):
+        sql_condition(asked)
 
 
 def test_only_what_is_asked_for_is_in_the_sql() -> None:

@@ -59,6 +59,10 @@ WRONG = [
     ('label = "a" and label = 5', r"label cannot be 5 .* \(character 17"),
     ('label < "a"', "label has no order"),
     ("metadata.n < true", "compared with a number, not with True"),
+    (
+        "metadata.date >= 2026-01-01",
+        "'2026-01-01'. Ranges are on numbers of the metadata and on cr",
+    ),
     ("metadata.n = 1e9999", "cannot be inf"),
     ("metadata = 1", "no field 'metadata'"),
     ("metadata. = 1", "a metadata key should stand here, not '='"),

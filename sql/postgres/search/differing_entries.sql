@@ -5,7 +5,7 @@
 with live as (
     select
         e.chunk_id,
-        index_revision(c.text_hash, d.title, d.label, d.collection, d.created_at, d.metadata) as revision
+        index_revision(c.text_hash, d.fields_hash) as revision
     from {partition} e
     join chunks c on c.chunk_id = e.chunk_id and byteaeq(c.text_hash, e.text_hash)
     join documents d using (document_id)

@@ -4,7 +4,7 @@ select
         where l.generation_id = %(generation_id)s and l.index_kind = %(index_kind)s and l.chunk_id = e.chunk_id
     ),
     e.chunk_id,
-    index_revision(c.text_hash, d.title, d.label, d.collection, d.created_at, d.metadata),
+    index_revision(c.text_hash, d.fields_hash),
     d.title,
     c.text,
     d.collection,

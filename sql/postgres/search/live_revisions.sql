@@ -6,7 +6,7 @@ with live as (
     union
     (select chunk_id from live order by random() limit %(size)s)
 )
-select c.chunk_id, index_revision(c.text_hash, d.title, d.label, d.collection, d.created_at, d.metadata)
+select c.chunk_id, index_revision(c.text_hash, d.fields_hash)
 from sample
 join chunks c using (chunk_id)
 join documents d using (document_id)

@@ -1,3 +1,4 @@
+-- Of the graphs only: what is removed leaves no hole in FAISS's lists, and tantivy merges its segments.
 -- PostgreSQL's own number of live tuples runs ahead of a fresh `analyze`; they are counted instead.
 select
     'pgvector' as index,
@@ -11,4 +12,4 @@ select index_kind, worn, (
     where e.generation_id = m.generation_id and e.index_kind = m.index_kind
 )
 from search_index_marks m
-where generation_id = %(generation_id)s and index_kind <> 'keyword'
+where generation_id = %(generation_id)s and index_kind = 'chroma'
