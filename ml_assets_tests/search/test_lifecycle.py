@@ -271,6 +271,10 @@ def test_publishing_by_hand_measures_anew_where_the_model_is_the_current_one(
     assert new["judged_recall"] == {"pgvector": 1.0, "chroma": 1.0}
     assert find_generation(connection, first).evaluation == new
     assert served(connection) == first
+    # Also where nothing changed since the last measurement, which a run would take as it is.
+    record_evaluation(connection, second, {**old, "reached": {"chroma": 0.5}})
+    publish_gated(connection, settings, second, "built anew")
+    assert served(connection) == second
 
 
 def test_without_the_model_what_was_measured_on_other_documents_is_not_compared(
