@@ -65,7 +65,8 @@ def choose(asked: Sequence[Asked], fields: Mapping[str, Fields]) -> list[Candida
     """The conditions that the answers of most queries pass, of up to `MAX_FILTERS`.
 
     They are equality, and for numbers and times `>=` their median. One that all answers pass
-    would measure nothing. Every field has its turn before one has its second.
+    would measure nothing, and so would a second one that the same answers pass. Every field has
+    its turn before one has its second.
     """
     queries_of: dict[str, set[str]] = defaultdict(set)
     for one in asked:
@@ -76,7 +77,9 @@ def choose(asked: Sequence[Asked], fields: Mapping[str, Fields]) -> list[Candida
         for one in _candidates({name: fields[name] for name in queries_of})
         if len(one.passing) < len(queries_of)
     ]
-    return _by_turns([one for one in counted if one.queries >= MIN_FILTERED_QUERIES])[:MAX_FILTERS]
+    ordered = _by_turns([one for one in counted if one.queries >= MIN_FILTERED_QUERIES])
+    distinct = {one.passing: one for one in reversed(ordered)}
+    return [one for one in ordered if distinct[one.passing] is one][:MAX_FILTERS]
 
 
 def _by_turns(candidates: Sequence[Candidate]) -> list[Candidate]:
