@@ -222,6 +222,8 @@ def _write(
 ) -> int:
     from pgvector import HalfVector
 
+    from ml_assets.embeddings.quantization import to_float16
+
     with connection.transaction():
         postgres.run(connection, statement("postgres/embeddings/create_staging"))
         postgres.copy_rows(
@@ -229,7 +231,7 @@ def _write(
             "staged_vectors",
             ("text_hash", "embedding"),
             ("bytea", "halfvec"),
-            zip(hashes, map(HalfVector, vectors), strict=True),
+            zip(hashes, map(HalfVector, to_float16(vectors)), strict=True),
         )
         inserted = postgres.run(connection, statement("postgres/embeddings/insert_staged"), bound)
         return inserted.rowcount

@@ -85,7 +85,7 @@ def swap(connection: postgres.Connection, design: Design) -> bool:
     names = {**design.names, "second": sql.Identifier(design.second)}
     try:
         with connection.transaction():
-            _be_patient(connection)
+            be_patient(connection)
             connection.execute(sql.SQL("drop index if exists {index}").format(**names))
             connection.execute(sql.SQL("alter index {second} rename to {index}").format(**names))
             bound = {"generation_id": design.generation.generation_id}
@@ -100,7 +100,7 @@ def drop(connection: postgres.Connection, name: str) -> bool:
     """Drop the index of this name, if there is one; False when a reader held the table."""
     try:
         with connection.transaction():
-            _be_patient(connection)
+            be_patient(connection)
             query = sql.SQL("drop index if exists {}").format(sql.Identifier(name))
             connection.execute(query)
     except LockNotAvailable:
@@ -108,7 +108,8 @@ def drop(connection: postgres.Connection, name: str) -> bool:
     return True
 
 
-def _be_patient(connection: postgres.Connection) -> None:
+def be_patient(connection: postgres.Connection) -> None:
+    """Wait no longer than a reader can bear for locks, until this transaction ends."""
     connection.execute("select set_config('lock_timeout', %s, true)", [_PATIENCE])
 
 

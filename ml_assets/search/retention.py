@@ -8,6 +8,7 @@ from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
 from ml_assets.embeddings.refresh import partition_name
+from ml_assets.search.building import be_patient
 from ml_assets.search.chroma import ChromaIndex
 from ml_assets.search.generation import deciding, find_generation
 from ml_assets.search.keyword import KeywordIndex
@@ -17,9 +18,6 @@ from ml_assets.settings import Settings, secret
 from ml_assets.stores import chroma, postgres
 from ml_assets.stores.audit import append_audit
 from ml_assets.stores.sql import statement
-
-_PATIENCE = "3s"
-"""A reader's transaction is waited for so long; behind us the next readers wait."""
 
 
 def expired_generations(
@@ -76,7 +74,7 @@ def _drop_inside(
     """The HNSW index and the vectors, unless another generation uses them; ledger, marks, state."""
     identity = generation.generation_id
     with connection.transaction():
-        connection.execute("select set_config('lock_timeout', %s, true)", [_PATIENCE])
+        be_patient(connection)
         bound = {"generation_id": identity, "space_id": generation.space_id}
         kept = _others_in_space(connection, bound)
         vectors = not kept and described.space_id != generation.space_id

@@ -33,12 +33,11 @@ def vector_of(entry: Entry) -> Vector:
     Raises:
         ValueError: the entry came without one.
     """
-    import numpy as np
+    from ml_assets.embeddings.quantization import from_float16
 
     if entry.embedding is None:
         raise ValueError(f"{entry.chunk_id} came without its vector")
-    vector: Vector = entry.embedding.to_numpy().astype(np.float32)
-    return vector
+    return from_float16(entry.embedding.to_numpy())
 
 
 def unit(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -59,5 +58,7 @@ def unpack_halves(packed: Sequence[bytes]) -> NDArray[np.float32]:
     """
     import numpy as np
 
+    from ml_assets.embeddings.quantization import from_float16
+
     rows = np.frombuffer(b"".join(packed), dtype=">f2").reshape(len(packed), -1)
-    return rows[:, 2:].astype(np.float32)
+    return from_float16(rows[:, 2:])

@@ -175,7 +175,7 @@ def test_a_reader_at_work_is_not_waited_for(
     other: Generation,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(retention, "_PATIENCE", "50ms")
+    monkeypatch.setattr("ml_assets.search.building._PATIENCE", "50ms")
     from pathlib import Path
 
     with postgres.connect(postgres_url, Path()) as reader, reader.transaction():
