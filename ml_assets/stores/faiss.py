@@ -165,7 +165,10 @@ class FaissFiles:
                     where=str(self.path),
                     do="Materialize `faiss_index`",
                 )
-            self._rows = sqlite3.connect(self.path / _ROWS, timeout=30, isolation_level=None)
+            # Threads take turns: one searches, another closes.
+            self._rows = sqlite3.connect(
+                self.path / _ROWS, timeout=30, isolation_level=None, check_same_thread=False
+            )
         return self._rows
 
     def _create(self) -> None:
