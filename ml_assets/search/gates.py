@@ -20,8 +20,8 @@ from ml_assets.settings import Settings
 
 MIN_REACHED = 0.95
 """The part of sampled live chunks that an index must find by their own vector. Of 145,000 chunks, a
-tenth of them duplicates, a fresh graph reached .9995 when their vectors were written in the order of
-a hash, and .981 when they were written in the order of their lengths."""
+tenth of them duplicates, a fresh graph reached .9995 when their vectors were written in the order
+of a hash, and .981 when they were written in the order of their lengths."""
 
 MIN_QUERIES = 10
 """An interval drawn from fewer queries is too narrow: of one query it is a point."""
