@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from chromadb.api import ClientAPI
     from chromadb.api.models.Collection import Collection
 
+_PAUSES = (0.0, 0.02, 0.05, 0.1)
+"""Seconds until a reader asks again: while Chroma deletes a collection, it is half there for some
+milliseconds, and asking for it is an internal error ("Missing metadata segment")."""
+
 
 class ChromaIndex:
     """HNSW in Chroma, by cosine; the caller owns the client."""
@@ -79,14 +83,17 @@ class ChromaIndex:
             SpaceMismatchError: the vector has another dimension than the space.
             StoreError: the generation has no index here.
         """
-        from chromadb.errors import NotFoundError
+        from chromadb.errors import InternalError, NotFoundError
 
         check_dimension(vector, self._generation)
-        try:
-            return self._query(vector, k, filters)
-        except NotFoundError:
-            self._opened = None  # one that was built anew took its place, or it was dropped
-            return self._query(vector, k, filters)
+        for seconds in _PAUSES:
+            try:
+                return self._query(vector, k, filters)
+            except (NotFoundError, InternalError):
+                # One that was built anew took its place, or it was dropped.
+                self._opened = None
+                time.sleep(seconds)
+        return self._query(vector, k, filters)
 
     def _query(self, vector: Vector, k: int, filters: Condition) -> Ranking:
         collection = self._existing()
