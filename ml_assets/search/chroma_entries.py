@@ -28,7 +28,7 @@ def upsert_entries(collection: Collection, entries: Sequence[Entry]) -> int:
     of_chunk = zip(vectors, present["metadatas"] or [], strict=True)
     held = dict(zip(present["ids"], of_chunk, strict=True))
     moved: dict[str, Any] = {}
-    written: dict[str, dict[str, Any]] = {}
+    written: dict[str, Any] = {}
     for entry in entries:
         vector = vector_of(entry)
         before, metadata = held.get(entry.chunk_id, (None, {}))
@@ -40,11 +40,10 @@ def upsert_entries(collection: Collection, entries: Sequence[Entry]) -> int:
         collection.upsert(
             ids=[*moved],
             embeddings=[*moved.values()],
-            metadatas=[dict(written.pop(chunk_id)) for chunk_id in moved],
+            metadatas=[written.pop(chunk_id) for chunk_id in moved],
         )
     if written:
-        metadatas: list[Any] = [*written.values()]
-        collection.update(ids=[*written], metadatas=metadatas)
+        collection.update(ids=[*written], metadatas=[*written.values()])
     return len(held.keys() & moved.keys())
 
 
