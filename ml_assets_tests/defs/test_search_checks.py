@@ -18,8 +18,7 @@ from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import SPACE
-from ml_assets_tests.search.corpus import Doc, fill
-from ml_assets_tests.search.test_engine import sync_all
+from ml_assets_tests.search.corpus import Doc, fill, sync_all
 
 DOCS = {f"d{number}": Doc((f"This is text number {number}.",), "T") for number in range(5)}
 

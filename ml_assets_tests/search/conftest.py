@@ -15,13 +15,14 @@ import pytest
 
 from ml_assets.errors import StoreError
 from ml_assets.search.chroma import ChromaIndex
+from ml_assets.search.engine import open_engine
 from ml_assets.search.faiss import FaissIndex
 from ml_assets.search.keyword import KeywordIndex
-from ml_assets.search.model import Generation
+from ml_assets.search.model import Engine, Generation
 from ml_assets.search.pgvector import PgvectorIndex
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
-from ml_assets_tests.search.corpus import generation_of
+from ml_assets_tests.search.corpus import fill, generation_of, sync_all
 
 AnyIndex = PgvectorIndex | ChromaIndex | FaissIndex | KeywordIndex
 OpenIndex = Callable[[], AnyIndex]
@@ -48,6 +49,20 @@ def generation(
     callspec = getattr(request.node, "callspec", None)
     chosen = callspec.params.get("open_index", "pgvector") if callspec else "pgvector"
     return generation_of(connection, settings.model_copy(update=CHOICES[chosen]))
+
+
+@pytest.fixture
+def engine(
+    request: pytest.FixtureRequest,
+    connection: postgres.Connection,
+    settings: Settings,
+    generation: Generation,
+) -> Iterator[Engine]:
+    """On the `DOCS` of the test's module, by a generation that is not published."""
+    fill(connection, request.module.DOCS)
+    sync_all(connection, settings, generation)
+    with open_engine(connection, settings, generation) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

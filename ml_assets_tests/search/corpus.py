@@ -12,11 +12,14 @@ from psycopg.types.json import Jsonb
 
 from ml_assets.embeddings.refresh import ensure_space
 from ml_assets.embeddings.space import VectorSpace
+from ml_assets.search.chroma import ChromaIndex
 from ml_assets.search.filters.language import Scalar
 from ml_assets.search.generation import ensure_generation, index_parameters
+from ml_assets.search.keyword import KeywordIndex
 from ml_assets.search.model import Generation
+from ml_assets.search.pgvector import PgvectorIndex
 from ml_assets.settings import Settings
-from ml_assets.stores import postgres
+from ml_assets.stores import chroma, postgres
 from ml_assets_tests.fakes import SPACE, HashEncoder
 
 
@@ -99,3 +102,13 @@ def _put_chunk(
         " values (%s, %s, %s, %s, %s)",
         [SPACE.space_id, chunk_id, collection, text_hash, HalfVector(vector)],
     )
+
+
+def sync_all(connection: postgres.Connection, settings: Settings, generation: Generation) -> None:
+    """Bring every index of a generation up to date."""
+    keyword = KeywordIndex(settings.keyword_folder, generation)
+    PgvectorIndex(connection, generation).sync(connection)
+    keyword.sync(connection)
+    keyword.close()
+    with chroma.connect(None, settings.home) as client:
+        ChromaIndex(client, generation).sync(connection)

@@ -28,13 +28,11 @@ from ml_assets.search.filters.language import (
 )
 from ml_assets.search.fusion import Fusion
 from ml_assets.search.generation import publish
-from ml_assets.search.keyword import KeywordIndex
 from ml_assets.search.model import METHODS, Engine, Generation, Method
-from ml_assets.search.pgvector import PgvectorIndex
 from ml_assets.settings import Settings
-from ml_assets.stores import chroma, postgres
+from ml_assets.stores import postgres
 from ml_assets_tests.fakes import HashEncoder, other_space
-from ml_assets_tests.search.corpus import Doc, fill, generation_of, remove
+from ml_assets_tests.search.corpus import Doc, fill, generation_of, remove, sync_all
 from ml_assets_tests.search.oracle import matches
 
 DOCS = {
@@ -49,15 +47,6 @@ DOCS = {
     "socket": Doc(("Low-level networking.",), "socket", "net", "net", metadata={"kind": "module"}),
     "shlex": Doc(("Lexical analysis of command lines.",), "shlex", "text", "cli"),
 }
-
-
-def sync_all(connection: postgres.Connection, settings: Settings, generation: Generation) -> None:
-    keyword = KeywordIndex(settings.keyword_folder, generation)
-    PgvectorIndex(connection, generation).sync(connection)
-    keyword.sync(connection)
-    keyword.close()
-    with chroma.connect(None, settings.home) as client:
-        ChromaIndex(client, generation).sync(connection)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -23,19 +23,9 @@ from ml_assets.search.model import Engine, Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import HashEncoder
-from ml_assets_tests.search.corpus import Doc, fill
-from ml_assets_tests.search.test_engine import sync_all
-from ml_assets_tests.search.test_judging import DOCS, judged
-
-
-@pytest.fixture
-def engine(
-    connection: postgres.Connection, settings: Settings, generation: Generation
-) -> Iterator[Engine]:
-    fill(connection, DOCS)
-    sync_all(connection, settings, generation)
-    with open_engine(connection, settings, generation) as opened:
-        yield opened
+from ml_assets_tests.search.corpus import Doc, fill, sync_all
+from ml_assets_tests.search.test_judging import DOCS as DOCS  # what the fixture fills in
+from ml_assets_tests.search.test_judging import judged
 
 
 def measured(engine: Engine, queries: Sequence[JudgedQuery]) -> dict[str, Any]:

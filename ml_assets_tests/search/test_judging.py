@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from ml_assets.documents.sources.base import JudgedQuery
 from ml_assets.errors import SpaceMismatchError
-from ml_assets.search.engine import open_engine, search
+from ml_assets.search.engine import search
 from ml_assets.search.fusion import Fusion
 from ml_assets.search.judging import (
     ask_all,
@@ -15,12 +15,9 @@ from ml_assets.search.judging import (
     half_of,
     measure_methods,
 )
-from ml_assets.search.model import Engine, Generation
-from ml_assets.settings import Settings
-from ml_assets.stores import postgres
+from ml_assets.search.model import Engine
 from ml_assets_tests.fakes import HashEncoder, other_space
-from ml_assets_tests.search.corpus import Doc, fill
-from ml_assets_tests.search.test_engine import sync_all
+from ml_assets_tests.search.corpus import Doc
 
 DOCS = {
     f"d{number}": Doc((f"text number {number}",), collection="even" if number % 2 == 0 else "odd")
@@ -34,16 +31,6 @@ def judged(number: int, half: str = "reporting", *also: int) -> JudgedQuery:
 
 
 QUERIES = tuple(judged(number, "tuning" if number < 4 else "reporting") for number in range(34))
-
-
-@pytest.fixture
-def engine(
-    connection: postgres.Connection, settings: Settings, generation: Generation
-) -> Iterator[Engine]:
-    fill(connection, DOCS)
-    sync_all(connection, settings, generation)
-    with open_engine(connection, settings, generation) as opened:
-        yield opened
 
 
 def test_one_encoding_serves_all_queries(engine: Engine) -> None:

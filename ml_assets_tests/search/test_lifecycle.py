@@ -33,8 +33,7 @@ from ml_assets.search.publishing import publish_gated
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource, other_space
-from ml_assets_tests.search.corpus import Doc, fill, generation_of, put, remove
-from ml_assets_tests.search.test_engine import sync_all
+from ml_assets_tests.search.corpus import Doc, fill, generation_of, put, remove, sync_all
 
 DOCS = {f"d{number}": Doc((f"text number {number}",), f"title {number}") for number in range(20)}
 OLD = other_space()

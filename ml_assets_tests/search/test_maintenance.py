@@ -27,8 +27,7 @@ from ml_assets.search.pgvector import PgvectorIndex
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.fakes import SPACE, HashEncoder
-from ml_assets_tests.search.corpus import Doc, fill, generation_of, put, remove
-from ml_assets_tests.search.test_engine import sync_all
+from ml_assets_tests.search.corpus import Doc, fill, generation_of, put, remove, sync_all
 
 ROWS = 2_000
 ROUNDS = 10

@@ -1,5 +1,5 @@
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -21,8 +21,7 @@ from ml_assets.search.tuning import candidates
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import HashEncoder, other_space
-from ml_assets_tests.search.corpus import Doc, fill, put
-from ml_assets_tests.search.test_engine import sync_all
+from ml_assets_tests.search.corpus import Doc, fill, put, sync_all
 
 DOCS = {f"d{number}": Doc((f"text number {number}",), f"title {number}") for number in range(40)}
 JUDGED = (
@@ -51,16 +50,6 @@ class Forgetful(PgvectorIndex):
     def query(self, vector: Vector, k: int, filters: Condition = NO_FILTER) -> Ranking:
         found = super().query(vector, k, filters)
         return Ranking(found.chunk_ids[::2], found.scores[::2], exhausted=False)
-
-
-@pytest.fixture
-def engine(
-    connection: postgres.Connection, settings: Settings, generation: Generation
-) -> Iterator[Engine]:
-    fill(connection, DOCS)
-    sync_all(connection, settings, generation)
-    with open_engine(connection, settings, generation) as opened:
-        yield opened
 
 
 def test_recall_is_that_of_brute_force(engine: Engine) -> None:

@@ -16,8 +16,7 @@ from ml_assets.search.retention import drop_expired, expired_generations
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.fakes import HashEncoder
-from ml_assets_tests.search.corpus import fill, generation_of
-from ml_assets_tests.search.test_engine import sync_all
+from ml_assets_tests.search.corpus import fill, generation_of, sync_all
 from ml_assets_tests.search.test_lifecycle import DOCS, OLD, older
 
 __all__ = ["older"]
