@@ -16,10 +16,10 @@ from pgvector import HalfVector
 from bench import corpus, ours
 from bench.measure import say
 from bench.rows import Figure, Row
-from ml_assets.search.chroma import ChromaIndex
 from ml_assets.search.generation import index_parameters
-from ml_assets.search.keyword import KeywordIndex
-from ml_assets.search.ledger import BATCH
+from ml_assets.search.indexes.chroma.index import ChromaIndex
+from ml_assets.search.indexes.keyword.index import KeywordIndex
+from ml_assets.search.indexes.ledger import BATCH
 from ml_assets.search.model import Entry, Generation
 from ml_assets.settings import load_settings
 from ml_assets.stores import chroma, postgres

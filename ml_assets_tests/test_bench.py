@@ -15,8 +15,8 @@ from bench.contenders.protocol import Job, read_documents
 from bench.measure import Finished, machine, run
 from bench.memory import peak_memory, tree_memory
 from bench.rows import Figure, Limit, Row, as_json, table
-from ml_assets.defs.assets import embeddings as embedding_assets
-from ml_assets.defs.checks import embeddings as embedding_checks
+from ml_assets.defs.embeddings import assets as embedding_assets
+from ml_assets.defs.embeddings import checks as embedding_checks
 from ml_assets.embeddings.space import current_space
 from ml_assets.settings import PROJECT, load_settings
 from ml_assets_tests.fakes import HashEncoder

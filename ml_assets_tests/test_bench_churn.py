@@ -12,7 +12,7 @@ from bench.rows import Figure, Limit, Row, as_json, table
 from bench.search import churn
 from bench.search.held import churn as churn_chunks
 from bench.search.held import fill
-from ml_assets.search.exact import RecallReport
+from ml_assets.search.evaluation.exact import RecallReport
 from ml_assets.stores import postgres
 from ml_assets_tests.search.corpus import Doc, put
 
@@ -78,8 +78,8 @@ def test_churn_is_measured_on_every_index(
 ) -> None:
     monkeypatch.setattr(churn, "SMALL", 10)
     monkeypatch.setattr(churn, "REPORTED", 1)
-    monkeypatch.setattr("ml_assets.search.maintenance.MIN_DEAD", 1)
-    monkeypatch.setattr("ml_assets.search.maintenance.MAX_DEAD_SHARE", 0.0)
+    monkeypatch.setattr("ml_assets.search.indexes.wear.MIN_DEAD", 1)
+    monkeypatch.setattr("ml_assets.search.indexes.wear.MAX_DEAD_SHARE", 0.0)
     rows = [*churn.measure(tmp_path, source, chunks=LIVE, repetitions=1, rounds=1, faiss=faiss)]
     kinds = [*churn.KINDS, *(["faiss"] if faiss else [])]
     built = {"pgvector": 1, "chroma": 1, "faiss": 0}

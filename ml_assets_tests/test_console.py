@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from ml_assets.console.status import standing
-from ml_assets.search.evaluation import METRICS
+from ml_assets.search.evaluation.metrics import METRICS
 
 METHODS = ("hybrid", "vector", "keyword")
 EVALUATION: dict[str, Any] = {

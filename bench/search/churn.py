@@ -21,14 +21,14 @@ from bench import ours
 from bench.measure import PROJECT, keep, machine, say
 from bench.rows import Figure, Limit, Row, as_json, table
 from bench.search.held import churn, fill
-from ml_assets.search.chroma import ChromaIndex
-from ml_assets.search.exact import RecallReport, recall_against_exact
-from ml_assets.search.faiss import FaissIndex
+from ml_assets.search.evaluation.exact import RecallReport, recall_against_exact
 from ml_assets.search.generation import ensure_generation, record_evaluation
-from ml_assets.search.keyword import KeywordIndex
-from ml_assets.search.maintenance import rebuild_if_worn
+from ml_assets.search.indexes.chroma.index import ChromaIndex
+from ml_assets.search.indexes.faiss.index import FaissIndex
+from ml_assets.search.indexes.keyword.index import KeywordIndex
+from ml_assets.search.indexes.pgvector.index import PgvectorIndex
+from ml_assets.search.indexes.wear import rebuild_if_worn
 from ml_assets.search.model import Generation
-from ml_assets.search.pgvector import PgvectorIndex
 from ml_assets.settings import load_settings
 from ml_assets.stores import chroma, postgres
 

@@ -17,14 +17,7 @@ from ml_assets.console import runs
 from ml_assets.console.progress import StageBars
 from ml_assets.console.status import status as shown_status
 from ml_assets.errors import IncompleteReadError, mask_secrets
-from ml_assets.settings import (
-    PROJECT,
-    Settings,
-    Until,
-    child_environment,
-    load_settings,
-    secret,
-)
+from ml_assets.settings import PROJECT, Settings, Until, child_environment, load_settings, secret
 
 if TYPE_CHECKING:
     from ml_assets.embeddings.plan import Plan
@@ -53,8 +46,8 @@ def run(
             highlight=False,
             soft_wrap=True,
         )
-        from ml_assets.finished import last_finish
-        from ml_assets.status import read_status
+        from ml_assets.operations.finished import last_finish
+        from ml_assets.operations.status import read_status
 
         if not everything and (finish := last_finish(settings)):
             for part in runs.nothing_to_do(finish.ended, read_status(settings)):
@@ -124,7 +117,7 @@ def status(as_json: Json = False) -> None:
     """Show collections, counts, the published generation, the champion and the last runs."""
     with clear_errors():
         from ml_assets.defs.instance import last_runs
-        from ml_assets.status import read_status
+        from ml_assets.operations.status import read_status
 
         settings = load_settings()
         figures = {**read_status(settings), "last_runs": last_runs(settings)}

@@ -67,7 +67,7 @@ def search_generations(as_json: Json = False) -> None:
     One is published, and answers. One can be rolled back to until its indexes are dropped.
     """
     with clear_errors():
-        from ml_assets.search.listing import described_generation, list_generations
+        from ml_assets.search.publishing.listing import described_generation, list_generations
         from ml_assets.stores import postgres
 
         settings = load_settings()
@@ -90,7 +90,7 @@ def publish(
     published again so; a run does not do it on its own.
     """
     with clear_errors():
-        from ml_assets.search.publishing import publish_gated
+        from ml_assets.search.publishing.publish import publish_gated
         from ml_assets.stores import postgres
 
         settings = load_settings()
@@ -112,7 +112,7 @@ def rollback(
     generation again, until `ml-assets publish` does.
     """
     with clear_errors():
-        from ml_assets.search import lifecycle
+        from ml_assets.search.publishing import lifecycle
         from ml_assets.stores import postgres
 
         settings = load_settings()
@@ -130,8 +130,8 @@ def _search(
     settings: Settings, query: str, limit: int, method: str, chosen: Condition
 ) -> SearchResult:
     from ml_assets.embeddings.encoder import load_encoder
-    from ml_assets.search.engine import open_engine
-    from ml_assets.search.engine import search as search_engine
+    from ml_assets.search.answering.engine import open_engine
+    from ml_assets.search.answering.engine import search as search_engine
     from ml_assets.stores import postgres
 
     with (

@@ -19,7 +19,7 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from ml_assets.documents.refresh import Progress as Report
+    from ml_assets.progress import Progress as Report
 
 
 class StageBars:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from ml_assets.documents.model import Delta
+from ml_assets.delta import Delta
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

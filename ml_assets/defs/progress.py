@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from ml_assets.documents.refresh import Progress, no_progress
+from ml_assets.progress import Progress, no_progress
 
 
 class StageProgress(Protocol):

@@ -17,8 +17,8 @@ from dagster_duckdb import DuckDBResource
 from pydantic import PrivateAttr
 
 from ml_assets.defs.progress import SilentProgress
-from ml_assets.search.chroma import ChromaIndex
-from ml_assets.search.keyword import KeywordIndex
+from ml_assets.search.indexes.chroma.index import ChromaIndex
+from ml_assets.search.indexes.keyword.index import KeywordIndex
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, clickhouse, duckdb, mlflow, online, postgres

@@ -6,11 +6,7 @@ from collections.abc import Iterator, Mapping
 import dagster as dg
 
 from ml_assets.defs.jobs import refresh_documents
-from ml_assets.defs.partitions import (
-    range_tags,
-    ranges_apart,
-    register_collections,
-)
+from ml_assets.defs.partitions import range_tags, ranges_apart, register_collections
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.defs.unfinished import unfinished_collections
 from ml_assets.documents.refresh import GONE, unread_collections
@@ -18,7 +14,7 @@ from ml_assets.documents.sources import open_source
 from ml_assets.embeddings.refresh import collections_to_refresh
 from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.errors import UserError
-from ml_assets.finished import count_changes
+from ml_assets.operations.finished import count_changes
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres as store
 

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 import dagster as dg
 from dagster import AssetCheckKey
 
-from ml_assets.defs.checks import documents, embeddings
+from ml_assets.defs.documents import checks as documents
+from ml_assets.defs.embeddings import checks as embeddings
 from ml_assets.defs.partitions import COLLECTIONS, PARTITIONS_NAME
 
 _PARTITIONED = ("raw_documents", "chunks", "embeddings")

@@ -37,32 +37,3 @@ class Rejected:
     location: str
     reason: str
     document_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """How many rows a stage added, changed, removed and left alone."""
-
-    added: int = 0
-    changed: int = 0
-    removed: int = 0
-    unchanged: int = 0
-
-    def __add__(self, other: Delta) -> Delta:
-        """Sum two deltas, count by count."""
-        return Delta(
-            self.added + other.added,
-            self.changed + other.changed,
-            self.removed + other.removed,
-            self.unchanged + other.unchanged,
-        )
-
-    @property
-    def touched(self) -> int:
-        """Rows that were written or removed."""
-        return self.added + self.changed + self.removed
-
-    @property
-    def total(self) -> int:
-        """Rows that are there now."""
-        return self.added + self.changed + self.unchanged

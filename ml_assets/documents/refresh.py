@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from ml_assets.delta import Delta
 from ml_assets.documents.chunking import Chunker
-from ml_assets.documents.model import Delta
 from ml_assets.documents.sources.base import Source
 from ml_assets.documents.staging import create_staging, stage
 from ml_assets.errors import SourceError
+from ml_assets.progress import Progress, no_progress
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
-
-Progress = Callable[[int, int], None]
-"""Called with (done, total); total is 0 while it is unknown."""
 
 GONE = ""
 """The fingerprint of a collection that the source no longer has."""
@@ -46,10 +44,6 @@ class DocumentsReport:
     deltas: dict[str, Delta]
     unread: dict[str, str]
     versions: dict[str, str] = field(default_factory=dict, compare=False)
-
-
-def no_progress(done: int, total: int) -> None:
-    """Report nothing."""
 
 
 def changed_collections(connection: postgres.Connection, source: Source) -> list[str]:

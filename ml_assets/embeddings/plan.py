@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from ml_assets.delta import Delta
 from ml_assets.documents.chunking import Chunker
-from ml_assets.documents.model import Delta
-from ml_assets.documents.refresh import Progress, no_progress, refresh_chunks, refresh_documents
+from ml_assets.documents.refresh import refresh_chunks, refresh_documents
 from ml_assets.documents.sources.base import Source
 from ml_assets.embeddings.space import VectorSpace
+from ml_assets.progress import Progress, no_progress
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 

@@ -13,12 +13,13 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
+from ml_assets.delta import Delta
 from ml_assets.documents.chunking import Chunker
-from ml_assets.documents.model import Delta
-from ml_assets.documents.refresh import Progress, changed_collections, no_progress
+from ml_assets.documents.refresh import changed_collections
 from ml_assets.documents.sources.base import Source
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.errors import SpaceMismatchError
+from ml_assets.progress import Progress, no_progress
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ml_assets.documents.model import Delta
-from ml_assets.features.offline import (
-    InputState,
-    append_changes,
-    is_current,
-)
+from ml_assets.delta import Delta
+from ml_assets.features.offline import InputState, append_changes, is_current
 from ml_assets.features.views import COLLECTION_ACTIVITY
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement

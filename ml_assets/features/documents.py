@@ -5,17 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ml_assets.documents.model import Delta
-from ml_assets.documents.refresh import Progress, no_progress
+from ml_assets.delta import Delta
 from ml_assets.features.neighbours import nearest_distances
-from ml_assets.features.offline import (
-    InputState,
-    append_changes,
-    current_rows,
-    is_current,
-)
+from ml_assets.features.offline import InputState, append_changes, current_rows, is_current
 from ml_assets.features.text import text_features
 from ml_assets.features.views import DOCUMENT_TEXT
+from ml_assets.progress import Progress, no_progress
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
 

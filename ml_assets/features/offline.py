@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ml_assets.documents.model import Delta
+from ml_assets.delta import Delta
 from ml_assets.features.views import FeatureView
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from ml_assets.documents.model import Delta
+from ml_assets.delta import Delta
 from ml_assets.features.offline import current_rows
 from ml_assets.features.views import FeatureView
 from ml_assets.stores import duckdb

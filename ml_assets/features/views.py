@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from ml_assets.documents.model import Delta
+from ml_assets.delta import Delta
 from ml_assets.errors import FeatureViewError
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement

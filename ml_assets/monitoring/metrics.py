@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ml_assets.documents.model import Delta
+from ml_assets.delta import Delta
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 

@@ -9,9 +9,9 @@ from ml_assets.registry.audit import last_entry
 from ml_assets.registry.model import MODEL_NAME, ModelVersion, Promotion
 from ml_assets.registry.releases import champion, release_model
 from ml_assets.registry.versions import current_challenger, subject
+from ml_assets.releases.audit import append_audit
 from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres
-from ml_assets.stores.audit import append_audit
 from ml_assets.training.candidates import read_candidates
 from ml_assets.training.evaluation import beats, evaluate
 from ml_assets.training.examples import read_examples

@@ -9,9 +9,9 @@ from psycopg.types.json import Jsonb
 
 from ml_assets.registry.audit import last_entry
 from ml_assets.registry.model import MODEL_NAME, ModelVersion
+from ml_assets.releases.audit import append_audit
 from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres
-from ml_assets.stores.audit import append_audit
 from ml_assets.stores.sql import statement
 from ml_assets.training.candidates import read_candidates
 from ml_assets.training.families import BASELINES

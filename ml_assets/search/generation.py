@@ -14,11 +14,11 @@ from typing import Any, Literal
 from psycopg.types.json import Jsonb
 
 from ml_assets.errors import GateError, NothingToDoError, SpaceMismatchError
-from ml_assets.search.gates import Gate
+from ml_assets.releases.audit import append_audit
 from ml_assets.search.model import Generation, Parameters
+from ml_assets.search.publishing.gates import Gate
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
-from ml_assets.stores.audit import append_audit
 from ml_assets.stores.locks import exclusive
 from ml_assets.stores.sql import statement
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from ml_assets.documents.model import Delta
-from ml_assets.documents.refresh import Progress, no_progress
+from ml_assets.delta import Delta
+from ml_assets.progress import Progress, no_progress
+from ml_assets.search.answering.fusion import DEFAULT_FUSION, Fusion
 from ml_assets.search.filters.language import NO_FILTER, Condition
-from ml_assets.search.fusion import DEFAULT_FUSION, Fusion
 
 if TYPE_CHECKING:
     import numpy as np

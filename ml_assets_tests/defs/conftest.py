@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 import dagster as dg
 import pytest
 
-from ml_assets.defs.assets import documents as document_assets
-from ml_assets.defs.assets import embeddings as embedding_assets
-from ml_assets.defs.assets.documents import chunks, collections, raw_documents
-from ml_assets.defs.assets.embeddings import embeddings
+from ml_assets.defs.documents import assets as document_assets
+from ml_assets.defs.documents.assets import chunks, collections, raw_documents
+from ml_assets.defs.embeddings import assets as embedding_assets
+from ml_assets.defs.embeddings.assets import embeddings
 from ml_assets.defs.partitions import contiguous_ranges, range_tags, register_collections
 from ml_assets.defs.resources import PostgresResource, build_resources
 from ml_assets.settings import Settings
@@ -41,7 +41,7 @@ def source(monkeypatch: pytest.MonkeyPatch) -> MemorySource:
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> HashEncoder:
     """A hash-based encoder of a space of its own, used by the embedding assets and checks."""
-    from ml_assets.defs.checks import embeddings as embedding_checks
+    from ml_assets.defs.embeddings import checks as embedding_checks
 
     loaded = HashEncoder()
     monkeypatch.setattr(embedding_assets, "load_encoder", lambda *_: loaded)

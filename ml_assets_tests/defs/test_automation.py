@@ -3,10 +3,10 @@
 import dagster as dg
 import pytest
 
-from ml_assets.defs.assets.documents import chunks, collections, raw_documents
-from ml_assets.defs.assets.embeddings import embeddings
 from ml_assets.defs.automation import ON_NEW_DATA, ON_NEW_DATA_OR_WEAR
 from ml_assets.defs.build import build_definitions
+from ml_assets.defs.documents.assets import chunks, collections, raw_documents
+from ml_assets.defs.embeddings.assets import embeddings
 from ml_assets.defs.jobs import refresh_documents
 from ml_assets.defs.partitions import range_tags, register_collections
 from ml_assets.documents.model import Document

@@ -2,12 +2,8 @@ import dagster as dg
 import pytest
 
 from ml_assets.defs import schedules, sensors
-from ml_assets.defs.assets import embeddings as embedding_assets
-from ml_assets.defs.partitions import (
-    contiguous_ranges,
-    range_tags,
-    register_collections,
-)
+from ml_assets.defs.embeddings import assets as embedding_assets
+from ml_assets.defs.partitions import contiguous_ranges, range_tags, register_collections
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.model import Document
 from ml_assets.documents.refresh import refresh_documents

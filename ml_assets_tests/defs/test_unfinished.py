@@ -3,9 +3,9 @@
 import dagster as dg
 import pytest
 
-from ml_assets.defs.checks import embeddings as embedding_checks
-from ml_assets.defs.checks.documents import rows_were_readable
-from ml_assets.defs.checks.embeddings import every_chunk_has_one_vector, vectors_have_unit_norm
+from ml_assets.defs.documents.checks import rows_were_readable
+from ml_assets.defs.embeddings import checks as embedding_checks
+from ml_assets.defs.embeddings.checks import every_chunk_has_one_vector, vectors_have_unit_norm
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.defs.unfinished import unfinished_collections
 from ml_assets.documents.model import Document, Rejected

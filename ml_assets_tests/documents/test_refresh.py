@@ -3,9 +3,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ml_assets.delta import Delta
 from ml_assets.documents import staging
 from ml_assets.documents.chunking import Chunker
-from ml_assets.documents.model import Delta, Document, Rejected
+from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.refresh import (
     DocumentsReport,
     changed_collections,

@@ -2,8 +2,9 @@
 
 import pytest
 
+from ml_assets.delta import Delta
 from ml_assets.documents.history import read_history
-from ml_assets.documents.model import Delta, Document
+from ml_assets.documents.model import Document
 from ml_assets.documents.refresh import refresh_chunks, refresh_documents
 from ml_assets.embeddings.plan import plan_refresh
 from ml_assets.embeddings.refresh import collections_to_refresh, refresh_embeddings

@@ -5,8 +5,9 @@ import pytest
 from numpy.typing import NDArray
 from psycopg.rows import TupleRow
 
+from ml_assets.delta import Delta
 from ml_assets.documents.chunking import Chunker
-from ml_assets.documents.model import Delta, Document
+from ml_assets.documents.model import Document
 from ml_assets.documents.refresh import refresh_chunks, refresh_documents
 from ml_assets.embeddings.refresh import (
     collections_to_refresh,

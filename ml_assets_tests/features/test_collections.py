@@ -1,6 +1,7 @@
 from typing import Any
 
-from ml_assets.documents.model import Delta, Document
+from ml_assets.delta import Delta
+from ml_assets.documents.model import Document
 from ml_assets.features.collections import refresh_collection_features
 from ml_assets.features.offline import current_rows
 from ml_assets.features.views import COLLECTION_ACTIVITY

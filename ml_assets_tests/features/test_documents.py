@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ml_assets.documents.model import Delta, Document
+from ml_assets.delta import Delta
+from ml_assets.documents.model import Document
 from ml_assets.features import documents as document_features
 from ml_assets.features.documents import refresh_document_features
 from ml_assets.features.offline import current_rows, statistics, values_version

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.documents.model import Delta, Document
+from ml_assets.delta import Delta
+from ml_assets.documents.model import Document
 from ml_assets.features.collections import refresh_collection_features
 from ml_assets.features.documents import refresh_document_features
 from ml_assets.features.online import online_differences, refresh_online

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.documents.model import Delta
+from ml_assets.delta import Delta
 from ml_assets.errors import FeatureViewError
 from ml_assets.features.views import (
     COLLECTION_ACTIVITY,

@@ -30,9 +30,9 @@ from ml_assets.documents.refresh import refresh_chunks
 from ml_assets.documents.sources import open_source
 from ml_assets.embeddings.refresh import refresh_embeddings
 from ml_assets.embeddings.space import current_chunker
-from ml_assets.search import keyword
-from ml_assets.search.ledger import sync_ledger
-from ml_assets.search.pgvector import PgvectorIndex
+from ml_assets.search.indexes.keyword import index as keyword
+from ml_assets.search.indexes.ledger import sync_ledger
+from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.settings import Settings, load_settings, secret
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement

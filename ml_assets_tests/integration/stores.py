@@ -21,10 +21,10 @@ from ml_assets.features.documents import refresh_document_features
 from ml_assets.features.offline import current_rows
 from ml_assets.features.online import refresh_online
 from ml_assets.features.views import DOCUMENT_TEXT, refresh_definitions
-from ml_assets.search.chroma import ChromaIndex
 from ml_assets.search.generation import ensure_generation, index_parameters
-from ml_assets.search.keyword import KeywordIndex
-from ml_assets.search.pgvector import PgvectorIndex
+from ml_assets.search.indexes.chroma.index import ChromaIndex
+from ml_assets.search.indexes.keyword.index import KeywordIndex
+from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.settings import load_settings
 from ml_assets.stores import chroma, duckdb, online, postgres
 

@@ -45,15 +45,15 @@ FIRST_BUILD = [
     Point("after", "embeddings.refresh:_write", 2),
     Point("event", "embeddings", 2),
     Point("sql", "postgres/embeddings/match_chunks"),
-    Point("write", "search.chroma:ChromaIndex.upsert"),
-    Point("after", "search.chroma:ChromaIndex.upsert", 2),
-    Point("before", "search.chroma:ChromaIndex.set_mark"),
-    Point("write", "search.keyword:KeywordIndex.upsert"),
-    Point("before", "search.keyword:KeywordIndex._commit", 2),
-    Point("after", "search.keyword:KeywordIndex._commit"),
-    Point("before", "search.keyword:KeywordIndex._let_go"),
+    Point("write", "search.indexes.chroma.index:ChromaIndex.upsert"),
+    Point("after", "search.indexes.chroma.index:ChromaIndex.upsert", 2),
+    Point("before", "search.indexes.chroma.index:ChromaIndex.set_mark"),
+    Point("write", "search.indexes.keyword.index:KeywordIndex.upsert"),
+    Point("before", "search.indexes.keyword.index:KeywordIndex._commit", 2),
+    Point("after", "search.indexes.keyword.index:KeywordIndex._commit"),
+    Point("before", "search.indexes.keyword.index:KeywordIndex._let_go"),
     Point("hnsw"),
-    Point("after", "search.pgvector:PgvectorIndex._build"),
+    Point("after", "search.indexes.pgvector.index:PgvectorIndex._build"),
     Point("event", "search_evaluation"),
     Point("sql", "postgres/search/mark_published"),
     Point("event", "published_search"),
@@ -66,8 +66,8 @@ WITH_THE_SERVER = [
 ]
 LATER_EDITS = [
     Point("after", "embeddings.refresh:_write", 2),
-    Point("after", "search.chroma:ChromaIndex.remove"),
-    Point("before", "search.keyword:KeywordIndex.remove"),
+    Point("after", "search.indexes.chroma.index:ChromaIndex.remove"),
+    Point("before", "search.indexes.keyword.index:KeywordIndex.remove"),
     Point("sql", "postgres/status/remember_finish"),
 ]
 OTHER_GENERATION = [Point("hnsw"), Point("sql", "postgres/search/mark_published")]
@@ -83,7 +83,7 @@ FEATURES = [
 ALONE = [
     Point("sql", "postgres/documents/count_documents"),
     Point("sql", "postgres/embeddings/insert_staged", 3),
-    Point("after", "search.keyword:KeywordIndex.upsert", 2),
+    Point("after", "search.indexes.keyword.index:KeywordIndex.upsert", 2),
     FEATURES[1],
 ]
 

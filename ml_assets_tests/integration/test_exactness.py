@@ -21,7 +21,7 @@ from ml_assets.embeddings.encoder import Encoder, load_encoder
 from ml_assets.embeddings.quality import match_chunks
 from ml_assets.embeddings.space import VectorSpace, current_model, current_space
 from ml_assets.features import offline
-from ml_assets.search.keyword import KeywordIndex
+from ml_assets.search.indexes.keyword.index import KeywordIndex
 from ml_assets.settings import load_settings
 from ml_assets.stores import online, postgres
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource, other_space, unplugged

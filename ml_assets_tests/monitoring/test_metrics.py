@@ -2,7 +2,7 @@
 
 import pytest
 
-from ml_assets.documents.model import Delta
+from ml_assets.delta import Delta
 from ml_assets.monitoring.metrics import (
     copy_model_performance,
     copy_training_metrics,

@@ -5,8 +5,8 @@ import pytest
 
 from ml_assets.registry.audit import count_entries, last_entry, verify_audit
 from ml_assets.registry.model import BrokenEntry
+from ml_assets.releases.audit import append_audit
 from ml_assets.stores import postgres
-from ml_assets.stores.audit import append_audit
 
 ALTERED = "its content was altered"
 MISSING = "the entry before it is missing or altered"

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from ml_assets.errors import StoreError
-from ml_assets.search.chroma import ChromaIndex
-from ml_assets.search.engine import open_engine
-from ml_assets.search.faiss import FaissIndex
-from ml_assets.search.keyword import KeywordIndex
+from ml_assets.search.answering.engine import open_engine
+from ml_assets.search.indexes.chroma.index import ChromaIndex
+from ml_assets.search.indexes.faiss.index import FaissIndex
+from ml_assets.search.indexes.keyword.index import KeywordIndex
+from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Engine, Generation
-from ml_assets.search.pgvector import PgvectorIndex
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.search.corpus import fill, generation_of, sync_all
@@ -110,7 +110,9 @@ def open_index(
 ) -> Iterator[OpenIndex]:
     """Opens the index of the generation anew at every call, as a new process would."""
     # Two or three hundred rows are enough for product codes of 16 numbers.
-    request.getfixturevalue("monkeypatch").setattr("ml_assets.search.faiss.TRAINS_FROM", 270)
+    request.getfixturevalue("monkeypatch").setattr(
+        "ml_assets.search.indexes.faiss.index.TRAINS_FROM", 270
+    )
     with ExitStack() as stack:
 
         def open_one() -> AnyIndex:

@@ -12,12 +12,12 @@ from psycopg.types.json import Jsonb
 
 from ml_assets.embeddings.refresh import ensure_space
 from ml_assets.embeddings.space import VectorSpace
-from ml_assets.search.chroma import ChromaIndex
 from ml_assets.search.filters.language import Scalar
 from ml_assets.search.generation import ensure_generation, index_parameters
-from ml_assets.search.keyword import KeywordIndex
+from ml_assets.search.indexes.chroma.index import ChromaIndex
+from ml_assets.search.indexes.keyword.index import KeywordIndex
+from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation
-from ml_assets.search.pgvector import PgvectorIndex
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.fakes import SPACE, HashEncoder

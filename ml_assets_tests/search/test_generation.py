@@ -5,8 +5,7 @@ import pytest
 from psycopg.errors import UniqueViolation
 
 from ml_assets.errors import GateError, NothingToDoError, SpaceMismatchError
-from ml_assets.search.fusion import DEFAULT_FUSION, Fusion
-from ml_assets.search.gates import Gate
+from ml_assets.search.answering.fusion import DEFAULT_FUSION, Fusion
 from ml_assets.search.generation import (
     ensure_generation,
     find_generation,
@@ -17,6 +16,7 @@ from ml_assets.search.generation import (
     record_evaluation,
 )
 from ml_assets.search.model import Generation
+from ml_assets.search.publishing.gates import Gate
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.search.corpus import generation_of

@@ -8,12 +8,7 @@ from ml_assets.stores.mlflow import load_model
 from ml_assets.training.candidates import read_candidates, train_candidates, untrained
 from ml_assets.training.evaluation import evaluate
 from ml_assets.training.examples import read_examples
-from ml_assets.training.families import (
-    FAMILIES,
-    TRUSTED_TYPES,
-    fit_family,
-    predict_probabilities,
-)
+from ml_assets.training.families import FAMILIES, TRUSTED_TYPES, fit_family, predict_probabilities
 from ml_assets.training.importance import permutation_importance
 from ml_assets.training.inputs import Task
 from ml_assets.training.model import Examples, TrainingSet

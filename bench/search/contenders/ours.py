@@ -11,12 +11,12 @@ from psycopg import sql
 from bench.search.contenders.protocol import Ask, Job
 from bench.search.tables import PART
 from ml_assets.embeddings.space import current_space
-from ml_assets.search.chroma import ChromaIndex
-from ml_assets.search.faiss import FaissIndex
 from ml_assets.search.filters.language import NO_FILTER, Compare, Condition
 from ml_assets.search.generation import ensure_generation, index_parameters
+from ml_assets.search.indexes.chroma.index import ChromaIndex
+from ml_assets.search.indexes.faiss.index import FaissIndex
+from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation, VectorIndex
-from ml_assets.search.pgvector import PgvectorIndex
 from ml_assets.settings import load_settings
 from ml_assets.stores import chroma, postgres
 

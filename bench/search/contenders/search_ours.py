@@ -8,10 +8,10 @@ from pathlib import Path
 
 from bench.search.contenders.protocol import Search
 from ml_assets.embeddings.encoder import load_encoder
-from ml_assets.search.engine import open_engine, search
+from ml_assets.search.answering.engine import open_engine, search
 from ml_assets.search.generation import ensure_generation, index_parameters
-from ml_assets.search.keyword import KeywordIndex
-from ml_assets.search.pgvector import PgvectorIndex
+from ml_assets.search.indexes.keyword.index import KeywordIndex
+from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from ml_assets.documents.formats.rows import columns_from
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.sources.base import JudgedQueries, JudgedQuery
 from ml_assets.documents.sources.files import Files
-from ml_assets.documents.sources.rows import columns_from
 from ml_assets.errors import SourceError
 
 SPLIT_FROM = 100

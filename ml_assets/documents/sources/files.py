@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any
 
+from ml_assets.documents.formats import pages, tables
+from ml_assets.documents.formats.rows import Columns, Row, to_document
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import check_collection, content_hash, normalize
-from ml_assets.documents.sources import pages, tables
 from ml_assets.documents.sources.base import MAX_COLLECTIONS, UNATTRIBUTED
-from ml_assets.documents.sources.rows import Columns, Row, to_document
 from ml_assets.errors import SourceError, mask_secrets
 
 VERSION = "1"

@@ -111,8 +111,8 @@ def _open_python_environment(spec: Spec, settings: Settings) -> Source:
 
 
 def _open_files(spec: Spec, settings: Settings) -> Source:
+    from ml_assets.documents.formats.rows import OPTIONS, columns_from
     from ml_assets.documents.sources.files import Files
-    from ml_assets.documents.sources.rows import OPTIONS, columns_from
 
     _check(spec, known=(*OPTIONS, "name"), path=True)
     columns = columns_from(spec.options)

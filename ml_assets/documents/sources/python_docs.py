@@ -25,7 +25,7 @@ LANGUAGE = "The Python Language"
 _ROOM = Path(__file__).resolve().parent
 _CHAPTERS = _ROOM / "python_chapters.csv"
 _PAGES = _ROOM / "python_pages.csv"
-_JUDGED = _ROOM.parents[1] / "search" / "judged" / "python_docs.jsonl"
+_JUDGED = _ROOM / "python_judged.jsonl"
 _BUILTIN_CHAPTERS = {
     "functions": "Built-in Functions",
     "stdtypes": "Built-in Types",

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ml_assets.documents.formats import tables
+from ml_assets.documents.formats.rows import columns_from
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import check_collection, check_name, normalize
-from ml_assets.documents.sources import tables
 from ml_assets.documents.sources.files import Files
-from ml_assets.documents.sources.rows import columns_from
 from ml_assets.errors import SourceError
 from ml_assets_tests.conftest import SHARED_DATA
 

@@ -7,16 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from ml_assets.search.filters.language import (
-    METADATA,
-    And,
-    Compare,
-    Condition,
-    In,
-    Not,
-    Or,
-    Scalar,
-)
+from ml_assets.search.filters.language import METADATA, And, Compare, Condition, In, Not, Or, Scalar
 from ml_assets_tests.search.corpus import Doc
 
 NAMES = ["food", "Fǘd", "a b", "%s", "true", "1"]

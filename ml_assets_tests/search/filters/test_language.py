@@ -8,8 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_assets.errors import UserError
-from ml_assets.search.filters.chroma import chroma_metadata, chroma_where
-from ml_assets.search.filters.keyword import attribute_token
 from ml_assets.search.filters.language import (
     NO_FILTER,
     And,
@@ -23,6 +21,8 @@ from ml_assets.search.filters.language import (
 )
 from ml_assets.search.filters.numbers import sortable, split_number
 from ml_assets.search.filters.sql import sql_condition
+from ml_assets.search.indexes.chroma.filters import chroma_metadata, chroma_where
+from ml_assets.search.indexes.keyword.filters import attribute_token
 
 EVIL = "is null or true or d.created_at <"
 NOON = datetime(2020, 1, 1, 12, tzinfo=UTC)

@@ -10,20 +10,13 @@ from numpy.typing import NDArray
 from pgvector import HalfVector
 
 from ml_assets.embeddings.refresh import ensure_space
-from ml_assets.search.faiss import FaissIndex
-from ml_assets.search.filters.language import (
-    And,
-    Compare,
-    Condition,
-    Not,
-    Or,
-    equal,
-)
+from ml_assets.search.filters.language import And, Compare, Condition, Not, Or, equal
 from ml_assets.search.filters.sql import matching_chunk_ids
-from ml_assets.search.keyword import KeywordIndex
+from ml_assets.search.indexes.faiss.index import FaissIndex
+from ml_assets.search.indexes.keyword.index import KeywordIndex
+from ml_assets.search.indexes.pgvector.index import PgvectorIndex
+from ml_assets.search.indexes.sizing import probes_of
 from ml_assets.search.model import Ranking
-from ml_assets.search.pgvector import PgvectorIndex
-from ml_assets.search.sizing import probes_of
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import SPACE, HashEncoder
 from ml_assets_tests.search.conftest import AnyIndex
@@ -165,9 +158,9 @@ def test_near_neighbours_are_found_under_every_filter(
     if isinstance(index, KeywordIndex):
         pytest.skip("has no vectors")
     # As many lists as 54,000 rows have: of three, the fewest that are ever read would be all.
-    monkeypatch.setattr("ml_assets.search.sizing._ROWS_OF_A_LIST", 50)
+    monkeypatch.setattr("ml_assets.search.indexes.sizing._ROWS_OF_A_LIST", 50)
     # Walk the graph, however few pass, and whatever the planner thinks of so few rows.
-    monkeypatch.setattr("ml_assets.search.pgvector.NARROW", 0)
+    monkeypatch.setattr("ml_assets.search.indexes.pgvector.index.NARROW", 0)
     connection.execute("set enable_sort = off; set enable_seqscan = off")
     index.sync(connection)
     read, lists = lists_read(index)

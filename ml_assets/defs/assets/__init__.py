@@ -1,1 +1,0 @@
-"""The software-defined assets, one module per group; the work is in the room of that name."""

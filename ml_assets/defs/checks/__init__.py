@@ -1,1 +1,0 @@
-"""The asset checks, one module per asset group."""

@@ -1,0 +1,1 @@
+"""How Dagster sees the room `documents`."""

@@ -1,0 +1,142 @@
+"""Assets of the group `documents`: the source's collections, its documents, their chunks."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from ml_assets.defs.automation import ON_NEW_DATA
+from ml_assets.defs.documents.checks import READABILITY, readability
+from ml_assets.defs.metadata import OWNERS, data_version, delta_metadata, table
+from ml_assets.defs.partitions import COLLECTIONS, SINGLE_RUN, register_collections
+from ml_assets.defs.progress import StageProgress
+from ml_assets.defs.resources import PostgresResource
+from ml_assets.documents.refresh import (
+    DocumentsReport,
+    chunk_versions,
+    refresh_chunks,
+    refresh_documents,
+)
+from ml_assets.documents.sources import open_source
+from ml_assets.embeddings.space import current_chunker
+from ml_assets.errors import IncompleteReadError
+from ml_assets.settings import Settings
+
+RAW_DOCUMENTS = dg.AssetKey("raw_documents")
+
+
+@dg.asset(
+    group_name="documents",
+    kinds={"python"},
+    owners=OWNERS,
+    code_version="1",
+    backfill_policy=SINGLE_RUN,
+)
+def collections(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult:
+    """The collections of the source, registered as the partitions of what follows."""
+    source = open_source(settings.source, settings)
+    present = source.collections()
+    added = register_collections(context.instance, present)
+    return dg.MaterializeResult(
+        metadata={
+            "source": source.name,
+            "collections": len(present),
+            "new": len(added),
+            "names": table([{"collection": name} for name in present]),
+        },
+        data_version=data_version(sorted(present.items())),
+    )
+
+
+@dg.asset(
+    group_name="documents",
+    kinds={"postgres"},
+    owners=OWNERS,
+    code_version="1",
+    deps=[collections],
+    partitions_def=COLLECTIONS,
+    backfill_policy=SINGLE_RUN,
+    pool="source",
+)
+def raw_documents(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
+    progress: dg.ResourceParam[StageProgress],
+) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.MaterializeResult]:
+    """Rows of `documents`, equal to the source; what left it is tombstoned.
+
+    A collection that cannot be read fails its own partition; the others are materialized.
+    """
+    with postgres.connect() as connection, progress.stage("documents") as step:
+        report = refresh_documents(
+            connection,
+            open_source(settings.source, settings),
+            context.partition_keys,
+            max_removed_fraction=settings.max_removed_fraction,
+            run_id=context.run.run_id,
+            progress=step,
+        )
+        readable = readability(connection)
+    version = data_version(sorted(report.versions.items()))
+    if report.unread:
+        yield from _left_behind(report, version, readable)
+        raise IncompleteReadError(report.unread)
+    for name, delta in report.deltas.items():
+        context.add_asset_metadata(delta_metadata(delta), partition_key=name)
+    yield dg.MaterializeResult(data_version=version)
+
+
+def _left_behind(
+    report: DocumentsReport, version: dg.DataVersion, readable: dg.AssetCheckResult
+) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
+    """What a step that fails leaves behind: the collections read, and the check on the others.
+
+    Dagster itself materializes all partitions of a step or none, and skips the checks on it.
+    """
+    for name, delta in report.deltas.items():
+        yield dg.AssetMaterialization(
+            RAW_DOCUMENTS,
+            partition=name,
+            metadata=delta_metadata(delta),
+            tags={"dagster/data_version": version.value},
+        )
+    yield dg.AssetCheckEvaluation(
+        RAW_DOCUMENTS,
+        READABILITY,
+        readable.passed,
+        readable.metadata,
+        severity=readable.severity,
+    )
+
+
+@dg.asset(
+    group_name="documents",
+    kinds={"postgres"},
+    owners=OWNERS,
+    code_version="1",
+    deps=[raw_documents],
+    partitions_def=COLLECTIONS,
+    backfill_policy=SINGLE_RUN,
+    automation_condition=ON_NEW_DATA,
+)
+def chunks(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
+    progress: dg.ResourceParam[StageProgress],
+) -> dg.MaterializeResult:
+    """Rows of `chunks`: pieces of the documents that the embedding model reads whole."""
+    names = context.partition_keys
+    chunker = current_chunker(settings)
+    with postgres.connect() as connection, progress.stage("chunks") as report:
+        deltas = refresh_chunks(
+            connection, chunker, names, run_id=context.run.run_id, progress=report
+        )
+        versions = chunk_versions(connection, names)
+    for name, delta in deltas.items():
+        context.add_asset_metadata(
+            {**delta_metadata(delta), "chunker": chunker.fingerprint}, partition_key=name
+        )
+    return dg.MaterializeResult(data_version=data_version(sorted(versions.items())))

@@ -1,0 +1,158 @@
+"""Assets of the group `features`: definitions, offline values, and their online copy."""
+
+import time
+
+import dagster as dg
+
+from ml_assets.defs.metadata import OWNERS, data_version, delta_metadata, table
+from ml_assets.defs.partitions import SINGLE_RUN
+from ml_assets.defs.progress import StageProgress
+from ml_assets.defs.resources import OfflineStoreResource, OnlineStoreResource, PostgresResource
+from ml_assets.delta import Delta
+from ml_assets.embeddings.space import current_space
+from ml_assets.features.collections import refresh_collection_features
+from ml_assets.features.documents import refresh_document_features
+from ml_assets.features.offline import statistics, values_version
+from ml_assets.features.online import refresh_online
+from ml_assets.features.views import (
+    COLLECTION_ACTIVITY,
+    DOCUMENT_TEXT,
+    VIEWS,
+    FeatureView,
+    fingerprint,
+    refresh_definitions,
+    views_for,
+)
+from ml_assets.settings import Settings
+from ml_assets.stores import duckdb as offline_store
+
+
+@dg.asset(
+    group_name="features",
+    kinds={"postgres"},
+    owners=OWNERS,
+    code_version="1",
+    backfill_policy=SINGLE_RUN,
+)
+def feature_definitions(postgres: PostgresResource) -> dg.MaterializeResult:
+    """Rows of `feature_definitions`: the views of the code, every version that there was."""
+    with postgres.connect() as connection:
+        delta = refresh_definitions(connection)
+    rows = [
+        {
+            "view": view.name,
+            "version": view.version,
+            "entity": view.entity,
+            "features": len(view.features),
+            "uses": ", ".join(sorted(view.uses)),
+        }
+        for view in VIEWS.values()
+    ]
+    return dg.MaterializeResult(
+        metadata={**delta_metadata(delta), "outcome": _outcome(delta), "views": table(rows)},
+        data_version=data_version(*map(fingerprint, VIEWS.values())),
+    )
+
+
+@dg.asset(
+    group_name="features",
+    kinds={"duckdb"},
+    owners=OWNERS,
+    code_version="1",
+    deps=["chunks", "embeddings", "feature_definitions"],
+    backfill_policy=SINGLE_RUN,
+    pool="duckdb",
+)
+def document_features(
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
+    duckdb: OfflineStoreResource,
+    progress: dg.ResourceParam[StageProgress],
+) -> dg.MaterializeResult:
+    """Offline values of `document_text`: a row for each document whose values changed."""
+    started = time.perf_counter()
+    space_id = current_space(settings).space_id
+    with (
+        postgres.connect() as connection,
+        duckdb.get_connection() as duck,
+        progress.stage("features") as report,
+    ):
+        delta = refresh_document_features(connection, duck, space_id, progress=report)
+        return _offline_result(duck, DOCUMENT_TEXT, delta, started, vector_space=space_id)
+
+
+@dg.asset(
+    group_name="features",
+    kinds={"duckdb"},
+    owners=OWNERS,
+    code_version="1",
+    deps=["raw_documents", "chunks", "feature_definitions"],
+    backfill_policy=SINGLE_RUN,
+    pool="duckdb",
+)
+def collection_features(
+    postgres: PostgresResource, duckdb: OfflineStoreResource
+) -> dg.MaterializeResult:
+    """Offline values of `collection_activity`: a row for each collection whose values changed."""
+    started = time.perf_counter()
+    with postgres.connect() as connection, duckdb.get_connection() as duck:
+        delta = refresh_collection_features(connection, duck)
+        return _offline_result(duck, COLLECTION_ACTIVITY, delta, started)
+
+
+@dg.asset(
+    group_name="features",
+    kinds={"sqlite", "redis"},
+    owners=OWNERS,
+    code_version="1",
+    deps=["document_features", "collection_features"],
+    backfill_policy=SINGLE_RUN,
+    pool="duckdb",
+)
+def online_features(
+    duckdb: OfflineStoreResource, online_store: OnlineStoreResource
+) -> dg.MaterializeResult:
+    """Latest values of every live document and collection, in the online store."""
+    started = time.perf_counter()
+    views = views_for("serving")
+    with duckdb.get_connection() as duck, online_store.connect() as online:
+        deltas = {view.key: refresh_online(duck, online, [view]) for view in views}
+        versions = [values_version(duck, view) for view in views]
+    total = sum(deltas.values(), Delta())
+    rows = [{"view": key, **delta_metadata(delta)} for key, delta in deltas.items()]
+    return dg.MaterializeResult(
+        metadata={
+            **delta_metadata(total),
+            "outcome": _outcome(total),
+            "views": table(rows),
+            "seconds": _seconds_since(started),
+        },
+        data_version=data_version(versions),
+    )
+
+
+def _offline_result(
+    duck: offline_store.Connection,
+    view: FeatureView,
+    delta: Delta,
+    started: float,
+    **more: str,
+) -> dg.MaterializeResult:
+    return dg.MaterializeResult(
+        metadata={
+            **delta_metadata(delta),
+            **more,
+            "outcome": _outcome(delta),
+            "statistics": table(statistics(duck, view)),
+            "seconds": _seconds_since(started),
+        },
+        data_version=data_version(fingerprint(view), values_version(duck, view)),
+    )
+
+
+def _outcome(delta: Delta) -> str:
+    return f"{delta.touched} rows written" if delta.touched else "nothing changed, nothing written"
+
+
+def _seconds_since(started: float) -> float:
+    return round(time.perf_counter() - started, 2)

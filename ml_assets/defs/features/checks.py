@@ -1,0 +1,102 @@
+"""Checks of the group `features`."""
+
+from dataclasses import asdict
+
+import dagster as dg
+
+from ml_assets.defs.metadata import table
+from ml_assets.defs.resources import OfflineStoreResource, OnlineStoreResource, PostgresResource
+from ml_assets.features.online import online_differences
+from ml_assets.features.quality import LEAKAGE_SKILL, document_coverage, label_leakage, value_ranges
+from ml_assets.features.views import (
+    COLLECTION_ACTIVITY,
+    DOCUMENT_TEXT,
+    VIEWS,
+    FeatureView,
+    training_views,
+    views_for,
+)
+from ml_assets.settings import Settings
+
+
+@dg.asset_check(asset="document_features", blocking=True)
+def document_features_are_in_range(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
+    """Every known value of `document_text` is finite and in its declared range."""
+    return _range_result(duckdb, DOCUMENT_TEXT)
+
+
+@dg.asset_check(asset="collection_features", blocking=True)
+def collection_features_are_in_range(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
+    """Every known value of `collection_activity` is finite and in its declared range."""
+    return _range_result(duckdb, COLLECTION_ACTIVITY)
+
+
+@dg.asset_check(asset="document_features", blocking=True)
+def every_document_has_one_row(
+    postgres: PostgresResource, duckdb: OfflineStoreResource
+) -> dg.AssetCheckResult:
+    """Every live document has exactly one current row in each document view, and no other has."""
+    views = [view for view in VIEWS.values() if view.entity == "document"]
+    with postgres.connect() as connection, duckdb.get_connection() as duck:
+        found = {view.key: document_coverage(connection, duck, view) for view in views}
+    return dg.AssetCheckResult(
+        passed=all(coverage.exact for coverage in found.values()),
+        metadata={"views": table([{"view": key, **asdict(found[key])} for key in found])},
+    )
+
+
+@dg.asset_check(asset="document_features", blocking=True)
+def no_feature_gives_the_label_away(
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
+    duckdb: OfflineStoreResource,
+) -> dg.AssetCheckResult:
+    """No single training feature predicts the label almost perfectly."""
+    views = [view for view in training_views() if view.entity == "document"]
+    with postgres.connect() as connection, duckdb.get_connection() as duck:
+        skills = {
+            f"{view.name}__{feature}": skill
+            for view in views
+            for feature, skill in label_leakage(connection, duck, view, settings.seed).items()
+        }
+    if not skills:
+        return dg.AssetCheckResult(
+            passed=True, description="fewer than two labels: there is nothing to predict"
+        )
+    best = max(skills, key=skills.__getitem__)
+    return dg.AssetCheckResult(
+        passed=skills[best] < LEAKAGE_SKILL,
+        description=f"{best} alone has skill {skills[best]:.3f}; {LEAKAGE_SKILL} is too good",
+        metadata={
+            "threshold": LEAKAGE_SKILL,
+            "skills": table([{"feature": name, "skill": skills[name]} for name in skills]),
+        },
+    )
+
+
+@dg.asset_check(asset="online_features", blocking=True)
+def online_equals_offline(
+    duckdb: OfflineStoreResource, online_store: OnlineStoreResource
+) -> dg.AssetCheckResult:
+    """The online store holds the latest offline values of every view, and nothing else."""
+    with duckdb.get_connection() as duck, online_store.connect() as online:
+        differences = {
+            view.key: {
+                name: len(ids) for name, ids in online_differences(duck, online, view).items()
+            }
+            for view in views_for("serving")
+        }
+    wrong = sum(sum(counts.values()) for counts in differences.values())
+    rows = [{"view": key, **counts} for key, counts in differences.items()]
+    return dg.AssetCheckResult(
+        passed=wrong == 0, metadata={"differences": wrong, "views": table(rows)}
+    )
+
+
+def _range_result(offline: OfflineStoreResource, view: FeatureView) -> dg.AssetCheckResult:
+    with offline.get_connection() as duck:
+        reports = value_ranges(duck, view)
+    return dg.AssetCheckResult(
+        passed=all(report.sound for report in reports),
+        metadata={"ranges": table([asdict(report) for report in reports])},
+    )

@@ -1,0 +1,106 @@
+"""Assets of the group `registry`: the registered challenger, and the champion."""
+
+import time
+
+import dagster as dg
+
+from ml_assets.defs.metadata import OWNERS, data_version, table
+from ml_assets.defs.partitions import SINGLE_RUN
+from ml_assets.defs.resources import MlflowResource, OfflineStoreResource, PostgresResource
+from ml_assets.defs.training.assets import nothing_to_train_on
+from ml_assets.registry.model import ModelVersion
+from ml_assets.registry.promotion import promote
+from ml_assets.registry.versions import current_challenger, register_challenger
+from ml_assets.settings import Settings
+from ml_assets.training.training_set import current_training_set
+
+
+@dg.asset(
+    group_name="registry",
+    kinds={"mlflow"},
+    owners=OWNERS,
+    code_version="1",
+    deps=["candidate_models"],
+    backfill_policy=SINGLE_RUN,
+    pool="duckdb",
+)
+def registered_model(
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
+    duckdb: OfflineStoreResource,
+    mlflow: MlflowResource,
+) -> dg.MaterializeResult:
+    """The candidate with the best macro-F1 on validation, as a version with alias `challenger`."""
+    started = time.perf_counter()
+    with duckdb.get_connection() as duck:
+        current = current_training_set(duck)
+    if current is None or not current.hash:
+        return nothing_to_train_on(current)
+    with postgres.connect() as connection:
+        before = current_challenger(connection)
+        version = register_challenger(connection, mlflow.tracking, current, settings)
+    if version is None:
+        return dg.MaterializeResult(
+            metadata={"outcome": "there are no candidates; nothing was registered"}
+        )
+    return dg.MaterializeResult(
+        metadata={
+            "outcome": "nothing changed" if version == before else "a new challenger",
+            **_version_metadata(version),
+            "seconds": round(time.perf_counter() - started, 2),
+        },
+        data_version=data_version(version.name, version.version),
+    )
+
+
+@dg.asset(
+    group_name="registry",
+    kinds={"mlflow", "postgres"},
+    owners=OWNERS,
+    code_version="1",
+    deps=["registered_model"],
+    backfill_policy=SINGLE_RUN,
+    pool="duckdb",
+)
+def champion_model(
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
+    duckdb: OfflineStoreResource,
+    mlflow: MlflowResource,
+) -> dg.MaterializeResult:
+    """The version that is served, alias `champion`; a challenger takes its place by the gates."""
+    started = time.perf_counter()
+    with duckdb.get_connection() as duck:
+        current = current_training_set(duck)
+    if current is None or not current.hash:
+        return nothing_to_train_on(current)
+    with postgres.connect() as connection:
+        decision = promote(connection, mlflow.tracking, current, settings)
+    champion = decision.champion
+    return dg.MaterializeResult(
+        metadata={
+            "outcome": _outcome(decision.promoted, decision.changed),
+            "reason": decision.reason,
+            "challenger": decision.challenger.version,
+            "gates": table([{"gate": name, "value": v} for name, v in decision.gates.items()]),
+            **(_version_metadata(champion) if champion else {"version": "none"}),
+            "seconds": round(time.perf_counter() - started, 2),
+        },
+        data_version=data_version(champion.name, champion.version) if champion else None,
+    )
+
+
+def _outcome(promoted: bool, changed: bool) -> str:
+    what = "promoted" if promoted else "refused"
+    return what if changed else f"nothing changed, already {what}"
+
+
+def _version_metadata(version: ModelVersion) -> dict[str, dg.MetadataValue | str | int]:
+    return {
+        "version": version.version,
+        "family": version.family,
+        "training_set_hash": version.training_set_hash,
+        "vector_space": version.space_id,
+        "feature_views": ", ".join(version.feature_views),
+        "metrics": table([{"metric": name, "value": v} for name, v in version.metrics.items()]),
+    }

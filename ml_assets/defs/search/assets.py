@@ -1,0 +1,223 @@
+"""Assets of the group `search`: the indexes of one generation, its measurements, its publishing."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import dagster as dg
+
+from ml_assets.defs.automation import ON_NEW_DATA, ON_NEW_DATA_OR_WEAR
+from ml_assets.defs.metadata import OWNERS, data_version, table
+from ml_assets.defs.partitions import SINGLE_RUN
+from ml_assets.defs.progress import StageProgress
+from ml_assets.defs.resources import ChromaResource, KeywordIndexResource, PostgresResource
+from ml_assets.defs.search.metadata import quality_metadata
+from ml_assets.defs.search.sync import sync_generations
+from ml_assets.documents.sources import open_source
+from ml_assets.documents.sources.base import JudgedQueries
+from ml_assets.embeddings.encoder import load_encoder
+from ml_assets.embeddings.space import current_space
+from ml_assets.search.evaluation.measurement import measure_generation
+from ml_assets.search.generation import ensure_generation, index_parameters, published_generation
+from ml_assets.search.indexes.pgvector.index import PgvectorIndex
+from ml_assets.search.model import Generation
+from ml_assets.search.publishing.lifecycle import forget_outdated_vectors, generations_to_sync
+from ml_assets.search.publishing.publish import publish_measured
+from ml_assets.search.publishing.retention import drop_expired
+from ml_assets.settings import Settings
+from ml_assets.stores import postgres as store
+
+
+def current_generation(connection: store.Connection, settings: Settings) -> Generation:
+    """The generation that the settings describe; created when it is new."""
+    space_id = current_space(settings).space_id
+    return ensure_generation(connection, space_id, index_parameters(settings))
+
+
+@dg.asset(
+    group_name="search",
+    kinds={"postgres"},
+    owners=OWNERS,
+    code_version="1",
+    deps=["embeddings"],
+    backfill_policy=SINGLE_RUN,
+    automation_condition=ON_NEW_DATA_OR_WEAR,
+)
+def pgvector_index(
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
+    progress: dg.ResourceParam[StageProgress],
+) -> dg.MaterializeResult:
+    """The index on the vectors of the current space; PostgreSQL keeps it current once built."""
+    with postgres.connect() as connection, progress.stage("pgvector index") as step:
+        current = current_generation(connection, settings)
+        generations = generations_to_sync(connection, current)
+        for served in generations[1:]:
+            forget_outdated_vectors(connection, served)
+
+        def open_index(generation: Generation) -> AbstractContextManager[PgvectorIndex]:
+            limit = settings.build_memory
+            return nullcontext(PgvectorIndex(connection, generation, build_memory=limit))
+
+        with open_index(current) as index:
+            plan = index.build_plan()
+        memory = {"build_bytes_estimated": plan.estimate, "build": plan.said}
+        return sync_generations(connection, generations, open_index, step, memory)
+
+
+@dg.asset(
+    group_name="search",
+    kinds={"chroma"},
+    owners=OWNERS,
+    code_version="1",
+    deps=["embeddings"],
+    backfill_policy=SINGLE_RUN,
+    automation_condition=ON_NEW_DATA_OR_WEAR,
+    pool="chroma",
+)
+def chroma_index(
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
+    chroma: ChromaResource,
+    progress: dg.ResourceParam[StageProgress],
+) -> dg.MaterializeResult:
+    """The Chroma collection of the generation, equal to the embedded chunks."""
+    with postgres.connect() as connection, progress.stage("chroma index") as step:
+        current = current_generation(connection, settings)
+        generations = generations_to_sync(connection, current)
+        return sync_generations(connection, generations, chroma.open_index, step)
+
+
+@dg.asset(
+    group_name="search",
+    kinds={"tantivy"},
+    owners=OWNERS,
+    code_version="1",
+    deps=["chunks", "embeddings"],
+    backfill_policy=SINGLE_RUN,
+    automation_condition=ON_NEW_DATA,
+    pool="keyword",
+)
+def keyword_index(
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
+    keyword_index: KeywordIndexResource,
+    progress: dg.ResourceParam[StageProgress],
+) -> dg.MaterializeResult:
+    """The BM25 index of the generation, equal to the embedded chunks."""
+    with postgres.connect() as connection, progress.stage("keyword index") as step:
+        current = current_generation(connection, settings)
+        generations = generations_to_sync(connection, current)
+        return sync_generations(connection, generations, keyword_index.open_index, step)
+
+
+@dg.asset(
+    group_name="search",
+    kinds={"python"},
+    owners=OWNERS,
+    code_version="1",
+    deps=["pgvector_index", "chroma_index", "keyword_index"],
+    backfill_policy=SINGLE_RUN,
+    automation_condition=ON_NEW_DATA,
+    pool="chroma",
+)
+def search_evaluation(
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
+    progress: dg.ResourceParam[StageProgress],
+) -> dg.MaterializeResult:
+    """Recall against exact search, and the quality of each method, with intervals."""
+    judged = open_source(settings.source, settings).judged_queries()
+    load = partial(load_encoder, settings)
+    with postgres.connect() as connection, progress.stage("search evaluation"):
+        current, *served = generations_to_sync(connection, current_generation(connection, settings))
+        # What is served is measured on the same documents, if the encoder fits: they are compared.
+        for other in served:
+            if other.space_id == current.space_id:
+                measure_generation(connection, settings, other, judged, load)
+        evaluation, fresh = measure_generation(connection, settings, current, judged, load)
+    return _evaluated(current, evaluation, judged, "yes" if fresh else "no: nothing changed since")
+
+
+@dg.asset(
+    group_name="search",
+    kinds={"postgres"},
+    owners=OWNERS,
+    code_version="1",
+    deps=["search_evaluation"],
+    backfill_policy=SINGLE_RUN,
+    automation_condition=ON_NEW_DATA,
+    pool="chroma",
+)
+def published_search(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
+) -> dg.MaterializeResult:
+    """The pointer to the generation that is served; moved only past the gates.
+
+    A generation that a person rolled back from is left to a person. What was retired for its time
+    is dropped.
+    """
+    judged = open_source(settings.source, settings).judged_queries()
+    reason = f"run {context.run.run_id}"
+    with postgres.connect() as connection:
+        identity = current_generation(connection, settings).generation_id
+        decision = publish_measured(connection, settings, identity, judged, reason)
+        generation = decision.generation
+        dropped, waiting = drop_expired(connection, settings, generation)
+        served = published_generation(connection)
+    serves = served.generation_id if served else None
+    return dg.MaterializeResult(
+        metadata={
+            "generation": serves or "none",
+            "vector_space": served.space_id if served else "none",
+            "pointer_moved": decision.moved,
+            "gates": table([{**asdict(gate), "figures": gate.numbers} for gate in decision.gates]),
+            **_withdrawn(generation),
+            **({"dropped": ", ".join(dropped)} if dropped else {}),
+            **({"drop_waits_for_a_reader": ", ".join(waiting)} if waiting else {}),
+        },
+        data_version=data_version(serves, (generation.measured or {}).get("state")),
+    )
+
+
+def _withdrawn(generation: Generation) -> dict[str, str]:
+    if not generation.withdrawn:
+        return {}
+    said = (
+        f"{generation.generation_id} by {generation.withdrawn['actor']}:"
+        f" {generation.withdrawn['reason']}; `ml-assets publish` would serve it again"
+    )
+    return {"withdrawn": said}
+
+
+def _evaluated(
+    generation: Generation,
+    evaluation: Mapping[str, Any],
+    judged: JudgedQueries | None,
+    measured: str,
+) -> dg.MaterializeResult:
+    recall = {
+        f"{what}_{name}": value
+        for what in ("recall", "judged_recall", "reached")
+        for name, value in evaluation[what].items()
+    }
+    quality = quality_metadata(evaluation, judged or ()) if evaluation["methods"] else {}
+    return dg.MaterializeResult(
+        metadata={
+            "generation": generation.generation_id,
+            "measured": measured,
+            **recall,
+            "sampled_vectors": evaluation["sampled"],
+            "judged_queries": evaluation["judged_queries"],
+            "judged_documents_missing": evaluation["missing_documents"],
+            "fusion": dg.MetadataValue.json(dict(evaluation["fusion"])),
+            "tuning": dg.MetadataValue.json(dict(evaluation["tuning"])),
+            **quality,
+            "seconds": evaluation["seconds"],
+        },
+        data_version=data_version(generation.generation_id, evaluation["state"]),
+    )

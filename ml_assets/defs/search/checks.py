@@ -1,0 +1,81 @@
+"""Checks of the group `search`."""
+
+from dataclasses import asdict
+
+import dagster as dg
+
+from ml_assets.defs.metadata import table
+from ml_assets.defs.resources import PostgresResource
+from ml_assets.defs.search.assets import current_generation
+from ml_assets.errors import StoreError
+from ml_assets.search.answering.engine import open_engine, search_vector
+from ml_assets.search.generation import published_generation
+from ml_assets.search.indexes.consistency import compare_with_tables, find_probe
+from ml_assets.search.indexes.opening import open_indexes
+from ml_assets.search.indexes.wear import MAX_DEAD_SHARE, measure_wear
+from ml_assets.search.publishing.gates import same_chunks_gate
+from ml_assets.settings import Settings
+
+
+@dg.asset_check(asset="search_evaluation", blocking=True, pool="chroma")
+def indexes_hold_the_live_chunks(
+    settings: dg.ResourceParam[Settings], postgres: PostgresResource
+) -> dg.AssetCheckResult:
+    """Each index, asked itself, holds exactly the live chunks, in their present revision.
+
+    A large index is asked for their number, and for the revisions of 10,000.
+    """
+    with postgres.connect() as connection:
+        generation = current_generation(connection, settings)
+        with open_indexes(connection, settings, generation) as (vectors, keyword):
+            rows = compare_with_tables(connection, [*vectors.values(), keyword])
+    return dg.AssetCheckResult(
+        passed=same_chunks_gate(rows).outcome == "passed",
+        metadata={"generation": generation.generation_id, "indexes": table(rows)},
+    )
+
+
+@dg.asset_check(asset="search_evaluation")
+def indexes_are_not_worn(
+    settings: dg.ResourceParam[Settings], postgres: PostgresResource
+) -> dg.AssetCheckResult:
+    """Few entries are dead beside the live ones, and the graphs reach their chunks.
+
+    When it fails, automation has the index built anew; so has the next run by hand.
+    """
+    with postgres.connect() as connection:
+        wear = measure_wear(connection, current_generation(connection, settings))
+    rows = [{**asdict(one), "worn": one.is_worn} for one in wear]
+    return dg.AssetCheckResult(
+        passed=not any(one.is_worn for one in wear),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"indexes": table(rows), "most_dead_share": MAX_DEAD_SHARE},
+    )
+
+
+@dg.asset_check(asset="published_search", blocking=True)
+def published_search_answers(
+    settings: dg.ResourceParam[Settings], postgres: PostgresResource
+) -> dg.AssetCheckResult:
+    """A generation is published, and finds a document by its own first words and vector."""
+    with postgres.connect() as connection:
+        generation = published_generation(connection)
+        probe = find_probe(connection, generation) if generation else None
+        if generation is None or probe is None:
+            said = "there is no document" if generation else "no generation is published"
+            return dg.AssetCheckResult(passed=False, metadata={"said": said})
+        try:
+            with open_engine(connection, settings, generation) as engine:
+                result = search_vector(engine, probe.text, probe.vector)
+        except StoreError as error:
+            return dg.AssetCheckResult(passed=False, metadata={"said": str(error)})
+    found = [hit.document_id for hit in result.hits]
+    return dg.AssetCheckResult(
+        passed=probe.document_id in found,
+        metadata={
+            "generation": generation.generation_id,
+            "query": probe.text,
+            "expected": probe.document_id,
+            "found": found,
+        },
+    )

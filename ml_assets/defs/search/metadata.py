@@ -1,0 +1,110 @@
+"""The quality of a search as metadata: tables of methods, filters and queries, and a plot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from ml_assets.defs.metadata import plot, table
+from ml_assets.documents.sources.base import JudgedQueries
+from ml_assets.search.evaluation.metrics import METRICS, NDCG
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_QUERIES = 25
+"""Wins shown, and losses shown; the record of the generation has all of them."""
+
+
+def quality_metadata(
+    evaluation: Mapping[str, Any], judged: JudgedQueries
+) -> dict[str, dg.MetadataValue]:
+    """What a measured generation shows of its methods on the judged queries."""
+    shown: dict[str, dg.MetadataValue] = {"methods": table(_method_rows(evaluation))}
+    shown["results"] = dg.MetadataValue.json(dict(evaluation["methods"]))
+    if comparison := evaluation.get("comparison"):
+        shown["hybrid_against_best_single"] = dg.MetadataValue.json(dict(comparison))
+        shown["wins_and_losses"] = table(query_rows(evaluation, judged))
+        shown["metrics_plot"] = plot(_draw(evaluation))
+    shown["filters"] = (
+        table(_filter_rows(evaluation))
+        if evaluation["filters"]
+        else dg.MetadataValue.text(f"None measured: {evaluation['no_filters']}")
+    )
+    return shown
+
+
+def query_rows(evaluation: Mapping[str, Any], judged: JudgedQueries) -> list[dict[str, Any]]:
+    """The queries that hybrid wins and loses most against the best single index, best first."""
+    against = evaluation["comparison"]["against"]
+    texts = {query.query_id: query.text for query in judged}
+    ndcg = evaluation["ndcg"]
+    rows = [
+        {
+            "query": " ".join(texts.get(query_id, query_id).split()),
+            "hybrid": value,
+            against: ndcg[against][query_id],
+            "difference": value - ndcg[against][query_id],
+        }
+        for query_id, value in ndcg["hybrid"].items()
+    ]
+    ordered = sorted(rows, key=lambda row: -row["difference"])
+    wins = [row for row in ordered if row["difference"] > 0][:MOST_QUERIES]
+    losses = [row for row in ordered if row["difference"] < 0][-MOST_QUERIES:]
+    return [*wins, *losses]
+
+
+def _method_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "method": method,
+            "half": half,
+            "queries": metrics["queries"],
+            **{
+                name: _interval(metrics[name], evaluation["intervals"][method][half][name])
+                for name in METRICS
+            },
+        }
+        for method, halves in evaluation["methods"].items()
+        for half, metrics in halves.items()
+    ]
+
+
+def _filter_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            **{name: row[name] for name in ("filter", "method", "queries", *METRICS)},
+            NDCG: _interval(row[NDCG], row["interval"]),
+        }
+        for row in evaluation["filters"]
+    ]
+
+
+def _interval(mean: float, interval: Sequence[float]) -> str:
+    low, high = interval
+    return f"{mean:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _draw(evaluation: Mapping[str, Any]) -> Figure:
+    """The metrics of each method with their intervals, on the half that nothing is tuned on."""
+    from matplotlib.figure import Figure
+
+    means = {name: halves["reporting"] for name, halves in evaluation["methods"].items()}
+    names = list(METRICS)
+    width = 0.8 / len(means)
+    figure = Figure(figsize=(8, 3))
+    axes = figure.subplots()
+    for place, (method, metrics) in enumerate(means.items()):
+        intervals = evaluation["intervals"][method]["reporting"]
+        values = [metrics[name] for name in names]
+        below = [metrics[name] - intervals[name][0] for name in names]
+        above = [intervals[name][1] - metrics[name] for name in names]
+        at = [index + place * width for index in range(len(names))]
+        axes.bar(at, values, width, yerr=[below, above], capsize=2, label=method)
+    axes.set_xticks([index + 0.4 - width / 2 for index in range(len(names))], names)
+    axes.set_ylim(0, 1)
+    axes.set_title("Judged queries, reporting half, with 95 % intervals")
+    axes.legend()
+    return figure

@@ -1,0 +1,1 @@
+"""Formats: files of rows, tables and pages, read into raw documents."""

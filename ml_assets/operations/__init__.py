@@ -1,0 +1,1 @@
+"""Operations: how things stand, and whether there is anything to do."""

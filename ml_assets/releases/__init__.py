@@ -1,0 +1,1 @@
+"""Releases: what is measured, gated, published, rolled back and retired."""

@@ -1,0 +1,1 @@
+"""Answering a query: indexes are asked, rankings fused, hits shown."""

@@ -1,0 +1,222 @@
+"""Searching: the published generation, keyword and vector, fused at document level."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+from psycopg.errors import UndefinedTable
+from psycopg.rows import dict_row
+
+from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, UserError
+from ml_assets.search.answering.ranking import DEPTH, Ranked, rank_documents
+from ml_assets.search.answering.rerank import load_reranker, reranked
+from ml_assets.search.answering.snippet import query_terms, snippet
+from ml_assets.search.filters.known import check_known
+from ml_assets.search.filters.language import NO_FILTER, Condition, is_unicode
+from ml_assets.search.filters.sql import sql_condition
+from ml_assets.search.generation import published_generation
+from ml_assets.search.indexes.chroma.index import ChromaIndex
+from ml_assets.search.indexes.faiss.index import FaissIndex
+from ml_assets.search.indexes.keyword.index import KeywordIndex
+from ml_assets.search.indexes.pgvector.index import PgvectorIndex
+from ml_assets.search.model import (
+    METHODS,
+    Engine,
+    Generation,
+    Hit,
+    Method,
+    SearchResult,
+    Vector,
+    VectorIndex,
+)
+from ml_assets.settings import Settings, secret
+from ml_assets.stores import chroma, postgres
+from ml_assets.stores.sql import statement
+
+if TYPE_CHECKING:
+    from ml_assets.embeddings.encoder import Encoder
+
+MAX_K = 100
+DEPTHS = (DEPTH, 400, 1600)
+"""Chunks asked of each index; deeper only while their documents are fewer than k."""
+
+
+@contextmanager
+def open_engine(
+    connection: postgres.Connection, settings: Settings, generation: Generation | None = None
+) -> Iterator[Engine]:
+    """Open the published generation, or the one that is given, with the indexes that answer.
+
+    Raises:
+        NothingToDoError: no generation was published yet.
+        StoreError: an index cannot be opened.
+        SettingError: the model for reranking cannot be used.
+    """
+    opened = generation or published_generation(connection)
+    if opened is None:
+        raise NothingToDoError(
+            "no search was published yet", where="search", do="Run `ml-assets run` first"
+        )
+    with ExitStack() as stack:
+        keyword = KeywordIndex(settings.keyword_folder, opened)
+        stack.callback(keyword.close)
+        vector = _open_vector_index(stack, connection, settings, opened)
+        reranker = load_reranker(settings)
+        yield Engine(
+            connection, opened, vector, keyword, opened.fusion, reranker, settings.rerank_top
+        )
+
+
+def _open_vector_index(
+    stack: ExitStack, connection: postgres.Connection, settings: Settings, generation: Generation
+) -> VectorIndex:
+    if settings.vector_index == "chroma":
+        client = stack.enter_context(chroma.connect(secret(settings.chroma_url), settings.home))
+        return ChromaIndex(client, generation)
+    # A generation of before FAISS was chosen has none, and is served until the next is published.
+    if settings.uses_faiss and "faiss" in generation.parameters:
+        return stack.enter_context(
+            closing(FaissIndex(settings.faiss_folder, connection, generation))
+        )
+    return PgvectorIndex(connection, generation)
+
+
+def search(
+    engine: Engine,
+    query: str,
+    encoder: Encoder | None,
+    *,
+    k: int = 10,
+    method: Method = "hybrid",
+    filters: Condition = NO_FILTER,
+) -> SearchResult:
+    """Find the `k` best documents for `query`, each shown by its best chunk.
+
+    `encoder` may be None when `method` is "keyword".
+
+    Raises:
+        UserError: the query is empty, `k` is not in 1..100, there is no such method, or the filter
+            asks for metadata that no document has.
+        SpaceMismatchError: the encoder makes vectors of another space than the generation's.
+        StoreError: an index is missing.
+    """
+    _check_request(query, k, method)
+    check_known(engine.connection, filters)
+    vector = None if method == "keyword" else encode_query(engine, query, encoder)
+    return search_vector(engine, query, vector, k=k, method=method, filters=filters)
+
+
+def encode_query(engine: Engine, query: str, encoder: Encoder | None) -> Vector:
+    """The vector of one query, of shape (dimension,).
+
+    Raises:
+        SpaceMismatchError: the encoder makes vectors of another space than the generation's.
+    """
+    if encoder is None:
+        raise UserError("searching by vector needs an encoder", where="search")
+    check_space(engine.generation, encoder)
+    vector: Vector = encoder.encode([query])[0]
+    return vector
+
+
+def check_space(generation: Generation, encoder: Encoder) -> None:
+    """Refuse an encoder whose vectors cannot be compared with the generation's.
+
+    Raises:
+        SpaceMismatchError: the encoder is of another space.
+    """
+    if encoder.space.space_id != generation.space_id:
+        raise SpaceMismatchError(
+            f"queries would be of vector space {encoder.space.space_id}, but generation"
+            f" {generation.generation_id} is of space {generation.space_id}",
+            where="ML_ASSETS_EMBEDDING_MODEL",
+            do="Set the model the generation was built with, or run `ml-assets run`",
+        )
+
+
+def search_vector(
+    engine: Engine,
+    query: str,
+    vector: Vector | None,
+    *,
+    k: int = 10,
+    method: Method = "hybrid",
+    filters: Condition = NO_FILTER,
+) -> SearchResult:
+    """Like `search`, with the vector of the query given; it may be None for "keyword"."""
+    try:
+        return _search(engine, query, vector, k, method, filters)
+    except UndefinedTable:
+        raise StoreError(
+            f"the vectors of generation {engine.generation.generation_id} were dropped",
+            where="search",
+            do="Open the published generation again",
+        ) from None
+
+
+def _search(
+    engine: Engine, query: str, vector: Vector | None, k: int, method: Method, filters: Condition
+) -> SearchResult:
+    reranker = engine.reranker if method == "hybrid" else None
+    most = max(k, engine.rerank_top) if reranker else k
+    for depth in DEPTHS:
+        ranked = rank_documents(engine, query, vector, method, filters, depth)
+        found = _hits(engine, ranked, query, most, filters)
+        complete = len(found) >= k or ranked.exhausted
+        if complete:
+            break
+    if reranker:
+        found = reranked(reranker, query, found, engine.rerank_top)
+    hits = tuple(hit for hit, _ in found[:k])
+    return SearchResult(hits, complete, engine.generation.generation_id, method, filters)
+
+
+def _check_request(query: str, k: int, method: str) -> None:
+    if not query.strip():
+        raise UserError("the query is empty", where="search", do="Give some words to look for")
+    if not is_unicode(query):
+        raise UserError("the query is not valid Unicode", where="search")
+    if not 1 <= k <= MAX_K:
+        raise UserError(f"k must be 1 to {MAX_K}, got {k}", where="search")
+    if method not in METHODS:
+        raise UserError(
+            f"there is no method {method!r}", where="search", do=f"Known: {', '.join(METHODS)}"
+        )
+
+
+def _hits(
+    engine: Engine, ranked: Ranked, query: str, most: int, filters: Condition
+) -> list[tuple[Hit, str]]:
+    """The first documents, with the text that shows each, `most` at most.
+
+    Those that died since the index was synced are passed over.
+    """
+    terms = query_terms(query)
+    hits: list[tuple[Hit, str]] = []
+    for start in range(0, len(ranked.documents), most):
+        window = ranked.documents[start : start + most]
+        rows = _details(engine, [ranked.chunks[document_id] for document_id, _ in window], filters)
+        for document_id, score in window:
+            row = rows.get(document_id)
+            if row is None or len(hits) == most:
+                continue
+            text = row.pop("text")
+            for name, by_document in ranked.ranks.items():
+                row[f"{name}_rank"] = by_document.get(document_id)
+            hits.append((Hit(**row, score=score, snippet=snippet(text, terms)), text))
+        if len(hits) == most:
+            break
+    return hits
+
+
+def _details(
+    engine: Engine, chunk_ids: Sequence[str], filters: Condition
+) -> dict[str, dict[str, Any]]:
+    condition, bound = sql_condition(filters)
+    query = sql.SQL(statement("postgres/search/hits")).format(filter=sql.SQL(condition))
+    with engine.connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(query, {**bound, "chunk_ids": list(chunk_ids)}).fetchall()
+    return {row["document_id"]: row for row in rows}

@@ -1,0 +1,68 @@
+"""Snippets: the part of a chunk that shows why it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ml_assets.search.indexes.keyword.index import analyzer
+
+LENGTH = 240
+"""Characters of a snippet, at most, without its ellipses."""
+
+_LEAD = 40
+
+
+def query_terms(text: str) -> frozenset[str]:
+    """The distinct terms of a query, as the keyword index sees them."""
+    return frozenset(analyzer().analyze(text))
+
+
+def snippet(text: str, terms: Collection[str], length: int = LENGTH) -> str:
+    """Return the `length` characters of `text` that hold most distinct `terms`, on one line.
+
+    Cut at words, with an ellipsis where text was left out; the start when no term occurs.
+    """
+    if len(text) <= length:
+        return _one_line(text)
+    start = _best_start(text, terms, length)
+    start = _word_start(text, max(0, start - _LEAD))
+    end = _word_end(text, start, start + length)
+    before = "… " if start else ""
+    after = " …" if end < len(text) else ""
+    return f"{before}{_one_line(text[start:end])}{after}"
+
+
+def _best_start(text: str, terms: Collection[str], length: int) -> int:
+    places = _places(text, terms)
+    reach = length - _LEAD
+    best, most = 0, 0
+    for first, (start, _) in enumerate(places):
+        distinct = {term for at, term in places[first:] if at < start + reach}
+        if len(distinct) > most:
+            best, most = start, len(distinct)
+    return best
+
+
+def _places(text: str, terms: Collection[str]) -> list[tuple[int, str]]:
+    tokens = analyzer().pre_tokenize(text).tokens
+    return [(token.char_offset_from, token.text) for token in tokens if token.text in terms]
+
+
+def _word_start(text: str, position: int) -> int:
+    if position == 0 or text[position - 1].isspace():
+        return position
+    for index in range(position, min(position + _LEAD, len(text))):
+        if text[index].isspace():
+            return index + 1
+    return position
+
+
+def _word_end(text: str, start: int, end: int) -> int:
+    if end >= len(text) or text[end].isspace():
+        return min(end, len(text))
+    cut = max(text.rfind(space, start, end) for space in " \n\t")
+    return cut if cut > start else end
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

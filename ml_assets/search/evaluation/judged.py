@@ -1,0 +1,127 @@
+"""The judged queries of a source: asked, and every method measured on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from ml_assets.documents.sources.base import JudgedQueries, JudgedQuery
+from ml_assets.search.answering.engine import MAX_K, check_space, search_vector
+from ml_assets.search.answering.ranking import ask, ask_again, found_documents, fuse_documents
+from ml_assets.search.evaluation.bootstrap import compare, mean_metrics, metric_intervals
+from ml_assets.search.evaluation.metrics import NDCG, Metrics, evaluate_queries
+from ml_assets.search.evaluation.tuning import MIN_QUERIES, FeedbackChoice, FoundBy, fused_by
+from ml_assets.search.model import Engine, Vector
+
+if TYPE_CHECKING:
+    from ml_assets.embeddings.encoder import Encoder
+
+RERANKED = "reranked"
+"""The name of the hybrid method after the cross-encoder."""
+
+Results = Mapping[str, Mapping[str, Metrics]]
+"""Method, then query id, then metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A judged query, its vector, and the documents found for it."""
+
+    query: JudgedQuery
+    vector: Vector
+    found: FoundBy
+
+
+def ask_all(
+    engine: Engine,
+    judged: JudgedQueries,
+    load: Callable[[], Encoder],
+    feedback: FeedbackChoice = "auto",
+) -> list[Asked]:
+    """Ask both indexes every judged query, and the moved query where feedback may serve.
+
+    One encoding for all; no text is read, so that measuring is cheap.
+
+    Raises:
+        SpaceMismatchError: the loaded encoder is of another space than the generation.
+    """
+    encoder = load()
+    check_space(engine.generation, encoder)
+    vectors = encoder.encode([query.text for query in judged])
+    tuning = sum(query.half == "tuning" for query in judged)
+    again = feedback == "on" or (feedback == "auto" and tuning >= MIN_QUERIES)
+    return [
+        Asked(query, vector, _find(engine, query.text, vector, again))
+        for query, vector in zip(judged, vectors, strict=True)
+    ]
+
+
+def half_of(asked: Sequence[Asked], half: Literal["tuning", "reporting"]) -> list[Asked]:
+    """The queries of one half that have an answer, as trec_eval counts them."""
+    return [
+        one
+        for one in asked
+        if one.query.half == half and any(grade > 0 for grade in one.query.relevant.values())
+    ]
+
+
+def measure_methods(
+    engine: Engine, halves: Mapping[str, Sequence[Asked]], seed: int
+) -> dict[str, Any]:
+    """What the queries say of every method.
+
+    `methods` is method → half → the mean of each metric, `intervals` likewise their intervals;
+    on the reporting half `comparison` sets hybrid against the better single index, and `ndcg` is
+    method → query → nDCG@10.
+    """
+    results = {half: evaluate_methods(engine, asked) for half, asked in halves.items() if asked}
+    methods: dict[str, dict[str, Any]] = {}
+    intervals: dict[str, dict[str, Any]] = {}
+    for half, by_method in results.items():
+        for method, by_query in by_method.items():
+            rows = list(by_query.values())
+            methods.setdefault(method, {})[half] = mean_metrics(rows)
+            intervals.setdefault(method, {})[half] = metric_intervals(rows, seed)
+    said: dict[str, Any] = {"methods": methods, "intervals": intervals}
+    if "reporting" in results:
+        said["ndcg"] = _ndcg(results["reporting"])
+        said["comparison"] = asdict(compare(said["ndcg"], "hybrid", ("vector", "keyword"), seed))
+    return said
+
+
+def evaluate_methods(engine: Engine, asked: Sequence[Asked]) -> Results:
+    """The metrics of every method on every query, as the engine's fusion fuses."""
+    fusion, found = engine.fusion, {one.query.query_id: one for one in asked}
+    queries = [one.query for one in asked]
+
+    def hybrid(query: JudgedQuery) -> list[str]:
+        fused = fuse_documents(fused_by(found[query.query_id].found, fusion.feedback), fusion)
+        return [document_id for document_id, _ in fused]
+
+    def reranked(query: JudgedQuery) -> list[str]:
+        hits = search_vector(engine, query.text, found[query.query_id].vector, k=MAX_K).hits
+        return [hit.document_id for hit in hits]
+
+    runs: dict[str, Callable[[JudgedQuery], Sequence[str]]] = {
+        "hybrid": hybrid,
+        "vector": lambda query: list(found[query.query_id].found["vector"].scores),
+        "keyword": lambda query: list(found[query.query_id].found["keyword"].scores),
+    }
+    if engine.reranker:
+        runs[RERANKED] = reranked
+    return {method: evaluate_queries(run, queries) for method, run in runs.items()}
+
+
+def _find(engine: Engine, text: str, vector: Vector, again: bool) -> FoundBy:
+    rankings = ask(engine, text, vector)
+    if again:
+        rankings["feedback"] = ask_again(engine, rankings, vector)
+    return {name: found_documents(ranking) for name, ranking in rankings.items()}
+
+
+def _ndcg(results: Results) -> dict[str, dict[str, float]]:
+    return {
+        method: {query_id: metrics[NDCG] for query_id, metrics in by_query.items()}
+        for method, by_query in results.items()
+    }

@@ -1,0 +1,291 @@
+"""The keyword index: BM25 over English stems, in a tantivy folder per generation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NoReturn
+
+import tantivy
+
+from ml_assets.errors import StoreError
+from ml_assets.progress import Progress, no_progress
+from ml_assets.search.filters.language import NO_FILTER, Condition
+from ml_assets.search.indexes.keyword.filters import attribute_token, keyword_query
+from ml_assets.search.indexes.ledger import ledger_version, sync_ledger
+from ml_assets.search.model import Entry, Generation, Kind, Ranking, SyncReport
+from ml_assets.stores import postgres
+from ml_assets.stores.folders import folder
+
+MAX_TERMS = 256
+"""Distinct terms of a query that count; a whole document is a query, too."""
+
+_ANALYZER = "ml_assets_english"
+_MARK = "ml_assets_mark"
+_HEAP_BYTES = 128_000_000
+_BATCH = 10_000
+
+
+@cache
+def analyzer() -> tantivy.TextAnalyzer:
+    """What cuts texts and queries into terms: words, lowercase, by their English stems."""
+    return (
+        tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
+        .filter(tantivy.Filter.remove_long(40))
+        .filter(tantivy.Filter.lowercase())
+        .filter(tantivy.Filter.stemmer("english"))
+        .build()
+    )
+
+
+class KeywordIndex:
+    """A tantivy index; reading needs no lock, writing takes tantivy's own."""
+
+    kind: Kind = "keyword"
+
+    def __init__(self, home: Path, generation: Generation) -> None:
+        """Name the folder under `home`; nothing is created before the first `sync`."""
+        self._generation = generation
+        self.path = home / generation.generation_id
+        self._opened: tantivy.Index | None = None
+        self._writer: tantivy.IndexWriter | None = None
+
+    def sync(self, connection: postgres.Connection, progress: Progress = no_progress) -> SyncReport:
+        """Make the index equal to the tables; writes only the difference.
+
+        Raises:
+            StoreError: another program writes the index, or the folder cannot be used.
+        """
+        started = time.perf_counter()
+        try:
+            delta = sync_ledger(
+                connection,
+                self._generation,
+                self,
+                embeddings=False,
+                batch=_BATCH,
+                progress=progress,
+            )
+        finally:
+            self._let_go()
+        return SyncReport(
+            self.kind,
+            delta,
+            delta.total,
+            sum(file.stat().st_size for file in self.path.glob("*")),
+            time.perf_counter() - started,
+            self.version(connection),
+        )
+
+    def version(self, connection: postgres.Connection) -> str:
+        """A hash over what the index holds: equal content, equal version."""
+        return ledger_version(connection, self._generation, self.kind)
+
+    def query(self, text: str, k: int, filters: Condition = NO_FILTER) -> Ranking:
+        """Rank the `k` best chunks that hold a word of `text` and pass the filter.
+
+        The text is no query language: it is cut into terms, of which a chunk needs one, in title
+        or text. Beyond `MAX_TERMS` distinct terms the rest is left out.
+
+        Raises:
+            StoreError: the generation has no index here.
+        """
+        index = self._existing()
+        terms = list(dict.fromkeys(analyzer().analyze(text)))[:MAX_TERMS]
+        if not terms:
+            return Ranking((), (), exhausted=True)
+        searcher = index.searcher()
+        found = searcher.search(self._query(index, terms, filters), k, count=False).hits
+        ranked = sorted((-score, _chunk_id(searcher, address)) for score, address in found)
+        return Ranking(
+            [chunk_id for _, chunk_id in ranked],
+            [-score for score, _ in ranked],
+            exhausted=len(ranked) < k,
+        )
+
+    def ids(self, chunk_ids: Sequence[str] | None = None) -> set[str]:
+        """The chunk ids that the index itself holds: of all, or of `chunk_ids`."""
+        return {chunk_id for chunk_id, _ in self.revisions(chunk_ids)}
+
+    def size(self) -> int:
+        """How many chunks the index itself holds."""
+        index = self._find()
+        return index.searcher().num_docs if index else 0
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._let_go()
+        self._opened = None
+
+    def revisions(self, chunk_ids: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
+        """What the index itself holds, of all or of `chunk_ids`: each id with its revision."""
+        index = self._find()
+        if index is None:
+            return
+        searcher = index.searcher()
+        for address in _addresses(searcher, chunk_ids):
+            stored = searcher.doc(address)
+            yield (
+                str(stored.get_first("chunk_id")),
+                bytes.fromhex(str(stored.get_first("revision"))),
+            )
+
+    def mark(self) -> str:
+        """The mark that was last set on the index; empty when there is none."""
+        file = self.path / _MARK
+        return file.read_text() if file.exists() else ""
+
+    def set_mark(self, mark: str) -> None:
+        """Mark the index itself; it must exist."""
+        (self.path / _MARK).write_text(mark)
+
+    def upsert(self, entries: Sequence[Entry]) -> int:
+        """Store the entries durably, replacing older revisions; repeating it changes nothing.
+
+        Returns 0: there are no vectors.
+        """
+        writer = self._writing()
+        for entry in entries:
+            writer.delete_documents_by_term("chunk_id", entry.chunk_id)
+            writer.add_document(_document(entry))
+        self._commit(writer)
+        return 0
+
+    def remove(self, chunk_ids: Sequence[str]) -> None:
+        """Remove the chunks durably; absent ones are passed over."""
+        writer = self._writing()
+        for chunk_id in chunk_ids:
+            writer.delete_documents_by_term("chunk_id", chunk_id)
+        self._commit(writer)
+
+    def _query(
+        self, index: tantivy.Index, terms: Sequence[str], filters: Condition
+    ) -> tantivy.Query:
+        from tantivy import Occur, Query
+
+        schema = index.schema
+        parameters = self._generation.parameters["keyword"]
+        boost, tie_breaker = float(parameters["title_boost"]), float(parameters["tie_breaker"])
+
+        def either_field(term: str) -> tantivy.Query:
+            title = Query.term_query(schema, "title", term, "freq")
+            text = Query.term_query(schema, "text", term, "freq")
+            return Query.disjunction_max_query([Query.boost_query(title, boost), text], tie_breaker)
+
+        matching = Query.boolean_query([(Occur.Should, either_field(term)) for term in terms])
+        if filters == NO_FILTER:
+            return matching
+        # A condition decides, and does not score.
+        passing = Query.const_score_query(keyword_query(filters, index), 0.0)
+        return Query.boolean_query([(Occur.Must, matching), (Occur.Must, passing)])
+
+    def _find(self) -> tantivy.Index | None:
+        if self._opened is None and (self.path / "meta.json").exists():
+            self._opened = self._open()
+        return self._opened
+
+    def _existing(self) -> tantivy.Index:
+        index = self._find()
+        if index is None:
+            raise StoreError(
+                "there is no keyword index here",
+                where=str(self.path),
+                do="Materialize `keyword_index`, or check KEYWORD_INDEX_PATH",
+            )
+        return index
+
+    def _open(self) -> tantivy.Index:
+        try:
+            index = tantivy.Index(_schema(), path=str(folder(self.path)))
+        except (ValueError, OSError) as error:
+            self._refuse(error)
+        index.register_tokenizer(_ANALYZER, analyzer())
+        return index
+
+    def _writing(self) -> tantivy.IndexWriter:
+        if self._writer is None:
+            self._opened = self._find() or self._open()
+            try:
+                # One thread: many would leave many small segments behind every small delta.
+                self._writer = self._opened.writer(_HEAP_BYTES, 1)
+            except (ValueError, OSError) as error:
+                self._refuse(error)
+        return self._writer
+
+    def _commit(self, writer: tantivy.IndexWriter) -> None:
+        try:
+            writer.commit()
+        except (ValueError, OSError) as error:
+            self._refuse(error)
+        if self._opened:
+            self._opened.reload()
+
+    def _let_go(self) -> None:
+        if self._writer is not None:
+            self._writer.wait_merging_threads()
+            self._writer = None
+            if self._opened:
+                self._opened.reload()
+
+    def _refuse(self, error: Exception) -> NoReturn:
+        if "LockBusy" in str(error):
+            raise StoreError(
+                "another program is writing this keyword index",
+                where=str(self.path),
+                do="Wait until it has finished",
+            ) from None
+        raise StoreError(
+            f"the keyword index cannot be used ({str(error).splitlines()[0]})",
+            where=str(self.path),
+            do="Check the disk; a damaged folder can be deleted, and is rebuilt",
+        ) from None
+
+
+@cache
+def _schema() -> tantivy.Schema:
+    builder = tantivy.SchemaBuilder()
+    builder.add_text_field("chunk_id", stored=True, tokenizer_name="raw", index_option="basic")
+    builder.add_text_field("revision", stored=True, tokenizer_name="raw", index_option="basic")
+    builder.add_text_field("title", tokenizer_name=_ANALYZER, index_option="freq")
+    builder.add_text_field("text", tokenizer_name=_ANALYZER, index_option="freq")
+    builder.add_text_field("collection", tokenizer_name="raw", index_option="basic")
+    builder.add_text_field("label", tokenizer_name="raw", index_option="basic")
+    builder.add_text_field("attribute", tokenizer_name="raw", index_option="basic")
+    builder.add_integer_field("created_at", indexed=True, fast=True)
+    return builder.build()
+
+
+def _document(entry: Entry) -> tantivy.Document:
+    document = tantivy.Document()
+    document.add_text("chunk_id", entry.chunk_id)
+    document.add_text("revision", entry.revision.hex())
+    document.add_text("title", entry.title)
+    document.add_text("text", entry.text)
+    document.add_text("collection", entry.collection)
+    if entry.label is not None:
+        document.add_text("label", entry.label)
+    if entry.created_at is not None:
+        document.add_integer("created_at", entry.created_at)
+    for key, value in entry.metadata.items():
+        document.add_text("attribute", attribute_token(key, value))
+    return document
+
+
+def _addresses(
+    searcher: tantivy.Searcher, chunk_ids: Sequence[str] | None
+) -> Iterator[tantivy.DocAddress]:
+    """Yield where the chunks stand: all of them, or those of `chunk_ids` that are there."""
+    if chunk_ids is None:
+        queries = [tantivy.Query.all_query()] if searcher.num_docs else []
+    else:
+        queries = [tantivy.Query.term_query(_schema(), "chunk_id", one) for one in chunk_ids]
+    for query in queries:
+        most = searcher.num_docs if chunk_ids is None else 1
+        for _, address in searcher.search(query, most, count=False).hits:
+            yield address
+
+
+def _chunk_id(searcher: tantivy.Searcher, address: tantivy.DocAddress) -> str:
+    return str(searcher.doc(address).get_first("chunk_id"))

@@ -1,0 +1,95 @@
+"""How much memory building an index of pgvector takes, before it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ml_assets.search.indexes.sizing import lists_of
+
+DEFAULT_LIMIT = 1 << 30
+"""Bytes a build may take when the caller says nothing else: 1 GiB."""
+
+_LEAST = 64 << 20
+_MARGIN = 1.1
+_BYTES_PER_NUMBER = {"halfvec": 2.0, "vector": 4.0, "bit": 0.125}
+_BYTES_PER_NEIGHBOUR = 16
+_BYTES_PER_NODE = 184
+
+
+@dataclass(frozen=True, slots=True)
+class BuildMemory:
+    """What a build would take and what it gets, in bytes.
+
+    `lists`: it is the training of lists that takes it, which pgvector refuses when it gets less; a
+    graph is built slowly then. `due`: there is something to build.
+    """
+
+    estimate: int
+    granted: int
+    lists: bool = False
+    due: bool = True
+
+    @property
+    def fits(self) -> bool:
+        """Whether it gets what it would take."""
+        return self.granted >= self.estimate
+
+    @property
+    def said(self) -> str:
+        """Whether it is built in memory, in words."""
+        if not self.due:
+            return "nothing to build: the index is current"
+        if self.fits:
+            return "in memory"
+        what = "too little: the training of the lists" if self.lists else "slow: the graph"
+        return (
+            f"{what} takes {self.estimate >> 20} MiB and gets"
+            f" {self.granted >> 20}; raise ML_ASSETS_BUILD_MEMORY"
+        )
+
+
+def graph_bytes(rows: int, dimension: int, m: int, kind: str = "halfvec") -> int:
+    """The memory of pgvector's graph while it is built, in bytes.
+
+    rows x (vector + 16 x (2 m + m / (m - 1)) + 184): a node has 2 m neighbours in the lowest layer
+    and m in each of the 1 / (m - 1) layers above that it is in on average, each a candidate of 16
+    bytes; 184 are the node itself with the heads of its lists and of the vector.
+
+    Source: the structures of pgvector's `hnsw.h`; the constants from its notice "hnsw graph no
+    longer fits into maintenance_work_mem after N tuples" (0.8.5, 2 MiB): 1,482 bytes a row of 384
+    halves with m = 16, 1,984 with m = 32, 2,253 of 768 halves, and 747 of 16, each within 2 %.
+    """
+    vector = dimension * _BYTES_PER_NUMBER.get(kind, 4.0)
+    neighbours = _BYTES_PER_NEIGHBOUR * (2 * m + m / (m - 1))
+    return round(rows * (vector + neighbours + _BYTES_PER_NODE))
+
+
+def sample_bytes(rows: int, dimension: int) -> int:
+    """The memory for training an IVFFlat index, in bytes.
+
+    50 rows a list are sampled (pgvector's ivfbuild.c), each of `dimension` floats of 4 bytes, and
+    k-means keeps a lower bound of 4 bytes for each of them and each list.
+    """
+    lists = lists_of(rows)
+    sampled = min(rows, 50 * lists)
+    return 4 * sampled * (dimension + lists)
+
+
+def plan_build(
+    rows: int, dimension: int, parameters: Mapping[str, Any], limit: int = DEFAULT_LIMIT
+) -> BuildMemory:
+    """The estimate with a margin of a tenth, and what is granted: that, within `limit`.
+
+    A parallel build takes all that is granted from /dev/shm at once, so no more is granted than
+    the graph needs.
+    """
+    lists = parameters.get("index") == "ivfflat"
+    if lists:
+        needed = sample_bytes(rows, dimension)
+    else:
+        kind = str(parameters.get("type", "halfvec"))
+        needed = graph_bytes(rows, dimension, int(parameters["m"]), kind)
+    estimate = round(_MARGIN * needed)
+    return BuildMemory(estimate, min(limit, max(_LEAST, estimate)), lists)

@@ -1,0 +1,270 @@
+"""The pgvector index, over the partition that holds the vectors of the generation's space.
+
+HNSW, IVFFlat, or HNSW over the signs of the numbers: `layouts.py` says what sets them
+apart.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any, LiteralString
+
+from psycopg import sql
+
+from ml_assets.delta import Delta
+from ml_assets.progress import Progress, no_progress
+from ml_assets.search.filters.language import NO_FILTER, Condition
+from ml_assets.search.filters.sql import sql_condition
+from ml_assets.search.indexes.pgvector.build_memory import DEFAULT_LIMIT, BuildMemory, plan_build
+from ml_assets.search.indexes.pgvector.building import (
+    build,
+    count_rows,
+    drop,
+    is_valid,
+    lists_in,
+    swap,
+)
+from ml_assets.search.indexes.pgvector.layouts import MOST_EF, Design, search_with
+from ml_assets.search.indexes.sizing import candidates_of, is_outgrown, probes_of
+from ml_assets.search.indexes.vectors import check_dimension
+from ml_assets.search.model import Generation, Kind, Ranking, SyncReport, Vector
+from ml_assets.stores import postgres
+from ml_assets.stores.locks import exclusive
+from ml_assets.stores.sql import statement
+
+NARROW = 5_000
+"""Documents up to which comparing with all of them beats the walk through the graph."""
+
+FILTERED = 100
+"""Chunks asked of the graph under a filter, at least: the walk ends when they are found, and the
+nearest may be the last. Recall@10 of 3,000 vectors in 30 clusters, filtered by cluster, was .97
+when 10 were asked for, and 1.00 with 100."""
+
+_Nearest = list[tuple[float, str]]
+"""Cosine distances with chunk ids, nearest first."""
+
+
+class PgvectorIndex:
+    """By cosine, over the stored half vectors. Once it is built, PostgreSQL keeps it current."""
+
+    kind: Kind = "pgvector"
+
+    def __init__(
+        self,
+        connection: postgres.Connection,
+        generation: Generation,
+        *,
+        build_memory: int = DEFAULT_LIMIT,
+    ) -> None:
+        """Name the index; nothing is created before the first `sync`.
+
+        A build takes `build_memory` bytes at most.
+        """
+        self._connection = connection
+        self._build_memory = build_memory
+        self._generation = generation
+        self._design = Design(generation)
+        self._parameters = self._design.parameters
+        self._layout = self._design.layout
+        self.name = self._design.name
+
+    def sync(self, connection: postgres.Connection, progress: Progress = no_progress) -> SyncReport:
+        """Build the index when it is absent, or its lists are too few or too many for the rows.
+
+        First of all, what another run built to take its place is put there.
+        """
+        started = time.perf_counter()
+        with self._exclusively(connection):
+            built = self._end_rebuild(connection)
+            if is_valid(connection, self.name) is None:
+                self._build(connection)
+                built = True
+            elif self._is_due():
+                built = self.rebuild(connection) or built
+        size = self.size()
+        progress(size, size)
+        row = connection.execute("select pg_relation_size(%s::regclass)", [self.name]).fetchone()
+        return SyncReport(
+            self.kind,
+            Delta(added=size) if built else Delta(unchanged=size),
+            size,
+            int(row[0]) if row else None,
+            time.perf_counter() - started,
+            self.version(connection),
+        )
+
+    def query(self, vector: Vector, k: int, filters: Condition = NO_FILTER) -> Ranking:
+        """Rank the `k` nearest chunks that pass the filter; `vector` has shape (dimension,).
+
+        The search is exact when few documents pass the filter, which is then faster and misses
+        nothing, and when the graph gives fewer than `k`.
+
+        Raises:
+            SpaceMismatchError: the vector has another dimension than the space.
+        """
+        check_dimension(vector, self._generation)
+        if filters == NO_FILTER:
+            found = self._live_of_nearest(vector, k)
+            if len(found) == k:
+                return _ranking(found, exhausted=False)
+        if filters == NO_FILTER or not self._is_narrow(filters):
+            found = self._approximate(vector, max(k, FILTERED), filters)[:k]
+            if len(found) == k:
+                return _ranking(found, exhausted=False)
+        found = self._nearest("exact", vector, k, filters)
+        return _ranking(found, exhausted=len(found) < k)
+
+    def ids(self, chunk_ids: Sequence[str] | None = None) -> set[str]:
+        """The chunk ids that the index holds, of all or of `chunk_ids`, when the index is valid."""
+        if not self._is_valid():
+            return set()
+        query = sql.SQL(
+            "select chunk_id from {} where %(asked)s::text[] is null or chunk_id = any(%(asked)s)"
+        ).format(sql.Identifier(self._design.table))
+        asked = {"asked": None if chunk_ids is None else list(chunk_ids)}
+        return {chunk_id for (chunk_id,) in self._connection.execute(query, asked)}
+
+    def size(self) -> int:
+        """How many chunks the index holds."""
+        return self._rows() if self._is_valid() else 0
+
+    def close(self) -> None:
+        """Do nothing: the connection is its owner's."""
+
+    def _is_narrow(self, filters: Condition) -> bool:
+        condition, bound = sql_condition(filters)
+        query = sql.SQL(statement("postgres/search/count_matching")).format(
+            filter=sql.SQL(condition)
+        )
+        row = self._connection.execute(query, {**bound, "most": NARROW + 1}).fetchone()
+        return bool(row and row[0] <= NARROW)
+
+    def _live_of_nearest(self, vector: Vector, k: int) -> _Nearest:
+        """Those of the `k` nearest that are live: nearly always all of them.
+
+        Prepared, with `k` in it: a plan for any k may not use the index. Of 145,000 vectors ten
+        took 1.9 ms, and 2.5 ms when documents were joined on the way and planned for every time.
+        """
+        self._search_as_generation(k, filtered=False)
+        query, bound = self._unfiltered(vector, k)
+        return self._sorted(query, bound, prepare=True)
+
+    def _approximate(self, vector: Vector, k: int, filters: Condition) -> _Nearest:
+        self._search_as_generation(k, filtered=True)
+        return self._nearest(self._layout.query, vector, k, filters)
+
+    def _search_as_generation(self, k: int, *, filtered: bool) -> None:
+        beam = {self._layout.beam: str(self._beam(k, filtered))}
+        search_with(self._connection, {**beam, **self._layout.scan})
+
+    def _beam(self, k: int, filtered: bool) -> int:
+        """Lists to read, or nodes of the graph to keep in sight."""
+        if self._parameters["index"] == "ivfflat":
+            lists = self._lists() or 1
+            # What passes a filter lies elsewhere: of 3,000 vectors in 54 lists, the least recall@10
+            # under filters was .945 in √lists of them, .94 in twice as many, .995 in three times.
+            return probes_of(lists, 1 / 3 if filtered else 1.0)
+        least = candidates_of(k) if self._parameters["index"] == "binary" else 0
+        return min(MOST_EF, max(least, int(self._parameters["ef_search"])))
+
+    def _lists(self) -> int | None:
+        return lists_in(self._connection, self.name)
+
+    def _is_due(self) -> bool:
+        """Whether the index has to be built: it is absent, not valid, or its rows outgrew it."""
+        lists = self._lists()
+        return not self._is_valid() or (lists is not None and is_outgrown(lists, self._rows()))
+
+    def _rows(self) -> int:
+        return count_rows(self._connection, self._design)
+
+    def _nearest(self, name: str, vector: Vector, k: int, filters: Condition) -> _Nearest:
+        return self._sorted(*self._filtered(name, vector, k, filters))
+
+    def _filtered(
+        self, name: str, vector: Vector, k: int, filters: Condition
+    ) -> tuple[sql.Composed, dict[str, Any]]:
+        condition, bound = sql_condition(filters)
+        joined = statement("postgres/search/documents_of")
+        query, asked = self._composed(name, vector, k, joined, sql.SQL(condition))
+        return query, {**bound, **asked}
+
+    def _unfiltered(self, vector: Vector, k: int) -> tuple[sql.Composed, dict[str, Any]]:
+        nearest, bound = self._composed(self._layout.query, vector, k, "", sql.SQL("true"))
+        return sql.SQL(statement("postgres/search/live_of")).format(nearest=nearest), bound
+
+    def _sorted(
+        self, query: sql.Composed, bound: Mapping[str, Any], *, prepare: bool | None = None
+    ) -> _Nearest:
+        rows = self._connection.execute(query, bound, prepare=prepare)
+        return sorted((distance, chunk_id) for chunk_id, distance in rows)
+
+    def _composed(
+        self, name: str, vector: Vector, k: int, documents: LiteralString, condition: sql.SQL
+    ) -> tuple[sql.Composed, dict[str, Any]]:
+        import pgvector
+
+        query = sql.SQL(statement(f"postgres/search/{name}")).format(
+            **self._design.names,
+            documents=sql.SQL(documents),
+            filter=condition,
+            k=sql.Literal(k),
+            candidates=sql.Literal(candidates_of(k)),
+        )
+        asked = pgvector.Vector if self._parameters["type"] == "vector" else pgvector.HalfVector
+        return query, {"vector": asked(vector)}
+
+    def _is_valid(self) -> bool:
+        return bool(is_valid(self._connection, self.name))
+
+    def rebuild(self, connection: postgres.Connection) -> bool:
+        """Build a second index, which takes the place of the old one when it is ready.
+
+        The old one answers until then. `reindex concurrently` would wait for every snapshot, also
+        for those of sessions which wait for this run to end; here only the swap waits, for readers
+        in a transaction, and gives up soon. The second one is kept up by PostgreSQL, and the next
+        run has only to swap them. Returns whether the new one took its place.
+        """
+        second = self._design.second
+        with self._exclusively(connection):
+            if not is_valid(connection, second):
+                if not drop(connection, second):
+                    return False
+                build(connection, self._design, second, self._build_memory)
+            return swap(connection, self._design)
+
+    def _end_rebuild(self, connection: postgres.Connection) -> bool:
+        """Swap a second index which an earlier run left behind; drop one that is not valid."""
+        second = self._design.second
+        valid = is_valid(connection, second)
+        if valid is False:
+            drop(connection, second)
+        return bool(valid) and swap(connection, self._design)
+
+    def build_plan(self) -> BuildMemory:
+        """What building the index would take now and what it would get, and whether it is due."""
+        rows, dimension = self._rows(), self._generation.dimension
+        plan = plan_build(rows, dimension, self._parameters, self._build_memory)
+        return replace(plan, due=self._is_due())
+
+    def _exclusively(self, connection: postgres.Connection) -> AbstractContextManager[None]:
+        # By its name: generations that differ only in how widely they search share the index.
+        return exclusive(connection, f"ml_schema.search.{self.name}")
+
+    def _build(self, connection: postgres.Connection) -> None:
+        build(connection, self._design, self.name, self._build_memory)
+
+    def version(self, connection: postgres.Connection) -> str:
+        """A hash over what the index holds: equal content, equal version."""
+        query = statement("postgres/search/partition_version")
+        row = connection.execute(query, {"space_id": self._generation.space_id}).fetchone()
+        return str(row[0]) if row else ""
+
+
+def _ranking(found: _Nearest, *, exhausted: bool) -> Ranking:
+    return Ranking(
+        [chunk_id for _, chunk_id in found], [1 - distance for distance, _ in found], exhausted
+    )

@@ -1,0 +1,1 @@
+"""Publishing: the gates of a search generation, and its life once served."""

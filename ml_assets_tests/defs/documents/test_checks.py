@@ -1,0 +1,124 @@
+import dagster as dg
+import pytest
+
+from ml_assets.defs.documents.checks import (
+    chunks_are_pieces_of_their_documents,
+    collections_were_readable,
+    documents_have_one_id_each,
+    rows_were_readable,
+)
+from ml_assets.defs.embeddings.checks import (
+    every_chunk_has_one_vector,
+    vectors_agree_with_float32,
+    vectors_have_unit_norm,
+)
+from ml_assets.defs.resources import PostgresResource
+from ml_assets.documents.model import Document, Rejected
+from ml_assets.documents.refresh import refresh_documents
+from ml_assets.settings import Settings
+from ml_assets_tests.defs.conftest import Run
+from ml_assets_tests.fakes import MemorySource, unplugged
+
+
+@pytest.fixture
+def filled(
+    materialize: Run, source: MemorySource, resources: dict[str, object]
+) -> PostgresResource:
+    source.documents = [Document("x", "a", "One."), Document("y", "b", "Two.")]
+    assert materialize().success
+    postgres = resources["postgres"]
+    assert isinstance(postgres, PostgresResource)
+    return postgres
+
+
+DOCUMENT_CHECKS = [
+    (
+        documents_have_one_id_each,
+        (
+            "alter table documents drop constraint documents_pkey cascade;"
+            " alter table documents alter fields_hash drop expression;"
+            " insert into documents select * from documents where document_id = 'x'"
+        ),
+    ),
+    (documents_have_one_id_each, "update documents set document_id = ' ' where document_id = 'y'"),
+    (chunks_are_pieces_of_their_documents, "delete from chunks where document_id = 'x'"),
+    (chunks_are_pieces_of_their_documents, "update documents set text = 'Other'"),
+    (chunks_are_pieces_of_their_documents, "update documents set deleted_at = now()"),
+]
+VECTOR_CHECKS = [
+    (every_chunk_has_one_vector, "delete from document_embeddings where chunk_id = 'x#0'"),
+    (every_chunk_has_one_vector, "delete from chunks where chunk_id = 'x#0'"),
+    (every_chunk_has_one_vector, "update chunks set text_hash = 'other'"),
+    (vectors_have_unit_norm, "update document_embeddings set embedding = embedding + embedding"),
+    (
+        vectors_agree_with_float32,
+        (
+            "update document_embeddings e set embedding = o.embedding"
+            " from document_embeddings o where e.chunk_id = 'x#0' and o.chunk_id = 'y#0'"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("check", "damage"), DOCUMENT_CHECKS)
+def test_document_checks_pass_and_fail(
+    filled: PostgresResource, check: dg.AssetChecksDefinition, damage: str
+) -> None:
+    assert check(postgres=filled).passed
+    with filled.connect() as connection:
+        connection.execute("alter table chunks drop constraint chunks_document_id_fkey")
+        connection.execute(damage)  # type: ignore[arg-type]
+    assert not check(postgres=filled).passed
+
+
+@pytest.mark.parametrize(("check", "damage"), VECTOR_CHECKS)
+def test_vector_checks_pass_and_fail(
+    filled: PostgresResource, settings: Settings, check: dg.AssetChecksDefinition, damage: str
+) -> None:
+    assert check(settings=settings, postgres=filled).passed
+    with filled.connect() as connection:
+        connection.execute(damage)  # type: ignore[arg-type]
+    assert not check(settings=settings, postgres=filled).passed
+
+
+def test_rejected_rows_are_a_warning_with_examples(
+    materialize: Run, source: MemorySource, filled: PostgresResource
+) -> None:
+    assert rows_were_readable(postgres=filled).passed
+    source.documents.append(Rejected("a", "f.csv:2", "no text"))
+    materialize()
+    result = rows_were_readable(postgres=filled)
+    assert not result.passed
+    assert result.severity == dg.AssetCheckSeverity.WARN
+    assert result.metadata["examples"].value == ["f.csv:2: no text"]
+
+
+def test_a_collection_that_was_not_read_is_a_warning_with_its_reason(
+    source: MemorySource, filled: PostgresResource
+) -> None:
+    assert collections_were_readable(postgres=filled).passed
+    with filled.connect() as connection:
+        refresh_documents(connection, unplugged(source, "b"), ["a", "b"])
+    result = collections_were_readable(postgres=filled)
+    assert not result.passed
+    assert result.severity == dg.AssetCheckSeverity.WARN
+    assert result.metadata["reasons"].value == {"b": "b: the disk went away"}
+    with filled.connect() as connection:
+        refresh_documents(connection, source, ["b"])
+    assert collections_were_readable(postgres=filled).passed
+
+
+def test_a_failed_blocking_check_stops_what_follows(
+    materialize: Run, source: MemorySource, filled: PostgresResource
+) -> None:
+    with filled.connect() as connection:
+        connection.execute("alter table documents drop constraint documents_collection_fkey")
+        connection.execute(
+            "insert into documents (document_id, collection, title, text, group_id, content_hash)"
+            " values (' ', 'gone', '', '', '', '')"
+        )
+    source.documents[0] = Document("x", "a", "One edited.")
+    result = materialize(documents_have_one_id_each, raise_on_error=False)
+    assert not result.success
+    assert result.asset_materializations_for_node("raw_documents")
+    assert not result.asset_materializations_for_node("chunks")

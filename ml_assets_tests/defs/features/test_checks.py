@@ -1,0 +1,157 @@
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from ml_assets.defs.features.checks import (
+    collection_features_are_in_range,
+    document_features_are_in_range,
+    every_document_has_one_row,
+    no_feature_gives_the_label_away,
+    online_equals_offline,
+)
+from ml_assets.defs.resources import OfflineStoreResource, OnlineStoreResource, PostgresResource
+from ml_assets.documents.model import Document
+from ml_assets.features.collections import refresh_collection_features
+from ml_assets.features.documents import refresh_document_features
+from ml_assets.features.online import refresh_online
+from ml_assets.features.views import COLLECTION_ACTIVITY, DOCUMENT_TEXT, views_for
+from ml_assets.settings import Settings
+from ml_assets_tests.fakes import SPACE
+from ml_assets_tests.features.conftest import load_into
+
+DOCUMENTS = [
+    Document(f"d{n}", "a", f"Some words, and the number {n}.", label=str(n % 2)) for n in range(40)
+]
+
+
+@pytest.fixture
+def postgres(postgres_url: str, tmp_path: Path) -> PostgresResource:
+    """Documents, chunks, vectors."""
+    resource = PostgresResource(url=postgres_url, home=str(tmp_path))
+    with resource.connect() as connection:
+        load_into(connection, *DOCUMENTS)
+    return resource
+
+
+@pytest.fixture
+def duckdb(postgres: PostgresResource, settings: Settings) -> OfflineStoreResource:
+    """Offline features of them."""
+    resource = OfflineStoreResource(database=str(settings.duckdb_file))
+    with postgres.connect() as connection, resource.get_connection() as duck:
+        refresh_document_features(connection, duck, SPACE.space_id)
+        refresh_collection_features(connection, duck)
+    return resource
+
+
+@pytest.fixture
+def online_store(duckdb: OfflineStoreResource, settings: Settings) -> OnlineStoreResource:
+    """Their online copy."""
+    resource = OnlineStoreResource(home=str(settings.home))
+    with duckdb.get_connection() as duck, resource.connect() as online:
+        refresh_online(duck, online, views_for("serving"))
+    return resource
+
+
+def damage(duckdb: OfflineStoreResource, statement: str) -> None:
+    with duckdb.get_connection() as duck:
+        duck.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("check", "table", "column", "value"),
+    [
+        (document_features_are_in_range, DOCUMENT_TEXT.table, "digit_share", "1.5"),
+        (document_features_are_in_range, DOCUMENT_TEXT.table, "reading_ease", "'nan'"),
+        (document_features_are_in_range, DOCUMENT_TEXT.table, "reading_ease", "'-infinity'"),
+        (document_features_are_in_range, DOCUMENT_TEXT.table, "nearest_distance", "-0.1"),
+        (collection_features_are_in_range, COLLECTION_ACTIVITY.table, "document_count", "-1"),
+    ],
+)
+def test_ranges_pass_and_fail(
+    duckdb: OfflineStoreResource,
+    check: dg.AssetChecksDefinition,
+    table: str,
+    column: str,
+    value: str,
+) -> None:
+    assert check(duckdb=duckdb).passed
+    damage(duckdb, f"update {table} set {column} = {value}")
+    result = check(duckdb=duckdb)
+    assert not result.passed
+    assert column in result.metadata["ranges"].value
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"delete from {DOCUMENT_TEXT.table} where entity_id = 'd0'",
+        f"insert into {DOCUMENT_TEXT.table} from {DOCUMENT_TEXT.table} where entity_id = 'd0'",
+        f"update {DOCUMENT_TEXT.table} set entity_id = 'gone' where entity_id = 'd0'",
+        f"update {DOCUMENT_TEXT.table} set removed = true where entity_id = 'd0'",
+    ],
+)
+def test_coverage_passes_and_fails(
+    postgres: PostgresResource, duckdb: OfflineStoreResource, statement: str
+) -> None:
+    assert every_document_has_one_row(postgres=postgres, duckdb=duckdb).passed
+    damage(duckdb, statement)
+    assert not every_document_has_one_row(postgres=postgres, duckdb=duckdb).passed
+
+
+def test_leakage_passes_and_fails(
+    settings: Settings, postgres: PostgresResource, duckdb: OfflineStoreResource
+) -> None:
+    result = no_feature_gives_the_label_away(settings=settings, postgres=postgres, duckdb=duckdb)
+    assert result.passed
+    damage(duckdb, f"update {DOCUMENT_TEXT.table} set code_share = substr(entity_id, 2)::int % 2")
+    result = no_feature_gives_the_label_away(settings=settings, postgres=postgres, duckdb=duckdb)
+    assert not result.passed
+    assert result.severity == dg.AssetCheckSeverity.ERROR
+    assert result.description is not None
+    assert "document_text__code_share" in result.description
+
+
+def test_without_labels_there_is_nothing_to_leak(
+    settings: Settings, postgres: PostgresResource, duckdb: OfflineStoreResource
+) -> None:
+    with postgres.connect() as connection:
+        connection.execute("update documents set label = null")
+    result = no_feature_gives_the_label_away(settings=settings, postgres=postgres, duckdb=duckdb)
+    assert result.passed
+    assert result.description == "fewer than two labels: there is nothing to predict"
+
+
+@pytest.mark.parametrize("change", ["missing", "extra", "different"])
+def test_the_online_copy_passes_and_fails(
+    duckdb: OfflineStoreResource, online_store: OnlineStoreResource, change: str
+) -> None:
+    assert online_equals_offline(duckdb=duckdb, online_store=online_store).passed
+    key = DOCUMENT_TEXT.key
+    with online_store.connect() as online:
+        values = online.get_many(key, ["d0"])["d0"]
+        revision = online.revisions(key)["d0"]
+        if change == "missing":
+            online.delete_many(key, ["d0"])
+        elif change == "extra":
+            online.put_many(key, {"gone": values}, {"gone": revision})
+        else:
+            online.put_many(key, {"d0": {**values, "words": 0}}, {"d0": revision})
+    result = online_equals_offline(duckdb=duckdb, online_store=online_store)
+    assert not result.passed
+    assert result.metadata["differences"].value == 1
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        document_features_are_in_range,
+        collection_features_are_in_range,
+        every_document_has_one_row,
+        no_feature_gives_the_label_away,
+        online_equals_offline,
+    ],
+)
+def test_every_check_blocks(check: dg.AssetChecksDefinition) -> None:
+    (spec,) = check.check_specs
+    assert spec.blocking

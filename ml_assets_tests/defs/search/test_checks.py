@@ -1,0 +1,138 @@
+import shutil
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from ml_assets.defs.resources import ChromaResource, KeywordIndexResource, PostgresResource
+from ml_assets.defs.search import assets as search_assets
+from ml_assets.defs.search.assets import current_generation
+from ml_assets.defs.search.checks import (
+    indexes_are_not_worn,
+    indexes_hold_the_live_chunks,
+    published_search_answers,
+)
+from ml_assets.search.generation import publish, record_evaluation
+from ml_assets.search.indexes import consistency as quality
+from ml_assets.search.model import Generation
+from ml_assets.settings import Settings
+from ml_assets.stores import postgres
+from ml_assets_tests.fakes import SPACE
+from ml_assets_tests.search.corpus import Doc, fill, sync_all
+
+DOCS = {f"d{number}": Doc((f"This is text number {number}.",), "T") for number in range(5)}
+
+
+@pytest.fixture
+def stores(resources: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The resources that the checks ask for."""
+    monkeypatch.setattr(search_assets, "current_space", lambda _: SPACE)
+    names = ("settings", "postgres", "chroma", "keyword_index")
+    return {name: resources[name] for name in names}
+
+
+@pytest.fixture
+def generation(
+    connection: postgres.Connection, settings: Settings, stores: dict[str, Any]
+) -> Generation:
+    fill(connection, DOCS)
+    built = current_generation(connection, settings)
+    sync_all(connection, settings, built)
+    return built
+
+
+def two(stores: dict[str, Any]) -> dict[str, Any]:
+    return {name: stores[name] for name in ("settings", "postgres")}
+
+
+def test_the_resources_are_those_of_the_deployment(stores: dict[str, Any]) -> None:
+    assert isinstance(stores["postgres"], PostgresResource)
+    assert isinstance(stores["chroma"], ChromaResource)
+    assert isinstance(stores["keyword_index"], KeywordIndexResource)
+
+
+@pytest.mark.parametrize("damaged", ["nothing", "pgvector", "chroma", "keyword", "table", "title"])
+def test_indexes_are_compared_by_what_they_really_hold(
+    connection: postgres.Connection,
+    settings: Settings,
+    stores: dict[str, Any],
+    generation: Generation,
+    damaged: str,
+) -> None:
+    if damaged == "pgvector":
+        connection.execute("delete from document_embeddings where chunk_id = 'd1#0'")
+    elif damaged == "chroma":
+        with stores["chroma"].open_index(generation) as index:
+            index.remove(["d1#0"])
+    elif damaged == "keyword":
+        shutil.rmtree(settings.keyword_folder)
+    elif damaged == "table":
+        connection.execute("update documents set deleted_at = now() where document_id = 'd1'")
+    elif damaged == "title":
+        connection.execute("update documents set title = 'new' where document_id = 'd1'")
+    result = indexes_hold_the_live_chunks(**two(stores))
+    assert isinstance(result, dg.AssetCheckResult)
+    assert result.passed == (damaged == "nothing")
+    if damaged in ("pgvector", "chroma"):
+        assert f"| {damaged} | 5 | 4 | 5 | 1 | 0 | 0 | d1#0 |" in result.metadata["indexes"].value
+    if damaged == "title":
+        for kind in ("chroma", "keyword"):
+            assert f"| {kind} | 5 | 5 | 5 | 0 | 0 | 1 | d1#0 |" in result.metadata["indexes"].value
+
+
+@pytest.mark.parametrize("damaged", ["nothing", "chroma", "keyword", "title"])
+def test_of_a_large_index_the_number_and_the_latest_are_compared(
+    connection: postgres.Connection,
+    settings: Settings,
+    stores: dict[str, Any],
+    generation: Generation,
+    monkeypatch: pytest.MonkeyPatch,
+    damaged: str,
+) -> None:
+    monkeypatch.setattr(quality, "COMPARED", 2)
+    if damaged == "chroma":
+        with stores["chroma"].open_index(generation) as index:
+            index.remove(["d1#0"])
+    elif damaged == "keyword":
+        with stores["keyword_index"].open_index(generation) as index:
+            index.remove(["d1#0"])
+    elif damaged == "title":
+        connection.execute(
+            "update documents set title = 'new', changed_at = now() where document_id = 'd1'"
+        )
+    result = indexes_hold_the_live_chunks(**two(stores))
+    assert isinstance(result, dg.AssetCheckResult)
+    assert result.passed == (damaged == "nothing")
+    rows = result.metadata["indexes"].value
+    # Another number: then all are compared, and it is told which one is missing.
+    assert ("| 5 | 1 | 0 | 0 | d1#0 |" in rows) == (damaged in ("chroma", "keyword"))
+    assert ("| 0 | 0 | 1 | d1#0 |" in rows) == (damaged == "title")
+
+
+def test_what_is_published_must_answer(
+    connection: postgres.Connection,
+    settings: Settings,
+    stores: dict[str, Any],
+    generation: Generation,
+) -> None:
+    assert not published_search_answers(**two(stores)).passed
+    publish(connection, generation.generation_id, {"state": "1"}, "ann", "first")
+    assert published_search_answers(**two(stores)).passed
+    shutil.rmtree(settings.keyword_folder)
+    result = published_search_answers(**two(stores))
+    assert not result.passed
+    assert "no keyword index" in result.metadata["said"].value
+    connection.execute("update documents set deleted_at = now()")
+    assert "no document" in published_search_answers(**two(stores)).metadata["said"].value
+
+
+def test_a_worn_index_is_a_warning(
+    connection: postgres.Connection, stores: dict[str, Any], generation: Generation
+) -> None:
+    assert indexes_are_not_worn(**two(stores)).passed
+    record_evaluation(connection, generation.generation_id, {"reached": {"chroma": 0.5}})
+    connection.execute("update search_index_marks set worn = 100")
+    result = indexes_are_not_worn(**two(stores))
+    assert not result.passed
+    assert result.severity == dg.AssetCheckSeverity.WARN
+    assert "| 0.5 | True |" in result.metadata["indexes"].value

@@ -1,0 +1,147 @@
+"""Each check of training and registry, passing and failing."""
+
+from collections.abc import Callable, Iterator
+
+import dagster as dg
+import pytest
+
+from ml_assets.defs.registry.checks import audit_chain_is_intact, champion_has_earned_it
+from ml_assets.defs.resources import OfflineStoreResource, PostgresResource
+from ml_assets.defs.training.checks import (
+    a_model_beats_the_baselines,
+    labels_are_known,
+    splits_are_disjoint,
+)
+from ml_assets.registry.promotion import promote
+from ml_assets.registry.versions import register_challenger
+from ml_assets.training.model import TrainingSet
+from ml_assets.training.training_set import freeze
+from ml_assets_tests.corpus import Deployment
+
+Check = Callable[..., dg.AssetCheckResult]
+
+
+@pytest.fixture
+def broken(trained: tuple[Deployment, TrainingSet]) -> Iterator[tuple[Deployment, TrainingSet]]:
+    """The trained deployment, to be broken; whole again afterwards."""
+    deployment, training_set = trained
+    yield trained
+    with deployment.open_duck() as duck:
+        duck.execute("delete from training_sets")
+        duck.execute("delete from training_set_builds")
+        freeze(duck, training_set)
+
+
+@pytest.fixture
+def check(trained: tuple[Deployment, TrainingSet]) -> Check:
+    """Run a check on the stores of the trained deployment."""
+    deployment, _ = trained
+    info = deployment.connection.info
+    url = f"postgresql://{info.user}@/{info.dbname}?host={info.host}"
+    postgres = PostgresResource(url=url, home=str(deployment.settings.home))
+    duck = OfflineStoreResource(database=str(deployment.settings.duckdb_file))
+
+    def run(definition: dg.AssetChecksDefinition, **resources: object) -> dg.AssetCheckResult:
+        given = {"postgres": postgres, "duckdb": duck}
+        names = given.keys() & definition.required_resource_keys
+        return definition(**{name: given[name] for name in names})  # type: ignore[no-any-return]
+
+    return run
+
+
+def test_labels_are_known(broken: tuple[Deployment, TrainingSet], check: Check) -> None:
+    deployment, _ = broken
+    assert check(labels_are_known).passed
+    with deployment.open_duck() as duck:
+        duck.execute(
+            "update training_sets set label = 'unheard of' where document_id = 'document-0000'"
+        )
+    failed = check(labels_are_known)
+    assert not failed.passed
+    assert failed.metadata["documents_with_another_label"].value == 1
+    assert failed.metadata["examples"].value == "document-0000"
+
+
+def test_every_label_is_trained_on(broken: tuple[Deployment, TrainingSet], check: Check) -> None:
+    deployment, _ = broken
+    with deployment.open_duck() as duck:
+        duck.execute("update training_sets set split = 'test' where label = 'music'")
+    failed = check(labels_are_known)
+    assert not failed.passed
+    assert failed.metadata["labels_not_trained_on"].value == "music"
+
+
+@pytest.mark.parametrize("kind", ["groups", "texts"])
+def test_splits_are_disjoint(
+    broken: tuple[Deployment, TrainingSet], check: Check, kind: str
+) -> None:
+    deployment, training_set = broken
+    assert check(splits_are_disjoint).passed
+    column = {"groups": "group_id", "texts": "text_hash"}[kind]
+    train, test = (
+        training_set.rows[training_set.rows["split"] == split].iloc[0]
+        for split in ("train", "test")
+    )
+    with deployment.open_duck() as duck:
+        duck.execute(
+            f"update training_sets set {column} = ? where document_id = ?",
+            [train[column], test["document_id"]],
+        )
+    failed = check(splits_are_disjoint)
+    assert not failed.passed
+    assert failed.metadata[f"{kind}_in_two_splits"].value == f"1: {train[column]}"
+
+
+def test_a_model_beats_the_baselines(broken: tuple[Deployment, TrainingSet], check: Check) -> None:
+    deployment, _ = broken
+    assert check(a_model_beats_the_baselines).passed
+    deployment.connection.execute(
+        "update experiments set metrics = metrics || '{\"validation_macro_f1\": 0.999}'"
+        " where family = 'tfidf_baseline'"
+    )
+    failed = check(a_model_beats_the_baselines)
+    assert not failed.passed
+    assert "baselines 0.9990 at best" in str(failed.description)
+    with deployment.open_duck() as duck:
+        duck.execute("delete from training_set_builds")
+    assert check(a_model_beats_the_baselines).passed
+
+
+def test_audit_chain_is_intact(trained: tuple[Deployment, TrainingSet], check: Check) -> None:
+    deployment, training_set = trained
+    connection = deployment.connection
+    register_challenger(connection, deployment.tracking, training_set, deployment.settings)
+    sound = check(audit_chain_is_intact)
+    assert sound.passed
+    assert sound.metadata["entries"].value == 1
+    connection.execute("alter table model_audit_logs disable trigger all")
+    connection.execute("update model_audit_logs set actor = 'somebody else'")
+    failed = check(audit_chain_is_intact)
+    assert not failed.passed
+    assert "content was altered" in str(failed.metadata["first_broken_entry"].value)
+    connection.execute("update model_audit_logs set actor = 'tester'")
+    assert check(audit_chain_is_intact).passed
+
+
+def test_champion_has_earned_it(trained: tuple[Deployment, TrainingSet], check: Check) -> None:
+    deployment, training_set = trained
+    connection = deployment.connection
+    assert "there is no champion" in str(check(champion_has_earned_it).description)
+    register_challenger(connection, deployment.tracking, training_set, deployment.settings)
+    connection.execute(
+        "update experiments set metrics = metrics || '{\"test_macro_f1\": 0}'"
+        " where family = 'tfidf_baseline'"
+    )
+    assert promote(connection, deployment.tracking, training_set, deployment.settings).promoted
+    earned = check(champion_has_earned_it)
+    assert earned.passed
+    assert earned.metadata["promotions_in_the_audit_log"].value == 1
+    # Somebody put another version in the release by hand.
+    connection.execute(
+        "insert into model_artifacts select model_name, version + 1000, run_id, uri,"
+        " training_set_hash, space_id, feature_views, metrics, created_at from model_artifacts"
+    )
+    connection.execute("update releases set model_version = model_version + 1000 where active")
+    failed = check(champion_has_earned_it)
+    assert not failed.passed
+    assert failed.metadata["promotions_in_the_audit_log"].value == 0

@@ -1,0 +1,154 @@
+"""What makes a finished run one that must be repeated."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from ml_assets.console.runs import failed_checks
+from ml_assets.documents.refresh import refresh_documents
+from ml_assets.documents.sources import open_source
+from ml_assets.operations import finished
+from ml_assets.operations.finished import (
+    count_changes,
+    forget_finish,
+    is_finish,
+    last_finish,
+    remember_finish,
+)
+from ml_assets.search.generation import publish
+from ml_assets.settings import Settings
+from ml_assets.stores import postgres
+from ml_assets_tests.graph import asset_graph
+from ml_assets_tests.search.corpus import generation_of
+
+
+@pytest.fixture
+def ended(
+    settings: Settings, postgres_url: str, connection: postgres.Connection, tmp_path: Path
+) -> Settings:
+    """Settings of a deployment whose last run ended well, on one document."""
+    (tmp_path / "notes.jsonl").write_text('{"id": "x", "text": "One."}\n')
+    changed = settings.model_copy(
+        update={
+            "postgres_url": SecretStr(postgres_url),
+            "source": f"files:{tmp_path}/notes.jsonl",
+        }
+    )
+    (changed.home / "keyword").mkdir(parents=True)
+    (changed.home / "keyword" / "meta.json").write_text("{}")
+    changed.duckdb_file.write_bytes(b"features")
+    end_a_run(connection, changed)
+    assert last_finish(changed) is not None
+    return changed
+
+
+def end_a_run(connection: postgres.Connection, settings: Settings) -> None:
+    source = open_source(settings.source, settings)
+    inputs = finished.run_inputs(settings, source)
+    refresh_documents(connection, source, source.collections())
+    remember_finish(connection, settings, inputs, count_changes(connection))
+
+
+def edit_the_source(settings: Settings) -> Settings:
+    Path(settings.source.removeprefix("files:")).write_text('{"id": "x", "text": "Two."}\n')
+    return settings
+
+
+def lose_a_store(settings: Settings) -> Settings:
+    (settings.home / "keyword" / "meta.json").unlink()
+    return settings
+
+
+def write_a_store(settings: Settings) -> Settings:
+    settings.duckdb_file.write_bytes(b"others")
+    return settings
+
+
+CHANGES: list[Callable[[Settings], Settings]] = [
+    edit_the_source,
+    lose_a_store,
+    write_a_store,
+    lambda settings: settings.model_copy(update={"seed": 1}),
+    lambda settings: settings.model_copy(update={"chunk_tokens": 100}),
+    lambda settings: settings.model_copy(update={"redis_url": SecretStr("redis://x")}),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_asks_for_a_run(ended: Settings, change: Callable[[Settings], Settings]) -> None:
+    assert last_finish(change(ended)) is None
+
+
+def test_who_runs_makes_no_difference(ended: Settings) -> None:
+    assert last_finish(ended.model_copy(update={"actor": "somebody else"})) is not None
+
+
+def test_other_code_asks_for_a_run(ended: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finished, "_code", lambda: "other")
+    assert last_finish(ended) is None
+
+
+def test_a_change_by_another_job_asks_for_a_run(
+    ended: Settings, connection: postgres.Connection
+) -> None:
+    path = Path(ended.source.removeprefix("files:"))
+    original = path.read_text()
+    edit_the_source(ended)
+    source = open_source(ended.source, ended)
+    refresh_documents(connection, source, source.collections())
+    assert last_finish(ended) is None
+    # Back again: the tables have caught up, and the search was never told.
+    path.write_text(original)
+    refresh_documents(connection, source, source.collections())
+    assert last_finish(ended) is None
+
+
+def test_a_run_at_work_is_not_finished(ended: Settings, connection: postgres.Connection) -> None:
+    forget_finish(connection)
+    assert last_finish(ended) is None
+
+
+def test_what_waits_to_be_dropped_asks_for_a_run(
+    ended: Settings, connection: postgres.Connection
+) -> None:
+    """A retired generation whose time is over is dropped by a run, though nothing else changed."""
+    generation = generation_of(connection, ended)
+    connection.execute("update search_generations set state = 'retired', retired_at = now()")
+    assert last_finish(ended) is not None
+    connection.execute("update search_generations set retired_at = now() - interval '8 days'")
+    assert last_finish(ended) is None
+    publish(connection, generation.generation_id, {"state": "1"}, "ann", "needed")
+    assert last_finish(ended) is not None
+
+
+WARNING = ("rows_were_readable", False, {"rejected": 3, "examples": ["line 2: no text"]})
+
+
+def test_a_warning_that_lasts_is_told_again(
+    ended: Settings, connection: postgres.Connection
+) -> None:
+    """Three rows that cannot be read are no reason to look at everything again and again."""
+    source = open_source(ended.source, ended)
+    inputs = finished.run_inputs(ended, source)
+    remember_finish(connection, ended, inputs, count_changes(connection), [WARNING])
+    finish = last_finish(ended)
+    assert finish is not None
+    assert finish.warnings == [WARNING]
+    told = list(failed_checks(finish.warnings))
+    assert told == ["[yellow]Check failed[/yellow] rows_were_readable: rejected 3"]
+    end_a_run(connection, ended)
+    assert (last_finish(ended) or finish).warnings == []
+
+
+def test_a_failed_check_that_a_run_can_pass_asks_for_one() -> None:
+    assert is_finish([])
+    assert is_finish([WARNING])
+    assert not is_finish([WARNING, ("indexes_are_not_worn", False, {})])
+    assert not is_finish([("hybrid_is_not_worse_than_published", True, {})])
+
+
+def test_the_warnings_that_last_are_checks() -> None:
+    keys = asset_graph().asset_check_keys
+    assert {key.name for key in keys} >= finished.LASTING_WARNINGS

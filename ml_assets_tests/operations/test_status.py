@@ -1,0 +1,43 @@
+"""The figures of `status`: what is there, and nothing written to find out."""
+
+import pytest
+from pydantic import SecretStr
+
+from ml_assets.operations.status import read_status
+from ml_assets.settings import Settings
+from ml_assets_tests.corpus import FAST, Deployment, labelled_documents
+
+
+@pytest.fixture
+def deployed(settings: Settings, postgres_url: str) -> Settings:
+    """Settings on the database of the test's own."""
+    return settings.model_copy(update={"postgres_url": SecretStr(postgres_url)})
+
+
+def test_without_a_training_set_there_are_no_candidates_and_no_file(deployed: Settings) -> None:
+    assert read_status(deployed)["candidates"] == []
+    assert not deployed.duckdb_file.exists()
+
+
+def test_candidates_are_those_of_the_current_training_set(
+    deployment: Deployment, deployed: Settings
+) -> None:
+    deployment.fill(labelled_documents(180))
+    first = deployment.build()
+    deployment.train(first)
+    # An earlier version of a family, on the same set.
+    deployment.connection.execute(
+        "insert into experiments"
+        " (run_id, training_set_hash, family, fingerprint, parameters, metrics)"
+        " select 'old', training_set_hash, family, 'old', parameters, metrics"
+        " from experiments where family = 'logistic_regression'"
+    )
+    rows = read_status(deployed)["candidates"]
+    assert [row["family"] for row in rows] == [one.name for one in FAST]
+    assert {row["training_set_hash"] for row in rows} == {first.hash}
+    assert all("validation_macro_f1" in row["metrics"] for row in rows)
+
+    # The next training set has no candidates yet; those of the old one are no longer shown.
+    deployment.fill(labelled_documents(150))
+    assert deployment.build().hash != first.hash
+    assert read_status(deployed)["candidates"] == []

@@ -1,0 +1,381 @@
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as settings_
+from hypothesis import strategies as st
+
+from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, UserError
+from ml_assets.search.answering.engine import DEPTHS, open_engine, search
+from ml_assets.search.answering.feedback import rocchio
+from ml_assets.search.answering.fusion import Fusion
+from ml_assets.search.filters.language import (
+    METADATA,
+    And,
+    Compare,
+    Condition,
+    In,
+    Not,
+    Or,
+    all_of,
+    created_between,
+    equal,
+)
+from ml_assets.search.generation import publish
+from ml_assets.search.indexes.chroma.index import ChromaIndex
+from ml_assets.search.model import METHODS, Engine, Generation, Method
+from ml_assets.settings import Settings
+from ml_assets.stores import postgres
+from ml_assets_tests.fakes import HashEncoder, other_space
+from ml_assets_tests.search.corpus import Doc, fill, generation_of, remove, sync_all
+from ml_assets_tests.search.oracle import matches
+
+DOCS = {
+    "argparse": Doc(
+        ("Parser for command line options.", "Arguments are parsed from the command line."),
+        "argparse",
+        "text",
+        "cli",
+        datetime(2021, 5, 1, tzinfo=UTC),
+        {"kind": "module"},
+    ),
+    "socket": Doc(("Low-level networking.",), "socket", "net", "net", metadata={"kind": "module"}),
+    "shlex": Doc(("Lexical analysis of command lines.",), "shlex", "text", "cli"),
+}
+
+
+@pytest.fixture
+def published(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> Generation:
+    fill(connection, DOCS)
+    sync_all(connection, settings, generation)
+    publish(connection, generation.generation_id, {"state": "1"}, "ann", "first")
+    return generation
+
+
+@pytest.fixture
+def engine(
+    connection: postgres.Connection, settings: Settings, published: Generation
+) -> Iterator[Engine]:
+    with open_engine(connection, settings) as opened:
+        yield opened
+
+
+def ids(engine: Engine, query: str, **options: object) -> list[str]:
+    result = search(engine, query, HashEncoder(), **options)  # type: ignore[arg-type]
+    return [hit.document_id for hit in result.hits]
+
+
+def test_a_hit_tells_where_it_came_from(engine: Engine) -> None:
+    result = search(engine, "Arguments are parsed from the command line.", HashEncoder(), k=1)
+    (hit,) = result.hits
+    assert hit.document_id == "argparse"
+    assert (hit.title, hit.collection, hit.label) == ("argparse", "text", "cli")
+    assert (hit.keyword_rank, hit.vector_rank) == (1, 1)
+    assert hit.chunk_index == 1
+    assert hit.snippet == "Arguments are parsed from the command line."
+    assert hit.score == pytest.approx(1, abs=1e-3)
+    assert hit.rerank_score is None
+    assert result.complete
+    assert result.generation_id == engine.generation.generation_id
+
+
+@pytest.mark.parametrize("method", ["hybrid", "vector", "keyword"])
+def test_every_method_finds_and_names_its_ranks(engine: Engine, method: Method) -> None:
+    result = search(engine, "Low-level networking.", HashEncoder(), method=method)
+    assert result.hits[0].document_id == "socket"
+    assert (result.hits[0].keyword_rank is None) == (method == "vector")
+    assert (result.hits[0].vector_rank is None) == (method == "keyword")
+
+
+def test_chroma_answers_when_the_settings_say_so(
+    connection: postgres.Connection, settings: Settings, published: Generation
+) -> None:
+    chosen = settings.model_copy(update={"vector_index": "chroma"})
+    with open_engine(connection, chosen) as engine:
+        assert isinstance(engine.vector, ChromaIndex)
+        assert ids(engine, "Low-level networking.", method="vector")[0] == "socket"
+
+
+def test_a_document_stands_once_however_many_of_its_chunks_match(engine: Engine) -> None:
+    found = ids(engine, "command line", method="keyword")
+    assert sorted(found) == ["argparse", "shlex"]
+
+
+def test_filters_reach_every_method(engine: Engine) -> None:
+    for method in ("hybrid", "vector", "keyword"):
+        for filters, expected in [
+            (equal("collection", "net"), {"socket"}),
+            (all_of(equal("label", "cli"), equal("metadata.kind", "module")), {"argparse"}),
+            (Not(equal("metadata.kind", "module")), {"shlex"}),
+            (created_between(datetime(2021, 1, 1, tzinfo=UTC), None), {"argparse"}),
+        ]:
+            query = "command line networking"
+            result = search(engine, query, HashEncoder(), method=method, filters=filters)  # type: ignore[arg-type]
+            assert {hit.document_id for hit in result.hits} == expected
+            assert result.complete
+
+
+PASSING: list[Condition] = [
+    Compare("metadata.n", "<", 30),
+    Compare("metadata.n", "<", 3),
+    Compare("metadata.n", ">=", 60),
+    Not(equal("metadata.odd", True)),
+    Or((Compare("metadata.n", ">", 55), And((equal("label", "x"), Not(In("metadata.n", (0,))))))),
+]
+
+
+@pytest.mark.parametrize("vector_index", ["pgvector", "chroma"])
+def test_a_filtered_result_has_k_documents_or_all_that_pass(
+    connection: postgres.Connection, settings: Settings, generation: Generation, vector_index: str
+) -> None:
+    docs = {
+        f"d{n}": Doc(
+            (f"word {n}",), label="x" if n < 7 else None, metadata={"n": n, "odd": n % 2 > 0}
+        )
+        for n in range(60)
+    }
+    fill(connection, docs)
+    sync_all(connection, settings, generation)
+    publish(connection, generation.generation_id, {"state": "1"}, "ann", "first")
+    chosen = settings.model_copy(update={"vector_index": vector_index})
+    with open_engine(connection, chosen) as engine:
+        for filters, method, k in product(PASSING, METHODS, (1, 5, 100)):
+            passing = {name for name, doc in docs.items() if matches(filters, doc)}
+            found = search(engine, "word", HashEncoder(), k=k, method=method, filters=filters)
+            assert found.complete
+            assert len(found.hits) == min(k, len(passing))
+            assert {hit.document_id for hit in found.hits} <= passing
+
+
+UNKNOWN: list[tuple[Condition, str]] = [
+    (equal("metadata.knid", "module"), r"no document has metadata 'knid'. Known: kind \(a text\)$"),
+    (Not(equal("metadata.knid", "module")), "no document has metadata 'knid'"),
+    (equal("metadata.kind", 1), "metadata.kind is never a number, but a text"),
+    (
+        In("metadata.kind", (1, True)),
+        "metadata.kind is never a number or true or false, but a text",
+    ),
+    (Compare("metadata.kind", "<", 1), "metadata.kind is never a number, but a text"),
+]
+
+
+@pytest.mark.parametrize(("filters", "said"), UNKNOWN)
+def test_metadata_that_no_document_has_is_refused(
+    engine: Engine, filters: Condition, said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        search(engine, "command", HashEncoder(), filters=filters)
+
+
+def test_one_of_several_types_suffices(engine: Engine) -> None:
+    asked = In("metadata.kind", (1, "module"))
+    assert set(ids(engine, "command", filters=asked)) == {"argparse", "socket"}
+
+
+def test_the_dead_are_not_shown_even_before_the_next_sync(
+    connection: postgres.Connection, engine: Engine
+) -> None:
+    assert "shlex" in ids(engine, "command lines")
+    remove(connection, "shlex")
+    connection.execute("update documents set deleted_at = now() where document_id = 'socket'")
+    for method in ("hybrid", "vector", "keyword"):
+        assert ids(engine, "command lines networking", method=method) == ["argparse"]
+
+
+def test_many_chunks_of_one_document_do_not_hide_the_others(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> None:
+    """One document owns all of the first chunks asked for; the search goes deeper."""
+    many = tuple(f"word word word {number}" for number in range(DEPTHS[0] + 20))
+    others = {f"other{number}": Doc((f"one word among {number} others",)) for number in range(3)}
+    fill(connection, {"long": Doc(many), **others})
+    sync_all(connection, settings, generation)
+    with open_engine(connection, settings, generation) as engine:
+        result = search(engine, "word", None, k=3, method="keyword")
+    assert len(result.hits) == 3
+    assert result.hits[0].document_id == "long"
+    assert result.complete
+
+
+def test_an_unfilled_result_says_so(
+    connection: postgres.Connection,
+    settings: Settings,
+    generation: Generation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ml_assets.search.answering.engine.DEPTHS", (5,))
+    fill(connection, {"long": Doc(tuple(f"word {n}" for n in range(9))), "b": Doc(("word",), "b")})
+    sync_all(connection, settings, generation)
+    with open_engine(connection, settings, generation) as engine:
+        assert search(engine, "word 1", None, k=1, method="keyword").complete
+        assert not search(engine, "word 1", None, k=4, method="keyword").complete
+
+
+def test_a_single_index_keeps_its_own_scores(engine: Engine) -> None:
+    query = "Low-level networking."
+    found = search(engine, query, HashEncoder(), method="vector").hits
+    assert found[0].score == pytest.approx(1, abs=1e-3)
+    assert search(engine, query, HashEncoder(), method="keyword").hits[0].score > 1
+
+
+def test_the_tuned_fusion_is_the_one_that_is_served(
+    connection: postgres.Connection, settings: Settings, published: Generation
+) -> None:
+    query = "Low-level networking."
+    for weight in (0.25, 0.75):
+        fusion = {"method": "rrf", "keyword_weight": weight}
+        publish(connection, published.generation_id, {"fusion": fusion}, "ann", "tuned")
+        with open_engine(connection, settings) as engine:
+            shlex = search(engine, f"{query} lexical", HashEncoder()).hits
+            of = {hit.document_id: hit for hit in shlex}["shlex"]
+            ranks = of.keyword_rank or 0, of.vector_rank or 0
+            expected = weight / (60 + ranks[0]) + (1 - weight) / (60 + ranks[1])
+            assert of.score == pytest.approx(expected)
+
+
+def test_feedback_moves_the_query_towards_what_was_found_first(engine: Engine) -> None:
+    query = "networking"
+    moved = replace(engine, fusion=Fusion("tmm", 0.0, feedback=True))
+    found = search(moved, query, HashEncoder()).hits
+    # All three documents are among the first; what shows them is what they are nearest by.
+    shown = {
+        document_id: max(DOCS[document_id].chunks, key=lambda text: cosine(query, text))
+        for document_id in DOCS
+    }
+    (asked,), texts = HashEncoder().encode([query]), HashEncoder().encode(list(shown.values()))
+    towards = rocchio(asked, list(texts))
+    nearest = {
+        document_id: max(towards @ vector for vector in HashEncoder().encode(doc.chunks))
+        for document_id, doc in DOCS.items()
+    }
+    best_first = sorted(nearest, key=lambda document_id: -nearest[document_id])
+    assert [hit.document_id for hit in found] == best_first
+    expected = [max(nearest[name], 0) / nearest[best_first[0]] for name in best_first]
+    assert [hit.score for hit in found] == pytest.approx(expected, abs=2e-3)
+    # The methods of one index are left alone.
+    for method in ("vector", "keyword"):
+        assert search(moved, query, HashEncoder(), method=method) == search(  # type: ignore[arg-type]
+            engine,
+            query,
+            HashEncoder(),
+            method=method,  # type: ignore[arg-type]
+        )
+
+
+def cosine(one: str, other: str) -> float:
+    first, second = HashEncoder().encode([one, other])
+    return float(first @ second)
+
+
+class ByLength:
+    """Prefers the text that is longest."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Sequence[str]]] = []
+
+    def score(self, query: str, texts: Sequence[str]) -> list[float]:
+        self.asked.append((query, texts))
+        return [float(len(text)) for text in texts]
+
+
+def test_a_reranker_reorders_the_first_documents_of_a_hybrid_search(engine: Engine) -> None:
+    reranker = ByLength()
+    query = "command line networking"
+    plain = search(engine, query, HashEncoder()).hits
+    ordered = search(replace(engine, reranker=reranker), query, HashEncoder()).hits
+    (asked, texts) = reranker.asked[0]
+    assert asked == query
+    assert "socket\nLow-level networking." in texts
+    lengths = [hit.rerank_score for hit in ordered]
+    assert lengths == sorted(map(float, map(len, texts)), reverse=True)
+    assert {hit.document_id for hit in ordered} == {hit.document_id for hit in plain}
+    assert [hit.score for hit in ordered] != [hit.score for hit in plain]
+    # It reads two documents, also when one is asked for; the others keep their places.
+    two = replace(engine, reranker=reranker, rerank_top=2)
+    first = search(two, query, HashEncoder()).hits
+    assert first[2].document_id == plain[2].document_id
+    assert first[2].rerank_score is None
+    assert search(two, query, HashEncoder(), k=1).hits == first[:1]
+    search(two, query, HashEncoder(), method="vector")
+    search(two, query, HashEncoder(), method="keyword")
+    assert len(reranker.asked) == 3
+
+
+WRONG = [
+    ({"query": "  "}, "the query is empty"),
+    ({"query": "\udcff"}, "the query is not valid Unicode"),
+    ({"query": "x", "k": 0}, "k must be 1 to 100"),
+    ({"query": "x", "k": 101}, "k must be 1 to 100"),
+    ({"query": "x", "method": "magic"}, "no method 'magic'"),
+]
+
+
+@pytest.mark.parametrize(("request_", "said"), WRONG)
+def test_bad_requests_get_a_clear_line(
+    engine: Engine, request_: dict[str, object], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        search(engine, encoder=HashEncoder(), **request_)  # type: ignore[arg-type]
+
+
+def test_vectors_of_another_space_never_meet(engine: Engine) -> None:
+    with pytest.raises(SpaceMismatchError, match=r"ML_ASSETS_EMBEDDING_MODEL.*is of space"):
+        search(engine, "x", HashEncoder(other_space()))
+    with pytest.raises(UserError, match="needs an encoder"):
+        search(engine, "x", None)
+
+
+def test_nothing_published_is_said(connection: postgres.Connection, settings: Settings) -> None:
+    with pytest.raises(NothingToDoError, match="ml-assets run"), open_engine(connection, settings):
+        pass
+
+
+def test_only_the_published_generation_answers_unless_one_is_given(
+    connection: postgres.Connection, settings: Settings, published: Generation
+) -> None:
+    other = generation_of(connection, settings.model_copy(update={"hnsw_m": 8}))
+    with open_engine(connection, settings) as engine:
+        assert engine.generation.generation_id == published.generation_id
+    with open_engine(connection, settings, other) as engine:
+        assert engine.generation == other
+        with pytest.raises(StoreError, match="no keyword index"):
+            search(engine, "x", None, method="keyword")
+
+
+# Pieces of SQL and of query languages, and what no store can hold.
+PIECES = ["'; drop table ml_schema.chunks; --", "%s", "%(k)s", "{filter}", "\\'", "$$", '"', "\0"]
+SQL = st.sampled_from([*PIECES, "title:x AND (", "* ~2 [1 TO", "\udcff"])
+TEXTS = st.one_of(
+    st.text(min_size=1),
+    st.lists(st.one_of(SQL, st.text(max_size=5)), min_size=1).map(" ".join),
+)
+
+
+# One engine serves all the examples: a search changes nothing.
+@settings_(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(TEXTS)
+def test_no_text_breaks_a_search_or_injects_sql(engine: Engine, text: str) -> None:
+    """As query, as collection, label, metadata key and value: found, not found, or refused."""
+    for method in ("hybrid", "keyword"):
+        with suppress(UserError):
+            found = search(engine, text, HashEncoder(), method=method)  # type: ignore[arg-type]
+            assert all(np.isfinite(hit.score) for hit in found.hits)
+    for field, values in (
+        ("collection", (text,)),
+        ("label", ("cli", text)),
+        (METADATA + text, ("module",)),
+        ("metadata.kind", (text, "module")),
+    ):
+        with suppress(UserError):
+            search(engine, "command", HashEncoder(), filters=In(field, values))
+    count = engine.connection.execute(
+        "select count(*) from documents join chunks using (document_id)"
+    ).fetchone()
+    assert count == (4,)

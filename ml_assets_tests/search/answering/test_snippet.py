@@ -1,0 +1,31 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml_assets.search.answering.snippet import LENGTH, query_terms, snippet
+
+FILLER = "lorem ipsum dolor " * 40
+
+
+def test_a_short_text_is_shown_whole_on_one_line() -> None:
+    assert snippet("One\n  two\tthree. ", frozenset()) == "One two three."
+
+
+def test_the_window_holds_most_terms() -> None:
+    text = f"{FILLER}Parsing alone. {FILLER}Here arguments are parsed on the command line. {FILLER}"
+    shown = snippet(text, query_terms("parse command line arguments"))
+    assert "arguments are parsed on the command line" in shown
+    assert shown.startswith("… ")
+    assert shown.endswith(" …")
+
+
+def test_without_a_match_the_start_is_shown() -> None:
+    shown = snippet(f"Start here. {FILLER}", query_terms("absent"))
+    assert shown.startswith("Start here.")
+
+
+@given(st.text(alphabet="ab é漢\n🙂", max_size=600), st.text(alphabet="ab é漢", max_size=10))
+def test_a_snippet_is_a_piece_of_the_text_and_short(text: str, query: str) -> None:
+    shown = snippet(text, query_terms(query))
+    assert len(shown) <= LENGTH + len("…  …")
+    piece = shown.removeprefix("… ").removesuffix(" …").strip()
+    assert piece in " ".join(text.split())

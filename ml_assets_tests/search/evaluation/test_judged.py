@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from ml_assets.documents.sources.base import JudgedQuery
+from ml_assets.errors import SpaceMismatchError
+from ml_assets.search.answering.engine import search
+from ml_assets.search.answering.fusion import Fusion
+from ml_assets.search.evaluation.judged import ask_all, evaluate_methods, half_of, measure_methods
+from ml_assets.search.model import Engine
+from ml_assets_tests.fakes import HashEncoder, other_space
+from ml_assets_tests.search.corpus import Doc
+
+DOCS = {
+    f"d{number}": Doc((f"text number {number}",), collection="even" if number % 2 == 0 else "odd")
+    for number in range(40)
+}
+
+
+def judged(number: int, half: str = "reporting", *also: int) -> JudgedQuery:
+    relevant = {f"d{one}": 1 for one in (number, *also)}
+    return JudgedQuery(f"q{number}", f"text number {number}", relevant, half)  # type: ignore[arg-type]
+
+
+QUERIES = tuple(judged(number, "tuning" if number < 4 else "reporting") for number in range(34))
+
+
+def test_one_encoding_serves_all_queries(engine: Engine) -> None:
+    encoder = HashEncoder()
+    asked = ask_all(engine, QUERIES[:3], lambda: encoder)
+    assert encoder.texts == [query.text for query in QUERIES[:3]]
+    assert [one.query for one in asked] == list(QUERIES[:3])
+    for one in asked:
+        assert next(iter(one.found["vector"].scores)) == f"d{one.query.query_id[1:]}"
+        assert set(one.found) == {"keyword", "vector"}
+    with pytest.raises(SpaceMismatchError):
+        ask_all(engine, QUERIES, lambda: HashEncoder(other_space()))
+
+
+def test_feedback_is_asked_for_where_it_may_serve(engine: Engine) -> None:
+    def found(feedback: str, queries: Sequence[JudgedQuery] = QUERIES) -> set[str]:
+        asked = ask_all(engine, tuple(queries), HashEncoder, feedback)  # type: ignore[arg-type]
+        return {name for one in asked for name in one.found}
+
+    tuning = [replace(judged(number % 34, "tuning"), query_id=f"t{number}") for number in range(50)]
+    assert "feedback" in found("on", QUERIES[:1])
+    assert "feedback" in found("auto", tuning)
+    assert "feedback" not in found("auto", tuning[1:])
+    assert "feedback" not in found("off", tuning)
+
+
+def test_halves_leave_out_what_has_no_answer(engine: Engine) -> None:
+    unanswered = JudgedQuery("none", "text", {"d1": 0}, "reporting")
+    asked = ask_all(engine, (*QUERIES, unanswered), HashEncoder)
+    assert len(half_of(asked, "tuning")) == 4
+    assert len(half_of(asked, "reporting")) == 30
+
+
+@pytest.mark.parametrize("fusion", [Fusion("rrf", 0.4), Fusion("tmm", 0.6, feedback=True)])
+def test_what_is_measured_is_what_is_served(engine: Engine, fusion: Fusion) -> None:
+    served = replace(engine, fusion=fusion)
+    asked = ask_all(served, QUERIES[:5], HashEncoder, "on")
+    results = evaluate_methods(served, asked)
+    assert list(results) == ["hybrid", "vector", "keyword"]
+    for method in ("hybrid", "vector", "keyword"):
+        for one in asked:
+            found = search(served, one.query.text, HashEncoder(), method=method)  # type: ignore[arg-type]
+            hits = [hit.document_id for hit in found.hits]
+            (wanted,) = one.query.relevant
+            expected = 1 / (hits.index(wanted) + 1) if wanted in hits else 0.0
+            assert results[method][one.query.query_id]["mrr@10"] == expected
+
+
+class Backwards:
+    """Prefers what was found last."""
+
+    def score(self, query: str, texts: Sequence[str]) -> list[float]:
+        return [float(place) for place in range(len(texts))]
+
+
+def test_a_reranker_is_measured_as_a_method_of_its_own(engine: Engine) -> None:
+    reranking = replace(engine, reranker=Backwards(), rerank_top=5)
+    asked = ask_all(reranking, QUERIES[:5], HashEncoder)
+    results = evaluate_methods(reranking, asked)
+    assert [metrics["mrr@10"] for metrics in results["hybrid"].values()] == [1] * 5
+    assert [metrics["mrr@10"] for metrics in results["reranked"].values()] == [1 / 5] * 5
+
+
+def measured(engine: Engine, queries: Sequence[JudgedQuery]) -> dict[str, object]:
+    asked = ask_all(engine, tuple(queries), HashEncoder)
+    halves = {half: half_of(asked, half) for half in ("tuning", "reporting")}  # type: ignore[arg-type]
+    return measure_methods(engine, halves, seed=0)
+
+
+def test_methods_are_measured_by_half_with_intervals(engine: Engine) -> None:
+    said = measured(engine, [*QUERIES[:6], judged(6, "reporting", 7)])
+    methods, intervals = said["methods"], said["intervals"]
+    assert methods["vector"]["tuning"]["queries"] == 4  # type: ignore[index]
+    assert methods["vector"]["reporting"]["queries"] == 3  # type: ignore[index]
+    assert methods["keyword"]["tuning"]["mrr@10"] == 1  # type: ignore[index]
+    low, high = intervals["vector"]["reporting"]["recall@10"]  # type: ignore[index]
+    assert low <= methods["vector"]["reporting"]["recall@10"] <= high  # type: ignore[index]
+    assert set(said["ndcg"]["hybrid"]) == {"q4", "q5", "q6"}  # type: ignore[index]
+    comparison = said["comparison"]
+    assert comparison["wins"] + comparison["ties"] + comparison["losses"] == 3  # type: ignore[index]
+    assert measured(engine, [*QUERIES[:6], judged(6, "reporting", 7)]) == said
+
+
+def test_without_a_reporting_half_nothing_is_compared(engine: Engine) -> None:
+    said = measured(engine, QUERIES[:2])
+    assert set(said["methods"]["hybrid"]) == {"tuning"}  # type: ignore[call-overload]
+    assert "comparison" not in said
