@@ -14,11 +14,12 @@ from ml_assets.search.generation import ensure_generation, index_parameters
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import postgres
-from ml_assets.stores.sql import statement
+from ml_assets.stores.sql import read_statements
 
+_STATEMENTS = read_statements(Path(__file__).with_name("held.sql"))
 _COPIED = {
     "collections": "table collections",
-    "bench.documents": statement("postgres/bench/read_documents"),
+    "bench.documents": _STATEMENTS["read_documents"],
     "bench.chunks": "table chunks",
 }
 """Tables, and the rows of the source that go there."""
@@ -50,11 +51,11 @@ def fill(
     with postgres.connect(source, Path()) as filled:
         space = _space(filled)
         ensure_space(connection, space)
-        postgres.run(connection, statement("postgres/bench/create_held_out"))
+        postgres.run(connection, _STATEMENTS["create_held_out"])
         vectors = f"table {partition_name(space.space_id)}"
         for target, query in {**_COPIED, "bench.vectors": vectors}.items():
             _copy(filled, connection, target, query)
-    postgres.run(connection, statement("postgres/bench/index_held_out"))
+    postgres.run(connection, _STATEMENTS["index_held_out"])
     available = postgres.read_counts(connection, "select count(*) as places from bench.places")
     if available["places"] < chunks + held_out:
         sys.exit(f"{chunks + held_out:,} chunks are needed, and {available['places']:,} are there")
@@ -93,17 +94,17 @@ def churn(connection: postgres.Connection, chunks: int, turn: int) -> Churn:
 def _timed(connection: postgres.Connection, bound: Mapping[str, object], *names: str) -> float:
     started = time.perf_counter()
     for name in names:
-        postgres.run(connection, statement(f"postgres/bench/{name}"), bound)
+        postgres.run(connection, _STATEMENTS[name], bound)
     return time.perf_counter() - started
 
 
 def _ids(connection: postgres.Connection, name: str, bound: Mapping[str, object]) -> list[str]:
-    rows = postgres.run(connection, statement(f"postgres/bench/{name}"), bound).fetchall()
+    rows = postgres.run(connection, _STATEMENTS[name], bound).fetchall()
     return [chunk_id for (chunk_id,) in rows]
 
 
 def _space(source: postgres.Connection) -> VectorSpace:
-    row = postgres.run(source, statement("postgres/bench/largest_space")).fetchone()
+    row = postgres.run(source, _STATEMENTS["largest_space"]).fetchone()
     if row is None:
         sys.exit("nothing is embedded in the source")
     return VectorSpace(**row[0])

@@ -52,7 +52,7 @@ def last_finish(settings: Settings) -> Finish | None:
     if any(getattr(settings, url) for url in servers):
         return None
     with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
-        found = postgres.run(connection, statement("postgres/status/finished_run")).fetchone()
+        found = postgres.run(connection, statement("postgres/operations/finished_run")).fetchone()
         if found is None:
             return None
         state, changes, ended, warnings = found
@@ -71,7 +71,9 @@ def last_finish(settings: Settings) -> Finish | None:
 def _waits_to_be_dropped(connection: postgres.Connection, settings: Settings) -> bool:
     """Whether the indexes of a retired search generation have been kept for their time."""
     bound = {"days": settings.keep_generations_days}
-    expired = postgres.run(connection, statement("postgres/search/expired_generations"), bound)
+    expired = postgres.run(
+        connection, statement("postgres/search/publishing/expired_generations"), bound
+    )
     identities = {identity for (identity,) in expired}
     if not identities:
         return False
@@ -97,7 +99,9 @@ def run_inputs(settings: Settings, source: Source) -> str:
 
 def count_changes(connection: postgres.Connection) -> int:
     """Entries of the append-only change log: another number whenever a document changed."""
-    return postgres.read_counts(connection, statement("postgres/status/count_changes"))["changes"]
+    return postgres.read_counts(connection, statement("postgres/operations/count_changes"))[
+        "changes"
+    ]
 
 
 def is_finish(failed: Sequence[FailedCheck]) -> bool:
@@ -118,7 +122,7 @@ def remember_finish(
     """Keep that a run ended well: on `run_inputs` as it began, and after so many `changes`."""
     postgres.run(
         connection,
-        statement("postgres/status/remember_finish"),
+        statement("postgres/operations/remember_finish"),
         {
             "state": _state(inputs, settings),
             "changes": changes,

@@ -55,5 +55,5 @@ def _candidates(connection: postgres.Connection, duckdb_file: Path) -> Rows:
 
 def _rows(connection: postgres.Connection, name: str, bound: object = None) -> Rows:
     with connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(statement(f"postgres/status/{name}"), bound)  # type: ignore[call-overload]
+        cursor.execute(statement(f"postgres/operations/{name}"), bound)  # type: ignore[call-overload]
         return cursor.fetchall()

@@ -12,7 +12,7 @@ from ml_assets.stores.sql import statement
 def last_entry(connection: postgres.Connection, *actions: str) -> tuple[str, dict[str, Any]] | None:
     """Subject and details of the last entry with one of `actions`."""
     bound = {"actions": list(actions)}
-    row = postgres.run(connection, statement("postgres/registry/last_entry"), bound).fetchone()
+    row = postgres.run(connection, statement("postgres/releases/last_entry"), bound).fetchone()
     return (str(row[0]), dict(row[1])) if row else None
 
 
@@ -22,7 +22,7 @@ def verify_audit(connection: postgres.Connection) -> BrokenEntry | None:
     An altered, dropped or moved entry breaks the chain at itself or at the entry after it. That the
     last entries are missing cannot be seen from the log alone.
     """
-    row = connection.execute(statement("postgres/registry/first_broken_entry")).fetchone()
+    row = connection.execute(statement("postgres/releases/first_broken_entry")).fetchone()
     if row is None:
         return None
     entry_id, linked, _ = row

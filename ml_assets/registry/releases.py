@@ -12,7 +12,7 @@ from ml_assets.stores.sql import statement
 
 def champion(connection: postgres.Connection) -> ModelVersion | None:
     """The model version of the active release; MLflow's alias `champion` follows it."""
-    row = connection.execute(statement("postgres/registry/active_release")).fetchone()
+    row = connection.execute(statement("postgres/releases/active_release")).fetchone()
     version = row[-1] if row else None
     return read_version(connection, version=version) if version is not None else None
 
@@ -27,7 +27,7 @@ def release_model(
     connection.execute("update releases set active = false where active")
     row = postgres.run(
         connection,
-        statement("postgres/registry/insert_release"),
+        statement("postgres/releases/insert_release"),
         {
             "space_id": version.space_id,
             "feature_views": Jsonb(version.feature_views),

@@ -90,7 +90,7 @@ def ensure_generation(
         )
     postgres.run(
         connection,
-        statement("postgres/search/register_generation"),
+        statement("postgres/search/generation/register_generation"),
         {"generation_id": identity, "space_id": space_id, "parameters": Jsonb(parameters)},
     )
     return find_generation(connection, identity)
@@ -104,7 +104,7 @@ def find_generation(connection: postgres.Connection, identity: str) -> Generatio
     """
     row = postgres.run(
         connection,
-        statement("postgres/search/find_generation"),
+        statement("postgres/search/generation/find_generation"),
         {"generation_id": identity, "state": None},
     ).fetchone()
     if row is None:
@@ -132,7 +132,7 @@ def published_generation(connection: postgres.Connection) -> Generation | None:
     """Return the generation that is served, or None before the first was published."""
     row = postgres.run(
         connection,
-        statement("postgres/search/find_generation"),
+        statement("postgres/search/generation/find_generation"),
         {"generation_id": None, "state": "published"},
     ).fetchone()
     return Generation(*row) if row else None
@@ -220,12 +220,12 @@ def _move_pointer(
     withdrawn = {"actor": actor, "reason": reason, "at": datetime.now(UTC).isoformat()}
     postgres.run(
         connection,
-        statement("postgres/search/retire_published"),
+        statement("postgres/search/generation/retire_published"),
         {"withdrawn": Jsonb(withdrawn) if withdraws else None},
     )
     postgres.run(
         connection,
-        statement("postgres/search/mark_published"),
+        statement("postgres/search/generation/mark_published"),
         {"generation_id": identity, "actor": actor},
     )
     # The active release says what is served together; its model stays.

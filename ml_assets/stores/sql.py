@@ -1,18 +1,40 @@
-"""The SQL files of `sql/`: numbered migrations and named statements, one file each."""
+"""The SQL of `sql/`: numbered migrations, and one file of named statements per room."""
 
 from __future__ import annotations
 
+import re
 from functools import cache
+from pathlib import Path
 
 from ml_assets.settings import PROJECT
 
 SQL = PROJECT / "sql"
 
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+def statement(path: str) -> str:
+    """Return a named statement: `postgres/documents/stage_batch` is `stage_batch` in one file.
+
+    Raises:
+        KeyError: the file `sql/postgres/documents.sql` has no such statement.
+    """
+    file, _, name = path.rpartition("/")
+    return read_statements(SQL / f"{file}.sql")[name]
+
 
 @cache
-def statement(name: str) -> str:
-    """Return a named statement, e.g. `statement("postgres/documents/stage")`."""
-    return (SQL / f"{name}.sql").read_text(encoding="utf-8")
+def read_statements(file: Path) -> dict[str, str]:
+    """Read the statements of a file by the names on the lines `-- name: …` above them.
+
+    Raises:
+        ValueError: there is text before the first name, or a name stands twice.
+    """
+    before, *parts = _NAME.split(file.read_text(encoding="utf-8"))
+    names, texts = parts[::2], parts[1::2]
+    if before.strip() or len(set(names)) < len(names):
+        raise ValueError(f"{file}: text before the first name, or a name that stands twice")
+    return {name: text.strip() for name, text in zip(names, texts, strict=True)}
 
 
 def migrations(store: str) -> list[tuple[str, str]]:

@@ -55,7 +55,7 @@ FIRST_BUILD = [
     Point("hnsw"),
     Point("after", "search.indexes.pgvector.index:PgvectorIndex._build"),
     Point("event", "search_evaluation"),
-    Point("sql", "postgres/search/mark_published"),
+    Point("sql", "postgres/search/generation/mark_published"),
     Point("event", "published_search"),
     Point("event", "PIPELINE_SUCCESS"),
 ]
@@ -68,9 +68,9 @@ LATER_EDITS = [
     Point("after", "embeddings.refresh:_write", 2),
     Point("after", "search.indexes.chroma.index:ChromaIndex.remove"),
     Point("before", "search.indexes.keyword.index:KeywordIndex.remove"),
-    Point("sql", "postgres/status/remember_finish"),
+    Point("sql", "postgres/operations/remember_finish"),
 ]
-OTHER_GENERATION = [Point("hnsw"), Point("sql", "postgres/search/mark_published")]
+OTHER_GENERATION = [Point("hnsw"), Point("sql", "postgres/search/generation/mark_published")]
 FEATURES = [
     Point("before", "features.documents:nearest_distances"),
     Point("write", "features.offline:statement"),

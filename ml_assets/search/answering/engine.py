@@ -216,7 +216,7 @@ def _details(
     engine: Engine, chunk_ids: Sequence[str], filters: Condition
 ) -> dict[str, dict[str, Any]]:
     condition, bound = sql_condition(filters)
-    query = sql.SQL(statement("postgres/search/hits")).format(filter=sql.SQL(condition))
+    query = sql.SQL(statement("postgres/search/answering/hits")).format(filter=sql.SQL(condition))
     with engine.connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(query, {**bound, "chunk_ids": list(chunk_ids)}).fetchall()
     return {row["document_id"]: row for row in rows}

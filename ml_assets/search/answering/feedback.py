@@ -38,7 +38,7 @@ def read_vectors(
 
     They come in the order of their ids; a chunk that is gone is passed over.
     """
-    query = sql.SQL(statement("postgres/search/vectors")).format(
+    query = sql.SQL(statement("postgres/search/answering/vectors")).format(
         partition=sql.Identifier(partition_name(generation.space_id))
     )
     rows = connection.execute(query, {"chunk_ids": list(chunk_ids)}, binary=True)

@@ -124,7 +124,7 @@ def _sample(
     connection: postgres.Connection, generation: Generation, size: int, seed: int
 ) -> tuple[list[str], Matrix]:
     rows = connection.execute(
-        sql.SQL(statement("postgres/search/sample_vectors")).format(
+        sql.SQL(statement("postgres/search/evaluation/sample_vectors")).format(
             partition=sql.Identifier(partition_name(generation.space_id))
         ),
         {"seed": str(seed), "size": size},

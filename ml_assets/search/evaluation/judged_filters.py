@@ -42,7 +42,7 @@ class Candidate:
 def fields_of(connection: postgres.Connection, asked: Sequence[Asked]) -> dict[str, Fields]:
     """What each judged document has that the corpus has."""
     wanted = sorted({document_id for one in asked for document_id in one.query.relevant})
-    query = statement("postgres/search/judged_documents")
+    query = statement("postgres/search/evaluation/judged_documents")
     rows = postgres.run(connection, query, {"document_ids": wanted})
     return {document_id: _fields(*row) for document_id, *row in rows}
 

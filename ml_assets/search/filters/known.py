@@ -61,12 +61,12 @@ def _held(
 ) -> set[tuple[str, str]]:
     keys, kinds = zip(*pairs, strict=True)
     bound = {"keys": list(keys), "kinds": list(kinds)}
-    return set(postgres.run(connection, statement("postgres/search/held_metadata"), bound))
+    return set(postgres.run(connection, statement("postgres/search/filters/held_metadata"), bound))
 
 
 def _unknown(connection: postgres.Connection, key: str, kinds: Sequence[str]) -> UserError:
     known: dict[str, list[str]] = {}
-    for one, kind in postgres.run(connection, statement("postgres/search/metadata_types")):
+    for one, kind in postgres.run(connection, statement("postgres/search/filters/metadata_types")):
         known.setdefault(one, []).append(_KINDS[kind])
     if key in known:
         asked = " or ".join(_KINDS[kind] for kind in dict.fromkeys(kinds))

@@ -49,7 +49,9 @@ def matching_chunk_ids(connection: postgres.Connection, condition: Condition) ->
     from psycopg import sql
 
     asked, bound = sql_condition(condition)
-    query = sql.SQL(statement("postgres/search/matching_chunks")).format(filter=sql.SQL(asked))
+    query = sql.SQL(statement("postgres/search/filters/matching_chunks")).format(
+        filter=sql.SQL(asked)
+    )
     return [chunk_id for (chunk_id,) in connection.execute(query, bound)]
 
 

@@ -42,13 +42,15 @@ def compare_with_tables(
     which may not show a chunk that is there in the place of another. pgvector stores no revisions:
     PostgreSQL itself keeps it equal to the vectors.
     """
-    live = postgres.read_counts(connection, statement("postgres/search/count_live"))["chunks"]
+    live = postgres.read_counts(connection, statement("postgres/search/indexes/count_live"))[
+        "chunks"
+    ]
     sizes = {index.kind: index.size() for index in indexes}
     whole = whole or live <= COMPARED or any(size != live for size in sizes.values())
     bound = {"size": None if whole else COMPARED // 2}
     expected: dict[str, bytes] = dict(
         connection.execute(
-            statement("postgres/search/live_revisions"), bound, binary=True
+            statement("postgres/search/indexes/live_revisions"), bound, binary=True
         ).fetchall()
     )
     asked = None if whole else list(expected)
@@ -86,7 +88,7 @@ def _differences(expected: Mapping[str, bytes], held: Mapping[str, bytes]) -> di
 def find_probe(connection: postgres.Connection, generation: Generation) -> Probe | None:
     """A query with a known answer, always the same for the same documents; None without any."""
     row = connection.execute(
-        sql.SQL(statement("postgres/search/find_probe")).format(
+        sql.SQL(statement("postgres/search/indexes/find_probe")).format(
             partition=sql.Identifier(partition_name(generation.space_id))
         ),
         binary=True,

@@ -73,7 +73,7 @@ def ledger_version(connection: postgres.Connection, generation: Generation, kind
     """A hash over the chunk ids and revisions that the index holds by its ledger."""
     row = postgres.run(
         connection,
-        statement("postgres/search/ledger_version"),
+        statement("postgres/search/indexes/ledger_version"),
         {"generation_id": generation.generation_id, "index_kind": kind},
     ).fetchone()
     return str(row[0]) if row else ""
@@ -91,12 +91,14 @@ def _trust_the_index(
 ) -> int:
     """Rewrite the ledger unless the index is as it says; return how many chunks the index holds."""
     size = index.size()
-    recorded = postgres.run(connection, statement("postgres/search/count_ledger"), key).fetchone()
-    known = postgres.run(connection, statement("postgres/search/find_mark"), key).fetchone()
+    recorded = postgres.run(
+        connection, statement("postgres/search/indexes/count_ledger"), key
+    ).fetchone()
+    known = postgres.run(connection, statement("postgres/search/indexes/find_mark"), key).fetchone()
     if recorded == (size,) and known == (index.mark(),):
         return size
     with connection.transaction():
-        postgres.run(connection, statement("postgres/search/clear_ledger"), key)
+        postgres.run(connection, statement("postgres/search/indexes/clear_ledger"), key)
         postgres.copy_rows(
             connection,
             "search_index_entries",
@@ -120,7 +122,7 @@ def _mark(
         mark = uuid4().hex
         index.set_mark(mark)
     bound = {**key, "mark": mark, "worn": worn}
-    postgres.run(connection, statement("postgres/search/record_mark"), bound)
+    postgres.run(connection, statement("postgres/search/indexes/record_mark"), bound)
 
 
 def _entries(
@@ -144,17 +146,17 @@ def _record(connection: postgres.Connection, key: dict[str, Any], entries: Seque
         "chunk_ids": [entry.chunk_id for entry in entries],
         "revisions": [entry.revision for entry in entries],
     }
-    postgres.run(connection, statement("postgres/search/record_entries"), bound)
+    postgres.run(connection, statement("postgres/search/indexes/record_entries"), bound)
 
 
 def _forget(connection: postgres.Connection, key: dict[str, Any], ids: Sequence[str]) -> None:
     bound = {**key, "chunk_ids": list(ids)}
-    postgres.run(connection, statement("postgres/search/forget_entries"), bound)
+    postgres.run(connection, statement("postgres/search/indexes/forget_entries"), bound)
 
 
 def _composed(connection: postgres.Connection, name: str, generation: Generation) -> str:
     return (
-        sql.SQL(statement(f"postgres/search/{name}"))
+        sql.SQL(statement(f"postgres/search/indexes/{name}"))
         .format(partition=sql.Identifier(partition_name(generation.space_id)))
         .as_string(connection)
     )

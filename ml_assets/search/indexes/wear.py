@@ -58,7 +58,7 @@ def measure_wear(connection: postgres.Connection, generation: Generation) -> lis
     """
     rows = postgres.run(
         connection,
-        statement("postgres/search/wear"),
+        statement("postgres/search/indexes/wear"),
         {
             "generation_id": generation.generation_id,
             "space_id": generation.space_id,

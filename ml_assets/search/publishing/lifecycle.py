@@ -41,7 +41,7 @@ def forget_outdated_vectors(connection: postgres.Connection, generation: Generat
     """
     return postgres.run(
         connection,
-        statement("postgres/search/forget_outdated_vectors"),
+        statement("postgres/search/publishing/forget_outdated_vectors"),
         {"space_id": generation.space_id},
     ).rowcount
 
@@ -100,7 +100,7 @@ def bring_up_to_date(
     """
     bound = {"space_id": generation.space_id}
     counts = postgres.read_counts(
-        connection, statement("postgres/search/count_without_vector"), bound
+        connection, statement("postgres/search/publishing/count_without_vector"), bound
     )
     if counts["lacking"]:
         raise GateError(
@@ -130,7 +130,7 @@ def model_of(connection: postgres.Connection, generation: Generation) -> str:
 
 
 def _published_before(connection: postgres.Connection) -> str:
-    row = connection.execute(statement("postgres/search/published_before")).fetchone()
+    row = connection.execute(statement("postgres/search/publishing/published_before")).fetchone()
     if row is None:
         raise NothingToDoError("no other generation was published before", where="search")
     return str(row[0])

@@ -31,7 +31,7 @@ def list_generations(
     is; `drop_at` is when its indexes may be dropped, None for one that is kept.
     """
     with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(statement("postgres/search/list_generations")).fetchall()
+        rows = cursor.execute(statement("postgres/search/publishing/list_generations")).fetchall()
     published = next((row["parameters"] for row in rows if row["state"] == "published"), None)
     kept = timedelta(days=settings.keep_generations_days)
     shown = []

@@ -26,7 +26,7 @@ def expired_generations(
     """Retired generations that were kept for `days`, but for the one the settings describe."""
     rows = postgres.run(
         connection,
-        statement("postgres/search/expired_generations"),
+        statement("postgres/search/publishing/expired_generations"),
         {"days": days},
     ).fetchall()
     return [find_generation(connection, identity) for (identity,) in rows if identity != described]
@@ -111,7 +111,7 @@ def _drop_inside(
 def _others_in_space(connection: postgres.Connection, bound: dict[str, str]) -> list[Generation]:
     """The other generations of its space that have indexes."""
     rows = postgres.run(
-        connection, statement("postgres/search/generations_of_space"), bound
+        connection, statement("postgres/search/publishing/generations_of_space"), bound
     ).fetchall()
     return [find_generation(connection, identity) for (identity,) in rows]
 

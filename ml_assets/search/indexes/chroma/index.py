@@ -129,7 +129,7 @@ class ChromaIndex:
                 old.modify(name=self.name)
             self._delete(self._second_name)
             new = self._create(self._second_name)
-            # The order by a hash is random: see `differing_entries.sql`.
+            # The order by a hash is random: see `differing_entries`.
             ids = sorted(self.ids(), key=lambda one: sha256(one.encode()).digest())
             size = min(PAGE, self._client.get_max_batch_size())
             for page in pages_of(old, ["embeddings", "metadatas"], ids, size):
@@ -140,7 +140,7 @@ class ChromaIndex:
             new.modify(name=self.name)
             self._opened = new
             key = {"generation_id": self._generation.generation_id, "index_kind": self.kind}
-            postgres.run(connection, statement("postgres/search/forget_wear"), key)
+            postgres.run(connection, statement("postgres/search/indexes/forget_wear"), key)
         return True
 
     def drop(self) -> None:

@@ -179,7 +179,7 @@ class FaissFiles:
         with closing(sqlite3.connect(temporary, isolation_level=None)) as rows:
             # Readers do not wait for the writer, and it does not wait for them.
             rows.execute("pragma journal_mode = wal")
-            rows.executescript(statement("faiss/create"))
+            rows.executescript(statement("sqlite/faiss/create"))
         temporary.replace(self.path / _ROWS)
 
     def _index(self, rows: sqlite3.Connection) -> Any:

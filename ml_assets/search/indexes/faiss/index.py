@@ -140,7 +140,9 @@ class FaissIndex:
             return
         asked = None if chunk_ids is None else json.dumps(list(chunk_ids))
         with self._files.reading() as rows:
-            found = rows.execute(statement("faiss/revisions"), {"chunk_ids": asked}).fetchall()
+            found = rows.execute(
+                statement("sqlite/faiss/revisions"), {"chunk_ids": asked}
+            ).fetchall()
         yield from found
 
     def mark(self) -> str:
@@ -159,7 +161,7 @@ class FaissIndex:
         self.remove([entry.chunk_id for entry in entries])
         vectors = unit(np.asarray([vector_of(entry) for entry in entries], dtype=np.float32))
         with self._files.changing() as (rows, index):
-            (last,) = rows.execute(statement("faiss/last_number")).fetchone()
+            (last,) = rows.execute(statement("sqlite/faiss/last_number")).fetchone()
             numbers = np.arange(last + 1, last + 1 + len(entries), dtype=np.int64)
             kept = self._kept(vectors)
             rows.executemany(
@@ -216,7 +218,7 @@ class FaissIndex:
 
 def _seen(rows: sqlite3.Connection) -> int:
     """How many of the rows were there when the product codes were trained: numbers only grow."""
-    return int(rows.execute(statement("faiss/count_seen")).fetchone()[0])
+    return int(rows.execute(statement("sqlite/faiss/count_seen")).fetchone()[0])
 
 
 def _product_codes(rows: sqlite3.Connection, dimension: int, count: int) -> Any:
@@ -230,14 +232,14 @@ def _product_codes(rows: sqlite3.Connection, dimension: int, count: int) -> Any:
     )
     # For comparing codes by their bits, which is not done here; 43 s of 47 s for 10,000 rows.
     index.do_polysemous_training = False
-    sample = rows.execute(statement("faiss/sample"), {"size": _TRAINS_ON}).fetchall()
+    sample = rows.execute(statement("sqlite/faiss/sample"), {"size": _TRAINS_ON}).fetchall()
     with all_processors():
         index.train(_restored([vector for (vector,) in sample], dimension))
     stored = rows.execute("select number, vector from entries")
     while batch := stored.fetchmany(_BATCH):
         numbers, vectors = zip(*batch, strict=True)
         index.add_with_ids(_restored(vectors, dimension), np.asarray(numbers, dtype=np.int64))
-    (last,) = rows.execute(statement("faiss/last_number")).fetchone()
+    (last,) = rows.execute(statement("sqlite/faiss/last_number")).fetchone()
     rows.execute(f"pragma user_version = {last}")
     return index
 
@@ -264,7 +266,9 @@ def _nearest_by_codes(
     numbers, _ = _nearest(index, vector, candidates_of(k), passing, probes)
     if len(numbers) < k and probes < index.nlist:
         numbers, _ = _nearest(index, vector, candidates_of(k), passing, index.nlist)
-    stored = rows.execute(statement("faiss/vectors"), {"numbers": json.dumps(numbers.tolist())})
+    stored = rows.execute(
+        statement("sqlite/faiss/vectors"), {"numbers": json.dumps(numbers.tolist())}
+    )
     named = dict(stored.fetchall())
     vectors = unit(_restored([named[number] for number in numbers.tolist()], index.d))
     cosines = vectors @ vector[0]
@@ -273,14 +277,16 @@ def _nearest_by_codes(
 
 
 def _numbers(rows: sqlite3.Connection, chunk_ids: Sequence[str]) -> Numbers:
-    found = rows.execute(statement("faiss/numbers"), {"chunk_ids": json.dumps(list(chunk_ids))})
+    found = rows.execute(
+        statement("sqlite/faiss/numbers"), {"chunk_ids": json.dumps(list(chunk_ids))}
+    )
     return np.fromiter((number for (number,) in found), dtype=np.int64)
 
 
 def _chunk_ids(rows: sqlite3.Connection, numbers: Numbers) -> list[str]:
     asked = numbers.tolist()
     found = dict(
-        rows.execute(statement("faiss/chunk_ids"), {"numbers": json.dumps(asked)}).fetchall()
+        rows.execute(statement("sqlite/faiss/chunk_ids"), {"numbers": json.dumps(asked)}).fetchall()
     )
     return [found[number] for number in asked]
 

@@ -41,7 +41,7 @@ def count_rows(connection: postgres.Connection, design: Design) -> int:
 def lists_in(connection: postgres.Connection, name: str) -> int | None:
     """The lists of an IVFFlat index, which live with it; None of another, or when absent."""
     row = postgres.run(
-        connection, statement("postgres/search/index_lists"), {"index": name}
+        connection, statement("postgres/search/pgvector/index_lists"), {"index": name}
     ).fetchone()
     return int(row[0]) if row else None
 
@@ -57,7 +57,7 @@ def build(connection: postgres.Connection, design: Design, name: str, most_bytes
     dimension = design.generation.dimension
     granted = plan_build(rows, dimension, design.parameters, most_bytes).granted
     numbers = {**design.parameters, "lists": lists_of(rows)}
-    create = sql.SQL(statement(f"postgres/search/{design.layout.build}")).format(
+    create = sql.SQL(statement(f"postgres/search/pgvector/{design.layout.build}")).format(
         **{key: sql.Literal(value) for key, value in numbers.items()}
         | design.names
         | {"index": sql.Identifier(name)}
@@ -89,7 +89,7 @@ def swap(connection: postgres.Connection, design: Design) -> bool:
             connection.execute(sql.SQL("drop index if exists {index}").format(**names))
             connection.execute(sql.SQL("alter index {second} rename to {index}").format(**names))
             bound = {"generation_id": design.generation.generation_id}
-            postgres.run(connection, statement("postgres/search/measure_again"), bound)
+            postgres.run(connection, statement("postgres/search/pgvector/measure_again"), bound)
     except LockNotAvailable:
         return False
     connection.execute(sql.SQL("vacuum (analyze) {partition}").format(**names))

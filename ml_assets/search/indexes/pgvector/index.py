@@ -136,7 +136,7 @@ class PgvectorIndex:
 
     def _is_narrow(self, filters: Condition) -> bool:
         condition, bound = sql_condition(filters)
-        query = sql.SQL(statement("postgres/search/count_matching")).format(
+        query = sql.SQL(statement("postgres/search/pgvector/count_matching")).format(
             filter=sql.SQL(condition)
         )
         row = self._connection.execute(query, {**bound, "most": NARROW + 1}).fetchone()
@@ -188,13 +188,13 @@ class PgvectorIndex:
         self, name: str, vector: Vector, k: int, filters: Condition
     ) -> tuple[sql.Composed, dict[str, Any]]:
         condition, bound = sql_condition(filters)
-        joined = statement("postgres/search/documents_of")
+        joined = statement("postgres/search/pgvector/documents_of")
         query, asked = self._composed(name, vector, k, joined, sql.SQL(condition))
         return query, {**bound, **asked}
 
     def _unfiltered(self, vector: Vector, k: int) -> tuple[sql.Composed, dict[str, Any]]:
         nearest, bound = self._composed(self._layout.query, vector, k, "", sql.SQL("true"))
-        return sql.SQL(statement("postgres/search/live_of")).format(nearest=nearest), bound
+        return sql.SQL(statement("postgres/search/pgvector/live_of")).format(nearest=nearest), bound
 
     def _sorted(
         self, query: sql.Composed, bound: Mapping[str, Any], *, prepare: bool | None = None
@@ -207,7 +207,7 @@ class PgvectorIndex:
     ) -> tuple[sql.Composed, dict[str, Any]]:
         import pgvector
 
-        query = sql.SQL(statement(f"postgres/search/{name}")).format(
+        query = sql.SQL(statement(f"postgres/search/pgvector/{name}")).format(
             **self._design.names,
             documents=sql.SQL(documents),
             filter=condition,
@@ -259,7 +259,7 @@ class PgvectorIndex:
 
     def version(self, connection: postgres.Connection) -> str:
         """A hash over what the index holds: equal content, equal version."""
-        query = statement("postgres/search/partition_version")
+        query = statement("postgres/search/pgvector/partition_version")
         row = connection.execute(query, {"space_id": self._generation.space_id}).fetchone()
         return str(row[0]) if row else ""
 

@@ -1,0 +1,232 @@
+-- name: append_changes
+insert into {table} by name
+select entity_id, event_time, known_time, removed, value_hash, {columns}
+from changes
+where action in ('added', 'changed', 'removed')
+order by entity_id
+
+-- name: compute_document_text
+-- All documents with their features: of the text, just computed or as they were, and of the vectors.
+-- The title is embedded with the text, so equal texts need not have equal vectors; their distance is 0.
+create or replace temp table computed_documents as
+with texts as (
+    select {text_columns}, entity_id from computed_texts
+    union all
+    select {text_columns}, entity_id from ({current})
+    where entity_id not in (select entity_id from computed_texts)
+),
+twins as (
+    select text_hash
+    from entities
+    where removed_time is null
+    group by text_hash
+    having count(*) > 1
+)
+select
+    entities.* exclude (text_hash),
+    {text_columns},
+    if(twins.text_hash is null, neighbours.nearest_distance, 0) as nearest_distance
+from entities
+left join twins on twins.text_hash = entities.text_hash and entities.removed_time is null
+left join texts on texts.entity_id = entities.entity_id and entities.removed_time is null
+left join neighbours on neighbours.entity_id = entities.entity_id
+
+-- name: coverage
+with rows_of as (
+    select entity_id, count(*) as rows from ({current}) group by entity_id
+)
+select
+    count(live.entity_id),
+    count(*) filter (where rows_of.entity_id is null),
+    count(*) filter (where rows_of.rows > 1),
+    count(*) filter (where live.entity_id is null)
+from live_entities as live
+full join rows_of using (entity_id)
+
+-- name: current
+-- The latest row of each entity that is not removed; two that are equally late both show.
+from (from {table} qualify rank() over (partition by entity_id order by event_time desc, known_time desc) = 1)
+where not removed
+
+-- name: entities_to_compute
+-- The live documents whose text has no values yet, or values of an earlier text.
+select entity_id
+from entities
+anti join (from feature_inputs where view = $view) as inputs using (entity_id, input_hash)
+where removed_time is null
+order by entity_id
+
+-- name: forget_inputs
+delete from feature_inputs
+where view = $view and not exists (
+    from changes
+    where changes.entity_id = feature_inputs.entity_id
+        and changes.input_hash = feature_inputs.input_hash
+        and changes.action in ('added', 'changed', 'unchanged')
+)
+
+-- name: labelled_values
+select dense_rank() over (order by label) - 1 as label, {columns}
+from labels
+join ({current}) using (entity_id)
+order by entity_id
+
+-- name: point_in_time_join
+-- For every spine row: the values of one view, as known at the row's cutoff, about its event time.
+-- Of the rows with event_time <= the label's and known_time <= the cutoff: the latest event time, then
+-- the latest known time. One ASOF join compares one time only, so:
+--   nearest  the ASOF join on event_time over all rows (the last known of each event time). It looks
+--            among more rows than are allowed; where its answer was known by the cutoff, it is right.
+--   late     the other spine rows, whose answer arrived after their cutoff: search all allowed rows.
+with keys as (
+    select
+        spine_row,
+        entity_id,
+        event_time at time zone 'UTC' as event_time,
+        coalesce(cutoff at time zone 'UTC', 'infinity'::timestamptz) as cutoff
+    from spine
+),
+versions as (
+    select entity_id, event_time, max(known_time) as known_time, max_by(rowid, known_time) as version
+    from {table}
+    where known_time <= (select max(cutoff) from keys)
+    group by entity_id, event_time
+),
+nearest as materialized (
+    select keys.*, versions.version, versions.known_time
+    from keys asof left join versions
+        on keys.entity_id = versions.entity_id and keys.event_time >= versions.event_time
+),
+late as (
+    select
+        nearest.spine_row,
+        max_by(earlier.rowid, row(earlier.event_time, earlier.known_time)) as version
+    from nearest join {table} as earlier
+        on nearest.entity_id = earlier.entity_id
+        and nearest.event_time >= earlier.event_time
+        and nearest.cutoff >= earlier.known_time
+    where nearest.known_time > nearest.cutoff
+    group by nearest.spine_row
+),
+chosen as (
+    select spine_row, event_time, version
+    from nearest where known_time <= cutoff or known_time is null
+    union all
+    select spine_row, nearest.event_time, late.version
+    from nearest left join late using (spine_row) where nearest.known_time > nearest.cutoff
+)
+select chosen.spine_row, feature.event_time as {event_time}, {columns}
+from chosen left join {table} as feature
+    on feature.rowid = chosen.version
+    and not feature.removed
+    and ($ttl is null or chosen.event_time - feature.event_time <= to_seconds($ttl))
+order by chosen.spine_row
+
+-- name: ranges
+select
+    bounds.feature,
+    count(value) as known,
+    count(*) - count(value) as unknown,
+    count(*) filter (where not isfinite(value)) as not_finite,
+    count(*) filter (where isfinite(value) and value < minimum) as below,
+    count(*) filter (where isfinite(value) and value > maximum) as above
+from (
+    select unnest($features) as feature, unnest([{columns}]::double[]) as value from ({current})
+) as flat
+join (
+    select unnest($features) as feature, unnest($minima) as minimum, unnest($maxima) as maximum
+) as bounds using (feature)
+group by bounds.feature
+
+-- name: revisions
+select entity_id, value_hash from ({current})
+
+-- name: save_inputs
+insert into feature_inputs (view, entity_id, input_hash)
+select $view, entity_id, input_hash
+from changes
+where action in ('added', 'changed', 'unchanged')
+    and entity_id not in (select entity_id from feature_inputs where view = $view)
+
+-- name: save_state
+insert or replace into feature_states (view, state_hash, changed_time, refreshed_time)
+values ($view, $state_hash, $state_time, $known_time)
+
+-- name: stage_changes
+-- Compare what was computed with the latest rows: one line per entity, saying what is to be done.
+create or replace temp table changes as
+with latest as (
+    select entity_id, event_time, removed, value_hash
+    from {table}
+    qualify row_number() over (partition by entity_id order by event_time desc, known_time desc) = 1
+),
+inputs as (
+    select entity_id, input_hash from feature_inputs where view = $view
+),
+last_refresh as (
+    select max(changed_time) as changed_time from feature_states where view = $view
+),
+typed as (
+    select entity_id, first_time, changed_time, removed_time, input_hash, {typed_columns} from {computed}
+),
+hashed as (
+    select *, md5(to_json(row({columns}))::varchar) as new_hash from typed
+),
+judged as (
+    select
+        coalesce(hashed.entity_id, latest.entity_id) as entity_id,
+        case
+            when hashed.entity_id is null or removed_time is not null
+                then if(latest.removed = false, 'removed', null)
+            when latest.entity_id is null or latest.removed then 'added'
+            when latest.value_hash <> hashed.new_hash then 'changed'
+            else 'unchanged'
+        end as action,
+        case
+            when hashed.entity_id is null then $known_time
+            when removed_time is not null then removed_time
+            when latest.entity_id is null then coalesce(first_time, hashed.changed_time)
+            when latest.removed or inputs.input_hash is distinct from hashed.input_hash
+                then hashed.changed_time
+            when $state_time > last_refresh.changed_time then $state_time
+            else latest.event_time
+        end as candidate_time,
+        latest.event_time as latest_time,
+        hashed.* exclude (entity_id)
+    from hashed
+    full join latest using (entity_id)
+    left join inputs on inputs.entity_id = hashed.entity_id
+    cross join last_refresh
+)
+select
+    entity_id,
+    action,
+    greatest(candidate_time, coalesce(latest_time, candidate_time)) as event_time,
+    $known_time::timestamptz as known_time,
+    coalesce(action = 'removed', false) as removed,
+    input_hash,
+    if(action = 'removed', '', new_hash) as value_hash,
+    {columns}
+from judged
+
+-- name: statistics
+select
+    feature,
+    count(value) as known,
+    count(*) - count(value) as unknown,
+    min(value) as minimum,
+    avg(value) as mean,
+    median(value) as median,
+    max(value) as maximum
+from (
+    select unnest($features) as feature, unnest([{columns}]::double[]) as value from ({current})
+)
+group by feature
+
+-- name: values
+select entity_id, {columns}
+from ({current})
+where entity_id in (select unnest($entity_ids))
+
+-- name: version
+select coalesce(md5(string_agg(entity_id || value_hash, '' order by entity_id)), '') from ({current})

@@ -1,1 +1,0 @@
-select entity_id, value_hash from ({current})

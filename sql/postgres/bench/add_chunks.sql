@@ -1,4 +1,0 @@
-insert into chunks
-select *
-from bench.chunks
-where chunk_id = any(%(added)s)

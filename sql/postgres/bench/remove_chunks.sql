@@ -1,1 +1,0 @@
-delete from chunks where chunk_id = any(%(removed)s)

@@ -1,1 +1,0 @@
-delete from document_embeddings where chunk_id = any(%(removed)s)

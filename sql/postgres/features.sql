@@ -1,0 +1,143 @@
+-- name: collection_state
+-- All inputs of collection features in one line.
+with documents_seen as (
+    select
+        coalesce(sum(hashtextextended(concat_ws(' ', collection, document_id, encode(content_hash, 'hex')), 0))
+            filter (where deleted_at is null), 0) as content,
+        count(distinct collection) filter (where deleted_at is null) as live,
+        max(changed_at) as changed_time
+    from documents
+), chunks_seen as (
+    select coalesce(sum(hashtextextended(concat_ws(' ', collection, chunk_id), 0)), 0) as content from chunks
+), changes_seen as (
+    select coalesce(max(change_id), 0) as last, max(changed_at) as changed_time
+    from change_log
+    where stage = 'documents'
+)
+select
+    d.live,
+    encode(sha256(convert_to(concat_ws(' ', d.content, c.content, l.last), 'UTF8')), 'hex'),
+    coalesce(greatest(d.changed_time, l.changed_time), to_timestamp(0))
+from documents_seen d, chunks_seen c, changes_seen l
+
+-- name: collections
+-- The features of every collection, in the order of the view; one without a live document is removed.
+with documents_seen as (
+    select
+        collection,
+        count(*) as document_count,
+        avg(length(text))::float8 as mean_characters,
+        percentile_cont(0.5) within group (order by length(text))::float8 as median_characters,
+        count(distinct label) as label_count,
+        sum(hashtextextended(document_id || ' ' || encode(content_hash, 'hex'), 0)) as content
+    from documents
+    where deleted_at is null
+    group by collection
+), chunks_seen as (
+    select collection, count(*) as chunk_count from chunks group by collection
+), changes_seen as (
+    select
+        collection,
+        count(*) filter (where action = 'added') as added,
+        count(*) filter (where action = 'changed') as changed,
+        count(*) filter (where action = 'removed') as removed,
+        max(changed_at) as changed_time,
+        max(change_id) as last
+    from change_log
+    where stage = 'documents'
+    group by collection
+), times as (
+    select collection, max(changed_at) as changed_time from documents group by collection
+)
+select
+    t.collection,
+    null::timestamptz,
+    coalesce(greatest(t.changed_time, l.changed_time), c.refreshed_at),
+    case when d.collection is null then coalesce(greatest(t.changed_time, l.changed_time), c.refreshed_at) end,
+    concat_ws(' ', d.content, l.last),
+    d.document_count,
+    case when d.collection is not null then coalesce(k.chunk_count, 0) end,
+    d.mean_characters,
+    d.median_characters,
+    d.label_count,
+    coalesce(l.added, 0),
+    coalesce(l.changed, 0),
+    coalesce(l.removed, 0)
+from collections c
+join times t using (collection)
+left join documents_seen d using (collection)
+left join chunks_seen k using (collection)
+left join changes_seen l using (collection)
+order by t.collection
+
+-- name: document_state
+-- All inputs of document features in one line: live documents, and their vectors of one space.
+-- byteaeq, not `=`: the planner takes two equal columns for independent keys, and the join for one row.
+with documents_seen as (
+    select
+        count(*) filter (where deleted_at is null) as live,
+        coalesce(sum(hashtextextended(document_id || ' ' || encode(content_hash, 'hex'), 0))
+            filter (where deleted_at is null), 0) as content,
+        max(changed_at) as changed_time
+    from documents
+), vectors_seen as (
+    select
+        count(*) as vectors,
+        coalesce(sum(hashtextextended(e.chunk_id || ' ' || encode(e.text_hash, 'hex'), 0)), 0) as content
+    from document_embeddings e
+    join chunks c on c.chunk_id = e.chunk_id and byteaeq(c.text_hash, e.text_hash)
+    join documents d using (document_id)
+    where e.space_id = %(space_id)s and d.deleted_at is null
+)
+select
+    d.live,
+    encode(sha256(convert_to(
+        concat_ws(' ', %(space_id)s::text, d.live, d.content, v.vectors, v.content), 'UTF8')), 'hex'),
+    coalesce(d.changed_time, to_timestamp(0))
+from documents_seen d, vectors_seen v
+
+-- name: document_vectors
+-- One vector per live document: the mean of its chunks' vectors.
+-- byteaeq, not `=`: the planner takes two equal columns for independent keys, and the join for one row.
+select c.document_id, avg(e.embedding::vector)
+from document_embeddings e
+join chunks c on c.chunk_id = e.chunk_id and byteaeq(c.text_hash, e.text_hash)
+where e.space_id = %(space_id)s
+    and exists (select from documents d where d.document_id = c.document_id and d.deleted_at is null)
+group by c.document_id
+order by c.document_id
+
+-- name: documents
+-- Every document, removed ones too: when it began, changed and left, and hashes of content and text.
+select
+    document_id,
+    created_at,
+    changed_at,
+    deleted_at,
+    encode(content_hash, 'hex'),
+    encode(sha256(convert_to(text, 'UTF8')), 'hex')
+from documents
+
+-- name: insert_definition
+insert into feature_definitions (view, version, entity, fingerprint, definition)
+values (%(view)s, %(version)s, %(entity)s, %(fingerprint)s, %(definition)s)
+
+-- name: labels
+-- A sample of the labelled documents, the same for the same seed.
+select document_id, label
+from documents
+where deleted_at is null and label is not null
+order by md5(document_id || %(seed)s)
+limit %(sample)s
+
+-- name: read_definition
+select fingerprint, definition = %(definition)s::jsonb
+from feature_definitions
+where view = %(view)s and version = %(version)s
+
+-- name: texts
+select document_id, text from documents where document_id = any(%(document_ids)s) order by document_id
+
+-- name: update_definition
+update feature_definitions set definition = %(definition)s
+where view = %(view)s and version = %(version)s

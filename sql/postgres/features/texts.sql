@@ -1,1 +1,0 @@
-select document_id, text from documents where document_id = any(%(document_ids)s) order by document_id

@@ -1,0 +1,10 @@
+-- name: histories
+select run_id, family, history, created_at
+from experiments
+where run_id <> all(%(known)s) and jsonb_array_length(history) > 0
+order by created_at
+
+-- name: versions
+select model_name, version, metrics, created_at
+from model_artifacts
+order by model_name, version

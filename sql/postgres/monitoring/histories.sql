@@ -1,4 +1,0 @@
-select run_id, family, history, created_at
-from experiments
-where run_id <> all(%(known)s) and jsonb_array_length(history) > 0
-order by created_at

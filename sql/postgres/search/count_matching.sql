@@ -1,1 +1,0 @@
-select count(*) from (select from documents d where {filter} limit %(most)s) as matching

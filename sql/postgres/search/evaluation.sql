@@ -1,0 +1,14 @@
+-- name: judged_documents
+select document_id, collection, label, created_at, metadata
+from documents
+where document_id = any(%(document_ids)s) and deleted_at is null
+
+-- name: sample_vectors
+-- The order by a hash is random, and the same for the same seed.
+select e.chunk_id, e.embedding
+from {partition} e
+join chunks c using (chunk_id)
+join documents d using (document_id)
+where d.deleted_at is null
+order by md5(%(seed)s || e.chunk_id), e.chunk_id
+limit %(size)s

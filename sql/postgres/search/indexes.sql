@@ -1,0 +1,130 @@
+-- name: clear_ledger
+delete from search_index_entries where generation_id = %(generation_id)s and index_kind = %(index_kind)s
+
+-- name: count_ledger
+select count(*)
+from search_index_entries
+where generation_id = %(generation_id)s and index_kind = %(index_kind)s
+
+-- name: count_live
+select count(*) as chunks from chunks join documents using (document_id) where deleted_at is null
+
+-- name: differing_entries
+-- Chunks that an index does not hold as they are: live, embedded ones that it lacks in their present
+-- revision, and those that it holds although they are gone, dead, or wait for the vector of their text.
+-- In the order of a hash: Chroma's graph, built in the order of the ids, had recall 0.91 instead of 0.97.
+-- byteaeq, not `=`: the planner takes two equal columns for independent keys, and the join for one row.
+with live as (
+    select
+        e.chunk_id,
+        index_revision(c.text_hash, d.fields_hash) as revision
+    from {partition} e
+    join chunks c on c.chunk_id = e.chunk_id and byteaeq(c.text_hash, e.text_hash)
+    join documents d using (document_id)
+    where d.deleted_at is null
+), held as (
+    select chunk_id, revision
+    from search_index_entries
+    where generation_id = %(generation_id)s and index_kind = %(index_kind)s
+)
+select chunk_id, live.revision is null as gone
+from live
+full join held using (chunk_id)
+where live.revision is distinct from held.revision
+order by hashtextextended(chunk_id, 0), chunk_id
+
+-- name: entries
+select
+    exists (
+        select from search_index_entries l
+        where l.generation_id = %(generation_id)s and l.index_kind = %(index_kind)s and l.chunk_id = e.chunk_id
+    ),
+    e.chunk_id,
+    index_revision(c.text_hash, d.fields_hash),
+    d.title,
+    c.text,
+    d.collection,
+    d.label,
+    (extract(epoch from d.created_at) * 1000000)::bigint,
+    d.metadata,
+    case when %(embeddings)s::boolean then e.embedding end
+from {partition} e
+join chunks c using (chunk_id, text_hash)
+join documents d using (document_id)
+where e.chunk_id = any(%(chunk_ids)s) and d.deleted_at is null
+order by e.chunk_id
+
+-- name: find_mark
+select mark from search_index_marks where generation_id = %(generation_id)s and index_kind = %(index_kind)s
+
+-- name: find_probe
+select d.document_id, c.text, e.embedding
+from {partition} e
+join chunks c using (chunk_id)
+join documents d using (document_id)
+where d.deleted_at is null
+order by e.chunk_id
+limit 1
+
+-- name: forget_entries
+delete from search_index_entries
+where generation_id = %(generation_id)s and index_kind = %(index_kind)s and chunk_id = any(%(chunk_ids)s)
+
+-- name: forget_wear
+-- The index was built anew: nothing is worn, and the next evaluation measures the generation again.
+with fresh as (
+    update search_index_marks set worn = 0
+    where generation_id = %(generation_id)s and index_kind = %(index_kind)s
+    returning generation_id
+)
+update search_generations set measured = measured - 'state'
+where generation_id in (select generation_id from fresh)
+
+-- name: ledger_version
+select concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hashbyteaextended(revision, 0))))
+from search_index_entries
+where generation_id = %(generation_id)s and index_kind = %(index_kind)s
+
+-- name: live_revisions
+-- The present revisions of live chunks: those of the documents that changed last, and others at random.
+with live as (
+    select chunk_id, changed_at from chunks join documents using (document_id) where deleted_at is null
+), sample as (
+    (select chunk_id from live order by changed_at desc limit %(size)s)
+    union
+    (select chunk_id from live order by random() limit %(size)s)
+)
+select c.chunk_id, index_revision(c.text_hash, d.fields_hash)
+from sample
+join chunks c using (chunk_id)
+join documents d using (document_id)
+
+-- name: record_entries
+insert into search_index_entries (generation_id, index_kind, chunk_id, revision)
+select %(generation_id)s, %(index_kind)s, chunk_id, revision
+from unnest(%(chunk_ids)s::text[], %(revisions)s::bytea[]) as entry (chunk_id, revision)
+on conflict (generation_id, index_kind, chunk_id) do update set revision = excluded.revision
+
+-- name: record_mark
+insert into search_index_marks (generation_id, index_kind, mark)
+values (%(generation_id)s, %(index_kind)s, %(mark)s)
+on conflict (generation_id, index_kind) do update
+set mark = excluded.mark, worn = search_index_marks.worn + %(worn)s
+where search_index_marks.mark <> excluded.mark or %(worn)s > 0
+
+-- name: wear
+-- Of the graphs only: what is removed leaves no hole in FAISS's lists, and tantivy merges its segments.
+-- PostgreSQL's own number of live tuples runs ahead of a fresh `analyze`; they are counted instead.
+select
+    'pgvector' as index,
+    n_dead_tup as dead,
+    (select count(*) from document_embeddings where space_id = %(space_id)s) as live
+from pg_stat_user_tables
+where relid = to_regclass(%(partition)s)
+union all
+select index_kind, worn, (
+    select count(*) from search_index_entries e
+    where e.generation_id = m.generation_id and e.index_kind = m.index_kind
+)
+from search_index_marks m
+where generation_id = %(generation_id)s and index_kind = 'chroma'

@@ -1,0 +1,94 @@
+-- name: build_binary
+create index {index} on {partition}
+using hnsw ((binary_quantize(embedding::halfvec({dimension}))::bit({dimension})) bit_hamming_ops)
+with (m = {m}, ef_construction = {ef_construction})
+
+-- name: build_hnsw
+create index {index} on {partition}
+using hnsw ((embedding::{type}({dimension})) {operators})
+with (m = {m}, ef_construction = {ef_construction})
+
+-- name: build_ivfflat
+-- Over an expression of its own: over that of an HNSW index, the planner took one for the other, and
+-- read one list of an index that another generation had built.
+create index {index} on {partition}
+using ivfflat ((l2_normalize(embedding::{type}({dimension}))::{type}({dimension})) {operators})
+with (lists = {lists})
+
+-- name: count_matching
+select count(*) from (select from documents d where {filter} limit %(most)s) as matching
+
+-- name: documents_of
+join chunks c on c.chunk_id = e.chunk_id
+join documents d on d.document_id = c.document_id
+
+-- name: exact
+-- Materialized, so that no index on the vectors can be used.
+with candidate as materialized (
+    select e.chunk_id, e.embedding
+    from {partition} e
+    {documents}
+    where {filter}
+)
+select chunk_id, embedding::halfvec({dimension}) <=> %(vector)s::halfvec({dimension}) as distance
+from candidate
+order by distance, chunk_id
+limit {k}
+
+-- name: index_lists
+-- The lists that an IVFFlat index was built with.
+select option_value::int
+from pg_class, pg_options_to_table(reloptions)
+where oid = to_regclass(%(index)s) and option_name = 'lists'
+
+-- name: live_of
+-- Of the nearest, those that are live.
+with nearest as materialized (
+    {nearest}
+)
+select n.chunk_id, n.distance
+from nearest n
+join chunks c on c.chunk_id = n.chunk_id
+join documents d on d.document_id = c.document_id
+where d.deleted_at is null
+
+-- name: measure_again
+-- What was measured stays, but not the state by which the next evaluation would take it for current.
+update search_generations set measured = measured - 'state' where generation_id = %(generation_id)s
+
+-- name: partition_version
+select concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hashbyteaextended(text_hash, 0))))
+from document_embeddings
+where space_id = %(space_id)s
+
+-- name: query
+select e.chunk_id, e.embedding::{type}({dimension}) <=> %(vector)s::{type}({dimension}) as distance
+from {partition} e
+{documents}
+where {filter}
+order by e.embedding::{type}({dimension}) <=> %(vector)s::{type}({dimension})
+limit {k}
+
+-- name: query_binary
+-- Candidates by how many signs differ; of those the nearest by the cosine of the stored vectors.
+with candidate as materialized (
+    select e.chunk_id, e.embedding
+    from {partition} e
+    {documents}
+    where {filter}
+    order by binary_quantize(e.embedding::halfvec({dimension}))::bit({dimension})
+        <~> binary_quantize(%(vector)s::halfvec({dimension}))::bit({dimension})
+    limit {candidates}
+)
+select chunk_id, embedding::halfvec({dimension}) <=> %(vector)s::halfvec({dimension}) as distance
+from candidate
+order by distance, chunk_id
+limit {k}
+
+-- name: query_ivfflat
+select e.chunk_id, l2_normalize(e.embedding::{type}({dimension}))::{type}({dimension}) <=> %(vector)s::{type}({dimension}) as distance
+from {partition} e
+{documents}
+where {filter}
+order by l2_normalize(e.embedding::{type}({dimension}))::{type}({dimension}) <=> %(vector)s::{type}({dimension})
+limit {k}

@@ -1,1 +1,0 @@
-select state, changes, finished_at, warnings from finished_run

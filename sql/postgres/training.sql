@@ -1,0 +1,80 @@
+-- name: any_label
+-- Whether there is something to train on, or something trained that must learn that there is not.
+select exists (select from documents where label is not null) or exists (select from experiments)
+
+-- name: candidates
+select run_id, training_set_hash, family, fingerprint, parameters, metrics, model_uri
+from experiments
+where training_set_hash = %(hash)s and fingerprint = any(%(fingerprints)s)
+order by family
+
+-- name: examples
+-- What a model sees of the documents of a training set: title and text, and the mean of the vectors of their
+-- chunks (not normalised); with the hash of what it was made from.
+-- The hashes of the texts are compared after the join: in it, they make the planner expect a single row.
+with wanted as (
+    select d.document_id, concat_ws(E'\n', nullif(d.title, ''), d.text) as seen
+    from documents as d
+    join unnest(%(document_ids)s::text[]) as asked (document_id) using (document_id)
+    where d.deleted_at is null
+)
+select
+    wanted.document_id,
+    wanted.seen,
+    encode(
+        sha256(
+            convert_to(wanted.seen, 'UTF8')
+            || string_agg(c.text_hash, '\x'::bytea order by c.chunk_index)
+        ),
+        'hex'
+    ) as text_hash,
+    avg(e.embedding::vector) as embedding
+from wanted
+join chunks as c using (document_id)
+join document_embeddings as e on e.space_id = %(space_id)s and e.chunk_id = c.chunk_id
+group by wanted.document_id, wanted.seen
+having bool_and(e.text_hash = c.text_hash)
+order by wanted.document_id collate "C"
+
+-- name: insert_experiment
+-- Two runs can train the same family at once; the first to finish stays.
+insert into experiments
+    (run_id, training_set_hash, family, fingerprint, parameters, metrics, history, model_uri)
+values (
+    %(run_id)s, %(hash)s, %(family)s, %(fingerprint)s, %(parameters)s, %(metrics)s, %(history)s,
+    %(model_uri)s
+)
+on conflict (training_set_hash, family, fingerprint) do nothing
+
+-- name: labelled
+-- Every live document with a label: its group, when it became what it is, a hash of what a model sees of
+-- it, one of its text without case and spacing, and whether the vector space has all of its chunks.
+with pieces as (
+    select
+        chunks.document_id,
+        string_agg(chunks.text_hash, '\x'::bytea order by chunks.chunk_index) as text_hashes,
+        bool_and(e.chunk_id is not null) as embedded
+    from chunks
+    left join document_embeddings as e
+        on e.space_id = %(space_id)s and e.chunk_id = chunks.chunk_id
+        and e.text_hash = chunks.text_hash
+    group by chunks.document_id
+)
+select
+    d.document_id,
+    d.label,
+    d.group_id,
+    greatest(d.changed_at, d.created_at) as label_time,
+    encode(sha256(convert_to(concat_ws(E'\n', nullif(d.title, ''), d.text), 'UTF8') || coalesce(pieces.text_hashes, '\x')), 'hex') as text_hash,
+    encode(sha256(convert_to(lower(btrim(regexp_replace(d.text, '\s+', ' ', 'g'))), 'UTF8')), 'hex')
+        as same_text,
+    coalesce(pieces.embedded, false) as embedded
+from documents as d
+left join pieces on pieces.document_id = d.document_id
+where d.deleted_at is null and d.label is not null
+order by d.document_id collate "C"
+
+-- name: labels
+select document_id, label
+from documents
+where deleted_at is null and label is not null and document_id = any(%(document_ids)s)
