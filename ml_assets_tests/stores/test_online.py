@@ -163,5 +163,5 @@ def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
     with online.connect(None, tmp_path) as writer, online.connect(None, tmp_path) as reader:
         writer.put_many("view_v1", {"a": {"x": 1}}, {"a": "1"})
         assert isinstance(writer, online.SqliteOnlineStore)
-        with writer._transaction():
+        with online.transaction(writer._connection):
             assert reader.get_many("view_v1", ["a"]) == {"a": {"x": 1}}
