@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import psycopg
 import pytest
 from numpy.typing import NDArray
 from psycopg.rows import TupleRow
@@ -157,7 +158,7 @@ def test_spaces_never_mix(connection: postgres.Connection) -> None:
 def test_a_partition_refuses_another_dimension(connection: postgres.Connection) -> None:
     names = load_documents(connection, Document("x", "a", "One."))
     total(connection, HashEncoder(), names)
-    with pytest.raises(postgres.psycopg.errors.CheckViolation):
+    with pytest.raises(psycopg.errors.CheckViolation):
         connection.execute(f"update {partition_name(SPACE.space_id)} set embedding = '[1,2,3]'")
 
 

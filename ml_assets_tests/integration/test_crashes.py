@@ -76,9 +76,9 @@ FEATURES = [
     Point("write", "features.offline:statement"),
     Point("before", "features.offline:statement", 4),
     Point("before", "features.online:_refresh_view"),
-    Point("before", "stores.online:_pack", 7),
-    Point("write", "stores.online:SqliteOnlineStore.put_many"),
-    Point("after", "stores.online:SqliteOnlineStore.put_many"),
+    Point("before", "stores.online.sqlite:pack", 7),
+    Point("write", "stores.online.sqlite:SqliteOnlineStore.put_many"),
+    Point("after", "stores.online.sqlite:SqliteOnlineStore.put_many"),
 ]
 ALONE = [
     Point("sql", "postgres/documents/count_documents"),

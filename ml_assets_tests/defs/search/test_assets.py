@@ -321,7 +321,7 @@ def test_a_run_waits_for_a_rollback_and_does_not_undo_it(
             rollback(connection, settings, "it got worse")
 
     monkeypatch.setattr(lifecycle, "bring_up_to_date", bring_up_to_date)
-    monkeypatch.setattr("ml_assets.stores.locks.time.sleep", wait)
+    monkeypatch.setattr("ml_assets.stores.postgres.locks.time.sleep", wait)
     person = Thread(target=roll_back)
     person.start()
     assert held.wait(10)
