@@ -19,8 +19,8 @@ from ml_assets.defs.partitions import COLLECTIONS, PARTITIONS_NAME
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import SPACE
 from ml_assets_tests.integration import crashing
-from ml_assets_tests.integration.conftest import write_rows
 from ml_assets_tests.integration.crashing import BATCH, Attempt, Point
+from ml_assets_tests.integration.project import write_rows
 from ml_assets_tests.integration.stores import read_stores
 
 pytestmark = pytest.mark.xdist_group("crashes")
