@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets_tests.integration.conftest import Project, write_documents, write_rows
+from ml_assets_tests.integration.project import Project, write_documents, write_rows
 
 
 @pytest.fixture
