@@ -12,9 +12,11 @@ import pytest
 
 from ml_assets.errors import StoreError
 from ml_assets.settings import Settings
-from ml_assets.stores import clickhouse, duckdb, migrations, online, postgres
+from ml_assets.stores import clickhouse, duckdb, migrations, postgres
 from ml_assets.stores.__main__ import migrate_all
 from ml_assets.stores.migrations import STORES, read_migrations
+from ml_assets.stores.online import sqlite
+from ml_assets.stores.postgres import migration
 from ml_assets.stores.sql import SQL
 
 Migrate = Callable[[], list[str]]
@@ -48,7 +50,7 @@ def migrate(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Itera
     with ExitStack() as stack:
         if store == "postgres":
             connection = request.getfixturevalue("connection")
-            yield lambda: postgres.migrate(connection, "here")
+            yield lambda: migration.migrate(connection, "here")
         elif store == "duckdb":
             database = stack.enter_context(duckdb.connect(tmp_path / "a.duckdb"))
             yield lambda: duckdb.migrate(database, "here")
@@ -59,8 +61,8 @@ def migrate(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Itera
             file = stack.enter_context(
                 closing(sqlite3.connect(tmp_path / "a.sqlite", isolation_level=None))
             )
-            assert online.migrate(file, "here") == [one.name for one in read_migrations(store)]
-            yield lambda: online.migrate(file, "here")
+            assert sqlite.migrate(file, "here") == [one.name for one in read_migrations(store)]
+            yield lambda: sqlite.migrate(file, "here")
 
 
 def test_what_is_new_is_applied_once(store: str, folder: Path, migrate: Migrate) -> None:
@@ -106,9 +108,9 @@ def test_postgres_refuses_what_is_newer_in_another_store(
     """It is opened first, so that nothing is written to the stores that are not newer."""
     file = folder / other / "migrations" / "999_later.sql"
     file.write_text(NEW[other])
-    assert postgres.migrate(connection, "here") == []
+    assert migration.migrate(connection, "here") == []
     file.unlink()
-    assert f"{other}/999_later" in refusal(lambda: postgres.migrate(connection, "here"))
+    assert f"{other}/999_later" in refusal(lambda: migration.migrate(connection, "here"))
 
 
 def test_tables_of_before_checksums_were_kept_go_on(tmp_path: Path, folder: Path) -> None:

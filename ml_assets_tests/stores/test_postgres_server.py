@@ -13,6 +13,7 @@ from ml_assets.errors import StoreError
 from ml_assets.settings import PROJECT
 from ml_assets.stores import postgres
 from ml_assets.stores.migrations import read_migrations
+from ml_assets.stores.postgres.migration import migrate
 from ml_assets_tests.servers import PASSWORD, free_port, postgres_binaries, postgres_over_tcp
 
 APPLICATION_PASSWORD = "it's-\\a-secret"
@@ -52,7 +53,7 @@ def test_the_application_role_migrates_its_database_once(application_url: str) -
             names = connection.execute(
                 "select name from migrations where store = 'postgres' order by name"
             ).fetchall()
-            assert postgres.migrate(connection) == []
+            assert migrate(connection) == []
             superuser = connection.execute(
                 "select rolsuper from pg_roles where rolname = current_user"
             ).fetchone()

@@ -1,0 +1,59 @@
+"""The schema of PostgreSQL: the extension pgvector, and the migrations."""
+
+from __future__ import annotations
+
+import psycopg
+
+from ml_assets.errors import StoreError, first_line
+from ml_assets.stores.migrations import STORES, find_pending
+from ml_assets.stores.postgres.statements import Connection, run
+from ml_assets.stores.sql import statement
+
+SCHEMA = "ml_schema"
+
+
+def migrate(connection: Connection, where: str = "POSTGRES_URL") -> list[str]:
+    """Apply the migrations that are missing, in one transaction; return their names.
+
+    Whatever runs opens PostgreSQL first. So it remembers the migrations of the other stores as
+    well: a home of a newer ml_assets is refused before anything is written to any store.
+
+    Raises:
+        StoreError: the tables are those of a newer ml_assets, or a migration was edited.
+    """
+    with connection.transaction():
+        connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.migrations'))")
+        connection.execute(f"create schema if not exists {SCHEMA}")
+        _create_extension(connection)
+        run(connection, statement("postgres/stores/create_ledger"))
+        applied: dict[str, dict[str, str]] = {store: {} for store in STORES}
+        for store, name, checksum in run(connection, statement("postgres/stores/read_ledger")):
+            applied[store][name] = checksum
+        pending = {store: find_pending(store, applied[store], where) for store in STORES}
+        for migration in pending["postgres"]:
+            run(connection, migration.text)
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "insert into migrations (store, name, checksum) values (%s, %s, %s)",
+                [(store, one.name, one.checksum) for store in STORES for one in pending[store]],
+            )
+    return [migration.name for migration in pending["postgres"]]
+
+
+def _create_extension(connection: Connection) -> None:
+    try:
+        connection.execute("create extension if not exists vector schema public")
+    except psycopg.Error as error:
+        raise StoreError(
+            f"pgvector is not available ({first_line(error)})",
+            where="POSTGRES_URL",
+            do="Install pgvector 0.8 or later on the server and run `create extension vector` once",
+        ) from None
+    row = connection.execute(
+        "select extversion from pg_extension where extname = 'vector'"
+    ).fetchone()
+    version = str(row[0]) if row else "?"
+    if tuple(map(int, version.split(".")[:2])) < (0, 8):
+        raise StoreError(
+            f"pgvector {version} is too old", where="POSTGRES_URL", do="Update it to 0.8 or later"
+        )
