@@ -1,4 +1,4 @@
-"""Count modules and SQL files: `python scripts/check_layout.py`. Exit code 1 names what is too many.
+"""Count modules and SQL files; exit code 1 names what is too many.
 
 A room that has outgrown its number gets sub-rooms, with layers of their own in `pyproject.toml`.
 """
