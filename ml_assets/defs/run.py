@@ -31,7 +31,7 @@ from ml_assets.operations.finished import (
 from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings, Until, secret
 from ml_assets.stores import postgres
-from ml_assets.stores.locks import exclusive
+from ml_assets.stores.postgres.locks import exclusive
 from ml_assets.training.training_set import has_labels
 
 _FOLLOWING = [dg.AssetKey("chunks"), dg.AssetKey("embeddings")]

@@ -24,8 +24,8 @@ from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import HashEncoder
 from ml_assets_tests.search.corpus import Doc, fill, sync_all
-from ml_assets_tests.search.test_judging import DOCS as DOCS  # what the fixture fills in
-from ml_assets_tests.search.test_judging import judged
+from ml_assets_tests.search.evaluation.judging import DOCS as DOCS  # what the fixture fills in
+from ml_assets_tests.search.evaluation.judging import judged
 
 
 def measured(engine: Engine, queries: Sequence[JudgedQuery]) -> dict[str, Any]:
