@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MANY_TOKENS = 4_000
-"""With fewer, OpenVINO does not make up for its loading: ONNX Runtime is loaded by a run in any case,
-for its check in float32."""
+"""With fewer, OpenVINO does not make up for its loading; ONNX Runtime is loaded in any case, for a
+run's check in float32."""
 
 
 class Encoder(Protocol):

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from ml_assets.embeddings.encoder import Encoder
 
 BATCH = 512
-"""Texts that are encoded and written at a time: enough that sorting all texts by length, which leaves
-less padding, gains nothing more."""
+"""Texts that are encoded and written at a time: enough that sorting all texts by length, for less
+padding, gains nothing more."""
 
 
 @dataclass(frozen=True)
