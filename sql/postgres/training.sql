@@ -31,7 +31,8 @@ select
     avg(e.embedding::vector) as embedding
 from wanted
 join chunks as c using (document_id)
-join document_embeddings as e on e.space_id = %(space_id)s and e.chunk_id = c.chunk_id
+join document_embeddings as e
+    on e.space_id = %(space_id)s and e.chunk_id = c.chunk_id and e.chunker = c.chunker
 group by wanted.document_id, wanted.seen
 having bool_and(e.text_hash = c.text_hash)
 order by wanted.document_id collate "C"
@@ -56,7 +57,7 @@ with pieces as (
         bool_and(e.chunk_id is not null) as embedded
     from chunks
     left join document_embeddings as e
-        on e.space_id = %(space_id)s and e.chunk_id = chunks.chunk_id
+        on e.space_id = %(space_id)s and e.chunk_id = chunks.chunk_id and e.chunker = chunks.chunker
         and e.text_hash = chunks.text_hash
     group by chunks.document_id
 )

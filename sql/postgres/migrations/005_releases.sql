@@ -1,38 +1,4 @@
--- Feature definitions, experiments, model artifacts, releases, and the audit log.
-create table feature_definitions (
-    view text not null,
-    version integer not null,
-    entity text not null,
-    fingerprint text not null,
-    definition jsonb not null,
-    registered_at timestamptz not null default now(),
-    primary key (view, version)
-);
-
-create table experiments (
-    run_id text primary key,
-    training_set_hash text not null,
-    family text not null,
-    fingerprint text not null,
-    parameters jsonb not null,
-    metrics jsonb not null,
-    created_at timestamptz not null default now(),
-    unique (training_set_hash, family, fingerprint)
-);
-
-create table model_artifacts (
-    model_name text not null,
-    version integer not null,
-    run_id text not null references experiments,
-    uri text not null,
-    training_set_hash text not null,
-    space_id text not null,
-    feature_views jsonb not null,
-    metrics jsonb not null,
-    created_at timestamptz not null default now(),
-    primary key (model_name, version)
-);
-
+-- Releases, and the audit log of all that was published, promoted, rolled back and dropped.
 create table releases (
     release_id bigint generated always as identity primary key,
     space_id text not null,
