@@ -1,5 +1,3 @@
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -10,7 +8,7 @@ import pytest
 from ml_assets.errors import StoreError
 from ml_assets.stores import online
 from ml_assets.stores.online import OnlineStore
-from ml_assets_tests.servers import free_port, wait_for
+from ml_assets_tests.servers import free_port, redis_over_tcp
 
 Open = Callable[[], AbstractContextManager[OnlineStore]]
 
@@ -22,21 +20,8 @@ ROWS: dict[str, online.Values] = {
 
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Redis server of the tests' own, with a password."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("redis-server is not on PATH")
-    port = free_port()
-    options = ["--port", str(port), "--save", "", "--requirepass", "secret", "--bind", "127.0.0.1"]
-    server = subprocess.Popen(
-        [program, *options], cwd=tmp_path_factory.mktemp("redis"), stdout=subprocess.DEVNULL
-    )
-    try:
-        wait_for(port, server)
-        yield f"redis://:secret@127.0.0.1:{port}/0"
-    finally:
-        server.terminate()
-        server.wait(10)
+    with redis_over_tcp(tmp_path_factory.mktemp("redis")) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "redis"])
