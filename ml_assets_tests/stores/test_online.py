@@ -8,7 +8,8 @@ import pytest
 from ml_assets.errors import StoreError
 from ml_assets.stores import online
 from ml_assets.stores.online import OnlineStore
-from ml_assets_tests.servers import free_port, redis_over_tcp
+from ml_assets.stores.online.sqlite import SqliteOnlineStore, transaction
+from ml_assets_tests.servers import PASSWORD, free_port, redis_over_tcp
 
 Open = Callable[[], AbstractContextManager[OnlineStore]]
 
@@ -123,7 +124,7 @@ def test_an_unreachable_server_is_named_without_its_password(tmp_path: Path, url
 
 
 def test_a_wrong_password_is_a_clear_line(redis_url: str, tmp_path: Path) -> None:
-    wrong = redis_url.replace("secret", "wrong")
+    wrong = redis_url.replace(PASSWORD, "wrong")
     with pytest.raises(StoreError, match="REDIS_URL") as raised, online.connect(wrong, tmp_path):
         pass
     assert "wrong@" not in str(raised.value)
@@ -147,6 +148,6 @@ def test_a_file_that_is_no_database_is_a_clear_line(tmp_path: Path) -> None:
 def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
     with online.connect(None, tmp_path) as writer, online.connect(None, tmp_path) as reader:
         writer.put_many("view_v1", {"a": {"x": 1}}, {"a": "1"})
-        assert isinstance(writer, online.SqliteOnlineStore)
-        with writer._transaction():
+        assert isinstance(writer, SqliteOnlineStore)
+        with transaction(writer._connection):
             assert reader.get_many("view_v1", ["a"]) == {"a": {"x": 1}}
