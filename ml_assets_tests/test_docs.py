@@ -42,7 +42,7 @@ def test_a_block_that_is_not_run_says_why(name: str) -> None:
 
 
 def test_blocks_are_run_by_their_language() -> None:
-    text = "```sh\nmake run\nls -l\n```\ntext\n```python\n1 / 0\n```\n```console needs a key\nrm\n```\n"
+    text = "```sh\nmake run\nls -l\n```\n```python\n1 / 0\n```\n```console needs a key\nrm\n```\n"
     shell, python, console = RUN_DOCS["blocks"](text)
     assert shell.command({"make run"}) == ["bash", "-euo", "pipefail", "-x", "-c", "ls -l"]
     assert python.command(set())[1:] == ["-c", "1 / 0\n"]
