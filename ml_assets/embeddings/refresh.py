@@ -55,8 +55,13 @@ def partition_name(space_id: str) -> str:
     return partitions.partition_name("document_embeddings", space_id)
 
 
-def ensure_space(connection: postgres.Connection, space: VectorSpace) -> None:
-    """Register `space` and create its partition, whose vectors all have its dimension."""
+def ensure_space(
+    connection: postgres.Connection, space: VectorSpace, chunkers: Iterable[str] = ()
+) -> None:
+    """Register `space` and create its partition, whose vectors all have its dimension.
+
+    `chunkers` are those of which it gets vectors.
+    """
     with connection.transaction():
         connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.embedding_spaces'))")
         postgres.run(
@@ -77,6 +82,8 @@ def ensure_space(connection: postgres.Connection, space: VectorSpace) -> None:
                     space_id=sql.Literal(space.space_id),
                 )
             )
+        for chunker in chunkers:
+            partitions.ensure_chunker_partition(connection, table, chunker)
 
 
 def stale_collections(connection: postgres.Connection, chunker: str, space_id: str) -> list[str]:
@@ -115,13 +122,11 @@ def refresh_embeddings(
     """
     names = sorted(collections)
     bound: dict[str, object] = {"space_id": space.space_id, "collections": names}
-    ensure_space(connection, space)
     table = partition_name(space.space_id)
     with connection.transaction():
         find_pending(connection, space, names)
         chunkers = connection.execute("select distinct chunker from pending_vectors").fetchall()
-        for (chunker,) in chunkers:
-            partitions.ensure_chunker_partition(connection, table, chunker)
+        ensure_space(connection, space, [chunker for (chunker,) in chunkers])
         postgres.run(connection, statement("postgres/embeddings/follow_moves"), bound)
         postgres.run(
             connection, statement("postgres/embeddings/log_new_space"), {**bound, "run_id": run_id}

@@ -26,7 +26,7 @@ from ml_assets.search.indexes.wear import Wear, measure_wear, rebuild_if_worn
 from ml_assets.search.model import Generation, VectorIndex
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
-from ml_assets_tests.fakes import SPACE, HashEncoder
+from ml_assets_tests.fakes import CHUNKER, SPACE, HashEncoder
 from ml_assets_tests.search.corpus import Doc, fill, generation_of, put, remove, sync_all
 
 ROWS = 2_000
@@ -116,15 +116,16 @@ def write(connection: postgres.Connection, ids: list[str], seed: int) -> None:
             zip(ids, texts, strict=True),
         )
         cursor.executemany(
-            "insert into chunks (chunk_id, document_id, collection, chunk_index, start_offset,"
-            " end_offset, token_count, heading, text, text_hash)"
-            " values (%s, %s, 'a', 0, 0, 1, 1, '', %s, %s)",
+            "insert into chunks (chunker, created_at, chunk_id, document_id, collection,"
+            " chunk_index, start_offset, end_offset, token_count, heading, text, text_hash)"
+            f" values ('{CHUNKER}', '-infinity', %s, %s, 'a', 0, 0, 1, 1, '', %s, %s)",
             zip(chunk_ids, ids, texts, hashes, strict=True),
         )
         made = map(HalfVector, vectors(len(ids), seed))
         cursor.executemany(
-            "insert into document_embeddings (space_id, chunk_id, collection, text_hash, embedding)"
-            f" values ('{SPACE.space_id}', %s, 'a', %s, %s)",
+            "insert into document_embeddings"
+            " (space_id, chunker, created_at, chunk_id, collection, text_hash, embedding)"
+            f" values ('{SPACE.space_id}', '{CHUNKER}', '-infinity', %s, 'a', %s, %s)",
             zip(chunk_ids, hashes, made, strict=True),
         )
     connection.execute("select pg_stat_force_next_flush()")

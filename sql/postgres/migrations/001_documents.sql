@@ -61,7 +61,7 @@ create table rejected_documents (
 -- server) without a change of any other.
 create table chunks (
     chunker text not null,
-    created_at timestamptz not null,
+    created_at timestamptz not null default '-infinity',
     chunk_id text not null,
     document_id text not null references documents on delete cascade,
     collection text not null,

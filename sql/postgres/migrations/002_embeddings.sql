@@ -12,7 +12,7 @@ comment on column embedding_spaces.fidelity is 'the last comparison of sampled v
 create table document_embeddings (
     space_id text not null references embedding_spaces,
     chunker text not null,
-    created_at timestamptz not null,
+    created_at timestamptz not null default '-infinity',
     chunk_id text not null,
     collection text not null,
     text_hash bytea not null,
