@@ -37,7 +37,7 @@ class SettingError(UserError):
 
 
 class SourceError(UserError):
-    """A document source cannot be read at all; single bad rows are set aside instead."""
+    """A document source cannot be read at all; single bad rows are quarantined instead."""
 
 
 class IncompleteReadError(SourceError):
