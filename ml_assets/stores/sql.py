@@ -6,9 +6,10 @@ import re
 from functools import cache
 from pathlib import Path
 
-from ml_assets.settings import PROJECT
+from ml_assets.errors import StoreError
+from ml_assets.settings import shipped
 
-SQL = PROJECT / "sql"
+SQL = shipped("sql")
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
@@ -38,8 +39,17 @@ def read_statements(file: Path) -> dict[str, str]:
 
 
 def migrations(store: str) -> list[tuple[str, str]]:
-    """Return the (name, SQL) of every migration of `store`, in order."""
-    files = sorted((SQL / store / "migrations").glob("*.sql"))
+    """Return the (name, SQL) of every migration of `store`, in order.
+
+    Raises:
+        StoreError: there is none, because this installation lacks its SQL.
+    """
+    folder = SQL / store / "migrations"
+    files = sorted(folder.glob("*.sql"))
+    if not files:
+        raise StoreError(
+            f"there are no migrations of {store}", where=str(folder), do="Install ml-assets again"
+        )
     return [(path.stem, path.read_text(encoding="utf-8")) for path in files]
 
 
