@@ -1,4 +1,4 @@
-"""The SQL of `sql/`: numbered migrations, and one file of named statements per room."""
+"""The SQL of `sql/`: one file of named statements per room."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from functools import cache
 from pathlib import Path
 
-from ml_assets.errors import StoreError
 from ml_assets.settings import shipped
 
 SQL = shipped("sql")
@@ -36,21 +35,6 @@ def read_statements(file: Path) -> dict[str, str]:
     if before.strip() or len(set(names)) < len(names):
         raise ValueError(f"{file}: text before the first name, or a name that stands twice")
     return {name: text.strip() for name, text in zip(names, texts, strict=True)}
-
-
-def migrations(store: str) -> list[tuple[str, str]]:
-    """Return the (name, SQL) of every migration of `store`, in order.
-
-    Raises:
-        StoreError: there is none, because this installation lacks its SQL.
-    """
-    folder = SQL / store / "migrations"
-    files = sorted(folder.glob("*.sql"))
-    if not files:
-        raise StoreError(
-            f"there are no migrations of {store}", where=str(folder), do="Install ml-assets again"
-        )
-    return [(path.stem, path.read_text(encoding="utf-8")) for path in files]
 
 
 def statements(script: str) -> list[str]:

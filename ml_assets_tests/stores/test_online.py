@@ -10,7 +10,7 @@ import pytest
 from ml_assets.errors import StoreError
 from ml_assets.stores import online
 from ml_assets.stores.online import OnlineStore
-from ml_assets.stores.online.sqlite import SqliteOnlineStore
+from ml_assets.stores.online.sqlite import SqliteOnlineStore, transaction
 from ml_assets_tests.servers import free_port, wait_for
 
 Open = Callable[[], AbstractContextManager[OnlineStore]]
@@ -164,5 +164,5 @@ def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
     with online.connect(None, tmp_path) as writer, online.connect(None, tmp_path) as reader:
         writer.put_many("view_v1", {"a": {"x": 1}}, {"a": "1"})
         assert isinstance(writer, SqliteOnlineStore)
-        with writer._transaction():
+        with transaction(writer._connection):
             assert reader.get_many("view_v1", ["a"]) == {"a": {"x": 1}}

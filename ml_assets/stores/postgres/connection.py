@@ -60,7 +60,7 @@ def connect(url: str | None, home: Path) -> Iterator[Connection]:
     try:
         with _open(resolved, where) as connection:
             if resolved not in _migrated:
-                migrate(connection)
+                migrate(connection, where)
                 _migrated.add(resolved)
             _register_types(connection)
             yield connection
