@@ -42,6 +42,14 @@ def test_a_block_that_is_not_run_says_why(name: str) -> None:
         assert (block.command(set()) is None) == bool(block.note), block.text
 
 
+def test_blocks_are_run_by_their_language() -> None:
+    text = "```sh\nmake run\nls -l\n```\n```python\n1 / 0\n```\n```console needs a key\nrm\n```\n"
+    shell, python, console = RUN_DOCS["blocks"](text)
+    assert shell.command({"make run"}) == ["bash", "-euo", "pipefail", "-x", "-c", "ls -l"]
+    assert python.command(set())[1:] == ["-c", "1 / 0\n"]
+    assert (console.command(set()), console.note) == (None, "needs a key")
+
+
 def documented_settings() -> dict[str, str]:
     rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", TEXTS["docs/settings.md"], re.MULTILINE)
     assert len(dict(rows)) == len(rows)
