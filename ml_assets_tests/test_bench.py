@@ -18,8 +18,9 @@ from bench.rows import Figure, Limit, Row, as_json, table
 from ml_assets.defs.embeddings import assets as embedding_assets
 from ml_assets.defs.embeddings import checks as embedding_checks
 from ml_assets.embeddings.space import current_space
-from ml_assets.settings import PROJECT, load_settings
+from ml_assets.settings import load_settings
 from ml_assets_tests.fakes import HashEncoder
+from ml_assets_tests.paths import PROJECT
 
 TEXTS = [corpus.Text(f"id-{n}", f"Title {n}", f"Text number {n}.") for n in range(250)]
 SLOW = Figure("CocoIndex", (9.0, 80.0, 10.0), count=200)
