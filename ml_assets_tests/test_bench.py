@@ -16,9 +16,10 @@ from bench.measure import Finished, machine, run
 from bench.memory import peak_memory, tree_memory
 from bench.rows import Figure, Limit, Row, as_json, table
 from ml_assets.embeddings.space import current_space
-from ml_assets.settings import PROJECT, load_settings
+from ml_assets.settings import load_settings
 from ml_assets_tests.fakes import HashEncoder
 from ml_assets_tests.graph import FakeEncoderResource
+from ml_assets_tests.paths import PROJECT
 
 TEXTS = [corpus.Text(f"id-{n}", f"Title {n}", f"Text number {n}.") for n in range(250)]
 SLOW = Figure("CocoIndex", (9.0, 80.0, 10.0), count=200)
