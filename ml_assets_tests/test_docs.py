@@ -11,7 +11,8 @@ import typer
 from typer.testing import CliRunner
 
 from ml_assets.cli import app
-from ml_assets.settings import PROJECT, Settings
+from ml_assets.settings import Settings
+from ml_assets_tests.paths import PROJECT
 
 RUN_DOCS = runpy.run_path(str(PROJECT / "scripts" / "run_docs.py"))
 PAGES = (*RUN_DOCS["DOCUMENTS"], PROJECT / "CHANGELOG.md", PROJECT / "CONTRIBUTING.md")
