@@ -83,7 +83,19 @@ def ensure_space(
                 )
             )
         for chunker in chunkers:
-            partitions.ensure_chunker_partition(connection, table, chunker)
+            if not partitions.exists(connection, partitions.partition_name(table, chunker)):
+                _drop_vector_indexes(connection, table)
+                partitions.ensure_chunker_partition(connection, table, chunker)
+
+
+def _drop_vector_indexes(connection: postgres.Connection, table: str) -> None:
+    """Drop the indexes that would cover a new partition; the next sync builds them over its rows.
+
+    Built over none, IVFFlat has no lists, and HNSW grows more slowly than it is built.
+    """
+    query = statement("postgres/embeddings/vector_indexes")
+    for (name,) in connection.execute(query, {"table": table}).fetchall():
+        connection.execute(sql.SQL("drop index {}").format(sql.Identifier(name)))
 
 
 def stale_collections(connection: postgres.Connection, chunker: str, space_id: str) -> list[str]:
@@ -122,11 +134,10 @@ def refresh_embeddings(
     """
     names = sorted(collections)
     bound: dict[str, object] = {"space_id": space.space_id, "collections": names}
-    table = partition_name(space.space_id)
+    find_pending(connection, space, names)
+    chunkers = connection.execute("select distinct chunker from pending_vectors").fetchall()
+    ensure_space(connection, space, [chunker for (chunker,) in chunkers])
     with connection.transaction():
-        find_pending(connection, space, names)
-        chunkers = connection.execute("select distinct chunker from pending_vectors").fetchall()
-        ensure_space(connection, space, [chunker for (chunker,) in chunkers])
         postgres.run(connection, statement("postgres/embeddings/follow_moves"), bound)
         postgres.run(
             connection, statement("postgres/embeddings/log_new_space"), {**bound, "run_id": run_id}
@@ -141,6 +152,7 @@ def refresh_embeddings(
         reused = postgres.run(connection, statement("postgres/embeddings/reuse"), bound).rowcount
         removed = _remove_orphans(connection, bound)
     encoded, written = _encode_pending(connection, space, load, bound, batch, progress)
+    table = partition_name(space.space_id)
     partitions.drop_empty_partitions(connection, table)
     totals = _totals(connection, space.space_id, names)
     deltas = {
@@ -148,8 +160,7 @@ def refresh_embeddings(
         for name in names
         for (added, changed), (total, _) in [(pending.get(name, (0, 0)), totals.get(name, (0, "")))]
     }
-    touched = sum(deltas.values(), Delta()).touched
-    postgres.analyze(connection, table, touched)
+    postgres.analyze(connection, table, sum(deltas.values(), Delta()).touched)
     versions = {name: version for name, (_, version) in totals.items()}
     return EmbeddingReport(deltas, encoded, reused + written - encoded, versions)
 

@@ -90,6 +90,21 @@ def test_another_chunker_takes_the_place_of_the_first(connection: postgres.Conne
     assert stale_collections(connection, OTHER.fingerprint, SPACE.space_id) == []
 
 
+def test_an_index_of_vectors_is_not_built_over_an_empty_partition(
+    connection: postgres.Connection,
+) -> None:
+    """An IVFFlat index would have no lists, and its next build would not be due."""
+    load(connection, dated("x", None))
+    connection.execute(
+        f"create index by_list on {VECTORS}"  # type: ignore[call-overload]
+        " using ivfflat ((embedding::halfvec(16)) halfvec_cosine_ops)"
+    )
+    load(connection, dated("x", 2020), dated("y", None))
+    assert connection.execute("select to_regclass('by_list')").fetchone() == ("by_list",)
+    load(connection, dated("x", 2020), dated("y", None), chunker=OTHER)
+    assert connection.execute("select to_regclass('by_list')").fetchone() == (None,)
+
+
 def test_vectors_left_in_the_partition_of_another_chunker_are_seen(
     connection: postgres.Connection,
 ) -> None:

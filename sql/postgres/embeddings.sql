@@ -223,6 +223,13 @@ from document_embeddings e
 where e.space_id <> %(space_id)s and not exists (select from chunks c where c.chunk_id = e.chunk_id)
 order by 1
 
+-- name: vector_indexes
+select i.relname
+from pg_index
+join pg_class i on i.oid = indexrelid
+join pg_am on pg_am.oid = i.relam
+where indrelid = to_regclass(%(table)s) and amname in ('hnsw', 'ivfflat')
+
 -- name: versions
 select
     collection,

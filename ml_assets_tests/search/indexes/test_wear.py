@@ -26,7 +26,7 @@ from ml_assets.search.indexes.wear import Wear, measure_wear, rebuild_if_worn
 from ml_assets.search.model import Generation, VectorIndex
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
-from ml_assets_tests.fakes import CHUNKER, SPACE, HashEncoder
+from ml_assets_tests.fakes import CHUNKER, SPACE, HashEncoder, ensure_partitions
 from ml_assets_tests.search.corpus import Doc, fill, generation_of, put, remove, sync_all
 
 ROWS = 2_000
@@ -135,7 +135,7 @@ def test_ten_rounds_of_churn_keep_the_recall(
     connection: postgres.Connection, settings: Settings, generation: Generation
 ) -> None:
     """10 % of 2,000 clustered vectors are replaced in each round; what is worn is built anew."""
-    connection.execute(f"alter table {pgvector_table(generation)} set (autovacuum_enabled = false)")
+    keep_the_dead(connection)
     ids = [f"d{number}" for number in range(ROWS)]
     write(connection, ids, 1)
     generator = np.random.default_rng(5)
@@ -163,8 +163,11 @@ def test_ten_rounds_of_churn_keep_the_recall(
         assert indexes["chroma"].sync(connection).delta == Delta(unchanged=ROWS)
 
 
-def pgvector_table(generation: Generation) -> str:
-    return f"document_embeddings_{generation.space_id}"
+def keep_the_dead(connection: postgres.Connection) -> None:
+    """Autovacuum leaves the vectors alone."""
+    ensure_partitions(connection)
+    table = f"document_embeddings_{SPACE.space_id}_{CHUNKER}_default"
+    connection.execute(f"alter table {table} set (autovacuum_enabled = false)")
 
 
 DOCS = {f"d{number}": Doc((f"text number {number}",)) for number in range(300)}
@@ -173,7 +176,7 @@ DOCS = {f"d{number}": Doc((f"text number {number}",)) for number in range(300)}
 def test_wear_is_measured_and_gone_after_building_anew(
     connection: postgres.Connection, settings: Settings, generation: Generation
 ) -> None:
-    connection.execute(f"alter table {pgvector_table(generation)} set (autovacuum_enabled = false)")
+    keep_the_dead(connection)
     fill(connection, DOCS)
     sync_all(connection, settings, generation)
     connection.execute("select pg_stat_force_next_flush()")
@@ -227,7 +230,7 @@ def test_a_build_anew_that_lacked_memory_says_so(
     connection: postgres.Connection, generation: Generation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ml_assets.search.indexes.pgvector.build_memory._BYTES_PER_NODE", 100_000)
-    connection.execute(f"alter table {pgvector_table(generation)} set (autovacuum_enabled = false)")
+    keep_the_dead(connection)
     fill(connection, DOCS)
     index = PgvectorIndex(connection, generation, build_memory=1 << 20)
     index.sync(connection)
@@ -310,7 +313,7 @@ def test_a_reader_that_holds_the_old_index_is_not_waited_for(
     index = PgvectorIndex(connection, generation)
     index.sync(connection)
     with postgres.connect(postgres_url, Path()) as reader, reader.transaction():
-        reader.execute(f"select count(*) from {pgvector_table(generation)}")
+        reader.execute("select count(*) from document_embeddings")
         assert not index.rebuild(connection)
         assert index.size() == 300
         # Neither is one waited for by the next run; it has nothing to build, and goes on.
