@@ -19,10 +19,16 @@ from ml_assets.registry.model import MODEL_NAME, Promotion
 from ml_assets.registry.promotion import promote
 from ml_assets.registry.releases import champion
 from ml_assets.registry.serving import predict_texts
-from ml_assets.registry.versions import current_challenger, read_version, register_challenger
+from ml_assets.registry.versions import (
+    best_candidate,
+    current_challenger,
+    read_version,
+    register_challenger,
+)
 from ml_assets.stores import mlflow
 from ml_assets.training.candidates import read_candidates
-from ml_assets.training.model import TrainingSet
+from ml_assets.training.families.registry import BASELINES
+from ml_assets.training.model import Candidate, TrainingSet
 from ml_assets_tests.corpus import FAST, Deployment, MeaningEncoder, labelled_documents
 from ml_assets_tests.fakes import SPACE, other_space
 
@@ -86,6 +92,18 @@ def test_the_best_candidate_is_registered_once(first: Trained) -> None:
     assert tags["training_set_hash"] == training_set.hash
     assert tags["space_id"] == SPACE.space_id
     assert "document_text_v1" in tags["feature_views"]
+
+
+def test_the_best_candidate_is_best_on_validation_and_no_baseline() -> None:
+    def candidate(family: str, validation: float, test: float) -> Candidate:
+        metrics = {"validation_macro_f1": validation, "test_macro_f1": test}
+        return Candidate(family, "hash", family, family, {}, metrics, "uri")
+
+    lucky = candidate("lucky_on_test", 0.6, 0.9)
+    best = candidate("best_on_validation", 0.7, 0.5)
+    baseline = candidate(BASELINES[-1], 0.99, 0.99)
+    assert best_candidate([lucky, best, baseline]) is best
+    assert best_candidate([baseline]) is None
 
 
 def test_a_version_whose_record_was_lost_is_found_again(first: Trained) -> None:
@@ -194,16 +212,26 @@ def test_the_champion_is_measured_on_the_challengers_test_split(
     assert verify_audit(deployment.connection) is None
 
 
-def test_a_tie_does_not_promote(second: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_challenger_has_to_win_by_more_than_the_margin(
+    second: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deployment, _ = second
     challenger = current_challenger(deployment.connection)
     assert challenger is not None
-    held = challenger.metrics[promotion.METRIC]
-    assert held < 1
-    monkeypatch.setattr(promotion, "_test_score", lambda *_: held)
-    refused = decide(second, promotion_margin=0.0)
-    assert not refused.promoted
-    assert "does not beat champion" in refused.reason
+    score = challenger.metrics[promotion.METRIC]
+    assert score < 1
+
+    def decide_against(champions: float, margin: float) -> Promotion:
+        monkeypatch.setattr(promotion, "_test_score", lambda *_: champions)
+        return decide(second, promotion_margin=margin)
+
+    for champions, margin in ((score, 0.0), (score - 0.02, 0.03)):
+        refused = decide_against(champions, margin)
+        assert not refused.promoted
+        assert "does not beat champion" in refused.reason
+        assert f"plus {margin:g}" in refused.reason
+    assert decide_against(score - 0.02, 0.01).promoted
+    assert champion(deployment.connection) == challenger
 
 
 def test_a_run_killed_between_alias_and_release_decides_again(second: Trained) -> None:
