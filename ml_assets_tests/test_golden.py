@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from ml_assets.features.views import VIEWS
-from ml_assets.settings import PROJECT
 from ml_assets.training.families.registry import FAMILIES
 from ml_assets_tests import golden
+from ml_assets_tests.paths import PROJECT
 
 
 def constants() -> set[str]:
