@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from ml_assets.stores import duckdb, mlflow, postgres
@@ -24,6 +25,8 @@ from ml_assets.training.families.base import (
 from ml_assets.training.families.registry import FAMILIES, TRUSTED_TYPES
 from ml_assets.training.importance import permutation_importance
 from ml_assets.training.model import Candidate, Examples, TrainingSet
+from ml_assets.training.onnx.export import Export, export
+from ml_assets.training.onnx.model import FILE
 from ml_assets.training.plots import confusion_plot, reliability_plot
 from ml_assets.training.results import write_results
 
@@ -49,8 +52,16 @@ def read_candidates(
     """The candidates of a training set, of the present versions of `families`, in their order."""
     order = {family.fingerprint: number for number, family in enumerate(families)}
     bound = {"hash": training_set_hash, "fingerprints": list(order)}
-    rows = postgres.run(connection, statement("postgres/training/candidates"), bound).fetchall()
-    return sorted((Candidate(*row) for row in rows), key=lambda one: order[one.fingerprint])
+    with connection.cursor(row_factory=class_row(Candidate)) as cursor:
+        candidates = cursor.execute(statement("postgres/training/candidates"), bound).fetchall()
+    return sorted(candidates, key=lambda candidate: order[candidate.fingerprint])
+
+
+def read_candidate(connection: postgres.Connection, run_id: str) -> Candidate | None:
+    """The candidate of an MLflow run."""
+    with connection.cursor(row_factory=class_row(Candidate)) as cursor:
+        text = statement("postgres/training/candidate")
+        return cursor.execute(text, {"run_id": run_id}).fetchone()
 
 
 def untrained(
@@ -139,6 +150,8 @@ def _train(
     validated = evaluate(
         labels, validation.truth, predict_probabilities(fitted.model, validation.inputs, labels)
     )
+    uri = mlflow.log_model(module, fitted.model, task.train.inputs.head(5), labels, TRUSTED_TYPES)
+    exported = _export(module, uri, family, fitted, task)
     candidate = Candidate(
         run_id=run_id,
         training_set_hash=training_set_hash,
@@ -146,15 +159,25 @@ def _train(
         fingerprint=family.fingerprint,
         parameters={**family.parameters, **fitted.chosen},
         metrics=_metrics(validated, tested, seconds),
-        model_uri=mlflow.log_model(
-            module, fitted.model, task.train.inputs.head(5), labels, TRUSTED_TYPES
-        ),
+        model_uri=uri,
+        onnx_sha256=exported.sha256,
+        onnx_reason=exported.reason,
     )
     _log(module, candidate, fitted, tested)
     importance = permutation_importance(
         fitted.model, validation, labels, _groups(family, task), task.seed
     )
     return _Result(candidate, fitted, validated, tested, answers, importance)
+
+
+def _export(module: Any, uri: str, family: Family, fitted: Fitted, task: Task) -> Export:
+    """The ONNX form of a model, put beside it."""
+    if family.baseline:
+        return Export(reason="a baseline is never served")
+    exported = export(fitted.model, task)
+    if exported.content:
+        mlflow.log_file(module, uri, FILE, exported.content)
+    return exported
 
 
 def _write(duck: duckdb.Connection, result: _Result, task: Task, test: Examples) -> None:
@@ -223,5 +246,7 @@ def _record(connection: postgres.Connection, result: _Result) -> None:
                 "metrics": Jsonb(candidate.metrics),
                 "history": Jsonb(history),
                 "model_uri": candidate.model_uri,
+                "onnx_sha256": candidate.onnx_sha256,
+                "onnx_reason": candidate.onnx_reason,
             },
         )
