@@ -17,7 +17,7 @@ from ml_assets.console import runs
 from ml_assets.console.progress import StageBars
 from ml_assets.console.status import status as shown_status
 from ml_assets.errors import IncompleteReadError, mask_secrets
-from ml_assets.settings import PROJECT, Settings, Until, child_environment, load_settings, secret
+from ml_assets.settings import Settings, Until, child_environment, load_settings, secret, shipped
 
 if TYPE_CHECKING:
     from ml_assets.embeddings.plan import Plan
@@ -137,7 +137,7 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> 
         settings = load_settings()
         with open_instance(settings):
             pass  # the UI shows no run as running whose process was killed
-        workspace = str(PROJECT / "workspace.yaml")
+        workspace = str(shipped("workspace.yaml"))
         command = ["dagster", "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)]
         # In place of this process, so that signals reach Dagster.
         python = sys.executable

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 from ml_assets.errors import StoreError
 from ml_assets.stores.folders import folder
 from ml_assets.stores.migrations import find_pending
+from ml_assets.stores.patience import patiently
 from ml_assets.stores.sql import statements
 
 if TYPE_CHECKING:
@@ -104,16 +104,15 @@ def _open_server(url: str) -> Client:
 def _open_patiently(data: Path, patience: float) -> Client:
     from clickhouse_connect.driver.exceptions import Error
 
-    deadline = time.monotonic() + patience
-    pause = 0.05
-    while True:
-        try:
-            return _open_embedded(data)
-        except Error as error:
-            if _LOCKED not in str(error) or time.monotonic() + pause > deadline:
-                raise _refusal(data, str(error), patience) from None
-        time.sleep(pause)
-        pause = min(pause * 2, 1.0)
+    try:
+        return patiently(
+            lambda: _open_embedded(data),
+            lambda error: _LOCKED in str(error),
+            seconds=patience,
+            pause=0.05,
+        )
+    except Error as error:
+        raise _refusal(data, str(error), patience) from None
 
 
 def _open_embedded(data: Path) -> Client:

@@ -7,7 +7,6 @@ waits for a while before it is told who is in the way.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import duckdb
 from ml_assets.errors import StoreError
 from ml_assets.stores.folders import folder
 from ml_assets.stores.migrations import LEDGER, RECORD, Migration, find_pending
+from ml_assets.stores.patience import patiently
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,18 +154,15 @@ def _is_migrated(path: Path, patience: float) -> bool:
 
 
 def _open_patiently(path: Path, read_only: bool, patience: float) -> Connection:
-    deadline = time.monotonic() + patience
-    pause = 0.02
-    while True:
-        try:
-            return duckdb.connect(str(path), read_only=read_only)
-        except (duckdb.IOException, duckdb.ConnectionException) as error:
-            message = str(error)
-            held = _HOLDER.search(message) or _OTHER_MODE in message
-            if not held or time.monotonic() + pause > deadline:
-                raise _refusal(path, message, patience) from None
-        time.sleep(pause)
-        pause = min(pause * 2, 1.0)
+    try:
+        return patiently(
+            lambda: duckdb.connect(str(path), read_only=read_only),
+            lambda error: bool(_HOLDER.search(str(error))) or _OTHER_MODE in str(error),
+            seconds=patience,
+            pause=0.02,
+        )
+    except (duckdb.IOException, duckdb.ConnectionException) as error:
+        raise _refusal(path, str(error), patience) from None
 
 
 def _refusal(path: Path, message: str, patience: float) -> StoreError:

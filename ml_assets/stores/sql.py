@@ -6,9 +6,9 @@ import re
 from functools import cache
 from pathlib import Path
 
-from ml_assets.settings import PROJECT
+from ml_assets.settings import shipped
 
-SQL = PROJECT / "sql"
+SQL = shipped("sql")
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 
 from ml_assets.errors import StoreError
-from ml_assets.settings import PROJECT
 from ml_assets.stores import postgres
 from ml_assets.stores.migrations import read_migrations
 from ml_assets.stores.postgres.migration import migrate
+from ml_assets_tests.paths import PROJECT
 from ml_assets_tests.servers import PASSWORD, free_port, postgres_binaries, postgres_over_tcp
 
 APPLICATION_PASSWORD = "it's-\\a-secret"
