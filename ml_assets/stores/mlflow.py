@@ -144,7 +144,7 @@ def read_file(where: Tracking, uri: str, name: str, sha256: str) -> bytes:
     Raises:
         StoreError: the file is missing, or its content is not that of `sha256`.
     """
-    content = _read_local(where, uri, name) or _download(where, f"{uri}/{name}")
+    content = _read_local(where, uri, name) or _download(where, uri, name)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise StoreError(
             f"its sha256 is not the recorded {sha256[:12]}…: the file was altered or cut short",
@@ -162,14 +162,15 @@ def _read_local(where: Tracking, uri: str, name: str) -> bytes:
     return file.read_bytes() if file.exists() else b""
 
 
-def _download(where: Tracking, uri: str) -> bytes:
+def _download(where: Tracking, uri: str, name: str) -> bytes:
     mlflow = activate(where)
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            copied = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch)
+            location = mlflow.MlflowClient().get_logged_model(_model_id(uri)).artifact_location
+            copied = mlflow.artifacts.download_artifacts(f"{location}/{name}", dst_path=scratch)
             return Path(copied).read_bytes()
         except (OSError, mlflow.exceptions.MlflowException) as error:
-            raise _not_loaded(uri, error) from None
+            raise _not_loaded(f"{uri}/{name}", error) from None
 
 
 def _not_loaded(uri: str, error: Exception) -> StoreError:
