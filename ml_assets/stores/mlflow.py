@@ -207,9 +207,9 @@ def ensure_version(
 ) -> int:
     """Register the model at `uri` as a version of `name`, once per run; return its number."""
     client = mlflow.MlflowClient()
-    found = client.search_model_versions(f"name='{name}' and run_id='{run_id}'")
-    if found:
-        return min(int(one.version) for one in found)
+    versions = client.search_model_versions(f"name='{name}' and run_id='{run_id}'")
+    if versions:
+        return min(int(version.version) for version in versions)
     with _existing_is_fine(mlflow):
         client.create_registered_model(name)
     created = client.create_model_version(

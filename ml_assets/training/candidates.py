@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from ml_assets.training.model import Candidate, Examples, TrainingSet
 from ml_assets.training.onnx.export import Export, export
 from ml_assets.training.onnx.model import FILE
 from ml_assets.training.plots import confusion_plot, reliability_plot
-from ml_assets.training.results import write_results
+from ml_assets.training.results import Row, write_results
 
 if TYPE_CHECKING:
     import numpy as np
@@ -218,16 +218,16 @@ def _groups(family: Family, task: Task) -> dict[str, list[str]]:
     return groups
 
 
-def _predictions(
-    labels: Sequence[str], test: Examples, answers: NDArray[np.float64]
-) -> Mapping[str, Sequence[object]]:
-    best = answers.argmax(axis=1)
-    return {
-        "document_id": test.document_ids,
-        "label": test.truth.tolist(),
-        "predicted": [labels[index] for index in best],
-        "probability": answers.max(axis=1).tolist(),
-    }
+def _predictions(labels: Sequence[str], test: Examples, answers: NDArray[np.float64]) -> list[Row]:
+    return [
+        {
+            "document_id": document_id,
+            "label": label,
+            "predicted": labels[int(row.argmax())],
+            "probability": float(row.max()),
+        }
+        for document_id, label, row in zip(test.document_ids, test.truth, answers, strict=True)
+    ]
 
 
 def _record(connection: postgres.Connection, result: _Result) -> None:

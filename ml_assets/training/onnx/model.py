@@ -31,7 +31,7 @@ class OnnxModel:
         options.log_severity_level = 3
         options.intra_op_num_threads = 1
         self._session = InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        self._inputs = {one.name for one in self._session.get_inputs()}
+        self._inputs = {node.name for node in self._session.get_inputs()}
         parts = json.loads(self._session.get_modelmeta().custom_metadata_map[PREPARATION])
         self._preparation = Preparation(
             parts["labels"],
