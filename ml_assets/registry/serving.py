@@ -98,8 +98,8 @@ def _embed(encoder: Encoder, pieces: Sequence[Sequence[str]]) -> NDArray[np.floa
     """The mean vector of the pieces of each text, made a unit again."""
     import numpy as np
 
-    encoded = encoder.encode([piece for one in pieces for piece in one])
-    ends = np.cumsum([len(one) for one in pieces])
+    encoded = encoder.encode([piece for text in pieces for piece in text])
+    ends = np.cumsum([len(text) for text in pieces])
     return unit([part.mean(axis=0) for part in np.split(encoded, ends[:-1])])
 
 
@@ -113,7 +113,7 @@ def _features(nearest: NDArray[np.float64], texts: Sequence[str]) -> dict[str, N
     ]
     names = zip(DOCUMENT_TEXT.columns, DOCUMENT_TEXT.qualified, strict=True)
     return {
-        qualified: np.array([one[column] for one in described], dtype="float64")
+        qualified: np.array([values[column] for values in described], dtype="float64")
         for column, qualified in names
     }
 

@@ -72,7 +72,7 @@ def untrained(
     """The families that are still to be trained on `training_set`."""
     if not training_set.hash:
         return []
-    known = {one.fingerprint for one in read_candidates(connection, training_set.hash, families)}
+    known = {c.fingerprint for c in read_candidates(connection, training_set.hash, families)}
     return [family for family in families if family.fingerprint not in known]
 
 
@@ -201,7 +201,7 @@ def _metrics(validated: Evaluation, tested: Evaluation, seconds: float) -> dict[
 def _log(module: Any, candidate: Candidate, fitted: Fitted, tested: Evaluation) -> None:
     module.log_params(candidate.parameters)
     module.log_metrics(dict(candidate.metrics))
-    steps = [(one.step, f"{one.split}_{one.metric}_by_step", one.value) for one in fitted.steps]
+    steps = [(s.step, f"{s.split}_{s.metric}_by_step", s.value) for s in fitted.steps]
     mlflow.log_steps(module, candidate.run_id, steps)
     module.log_figure(confusion_plot(tested), "test_confusion.png")
     error = tested.metrics["calibration_error"]
@@ -232,7 +232,7 @@ def _predictions(labels: Sequence[str], test: Examples, answers: NDArray[np.floa
 
 def _record(connection: postgres.Connection, result: _Result) -> None:
     candidate = result.candidate
-    history = [[one.step, one.split, one.metric, one.value] for one in result.fitted.steps]
+    history = [[s.step, s.split, s.metric, s.value] for s in result.fitted.steps]
     with connection.transaction():
         postgres.run(
             connection,
