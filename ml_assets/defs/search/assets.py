@@ -19,7 +19,7 @@ from ml_assets.documents.sources import open_source
 from ml_assets.documents.sources.base import JudgedQueries
 from ml_assets.embeddings.encoder import load_encoder
 from ml_assets.embeddings.space import current_space
-from ml_assets.search.evaluation.measurement import measure_generation
+from ml_assets.search.evaluation.measuring import measure_generation
 from ml_assets.search.generation import ensure_generation, index_parameters, published_generation
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation

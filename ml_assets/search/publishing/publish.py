@@ -13,7 +13,7 @@ from ml_assets.embeddings.encoder import load_encoder
 from ml_assets.embeddings.space import current_space
 from ml_assets.errors import GateError
 from ml_assets.search.evaluation.exact import recall_against_exact
-from ml_assets.search.evaluation.measurement import measure_generation, present_state
+from ml_assets.search.evaluation.measuring import measure_generation, present_state
 from ml_assets.search.generation import (
     deciding,
     find_generation,

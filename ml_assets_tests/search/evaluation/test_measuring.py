@@ -12,7 +12,7 @@ from ml_assets.errors import SpaceMismatchError
 from ml_assets.search.answering.engine import open_engine
 from ml_assets.search.answering.fusion import DEFAULT_FUSION, Fusion
 from ml_assets.search.evaluation.exact import recall_against_exact
-from ml_assets.search.evaluation.measurement import evaluate_generation, evaluation_state
+from ml_assets.search.evaluation.measuring import evaluate_generation, evaluation_state
 from ml_assets.search.evaluation.tuning import candidates
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.generation import find_generation, publish, record_evaluation
