@@ -2,8 +2,8 @@
 
 import psycopg
 import pytest
-
 from ml_assets.registry.audit import count_entries, last_entry, verify_audit
+
 from ml_assets.registry.model import BrokenEntry
 from ml_assets.releases.audit import append_audit
 from ml_assets.stores import postgres

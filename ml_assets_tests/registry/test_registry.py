@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ml_assets.registry.audit import verify_audit
+from ml_assets.registry.releases import champion
 
 from ml_assets.errors import (
     FeatureViewError,
@@ -14,10 +16,8 @@ from ml_assets.errors import (
     StoreError,
 )
 from ml_assets.registry import promotion, serving
-from ml_assets.registry.audit import verify_audit
 from ml_assets.registry.model import MODEL_NAME, Promotion
 from ml_assets.registry.promotion import promote
-from ml_assets.registry.releases import champion
 from ml_assets.registry.serving import predict_texts
 from ml_assets.registry.versions import current_challenger, read_version, register_challenger
 from ml_assets.stores import mlflow

@@ -1,24 +1,34 @@
-"""Measuring a generation: what was measured, on which state, and whether it must be again."""
+"""Measuring a generation: on which state, and whether it must be measured again."""
 
 from __future__ import annotations
 
 import hashlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ml_assets.documents.sources.base import JudgedQueries
-from ml_assets.search.answering.fusion import Fusion
 from ml_assets.search.answering.rerank import load_reranker
 from ml_assets.search.evaluation.exact import recall_against_exact
-from ml_assets.search.evaluation.judged import Asked, ask_all, half_of, measure_methods
-from ml_assets.search.evaluation.judged_filters import fields_of, measure_filters
+from ml_assets.search.evaluation.judged import (
+    Asked,
+    ask_all,
+    half_of,
+    measure_methods,
+    present_documents,
+)
+from ml_assets.search.evaluation.measurement import (
+    VERSION,
+    Measurement,
+    Tuned,
+    read_measurements,
+    record_measurement,
+)
 from ml_assets.search.evaluation.metrics import K
 from ml_assets.search.evaluation.tuning import TUNING_VERSION, candidates, tune
-from ml_assets.search.generation import record_evaluation
 from ml_assets.search.indexes.ledger import ledger_version
 from ml_assets.search.indexes.opening import open_indexes
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
@@ -28,9 +38,6 @@ from ml_assets.stores import postgres
 
 if TYPE_CHECKING:
     from ml_assets.embeddings.encoder import Encoder
-
-VERSION = 4
-"""Raise it when the measuring changes, so that generations are measured again."""
 
 _DECIDES = {"vector_index", "fusion", "feedback", "rerank_model", "rerank_top", "seed"}
 
@@ -83,7 +90,7 @@ def measure_generation(
     load: Callable[[], Encoder],
     *,
     anew: bool = False,
-) -> tuple[Mapping[str, Any], bool]:
+) -> tuple[Measurement, bool]:
     """Measure a generation and keep the result, unless it was measured on the same state.
 
     `anew` asks for it all the same. Returns the measurement, and whether it is a new one.
@@ -92,8 +99,9 @@ def measure_generation(
         SpaceMismatchError: the loaded encoder is of another space than the generation.
     """
     state = present_state(connection, generation, judged, settings)
-    if not anew and generation.measured and generation.measured.get("state") == state:
-        return generation.measured, False
+    latest = read_measurements(connection, generation.generation_id).latest
+    if latest and latest.state == state and not anew:
+        return latest, False
     with open_indexes(connection, settings, generation) as (vectors, keyword):
         engine = Engine(
             connection,
@@ -103,9 +111,9 @@ def measure_generation(
             reranker=load_reranker(settings),
             rerank_top=settings.rerank_top,
         )
-        evaluation = evaluate_generation(engine, vectors, judged, load, settings, state=state)
-    record_evaluation(connection, generation.generation_id, evaluation)
-    return evaluation, True
+        measurement = evaluate_generation(engine, vectors, judged, load, settings, state=state)
+    record_measurement(connection, generation.generation_id, measurement)
+    return measurement, True
 
 
 def evaluate_generation(
@@ -116,80 +124,71 @@ def evaluate_generation(
     settings: Settings,
     *,
     state: str,
-) -> dict[str, Any]:
+) -> Measurement:
     """Measure recall against exact search, and every method on the judged queries.
 
-    `load` is called only when there are judged queries. The result is JSON: `state`, `recall` by
-    index on `sampled` live vectors, `judged_recall` likewise on judged queries, the part of those
-    vectors that is `reached` by itself, `documents` (a hash over those it was measured on), the
-    `fusion` to serve and how it was chosen (`tuning`), `judged_queries`, `missing_documents`
-    (judged, but not in the corpus), `k`, `seconds`, and what `measure_methods` and
-    `measure_filters` say.
+    `load` is called only when there are judged queries.
 
     The fusion is frozen: the one that the generation was measured or published with is kept, with
-    its figures of then, as long as `tuning["basis"]` is the same: a hash over the tuning queries,
-    those of their answers that the corpus has, and the settings. A corpus that had none of the
-    answers yet, or a part, is tuned on again when they come; other documents do not matter.
+    its numbers of then, as long as the basis is the same: a hash over the tuning queries, those of
+    their answers that the corpus has, and the settings. A corpus that had none of the answers yet,
+    or a part, is tuned on again when they come; other documents do not matter.
 
     Raises:
         SpaceMismatchError: the loaded encoder is of another space than the generation.
     """
     started = time.perf_counter()
     asked = ask_all(engine, judged, load, settings.feedback) if judged else []
-    fields = fields_of(engine.connection, asked)
+    present = present_documents(engine.connection, asked)
     tuning, reporting = half_of(asked, "tuning"), half_of(asked, "reporting")
-    chosen = _choose_fusion(engine.generation, tuning, set(fields), settings)
-    served = replace(engine, fusion=Fusion(**chosen["fusion"]))
+    basis = _tuning_basis(tuning, present, settings)
+    tuned = _choose_fusion(engine, tuning, basis, settings)
+    served = replace(engine, fusion=tuned.fusion)
     recall = recall_against_exact(
         engine.connection,
         engine.generation,
         vector_indexes,
-        np.array([one.vector for one in asked]) if asked else None,
+        np.array([query.vector for query in asked]) if asked else None,
         k=K,
         seed=settings.seed,
     )
-    return {
-        "state": state,
-        "k": K,
-        "recall": recall.recall,
-        "sampled": recall.sampled,
-        "reached": recall.reached,
-        "judged_recall": recall.judged_recall,
-        "documents": engine.keyword.version(engine.connection),
-        "fusion": chosen["fusion"],
-        "tuning": chosen,
-        **measure_methods(served, {"tuning": tuning, "reporting": reporting}, settings.seed),
-        **measure_filters(served, reporting, fields, settings.seed),
-        "judged_queries": len(asked),
-        "missing_documents": len(
-            {name for one in asked for name in one.query.relevant} - set(fields)
-        ),
-        "seconds": round(time.perf_counter() - started, 3),
-    }
+    halves = {"tuning": tuning, "reporting": reporting}
+    return Measurement(
+        state=state,
+        recall=recall.recall,
+        reached=recall.reached,
+        sampled=recall.sampled,
+        judged_recall=recall.judged_recall,
+        documents=engine.keyword.version(engine.connection),
+        tuning=tuned,
+        tuning_basis=basis,
+        quality=measure_methods(served, halves, settings.seed),
+        judged_queries=len(asked),
+        missing_documents=len({name for one in asked for name in one.query.relevant} - present),
+        seconds=round(time.perf_counter() - started, 3),
+    )
 
 
 def _choose_fusion(
-    generation: Generation, tuning: Sequence[Asked], held: Collection[str], settings: Settings
-) -> Mapping[str, Any]:
-    """How the fusion was chosen: before, on the same basis, or now."""
-    basis = _tuning_basis(tuning, held, settings)
-    for evaluation in (generation.measured, generation.evaluation):
-        earlier: Mapping[str, Any] = (evaluation or {}).get("tuning") or {}
-        if earlier.get("basis") == basis:
-            return earlier
-    tuned = tune(
+    engine: Engine, tuning: Sequence[Asked], basis: str, settings: Settings
+) -> Tuned:
+    """The fusion that was chosen before on the same basis, or the one that is chosen now."""
+    earlier = read_measurements(engine.connection, engine.generation.generation_id)
+    for measurement in (earlier.latest, earlier.published):
+        if measurement and measurement.tuning_basis == basis:
+            return measurement.tuning
+    return tune(
         [(one.found, one.query.relevant) for one in tuning],
         candidates(settings.fusion, settings.feedback),
     )
-    return {**asdict(tuned), "basis": basis}
 
 
-def _tuning_basis(tuning: Sequence[Asked], held: Collection[str], settings: Settings) -> str:
+def _tuning_basis(tuning: Sequence[Asked], present: Collection[str], settings: Settings) -> str:
     queries = [
         (
             one.query.query_id,
             one.query.text,
-            sorted(answer for answer in one.query.relevant.items() if answer[0] in held),
+            sorted(answer for answer in one.query.relevant.items() if answer[0] in present),
         )
         for one in tuning
     ]
