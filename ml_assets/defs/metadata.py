@@ -17,8 +17,6 @@ from ml_assets.releases.gates import Gate
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-OWNERS = ["team:ml-platform"]
-
 
 def delta_metadata(delta: Delta) -> dict[str, int]:
     """The four counts of a row delta."""

@@ -211,6 +211,7 @@ def _load_of_space(load: Callable[[], Encoder], space: VectorSpace) -> Encoder:
         raise SpaceMismatchError(
             f"the encoder makes vectors of space {encoder.space.space_id}, not {space.space_id}",
             where="ML_ASSETS_EMBEDDING_MODEL",
+            do="The model's folder changed during the run: run again",
         )
     return encoder
 

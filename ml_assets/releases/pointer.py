@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 from ml_assets.errors import NothingToDoError
 from ml_assets.releases.audit import Entry, append
 from ml_assets.stores import postgres
-from ml_assets.stores.locks import exclusive
+from ml_assets.stores.postgres.locks import exclusive
 from ml_assets.stores.sql import statement
 
 Part = Literal["generation_id", "model_version"]
