@@ -48,11 +48,12 @@ using releases r
 where upper_inf(r.served) and to_jsonb(r) ->> w.part = w.identity
 
 -- name: open_release
+-- It begins where the one before was closed.
 insert into releases
     (space_id, generation_id, feature_views, model_name, model_version, model_space_id, served, actor, action, reason)
 select
     %(space_id)s, %(generation_id)s, %(feature_views)s, %(model_name)s, %(model_version)s, %(model_space_id)s,
-    tstzrange(greatest(clock_timestamp(), max(upper(served))), null), %(actor)s, %(action)s, %(reason)s
+    tstzrange(coalesce(max(upper(served)), clock_timestamp()), null), %(actor)s, %(action)s, %(reason)s
 from releases
 
 -- name: releases

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import dagster as dg
 import pytest
-from ml_assets.registry.releases import champion
 
 from ml_assets.defs.monitoring.assets import training_metrics
 from ml_assets.defs.registry.assets import champion_model, registered_model
@@ -20,6 +19,7 @@ from ml_assets.defs.training.checks import (
     labels_are_known,
     splits_are_disjoint,
 )
+from ml_assets.registry.versions import champion
 from ml_assets.stores import duckdb, mlflow
 from ml_assets.training import candidates
 from ml_assets_tests.corpus import FAST, Deployment, labelled_documents, unlabelled

@@ -1,7 +1,6 @@
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,18 +9,25 @@ from numpy.typing import NDArray
 from ml_assets.documents.sources.base import JudgedQueries, JudgedQuery
 from ml_assets.errors import SpaceMismatchError
 from ml_assets.search.answering.engine import open_engine
-from ml_assets.search.answering.fusion import DEFAULT_FUSION, Fusion
 from ml_assets.search.evaluation.exact import recall_against_exact
+from ml_assets.search.evaluation.measurement import (
+    Measurement,
+    as_json,
+    from_json,
+    record_measurement,
+)
 from ml_assets.search.evaluation.measuring import evaluate_generation, evaluation_state
 from ml_assets.search.evaluation.tuning import candidates
 from ml_assets.search.filters.language import NO_FILTER, Condition
-from ml_assets.search.generation import find_generation, publish, record_evaluation
+from ml_assets.search.generation import find_generation
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
-from ml_assets.search.model import Engine, Generation, Ranking, Vector
+from ml_assets.search.model import DEFAULT_FUSION, Engine, Generation, Ranking, Vector
+from ml_assets.search.publishing.publish import serve
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import HashEncoder, other_space
 from ml_assets_tests.search.corpus import Doc, fill, put, sync_all
+from ml_assets_tests.search.measurements import measurement
 
 DOCS = {f"d{number}": Doc((f"text number {number}",), f"title {number}") for number in range(40)}
 JUDGED = (
@@ -137,18 +143,20 @@ def test_a_generation_is_measured_with_one_encoding(engine: Engine, settings: Se
     encoder = HashEncoder()
     vectors = {"pgvector": engine.vector}
     result = evaluate_generation(engine, vectors, JUDGED, lambda: encoder, settings, state="s")
-    assert json.loads(json.dumps(result)) is not None
+    assert from_json(json.loads(json.dumps(as_json(result)))) == result
     assert encoder.texts == ["text number 7", "text number 8"]
-    assert result["state"] == "s"
-    assert result["recall"] == result["judged_recall"] == {"pgvector": 1.0}
-    assert result["reached"] == {"pgvector": 1.0}
-    assert result["methods"]["vector"]["tuning"]["ndcg@10"] == 1
-    assert result["methods"]["keyword"]["reporting"]["recall@10"] == 0.5
-    assert result["missing_documents"] == 1
-    assert result["judged_queries"] == 2
-    assert result["fusion"] == asdict(DEFAULT_FUSION)
-    assert result["tuning"]["queries"] == 1
-    assert result["comparison"]["method"] == "hybrid"
+    assert result.state == "s"
+    assert result.recall == result.judged_recall == {"pgvector": 1.0}
+    assert result.reached == {"pgvector": 1.0}
+    assert result.quality.methods["vector"]["tuning"]["ndcg@10"] == 1
+    assert result.quality.methods["keyword"]["reporting"]["recall@10"] == 0.5
+    assert result.missing_documents == 1
+    assert result.judged_queries == 2
+    assert result.fusion == DEFAULT_FUSION
+    assert result.tuning.queries == 1
+    assert result.quality.comparison is not None
+    assert result.quality.comparison.method == "hybrid"
+    assert result.ndcg == result.quality.methods["hybrid"]["reporting"]["ndcg@10"]
 
 
 def test_the_settings_and_the_tuning_half_decide_the_fusion(
@@ -156,22 +164,23 @@ def test_the_settings_and_the_tuning_half_decide_the_fusion(
 ) -> None:
     chosen = settings.model_copy(update={"fusion": "minmax", "feedback": "off"})
     result = evaluate_generation(engine, {}, TUNING, Confused, chosen, state="s")
-    fusion = Fusion(**result["fusion"])
+    fusion = result.fusion
     assert (fusion.method, fusion.feedback) == ("minmax", False)
     assert fusion.keyword_weight > candidates("minmax")[0].keyword_weight
-    assert result["tuning"]["gain"] > result["tuning"]["error"]
-    assert result["methods"]["hybrid"]["tuning"]["mrr@10"] == 1
-    assert "comparison" not in result
+    assert result.tuning.gain > result.tuning.error
+    assert result.quality.methods["hybrid"]["tuning"]["mrr@10"] == 1
+    assert result.quality.comparison is None
+    assert (result.hybrid, result.ndcg) == ({}, None)
 
 
 def measured(
     engine: Engine, encoder: type[HashEncoder], judged: JudgedQueries, settings: Settings
-) -> dict[str, Any]:
+) -> Measurement:
     """Measure the generation as it is now, and keep the result as an asset would."""
     identity = engine.generation.generation_id
     fresh = replace(engine, generation=find_generation(engine.connection, identity))
     result = evaluate_generation(fresh, {}, judged, encoder, settings, state="s")
-    record_evaluation(engine.connection, identity, result)
+    record_measurement(engine.connection, identity, result)
     return result
 
 
@@ -179,19 +188,19 @@ def test_the_fusion_is_frozen_until_what_it_was_tuned_from_changes(
     engine: Engine, settings: Settings
 ) -> None:
     tuned = measured(engine, Confused, TUNING, settings)
-    assert tuned["fusion"] != asdict(DEFAULT_FUSION)
+    assert tuned.fusion != DEFAULT_FUSION
     put(engine.connection, "another", Doc(("another text",)))
     # By now the vectors are right: tuned again, it would be the default.
     again = measured(engine, HashEncoder, TUNING, settings)
-    assert (again["fusion"], again["tuning"]) == (tuned["fusion"], tuned["tuning"])
+    assert again.tuning == tuned.tuning
     # Reporting queries do not decide.
     more = (*TUNING, *(query for query in JUDGED if query.half == "reporting"))
-    assert measured(engine, HashEncoder, more, settings)["tuning"] == tuned["tuning"]
+    assert measured(engine, HashEncoder, more, settings).tuning == tuned.tuning
     fewer = measured(engine, HashEncoder, TUNING[1:], settings)
-    assert fewer["fusion"] == asdict(DEFAULT_FUSION)
-    assert fewer["tuning"]["queries"] == 75
+    assert fewer.fusion == DEFAULT_FUSION
+    assert fewer.tuning.queries == 75
     chosen = settings.model_copy(update={"fusion": "rrf"})
-    assert measured(engine, HashEncoder, TUNING[1:], chosen)["fusion"]["method"] == "rrf"
+    assert measured(engine, HashEncoder, TUNING[1:], chosen).fusion.method == "rrf"
 
 
 def test_a_fusion_that_was_published_is_kept_when_the_indexes_are_built_again(
@@ -199,9 +208,9 @@ def test_a_fusion_that_was_published_is_kept_when_the_indexes_are_built_again(
 ) -> None:
     tuned = measured(engine, Confused, TUNING, settings)
     identity = engine.generation.generation_id
-    publish(engine.connection, identity, tuned, "run", "run")
-    record_evaluation(engine.connection, identity, {})
-    assert measured(engine, HashEncoder, TUNING, settings)["fusion"] == tuned["fusion"]
+    serve(engine.connection, engine.generation, tuned, [], "run", "run")
+    record_measurement(engine.connection, identity, measurement())
+    assert measured(engine, HashEncoder, TUNING, settings).fusion == tuned.fusion
 
 
 def test_a_fusion_tuned_before_the_answers_came_is_tuned_again(
@@ -211,13 +220,13 @@ def test_a_fusion_tuned_before_the_answers_came_is_tuned_again(
     sync_all(connection, settings, generation)
     with open_engine(connection, settings, generation) as engine:
         early = measured(engine, Confused, TUNING, settings)
-        assert (early["fusion"], early["missing_documents"]) == (asdict(DEFAULT_FUSION), 38)
+        assert (early.fusion, early.missing_documents) == (DEFAULT_FUSION, 38)
     fill(connection, DOCS)
     sync_all(connection, settings, generation)
     with open_engine(connection, settings, generation) as engine:
         late = measured(engine, Confused, TUNING, settings)
-        assert late["fusion"] != asdict(DEFAULT_FUSION)
-        assert late["documents"] != early["documents"]
+        assert late.fusion != DEFAULT_FUSION
+        assert late.documents != early.documents
 
 
 def test_without_judged_queries_no_encoder_is_loaded(engine: Engine, settings: Settings) -> None:
@@ -226,9 +235,9 @@ def test_without_judged_queries_no_encoder_is_loaded(engine: Engine, settings: S
 
     vectors = {"pgvector": engine.vector}
     result = evaluate_generation(engine, vectors, None, load, settings, state="s")
-    assert result["methods"] == {}
-    assert result["fusion"] == asdict(DEFAULT_FUSION)
-    assert result["recall"] == {"pgvector": 1.0}
+    assert result.quality.methods == {}
+    assert result.fusion == DEFAULT_FUSION
+    assert result.recall == {"pgvector": 1.0}
 
 
 def test_an_encoder_of_another_space_is_refused(engine: Engine, settings: Settings) -> None:
