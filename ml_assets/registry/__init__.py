@@ -1,5 +1,5 @@
-"""The registry: model versions, the gates of promotion, and the aliases in MLflow.
+"""The registry: model versions, their promotion, and the aliases in MLflow, which follow.
 
-How a model is trained and evaluated does not belong here, and neither does the pointer to what is
-served: that is `releases`.
+The model part of a release. Training and its metrics belong in `training`; the pointer,
+gates as such and the audit log in `releases`.
 """

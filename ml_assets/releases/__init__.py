@@ -1,5 +1,5 @@
-"""Releases: gates, the pointer to what is served, rollback, retention, and the audit log.
+"""Releases: gates, decisions, the pointer to what is served, rollback, retention, the audit log.
 
-It knows nothing of what it serves: parts come from the rooms above, with their gates.
-How a search generation is measured or a model is trained does not belong here.
+The same for whatever is served. This room knows nothing of indexes or models: `search` and
+`registry` hand it their parts, with the gates that these passed.
 """

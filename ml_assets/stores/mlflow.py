@@ -54,9 +54,15 @@ def tracking(uri: str | None, postgres_url: str | None, home: Path) -> Tracking:
     """Return where runs are kept: `uri`, else the database `mlflow` beside ours; mlflow stays out.
 
     Raises:
-        StoreError: the database cannot be reached or created.
+        StoreError: the database cannot be reached or created, or `uri` is not a server's.
     """
     if uri:
+        if "://" not in uri or uri.startswith("file:"):
+            raise StoreError(
+                "not a URL of a tracking server",
+                where="MLFLOW_TRACKING_URI",
+                do="Write http://host:5000",
+            )
         return Tracking(uri)
     url = postgres.server_url(postgres_url, home, "mlflow")
     artifacts = folder(home / "mlflow_artifacts").as_uri()
@@ -102,7 +108,7 @@ def log_model(
         skops_trusted_types=list(trusted),
         signature=mlflow.models.infer_signature(inputs, asarray(labels, dtype=str)),
         input_example=inputs.head(1),
-        # Given, because MLflow takes 15 s to find them out.
+        # Given, because MLflow is slow to infer them.
         pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
     )
     return str(info.model_uri)

@@ -2,20 +2,23 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
-from functools import partial
 
 import dagster as dg
 
 from ml_assets.defs.assets import asset
 from ml_assets.defs.automation import ON_NEW_DATA, ON_NEW_DATA_OR_WEAR
 from ml_assets.defs.metadata import data_version, gate_table
-from ml_assets.defs.resources import ChromaResource, KeywordIndexResource, PostgresResource
+from ml_assets.defs.resources import (
+    ChromaResource,
+    EncoderResource,
+    KeywordIndexResource,
+    PostgresResource,
+    SourceResource,
+)
 from ml_assets.defs.search.metadata import quality_metadata
 from ml_assets.defs.search.sync import sync_generations
-from ml_assets.documents.sources import open_source
 from ml_assets.documents.sources.base import JudgedQueries
-from ml_assets.embeddings.encoder import load_encoder
-from ml_assets.embeddings.space import current_space
+from ml_assets.embeddings.space import VectorSpace
 from ml_assets.progress import StageProgress
 from ml_assets.search.evaluation.measurement import Measurement, read_measurements
 from ml_assets.search.evaluation.measuring import measure_generation
@@ -29,21 +32,23 @@ from ml_assets.settings import Settings
 from ml_assets.stores import postgres as store
 
 
-def current_generation(connection: store.Connection, settings: Settings) -> Generation:
-    """The generation that the settings describe; created when it is new."""
-    space_id = current_space(settings).space_id
-    return ensure_generation(connection, space_id, index_parameters(settings))
+def current_generation(
+    connection: store.Connection, settings: Settings, space: VectorSpace
+) -> Generation:
+    """The generation of the space that the settings describe; created when it is new."""
+    return ensure_generation(connection, space.space_id, index_parameters(settings))
 
 
 @asset(kinds={"postgres"}, deps=["embeddings"], automation_condition=ON_NEW_DATA_OR_WEAR)
 def pgvector_index(
     settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
     progress: dg.ResourceParam[StageProgress],
 ) -> dg.MaterializeResult:
     """The index on the vectors of the current space; PostgreSQL keeps it current once built."""
     with postgres.connect() as connection, progress.stage("pgvector index") as step:
-        current = current_generation(connection, settings)
+        current = current_generation(connection, settings, encoder.space)
         generations = generations_to_sync(connection, current)
         for served in generations[1:]:
             forget_outdated_vectors(connection, served)
@@ -66,13 +71,14 @@ def pgvector_index(
 )
 def chroma_index(
     settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
     chroma: ChromaResource,
     progress: dg.ResourceParam[StageProgress],
 ) -> dg.MaterializeResult:
     """The Chroma collection of the generation, equal to the embedded chunks."""
     with postgres.connect() as connection, progress.stage("chroma index") as step:
-        current = current_generation(connection, settings)
+        current = current_generation(connection, settings, encoder.space)
         generations = generations_to_sync(connection, current)
         return sync_generations(connection, generations, chroma.open_index, step)
 
@@ -85,13 +91,14 @@ def chroma_index(
 )
 def keyword_index(
     settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
     keyword_index: KeywordIndexResource,
     progress: dg.ResourceParam[StageProgress],
 ) -> dg.MaterializeResult:
     """The BM25 index of the generation, equal to the embedded chunks."""
     with postgres.connect() as connection, progress.stage("keyword index") as step:
-        current = current_generation(connection, settings)
+        current = current_generation(connection, settings, encoder.space)
         generations = generations_to_sync(connection, current)
         return sync_generations(connection, generations, keyword_index.open_index, step)
 
@@ -104,19 +111,22 @@ def keyword_index(
 )
 def search_evaluation(
     settings: dg.ResourceParam[Settings],
+    source: dg.ResourceParam[SourceResource],
+    encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
     progress: dg.ResourceParam[StageProgress],
 ) -> dg.MaterializeResult:
     """Recall against exact search, and the quality of each method, with intervals."""
-    judged = open_source(settings.source, settings).judged_queries()
-    load = partial(load_encoder, settings)
+    judged = source.open().judged_queries()
     with postgres.connect() as connection, progress.stage("search evaluation"):
-        current, *served = generations_to_sync(connection, current_generation(connection, settings))
+        current, *served = generations_to_sync(
+            connection, current_generation(connection, settings, encoder.space)
+        )
         # What is served is measured on the same documents, if the encoder fits: they are compared.
         for other in served:
             if other.space_id == current.space_id:
-                measure_generation(connection, settings, other, judged, load)
-        measurement, fresh = measure_generation(connection, settings, current, judged, load)
+                measure_generation(connection, settings, other, judged, encoder.load)
+        measurement, fresh = measure_generation(connection, settings, current, judged, encoder.load)
     return _evaluated(current, measurement, judged, "yes" if fresh else "no: nothing changed since")
 
 
@@ -129,6 +139,8 @@ def search_evaluation(
 def published_search(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
+    source: dg.ResourceParam[SourceResource],
+    encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
 ) -> dg.MaterializeResult:
     """The pointer to the generation that is served; moved only past the gates.
@@ -136,10 +148,10 @@ def published_search(
     A generation that a person rolled back from is left to a person. What was retired for its time
     is dropped.
     """
-    judged = open_source(settings.source, settings).judged_queries()
+    judged = source.open().judged_queries()
     reason = f"run {context.run.run_id}"
     with postgres.connect() as connection:
-        current = current_generation(connection, settings)
+        current = current_generation(connection, settings, encoder.space)
         decision = publish_measured(connection, settings, current.generation_id, judged, reason)
         dropped, waiting = drop_expired(connection, settings, current)
         served = published_generation(connection)

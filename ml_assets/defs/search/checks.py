@@ -5,7 +5,7 @@ from dataclasses import asdict
 import dagster as dg
 
 from ml_assets.defs.metadata import table
-from ml_assets.defs.resources import PostgresResource
+from ml_assets.defs.resources import EncoderResource, PostgresResource
 from ml_assets.defs.search.assets import current_generation
 from ml_assets.errors import StoreError
 from ml_assets.search.answering.engine import open_engine, search_vector
@@ -20,14 +20,16 @@ from ml_assets.settings import Settings
 
 @dg.asset_check(asset="search_evaluation", blocking=True, pool="chroma")
 def indexes_hold_the_live_chunks(
-    settings: dg.ResourceParam[Settings], postgres: PostgresResource
+    settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
+    postgres: PostgresResource,
 ) -> dg.AssetCheckResult:
     """Each index, asked itself, holds exactly the live chunks, in their present revision.
 
     A large index is asked for their number, and for the revisions of 10,000.
     """
     with postgres.connect() as connection:
-        generation = current_generation(connection, settings)
+        generation = current_generation(connection, settings, encoder.space)
         with open_indexes(connection, settings, generation) as (vectors, keyword):
             rows = compare_with_tables(connection, [*vectors.values(), keyword])
     return dg.AssetCheckResult(
@@ -38,14 +40,16 @@ def indexes_hold_the_live_chunks(
 
 @dg.asset_check(asset="search_evaluation")
 def indexes_are_not_worn(
-    settings: dg.ResourceParam[Settings], postgres: PostgresResource
+    settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
+    postgres: PostgresResource,
 ) -> dg.AssetCheckResult:
     """Few entries are dead beside the live ones, and the graphs reach their chunks.
 
     When it fails, automation has the index built anew; so has the next run by hand.
     """
     with postgres.connect() as connection:
-        generation = current_generation(connection, settings)
+        generation = current_generation(connection, settings, encoder.space)
         latest = read_measurements(connection, generation.generation_id).latest
         wear = measure_wear(connection, generation, latest.reached if latest else {})
     rows = [{**asdict(one), "worn": one.is_worn} for one in wear]

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ml_assets.defs.resources import PostgresResource
+from ml_assets.defs.resources import EncoderResource, PostgresResource
 from ml_assets.defs.search.assets import current_generation
 from ml_assets.releases.gates import Gate
 from ml_assets.releases.pointer import withdrawals
@@ -15,27 +15,33 @@ from ml_assets.stores import postgres as store
 
 @dg.asset_check(asset="search_evaluation", blocking=True)
 def vector_indexes_agree_with_exact_search(
-    settings: dg.ResourceParam[Settings], postgres: PostgresResource
+    settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
+    postgres: PostgresResource,
 ) -> dg.AssetCheckResult:
     """recall@10 against exact search, of live vectors and judged queries, has its minimum."""
     with postgres.connect() as connection:
-        measurement = _measured(connection, settings)
+        measurement = _measured(connection, settings, encoder)
     return _result(recall_gate(measurement, settings.min_recall, settings.recall_minima))
 
 
 @dg.asset_check(asset="search_evaluation", blocking=True)
 def indexes_reach_their_chunks(
-    settings: dg.ResourceParam[Settings], postgres: PostgresResource
+    settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
+    postgres: PostgresResource,
 ) -> dg.AssetCheckResult:
     """Each of 200 live chunks is among the first 10 of its own vector, in each vector index."""
     with postgres.connect() as connection:
-        measurement = _measured(connection, settings)
+        measurement = _measured(connection, settings, encoder)
     return _result(reach_gate(measurement))
 
 
 @dg.asset_check(asset="search_evaluation", blocking=True)
 def hybrid_is_not_worse_than_published(
-    settings: dg.ResourceParam[Settings], postgres: PostgresResource
+    settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
+    postgres: PostgresResource,
 ) -> dg.AssetCheckResult:
     """Hybrid nDCG@10 loses to the published generation at most the margin, noise aside.
 
@@ -43,7 +49,7 @@ def hybrid_is_not_worse_than_published(
     and will not be published anyway.
     """
     with postgres.connect() as connection:
-        identity = current_generation(connection, settings).generation_id
+        identity = current_generation(connection, settings, encoder.space).generation_id
         measurement = read_measurements(connection, identity).latest
         reference = reference_of(connection, identity)
         withdrawn = identity in withdrawals(connection, "generation_id")
@@ -51,9 +57,11 @@ def hybrid_is_not_worse_than_published(
     return _result(gate, blocks=not withdrawn)
 
 
-def _measured(connection: store.Connection, settings: Settings) -> Measurement | None:
+def _measured(
+    connection: store.Connection, settings: Settings, encoder: EncoderResource
+) -> Measurement | None:
     """The last measurement of the generation that the settings describe."""
-    identity = current_generation(connection, settings).generation_id
+    identity = current_generation(connection, settings, encoder.space).generation_id
     return read_measurements(connection, identity).latest
 
 

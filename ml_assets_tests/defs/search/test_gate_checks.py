@@ -5,7 +5,6 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ml_assets.defs.search import assets as search_assets
 from ml_assets.defs.search.assets import current_generation
 from ml_assets.defs.search.gate_checks import (
     hybrid_is_not_worse_than_published,
@@ -29,17 +28,15 @@ def stores(
     resources: dict[str, object],
     connection: postgres.Connection,
     settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Stores:
     """The resources of the checks, with a current generation that was not measured yet."""
-    monkeypatch.setattr(search_assets, "current_space", lambda _: SPACE)
     ensure_space(connection, SPACE)
-    current_generation(connection, settings)
-    return {name: resources[name] for name in ("settings", "postgres")}
+    current_generation(connection, settings, SPACE)
+    return {name: resources[name] for name in ("settings", "encoder", "postgres")}
 
 
 def measured(connection: postgres.Connection, settings: Settings, **changed: Any) -> None:
-    identity = current_generation(connection, settings).generation_id
+    identity = current_generation(connection, settings, SPACE).generation_id
     record_measurement(connection, identity, measurement(**changed))
 
 
@@ -104,7 +101,7 @@ def test_a_worse_search_blocks_and_an_unclear_one_warns(
     result = hybrid_is_not_worse_than_published(**stores)
     assert result.passed == passed
     assert (result.severity == dg.AssetCheckSeverity.ERROR) == blocks
-    identity = current_generation(connection, settings).generation_id
+    identity = current_generation(connection, settings, SPACE).generation_id
     withdraw(connection, "generation_id", identity, "ann", "it got worse")
     withdrawn = hybrid_is_not_worse_than_published(**stores)
     assert withdrawn.passed == passed
