@@ -157,3 +157,21 @@ def test_tables_that_are_older_still_are_refused(
     assert "\n" not in str(caught.value)
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         assert read(connection) == before
+
+
+def test_what_was_served_is_a_history(upgraded: postgres.Connection) -> None:
+    """Both generations, the second withdrawn for the first, and the model between them."""
+    rows = upgraded.execute(
+        "select action, model_version, upper_inf(served), generation_id from releases"
+        " order by lower(served)"
+    ).fetchall()
+    assert [action for action, *_ in rows].count("promote") == 1
+    *_, (action, version, is_open, served) = rows
+    assert (action, version, is_open) == ("publish", 1, True)
+    assert sum(row[2] for row in rows) == 1
+    generation = published_generation(upgraded)
+    assert generation
+    assert generation.generation_id == served
+    withdrawn = upgraded.execute("select part, identity, reason from withdrawals").fetchall()
+    assert [(part, reason) for part, _, reason in withdrawn] == [("generation_id", "tried")]
+    assert withdrawn[0][1] != served

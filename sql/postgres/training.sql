@@ -2,8 +2,17 @@
 -- Whether there is something to train on, or something trained that must learn that there is not.
 select exists (select from documents where label is not null) or exists (select from experiments)
 
+-- name: candidate
+select
+    run_id, training_set_hash, family, fingerprint, parameters, metrics, model_uri, onnx_sha256,
+    onnx_reason
+from experiments
+where run_id = %(run_id)s
+
 -- name: candidates
-select run_id, training_set_hash, family, fingerprint, parameters, metrics, model_uri
+select
+    run_id, training_set_hash, family, fingerprint, parameters, metrics, model_uri, onnx_sha256,
+    onnx_reason
 from experiments
 where training_set_hash = %(hash)s and fingerprint = any(%(fingerprints)s) and status = 'completed'
 order by family
@@ -11,7 +20,8 @@ order by family
 -- name: complete_experiment
 update experiments
 set status = 'completed', ended_at = now(), parameters = %(parameters)s, metrics = %(metrics)s,
-    history = %(history)s, model_uri = %(model_uri)s
+    history = %(history)s, model_uri = %(model_uri)s, onnx_sha256 = %(onnx_sha256)s,
+    onnx_reason = %(onnx_reason)s
 where run_id = %(run_id)s
 
 -- name: examples

@@ -78,10 +78,9 @@ select change_id, changed_at, stage, collection, document_id, action, reason, ru
 from ml_schema_before.change_log;
 
 insert into search_generations
-    (generation_id, space_id, parameters, state, evaluation, created_at, published_at, measured,
-    published_by, retired_at, withdrawn)
-select generation_id, space_id, parameters, state, evaluation, created_at, published_at, measured,
-    published_by, retired_at, withdrawn
+    (generation_id, space_id, parameters, fusion, evaluation, measured, created_at, dropped_at)
+select generation_id, space_id, parameters, coalesce(evaluation -> 'fusion', '{}'), evaluation, measured,
+    created_at, case when state = 'dropped' then coalesce(retired_at, now()) end
 from ml_schema_before.search_generations;
 insert into search_index_entries select * from ml_schema_before.search_index_entries;
 insert into search_index_marks (generation_id, index_kind, mark, worn)
@@ -103,12 +102,55 @@ insert into model_artifacts
 select model_name, version, run_id, uri, training_set_hash, space_id, feature_views, metrics, seed, created_at
 from ml_schema_before.model_artifacts;
 
+-- When each generation was published last, and when each model was promoted: more was not kept.
+with events as (
+    select
+        g.published_at as at, g.generation_id, g.space_id,
+        null::bigint as old_id, coalesce(g.published_by, 'unknown') as actor, 'publish' as action,
+        coalesce((
+            select reason from ml_schema_before.model_audit_logs a
+            where a.subject = 'search_generation:' || g.generation_id and a.action in ('publish', 'rollback')
+            order by a.entry_id desc
+            limit 1
+        ), 'before releases were kept') as reason
+    from ml_schema_before.search_generations g
+    where g.published_at is not null
+    union all
+    select r.created_at, null, null, r.release_id, r.actor, 'promote', r.reason
+    from ml_schema_before.releases r
+), numbered as (
+    select
+        *,
+        row_number() over ordered as number,
+        count(generation_id) over ordered as generations,
+        count(old_id) over ordered as models
+    from events
+    window ordered as (order by at, old_id nulls first, generation_id rows unbounded preceding)
+), timeline as (
+    select
+        number, actor, action, reason,
+        max(space_id) over (partition by generations) as space_id,
+        max(generation_id) over (partition by generations) as generation_id,
+        max(old_id) over (partition by models) as old_id,
+        at + number * interval '1 microsecond' as served_from
+    from numbered
+)
 insert into releases
-    (release_id, space_id, generation_id, feature_views, model_name, model_version, active, actor, reason,
-    created_at) overriding system value
-select release_id, space_id, generation_id, feature_views, model_name, model_version, active, actor, reason,
-    created_at
-from ml_schema_before.releases;
+    (space_id, generation_id, feature_views, model_name, model_version, model_space_id, served, actor, action, reason)
+select
+    t.space_id, t.generation_id, coalesce(r.feature_views, '{}'), r.model_name, r.model_version,
+    case when r.model_name is not null then r.space_id end,
+    tstzrange(t.served_from, lead(t.served_from) over (order by t.number)),
+    t.actor, t.action, t.reason
+from timeline t
+left join ml_schema_before.releases r on r.release_id = t.old_id
+order by t.number;
+insert into withdrawals (part, identity, actor, reason, withdrawn_at)
+select
+    'generation_id', generation_id,
+    withdrawn ->> 'actor', withdrawn ->> 'reason', coalesce((withdrawn ->> 'at')::timestamptz, now())
+from ml_schema_before.search_generations
+where withdrawn ? 'actor' and withdrawn ? 'reason';
 insert into model_audit_logs
     (entry_id, logged_at, actor, action, subject, reason, details, previous_hash, entry_hash)
     overriding system value
@@ -120,7 +162,5 @@ select setval(pg_get_serial_sequence('change_log', 'change_id'), coalesce(max(ch
 from change_log;
 select setval(pg_get_serial_sequence('model_audit_logs', 'entry_id'), coalesce(max(entry_id), 0) + 1, false)
 from model_audit_logs;
-select setval(pg_get_serial_sequence('releases', 'release_id'), coalesce(max(release_id), 0) + 1, false)
-from releases;
 
 drop schema ml_schema_before cascade

@@ -3,18 +3,16 @@ create table search_generations (
     generation_id text primary key check (generation_id ~ '^[0-9a-f]{16}$'),
     space_id text not null references embedding_spaces,
     parameters jsonb not null,
-    state text not null default 'building' check (state in ('building', 'published', 'retired', 'dropped')),
+    fusion jsonb not null default '{}',
     evaluation jsonb,
-    created_at timestamptz not null default now(),
-    published_at timestamptz,
     measured jsonb,
-    published_by text,
-    retired_at timestamptz,
-    withdrawn jsonb
+    created_at timestamptz not null default now(),
+    dropped_at timestamptz
 );
-create unique index search_generations_one_published on search_generations ((true)) where state = 'published';
+comment on column search_generations.fusion is 'how it fuses the rankings of its indexes while it serves';
+comment on column search_generations.evaluation is 'what was measured when it was published';
 comment on column search_generations.measured is 'a fresh measurement, beside the published one until the checks have passed';
-comment on column search_generations.withdrawn is 'actor, reason and time of the rollback from it; null: none';
+comment on column search_generations.dropped_at is 'since when its indexes are gone';
 
 create table search_index_entries (
     generation_id text not null references search_generations on delete cascade,

@@ -26,11 +26,14 @@ create table experiments (
     metrics jsonb not null default '{}',
     history jsonb not null default '[]',
     model_uri text not null default '',
+    onnx_sha256 text not null default '',
+    onnx_reason text not null default '',
     unique (training_set_hash, family, fingerprint),
     check ((status = 'running') = (ended_at is null))
 );
 comment on column experiments.run_id is 'the run of MLflow';
 comment on column experiments.history is 'what the training reported: a list of [step, split, metric, value]';
+comment on column experiments.onnx_sha256 is 'of the file of its ONNX form, in hex; empty: onnx_reason says why there is none';
 
 create table model_artifacts (
     model_name text not null,
