@@ -15,8 +15,7 @@ import pytest
 from ml_assets.embeddings.refresh import refresh_embeddings, stale_collections
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.errors import StoreError
-from ml_assets.registry.audit import verify_audit
-from ml_assets.releases.audit import append_audit
+from ml_assets.releases.audit import Entry, append, verify
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.stores import postgres
@@ -132,9 +131,9 @@ def test_what_indexes_hold_is_still_current(upgraded: postgres.Connection) -> No
 
 
 def test_the_audit_chain_verifies_and_goes_on(upgraded: postgres.Connection) -> None:
-    assert verify_audit(upgraded) is None
-    append_audit(upgraded, actor="a", action="b", subject="c", reason="d", details={})
-    assert verify_audit(upgraded) is None
+    assert verify(upgraded) is None
+    append(upgraded, Entry(actor="a", action="b", subject="c", reason="d", details={}))
+    assert verify(upgraded) is None
 
 
 def test_experiments_are_completed(upgraded: postgres.Connection) -> None:
@@ -160,15 +159,15 @@ def test_tables_that_are_older_still_are_refused(
 
 
 def test_what_was_served_is_a_history(upgraded: postgres.Connection) -> None:
-    """Both generations, the second withdrawn for the first, and the model between them."""
+    """Of each model its promotion, of each generation its last publishing: more was not kept."""
     rows = upgraded.execute(
         "select action, model_version, upper_inf(served), generation_id from releases"
         " order by lower(served)"
     ).fetchall()
-    assert [action for action, *_ in rows].count("promote") == 1
-    *_, (action, version, is_open, served) = rows
-    assert (action, version, is_open) == ("publish", 1, True)
-    assert sum(row[2] for row in rows) == 1
+    assert [action for action, *_ in rows] == ["promote", "publish", "promote", "publish"]
+    assert [version for _, version, *_ in rows] == [1, 1, 2, 2]
+    assert [is_open for *_, is_open, _ in rows] == [False, False, False, True]
+    served = rows[-1][3]
     generation = published_generation(upgraded)
     assert generation
     assert generation.generation_id == served
