@@ -189,6 +189,32 @@ def test_rejected_rows_are_kept_until_the_next_read(connection: postgres.Connect
     assert connection.execute(query).fetchall() == []
 
 
+def test_a_rejected_row_of_no_collection_goes_when_it_is_mended(
+    connection: postgres.Connection,
+) -> None:
+    nowhere = Rejected("", "rows.csv:2", "the collection is empty")
+    refresh(connection, MemorySource([document("x"), nowhere]))
+    counts = "select count(*) from rejected_documents"
+    assert connection.execute(counts).fetchone() == (1,)
+    refresh(connection, MemorySource([document("x", "Edited.")]))
+    assert connection.execute(counts).fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    ("documents", "lost", "refused"),
+    [(10, 10, False), (30, 15, False), (30, 16, True), (12, 10, False), (12, 11, True)],
+)
+def test_how_many_may_leave_at_once(
+    connection: postgres.Connection, documents: int, lost: int, refused: bool
+) -> None:
+    """Ten always may, and else half of the collection."""
+    rows = [document(f"d{number}") for number in range(documents)]
+    refresh(connection, MemorySource(rows))
+    report = refresh_documents(connection, MemorySource(rows[lost:]), ["a"])
+    assert bool(report.unread) is refused
+    assert len(live(connection)) == (documents if refused else documents - lost)
+
+
 def test_chunks_follow_their_documents(connection: postgres.Connection) -> None:
     refresh(connection, MemorySource([document("x", LONG), document("y")]))
     first = refresh_chunks(connection, CHUNKER, ["a"], batch=1)["a"]
