@@ -20,7 +20,7 @@ from ml_assets.documents.refresh import unread_collections
 from ml_assets.documents.sources import open_source
 from ml_assets.embeddings.refresh import collections_to_refresh, stale_collections
 from ml_assets.embeddings.space import current_chunker, current_space
-from ml_assets.operations.finished import (
+from ml_assets.operations.pending import (
     FailedCheck,
     count_changes,
     forget_finish,

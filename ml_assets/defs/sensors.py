@@ -12,7 +12,7 @@ from ml_assets.defs.unfinished import unfinished_collections
 from ml_assets.documents.refresh import GONE, unread_collections
 from ml_assets.embeddings.refresh import collections_to_refresh
 from ml_assets.errors import UserError
-from ml_assets.operations.finished import count_changes
+from ml_assets.operations.pending import count_changes
 from ml_assets.stores import postgres as store
 
 

@@ -9,8 +9,8 @@ from pydantic import SecretStr
 from ml_assets.console.runs import failed_checks
 from ml_assets.documents.refresh import refresh_documents
 from ml_assets.documents.sources import open_source
-from ml_assets.operations import finished
-from ml_assets.operations.finished import (
+from ml_assets.operations import pending
+from ml_assets.operations.pending import (
     count_changes,
     forget_finish,
     is_finish,
@@ -46,7 +46,7 @@ def ended(
 
 def end_a_run(connection: postgres.Connection, settings: Settings) -> None:
     source = open_source(settings.source, settings)
-    inputs = finished.run_inputs(settings, source)
+    inputs = pending.run_inputs(settings, source)
     refresh_documents(connection, source, source.collections())
     remember_finish(connection, settings, inputs, count_changes(connection))
 
@@ -131,7 +131,7 @@ def test_a_warning_that_lasts_is_told_again(
 ) -> None:
     """Three rows that cannot be read are no reason to look at everything again and again."""
     source = open_source(ended.source, ended)
-    inputs = finished.run_inputs(ended, source)
+    inputs = pending.run_inputs(ended, source)
     remember_finish(connection, ended, inputs, count_changes(connection), [WARNING])
     finish = last_finish(ended)
     assert finish is not None

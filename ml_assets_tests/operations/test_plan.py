@@ -6,7 +6,7 @@ from ml_assets.delta import Delta
 from ml_assets.documents.history import read_history
 from ml_assets.documents.model import Document
 from ml_assets.documents.refresh import refresh_chunks, refresh_documents
-from ml_assets.embeddings.plan import plan_refresh
+from ml_assets.operations.plan import plan_refresh
 from ml_assets.embeddings.refresh import collections_to_refresh, refresh_embeddings
 from ml_assets.errors import NothingToDoError
 from ml_assets.stores import postgres
