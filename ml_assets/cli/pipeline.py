@@ -146,20 +146,17 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> 
 
 def _plan(settings: Settings) -> Plan:
     from ml_assets.documents.sources import open_source
-    from ml_assets.operations.plan import plan_refresh
-    from ml_assets.embeddings.refresh import collections_to_refresh
     from ml_assets.embeddings.space import current_chunker, current_space
+    from ml_assets.operations.plan import plan_refresh
     from ml_assets.stores import postgres
 
     source = open_source(settings.source, settings)
     chunker, space = current_chunker(settings), current_space(settings)
     with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
-        wanted = collections_to_refresh(connection, source, chunker, space)
         return plan_refresh(
             connection,
             source,
             chunker,
             space,
-            wanted,
             max_removed_fraction=settings.max_removed_fraction,
         )

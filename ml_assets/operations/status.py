@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from psycopg.rows import dict_row
 
+from ml_assets.documents.collections import GONE, read_collections
 from ml_assets.embeddings.space import current_space
 from ml_assets.errors import mask_secrets
 from ml_assets.settings import Settings, secret
@@ -29,7 +31,11 @@ def read_status(settings: Settings) -> dict[str, Any]:
             "home": str(settings.home),
             "vector_space": {"id": space.space_id, "model": space.model},
             **counts,
-            "by_collection": _rows(connection, "collections"),
+            "by_collection": [
+                asdict(row)
+                for row in read_collections(connection)
+                if row.fingerprint != GONE or row.read_error
+            ],
             "generations": _rows(connection, "generations"),
             "candidates": _candidates(connection, settings.duckdb_file),
             "champion": champions[0] if champions else None,

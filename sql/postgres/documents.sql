@@ -55,6 +55,11 @@ from chunks
 where collection = any(%(collections)s)
 group by collection
 
+-- name: collections
+select collection, source, document_count as documents, fingerprint, refreshed_at, read_error, failed_at
+from collections
+order by collection
+
 -- name: count_documents
 -- Count the live documents of each collection, and return one fingerprint of their content: it changes when
 -- a document does. One scan for both.

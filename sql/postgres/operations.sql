@@ -5,12 +5,6 @@ left join model_artifacts m on m.model_name = r.model_name and m.version = r.mod
 left join experiments e on e.run_id = m.run_id
 where r.active
 
--- name: collections
-select collection, source, document_count as documents, refreshed_at, read_error, failed_at
-from collections
-where fingerprint <> '' or read_error is not null
-order by collection
-
 -- name: count_changes
 -- Not the highest number: of two transactions the one with the lower numbers may commit later.
 select count(*) as changes from change_log
