@@ -96,3 +96,9 @@ def test_describing_where_runs_are_kept_does_not_import_mlflow(tmp_path: Path) -
         "sys.exit('mlflow' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("uri", ["mlflow", "mlflow:5000", "file:///tmp/mlruns"])
+def test_a_uri_that_is_not_a_servers_is_refused_in_one_line(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"^MLFLOW_TRACKING_URI: not a URL of a tracking server"):
+        mlflow.tracking(uri, None, tmp_path)
