@@ -15,11 +15,11 @@ from ml_assets.defs.partitions import contiguous_ranges, range_tags, ranges_apar
 from ml_assets.defs.resources import EncoderResource
 from ml_assets.defs.unfinished import collections_to_run
 from ml_assets.documents.collections import unread_collections
+from ml_assets.documents.history import count_changes
 from ml_assets.documents.sources import open_source
 from ml_assets.operations.pending import (
     FailedCheck,
     Pending,
-    count_changes,
     find_pending,
     forget_finish,
     is_finish,

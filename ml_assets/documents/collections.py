@@ -34,6 +34,11 @@ def read_collections(connection: postgres.Connection) -> list[Collection]:
         return cursor.execute(statement("postgres/documents/collections")).fetchall()
 
 
+def count_rows(connection: postgres.Connection) -> dict[str, int]:
+    """How many collections, documents, tombstones, rejected rows and chunks there are."""
+    return postgres.read_counts(connection, statement("postgres/documents/counts"))
+
+
 def changed_collections(stored: Iterable[Collection], present: Mapping[str, str]) -> list[str]:
     """The collections whose fingerprint differs from the `present` one, gone ones included.
 

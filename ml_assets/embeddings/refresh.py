@@ -141,6 +141,12 @@ def find_pending(
     connection.execute("analyze pending_vectors")
 
 
+def count_vectors(connection: postgres.Connection, space: VectorSpace) -> int:
+    """How many vectors of `space` there are."""
+    text = "select count(*) as vectors from document_embeddings where space_id = %s"
+    return postgres.read_counts(connection, text, [space.space_id])["vectors"]
+
+
 def count_encodings(
     connection: postgres.Connection, space: VectorSpace, collections: Collection[str]
 ) -> tuple[int, int]:

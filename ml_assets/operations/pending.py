@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.collections import GONE, Collection, changed_collections, read_collections
+from ml_assets.documents.history import count_changes
 from ml_assets.documents.sources import Source, open_source
 from ml_assets.embeddings.refresh import stale_collections
 from ml_assets.embeddings.space import VectorSpace
@@ -139,13 +140,6 @@ def _waits_to_be_dropped(connection: postgres.Connection, settings: Settings) ->
     from ml_assets.search.publishing.listing import described_generation
 
     return bool(identities - {described_generation(settings)})
-
-
-def count_changes(connection: postgres.Connection) -> int:
-    """Entries of the append-only change log: another number whenever a document changed."""
-    return postgres.read_counts(connection, statement("postgres/operations/count_changes"))[
-        "changes"
-    ]
 
 
 def is_finish(failed: Sequence[FailedCheck]) -> bool:

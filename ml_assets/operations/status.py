@@ -8,7 +8,8 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
-from ml_assets.documents.collections import GONE, read_collections
+from ml_assets.documents.collections import GONE, count_rows, read_collections
+from ml_assets.embeddings.refresh import count_vectors
 from ml_assets.embeddings.space import current_space
 from ml_assets.errors import mask_secrets
 from ml_assets.settings import Settings, secret
@@ -24,13 +25,13 @@ def read_status(settings: Settings) -> dict[str, Any]:
     """Counts, collections, generations, candidates of the current training set, the champion."""
     space = current_space(settings)
     with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
-        (counts,) = _rows(connection, "counts", {"space_id": space.space_id})
         champions = _rows(connection, "champion")
         return {
             "source": mask_secrets(settings.source),
             "home": str(settings.home),
             "vector_space": {"id": space.space_id, "model": space.model},
-            **counts,
+            **count_rows(connection),
+            "vectors": count_vectors(connection, space),
             "by_collection": [
                 asdict(row)
                 for row in read_collections(connection)

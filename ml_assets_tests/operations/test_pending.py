@@ -7,11 +7,11 @@ import pytest
 from pydantic import SecretStr
 
 from ml_assets.console.runs import failed_checks
+from ml_assets.documents.history import count_changes
 from ml_assets.documents.refresh import refresh_documents
 from ml_assets.documents.sources import open_source
 from ml_assets.operations import pending, state
 from ml_assets.operations.pending import (
-    count_changes,
     forget_finish,
     is_finish,
     last_finish,

@@ -5,25 +5,6 @@ left join model_artifacts m on m.model_name = r.model_name and m.version = r.mod
 left join experiments e on e.run_id = m.run_id
 where r.active
 
--- name: count_changes
--- Not the highest number: of two transactions the one with the lower numbers may commit later.
-select count(*) as changes from change_log
-
--- name: counts
-select
-    (select count(*) from collections where fingerprint <> '')::int as collections,
-    d.documents,
-    d.tombstones,
-    (select count(*) from rejected_documents)::int as rejected,
-    (select count(*) from chunks)::int as chunks,
-    (select count(*) from document_embeddings where space_id = %(space_id)s)::int as vectors
-from (
-    select
-        count(*) filter (where deleted_at is null)::int as documents,
-        count(*) filter (where deleted_at is not null)::int as tombstones
-    from documents
-) d
-
 -- name: finished_run
 select state, changes, finished_at, warnings from finished_run
 
