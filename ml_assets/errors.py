@@ -28,6 +28,7 @@ class UserError(Exception):
 
     def __init__(self, what: str, *, where: str = "", do: str = "") -> None:
         """Say `what` is wrong, `where` (file and row, setting, store), and what to `do`."""
+        self.what, self.do = what, do
         line = f"{where}: {what}" if where else what
         super().__init__(mask_secrets(line) + (f". {do}" if do else ""))
 

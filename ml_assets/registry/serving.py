@@ -77,7 +77,7 @@ def predict_texts(
 def _normal(text: str, number: int) -> str:
     normal = normalize(text)
     if not normal.strip():
-        raise SourceError("it is empty", where=f"text {number}")
+        raise SourceError("it is empty", where=f"text {number}", do="Give a text with a word")
     return normal
 
 
