@@ -37,7 +37,7 @@ WITHOUT_DO = {"IncompleteReadError"}
 )
 def test_passwords_of_urls_are_masked_and_the_rest_is_kept(url: str, shown: str) -> None:
     assert mask_secrets(url) == shown
-    assert str(UserError(f"no {url} here")) == f"no {shown} here"
+    assert str(UserError(f"no {url} here", do="Go")) == f"no {shown} here. Go"
 
 
 def test_an_error_says_what_where_and_what_to_do() -> None:
