@@ -111,7 +111,7 @@ def test_a_read_that_fails_writes_nothing(connection: postgres.Connection) -> No
     edited = MemorySource([document("x", "Half.")])
     for _ in range(2):
         report = refresh_documents(connection, unplugged(edited, "a"), ["a"])
-        assert report == DocumentsReport({}, {"a": "a: the disk went away"})
+        assert report == DocumentsReport({}, {"a": "a: the disk went away. Plug it in"})
         texts = connection.execute("select text from documents order by document_id").fetchall()
         assert texts == [("Some text.",), ("Some text.",)]
         # Until it can be read, it is asked for again.
