@@ -10,7 +10,6 @@ from ml_assets.delta import Delta
 from ml_assets.documents.model import Document
 from ml_assets.documents.refresh import refresh_chunks, refresh_documents
 from ml_assets.embeddings.refresh import (
-    collections_to_refresh,
     ensure_space,
     find_pending,
     partition_name,
@@ -20,6 +19,7 @@ from ml_assets.embeddings.refresh import (
 )
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.errors import SpaceMismatchError
+from ml_assets.operations import pending as work
 from ml_assets.stores import postgres
 from ml_assets_tests.embeddings.corpus import CHUNKER, load_documents
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource, other_space
@@ -201,12 +201,12 @@ def test_a_run_killed_after_a_removal_is_finished_by_the_next(
     refresh_documents(connection, source, ["a"], max_removed_fraction=1)
     if stage == "chunks":
         refresh_chunks(connection, CHUNKER, ["a"])
-    wanted = collections_to_refresh(connection, source, CHUNKER, SPACE)
+    wanted = work.find_pending(connection, source, CHUNKER, SPACE).collections
     assert wanted == ["a"]
     refresh_chunks(connection, CHUNKER, wanted)
     assert total(connection, encoder, wanted).removed == 1
     assert_exact(connection, encoder)
-    assert collections_to_refresh(connection, source, CHUNKER, SPACE) == []
+    assert work.find_pending(connection, source, CHUNKER, SPACE).collections == []
 
 
 def test_what_was_encoded_before_a_failure_is_kept(connection: postgres.Connection) -> None:
