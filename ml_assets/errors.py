@@ -19,17 +19,18 @@ def mask_secrets(text: str) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, in one line without its last full stop."""
+    """The message of an error, in one line without its last full stop."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 class UserError(Exception):
     """A mistake or an outage that a person can mend; printed as one line, without a traceback."""
 
-    def __init__(self, what: str, *, where: str = "", do: str = "") -> None:
+    def __init__(self, what: str, *, do: str, where: str = "") -> None:
         """Say `what` is wrong, `where` (file and row, setting, store), and what to `do`."""
+        self.what, self.do = what, do
         line = f"{where}: {what}" if where else what
-        super().__init__(mask_secrets(f"{line}. {do}" if do else line))
+        super().__init__(mask_secrets(line) + (f". {do}" if do else ""))
 
 
 class SettingError(UserError):
@@ -48,7 +49,8 @@ class IncompleteReadError(SourceError):
         super().__init__(
             "\n".join(
                 f"collection {name!r} stays as it was: {reason}" for name, reason in unread.items()
-            )
+            ),
+            do="",  # each reason says so
         )
 
 

@@ -37,7 +37,7 @@ def _user() -> str:
 
 
 class Settings(BaseSettings):
-    """What one deployment is configured to do; every field is one environment variable.
+    """The configuration of one deployment; every field is one environment variable.
 
     Fields are read from `ML_ASSETS_<FIELD>`, the store URLs from their own names
     (`POSTGRES_URL`, …). An unset URL means: embedded, under `home`.

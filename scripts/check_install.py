@@ -1,9 +1,9 @@
 """Check that a stranger can install it: `python scripts/check_install.py`, which needs the network.
 
-First every extra, with the tools, is resolved within constraints.txt on each supported Python; only
-metadata is read. Then the wheel is installed, with all its libraries, into an empty environment, and
-asked from another folder. Standard library only; uv, which can resolve for another Python than its
-own, is installed for the occasion.
+First every extra, with the tools, is resolved within constraints.txt on each supported Python;
+only metadata is read. Then the wheel is installed, with all its libraries, into an empty
+environment, and asked from another folder. Standard library only; uv, which can resolve for another
+Python than its own, is installed for the occasion.
 """
 
 import os
@@ -40,7 +40,7 @@ def check_resolution(uv: Path, python: str) -> None:
     command = [uv, "pip", "compile", "--quiet", "--no-annotate", "--no-header", "--no-build"]
     command += ["--python-version", python, "--constraint", "constraints.txt", "--all-extras"]
     command += ["--group", "pyproject.toml:dev", "pyproject.toml", "-"]
-    # As `pip install NAME -c constraints.txt` asks: without a lower bound an old one could be taken.
+    # As `pip install NAME -c constraints.txt` asks: without a bound an old one could be taken.
     bare = "\n".join(companions)
     resolved = pins(run(command, input=bare))
     known = pins((PROJECT / "constraints.txt").read_text(encoding="utf-8"))

@@ -129,7 +129,9 @@ def status(as_json: Json = False) -> None:
 
 
 @app.command()
-def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> None:
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 3000,
+) -> None:
     """Open the Dagster UI on the same data: lineage, runs, checks, backfills."""
     with clear_errors():
         from ml_assets.defs.instance import open_instance

@@ -6,6 +6,7 @@ unpickled, whatever an artifact says about itself.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import tempfile
@@ -18,6 +19,9 @@ from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import psycopg
 
 from ml_assets.errors import StoreError
 from ml_assets.stores import postgres
@@ -52,9 +56,15 @@ def tracking(uri: str | None, postgres_url: str | None, home: Path) -> Tracking:
     """Return where runs are kept: `uri`, else the database `mlflow` beside ours; mlflow stays out.
 
     Raises:
-        StoreError: the database cannot be reached or created.
+        StoreError: the database cannot be reached or created, or `uri` is not a server's.
     """
     if uri:
+        if "://" not in uri or uri.startswith("file:"):
+            raise StoreError(
+                "not a URL of a tracking server",
+                where="MLFLOW_TRACKING_URI",
+                do="Write http://host:5000",
+            )
         return Tracking(uri)
     url = postgres.server_url(postgres_url, home, "mlflow")
     artifacts = folder(home / "mlflow_artifacts").as_uri()
@@ -123,11 +133,64 @@ def load_model(where: Tracking, uri: str, trusted: Sequence[str]) -> Any:
             copied = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch)
             return skops.io.load(Path(copied) / _MODEL_FILE, trusted=list(trusted))
         except (OSError, mlflow.exceptions.MlflowException, UntrustedTypesFoundException) as error:
-            raise StoreError(
-                f"the model cannot be loaded ({str(error).splitlines()[0]})",
-                where=uri,
-                do="Train and register it again",
-            ) from None
+            raise _not_loaded(uri, error) from None
+
+
+def log_file(mlflow: ModuleType, uri: str, name: str, content: bytes) -> None:
+    """Put a file beside the model at `uri`, which `log_model` returned."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / name
+        file.write_bytes(content)
+        mlflow.MlflowClient().log_model_artifact(_model_id(uri), str(file))
+
+
+def read_file(where: Tracking, uri: str, name: str, sha256: str) -> bytes:
+    """Read a file that `log_file` put beside the model at `uri`.
+
+    Where the artifacts lie in a folder of ours, mlflow is not imported: it takes 2 s.
+
+    Raises:
+        StoreError: the file is missing, or its content is not that of `sha256`.
+    """
+    content = _read_local(where, uri, name) or _download(where, uri, name)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise StoreError(
+            f"its sha256 is not the recorded {sha256[:12]}…: the file was altered or cut short",
+            where=f"{uri}/{name}",
+            do="Restore the artifact from a backup, or train and register the model again",
+        )
+    return content
+
+
+def _read_local(where: Tracking, uri: str, name: str) -> bytes:
+    if not where.artifacts:
+        return b""
+    folder = Path(unquote(urlsplit(where.artifacts).path))
+    file = folder / "models" / _model_id(uri) / "artifacts" / name
+    return file.read_bytes() if file.exists() else b""
+
+
+def _download(where: Tracking, uri: str, name: str) -> bytes:
+    mlflow = activate(where)
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            location = mlflow.MlflowClient().get_logged_model(_model_id(uri)).artifact_location
+            copied = mlflow.artifacts.download_artifacts(f"{location}/{name}", dst_path=scratch)
+            return Path(copied).read_bytes()
+        except (OSError, mlflow.exceptions.MlflowException) as error:
+            raise _not_loaded(f"{uri}/{name}", error) from None
+
+
+def _not_loaded(uri: str, error: Exception) -> StoreError:
+    return StoreError(
+        f"the model cannot be loaded ({str(error).splitlines()[0]})",
+        where=uri,
+        do="Train and register it again",
+    )
+
+
+def _model_id(uri: str) -> str:
+    return uri.rpartition("/")[2]
 
 
 def log_steps(mlflow: ModuleType, run_id: str, steps: Sequence[tuple[int, str, float]]) -> None:
@@ -146,15 +209,49 @@ def ensure_version(
 ) -> int:
     """Register the model at `uri` as a version of `name`, once per run; return its number."""
     client = mlflow.MlflowClient()
-    found = client.search_model_versions(f"name='{name}' and run_id='{run_id}'")
-    if found:
-        return min(int(one.version) for one in found)
+    versions = client.search_model_versions(f"name='{name}' and run_id='{run_id}'")
+    if versions:
+        return min(int(version.version) for version in versions)
     with _existing_is_fine(mlflow):
         client.create_registered_model(name)
     created = client.create_model_version(
-        name, uri, run_id, tags=dict(tags), model_id=uri.rpartition("/")[2]
+        name, uri, run_id, tags=dict(tags), model_id=_model_id(uri)
     )
     return int(created.version)
+
+
+def read_aliases(where: Tracking, name: str) -> dict[str, int]:
+    """The version of every alias of a registered model; mlflow stays out where the store is ours.
+
+    To import it would take longer than all else of a run that finds the aliases in their places.
+    """
+    if not where.artifacts:
+        model = activate(where).MlflowClient().get_registered_model(name)
+        return {alias: int(version) for alias, version in model.aliases.items()}
+    with psycopg.connect(where.uri.replace("+psycopg2", "", 1)) as connection:
+        if connection.execute("select to_regclass('registered_model_aliases')").fetchone() == (
+            None,
+        ):
+            return {}
+        query = "select alias, version from registered_model_aliases where name = %s"
+        return dict(connection.execute(query, [name]).fetchall())
+
+
+def set_alias(where: Tracking, name: str, alias: str, version: int | None) -> None:
+    """Let an alias of a registered model name a version, or nothing.
+
+    Raises:
+        StoreError: the registry does not have that version.
+    """
+    mlflow = activate(where)
+    client = mlflow.MlflowClient()
+    try:
+        if version is None:
+            client.delete_registered_model_alias(name, alias)
+        else:
+            client.set_registered_model_alias(name, alias, str(version))
+    except mlflow.exceptions.MlflowException as error:
+        raise _refusal(where, f"alias {alias}: {str(error).splitlines()[0]}") from None
 
 
 def _refusal(where: Tracking, what: str) -> StoreError:

@@ -78,6 +78,11 @@ def modules_imported(project: Project, *arguments: str) -> set[str]:
     return set(done.stdout.rpartition("\nmodules ")[2].split())
 
 
+def test_predicting_imports_nothing_that_trains(project: Project, first_run: str) -> None:
+    training = {"sklearn", "skops", "scipy", "pandas", "torch", "transformers", "mlflow", "dagster"}
+    assert not modules_imported(project, "predict", "bread and soup") & training
+
+
 def test_a_second_run_runs_nothing(project: Project, first_run: str) -> None:
     before = project.json("status")
     second = project.call("run")

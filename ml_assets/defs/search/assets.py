@@ -1,25 +1,27 @@
 """Assets of the group `search`: the indexes of one generation, its measurements, its publishing."""
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
-from functools import partial
-from typing import Any
 
 import dagster as dg
 
 from ml_assets.defs.assets import asset
 from ml_assets.defs.automation import ON_NEW_DATA, ON_NEW_DATA_OR_WEAR
-from ml_assets.defs.metadata import data_version, table
-from ml_assets.defs.resources import ChromaResource, KeywordIndexResource, PostgresResource
+from ml_assets.defs.metadata import data_version, gate_table
+from ml_assets.defs.resources import (
+    ChromaResource,
+    EncoderResource,
+    KeywordIndexResource,
+    PostgresResource,
+    SourceResource,
+)
 from ml_assets.defs.search.metadata import quality_metadata
 from ml_assets.defs.search.sync import sync_generations
-from ml_assets.documents.sources import open_source
 from ml_assets.documents.sources.base import JudgedQueries
-from ml_assets.embeddings.encoder import load_encoder
-from ml_assets.embeddings.space import current_space
+from ml_assets.embeddings.space import VectorSpace
 from ml_assets.progress import StageProgress
-from ml_assets.search.evaluation.measurement import measure_generation
+from ml_assets.search.evaluation.measurement import Measurement, read_measurements
+from ml_assets.search.evaluation.measuring import measure_generation
 from ml_assets.search.generation import ensure_generation, index_parameters, published_generation
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation
@@ -30,21 +32,23 @@ from ml_assets.settings import Settings
 from ml_assets.stores import postgres as store
 
 
-def current_generation(connection: store.Connection, settings: Settings) -> Generation:
-    """The generation that the settings describe; created when it is new."""
-    space_id = current_space(settings).space_id
-    return ensure_generation(connection, space_id, index_parameters(settings))
+def current_generation(
+    connection: store.Connection, settings: Settings, space: VectorSpace
+) -> Generation:
+    """The generation of the space that the settings describe; created when it is new."""
+    return ensure_generation(connection, space.space_id, index_parameters(settings))
 
 
 @asset(kinds={"postgres"}, deps=["embeddings"], automation_condition=ON_NEW_DATA_OR_WEAR)
 def pgvector_index(
     settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
     progress: dg.ResourceParam[StageProgress],
 ) -> dg.MaterializeResult:
     """The index on the vectors of the current space; PostgreSQL keeps it current once built."""
     with postgres.connect() as connection, progress.stage("pgvector index") as step:
-        current = current_generation(connection, settings)
+        current = current_generation(connection, settings, encoder.space)
         generations = generations_to_sync(connection, current)
         for served in generations[1:]:
             forget_outdated_vectors(connection, served)
@@ -67,13 +71,14 @@ def pgvector_index(
 )
 def chroma_index(
     settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
     chroma: ChromaResource,
     progress: dg.ResourceParam[StageProgress],
 ) -> dg.MaterializeResult:
     """The Chroma collection of the generation, equal to the embedded chunks."""
     with postgres.connect() as connection, progress.stage("chroma index") as step:
-        current = current_generation(connection, settings)
+        current = current_generation(connection, settings, encoder.space)
         generations = generations_to_sync(connection, current)
         return sync_generations(connection, generations, chroma.open_index, step)
 
@@ -86,13 +91,14 @@ def chroma_index(
 )
 def keyword_index(
     settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
     keyword_index: KeywordIndexResource,
     progress: dg.ResourceParam[StageProgress],
 ) -> dg.MaterializeResult:
     """The BM25 index of the generation, equal to the embedded chunks."""
     with postgres.connect() as connection, progress.stage("keyword index") as step:
-        current = current_generation(connection, settings)
+        current = current_generation(connection, settings, encoder.space)
         generations = generations_to_sync(connection, current)
         return sync_generations(connection, generations, keyword_index.open_index, step)
 
@@ -105,20 +111,23 @@ def keyword_index(
 )
 def search_evaluation(
     settings: dg.ResourceParam[Settings],
+    source: dg.ResourceParam[SourceResource],
+    encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
     progress: dg.ResourceParam[StageProgress],
 ) -> dg.MaterializeResult:
     """Recall against exact search, and the quality of each method, with intervals."""
-    judged = open_source(settings.source, settings).judged_queries()
-    load = partial(load_encoder, settings)
+    judged = source.open().judged_queries()
     with postgres.connect() as connection, progress.stage("search evaluation"):
-        current, *served = generations_to_sync(connection, current_generation(connection, settings))
+        current, *served = generations_to_sync(
+            connection, current_generation(connection, settings, encoder.space)
+        )
         # What is served is measured on the same documents, if the encoder fits: they are compared.
         for other in served:
             if other.space_id == current.space_id:
-                measure_generation(connection, settings, other, judged, load)
-        evaluation, fresh = measure_generation(connection, settings, current, judged, load)
-    return _evaluated(current, evaluation, judged, "yes" if fresh else "no: nothing changed since")
+                measure_generation(connection, settings, other, judged, encoder.load)
+        measurement, fresh = measure_generation(connection, settings, current, judged, encoder.load)
+    return _evaluated(current, measurement, judged, "yes" if fresh else "no: nothing changed since")
 
 
 @asset(
@@ -130,6 +139,8 @@ def search_evaluation(
 def published_search(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
+    source: dg.ResourceParam[SourceResource],
+    encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
 ) -> dg.MaterializeResult:
     """The pointer to the generation that is served; moved only past the gates.
@@ -137,63 +148,55 @@ def published_search(
     A generation that a person rolled back from is left to a person. What was retired for its time
     is dropped.
     """
-    judged = open_source(settings.source, settings).judged_queries()
+    judged = source.open().judged_queries()
     reason = f"run {context.run.run_id}"
     with postgres.connect() as connection:
-        identity = current_generation(connection, settings).generation_id
-        decision = publish_measured(connection, settings, identity, judged, reason)
-        generation = decision.generation
-        dropped, waiting = drop_expired(connection, settings, generation)
+        current = current_generation(connection, settings, encoder.space)
+        decision = publish_measured(connection, settings, current.generation_id, judged, reason)
+        dropped, waiting = drop_expired(connection, settings, current)
         served = published_generation(connection)
+        latest = read_measurements(connection, current.generation_id).latest
     serves = served.generation_id if served else None
     return dg.MaterializeResult(
         metadata={
             "generation": serves or "none",
             "vector_space": served.space_id if served else "none",
-            "pointer_moved": decision.moved,
-            "gates": table([{**asdict(gate), "figures": gate.numbers} for gate in decision.gates]),
-            **_withdrawn(generation),
+            "pointer_moved": decision.changed,
+            "gates": gate_table(decision.gates),
+            **({} if decision.served else {"withdrawn": decision.reason}),
             **({"dropped": ", ".join(dropped)} if dropped else {}),
             **({"drop_waits_for_a_reader": ", ".join(waiting)} if waiting else {}),
         },
-        data_version=data_version(serves, (generation.measured or {}).get("state")),
+        data_version=data_version(serves, latest.state if latest else None),
     )
-
-
-def _withdrawn(generation: Generation) -> dict[str, str]:
-    if not generation.withdrawn:
-        return {}
-    said = (
-        f"{generation.generation_id} by {generation.withdrawn['actor']}:"
-        f" {generation.withdrawn['reason']}; `ml-assets publish` would serve it again"
-    )
-    return {"withdrawn": said}
 
 
 def _evaluated(
     generation: Generation,
-    evaluation: Mapping[str, Any],
+    measurement: Measurement,
     judged: JudgedQueries | None,
     measured: str,
 ) -> dg.MaterializeResult:
     recall = {
-        f"{what}_{name}": value
-        for what in ("recall", "judged_recall", "reached")
-        for name, value in evaluation[what].items()
+        f"{name}_{index}": value
+        for name in ("recall", "judged_recall", "reached")
+        for index, value in getattr(measurement, name).items()
     }
-    quality = quality_metadata(evaluation, judged or ()) if evaluation["methods"] else {}
+    quality = (
+        quality_metadata(measurement.quality, judged or ()) if measurement.quality.methods else {}
+    )
     return dg.MaterializeResult(
         metadata={
             "generation": generation.generation_id,
             "measured": measured,
             **recall,
-            "sampled_vectors": evaluation["sampled"],
-            "judged_queries": evaluation["judged_queries"],
-            "judged_documents_missing": evaluation["missing_documents"],
-            "fusion": dg.MetadataValue.json(dict(evaluation["fusion"])),
-            "tuning": dg.MetadataValue.json(dict(evaluation["tuning"])),
+            "sampled_vectors": measurement.sampled,
+            "judged_queries": measurement.judged_queries,
+            "judged_documents_missing": measurement.missing_documents,
+            "fusion": dg.MetadataValue.json(asdict(measurement.fusion)),
+            "tuning": dg.MetadataValue.json(asdict(measurement.tuning)),
             **quality,
-            "seconds": evaluation["seconds"],
+            "seconds": measurement.seconds,
         },
-        data_version=data_version(generation.generation_id, evaluation["state"]),
+        data_version=data_version(generation.generation_id, measurement.state),
     )

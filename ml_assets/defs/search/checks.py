@@ -5,10 +5,11 @@ from dataclasses import asdict
 import dagster as dg
 
 from ml_assets.defs.metadata import table
-from ml_assets.defs.resources import PostgresResource
+from ml_assets.defs.resources import EncoderResource, PostgresResource
 from ml_assets.defs.search.assets import current_generation
 from ml_assets.errors import StoreError
 from ml_assets.search.answering.engine import open_engine, search_vector
+from ml_assets.search.evaluation.measurement import read_measurements
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.consistency import compare_with_tables, find_probe
 from ml_assets.search.indexes.opening import open_indexes
@@ -19,32 +20,38 @@ from ml_assets.settings import Settings
 
 @dg.asset_check(asset="search_evaluation", blocking=True, pool="chroma")
 def indexes_hold_the_live_chunks(
-    settings: dg.ResourceParam[Settings], postgres: PostgresResource
+    settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
+    postgres: PostgresResource,
 ) -> dg.AssetCheckResult:
     """Each index, asked itself, holds exactly the live chunks, in their present revision.
 
     A large index is asked for their number, and for the revisions of 10,000.
     """
     with postgres.connect() as connection:
-        generation = current_generation(connection, settings)
+        generation = current_generation(connection, settings, encoder.space)
         with open_indexes(connection, settings, generation) as (vectors, keyword):
             rows = compare_with_tables(connection, [*vectors.values(), keyword])
     return dg.AssetCheckResult(
-        passed=same_chunks_gate(rows).outcome == "passed",
+        passed=same_chunks_gate(rows).outcome == "pass",
         metadata={"generation": generation.generation_id, "indexes": table(rows)},
     )
 
 
 @dg.asset_check(asset="search_evaluation")
 def indexes_are_not_worn(
-    settings: dg.ResourceParam[Settings], postgres: PostgresResource
+    settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
+    postgres: PostgresResource,
 ) -> dg.AssetCheckResult:
     """Few entries are dead beside the live ones, and the graphs reach their chunks.
 
     When it fails, automation has the index built anew; so has the next run by hand.
     """
     with postgres.connect() as connection:
-        wear = measure_wear(connection, current_generation(connection, settings))
+        generation = current_generation(connection, settings, encoder.space)
+        latest = read_measurements(connection, generation.generation_id).latest
+        wear = measure_wear(connection, generation, latest.reached if latest else {})
     rows = [{**asdict(one), "worn": one.is_worn} for one in wear]
     return dg.AssetCheckResult(
         passed=not any(one.is_worn for one in wear),

@@ -7,7 +7,7 @@ import dagster as dg
 
 from ml_assets.defs.assets import asset
 from ml_assets.defs.automation import ON_NEW_DATA
-from ml_assets.defs.resources import PostgresResource
+from ml_assets.defs.resources import EncoderResource, PostgresResource
 from ml_assets.defs.search.assets import current_generation
 from ml_assets.defs.search.sync import sync_generations
 from ml_assets.progress import StageProgress
@@ -20,12 +20,13 @@ from ml_assets.settings import Settings
 @asset(kinds={"faiss"}, deps=["embeddings"], automation_condition=ON_NEW_DATA)
 def faiss_index(
     settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
     progress: dg.ResourceParam[StageProgress],
 ) -> dg.MaterializeResult:
     """The FAISS index of the generation, equal to the embedded chunks."""
     with postgres.connect() as connection, progress.stage("faiss index") as step:
-        current = current_generation(connection, settings)
+        current = current_generation(connection, settings, encoder.space)
         generations = generations_to_sync(connection, current)
 
         def open_index(generation: Generation) -> AbstractContextManager[FaissIndex]:

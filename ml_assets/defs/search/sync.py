@@ -11,6 +11,7 @@ import dagster as dg
 
 from ml_assets.defs.metadata import data_version, delta_metadata
 from ml_assets.progress import Progress
+from ml_assets.search.evaluation.measurement import read_measurements
 from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.indexes.wear import rebuild_if_worn
@@ -34,10 +35,11 @@ def sync_generations(
     for generation in generations:
         with open_index(generation) as index:
             reports.append(index.sync(connection, step))
-            if isinstance(index, PgvectorIndex | ChromaIndex) and (
-                rebuilt := rebuild_if_worn(connection, generation, index)
-            ):
-                said[f"maintenance_{generation.generation_id}"] = rebuilt
+            if isinstance(index, PgvectorIndex | ChromaIndex):
+                latest = read_measurements(connection, generation.generation_id).latest
+                reached = latest.reached if latest else {}
+                if rebuilt := rebuild_if_worn(connection, generation, index, reached):
+                    said[f"maintenance_{generation.generation_id}"] = rebuilt
     return _indexed(generations, reports, said)
 
 

@@ -53,7 +53,7 @@ def columns_from(options: Mapping[str, str]) -> Columns:
     """Read the options of `open_source` that name columns.
 
     Raises:
-        SourceError: `collection_by` has a period that is none, or `text` is switched off.
+        SourceError: `collection_by` has an unknown period, or `text` is switched off.
     """
     given = {role: options.get(role, role) for role in ROLES}
     if not given["text"]:

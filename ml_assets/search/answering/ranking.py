@@ -7,9 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ml_assets.search.answering import feedback
-from ml_assets.search.answering.fusion import DEFAULT_FUSION, Found, Fusion, fuse
+from ml_assets.search.answering.fusion import Found, fuse
 from ml_assets.search.filters.language import NO_FILTER, Condition
-from ml_assets.search.model import Engine, Method, Ranking, Vector
+from ml_assets.search.model import (
+    DEFAULT_FUSION,
+    Engine,
+    Fusion,
+    Method,
+    Ranking,
+    Vector,
+)
 
 DEPTH = 100
 """Chunks asked of each index."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Literal, TypeAlias, get_args
 
@@ -12,14 +11,14 @@ import numpy as np
 
 from ml_assets.search.answering.fusion import (
     Found,
-    Fusion,
-    FusionMethod,
     Numbers,
     ranked,
     scale,
     weigh,
 )
+from ml_assets.search.evaluation.measurement import Tuned
 from ml_assets.search.evaluation.metrics import ndcg
+from ml_assets.search.model import Fusion, FusionMethod
 
 TUNING_VERSION = 1
 """Raise it when the choosing changes, so that generations choose again."""
@@ -42,22 +41,6 @@ FoundBy: TypeAlias = Mapping[str, Found]
 
 TuningQuery: TypeAlias = tuple[FoundBy, Mapping[str, int]]
 """What was found for a query, and the grades of the documents that answer it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tuned:
-    """The chosen fusion, and why: nDCG@10 of the tuning queries.
-
-    `gain` is what the way of choosing gained over the default on queries that it did not see, and
-    `error` the standard error of that.
-    """
-
-    fusion: Fusion
-    queries: int
-    default: float = 0.0
-    chosen: float = 0.0
-    gain: float = 0.0
-    error: float = 0.0
 
 
 def candidates(method: FusionChoice = "auto", feedback: FeedbackChoice = "auto") -> list[Fusion]:

@@ -6,6 +6,7 @@ FAISS compares all, or keeps lists that close over what is removed; it trains th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ml_assets.embeddings.refresh import partition_name
@@ -50,8 +51,12 @@ class Wear:
         return self.share > (MAX_DEAD_SHARE_UNREACHED if unreached else MAX_DEAD_SHARE)
 
 
-def measure_wear(connection: postgres.Connection, generation: Generation) -> list[Wear]:
+def measure_wear(
+    connection: postgres.Connection, generation: Generation, reached: Mapping[str, float]
+) -> list[Wear]:
     """The wear of the graphs of a generation; the tables of the database tell it.
+
+    `reached`: by index, as measured last.
 
     Of pgvector it is the dead tuples of the partition that no vacuum has removed yet, of Chroma the
     entries that were replaced or removed since the collection was built.
@@ -65,7 +70,6 @@ def measure_wear(connection: postgres.Connection, generation: Generation) -> lis
             "partition": partition_name(generation.space_id),
         },
     ).fetchall()
-    reached = (generation.measured or {}).get("reached", {})
     return [
         Wear(index, dead, dead / (dead + live) if dead else 0.0, reached.get(index))
         for index, dead, live in rows
@@ -76,18 +80,19 @@ def rebuild_if_worn(
     connection: postgres.Connection,
     generation: Generation,
     index: PgvectorIndex | ChromaIndex,
+    reached: Mapping[str, float],
 ) -> str | None:
     """Build a worn index anew while it goes on answering; None when it is not worn.
 
     Returns what was done, in words. The generation is measured again by the next evaluation.
     """
-    wear = {one.index: one for one in measure_wear(connection, generation)}.get(index.kind)
+    wear = {one.index: one for one in measure_wear(connection, generation, reached)}.get(index.kind)
     if wear is None or not wear.is_worn:
         return None
     if not index.rebuild(connection):
         return "worn, but a reader held the old index; the next run tries again"
-    reached = "" if wear.reached is None else f", {wear.reached:.3f} reached"
-    return f"built anew: {wear.dead} dead entries ({wear.share:.0%}){reached}{_why_slow(index)}"
+    of_chunks = "" if wear.reached is None else f", {wear.reached:.3f} reached"
+    return f"built anew: {wear.dead} dead entries ({wear.share:.0%}){of_chunks}{_why_slow(index)}"
 
 
 def _why_slow(index: PgvectorIndex | ChromaIndex) -> str:

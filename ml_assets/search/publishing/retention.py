@@ -8,8 +8,10 @@ from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
 from ml_assets.embeddings.refresh import partition_name
-from ml_assets.releases.audit import append_audit
-from ml_assets.search.generation import deciding, find_generation
+from ml_assets.releases import audit
+from ml_assets.releases.pointer import deciding_alone, present_parts
+from ml_assets.releases.retention import expired
+from ml_assets.search.generation import find_generation
 from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.keyword.index import KeywordIndex
 from ml_assets.search.indexes.pgvector.building import be_patient
@@ -24,11 +26,12 @@ def expired_generations(
     connection: postgres.Connection, described: str, days: float
 ) -> list[Generation]:
     """Retired generations that were kept for `days`, but for the one the settings describe."""
+    identities = expired(connection, "generation_id", days)
     rows = postgres.run(
         connection,
-        statement("postgres/search/publishing/expired_generations"),
-        {"days": days},
-    ).fetchall()
+        statement("postgres/search/publishing/kept_of"),
+        {"generation_ids": identities},
+    )
     return [find_generation(connection, identity) for (identity,) in rows if identity != described]
 
 
@@ -46,7 +49,7 @@ def drop_expired(
     waiting: list[str] = []
     if not expired_generations(connection, described.generation_id, days):
         return dropped, waiting
-    with deciding(connection):
+    with deciding_alone(connection):
         for generation in expired_generations(connection, described.generation_id, days):
             _drop_outside(settings, generation)
             try:
@@ -77,14 +80,16 @@ def _drop_inside(
         be_patient(connection)
         bound = {"generation_id": identity, "space_id": generation.space_id}
         kept = _others_in_space(connection, bound)
-        vectors = not kept and described.space_id != generation.space_id
-        if vectors and not _is_released(connection, generation.space_id):
+        # The vectors of a space also serve the model that reads them.
+        read = {described.space_id, present_parts(connection).model_space_id}
+        vectors = not kept and generation.space_id not in read
+        if vectors:
             table = sql.Identifier(partition_name(generation.space_id))
             connection.execute(sql.SQL("drop table if exists {}").format(table))
         else:
             name = PgvectorIndex(connection, generation).name
-            if name not in {PgvectorIndex(connection, one).name for one in (*kept, described)}:
-                names = [sql.Identifier(one) for one in (name, f"{name}_next")]
+            if name not in {PgvectorIndex(connection, other).name for other in (*kept, described)}:
+                names = [sql.Identifier(each) for each in (name, f"{name}_next")]
                 connection.execute(
                     sql.SQL("drop index if exists {}").format(sql.SQL(", ").join(names))
                 )
@@ -96,15 +101,17 @@ def _drop_inside(
                 [identity],
             )
         connection.execute(
-            "update search_generations set state = 'dropped' where generation_id = %s", [identity]
+            "update search_generations set dropped_at = now() where generation_id = %s", [identity]
         )
-        append_audit(
+        audit.append(
             connection,
-            actor=settings.actor,
-            action="drop",
-            subject=f"search_generation:{identity}",
-            reason=f"retired for {settings.keep_generations_days:g} days",
-            details={"space_id": generation.space_id, "vectors_dropped": vectors},
+            audit.Entry(
+                settings.actor,
+                "drop",
+                f"search_generation:{identity}",
+                f"retired for {settings.keep_generations_days:g} days",
+                {"space_id": generation.space_id, "vectors_dropped": vectors},
+            ),
         )
 
 
@@ -114,11 +121,3 @@ def _others_in_space(connection: postgres.Connection, bound: dict[str, str]) -> 
         connection, statement("postgres/search/publishing/generations_of_space"), bound
     ).fetchall()
     return [find_generation(connection, identity) for (identity,) in rows]
-
-
-def _is_released(connection: postgres.Connection, space_id: str) -> bool:
-    """Whether the champion reads vectors of this space."""
-    row = connection.execute(
-        "select 1 from releases where active and space_id = %s", [space_id]
-    ).fetchone()
-    return row is not None

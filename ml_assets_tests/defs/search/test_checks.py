@@ -5,29 +5,28 @@ import dagster as dg
 import pytest
 
 from ml_assets.defs.resources import ChromaResource, KeywordIndexResource, PostgresResource
-from ml_assets.defs.search import assets as search_assets
 from ml_assets.defs.search.assets import current_generation
 from ml_assets.defs.search.checks import (
     indexes_are_not_worn,
     indexes_hold_the_live_chunks,
     published_search_answers,
 )
-from ml_assets.search.generation import publish, record_evaluation
+from ml_assets.search.evaluation.measurement import record_measurement
 from ml_assets.search.indexes import consistency as quality
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import SPACE
 from ml_assets_tests.search.corpus import Doc, fill, sync_all
+from ml_assets_tests.search.measurements import measurement, publish
 
 DOCS = {f"d{number}": Doc((f"This is text number {number}.",), "T") for number in range(5)}
 
 
 @pytest.fixture
-def stores(resources: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def stores(resources: dict[str, object]) -> dict[str, Any]:
     """The resources that the checks ask for."""
-    monkeypatch.setattr(search_assets, "current_space", lambda _: SPACE)
-    names = ("settings", "postgres", "chroma", "keyword_index")
+    names = ("settings", "encoder", "postgres", "chroma", "keyword_index")
     return {name: resources[name] for name in names}
 
 
@@ -36,13 +35,17 @@ def generation(
     connection: postgres.Connection, settings: Settings, stores: dict[str, Any]
 ) -> Generation:
     fill(connection, DOCS)
-    built = current_generation(connection, settings)
+    built = current_generation(connection, settings, SPACE)
     sync_all(connection, settings, built)
     return built
 
 
 def two(stores: dict[str, Any]) -> dict[str, Any]:
     return {name: stores[name] for name in ("settings", "postgres")}
+
+
+def three(stores: dict[str, Any]) -> dict[str, Any]:
+    return {**two(stores), "encoder": stores["encoder"]}
 
 
 def test_the_resources_are_those_of_the_deployment(stores: dict[str, Any]) -> None:
@@ -70,7 +73,7 @@ def test_indexes_are_compared_by_what_they_really_hold(
         connection.execute("update documents set deleted_at = now() where document_id = 'd1'")
     elif damaged == "title":
         connection.execute("update documents set title = 'new' where document_id = 'd1'")
-    result = indexes_hold_the_live_chunks(**two(stores))
+    result = indexes_hold_the_live_chunks(**three(stores))
     assert isinstance(result, dg.AssetCheckResult)
     assert result.passed == (damaged == "nothing")
     if damaged in ("pgvector", "chroma"):
@@ -100,7 +103,7 @@ def test_of_a_large_index_the_number_and_the_latest_are_compared(
         connection.execute(
             "update documents set title = 'new', changed_at = now() where document_id = 'd1'"
         )
-    result = indexes_hold_the_live_chunks(**two(stores))
+    result = indexes_hold_the_live_chunks(**three(stores))
     assert isinstance(result, dg.AssetCheckResult)
     assert result.passed == (damaged == "nothing")
     rows = result.metadata["indexes"].value
@@ -116,7 +119,7 @@ def test_what_is_published_must_answer(
     generation: Generation,
 ) -> None:
     assert not published_search_answers(**two(stores)).passed
-    publish(connection, generation.generation_id, {"state": "1"}, "ann", "first")
+    publish(connection, generation)
     assert published_search_answers(**two(stores)).passed
     shutil.rmtree(settings.keyword_folder)
     result = published_search_answers(**two(stores))
@@ -129,10 +132,11 @@ def test_what_is_published_must_answer(
 def test_a_worn_index_is_a_warning(
     connection: postgres.Connection, stores: dict[str, Any], generation: Generation
 ) -> None:
-    assert indexes_are_not_worn(**two(stores)).passed
-    record_evaluation(connection, generation.generation_id, {"reached": {"chroma": 0.5}})
+    assert indexes_are_not_worn(**three(stores)).passed
+    unreached = measurement(reached={"chroma": 0.5})
+    record_measurement(connection, generation.generation_id, unreached)
     connection.execute("update search_index_marks set worn = 100")
-    result = indexes_are_not_worn(**two(stores))
+    result = indexes_are_not_worn(**three(stores))
     assert not result.passed
     assert result.severity == dg.AssetCheckSeverity.WARN
     assert "| 0.5 | True |" in result.metadata["indexes"].value

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, UserError
 from ml_assets.search.answering.engine import DEPTHS, open_engine, search
 from ml_assets.search.answering.feedback import rocchio
-from ml_assets.search.answering.fusion import Fusion
 from ml_assets.search.filters.language import (
     METADATA,
     And,
@@ -26,13 +25,13 @@ from ml_assets.search.filters.language import (
     created_between,
     equal,
 )
-from ml_assets.search.generation import publish
 from ml_assets.search.indexes.chroma.index import ChromaIndex
-from ml_assets.search.model import METHODS, Engine, Generation, Method
+from ml_assets.search.model import METHODS, Engine, Fusion, Generation, Method
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import HashEncoder, other_space
 from ml_assets_tests.search.corpus import Doc, fill, generation_of, remove, sync_all
+from ml_assets_tests.search.measurements import publish
 from ml_assets_tests.search.oracle import matches
 
 DOCS = {
@@ -55,7 +54,7 @@ def published(
 ) -> Generation:
     fill(connection, DOCS)
     sync_all(connection, settings, generation)
-    publish(connection, generation.generation_id, {"state": "1"}, "ann", "first")
+    publish(connection, generation)
     return generation
 
 
@@ -143,7 +142,7 @@ def test_a_filtered_result_has_k_documents_or_all_that_pass(
     }
     fill(connection, docs)
     sync_all(connection, settings, generation)
-    publish(connection, generation.generation_id, {"state": "1"}, "ann", "first")
+    publish(connection, generation)
     chosen = settings.model_copy(update={"vector_index": vector_index})
     with open_engine(connection, chosen) as engine:
         for filters, method, k in product(PASSING, METHODS, (1, 5, 100)):
@@ -157,12 +156,12 @@ def test_a_filtered_result_has_k_documents_or_all_that_pass(
 UNKNOWN: list[tuple[Condition, str]] = [
     (equal("metadata.knid", "module"), r"no document has metadata 'knid'. Known: kind \(a text\)$"),
     (Not(equal("metadata.knid", "module")), "no document has metadata 'knid'"),
-    (equal("metadata.kind", 1), "metadata.kind is never a number, but a text"),
+    (equal("metadata.kind", 1), "metadata.kind is never a number. Compare it with a text"),
     (
         In("metadata.kind", (1, True)),
-        "metadata.kind is never a number or true or false, but a text",
+        "metadata.kind is never a number or true or false. Compare it with a text",
     ),
-    (Compare("metadata.kind", "<", 1), "metadata.kind is never a number, but a text"),
+    (Compare("metadata.kind", "<", 1), "metadata.kind is never a number. Compare it with a text"),
 ]
 
 
@@ -230,8 +229,7 @@ def test_the_tuned_fusion_is_the_one_that_is_served(
 ) -> None:
     query = "Low-level networking."
     for weight in (0.25, 0.75):
-        fusion = {"method": "rrf", "keyword_weight": weight}
-        publish(connection, published.generation_id, {"fusion": fusion}, "ann", "tuned")
+        publish(connection, published, fusion=Fusion("rrf", weight))
         with open_engine(connection, settings) as engine:
             shlex = search(engine, f"{query} lexical", HashEncoder()).hits
             of = {hit.document_id: hit for hit in shlex}["shlex"]
@@ -311,8 +309,8 @@ def test_a_reranker_reorders_the_first_documents_of_a_hybrid_search(engine: Engi
 WRONG = [
     ({"query": "  "}, "the query is empty"),
     ({"query": "\udcff"}, "the query is not valid Unicode"),
-    ({"query": "x", "k": 0}, "k must be 1 to 100"),
-    ({"query": "x", "k": 101}, "k must be 1 to 100"),
+    ({"query": "x", "k": 0}, "--limit: 0 documents were asked for. Ask for 1 to 100"),
+    ({"query": "x", "k": 101}, "--limit: 101 documents were asked for"),
     ({"query": "x", "method": "magic"}, "no method 'magic'"),
 ]
 

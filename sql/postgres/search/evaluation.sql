@@ -1,5 +1,5 @@
 -- name: judged_documents
-select document_id, collection, label, created_at, metadata
+select document_id
 from documents
 where document_id = any(%(document_ids)s) and deleted_at is null
 
@@ -12,3 +12,6 @@ join documents d using (document_id)
 where d.deleted_at is null
 order by md5(%(seed)s || e.chunk_id), e.chunk_id
 limit %(size)s
+
+-- name: measurements
+select measured, evaluation from search_generations where generation_id = %(generation_id)s
