@@ -7,15 +7,17 @@ from dataclasses import dataclass, field
 
 from ml_assets.delta import Delta
 from ml_assets.documents.chunking import Chunker
+from ml_assets.documents.collections import GONE
 from ml_assets.documents.sources.base import Source
 from ml_assets.documents.staging import create_staging, stage
 from ml_assets.errors import SourceError
 from ml_assets.progress import Progress, no_progress
 from ml_assets.stores import postgres
+from ml_assets.stores.postgres.partitions import (
+    drop_empty_partitions,
+    ensure_chunker_partition,
+)
 from ml_assets.stores.sql import statement
-
-GONE = ""
-"""The fingerprint of a collection that the source no longer has."""
 
 ALWAYS_REMOVABLE = 10
 """So many documents may leave a collection whatever fraction of it they are."""
@@ -23,7 +25,6 @@ ALWAYS_REMOVABLE = 10
 _STAGED_CHUNK = (
     ("chunk_id", "text"),
     ("document_id", "text"),
-    ("collection", "text"),
     ("chunk_index", "int4"),
     ("start_offset", "int4"),
     ("end_offset", "int4"),
@@ -44,30 +45,6 @@ class DocumentsReport:
     deltas: dict[str, Delta]
     unread: dict[str, str]
     versions: dict[str, str] = field(default_factory=dict, compare=False)
-
-
-def changed_collections(connection: postgres.Connection, source: Source) -> list[str]:
-    """The collections whose fingerprint differs from the one last read, gone ones included.
-
-    One that could not be read the last time is among them, whatever its fingerprint.
-    """
-    present = source.collections()
-    known: dict[str, str] = dict(
-        connection.execute("select collection, fingerprint from collections").fetchall()
-    )
-    names = known.keys() | present.keys()
-    changed = {name for name in names if known.get(name, GONE) != present.get(name, GONE)}
-    return sorted(changed | unread_collections(connection).keys())
-
-
-def unread_collections(connection: postgres.Connection) -> dict[str, str]:
-    """The collections that could not be read the last time, and why."""
-    return dict(
-        connection.execute(
-            "select collection, read_error from collections"
-            " where read_error is not null order by collection"
-        ).fetchall()
-    )
 
 
 def refresh_documents(
@@ -151,6 +128,7 @@ def refresh_chunks(
     names = sorted(collections)
     bound = {"collections": names, "chunker": chunker.fingerprint}
     deltas = {name: Delta() for name in names}
+    ensure_chunker_partition(connection, "chunks", chunker.fingerprint)
     with connection.transaction():
         connection.execute("drop table if exists misplaced_chunks")
         postgres.run(connection, statement("postgres/documents/find_misplaced"), bound)
@@ -166,6 +144,7 @@ def refresh_chunks(
             deltas[name] = deltas.get(name, Delta()) + Delta(added, changed, removed)
         done += len(rows)
         progress(done, 0)
+    drop_empty_partitions(connection, "chunks")
     counts = postgres.run(connection, statement("postgres/documents/chunk_versions"), bound)
     for name, count, _ in counts.fetchall():
         delta = deltas[name]
@@ -235,7 +214,6 @@ def _apply_chunks(
         (
             f"{document_id}#{chunk.index}",
             document_id,
-            "",
             chunk.index,
             chunk.start,
             chunk.end,

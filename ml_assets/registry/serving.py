@@ -90,7 +90,7 @@ def _open(where: mlflow.Tracking, uri: str, sha256: str) -> OnnxModel:
 def _normal(text: str, number: int) -> str:
     normal = normalize(text)
     if not normal.strip():
-        raise SourceError("it is empty", where=f"text {number}")
+        raise SourceError("it is empty", where=f"text {number}", do="Give a text with a word")
     return normal
 
 

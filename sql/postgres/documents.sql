@@ -7,24 +7,29 @@ with removed as (
         and not exists (select from staged_chunks n where n.chunk_id = c.chunk_id)
     returning c.collection
 ), incoming as (
-    select n.*, d.collection as owner, c.chunk_id is null as is_new,
+    select n.*, d.collection as owner, coalesce(d.created_at, '-infinity') as dated, c.chunk_id is null as is_new,
         (c.start_offset, c.end_offset, c.token_count, c.text_hash, c.collection)
             is distinct from (n.start_offset, n.end_offset, n.token_count, n.text_hash, d.collection)
-            as differs
+            as differs,
+        (c.chunker, c.created_at) is distinct from (%(chunker)s, coalesce(d.created_at, '-infinity')) as moves
     from staged_chunks n
     join documents d using (document_id)
     left join chunks c using (chunk_id)
-), written as (
-    insert into chunks (chunk_id, document_id, collection, chunk_index, start_offset, end_offset,
-        token_count, heading, text, text_hash)
-    select chunk_id, document_id, owner, chunk_index, start_offset, end_offset,
-        token_count, heading, text, text_hash
+), added as (
+    insert into chunks (chunker, created_at, chunk_id, document_id, collection, chunk_index, start_offset,
+        end_offset, token_count, heading, text, text_hash)
+    select %(chunker)s, dated, chunk_id, document_id, owner, chunk_index, start_offset,
+        end_offset, token_count, heading, text, text_hash
     from incoming
-    where differs
-    on conflict (chunk_id) do update
-    set collection = excluded.collection, start_offset = excluded.start_offset,
-        end_offset = excluded.end_offset, token_count = excluded.token_count,
-        heading = excluded.heading, text = excluded.text, text_hash = excluded.text_hash
+    where is_new
+), changed as (
+    -- Of another chunker, or another time: the row goes to that partition.
+    update chunks c
+    set chunker = %(chunker)s, created_at = n.dated, collection = n.owner, start_offset = n.start_offset,
+        end_offset = n.end_offset, token_count = n.token_count, heading = n.heading, text = n.text,
+        text_hash = n.text_hash
+    from incoming n
+    where c.chunk_id = n.chunk_id and not n.is_new and (n.differs or n.moves)
 ), logged as (
     -- The document is as it was, and yet its chunks are made anew.
     insert into change_log (stage, collection, document_id, action, reason, run_id)
@@ -54,6 +59,15 @@ select
 from chunks
 where collection = any(%(collections)s)
 group by collection
+
+-- name: collections
+select collection, source, document_count as documents, fingerprint, refreshed_at, read_error, failed_at
+from collections
+order by collection
+
+-- name: count_changes
+-- Not the highest number: of two transactions the one with the lower numbers may commit later.
+select count(*) as changes from change_log
 
 -- name: count_documents
 -- Count the live documents of each collection, and return one fingerprint of their content: it changes when
@@ -100,8 +114,25 @@ select
 from (select document_id from documents where deleted_at is null) d
 full join chunks c using (document_id)
 
+-- name: counts
+select
+    (select count(*) from collections where fingerprint <> '')::int as collections,
+    d.documents,
+    d.tombstones,
+    (select count(*) from rejected_documents)::int as rejected,
+    (select count(*) from chunks)::int as chunks
+from (
+    select
+        count(*) filter (where deleted_at is null)::int as documents,
+        count(*) filter (where deleted_at is not null)::int as tombstones
+    from documents
+) d
+
 -- name: create_chunk_staging
-create temp table if not exists staged_chunks (like chunks);
+create temp table if not exists staged_chunks as
+select chunk_id, document_id, chunk_index, start_offset, end_offset, token_count, heading, text, text_hash
+from chunks
+with no data;
 create temp table if not exists staged_sources (document_id text primary key, content_hash bytea not null)
 
 -- name: create_staging

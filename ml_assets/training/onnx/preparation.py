@@ -76,7 +76,10 @@ class Quantiles:
 
 @dataclass(frozen=True)
 class Preparation:
-    """All that stands between a document and the graph; None: the model does not read it."""
+    """All that stands between a document and the graph; None: the model does not read it.
+
+    It lies in the artifacts of earlier versions: a new field needs a default, none is renamed.
+    """
 
     labels: list[str]
     terms: Terms | None

@@ -81,6 +81,27 @@ def test_an_export_that_answers_differently_is_not_used(
     assert "probabilities by up to" in exported.reason
 
 
+@pytest.mark.parametrize(("shift", "used"), [(TOLERANCE / 2, True), (TOLERANCE * 2, False)])
+def test_probabilities_may_differ_by_the_tolerance(
+    shift: float, used: bool, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = fit_family(family("logistic_regression"), task).model
+    answer = OnnxModel.predict_proba
+    monkeypatch.setattr(OnnxModel, "predict_proba", lambda *given: answer(*given) + shift)
+    assert bool(export(model, task).content) == used
+
+
+def test_an_export_with_another_label_is_not_used(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = fit_family(family("logistic_regression"), task).model
+    answer = OnnxModel.predict_proba
+    monkeypatch.setattr(exporting, "TOLERANCE", 1.0)
+    assert export(model, task).content
+    monkeypatch.setattr(OnnxModel, "predict_proba", lambda *given: answer(*given)[:, ::-1])
+    assert "labels" in export(model, task).reason
+
+
 def test_a_model_that_does_not_convert_says_why(task: Task) -> None:
     model = fit_family(family("majority_class"), task).model
     assert export(model, task).reason.startswith("DummyClassifier does not convert")
