@@ -77,6 +77,19 @@ def test_every_field_counts_as_content(connection: postgres.Connection) -> None:
         assert delta.touched == 1, variant
 
 
+def test_a_tombstone_is_not_removed_again(connection: postgres.Connection) -> None:
+    """Else it would count as live, and be logged as removed, at every read."""
+    kept = MemorySource([document("y")])
+    refresh(connection, MemorySource([document("x"), document("y")]))
+    refresh(connection, kept)
+    query = "select deleted_at, changed_at from documents where document_id = 'x'"
+    removed = connection.execute(query).fetchone()
+    assert refresh(connection, kept, max_removed_fraction=0) == Delta(unchanged=1)
+    assert connection.execute(query).fetchone() == removed
+    log = connection.execute("select count(*) from change_log where document_id = 'x'").fetchone()
+    assert log == (2,)
+
+
 def test_a_removed_document_is_a_tombstone_without_text(connection: postgres.Connection) -> None:
     refresh(connection, MemorySource([document("x", "secret"), document("y")]))
     refresh(connection, MemorySource([document("y")]))
@@ -195,6 +208,32 @@ def test_rejected_rows_are_kept_until_the_next_read(connection: postgres.Connect
     assert connection.execute(query).fetchall() == [("rows.csv:3", "y", "no text")]
     refresh(connection, MemorySource([document("x")]))
     assert connection.execute(query).fetchall() == []
+
+
+def test_a_rejected_row_of_no_collection_goes_when_it_is_mended(
+    connection: postgres.Connection,
+) -> None:
+    nowhere = Rejected("", "rows.csv:2", "the collection is empty")
+    refresh(connection, MemorySource([document("x"), nowhere]))
+    counts = "select count(*) from rejected_documents"
+    assert connection.execute(counts).fetchone() == (1,)
+    refresh(connection, MemorySource([document("x", "Edited.")]))
+    assert connection.execute(counts).fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    ("documents", "lost", "refused"),
+    [(10, 10, False), (30, 15, False), (30, 16, True), (12, 10, False), (12, 11, True)],
+)
+def test_how_many_may_leave_at_once(
+    connection: postgres.Connection, documents: int, lost: int, refused: bool
+) -> None:
+    """Ten always may, and else half of the collection."""
+    rows = [document(f"d{number}") for number in range(documents)]
+    refresh(connection, MemorySource(rows))
+    report = refresh_documents(connection, MemorySource(rows[lost:]), ["a"])
+    assert bool(report.unread) is refused
+    assert len(live(connection)) == (documents if refused else documents - lost)
 
 
 def test_chunks_follow_their_documents(connection: postgres.Connection) -> None:

@@ -32,7 +32,7 @@ def total(connection: postgres.Connection, encoder: HashEncoder, names: list[str
 
 def rows_of(connection: postgres.Connection, space: VectorSpace) -> list[TupleRow]:
     return connection.execute(
-        "select * from document_embeddings where space_id = %s order by chunk_id",
+        "select e::text from document_embeddings e where space_id = %s order by chunk_id",
         [space.space_id],
     ).fetchall()
 
@@ -101,6 +101,46 @@ def test_text_that_moves_keeps_its_vector(connection: postgres.Connection) -> No
     total(connection, encoder, names)
     assert encoder.texts == []
     assert_exact(connection, encoder)
+
+
+def test_the_heading_is_embedded_with_the_text(connection: postgres.Connection) -> None:
+    encoder = HashEncoder()
+    titled = Document("x", "a", "One.", title="A title")
+    names = load_documents(connection, titled, Document("y", "a", "One."))
+    total(connection, encoder, names)
+    assert sorted(encoder.texts) == ["A title\nOne.", "One."]
+    assert_exact(connection, encoder)
+
+
+def test_vectors_follow_a_document_that_only_moved(connection: postgres.Connection) -> None:
+    encoder = HashEncoder()
+    names = load_documents(connection, Document("x", "a", "One."), Document("y", "b", "Two."))
+    total(connection, encoder, names)
+    before = rows_of(connection, SPACE)
+    load_documents(connection, Document("x", "b", "One."), Document("y", "b", "Two."))
+    assert total(connection, encoder, names) == Delta(unchanged=2)
+    assert_exact(connection, encoder)
+    assert [row[3:] for row in rows_of(connection, SPACE)] == [row[3:] for row in before]
+    assert stale_collections(connection, CHUNKER.fingerprint, SPACE.space_id) == []
+
+
+def test_a_vector_of_an_older_space_whose_chunk_is_gone_is_stale(
+    connection: postgres.Connection,
+) -> None:
+    older = HashEncoder(other_space())
+    names = load_documents(connection, Document("x", "a", "One."), Document("y", "a", "Two."))
+    total(connection, older, names)
+    total(connection, HashEncoder(), names)
+    # As a run leaves it that was killed after it had removed the vectors of the newer space.
+    connection.execute("delete from chunks where document_id = 'x'")
+    connection.execute(
+        "delete from document_embeddings where chunk_id = 'x#0' and space_id = %s", [SPACE.space_id]
+    )
+    load_documents(connection, Document("y", "a", "Two."))
+    assert stale_collections(connection, CHUNKER.fingerprint, SPACE.space_id) == ["a"]
+    assert total(connection, HashEncoder(), names) == Delta(unchanged=1)
+    assert stale_collections(connection, CHUNKER.fingerprint, SPACE.space_id) == []
+    assert_exact(connection, older)
 
 
 def test_nothing_to_do_loads_no_model(connection: postgres.Connection) -> None:

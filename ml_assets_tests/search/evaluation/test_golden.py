@@ -1,8 +1,18 @@
+"""What tuning and measuring give for fixed rankings and documents, bound to their versions."""
+
+from dataclasses import replace
+
 import numpy as np
 
+from ml_assets.documents.sources.base import JudgedQuery
 from ml_assets.search.answering.fusion import Found
-from ml_assets.search.evaluation import tuning
+from ml_assets.search.evaluation import measurement, tuning
+from ml_assets.search.evaluation.measuring import evaluate_generation
+from ml_assets.search.model import Engine
+from ml_assets.settings import Settings
 from ml_assets_tests import golden
+from ml_assets_tests.fakes import HashEncoder
+from ml_assets_tests.search.generations import DOCS as DOCS  # what the fixture fills in
 
 
 def queries(seed: int, strength: float) -> list[tuning.TuningQuery]:
@@ -33,3 +43,15 @@ def test_golden_fusions() -> None:
     output["few"] = str(tuning.tune(queries(7, 2.0)[:49], tuning.candidates()).fusion)
     constant = "ml_assets.search.evaluation.tuning.TUNING_VERSION"
     golden.check(constant, tuning.TUNING_VERSION, output, tolerance=1e-6)
+
+
+def test_golden_measurement(engine: Engine, settings: Settings) -> None:
+    judged = tuple(
+        JudgedQuery(f"q{n}", f"text {n} or {n + 1}", {f"d{n}": 2, f"d{n + 1}": 1, "gone": 1}, half)
+        for half, numbers in (("tuning", range(4)), ("reporting", range(4, 12)))
+        for n in numbers
+    )
+    made = evaluate_generation(engine, {}, judged, HashEncoder, settings, state="state")
+    output = measurement.as_json(replace(made, seconds=0.0, documents="", tuning_basis=""))
+    constant = "ml_assets.search.evaluation.measurement.VERSION"
+    golden.check(constant, measurement.VERSION, output, tolerance=1e-6)
