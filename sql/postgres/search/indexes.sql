@@ -19,7 +19,7 @@ with live as (
         e.chunk_id,
         index_revision(c.text_hash, d.fields_hash) as revision
     from {partition} e
-    join chunks c on c.chunk_id = e.chunk_id and byteaeq(c.text_hash, e.text_hash)
+    join chunks c on c.chunk_id = e.chunk_id and c.chunker = e.chunker and byteaeq(c.text_hash, e.text_hash)
     join documents d using (document_id)
     where d.deleted_at is null
 ), held as (
@@ -49,7 +49,7 @@ select
     d.metadata,
     case when %(embeddings)s::boolean then e.embedding end
 from {partition} e
-join chunks c using (chunk_id, text_hash)
+join chunks c using (chunk_id, chunker, text_hash)
 join documents d using (document_id)
 where e.chunk_id = any(%(chunk_ids)s) and d.deleted_at is null
 order by e.chunk_id
@@ -60,7 +60,7 @@ select mark from search_index_marks where generation_id = %(generation_id)s and 
 -- name: find_probe
 select d.document_id, c.text, e.embedding
 from {partition} e
-join chunks c using (chunk_id)
+join chunks c using (chunk_id, chunker)
 join documents d using (document_id)
 where d.deleted_at is null
 order by e.chunk_id
@@ -117,10 +117,10 @@ where search_index_marks.mark <> excluded.mark or %(worn)s > 0
 -- PostgreSQL's own number of live tuples runs ahead of a fresh `analyze`; they are counted instead.
 select
     'pgvector' as index,
-    n_dead_tup as dead,
+    coalesce(sum(n_dead_tup), 0)::bigint as dead,
     (select count(*) from document_embeddings where space_id = %(space_id)s) as live
 from pg_stat_user_tables
-where relid = to_regclass(%(partition)s)
+where relid in (select relid from pg_partition_tree(to_regclass(%(partition)s)))
 union all
 select index_kind, worn, (
     select count(*) from search_index_entries e

@@ -19,7 +19,7 @@ with (lists = {lists})
 select count(*) from (select from documents d where {filter} limit %(most)s) as matching
 
 -- name: documents_of
-join chunks c on c.chunk_id = e.chunk_id
+join chunks c on c.chunk_id = e.chunk_id and c.chunker = e.chunker
 join documents d on d.document_id = c.document_id
 
 -- name: exact
