@@ -45,20 +45,6 @@ def test_methods_are_shown_with_intervals_in_eighty_columns() -> None:
     assert "hybrid against keyword: nDCG +0.055 (+0.033 to +0.078), 68 better, 18 worse" in lines
 
 
-def test_filters_are_shown_or_why_there_are_none() -> None:
-    filters = [
-        {"filter": f'label = "{label}"', "method": name, "ndcg@10": 0.5, "queries": 12}
-        for label in ("a", "b")
-        for name in METHODS
-    ]
-    lines = shown({**EVALUATION, "filters": filters, "no_filters": ""})
-    assert "filter queries hybrid vector keyword" in lines
-    assert 'label = "a" 12 0.500 0.500 0.500' in lines
-    assert sum(line.startswith("label =") for line in lines) == 2
-    lines = shown({**EVALUATION, "filters": [], "no_filters": "nothing tells them apart"})
-    assert "no filter was measured: nothing tells them apart" in lines
-
-
 def test_what_was_measured_before_there_were_intervals_is_left_out() -> None:
     """Until the next run a generation may carry the record of an older release."""
     older = {name: EVALUATION[name] for name in ("k", "recall", "sampled", "methods")}

@@ -91,10 +91,6 @@ def standing(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield table(f"Search, judged queries, first {evaluation['k']} documents", rows)
     if comparison := evaluation.get("comparison"):
         yield Text(f"  {_compared(comparison)}")
-        if evaluation.get("filters"):
-            yield table("Search under filters, nDCG", _by_filter(evaluation))
-        elif why := evaluation.get("no_filters"):
-            yield Text(f"  no filter was measured: {why}")
     if figures["candidates"]:
         rows = [
             {"family": row["family"], **{name: row["metrics"].get(key) for name, key in _METRICS}}
@@ -121,17 +117,6 @@ def _quality(evaluation: Mapping[str, Any], method: str, half: str) -> dict[str,
         "ndcg (95 %)": f"{metrics['ndcg@10']:.3f} ({low:.2f} to {high:.2f})",
         **{name.partition("@")[0]: metrics[name] for name in _QUALITY},
     }
-
-
-def _by_filter(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row for each filter, with a column for each method."""
-    rows: dict[str, dict[str, Any]] = {}
-    for one in evaluation["filters"]:
-        row = rows.setdefault(
-            one["filter"], {"filter": one["filter"], "queries": int(one["queries"])}
-        )
-        row[one["method"]] = one["ndcg@10"]  # its interval is in the UI: 80 columns are few
-    return list(rows.values())
 
 
 def _compared(comparison: Mapping[str, Any]) -> str:

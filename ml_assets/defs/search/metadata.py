@@ -1,4 +1,4 @@
-"""The quality of a search as metadata: tables of methods, filters and queries, and a plot."""
+"""The quality of a search as metadata: tables of methods and queries, and a plot."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import dagster as dg
 
 from ml_assets.defs.metadata import plot, table
 from ml_assets.documents.sources.base import JudgedQueries
-from ml_assets.search.evaluation.metrics import METRICS, NDCG
+from ml_assets.search.evaluation.metrics import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,11 +28,6 @@ def quality_metadata(
         shown["hybrid_against_best_single"] = dg.MetadataValue.json(dict(comparison))
         shown["wins_and_losses"] = table(query_rows(evaluation, judged))
         shown["metrics_plot"] = plot(_draw(evaluation))
-    shown["filters"] = (
-        table(_filter_rows(evaluation))
-        if evaluation["filters"]
-        else dg.MetadataValue.text(f"None measured: {evaluation['no_filters']}")
-    )
     return shown
 
 
@@ -69,16 +64,6 @@ def _method_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for method, halves in evaluation["methods"].items()
         for half, metrics in halves.items()
-    ]
-
-
-def _filter_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            **{name: row[name] for name in ("filter", "method", "queries", *METRICS)},
-            NDCG: _interval(row[NDCG], row["interval"]),
-        }
-        for row in evaluation["filters"]
     ]
 
 

@@ -13,6 +13,8 @@ from ml_assets.search.evaluation.bootstrap import compare, mean_metrics, metric_
 from ml_assets.search.evaluation.metrics import NDCG, Metrics, evaluate_queries
 from ml_assets.search.evaluation.tuning import MIN_QUERIES, FeedbackChoice, FoundBy, fused_by
 from ml_assets.search.model import Engine, Vector
+from ml_assets.stores import postgres
+from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
     from ml_assets.embeddings.encoder import Encoder
@@ -64,6 +66,13 @@ def half_of(asked: Sequence[Asked], half: Literal["tuning", "reporting"]) -> lis
         for one in asked
         if one.query.half == half and any(grade > 0 for grade in one.query.relevant.values())
     ]
+
+
+def present_documents(connection: postgres.Connection, asked: Sequence[Asked]) -> set[str]:
+    """The judged documents that the corpus has."""
+    judged = sorted({document_id for one in asked for document_id in one.query.relevant})
+    query = statement("postgres/search/evaluation/judged_documents")
+    return {name for (name,) in postgres.run(connection, query, {"document_ids": judged})}
 
 
 def measure_methods(

@@ -14,8 +14,13 @@ from ml_assets.documents.sources.base import JudgedQueries
 from ml_assets.search.answering.fusion import Fusion
 from ml_assets.search.answering.rerank import load_reranker
 from ml_assets.search.evaluation.exact import recall_against_exact
-from ml_assets.search.evaluation.judged import Asked, ask_all, half_of, measure_methods
-from ml_assets.search.evaluation.judged_filters import fields_of, measure_filters
+from ml_assets.search.evaluation.judged import (
+    Asked,
+    ask_all,
+    half_of,
+    measure_methods,
+    present_documents,
+)
 from ml_assets.search.evaluation.metrics import K
 from ml_assets.search.evaluation.tuning import TUNING_VERSION, candidates, tune
 from ml_assets.search.generation import record_evaluation
@@ -123,8 +128,7 @@ def evaluate_generation(
     index on `sampled` live vectors, `judged_recall` likewise on judged queries, the part of those
     vectors that is `reached` by itself, `documents` (a hash over those it was measured on), the
     `fusion` to serve and how it was chosen (`tuning`), `judged_queries`, `missing_documents`
-    (judged, but not in the corpus), `k`, `seconds`, and what `measure_methods` and
-    `measure_filters` say.
+    (judged, but not in the corpus), `k`, `seconds`, and what `measure_methods` says.
 
     The fusion is frozen: the one that the generation was measured or published with is kept, with
     its figures of then, as long as `tuning["basis"]` is the same: a hash over the tuning queries,
@@ -136,9 +140,9 @@ def evaluate_generation(
     """
     started = time.perf_counter()
     asked = ask_all(engine, judged, load, settings.feedback) if judged else []
-    fields = fields_of(engine.connection, asked)
+    present = present_documents(engine.connection, asked)
     tuning, reporting = half_of(asked, "tuning"), half_of(asked, "reporting")
-    chosen = _choose_fusion(engine.generation, tuning, set(fields), settings)
+    chosen = _choose_fusion(engine.generation, tuning, present, settings)
     served = replace(engine, fusion=Fusion(**chosen["fusion"]))
     recall = recall_against_exact(
         engine.connection,
@@ -159,20 +163,17 @@ def evaluate_generation(
         "fusion": chosen["fusion"],
         "tuning": chosen,
         **measure_methods(served, {"tuning": tuning, "reporting": reporting}, settings.seed),
-        **measure_filters(served, reporting, fields, settings.seed),
         "judged_queries": len(asked),
-        "missing_documents": len(
-            {name for one in asked for name in one.query.relevant} - set(fields)
-        ),
+        "missing_documents": len({name for one in asked for name in one.query.relevant} - present),
         "seconds": round(time.perf_counter() - started, 3),
     }
 
 
 def _choose_fusion(
-    generation: Generation, tuning: Sequence[Asked], held: Collection[str], settings: Settings
+    generation: Generation, tuning: Sequence[Asked], present: Collection[str], settings: Settings
 ) -> Mapping[str, Any]:
     """How the fusion was chosen: before, on the same basis, or now."""
-    basis = _tuning_basis(tuning, held, settings)
+    basis = _tuning_basis(tuning, present, settings)
     for evaluation in (generation.measured, generation.evaluation):
         earlier: Mapping[str, Any] = (evaluation or {}).get("tuning") or {}
         if earlier.get("basis") == basis:
@@ -184,12 +185,12 @@ def _choose_fusion(
     return {**asdict(tuned), "basis": basis}
 
 
-def _tuning_basis(tuning: Sequence[Asked], held: Collection[str], settings: Settings) -> str:
+def _tuning_basis(tuning: Sequence[Asked], present: Collection[str], settings: Settings) -> str:
     queries = [
         (
             one.query.query_id,
             one.query.text,
-            sorted(answer for answer in one.query.relevant.items() if answer[0] in held),
+            sorted(answer for answer in one.query.relevant.items() if answer[0] in present),
         )
         for one in tuning
     ]

@@ -28,9 +28,6 @@ def evaluation(**changed: Any) -> dict[str, Any]:
         "intervals": {name: {"reporting": INTERVALS} for name in NDCG},
         "ndcg": NDCG,
         "comparison": {"method": "hybrid", "against": "vector"},
-        "filters": [
-            {"filter": "collection=a", "method": "vector", **MEANS, "interval": [0.1, 0.9]}
-        ],
         **changed,
     }
 
@@ -40,7 +37,6 @@ def test_methods_have_their_intervals_and_a_plot() -> None:
         name: str(value.value) for name, value in quality_metadata(evaluation(), JUDGED).items()
     }
     assert "| hybrid | reporting | 3 | 0.500 (0.400 to 0.600) |" in shown["methods"]
-    assert "| collection=a | vector | 3 | 0.500 (0.100 to 0.900) | 0.5 |" in shown["filters"]
     assert "data:image/png;base64," in shown["metrics_plot"]
     assert "| question 0 \\| or so | 0.2 | 0.9 | -0.7 |" in shown["wins_and_losses"]
 
@@ -51,12 +47,9 @@ def test_without_a_reporting_half_there_is_no_comparison() -> None:
         methods=tuning,
         intervals={name: {"tuning": INTERVALS} for name in NDCG},
         comparison=None,
-        filters=[],
-        no_filters="there is nothing to filter by",
     )
     shown = quality_metadata(said, JUDGED)
-    assert set(shown) == {"methods", "results", "filters"}
-    assert shown["filters"].value == "None measured: there is nothing to filter by"
+    assert set(shown) == {"methods", "results"}
 
 
 def test_wins_come_first_and_losses_last_and_ties_not_at_all() -> None:

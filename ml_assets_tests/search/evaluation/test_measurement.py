@@ -149,8 +149,6 @@ def test_a_generation_is_measured_with_one_encoding(engine: Engine, settings: Se
     assert result["fusion"] == asdict(DEFAULT_FUSION)
     assert result["tuning"]["queries"] == 1
     assert result["comparison"]["method"] == "hybrid"
-    assert result["filters"] == []
-    assert result["no_filters"].startswith("nothing that the answers have (collection) is true")
 
 
 def test_the_settings_and_the_tuning_half_decide_the_fusion(

@@ -1,5 +1,5 @@
 -- name: judged_documents
-select document_id, collection, label, created_at, metadata
+select document_id
 from documents
 where document_id = any(%(document_ids)s) and deleted_at is null
 
