@@ -18,6 +18,11 @@ def mask_secrets(text: str) -> str:
     return _PASSWORD.sub(r"\1:***", _PARAMETER.sub(r"\1***", text))
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, in one line without its last full stop."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
 class UserError(Exception):
     """A mistake or an outage that a person can mend; printed as one line, without a traceback."""
 
@@ -32,7 +37,7 @@ class SettingError(UserError):
 
 
 class SourceError(UserError):
-    """A document source cannot be read at all; single bad rows are set aside instead."""
+    """A document source cannot be read at all; single bad rows are quarantined instead."""
 
 
 class IncompleteReadError(SourceError):

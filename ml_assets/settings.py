@@ -5,11 +5,12 @@ from __future__ import annotations
 import getpass
 import os
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import ByteSize, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml_assets.errors import SettingError
@@ -57,7 +58,7 @@ class Settings(BaseSettings):
     chunk_tokens: int = Field(220, ge=16, description="tokens of a chunk, at most")
     chunk_overlap: int = Field(30, ge=0, description="tokens two neighbouring chunks share")
     max_document_bytes: int = Field(
-        10_000_000, ge=1, description="a larger document is set aside as rejected"
+        10_000_000, ge=1, description="a larger document is quarantined"
     )
     max_removed_fraction: float = Field(
         0.5, ge=0, le=1, description="a read that loses a larger part of a collection is refused"
@@ -120,18 +121,20 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path | None) -> Path | None:
         return path.expanduser().resolve() if path else None
 
-    @model_validator(mode="after")
-    def _overlap_fits(self) -> Settings:
-        if self.chunk_overlap * 2 > self.chunk_tokens:
-            raise ValueError("chunk_overlap must be at most half of chunk_tokens")
-        return self
+    @field_validator("chunk_overlap")
+    @classmethod
+    def _overlap_fits(cls, overlap: int, info: ValidationInfo) -> int:
+        tokens = info.data.get("chunk_tokens")
+        if tokens and overlap * 2 > tokens:
+            raise ValueError(f"{overlap} is more than half of ML_ASSETS_CHUNK_TOKENS={tokens}")
+        return overlap
 
     @field_validator("min_recall_by_index")
     @classmethod
     def _are_minima(cls, text: str) -> str:
         for pair in filter(None, text.split(",")):
             if not re.fullmatch(r"\s*\w+\s*=\s*(0(\.\d+)?|1(\.0+)?)\s*", pair):
-                raise ValueError(f"{pair!r} is not INDEX=0.9")
+                raise ValueError(f"{pair!r} is not an index and its minimum, such as chroma=0.9")
         return text
 
     @cached_property
@@ -192,7 +195,31 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name = str(first["loc"][0]) if first["loc"] else "settings"
-        variable = name if name.isupper() else f"ML_ASSETS_{name.upper()}"
-        raise SettingError(first["msg"], where=variable) from None
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0])
+        raise SettingError(
+            _complaint(first["type"], first["input"], first.get("ctx", {})),
+            where=name if name.isupper() else f"ML_ASSETS_{name.upper()}",
+            do="Correct it, or unset it for the default",
+        ) from None
+
+
+_KINDS = {
+    "int_parsing": "a whole number",
+    "float_parsing": "a number",
+    "byte_size": "a size such as 512MiB",
+}
+
+
+def _complaint(kind: str, value: object, context: Mapping[str, object]) -> str:
+    """Say in plain words why pydantic refused `value`."""
+    match kind:
+        case "value_error":
+            return str(context["error"])
+        case "literal_error":
+            return f"{value!r} is not {context['expected']}"
+        case "greater_than_equal":
+            return f"{value} is less than {context['ge']}"
+        case "less_than_equal":
+            return f"{value} is more than {context['le']}"
+    return f"{value!r} is not {_KINDS.get(kind, 'a value that it can have')}"

@@ -18,8 +18,6 @@ from ml_assets_tests.corpus import deployment, tracking, trained
 
 __all__ = ["deployment", "tracking", "trained"]
 
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:

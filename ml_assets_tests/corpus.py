@@ -20,7 +20,8 @@ from ml_assets.features.documents import refresh_document_features
 from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import duckdb, mlflow, postgres
 from ml_assets.training.candidates import train_candidates
-from ml_assets.training.families import FAMILIES, Family
+from ml_assets.training.families.base import Family
+from ml_assets.training.families.registry import FAMILIES
 from ml_assets.training.model import TrainingSet
 from ml_assets.training.training_set import build_training_set, freeze
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource

@@ -1,10 +1,15 @@
 """The asset graph, as tests look at it."""
 
+from collections.abc import Callable
+
 import dagster as dg
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
 from ml_assets.defs.build import build_definitions
 from ml_assets.settings import Settings
+
+Run = Callable[..., dg.ExecuteInProcessResult]
+"""Materializes with the given checks; what it returns tells how that went."""
 
 
 def asset_graph(settings: Settings | None = None) -> AssetGraph:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from bench.contenders.protocol import Job
 from bench.ours import count_chunks, environment, place
-from ml_assets.defs.progress import SilentProgress
 from ml_assets.defs.run import run_everything
 from ml_assets.embeddings.encoder import load_encoder
+from ml_assets.progress import SilentProgress
 from ml_assets.settings import load_settings
 
 

@@ -1,4 +1,7 @@
-"""The command `ml-assets`: run the main job, search, predict, and see how things stand."""
+"""The command `ml-assets`: one function per command, from options to a call and its output.
+
+Computing belongs in the room that owns the subject, the look of tables in `console`.
+"""
 
 from ml_assets.cli import pipeline, prediction, search
 from ml_assets.cli.app import app

@@ -10,11 +10,19 @@ from typing import Any
 import dagster as dg
 from sqlalchemy.exc import DBAPIError
 
-from ml_assets.defs.dead_runs import end_dead_runs
 from ml_assets.errors import StoreError
 from ml_assets.settings import PROJECT, Settings
 from ml_assets.stores.folders import folder
+from ml_assets.stores.processes import process_exists
 
+PROCESS = "ml_assets/process"
+"""The tag of runs that says by which process they were created."""
+
+_UNFINISHED = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 _RATE = ("encoded_in_this_run", "seconds")
 
 
@@ -59,6 +67,31 @@ def last_runs(settings: Settings, most: int = 5) -> list[dict[str, Any]]:
         }
         for record in records
     ]
+
+
+def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark as failed every run whose process is gone; return the ids.
+
+    The runs of `instance` are processes of this machine.
+
+    Dagster's launcher sees it when a process that it started itself is killed. Runs of
+    `ml-assets run` and `dagster asset materialize` are in no one's care.
+    """
+    runs = instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED))
+    dead = [run for run in runs if not _is_alive(instance, run)]
+    for run in dead:
+        instance.report_run_failed(run, "The process of this run was killed")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    return [run.run_id for run in dead]
+
+
+def _is_alive(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    started = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_START)
+    pids = [entry.dagster_event.pid for entry in started if entry.dagster_event]
+    pids += [int(run.tags[PROCESS])] if PROCESS in run.tags else []
+    if not pids:
+        return True  # created by somebody else, and about to start
+    return any(pid is not None and process_exists(pid) for pid in pids)
 
 
 @contextmanager

@@ -15,8 +15,6 @@ from ml_assets.delta import Delta
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-OWNERS = ["team:ml-platform"]
-
 
 def delta_metadata(delta: Delta) -> dict[str, int]:
     """The four counts of a row delta."""

@@ -9,9 +9,6 @@ import dagster as dg
 PARTITIONS_NAME = "collections"
 COLLECTIONS = dg.DynamicPartitionsDefinition(name=PARTITIONS_NAME)
 
-SINGLE_RUN = dg.BackfillPolicy.single_run()
-"""On every asset: a range of partitions, and what follows it, is one run."""
-
 
 def register_collections(instance: dg.DagsterInstance, names: Iterable[str]) -> list[str]:
     """Add the collections that the instance does not have as partitions yet; return them."""

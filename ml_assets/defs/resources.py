@@ -16,7 +16,7 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 from pydantic import PrivateAttr
 
-from ml_assets.defs.progress import SilentProgress
+from ml_assets.progress import SilentProgress
 from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.keyword.index import KeywordIndex
 from ml_assets.search.model import Generation

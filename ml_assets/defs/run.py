@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from ml_assets.defs.build import build_definitions
-from ml_assets.defs.dead_runs import PROCESS
-from ml_assets.defs.instance import open_instance
+from ml_assets.defs.instance import PROCESS, open_instance
 from ml_assets.defs.partitions import (
     contiguous_ranges,
     range_tags,
     ranges_apart,
     register_collections,
 )
-from ml_assets.defs.progress import StageProgress
 from ml_assets.defs.unfinished import unfinished_collections
 from ml_assets.documents.refresh import unread_collections
 from ml_assets.documents.sources import open_source
@@ -30,9 +28,10 @@ from ml_assets.operations.finished import (
     remember_finish,
     run_inputs,
 )
+from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings, Until, secret
 from ml_assets.stores import postgres
-from ml_assets.stores.locks import exclusive
+from ml_assets.stores.postgres.locks import exclusive
 from ml_assets.training.training_set import has_labels
 
 _FOLLOWING = [dg.AssetKey("chunks"), dg.AssetKey("embeddings")]

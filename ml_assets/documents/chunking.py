@@ -76,6 +76,7 @@ class Chunker:
             raise SettingError(
                 f"{self.tokens} tokens do not fit the model, which reads {most} at most",
                 where="ML_ASSETS_CHUNK_TOKENS",
+                do=f"Set it to {most} or less",
             )
 
     @cached_property

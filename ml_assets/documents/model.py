@@ -31,7 +31,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A row that was set aside: where it stands, and why; the others go on."""
+    """A row that was quarantined: where it stands, and why; the others go on."""
 
     collection: str
     location: str

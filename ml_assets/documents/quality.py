@@ -15,7 +15,7 @@ def count_identities(connection: postgres.Connection) -> dict[str, int]:
 
 
 def count_rejected(connection: postgres.Connection, examples: int = 5) -> tuple[int, list[str]]:
-    """How many rows were set aside, and `location: reason` of the first few."""
+    """How many rows were quarantined, and `location: reason` of the first few."""
     rows = connection.execute(
         "select location, reason from rejected_documents order by collection, location"
     ).fetchall()

@@ -20,12 +20,11 @@ if TYPE_CHECKING:
     """Batches to their hidden states (texts, tokens, dimension), each valid until the next."""
 
 TOKEN_BUDGET = 1024
-"""Tokens of a batch, padding counted. With 2,048, what took ONNX Runtime 2.7 s took it 3.1,
-and what took OpenVINO 1.4 s took it 1.5; with 512, OpenVINO was slower by a sixth."""
+"""Tokens of a batch, padding counted; half of it and twice it were slower."""
 
 WIDTH_STEP = 16
-"""Batches are as wide as a multiple of this: OpenVINO keeps kernels for every shape it has met, 160
-MB a stream for all widths and 60 MB for 16 of them; the padding costs less than the kernels do."""
+"""Batches are as wide as a multiple of this: OpenVINO keeps kernels for every shape it has met, and
+the padding costs less than they do."""
 
 
 class BatchingEncoder:
@@ -74,7 +73,7 @@ class BatchingEncoder:
     def _pad(self, ids: Sequence[Sequence[int]]) -> Padded:
         import numpy as np
 
-        # A single text, a query, is not padded: its 20 tokens took 4.7 ms, and in 32 of them 6.2.
+        # A single text, a query, is not padded: it waits for every token.
         width = len(ids[0]) if len(ids) == 1 else max(map(self._width, ids))
         tokens = np.zeros((len(ids), width), dtype=np.int64)
         mask = np.zeros_like(tokens)

@@ -1,8 +1,8 @@
 """Encoders: texts to unit vectors, each job by what ends it soonest.
 
-Importing sentence-transformers costs about 5 s, ONNX Runtime 0.1 s, OpenVINO 0.05 s. So the first
-use of a model on a CPU exports it, verified against the reference; later, few texts run on ONNX
-Runtime, and many on OpenVINO in bfloat16 where that was measured to be the faster.
+Importing sentence-transformers takes seconds, ONNX Runtime and OpenVINO a fraction of one. So the
+first use of a model on a CPU exports it, verified against the reference; later, few texts run on
+ONNX Runtime, and many on OpenVINO in bfloat16 where that was measured to be the faster.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MANY_TOKENS = 4_000
-"""With fewer, OpenVINO is not looked at. 4,100 take it 0.7 s in a new process, its loading counted,
-and ONNX Runtime 0.8 s without: a run loads that in any case, for its check in float32."""
+"""With fewer, OpenVINO does not make up for its loading; ONNX Runtime is loaded in any case, for a
+run's check in float32."""
 
 
 class Encoder(Protocol):
@@ -81,7 +81,7 @@ def _on_reference(settings: Settings) -> bool:
     )
 
 
-# One of each kind in a process: a model takes 100 MB and more.
+# One of each kind in a process: a model takes much memory.
 _reference = lru_cache(maxsize=1)(SentenceTransformerEncoder)
 _on_onnx = lru_cache(maxsize=2)(onnx.onnx_encoder)
 _on_openvino = lru_cache(maxsize=1)(openvino.openvino_encoder)
@@ -98,7 +98,7 @@ def _export_path(settings: Settings) -> Path | None:
 
 
 def _has_gpu() -> bool:
-    """Asked of the driver's tool, since asking torch costs 1 to 3 s."""
+    """Asked of the driver's tool, since importing torch to ask is slow."""
     return shutil.which("nvidia-smi") is not None
 
 

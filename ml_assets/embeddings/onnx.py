@@ -61,7 +61,7 @@ def _load(path: Path) -> Run:
 
     options = SessionOptions()
     options.log_severity_level = 3
-    # Threads wait for each other spinning, a query took 3.5 ms and not 4.9; but not between two
+    # Threads spin while they wait for each other, which makes a query faster; but not between two
     # batches, when they would take the cores from PostgreSQL.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     session = InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -138,9 +138,10 @@ def find_model(name: str, variable: str, kind: str = "a sentence-transformers mo
         return Path(snapshot_download(name))
     except (OSError, HFValidationError, LocalEntryNotFoundError) as error:
         raise SettingError(
-            f"no folder and no model id that can be had: {name!r} ({type(error).__name__})",
+            f"{name!r} is not a folder, and no such model id can be fetched"
+            f" ({type(error).__name__})",
             where=variable,
-            do=f"Give the folder of {kind}",
+            do=f"Set it to the folder of {kind}, or check the id and the network",
         ) from None
 
 
@@ -151,8 +152,9 @@ def _json(path: Path, default: Any = None) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingError(
-            f"{path.name} is missing, so this is no sentence-transformers model",
+            f"{path.name} is missing, so this is not a sentence-transformers model",
             where=str(path.parent),
+            do="Set ML_ASSETS_EMBEDDING_MODEL to the folder of one",
         ) from None
 
 

@@ -56,7 +56,7 @@ def measured_speeds(
     onnx: BatchingEncoder,
     openvino: BatchingEncoder,
 ) -> Speeds:
-    """What was measured on this processor before, or is now: about 3 s, with both loaded."""
+    """What was measured on this processor before, or is measured now, with both loaded."""
     file = home / "models" / f"{model.space.space_id}-{_processor()}-{precision}-{_VERSION}.json"
     if file.exists():
         return Speeds(**json.loads(file.read_text(encoding="utf-8")))

@@ -61,6 +61,7 @@ def _keys(spine: pd.DataFrame, view: FeatureView) -> pd.DataFrame:
             f"the spine has no column {' and no column '.join(missing)};"
             f" it has {', '.join(map(str, spine.columns))}",
             where=f"feature view {view.name}",
+            do="Rename or add the column",
         )
     cutoff = spine.get("known_time", pd.NaT)
     return pd.DataFrame(

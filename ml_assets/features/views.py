@@ -181,7 +181,7 @@ def _permitted(name: str, use: Use) -> FeatureView:
     view = VIEWS.get(name)
     if view is None:
         raise FeatureViewError(
-            f"there is no feature view of this name; there are {', '.join(VIEWS)}", where=name
+            "there is no such feature view", where=name, do=f"Use {', '.join(VIEWS)}"
         )
     if use not in view.uses:
         raise FeatureViewError(

@@ -15,7 +15,8 @@ from ml_assets.stores import mlflow, postgres
 from ml_assets.training.candidates import read_candidates
 from ml_assets.training.evaluation import beats, evaluate
 from ml_assets.training.examples import read_examples
-from ml_assets.training.families import BASELINES, TRUSTED_TYPES, predict_probabilities
+from ml_assets.training.families.base import predict_probabilities
+from ml_assets.training.families.registry import BASELINES, TRUSTED_TYPES
 from ml_assets.training.model import TrainingSet
 
 METRIC = "test_macro_f1"

@@ -17,7 +17,7 @@ from ml_assets.settings import Settings, secret
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.sql import statement
 from ml_assets.training.examples import model_inputs, unit
-from ml_assets.training.families import TRUSTED_TYPES
+from ml_assets.training.families.registry import TRUSTED_TYPES
 
 if TYPE_CHECKING:
     import numpy as np

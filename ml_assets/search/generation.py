@@ -19,7 +19,7 @@ from ml_assets.search.model import Generation, Parameters
 from ml_assets.search.publishing.gates import Gate
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
-from ml_assets.stores.locks import exclusive
+from ml_assets.stores.postgres.locks import exclusive
 from ml_assets.stores.sql import statement
 
 ANALYZER = "simple, at most 40 characters, lowercase, English stems"

@@ -1,1 +1,5 @@
-"""One module per database: connect, migrate, write and read in bulk, close."""
+"""Stores: one module or folder per database: connect, migrate, write and read in bulk, close.
+
+A store knows nothing of documents, indexes or models. The statements are in `sql/`, in the file of
+the room that owns the table.
+"""

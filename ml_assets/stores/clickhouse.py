@@ -122,7 +122,11 @@ def _open_embedded(data: Path) -> Client:
 
 def _refusal(data: Path, message: str, patience: float) -> StoreError:
     if _LOCKED not in message:
-        return StoreError(message.splitlines()[0], where=str(data))
+        return StoreError(
+            message.splitlines()[0],
+            where=str(data),
+            do="Check its permissions and the disk, or set CLICKHOUSE_URL to a server",
+        )
     holder = data / _HOLDER
     process = holder.read_text(encoding="utf-8") if holder.exists() else "unknown"
     return StoreError(
@@ -134,5 +138,9 @@ def _refusal(data: Path, message: str, patience: float) -> StoreError:
 
 def _identifier(name: str) -> str:
     if not name.replace("_", "").isalnum():
-        raise StoreError(f"{name!r} is no name of a database", where="CLICKHOUSE_URL")
+        raise StoreError(
+            f"{name!r} is not a name of a database",
+            where="CLICKHOUSE_URL",
+            do="Use letters, digits and _ after the last /",
+        )
     return name

@@ -100,7 +100,7 @@ def log_model(
         skops_trusted_types=list(trusted),
         signature=mlflow.models.infer_signature(inputs, asarray(labels, dtype=str)),
         input_example=inputs.head(1),
-        # Given, because MLflow takes 15 s to find them out.
+        # Given, because MLflow is slow to infer them.
         pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
     )
     return str(info.model_uri)

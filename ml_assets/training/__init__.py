@@ -1,1 +1,5 @@
-"""Training: frozen training sets, grouped splits, model families and their evaluation."""
+"""Training: frozen training sets, splits by group, model families and their evaluation.
+
+It ends with a candidate and its numbers. Versions and promotion belong in `registry`, the values of
+features in `features`.
+"""

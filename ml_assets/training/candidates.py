@@ -14,16 +14,15 @@ from ml_assets.stores import duckdb, mlflow, postgres
 from ml_assets.stores.sql import statement
 from ml_assets.training.evaluation import Evaluation, evaluate
 from ml_assets.training.examples import TEXT, read_examples
-from ml_assets.training.families import (
-    FAMILIES,
-    TRUSTED_TYPES,
+from ml_assets.training.families.base import (
     Family,
     Fitted,
+    Task,
     fit_family,
     predict_probabilities,
 )
+from ml_assets.training.families.registry import FAMILIES, TRUSTED_TYPES
 from ml_assets.training.importance import permutation_importance
-from ml_assets.training.inputs import Task
 from ml_assets.training.model import Candidate, Examples, TrainingSet
 from ml_assets.training.plots import confusion_plot, reliability_plot
 from ml_assets.training.results import write_results

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.training.evaluation import evaluate
-from ml_assets.training.families import predict_probabilities
+from ml_assets.training.families.base import predict_probabilities
 from ml_assets.training.model import Examples
 
 if TYPE_CHECKING:

@@ -59,7 +59,7 @@ class Step:
     """One metric of one epoch or iteration of a training."""
 
     step: int
-    split: Literal["train", "validation"]
+    split: Split
     metric: str
     value: float
 

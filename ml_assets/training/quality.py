@@ -9,7 +9,7 @@ from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
 from ml_assets.training.candidates import read_candidates
 from ml_assets.training.evaluation import beats
-from ml_assets.training.families import BASELINES
+from ml_assets.training.families.registry import BASELINES
 from ml_assets.training.training_set import current_hash, current_training_set
 
 

@@ -1,6 +1,6 @@
 """The real assets on embedded stores, with a source in memory and a small encoder."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import dagster as dg
 import pytest
@@ -13,8 +13,7 @@ from ml_assets.defs.partitions import contiguous_ranges, range_tags, register_co
 from ml_assets.defs.resources import PostgresResource, build_resources
 from ml_assets.settings import Settings
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource
-
-Run = Callable[..., dg.ExecuteInProcessResult]
+from ml_assets_tests.graph import Run
 
 
 @pytest.fixture

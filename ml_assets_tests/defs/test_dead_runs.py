@@ -6,7 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from ml_assets.defs.dead_runs import end_dead_runs
+from ml_assets.defs.instance import end_dead_runs
 
 SLEEPER = """
 import time

@@ -9,8 +9,8 @@ from ml_assets.documents.model import Document
 from ml_assets.documents.refresh import refresh_documents
 from ml_assets.errors import SourceError, WeightsError
 from ml_assets.settings import Settings
-from ml_assets_tests.defs.conftest import Run
 from ml_assets_tests.fakes import SPACE, MemorySource, unplugged
+from ml_assets_tests.graph import Run
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ from ml_assets.defs.resources import PostgresResource
 from ml_assets.defs.unfinished import unfinished_collections
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.errors import StoreError
-from ml_assets_tests.defs.conftest import Run
 from ml_assets_tests.fakes import MemorySource
+from ml_assets_tests.graph import Run
 
 NAMES = ["a", "b"]
 

@@ -8,14 +8,7 @@ from ml_assets.embeddings.encoder import load_encoder
 from ml_assets.embeddings.reference import SentenceTransformerEncoder
 from ml_assets.embeddings.space import current_model
 from ml_assets.settings import load_settings
-
-TEXTS = [
-    "Return the absolute value of a number.",
-    "",
-    "argparse.ArgumentParser\nObject for parsing command line strings into Python objects.",
-    "word " * 220,
-    "Zażółć gęślą jaźń 漢字 🙂",
-]
+from ml_assets_tests.embeddings.corpus import TEXTS
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from ml_assets.embeddings.onnx import Export, export, find_export, onnx_encoder
 from ml_assets.embeddings.reference import SentenceTransformerEncoder
 from ml_assets.embeddings.space import ModelFolder, current_model
 from ml_assets.settings import load_settings
-from ml_assets_tests.embeddings.test_encoder import TEXTS
+from ml_assets_tests.embeddings.corpus import TEXTS
 
 MODEL = current_model(load_settings())
 

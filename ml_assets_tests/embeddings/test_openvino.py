@@ -16,7 +16,7 @@ from ml_assets.embeddings.reference import Precision
 from ml_assets.embeddings.space import current_model
 from ml_assets.embeddings.speed import Speeds, measured_speeds
 from ml_assets.settings import load_settings
-from ml_assets_tests.embeddings.test_encoder import TEXTS
+from ml_assets_tests.embeddings.corpus import TEXTS
 
 MODEL = current_model(load_settings())
 

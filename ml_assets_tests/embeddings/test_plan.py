@@ -10,7 +10,7 @@ from ml_assets.embeddings.plan import plan_refresh
 from ml_assets.embeddings.refresh import collections_to_refresh, refresh_embeddings
 from ml_assets.errors import NothingToDoError
 from ml_assets.stores import postgres
-from ml_assets_tests.embeddings.test_refresh import CHUNKER
+from ml_assets_tests.embeddings.corpus import CHUNKER
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource, other_space
 
 TABLES = ("collections", "documents", "chunks", "document_embeddings", "change_log")

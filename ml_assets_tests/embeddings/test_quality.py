@@ -4,7 +4,7 @@ from ml_assets.documents.model import Document
 from ml_assets.embeddings.quality import SAMPLE, measure_fidelity
 from ml_assets.embeddings.refresh import refresh_embeddings
 from ml_assets.stores import postgres
-from ml_assets_tests.embeddings.test_refresh import load_documents
+from ml_assets_tests.embeddings.corpus import load_documents
 from ml_assets_tests.fakes import SPACE, HashEncoder
 
 

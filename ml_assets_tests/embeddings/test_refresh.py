@@ -1,12 +1,12 @@
 from collections.abc import Sequence
 
 import numpy as np
+import psycopg
 import pytest
 from numpy.typing import NDArray
 from psycopg.rows import TupleRow
 
 from ml_assets.delta import Delta
-from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.model import Document
 from ml_assets.documents.refresh import refresh_chunks, refresh_documents
 from ml_assets.embeddings.refresh import (
@@ -18,22 +18,11 @@ from ml_assets.embeddings.refresh import (
     refresh_embeddings,
     stale_collections,
 )
-from ml_assets.embeddings.space import VectorSpace, current_model
+from ml_assets.embeddings.space import VectorSpace
 from ml_assets.errors import SpaceMismatchError
-from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
+from ml_assets_tests.embeddings.corpus import CHUNKER, load_documents
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource, other_space
-
-CHUNKER = Chunker(current_model(load_settings()).tokenizer_file, 40, tokens=16, overlap=4)
-
-
-def load_documents(connection: postgres.Connection, *documents: Document) -> list[str]:
-    source = MemorySource(documents)
-    known = [n for (n,) in connection.execute("select collection from collections").fetchall()]
-    names = sorted({*source.collections(), *known})
-    refresh_documents(connection, source, names, max_removed_fraction=1.0)
-    refresh_chunks(connection, CHUNKER, names)
-    return names
 
 
 def total(connection: postgres.Connection, encoder: HashEncoder, names: list[str]) -> Delta:
@@ -157,7 +146,7 @@ def test_spaces_never_mix(connection: postgres.Connection) -> None:
 def test_a_partition_refuses_another_dimension(connection: postgres.Connection) -> None:
     names = load_documents(connection, Document("x", "a", "One."))
     total(connection, HashEncoder(), names)
-    with pytest.raises(postgres.psycopg.errors.CheckViolation):
+    with pytest.raises(psycopg.errors.CheckViolation):
         connection.execute(f"update {partition_name(SPACE.space_id)} set embedding = '[1,2,3]'")
 
 

@@ -79,7 +79,7 @@ def test_a_model_that_cannot_be_had_is_a_clear_line(monkeypatch: pytest.MonkeyPa
         raise huggingface_hub.errors.LocalEntryNotFoundError(name)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
-    with pytest.raises(SettingError, match=r"ML_ASSETS_EMBEDDING_MODEL: no folder and no model id"):
+    with pytest.raises(SettingError, match=r"ML_ASSETS_EMBEDDING_MODEL: .* is not a folder"):
         current_space(load_settings(embedding_model="nobody/nothing"))
 
 

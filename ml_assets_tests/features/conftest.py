@@ -1,18 +1,11 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.model import Document
-from ml_assets.documents.refresh import refresh_chunks, refresh_documents
-from ml_assets.embeddings.refresh import refresh_embeddings
-from ml_assets.embeddings.space import VectorSpace, current_model
-from ml_assets.settings import load_settings
 from ml_assets.stores import duckdb, postgres
-from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource
-
-Load = Callable[..., None]
+from ml_assets_tests.features.corpus import Load, load_into
 
 
 @pytest.fixture
@@ -20,22 +13,6 @@ def duck(tmp_path: Path) -> Iterator[duckdb.Connection]:
     """An empty offline store."""
     with duckdb.connect(tmp_path / "offline.duckdb") as opened:
         yield opened
-
-
-def load_into(
-    connection: postgres.Connection,
-    *documents: Document,
-    space: VectorSpace = SPACE,
-    chunk_tokens: int = 16,
-) -> None:
-    """Make the tables hold exactly `documents`, chunked and embedded."""
-    source = MemorySource(documents)
-    known = [n for (n,) in connection.execute("select collection from collections").fetchall()]
-    names = sorted({*source.collections(), *known})
-    tokenizer = current_model(load_settings()).tokenizer_file
-    refresh_documents(connection, source, names, max_removed_fraction=1.0)
-    refresh_chunks(connection, Chunker(tokenizer, 64, tokens=chunk_tokens, overlap=4), names)
-    refresh_embeddings(connection, space, lambda: HashEncoder(space), names)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from ml_assets.features.collections import refresh_collection_features
 from ml_assets.features.offline import current_rows
 from ml_assets.features.views import COLLECTION_ACTIVITY
 from ml_assets.stores import duckdb, postgres
-from ml_assets_tests.features.conftest import Load
+from ml_assets_tests.features.corpus import Load
 
 ONE = Document("x", "a", "1234", label="l")
 TWO = Document("y", "a", "12345678", label="m")

@@ -17,7 +17,7 @@ from ml_assets.features.text import text_features
 from ml_assets.features.views import DOCUMENT_TEXT
 from ml_assets.stores import duckdb, postgres
 from ml_assets_tests.fakes import SPACE, other_space
-from ml_assets_tests.features.conftest import Load, load_into
+from ml_assets_tests.features.corpus import Load, load_into
 
 ONE = Document("x", "a", "One small text.")
 TWO = Document("y", "a", "Two is longer. It has two sentences.")

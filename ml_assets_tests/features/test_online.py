@@ -11,7 +11,7 @@ from ml_assets.features.online import online_differences, refresh_online
 from ml_assets.features.views import DOCUMENT_TEXT, views_for
 from ml_assets.stores import duckdb, online, postgres
 from ml_assets_tests.fakes import SPACE
-from ml_assets_tests.features.conftest import Load
+from ml_assets_tests.features.corpus import Load
 
 ONE = Document("x", "a", "One small text.")
 TWO = Document("y", "a", "Two is longer. It has two sentences.")

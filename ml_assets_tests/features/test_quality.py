@@ -14,7 +14,7 @@ from ml_assets.features.quality import (
 from ml_assets.features.views import DOCUMENT_TEXT
 from ml_assets.stores import duckdb, postgres
 from ml_assets_tests.fakes import SPACE
-from ml_assets_tests.features.conftest import Load
+from ml_assets_tests.features.corpus import Load
 
 LABELS = np.repeat(np.arange(25), 40)
 

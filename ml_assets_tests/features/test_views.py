@@ -44,7 +44,7 @@ def test_only_what_permits_training_is_for_training() -> None:
     assert training_views(["document_text"]) == (DOCUMENT_TEXT,)
     with pytest.raises(FeatureViewError, match=r"collection_activity.*not for training"):
         training_views(["document_text", "collection_activity"])
-    with pytest.raises(FeatureViewError, match="there are document_text, collection_activity"):
+    with pytest.raises(FeatureViewError, match="Use document_text, collection_activity"):
         training_views(["other"])
     assert views_for("serving") == (DOCUMENT_TEXT, COLLECTION_ACTIVITY)
 

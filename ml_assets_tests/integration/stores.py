@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from psycopg import sql
 
 from ml_assets.documents.chunking import Chunker
@@ -52,7 +53,7 @@ def empty_stores(server: str) -> Iterator[tuple[postgres.Connection, Path]]:
             yield connection, home
     finally:
         shutil.rmtree(home)
-        with postgres.psycopg.connect(server, autocommit=True) as connection:
+        with psycopg.connect(server, autocommit=True) as connection:
             drop = sql.SQL("drop database {} with (force)").format(sql.Identifier(name))
             connection.execute(drop)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets_tests.integration.conftest import Project, write_documents, write_rows
+from ml_assets_tests.integration.project import Project, write_documents, write_rows
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_collection_that_fails_stops_no_other(fresh: Project) -> None:
         (
             "ML_ASSETS_CHUNK_TOKENS",
             "many",
-            "ML_ASSETS_CHUNK_TOKENS: Input should be a",
+            "ML_ASSETS_CHUNK_TOKENS: 'many' is not a whole number",
         ),
         ("ML_ASSETS_CHUNK_TOKENS", "400", "do not fit the model"),
         ("ML_ASSETS_HOME", "/proc/ml_assets", "cannot create the folder"),

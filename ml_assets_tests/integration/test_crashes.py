@@ -19,8 +19,8 @@ from ml_assets.defs.partitions import COLLECTIONS, PARTITIONS_NAME
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import SPACE
 from ml_assets_tests.integration import crashing
-from ml_assets_tests.integration.conftest import write_rows
 from ml_assets_tests.integration.crashing import BATCH, Attempt, Point
+from ml_assets_tests.integration.project import write_rows
 from ml_assets_tests.integration.stores import read_stores
 
 pytestmark = pytest.mark.xdist_group("crashes")
@@ -76,9 +76,9 @@ FEATURES = [
     Point("write", "features.offline:statement"),
     Point("before", "features.offline:statement", 4),
     Point("before", "features.online:_refresh_view"),
-    Point("before", "stores.online:_pack", 7),
-    Point("write", "stores.online:SqliteOnlineStore.put_many"),
-    Point("after", "stores.online:SqliteOnlineStore.put_many"),
+    Point("before", "stores.online.sqlite:pack", 7),
+    Point("write", "stores.online.sqlite:SqliteOnlineStore.put_many"),
+    Point("after", "stores.online.sqlite:SqliteOnlineStore.put_many"),
 ]
 ALONE = [
     Point("sql", "postgres/documents/count_documents"),

@@ -23,7 +23,8 @@ from ml_assets.embeddings.space import VectorSpace, current_model, current_space
 from ml_assets.features import offline
 from ml_assets.search.indexes.keyword.index import KeywordIndex
 from ml_assets.settings import load_settings
-from ml_assets.stores import online, postgres
+from ml_assets.stores import postgres
+from ml_assets.stores.online import sqlite
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource, other_space, unplugged
 from ml_assets_tests.integration.stores import (
     empty_stores,
@@ -49,7 +50,7 @@ DEATHS = {
     "chroma": (Collection, "upsert"),
     "keyword": (KeywordIndex, "_commit"),
     "features": (offline, "statement"),
-    "online": (online, "_pack"),
+    "online": (sqlite, "pack"),
 }
 """What a killed process had called some times, often within a transaction."""
 

@@ -10,7 +10,7 @@ import sys
 import dagster as dg
 import pytest
 
-from ml_assets_tests.integration.conftest import Project, write_rows
+from ml_assets_tests.integration.project import Project, write_rows
 
 pytestmark = pytest.mark.xdist_group("lineage")
 

@@ -6,7 +6,7 @@ import time
 import urllib.error
 import urllib.request
 
-from ml_assets_tests.integration.conftest import Project
+from ml_assets_tests.integration.project import Project
 from ml_assets_tests.servers import free_port
 
 

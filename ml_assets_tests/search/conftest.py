@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -22,23 +22,8 @@ from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Engine, Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
+from ml_assets_tests.search.choices import CHOICES, AnyIndex, OpenIndex
 from ml_assets_tests.search.corpus import fill, generation_of, sync_all
-
-AnyIndex = PgvectorIndex | ChromaIndex | FaissIndex | KeywordIndex
-OpenIndex = Callable[[], AnyIndex]
-
-CHOICES: dict[str, dict[str, str]] = {
-    "pgvector": {},
-    "pgvector vector": {"pgvector_type": "vector"},
-    "pgvector ivfflat": {"pgvector_index": "ivfflat"},
-    "pgvector binary": {"pgvector_index": "binary"},
-    "chroma": {},
-    "chroma server": {},
-    "faiss flat": {"vector_index": "faiss-flat"},
-    "faiss ivfpq": {"vector_index": "faiss-ivfpq"},
-    "keyword": {},
-}
-"""Every index that can be configured, by the settings that choose it."""
 
 
 @pytest.fixture

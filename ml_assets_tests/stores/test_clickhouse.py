@@ -81,7 +81,7 @@ def test_a_second_process_waits_and_is_told_who_is_in_the_way(tmp_path: Path) ->
     [
         ("http://user:secret@127.0.0.1:1/metrics", "CLICKHOUSE_URL: .*refused"),
         ("nonsense", "CLICKHOUSE_URL: not a ClickHouse URL"),
-        ("http://127.0.0.1:1/x;drop", "no name of a database"),
+        ("http://127.0.0.1:1/x;drop", "not a name of a database"),
     ],
 )
 def test_a_server_that_does_not_answer_is_named_without_its_password(

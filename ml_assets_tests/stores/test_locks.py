@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 from ml_assets.stores import postgres
-from ml_assets.stores.locks import exclusive
+from ml_assets.stores.postgres.locks import exclusive
 
 
 def test_who_waits_says_so_once_and_gets_its_turn(postgres_url: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from ml_assets.errors import StoreError
 from ml_assets.settings import PROJECT
 from ml_assets.stores import postgres
+from ml_assets.stores.postgres.migration import migrate
 from ml_assets.stores.sql import migrations
 from ml_assets_tests.servers import PASSWORD, free_port, postgres_binaries, postgres_over_tcp
 
@@ -50,7 +51,7 @@ def test_the_application_role_migrates_its_database_once(application_url: str) -
     for _ in range(2):
         with postgres.connect(application_url, Path()) as connection:
             names = connection.execute("select name from migrations order by name").fetchall()
-            assert postgres.migrate(connection) == []
+            assert migrate(connection) == []
             superuser = connection.execute(
                 "select rolsuper from pg_roles where rolname = current_user"
             ).fetchone()

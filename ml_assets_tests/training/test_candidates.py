@@ -8,9 +8,9 @@ from ml_assets.stores.mlflow import load_model
 from ml_assets.training.candidates import read_candidates, train_candidates, untrained
 from ml_assets.training.evaluation import evaluate
 from ml_assets.training.examples import read_examples
-from ml_assets.training.families import FAMILIES, TRUSTED_TYPES, fit_family, predict_probabilities
+from ml_assets.training.families.base import Task, fit_family, predict_probabilities
+from ml_assets.training.families.registry import FAMILIES, TRUSTED_TYPES
 from ml_assets.training.importance import permutation_importance
-from ml_assets.training.inputs import Task
 from ml_assets.training.model import Examples, TrainingSet
 from ml_assets.training.quality import better_than_baselines, straddling_groups, unknown_labels
 from ml_assets_tests.corpus import FAST, Deployment, family

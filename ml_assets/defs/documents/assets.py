@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from ml_assets.defs.assets import asset
 from ml_assets.defs.automation import ON_NEW_DATA
 from ml_assets.defs.documents.checks import READABILITY, readability
-from ml_assets.defs.metadata import OWNERS, data_version, delta_metadata, table
-from ml_assets.defs.partitions import COLLECTIONS, SINGLE_RUN, register_collections
-from ml_assets.defs.progress import StageProgress
+from ml_assets.defs.metadata import data_version, delta_metadata, table
+from ml_assets.defs.partitions import COLLECTIONS, register_collections
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.refresh import (
     DocumentsReport,
@@ -19,18 +19,13 @@ from ml_assets.documents.refresh import (
 from ml_assets.documents.sources import open_source
 from ml_assets.embeddings.space import current_chunker
 from ml_assets.errors import IncompleteReadError
+from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings
 
 RAW_DOCUMENTS = dg.AssetKey("raw_documents")
 
 
-@dg.asset(
-    group_name="documents",
-    kinds={"python"},
-    owners=OWNERS,
-    code_version="1",
-    backfill_policy=SINGLE_RUN,
-)
+@asset(kinds={"python"})
 def collections(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
@@ -49,16 +44,7 @@ def collections(
     )
 
 
-@dg.asset(
-    group_name="documents",
-    kinds={"postgres"},
-    owners=OWNERS,
-    code_version="1",
-    deps=[collections],
-    partitions_def=COLLECTIONS,
-    backfill_policy=SINGLE_RUN,
-    pool="source",
-)
+@asset(kinds={"postgres"}, deps=[collections], partitions_def=COLLECTIONS, pool="source")
 def raw_documents(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
@@ -111,14 +97,10 @@ def _left_behind(
     )
 
 
-@dg.asset(
-    group_name="documents",
+@asset(
     kinds={"postgres"},
-    owners=OWNERS,
-    code_version="1",
     deps=[raw_documents],
     partitions_def=COLLECTIONS,
-    backfill_policy=SINGLE_RUN,
     automation_condition=ON_NEW_DATA,
 )
 def chunks(

@@ -4,25 +4,22 @@ import time
 
 import dagster as dg
 
+from ml_assets.defs.assets import asset
 from ml_assets.defs.automation import ON_NEW_DATA
-from ml_assets.defs.metadata import OWNERS, data_version, delta_metadata
-from ml_assets.defs.partitions import COLLECTIONS, SINGLE_RUN
-from ml_assets.defs.progress import StageProgress
+from ml_assets.defs.metadata import data_version, delta_metadata
+from ml_assets.defs.partitions import COLLECTIONS
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.embeddings.encoder import load_encoder
 from ml_assets.embeddings.refresh import pending_tokens, refresh_embeddings
 from ml_assets.embeddings.space import current_space
+from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings
 
 
-@dg.asset(
-    group_name="embeddings",
+@asset(
     kinds={"postgres", "huggingface"},
-    owners=OWNERS,
-    code_version="1",
     deps=["chunks"],
     partitions_def=COLLECTIONS,
-    backfill_policy=SINGLE_RUN,
     automation_condition=ON_NEW_DATA,
     pool="encoder",
 )

@@ -4,9 +4,8 @@ import time
 
 import dagster as dg
 
-from ml_assets.defs.metadata import OWNERS, data_version, delta_metadata, table
-from ml_assets.defs.partitions import SINGLE_RUN
-from ml_assets.defs.progress import StageProgress
+from ml_assets.defs.assets import asset
+from ml_assets.defs.metadata import data_version, delta_metadata, table
 from ml_assets.defs.resources import OfflineStoreResource, OnlineStoreResource, PostgresResource
 from ml_assets.delta import Delta
 from ml_assets.embeddings.space import current_space
@@ -23,17 +22,12 @@ from ml_assets.features.views import (
     refresh_definitions,
     views_for,
 )
+from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings
 from ml_assets.stores import duckdb as offline_store
 
 
-@dg.asset(
-    group_name="features",
-    kinds={"postgres"},
-    owners=OWNERS,
-    code_version="1",
-    backfill_policy=SINGLE_RUN,
-)
+@asset(kinds={"postgres"})
 def feature_definitions(postgres: PostgresResource) -> dg.MaterializeResult:
     """Rows of `feature_definitions`: the views of the code, every version that there was."""
     with postgres.connect() as connection:
@@ -54,15 +48,7 @@ def feature_definitions(postgres: PostgresResource) -> dg.MaterializeResult:
     )
 
 
-@dg.asset(
-    group_name="features",
-    kinds={"duckdb"},
-    owners=OWNERS,
-    code_version="1",
-    deps=["chunks", "embeddings", "feature_definitions"],
-    backfill_policy=SINGLE_RUN,
-    pool="duckdb",
-)
+@asset(kinds={"duckdb"}, deps=["chunks", "embeddings", "feature_definitions"], pool="duckdb")
 def document_features(
     settings: dg.ResourceParam[Settings],
     postgres: PostgresResource,
@@ -81,15 +67,7 @@ def document_features(
         return _offline_result(duck, DOCUMENT_TEXT, delta, started, vector_space=space_id)
 
 
-@dg.asset(
-    group_name="features",
-    kinds={"duckdb"},
-    owners=OWNERS,
-    code_version="1",
-    deps=["raw_documents", "chunks", "feature_definitions"],
-    backfill_policy=SINGLE_RUN,
-    pool="duckdb",
-)
+@asset(kinds={"duckdb"}, deps=["raw_documents", "chunks", "feature_definitions"], pool="duckdb")
 def collection_features(
     postgres: PostgresResource, duckdb: OfflineStoreResource
 ) -> dg.MaterializeResult:
@@ -100,15 +78,7 @@ def collection_features(
         return _offline_result(duck, COLLECTION_ACTIVITY, delta, started)
 
 
-@dg.asset(
-    group_name="features",
-    kinds={"sqlite", "redis"},
-    owners=OWNERS,
-    code_version="1",
-    deps=["document_features", "collection_features"],
-    backfill_policy=SINGLE_RUN,
-    pool="duckdb",
-)
+@asset(kinds={"sqlite", "redis"}, deps=["document_features", "collection_features"], pool="duckdb")
 def online_features(
     duckdb: OfflineStoreResource, online_store: OnlineStoreResource
 ) -> dg.MaterializeResult:

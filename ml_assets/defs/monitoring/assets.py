@@ -4,8 +4,8 @@ import time
 
 import dagster as dg
 
-from ml_assets.defs.metadata import OWNERS, data_version, delta_metadata, table
-from ml_assets.defs.partitions import SINGLE_RUN
+from ml_assets.defs.assets import asset
+from ml_assets.defs.metadata import data_version, delta_metadata, table
 from ml_assets.defs.resources import ClickHouseResource, PostgresResource
 from ml_assets.monitoring.metrics import (
     copy_model_performance,
@@ -14,15 +14,7 @@ from ml_assets.monitoring.metrics import (
 )
 
 
-@dg.asset(
-    group_name="monitoring",
-    kinds={"clickhouse"},
-    owners=OWNERS,
-    code_version="1",
-    deps=["candidate_models", "registered_model"],
-    backfill_policy=SINGLE_RUN,
-    pool="clickhouse",
-)
+@asset(kinds={"clickhouse"}, deps=["candidate_models", "registered_model"], pool="clickhouse")
 def training_metrics(
     postgres: PostgresResource, clickhouse: ClickHouseResource
 ) -> dg.MaterializeResult:

@@ -4,8 +4,8 @@ import time
 
 import dagster as dg
 
-from ml_assets.defs.metadata import OWNERS, data_version, table
-from ml_assets.defs.partitions import SINGLE_RUN
+from ml_assets.defs.assets import asset
+from ml_assets.defs.metadata import data_version, table
 from ml_assets.defs.resources import MlflowResource, OfflineStoreResource, PostgresResource
 from ml_assets.defs.training.assets import nothing_to_train_on
 from ml_assets.registry.model import ModelVersion
@@ -15,15 +15,7 @@ from ml_assets.settings import Settings
 from ml_assets.training.training_set import current_training_set
 
 
-@dg.asset(
-    group_name="registry",
-    kinds={"mlflow"},
-    owners=OWNERS,
-    code_version="1",
-    deps=["candidate_models"],
-    backfill_policy=SINGLE_RUN,
-    pool="duckdb",
-)
+@asset(kinds={"mlflow"}, deps=["candidate_models"], pool="duckdb")
 def registered_model(
     settings: dg.ResourceParam[Settings],
     postgres: PostgresResource,
@@ -53,15 +45,7 @@ def registered_model(
     )
 
 
-@dg.asset(
-    group_name="registry",
-    kinds={"mlflow", "postgres"},
-    owners=OWNERS,
-    code_version="1",
-    deps=["registered_model"],
-    backfill_policy=SINGLE_RUN,
-    pool="duckdb",
-)
+@asset(kinds={"mlflow", "postgres"}, deps=["registered_model"], pool="duckdb")
 def champion_model(
     settings: dg.ResourceParam[Settings],
     postgres: PostgresResource,

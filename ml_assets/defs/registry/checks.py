@@ -5,7 +5,7 @@ import dagster as dg
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.registry.audit import count_entries, verify_audit
 from ml_assets.registry.releases import champion
-from ml_assets.training.families import BASELINES
+from ml_assets.training.families.registry import BASELINES
 
 
 @dg.asset_check(asset="champion_model", blocking=True)

@@ -8,10 +8,9 @@ from typing import Any
 
 import dagster as dg
 
+from ml_assets.defs.assets import asset
 from ml_assets.defs.automation import ON_NEW_DATA, ON_NEW_DATA_OR_WEAR
-from ml_assets.defs.metadata import OWNERS, data_version, table
-from ml_assets.defs.partitions import SINGLE_RUN
-from ml_assets.defs.progress import StageProgress
+from ml_assets.defs.metadata import data_version, table
 from ml_assets.defs.resources import ChromaResource, KeywordIndexResource, PostgresResource
 from ml_assets.defs.search.metadata import quality_metadata
 from ml_assets.defs.search.sync import sync_generations
@@ -19,6 +18,7 @@ from ml_assets.documents.sources import open_source
 from ml_assets.documents.sources.base import JudgedQueries
 from ml_assets.embeddings.encoder import load_encoder
 from ml_assets.embeddings.space import current_space
+from ml_assets.progress import StageProgress
 from ml_assets.search.evaluation.measurement import measure_generation
 from ml_assets.search.generation import ensure_generation, index_parameters, published_generation
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
@@ -36,15 +36,7 @@ def current_generation(connection: store.Connection, settings: Settings) -> Gene
     return ensure_generation(connection, space_id, index_parameters(settings))
 
 
-@dg.asset(
-    group_name="search",
-    kinds={"postgres"},
-    owners=OWNERS,
-    code_version="1",
-    deps=["embeddings"],
-    backfill_policy=SINGLE_RUN,
-    automation_condition=ON_NEW_DATA_OR_WEAR,
-)
+@asset(kinds={"postgres"}, deps=["embeddings"], automation_condition=ON_NEW_DATA_OR_WEAR)
 def pgvector_index(
     settings: dg.ResourceParam[Settings],
     postgres: PostgresResource,
@@ -67,13 +59,9 @@ def pgvector_index(
         return sync_generations(connection, generations, open_index, step, memory)
 
 
-@dg.asset(
-    group_name="search",
+@asset(
     kinds={"chroma"},
-    owners=OWNERS,
-    code_version="1",
     deps=["embeddings"],
-    backfill_policy=SINGLE_RUN,
     automation_condition=ON_NEW_DATA_OR_WEAR,
     pool="chroma",
 )
@@ -90,13 +78,9 @@ def chroma_index(
         return sync_generations(connection, generations, chroma.open_index, step)
 
 
-@dg.asset(
-    group_name="search",
+@asset(
     kinds={"tantivy"},
-    owners=OWNERS,
-    code_version="1",
     deps=["chunks", "embeddings"],
-    backfill_policy=SINGLE_RUN,
     automation_condition=ON_NEW_DATA,
     pool="keyword",
 )
@@ -113,13 +97,9 @@ def keyword_index(
         return sync_generations(connection, generations, keyword_index.open_index, step)
 
 
-@dg.asset(
-    group_name="search",
+@asset(
     kinds={"python"},
-    owners=OWNERS,
-    code_version="1",
     deps=["pgvector_index", "chroma_index", "keyword_index"],
-    backfill_policy=SINGLE_RUN,
     automation_condition=ON_NEW_DATA,
     pool="chroma",
 )
@@ -141,13 +121,9 @@ def search_evaluation(
     return _evaluated(current, evaluation, judged, "yes" if fresh else "no: nothing changed since")
 
 
-@dg.asset(
-    group_name="search",
+@asset(
     kinds={"postgres"},
-    owners=OWNERS,
-    code_version="1",
     deps=["search_evaluation"],
-    backfill_policy=SINGLE_RUN,
     automation_condition=ON_NEW_DATA,
     pool="chroma",
 )

@@ -5,28 +5,19 @@ from contextlib import AbstractContextManager, closing
 
 import dagster as dg
 
+from ml_assets.defs.assets import asset
 from ml_assets.defs.automation import ON_NEW_DATA
-from ml_assets.defs.metadata import OWNERS
-from ml_assets.defs.partitions import SINGLE_RUN
-from ml_assets.defs.progress import StageProgress
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.defs.search.assets import current_generation
 from ml_assets.defs.search.sync import sync_generations
+from ml_assets.progress import StageProgress
 from ml_assets.search.indexes.faiss.index import FaissIndex
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing.lifecycle import generations_to_sync
 from ml_assets.settings import Settings
 
 
-@dg.asset(
-    group_name="search",
-    kinds={"faiss"},
-    owners=OWNERS,
-    code_version="1",
-    deps=["embeddings"],
-    backfill_policy=SINGLE_RUN,
-    automation_condition=ON_NEW_DATA,
-)
+@asset(kinds={"faiss"}, deps=["embeddings"], automation_condition=ON_NEW_DATA)
 def faiss_index(
     settings: dg.ResourceParam[Settings],
     postgres: PostgresResource,

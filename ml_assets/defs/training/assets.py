@@ -4,11 +4,11 @@ import time
 
 import dagster as dg
 
-from ml_assets.defs.metadata import OWNERS, data_version, plot, table
-from ml_assets.defs.partitions import SINGLE_RUN
-from ml_assets.defs.progress import StageProgress
+from ml_assets.defs.assets import asset
+from ml_assets.defs.metadata import data_version, plot, table
 from ml_assets.defs.resources import MlflowResource, OfflineStoreResource, PostgresResource
 from ml_assets.embeddings.space import current_space
+from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings
 from ml_assets.training.candidates import Trained, read_candidates, train_candidates, untrained
 from ml_assets.training.model import SPLITS, Candidate, TrainingSet
@@ -18,13 +18,9 @@ from ml_assets.training.training_set import build_training_set, current_training
 NO_TRAINING_SET = "nothing to train on"
 
 
-@dg.asset(
-    group_name="training",
+@asset(
     kinds={"duckdb", "postgres"},
-    owners=OWNERS,
-    code_version="1",
     deps=["document_features", "embeddings", "raw_documents"],
-    backfill_policy=SINGLE_RUN,
     pool="duckdb",
 )
 def training_set(
@@ -57,15 +53,7 @@ def training_set(
     )
 
 
-@dg.asset(
-    group_name="training",
-    kinds={"mlflow", "scikitlearn"},
-    owners=OWNERS,
-    code_version="1",
-    deps=["training_set"],
-    backfill_policy=SINGLE_RUN,
-    pool="duckdb",
-)
+@asset(kinds={"mlflow", "scikitlearn"}, deps=["training_set"], pool="duckdb")
 def candidate_models(
     postgres: PostgresResource,
     duckdb: OfflineStoreResource,

@@ -72,7 +72,9 @@ def _read_csv(file: BinaryIO, name: str, delimiter: str) -> Iterator[Numbered]:
         except csv.Error as error:
             if "end of data" in str(error):
                 raise SourceError(
-                    "a quoted cell is never closed", where=f"{name} row {number}"
+                    "a quoted cell is never closed",
+                    where=f"{name} row {number}",
+                    do='Add the missing closing quote; within a cell, write " as ""',
                 ) from None
             yield f"row {number}", f"not CSV ({error})"
             continue
@@ -84,7 +86,11 @@ def _header(reader: Iterator[list[str]], name: str) -> list[str]:
     try:
         header = next(reader, [])
     except csv.Error as error:
-        raise SourceError(f"the header is not CSV ({error})", where=name) from None
+        raise SourceError(
+            f"the header is not CSV ({error})",
+            where=name,
+            do='Put a cell with a comma or a line end in quotes; within them, write " as ""',
+        ) from None
     if any(map(_ESCAPED_BYTE.search, header)):
         raise SourceError("the header is not UTF-8", where=name, do="Save the file as UTF-8")
     if len(set(header)) < len(header):
@@ -122,7 +128,9 @@ def _read_parquet(file: BinaryIO, name: str) -> Iterator[Numbered]:
                 yield f"row {number}", _parquet_row(batch.schema.names, cells)
     except (pa.ArrowException, OSError) as error:
         first = str(error).partition("\n")[0]
-        raise SourceError(f"not readable as Parquet ({first})", where=name) from None
+        raise SourceError(
+            f"not readable as Parquet ({first})", where=name, do="Write or copy the file again"
+        ) from None
 
 
 def _values(column: Any) -> list[object]:

@@ -1,4 +1,8 @@
-"""Sources of documents, and the one line of text that chooses and configures them."""
+"""Sources of documents, and the one line of text that chooses and configures them.
+
+One module per source, registered in `open`; judged queries lie beside the source that owns them.
+Writing to tables is not for a source: it yields documents and rejected rows.
+"""
 
 from __future__ import annotations
 

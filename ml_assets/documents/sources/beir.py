@@ -98,6 +98,7 @@ class Beir:
                 raise SourceError(
                     'not an object like {"_id": …, "text": …}',
                     where=f"{self._folder / name} line {number}",
+                    do="Mend or remove the line",
                 ) from None
 
     def _judgments(self, name: str) -> dict[str, dict[str, int]]:
@@ -107,7 +108,9 @@ class Beir:
         if tuple(next(rows, ())) != _JUDGMENTS:
             header = " ".join(_JUDGMENTS)
             raise SourceError(
-                "the header is wrong", where=str(self._folder / name), do=f"Expected: {header}"
+                "the header is wrong",
+                where=str(self._folder / name),
+                do=f"Write {header}, separated by tabs",
             )
         for number, cells in enumerate(rows, 2):
             if not cells:
@@ -115,8 +118,11 @@ class Beir:
             try:
                 query, document, grade = cells[0], cells[1], int(cells[2])
             except (ValueError, IndexError):
-                where = f"{self._folder / name} row {number}"
-                raise SourceError("not a judgment", where=where) from None
+                raise SourceError(
+                    "not a judgment",
+                    where=f"{self._folder / name} row {number}",
+                    do=f"Write {', '.join(_JUDGMENTS)}, separated by tabs, the score as an integer",
+                ) from None
             if grade > 0:
                 relevant[query][document] = grade
         return dict(relevant)
@@ -127,9 +133,15 @@ class Beir:
             with file.open(encoding="utf-8") as lines:
                 return list(lines)
         except OSError as error:
-            raise SourceError(f"cannot be read ({error.strerror})", where=str(file)) from None
+            raise SourceError(
+                f"cannot be read ({error.strerror})",
+                where=str(file),
+                do="Add the file, or mend its permissions",
+            ) from None
         except UnicodeDecodeError:
-            raise SourceError("invalid UTF-8", where=str(file)) from None
+            raise SourceError(
+                "invalid UTF-8", where=str(file), do="Save the file as UTF-8"
+            ) from None
 
 
 def _with_half(query: JudgedQuery) -> JudgedQuery:

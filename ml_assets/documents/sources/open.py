@@ -78,9 +78,13 @@ def _read_toml(spec: str) -> Spec:
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingError(f"{spec}: {error.strerror}", where=SETTING) from None
+        raise SettingError(
+            f"{spec}: {error.strerror}", where=SETTING, do="Check the path and its permissions"
+        ) from None
     except ValueError as error:
-        raise SettingError(f"{spec} is not TOML ({error})", where=SETTING) from None
+        raise SettingError(
+            f"{spec} is not TOML ({error})", where=SETTING, do='Write lines such as key = "value"'
+        ) from None
     options = {key: _toml_value(key, value, spec) for key, value in content.items()}
     path = options.pop("path", "")
     if path and "://" not in path:
@@ -93,7 +97,11 @@ def _toml_value(key: str, value: object, spec: str) -> str:
         return value
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ",".join(value)
-    raise SettingError(f"{spec}: {key} is not a string or a list of strings", where=SETTING)
+    raise SettingError(
+        f"{spec}: {key} is not a string or a list of strings",
+        where=SETTING,
+        do=f'Write {key} = "…" or {key} = ["…", "…"]',
+    )
 
 
 def _open_python_docs(spec: Spec, settings: Settings) -> Source:
@@ -132,11 +140,13 @@ def _check(spec: Spec, known: tuple[str, ...], *, path: bool) -> None:
     if path and not spec.path:
         raise SourceError("no path", where=where, do=f"Write {spec.kind}:/path/to/the/documents")
     if spec.path and not path:
-        raise SourceError(f"takes no path, but got {spec.path!r}", where=where)
+        raise SourceError(
+            f"takes no path, but got {spec.path!r}", where=where, do=f"Write {spec.kind} alone"
+        )
     unknown = sorted(set(spec.options) - set(known))
     if unknown:
-        names = ", ".join(known) if known else "none"
-        raise SourceError(f"unknown option {', '.join(unknown)}", where=where, do=f"Known: {names}")
+        do = f"Use {', '.join(known)}" if known else "It takes no options"
+        raise SourceError(f"unknown option {', '.join(unknown)}", where=where, do=do)
 
 
 _OPENERS: Mapping[str, Callable[[Spec, Settings], Source]] = {

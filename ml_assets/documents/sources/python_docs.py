@@ -97,7 +97,11 @@ def _described() -> list[Described]:
     )
     if done.returncode:
         last = done.stderr.strip().rpartition("\n")[2]
-        raise SourceError(f"cannot describe the standard library ({last})", where=sys.executable)
+        raise SourceError(
+            f"cannot describe the standard library ({last})",
+            where=sys.executable,
+            do="Repair this Python, or set ML_ASSETS_SOURCE to another source",
+        )
     return [Described(**json.loads(line)) for line in done.stdout.splitlines()]
 
 

@@ -32,7 +32,7 @@ class PythonEnvironment:
     name = "python_environment"
 
     def __init__(self, max_document_bytes: int) -> None:
-        """Describe the source; larger docstrings are set aside."""
+        """Describe the source; larger docstrings are quarantined."""
         self._max_bytes = max_document_bytes
 
     def collections(self) -> dict[str, str]:

@@ -1,1 +1,5 @@
-"""Answering a query: indexes are asked, rankings fused, hits shown."""
+"""Answering a query: indexes ranked, rankings fused, documents shown.
+
+Reads one generation and writes nothing. An index's own query belongs in `indexes`, metrics in
+`evaluation`.
+"""

@@ -1,1 +1,4 @@
-"""Evaluation: how good the answers are, with intervals."""
+"""Evaluation: how good answers are, with intervals, and the fusion that judged queries choose.
+
+Numbers only. Whether they suffice is for the gates in `publishing`.
+"""

@@ -22,7 +22,7 @@ from ml_assets.embeddings.refresh import partition_name
 from ml_assets.progress import Progress, no_progress
 from ml_assets.search.model import Entry, Generation, Kind, LedgerIndex
 from ml_assets.stores import postgres
-from ml_assets.stores.locks import exclusive
+from ml_assets.stores.postgres.locks import exclusive
 from ml_assets.stores.sql import statement
 
 BATCH = 2000

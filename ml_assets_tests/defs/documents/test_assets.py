@@ -4,8 +4,8 @@ import pytest
 from ml_assets.defs.documents.assets import RAW_DOCUMENTS
 from ml_assets.defs.partitions import COLLECTIONS, PARTITIONS_NAME
 from ml_assets.documents.model import Document, Rejected
-from ml_assets_tests.defs.conftest import Run
 from ml_assets_tests.fakes import HashEncoder, MemorySource, unplugged
+from ml_assets_tests.graph import Run
 
 
 def metadata(result: dg.ExecuteInProcessResult, asset: str, partition: str) -> dict[str, object]:

@@ -16,8 +16,8 @@ from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.refresh import refresh_documents
 from ml_assets.settings import Settings
-from ml_assets_tests.defs.conftest import Run
 from ml_assets_tests.fakes import MemorySource, unplugged
+from ml_assets_tests.graph import Run
 
 
 @pytest.fixture

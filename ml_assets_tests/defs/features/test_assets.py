@@ -11,8 +11,8 @@ from ml_assets.defs.features.assets import (
     online_features,
 )
 from ml_assets.documents.model import Document
-from ml_assets_tests.defs.conftest import Run
 from ml_assets_tests.fakes import SPACE, MemorySource
+from ml_assets_tests.graph import Run
 
 FEATURES = [feature_definitions, document_features, collection_features, online_features]
 

@@ -18,7 +18,7 @@ from ml_assets.features.online import refresh_online
 from ml_assets.features.views import COLLECTION_ACTIVITY, DOCUMENT_TEXT, views_for
 from ml_assets.settings import Settings
 from ml_assets_tests.fakes import SPACE
-from ml_assets_tests.features.conftest import load_into
+from ml_assets_tests.features.corpus import load_into
 
 DOCUMENTS = [
     Document(f"d{n}", "a", f"Some words, and the number {n}.", label=str(n % 2)) for n in range(40)

@@ -32,9 +32,8 @@ from ml_assets.search.publishing import lifecycle
 from ml_assets.search.publishing.lifecycle import rollback
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma
-from ml_assets_tests.defs.conftest import Run
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource
-from ml_assets_tests.graph import asset_graph
+from ml_assets_tests.graph import Run, asset_graph
 
 INDEXES = [pgvector_index, chroma_index, keyword_index]
 SEARCH = [*INDEXES, search_evaluation, published_search]
@@ -321,7 +320,7 @@ def test_a_run_waits_for_a_rollback_and_does_not_undo_it(
             rollback(connection, settings, "it got worse")
 
     monkeypatch.setattr(lifecycle, "bring_up_to_date", bring_up_to_date)
-    monkeypatch.setattr("ml_assets.stores.locks.time.sleep", wait)
+    monkeypatch.setattr("ml_assets.stores.postgres.locks.time.sleep", wait)
     person = Thread(target=roll_back)
     person.start()
     assert held.wait(10)

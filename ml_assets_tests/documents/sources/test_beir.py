@@ -13,7 +13,7 @@ from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.sources.base import JudgedQuery
 from ml_assets.documents.sources.beir import SPLIT_FROM, Beir
 from ml_assets.errors import SourceError
-from ml_assets_tests.conftest import SHARED_DATA
+from ml_assets_tests.shared import SHARED_DATA
 
 HEADER = "query-id\tcorpus-id\tscore\n"
 
@@ -89,7 +89,7 @@ def test_without_training_queries_half_of_many_are_for_tuning(folder: Path) -> N
         ("queries.jsonl", b"[]", "queries.jsonl line 1: not an object like"),
         ("queries.jsonl", b'{"_id": 1}', "queries.jsonl line 1: not an object like"),
         ("queries.jsonl", b"\xff", "queries.jsonl: invalid UTF-8"),
-        ("qrels.tsv", b"1\td1\t1\n", "the header is wrong. Expected: query-id corpus-id score"),
+        ("qrels.tsv", b"1\td1\t1\n", "the header is wrong. Write query-id corpus-id score"),
         ("qrels.tsv", b"", "the header is wrong"),
         ("qrels.tsv", HEADER.encode() + b"1\td1\n", "qrels.tsv row 2: not a judgment"),
         ("qrels.tsv", HEADER.encode() + b"1\td1\tyes\n", "qrels.tsv row 2: not a judgment"),

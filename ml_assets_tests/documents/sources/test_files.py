@@ -24,7 +24,7 @@ from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import check_collection, check_name, normalize
 from ml_assets.documents.sources.files import Files
 from ml_assets.errors import SourceError
-from ml_assets_tests.conftest import SHARED_DATA
+from ml_assets_tests.shared import SHARED_DATA
 
 
 def source(pattern: object, max_bytes: int = 10_000, name: str = "", **options: str) -> Files:
@@ -412,7 +412,12 @@ def test_a_row_without_a_date_has_no_collection(folder: Path) -> None:
         ("x.csv", "text,n\na,1\n", {"collection_by": "created_at:day"}, "no column created_at"),
         ("x.jsonl", '{"id": 1, "body": "a"}', {}, "no column text. The columns are: id, body"),
         ("x.csv", "id,text\n1,\n2,\n", {}, "no row can be used; the first: x.csv row 2: no text"),
-        ("x.csv", 'id,text\n1,a\n2,"b\n3,c\n', {}, "x.csv row 3: a quoted cell is never closed"),
+        (
+            "x.csv",
+            'id,text\n1,a\n2,"b\n3,c\n',
+            {},
+            "x.csv row 3: a quoted cell is never closed. Add the missing closing quote",
+        ),
         ("x.csv", "id,text,id\n1,a,2\n", {}, "x.csv: two columns have one name"),
         ("x.csv", b"id,t\xe9xt\n1,a\n", {}, "x.csv: the header is not UTF-8"),
         ("x.csv", "id,text\n1,a\n".encode("utf-16"), {}, "x.csv: UTF-16, not UTF-8"),

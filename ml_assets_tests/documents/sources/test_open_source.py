@@ -60,13 +60,13 @@ def test_passwords_are_not_shown(settings: Settings) -> None:
         ("files:", SourceError, "(files): no path. Write files:/path/to/the/documents"),
         ("beir", SourceError, "(beir): no path"),
         ("python_docs:/tmp", SourceError, "(python_docs): takes no path, but got '/tmp'"),
-        ("python_docs?a=b", SourceError, "unknown option a. Known: none"),
-        ("beir:/x?text=t", SourceError, "unknown option text. Known: name"),
+        ("python_docs?a=b", SourceError, "unknown option a. It takes no options"),
+        ("beir:/x?text=t", SourceError, "unknown option text. Use name"),
         (
             "files:x.csv?txt=a&zz=b",
             SourceError,
             (
-                "unknown option txt, zz. Known: id, text, title, label, url, group, created_at,"
+                "unknown option txt, zz. Use id, text, title, label, url, group, created_at,"
                 " metadata, collection_by, name"
             ),
         ),

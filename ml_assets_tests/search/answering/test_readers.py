@@ -19,7 +19,7 @@ from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import HashEncoder
 from ml_assets_tests.search.corpus import fill, generation_of, sync_all
-from ml_assets_tests.search.test_lifecycle import DOCS, GOOD, OLD, embed_in_old_space
+from ml_assets_tests.search.generations import DOCS, GOOD, OLD, embed_in_old_space
 
 ROUNDS = 8
 QUERY = "text number 7"

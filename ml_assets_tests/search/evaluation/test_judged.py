@@ -12,18 +12,8 @@ from ml_assets.search.answering.fusion import Fusion
 from ml_assets.search.evaluation.judged import ask_all, evaluate_methods, half_of, measure_methods
 from ml_assets.search.model import Engine
 from ml_assets_tests.fakes import HashEncoder, other_space
-from ml_assets_tests.search.corpus import Doc
-
-DOCS = {
-    f"d{number}": Doc((f"text number {number}",), collection="even" if number % 2 == 0 else "odd")
-    for number in range(40)
-}
-
-
-def judged(number: int, half: str = "reporting", *also: int) -> JudgedQuery:
-    relevant = {f"d{one}": 1 for one in (number, *also)}
-    return JudgedQuery(f"q{number}", f"text number {number}", relevant, half)  # type: ignore[arg-type]
-
+from ml_assets_tests.search.evaluation.judging import DOCS as DOCS  # what the fixture fills in
+from ml_assets_tests.search.evaluation.judging import judged
 
 QUERIES = tuple(judged(number, "tuning" if number < 4 else "reporting") for number in range(34))
 

@@ -19,7 +19,7 @@ from ml_assets.search.indexes.sizing import probes_of
 from ml_assets.search.model import Ranking
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import SPACE, HashEncoder
-from ml_assets_tests.search.conftest import AnyIndex
+from ml_assets_tests.search.choices import AnyIndex
 from ml_assets_tests.search.corpus import fill
 from ml_assets_tests.search.filters.conditions import conditions, random_documents
 from ml_assets_tests.search.oracle import matches

@@ -15,7 +15,7 @@ from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import HashEncoder
-from ml_assets_tests.search.conftest import CHOICES
+from ml_assets_tests.search.choices import CHOICES
 from ml_assets_tests.search.corpus import Doc, fill, generation_of, put, remove
 
 

@@ -31,7 +31,7 @@ from ml_assets.search.model import Generation, Ranking
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.fakes import HashEncoder
-from ml_assets_tests.search.conftest import CHOICES, AnyIndex, OpenIndex
+from ml_assets_tests.search.choices import CHOICES, AnyIndex, OpenIndex
 from ml_assets_tests.search.corpus import Doc, fill, generation_of, put, remove
 
 YEAR = {year: datetime(year, 1, 1, tzinfo=UTC) for year in range(2019, 2025)}

@@ -24,7 +24,7 @@ from ml_assets.search.model import Entry, Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.fakes import HashEncoder
-from ml_assets_tests.search.conftest import CHOICES, AnyIndex
+from ml_assets_tests.search.choices import CHOICES, AnyIndex
 from ml_assets_tests.search.corpus import Doc, fill, generation_of, put, remove
 
 DOCS = {f"d{number}": Doc((f"text {number}", "tail"), f"title {number}") for number in range(6)}

@@ -5,16 +5,12 @@ import json
 from typing import Any
 
 import pytest
-from pgvector import HalfVector
 
 from ml_assets.documents.sources.base import JudgedQuery
-from ml_assets.embeddings.refresh import ensure_space
 from ml_assets.errors import GateError, NothingToDoError
 from ml_assets.search.answering.engine import open_engine, search
 from ml_assets.search.generation import (
-    ensure_generation,
     find_generation,
-    index_parameters,
     publish,
     published_generation,
     record_evaluation,
@@ -32,41 +28,14 @@ from ml_assets.search.publishing.listing import differing, list_generations
 from ml_assets.search.publishing.publish import publish_gated
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
-from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource, other_space
+from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource
 from ml_assets_tests.search.corpus import Doc, fill, generation_of, put, remove, sync_all
-
-DOCS = {f"d{number}": Doc((f"text number {number}",), f"title {number}") for number in range(20)}
-OLD = other_space()
+from ml_assets_tests.search.generations import DOCS, GOOD, OLD
 
 
 @pytest.fixture
 def other(connection: postgres.Connection, settings: Settings) -> Generation:
     return generation_of(connection, settings.model_copy(update={"hnsw_m": 24}))
-
-
-@pytest.fixture
-def older(connection: postgres.Connection, settings: Settings) -> Generation:
-    """A generation in another space, in which every chunk has a vector."""
-    fill(connection, DOCS)
-    embed_in_old_space(connection)
-    return ensure_generation(connection, OLD.space_id, index_parameters(settings))
-
-
-def embed_in_old_space(connection: postgres.Connection) -> None:
-    ensure_space(connection, OLD)
-    rows = connection.execute("select chunk_id, collection, text from chunks").fetchall()
-    for chunk_id, collection, text in rows:
-        connection.execute(
-            "insert into document_embeddings (space_id, chunk_id, collection, text_hash, embedding)"
-            " values (%s, %s, %s, %s, %s)",
-            [
-                OLD.space_id,
-                chunk_id,
-                collection,
-                hashlib.sha256(text.encode()).digest(),
-                HalfVector(HashEncoder(OLD).encode([text])[0]),
-            ],
-        )
 
 
 def test_the_served_generation_follows_beside_the_current_one(
@@ -101,12 +70,6 @@ GATES = (
     JUDGED_GATE,
     "indexes_hold_the_live_chunks",
 )
-GOOD = {
-    "state": "1",
-    "recall": {"pgvector": 1.0, "chroma": 1.0},
-    "reached": {"pgvector": 1.0, "chroma": 1.0},
-    "sampled": 20,
-}
 
 
 @pytest.fixture

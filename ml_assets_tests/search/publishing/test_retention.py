@@ -17,9 +17,7 @@ from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.fakes import HashEncoder
 from ml_assets_tests.search.corpus import fill, generation_of, sync_all
-from ml_assets_tests.search.test_lifecycle import DOCS, OLD, older
-
-__all__ = ["older"]
+from ml_assets_tests.search.generations import DOCS, OLD
 
 
 @pytest.fixture

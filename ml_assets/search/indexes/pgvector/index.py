@@ -32,7 +32,7 @@ from ml_assets.search.indexes.sizing import candidates_of, is_outgrown, probes_o
 from ml_assets.search.indexes.vectors import check_dimension
 from ml_assets.search.model import Generation, Kind, Ranking, SyncReport, Vector
 from ml_assets.stores import postgres
-from ml_assets.stores.locks import exclusive
+from ml_assets.stores.postgres.locks import exclusive
 from ml_assets.stores.sql import statement
 
 NARROW = 5_000

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ml_assets.stores.postgres import Connection
+from ml_assets.stores.postgres.statements import Connection
 
 _POLL_SECONDS = 0.05
 

@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.training.examples import TEXT
-from ml_assets.training.model import Examples
+from ml_assets.training.families.base import Task
 
 if TYPE_CHECKING:
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What a family is fitted on: examples, the feature columns, all labels, the seed."""
-
-    train: Examples
-    validation: Examples
-    features: tuple[str, ...]
-    labels: tuple[str, ...]
-    seed: int
-
-    @property
-    def vector(self) -> list[str]:
-        """The columns of the vector."""
-        other = {TEXT, *self.features}
-        return [name for name in self.train.inputs.columns if name not in other]
 
 
 def prepare(task: Task, parameters: Mapping[str, Any]) -> ColumnTransformer:

@@ -1,0 +1,106 @@
+"""SQLite, embedded: one file under the home."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from ml_assets.errors import StoreError
+from ml_assets.stores.folders import folder
+from ml_assets.stores.online.contract import OnlineStore, Value, Values, pack
+from ml_assets.stores.sql import migrations
+
+
+@contextmanager
+def open_sqlite(path: Path) -> Iterator[OnlineStore]:
+    """Open the file at `path`; closed at the end.
+
+    Raises:
+        StoreError: it cannot be opened or written.
+    """
+    folder(path.parent)
+    try:
+        with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
+            yield SqliteOnlineStore(connection)
+    except sqlite3.DatabaseError as error:
+        raise StoreError(
+            f"cannot be used ({error})",
+            where=str(path),
+            do="Check its permissions and the disk, or remove it: it is only a copy",
+        ) from None
+
+
+class SqliteOnlineStore:
+    """One SQLite file in WAL: readers do not wait for the writer."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._connection.execute("pragma journal_mode = wal")
+        self._connection.execute("pragma synchronous = normal")
+        for _, script in migrations("sqlite"):
+            self._connection.executescript(script)
+
+    def put_many(self, view: str, rows: Mapping[str, Values], revisions: Mapping[str, str]) -> None:
+        """Write the values of entities, in one transaction."""
+        packed = ((view, id_, revisions[id_], pack(values)) for id_, values in rows.items())
+        with self._transaction():
+            self._connection.executemany(
+                "insert or replace into online_features values (?, ?, ?, ?)", packed
+            )
+
+    def get_many(self, view: str, entity_ids: Sequence[str]) -> dict[str, dict[str, Value]]:
+        """Read the values of those of `entity_ids` that the store has."""
+        rows = self._connection.execute(
+            "select entity_id, features from online_features"
+            " where view = ? and entity_id in (select value from json_each(?))",
+            [view, json.dumps(list(entity_ids))],
+        )
+        return {entity_id: json.loads(packed) for entity_id, packed in rows}
+
+    def revisions(self, view: str) -> dict[str, str]:
+        """Read the revision of every entity of `view`."""
+        return dict(
+            self._connection.execute(
+                "select entity_id, revision from online_features where view = ?", [view]
+            )
+        )
+
+    def ids(self, view: str) -> set[str]:
+        """Read which entities `view` has."""
+        return set(self.revisions(view))
+
+    def delete_many(self, view: str, entity_ids: Iterable[str]) -> None:
+        """Remove entities, in one transaction."""
+        with self._transaction():
+            self._connection.executemany(
+                "delete from online_features where view = ? and entity_id = ?",
+                ((view, entity_id) for entity_id in entity_ids),
+            )
+
+    def cache_set(self, key: str, value: object, seconds: float) -> None:
+        """Keep a JSON value for `seconds`; what is over goes with the same write."""
+        now = time.time()
+        with self._transaction():
+            self._connection.execute("delete from cache where expires_at <= ?", [now])
+            self._connection.execute(
+                "insert or replace into cache values (?, ?, ?)", [key, pack(value), now + seconds]
+            )
+
+    def cache_get(self, key: str) -> Any:
+        """Return the value kept under `key`; None when there is none or its time is over."""
+        row = self._connection.execute(
+            "select value from cache where key = ? and expires_at > ?", [key, time.time()]
+        ).fetchone()
+        return json.loads(row[0]) if row else None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("begin immediate")
+        # As a context manager a connection commits, or rolls back on an error; it stays open.
+        with self._connection:
+            yield

@@ -1,0 +1,19 @@
+"""PostgreSQL with pgvector: embedded (a wheel's own server on a Unix socket) or by URL.
+
+Not here: any statement of a room's own tables; each room brings its own from `sql/`.
+"""
+
+from ml_assets.stores.postgres.bulk import analyze, copy_rows
+from ml_assets.stores.postgres.connection import connect, server_url
+from ml_assets.stores.postgres.statements import Connection, read_batches, read_counts, run
+
+__all__ = [
+    "Connection",
+    "analyze",
+    "connect",
+    "copy_rows",
+    "read_batches",
+    "read_counts",
+    "run",
+    "server_url",
+]

@@ -1,0 +1,5 @@
+"""Model families: one module per family, and the one line of `registry` that lists it.
+
+Every estimator is one that skops can save and load, so that no model is ever unpickled. Training
+sets, evaluation and what is recorded of a training do not belong here.
+"""

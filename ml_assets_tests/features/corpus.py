@@ -1,0 +1,30 @@
+"""Documents of a test, chunked and embedded."""
+
+from collections.abc import Callable
+
+from ml_assets.documents.chunking import Chunker
+from ml_assets.documents.model import Document
+from ml_assets.documents.refresh import refresh_chunks, refresh_documents
+from ml_assets.embeddings.refresh import refresh_embeddings
+from ml_assets.embeddings.space import VectorSpace, current_model
+from ml_assets.settings import load_settings
+from ml_assets.stores import postgres
+from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource
+
+Load = Callable[..., None]
+
+
+def load_into(
+    connection: postgres.Connection,
+    *documents: Document,
+    space: VectorSpace = SPACE,
+    chunk_tokens: int = 16,
+) -> None:
+    """Make the tables hold exactly `documents`, chunked and embedded."""
+    source = MemorySource(documents)
+    known = [n for (n,) in connection.execute("select collection from collections").fetchall()]
+    names = sorted({*source.collections(), *known})
+    tokenizer = current_model(load_settings()).tokenizer_file
+    refresh_documents(connection, source, names, max_removed_fraction=1.0)
+    refresh_chunks(connection, Chunker(tokenizer, 64, tokens=chunk_tokens, overlap=4), names)
+    refresh_embeddings(connection, space, lambda: HashEncoder(space), names)

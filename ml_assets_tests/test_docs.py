@@ -1,0 +1,130 @@
+"""The documents say what is so: commands, options, settings, links. No test pins a sentence."""
+
+import re
+import runpy
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from ml_assets.cli import app
+from ml_assets.settings import PROJECT, Settings
+
+RUN_DOCS = runpy.run_path(str(PROJECT / "scripts" / "run_docs.py"))
+PAGES = (*RUN_DOCS["DOCUMENTS"], PROJECT / "CHANGELOG.md", PROJECT / "CONTRIBUTING.md")
+TEXTS = {str(page.relative_to(PROJECT)): page.read_text(encoding="utf-8") for page in PAGES}
+BLOCKS = {name: RUN_DOCS["blocks"](text) for name, text in TEXTS.items()}
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+FIELDS = {
+    str(field.validation_alias or f"ML_ASSETS_{name.upper()}"): (name, field)
+    for name, field in Settings.model_fields.items()
+}
+
+
+def test_the_readme_is_short() -> None:
+    assert len(TEXTS["README.md"].splitlines()) <= 120
+
+
+def test_ci_runs_the_commands_of_all_documents() -> None:
+    script = (PROJECT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "make test\n" in script
+    assert 'python3 scripts/run_docs.py "make test"' in script
+    assert BLOCKS["README.md"][0].text.splitlines() == ["make run", "make test"]
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_block_that_is_not_run_says_why(name: str) -> None:
+    for block in BLOCKS[name]:
+        assert (block.command(set()) is None) == bool(block.note), block.text
+
+
+def documented_settings() -> dict[str, str]:
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", TEXTS["docs/settings.md"], re.MULTILINE)
+    assert len(dict(rows)) == len(rows)
+    return dict(rows)
+
+
+def test_every_setting_is_documented_and_no_other() -> None:
+    assert documented_settings().keys() == FIELDS.keys()
+
+
+def test_the_documented_defaults_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in FIELDS:
+        monkeypatch.delenv(variable, raising=False)
+    defaults = Settings()
+    for variable, shown in documented_settings().items():
+        name, field = FIELDS[variable]
+        if code := re.fullmatch(r"`(.+)`", shown):
+            same_again = Settings(**{name: code[1]})  # type: ignore[arg-type]
+            assert getattr(same_again, name) == getattr(defaults, name), variable
+        else:
+            assert field.default in (None, "") or field.default_factory, variable
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_setting_that_is_mentioned_exists(name: str) -> None:
+    mentioned = set(re.findall(r"\b(ML_ASSETS_[A-Z_]+|\w+_URL|\w+_URI)\b", TEXTS[name]))
+    assert mentioned - {"PIP_EXTRA_INDEX_URL"} <= FIELDS.keys()
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The words after `ml-assets` in code, in a block or within a line."""
+    inline = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S))
+    lines = [line for block in RUN_DOCS["blocks"](text) for line in block.text.splitlines()]
+    for line in [*inline, *lines]:
+        if called := re.search(r"(?:^|[ /])ml-assets (.+)", line):
+            yield shlex.split(called[1], comments=True)
+
+
+def test_commands_are_recognized() -> None:
+    text = (
+        "see `ml-assets plan`\n```sh\nA=1 .venv/bin/ml-assets search 'a b' --limit 3 # why\n```\n"
+    )
+    assert list(commands(text)) == [["plan"], ["search", "a b", "--limit", "3"]]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_command_and_option_exists(name: str) -> None:
+    for command, *words in commands(TEXTS[name]):
+        if command in ("--help", "--version"):
+            continue
+        assert command in COMMANDS, command
+        options = {option for part in COMMANDS[command].params for option in part.opts}
+        used = {word.partition("=")[0] for word in words if word.startswith("-") and len(word) > 1}
+        assert used <= {*options, "--help"}, (command, words)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_links_and_anchors_lead_somewhere(name: str) -> None:
+    here = PROJECT / name
+    for target in re.findall(r"\]\(([^)]+)\)", TEXTS[name]):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        page = here.parent / path if path else here
+        assert page.exists(), target
+        assert not anchor or anchor in anchors(page), target
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    linked = re.findall(r"\]\(([^)#]+)", TEXTS["README.md"])
+    assert set(TEXTS) - {"README.md"} <= set(linked)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_worth_reading(command: str) -> None:
+    runner = CliRunner()
+    assert command in runner.invoke(app, ["--help"]).output
+    page = runner.invoke(app, [command, "--help"]).output
+    assert "Usage:" in page
+    assert len(page.split()) > 15

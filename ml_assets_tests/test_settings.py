@@ -1,0 +1,36 @@
+"""Settings: a value that cannot be used is one line in plain words, that names the variable."""
+
+import pytest
+
+from ml_assets.errors import SettingError
+from ml_assets.settings import load_settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("CHUNK_TOKENS", "many", "'many' is not a whole number"),
+        ("CHUNK_TOKENS", "3", "3 is less than 16"),
+        ("CHUNK_OVERLAP", "111", "111 is more than half of ML_ASSETS_CHUNK_TOKENS=220"),
+        ("FUSION", "sum", "'sum' is not 'auto', 'tmm', 'minmax', 'zscore' or 'rrf'"),
+        ("BUILD_MEMORY", "lots", "'lots' is not a size such as 512MiB"),
+        ("MIN_RECALL", "high", "'high' is not a number"),
+        ("MIN_RECALL", "2", "2 is more than 1.0"),
+        ("MIN_RECALL_BY_INDEX", "chroma", "'chroma' is not an index and its minimum"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_plain_words(
+    name: str, value: str, complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ML_ASSETS_CHUNK_TOKENS", raising=False)
+    monkeypatch.setenv(f"ML_ASSETS_{name}", value)
+    with pytest.raises(SettingError) as caught:
+        load_settings()
+    assert str(caught.value).startswith(f"ML_ASSETS_{name}: {complaint}")
+    assert str(caught.value).endswith("Correct it, or unset it for the default")
+
+
+def test_an_overlap_of_half_a_chunk_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ML_ASSETS_CHUNK_TOKENS", "220")
+    monkeypatch.setenv("ML_ASSETS_CHUNK_OVERLAP", "110")
+    assert load_settings().chunk_overlap == 110
