@@ -14,8 +14,8 @@ from ml_assets.console.search import generations, hits
 from ml_assets.settings import Settings, load_settings, secret
 
 if TYPE_CHECKING:
+    from ml_assets.search.answering.model import Method, SearchResult
     from ml_assets.search.filters.language import Condition
-    from ml_assets.search.model import Method, SearchResult
 
 
 @app.command()
@@ -132,11 +132,12 @@ def _search(
     from ml_assets.embeddings.encoder import load_encoder
     from ml_assets.search.answering.engine import open_engine
     from ml_assets.search.answering.engine import search as search_engine
+    from ml_assets.search.indexes.opening import Indexes
     from ml_assets.stores import postgres
 
     with (
         postgres.connect(secret(settings.postgres_url), settings.home) as connection,
-        open_engine(connection, settings) as engine,
+        open_engine(connection, Indexes(settings)) as engine,
     ):
         encoder = None if method == "keyword" else load_encoder(settings)
         return search_engine(

@@ -24,6 +24,7 @@ def asset(**own: Any) -> Callable[[Function], dg.AssetsDefinition]:
             "code_version": "1",
             "backfill_policy": dg.BackfillPolicy.single_run(),
         }
-        return dg.asset(**{**shared, **own})(function)
+        made: dg.AssetsDefinition = dg.asset(**{**shared, **own})(function)
+        return made
 
     return define

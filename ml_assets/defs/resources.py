@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 from pydantic import PrivateAttr
 
 from ml_assets.progress import SilentProgress
-from ml_assets.search.indexes.chroma.index import ChromaIndex
-from ml_assets.search.indexes.keyword.index import KeywordIndex
-from ml_assets.search.model import Generation
+from ml_assets.search.indexes.opening import Indexes
 from ml_assets.settings import Settings
-from ml_assets.stores import chroma, clickhouse, duckdb, mlflow, online, postgres
+from ml_assets.stores import clickhouse, duckdb, mlflow, online, postgres
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -40,48 +38,11 @@ class PostgresResource(dg.ConfigurableResource):
             yield connection
 
 
-class ChromaResource(dg.ConfigurableResource):
-    """Chroma: a server by URL, else embedded under `home`."""
-
-    url: str = ""
-    home: str
-    _kept: ExitStack | None = PrivateAttr(None)
-
-    @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:
-        """Keep the embedded store open through a run once it was opened.
-
-        Three steps open it, and loading 145,000 vectors takes 0.8 s.
-        """
-        with ExitStack() as self._kept:
-            yield self
-
-    @contextmanager
-    def open_index(self, generation: Generation) -> Iterator[ChromaIndex]:
-        """Open the index of a generation; the client is closed at the end."""
-        home = Path(self.home)
-        disk = None if self.url else chroma.embedded_folder(home)
-        with chroma.connect(self.url or None, home) as client:
-            if self._kept and not self.url:
-                # What the clients of one folder share stays until the last of them is closed.
-                self._kept.enter_context(chroma.connect(None, home))
-                self._kept = None
-            yield ChromaIndex(client, generation, disk=disk)
-
-
-class KeywordIndexResource(dg.ConfigurableResource):
-    """The folder of the tantivy indexes."""
-
-    folder: str
-
-    @contextmanager
-    def open_index(self, generation: Generation) -> Iterator[KeywordIndex]:
-        """Open the index of a generation; the folder is let go at the end."""
-        index = KeywordIndex(Path(self.folder), generation)
-        try:
-            yield index
-        finally:
-            index.close()
+@dg.resource(required_resource_keys={"settings"})
+def opened_indexes(context: dg.InitResourceContext) -> Iterator[Indexes]:
+    """The indexes of the deployment that the settings describe."""
+    with Indexes(context.resources.settings) as indexes:
+        yield indexes
 
 
 class OfflineStoreResource(DuckDBResource):
@@ -176,8 +137,7 @@ def build_resources(settings: Settings) -> dict[str, object]:
         "settings": settings,
         "progress": SilentProgress(),
         "postgres": PostgresResource(url=_url("POSTGRES_URL", settings.postgres_url), home=home),
-        "chroma": ChromaResource(url=_url("CHROMA_URL", settings.chroma_url), home=home),
-        "keyword_index": KeywordIndexResource(folder=str(settings.keyword_folder)),
+        "indexes": opened_indexes,
         "duckdb": OfflineStoreResource(database=str(settings.duckdb_file)),
         "clickhouse": ClickHouseResource(
             url=_url("CLICKHOUSE_URL", settings.clickhouse_url), home=home

@@ -5,7 +5,6 @@ import pytest
 from psycopg.errors import UniqueViolation
 
 from ml_assets.errors import GateError, NothingToDoError, SpaceMismatchError
-from ml_assets.search.answering.fusion import DEFAULT_FUSION, Fusion
 from ml_assets.search.generation import (
     ensure_generation,
     find_generation,
@@ -15,7 +14,7 @@ from ml_assets.search.generation import (
     published_generation,
     record_evaluation,
 )
-from ml_assets.search.model import Generation
+from ml_assets.search.model import DEFAULT_FUSION, Fusion, Generation
 from ml_assets.search.publishing.gates import Gate
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_assets.errors import UserError
-
-FusionMethod = Literal["tmm", "minmax", "zscore", "rrf"]
+from ml_assets.search.model import FusionMethod
 
 RRF_K = 60
 """The constant of Cormack, Clarke and Büttcher; it damps the first ranks."""
@@ -25,41 +23,6 @@ class Found:
 
     scores: Mapping[str, float]
     floor: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Fusion:
-    """How what the keyword and the vector index found becomes one ranking.
-
-    `keyword_weight` is 0 to 1; the rest is the weight of the vector index. `feedback`: the vector
-    of the query is moved towards the first documents found (`feedback.py`). The
-    default was chosen on the tuning halves of SciFact, Cranfield and `python_docs`.
-
-    Raises:
-        UserError: there is no such method, or the weight is not 0 to 1.
-    """
-
-    method: FusionMethod = "tmm"
-    keyword_weight: float = 0.3
-    feedback: bool = False
-
-    def __post_init__(self) -> None:
-        if self.method not in _SCALES:
-            raise UserError(
-                f"there is no fusion {self.method!r}",
-                where="search",
-                do=f"Known: {', '.join(_SCALES)}",
-            )
-        if not 0 <= self.keyword_weight <= 1:
-            raise UserError(
-                f"the weight of the keyword index must be 0 to 1, got {self.keyword_weight}",
-                where="search",
-            )
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """The weight of each index; they add up to 1."""
-        return {"keyword": self.keyword_weight, "vector": 1 - self.keyword_weight}
 
 
 def fuse(
@@ -139,5 +102,3 @@ def _divided(scores: Numbers, by: float) -> Numbers:
 
 
 _SCALES = {"tmm": _tmm, "minmax": _minmax, "zscore": _zscore, "rrf": _rrf}
-
-DEFAULT_FUSION = Fusion()

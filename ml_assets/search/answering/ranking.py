@@ -7,9 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ml_assets.search.answering import feedback
-from ml_assets.search.answering.fusion import DEFAULT_FUSION, Found, Fusion, fuse
+from ml_assets.search.answering.fusion import Found, fuse
+from ml_assets.search.answering.model import Engine, Method
 from ml_assets.search.filters.language import NO_FILTER, Condition
-from ml_assets.search.model import Engine, Method, Ranking, Vector
+from ml_assets.search.indexes.contract import Ranking
+from ml_assets.search.indexes.querying import query_index
+from ml_assets.search.model import DEFAULT_FUSION, Fusion, Vector
 
 DEPTH = 100
 """Chunks asked of each index."""
@@ -68,8 +71,8 @@ def ask(
     with ThreadPoolExecutor(max_workers=1) as pool:
         # The vectors in the other thread, which mostly waits for PostgreSQL: p95 of a search was
         # 18 ms so, and 23 with the keyword index there.
-        nearest = pool.submit(engine.vector.query, vector, depth, filters)
-        matching = engine.keyword.query(query, depth, filters)
+        nearest = pool.submit(query_index, engine.connection, engine.vector, vector, depth, filters)
+        matching = query_index(engine.connection, engine.keyword, query, depth, filters)
         return {"keyword": matching, "vector": nearest.result()}
 
 
@@ -90,7 +93,8 @@ def ask_again(
     vectors = feedback.read_vectors(
         engine.connection, engine.generation, [chunks[document_id] for document_id, _ in first]
     )
-    return engine.vector.query(feedback.rocchio(vector, vectors), depth, filters)
+    moved = feedback.rocchio(vector, vectors)
+    return query_index(engine.connection, engine.vector, moved, depth, filters)
 
 
 def found_documents(ranking: Ranking) -> Found:
@@ -123,9 +127,9 @@ def _ask(
     depth: int,
 ) -> Rankings:
     if method == "keyword" or vector is None:
-        return {"keyword": engine.keyword.query(query, depth, filters)}
+        return {"keyword": query_index(engine.connection, engine.keyword, query, depth, filters)}
     if method == "vector":
-        return {"vector": engine.vector.query(vector, depth, filters)}
+        return {"vector": query_index(engine.connection, engine.vector, vector, depth, filters)}
     rankings = ask(engine, query, vector, filters, depth)
     if engine.fusion.feedback:
         rankings["vector"] = ask_again(engine, rankings, vector, filters, depth)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml_assets.embeddings.space import find_model
 from ml_assets.errors import SettingError
-from ml_assets.search.model import Hit, Reranker
+from ml_assets.search.answering.model import Hit, Reranker
 from ml_assets.settings import Settings
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from psycopg import sql
 
 from ml_assets.embeddings.refresh import partition_name
+from ml_assets.search.indexes.contract import VectorIndex
 from ml_assets.search.indexes.vectors import unit, unpack_halves
-from ml_assets.search.model import Generation, VectorIndex
+from ml_assets.search.model import Generation
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 

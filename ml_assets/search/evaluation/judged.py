@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ml_assets.documents.sources.base import JudgedQueries, JudgedQuery
 from ml_assets.search.answering.engine import MAX_K, check_space, search_vector
+from ml_assets.search.answering.model import Engine
 from ml_assets.search.answering.ranking import ask, ask_again, found_documents, fuse_documents
 from ml_assets.search.evaluation.bootstrap import compare, mean_metrics, metric_intervals
 from ml_assets.search.evaluation.metrics import NDCG, Metrics, evaluate_queries
 from ml_assets.search.evaluation.tuning import MIN_QUERIES, FeedbackChoice, FoundBy, fused_by
-from ml_assets.search.model import Engine, Vector
+from ml_assets.search.model import Vector
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ml_assets.documents.sources.base import JudgedQueries
-from ml_assets.search.answering.fusion import Fusion
+from ml_assets.search.answering.model import Engine
 from ml_assets.search.answering.rerank import load_reranker
 from ml_assets.search.evaluation.exact import recall_against_exact
 from ml_assets.search.evaluation.judged import (
@@ -24,10 +24,10 @@ from ml_assets.search.evaluation.judged import (
 from ml_assets.search.evaluation.metrics import K
 from ml_assets.search.evaluation.tuning import TUNING_VERSION, candidates, tune
 from ml_assets.search.generation import record_evaluation
-from ml_assets.search.indexes.ledger import ledger_version
-from ml_assets.search.indexes.opening import open_indexes
-from ml_assets.search.indexes.pgvector.index import PgvectorIndex
-from ml_assets.search.model import Engine, Generation, Kind, VectorIndex
+from ml_assets.search.indexes.contract import VectorIndex
+from ml_assets.search.indexes.kinds import index_versions
+from ml_assets.search.indexes.opening import Indexes, text_index, vector_indexes
+from ml_assets.search.model import Fusion, Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 
@@ -56,19 +56,6 @@ def evaluation_state(
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def index_versions(connection: postgres.Connection, generation: Generation) -> dict[str, str]:
-    """The content version of every index of a generation; PostgreSQL knows them all."""
-    outside: list[Kind] = ["chroma", "faiss", "keyword"]
-    return {
-        "pgvector": PgvectorIndex(connection, generation).version(connection),
-        **{
-            kind: ledger_version(connection, generation, kind)
-            for kind in outside
-            if kind in generation.parameters
-        },
-    }
-
-
 def present_state(
     connection: postgres.Connection,
     generation: Generation,
@@ -82,7 +69,7 @@ def present_state(
 
 def measure_generation(
     connection: postgres.Connection,
-    settings: Settings,
+    indexes: Indexes,
     generation: Generation,
     judged: JudgedQueries | None,
     load: Callable[[], Encoder],
@@ -96,15 +83,17 @@ def measure_generation(
     Raises:
         SpaceMismatchError: the loaded encoder is of another space than the generation.
     """
+    settings = indexes.settings
     state = present_state(connection, generation, judged, settings)
     if not anew and generation.measured and generation.measured.get("state") == state:
         return generation.measured, False
-    with open_indexes(connection, settings, generation) as (vectors, keyword):
+    with indexes.open_all(connection, generation) as opened:
+        vectors = vector_indexes(opened)
         engine = Engine(
             connection,
             generation,
-            vectors.get(settings.vector_index.partition("-")[0], vectors["pgvector"]),
-            keyword,
+            vectors[indexes.answering(generation)[0]],
+            text_index(opened),
             reranker=load_reranker(settings),
             rerank_top=settings.rerank_top,
         )
@@ -159,7 +148,7 @@ def evaluate_generation(
         "sampled": recall.sampled,
         "reached": recall.reached,
         "judged_recall": recall.judged_recall,
-        "documents": engine.keyword.version(engine.connection),
+        "documents": index_versions(engine.connection, engine.generation)[engine.keyword.kind],
         "fusion": chosen["fusion"],
         "tuning": chosen,
         **measure_methods(served, {"tuning": tuning, "reporting": reporting}, settings.seed),

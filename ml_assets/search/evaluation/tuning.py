@@ -10,16 +10,9 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from ml_assets.search.answering.fusion import (
-    Found,
-    Fusion,
-    FusionMethod,
-    Numbers,
-    ranked,
-    scale,
-    weigh,
-)
+from ml_assets.search.answering.fusion import Found, Numbers, ranked, scale, weigh
 from ml_assets.search.evaluation.metrics import ndcg
+from ml_assets.search.model import Fusion, FusionMethod
 
 TUNING_VERSION = 1
 """Raise it when the choosing changes, so that generations choose again."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ml_assets.errors import GateError, NothingToDoError
 from ml_assets.search.generation import (
     deciding,
@@ -13,8 +11,9 @@ from ml_assets.search.generation import (
     published_generation,
 )
 from ml_assets.search.indexes.consistency import compare_with_tables
-from ml_assets.search.indexes.opening import open_indexes
-from ml_assets.search.model import Generation, Index
+from ml_assets.search.indexes.kinds import sync_index
+from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.model import Generation
 from ml_assets.search.publishing.gates import Gate, refuse_blocked, same_chunks_gate
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
@@ -111,10 +110,10 @@ def bring_up_to_date(
             " `ml-assets run --until documents`",
         )
     forget_outdated_vectors(connection, generation)
-    with open_indexes(connection, settings, generation) as (vectors, keyword):
-        indexes: Sequence[Index] = [*vectors.values(), keyword]
+    with Indexes(settings).open_all(connection, generation) as opened:
+        indexes = list(opened.values())
         for index in indexes:
-            index.sync(connection)
+            sync_index(connection, index)
         gate = same_chunks_gate(compare_with_tables(connection, indexes, whole=True))
     refuse_blocked(generation.generation_id, [gate])
     return gate

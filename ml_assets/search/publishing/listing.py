@@ -10,7 +10,8 @@ from psycopg.rows import dict_row
 
 from ml_assets.embeddings.space import current_space
 from ml_assets.search.evaluation.metrics import NDCG
-from ml_assets.search.generation import generation_id, index_parameters
+from ml_assets.search.generation import generation_id
+from ml_assets.search.indexes.kinds import index_parameters
 from ml_assets.search.model import Parameters
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres

@@ -23,7 +23,8 @@ from ml_assets.search.generation import (
     record_evaluation,
 )
 from ml_assets.search.indexes.consistency import compare_with_tables
-from ml_assets.search.indexes.opening import open_indexes
+from ml_assets.search.indexes.kinds import index_versions
+from ml_assets.search.indexes.opening import Indexes, text_index, vector_indexes
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing.gates import Gate, measured_gates, refuse_blocked, same_chunks_gate
 from ml_assets.search.publishing.lifecycle import bring_up_to_date
@@ -82,8 +83,8 @@ def _refuse_outdated(generation: Generation, state: str) -> None:
 
 
 def _compared(connection: postgres.Connection, settings: Settings, generation: Generation) -> Gate:
-    with open_indexes(connection, settings, generation) as (vectors, keyword):
-        rows = compare_with_tables(connection, [*vectors.values(), keyword], whole=True)
+    with Indexes(settings).open_all(connection, generation) as opened:
+        rows = compare_with_tables(connection, list(opened.values()), whole=True)
     return same_chunks_gate(rows)
 
 
@@ -134,8 +135,10 @@ def _measure_whole(
     load = cache(partial(load_encoder, settings))
     served = published_generation(connection)
     if served and served.space_id == generation.space_id:
-        measure_generation(connection, settings, served, judged, load)
-    measured, _ = measure_generation(connection, settings, generation, judged, load, anew=True)
+        measure_generation(connection, Indexes(settings), served, judged, load)
+    measured, _ = measure_generation(
+        connection, Indexes(settings), generation, judged, load, anew=True
+    )
     return measured
 
 
@@ -143,9 +146,11 @@ def _measure_recall(
     connection: postgres.Connection, settings: Settings, generation: Generation
 ) -> Mapping[str, Any]:
     """Measure anew what needs no encoder; what was judged on other documents tells of no index."""
-    with open_indexes(connection, settings, generation) as (vectors, keyword):
-        found = recall_against_exact(connection, generation, vectors, seed=settings.seed)
-        documents = keyword.version(connection)
+    with Indexes(settings).open_all(connection, generation) as opened:
+        found = recall_against_exact(
+            connection, generation, vector_indexes(opened), seed=settings.seed
+        )
+        documents = index_versions(connection, generation)[text_index(opened).kind]
     measured = {
         **(generation.measured or {}),
         "recall": found.recall,

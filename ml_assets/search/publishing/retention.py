@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-
 from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
 from ml_assets.embeddings.refresh import partition_name
 from ml_assets.releases.audit import append_audit
 from ml_assets.search.generation import deciding, find_generation
-from ml_assets.search.indexes.chroma.index import ChromaIndex
-from ml_assets.search.indexes.keyword.index import KeywordIndex
+from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.indexes.pgvector.building import be_patient
-from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation
-from ml_assets.settings import Settings, secret
-from ml_assets.stores import chroma, postgres
+from ml_assets.settings import Settings
+from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
 
@@ -48,46 +44,46 @@ def drop_expired(
         return dropped, waiting
     with deciding(connection):
         for generation in expired_generations(connection, described.generation_id, days):
-            _drop_outside(settings, generation)
-            try:
-                _drop_inside(connection, settings, generation, described)
-            except LockNotAvailable:
-                waiting.append(generation.generation_id)
-            else:
-                dropped.append(generation.generation_id)
+            done = _drop(connection, settings, generation, described)
+            (dropped if done else waiting).append(generation.generation_id)
     return dropped, waiting
 
 
-def _drop_outside(settings: Settings, generation: Generation) -> None:
-    with chroma.connect(secret(settings.chroma_url), settings.home) as client:
-        ChromaIndex(client, generation).drop()
-    shutil.rmtree(KeywordIndex(settings.keyword_folder, generation).path, ignore_errors=True)
-    shutil.rmtree(settings.faiss_folder / generation.generation_id, ignore_errors=True)
-
-
-def _drop_inside(
+def _drop(
     connection: postgres.Connection,
     settings: Settings,
     generation: Generation,
     described: Generation,
+) -> bool:
+    """Drop its indexes, its vectors if it is the last to use them, and its state."""
+    bound = {"generation_id": generation.generation_id, "space_id": generation.space_id}
+    others = _others_in_space(connection, bound)
+    with Indexes(settings).open_all(connection, generation) as opened:
+        if not all(index.drop((*others, described)) for index in opened.values()):
+            return False
+    try:
+        _forget(connection, settings, generation, described, vectors=not others)
+    except LockNotAvailable:
+        return False
+    return True
+
+
+def _forget(
+    connection: postgres.Connection,
+    settings: Settings,
+    generation: Generation,
+    described: Generation,
+    *,
+    vectors: bool,
 ) -> None:
-    """The HNSW index and the vectors, unless another generation uses them; ledger, marks, state."""
+    """Drop the vectors, unless another generation uses them; then ledger, marks, and state."""
     identity = generation.generation_id
+    vectors = vectors and described.space_id != generation.space_id
     with connection.transaction():
         be_patient(connection)
-        bound = {"generation_id": identity, "space_id": generation.space_id}
-        kept = _others_in_space(connection, bound)
-        vectors = not kept and described.space_id != generation.space_id
         if vectors and not _is_released(connection, generation.space_id):
             table = sql.Identifier(partition_name(generation.space_id))
             connection.execute(sql.SQL("drop table if exists {}").format(table))
-        else:
-            name = PgvectorIndex(connection, generation).name
-            if name not in {PgvectorIndex(connection, one).name for one in (*kept, described)}:
-                names = [sql.Identifier(one) for one in (name, f"{name}_next")]
-                connection.execute(
-                    sql.SQL("drop index if exists {}").format(sql.SQL(", ").join(names))
-                )
         for table_name in ("search_index_entries", "search_index_marks"):
             connection.execute(
                 sql.SQL("delete from {} where generation_id = %s").format(

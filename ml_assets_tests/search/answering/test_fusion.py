@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_assets.errors import UserError
-from ml_assets.search.answering.fusion import DEFAULT_FUSION, Found, Fusion, FusionMethod, fuse
+from ml_assets.search.answering.fusion import Found, fuse
+from ml_assets.search.model import DEFAULT_FUSION, Fusion, FusionMethod
 
 METHODS = get_args(FusionMethod)
 EQUAL = {"keyword": 0.5, "vector": 0.5}

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from ml_assets.search.answering.fusion import DEFAULT_FUSION, Found, Fusion
+from ml_assets.search.answering.fusion import Found
 from ml_assets.search.answering.ranking import found_documents, fuse_documents
-from ml_assets.search.model import Ranking
+from ml_assets.search.indexes.contract import Ranking
+from ml_assets.search.model import DEFAULT_FUSION, Fusion
 
 CHUNKS = ["a#3", "b#0", "a#0", "c#x#1"]
 

@@ -8,9 +8,9 @@ import pytest
 from ml_assets.documents.sources.base import JudgedQuery
 from ml_assets.errors import SpaceMismatchError
 from ml_assets.search.answering.engine import search
-from ml_assets.search.answering.fusion import Fusion
+from ml_assets.search.answering.model import Engine
 from ml_assets.search.evaluation.judged import ask_all, evaluate_methods, half_of, measure_methods
-from ml_assets.search.model import Engine
+from ml_assets.search.model import Fusion
 from ml_assets_tests.fakes import HashEncoder, other_space
 from ml_assets_tests.search.evaluation.judging import DOCS as DOCS  # what the fixture fills in
 from ml_assets_tests.search.evaluation.judging import judged

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml_assets.search.answering.fusion import DEFAULT_FUSION, Found, Fusion, fuse
+from ml_assets.search.answering.fusion import Found, fuse
 from ml_assets.search.evaluation.metrics import ndcg
 from ml_assets.search.evaluation.tuning import (
     MIN_QUERIES,
@@ -13,6 +13,7 @@ from ml_assets.search.evaluation.tuning import (
     measure_fusions,
     tune,
 )
+from ml_assets.search.model import DEFAULT_FUSION, Fusion
 
 RELEVANT = {"right": 1}
 GOOD = Found({"right": 3.0, "wrong": 2.0, "other": 1.0}, 1.0)

@@ -16,6 +16,7 @@ from ml_assets.search.generation import (
     record_evaluation,
 )
 from ml_assets.search.indexes.ledger import ledger_version
+from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing import publish as publishing
@@ -29,7 +30,7 @@ from ml_assets.search.publishing.publish import publish_gated
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource
-from ml_assets_tests.search.corpus import Doc, fill, generation_of, put, remove, sync_all
+from ml_assets_tests.search.corpus import Doc, fill, generation_of, ids, put, remove, sync_all
 from ml_assets_tests.search.generations import DOCS, GOOD, OLD
 
 
@@ -116,10 +117,10 @@ def test_a_rollback_serves_the_one_before_with_all_that_is_live(
         "tester",
         "it got worse",
     )
-    with open_engine(connection, settings) as engine:
+    with open_engine(connection, Indexes(settings)) as engine:
         assert search(engine, "a zebra", HashEncoder()).hits[0].document_id == "new"
-        assert engine.keyword.ids() == engine.vector.ids()
-        assert "d0#0" not in engine.keyword.ids()
+        assert ids(engine.keyword) == ids(engine.vector)
+        assert "d0#0" not in ids(engine.keyword)
     # What was withdrawn is not rolled back to by itself, and is served again by name.
     with pytest.raises(NothingToDoError, match="no other generation was published before"):
         rollback(connection, settings, "again")
@@ -278,7 +279,9 @@ def test_an_index_that_cannot_be_brought_up_to_date_is_not_published(
     both: tuple[Generation, Generation],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(PgvectorIndex, "ids", lambda *_: {"d0#0", "stray#0"})
+    monkeypatch.setattr(
+        PgvectorIndex, "revisions", lambda *_: iter([("d0#0", None), ("stray#0", None)])
+    )
     with pytest.raises(GateError, match="pgvector lacks 19, has 1 too many and 0 outdated"):
         publish_gated(connection, settings, both[0].generation_id, "hurry")
 

@@ -1,7 +1,5 @@
 """Retired generations are dropped whole, by the run that comes after their time."""
 
-from collections.abc import Callable
-
 import pytest
 
 from ml_assets.errors import StoreError
@@ -9,6 +7,7 @@ from ml_assets.search.answering.engine import open_engine, search
 from ml_assets.search.generation import find_generation, publish
 from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.keyword.index import KeywordIndex
+from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing import retention
@@ -136,26 +135,24 @@ def test_a_space_goes_with_its_last_user(
         assert generation_of(connection, settings, OLD).state == "building"
 
 
-@pytest.mark.parametrize("step", ["ChromaIndex", "shutil", "append_audit"])
+@pytest.mark.parametrize(
+    "step", [(ChromaIndex, "drop"), (KeywordIndex, "drop"), (retention, "append_audit")]
+)
 def test_a_killed_drop_is_finished_by_the_next_run(
     connection: postgres.Connection,
     settings: Settings,
     retired: Generation,
     other: Generation,
     monkeypatch: pytest.MonkeyPatch,
-    step: str,
+    step: tuple[object, str],
 ) -> None:
     class Killed(BaseException): ...
 
-    class Killing:
-        def __getattr__(self, name: str) -> Callable[..., None]:
-            raise Killed
-
-        def __call__(self, *_: object, **__: object) -> None:
-            raise Killed
+    def kill(*_: object, **__: object) -> None:
+        raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(retention, step, Killing())
+        patched.setattr(*step, kill)
         with pytest.raises(Killed):
             drop_expired(connection, settings, other)
     assert find_generation(connection, retired.generation_id).state == "retired"
@@ -194,7 +191,7 @@ def test_an_engine_of_a_dropped_space_says_so_in_one_line(
     encoder = HashEncoder(OLD)
 
     def read_before_and_after() -> None:
-        with open_engine(connection, chosen, older) as engine:
+        with open_engine(connection, Indexes(chosen), older) as engine:
             assert search(engine, "text number 3", encoder, k=1).hits[0].document_id == "d3"
             assert drop_expired(connection, settings, generation)[0] == [older.generation_id]
             search(engine, "text number 3", encoder)

@@ -18,6 +18,12 @@ with (lists = {lists})
 -- name: count_matching
 select count(*) from (select from documents d where {filter} limit %(most)s) as matching
 
+-- name: dead_tuples
+-- PostgreSQL's own number of live tuples runs ahead of a fresh `analyze`; they are counted instead.
+select
+    coalesce((select n_dead_tup from pg_stat_user_tables where relid = to_regclass(%(partition)s)), 0) as dead,
+    (select count(*) from document_embeddings where space_id = %(space_id)s) as live
+
 -- name: documents_of
 join chunks c on c.chunk_id = e.chunk_id
 join documents d on d.document_id = c.document_id
