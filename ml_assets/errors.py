@@ -19,7 +19,7 @@ def mask_secrets(text: str) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, in one line without its last full stop."""
+    """The message of an error, in one line without its last full stop."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
@@ -29,7 +29,7 @@ class UserError(Exception):
     def __init__(self, what: str, *, where: str = "", do: str = "") -> None:
         """Say `what` is wrong, `where` (file and row, setting, store), and what to `do`."""
         line = f"{where}: {what}" if where else what
-        super().__init__(mask_secrets(f"{line}. {do}" if do else line))
+        super().__init__(mask_secrets(line) + (f". {do}" if do else ""))
 
 
 class SettingError(UserError):

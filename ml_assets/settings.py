@@ -18,8 +18,15 @@ from ml_assets.errors import SettingError
 Until = Literal["documents", "search", "models"]
 """Where a run ends: vectors (which pgvector's index follows), the published search, the models."""
 
-PROJECT = Path(__file__).resolve().parent.parent
-"""The checkout (or the installed root) that holds `sql/` and `dagster.yaml`."""
+
+def shipped(name: str) -> Path:
+    """The path of `sql`, `dagster.yaml` or `workspace.yaml`.
+
+    They lie beside the package in a checkout, and in it once a wheel is installed.
+    """
+    package = Path(__file__).resolve().parent
+    installed = package / "_data" / name
+    return installed if installed.exists() else package.parent / name
 
 
 def _user() -> str:
@@ -30,7 +37,7 @@ def _user() -> str:
 
 
 class Settings(BaseSettings):
-    """What one deployment is configured to do; every field is one environment variable.
+    """The configuration of one deployment; every field is one environment variable.
 
     Fields are read from `ML_ASSETS_<FIELD>`, the store URLs from their own names
     (`POSTGRES_URL`, …). An unset URL means: embedded, under `home`.

@@ -15,11 +15,11 @@ from bench.contenders.protocol import Job, read_documents
 from bench.measure import Finished, machine, run
 from bench.memory import peak_memory, tree_memory
 from bench.rows import Figure, Limit, Row, as_json, table
-from ml_assets.defs.embeddings import assets as embedding_assets
-from ml_assets.defs.embeddings import checks as embedding_checks
 from ml_assets.embeddings.space import current_space
-from ml_assets.settings import PROJECT, load_settings
+from ml_assets.settings import load_settings
 from ml_assets_tests.fakes import HashEncoder
+from ml_assets_tests.graph import FakeEncoderResource
+from ml_assets_tests.paths import PROJECT
 
 TEXTS = [corpus.Text(f"id-{n}", f"Title {n}", f"Text number {n}.") for n in range(250)]
 SLOW = Figure("CocoIndex", (9.0, 80.0, 10.0), count=200)
@@ -225,11 +225,10 @@ def test_ours_from_documents_to_hnsw(
     job = Job(postgres_url, tmp_path, ours.model())
     for name, value in ours.environment(job.state, job.database).items():
         monkeypatch.setenv(name, value)  # the contender sets them, this takes them back
-    encoder = HashEncoder(current_space(load_settings()))
-    monkeypatch.setattr(embedding_assets, "load_encoder", lambda *_: encoder)
-    monkeypatch.setattr(embedding_checks, "load_float32", lambda _: HashEncoder(encoder.space))
+    settings = load_settings()
+    encoder = HashEncoder(current_space(settings))
     before, after = corpus.write_turns(TEXTS[:20], tmp_path / "texts", 1)
-    pipeline = Pipeline(job)
+    pipeline = Pipeline(job, {"encoder": FakeEncoderResource(settings, encoder)})
     assert pipeline.ingest(before) == 20
     assert len(encoder.texts) == 20
     assert pipeline.ingest(after) == 20

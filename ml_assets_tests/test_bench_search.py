@@ -17,8 +17,9 @@ from bench.search.tables import fill, numbered
 from ml_assets.documents.sources import open_source
 from ml_assets.embeddings.space import current_space
 from ml_assets.search.generation import publish, record_evaluation
-from ml_assets.settings import PROJECT, Settings, load_settings
+from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import postgres
+from ml_assets_tests.paths import PROJECT
 from ml_assets_tests.search.corpus import generation_of
 
 DIMENSION = 384

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.settings import PROJECT
+from ml_assets_tests.paths import PROJECT
 
 
 def broken_contracts(project: Path) -> str:

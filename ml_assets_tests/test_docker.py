@@ -9,7 +9,8 @@ import dagster as dg
 import pytest
 import yaml
 
-from ml_assets.settings import PROJECT, Settings, load_settings, secret
+from ml_assets.settings import Settings, load_settings, secret
+from ml_assets_tests.paths import PROJECT
 from ml_assets_tests.servers import PASSWORD, postgres_over_tcp
 
 DOCKER = PROJECT / "docker"

@@ -11,7 +11,8 @@ import typer
 from typer.testing import CliRunner
 
 from ml_assets.cli import app
-from ml_assets.settings import PROJECT, Settings
+from ml_assets.settings import Settings
+from ml_assets_tests.paths import PROJECT
 
 RUN_DOCS = runpy.run_path(str(PROJECT / "scripts" / "run_docs.py"))
 PAGES = (*RUN_DOCS["DOCUMENTS"], PROJECT / "CHANGELOG.md", PROJECT / "CONTRIBUTING.md")
@@ -39,6 +40,14 @@ def test_ci_runs_the_commands_of_all_documents() -> None:
 def test_a_block_that_is_not_run_says_why(name: str) -> None:
     for block in BLOCKS[name]:
         assert (block.command(set()) is None) == bool(block.note), block.text
+
+
+def test_blocks_are_run_by_their_language() -> None:
+    text = "```sh\nmake run\nls -l\n```\n```python\n1 / 0\n```\n```console needs a key\nrm\n```\n"
+    shell, python, console = RUN_DOCS["blocks"](text)
+    assert shell.command({"make run"}) == ["bash", "-euo", "pipefail", "-x", "-c", "ls -l"]
+    assert python.command(set())[1:] == ["-c", "1 / 0\n"]
+    assert (console.command(set()), console.note) == (None, "needs a key")
 
 
 def documented_settings() -> dict[str, str]:

@@ -20,3 +20,8 @@ from ml_assets.errors import UserError, mask_secrets
 def test_passwords_of_urls_are_masked_and_the_rest_is_kept(url: str, shown: str) -> None:
     assert mask_secrets(url) == shown
     assert str(UserError(f"no {url} here")) == f"no {shown} here"
+
+
+def test_an_error_says_what_where_and_what_to_do() -> None:
+    do = "Write redis://user:password@host:6379/0"
+    assert str(UserError("not a URL", where="REDIS_URL", do=do)) == f"REDIS_URL: not a URL. {do}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.settings import PROJECT
+from ml_assets_tests.paths import PROJECT
 
 SPEC = importlib.util.spec_from_file_location("layout", PROJECT / "scripts" / "check_layout.py")
 assert SPEC

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from ml_assets.settings import PROJECT
+from ml_assets_tests.paths import PROJECT
 
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
 BUILD_ONLY = {"pip", "setuptools", "hatchling", "editables", "trove-classifiers"}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ml_assets.settings import PROJECT
+from ml_assets_tests.paths import PROJECT
 
 TESTS = PROJECT / "ml_assets_tests"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import dagster as dg
@@ -25,8 +26,9 @@ MANY_TOKENS = 1_000_000
 class Pipeline:
     """The jobs `refresh_documents` and, of `rebuild_search`, the asset `pgvector_index`."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, resource_overrides: Mapping[str, object] | None = None) -> None:
         self._job = job
+        self._overrides = resource_overrides
 
     def warm_up(self) -> None:
         """Do all of it once, with ten other documents in another database."""
@@ -46,7 +48,7 @@ class Pipeline:
         collections = sorted(open_source(settings.source, settings).collections())
         with open_instance(settings) as instance:
             register_collections(instance, collections)
-            definitions = build_definitions(settings)
+            definitions = build_definitions(settings, self._overrides)
             for keys in contiguous_ranges(instance, collections):
                 definitions.resolve_job_def("refresh_documents").execute_in_process(
                     instance=instance, tags=range_tags(keys), run_config=QUIET

@@ -17,7 +17,7 @@ from ml_assets.console import runs
 from ml_assets.console.progress import StageBars
 from ml_assets.console.status import status as shown_status
 from ml_assets.errors import IncompleteReadError, mask_secrets
-from ml_assets.settings import PROJECT, Settings, Until, child_environment, load_settings, secret
+from ml_assets.settings import Settings, Until, child_environment, load_settings, secret, shipped
 
 if TYPE_CHECKING:
     from ml_assets.embeddings.plan import Plan
@@ -129,7 +129,9 @@ def status(as_json: Json = False) -> None:
 
 
 @app.command()
-def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> None:
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 3000,
+) -> None:
     """Open the Dagster UI on the same data: lineage, runs, checks, backfills."""
     with clear_errors():
         from ml_assets.defs.instance import open_instance
@@ -137,7 +139,7 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> 
         settings = load_settings()
         with open_instance(settings):
             pass  # the UI shows no run as running whose process was killed
-        workspace = str(PROJECT / "workspace.yaml")
+        workspace = str(shipped("workspace.yaml"))
         command = ["dagster", "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)]
         # In place of this process, so that signals reach Dagster.
         python = sys.executable

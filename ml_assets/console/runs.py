@@ -53,7 +53,7 @@ def run_summary(report: RunReport, figures: Mapping[str, Any]) -> Iterator[Rende
             "collections": f"{figures['collections']:,}, {len(report.requested)} changed",
             **({"not read": len(report.unread)} if report.unread else {}),
             "documents": figures["documents"],
-            "set aside": figures["rejected"],
+            "quarantined": figures["rejected"],
             "chunks": figures["chunks"],
             "embedded new": report.encoded,
             "vectors copied": report.reused,

@@ -11,7 +11,7 @@ import dagster as dg
 from sqlalchemy.exc import DBAPIError
 
 from ml_assets.errors import StoreError
-from ml_assets.settings import PROJECT, Settings
+from ml_assets.settings import Settings, shipped
 from ml_assets.stores.folders import folder
 from ml_assets.stores.processes import process_exists
 
@@ -112,7 +112,7 @@ def _configure(home: Path, settings: Settings) -> None:
     """Put the project's dagster.yaml into DAGSTER_HOME, unless the home has one of its own."""
     config = home / "dagster.yaml"
     if settings.dagster_home is None or not config.exists():
-        shutil.copyfile(PROJECT / "dagster.yaml", config)
+        shutil.copyfile(shipped("dagster.yaml"), config)
 
 
 def _refusal(reason: object, home: Path) -> StoreError:

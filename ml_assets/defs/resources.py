@@ -1,4 +1,4 @@
-"""Resources: one per database, each a thin handle on the module of `stores/` that knows it.
+"""Resources: source, encoder, and one per database, a thin handle on the module that knows it.
 
 URLs with secrets arrive as `dg.EnvVar`, so that the UI shows the variable and not its value. An
 empty URL means embedded.
@@ -7,8 +7,10 @@ empty URL means embedded.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,10 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 from pydantic import PrivateAttr
 
+from ml_assets.documents.chunking import Chunker
+from ml_assets.documents.sources import Source, open_source
+from ml_assets.embeddings.encoder import Encoder, load_encoder, load_float32
+from ml_assets.embeddings.space import VectorSpace, current_chunker, current_space
 from ml_assets.progress import SilentProgress
 from ml_assets.search.indexes.opening import Indexes
 from ml_assets.settings import Settings
@@ -23,6 +29,41 @@ from ml_assets.stores import clickhouse, duckdb, mlflow, online, postgres
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
+
+
+@dataclass(frozen=True)
+class SourceResource:
+    """The configured source of documents; `open` raises a UserError when it cannot be used."""
+
+    open: Callable[[], Source]
+
+
+@dataclass(frozen=True)
+class EncoderResource:
+    """The configured model: its vector space, its chunker, and what turns texts into vectors.
+
+    Nothing is loaded before it is asked for.
+    """
+
+    settings: Settings
+
+    @property
+    def space(self) -> VectorSpace:
+        """The vector space of the model."""
+        return current_space(self.settings)
+
+    @property
+    def chunker(self) -> Chunker:
+        """What cuts documents into chunks that the model reads whole."""
+        return current_chunker(self.settings)
+
+    def load(self, tokens: int = 0) -> Encoder:
+        """Load the encoder that suits a job of about `tokens` tokens."""
+        return load_encoder(self.settings, tokens)
+
+    def load_float32(self) -> Encoder:
+        """Load the reference that checks compare stored vectors with."""
+        return load_float32(self.settings)
 
 
 class PostgresResource(dg.ConfigurableResource):
@@ -136,6 +177,8 @@ def build_resources(settings: Settings) -> dict[str, object]:
     return {
         "settings": settings,
         "progress": SilentProgress(),
+        "source": SourceResource(partial(open_source, settings.source, settings)),
+        "encoder": EncoderResource(settings),
         "postgres": PostgresResource(url=_url("POSTGRES_URL", settings.postgres_url), home=home),
         "indexes": opened_indexes,
         "duckdb": OfflineStoreResource(database=str(settings.duckdb_file)),

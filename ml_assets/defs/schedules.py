@@ -11,10 +11,8 @@ from ml_assets.defs.partitions import (
     ranges_apart,
     register_collections,
 )
-from ml_assets.defs.resources import PostgresResource
+from ml_assets.defs.resources import PostgresResource, SourceResource
 from ml_assets.documents.refresh import unread_collections
-from ml_assets.documents.sources import open_source
-from ml_assets.settings import Settings
 
 
 @dg.schedule(
@@ -25,11 +23,11 @@ from ml_assets.settings import Settings
 )
 def daily_refresh(
     context: dg.ScheduleEvaluationContext,
-    settings: dg.ResourceParam[Settings],
+    source: dg.ResourceParam[SourceResource],
     postgres: PostgresResource,
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Every night: the whole lineage over every collection; what did not change costs nothing."""
-    register_collections(context.instance, open_source(settings.source, settings).collections())
+    register_collections(context.instance, source.open().collections())
     # Collections that left the source too: their documents are removed by being read again.
     registered = context.instance.get_dynamic_partitions(PARTITIONS_NAME)
     with postgres.connect() as connection:

@@ -7,15 +7,12 @@ import dagster as dg
 
 from ml_assets.defs.jobs import refresh_documents
 from ml_assets.defs.partitions import range_tags, ranges_apart, register_collections
-from ml_assets.defs.resources import PostgresResource
+from ml_assets.defs.resources import EncoderResource, PostgresResource, SourceResource
 from ml_assets.defs.unfinished import unfinished_collections
 from ml_assets.documents.refresh import GONE, unread_collections
-from ml_assets.documents.sources import open_source
 from ml_assets.embeddings.refresh import collections_to_refresh
-from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.errors import UserError
 from ml_assets.operations.finished import count_changes
-from ml_assets.settings import Settings
 from ml_assets.stores import postgres as store
 
 
@@ -26,7 +23,8 @@ from ml_assets.stores import postgres as store
 )
 def collections_sensor(
     context: dg.SensorEvaluationContext,
-    settings: dg.ResourceParam[Settings],
+    source: dg.ResourceParam[SourceResource],
+    encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Request the collections whose fingerprint changed, and only those.
@@ -36,22 +34,22 @@ def collections_sensor(
     changes, by the nightly schedule, or by hand.
     """
     try:
-        source = open_source(settings.source, settings)
-        present = source.collections()
-        chunker, space = current_chunker(settings), current_space(settings)
+        opened = source.open()
+        present = opened.collections()
+        chunker, space = encoder.chunker, encoder.space
     except UserError as error:
         yield dg.SkipReason(str(error))
         return
     with postgres.connect() as connection:
-        wanted = collections_to_refresh(connection, source, chunker, space)
+        wanted = collections_to_refresh(connection, opened, chunker, space)
         unread = unread_collections(connection)
         held = _held(connection, present)
     register_collections(context.instance, sorted({*present, *wanted}))
     wanted = sorted({*wanted, *unfinished_collections(context.instance, present)})
     if not wanted:
-        yield dg.SkipReason(f"{len(present)} collections of {source.name}, none changed")
+        yield dg.SkipReason(f"{len(present)} collections of {opened.name}, none changed")
     for keys in ranges_apart(context.instance, wanted, unread):
-        state = [source.name, chunker.fingerprint, space.space_id, sorted(present.items()), held]
+        state = [opened.name, chunker.fingerprint, space.space_id, sorted(present.items()), held]
         digest = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
         yield dg.RunRequest(run_key=f"{keys.start}...{keys.end}:{digest}", tags=range_tags(keys))
 

@@ -12,7 +12,7 @@ from ml_assets.stores.sql import statement
 
 
 def read_history(connection: postgres.Connection, document_id: str) -> list[dict[str, Any]]:
-    """What changed one document, when and why, oldest first; texts are not kept.
+    """The changes of one document with time and reason, oldest first; texts are not kept.
 
     Raises:
         NothingToDoError: no run ever saw a document of this id.

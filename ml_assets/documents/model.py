@@ -1,4 +1,4 @@
-"""What a document, a rejected row and a row delta are."""
+"""Documents and rejected rows, as they travel between rooms."""
 
 from __future__ import annotations
 

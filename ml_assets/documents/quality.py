@@ -1,4 +1,4 @@
-"""What the data tests of documents and chunks count; every figure is 0 when all is well."""
+"""The counts of the data tests of documents and chunks; each is 0 when all is well."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ run's check in float32."""
 
 
 class Encoder(Protocol):
-    """What turns texts into vectors of one space."""
+    """Turns texts into vectors of one space."""
 
     @property
     def space(self) -> VectorSpace:
@@ -98,7 +98,7 @@ def _export_path(settings: Settings) -> Path | None:
 
 
 def _has_gpu() -> bool:
-    """Asked of the driver's tool, since importing torch to ask is slow."""
+    """Whether the driver's tool is there; importing torch to ask is slow."""
     return shutil.which("nvidia-smi") is not None
 
 

@@ -1,4 +1,4 @@
-"""What a run would do, found by doing it in a transaction that is rolled back."""
+"""The plan of a run: it is done in a transaction that is rolled back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the data tests of the vectors measure."""
+"""The measurements of the data tests of vectors."""
 
 from __future__ import annotations
 

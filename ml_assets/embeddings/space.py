@@ -161,7 +161,11 @@ def _json(path: Path, default: Any = None) -> Any:
 def _sha256(files: list[Path], folder: Path) -> str:
     if not files or not all(file.exists() for file in files):
         missing = files[0].name if files else "*.safetensors"
-        raise WeightsError(f"{missing} is missing", where=str(folder), do="Reinstall the model")
+        raise WeightsError(
+            f"{missing} is missing",
+            where=str(folder),
+            do="Reinstall the model, or set ML_ASSETS_EMBEDDING_MODEL to a folder that is whole",
+        )
     digests = [file_sha256(file) for file in files]
     return digests[0] if len(files) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""How fast a model runs on this processor, on ONNX Runtime and OpenVINO: measured once, kept."""
+"""The speed of a model on this processor, on ONNX Runtime and OpenVINO: measured once, kept."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def measured_speeds(
     onnx: BatchingEncoder,
     openvino: BatchingEncoder,
 ) -> Speeds:
-    """What was measured on this processor before, or is measured now, with both loaded."""
+    """The speeds measured on this processor before, or now, with both loaded."""
     file = home / "models" / f"{model.space.space_id}-{_processor()}-{precision}-{_VERSION}.json"
     if file.exists():
         return Speeds(**json.loads(file.read_text(encoding="utf-8")))

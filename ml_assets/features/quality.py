@@ -1,4 +1,4 @@
-"""What must hold of feature values: range, coverage, and that none gives the label away."""
+"""Checks of feature values: range, coverage, and that none gives the label away."""
 
 from __future__ import annotations
 

@@ -17,11 +17,11 @@ from ml_assets.documents.refresh import changed_collections
 from ml_assets.documents.sources import open_source
 from ml_assets.documents.sources.base import Source
 from ml_assets.embeddings.space import current_chunker, current_space
-from ml_assets.settings import PROJECT, Settings, secret
+from ml_assets.settings import Settings, secret
 from ml_assets.stores import postgres
-from ml_assets.stores.sql import statement
+from ml_assets.stores.sql import SQL, statement
 
-_PACKAGE = PROJECT / "ml_assets"
+_PACKAGE = Path(__file__).resolve().parent.parent
 
 
 FailedCheck = tuple[str, bool, dict[str, Any]]
@@ -167,7 +167,7 @@ def _files(store: Path) -> Iterable[Path]:
 @lru_cache(maxsize=1)
 def _code() -> str:
     digest = hashlib.sha256()
-    for folder, pattern in ((_PACKAGE, "*.py"), (_PACKAGE, "*.jsonl"), (PROJECT / "sql", "*.sql")):
+    for folder, pattern in ((_PACKAGE, "*.py"), (_PACKAGE, "*.jsonl"), (SQL, "*.sql")):
         for file in sorted(folder.rglob(pattern)):
-            digest.update(str(file.relative_to(PROJECT)).encode() + b"\0" + file.read_bytes())
+            digest.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()

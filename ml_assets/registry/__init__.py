@@ -1,5 +1,5 @@
 """The registry: model versions, and the promotion of a challenger to champion.
 
-Here lies what of a release is a model. Training and its metrics belong in `training`; the pointer,
+The model part of a release. Training and its metrics belong in `training`; the pointer,
 gates as such and the audit log in `releases`.
 """

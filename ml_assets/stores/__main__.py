@@ -10,7 +10,8 @@ import sys
 
 from ml_assets.errors import UserError
 from ml_assets.settings import Settings, load_settings, secret
-from ml_assets.stores import clickhouse, duckdb, postgres
+from ml_assets.stores import clickhouse, duckdb, online, postgres
+from ml_assets.stores.migrations import STORES, read_migrations
 
 
 def migrate_all(settings: Settings) -> list[str]:
@@ -19,16 +20,15 @@ def migrate_all(settings: Settings) -> list[str]:
     Raises:
         StoreError: a store cannot be reached, opened or written.
     """
-    with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
-        rows = connection.execute("select count(*) from migrations").fetchone()
-        lines = [f"PostgreSQL: {rows[0] if rows else 0} migrations in place"]
-    with clickhouse.connect(secret(settings.clickhouse_url), settings.home) as client:
-        count = client.query("select count() from migrations final").result_rows[0][0]
-        lines.append(f"ClickHouse: {count} migrations in place")
-    with duckdb.connect(settings.duckdb_file) as database:
-        row = database.execute("select count(*) from migrations").fetchone()
-        lines.append(f"DuckDB: {row[0] if row else 0} migrations in place")
-    return lines
+    with (
+        postgres.connect(secret(settings.postgres_url), settings.home),
+        clickhouse.connect(secret(settings.clickhouse_url), settings.home),
+        duckdb.connect(settings.duckdb_file),
+        online.connect(secret(settings.redis_url), settings.home),
+    ):
+        # Redis has no tables.
+        stores = [store for store in STORES if store != "sqlite" or settings.redis_url is None]
+        return [f"{store}: {len(read_migrations(store))} migrations in place" for store in stores]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ml_assets.errors import StoreError
 from ml_assets.stores.folders import folder
-from ml_assets.stores.sql import migrations, statements
+from ml_assets.stores.migrations import find_pending
+from ml_assets.stores.patience import patiently
+from ml_assets.stores.sql import statements
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -41,31 +42,36 @@ def connect(url: str | None, home: Path, *, patience: float = PATIENCE) -> Itera
     """
     client = _open_server(url) if url else _open_patiently(folder(home / "chdb"), patience)
     try:
-        migrate(client)
+        migrate(client, "CLICKHOUSE_URL" if url else str(home / "chdb"))
         yield client
     finally:
         client.close()
 
 
-def migrate(client: Client) -> list[str]:
+def migrate(client: Client, where: str = "CLICKHOUSE_URL") -> list[str]:
     """Apply the migrations that are missing; return their names.
 
     ClickHouse has no transactions over statements: a migration is recorded after its last one, so
     each must bear to be run again (`if not exists`).
     """
     client.command(
-        "create table if not exists migrations (name String, applied_at DateTime64(3, 'UTC'))"
-        " engine = ReplacingMergeTree order by name"
+        "create table if not exists migrations (name String, applied_at DateTime64(3, 'UTC'),"
+        " checksum String) engine = ReplacingMergeTree order by name"
     )
-    applied = {name for (name,) in client.query("select name from migrations").result_rows}
-    missing = [(name, text) for name, text in migrations("clickhouse") if name not in applied]
-    for name, text in missing:
-        for part in statements(text):
+    columns = client.query("describe table migrations").result_rows
+    if "checksum" not in {name for name, *_ in columns}:
+        client.command("alter table migrations add column checksum String")
+    rows = client.query("select name, checksum from migrations final").result_rows
+    applied: dict[str, str] = dict(map(tuple, rows))
+    pending = find_pending("clickhouse", applied, where)
+    for migration in pending:
+        for part in statements(migration.text):
             client.command(part)
         client.command(
-            "insert into migrations values ({name:String}, now64(3))", parameters={"name": name}
+            "insert into migrations values ({name:String}, now64(3), {checksum:String})",
+            parameters={"name": migration.name, "checksum": migration.checksum},
         )
-    return [name for name, _ in missing]
+    return [migration.name for migration in pending]
 
 
 def _open_server(url: str) -> Client:
@@ -98,16 +104,15 @@ def _open_server(url: str) -> Client:
 def _open_patiently(data: Path, patience: float) -> Client:
     from clickhouse_connect.driver.exceptions import Error
 
-    deadline = time.monotonic() + patience
-    pause = 0.05
-    while True:
-        try:
-            return _open_embedded(data)
-        except Error as error:
-            if _LOCKED not in str(error) or time.monotonic() + pause > deadline:
-                raise _refusal(data, str(error), patience) from None
-        time.sleep(pause)
-        pause = min(pause * 2, 1.0)
+    try:
+        return patiently(
+            lambda: _open_embedded(data),
+            lambda error: _LOCKED in str(error),
+            seconds=patience,
+            pause=0.05,
+        )
+    except Error as error:
+        raise _refusal(data, str(error), patience) from None
 
 
 def _open_embedded(data: Path) -> Client:

@@ -7,7 +7,6 @@ waits for a while before it is told who is in the way.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,8 @@ import duckdb
 
 from ml_assets.errors import StoreError
 from ml_assets.stores.folders import folder
-from ml_assets.stores.sql import migrations
+from ml_assets.stores.migrations import LEDGER, RECORD, Migration, find_pending
+from ml_assets.stores.patience import patiently
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,14 +45,14 @@ def connect(
             read or written.
     """
     folder(path.parent)
-    if read_only and not _is_current(path, patience):
+    if read_only and not _is_migrated(path, patience):
         with connect(path, patience=patience):
             pass
     connection = _open_patiently(path, read_only, patience)
     try:
         connection.execute("set timezone = 'UTC'")
         if not read_only:
-            migrate(connection)
+            migrate(connection, str(path))
         yield connection
     except duckdb.IOException as error:
         raise StoreError(
@@ -113,53 +113,56 @@ def arrow_table(rows: Iterable[Sequence[object]], header: Mapping[str, str]) -> 
     )
 
 
-def migrate(connection: Connection) -> list[str]:
+def migrate(connection: Connection, where: str = "DUCKDB_PATH") -> list[str]:
     """Apply the migrations that are missing, in one transaction; return their names."""
-    missing = _missing(connection)
-    if not missing:
+    if _is_current(connection, where):
         return []
     with transaction(connection):
+        connection.execute(LEDGER)
+        # A table of the time before checksums were kept has no such column.
         connection.execute(
-            "create table if not exists migrations"
-            " (name varchar primary key, applied_at timestamptz not null default current_timestamp)"
+            "alter table migrations add column if not exists checksum varchar default ''"
         )
-        for name, text in missing:
-            connection.execute(text)
-            connection.execute("insert into migrations (name) values (?)", [name])
-    return [name for name, _ in missing]
+        pending = _pending(connection, where)
+        for migration in pending:
+            connection.execute(migration.text)
+            connection.execute(RECORD, [migration.name, migration.checksum])
+    return [migration.name for migration in pending]
 
 
-def _missing(connection: Connection) -> list[tuple[str, str]]:
-    exists = connection.execute(
-        "select 1 from duckdb_tables() where table_name = 'migrations' and not internal"
+def _pending(connection: Connection, where: str) -> list[Migration]:
+    rows = connection.execute("select name, checksum from migrations").fetchall()
+    return find_pending("duckdb", dict(rows), where)
+
+
+def _is_current(connection: Connection, where: str) -> bool:
+    ledger = connection.execute(
+        "select 1 from duckdb_columns()"
+        " where table_name = 'migrations' and column_name = 'checksum'"
     ).fetchall()
-    applied = connection.execute("select name from migrations").fetchall() if exists else []
-    return [(name, text) for name, text in migrations("duckdb") if (name,) not in applied]
+    return bool(ledger) and not _pending(connection, where)
 
 
-def _is_current(path: Path, patience: float) -> bool:
+def _is_migrated(path: Path, patience: float) -> bool:
     if not path.exists():
         return False
     connection = _open_patiently(path, True, patience)
     try:
-        return not _missing(connection)
+        return _is_current(connection, str(path))
     finally:
         connection.close()
 
 
 def _open_patiently(path: Path, read_only: bool, patience: float) -> Connection:
-    deadline = time.monotonic() + patience
-    pause = 0.02
-    while True:
-        try:
-            return duckdb.connect(str(path), read_only=read_only)
-        except (duckdb.IOException, duckdb.ConnectionException) as error:
-            message = str(error)
-            held = _HOLDER.search(message) or _OTHER_MODE in message
-            if not held or time.monotonic() + pause > deadline:
-                raise _refusal(path, message, patience) from None
-        time.sleep(pause)
-        pause = min(pause * 2, 1.0)
+    try:
+        return patiently(
+            lambda: duckdb.connect(str(path), read_only=read_only),
+            lambda error: bool(_HOLDER.search(str(error))) or _OTHER_MODE in str(error),
+            seconds=patience,
+            pause=0.02,
+        )
+    except (duckdb.IOException, duckdb.ConnectionException) as error:
+        raise _refusal(path, str(error), patience) from None
 
 
 def _refusal(path: Path, message: str, patience: float) -> StoreError:

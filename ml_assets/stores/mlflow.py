@@ -52,9 +52,15 @@ def tracking(uri: str | None, postgres_url: str | None, home: Path) -> Tracking:
     """Return where runs are kept: `uri`, else the database `mlflow` beside ours; mlflow stays out.
 
     Raises:
-        StoreError: the database cannot be reached or created.
+        StoreError: the database cannot be reached or created, or `uri` is not a server's.
     """
     if uri:
+        if "://" not in uri or uri.startswith("file:"):
+            raise StoreError(
+                "not a URL of a tracking server",
+                where="MLFLOW_TRACKING_URI",
+                do="Write http://host:5000",
+            )
         return Tracking(uri)
     url = postgres.server_url(postgres_url, home, "mlflow")
     artifacts = folder(home / "mlflow_artifacts").as_uri()

@@ -1,4 +1,4 @@
-"""The SQL of `sql/`: numbered migrations, and one file of named statements per room."""
+"""The SQL of `sql/`: one file of named statements per room."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from functools import cache
 from pathlib import Path
 
-from ml_assets.settings import PROJECT
+from ml_assets.settings import shipped
 
-SQL = PROJECT / "sql"
+SQL = shipped("sql")
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
@@ -35,12 +35,6 @@ def read_statements(file: Path) -> dict[str, str]:
     if before.strip() or len(set(names)) < len(names):
         raise ValueError(f"{file}: text before the first name, or a name that stands twice")
     return {name: text.strip() for name, text in zip(names, texts, strict=True)}
-
-
-def migrations(store: str) -> list[tuple[str, str]]:
-    """Return the (name, SQL) of every migration of `store`, in order."""
-    files = sorted((SQL / store / "migrations").glob("*.sql"))
-    return [(path.stem, path.read_text(encoding="utf-8")) for path in files]
 
 
 def statements(script: str) -> list[str]:

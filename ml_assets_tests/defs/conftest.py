@@ -5,15 +5,13 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from ml_assets.defs.documents import assets as document_assets
 from ml_assets.defs.documents.assets import chunks, collections, raw_documents
-from ml_assets.defs.embeddings import assets as embedding_assets
 from ml_assets.defs.embeddings.assets import embeddings
 from ml_assets.defs.partitions import contiguous_ranges, range_tags, register_collections
-from ml_assets.defs.resources import PostgresResource, build_resources
+from ml_assets.defs.resources import PostgresResource, SourceResource, build_resources
 from ml_assets.settings import Settings
-from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource
-from ml_assets_tests.graph import Run
+from ml_assets_tests.fakes import HashEncoder, MemorySource
+from ml_assets_tests.graph import FakeEncoderResource, Run
 
 
 @pytest.fixture
@@ -23,31 +21,28 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
-def resources(settings: Settings, postgres_url: str) -> dict[str, object]:
+def resources(
+    settings: Settings, postgres_url: str, source: MemorySource, encoder: HashEncoder
+) -> dict[str, object]:
     """The resources of an embedded deployment, on a database of the test's own."""
-    home = str(settings.home)
-    return {**build_resources(settings), "postgres": PostgresResource(url=postgres_url, home=home)}
+    return {
+        **build_resources(settings),
+        "postgres": PostgresResource(url=postgres_url, home=str(settings.home)),
+        "source": SourceResource(lambda: source),
+        "encoder": FakeEncoderResource(settings, encoder),
+    }
 
 
 @pytest.fixture
-def source(monkeypatch: pytest.MonkeyPatch) -> MemorySource:
-    """An empty source in memory, opened by the assets instead of the one in the settings."""
-    opened = MemorySource()
-    monkeypatch.setattr(document_assets, "open_source", lambda *_: opened)
-    return opened
+def source() -> MemorySource:
+    """An empty source in memory, opened instead of the one in the settings."""
+    return MemorySource()
 
 
 @pytest.fixture
-def encoder(monkeypatch: pytest.MonkeyPatch) -> HashEncoder:
-    """A hash-based encoder of a space of its own, used by the embedding assets and checks."""
-    from ml_assets.defs.embeddings import checks as embedding_checks
-
-    loaded = HashEncoder()
-    monkeypatch.setattr(embedding_assets, "load_encoder", lambda *_: loaded)
-    monkeypatch.setattr(embedding_checks, "load_float32", lambda _: loaded)
-    for module in (embedding_assets, embedding_checks):
-        monkeypatch.setattr(module, "current_space", lambda _: SPACE)
-    return loaded
+def encoder() -> HashEncoder:
+    """A hash-based encoder of a space of its own."""
+    return HashEncoder()
 
 
 @pytest.fixture
@@ -55,7 +50,6 @@ def materialize(
     instance: dg.DagsterInstance,
     resources: dict[str, object],
     source: MemorySource,
-    encoder: HashEncoder,
 ) -> Run:
     """Materialize documents, chunks and embeddings of the source, with the given checks."""
 

@@ -6,7 +6,8 @@ import pytest
 
 from ml_assets.defs.instance import last_runs, measured_rate, open_instance
 from ml_assets.errors import StoreError
-from ml_assets.settings import PROJECT, Settings
+from ml_assets.settings import Settings
+from ml_assets_tests.paths import PROJECT
 
 
 def settings(home: Path, dagster_home: Path | None = None) -> Settings:

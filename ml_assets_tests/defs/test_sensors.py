@@ -2,31 +2,22 @@ import dagster as dg
 import pytest
 
 from ml_assets.defs import schedules, sensors
-from ml_assets.defs.embeddings import assets as embedding_assets
 from ml_assets.defs.partitions import contiguous_ranges, range_tags, register_collections
-from ml_assets.defs.resources import PostgresResource
+from ml_assets.defs.resources import PostgresResource, SourceResource
 from ml_assets.documents.model import Document
 from ml_assets.documents.refresh import refresh_documents
+from ml_assets.documents.sources import Source
 from ml_assets.errors import SourceError, WeightsError
-from ml_assets.settings import Settings
-from ml_assets_tests.fakes import SPACE, MemorySource, unplugged
-from ml_assets_tests.graph import Run
-
-
-@pytest.fixture(autouse=True)
-def _in_memory(monkeypatch: pytest.MonkeyPatch, source: MemorySource) -> None:
-    monkeypatch.setattr(sensors, "open_source", lambda *_: source)
-    monkeypatch.setattr(sensors, "current_space", lambda _: SPACE)
-    monkeypatch.setattr(schedules, "open_source", lambda *_: source)
+from ml_assets_tests.fakes import MemorySource, unplugged
+from ml_assets_tests.graph import FakeEncoderResource, Run
 
 
 def tick(
-    instance: dg.DagsterInstance, settings: Settings, resources: dict[str, object]
+    instance: dg.DagsterInstance, resources: dict[str, object]
 ) -> tuple[list[tuple[str, str]], list[dg.RunRequest], str | None]:
     context = dg.build_sensor_context(instance=instance)
-    postgres = resources["postgres"]
-    assert isinstance(postgres, PostgresResource)
-    yielded = list(sensors.collections_sensor(context, settings=settings, postgres=postgres))
+    asked = {name: resources[name] for name in ("source", "encoder", "postgres")}
+    yielded = list(sensors.collections_sensor(context, **asked))
     requests = [item for item in yielded if isinstance(item, dg.RunRequest)]
     skips = [item.skip_message for item in yielded if isinstance(item, dg.SkipReason)]
     ranges = [tuple(request.tags.values()) for request in requests]
@@ -35,29 +26,28 @@ def tick(
 
 def test_requests_what_changed_and_only_that(
     instance: dg.DagsterInstance,
-    settings: Settings,
     resources: dict[str, object],
     source: MemorySource,
     materialize: Run,
 ) -> None:
     source.documents = [Document(f"x{name}", name, f"Text {name}.") for name in "abcd"]
-    ranges, requests, _ = tick(instance, settings, resources)
+    ranges, requests, _ = tick(instance, resources)
     assert ranges == [("a", "d")]
-    again = tick(instance, settings, resources)[1]
+    again = tick(instance, resources)[1]
     assert [request.run_key for request in again] == [request.run_key for request in requests]
     materialize()
-    ranges, _, skip = tick(instance, settings, resources)
+    ranges, _, skip = tick(instance, resources)
     assert (ranges, skip) == ([], "4 collections of memory, none changed")
     source.documents[0] = Document("xa", "a", "Edited.")
     source.documents[3] = Document("xd", "d", "Edited.")
-    ranges, changed, _ = tick(instance, settings, resources)
+    ranges, changed, _ = tick(instance, resources)
     assert ranges == [("a", "a"), ("d", "d")]
     assert changed[0].run_key != requests[0].run_key
     # Back and forth: the state of the source was requested before, the difference was not.
     materialize()
     source.documents[0] = Document("xa", "a", "Text a.")
     source.documents[3] = Document("xd", "d", "Text d.")
-    reverted = tick(instance, settings, resources)[1]
+    reverted = tick(instance, resources)[1]
     assert {request.run_key for request in reverted}.isdisjoint(
         request.run_key for request in [*requests, *changed]
     )
@@ -65,7 +55,6 @@ def test_requests_what_changed_and_only_that(
 
 def test_a_collection_that_failed_is_tried_alone_and_once(
     instance: dg.DagsterInstance,
-    settings: Settings,
     resources: dict[str, object],
     source: MemorySource,
     materialize: Run,
@@ -73,9 +62,9 @@ def test_a_collection_that_failed_is_tried_alone_and_once(
 ) -> None:
     source.documents = [Document(f"x{name}", name, "Text.") for name in "abc"]
     monkeypatch.setattr(source, "read", unplugged(source, "b").read)
-    seen = {request.run_key for request in tick(instance, settings, resources)[1]}
+    seen = {request.run_key for request in tick(instance, resources)[1]}
     materialize(raise_on_error=False)
-    ranges, requests, _ = tick(instance, settings, resources)
+    ranges, requests, _ = tick(instance, resources)
     assert ranges == [("a", "a"), ("c", "c"), ("b", "b")]
     keys = [request.run_key for request in requests]
     assert seen.isdisjoint(keys)
@@ -84,12 +73,11 @@ def test_a_collection_that_failed_is_tried_alone_and_once(
     with postgres.connect() as connection:
         refresh_documents(connection, source, ["b"])
     # It failed again, and nothing else changed.
-    assert [request.run_key for request in tick(instance, settings, resources)[1]] == keys
+    assert [request.run_key for request in tick(instance, resources)[1]] == keys
 
 
 def test_a_run_that_fails_is_repeated_once_for_what_it_left_behind(
     instance: dg.DagsterInstance,
-    settings: Settings,
     resources: dict[str, object],
     source: MemorySource,
     materialize: Run,
@@ -99,10 +87,10 @@ def test_a_run_that_fails_is_repeated_once_for_what_it_left_behind(
         raise WeightsError("the weights are missing")
 
     source.documents = [Document("x", "a", "Text.")]
-    monkeypatch.setattr(embedding_assets, "load_encoder", missing)
+    monkeypatch.setattr(FakeEncoderResource, "load", missing)
     keys = []
     for _ in range(4):
-        (request,) = tick(instance, settings, resources)[1]
+        (request,) = tick(instance, resources)[1]
         keys.append(request.run_key)
         assert not materialize(raise_on_error=False).success
     assert len(set(keys)) == 2
@@ -111,7 +99,6 @@ def test_a_run_that_fails_is_repeated_once_for_what_it_left_behind(
 
 def test_a_partition_that_dagster_does_not_know_of_is_requested(
     instance: dg.DagsterInstance,
-    settings: Settings,
     resources: dict[str, object],
     source: MemorySource,
     materialize: Run,
@@ -120,26 +107,24 @@ def test_a_partition_that_dagster_does_not_know_of_is_requested(
     materialize()
     # As after a process that was killed between its commit and the event log.
     instance.wipe_assets([dg.AssetKey("embeddings")])
-    assert tick(instance, settings, resources)[0] == [("a", "b")]
+    assert tick(instance, resources)[0] == [("a", "b")]
     materialize()
-    assert tick(instance, settings, resources)[0] == []
+    assert tick(instance, resources)[0] == []
 
 
 def test_a_source_that_cannot_be_read_is_a_reason_to_skip(
     instance: dg.DagsterInstance,
-    settings: Settings,
     resources: dict[str, object],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def missing(*_: object) -> object:
+    def missing() -> Source:
         raise SourceError("no such file", where="/data/x.csv")
 
-    monkeypatch.setattr(sensors, "open_source", missing)
-    assert tick(instance, settings, resources) == ([], [], "/data/x.csv: no such file")
+    unreadable = {**resources, "source": SourceResource(missing)}
+    assert tick(instance, unreadable) == ([], [], "/data/x.csv: no such file")
 
 
 def test_the_schedule_covers_every_collection(
-    settings: Settings, resources: dict[str, object], source: MemorySource
+    resources: dict[str, object], source: MemorySource
 ) -> None:
     source.documents = [Document(f"x{name}", name, "Text.") for name in "abc"]
     postgres = resources["postgres"]
@@ -147,7 +132,7 @@ def test_the_schedule_covers_every_collection(
 
     def ranges() -> list[tuple[str, ...]]:
         context = dg.build_schedule_context(instance=instance)
-        requests = schedules.daily_refresh(context, settings=settings, postgres=postgres)
+        requests = schedules.daily_refresh(context, source=resources["source"], postgres=postgres)
         return [tuple(request.tags.values())[:2] for request in requests]
 
     with dg.instance_for_test() as instance:

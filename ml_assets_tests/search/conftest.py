@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from pathlib import Path
 
 import pytest
 
-from ml_assets.errors import StoreError
 from ml_assets.search.answering.engine import open_engine
 from ml_assets.search.answering.model import Engine
 from ml_assets.search.indexes.chroma.index import ChromaIndex
@@ -26,6 +19,7 @@ from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.search.choices import CHOICES, AnyIndex, OpenIndex
 from ml_assets_tests.search.corpus import fill, generation_of, sync_all
+from ml_assets_tests.servers import chroma_over_http
 
 
 @pytest.fixture
@@ -55,37 +49,8 @@ def engine(
 @pytest.fixture(scope="session")
 def chroma_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a Chroma server of this worker's own."""
-    command = Path(sys.executable).with_name("chroma")
-    found = str(command) if command.exists() else shutil.which("chroma")
-    if not found:
-        pytest.skip("the command `chroma` is not installed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("chroma")
-    server = subprocess.Popen(
-        [found, "run", "--path", str(folder), "--host", "127.0.0.1", "--port", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _await(url, server)
+    with chroma_over_http(tmp_path_factory.mktemp("chroma")) as url:
         yield url
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-def _await(url: str, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with chroma.connect(url, Path()):
-                return
-        except StoreError:
-            time.sleep(0.1)
-    pytest.skip(f"`chroma run` did not answer at {url}")
 
 
 @pytest.fixture(params=list(CHOICES))

@@ -7,7 +7,7 @@ import pytest
 
 from ml_assets.errors import StoreError
 from ml_assets.stores import duckdb
-from ml_assets.stores.sql import migrations
+from ml_assets.stores.migrations import Migration, read_migrations
 
 HOLD = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); input()"
 
@@ -27,7 +27,7 @@ def hold(path: Path) -> subprocess.Popen[str]:
 
 def test_a_new_file_is_migrated_once(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "offline.duckdb"
-    names = [name for name, _ in migrations("duckdb")]
+    names = [one.name for one in read_migrations("duckdb")]
     with duckdb.connect(path) as connection:
         recorded = connection.execute("select name from migrations order by name").fetchall()
         assert recorded == [(name,) for name in names]
@@ -37,14 +37,14 @@ def test_a_new_file_is_migrated_once(tmp_path: Path) -> None:
 def test_a_migration_that_fails_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps = [("1", "create table first (a int)"), ("2", "create table first (a int)")]
-    monkeypatch.setattr(duckdb, "migrations", lambda _: steps)
+    steps = [Migration(name, "create table first (a int)") for name in "12"]
+    monkeypatch.setattr("ml_assets.stores.migrations.read_migrations", lambda _: steps)
     path = tmp_path / "a.duckdb"
     with pytest.raises(library.CatalogException), duckdb.connect(path):
         pass
     with library.connect(str(path)) as connection:
         assert connection.execute("show tables").fetchall() == []
-    monkeypatch.setattr(duckdb, "migrations", lambda _: steps[:1])
+    steps.pop()
     with duckdb.connect(path) as migrated:
         assert migrated.execute("show tables").fetchall() == [("first",), ("migrations",)]
 

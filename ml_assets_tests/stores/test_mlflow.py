@@ -1,12 +1,7 @@
 """MLflow: embedded and through a tracking server, and clear errors."""
 
-import os
-import signal
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,47 +11,14 @@ import pytest
 
 from ml_assets.errors import StoreError
 from ml_assets.stores import mlflow
-from ml_assets_tests.servers import free_port
-
-STARTUP = 90.0
-"""Seconds a tracking server may take to answer, on a busy machine."""
+from ml_assets_tests.servers import free_port, mlflow_over_http
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[mlflow.Tracking]:
     """A tracking server on SQLite."""
-    port = free_port()
-    command = [
-        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-        *("--backend-store-uri", f"sqlite:///{tmp_path / 'mlflow.db'}"),
-        *("--artifacts-destination", str(tmp_path / "artifacts"), "--workers", "1"),
-    ]
-    log = tmp_path / "server.log"
-    with (
-        log.open("w") as out,
-        subprocess.Popen(
-            command, stdout=out, stderr=out, cwd=tmp_path, start_new_session=True
-        ) as process,
-    ):
-        try:
-            uri = f"http://127.0.0.1:{port}"
-            if not answers(f"{uri}/health", process):
-                pytest.skip(f"mlflow server does not start: {log.read_text()[-300:]}")
-            yield mlflow.tracking(uri, None, tmp_path)
-        finally:
-            # The server is a small family of processes; they end together.
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def answers(url: str, process: subprocess.Popen[bytes]) -> bool:
-    deadline = time.monotonic() + STARTUP
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return True
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
-    return False
+    with mlflow_over_http(tmp_path) as url:
+        yield mlflow.tracking(url, None, tmp_path)
 
 
 def contract(where: mlflow.Tracking) -> None:
@@ -134,3 +96,9 @@ def test_describing_where_runs_are_kept_does_not_import_mlflow(tmp_path: Path) -
         "sys.exit('mlflow' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("uri", ["mlflow", "mlflow:5000", "file:///tmp/mlruns"])
+def test_a_uri_that_is_not_a_servers_is_refused_in_one_line(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"^MLFLOW_TRACKING_URI: not a URL of a tracking server"):
+        mlflow.tracking(uri, None, tmp_path)

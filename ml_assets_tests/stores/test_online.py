@@ -1,5 +1,3 @@
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -10,7 +8,8 @@ import pytest
 from ml_assets.errors import StoreError
 from ml_assets.stores import online
 from ml_assets.stores.online import OnlineStore
-from ml_assets_tests.servers import free_port, wait_for
+from ml_assets.stores.online.sqlite import SqliteOnlineStore, transaction
+from ml_assets_tests.servers import PASSWORD, free_port, redis_over_tcp
 
 Open = Callable[[], AbstractContextManager[OnlineStore]]
 
@@ -22,21 +21,8 @@ ROWS: dict[str, online.Values] = {
 
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Redis server of the tests' own, with a password."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("redis-server is not on PATH")
-    port = free_port()
-    options = ["--port", str(port), "--save", "", "--requirepass", "secret", "--bind", "127.0.0.1"]
-    server = subprocess.Popen(
-        [program, *options], cwd=tmp_path_factory.mktemp("redis"), stdout=subprocess.DEVNULL
-    )
-    try:
-        wait_for(port, server)
-        yield f"redis://:secret@127.0.0.1:{port}/0"
-    finally:
-        server.terminate()
-        server.wait(10)
+    with redis_over_tcp(tmp_path_factory.mktemp("redis")) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -138,7 +124,7 @@ def test_an_unreachable_server_is_named_without_its_password(tmp_path: Path, url
 
 
 def test_a_wrong_password_is_a_clear_line(redis_url: str, tmp_path: Path) -> None:
-    wrong = redis_url.replace("secret", "wrong")
+    wrong = redis_url.replace(PASSWORD, "wrong")
     with pytest.raises(StoreError, match="REDIS_URL") as raised, online.connect(wrong, tmp_path):
         pass
     assert "wrong@" not in str(raised.value)
@@ -162,6 +148,6 @@ def test_a_file_that_is_no_database_is_a_clear_line(tmp_path: Path) -> None:
 def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
     with online.connect(None, tmp_path) as writer, online.connect(None, tmp_path) as reader:
         writer.put_many("view_v1", {"a": {"x": 1}}, {"a": "1"})
-        assert isinstance(writer, online.SqliteOnlineStore)
-        with writer._transaction():
+        assert isinstance(writer, SqliteOnlineStore)
+        with transaction(writer._connection):
             assert reader.get_many("view_v1", ["a"]) == {"a": {"x": 1}}

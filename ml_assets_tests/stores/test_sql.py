@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.settings import PROJECT
 from ml_assets.stores.sql import SQL, read_statements, statement
+from ml_assets_tests.paths import PROJECT
 
 FILES = [file for file in sorted(SQL.rglob("*.sql")) if file.parent.name != "migrations"]
 CODE = "\n".join(

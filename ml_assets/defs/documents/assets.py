@@ -9,15 +9,13 @@ from ml_assets.defs.automation import ON_NEW_DATA
 from ml_assets.defs.documents.checks import READABILITY, readability
 from ml_assets.defs.metadata import data_version, delta_metadata, table
 from ml_assets.defs.partitions import COLLECTIONS, register_collections
-from ml_assets.defs.resources import PostgresResource
+from ml_assets.defs.resources import EncoderResource, PostgresResource, SourceResource
 from ml_assets.documents.refresh import (
     DocumentsReport,
     chunk_versions,
     refresh_chunks,
     refresh_documents,
 )
-from ml_assets.documents.sources import open_source
-from ml_assets.embeddings.space import current_chunker
 from ml_assets.errors import IncompleteReadError
 from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings
@@ -27,15 +25,15 @@ RAW_DOCUMENTS = dg.AssetKey("raw_documents")
 
 @asset(kinds={"python"})
 def collections(
-    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
+    context: dg.AssetExecutionContext, source: dg.ResourceParam[SourceResource]
 ) -> dg.MaterializeResult:
     """The collections of the source, registered as the partitions of what follows."""
-    source = open_source(settings.source, settings)
-    present = source.collections()
+    opened = source.open()
+    present = opened.collections()
     added = register_collections(context.instance, present)
     return dg.MaterializeResult(
         metadata={
-            "source": source.name,
+            "source": opened.name,
             "collections": len(present),
             "new": len(added),
             "names": table([{"collection": name} for name in present]),
@@ -48,6 +46,7 @@ def collections(
 def raw_documents(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
+    source: dg.ResourceParam[SourceResource],
     postgres: PostgresResource,
     progress: dg.ResourceParam[StageProgress],
 ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.MaterializeResult]:
@@ -58,7 +57,7 @@ def raw_documents(
     with postgres.connect() as connection, progress.stage("documents") as step:
         report = refresh_documents(
             connection,
-            open_source(settings.source, settings),
+            source.open(),
             context.partition_keys,
             max_removed_fraction=settings.max_removed_fraction,
             run_id=context.run.run_id,
@@ -105,13 +104,13 @@ def _left_behind(
 )
 def chunks(
     context: dg.AssetExecutionContext,
-    settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
     progress: dg.ResourceParam[StageProgress],
 ) -> dg.MaterializeResult:
     """Rows of `chunks`: pieces of the documents that the embedding model reads whole."""
     names = context.partition_keys
-    chunker = current_chunker(settings)
+    chunker = encoder.chunker
     with postgres.connect() as connection, progress.stage("chunks") as report:
         deltas = refresh_chunks(
             connection, chunker, names, run_id=context.run.run_id, progress=report

@@ -8,12 +8,9 @@ from ml_assets.defs.assets import asset
 from ml_assets.defs.automation import ON_NEW_DATA
 from ml_assets.defs.metadata import data_version, delta_metadata
 from ml_assets.defs.partitions import COLLECTIONS
-from ml_assets.defs.resources import PostgresResource
-from ml_assets.embeddings.encoder import load_encoder
+from ml_assets.defs.resources import EncoderResource, PostgresResource
 from ml_assets.embeddings.refresh import pending_tokens, refresh_embeddings
-from ml_assets.embeddings.space import current_space
 from ml_assets.progress import StageProgress
-from ml_assets.settings import Settings
 
 
 @asset(
@@ -25,19 +22,19 @@ from ml_assets.settings import Settings
 )
 def embeddings(
     context: dg.AssetExecutionContext,
-    settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
     progress: dg.ResourceParam[StageProgress],
 ) -> dg.MaterializeResult:
     """Rows of `document_embeddings`: equal texts are embedded once per vector space."""
     names = context.partition_keys
-    space = current_space(settings)
+    space = encoder.space
     started = time.perf_counter()
     with postgres.connect() as connection, progress.stage("embeddings") as step:
         report = refresh_embeddings(
             connection,
             space,
-            lambda: load_encoder(settings, pending_tokens(connection, space)),
+            lambda: encoder.load(pending_tokens(connection, space)),
             names,
             run_id=context.run.run_id,
             progress=step,

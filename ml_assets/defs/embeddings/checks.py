@@ -2,25 +2,22 @@
 
 import dagster as dg
 
-from ml_assets.defs.resources import PostgresResource
-from ml_assets.embeddings.encoder import load_float32
+from ml_assets.defs.resources import EncoderResource, PostgresResource
 from ml_assets.embeddings.quality import (
     NORM_TOLERANCE,
     match_chunks,
     measure_fidelity,
     measure_norms,
 )
-from ml_assets.embeddings.space import current_space
 from ml_assets.embeddings.speed import MIN_COSINE
-from ml_assets.settings import Settings
 
 
 @dg.asset_check(asset="embeddings", blocking=True)
 def every_chunk_has_one_vector(
-    settings: dg.ResourceParam[Settings], postgres: PostgresResource
+    encoder: dg.ResourceParam[EncoderResource], postgres: PostgresResource
 ) -> dg.AssetCheckResult:
     """Every live chunk has exactly one vector of its present text, of the space's dimension."""
-    space = current_space(settings)
+    space = encoder.space
     with postgres.connect() as connection:
         counts = match_chunks(connection, space)
     wrong = {name: count for name, count in counts.items() if name not in ("chunks", "vectors")}
@@ -31,11 +28,11 @@ def every_chunk_has_one_vector(
 
 @dg.asset_check(asset="embeddings", blocking=True)
 def vectors_have_unit_norm(
-    settings: dg.ResourceParam[Settings], postgres: PostgresResource
+    encoder: dg.ResourceParam[EncoderResource], postgres: PostgresResource
 ) -> dg.AssetCheckResult:
     """Every vector has norm 1 within 1e-3."""
     with postgres.connect() as connection:
-        smallest, largest = measure_norms(connection, current_space(settings))
+        smallest, largest = measure_norms(connection, encoder.space)
     return dg.AssetCheckResult(
         passed=smallest >= 1 - NORM_TOLERANCE and largest <= 1 + NORM_TOLERANCE,
         metadata={"smallest": smallest, "largest": largest, "tolerance": NORM_TOLERANCE},
@@ -44,19 +41,17 @@ def vectors_have_unit_norm(
 
 @dg.asset_check(asset="embeddings", blocking=True)
 def vectors_agree_with_float32(
-    settings: dg.ResourceParam[Settings], postgres: PostgresResource
+    encoder: dg.ResourceParam[EncoderResource], postgres: PostgresResource
 ) -> dg.AssetCheckResult:
     """Sampled texts, encoded again in float32, have a cosine of 0.9995 or more to their vectors."""
     with postgres.connect() as connection:
-        found = measure_fidelity(
-            connection, current_space(settings), lambda: load_float32(settings)
-        )
+        fidelity = measure_fidelity(connection, encoder.space, encoder.load_float32)
     return dg.AssetCheckResult(
-        passed=found.worst_cosine >= MIN_COSINE,
+        passed=fidelity.worst_cosine >= MIN_COSINE,
         metadata={
-            "worst_cosine": found.worst_cosine,
-            "chunk": found.worst_chunk or "none",
-            "sampled": found.sampled,
+            "worst_cosine": fidelity.worst_cosine,
+            "chunk": fidelity.worst_chunk or "none",
+            "sampled": fidelity.sampled,
             "at_least": MIN_COSINE,
         },
     )

@@ -6,9 +6,13 @@ import dagster as dg
 
 from ml_assets.defs.assets import asset
 from ml_assets.defs.metadata import data_version, delta_metadata, table
-from ml_assets.defs.resources import OfflineStoreResource, OnlineStoreResource, PostgresResource
+from ml_assets.defs.resources import (
+    EncoderResource,
+    OfflineStoreResource,
+    OnlineStoreResource,
+    PostgresResource,
+)
 from ml_assets.delta import Delta
-from ml_assets.embeddings.space import current_space
 from ml_assets.features.collections import refresh_collection_features
 from ml_assets.features.documents import refresh_document_features
 from ml_assets.features.offline import statistics, values_version
@@ -23,7 +27,6 @@ from ml_assets.features.views import (
     views_for,
 )
 from ml_assets.progress import StageProgress
-from ml_assets.settings import Settings
 from ml_assets.stores import duckdb as offline_store
 
 
@@ -50,14 +53,14 @@ def feature_definitions(postgres: PostgresResource) -> dg.MaterializeResult:
 
 @asset(kinds={"duckdb"}, deps=["chunks", "embeddings", "feature_definitions"], pool="duckdb")
 def document_features(
-    settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
     duckdb: OfflineStoreResource,
     progress: dg.ResourceParam[StageProgress],
 ) -> dg.MaterializeResult:
     """Offline values of `document_text`: a row for each document whose values changed."""
     started = time.perf_counter()
-    space_id = current_space(settings).space_id
+    space_id = encoder.space.space_id
     with (
         postgres.connect() as connection,
         duckdb.get_connection() as duck,

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -10,13 +9,11 @@ import dagster as dg
 from ml_assets.defs.assets import asset
 from ml_assets.defs.automation import ON_NEW_DATA, ON_NEW_DATA_OR_WEAR
 from ml_assets.defs.metadata import data_version, table
-from ml_assets.defs.resources import PostgresResource
+from ml_assets.defs.resources import EncoderResource, PostgresResource, SourceResource
 from ml_assets.defs.search.metadata import quality_metadata
 from ml_assets.defs.search.sync import sync_generations
-from ml_assets.documents.sources import open_source
 from ml_assets.documents.sources.base import JudgedQueries
-from ml_assets.embeddings.encoder import load_encoder
-from ml_assets.embeddings.space import current_space
+from ml_assets.embeddings.space import VectorSpace
 from ml_assets.progress import StageProgress
 from ml_assets.search.evaluation.measurement import measure_generation
 from ml_assets.search.generation import ensure_generation, published_generation
@@ -31,10 +28,11 @@ from ml_assets.settings import Settings
 from ml_assets.stores import postgres as store
 
 
-def current_generation(connection: store.Connection, settings: Settings) -> Generation:
-    """The generation that the settings describe; created when it is new."""
-    space_id = current_space(settings).space_id
-    return ensure_generation(connection, space_id, index_parameters(settings))
+def current_generation(
+    connection: store.Connection, settings: Settings, space: VectorSpace
+) -> Generation:
+    """The generation of the space that the settings describe; created when it is new."""
+    return ensure_generation(connection, space.space_id, index_parameters(settings))
 
 
 def _index_asset(kind: IndexKind) -> dg.AssetsDefinition:
@@ -48,12 +46,13 @@ def _index_asset(kind: IndexKind) -> dg.AssetsDefinition:
     )
     def index(
         settings: dg.ResourceParam[Settings],
+        encoder: dg.ResourceParam[EncoderResource],
         postgres: PostgresResource,
         indexes: dg.ResourceParam[Indexes],
         progress: dg.ResourceParam[StageProgress],
     ) -> dg.MaterializeResult:
         with postgres.connect() as connection, progress.stage(f"{kind.name} index") as step:
-            current = current_generation(connection, settings)
+            current = current_generation(connection, settings, encoder.space)
             generations = generations_to_sync(connection, current)
             return sync_generations(connection, indexes, generations, kind.name, step)
 
@@ -72,20 +71,23 @@ INDEX_ASSETS = [_index_asset(kind) for kind in KINDS.values()]
 )
 def search_evaluation(
     settings: dg.ResourceParam[Settings],
+    source: dg.ResourceParam[SourceResource],
+    encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
     indexes: dg.ResourceParam[Indexes],
     progress: dg.ResourceParam[StageProgress],
 ) -> dg.MaterializeResult:
     """Recall against exact search, and the quality of each method, with intervals."""
-    judged = open_source(settings.source, settings).judged_queries()
-    load = partial(load_encoder, settings)
+    judged = source.open().judged_queries()
     with postgres.connect() as connection, progress.stage("search evaluation"):
-        current, *served = generations_to_sync(connection, current_generation(connection, settings))
+        current, *served = generations_to_sync(
+            connection, current_generation(connection, settings, encoder.space)
+        )
         # What is served is measured on the same documents, if the encoder fits: they are compared.
         for other in served:
             if other.space_id == current.space_id:
-                measure_generation(connection, indexes, other, judged, load)
-        evaluation, fresh = measure_generation(connection, indexes, current, judged, load)
+                measure_generation(connection, indexes, other, judged, encoder.load)
+        evaluation, fresh = measure_generation(connection, indexes, current, judged, encoder.load)
     return _evaluated(current, evaluation, judged, "yes" if fresh else "no: nothing changed since")
 
 
@@ -98,6 +100,8 @@ def search_evaluation(
 def published_search(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
+    source: dg.ResourceParam[SourceResource],
+    encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
 ) -> dg.MaterializeResult:
     """The pointer to the generation that is served; moved only past the gates.
@@ -105,10 +109,10 @@ def published_search(
     A generation that a person rolled back from is left to a person. What was retired for its time
     is dropped.
     """
-    judged = open_source(settings.source, settings).judged_queries()
+    judged = source.open().judged_queries()
     reason = f"run {context.run.run_id}"
     with postgres.connect() as connection:
-        identity = current_generation(connection, settings).generation_id
+        identity = current_generation(connection, settings, encoder.space).generation_id
         decision = publish_measured(connection, settings, identity, judged, reason)
         generation = decision.generation
         dropped, waiting = drop_expired(connection, settings, generation)

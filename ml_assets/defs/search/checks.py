@@ -5,7 +5,7 @@ from dataclasses import asdict
 import dagster as dg
 
 from ml_assets.defs.metadata import table
-from ml_assets.defs.resources import PostgresResource
+from ml_assets.defs.resources import EncoderResource, PostgresResource
 from ml_assets.defs.search.assets import current_generation
 from ml_assets.errors import StoreError
 from ml_assets.search.answering.engine import open_engine, search_vector
@@ -21,6 +21,7 @@ from ml_assets.settings import Settings
 @dg.asset_check(asset="search_evaluation", blocking=True, pool="chroma")
 def indexes_hold_the_live_chunks(
     settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
     indexes: dg.ResourceParam[Indexes],
 ) -> dg.AssetCheckResult:
@@ -29,7 +30,7 @@ def indexes_hold_the_live_chunks(
     A large index is asked for their number, and for the revisions of 10,000.
     """
     with postgres.connect() as connection:
-        generation = current_generation(connection, settings)
+        generation = current_generation(connection, settings, encoder.space)
         with indexes.open_all(connection, generation) as opened:
             rows = compare_with_tables(connection, list(opened.values()))
     return dg.AssetCheckResult(
@@ -40,14 +41,16 @@ def indexes_hold_the_live_chunks(
 
 @dg.asset_check(asset="search_evaluation")
 def indexes_are_not_worn(
-    settings: dg.ResourceParam[Settings], postgres: PostgresResource
+    settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
+    postgres: PostgresResource,
 ) -> dg.AssetCheckResult:
     """Few entries are dead beside the live ones, and the graphs reach their chunks.
 
     When it fails, automation has the index built anew; so has the next run by hand.
     """
     with postgres.connect() as connection:
-        wear = measure_wear(connection, current_generation(connection, settings))
+        wear = measure_wear(connection, current_generation(connection, settings, encoder.space))
     rows = [{**asdict(one), "worn": one.is_worn} for one in wear]
     return dg.AssetCheckResult(
         passed=not any(one.is_worn for one in wear),

@@ -6,8 +6,12 @@ import dagster as dg
 
 from ml_assets.defs.assets import asset
 from ml_assets.defs.metadata import data_version, plot, table
-from ml_assets.defs.resources import MlflowResource, OfflineStoreResource, PostgresResource
-from ml_assets.embeddings.space import current_space
+from ml_assets.defs.resources import (
+    EncoderResource,
+    MlflowResource,
+    OfflineStoreResource,
+    PostgresResource,
+)
 from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings
 from ml_assets.training.candidates import Trained, read_candidates, train_candidates, untrained
@@ -25,12 +29,13 @@ NO_TRAINING_SET = "nothing to train on"
 )
 def training_set(
     settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
     duckdb: OfflineStoreResource,
 ) -> dg.MaterializeResult:
     """Labels joined with the features known at their time, split by group, frozen by its hash."""
     started = time.perf_counter()
-    space_id = current_space(settings).space_id
+    space_id = encoder.space.space_id
     with postgres.connect() as connection, duckdb.get_connection() as duck:
         built = build_training_set(connection, duck, settings, space_id)
         changed = freeze(duck, built)

@@ -53,11 +53,15 @@ def columns_from(options: Mapping[str, str]) -> Columns:
     """Read the options of `open_source` that name columns.
 
     Raises:
-        SourceError: `collection_by` has a period that is none, or `text` is switched off.
+        SourceError: `collection_by` has an unknown period, or `text` is switched off.
     """
     given = {role: options.get(role, role) for role in ROLES}
     if not given["text"]:
-        raise SourceError("the option text is empty", do="Name the column that holds the text")
+        raise SourceError(
+            "the option text is empty",
+            where="ML_ASSETS_SOURCE",
+            do="Name the column that holds the text",
+        )
     roles = {role: column for role, column in given.items() if column}
     metadata = tuple(filter(None, options.get("metadata", "").split(",")))
     column, period = _split_by(options.get("collection_by", ""))
@@ -212,6 +216,7 @@ def _split_by(option: str) -> tuple[str, str]:
     if period not in PERIODS:
         raise SourceError(
             f"the option collection_by={option} has no period",
+            where="ML_ASSETS_SOURCE",
             do=f"Write collection_by=created_at:{'|'.join(PERIODS)}",
         )
     return column, period

@@ -1,4 +1,4 @@
-"""What every source of documents offers, and what it owes."""
+"""The contract of every source of documents."""
 
 from __future__ import annotations
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from ml_assets.errors import StoreError
 from ml_assets.stores.folders import folder
+from ml_assets.stores.migrations import LEDGER, RECORD, Migration, find_pending
 from ml_assets.stores.online.contract import OnlineStore, Value, Values, pack
-from ml_assets.stores.sql import migrations
+from ml_assets.stores.sql import statements
 
 
 @contextmanager
@@ -26,7 +27,9 @@ def open_sqlite(path: Path) -> Iterator[OnlineStore]:
     folder(path.parent)
     try:
         with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
-            yield SqliteOnlineStore(connection)
+            store = SqliteOnlineStore(connection)
+            migrate(connection, str(path))
+            yield store
     except sqlite3.DatabaseError as error:
         raise StoreError(
             f"cannot be used ({error})",
@@ -42,13 +45,11 @@ class SqliteOnlineStore:
         self._connection = connection
         self._connection.execute("pragma journal_mode = wal")
         self._connection.execute("pragma synchronous = normal")
-        for _, script in migrations("sqlite"):
-            self._connection.executescript(script)
 
     def put_many(self, view: str, rows: Mapping[str, Values], revisions: Mapping[str, str]) -> None:
         """Write the values of entities, in one transaction."""
         packed = ((view, id_, revisions[id_], pack(values)) for id_, values in rows.items())
-        with self._transaction():
+        with transaction(self._connection):
             self._connection.executemany(
                 "insert or replace into online_features values (?, ?, ?, ?)", packed
             )
@@ -76,7 +77,7 @@ class SqliteOnlineStore:
 
     def delete_many(self, view: str, entity_ids: Iterable[str]) -> None:
         """Remove entities, in one transaction."""
-        with self._transaction():
+        with transaction(self._connection):
             self._connection.executemany(
                 "delete from online_features where view = ? and entity_id = ?",
                 ((view, entity_id) for entity_id in entity_ids),
@@ -85,7 +86,7 @@ class SqliteOnlineStore:
     def cache_set(self, key: str, value: object, seconds: float) -> None:
         """Keep a JSON value for `seconds`; what is over goes with the same write."""
         now = time.time()
-        with self._transaction():
+        with transaction(self._connection):
             self._connection.execute("delete from cache where expires_at <= ?", [now])
             self._connection.execute(
                 "insert or replace into cache values (?, ?, ?)", [key, pack(value), now + seconds]
@@ -98,9 +99,31 @@ class SqliteOnlineStore:
         ).fetchone()
         return json.loads(row[0]) if row else None
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("begin immediate")
-        # As a context manager a connection commits, or rolls back on an error; it stays open.
-        with self._connection:
-            yield
+
+def migrate(connection: sqlite3.Connection, where: str) -> list[str]:
+    """Apply the migrations that are missing, in one transaction; return their names."""
+    connection.execute(LEDGER)
+    if not _pending(connection, where):
+        return []
+    with transaction(connection):
+        # Read again: another process may have been faster.
+        pending = _pending(connection, where)
+        for migration in pending:
+            for part in statements(migration.text):
+                connection.execute(part)
+            connection.execute(RECORD, [migration.name, migration.checksum])
+    return [migration.name for migration in pending]
+
+
+def _pending(connection: sqlite3.Connection, where: str) -> list[Migration]:
+    applied = dict(connection.execute("select name, checksum from migrations"))
+    return find_pending("sqlite", applied, where)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commit what the block wrote, or roll all of it back on an error."""
+    connection.execute("begin immediate")
+    # As a context manager a connection commits, or rolls back on an error; it stays open.
+    with connection:
+        yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from ml_assets.errors import StoreError, first_line
 from ml_assets.stores.folders import folder
+from ml_assets.stores.patience import patiently
 from ml_assets.stores.postgres.embedded import start
 from ml_assets.stores.postgres.migration import SCHEMA, migrate
 from ml_assets.stores.postgres.statements import Connection
@@ -60,7 +60,7 @@ def connect(url: str | None, home: Path) -> Iterator[Connection]:
     try:
         with _open(resolved, where) as connection:
             if resolved not in _migrated:
-                migrate(connection)
+                migrate(connection, where)
                 _migrated.add(resolved)
             _register_types(connection)
             yield connection
@@ -91,24 +91,24 @@ def _open(url: str, where: str) -> Connection:
             where=where,
             do="Write postgresql://user:password@host:5432/database, with / of a password as %2F",
         )
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return psycopg.connect(
+    try:
+        return patiently(
+            lambda: psycopg.connect(
                 url,
                 application_name=f"{_APPLICATION}:{os.getpid()}",
                 options=_OPTIONS,
                 connect_timeout=10,
                 autocommit=True,
-            )
-        except psycopg.OperationalError as error:
-            if _STARTING not in str(error) or time.monotonic() > deadline:
-                raise StoreError(
-                    _one_line(error),
-                    where=where,
-                    do="Check that the server is up and the URL is right",
-                ) from None
-        time.sleep(_PAUSE_SECONDS)
+            ),
+            lambda error: _STARTING in str(error),
+            seconds=PATIENCE,
+            pause=_PAUSE_SECONDS,
+            longest_pause=_PAUSE_SECONDS,
+        )
+    except psycopg.OperationalError as error:
+        raise StoreError(
+            _one_line(error), where=where, do="Check that the server is up and the URL is right"
+        ) from None
 
 
 def _is_connection_string(url: str) -> bool:

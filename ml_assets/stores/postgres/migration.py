@@ -5,28 +5,39 @@ from __future__ import annotations
 import psycopg
 
 from ml_assets.errors import StoreError, first_line
+from ml_assets.stores.migrations import STORES, find_pending
 from ml_assets.stores.postgres.statements import Connection, run
-from ml_assets.stores.sql import migrations
+from ml_assets.stores.sql import statement
 
 SCHEMA = "ml_schema"
 
 
-def migrate(connection: Connection) -> list[str]:
-    """Apply the migrations that are missing, in one transaction; return their names."""
+def migrate(connection: Connection, where: str = "POSTGRES_URL") -> list[str]:
+    """Apply the migrations that are missing, in one transaction; return their names.
+
+    Whatever runs opens PostgreSQL first. So it remembers the migrations of the other stores as
+    well: a home of a newer ml_assets is refused before anything is written to any store.
+
+    Raises:
+        StoreError: the tables are those of a newer ml_assets, or a migration was edited.
+    """
     with connection.transaction():
         connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.migrations'))")
         connection.execute(f"create schema if not exists {SCHEMA}")
         _create_extension(connection)
-        connection.execute(
-            "create table if not exists migrations"
-            " (name text primary key, applied_at timestamptz not null default now())"
-        )
-        applied = {name for (name,) in connection.execute("select name from migrations")}
-        missing = [(name, text) for name, text in migrations("postgres") if name not in applied]
-        for name, text in missing:
-            run(connection, text)
-            connection.execute("insert into migrations (name) values (%s)", [name])
-    return [name for name, _ in missing]
+        run(connection, statement("postgres/stores/create_ledger"))
+        applied: dict[str, dict[str, str]] = {store: {} for store in STORES}
+        for store, name, checksum in run(connection, statement("postgres/stores/read_ledger")):
+            applied[store][name] = checksum
+        pending = {store: find_pending(store, applied[store], where) for store in STORES}
+        for migration in pending["postgres"]:
+            run(connection, migration.text)
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "insert into migrations (store, name, checksum) values (%s, %s, %s)",
+                [(store, one.name, one.checksum) for store in STORES for one in pending[store]],
+            )
+    return [migration.name for migration in pending["postgres"]]
 
 
 def _create_extension(connection: Connection) -> None:

@@ -15,7 +15,6 @@ from ml_assets.defs.embeddings.checks import (
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.refresh import refresh_documents
-from ml_assets.settings import Settings
 from ml_assets_tests.fakes import MemorySource, unplugged
 from ml_assets_tests.graph import Run
 
@@ -73,12 +72,15 @@ def test_document_checks_pass_and_fail(
 
 @pytest.mark.parametrize(("check", "damage"), VECTOR_CHECKS)
 def test_vector_checks_pass_and_fail(
-    filled: PostgresResource, settings: Settings, check: dg.AssetChecksDefinition, damage: str
+    filled: PostgresResource,
+    resources: dict[str, object],
+    check: dg.AssetChecksDefinition,
+    damage: str,
 ) -> None:
-    assert check(settings=settings, postgres=filled).passed
+    assert check(encoder=resources["encoder"], postgres=filled).passed
     with filled.connect() as connection:
         connection.execute(damage)  # type: ignore[arg-type]
-    assert not check(settings=settings, postgres=filled).passed
+    assert not check(encoder=resources["encoder"], postgres=filled).passed
 
 
 def test_rejected_rows_are_a_warning_with_examples(

@@ -3,7 +3,6 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ml_assets.defs.features import assets as feature_assets
 from ml_assets.defs.features.assets import (
     collection_features,
     document_features,
@@ -22,10 +21,8 @@ def compute(
     materialize: Run,
     resources: dict[str, object],
     instance: dg.DagsterInstance,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Run:
     """Materialize documents to vectors, and then the features."""
-    monkeypatch.setattr(feature_assets, "current_space", lambda _: SPACE)
 
     def run() -> dg.ExecuteInProcessResult:
         assert materialize().success

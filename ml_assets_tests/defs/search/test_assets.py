@@ -60,14 +60,9 @@ def run_search(
     instance: dg.DagsterInstance,
     resources: dict[str, object],
     source: MemorySource,
-    encoder: HashEncoder,
     materialize: Run,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> RunSearch:
     """Materialize the search of a source that is embedded already."""
-    monkeypatch.setattr(search_assets, "open_source", lambda *_: source)
-    monkeypatch.setattr(search_assets, "load_encoder", lambda _: encoder)
-    monkeypatch.setattr(search_assets, "current_space", lambda _: SPACE)
     source.documents = list(DOCUMENTS)
     materialize()
 
@@ -377,7 +372,7 @@ def test_all_chunks_are_compared_before_the_pointer_moves(
         changed = settings.model_copy(update={"hnsw_ef_construction": 80})
         resources["settings"] = changed
         dg.materialize([*INDEXES, search_evaluation], resources=resources, instance=instance)
-        swap_a_chunk(settings, search_assets.current_generation(connection, changed))
+        swap_a_chunk(settings, search_assets.current_generation(connection, changed, SPACE))
         said = "indexes_hold_the_live_chunks: chroma lacks 1, has 1 too many and 0 outdated"
         with pytest.raises(GateError, match=said):
             dg.materialize([published_search], resources=resources, instance=instance)

@@ -4,7 +4,6 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ml_assets.defs.search import assets as search_assets
 from ml_assets.defs.search.assets import current_generation
 from ml_assets.defs.search.checks import (
     indexes_are_not_worn,
@@ -24,12 +23,9 @@ DOCS = {f"d{number}": Doc((f"This is text number {number}.",), "T") for number i
 
 
 @pytest.fixture
-def stores(
-    resources: dict[str, Any], settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, Any]:
+def stores(resources: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """The resources that the checks ask for."""
-    monkeypatch.setattr(search_assets, "current_space", lambda _: SPACE)
-    own = {name: resources[name] for name in ("settings", "postgres")}
+    own = {name: resources[name] for name in ("settings", "encoder", "postgres")}
     return {**own, "indexes": Indexes(settings)}
 
 
@@ -38,9 +34,13 @@ def generation(
     connection: postgres.Connection, settings: Settings, stores: dict[str, Any]
 ) -> Generation:
     fill(connection, DOCS)
-    built = current_generation(connection, settings)
+    built = current_generation(connection, settings, SPACE)
     sync_all(connection, settings, built)
     return built
+
+
+def three(stores: dict[str, Any]) -> dict[str, Any]:
+    return {name: stores[name] for name in ("settings", "encoder", "postgres")}
 
 
 @pytest.mark.parametrize("damaged", ["nothing", "pgvector", "chroma", "keyword", "table", "title"])
@@ -124,10 +124,10 @@ def test_what_is_published_must_answer(
 def test_a_worn_index_is_a_warning(
     connection: postgres.Connection, stores: dict[str, Any], generation: Generation
 ) -> None:
-    assert indexes_are_not_worn(stores["settings"], stores["postgres"]).passed
+    assert indexes_are_not_worn(**three(stores)).passed
     record_evaluation(connection, generation.generation_id, {"reached": {"chroma": 0.5}})
     connection.execute("update search_index_marks set worn = 100")
-    result = indexes_are_not_worn(stores["settings"], stores["postgres"])
+    result = indexes_are_not_worn(**three(stores))
     assert not result.passed
     assert result.severity == dg.AssetCheckSeverity.WARN
     assert "| 0.5 | True |" in result.metadata["indexes"].value

@@ -5,7 +5,6 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ml_assets.defs.search import assets as search_assets
 from ml_assets.defs.search.assets import current_generation
 from ml_assets.defs.search.gate_checks import (
     hybrid_is_not_worse_than_published,
@@ -27,17 +26,17 @@ def stores(
     resources: dict[str, object],
     connection: postgres.Connection,
     settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Stores:
     """The resources of the checks, with a current generation that was not measured yet."""
-    monkeypatch.setattr(search_assets, "current_space", lambda _: SPACE)
     ensure_space(connection, SPACE)
-    current_generation(connection, settings)
-    return {name: resources[name] for name in ("settings", "postgres")}
+    current_generation(connection, settings, SPACE)
+    return {name: resources[name] for name in ("settings", "encoder", "postgres")}
 
 
 def measured(connection: postgres.Connection, settings: Settings, **figures: Any) -> None:
-    record_evaluation(connection, current_generation(connection, settings).generation_id, figures)
+    record_evaluation(
+        connection, current_generation(connection, settings, SPACE).generation_id, figures
+    )
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ from ml_assets.registry.releases import champion
 from ml_assets.stores import duckdb, mlflow
 from ml_assets.training import candidates
 from ml_assets_tests.corpus import FAST, Deployment, labelled_documents, unlabelled
-from ml_assets_tests.fakes import SPACE
+from ml_assets_tests.fakes import HashEncoder
+from ml_assets_tests.graph import FakeEncoderResource
 
 ASSETS = [training_set, candidate_models, registered_model, champion_model, training_metrics]
 CHECKS = [
@@ -41,7 +42,6 @@ def run(
     deployment: Deployment, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Run]:
     """Materialize the assets, with the fast families and the test's vector space."""
-    monkeypatch.setattr(training_assets, "current_space", lambda _: SPACE)
     for name in ("read_candidates", "untrained"):
         whole = getattr(candidates, name)
         monkeypatch.setattr(
@@ -51,6 +51,7 @@ def run(
     resources = {
         **build_resources(deployment.settings),
         "postgres": PostgresResource(url=postgres_url, home=home),
+        "encoder": FakeEncoderResource(deployment.settings, HashEncoder()),
         "mlflow": MlflowResource(postgres_url=postgres_url, home=home),
     }
     with dg.DagsterInstance.ephemeral() as instance:

@@ -1,0 +1,70 @@
+"""Numbered migrations: each is applied to its store once, in order, and kept with its checksum."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ml_assets.errors import StoreError
+from ml_assets.stores.sql import SQL
+
+STORES = ("postgres", "duckdb", "clickhouse", "sqlite")
+
+LEDGER = (
+    "create table if not exists migrations (name text primary key, checksum text default '',"
+    " applied_at timestamptz default current_timestamp)"
+)
+RECORD = "insert into migrations (name, checksum) values (?, ?)"
+"""What DuckDB and SQLite keep, and how; the other two have words of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """A file of `sql/<store>/migrations`: its name without suffix, and its text."""
+
+    name: str
+    text: str
+
+    @property
+    def checksum(self) -> str:
+        """sha256 of the text, as 64 hex digits."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def read_migrations(store: str) -> list[Migration]:
+    """Read every migration of `store`, in order.
+
+    Raises:
+        StoreError: there is none, so that the installation is not whole.
+    """
+    folder = SQL / store / "migrations"
+    files = sorted(folder.glob("*.sql"))
+    if not files:
+        raise StoreError("no migrations here", where=str(folder), do="Install ml_assets again")
+    return [Migration(file.stem, file.read_text(encoding="utf-8")) for file in files]
+
+
+def find_pending(store: str, applied: Mapping[str, str], where: str) -> list[Migration]:
+    """Return the migrations to apply to a store that has `applied`, names with their checksums.
+
+    An empty checksum fits any text: it is of the time before checksums were kept.
+
+    Raises:
+        StoreError: one was edited after it had been applied, or is of a newer ml_assets.
+    """
+    migrations = {migration.name: migration for migration in read_migrations(store)}
+    for name, checksum in sorted(applied.items()):
+        if name not in migrations:
+            raise StoreError(
+                f"the tables are those of a newer ml_assets (migration {store}/{name})",
+                where=where,
+                do="Install that version, or set ML_ASSETS_HOME to another folder",
+            )
+        if checksum and checksum != migrations[name].checksum:
+            raise StoreError(
+                f"the migration {store}/{name} was edited after it had been applied",
+                where=where,
+                do="Restore its file, and write what is new into another",
+            )
+    return [migration for name, migration in migrations.items() if name not in applied]
