@@ -75,13 +75,13 @@ def published_search_answers(
                 result = search_vector(engine, probe.text, probe.vector)
         except StoreError as error:
             return dg.AssetCheckResult(passed=False, metadata={"said": str(error)})
-    found = [hit.document_id for hit in result.hits]
+    hits = [hit.document_id for hit in result.hits]
     return dg.AssetCheckResult(
-        passed=probe.document_id in found,
+        passed=probe.document_id in hits,
         metadata={
             "generation": generation.generation_id,
             "query": probe.text,
             "expected": probe.document_id,
-            "found": found,
+            "found": hits,
         },
     )

@@ -145,14 +145,19 @@ def _search(
     most = max(k, engine.rerank_top) if reranker else k
     for depth in DEPTHS:
         ranked = rank_documents(engine, query, vector, method, filters, depth)
-        found = _hits(engine, ranked, query, most, filters)
-        complete = len(found) >= k or ranked.exhausted
+        hits = _hits(engine, ranked, query, most, filters)
+        complete = len(hits) >= k or ranked.exhausted
         if complete:
             break
     if reranker:
-        found = reranked(reranker, query, found, engine.rerank_top)
-    hits = tuple(hit for hit, _ in found[:k])
-    return SearchResult(hits, complete, engine.generation.generation_id, method, filters)
+        hits = reranked(reranker, query, hits, engine.rerank_top)
+    return SearchResult(
+        tuple(hit for hit, _ in hits[:k]),
+        complete,
+        engine.generation.generation_id,
+        method,
+        filters,
+    )
 
 
 def _check_request(query: str, k: int, method: str) -> None:

@@ -15,11 +15,11 @@ from ml_assets.search.answering.model import Engine
 from ml_assets.search.answering.rerank import load_reranker
 from ml_assets.search.evaluation.exact import recall_against_exact
 from ml_assets.search.evaluation.judged import (
-    Asked,
-    ask_all,
+    Answer,
     half_of,
     measure_methods,
     present_documents,
+    query_judged,
 )
 from ml_assets.search.evaluation.metrics import K
 from ml_assets.search.evaluation.tuning import TUNING_VERSION, candidates, tune
@@ -128,7 +128,7 @@ def evaluate_generation(
         SpaceMismatchError: the loaded encoder is of another space than the generation.
     """
     started = time.perf_counter()
-    asked = ask_all(engine, judged, load, settings.feedback) if judged else []
+    asked = query_judged(engine, judged, load, settings.feedback) if judged else []
     present = present_documents(engine.connection, asked)
     tuning, reporting = half_of(asked, "tuning"), half_of(asked, "reporting")
     chosen = _choose_fusion(engine.generation, tuning, present, settings)
@@ -159,7 +159,10 @@ def evaluate_generation(
 
 
 def _choose_fusion(
-    generation: Generation, tuning: Sequence[Asked], present: Collection[str], settings: Settings
+    generation: Generation,
+    tuning: Sequence[Answer],
+    present: Collection[str],
+    settings: Settings,
 ) -> Mapping[str, Any]:
     """How the fusion was chosen: before, on the same basis, or now."""
     basis = _tuning_basis(tuning, present, settings)
@@ -168,13 +171,13 @@ def _choose_fusion(
         if earlier.get("basis") == basis:
             return earlier
     tuned = tune(
-        [(one.found, one.query.relevant) for one in tuning],
+        [(one.scores, one.query.relevant) for one in tuning],
         candidates(settings.fusion, settings.feedback),
     )
     return {**asdict(tuned), "basis": basis}
 
 
-def _tuning_basis(tuning: Sequence[Asked], present: Collection[str], settings: Settings) -> str:
+def _tuning_basis(tuning: Sequence[Answer], present: Collection[str], settings: Settings) -> str:
     queries = [
         (
             one.query.query_id,

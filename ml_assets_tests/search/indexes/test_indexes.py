@@ -512,7 +512,7 @@ def test_a_long_metadata_value_is_found_by_equality(
     long = "v" * 70_000
     fill(connection, {"l": replace(DOCS["a"], metadata={"k": long}), "m": DOCS["b"]})
     sync_index(connection, index)
-    found = ask(index, "red apple", filters=equal("metadata.k", long))
+    found = ask(index, "red apple", filters=equal("metadata.k", long), connection=connection)
     assert {chunk_id[0] for chunk_id in found.chunk_ids} == {"l"}
 
 

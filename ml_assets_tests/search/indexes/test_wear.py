@@ -49,7 +49,7 @@ def test_the_memory_of_a_build_is_what_pgvector_takes(
 def test_a_build_gets_what_it_needs_within_the_limit() -> None:
     parameters = {"m": 16, "type": "halfvec"}
     small = plan_build(10, 384, parameters)
-    assert (small.granted, small.said) == (64 << 20, "in memory")
+    assert (small.granted, small.message) == (64 << 20, "in memory")
     large = plan_build(500_000, 384, parameters)
     assert large.granted == large.estimate < 1 << 30
     slow = plan_build(500_000, 384, parameters, limit=256 << 20)
@@ -293,7 +293,7 @@ def test_a_reader_finds_everything_while_an_index_is_built_anew(
                 else ChromaIndex(client, generation)
             )
             for _ in range(8):
-                assert index.rebuild(connection)
+                assert index.rebuild(connection) is not None
     finally:
         done.set()
         reading.join()
@@ -312,7 +312,7 @@ def test_a_reader_that_holds_the_old_index_is_not_waited_for(
     sync_index(connection, index)
     with postgres.connect(postgres_url, Path()) as reader, reader.transaction():
         reader.execute(f"select count(*) from {pgvector_table(generation)}")
-        assert not index.rebuild(connection)
+        assert index.rebuild(connection) is None
         assert index.size() == 300
         # Neither is one waited for by the next run; it has nothing to build, and goes on.
         built = identity(connection, f"{index.name}_next")
@@ -374,7 +374,7 @@ def test_a_second_index_that_is_not_valid_is_dropped(
     # Also on the way of a rebuild, which needs its name.
     build(connection, index._design, second, 1 << 30)
     connection.execute(invalid, [second])
-    assert index.rebuild(connection)
+    assert index.rebuild(connection) is not None
     assert list(identities(connection, index)) == [index.name]
 
 
@@ -512,6 +512,6 @@ def test_a_killed_rebuild_of_chroma_leaves_an_index_that_answers(
         assert fresh.query(vector, 10).chunk_ids[0] == "d7#0"
         assert fresh.size() == 300
         assert sync_index(connection, fresh).delta == Delta(unchanged=300)
-        assert fresh.rebuild(connection)
+        assert fresh.rebuild(connection) is not None
         assert [one.name for one in client.list_collections()] == [fresh.name]
         assert sync_index(connection, fresh).delta == Delta(unchanged=300)

@@ -122,10 +122,10 @@ class FaissIndex:
             return
         asked = None if chunk_ids is None else json.dumps(list(chunk_ids))
         with self._files.reading() as rows:
-            found = rows.execute(
+            stored = rows.execute(
                 statement("sqlite/faiss/revisions"), {"chunk_ids": asked}
             ).fetchall()
-        yield from found
+        yield from stored
 
     def mark(self) -> str:
         """The mark that was last set on the index; empty when there is none."""
@@ -231,8 +231,8 @@ def _nearest(
         chosen["sel"] = faiss.IDSelectorBatch(passing)
     kind = faiss.SearchParametersIVF if probes else faiss.SearchParameters
     products, numbers = index.search(vector, min(k, index.ntotal), params=kind(**chosen))
-    found = numbers[0] >= 0
-    return numbers[0][found], products[0][found]
+    present = numbers[0] >= 0
+    return numbers[0][present], products[0][present]
 
 
 def _nearest_by_codes(
@@ -254,18 +254,18 @@ def _nearest_by_codes(
 
 
 def _numbers(rows: sqlite3.Connection, chunk_ids: Sequence[str]) -> Numbers:
-    found = rows.execute(
+    selected = rows.execute(
         statement("sqlite/faiss/numbers"), {"chunk_ids": json.dumps(list(chunk_ids))}
     )
-    return np.fromiter((number for (number,) in found), dtype=np.int64)
+    return np.fromiter((number for (number,) in selected), dtype=np.int64)
 
 
 def _chunk_ids(rows: sqlite3.Connection, numbers: Numbers) -> list[str]:
     asked = numbers.tolist()
-    found = dict(
+    names = dict(
         rows.execute(statement("sqlite/faiss/chunk_ids"), {"numbers": json.dumps(asked)}).fetchall()
     )
-    return [found[number] for number in asked]
+    return [names[number] for number in asked]
 
 
 def _restored(stored: Sequence[bytes], dimension: int) -> Matrix:
