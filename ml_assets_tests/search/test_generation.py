@@ -9,11 +9,11 @@ from ml_assets.search.generation import (
     ensure_generation,
     find_generation,
     generation_id,
-    index_parameters,
     publish,
     published_generation,
     record_evaluation,
 )
+from ml_assets.search.indexes.kinds import index_parameters
 from ml_assets.search.model import DEFAULT_FUSION, Fusion, Generation
 from ml_assets.search.publishing.gates import Gate
 from ml_assets.settings import Settings

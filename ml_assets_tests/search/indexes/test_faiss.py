@@ -106,6 +106,19 @@ def test_a_rare_collection_is_found_in_every_list(
     assert len(nearest(index, "text 7", 5, rare)) == 5
 
 
+def test_a_second_try_keeps_to_the_chunks_that_pass(
+    connection: postgres.Connection, index: FaissIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one reads a single list, in which there are too few of them."""
+    fill(connection, docs(0, 300))
+    sync_index(connection, index)
+    monkeypatch.setattr("ml_assets.search.indexes.faiss.index.probes_of", lambda *_: 1)
+    passing = [f"d{n}#0" for n in range(0, 300, 30)]
+    assert lists(index) > 1
+    assert set(nearest(index, "text 7", 10, Among(passing))) == set(passing)
+    assert len(nearest(index, "text 7", 100)) == 100
+
+
 def test_a_killed_sync_leaves_the_old_index_and_no_file_behind(
     connection: postgres.Connection,
     settings: Settings,

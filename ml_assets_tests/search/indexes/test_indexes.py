@@ -222,6 +222,28 @@ def test_a_wide_filter_walks_the_graph_and_falls_back(
     assert found.exhausted
 
 
+def test_what_the_graph_does_not_reach_is_found_exactly(
+    connection: postgres.Connection, generation: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The walk ends at the first node, and three live far from it."""
+
+    def narrowly(on: postgres.Connection, _: object) -> None:
+        on.execute("set hnsw.ef_search = 1; set hnsw.iterative_scan = off")
+
+    docs = {f"m{number:03}": Doc((f"word {number}",)) for number in range(400)}
+    live = {f"r{number}": Doc((f"rare {number}",)) for number in range(3)}
+    fill(connection, {**docs, **live})
+    index = PgvectorIndex(connection, generation)
+    sync_index(connection, index)
+    dead = "update documents set deleted_at = now() where document_id = any(%s)"
+    connection.execute(dead, [list(docs)])
+    only_indexes(connection)
+    monkeypatch.setattr("ml_assets.search.indexes.pgvector.index.search_with", narrowly)
+    (vector,) = HashEncoder().encode(["word 7"])
+    assert len(index._approximate(vector, 100, NO_FILTER)) < 3
+    assert set(ask(index, "word 7", 3).chunk_ids) == {"r0#0", "r1#0", "r2#0"}
+
+
 def test_what_a_document_lost_is_no_longer_found(
     connection: postgres.Connection, synced: AnyIndex
 ) -> None:

@@ -15,7 +15,7 @@ from ml_assets.search.generation import (
     published_generation,
     record_evaluation,
 )
-from ml_assets.search.indexes.ledger import ledger_version
+from ml_assets.search.indexes.ledger import version
 from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation
@@ -187,7 +187,7 @@ def test_publishing_by_hand_asks_the_gates(
     assert {gate.outcome for gate in gates} == {"passed"}
     assert served(connection) == second.generation_id
     assert find_generation(connection, second.generation_id).withdrawn is None
-    documents = ledger_version(connection, first, "keyword")
+    documents = version(connection, first, "keyword")
     poor = {**GOOD, "documents": documents, "judged_recall": {"chroma": 0.5}}
     record_evaluation(connection, first.generation_id, poor)
     with pytest.raises(GateError, match=r"agree_with_exact_search: .*chroma_judged 0\.5"):
