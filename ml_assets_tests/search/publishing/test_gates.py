@@ -53,7 +53,7 @@ def test_recall(measured: dict[str, Any], by_index: dict[str, float], outcome: s
 
 def test_the_gate_names_the_index_and_where() -> None:
     gate = recall_gate({**GOOD, "judged_recall": {"chroma": 0.5}}, 0.95, {})
-    assert gate.message == "the recall of chroma on judged queries is too low"
+    assert gate.said == "the recall of chroma on judged queries is too low"
     assert gate.figures["chroma_judged"] == 0.5
 
 
@@ -114,7 +114,7 @@ def test_what_is_served_already_is_not_blocked() -> None:
 
 def test_what_there_is_nothing_to_compare_with_passes_and_says_why() -> None:
     new, asked = generation(), generation("new", [0.5] * 20)
-    assert ndcg_gate(asked, None, 0.02, 0).message == "no generation is published"
+    assert ndcg_gate(asked, None, 0.02, 0).said == "no generation is published"
     assert "no judged queries" in ndcg_gate(new, generation("old"), 0.02, 0).said
     assert "as the published one" in ndcg_gate(asked, asked, 0.02, 0).said
     for one, other in ((asked, generation("old")), (new, generation("old", [0.5] * 20))):
@@ -146,7 +146,7 @@ def test_the_same_chunks() -> None:
     for wrong in ("missing", "extra", "outdated"):
         assert same_chunks_gate([row(), row(**{wrong: 1})]).outcome == "blocked"
     gate = same_chunks_gate([row(missing=2, held=3)])
-    assert gate.message == "chroma lacks 2, has 0 too many and 0 outdated"
+    assert gate.said == "chroma lacks 2, has 0 too many and 0 outdated"
     assert gate.figures == {"expected": 5, "compared": 5, "chroma_held": 3}
 
 
