@@ -82,7 +82,7 @@ def _rows(texts: Sequence[corpus.Text]) -> Rows:
         for text, vector in zip(texts, vectors, strict=True)
     ]
     parameters = index_parameters(load_settings())
-    return Rows(entries, vectors, Generation("bench", "bench", DIMENSION, parameters, "building"))
+    return Rows(entries, vectors, Generation("bench", "bench", DIMENSION, parameters))
 
 
 @contextmanager

@@ -16,11 +16,12 @@ from bench.search.contenders.protocol import Job
 from bench.search.tables import fill, numbered
 from ml_assets.documents.sources import open_source
 from ml_assets.embeddings.space import current_space
-from ml_assets.search.generation import publish, record_evaluation
+from ml_assets.search.evaluation.measurement import MethodQuality, record_measurement
 from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import postgres
 from ml_assets_tests.paths import PROJECT
 from ml_assets_tests.search.corpus import generation_of
+from ml_assets_tests.search.measurements import measurement, publish
 
 DIMENSION = 384
 COUNT = 300
@@ -150,33 +151,33 @@ def test_targets_of_hybrid_search() -> None:
     assert len(hybrid.targets(lines[:1])) == 2
 
 
-def evaluation(hybrid: float, vector: float, keyword: float) -> dict[str, object]:
+def measured(hybrid: float, vector: float, keyword: float) -> MethodQuality:
     """What a generation is measured with; the tuning half is better, and is not asked for."""
     of = {"hybrid": hybrid, "vector": vector, "keyword": keyword}
-    return {
-        "methods": {
+    return MethodQuality(
+        methods={
             name: {"tuning": {"ndcg@10": 0.99}, "reporting": {"ndcg@10": value, "queries": 114}}
             for name, value in of.items()
         },
-        "intervals": {
+        intervals={
             name: {
-                "tuning": {"ndcg@10": [0.98, 1.0]},
-                "reporting": {"ndcg@10": [value - 0.05, value + 0.04]},
+                "tuning": {"ndcg@10": (0.98, 1.0)},
+                "reporting": {"ndcg@10": (value - 0.05, value + 0.04)},
             }
             for name, value in of.items()
         },
-    }
+    )
 
 
 def test_quality_is_that_of_the_queries_that_nothing_was_tuned_on() -> None:
-    line = quality.line_of("cranfield", evaluation(0.578, 0.503, 0.514))
+    line = quality.line_of("cranfield", measured(0.578, 0.503, 0.514))
     assert quality.table([line]).splitlines()[-1] == (
         "| cranfield | 114 | 0.578 (0.528 to 0.618) | 0.503 (0.453 to 0.543)"
         " | 0.514 (0.464 to 0.554) | +0.064 |"
     )
     assert json.loads(json.dumps(report.as_json(line)))["ndcg"]["hybrid"] == 0.578
     with pytest.raises(SystemExit, match="cranfield: no judged query is for reporting"):
-        quality.line_of("cranfield", {"methods": {"hybrid": {"tuning": {}}}})
+        quality.line_of("cranfield", MethodQuality({"hybrid": {"tuning": {}}}))
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,7 @@ def test_quality_is_that_of_the_queries_that_nothing_was_tuned_on() -> None:
 )
 def test_targets_of_quality(name: str, hybrid: float, single: float, reached: list[bool]) -> None:
     for other in ((single, 0.01), (0.01, single)):
-        line = quality.line_of(name, evaluation(hybrid, *other))
+        line = quality.line_of(name, measured(hybrid, *other))
         assert [target.reached for target in quality.targets([line])] == reached
 
 
@@ -202,10 +203,11 @@ def test_quality_is_read_from_what_is_published(
     generation = generation_of(connection, settings)
     with pytest.raises(SystemExit, match="tiny: no search is published"):
         quality.read_line(postgres_url, "tiny")
-    said = evaluation(0.5, 0.4, 0.3)
-    publish(connection, generation.generation_id, said, "run", "run")
-    record_evaluation(connection, generation.generation_id, evaluation(0.9, 0.9, 0.9))
-    assert quality.read_line(postgres_url, "tiny") == quality.line_of("tiny", said)
+    published = measured(0.5, 0.4, 0.3)
+    publish(connection, generation, quality=published)
+    latest = measurement(quality=measured(0.9, 0.9, 0.9))
+    record_measurement(connection, generation.generation_id, latest)
+    assert quality.read_line(postgres_url, "tiny") == quality.line_of("tiny", published)
 
 
 def test_a_benchmark_is_the_source_of_a_deployment_of_its_own(tmp_path: Path) -> None:

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.console import Console
 
 from ml_assets.console.status import standing
+from ml_assets.search.evaluation.measurement import (
+    Comparison,
+    Measurement,
+    MethodQuality,
+    as_json,
+)
 from ml_assets.search.evaluation.metrics import METRICS
+from ml_assets_tests.search.measurements import measurement
 
 METHODS = ("hybrid", "vector", "keyword")
-EVALUATION: dict[str, Any] = {
-    "k": 10,
-    "recall": {"pgvector": 0.99},
-    "sampled": 200,
-    "methods": {
+QUALITY = MethodQuality(
+    methods={
         name: {"reporting": {**dict.fromkeys(METRICS, 0.5), "queries": 300}} for name in METHODS
     },
-    "intervals": {name: {"reporting": dict.fromkeys(METRICS, (0.451, 0.549))} for name in METHODS},
-    "comparison": {
-        "against": "keyword",
-        "difference": 0.055,
-        "interval": [0.033, 0.078],
-        "wins": 68,
-        "losses": 18,
-    },
-}
+    intervals={name: {"reporting": dict.fromkeys(METRICS, (0.451, 0.549))} for name in METHODS},
+    comparison=Comparison("hybrid", "keyword", 0.055, (0.033, 0.078), wins=68, ties=0, losses=18),
+)
 
 
-def shown(evaluation: dict[str, Any]) -> list[str]:
-    generation = {"state": "published", "evaluation": evaluation}
-    figures = {"generations": [generation], "candidates": [], "champion": None}
+def shown(measurement: Measurement) -> list[str]:
+    figures = {"measurement": as_json(measurement), "candidates": [], "champion": None}
     screen = Console(width=80)
     with screen.capture() as captured:
         for part in standing(figures):
@@ -39,15 +34,13 @@ def shown(evaluation: dict[str, Any]) -> list[str]:
 
 
 def test_methods_are_shown_with_intervals_in_eighty_columns() -> None:
-    lines = shown(EVALUATION)
+    lines = shown(measurement(quality=QUALITY))
     assert "method queries ndcg (95 %) mrr recall precision map" in lines
     assert "hybrid 300 reporting 0.500 (0.45 to 0.55) 0.500 0.500 0.500 0.500" in lines
     assert "hybrid against keyword: nDCG +0.055 (+0.033 to +0.078), 68 better, 18 worse" in lines
 
 
-def test_what_was_measured_before_there_were_intervals_is_left_out() -> None:
-    """Until the next run a generation may carry the record of an older release."""
-    older = {name: EVALUATION[name] for name in ("k", "recall", "sampled", "methods")}
-    lines = shown(older)
+def test_without_judged_queries_there_is_the_recall_alone() -> None:
+    lines = shown(measurement(recall={"pgvector": 0.99}))
     assert "pgvector 0.990" in lines
     assert not any("hybrid" in line for line in lines)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from bench.measure import PROJECT, keep, machine, say
 from bench.rows import Figure, Limit, Row, as_json, table
 from bench.search.held import churn, fill
 from ml_assets.search.evaluation.exact import RecallReport, recall_against_exact
-from ml_assets.search.generation import ensure_generation, record_evaluation
+from ml_assets.search.generation import ensure_generation
 from ml_assets.search.indexes.kinds import kinds_of, sync_index
 from ml_assets.search.indexes.opening import Indexes, vector_indexes
 from ml_assets.search.indexes.wear import rebuild_if_worn
@@ -153,7 +153,8 @@ def _large(filled: Deployment, rounds: int, *, maintained: bool) -> list[Round]:
     done = [Round(0, _evaluated(filled))]
     for number in range(1, rounds + 1):
         churn(filled.connection, filled.chunks // LARGE, -number)
-        rebuilt = [kind for kind in filled.vectors if _sync(filled, kind, maintained=maintained)]
+        reached = done[-1].report.reached if maintained else None
+        rebuilt = [kind for kind in filled.vectors if _sync(filled, kind, reached)]
         done.append(Round(number, _evaluated(filled), rebuilt))
         say(f"  round {number}: {done[-1].report.recall}, built anew: {rebuilt}")
     return done
@@ -164,17 +165,16 @@ def _evaluated(filled: Deployment) -> RecallReport:
         indexes = {
             kind: index for kind, index in vector_indexes(opened).items() if kind in filled.vectors
         }
-        report = recall_against_exact(filled.connection, filled.current(), indexes)
-    evaluation = {"reached": report.reached}
-    record_evaluation(filled.connection, filled.generation.generation_id, evaluation)
-    return report
+        return recall_against_exact(filled.connection, filled.current(), indexes)
 
 
-def _sync(filled: Deployment, kind: str, *, maintained: bool = False) -> bool:
-    """Bring an index up to date; return whether it was worn and was built anew."""
+def _sync(filled: Deployment, kind: str, reached: Mapping[str, float] | None = None) -> bool:
+    """Bring an index up to date; with `reached`, return whether it was worn and was built anew."""
     with filled.indexes.open(filled.connection, filled.current(), kind) as index:
         sync_index(filled.connection, index)
-        return maintained and rebuild_if_worn(filled.connection, index) is not None
+        if reached is None:
+            return False
+        return rebuild_if_worn(filled.connection, index, reached) is not None
 
 
 def seconds_rows(chunks: int, measured: Sequence[Seconds]) -> list[Row]:

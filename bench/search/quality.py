@@ -10,13 +10,13 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from bench import ours
 from bench.measure import BIN, run, say
 from bench.search.report import Target, markdown
 from ml_assets.search.answering.model import METHODS
+from ml_assets.search.evaluation.measurement import MethodQuality, read_measurements
 from ml_assets.search.evaluation.metrics import NDCG
 from ml_assets.search.generation import published_generation
 from ml_assets.stores import postgres
@@ -69,25 +69,26 @@ def read_line(url: str, name: str) -> QualityLine:
     """
     with postgres.connect(url, Path()) as connection:
         generation = published_generation(connection)
-    if generation is None:
-        sys.exit(f"{name}: no search is published")
-    return line_of(name, generation.evaluation or {})
+        if generation is None:
+            sys.exit(f"{name}: no search is published")
+        measurement = read_measurements(connection, generation.generation_id).published
+    return line_of(name, measurement.quality if measurement else MethodQuality())
 
 
-def line_of(name: str, evaluation: Mapping[str, Any]) -> QualityLine:
-    """The reporting half of an evaluation.
+def line_of(name: str, quality: MethodQuality) -> QualityLine:
+    """The reporting half of a measurement.
 
     Raises:
         SystemExit: it has none.
     """
-    methods = evaluation.get("methods") or {}
+    methods = quality.methods
     if any("reporting" not in methods.get(method, {}) for method in METHODS):
         sys.exit(f"{name}: no judged query is for reporting")
     return QualityLine(
         name,
         int(methods["hybrid"]["reporting"]["queries"]),
         {method: methods[method]["reporting"][NDCG] for method in METHODS},
-        {method: evaluation["intervals"][method]["reporting"][NDCG] for method in METHODS},
+        {method: quality.intervals[method]["reporting"][NDCG] for method in METHODS},
     )
 
 

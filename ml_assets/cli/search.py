@@ -1,4 +1,4 @@
-"""Commands of the search: ask it, and see, publish or roll back its generations."""
+"""Commands of the search: ask it, and see its generations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
-from rich.markup import escape
 
 from ml_assets.cli.app import Json, app, clear_errors, out
 from ml_assets.console.search import generations, hits
@@ -74,56 +73,9 @@ def search_generations(as_json: Json = False) -> None:
         with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
             rows = list_generations(connection, settings, described_generation(settings))
         if as_json:
-            out.print_json(json.dumps(rows, default=str))
+            out.print_json(json.dumps([asdict(row) for row in rows], default=str))
         else:
             out.print(generations(rows))
-
-
-@app.command()
-def publish(
-    generation: Annotated[str, typer.Argument(help="The id of a generation.")],
-    reason: Annotated[str, typer.Option(help="Why, for the audit log.")],
-) -> None:
-    """Serve a search generation that was built and measured, through the gates of a run.
-
-    Its indexes are brought up to date first. A generation that was rolled back from may be
-    published again so; a run does not do it on its own.
-    """
-    with clear_errors():
-        from ml_assets.search.publishing.publish import publish_gated
-        from ml_assets.stores import postgres
-
-        settings = load_settings()
-        with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
-            gates = publish_gated(connection, settings, generation, reason)
-        for gate in gates:
-            out.print(escape(f"{gate.outcome}: {gate.name}: {gate.said}"), soft_wrap=True)
-        out.print(f"Generation {generation} is published.", highlight=False)
-
-
-@app.command()
-def rollback(
-    reason: Annotated[str, typer.Option(help="Why, for the audit log.")],
-    to: Annotated[str | None, typer.Option(help="This generation, not the one before.")] = None,
-) -> None:
-    """Serve the search generation that was published before; the present one is withdrawn.
-
-    Its indexes are brought up to date first, then one pointer moves. No run publishes the withdrawn
-    generation again, until `ml-assets publish` does.
-    """
-    with clear_errors():
-        from ml_assets.search.publishing import lifecycle
-        from ml_assets.stores import postgres
-
-        settings = load_settings()
-        with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
-            served = lifecycle.rollback(connection, settings, reason, to)
-            model = lifecycle.model_of(connection, served)
-        out.print(
-            f"Generation {served.generation_id} is published; its vectors are those of {model}.",
-            highlight=False,
-            soft_wrap=True,
-        )
 
 
 def _search(

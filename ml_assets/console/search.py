@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -14,6 +14,7 @@ from ml_assets.search.filters.language import NO_FILTER
 
 if TYPE_CHECKING:
     from ml_assets.search.answering.model import SearchResult
+    from ml_assets.search.publishing.listing import ListedGeneration
 
 
 def hits(found: SearchResult) -> RenderableType:
@@ -35,30 +36,30 @@ def hits(found: SearchResult) -> RenderableType:
     return Group(*lines)
 
 
-def generations(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+def generations(rows: Sequence[ListedGeneration]) -> RenderableType:
     """Every search generation, the published one first; recall is that of its worst index."""
     if not rows:
         return Text("No search was built yet.")
     shown = [
         {
-            "generation": row["generation_id"],
-            "state": "withdrawn" if row["withdrawn"] else row["state"],
-            "chunks": row["chunks"],
-            "recall": min(row["recall"].values(), default=None),
-            "ndcg": row["ndcg"],
-            "published": moment(row["published_at"]),
-            "goes": moment(row["drop_at"])[:10],
+            "generation": row.generation_id,
+            "state": "withdrawn" if row.withdrawn else row.state,
+            "chunks": row.chunks,
+            "recall": min(row.recall.values(), default=None),
+            "ndcg": row.ndcg,
+            "published": moment(row.published_at),
+            "goes": moment(row.drop_at)[:10],
         }
         for row in rows
     ]
     built = [
         {
-            "generation": row["generation_id"],
-            "space": row["space_id"],
-            "published by": row["published_by"],
+            "generation": row.generation_id,
+            "space": row.space_id,
+            "published by": row.published_by,
             "differs in": "\n".join(
                 f"no {name}" if value is None else f"{name} {value}"
-                for name, value in row["differs"].items()
+                for name, value in row.differs.items()
             ),
         }
         for row in rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import RenderableType
@@ -68,29 +68,8 @@ def status(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 def standing(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
     """The quality of what is published: indexes, methods, candidates, the champion."""
-    published = [row for row in figures["generations"] if row["state"] == "published"]
-    evaluation = (published[0]["evaluation"] if published else None) or {}
-    if evaluation.get("recall"):
-        k = evaluation["k"]
-        recalls = [
-            {"index": name, f"recall@{k} against exact": value}
-            for name, value in evaluation["recall"].items()
-        ]
-        yield table(f"Vector indexes, {evaluation['sampled']} live vectors", recalls)
-    if evaluation.get("intervals"):
-        rows = [
-            {
-                "method": method,
-                "queries": f"{metrics['queries']:g} {half}",
-                **_quality(evaluation, method, half),
-            }
-            for half in ("tuning", "reporting")
-            for method, halves in evaluation["methods"].items()
-            if (metrics := halves.get(half))
-        ]
-        yield table(f"Search, judged queries, first {evaluation['k']} documents", rows)
-    if comparison := evaluation.get("comparison"):
-        yield Text(f"  {_compared(comparison)}")
+    if measurement := figures["measurement"]:
+        yield from _measured(measurement)
     if figures["candidates"]:
         rows = [
             {"family": row["family"], **{name: row["metrics"].get(key) for name, key in _METRICS}}
@@ -103,16 +82,39 @@ def standing(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
             "Champion",
             {
                 "model": f"{champion['model_name']} {champion['version']} ({champion['family']})",
-                "promoted": f"{moment(champion['created_at'])} by {champion['actor']}",
+                "promoted": f"{moment(champion['promoted_at'])} by {champion['actor']}",
                 "reason": champion["reason"],
             },
         )
 
 
-def _quality(evaluation: Mapping[str, Any], method: str, half: str) -> dict[str, Any]:
+def _measured(measurement: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """The recall of the indexes, and the quality of the methods."""
+    k, quality = measurement["k"], measurement["quality"]
+    recalls = [
+        {"index": name, f"recall@{k} against exact": value}
+        for name, value in measurement["recall"].items()
+    ]
+    yield table(f"Vector indexes, {measurement['sampled']} live vectors", recalls)
+    rows = [
+        {
+            "method": method,
+            "queries": f"{metrics['queries']:g} {half}",
+            **_metrics(metrics, quality["intervals"][method][half]["ndcg@10"]),
+        }
+        for half in ("tuning", "reporting")
+        for method, halves in quality["methods"].items()
+        if (metrics := halves.get(half))
+    ]
+    if rows:
+        yield table(f"Search, judged queries, first {k} documents", rows)
+    if comparison := quality["comparison"]:
+        yield Text(f"  {_compared(comparison)}")
+
+
+def _metrics(metrics: Mapping[str, float], interval: Sequence[float]) -> dict[str, Any]:
     """The metrics of a method: nDCG with its 95 % interval, the others without."""
-    metrics = evaluation["methods"][method][half]
-    low, high = evaluation["intervals"][method][half]["ndcg@10"]
+    low, high = interval
     return {
         "ndcg (95 %)": f"{metrics['ndcg@10']:.3f} ({low:.2f} to {high:.2f})",
         **{name.partition("@")[0]: metrics[name] for name in _QUALITY},

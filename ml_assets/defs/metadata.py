@@ -6,11 +6,13 @@ import hashlib
 import io
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from ml_assets.delta import Delta
+from ml_assets.releases.gates import Gate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,6 +36,11 @@ def table(rows: Sequence[Mapping[str, object]]) -> dg.MarkdownMetadataValue:
     lines = [" | ".join(header), " | ".join("---" for _ in header)]
     lines += [" | ".join(_cell(row[key]) for key in header) for row in rows]
     return dg.MetadataValue.md("\n".join(f"| {line} |" for line in lines))
+
+
+def gate_table(gates: Sequence[Gate]) -> dg.MarkdownMetadataValue:
+    """What each gate said, with the numbers it compared."""
+    return table([{**asdict(gate), "numbers": gate.compared} for gate in gates])
 
 
 def plot(figure: Figure) -> dg.MarkdownMetadataValue:

@@ -17,6 +17,7 @@ from ml_assets.documents.refresh import changed_collections
 from ml_assets.documents.sources import open_source
 from ml_assets.documents.sources.base import Source
 from ml_assets.embeddings.space import current_chunker, current_space
+from ml_assets.releases.retention import expired
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import SQL, statement
@@ -70,11 +71,10 @@ def last_finish(settings: Settings) -> Finish | None:
 
 def _waits_to_be_dropped(connection: postgres.Connection, settings: Settings) -> bool:
     """Whether the indexes of a retired search generation have been kept for their time."""
-    bound = {"days": settings.keep_generations_days}
-    expired = postgres.run(
-        connection, statement("postgres/search/publishing/expired_generations"), bound
-    )
-    identities = {identity for (identity,) in expired}
+    retired = expired(connection, "generation_id", settings.keep_generations_days)
+    bound = {"generation_ids": retired}
+    kept = postgres.run(connection, statement("postgres/search/publishing/kept_of"), bound)
+    identities = {identity for (identity,) in kept}
     if not identities:
         return False
     # Imported only now: it imports numpy, and half of a run that finds nothing to do is imports.

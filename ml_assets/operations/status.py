@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,11 @@ from psycopg.rows import dict_row
 
 from ml_assets.embeddings.space import current_space
 from ml_assets.errors import mask_secrets
+from ml_assets.registry.versions import champion
+from ml_assets.releases.pointer import present_parts
+from ml_assets.releases.retention import services
+from ml_assets.search.evaluation.measurement import as_json, read_measurements
+from ml_assets.search.publishing.listing import described_generation, list_generations
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
@@ -23,17 +29,36 @@ def read_status(settings: Settings) -> dict[str, Any]:
     space = current_space(settings)
     with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
         (counts,) = _rows(connection, "counts", {"space_id": space.space_id})
-        champions = _rows(connection, "champion")
+        generations = list_generations(connection, settings, described_generation(settings))
+        published = present_parts(connection).generation_id
+        measured = read_measurements(connection, published).published if published else None
         return {
             "source": mask_secrets(settings.source),
             "home": str(settings.home),
             "vector_space": {"id": space.space_id, "model": space.model},
             **counts,
             "by_collection": _rows(connection, "collections"),
-            "generations": _rows(connection, "generations"),
+            "generations": [asdict(generation) for generation in generations[:5]],
+            "measurement": as_json(measured) if measured else None,
             "candidates": _candidates(connection, settings.duckdb_file),
-            "champion": champions[0] if champions else None,
+            "champion": _champion(connection),
         }
+
+
+def _champion(connection: postgres.Connection) -> dict[str, Any] | None:
+    version = champion(connection)
+    if version is None:
+        return None
+    service = services(connection, "model_version")[str(version.version)]
+    return {
+        "model_name": version.name,
+        "version": version.version,
+        "family": version.family,
+        "metrics": version.metrics,
+        "promoted_at": service.served_from,
+        "actor": service.actor,
+        "reason": service.reason,
+    }
 
 
 def _candidates(connection: postgres.Connection, duckdb_file: Path) -> Rows:

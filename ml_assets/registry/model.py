@@ -1,4 +1,4 @@
-"""What a model version, a promotion and a broken audit entry are."""
+"""A model version."""
 
 from __future__ import annotations
 
@@ -28,22 +28,7 @@ class ModelVersion:
     feature_views: Mapping[str, str]
     metrics: Mapping[str, float]
 
-
-@dataclass(frozen=True, slots=True)
-class Promotion:
-    """A decision on the challenger; `gates` holds the numbers that were compared."""
-
-    promoted: bool
-    changed: bool
-    challenger: ModelVersion
-    champion: ModelVersion | None
-    reason: str
-    gates: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class BrokenEntry:
-    """The first entry of the audit log whose hash does not follow from the entries before it."""
-
-    entry_id: int
-    what: str
+    @property
+    def subject(self) -> str:
+        """Its name in the audit log: `name/number`."""
+        return f"{self.name}/{self.version}"

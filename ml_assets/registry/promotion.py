@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
-from ml_assets.errors import NothingToDoError
-from ml_assets.registry.audit import last_entry
-from ml_assets.registry.model import MODEL_NAME, ModelVersion, Promotion
-from ml_assets.registry.releases import champion, release_model
-from ml_assets.registry.versions import current_challenger, subject
-from ml_assets.releases.audit import append_audit
+from ml_assets.errors import FeatureViewError, GateError, NothingToDoError
+from ml_assets.features.views import fingerprint, training_views
+from ml_assets.registry.model import MODEL_NAME, ModelVersion
+from ml_assets.registry.versions import champion, current_challenger, read_version
+from ml_assets.releases import audit, pointer
+from ml_assets.releases.gates import Decision, Gate, is_blocked, refuse_blocked
 from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres
 from ml_assets.training.candidates import read_candidates
@@ -20,7 +22,7 @@ from ml_assets.training.families.registry import BASELINES, TRUSTED_TYPES
 from ml_assets.training.model import TrainingSet
 
 METRIC = "test_macro_f1"
-"""What the gates compare, always on the test split of one training set."""
+"""The gates compare this, always on the test split of one training set."""
 
 
 def promote(
@@ -28,53 +30,191 @@ def promote(
     where: mlflow.Tracking,
     training_set: TrainingSet,
     settings: Settings,
-) -> Promotion:
+) -> Decision:
     """Decide on the challenger, once per challenger, champion and margin; record the decision.
 
-    It must beat both baselines (the majority class and TF-IDF with a linear model,
-    trained on the same set), and the reigning champion plus `promotion_margin`, on the test split
-    of `training_set`. A champion that needs another vector space or other feature views than the
-    set has, or was split by another seed and so may have been trained on this test split, cannot be
-    compared; then the baselines alone decide, and the reason says so.
-
-    The alias in MLflow is set before the release is committed: a run that is killed in between
-    decides again, and sets the alias to what it decides.
+    It must beat both baselines (the majority class and TF-IDF with a linear model, trained on the
+    same set), and the current champion plus `promotion_margin`, on the test split of
+    `training_set`. A version that a person rolled back from is left to a person.
 
     Raises:
         NothingToDoError: there is no challenger that was trained on `training_set`.
         StoreError: the champion's model cannot be loaded.
     """
-    challenger = _challenger(connection, training_set)
-    reigning = champion(connection)
-    if reigning and reigning.version == challenger.version:
-        return Promotion(True, False, challenger, reigning, "it is the champion already", {})
-    asked = {
-        "training_set_hash": training_set.hash,
-        "champion": reigning.version if reigning else None,
-        "margin": settings.promotion_margin,
-    }
-    earlier = _refused_before(connection, challenger, asked)
-    if earlier:
-        return Promotion(
-            False, False, challenger, reigning, earlier["reason"], dict(earlier["gates"])
+    with pointer.deciding_alone(connection):
+        challenger = _challenger(connection, training_set)
+        current = champion(connection)
+        if current and current.version == challenger.version:
+            return Decision(True, False, "it is the champion already")
+        identity = str(challenger.version)
+        withdrawn = pointer.withdrawals(connection, "model_version").get(identity)
+        if withdrawn:
+            return Decision(False, False, f"version {withdrawn}")
+        asked = {
+            "training_set_hash": training_set.hash,
+            "current_champion": current.version if current else None,
+            "margin": settings.promotion_margin,
+        }
+        if earlier := _refused_before(connection, challenger, asked):
+            gates = [Gate(**gate) for gate in earlier["gates"]]
+            return Decision(False, False, _reason(gates), gates)
+        gates = promotion_gates(connection, where, training_set, challenger, current, settings)
+        passed = not is_blocked(gates)
+        details = {**asked, "gates": [asdict(gate) for gate in gates]}
+        entry = audit.Entry(
+            settings.actor,
+            "promote" if passed else "refuse",
+            challenger.subject,
+            _reason(gates),
+            details,
         )
-    gates = _gates(connection, where, training_set, challenger, reigning, settings)
-    passed, reason = _judge(gates, reigning)
-    serving = challenger if passed else reigning
-    _set_alias(where, serving)
-    details = {**asked, "gates": gates, "reason": reason}
-    with connection.transaction():
         if passed:
-            release_model(connection, challenger, actor=settings.actor, reason=reason)
-        append_audit(
-            connection,
-            actor=settings.actor,
-            action="promote" if passed else "refuse",
-            subject=subject(challenger),
-            reason=reason,
-            details=details,
+            pointer.publish(connection, lambda parts: with_model(parts, challenger), entry)
+        else:
+            audit.append(connection, entry)
+        return Decision(passed, True, entry.reason, gates)
+
+
+def promote_by_hand(
+    connection: postgres.Connection,
+    where: mlflow.Tracking,
+    training_set: TrainingSet,
+    settings: Settings,
+    number: int,
+    reason: str,
+) -> Decision:
+    """Promote a version as a person does, through the same gates; it may have been withdrawn.
+
+    Raises:
+        NothingToDoError: there is no such version.
+        GateError: a gate blocks, or the version cannot be tested on `training_set`.
+    """
+    with pointer.deciding_alone(connection):
+        version = _registered(connection, number)
+        current = champion(connection)
+        if current and current.version == number:
+            return Decision(True, False, "it is the champion already")
+        if (version.space_id, version.seed, version.feature_views) != (
+            training_set.space_id,
+            training_set.seed,
+            training_set.feature_views,
+        ):
+            raise GateError(
+                "it has another vector space, feature view or split seed than the training set",
+                where=f"version {number} is not promoted",
+                do="Go back to a release that served it: `ml-assets rollback --to`",
+            )
+        score = _test_score(connection, where, training_set, version)
+        tested = replace(version, metrics={**version.metrics, METRIC: score})
+        gates = promotion_gates(connection, where, training_set, tested, current, settings)
+        refuse_blocked(gates, f"version {number} is not promoted")
+        details = {"gates": [asdict(gate) for gate in gates]}
+        entry = audit.Entry(settings.actor, "promote", version.subject, reason, details)
+        pointer.publish(connection, lambda parts: with_model(parts, version), entry)
+    return Decision(True, True, reason, gates)
+
+
+def with_model(parts: pointer.Parts, version: ModelVersion) -> pointer.Parts:
+    """What is served, with another model version."""
+    return replace(
+        parts,
+        feature_views=version.feature_views,
+        model_name=version.name,
+        model_version=version.version,
+        model_space_id=version.space_id,
+    )
+
+
+def promotion_gates(
+    connection: postgres.Connection,
+    where: mlflow.Tracking,
+    training_set: TrainingSet,
+    challenger: ModelVersion,
+    current: ModelVersion | None,
+    settings: Settings,
+) -> list[Gate]:
+    """The gates on a challenger: against the baselines, and against the current champion."""
+    candidates = {each.family: each for each in read_candidates(connection, training_set.hash)}
+    baselines = {name: candidates[name].metrics[METRIC] for name in BASELINES}
+    score = challenger.metrics[METRIC]
+    stands = None
+    if current and _comparable(current, challenger):
+        stands = _test_score(connection, where, training_set, current)
+    return [
+        baseline_gate(score, baselines),
+        champion_gate(score, current, stands, settings.promotion_margin),
+    ]
+
+
+def baseline_gate(score: float, baselines: dict[str, float]) -> Gate:
+    """The challenger beats every baseline."""
+    best = max(baselines, key=lambda name: baselines[name])
+    passes = beats(score, baselines[best])
+    verb = "beats" if passes else "does not beat"
+    return Gate(
+        "challenger_beats_the_baselines",
+        "pass" if passes else "block",
+        f"macro-F1 {score:.4f} {verb} {best} ({baselines[best]:.4f})",
+        {"challenger": score, **baselines},
+    )
+
+
+def champion_gate(
+    score: float, current: ModelVersion | None, stands: float | None, margin: float
+) -> Gate:
+    """The challenger beats the current champion by the margin.
+
+    `stands` is the champion's score on the same split. It is None where the two cannot be compared:
+    the champion needs another vector space or other feature views, or was split by another seed and
+    so may have been trained on this test split. Then the gate cannot tell, and the baselines alone
+    decide.
+    """
+    name, numbers = "challenger_beats_the_champion", {"challenger": score, "margin": margin}
+    if current is None:
+        return Gate(name, "pass", "there was no champion", numbers)
+    if stands is None:
+        message = f"champion {current.version} has another vector space, feature view or split seed"
+        return Gate(name, "cannot tell", message, numbers)
+    passes = beats(score, stands + margin)
+    verb = "beats" if passes else "does not beat"
+    return Gate(
+        name,
+        "pass" if passes else "block",
+        f"macro-F1 {score:.4f} {verb} champion {current.version} ({stands:.4f}) plus {margin:g}",
+        {**numbers, "champion": stands},
+    )
+
+
+def ready_for_rollback(
+    connection: postgres.Connection, target: pointer.Parts, present: pointer.Parts
+) -> list[Gate]:
+    """Check that the model of a release can be served again; no gate where it is served now.
+
+    Raises:
+        NothingToDoError: the record of its version is not there.
+        FeatureViewError: it needs feature views that the code no longer has.
+    """
+    number = target.model_version
+    if number is None or number == present.model_version:
+        return []
+    version = _registered(connection, number)
+    views = {view.key: fingerprint(view) for view in training_views()}
+    if version.feature_views != views:
+        raise FeatureViewError(
+            f"version {number} was trained on others ({', '.join(version.feature_views)})",
+            where="feature views",
+            do="Install the ml_assets that had them, or choose another release with --to",
         )
-    return Promotion(passed, True, challenger, serving, reason, gates)
+    return [Gate("model_has_its_feature_views", "pass", "the code has them", {"views": len(views)})]
+
+
+def _registered(connection: postgres.Connection, number: int) -> ModelVersion:
+    version = read_version(connection, version=number)
+    if version is None:
+        raise NothingToDoError(
+            f"there is no version {number}", where=MODEL_NAME, do="See `ml-assets releases`"
+        )
+    return version
 
 
 def _challenger(connection: postgres.Connection, training_set: TrainingSet) -> ModelVersion:
@@ -91,35 +231,19 @@ def _challenger(connection: postgres.Connection, training_set: TrainingSet) -> M
 def _refused_before(
     connection: postgres.Connection, challenger: ModelVersion, asked: dict[str, Any]
 ) -> dict[str, Any] | None:
-    entry = last_entry(connection, "promote", "refuse")
-    if entry is None or entry[0] != subject(challenger):
+    entry = audit.last_entry(connection, "promote", "refuse")
+    if entry is None or entry[0] != challenger.subject:
         return None
     details = entry[1]
-    return details if all(details.get(name) == value for name, value in asked.items()) else None
+    same = all(name in details and details[name] == value for name, value in asked.items())
+    return details if same else None
 
 
-def _gates(
-    connection: postgres.Connection,
-    where: mlflow.Tracking,
-    training_set: TrainingSet,
-    challenger: ModelVersion,
-    reigning: ModelVersion | None,
-    settings: Settings,
-) -> dict[str, float]:
-    candidates = {one.family: one for one in read_candidates(connection, training_set.hash)}
-    gates = {name: candidates[name].metrics[METRIC] for name in BASELINES}
-    gates["challenger"] = challenger.metrics[METRIC]
-    gates["margin"] = settings.promotion_margin
-    if reigning and _comparable(reigning, challenger):
-        gates["champion"] = _test_score(connection, where, training_set, reigning)
-    return gates
-
-
-def _comparable(reigning: ModelVersion, challenger: ModelVersion) -> bool:
+def _comparable(current: ModelVersion, challenger: ModelVersion) -> bool:
     return (
-        reigning.space_id == challenger.space_id
-        and reigning.seed == challenger.seed
-        and reigning.feature_views == challenger.feature_views
+        current.space_id == challenger.space_id
+        and current.seed == challenger.seed
+        and current.feature_views == challenger.feature_views
     )
 
 
@@ -138,26 +262,7 @@ def _test_score(
     return evaluate(training_set.labels, test.truth, answers).metrics["macro_f1"]
 
 
-def _judge(gates: dict[str, float], reigning: ModelVersion | None) -> tuple[bool, str]:
-    score, margin = gates["challenger"], gates["margin"]
-    baseline = max(BASELINES, key=lambda name: gates[name])
-    if not beats(score, gates[baseline]):
-        return False, f"macro-F1 {score:.4f} does not beat {baseline} ({gates[baseline]:.4f})"
-    beaten = f"macro-F1 {score:.4f} beats {baseline} ({gates[baseline]:.4f})"
-    if reigning is None:
-        return True, f"{beaten}; there was no champion"
-    name = f"champion {reigning.version}"
-    if "champion" not in gates:
-        return True, f"{beaten}; {name} has another vector space, feature view or split seed"
-    held = gates["champion"]
-    if not beats(score, held + margin):
-        return False, f"macro-F1 {score:.4f} does not beat {name} ({held:.4f}) plus {margin:g}"
-    return True, f"{beaten} and {name} ({held:.4f}) by the margin of {margin:g}"
-
-
-def _set_alias(where: mlflow.Tracking, serving: ModelVersion | None) -> None:
-    client = mlflow.activate(where).MlflowClient()
-    if serving is None:
-        client.delete_registered_model_alias(MODEL_NAME, "champion")
-    else:
-        client.set_registered_model_alias(MODEL_NAME, "champion", str(serving.version))
+def _reason(gates: Sequence[Gate]) -> str:
+    """The messages of the gates that block, or else of all."""
+    blocking = [gate.message for gate in gates if gate.outcome == "block"]
+    return "; ".join(blocking or [gate.message for gate in gates])

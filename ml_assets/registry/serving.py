@@ -12,7 +12,7 @@ from ml_assets.errors import FeatureViewError, NothingToDoError, SourceError, Sp
 from ml_assets.features.text import text_features
 from ml_assets.features.views import DOCUMENT_TEXT, fingerprint, training_views
 from ml_assets.registry.model import ModelVersion
-from ml_assets.registry.releases import champion
+from ml_assets.registry.versions import champion
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.sql import statement

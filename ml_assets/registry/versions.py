@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from ml_assets.registry.audit import last_entry
 from ml_assets.registry.model import MODEL_NAME, ModelVersion
-from ml_assets.releases.audit import append_audit
+from ml_assets.releases.audit import Entry, append, last_entry
+from ml_assets.releases.pointer import present_parts
 from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.sql import statement
@@ -44,24 +45,24 @@ def register_challenger(
         module, MODEL_NAME, best.model_uri, best.run_id, _tags(best, training_set)
     )
     version = _version(best, training_set, number)
-    module.MlflowClient().set_registered_model_alias(MODEL_NAME, "challenger", str(number))
+    mlflow.set_alias(where, MODEL_NAME, "challenger", number)
     with connection.transaction():
         _insert(connection, version)
-        append_audit(
-            connection,
-            actor=settings.actor,
-            action="register",
-            subject=subject(version),
-            reason=f"best {SELECTION_METRIC} of the candidates",
-            details={"training_set_hash": training_set.hash, "run_id": best.run_id},
+        entry = Entry(
+            settings.actor,
+            "register",
+            version.subject,
+            f"best {SELECTION_METRIC} of the candidates",
+            {"training_set_hash": training_set.hash, "run_id": best.run_id},
         )
+        append(connection, entry)
     return version
 
 
 def best_candidate(candidates: Sequence[Candidate]) -> Candidate | None:
     """The candidate with the best macro-F1 on validation, the baselines left out."""
-    eligible = [one for one in candidates if one.family not in BASELINES]
-    return max(eligible, key=lambda one: one.metrics[SELECTION_METRIC], default=None)
+    eligible = [candidate for candidate in candidates if candidate.family not in BASELINES]
+    return max(eligible, key=lambda best: best.metrics[SELECTION_METRIC], default=None)
 
 
 def current_challenger(connection: postgres.Connection) -> ModelVersion | None:
@@ -70,18 +71,19 @@ def current_challenger(connection: postgres.Connection) -> ModelVersion | None:
     return read_version(connection, version=int(entry[0].rpartition("/")[2])) if entry else None
 
 
+def champion(connection: postgres.Connection) -> ModelVersion | None:
+    """The version of the present release; MLflow's alias `champion` follows it."""
+    version = present_parts(connection).model_version
+    return None if version is None else read_version(connection, version=version)
+
+
 def read_version(
     connection: postgres.Connection, *, version: int | None = None, run_id: str | None = None
 ) -> ModelVersion | None:
     """The version of that number, or of that run."""
     bound = {"model_name": MODEL_NAME, "version": version, "run_id": run_id}
-    row = postgres.run(connection, statement("postgres/registry/model_version"), bound).fetchone()
-    return ModelVersion(*row) if row else None
-
-
-def subject(version: ModelVersion) -> str:
-    """What the audit log calls a version: `name/number`."""
-    return f"{version.name}/{version.version}"
+    with connection.cursor(row_factory=class_row(ModelVersion)) as cursor:
+        return cursor.execute(statement("postgres/registry/model_version"), bound).fetchone()
 
 
 def _version(best: Candidate, training_set: TrainingSet, number: int) -> ModelVersion:

@@ -1,26 +1,69 @@
-"""Writing to the audit log, which is append-only and hash-chained by PostgreSQL itself."""
+"""The audit log of all that is served: append-only, and hash-chained by PostgreSQL itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
 from ml_assets.stores import postgres
+from ml_assets.stores.sql import statement
 
 
-def append_audit(
-    connection: postgres.Connection,
-    *,
-    actor: str,
-    action: str,
-    subject: str,
-    reason: str,
-    details: Mapping[str, Any],
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Who did what to which subject, and why."""
+
+    actor: str
+    action: str
+    subject: str
+    reason: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenEntry:
+    """The first entry whose hash does not follow from the entries before it."""
+
+    entry_id: int
+    what: str
+
+
+def append(connection: postgres.Connection, entry: Entry) -> None:
     """Add an entry; call it in the transaction of the change that it tells of."""
     connection.execute(
         "select append_audit(%s, %s, %s, %s, %s)",
-        [actor, action, subject, reason, Jsonb(dict(details))],
+        [entry.actor, entry.action, entry.subject, entry.reason, Jsonb(dict(entry.details))],
     )
+
+
+def last_entry(connection: postgres.Connection, *actions: str) -> tuple[str, dict[str, Any]] | None:
+    """Subject and details of the last entry with one of `actions`."""
+    bound = {"actions": list(actions)}
+    row = postgres.run(connection, statement("postgres/releases/last_entry"), bound).fetchone()
+    return (str(row[0]), dict(row[1])) if row else None
+
+
+def count_entries(
+    connection: postgres.Connection, subject: str | None = None, action: str | None = None
+) -> int:
+    """The number of entries: of all, or of one subject or action."""
+    bound = {"subject": subject, "action": action}
+    text = statement("postgres/releases/count_entries")
+    return postgres.read_counts(connection, text, bound)["entries"]
+
+
+def verify(connection: postgres.Connection) -> BrokenEntry | None:
+    """Compute the chain anew; return its first broken entry, or None where it is intact.
+
+    An altered, dropped or moved entry breaks the chain at itself or at the entry after it. That the
+    last entries are missing cannot be seen from the log alone.
+    """
+    row = connection.execute(statement("postgres/releases/first_broken_entry")).fetchone()
+    if row is None:
+        return None
+    entry_id, linked, _ = row
+    what = "its content was altered" if linked else "the entry before it is missing or altered"
+    return BrokenEntry(entry_id, what)

@@ -1,24 +1,17 @@
-"""Generations: sets of indexes that are built, measured, and published by one pointer."""
+"""Generations: sets of indexes, by their vector space and their parameters."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import asdict
-from datetime import UTC, datetime
-from functools import partial
-from typing import Any, Literal
 
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from ml_assets.errors import GateError, NothingToDoError, SpaceMismatchError
-from ml_assets.releases.audit import append_audit
-from ml_assets.search.model import Generation, Parameters
-from ml_assets.search.publishing.gates import Gate
+from ml_assets.errors import NothingToDoError, SpaceMismatchError
+from ml_assets.releases.pointer import present_parts
+from ml_assets.search.model import Fusion, Generation, Parameters
 from ml_assets.stores import postgres
-from ml_assets.stores.postgres.locks import exclusive
 from ml_assets.stores.sql import statement
 
 
@@ -59,14 +52,16 @@ def find_generation(connection: postgres.Connection, identity: str) -> Generatio
     Raises:
         NothingToDoError: there is none of this id.
     """
-    row = postgres.run(
-        connection,
-        statement("postgres/search/generation/find_generation"),
-        {"generation_id": identity, "state": None},
-    ).fetchone()
+    with connection.cursor(row_factory=dict_row) as cursor:
+        text = statement("postgres/search/generation/find_generation")
+        row = cursor.execute(text, {"generation_id": identity}).fetchone()
     if row is None:
-        raise NothingToDoError(f"there is no search generation {identity}", where="search")
-    return Generation(*row)
+        raise NothingToDoError(
+            f"there is no search generation {identity}",
+            where="search",
+            do="See `ml-assets search-generations`",
+        )
+    return Generation(**{**row, "fusion": Fusion(**row["fusion"])})
 
 
 def kept_generation(connection: postgres.Connection, identity: str) -> Generation:
@@ -76,7 +71,7 @@ def kept_generation(connection: postgres.Connection, identity: str) -> Generatio
         NothingToDoError: there is none of this id, or its indexes were dropped.
     """
     generation = find_generation(connection, identity)
-    if generation.state == "dropped":
+    if generation.dropped:
         raise NothingToDoError(
             f"the indexes of generation {identity} were dropped",
             where="search",
@@ -87,104 +82,5 @@ def kept_generation(connection: postgres.Connection, identity: str) -> Generatio
 
 def published_generation(connection: postgres.Connection) -> Generation | None:
     """Return the generation that is served, or None before the first was published."""
-    row = postgres.run(
-        connection,
-        statement("postgres/search/generation/find_generation"),
-        {"generation_id": None, "state": "published"},
-    ).fetchone()
-    return Generation(*row) if row else None
-
-
-def record_evaluation(
-    connection: postgres.Connection, identity: str, evaluation: Mapping[str, Any]
-) -> None:
-    """Keep a fresh measurement of a generation; what is served stays until `publish`."""
-    connection.execute(
-        "update search_generations set measured = %s where generation_id = %s",
-        [Jsonb(dict(evaluation)), identity],
-    )
-
-
-def deciding(connection: postgres.Connection) -> AbstractContextManager[None]:
-    """Be the only one, over all processes, who decides what is served and what is dropped.
-
-    From bringing a generation up to date until the pointer has moved, nobody drops it.
-    """
-    return exclusive(connection, "ml_schema.search_generations")
-
-
-def publish(
-    connection: postgres.Connection,
-    identity: str,
-    evaluation: Mapping[str, Any],
-    actor: str,
-    reason: str,
-    *,
-    action: Literal["publish", "rollback"] = "publish",
-    gates: Sequence[Gate] = (),
-) -> bool:
-    """Serve a generation: one pointer, flipped in one transaction, with an audit entry.
-
-    The generation served before is retired; by a rollback it is withdrawn, too. One that is served
-    already only has its evaluation refreshed; an audit entry `tune` tells when its fusion becomes
-    another one by that. Returns whether the pointer moved. The gates are not asked here:
-    `publishing` asks them before, and what they said goes into the audit entry.
-
-    Raises:
-        GateError: the generation was never measured.
-        NothingToDoError: there is no such generation, or its indexes were dropped.
-    """
-    if not evaluation:
-        raise GateError(
-            f"generation {identity} was never measured, so it is not published",
-            where="search",
-            do="Materialize `search_evaluation` first",
-        )
-    with connection.transaction():
-        # Two publishers take turns; the second sees what the first published.
-        connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.search_generations'))")
-        generation = kept_generation(connection, identity)
-        connection.execute(
-            "update search_generations set evaluation = %s where generation_id = %s",
-            [Jsonb(dict(evaluation)), identity],
-        )
-        fusion = asdict(find_generation(connection, identity).fusion)
-        details = {"fusion": fusion, "gates": [asdict(gate) for gate in gates]}
-        audited = partial(
-            append_audit,
-            connection,
-            actor=actor,
-            subject=f"search_generation:{identity}",
-            reason=reason,
-        )
-        if generation.state == "published":
-            if fusion != (previous := asdict(generation.fusion)):
-                audited(action="tune", details={**details, "previous_fusion": previous})
-            return False
-        before = _move_pointer(connection, identity, actor, reason, withdraws=action == "rollback")
-        audited(
-            action=action,
-            details={"space_id": generation.space_id, "previous": before, **details},
-        )
-    return True
-
-
-def _move_pointer(
-    connection: postgres.Connection, identity: str, actor: str, reason: str, *, withdraws: bool
-) -> str | None:
-    """Serve another generation, inside a transaction; return the id of the one served before."""
-    before = published_generation(connection)
-    withdrawn = {"actor": actor, "reason": reason, "at": datetime.now(UTC).isoformat()}
-    postgres.run(
-        connection,
-        statement("postgres/search/generation/retire_published"),
-        {"withdrawn": Jsonb(withdrawn) if withdraws else None},
-    )
-    postgres.run(
-        connection,
-        statement("postgres/search/generation/mark_published"),
-        {"generation_id": identity, "actor": actor},
-    )
-    # The active release says what is served together; its model stays.
-    connection.execute("update releases set generation_id = %s where active", [identity])
-    return before.generation_id if before else None
+    identity = present_parts(connection).generation_id
+    return find_generation(connection, identity) if identity else None

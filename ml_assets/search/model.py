@@ -59,21 +59,14 @@ DEFAULT_FUSION = Fusion()
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A set of indexes over one vector space that is built, measured and published as one."""
+    """A set of indexes over one vector space that is built, measured and published as one.
+
+    `fusion` is the one it was published with; `dropped`: its indexes are gone.
+    """
 
     generation_id: str
     space_id: str
     dimension: int
     parameters: Parameters
-    state: Literal["building", "published", "retired", "dropped"]
-    evaluation: Mapping[str, Any] | None = None
-    """The measurement that it was published with."""
-    measured: Mapping[str, Any] | None = None
-    """The last measurement, published or not yet."""
-    withdrawn: Mapping[str, Any] | None = None
-    """Who rolled back from it, why and when; no run publishes it until a person does."""
-
-    @property
-    def fusion(self) -> Fusion:
-        """The fusion it was published with; the default one unless tuned."""
-        return Fusion(**((self.evaluation or {}).get("fusion") or {}))
+    fusion: Fusion = DEFAULT_FUSION
+    dropped: bool = False

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+
 from ml_assets.errors import StoreError
 from ml_assets.stores import postgres
 from ml_assets.stores.folders import folder
@@ -161,6 +163,40 @@ def ensure_version(
         name, uri, run_id, tags=dict(tags), model_id=uri.rpartition("/")[2]
     )
     return int(created.version)
+
+
+def read_aliases(where: Tracking, name: str) -> dict[str, int]:
+    """The version of every alias of a registered model; mlflow stays out where the store is ours.
+
+    To import it would take longer than all else of a run that finds the aliases in their places.
+    """
+    if not where.artifacts:
+        model = activate(where).MlflowClient().get_registered_model(name)
+        return {alias: int(version) for alias, version in model.aliases.items()}
+    with psycopg.connect(where.uri.replace("+psycopg2", "", 1)) as connection:
+        if connection.execute("select to_regclass('registered_model_aliases')").fetchone() == (
+            None,
+        ):
+            return {}
+        query = "select alias, version from registered_model_aliases where name = %s"
+        return dict(connection.execute(query, [name]).fetchall())
+
+
+def set_alias(where: Tracking, name: str, alias: str, version: int | None) -> None:
+    """Let an alias of a registered model name a version, or nothing.
+
+    Raises:
+        StoreError: the registry does not have that version.
+    """
+    mlflow = activate(where)
+    client = mlflow.MlflowClient()
+    try:
+        if version is None:
+            client.delete_registered_model_alias(name, alias)
+        else:
+            client.set_registered_model_alias(name, alias, str(version))
+    except mlflow.exceptions.MlflowException as error:
+        raise _refusal(where, f"alias {alias}: {str(error).splitlines()[0]}") from None
 
 
 def _refusal(where: Tracking, what: str) -> StoreError:

@@ -55,7 +55,7 @@ FIRST_BUILD = [
     Point("hnsw"),
     Point("after", "search.indexes.pgvector.index:PgvectorIndex._build"),
     Point("event", "search_evaluation"),
-    Point("sql", "postgres/search/generation/mark_published"),
+    Point("sql", "postgres/releases/open_release"),
     Point("event", "published_search"),
     Point("event", "PIPELINE_SUCCESS"),
 ]
@@ -70,7 +70,7 @@ LATER_EDITS = [
     Point("before", "search.indexes.keyword.index:KeywordIndex.remove"),
     Point("sql", "postgres/operations/remember_finish"),
 ]
-OTHER_GENERATION = [Point("hnsw"), Point("sql", "postgres/search/generation/mark_published")]
+OTHER_GENERATION = [Point("hnsw"), Point("sql", "postgres/releases/open_release")]
 FEATURES = [
     Point("before", "features.documents:nearest_distances"),
     Point("write", "features.offline:statement"),
@@ -143,7 +143,7 @@ class Deployment:
         with postgres.connect(self.url, self.home) as connection:
             return {
                 "served": connection.execute(
-                    "select generation_id from search_generations where state = 'published'"
+                    "select generation_id from releases where upper_inf(served)"
                 ).fetchall(),
                 **read_stores(connection, self.home, SPACE, hnsw_m=hnsw_m),
             }

@@ -17,11 +17,11 @@ from ml_assets.operations.finished import (
     last_finish,
     remember_finish,
 )
-from ml_assets.search.generation import publish
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.graph import asset_graph
 from ml_assets_tests.search.corpus import generation_of
+from ml_assets_tests.search.measurements import age_releases, publish
 
 
 @pytest.fixture
@@ -115,11 +115,13 @@ def test_what_waits_to_be_dropped_asks_for_a_run(
 ) -> None:
     """A retired generation whose time is over is dropped by a run, though nothing else changed."""
     generation = generation_of(connection, ended)
-    connection.execute("update search_generations set state = 'retired', retired_at = now()")
+    other = generation_of(connection, ended.model_copy(update={"hnsw_m": 24}))
+    for each in (generation, other):
+        publish(connection, each)
     assert last_finish(ended) is not None
-    connection.execute("update search_generations set retired_at = now() - interval '8 days'")
+    age_releases(connection, 8)
     assert last_finish(ended) is None
-    publish(connection, generation.generation_id, {"state": "1"}, "ann", "needed")
+    publish(connection, generation)
     assert last_finish(ended) is not None
 
 

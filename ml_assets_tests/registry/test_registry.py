@@ -8,18 +8,27 @@ import pytest
 
 from ml_assets.errors import (
     FeatureViewError,
+    GateError,
     NothingToDoError,
     SourceError,
     SpaceMismatchError,
     StoreError,
 )
+from ml_assets.operations.rollback import roll_back
 from ml_assets.registry import promotion, serving
-from ml_assets.registry.audit import verify_audit
-from ml_assets.registry.model import MODEL_NAME, Promotion
-from ml_assets.registry.promotion import promote
-from ml_assets.registry.releases import champion
+from ml_assets.registry.aliases import follow_release
+from ml_assets.registry.model import MODEL_NAME
+from ml_assets.registry.promotion import champion_gate, promote, promote_by_hand
 from ml_assets.registry.serving import predict_texts
-from ml_assets.registry.versions import current_challenger, read_version, register_challenger
+from ml_assets.registry.versions import (
+    best_candidate,
+    champion,
+    current_challenger,
+    read_version,
+    register_challenger,
+)
+from ml_assets.releases import audit, pointer
+from ml_assets.releases.gates import Decision
 from ml_assets.stores import mlflow
 from ml_assets.training.candidates import read_candidates
 from ml_assets.training.model import TrainingSet
@@ -43,10 +52,18 @@ def register(given: Trained) -> Any:
     )
 
 
-def decide(given: Trained, **changed: object) -> Promotion:
+def decide(given: Trained, **changed: object) -> Decision:
+    """Decide as the asset does: the aliases follow."""
     deployment, training_set = given
     settings = deployment.settings.model_copy(update=changed)
-    return promote(deployment.connection, deployment.tracking, training_set, settings)
+    decision = promote(deployment.connection, deployment.tracking, training_set, settings)
+    follow_release(deployment.connection, deployment.tracking)
+    return decision
+
+
+def numbers(decision: Decision) -> dict[str, float]:
+    """What all gates compared."""
+    return {name: value for gate in decision.gates for name, value in gate.numbers.items()}
 
 
 def alias(deployment: Deployment, name: str) -> int | None:
@@ -109,19 +126,23 @@ def test_the_first_champion_has_to_beat_the_baselines(first: Trained) -> None:
     deployment, _ = first
     version = register(first)
     decision = decide(first)
-    assert decision.promoted
+    assert decision.served
     assert decision.changed
     assert champion(deployment.connection) == version
     assert alias(deployment, "champion") == version.version
-    assert decision.gates["challenger"] > decision.gates["tfidf_baseline"]
+    assert numbers(decision)["challenger"] > numbers(decision)["tfidf_baseline"]
     again = decide(first)
-    assert (again.promoted, again.changed) == (True, False)
+    assert (again.served, again.changed) == (True, False)
     assert [action for action, _ in entries(deployment)] == ["register", "promote"]
-    assert verify_audit(deployment.connection) is None
-    active = deployment.connection.execute(
-        "select model_version, space_id, actor from releases where active"
-    ).fetchall()
-    assert active == [(version.version, SPACE.space_id, "tester")]
+    assert audit.verify(deployment.connection) is None
+    (release,) = pointer.list_releases(deployment.connection)
+    assert (release.actor, release.action) == ("tester", "promote")
+    assert release.parts == pointer.Parts(
+        feature_views=version.feature_views,
+        model_name=MODEL_NAME,
+        model_version=version.version,
+        model_space_id=SPACE.space_id,
+    )
 
 
 def test_a_challenger_worse_than_a_baseline_is_refused_once(first: Trained) -> None:
@@ -129,12 +150,12 @@ def test_a_challenger_worse_than_a_baseline_is_refused_once(first: Trained) -> N
     set_score(first, "tfidf_baseline", 0.999)
     register(first)
     decision = decide(first)
-    assert not decision.promoted
+    assert not decision.served
     assert "does not beat tfidf_baseline (0.9990)" in decision.reason
     assert champion(deployment.connection) is None
     assert alias(deployment, "champion") is None
     repeated = decide(first)
-    assert (repeated.promoted, repeated.changed) == (False, False)
+    assert (repeated.served, repeated.changed) == (False, False)
     assert repeated.gates == decision.gates
     assert [action for action, _ in entries(deployment)] == ["register", "refuse"]
     # Another margin is another question.
@@ -148,7 +169,7 @@ def second(deployment: Deployment) -> tuple[Deployment, TrainingSet]:
     before = deployment.build()
     deployment.train(before)
     register((deployment, before))
-    assert decide((deployment, before)).promoted
+    assert decide((deployment, before)).served
     deployment.fill(labelled_documents(180) + extra_documents())
     after = deployment.build()
     deployment.train(after)
@@ -174,51 +195,177 @@ def test_the_champion_is_measured_on_the_challengers_test_split(
     assert reigning.training_set_hash != training_set.hash
 
     refused = decide(second, promotion_margin=0.9)
-    assert not refused.promoted
-    assert refused.champion == champion(deployment.connection) == reigning
+    assert not refused.served
+    assert champion(deployment.connection) == reigning
     assert alias(deployment, "champion") == reigning.version
-    assert refused.gates["champion"] > refused.gates["tfidf_baseline"]
+    assert numbers(refused)["champion"] > numbers(refused)["tfidf_baseline"]
     # A score of its own split would be the stored one.
-    assert refused.gates["champion"] != reigning.metrics["test_macro_f1"]
+    assert numbers(refused)["champion"] != reigning.metrics["test_macro_f1"]
 
     # A champion that cannot answer at all loses to any challenger that beats the baselines.
     monkeypatch.setattr(promotion, "_test_score", lambda *_: 0.0)
     accepted = decide(second)
-    assert accepted.promoted
+    assert accepted.served
     assert champion(deployment.connection) == challenger
     assert alias(deployment, "champion") == challenger.version
-    releases = deployment.connection.execute(
-        "select model_version, active from releases order by release_id"
-    ).fetchall()
-    assert releases == [(reigning.version, False), (challenger.version, True)]
-    assert verify_audit(deployment.connection) is None
+    releases = pointer.list_releases(deployment.connection)
+    assert [one.parts.model_version for one in releases] == [challenger.version, reigning.version]
+    assert releases[1].served_until == releases[0].served_from
+    assert audit.verify(deployment.connection) is None
 
 
 def test_a_tie_does_not_promote(second: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     deployment, _ = second
     challenger = current_challenger(deployment.connection)
     assert challenger is not None
-    held = challenger.metrics[promotion.METRIC]
-    assert held < 1
-    monkeypatch.setattr(promotion, "_test_score", lambda *_: held)
+    score = challenger.metrics[promotion.METRIC]
+    assert score < 1
+    monkeypatch.setattr(promotion, "_test_score", lambda *_: score)
     refused = decide(second, promotion_margin=0.0)
-    assert not refused.promoted
+    assert not refused.served
     assert "does not beat champion" in refused.reason
 
 
-def test_a_run_killed_between_alias_and_release_decides_again(second: Trained) -> None:
+def test_the_margin_counts(second: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A challenger that is better by less than the margin stays one."""
+    deployment, _ = second
+    challenger = current_challenger(deployment.connection)
+    assert challenger is not None
+    score = challenger.metrics[promotion.METRIC]
+    monkeypatch.setattr(promotion, "_test_score", lambda *_: score - 0.02)
+    assert not decide(second, promotion_margin=0.03).served
+    assert decide(second, promotion_margin=0.01).served
+    assert champion(deployment.connection) == challenger
+
+
+@pytest.mark.parametrize(
+    ("score", "stands", "outcome"),
+    [(0.80, 0.78, "block"), (0.82, 0.78, "pass"), (0.50, None, "cannot tell")],
+)
+def test_the_gate_against_the_champion(
+    first: Trained, score: float, stands: float | None, outcome: str
+) -> None:
+    version = register(first)
+    gate = champion_gate(score, version, stands, 0.03)
+    assert gate.outcome == outcome
+    assert gate.numbers["margin"] == 0.03
+
+
+def test_the_challenger_is_chosen_by_validation(first: Trained) -> None:
+    deployment, training_set = first
+    (better,) = (
+        one
+        for one in read_candidates(deployment.connection, training_set.hash, FAST)
+        if one.family == "logistic_regression"
+    )
+    tested = {**better.metrics, "validation_macro_f1": 0.1, "test_macro_f1": 0.99}
+    other = replace(better, run_id="other", metrics=tested)
+    assert best_candidate([other, better]) == best_candidate([better, other]) == better
+
+
+def test_a_run_killed_between_release_and_alias_is_repaired_by_the_next(first: Trained) -> None:
+    deployment, training_set = first
+    version = register(first)
+    decision = promote(
+        deployment.connection, deployment.tracking, training_set, deployment.settings
+    )
+    assert decision.served
+    # What the killed run left: the release is committed, the alias is where it was.
+    before = alias(deployment, "champion")
+    assert before != version.version
+    moved = follow_release(deployment.connection, deployment.tracking)
+    assert moved == [f"champion: {before or 'none'} → {version.version}"]
+    assert alias(deployment, "champion") == version.version
+    assert follow_release(deployment.connection, deployment.tracking) == []
+
+
+def test_an_alias_that_was_moved_by_hand_is_repaired_and_told(second: Trained) -> None:
     deployment, _ = second
     reigning = champion(deployment.connection)
     challenger = current_challenger(deployment.connection)
     assert reigning is not None
     assert challenger is not None
-    # What the killed run left: the alias moved, nothing committed.
-    mlflow.activate(deployment.tracking).MlflowClient().set_registered_model_alias(
-        MODEL_NAME, "champion", str(challenger.version)
-    )
+    mlflow.set_alias(deployment.tracking, MODEL_NAME, "champion", challenger.version)
+    mlflow.set_alias(deployment.tracking, MODEL_NAME, "challenger", None)
     assert champion(deployment.connection) == reigning
-    assert not decide(second, promotion_margin=0.9).promoted
+    assert follow_release(deployment.connection, deployment.tracking) == [
+        f"challenger: none → {challenger.version}",
+        f"champion: {challenger.version} → {reigning.version}",
+    ]
     assert alias(deployment, "champion") == reigning.version
+    assert alias(deployment, "challenger") == challenger.version
+
+
+def test_without_a_model_mlflow_is_not_asked(deployment: Deployment) -> None:
+    assert follow_release(deployment.connection, mlflow.Tracking("nowhere")) == []
+
+
+def test_what_a_person_rolled_back_from_no_run_promotes(
+    second: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model and its feature views go back; a person promotes it again, past the gates."""
+    deployment, training_set = second
+    connection, settings = deployment.connection, deployment.settings
+    reigning, challenger = champion(connection), current_challenger(connection)
+    assert reigning is not None
+    assert challenger is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(promotion, "_test_score", lambda *_: 0.0)
+        assert decide(second).served
+    target = roll_back(connection, settings, deployment.tracking, "it insults people")
+    assert target.parts.model_version == reigning.version
+    assert champion(connection) == reigning
+    assert alias(deployment, "champion") == reigning.version
+    again = decide(second)
+    assert (again.served, again.changed) == (False, False)
+    assert again.reason == (
+        f"version {challenger.version} was withdrawn by tester: it insults people"
+    )
+
+    def by_hand(margin: float) -> Decision:
+        chosen = settings.model_copy(update={"promotion_margin": margin})
+        return promote_by_hand(
+            connection, deployment.tracking, training_set, chosen, challenger.version, "retaught"
+        )
+
+    with pytest.raises(GateError, match="is not promoted: challenger_beats_the_champion"):
+        by_hand(0.9)
+    assert by_hand(-1.0).served
+    assert champion(connection) == challenger
+    assert pointer.withdrawals(connection, "model_version") == {}
+    assert not by_hand(-1.0).changed
+    with pytest.raises(NothingToDoError, match="there is no version 10000"):
+        promote_by_hand(connection, deployment.tracking, training_set, settings, 10_000, "typo")
+
+
+def test_a_model_whose_feature_views_are_gone_is_not_rolled_back_to(second: Trained) -> None:
+    deployment, _ = second
+    connection = deployment.connection
+    reigning = champion(connection)
+    assert reigning is not None
+    assert decide(second, promotion_margin=-1.0).served
+    connection.execute(
+        'update model_artifacts set feature_views = \'{"old_v1": ""}\' where version = %s',
+        [reigning.version],
+    )
+    before = pointer.present_release(connection)
+    with pytest.raises(FeatureViewError, match="old_v1"):
+        roll_back(connection, deployment.settings, deployment.tracking, "worse")
+    assert pointer.present_release(connection) == before
+
+
+def test_a_rollback_before_the_first_champion_leaves_none(first: Trained) -> None:
+    deployment, _ = first
+    entry = audit.Entry("ann", "publish", "search_generation:a", "first")
+    pointer.publish(deployment.connection, lambda parts: replace(parts, generation_id="a"), entry)
+    version = register(first)
+    assert decide(first).served
+    parts = pointer.present_parts(deployment.connection)
+    assert (parts.generation_id, parts.model_version) == ("a", version.version)
+    roll_back(deployment.connection, deployment.settings, deployment.tracking, "too early")
+    assert pointer.present_parts(deployment.connection) == pointer.Parts(generation_id="a")
+    assert champion(deployment.connection) is None
+    assert alias(deployment, "champion") is None
 
 
 @pytest.mark.parametrize("change", ["space_id = 'another'", "seed = 1", "seed = null"])
@@ -232,8 +379,8 @@ def test_a_champion_of_another_space_or_split_cannot_be_compared_and_that_is_sai
         f"update model_artifacts set {change} where version = %s", [reigning.version]
     )
     decision = decide(second, promotion_margin=0.9)
-    assert decision.promoted
-    assert "champion" not in decision.gates
+    assert decision.served
+    assert "champion" not in numbers(decision)
     assert "has another vector space, feature view or split seed" in decision.reason
 
 

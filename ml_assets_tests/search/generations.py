@@ -1,4 +1,4 @@
-"""Twenty documents in two spaces, and a measurement that passes every gate."""
+"""Twenty documents in two spaces."""
 
 import hashlib
 
@@ -11,12 +11,6 @@ from ml_assets_tests.search.corpus import Doc
 
 DOCS = {f"d{number}": Doc((f"text number {number}",), f"title {number}") for number in range(20)}
 OLD = other_space()
-GOOD = {
-    "state": "1",
-    "recall": {"pgvector": 1.0, "chroma": 1.0},
-    "reached": {"pgvector": 1.0, "chroma": 1.0},
-    "sampled": 20,
-}
 
 
 def embed_in_old_space(connection: postgres.Connection) -> None:

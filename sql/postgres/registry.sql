@@ -9,7 +9,7 @@ on conflict (model_name, version) do nothing
 
 -- name: model_version
 select
-    a.model_name, a.version, a.run_id, e.family, a.uri, a.training_set_hash, a.space_id,
+    a.model_name as name, a.version, a.run_id, e.family, a.uri, a.training_set_hash, a.space_id,
     a.seed, a.feature_views, a.metrics
 from model_artifacts as a
 join experiments as e on e.run_id = a.run_id

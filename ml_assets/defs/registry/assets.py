@@ -5,12 +5,14 @@ import time
 import dagster as dg
 
 from ml_assets.defs.assets import asset
-from ml_assets.defs.metadata import data_version, table
+from ml_assets.defs.metadata import data_version, gate_table, table
 from ml_assets.defs.resources import MlflowResource, OfflineStoreResource, PostgresResource
 from ml_assets.defs.training.assets import nothing_to_train_on
+from ml_assets.registry.aliases import follow_release
 from ml_assets.registry.model import ModelVersion
 from ml_assets.registry.promotion import promote
-from ml_assets.registry.versions import current_challenger, register_challenger
+from ml_assets.registry.versions import champion, current_challenger, register_challenger
+from ml_assets.releases.gates import Decision
 from ml_assets.settings import Settings
 from ml_assets.training.training_set import current_training_set
 
@@ -60,23 +62,25 @@ def champion_model(
         return nothing_to_train_on(current)
     with postgres.connect() as connection:
         decision = promote(connection, mlflow.tracking, current, settings)
-    champion = decision.champion
+        moved = follow_release(connection, mlflow.tracking)
+        served, challenger = champion(connection), current_challenger(connection)
     return dg.MaterializeResult(
         metadata={
-            "outcome": _outcome(decision.promoted, decision.changed),
+            "outcome": _outcome(decision),
             "reason": decision.reason,
-            "challenger": decision.challenger.version,
-            "gates": table([{"gate": name, "value": v} for name, v in decision.gates.items()]),
-            **(_version_metadata(champion) if champion else {"version": "none"}),
+            "challenger": challenger.version if challenger else "none",
+            "gates": gate_table(decision.gates),
+            "aliases": ", ".join(moved) or "in their places",
+            **(_version_metadata(served) if served else {"version": "none"}),
             "seconds": round(time.perf_counter() - started, 2),
         },
-        data_version=data_version(champion.name, champion.version) if champion else None,
+        data_version=data_version(served.name, served.version) if served else None,
     )
 
 
-def _outcome(promoted: bool, changed: bool) -> str:
-    what = "promoted" if promoted else "refused"
-    return what if changed else f"nothing changed, already {what}"
+def _outcome(decision: Decision) -> str:
+    what = "promoted" if decision.served else "refused"
+    return what if decision.changed else f"nothing changed, already {what}"
 
 
 def _version_metadata(version: ModelVersion) -> dict[str, dg.MetadataValue | str | int]:

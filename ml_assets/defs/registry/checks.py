@@ -3,8 +3,8 @@
 import dagster as dg
 
 from ml_assets.defs.resources import PostgresResource
-from ml_assets.registry.audit import count_entries, verify_audit
-from ml_assets.registry.releases import champion
+from ml_assets.registry.versions import champion
+from ml_assets.releases import audit
 from ml_assets.training.families.registry import BASELINES
 
 
@@ -12,8 +12,8 @@ from ml_assets.training.families.registry import BASELINES
 def audit_chain_is_intact(postgres: PostgresResource) -> dg.AssetCheckResult:
     """Every entry of the audit log follows from the one before it."""
     with postgres.connect() as connection:
-        broken = verify_audit(connection)
-        entries = count_entries(connection)
+        broken = audit.verify(connection)
+        entries = audit.count_entries(connection)
     return dg.AssetCheckResult(
         passed=broken is None,
         metadata={
@@ -25,10 +25,10 @@ def audit_chain_is_intact(postgres: PostgresResource) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset="champion_model", blocking=True)
 def champion_has_earned_it(postgres: PostgresResource) -> dg.AssetCheckResult:
-    """The active release names a registered model that is no baseline, and an entry promoted it."""
+    """The present release names a registered model that is no baseline; an entry promoted it."""
     with postgres.connect() as connection:
         served = champion(connection)
-        promoted = count_entries(connection, served) if served else 0
+        promoted = audit.count_entries(connection, served.subject, "promote") if served else 0
     if served is None:
         return dg.AssetCheckResult(passed=True, description="there is no champion")
     return dg.AssetCheckResult(

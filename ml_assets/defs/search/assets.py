@@ -1,21 +1,20 @@
 """Assets of the group `search`: the indexes of one generation, its measurements, its publishing."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 import dagster as dg
 
 from ml_assets.defs.assets import asset
 from ml_assets.defs.automation import ON_NEW_DATA, ON_NEW_DATA_OR_WEAR
-from ml_assets.defs.metadata import data_version, table
+from ml_assets.defs.metadata import data_version, gate_table
 from ml_assets.defs.resources import EncoderResource, PostgresResource, SourceResource
 from ml_assets.defs.search.metadata import quality_metadata
 from ml_assets.defs.search.sync import sync_generations
 from ml_assets.documents.sources.base import JudgedQueries
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.progress import StageProgress
-from ml_assets.search.evaluation.measurement import measure_generation
+from ml_assets.search.evaluation.measurement import Measurement, read_measurements
+from ml_assets.search.evaluation.measuring import measure_generation
 from ml_assets.search.generation import ensure_generation, published_generation
 from ml_assets.search.indexes.contract import IndexKind
 from ml_assets.search.indexes.kinds import KINDS, index_parameters
@@ -87,8 +86,8 @@ def search_evaluation(
         for other in served:
             if other.space_id == current.space_id:
                 measure_generation(connection, indexes, other, judged, encoder.load)
-        evaluation, fresh = measure_generation(connection, indexes, current, judged, encoder.load)
-    return _evaluated(current, evaluation, judged, "yes" if fresh else "no: nothing changed since")
+        measurement, fresh = measure_generation(connection, indexes, current, judged, encoder.load)
+    return _evaluated(current, measurement, judged, "yes" if fresh else "no: nothing changed since")
 
 
 @asset(
@@ -103,6 +102,7 @@ def published_search(
     source: dg.ResourceParam[SourceResource],
     encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
+    indexes: dg.ResourceParam[Indexes],
 ) -> dg.MaterializeResult:
     """The pointer to the generation that is served; moved only past the gates.
 
@@ -112,60 +112,52 @@ def published_search(
     judged = source.open().judged_queries()
     reason = f"run {context.run.run_id}"
     with postgres.connect() as connection:
-        identity = current_generation(connection, settings, encoder.space).generation_id
-        decision = publish_measured(connection, settings, identity, judged, reason)
-        generation = decision.generation
-        dropped, waiting = drop_expired(connection, settings, generation)
+        current = current_generation(connection, settings, encoder.space)
+        decision = publish_measured(connection, indexes, current.generation_id, judged, reason)
+        dropped, waiting = drop_expired(connection, indexes, current)
         served = published_generation(connection)
+        latest = read_measurements(connection, current.generation_id).latest
     serves = served.generation_id if served else None
     return dg.MaterializeResult(
         metadata={
             "generation": serves or "none",
             "vector_space": served.space_id if served else "none",
-            "pointer_moved": decision.moved,
-            "gates": table([{**asdict(gate), "figures": gate.numbers} for gate in decision.gates]),
-            **_withdrawn(generation),
+            "pointer_moved": decision.changed,
+            "gates": gate_table(decision.gates),
+            **({} if decision.served else {"withdrawn": decision.reason}),
             **({"dropped": ", ".join(dropped)} if dropped else {}),
             **({"drop_waits_for_a_reader": ", ".join(waiting)} if waiting else {}),
         },
-        data_version=data_version(serves, (generation.measured or {}).get("state")),
+        data_version=data_version(serves, latest.state if latest else None),
     )
-
-
-def _withdrawn(generation: Generation) -> dict[str, str]:
-    if not generation.withdrawn:
-        return {}
-    said = (
-        f"{generation.generation_id} by {generation.withdrawn['actor']}:"
-        f" {generation.withdrawn['reason']}; `ml-assets publish` would serve it again"
-    )
-    return {"withdrawn": said}
 
 
 def _evaluated(
     generation: Generation,
-    evaluation: Mapping[str, Any],
+    measurement: Measurement,
     judged: JudgedQueries | None,
     measured: str,
 ) -> dg.MaterializeResult:
     recall = {
-        f"{what}_{name}": value
-        for what in ("recall", "judged_recall", "reached")
-        for name, value in evaluation[what].items()
+        f"{name}_{index}": value
+        for name in ("recall", "judged_recall", "reached")
+        for index, value in getattr(measurement, name).items()
     }
-    quality = quality_metadata(evaluation, judged or ()) if evaluation["methods"] else {}
+    quality = (
+        quality_metadata(measurement.quality, judged or ()) if measurement.quality.methods else {}
+    )
     return dg.MaterializeResult(
         metadata={
             "generation": generation.generation_id,
             "measured": measured,
             **recall,
-            "sampled_vectors": evaluation["sampled"],
-            "judged_queries": evaluation["judged_queries"],
-            "judged_documents_missing": evaluation["missing_documents"],
-            "fusion": dg.MetadataValue.json(dict(evaluation["fusion"])),
-            "tuning": dg.MetadataValue.json(dict(evaluation["tuning"])),
+            "sampled_vectors": measurement.sampled,
+            "judged_queries": measurement.judged_queries,
+            "judged_documents_missing": measurement.missing_documents,
+            "fusion": dg.MetadataValue.json(asdict(measurement.fusion)),
+            "tuning": dg.MetadataValue.json(asdict(measurement.tuning)),
             **quality,
-            "seconds": evaluation["seconds"],
+            "seconds": measurement.seconds,
         },
-        data_version=data_version(generation.generation_id, evaluation["state"]),
+        data_version=data_version(generation.generation_id, measurement.state),
     )

@@ -9,6 +9,7 @@ from ml_assets.defs.resources import EncoderResource, PostgresResource
 from ml_assets.defs.search.assets import current_generation
 from ml_assets.errors import StoreError
 from ml_assets.search.answering.engine import open_engine, search_vector
+from ml_assets.search.evaluation.measurement import read_measurements
 from ml_assets.search.evaluation.probe import find_probe
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.consistency import compare_with_tables
@@ -34,7 +35,7 @@ def indexes_hold_the_live_chunks(
         with indexes.open_all(connection, generation) as opened:
             rows = compare_with_tables(connection, list(opened.values()))
     return dg.AssetCheckResult(
-        passed=same_chunks_gate(rows).outcome == "passed",
+        passed=same_chunks_gate(rows).outcome == "pass",
         metadata={"generation": generation.generation_id, "indexes": table(rows)},
     )
 
@@ -50,7 +51,9 @@ def indexes_are_not_worn(
     When it fails, automation has the index built anew; so has the next run by hand.
     """
     with postgres.connect() as connection:
-        wear = measure_wear(connection, current_generation(connection, settings, encoder.space))
+        generation = current_generation(connection, settings, encoder.space)
+        latest = read_measurements(connection, generation.generation_id).latest
+        wear = measure_wear(connection, generation, latest.reached if latest else {})
     rows = [{**asdict(one), "worn": one.is_worn} for one in wear]
     return dg.AssetCheckResult(
         passed=not any(one.is_worn for one in wear),

@@ -4,9 +4,13 @@ import dagster as dg
 
 from ml_assets.defs.resources import EncoderResource, PostgresResource
 from ml_assets.defs.search.assets import current_generation
-from ml_assets.search.generation import published_generation
-from ml_assets.search.publishing.gates import Gate, ndcg_gate, reach_gate, recall_gate
+from ml_assets.releases.gates import Gate
+from ml_assets.releases.pointer import withdrawals
+from ml_assets.search.evaluation.measurement import Measurement, read_measurements
+from ml_assets.search.publishing.gates import ndcg_gate, reach_gate, recall_gate
+from ml_assets.search.publishing.publish import reference_of
 from ml_assets.settings import Settings
+from ml_assets.stores import postgres as store
 
 
 @dg.asset_check(asset="search_evaluation", blocking=True)
@@ -17,8 +21,8 @@ def vector_indexes_agree_with_exact_search(
 ) -> dg.AssetCheckResult:
     """recall@10 against exact search, of live vectors and judged queries, has its minimum."""
     with postgres.connect() as connection:
-        measured = current_generation(connection, settings, encoder.space).measured or {}
-    return _result(recall_gate(measured, settings.min_recall, settings.recall_minima))
+        measurement = _measured(connection, settings, encoder)
+    return _result(recall_gate(measurement, settings.min_recall, settings.recall_minima))
 
 
 @dg.asset_check(asset="search_evaluation", blocking=True)
@@ -29,8 +33,8 @@ def indexes_reach_their_chunks(
 ) -> dg.AssetCheckResult:
     """Each of 200 live chunks is among the first 10 of its own vector, in each vector index."""
     with postgres.connect() as connection:
-        measured = current_generation(connection, settings, encoder.space).measured or {}
-    return _result(reach_gate(measured))
+        measurement = _measured(connection, settings, encoder)
+    return _result(reach_gate(measurement))
 
 
 @dg.asset_check(asset="search_evaluation", blocking=True)
@@ -45,16 +49,26 @@ def hybrid_is_not_worse_than_published(
     and will not be published anyway.
     """
     with postgres.connect() as connection:
-        current = current_generation(connection, settings, encoder.space)
-        published = published_generation(connection)
-    gate = ndcg_gate(current, published, settings.ndcg_margin, settings.seed)
-    return _result(gate, blocks=not current.withdrawn)
+        identity = current_generation(connection, settings, encoder.space).generation_id
+        measurement = read_measurements(connection, identity).latest
+        reference = reference_of(connection, identity)
+        withdrawn = identity in withdrawals(connection, "generation_id")
+    gate = ndcg_gate(measurement, reference, settings.ndcg_margin, settings.seed)
+    return _result(gate, blocks=not withdrawn)
+
+
+def _measured(
+    connection: store.Connection, settings: Settings, encoder: EncoderResource
+) -> Measurement | None:
+    """The last measurement of the generation that the settings describe."""
+    identity = current_generation(connection, settings, encoder.space).generation_id
+    return read_measurements(connection, identity).latest
 
 
 def _result(gate: Gate, *, blocks: bool = True) -> dg.AssetCheckResult:
-    error = blocks and gate.outcome == "blocked"
+    error = blocks and gate.outcome == "block"
     return dg.AssetCheckResult(
-        passed=gate.outcome == "passed",
+        passed=gate.outcome == "pass",
         severity=dg.AssetCheckSeverity.ERROR if error else dg.AssetCheckSeverity.WARN,
-        metadata={"said": gate.said, **gate.figures},
+        metadata={"message": gate.message, **gate.numbers},
     )

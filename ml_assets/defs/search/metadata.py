@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from ml_assets.defs.metadata import plot, table
 from ml_assets.documents.sources.base import JudgedQueries
+from ml_assets.search.evaluation.measurement import MethodQuality
 from ml_assets.search.evaluation.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -18,25 +20,24 @@ MOST_QUERIES = 25
 """Wins shown, and losses shown; the record of the generation has all of them."""
 
 
-def quality_metadata(
-    evaluation: Mapping[str, Any], judged: JudgedQueries
-) -> dict[str, dg.MetadataValue]:
+def quality_metadata(quality: MethodQuality, judged: JudgedQueries) -> dict[str, dg.MetadataValue]:
     """What a measured generation shows of its methods on the judged queries."""
-    shown: dict[str, dg.MetadataValue] = {"methods": table(_method_rows(evaluation))}
-    shown["results"] = dg.MetadataValue.json(dict(evaluation["methods"]))
-    if comparison := evaluation.get("comparison"):
-        shown["hybrid_against_best_single"] = dg.MetadataValue.json(dict(comparison))
-        shown["wins_and_losses"] = table(query_rows(evaluation, judged))
-        shown["metrics_plot"] = plot(_draw(evaluation))
+    shown: dict[str, dg.MetadataValue] = {"methods": table(_method_rows(quality))}
+    shown["results"] = dg.MetadataValue.json(dict(quality.methods))
+    if quality.comparison:
+        shown["hybrid_against_best_single"] = dg.MetadataValue.json(asdict(quality.comparison))
+        shown["wins_and_losses"] = table(query_rows(quality, judged))
+        shown["metrics_plot"] = plot(_draw(quality))
     return shown
 
 
-def query_rows(evaluation: Mapping[str, Any], judged: JudgedQueries) -> list[dict[str, Any]]:
+def query_rows(quality: MethodQuality, judged: JudgedQueries) -> list[dict[str, Any]]:
     """The queries that hybrid wins and loses most against the best single index, best first."""
-    against = evaluation["comparison"]["against"]
+    if quality.comparison is None:
+        return []
+    against, ndcg = quality.comparison.against, quality.ndcg
     texts = {query.query_id: query.text for query in judged}
-    ndcg = evaluation["ndcg"]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "query": " ".join(texts.get(query_id, query_id).split()),
             "hybrid": value,
@@ -51,18 +52,18 @@ def query_rows(evaluation: Mapping[str, Any], judged: JudgedQueries) -> list[dic
     return [*wins, *losses]
 
 
-def _method_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _method_rows(quality: MethodQuality) -> list[dict[str, Any]]:
     return [
         {
             "method": method,
             "half": half,
             "queries": metrics["queries"],
             **{
-                name: _interval(metrics[name], evaluation["intervals"][method][half][name])
+                name: _interval(metrics[name], quality.intervals[method][half][name])
                 for name in METRICS
             },
         }
-        for method, halves in evaluation["methods"].items()
+        for method, halves in quality.methods.items()
         for half, metrics in halves.items()
     ]
 
@@ -72,17 +73,17 @@ def _interval(mean: float, interval: Sequence[float]) -> str:
     return f"{mean:.3f} ({low:.3f} to {high:.3f})"
 
 
-def _draw(evaluation: Mapping[str, Any]) -> Figure:
+def _draw(quality: MethodQuality) -> Figure:
     """The metrics of each method with their intervals, on the half that nothing is tuned on."""
     from matplotlib.figure import Figure
 
-    means = {name: halves["reporting"] for name, halves in evaluation["methods"].items()}
+    means = {name: halves["reporting"] for name, halves in quality.methods.items()}
     names = list(METRICS)
     width = 0.8 / len(means)
     figure = Figure(figsize=(8, 3))
     axes = figure.subplots()
     for place, (method, metrics) in enumerate(means.items()):
-        intervals = evaluation["intervals"][method]["reporting"]
+        intervals = quality.intervals[method]["reporting"]
         values = [metrics[name] for name in names]
         below = [metrics[name] - intervals[name][0] for name in names]
         above = [intervals[name][1] - metrics[name] for name in names]

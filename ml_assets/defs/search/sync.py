@@ -9,6 +9,7 @@ import dagster as dg
 
 from ml_assets.defs.metadata import data_version, delta_metadata
 from ml_assets.progress import Progress
+from ml_assets.search.evaluation.measurement import read_measurements
 from ml_assets.search.indexes.contract import SyncReport
 from ml_assets.search.indexes.kinds import sync_index
 from ml_assets.search.indexes.opening import Indexes
@@ -35,9 +36,10 @@ def sync_generations(
     reports = []
     rebuilt: dict[str, str] = {}
     for generation in having:
+        latest = read_measurements(connection, generation.generation_id).latest
         with indexes.open(connection, generation, kind) as index:
             reports.append(sync_index(connection, index, step))
-            if message := rebuild_if_worn(connection, index):
+            if message := rebuild_if_worn(connection, index, latest.reached if latest else {}):
                 rebuilt[f"maintenance_{generation.generation_id}"] = message
     return _indexed(having, reports, rebuilt)
 

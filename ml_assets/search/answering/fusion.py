@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -101,4 +101,9 @@ def _divided(scores: Numbers, by: float) -> Numbers:
     return scores / by if by > 1e-9 else np.zeros_like(scores)
 
 
-_SCALES = {"tmm": _tmm, "minmax": _minmax, "zscore": _zscore, "rrf": _rrf}
+_SCALES: Mapping[FusionMethod, Callable[[list[str], Scores], Numbers]] = {
+    "tmm": _tmm,
+    "minmax": _minmax,
+    "zscore": _zscore,
+    "rrf": _rrf,
+}

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ml_assets.search.evaluation.measurement import Comparison, Interval
 from ml_assets.search.evaluation.metrics import Metrics
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 
 _EQUAL = 1e-9
-
-Interval: TypeAlias = tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One method against another on the same queries; `difference` is the mean, with interval."""
-
-    method: str
-    against: str
-    difference: float
-    interval: Interval
-    wins: int
-    ties: int
-    losses: int
 
 
 def bootstrap_interval(values: Sequence[float], seed: int) -> Interval:

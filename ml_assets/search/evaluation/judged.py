@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from ml_assets.documents.sources.base import JudgedQueries, JudgedQuery
 from ml_assets.search.answering.engine import MAX_K, check_space, search_vector
@@ -16,6 +16,7 @@ from ml_assets.search.answering.ranking import (
     score_documents,
 )
 from ml_assets.search.evaluation.bootstrap import compare, mean_metrics, metric_intervals
+from ml_assets.search.evaluation.measurement import Interval, MethodQuality
 from ml_assets.search.evaluation.metrics import NDCG, Metrics, evaluate_queries
 from ml_assets.search.evaluation.tuning import MIN_QUERIES, FeedbackChoice, ScoresBy, fused_by
 from ml_assets.search.model import Vector
@@ -83,26 +84,21 @@ def present_documents(connection: postgres.Connection, asked: Sequence[Answer]) 
 
 def measure_methods(
     engine: Engine, halves: Mapping[str, Sequence[Answer]], seed: int
-) -> dict[str, Any]:
-    """What the queries say of every method.
-
-    `methods` is method → half → the mean of each metric, `intervals` likewise their intervals;
-    on the reporting half `comparison` sets hybrid against the better single index, and `ndcg` is
-    method → query → nDCG@10.
-    """
+) -> MethodQuality:
+    """Measure every method on the queries of each half that has any."""
     results = {half: evaluate_methods(engine, asked) for half, asked in halves.items() if asked}
-    methods: dict[str, dict[str, Any]] = {}
-    intervals: dict[str, dict[str, Any]] = {}
+    methods: dict[str, dict[str, Metrics]] = {}
+    intervals: dict[str, dict[str, Mapping[str, Interval]]] = {}
     for half, by_method in results.items():
         for method, by_query in by_method.items():
             rows = list(by_query.values())
             methods.setdefault(method, {})[half] = mean_metrics(rows)
             intervals.setdefault(method, {})[half] = metric_intervals(rows, seed)
-    said: dict[str, Any] = {"methods": methods, "intervals": intervals}
-    if "reporting" in results:
-        said["ndcg"] = _ndcg(results["reporting"])
-        said["comparison"] = asdict(compare(said["ndcg"], "hybrid", ("vector", "keyword"), seed))
-    return said
+    if "reporting" not in results:
+        return MethodQuality(methods, intervals)
+    ndcg = _ndcg(results["reporting"])
+    comparison = compare(ndcg, "hybrid", ("vector", "keyword"), seed)
+    return MethodQuality(methods, intervals, ndcg, comparison)
 
 
 def evaluate_methods(engine: Engine, asked: Sequence[Answer]) -> Results:

@@ -1,190 +1,199 @@
-"""Measuring a generation: what was measured, on which state, and whether it must be again."""
+"""The measurement of a generation: a type, and how it is kept as JSON beside the generation."""
 
 from __future__ import annotations
 
-import hashlib
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
+from psycopg.types.json import Jsonb
 
-from ml_assets.documents.sources.base import JudgedQueries
-from ml_assets.search.answering.model import Engine
-from ml_assets.search.answering.rerank import load_reranker
-from ml_assets.search.evaluation.exact import recall_against_exact
-from ml_assets.search.evaluation.judged import (
-    Answer,
-    half_of,
-    measure_methods,
-    present_documents,
-    query_judged,
-)
-from ml_assets.search.evaluation.metrics import K
-from ml_assets.search.evaluation.tuning import TUNING_VERSION, candidates, tune
-from ml_assets.search.generation import record_evaluation
-from ml_assets.search.indexes.contract import VectorIndex
-from ml_assets.search.indexes.kinds import index_versions
-from ml_assets.search.indexes.opening import Indexes, text_index, vector_indexes
-from ml_assets.search.model import Fusion, Generation
-from ml_assets.settings import Settings
+from ml_assets.errors import StoreError
+from ml_assets.search.evaluation.metrics import NDCG, K, Metrics
+from ml_assets.search.model import Fusion
 from ml_assets.stores import postgres
+from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
-    from ml_assets.embeddings.encoder import Encoder
+    from pydantic import TypeAdapter
 
-VERSION = 4
-"""Raise it when the measuring changes, so that generations are measured again."""
+VERSION = 5
+"""Raise it when the measuring or the fields change, so that generations are measured again."""
 
-_DECIDES = {"vector_index", "fusion", "feedback", "rerank_model", "rerank_top", "seed"}
+Interval: TypeAlias = tuple[float, float]
+"""The 95 % interval of a mean over queries."""
 
 
-def evaluation_state(
-    generation: Generation,
-    versions: Mapping[str, str],
-    judged: JudgedQueries | None,
-    settings: Settings,
-) -> str:
-    """A hash over all that the measurements depend on: same state, same result.
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """The chosen fusion, and why: nDCG@10 of the tuning queries.
 
-    But for the fusion, which an earlier measurement may have chosen. `versions` are the content
-    versions of the indexes (`SyncReport.version`).
+    `gain` is what the way of choosing gained over the default on queries that it did not see, and
+    `error` the standard error of that.
     """
-    chosen = sorted(settings.model_dump(include=_DECIDES).items())
-    parts = (VERSION, generation.generation_id, sorted(versions.items()), judged, chosen)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    fusion: Fusion
+    queries: int
+    default: float = 0.0
+    chosen: float = 0.0
+    gain: float = 0.0
+    error: float = 0.0
 
 
-def present_state(
-    connection: postgres.Connection,
-    generation: Generation,
-    judged: JudgedQueries | None,
-    settings: Settings,
-) -> str:
-    """The state that a measurement made now would have; no model is loaded, no index opened."""
-    versions = index_versions(connection, generation)
-    return evaluation_state(generation, versions, judged, settings)
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One method against another on the same queries; `difference` is the mean, with interval."""
+
+    method: str
+    against: str
+    difference: float
+    interval: Interval
+    wins: int
+    ties: int
+    losses: int
 
 
-def measure_generation(
-    connection: postgres.Connection,
-    indexes: Indexes,
-    generation: Generation,
-    judged: JudgedQueries | None,
-    load: Callable[[], Encoder],
-    *,
-    anew: bool = False,
-) -> tuple[Mapping[str, Any], bool]:
-    """Measure a generation and keep the result, unless it was measured on the same state.
+@dataclass(frozen=True, slots=True)
+class MethodQuality:
+    """Every method on the judged queries.
 
-    `anew` asks for it all the same. Returns the measurement, and whether it is a new one.
+    `methods` and `intervals`: method → half → metric. On the reporting half, `ndcg`: method → query
+    → nDCG@10, and `comparison` of hybrid with the better single index.
+    """
+
+    methods: Mapping[str, Mapping[str, Metrics]] = field(default_factory=dict)
+    intervals: Mapping[str, Mapping[str, Mapping[str, Interval]]] = field(default_factory=dict)
+    ndcg: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    comparison: Comparison | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """All that was measured of a generation.
+
+    state: a hash over all that the measurement depends on; empty: it has to be measured again.
+    recall: recall@k by index, against exact search, on `sampled` live vectors.
+    reached: the part of these vectors that an index finds by themselves.
+    judged_recall: recall@k by index, on the judged queries.
+    documents: the version of the documents it was measured on.
+    tuning: the fusion to serve, and why; chosen on `tuning_basis`, a hash.
+    missing_documents: judged, but not in the corpus.
+    """
+
+    state: str
+    recall: Mapping[str, float]
+    reached: Mapping[str, float]
+    sampled: int
+    judged_recall: Mapping[str, float]
+    documents: str
+    tuning: Tuned
+    tuning_basis: str
+    quality: MethodQuality
+    judged_queries: int
+    missing_documents: int
+    seconds: float
+    k: int = K
+    version: int = VERSION
+
+    @property
+    def fusion(self) -> Fusion:
+        """The fusion to serve."""
+        return self.tuning.fusion
+
+    @property
+    def hybrid(self) -> Mapping[str, float]:
+        """nDCG@10 of the hybrid method, by reporting query."""
+        return self.quality.ndcg.get("hybrid", {})
+
+    @property
+    def ndcg(self) -> float | None:
+        """The mean nDCG@10 of the hybrid method on the reporting queries; None without any."""
+        reporting = self.quality.methods.get("hybrid", {}).get("reporting")
+        return reporting[NDCG] if reporting else None
+
+
+@dataclass(frozen=True, slots=True)
+class Measurements:
+    """The last measurement of a generation, and the one it was published with last, if any."""
+
+    latest: Measurement | None = None
+    published: Measurement | None = None
+
+
+def as_json(measurement: Measurement) -> dict[str, Any]:
+    """The measurement as a document of JSON."""
+    document: dict[str, Any] = _adapter().dump_python(measurement, mode="json")
+    return document
+
+
+def from_json(document: Mapping[str, Any] | None) -> Measurement | None:
+    """Read a document; None for one of another version, which counts as not measured.
 
     Raises:
-        SpaceMismatchError: the loaded encoder is of another space than the generation.
+        StoreError: it is of this version, but has an unknown key, lacks one, or has a wrong type.
     """
-    settings = indexes.settings
-    state = present_state(connection, generation, judged, settings)
-    if not anew and generation.measured and generation.measured.get("state") == state:
-        return generation.measured, False
-    with indexes.open_all(connection, generation) as opened:
-        vectors = vector_indexes(opened)
-        engine = Engine(
-            connection,
-            generation,
-            vectors[indexes.answering(generation)[0]],
-            text_index(opened),
-            reranker=load_reranker(settings),
-            rerank_top=settings.rerank_top,
-        )
-        evaluation = evaluate_generation(engine, vectors, judged, load, settings, state=state)
-    record_evaluation(connection, generation.generation_id, evaluation)
-    return evaluation, True
+    from pydantic import ValidationError
+
+    if document is None or document.get("version") != VERSION:
+        return None
+    try:
+        measurement = _adapter().validate_python(document)
+    except ValidationError as error:
+        (first, *_) = error.errors()
+        where = ".".join(map(str, first["loc"]))
+        raise _unreadable(f"{where}: {first['msg']}") from None
+    if as_json(measurement) != document:
+        raise _unreadable(f"a key is unknown or missing in {_differing(measurement, document)}")
+    return measurement
 
 
-def evaluate_generation(
-    engine: Engine,
-    vector_indexes: Mapping[str, VectorIndex],
-    judged: JudgedQueries | None,
-    load: Callable[[], Encoder],
-    settings: Settings,
-    *,
-    state: str,
-) -> dict[str, Any]:
-    """Measure recall against exact search, and every method on the judged queries.
+def read_measurements(connection: postgres.Connection, generation_id: str) -> Measurements:
+    """The measurements of a generation; what another version of the code measured is none."""
+    bound = {"generation_id": generation_id}
+    row = postgres.run(
+        connection, statement("postgres/search/evaluation/measurements"), bound
+    ).fetchone()
+    return Measurements(*map(from_json, row)) if row else Measurements()
 
-    `load` is called only when there are judged queries. The result is JSON: `state`, `recall` by
-    index on `sampled` live vectors, `judged_recall` likewise on judged queries, the part of those
-    vectors that is `reached` by itself, `documents` (a hash over those it was measured on), the
-    `fusion` to serve and how it was chosen (`tuning`), `judged_queries`, `missing_documents`
-    (judged, but not in the corpus), `k`, `seconds`, and what `measure_methods` says.
 
-    The fusion is frozen: the one that the generation was measured or published with is kept, with
-    its figures of then, as long as `tuning["basis"]` is the same: a hash over the tuning queries,
-    those of their answers that the corpus has, and the settings. A corpus that had none of the
-    answers yet, or a part, is tuned on again when they come; other documents do not matter.
-
-    Raises:
-        SpaceMismatchError: the loaded encoder is of another space than the generation.
-    """
-    started = time.perf_counter()
-    asked = query_judged(engine, judged, load, settings.feedback) if judged else []
-    present = present_documents(engine.connection, asked)
-    tuning, reporting = half_of(asked, "tuning"), half_of(asked, "reporting")
-    chosen = _choose_fusion(engine.generation, tuning, present, settings)
-    served = replace(engine, fusion=Fusion(**chosen["fusion"]))
-    recall = recall_against_exact(
-        engine.connection,
-        engine.generation,
-        vector_indexes,
-        np.array([one.vector for one in asked]) if asked else None,
-        k=K,
-        seed=settings.seed,
+def record_measurement(
+    connection: postgres.Connection, generation_id: str, measurement: Measurement
+) -> None:
+    """Keep a fresh measurement of a generation; what is served stays until it is published."""
+    connection.execute(
+        "update search_generations set measured = %s where generation_id = %s",
+        [Jsonb(as_json(measurement)), generation_id],
     )
-    return {
-        "state": state,
-        "k": K,
-        "recall": recall.recall,
-        "sampled": recall.sampled,
-        "reached": recall.reached,
-        "judged_recall": recall.judged_recall,
-        "documents": index_versions(engine.connection, engine.generation)[engine.keyword.kind],
-        "fusion": chosen["fusion"],
-        "tuning": chosen,
-        **measure_methods(served, {"tuning": tuning, "reporting": reporting}, settings.seed),
-        "judged_queries": len(asked),
-        "missing_documents": len({name for one in asked for name in one.query.relevant} - present),
-        "seconds": round(time.perf_counter() - started, 3),
-    }
 
 
-def _choose_fusion(
-    generation: Generation,
-    tuning: Sequence[Answer],
-    present: Collection[str],
-    settings: Settings,
-) -> Mapping[str, Any]:
-    """How the fusion was chosen: before, on the same basis, or now."""
-    basis = _tuning_basis(tuning, present, settings)
-    for evaluation in (generation.measured, generation.evaluation):
-        earlier: Mapping[str, Any] = (evaluation or {}).get("tuning") or {}
-        if earlier.get("basis") == basis:
-            return earlier
-    tuned = tune(
-        [(one.scores, one.query.relevant) for one in tuning],
-        candidates(settings.fusion, settings.feedback),
+def record_published(
+    connection: postgres.Connection, generation_id: str, measurement: Measurement
+) -> None:
+    """Keep what a generation is published with; it is served with this fusion from now on."""
+    document = as_json(measurement)
+    connection.execute(
+        "update search_generations set evaluation = %s, fusion = %s where generation_id = %s",
+        [Jsonb(document), Jsonb(document["tuning"]["fusion"]), generation_id],
     )
-    return {**asdict(tuned), "basis": basis}
 
 
-def _tuning_basis(tuning: Sequence[Answer], present: Collection[str], settings: Settings) -> str:
-    queries = [
-        (
-            one.query.query_id,
-            one.query.text,
-            sorted(answer for answer in one.query.relevant.items() if answer[0] in present),
-        )
-        for one in tuning
-    ]
-    parts = (TUNING_VERSION, settings.fusion, settings.feedback, queries)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+@cache
+def _adapter() -> TypeAdapter[Measurement]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Measurement)
+
+
+def _differing(measurement: Measurement, document: Mapping[str, Any]) -> str:
+    own = as_json(measurement)
+    names = {one.name for one in fields(measurement)} | document.keys()
+    return ", ".join(sorted(name for name in names if own.get(name) != document.get(name)))
+
+
+def _unreadable(what: str) -> StoreError:
+    return StoreError(
+        f"a measurement cannot be read ({what})",
+        where="ml_schema.search_generations",
+        do="Set its column measured or evaluation to null, and run `ml-assets run --all`",
+    )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
 from ml_assets.search.answering.fusion import Numbers, Scores, ranked, scale, weigh
+from ml_assets.search.evaluation.measurement import Tuned
 from ml_assets.search.evaluation.metrics import ndcg
 from ml_assets.search.model import Fusion, FusionMethod
 
@@ -34,23 +34,7 @@ ScoresBy: TypeAlias = Mapping[str, Scores]
 """The scores for one query: of `keyword`, `vector`, and `feedback` where that was queried."""
 
 TuningQuery: TypeAlias = tuple[ScoresBy, Mapping[str, int]]
-"""What was scores for a query, and the grades of the documents that answer it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tuned:
-    """The chosen fusion, and why: nDCG@10 of the tuning queries.
-
-    `gain` is what the way of choosing gained over the default on queries that it did not see, and
-    `error` the standard error of that.
-    """
-
-    fusion: Fusion
-    queries: int
-    default: float = 0.0
-    chosen: float = 0.0
-    gain: float = 0.0
-    error: float = 0.0
+"""The scores for a query, and the grades of the documents that answer it."""
 
 
 def candidates(method: FusionChoice = "auto", feedback: FeedbackChoice = "auto") -> list[Fusion]:

@@ -6,6 +6,7 @@ FAISS compares all, or keeps lists that close over what is removed; it trains th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -50,20 +51,24 @@ class Wear:
         return self.share > (MAX_DEAD_SHARE_UNREACHED if unreached else MAX_DEAD_SHARE)
 
 
-def measure_wear(connection: postgres.Connection, generation: Generation) -> list[Wear]:
+def measure_wear(
+    connection: postgres.Connection, generation: Generation, reached: Mapping[str, float]
+) -> list[Wear]:
     """The wear of the graphs of a generation; the tables of the database tell it.
 
     Of pgvector it is the dead tuples of the partition that no vacuum has removed yet, of Chroma the
     entries that were replaced or removed since the collection was built.
     """
     return [
-        _measure(connection, generation, kind.name)
+        _measure(connection, generation, kind.name, reached)
         for kind in kinds_of(generation)
         if kind.is_graph
     ]
 
 
-def rebuild_if_worn(connection: postgres.Connection, index: AnyIndex) -> str | None:
+def rebuild_if_worn(
+    connection: postgres.Connection, index: AnyIndex, reached: Mapping[str, float]
+) -> str | None:
     """Build a worn index anew while it goes on answering; None when it is not worn.
 
     Returns a message. The generation is measured again by the next evaluation.
@@ -71,7 +76,7 @@ def rebuild_if_worn(connection: postgres.Connection, index: AnyIndex) -> str | N
     if not KINDS[index.kind].is_graph:
         return None
     graph, generation = cast("GraphIndex[Any]", index), index.generation
-    wear = _measure(connection, generation, index.kind)
+    wear = _measure(connection, generation, index.kind, reached)
     if not wear.is_worn:
         return None
     with ledger.exclusively(connection, generation, index.kind):
@@ -79,11 +84,15 @@ def rebuild_if_worn(connection: postgres.Connection, index: AnyIndex) -> str | N
         if remark is None:
             return "worn, but a reader held the old index; the next run tries again"
         ledger.forget_wear(connection, generation, index.kind)
-    reached = "" if wear.reached is None else f", {wear.reached:.3f} reached"
-    return f"built anew: {wear.dead} dead entries ({wear.share:.0%}){reached}{remark}"
+    of_chunks = "" if wear.reached is None else f", {wear.reached:.3f} reached"
+    return f"built anew: {wear.dead} dead entries ({wear.share:.0%}){of_chunks}{remark}"
 
 
-def _measure(connection: postgres.Connection, generation: Generation, kind: str) -> Wear:
+def _measure(
+    connection: postgres.Connection,
+    generation: Generation,
+    kind: str,
+    reached: Mapping[str, float],
+) -> Wear:
     dead, live = upkeep_of(kind).dead(connection, generation, kind)
-    reached = (generation.measured or {}).get("reached", {}).get(kind)
-    return Wear(kind, dead, dead / (dead + live) if dead else 0.0, reached)
+    return Wear(kind, dead, dead / (dead + live) if dead else 0.0, reached.get(kind))

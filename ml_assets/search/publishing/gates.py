@@ -1,21 +1,17 @@
-"""The gates before publishing: pure functions from what was measured to a decision with numbers.
-
-A gate passes, blocks, or cannot tell. Noise must neither block nor pass unseen: what cannot be told
-does not block, and is reported.
-"""
+"""The gates of a search generation: pure functions from a measurement to an outcome."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from ml_assets.errors import GateError
+from ml_assets.releases.gates import Gate
 from ml_assets.search.evaluation.bootstrap import bootstrap_interval
-from ml_assets.search.model import Generation
+from ml_assets.search.evaluation.measurement import Measurement
 from ml_assets.settings import Settings
 
 MIN_REACHED = 0.95
@@ -26,88 +22,72 @@ of a hash, and .981 when they were written in the order of their lengths."""
 MIN_QUERIES = 10
 """An interval drawn from fewer queries is too narrow: of one query it is a point."""
 
-Outcome = Literal["passed", "inconclusive", "blocked"]
-
 
 @dataclass(frozen=True, slots=True)
-class Gate:
-    """What a gate decided, in words and in the numbers that were compared."""
+class Reference:
+    """What a generation is compared with: the served one; `itself`: it is the served one.
 
-    name: str
-    outcome: Outcome
-    said: str
-    figures: Mapping[str, float | int]
+    It is compared with its own measurement of when it was published.
+    """
 
-    @property
-    def numbers(self) -> str:
-        """The figures, as they are told."""
-        return ", ".join(f"{name} {value:.4g}" for name, value in self.figures.items())
+    published: bool = False
+    itself: bool = False
+    measurement: Measurement | None = None
 
 
 def measured_gates(
-    generation: Generation, published: Generation | None, settings: Settings
+    measurement: Measurement | None, reference: Reference, settings: Settings
 ) -> list[Gate]:
-    """What the gates say of the last measurement of a generation.
+    """The gates on the last measurement of a generation, against what is served.
 
     Before the pointer moves, `same_chunks_gate` is asked, too.
     """
-    measured = generation.measured or {}
     return [
-        recall_gate(measured, settings.min_recall, settings.recall_minima),
-        reach_gate(measured),
-        ndcg_gate(generation, published, settings.ndcg_margin, settings.seed),
+        recall_gate(measurement, settings.min_recall, settings.recall_minima),
+        reach_gate(measurement),
+        ndcg_gate(measurement, reference, settings.ndcg_margin, settings.seed),
     ]
 
 
-def refuse_blocked(generation_id: str, gates: Sequence[Gate]) -> None:
-    """Stop at the first gate that blocks.
-
-    Raises:
-        GateError: a gate blocks; the line names it and its numbers.
-    """
-    for gate in gates:
-        if gate.outcome == "blocked":
-            raise GateError(
-                f"{gate.name}: {gate.said} ({gate.numbers})",
-                where=f"generation {generation_id} is not published",
-            )
-
-
 def same_chunks_gate(rows: Sequence[Mapping[str, Any]]) -> Gate:
-    """Every index holds exactly the live chunks; `rows` are of `quality.compare_with_tables`."""
-    wrong = [row for row in rows if row["missing"] or row["extra"] or row["outdated"]]
-    said = ", ".join(
+    """Every index holds exactly the live chunks; `rows` are of `compare_with_tables`."""
+    message = ", ".join(
         f"{row['index']} lacks {row['missing']}, has {row['extra']} too many and"
         f" {row['outdated']} outdated"
-        for row in wrong
+        for row in rows
+        if row["missing"] or row["extra"] or row["outdated"]
     )
-    figures = {
+    numbers = {
         "expected": max((row["expected"] for row in rows), default=0),
         "compared": min((row["compared"] for row in rows), default=0),
-        **{f"{row['index']}_held": row["held"] for row in rows},
+        **{row["index"]: row["held"] for row in rows},
     }
     name = "indexes_hold_the_live_chunks"
-    if wrong:
-        return Gate(name, "blocked", said, figures)
-    return Gate(name, "passed", "every index holds the live chunks", figures)
+    if message:
+        return Gate(name, "block", message, numbers)
+    return Gate(name, "pass", "every index holds the live chunks", numbers)
 
 
-def recall_gate(measured: Mapping[str, Any], minimum: float, by_index: Mapping[str, float]) -> Gate:
+def recall_gate(
+    measurement: Measurement | None, minimum: float, by_index: Mapping[str, float]
+) -> Gate:
     """recall@10 of every index, on live vectors and on judged queries, is at least its minimum."""
-    live, judged = measured.get("recall", {}), measured.get("judged_recall", {})
-    figures: dict[str, float | int] = {
+    name = "vector_indexes_agree_with_exact_search"
+    if measurement is None or not measurement.recall:
+        return Gate(name, "block", "no index was measured", {"minimum": minimum})
+    live, judged = measurement.recall, measurement.judged_recall
+    numbers: dict[str, float | int] = {
         **live,
-        **{f"{name}_judged": value for name, value in judged.items()},
+        **{f"{index}_judged": value for index, value in judged.items()},
         "minimum": minimum,
-        **{f"minimum_{name}": value for name, value in by_index.items()},
+        **{f"minimum_{index}": value for index, value in by_index.items()},
         "indexes_measured": len(live),
     }
-    name = "vector_indexes_agree_with_exact_search"
-    if not live:
-        return Gate(name, "blocked", "no index was measured", figures)
     if unknown := sorted(set(by_index) - set(live)):
-        said = f"ML_ASSETS_MIN_RECALL_BY_INDEX names {', '.join(unknown)}, which was not measured"
-        return Gate(name, "blocked", said, figures)
+        message = (
+            f"ML_ASSETS_MIN_RECALL_BY_INDEX names {', '.join(unknown)}, which was not measured"
+        )
+        return Gate(name, "block", message, numbers)
     low = [
         f"{index} on {where}"
         for where, recall in (("live vectors", live), ("judged queries", judged))
@@ -115,67 +95,69 @@ def recall_gate(measured: Mapping[str, Any], minimum: float, by_index: Mapping[s
         if value < by_index.get(index, minimum)
     ]
     if low:
-        return Gate(name, "blocked", f"the recall of {', '.join(low)} is too low", figures)
-    return Gate(name, "passed", "every index has its minimum", figures)
+        return Gate(name, "block", f"the recall of {', '.join(low)} is too low", numbers)
+    return Gate(name, "pass", "every index has its minimum", numbers)
 
 
-def reach_gate(measured: Mapping[str, Any]) -> Gate:
+def reach_gate(measurement: Measurement | None) -> Gate:
     """Every vector index finds nearly all of the sampled live chunks by their own vector."""
-    reached = measured.get("reached", {})
-    figures = {**reached, "minimum": MIN_REACHED, "sampled": int(measured.get("sampled", 0))}
     name = "indexes_reach_their_chunks"
-    if not reached:
-        return Gate(name, "blocked", "no index was measured", figures)
+    if measurement is None or not measurement.reached:
+        return Gate(name, "block", "no index was measured", {"minimum": MIN_REACHED})
+    reached = measurement.reached
+    numbers = {**reached, "minimum": MIN_REACHED, "sampled": measurement.sampled}
     low = [index for index, value in reached.items() if value < MIN_REACHED]
     if low:
-        said = f"{', '.join(low)} does not find every chunk by its own vector"
-        return Gate(name, "blocked", said, figures)
-    return Gate(name, "passed", "the sampled chunks find themselves", figures)
+        message = f"{', '.join(low)} does not find every chunk by its own vector"
+        return Gate(name, "block", message, numbers)
+    return Gate(name, "pass", "the sampled chunks find themselves", numbers)
 
 
 def ndcg_gate(
-    generation: Generation, published: Generation | None, margin: float, seed: int
+    measurement: Measurement | None, reference: Reference, margin: float, seed: int
 ) -> Gate:
     """Hybrid nDCG@10 is not worse than that of the published generation by more than `margin`.
 
     The difference is paired, over the reporting queries that both were measured on, with its 95 %
     bootstrap interval. It passes when the lower bound is at least -margin, blocks when the upper
-    bound is below, and is inconclusive between the two, with fewer than `MIN_QUERIES` queries, and
-    when the two were measured on other documents: the difference may be that of the documents.
+    bound is below, and cannot tell between the two, with fewer than `MIN_QUERIES` queries, and when
+    the two were measured on other documents: the difference may be that of the documents.
 
-    The published generation is compared with what it was published with, on the documents of then.
-    A loss is inconclusive, whatever its size: its documents may be harder, and not publishing it
+    The published generation is compared with its measurement of when it was published. A loss is
+    one that cannot tell, whatever its size: its documents may be harder, and not publishing it
     again would only keep the older measurement, with the fusion of then.
     """
     name = "hybrid_is_not_worse_than_published"
-    if published is None:
-        return Gate(name, "passed", "no generation is published", {})
-    served = published.generation_id == generation.generation_id
-    measured = generation.measured or {}
-    reference = (None if served else published.measured) or published.evaluation or {}
-    new, before = _hybrid(measured), _hybrid(reference)
+    if not reference.published:
+        return Gate(name, "pass", "no generation is published", {})
+    new = measurement.hybrid if measurement else {}
+    before = reference.measurement.hybrid if reference.measurement else {}
     if not new and not before:
-        return Gate(name, "passed", "the source has no judged queries to report on", {})
+        return Gate(name, "pass", "the source has no judged queries to report on", {})
     common = sorted(new.keys() & before.keys())
     if len(common) < MIN_QUERIES and new != before:
-        said = f"only {len(common)} judged queries are common to both, and {MIN_QUERIES} are needed"
-        return Gate(name, "inconclusive", said, {"queries": len(common), "margin": margin})
-    figures = _difference([new[query] - before[query] for query in common], margin, seed)
-    if not served and measured.get("documents") != reference.get("documents"):
-        said = "the published generation was measured on other documents"
-        return Gate(name, "inconclusive", said, figures)
+        few = f"only {len(common)} judged queries are common to both, and {MIN_QUERIES} are needed"
+        return Gate(name, "cannot tell", few, {"queries": len(common), "margin": margin})
+    numbers = _difference([new[query] - before[query] for query in common], margin, seed)
+    if not reference.itself and _documents(measurement) != _documents(reference.measurement):
+        message = "the published generation was measured on other documents"
+        return Gate(name, "cannot tell", message, numbers)
     if new == before:
-        return Gate(name, "passed", "it answers every query as the published one", figures)
-    if figures["low"] >= -margin:
-        return Gate(name, "passed", "it loses at most the margin", figures)
-    if figures["high"] < -margin:
-        if served:
-            said = "what is served answers worse than when it was published last"
-            return Gate(name, "inconclusive", said, figures)
-        return Gate(name, "blocked", "it is worse than the published generation", figures)
-    said = "the queries are too few to tell whether it loses more than the margin"
-    needed = {"queries_needed": _queries_needed(figures)}
-    return Gate(name, "inconclusive", said, {**figures, **needed})
+        return Gate(name, "pass", "it answers every query as the published one", numbers)
+    if numbers["low"] >= -margin:
+        return Gate(name, "pass", "it loses at most the margin", numbers)
+    if numbers["high"] < -margin:
+        if reference.itself:
+            message = "what is served answers worse than when it was published last"
+            return Gate(name, "cannot tell", message, numbers)
+        return Gate(name, "block", "it is worse than the published generation", numbers)
+    message = "the queries are too few to tell whether it loses more than the margin"
+    needed = {"queries_needed": _queries_needed(numbers)}
+    return Gate(name, "cannot tell", message, {**numbers, **needed})
+
+
+def _documents(measurement: Measurement | None) -> str | None:
+    return measurement.documents if measurement else None
 
 
 def _difference(differences: Sequence[float], margin: float, seed: int) -> dict[str, float | int]:
@@ -189,20 +171,14 @@ def _difference(differences: Sequence[float], margin: float, seed: int) -> dict[
     }
 
 
-def _hybrid(evaluation: Mapping[str, Any] | None) -> Mapping[str, float]:
-    """nDCG@10 of the hybrid method, by reporting query."""
-    by_query: Mapping[str, float] = ((evaluation or {}).get("ndcg") or {}).get("hybrid", {})
-    return by_query
-
-
-def _queries_needed(figures: Mapping[str, float | int]) -> int:
+def _queries_needed(numbers: Mapping[str, float | int]) -> int:
     """How many queries like these would tell: the interval narrows with the root of their number.
 
     At most a million: when the mean is at the margin itself, no number would do.
     """
-    queries = int(figures["queries"])
-    half = (figures["high"] - figures["low"]) / 2
-    distance = abs(figures["difference"] + figures["margin"])
+    queries = int(numbers["queries"])
+    half = (numbers["high"] - numbers["low"]) / 2
+    distance = abs(numbers["difference"] + numbers["margin"])
     if half >= distance * math.sqrt(1e6 / queries):
         return 1_000_000
     return max(queries + 1, math.ceil(queries * (half / distance) ** 2))

@@ -1,21 +1,16 @@
-"""The life of a generation: kept current while it is served, published, rolled back from."""
+"""Keeping a generation current while it is served, and before it is served again."""
 
 from __future__ import annotations
 
-from ml_assets.errors import GateError, NothingToDoError
-from ml_assets.search.generation import (
-    deciding,
-    find_generation,
-    kept_generation,
-    publish,
-    published_generation,
-)
+from ml_assets.errors import GateError
+from ml_assets.releases.gates import Gate, refuse_blocked
+from ml_assets.releases.pointer import Parts
+from ml_assets.search.generation import kept_generation, published_generation
 from ml_assets.search.indexes.consistency import compare_with_tables
 from ml_assets.search.indexes.kinds import sync_index
 from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.model import Generation
-from ml_assets.search.publishing.gates import Gate, refuse_blocked, same_chunks_gate
-from ml_assets.settings import Settings
+from ml_assets.search.publishing.gates import same_chunks_gate
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
@@ -45,52 +40,8 @@ def forget_outdated_vectors(connection: postgres.Connection, generation: Generat
     ).rowcount
 
 
-def rollback(
-    connection: postgres.Connection, settings: Settings, reason: str, to: str | None = None
-) -> Generation:
-    """Serve the generation that was served before, or `to`; what is served now is withdrawn.
-
-    It passed the gates when it was published, and is brought up to date before the pointer moves.
-    A withdrawn generation is not published by a run, until a person publishes it.
-
-    Raises:
-        NothingToDoError: there is none to roll back to, or its indexes were dropped.
-        GateError: it lacks vectors of live chunks, or its indexes differ from the tables.
-    """
-    with deciding(connection):
-        return _rollback(connection, settings, reason, to)
-
-
-def _rollback(
-    connection: postgres.Connection, settings: Settings, reason: str, to: str | None
-) -> Generation:
-    served = published_generation(connection)
-    if served is None:
-        raise NothingToDoError("no generation is published", where="search")
-    target = kept_generation(connection, to or _published_before(connection))
-    if target.generation_id == served.generation_id:
-        raise NothingToDoError(f"generation {to} is the published one", where="search")
-    if not target.evaluation:
-        raise NothingToDoError(
-            f"generation {to} was never published",
-            where="search",
-            do="Use `ml-assets publish`",
-        )
-    gate = bring_up_to_date(connection, settings, target)
-    publish(
-        connection,
-        target.generation_id,
-        target.evaluation,
-        settings.actor,
-        reason,
-        action="rollback",
-        gates=[gate],
-    )
-    return find_generation(connection, target.generation_id)
-
-
 def bring_up_to_date(
-    connection: postgres.Connection, settings: Settings, generation: Generation
+    connection: postgres.Connection, indexes: Indexes, generation: Generation
 ) -> Gate:
     """Make all indexes of a generation hold exactly the live chunks; return the gate of that.
 
@@ -110,13 +61,28 @@ def bring_up_to_date(
             " `ml-assets run --until documents`",
         )
     forget_outdated_vectors(connection, generation)
-    with Indexes(settings).open_all(connection, generation) as opened:
-        indexes = list(opened.values())
-        for index in indexes:
+    with indexes.open_all(connection, generation) as opened:
+        for index in opened.values():
             sync_index(connection, index)
-        gate = same_chunks_gate(compare_with_tables(connection, indexes, whole=True))
-    refuse_blocked(generation.generation_id, [gate])
+        rows = compare_with_tables(connection, list(opened.values()), whole=True)
+    gate = same_chunks_gate(rows)
+    refuse_blocked([gate], f"generation {generation.generation_id}")
     return gate
+
+
+def ready_for_rollback(
+    connection: postgres.Connection, indexes: Indexes, target: Parts, present: Parts
+) -> list[Gate]:
+    """Make the search of a release ready to be served again; no gate where it is served now.
+
+    Raises:
+        NothingToDoError: the indexes of its generation were dropped.
+        GateError: its space lacks vectors of live chunks, or an index differs from the tables.
+    """
+    identity = target.generation_id
+    if identity is None or identity == present.generation_id:
+        return []
+    return [bring_up_to_date(connection, indexes, kept_generation(connection, identity))]
 
 
 def model_of(connection: postgres.Connection, generation: Generation) -> str:
@@ -126,10 +92,3 @@ def model_of(connection: postgres.Connection, generation: Generation) -> str:
         [generation.space_id],
     ).fetchone()
     return str(row[0]) if row else ""
-
-
-def _published_before(connection: postgres.Connection) -> str:
-    row = connection.execute(statement("postgres/search/publishing/published_before")).fetchone()
-    if row is None:
-        raise NothingToDoError("no other generation was published before", where="search")
-    return str(row[0])

@@ -1,21 +1,52 @@
-"""What `ml-assets search-generations` tells of every generation."""
+"""Every generation, as `ml-assets search-generations` shows it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
 
 from psycopg.rows import dict_row
 
 from ml_assets.embeddings.space import current_space
-from ml_assets.search.evaluation.metrics import NDCG
+from ml_assets.releases.pointer import Withdrawal, present_parts, withdrawals
+from ml_assets.releases.retention import services
+from ml_assets.search.evaluation.measurement import read_measurements
 from ml_assets.search.generation import generation_id
 from ml_assets.search.indexes.kinds import index_parameters
 from ml_assets.search.model import Parameters
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
+
+State = Literal["built", "published", "retired", "dropped"]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedGeneration:
+    """A generation, its life and its quality.
+
+    differs: the parameters in which it differs from the published one; nothing while none is.
+    drop_at: when its indexes may be dropped; None for one that is kept.
+    """
+
+    generation_id: str
+    space_id: str
+    model: str
+    chunks: int
+    state: State
+    created_at: datetime
+    published_at: datetime | None
+    published_by: str | None
+    retired_at: datetime | None
+    withdrawn: Withdrawal | None
+    described_by_settings: bool
+    indexes: Sequence[str]
+    differs: Mapping[str, Any]
+    recall: Mapping[str, float]
+    ndcg: float | None
+    drop_at: datetime | None
 
 
 def described_generation(settings: Settings) -> str:
@@ -25,34 +56,44 @@ def described_generation(settings: Settings) -> str:
 
 def list_generations(
     connection: postgres.Connection, settings: Settings, described: str
-) -> list[dict[str, Any]]:
-    """Every generation, the published one first, then those that were served last.
-
-    `differs` names the parameters in which it differs from the published one, in nothing while none
-    is; `drop_at` is when its indexes may be dropped, None for one that is kept.
-    """
+) -> list[ListedGeneration]:
+    """Every generation, the published one first, then those that were served last."""
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(statement("postgres/search/publishing/list_generations")).fetchall()
-    published = next((row["parameters"] for row in rows if row["state"] == "published"), None)
+    served = services(connection, "generation_id")
+    withdrawn = withdrawals(connection, "generation_id")
+    published = present_parts(connection).generation_id
+    reference = {row["generation_id"]: row["parameters"] for row in rows}.get(published)
     kept = timedelta(days=settings.keep_generations_days)
-    shown = []
-    for row in rows:
-        measured = row.pop("measured") or {}
-        parameters = row.pop("parameters")
-        is_described = row["generation_id"] == described
-        retired = row["state"] == "retired" and not is_described
-        shown.append(
-            {
-                **row,
-                "described_by_settings": is_described,
-                "indexes": sorted(parameters),
-                "differs": {} if published is None else differing(parameters, published),
-                "recall": measured.get("recall", {}),
-                "ndcg": _ndcg(measured),
-                "drop_at": row["retired_at"] + kept if retired else None,
-            }
+
+    def listed(row: dict[str, Any]) -> ListedGeneration:
+        identity, parameters = row["generation_id"], row.pop("parameters")
+        service, dropped = served.get(identity), row.pop("dropped")
+        retired_at = service.served_until if service else None
+        state: State = "published" if identity == published else "retired" if service else "built"
+        measured = read_measurements(connection, identity)
+        measurement = measured.latest or measured.published
+        return ListedGeneration(
+            **row,
+            state="dropped" if dropped else state,
+            published_at=service.served_from if service else None,
+            published_by=service.actor if service else None,
+            retired_at=retired_at,
+            withdrawn=withdrawn.get(identity),
+            described_by_settings=identity == described,
+            indexes=sorted(parameters),
+            differs=differing(parameters, reference) if reference else {},
+            recall=measurement.recall if measurement else {},
+            ndcg=measurement.ndcg if measurement else None,
+            drop_at=retired_at + kept
+            if retired_at and not dropped and identity != described
+            else None,
         )
-    return shown
+
+    def place(one: ListedGeneration) -> tuple[bool, float]:
+        return one.state != "published", -(one.published_at or one.created_at).timestamp()
+
+    return sorted(map(listed, rows), key=place)
 
 
 def differing(parameters: Parameters, reference: Parameters) -> dict[str, Any]:
@@ -75,9 +116,3 @@ def _flat(parameters: Parameters) -> dict[str, Any]:
         for kind, values in parameters.items()
         for name, value in values.items()
     }
-
-
-def _ndcg(measured: Mapping[str, Any]) -> float | None:
-    halves = (measured.get("methods") or {}).get("hybrid") or {}
-    found = halves.get("reporting", {}).get(NDCG)
-    return None if found is None else float(found)

@@ -2,96 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from functools import cache, partial
-from typing import Any
 
 from ml_assets.documents.sources import open_source
 from ml_assets.documents.sources.base import JudgedQueries
 from ml_assets.embeddings.encoder import load_encoder
 from ml_assets.embeddings.space import current_space
 from ml_assets.errors import GateError
+from ml_assets.releases import audit, pointer
+from ml_assets.releases.gates import Decision, Gate, refuse_blocked
 from ml_assets.search.evaluation.exact import recall_against_exact
-from ml_assets.search.evaluation.measurement import measure_generation, present_state
-from ml_assets.search.generation import (
-    deciding,
-    find_generation,
-    kept_generation,
-    publish,
-    published_generation,
-    record_evaluation,
+from ml_assets.search.evaluation.measurement import (
+    Measurement,
+    read_measurements,
+    record_measurement,
+    record_published,
 )
+from ml_assets.search.evaluation.measuring import measure_generation, present_state
+from ml_assets.search.generation import kept_generation, published_generation
 from ml_assets.search.indexes.consistency import compare_with_tables
 from ml_assets.search.indexes.kinds import index_versions
 from ml_assets.search.indexes.opening import Indexes, text_index, vector_indexes
 from ml_assets.search.model import Generation
-from ml_assets.search.publishing.gates import Gate, measured_gates, refuse_blocked, same_chunks_gate
+from ml_assets.search.publishing.gates import Reference, measured_gates, same_chunks_gate
 from ml_assets.search.publishing.lifecycle import bring_up_to_date
-from ml_assets.settings import Settings
 from ml_assets.stores import postgres
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What a run decided of a generation: whether the pointer moved, and what the gates said."""
-
-    generation: Generation
-    moved: bool
-    gates: Sequence[Gate]
 
 
 def publish_measured(
     connection: postgres.Connection,
-    settings: Settings,
+    indexes: Indexes,
     identity: str,
     judged: JudgedQueries | None,
     reason: str,
 ) -> Decision:
     """Publish a generation as a run does: past the gates, unless a person rolled back from it.
 
-    All is read while nobody else decides: a rollback that goes on is waited for, and holds. Before
+    All is read while nobody else decides: a rollback that goes on is waited for, and stays. Before
     the pointer moves, all indexes are compared whole with the tables.
 
     Raises:
         NothingToDoError: there is no such generation, or its indexes were dropped.
         GateError: its last measurement is not of the present state, or a gate blocks.
     """
-    with deciding(connection):
+    settings = indexes.settings
+    with pointer.deciding_alone(connection):
         generation = kept_generation(connection, identity)
-        if generation.withdrawn:
-            return Decision(generation, False, ())
-        _refuse_outdated(generation, present_state(connection, generation, judged, settings))
-        gates = measured_gates(generation, published_generation(connection), settings)
-        refuse_blocked(identity, gates)
-        if generation.state != "published":
-            gates.append(_compared(connection, settings, generation))
-            refuse_blocked(identity, gates)
-        measured = generation.measured or {}
-        moved = publish(connection, identity, measured, settings.actor, reason, gates=gates)
-    return Decision(generation, moved, gates)
+        withdrawn = pointer.withdrawals(connection, "generation_id").get(identity)
+        if withdrawn:
+            return Decision(False, False, f"{withdrawn}; `ml-assets publish` would serve it again")
+        measurement = _latest(connection, generation)
+        if measurement.state != present_state(connection, generation, judged, settings):
+            raise _unmeasured(identity, "has changed since it was measured")
+        reference = reference_of(connection, identity)
+        gates = measured_gates(measurement, reference, settings)
+        refuse_blocked(gates, _where(identity))
+        if not reference.itself:
+            gates.append(_compared(connection, indexes, generation))
+            refuse_blocked(gates, _where(identity))
+        moved = serve(connection, generation, measurement, gates, settings.actor, reason)
+    return Decision(True, moved, reason, gates)
 
 
-def _refuse_outdated(generation: Generation, state: str) -> None:
-    if not generation.measured or generation.measured.get("state") != state:
-        said = "has changed since it was measured" if generation.measured else "was never measured"
-        raise GateError(
-            f"generation {generation.generation_id} {said}, so it is not published",
-            where="search",
-            do="Materialize `search_evaluation` first",
-        )
-
-
-def _compared(connection: postgres.Connection, settings: Settings, generation: Generation) -> Gate:
-    with Indexes(settings).open_all(connection, generation) as opened:
-        rows = compare_with_tables(connection, list(opened.values()), whole=True)
-    return same_chunks_gate(rows)
-
-
-def publish_gated(
-    connection: postgres.Connection, settings: Settings, identity: str, reason: str
-) -> list[Gate]:
-    """Publish a generation by hand, through the gates that a run has; they are returned.
+def publish_by_hand(
+    connection: postgres.Connection, indexes: Indexes, identity: str, reason: str
+) -> Decision:
+    """Publish a generation as a person does, through the gates that a run has.
 
     Its indexes are brought up to date first, and it is measured anew. Where the settings name the
     model of another vector space, its queries cannot be encoded here: its nDCG is then that of its
@@ -101,63 +79,123 @@ def publish_gated(
         NothingToDoError: there is no such generation, or its indexes were dropped.
         GateError: it was never measured, lacks vectors, or a gate blocks.
     """
-    with deciding(connection):
-        return _publish_gated(connection, settings, identity, reason)
+    settings = indexes.settings
+    with pointer.deciding_alone(connection):
+        generation = kept_generation(connection, identity)
+        earlier = _latest(connection, generation)
+        compared = bring_up_to_date(connection, indexes, generation)
+        if generation.space_id == current_space(settings).space_id:
+            measurement = _measure_whole(connection, indexes, generation)
+        else:
+            measurement = _measure_recall(connection, indexes, generation, earlier)
+        reference = reference_of(connection, identity)
+        gates = [*measured_gates(measurement, reference, settings), compared]
+        refuse_blocked(gates, _where(identity))
+        moved = serve(connection, generation, measurement, gates, settings.actor, reason)
+    return Decision(True, moved, reason, gates)
 
 
-def _publish_gated(
-    connection: postgres.Connection, settings: Settings, identity: str, reason: str
-) -> list[Gate]:
-    generation = kept_generation(connection, identity)
-    if not generation.measured:
-        raise GateError(
-            f"generation {identity} was never measured, so it is not published",
-            where="search",
-            do="Run `ml-assets run` with the settings that describe it",
-        )
-    held = bring_up_to_date(connection, settings, generation)
-    if generation.space_id == current_space(settings).space_id:
-        measured = _measure_whole(connection, settings, generation)
-    else:
-        measured = _measure_recall(connection, settings, generation)
-    fresh = find_generation(connection, identity)
-    gates = [*measured_gates(fresh, published_generation(connection), settings), held]
-    refuse_blocked(identity, gates)
-    publish(connection, identity, measured, settings.actor, reason, gates=gates)
-    return gates
+def reference_of(connection: postgres.Connection, identity: str) -> Reference:
+    """What the gates compare a generation with: the one that is served now."""
+    served = pointer.present_parts(connection).generation_id
+    if served is None:
+        return Reference()
+    measured = read_measurements(connection, served)
+    if served == identity:
+        return Reference(True, True, measured.published)
+    return Reference(True, False, measured.latest or measured.published)
+
+
+def serve(
+    connection: postgres.Connection,
+    generation: Generation,
+    measurement: Measurement,
+    gates: Sequence[Gate],
+    actor: str,
+    reason: str,
+) -> bool:
+    """Serve a generation that passed its gates, with the fusion it was measured with.
+
+    One that is served already only has its fusion and measurement refreshed; an audit entry `tune`
+    tells when the fusion becomes another one by that. Returns whether the pointer moved.
+    """
+    identity, fusion = generation.generation_id, asdict(measurement.fusion)
+    details = {"fusion": fusion, "gates": [asdict(gate) for gate in gates]}
+    entry = audit.Entry(actor, "publish", f"search_generation:{identity}", reason, details)
+    with pointer.turn(connection):
+        before = kept_generation(connection, identity)
+        record_published(connection, identity, measurement)
+        if pointer.present_parts(connection).generation_id != identity:
+            pointer.publish(
+                connection,
+                lambda parts: replace(parts, space_id=generation.space_id, generation_id=identity),
+                entry,
+            )
+            return True
+        if before.fusion != measurement.fusion:
+            tuned = {**details, "previous_fusion": asdict(before.fusion)}
+            audit.append(connection, replace(entry, action="tune", details=tuned))
+    return False
+
+
+def _latest(connection: postgres.Connection, generation: Generation) -> Measurement:
+    measurement = read_measurements(connection, generation.generation_id).latest
+    if measurement is None:
+        raise _unmeasured(generation.generation_id, "was never measured by this version")
+    return measurement
+
+
+def _unmeasured(identity: str, what: str) -> GateError:
+    return GateError(
+        f"generation {identity} {what}, so it is not published",
+        where="search",
+        do="Materialize `search_evaluation`, or run `ml-assets run` with the settings that describe"
+        " the generation",
+    )
+
+
+def _where(identity: str) -> str:
+    return f"generation {identity} is not published"
+
+
+def _compared(connection: postgres.Connection, indexes: Indexes, generation: Generation) -> Gate:
+    with indexes.open_all(connection, generation) as opened:
+        rows = compare_with_tables(connection, list(opened.values()), whole=True)
+    return same_chunks_gate(rows)
 
 
 def _measure_whole(
-    connection: postgres.Connection, settings: Settings, generation: Generation
-) -> Mapping[str, Any]:
+    connection: postgres.Connection, indexes: Indexes, generation: Generation
+) -> Measurement:
     """Measure it anew, and what is served on the same documents, if the encoder fits that too."""
+    settings = indexes.settings
     judged = open_source(settings.source, settings).judged_queries()
     load = cache(partial(load_encoder, settings))
     served = published_generation(connection)
     if served and served.space_id == generation.space_id:
-        measure_generation(connection, Indexes(settings), served, judged, load)
-    measured, _ = measure_generation(
-        connection, Indexes(settings), generation, judged, load, anew=True
-    )
-    return measured
+        measure_generation(connection, indexes, served, judged, load)
+    measurement, _ = measure_generation(connection, indexes, generation, judged, load, anew=True)
+    return measurement
 
 
 def _measure_recall(
-    connection: postgres.Connection, settings: Settings, generation: Generation
-) -> Mapping[str, Any]:
+    connection: postgres.Connection,
+    indexes: Indexes,
+    generation: Generation,
+    earlier: Measurement,
+) -> Measurement:
     """Measure anew what needs no encoder; what was judged on other documents tells of no index."""
-    with Indexes(settings).open_all(connection, generation) as opened:
-        found = recall_against_exact(
-            connection, generation, vector_indexes(opened), seed=settings.seed
+    with indexes.open_all(connection, generation) as opened:
+        report = recall_against_exact(
+            connection, generation, vector_indexes(opened), seed=indexes.settings.seed
         )
         documents = index_versions(connection, generation)[text_index(opened).kind]
-    measured = {
-        **(generation.measured or {}),
-        "recall": found.recall,
-        "reached": found.reached,
-        "sampled": found.sampled,
-    }
-    if measured.get("documents") != documents:
-        measured["judged_recall"] = {}
-    record_evaluation(connection, generation.generation_id, measured)
-    return measured
+    measurement = replace(
+        earlier,
+        recall=report.recall,
+        reached=report.reached,
+        sampled=report.sampled,
+        judged_recall=earlier.judged_recall if earlier.documents == documents else {},
+    )
+    record_measurement(connection, generation.generation_id, measurement)
+    return measurement

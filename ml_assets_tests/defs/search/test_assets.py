@@ -20,6 +20,7 @@ from ml_assets.documents.model import Document
 from ml_assets.documents.sources.base import JudgedQuery
 from ml_assets.errors import GateError
 from ml_assets.search.answering.engine import open_engine, search
+from ml_assets.search.evaluation.measurement import read_measurements
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes import consistency as quality
 from ml_assets.search.indexes.chroma.index import ChromaIndex
@@ -29,12 +30,12 @@ from ml_assets.search.indexes.kinds import KINDS
 from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing import lifecycle
-from ml_assets.search.publishing.lifecycle import rollback
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource
 from ml_assets_tests.graph import Run, asset_graph
 from ml_assets_tests.search.corpus import ids
+from ml_assets_tests.search.measurements import back
 
 ASSET = dict(zip(KINDS, INDEX_ASSETS, strict=True))
 INDEXES = [ASSET[kind] for kind in ("pgvector", "chroma", "keyword")]
@@ -116,9 +117,9 @@ def test_search_is_built_measured_and_published(
     assert "data:image/png;base64," in str(evaluation["metrics_plot"])
     assert metadata(result, "published_search")["pointer_moved"] is True
     gates = str(metadata(result, "published_search")["gates"])
-    assert "| indexes_reach_their_chunks | passed |" in gates
-    assert "| indexes_hold_the_live_chunks | passed |" in gates
-    assert "expected 12, compared 12, pgvector_held 12" in gates
+    assert "| indexes_reach_their_chunks | pass |" in gates
+    assert "| indexes_hold_the_live_chunks | pass |" in gates
+    assert "expected 12, compared 12, pgvector 12" in gates
     assert {e.check_name: e.passed for e in result.get_asset_check_evaluations()} == {
         check.check_key.name: True for check in CHECKS
     }
@@ -127,8 +128,9 @@ def test_search_is_built_measured_and_published(
     with postgres.connect() as connection:
         served = published_generation(connection)
         assert served is not None
-        assert served.evaluation is not None
-        assert served.evaluation["methods"]["keyword"]["reporting"]["mrr@10"] == 1
+        published = read_measurements(connection, served.generation_id).published
+        assert published is not None
+        assert published.quality.methods["keyword"]["reporting"]["mrr@10"] == 1
         (audited,) = connection.execute("select actor, action from model_audit_logs").fetchall()
         assert audited == (settings.actor, "publish")
 
@@ -259,10 +261,10 @@ def test_the_served_generation_stays_current_while_another_is_refused(
     ):
         assert engine.generation.generation_id == first
         # It was measured on the same documents, for the comparison; what it serves with stays.
-        measured, published = engine.generation.measured, engine.generation.evaluation
-        assert measured is not None
-        assert published is not None
-        assert measured["state"] != published["state"]
+        measured = read_measurements(connection, engine.generation.generation_id)
+        assert measured.latest is not None
+        assert measured.published is not None
+        assert measured.latest.state != measured.published.state
         found = search(engine, "zebra", None, method="keyword")
         assert [hit.document_id for hit in found.hits] == ["new"]
         assert "d0#0" not in ids(engine.keyword)
@@ -277,10 +279,10 @@ def test_what_a_person_rolled_back_from_no_run_publishes(
     postgres = resources["postgres"]
     assert isinstance(postgres, PostgresResource)
     with postgres.connect() as connection:
-        rollback(connection, settings, "it got worse")
+        back(connection, settings, "it got worse")
         said = metadata(run_search(), "published_search")
         assert (said["generation"], said["pointer_moved"]) == (first, False)
-        assert str(said["withdrawn"]).startswith(f"{second} by tester: it got worse")
+        assert str(said["withdrawn"]).startswith(f"{second} was withdrawn by tester: it got worse")
         # The settings describe another one: that is another matter.
         resources["settings"] = settings.model_copy(update={"hnsw_ef_construction": 90})
         third = metadata(run_search(), "published_search")
@@ -315,7 +317,7 @@ def test_a_run_waits_for_a_rollback_and_does_not_undo_it(
 
     def roll_back() -> None:
         with postgres.connect() as connection:
-            rollback(connection, settings, "it got worse")
+            back(connection, settings, "it got worse")
 
     monkeypatch.setattr(lifecycle, "bring_up_to_date", bring_up_to_date)
     monkeypatch.setattr("ml_assets.stores.postgres.locks.time.sleep", wait)
@@ -326,7 +328,7 @@ def test_a_run_waits_for_a_rollback_and_does_not_undo_it(
     person.join()
     said = metadata(result, "published_search")
     assert (said["generation"], said["pointer_moved"]) == (first, False)
-    assert str(said["withdrawn"]).startswith(f"{second} by tester: it got worse")
+    assert str(said["withdrawn"]).startswith(f"{second} was withdrawn by tester: it got worse")
 
 
 def test_publishing_alone_asks_the_gates_too(

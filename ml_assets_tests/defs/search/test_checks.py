@@ -10,7 +10,7 @@ from ml_assets.defs.search.checks import (
     indexes_hold_the_live_chunks,
     published_search_answers,
 )
-from ml_assets.search.generation import publish, record_evaluation
+from ml_assets.search.evaluation.measurement import record_measurement
 from ml_assets.search.indexes import consistency as quality
 from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.model import Generation
@@ -18,6 +18,7 @@ from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import SPACE
 from ml_assets_tests.search.corpus import Doc, fill, sync_all
+from ml_assets_tests.search.measurements import measurement, publish
 
 DOCS = {f"d{number}": Doc((f"This is text number {number}.",), "T") for number in range(5)}
 
@@ -108,24 +109,23 @@ def test_what_is_published_must_answer(
     generation: Generation,
 ) -> None:
     assert not published_search_answers(stores["postgres"], stores["indexes"]).passed
-    publish(connection, generation.generation_id, {"state": "1"}, "ann", "first")
+    publish(connection, generation)
     assert published_search_answers(stores["postgres"], stores["indexes"]).passed
     shutil.rmtree(settings.keyword_folder)
     result = published_search_answers(stores["postgres"], stores["indexes"])
     assert not result.passed
     assert "no keyword index" in result.metadata["said"].value
     connection.execute("update documents set deleted_at = now()")
-    assert (
-        "no document"
-        in published_search_answers(stores["postgres"], stores["indexes"]).metadata["said"].value
-    )
+    result = published_search_answers(stores["postgres"], stores["indexes"])
+    assert "no document" in result.metadata["said"].value
 
 
 def test_a_worn_index_is_a_warning(
     connection: postgres.Connection, stores: dict[str, Any], generation: Generation
 ) -> None:
     assert indexes_are_not_worn(**three(stores)).passed
-    record_evaluation(connection, generation.generation_id, {"reached": {"chroma": 0.5}})
+    unreached = measurement(reached={"chroma": 0.5})
+    record_measurement(connection, generation.generation_id, unreached)
     connection.execute("update search_index_marks set worn = 100")
     result = indexes_are_not_worn(**three(stores))
     assert not result.passed

@@ -12,11 +12,13 @@ from ml_assets.defs.search.gate_checks import (
     vector_indexes_agree_with_exact_search,
 )
 from ml_assets.embeddings.refresh import ensure_space
-from ml_assets.search.generation import publish, record_evaluation
+from ml_assets.releases.pointer import withdraw
+from ml_assets.search.evaluation.measurement import record_measurement
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import SPACE
 from ml_assets_tests.search.corpus import generation_of
+from ml_assets_tests.search.measurements import measurement, publish
 
 Stores = dict[str, Any]
 
@@ -33,29 +35,29 @@ def stores(
     return {name: resources[name] for name in ("settings", "encoder", "postgres")}
 
 
-def measured(connection: postgres.Connection, settings: Settings, **figures: Any) -> None:
-    record_evaluation(
-        connection, current_generation(connection, settings, SPACE).generation_id, figures
-    )
+def measured(connection: postgres.Connection, settings: Settings, **changed: Any) -> None:
+    identity = current_generation(connection, settings, SPACE).generation_id
+    record_measurement(connection, identity, measurement(**changed))
 
 
 @pytest.mark.parametrize(
-    ("evaluation", "passed"),
+    ("changed", "passed"),
     [
         ({"recall": {"pgvector": 1.0, "chroma": 0.95}}, True),
         ({"recall": {"pgvector": 1.0, "chroma": 0.949}}, False),
         ({"recall": {"chroma": 1.0}, "judged_recall": {"chroma": 0.8}}, False),
-        ({}, False),
+        (None, False),
     ],
 )
-def test_recall_is_held_against_the_minimum(
+def test_recall_is_compared_with_the_minimum(
     connection: postgres.Connection,
     settings: Settings,
     stores: Stores,
-    evaluation: dict[str, Any],
+    changed: dict[str, Any] | None,
     passed: bool,
 ) -> None:
-    measured(connection, settings, **evaluation)
+    if changed is not None:
+        measured(connection, settings, **changed)
     result = vector_indexes_agree_with_exact_search(**stores)
     assert isinstance(result, dg.AssetCheckResult)
     assert result.passed == passed
@@ -77,10 +79,6 @@ def test_chunks_that_cannot_be_reached_block(
     assert passed or result.severity == dg.AssetCheckSeverity.ERROR
 
 
-def by_query(*values: float) -> dict[str, Any]:
-    return {"hybrid": {str(number): value for number, value in enumerate(values)}}
-
-
 @pytest.mark.parametrize(
     ("ndcg", "passed", "blocks"),
     [
@@ -98,11 +96,13 @@ def test_a_worse_search_blocks_and_an_unclear_one_warns(
     blocks: bool,
 ) -> None:
     old = generation_of(connection, settings.model_copy(update={"hnsw_m": 24}))
-    publish(connection, old.generation_id, {"ndcg": by_query(*[0.5] * 40)}, "ann", "first")
-    measured(connection, settings, ndcg=by_query(*ndcg))
+    publish(connection, old, hybrid=[0.5] * 40)
+    measured(connection, settings, hybrid=ndcg)
     result = hybrid_is_not_worse_than_published(**stores)
     assert result.passed == passed
     assert (result.severity == dg.AssetCheckSeverity.ERROR) == blocks
-    connection.execute("update search_generations set withdrawn = '{}' where state = 'building'")
+    identity = current_generation(connection, settings, SPACE).generation_id
+    withdraw(connection, "generation_id", identity, "ann", "it got worse")
     withdrawn = hybrid_is_not_worse_than_published(**stores)
     assert withdrawn.passed == passed
+    assert withdrawn.severity == dg.AssetCheckSeverity.WARN

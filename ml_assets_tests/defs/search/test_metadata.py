@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from ml_assets.defs.search.metadata import MOST_QUERIES, quality_metadata, query_rows
 from ml_assets.documents.sources.base import JudgedQuery
+from ml_assets.search.evaluation.measurement import Comparison, MethodQuality
 from ml_assets.search.evaluation.metrics import METRICS
 
 JUDGED = tuple(
@@ -21,21 +22,16 @@ NDCG = {
 }
 
 
-def evaluation(**changed: Any) -> dict[str, Any]:
-    return {
-        "k": 10,
-        "methods": {name: {"reporting": MEANS} for name in NDCG},
-        "intervals": {name: {"reporting": INTERVALS} for name in NDCG},
-        "ndcg": NDCG,
-        "comparison": {"method": "hybrid", "against": "vector"},
-        **changed,
-    }
+QUALITY = MethodQuality(
+    methods={name: {"reporting": MEANS} for name in NDCG},
+    intervals={name: {"reporting": INTERVALS} for name in NDCG},
+    ndcg=NDCG,
+    comparison=Comparison("hybrid", "vector", 0.1, (0.0, 0.2), 1, 1, 1),
+)
 
 
 def test_methods_have_their_intervals_and_a_plot() -> None:
-    shown = {
-        name: str(value.value) for name, value in quality_metadata(evaluation(), JUDGED).items()
-    }
+    shown = {name: str(value.value) for name, value in quality_metadata(QUALITY, JUDGED).items()}
     assert "| hybrid | reporting | 3 | 0.500 (0.400 to 0.600) |" in shown["methods"]
     assert "data:image/png;base64," in shown["metrics_plot"]
     assert "| question 0 \\| or so | 0.2 | 0.9 | -0.7 |" in shown["wins_and_losses"]
@@ -43,17 +39,13 @@ def test_methods_have_their_intervals_and_a_plot() -> None:
 
 def test_without_a_reporting_half_there_is_no_comparison() -> None:
     tuning = {name: {"tuning": MEANS} for name in NDCG}
-    said = evaluation(
-        methods=tuning,
-        intervals={name: {"tuning": INTERVALS} for name in NDCG},
-        comparison=None,
-    )
-    shown = quality_metadata(said, JUDGED)
+    intervals = {name: {"tuning": INTERVALS} for name in NDCG}
+    shown = quality_metadata(MethodQuality(tuning, intervals), JUDGED)
     assert set(shown) == {"methods", "results"}
 
 
 def test_wins_come_first_and_losses_last_and_ties_not_at_all() -> None:
-    rows = query_rows(evaluation(), JUDGED)
+    rows = query_rows(QUALITY, JUDGED)
     assert [row["query"][:10] for row in rows] == ["question 2", "question 0"]
     assert [row["difference"] for row in rows] == [0.5, 0.2 - 0.9]
 
@@ -62,7 +54,7 @@ def test_of_many_queries_the_clearest_are_shown() -> None:
     count = 3 * MOST_QUERIES
     hybrid = {str(number): number / count for number in range(count)}
     many = {"hybrid": hybrid, "vector": dict.fromkeys(hybrid, 0.5)}
-    differences = [row["difference"] for row in query_rows(evaluation(ndcg=many), JUDGED)]
+    differences = [row["difference"] for row in query_rows(replace(QUALITY, ndcg=many), JUDGED)]
     assert len(differences) == 2 * MOST_QUERIES
     assert differences == sorted(differences, reverse=True)
     assert differences[0] == (count - 1) / count - 0.5

@@ -19,7 +19,7 @@ from ml_assets.defs.training.checks import (
     labels_are_known,
     splits_are_disjoint,
 )
-from ml_assets.registry.releases import champion
+from ml_assets.registry.versions import champion
 from ml_assets.stores import duckdb, mlflow
 from ml_assets.training import candidates
 from ml_assets_tests.corpus import FAST, Deployment, labelled_documents, unlabelled

@@ -26,7 +26,6 @@ from ml_assets.search.filters.language import (
     created_between,
     equal,
 )
-from ml_assets.search.generation import publish
 from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.model import Fusion, Generation
@@ -34,6 +33,7 @@ from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import HashEncoder, other_space
 from ml_assets_tests.search.corpus import Doc, fill, generation_of, remove, sync_all
+from ml_assets_tests.search.measurements import publish
 from ml_assets_tests.search.oracle import matches
 
 DOCS = {
@@ -56,7 +56,7 @@ def published(
 ) -> Generation:
     fill(connection, DOCS)
     sync_all(connection, settings, generation)
-    publish(connection, generation.generation_id, {"state": "1"}, "ann", "first")
+    publish(connection, generation)
     return generation
 
 
@@ -144,7 +144,7 @@ def test_a_filtered_result_has_k_documents_or_all_that_pass(
     }
     fill(connection, docs)
     sync_all(connection, settings, generation)
-    publish(connection, generation.generation_id, {"state": "1"}, "ann", "first")
+    publish(connection, generation)
     chosen = settings.model_copy(update={"vector_index": vector_index})
     with open_engine(connection, Indexes(chosen)) as engine:
         for filters, method, k in product(PASSING, METHODS, (1, 5, 100)):
@@ -231,8 +231,7 @@ def test_the_tuned_fusion_is_the_one_that_is_served(
 ) -> None:
     query = "Low-level networking."
     for weight in (0.25, 0.75):
-        fusion = {"method": "rrf", "keyword_weight": weight}
-        publish(connection, published.generation_id, {"fusion": fusion}, "ann", "tuned")
+        publish(connection, published, fusion=Fusion("rrf", weight))
         with open_engine(connection, Indexes(settings)) as engine:
             shlex = search(engine, f"{query} lexical", HashEncoder()).hits
             of = {hit.document_id: hit for hit in shlex}["shlex"]

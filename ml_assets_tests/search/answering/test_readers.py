@@ -12,15 +12,16 @@ import pytest
 
 from ml_assets.search.answering.engine import open_engine, search
 from ml_assets.search.answering.model import METHODS, Engine, Method
-from ml_assets.search.generation import find_generation, publish, record_evaluation
+from ml_assets.search.evaluation.measurement import record_measurement
+from ml_assets.search.generation import find_generation
 from ml_assets.search.indexes.opening import Indexes
-from ml_assets.search.publishing.lifecycle import rollback
-from ml_assets.search.publishing.publish import publish_gated
+from ml_assets.search.publishing.publish import publish_by_hand
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import HashEncoder
 from ml_assets_tests.search.corpus import fill, generation_of, sync_all
-from ml_assets_tests.search.generations import DOCS, GOOD, OLD, embed_in_old_space
+from ml_assets_tests.search.generations import DOCS, OLD, embed_in_old_space
+from ml_assets_tests.search.measurements import back, measurement, publish
 
 ROUNDS = 8
 QUERY = "text number 7"
@@ -39,8 +40,8 @@ def two(connection: postgres.Connection, settings: Settings) -> dict[str, HashEn
     for encoder in (HashEncoder(OLD), HashEncoder()):
         one = generation_of(connection, settings, encoder.space)
         sync_all(connection, settings, one)
-        record_evaluation(connection, one.generation_id, GOOD)
-        publish(connection, one.generation_id, GOOD, "run", "run")
+        record_measurement(connection, one.generation_id, measurement())
+        publish(connection, one)
         encoders[one.generation_id] = encoder
     return encoders
 
@@ -133,8 +134,8 @@ def test_a_reader_sees_one_generation_whole_or_the_other(
     reader = Reader(postgres_url, chosen, two)
     with reader.reading():
         for _ in range(ROUNDS):
-            rollback(connection, settings, "there", first)
-            publish_gated(connection, settings, second, "and back")
+            back(connection, settings, "there", first)
+            publish_by_hand(connection, Indexes(settings), second, "and back")
     assert not reader.errors
     seen = {comparable(one) for one in reader.seen}
     assert {(method, identity) for method, identity, _ in seen} == {
@@ -180,9 +181,9 @@ def test_a_reader_in_another_process_sees_the_same(
         try:
             see(second)
             for _ in range(3):
-                rollback(connection, settings, "there", first)
+                back(connection, settings, "there", first)
                 see(first)
-                publish_gated(connection, settings, second, "and back")
+                publish_by_hand(connection, Indexes(settings), second, "and back")
                 see(second)
         finally:
             reader.kill()
@@ -197,7 +198,7 @@ def test_an_engine_that_was_open_before_the_flip_goes_on(
     with open_engine(connection, Indexes(settings)) as engine:
         before = answer(engine, two[second])
         assert before[0] == second
-        rollback(connection, settings, "it got worse")
+        back(connection, settings, "it got worse")
         assert answer(engine, two[second]) == before
     with open_engine(connection, Indexes(settings)) as engine:
         assert answer(engine, two[first])[0] == first

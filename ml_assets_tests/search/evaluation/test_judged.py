@@ -15,6 +15,7 @@ from ml_assets.search.evaluation.judged import (
     measure_methods,
     query_judged,
 )
+from ml_assets.search.evaluation.measurement import MethodQuality
 from ml_assets.search.model import Fusion
 from ml_assets_tests.fakes import HashEncoder, other_space
 from ml_assets_tests.search.evaluation.judging import DOCS as DOCS  # what the fixture fills in
@@ -84,27 +85,28 @@ def test_a_reranker_is_measured_as_a_method_of_its_own(engine: Engine) -> None:
     assert [metrics["mrr@10"] for metrics in results["reranked"].values()] == [1 / 5] * 5
 
 
-def measured(engine: Engine, queries: Sequence[JudgedQuery]) -> dict[str, object]:
+def measured(engine: Engine, queries: Sequence[JudgedQuery]) -> MethodQuality:
     asked = query_judged(engine, tuple(queries), HashEncoder)
     halves = {half: half_of(asked, half) for half in ("tuning", "reporting")}  # type: ignore[arg-type]
     return measure_methods(engine, halves, seed=0)
 
 
 def test_methods_are_measured_by_half_with_intervals(engine: Engine) -> None:
-    said = measured(engine, [*QUERIES[:6], judged(6, "reporting", 7)])
-    methods, intervals = said["methods"], said["intervals"]
-    assert methods["vector"]["tuning"]["queries"] == 4  # type: ignore[index]
-    assert methods["vector"]["reporting"]["queries"] == 3  # type: ignore[index]
-    assert methods["keyword"]["tuning"]["mrr@10"] == 1  # type: ignore[index]
-    low, high = intervals["vector"]["reporting"]["recall@10"]  # type: ignore[index]
-    assert low <= methods["vector"]["reporting"]["recall@10"] <= high  # type: ignore[index]
-    assert set(said["ndcg"]["hybrid"]) == {"q4", "q5", "q6"}  # type: ignore[index]
-    comparison = said["comparison"]
-    assert comparison["wins"] + comparison["ties"] + comparison["losses"] == 3  # type: ignore[index]
-    assert measured(engine, [*QUERIES[:6], judged(6, "reporting", 7)]) == said
+    quality = measured(engine, [*QUERIES[:6], judged(6, "reporting", 7)])
+    methods = quality.methods
+    assert methods["vector"]["tuning"]["queries"] == 4
+    assert methods["vector"]["reporting"]["queries"] == 3
+    assert methods["keyword"]["tuning"]["mrr@10"] == 1
+    low, high = quality.intervals["vector"]["reporting"]["recall@10"]
+    assert low <= methods["vector"]["reporting"]["recall@10"] <= high
+    assert set(quality.ndcg["hybrid"]) == {"q4", "q5", "q6"}
+    comparison = quality.comparison
+    assert comparison is not None
+    assert comparison.wins + comparison.ties + comparison.losses == 3
+    assert measured(engine, [*QUERIES[:6], judged(6, "reporting", 7)]) == quality
 
 
 def test_without_a_reporting_half_nothing_is_compared(engine: Engine) -> None:
-    said = measured(engine, QUERIES[:2])
-    assert set(said["methods"]["hybrid"]) == {"tuning"}  # type: ignore[call-overload]
-    assert "comparison" not in said
+    quality = measured(engine, QUERIES[:2])
+    assert set(quality.methods["hybrid"]) == {"tuning"}
+    assert quality.comparison is None

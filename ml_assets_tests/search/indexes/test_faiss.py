@@ -88,7 +88,7 @@ def test_lists_are_trained_anew_when_churn_left_few_that_they_were_trained_on(
             remove(connection, name)
         fill(connection, docs(start + 400, start + 400 + step))
         sync_index(connection, index)
-    assert "faiss" not in {one.index for one in measure_wear(connection, generation)}
+    assert "faiss" not in {one.index for one in measure_wear(connection, generation, {})}
     found = recall_against_exact(connection, generation, {"faiss": index})
     assert found.recall["faiss"] >= fresh.recall["faiss"] - 0.05, (fresh, found)
     assert found.reached["faiss"] >= fresh.reached["faiss"] - 0.01

@@ -15,8 +15,8 @@ from pgvector import HalfVector
 
 from ml_assets.delta import Delta
 from ml_assets.search.evaluation.exact import recall_against_exact
+from ml_assets.search.evaluation.measurement import read_measurements, record_measurement
 from ml_assets.search.filters.language import equal
-from ml_assets.search.generation import find_generation, record_evaluation
 from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.contract import VectorIndex
 from ml_assets.search.indexes.kinds import sync_index
@@ -30,6 +30,7 @@ from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.fakes import SPACE, HashEncoder
 from ml_assets_tests.search.corpus import Doc, fill, generation_of, put, remove, sync_all
+from ml_assets_tests.search.measurements import measurement
 
 ROWS = 2_000
 ROUNDS = 10
@@ -153,7 +154,7 @@ def test_ten_rounds_of_churn_keep_the_recall(
             write(connection, [ids[number] for number in chosen], 100 + round_)
             for name, index in indexes.items():
                 sync_index(connection, index)
-                rebuilt[name] += bool(rebuild_if_worn(connection, index))
+                rebuilt[name] += bool(rebuild_if_worn(connection, index, {}))
         searched: dict[str, VectorIndex] = dict(indexes)
         report = recall_against_exact(connection, generation, searched)
         assert min(report.recall.values()) >= 0.98, report
@@ -178,23 +179,24 @@ def test_wear_is_measured_and_gone_after_building_anew(
     fill(connection, DOCS)
     sync_all(connection, settings, generation)
     connection.execute("select pg_stat_force_next_flush()")
-    assert not any(one.is_worn for one in measure_wear(connection, generation))
+    assert not any(one.is_worn for one in measure_wear(connection, generation, {}))
     for number in range(150):
         remove(connection, f"d{number}")
     sync_all(connection, settings, generation)
     connection.execute("select pg_stat_force_next_flush()")
-    worn = {one.index: one for one in measure_wear(connection, generation)}
+    worn = {one.index: one for one in measure_wear(connection, generation, {})}
     assert worn["pgvector"].dead == worn["chroma"].dead == 150
     assert worn["pgvector"].share == worn["chroma"].share == 0.5
-    record_evaluation(connection, generation.generation_id, {"state": "1"})
+    record_measurement(connection, generation.generation_id, measurement())
     with chroma.connect(None, settings.home) as client:
         for index in (PgvectorIndex(connection, generation), ChromaIndex(client, generation)):
-            said = rebuild_if_worn(connection, index)
+            said = rebuild_if_worn(connection, index, {})
             assert said == "built anew: 150 dead entries (50%)"
             assert index.size() == 150
-            assert rebuild_if_worn(connection, index) is None
+            assert rebuild_if_worn(connection, index, {}) is None
     # The next evaluation measures again.
-    assert find_generation(connection, generation.generation_id).measured == {}
+    latest = read_measurements(connection, generation.generation_id).latest
+    assert latest == measurement(state="")
 
 
 def test_what_keeps_its_vector_does_not_wear(
@@ -220,7 +222,7 @@ def test_what_keeps_its_vector_does_not_wear(
         assert index.query(vector, 1, equal("label", "new")).chunk_ids == ["d1#0"]
         put(connection, "d1", Doc(("text of d1",)))
         sync_index(connection, index)
-    (worn,) = (one for one in measure_wear(connection, generation) if one.index == "chroma")
+    (worn,) = (one for one in measure_wear(connection, generation, {}) if one.index == "chroma")
     assert worn.dead == 1
 
 
@@ -235,7 +237,7 @@ def test_a_build_anew_that_lacked_memory_says_so(
     for number in range(150):
         remove(connection, f"d{number}")
     connection.execute("select pg_stat_force_next_flush()")
-    said = rebuild_if_worn(connection, index)
+    said = rebuild_if_worn(connection, index, {})
     assert said
     assert said.endswith("; slow: the graph takes 15 MiB and gets 1; raise ML_ASSETS_BUILD_MEMORY")
 
@@ -245,12 +247,13 @@ def test_an_index_that_no_longer_reaches_its_chunks_is_worn(
 ) -> None:
     fill(connection, {"d": Doc(("text",))})
     sync_all(connection, settings, generation)
-    record_evaluation(connection, generation.generation_id, {"reached": {"chroma": 0.5}})
-    measured = find_generation(connection, generation.generation_id)
+    reached = {"chroma": 0.5}
     # Nothing was deleted since it was built: a second one would reach no more.
-    assert not any(one.is_worn for one in measure_wear(connection, measured))
+    assert not any(one.is_worn for one in measure_wear(connection, generation, reached))
     connection.execute("update search_index_marks set worn = 100")
-    assert [one.index for one in measure_wear(connection, measured) if one.is_worn] == ["chroma"]
+    assert [one.index for one in measure_wear(connection, generation, reached) if one.is_worn] == [
+        "chroma"
+    ]
 
 
 @pytest.mark.parametrize("kind", ["pgvector", "chroma"])
@@ -317,10 +320,11 @@ def test_a_reader_that_holds_the_old_index_is_not_waited_for(
         # Neither is one waited for by the next run; it has nothing to build, and goes on.
         built = identity(connection, f"{index.name}_next")
         assert sync_index(connection, index).delta == Delta(unchanged=300)
-    record_evaluation(connection, generation.generation_id, {"state": "1"})
+    record_measurement(connection, generation.generation_id, measurement())
     assert sync_index(connection, index).delta == Delta(added=300)
     assert identities(connection, index) == {index.name: built}
-    assert find_generation(connection, generation.generation_id).measured == {}
+    latest = read_measurements(connection, generation.generation_id).latest
+    assert latest == measurement(state="")
     assert sync_index(connection, index).delta == Delta(unchanged=300)
 
 

@@ -1,22 +1,26 @@
 """Retired generations are dropped whole, by the run that comes after their time."""
 
+from dataclasses import replace
+
 import pytest
 
 from ml_assets.errors import StoreError
+from ml_assets.releases import audit, pointer
+from ml_assets.releases.audit import Entry
 from ml_assets.search.answering.engine import open_engine, search
-from ml_assets.search.generation import find_generation, publish
+from ml_assets.search.generation import find_generation
 from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.keyword.index import KeywordIndex
 from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation
-from ml_assets.search.publishing import retention
 from ml_assets.search.publishing.retention import drop_expired, expired_generations
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.fakes import HashEncoder
 from ml_assets_tests.search.corpus import fill, generation_of, sync_all
 from ml_assets_tests.search.generations import DOCS, OLD
+from ml_assets_tests.search.measurements import age_releases, publish
 
 
 @pytest.fixture
@@ -30,28 +34,20 @@ def retired(
 ) -> Generation:
     """A generation that was replaced eight days ago, by one of the same space."""
     fill(connection, DOCS)
-    replace(connection, settings, generation, other)
+    supersede(connection, settings, generation, other)
     return generation
 
 
-def replace(
+def supersede(
     connection: postgres.Connection, settings: Settings, old: Generation, new: Generation
 ) -> None:
     for each in (old, new):
         sync_all(connection, settings, each)
-        publish(connection, each.generation_id, {"state": "1"}, "run", "run")
-    age(connection, 8)
+        publish(connection, each)
+    age_releases(connection, 8)
 
 
-def age(connection: postgres.Connection, days: int) -> None:
-    connection.execute(
-        "update search_generations set retired_at = now() - make_interval(days => %s)"
-        " where state = 'retired'",
-        [days],
-    )
-
-
-def held(connection: postgres.Connection, settings: Settings, one: Generation) -> dict[str, int]:
+def stored(connection: postgres.Connection, settings: Settings, one: Generation) -> dict[str, int]:
     """How much of a generation is left, by where."""
     counts = {
         "hnsw": "select count(*) from pg_class where relname = %(index)s",
@@ -80,22 +76,22 @@ WHOLE = {"hnsw": 1, "ledger": 40, "marks": 2, "vectors": 20, "chroma": 20, "keyw
 def test_only_what_was_kept_for_its_time_is_dropped(
     connection: postgres.Connection, settings: Settings, retired: Generation, other: Generation
 ) -> None:
-    age(connection, 6)
-    assert drop_expired(connection, settings, other) == ([], [])
-    assert held(connection, settings, retired) == WHOLE
-    age(connection, 8)
+    age_releases(connection, -2)
+    assert drop_expired(connection, Indexes(settings), other) == ([], [])
+    assert stored(connection, settings, retired) == WHOLE
+    age_releases(connection, 2)
     # What the settings describe is kept, whatever its age.
-    assert drop_expired(connection, settings, retired) == ([], [])
-    assert drop_expired(connection, settings, other) == ([retired.generation_id], [])
+    assert drop_expired(connection, Indexes(settings), retired) == ([], [])
+    assert drop_expired(connection, Indexes(settings), other) == ([retired.generation_id], [])
     # The vectors serve the other generation.
-    assert held(connection, settings, retired) == {**dict.fromkeys(WHOLE, 0), "vectors": 20}
-    assert held(connection, settings, other) == WHOLE
-    assert find_generation(connection, retired.generation_id).state == "dropped"
+    assert stored(connection, settings, retired) == {**dict.fromkeys(WHOLE, 0), "vectors": 20}
+    assert stored(connection, settings, other) == WHOLE
+    assert find_generation(connection, retired.generation_id).dropped
     audit = connection.execute(
         "select actor, action, subject from model_audit_logs order by entry_id desc limit 1"
     ).fetchone()
     assert audit == ("tester", "drop", f"search_generation:{retired.generation_id}")
-    assert drop_expired(connection, settings, other) == ([], [])
+    assert drop_expired(connection, Indexes(settings), other) == ([], [])
 
 
 def test_an_hnsw_index_that_another_generation_uses_is_kept(
@@ -104,8 +100,8 @@ def test_an_hnsw_index_that_another_generation_uses_is_kept(
     beam = generation_of(connection, settings.model_copy(update={"hnsw_ef_search": 50}))
     sync_all(connection, settings, beam)
     assert PgvectorIndex(connection, beam).name == PgvectorIndex(connection, retired).name
-    drop_expired(connection, settings, beam)
-    assert held(connection, settings, beam) == WHOLE
+    drop_expired(connection, Indexes(settings), beam)
+    assert stored(connection, settings, beam) == WHOLE
 
 
 @pytest.mark.parametrize("user", ["nobody", "release", "settings"])
@@ -116,28 +112,25 @@ def test_a_space_goes_with_its_last_user(
     generation: Generation,
     user: str,
 ) -> None:
-    replace(connection, settings, older, generation)
+    supersede(connection, settings, older, generation)
     described = generation
     if user == "release":
-        connection.execute(
-            "insert into releases (space_id, feature_views, actor, reason)"
-            " values (%s, '{}', 'a', 'r')",
-            [OLD.space_id],
+        entry = Entry("ann", "promote", "model/1", "better")
+        pointer.publish(
+            connection, lambda parts: replace(parts, model_space_id=OLD.space_id), entry
         )
     elif user == "settings":
         described = generation_of(connection, settings.model_copy(update={"hnsw_m": 9}), OLD)
-    drop_expired(connection, settings, described)
-    left = held(connection, settings, older)
+    drop_expired(connection, Indexes(settings), described)
+    left = stored(connection, settings, older)
     assert left["vectors"] == (0 if user == "nobody" else 20)
     assert left["ledger"] == left["chroma"] == left["keyword"] == left["hnsw"] == 0
-    assert held(connection, settings, generation) == WHOLE
+    assert stored(connection, settings, generation) == WHOLE
     if user == "nobody":
-        assert generation_of(connection, settings, OLD).state == "building"
+        assert not generation_of(connection, settings, OLD).dropped
 
 
-@pytest.mark.parametrize(
-    "step", [(ChromaIndex, "drop"), (KeywordIndex, "drop"), (retention, "append_audit")]
-)
+@pytest.mark.parametrize("step", [(ChromaIndex, "drop"), (KeywordIndex, "drop"), (audit, "append")])
 def test_a_killed_drop_is_finished_by_the_next_run(
     connection: postgres.Connection,
     settings: Settings,
@@ -154,11 +147,11 @@ def test_a_killed_drop_is_finished_by_the_next_run(
     with monkeypatch.context() as patched:
         patched.setattr(*step, kill)
         with pytest.raises(Killed):
-            drop_expired(connection, settings, other)
-    assert find_generation(connection, retired.generation_id).state == "retired"
+            drop_expired(connection, Indexes(settings), other)
+    assert not find_generation(connection, retired.generation_id).dropped
     assert expired_generations(connection, other.generation_id, 7)
-    assert drop_expired(connection, settings, other) == ([retired.generation_id], [])
-    assert held(connection, settings, retired) == {**dict.fromkeys(WHOLE, 0), "vectors": 20}
+    assert drop_expired(connection, Indexes(settings), other) == ([retired.generation_id], [])
+    assert stored(connection, settings, retired) == {**dict.fromkeys(WHOLE, 0), "vectors": 20}
 
 
 def test_a_reader_at_work_is_not_waited_for(
@@ -174,8 +167,8 @@ def test_a_reader_at_work_is_not_waited_for(
 
     with postgres.connect(postgres_url, Path()) as reader, reader.transaction():
         reader.execute("select count(*) from document_embeddings")
-        assert drop_expired(connection, settings, other) == ([], [retired.generation_id])
-    assert drop_expired(connection, settings, other) == ([retired.generation_id], [])
+        assert drop_expired(connection, Indexes(settings), other) == ([], [retired.generation_id])
+    assert drop_expired(connection, Indexes(settings), other) == ([retired.generation_id], [])
 
 
 @pytest.mark.parametrize("kind", ["pgvector", "chroma"])
@@ -186,14 +179,16 @@ def test_an_engine_of_a_dropped_space_says_so_in_one_line(
     generation: Generation,
     kind: str,
 ) -> None:
-    replace(connection, settings, older, generation)
+    supersede(connection, settings, older, generation)
     chosen = settings.model_copy(update={"vector_index": kind})
     encoder = HashEncoder(OLD)
 
     def read_before_and_after() -> None:
         with open_engine(connection, Indexes(chosen), older) as engine:
             assert search(engine, "text number 3", encoder, k=1).hits[0].document_id == "d3"
-            assert drop_expired(connection, settings, generation)[0] == [older.generation_id]
+            assert drop_expired(connection, Indexes(settings), generation)[0] == [
+                older.generation_id
+            ]
             search(engine, "text number 3", encoder)
 
     expected = {"pgvector": "were dropped. Open the published", "chroma": "there is no collection"}

@@ -21,3 +21,6 @@ join documents d using (document_id)
 where d.deleted_at is null
 order by md5(%(seed)s || e.chunk_id), e.chunk_id
 limit %(size)s
+
+-- name: measurements
+select measured, evaluation from search_generations where generation_id = %(generation_id)s

@@ -64,7 +64,7 @@ with fresh as (
     where generation_id = %(generation_id)s and index_kind = %(index_kind)s
     returning generation_id
 )
-update search_generations set measured = measured - 'state'
+update search_generations set measured = jsonb_set(measured, '{state}', '""')
 where generation_id in (select generation_id from fresh)
 
 -- name: ledger_version

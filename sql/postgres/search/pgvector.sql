@@ -60,7 +60,7 @@ where d.deleted_at is null
 
 -- name: measure_again
 -- What was measured stays, but not the state by which the next evaluation would take it for current.
-update search_generations set measured = measured - 'state' where generation_id = %(generation_id)s
+update search_generations set measured = jsonb_set(measured, '{state}', '""') where generation_id = %(generation_id)s
 
 -- name: partition_version
 select concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hashbyteaextended(text_hash, 0))))

@@ -8,13 +8,6 @@ left join document_embeddings e
     on e.space_id = %(space_id)s and e.chunk_id = c.chunk_id and byteaeq(e.text_hash, c.text_hash)
 where d.deleted_at is null
 
--- name: expired_generations
-select generation_id
-from search_generations
-where state = 'retired'
-    and retired_at <= now() - make_interval(secs => %(days)s * 86400)
-order by retired_at
-
 -- name: forget_outdated_vectors
 -- Vectors of a text that their chunk no longer has; `embeddings` replaces only those of the current space.
 delete from document_embeddings e
@@ -24,24 +17,23 @@ where e.space_id = %(space_id)s and c.chunk_id = e.chunk_id and c.text_hash <> e
 -- name: generations_of_space
 select generation_id
 from search_generations
-where space_id = %(space_id)s and generation_id <> %(generation_id)s and state <> 'dropped'
+where space_id = %(space_id)s and generation_id <> %(generation_id)s and dropped_at is null
+
+-- name: kept_of
+-- Those of some generations that have their indexes, in the same order.
+select generation_id
+from search_generations
+where generation_id = any(%(generation_ids)s) and dropped_at is null
+order by array_position(%(generation_ids)s, generation_id)
 
 -- name: list_generations
 select
-    g.generation_id, g.state, g.space_id, s.definition ->> 'model' as model, g.parameters, g.created_at,
-    g.published_at, g.published_by, g.retired_at, g.withdrawn, coalesce(g.measured, g.evaluation) as measured,
+    g.generation_id, g.space_id, s.definition ->> 'model' as model, g.parameters, g.created_at,
+    g.dropped_at is not null as dropped,
     (
         select count(*) from search_index_entries e
         where e.generation_id = g.generation_id and e.index_kind = 'keyword'
     ) as chunks
 from search_generations g
 join embedding_spaces s using (space_id)
-order by g.state <> 'published', coalesce(g.published_at, g.created_at) desc
-
--- name: published_before
--- The one that was served last before, and was not rolled back from.
-select generation_id
-from search_generations
-where state in ('retired', 'dropped') and published_at is not null and withdrawn is null
-order by retired_at desc, published_at desc
-limit 1
+order by g.created_at desc

@@ -3,9 +3,14 @@
 import psycopg
 import pytest
 
-from ml_assets.registry.audit import count_entries, last_entry, verify_audit
-from ml_assets.registry.model import BrokenEntry
-from ml_assets.releases.audit import append_audit
+from ml_assets.releases.audit import (
+    BrokenEntry,
+    Entry,
+    append,
+    count_entries,
+    last_entry,
+    verify,
+)
 from ml_assets.stores import postgres
 
 ALTERED = "its content was altered"
@@ -15,14 +20,8 @@ MISSING = "the entry before it is missing or altered"
 @pytest.fixture
 def log(connection: postgres.Connection) -> postgres.Connection:
     for number in range(1, 6):
-        append_audit(
-            connection,
-            actor="tester",
-            action="promote",
-            subject=f"model/{number}",
-            reason="because",
-            details={"number": number, "nested": {"a": [1.5, None, "é"]}},
-        )
+        details = {"number": number, "nested": {"a": [1.5, None, "é"]}}
+        append(connection, Entry("tester", "promote", f"model/{number}", "because", details))
     return connection
 
 
@@ -34,8 +33,10 @@ def tamper(connection: postgres.Connection, statement: str) -> None:
 
 
 def test_an_untouched_log_is_intact(log: postgres.Connection) -> None:
-    assert verify_audit(log) is None
-    assert count_entries(log) == 5
+    assert verify(log) is None
+    assert count_entries(log) == count_entries(log, action="promote") == 5
+    assert count_entries(log, "model/3", "promote") == 1
+    assert count_entries(log, "model/3", "refuse") == count_entries(log, "model/30") == 0
     assert last_entry(log, "promote") == (
         "model/5",
         {"number": 5, "nested": {"a": [1.5, None, "é"]}},
@@ -44,7 +45,7 @@ def test_an_untouched_log_is_intact(log: postgres.Connection) -> None:
 
 
 def test_an_empty_log_is_intact(connection: postgres.Connection) -> None:
-    assert verify_audit(connection) is None
+    assert verify(connection) is None
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_what_was_done_to_it_shows(
     log: postgres.Connection, statement: str, broken: tuple[int, str]
 ) -> None:
     tamper(log, statement)
-    assert verify_audit(log) == BrokenEntry(*broken)
+    assert verify(log) == BrokenEntry(*broken)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,154 @@
+"""Commands of the releases: see what was served when, publish a part, and go back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from ml_assets.cli.app import Json, app, clear_errors, out
+from ml_assets.console.releases import releases as shown_releases
+from ml_assets.console.releases import served
+from ml_assets.settings import Settings, load_settings, secret
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ml_assets.releases.gates import Decision
+    from ml_assets.stores import mlflow, postgres
+
+Reason = Annotated[str, typer.Option(help="Why, for the audit log.")]
+
+
+@app.command()
+def releases(
+    at: Annotated[
+        str | None, typer.Option("--at", help="Only what was served at this time (UTC).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what was in production when, and why: search generation, feature views and model.
+
+    Example: ml-assets releases --at "2026-03-01 12:00"
+    """
+    with clear_errors():
+        from ml_assets.releases.pointer import list_releases, release_at
+        from ml_assets.stores import postgres
+
+        settings, time = load_settings(), _time(at) if at else None
+        with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
+            if time is None:
+                rows = list_releases(connection)
+            else:
+                found = release_at(connection, time)
+                rows = [found] if found else []
+        if as_json:
+            out.print_json(json.dumps([asdict(row) for row in rows], default=str))
+        else:
+            out.print(shown_releases(rows))
+
+
+@app.command()
+def publish(
+    part: Annotated[
+        str, typer.Argument(help="The id of a search generation, or the number of a model version.")
+    ],
+    reason: Reason,
+) -> None:
+    """Serve a search generation or a model version, through the gates of a run.
+
+    The indexes of a generation are brought up to date first. What was rolled back from may be
+    published again so; a run does not do it on its own.
+    """
+    with clear_errors():
+        from ml_assets.stores import postgres
+
+        settings = load_settings()
+        with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
+            if part.isdecimal() and len(part) < 16:
+                decision = _promote(connection, settings, int(part), reason)
+            else:
+                from ml_assets.search.indexes.opening import Indexes
+                from ml_assets.search.publishing.publish import publish_by_hand
+
+                decision = publish_by_hand(connection, Indexes(settings), part, reason)
+        for gate in decision.gates:
+            out.print(escape(f"{gate.outcome}: {gate.name}: {gate.message}"), soft_wrap=True)
+        out.print(f"{part} is served.", highlight=False)
+
+
+@app.command()
+def rollback(
+    reason: Reason,
+    to: Annotated[
+        int | None, typer.Option(help="This release, not the last one that differs.")
+    ] = None,
+) -> None:
+    """Go back to what was served before, as a whole: search, feature views and model together.
+
+    The indexes are brought up to date first, then one pointer moves. What is left is withdrawn: no
+    run publishes or promotes it, until `ml-assets publish` does.
+    """
+    with clear_errors():
+        from ml_assets.operations.rollback import roll_back
+        from ml_assets.search.generation import find_generation
+        from ml_assets.search.publishing.lifecycle import model_of
+        from ml_assets.stores import postgres
+
+        settings = load_settings()
+        with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
+            target = roll_back(connection, settings, _tracking(settings), reason, to)
+            identity = target.parts.generation_id
+            encoder = (
+                model_of(connection, find_generation(connection, identity)) if identity else ""
+            )
+        out.print(served(target, encoder), highlight=False, soft_wrap=True)
+
+
+def _promote(
+    connection: postgres.Connection, settings: Settings, version: int, reason: str
+) -> Decision:
+    from ml_assets.errors import NothingToDoError
+    from ml_assets.registry.aliases import follow_release
+    from ml_assets.registry.promotion import promote_by_hand
+    from ml_assets.stores import duckdb
+    from ml_assets.training.training_set import current_training_set
+
+    current = None
+    if settings.duckdb_file.exists():
+        with duckdb.connect(settings.duckdb_file, read_only=True) as duck:
+            current = current_training_set(duck)
+    if current is None or not current.hash:
+        raise NothingToDoError(
+            "there is no training set to test a model on",
+            where="training",
+            do="Run `ml-assets run`",
+        )
+    where = _tracking(settings)
+    decision = promote_by_hand(connection, where, current, settings, version, reason)
+    follow_release(connection, where)
+    return decision
+
+
+def _tracking(settings: Settings) -> mlflow.Tracking:
+    from ml_assets.stores import mlflow
+
+    url = secret(settings.postgres_url)
+    return mlflow.tracking(secret(settings.mlflow_tracking_uri), url, settings.home)
+
+
+def _time(text: str) -> datetime:
+    from datetime import UTC, datetime
+
+    from ml_assets.errors import SettingError
+
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise SettingError(
+            f"{text!r} is not a time", where="--at", do="Write 2026-03-01 or 2026-03-01T12:00+01:00"
+        ) from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

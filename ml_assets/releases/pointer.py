@@ -1,0 +1,211 @@
+"""The pointer to what is served: one release is open, and moving the pointer appends the next one.
+
+All who decide take turns under one lock, over all processes. The row, the withdrawals and the audit
+entry are written in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime
+from typing import Literal, get_args
+
+from psycopg.rows import class_row, dict_row
+from psycopg.types.json import Jsonb
+
+from ml_assets.errors import NothingToDoError
+from ml_assets.releases.audit import Entry, append
+from ml_assets.stores import postgres
+from ml_assets.stores.postgres.locks import exclusive
+from ml_assets.stores.sql import statement
+
+Part = Literal["generation_id", "model_version"]
+"""A part that is published, withdrawn and retired by itself; all other parts follow from these."""
+
+_LOCK = "ml_schema.releases"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is served together; None: nothing of that kind is served."""
+
+    space_id: str | None = None
+    generation_id: str | None = None
+    feature_views: Mapping[str, str] = field(default_factory=dict)
+    model_name: str | None = None
+    model_version: int | None = None
+    model_space_id: str | None = None
+
+    def identity(self, part: Part) -> str | None:
+        """What stands for a part, as text."""
+        value = getattr(self, part)
+        return None if value is None else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The parts that were served together, from when until when (None: now), and why."""
+
+    release_id: int
+    parts: Parts
+    served_from: datetime
+    served_until: datetime | None
+    actor: str
+    action: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A person rolled back from a part: no run serves it again until a person does."""
+
+    identity: str
+    actor: str
+    reason: str
+    withdrawn_at: datetime
+
+    def __str__(self) -> str:
+        """Who withdrew it, and why."""
+        return f"{self.identity} was withdrawn by {self.actor}: {self.reason}"
+
+
+def deciding_alone(connection: postgres.Connection) -> AbstractContextManager[None]:
+    """Be the only one, over all processes, who decides what is served and what is dropped."""
+    return exclusive(connection, _LOCK)
+
+
+@contextmanager
+def turn(connection: postgres.Connection) -> Iterator[None]:
+    """A transaction in which nobody else moves the pointer, whether they asked to decide or not."""
+    with connection.transaction():
+        connection.execute("select pg_advisory_xact_lock(hashtext(%s))", [_LOCK])
+        yield
+
+
+def present_release(connection: postgres.Connection) -> Release | None:
+    """The release that is served now; None before the first."""
+    return release_at(connection, "infinity")
+
+
+def present_parts(connection: postgres.Connection) -> Parts:
+    """What is served now."""
+    present = present_release(connection)
+    return present.parts if present else Parts()
+
+
+def release_at(connection: postgres.Connection, at: datetime | str) -> Release | None:
+    """The release that was served at a time; None before the first."""
+    return next(iter(_read(connection, at)), None)
+
+
+def list_releases(connection: postgres.Connection) -> list[Release]:
+    """Every release, the present one first."""
+    return _read(connection, None)
+
+
+def publish(
+    connection: postgres.Connection, change: Callable[[Parts], Parts], entry: Entry
+) -> Release | None:
+    """Serve other parts: the present ones, changed. What is served is withdrawn no more.
+
+    Returns the release before. Call it only for a change: every call appends a release.
+    """
+    with turn(connection):
+        before = present_release(connection)
+        parts = change(before.parts if before else Parts())
+        connection.execute(statement("postgres/releases/close_release"))
+        postgres.run(
+            connection,
+            statement("postgres/releases/open_release"),
+            {
+                **asdict(parts),
+                "feature_views": Jsonb(dict(parts.feature_views)),
+                **{name: getattr(entry, name) for name in ("actor", "action", "reason")},
+            },
+        )
+        connection.execute(statement("postgres/releases/lift_withdrawals"))
+        previous = asdict(before.parts) if before else None
+        details = {"served": asdict(parts), "previous": previous, **entry.details}
+        append(connection, replace(entry, details=details))
+    return before
+
+
+def withdraw(
+    connection: postgres.Connection, part: Part, identity: str, actor: str, reason: str
+) -> None:
+    """Keep a part from being served by a run; call it in the transaction that stops serving it."""
+    bound = {"part": part, "identity": identity, "actor": actor, "reason": reason}
+    postgres.run(connection, statement("postgres/releases/withdraw"), bound)
+
+
+def withdrawals(connection: postgres.Connection, part: Part) -> dict[str, Withdrawal]:
+    """What is withdrawn of a part, by its identity."""
+    with connection.cursor(row_factory=class_row(Withdrawal)) as cursor:
+        rows = cursor.execute(statement("postgres/releases/withdrawals"), {"part": part})
+        return {row.identity: row for row in rows}
+
+
+def roll_back(connection: postgres.Connection, target: Release, entry: Entry) -> None:
+    """Serve the parts of `target` as a whole, and withdraw what is left by that."""
+    with turn(connection):
+        before = publish(connection, lambda _: target.parts, entry)
+        left = before.parts if before else Parts()
+        for part in get_args(Part):
+            identity = left.identity(part)
+            if identity is not None and identity != target.parts.identity(part):
+                withdraw(connection, part, identity, entry.actor, entry.reason)
+
+
+def rollback_target(connection: postgres.Connection, to: int | None = None) -> Release:
+    """Return the release to go back to: `to`, or the last one before that can be chosen by itself.
+
+    That is the one served last of those that differ from the present one and name nothing that was
+    withdrawn.
+
+    Raises:
+        NothingToDoError: nothing is served, there is no such release, or it is the present one.
+    """
+    releases = list_releases(connection)
+    if not releases:
+        raise NothingToDoError("nothing is served yet", where="releases", do="Run `ml-assets run`")
+    present, *earlier = releases
+    if to is not None:
+        return _named(to, present, earlier)
+    left = {part: withdrawals(connection, part) for part in get_args(Part)}
+    for release in earlier:
+        is_withdrawn = any(release.parts.identity(part) in left[part] for part in left)
+        if not _same(release.parts, present.parts) and not is_withdrawn:
+            return release
+    raise NothingToDoError(
+        "nothing else was served before, or it was withdrawn",
+        where="releases",
+        do="Choose one of `ml-assets releases` with --to",
+    )
+
+
+def _named(to: int, present: Release, earlier: list[Release]) -> Release:
+    target = next((one for one in (present, *earlier) if one.release_id == to), None)
+    if target is None:
+        raise NothingToDoError(
+            f"there is no release {to}", where="--to", do="See `ml-assets releases`"
+        )
+    if _same(target.parts, present.parts):
+        raise NothingToDoError(
+            f"release {to} names what is served already",
+            where="--to",
+            do="See `ml-assets releases`",
+        )
+    return target
+
+
+def _same(one: Parts, other: Parts) -> bool:
+    return all(one.identity(part) == other.identity(part) for part in get_args(Part))
+
+
+def _read(connection: postgres.Connection, at: datetime | str | None) -> list[Release]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(statement("postgres/releases/releases"), {"at": at}).fetchall()
+    names = [one.name for one in fields(Parts)]
+    return [Release(parts=Parts(**{name: row.pop(name) for name in names}), **row) for row in rows]
