@@ -21,7 +21,7 @@ BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(REPETITIONS),--repetitions $(REPETIT
 BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $(if $(VECTORS),--vectors $(VECTORS)) \
 	$(if $(BEIR),--beir $(BEIR))
 
-.PHONY: run test ui lint bench bench-search bench-churn bench-setup clean
+.PHONY: run test test-quick ui lint test-install bench bench-search bench-churn bench-setup clean
 
 run: ## bring everything up to date: documents, search, models
 	@$(SETUP)
@@ -34,12 +34,19 @@ ui: ## the Dagster UI on the same data
 test: lint ## lint, then the tests with coverage
 	@$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(PYTEST)
 
+test-quick: ## the tests that start no server, process, model or Dagster: under a minute
+	@$(SETUP) --dev
+	@$(BIN)/pytest -n 2 -q -m "not slow" $(PYTEST)
+
 lint: ## formatting, rules, types, and who may import whom
 	@$(SETUP) --dev
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/mypy
 	@said=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$said"; exit 1; }
+
+test-install: ## resolve every extra on every Python, and install the wheel afresh; needs the network
+	@$(PYTHON) scripts/check_install.py
 
 bench: ## measure ml_assets beside plain encoding, LangChain, LlamaIndex and CocoIndex
 	@$(SETUP)

@@ -26,8 +26,9 @@ def first_line(error: Exception) -> str:
 class UserError(Exception):
     """A mistake or an outage that a person can mend; printed as one line, without a traceback."""
 
-    def __init__(self, what: str, *, where: str = "", do: str = "") -> None:
+    def __init__(self, what: str, *, do: str, where: str = "") -> None:
         """Say `what` is wrong, `where` (file and row, setting, store), and what to `do`."""
+        self.what, self.do = what, do
         line = f"{where}: {what}" if where else what
         super().__init__(mask_secrets(line) + (f". {do}" if do else ""))
 
@@ -48,7 +49,8 @@ class IncompleteReadError(SourceError):
         super().__init__(
             "\n".join(
                 f"collection {name!r} stays as it was: {reason}" for name, reason in unread.items()
-            )
+            ),
+            do="",  # each reason says so
         )
 
 

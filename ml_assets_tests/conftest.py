@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 
@@ -17,6 +18,36 @@ from ml_assets.stores import postgres
 from ml_assets_tests.corpus import deployment, tracking, trained
 
 __all__ = ["deployment", "tracking", "trained"]
+
+
+# A busy machine is not a slow function.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
+
+SLOW_FIXTURES = {
+    *("postgres_server", "redis_url", "chroma_server", "clickhouse_url", "server", "other_server"),
+    *("reference", "exact", "exported", "exported_models"),
+    *("instance", "project", "clone"),
+}
+SLOW_MODULES = (
+    *("integration/", "test_docker.py", "test_bench", "test_contracts.py"),
+    *("defs/test_dead_runs.py", "defs/test_instance.py", "defs/training/test_assets.py"),
+    *("embeddings/", "search/answering/test_rerank.py", "search/answering/test_readers.py"),
+    *("stores/test_clickhouse.py", "stores/test_mlflow.py", "stores/test_duckdb.py"),
+    *("stores/test_migrations.py", "stores/test_postgres_server.py", "stores/test_chroma.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what starts a server or another process, loads a model, or opens Dagster.
+
+    `make test-quick` leaves that out; whatever asks for a slow fixture through another is slow too.
+    """
+    for item in items:
+        module = item.path.relative_to(Path(__file__).parent).as_posix()
+        fixtures = getattr(item, "fixturenames", ())
+        if module.startswith(SLOW_MODULES) or not SLOW_FIXTURES.isdisjoint(fixtures):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

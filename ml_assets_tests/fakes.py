@@ -59,7 +59,7 @@ def unplugged(source: MemorySource, *collections: str) -> MemorySource:
             for row in super().read(wanted):
                 yield row
                 if row.collection in collections:
-                    raise SourceError("the disk went away", where=row.collection)
+                    raise SourceError("the disk went away", do="Plug it in", where=row.collection)
 
     return Unplugged(source.documents)
 

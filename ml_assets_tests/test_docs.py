@@ -2,27 +2,26 @@
 
 import re
 import runpy
-import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from ml_assets.cli import app
 from ml_assets.settings import Settings
+from ml_assets_tests.mentions import (
+    COMMANDS,
+    SETTINGS,
+    mentioned_commands,
+    mentioned_settings,
+    unknown_words,
+)
 from ml_assets_tests.paths import PROJECT
 
 RUN_DOCS = runpy.run_path(str(PROJECT / "scripts" / "run_docs.py"))
 PAGES = (*RUN_DOCS["DOCUMENTS"], PROJECT / "CHANGELOG.md", PROJECT / "CONTRIBUTING.md")
 TEXTS = {str(page.relative_to(PROJECT)): page.read_text(encoding="utf-8") for page in PAGES}
 BLOCKS = {name: RUN_DOCS["blocks"](text) for name, text in TEXTS.items()}
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-FIELDS = {
-    str(field.validation_alias or f"ML_ASSETS_{name.upper()}"): (name, field)
-    for name, field in Settings.model_fields.items()
-}
 
 
 def test_the_readme_is_short() -> None:
@@ -57,15 +56,16 @@ def documented_settings() -> dict[str, str]:
 
 
 def test_every_setting_is_documented_and_no_other() -> None:
-    assert documented_settings().keys() == FIELDS.keys()
+    assert documented_settings().keys() == SETTINGS.keys()
 
 
 def test_the_documented_defaults_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in FIELDS:
+    for variable in SETTINGS:
         monkeypatch.delenv(variable, raising=False)
     defaults = Settings()
     for variable, shown in documented_settings().items():
-        name, field = FIELDS[variable]
+        name = SETTINGS[variable]
+        field = Settings.model_fields[name]
         if code := re.fullmatch(r"`(.+)`", shown):
             same_again = Settings(**{name: code[1]})  # type: ignore[arg-type]
             assert getattr(same_again, name) == getattr(defaults, name), variable
@@ -75,35 +75,25 @@ def test_the_documented_defaults_are_those_of_the_code(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_every_setting_that_is_mentioned_exists(name: str) -> None:
-    mentioned = set(re.findall(r"\b(ML_ASSETS_[A-Z_]+|\w+_URL|\w+_URI)\b", TEXTS[name]))
-    assert mentioned - {"PIP_EXTRA_INDEX_URL"} <= FIELDS.keys()
-
-
-def commands(text: str) -> Iterator[list[str]]:
-    """The words after `ml-assets` in code, in a block or within a line."""
-    inline = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S))
-    lines = [line for block in RUN_DOCS["blocks"](text) for line in block.text.splitlines()]
-    for line in [*inline, *lines]:
-        if called := re.search(r"(?:^|[ /])ml-assets (.+)", line):
-            yield shlex.split(called[1], comments=True)
+    assert mentioned_settings(TEXTS[name]) - {"PIP_EXTRA_INDEX_URL"} <= SETTINGS.keys()
 
 
 def test_commands_are_recognized() -> None:
     text = (
         "see `ml-assets plan`\n```sh\nA=1 .venv/bin/ml-assets search 'a b' --limit 3 # why\n```\n"
     )
-    assert list(commands(text)) == [["plan"], ["search", "a b", "--limit", "3"]]
+    assert list(mentioned_commands(text)) == [["plan"], ["search", "a b", "--limit", "3"]]
 
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_every_command_and_option_exists(name: str) -> None:
-    for command, *words in commands(TEXTS[name]):
-        if command in ("--help", "--version"):
-            continue
-        assert command in COMMANDS, command
-        options = {option for part in COMMANDS[command].params for option in part.opts}
-        used = {word.partition("=")[0] for word in words if word.startswith("-") and len(word) > 1}
-        assert used <= {*options, "--help"}, (command, words)
+    for words in mentioned_commands(TEXTS[name]):
+        assert unknown_words(*words) == set(), words
+
+
+def test_an_unknown_command_or_option_is_seen() -> None:
+    assert unknown_words("serach", "x") == {"serach"}
+    assert unknown_words("search", "x", "--limt=3", "--method", "vector") == {"--limt"}
 
 
 def anchors(page: Path) -> set[str]:

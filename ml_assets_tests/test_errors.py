@@ -1,8 +1,26 @@
-"""What errors show of URLs."""
+"""Errors: what they show of URLs, and that each names the next step."""
+
+import ast
+from collections.abc import Iterator
 
 import pytest
 
+from ml_assets import errors
 from ml_assets.errors import UserError, mask_secrets
+from ml_assets_tests.mentions import (
+    SETTINGS,
+    mentioned_commands,
+    mentioned_settings,
+    unknown_words,
+)
+from ml_assets_tests.paths import PROJECT
+
+TREES = {
+    str(file.relative_to(PROJECT)): ast.parse(file.read_text(encoding="utf-8"))
+    for file in sorted((PROJECT / "ml_assets").rglob("*.py"))
+}
+WITHOUT_DO = {"IncompleteReadError"}
+"""Its message is made of other errors, each with a next step of its own."""
 
 
 @pytest.mark.parametrize(
@@ -19,9 +37,42 @@ from ml_assets.errors import UserError, mask_secrets
 )
 def test_passwords_of_urls_are_masked_and_the_rest_is_kept(url: str, shown: str) -> None:
     assert mask_secrets(url) == shown
-    assert str(UserError(f"no {url} here")) == f"no {shown} here"
+    assert str(UserError(f"no {url} here", do="Go")) == f"no {shown} here. Go"
 
 
 def test_an_error_says_what_where_and_what_to_do() -> None:
     do = "Write redis://user:password@host:6379/0"
     assert str(UserError("not a URL", where="REDIS_URL", do=do)) == f"REDIS_URL: not a URL. {do}"
+
+
+def constructed() -> Iterator[tuple[str, ast.Call]]:
+    """Every place in the product that makes an error of the user's, with the call."""
+    kinds = {name for name, kind in vars(errors).items() if _is_users(kind)} - WITHOUT_DO
+    for name, tree in TREES.items():
+        for node in ast.walk(tree):
+            match node:
+                case ast.Call(func=ast.Name(id=kind)) if kind in kinds:
+                    yield f"{name}:{node.lineno}", node
+
+
+def _is_users(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, UserError)
+
+
+def test_every_error_names_the_next_step() -> None:
+    without = []
+    for place, call in constructed():
+        do = next((word.value for word in call.keywords if word.arg == "do"), None)
+        if do is None or (isinstance(do, ast.Constant) and not do.value):
+            without.append(place)
+    assert without == []
+
+
+def test_settings_and_commands_that_the_code_names_exist() -> None:
+    for place, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                text = node.value
+                assert mentioned_settings(text) - {"ML_ASSETS"} <= SETTINGS.keys(), place
+                for words in mentioned_commands(text):
+                    assert unknown_words(*words) == set(), (place, words)

@@ -20,7 +20,7 @@ from ml_assets.errors import IncompleteReadError, mask_secrets
 from ml_assets.settings import Settings, Until, child_environment, load_settings, secret, shipped
 
 if TYPE_CHECKING:
-    from ml_assets.embeddings.plan import Plan
+    from ml_assets.operations.plan import Plan
 
 
 @app.command()
@@ -46,7 +46,7 @@ def run(
             highlight=False,
             soft_wrap=True,
         )
-        from ml_assets.operations.finished import last_finish
+        from ml_assets.operations.pending import last_finish
         from ml_assets.operations.status import read_status
 
         if not everything and (finish := last_finish(settings)):
@@ -148,20 +148,17 @@ def ui(
 
 def _plan(settings: Settings) -> Plan:
     from ml_assets.documents.sources import open_source
-    from ml_assets.embeddings.plan import plan_refresh
-    from ml_assets.embeddings.refresh import collections_to_refresh
     from ml_assets.embeddings.space import current_chunker, current_space
+    from ml_assets.operations.plan import plan_refresh
     from ml_assets.stores import postgres
 
     source = open_source(settings.source, settings)
     chunker, space = current_chunker(settings), current_space(settings)
     with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
-        wanted = collections_to_refresh(connection, source, chunker, space)
         return plan_refresh(
             connection,
             source,
             chunker,
             space,
-            wanted,
             max_removed_fraction=settings.max_removed_fraction,
         )

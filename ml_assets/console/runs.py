@@ -16,8 +16,8 @@ from ml_assets.errors import IncompleteReadError
 
 if TYPE_CHECKING:
     from ml_assets.defs.run import RunReport
-    from ml_assets.embeddings.plan import Plan
-    from ml_assets.operations.finished import FailedCheck
+    from ml_assets.operations.pending import FailedCheck
+    from ml_assets.operations.plan import Plan
 
 _COUNTS = ("added", "changed", "removed", "unchanged")
 

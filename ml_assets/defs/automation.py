@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dagster as dg
 
+_AT_REST = ~dg.AutomationCondition.any_deps_in_progress() & ~dg.AutomationCondition.in_progress()
+
 ON_NEW_DATA = (
     (
         dg.AutomationCondition.newly_missing() | dg.AutomationCondition.any_deps_updated()
     ).since_last_handled()
     & ~dg.AutomationCondition.any_deps_missing()
-    & ~dg.AutomationCondition.any_deps_in_progress()
-    & ~dg.AutomationCondition.in_progress()
+    & _AT_REST
 ).with_label("on_new_data")
 """Follow the assets upstream, once per update.
 
@@ -27,14 +28,9 @@ _IS_WORN = dg.AutomationCondition.asset_matches(
     ),
 )
 
-ON_NEW_DATA_OR_WEAR = (
-    ON_NEW_DATA
-    | (
-        _IS_WORN.newly_true()
-        & ~dg.AutomationCondition.any_deps_in_progress()
-        & ~dg.AutomationCondition.in_progress()
-    )
-).with_label("on_new_data_or_wear")
+ON_NEW_DATA_OR_WEAR = (ON_NEW_DATA | (_IS_WORN.newly_true() & _AT_REST)).with_label(
+    "on_new_data_or_wear"
+)
 """Also when the check `indexes_are_not_worn` fails: the asset builds a worn index anew.
 
 Only when the check turns from passed to failed, so that an index which building anew does not mend

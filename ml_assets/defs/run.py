@@ -4,30 +4,28 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
 
 import dagster as dg
 
 from ml_assets.defs.build import build_definitions
 from ml_assets.defs.instance import PROCESS, open_instance
-from ml_assets.defs.partitions import (
-    contiguous_ranges,
-    range_tags,
-    ranges_apart,
-    register_collections,
-)
-from ml_assets.defs.unfinished import unfinished_collections
-from ml_assets.documents.refresh import unread_collections
+from ml_assets.defs.partitions import contiguous_ranges, range_tags, ranges_apart
+from ml_assets.defs.resources import EncoderResource
+from ml_assets.defs.unfinished import collections_to_run
+from ml_assets.documents.collections import unread_collections
+from ml_assets.documents.history import count_changes
 from ml_assets.documents.sources import open_source
-from ml_assets.embeddings.refresh import collections_to_refresh, stale_collections
-from ml_assets.embeddings.space import current_chunker, current_space
-from ml_assets.operations.finished import (
+from ml_assets.operations.pending import (
     FailedCheck,
-    count_changes,
+    Pending,
+    find_pending,
     forget_finish,
     is_finish,
     remember_finish,
-    run_inputs,
 )
+from ml_assets.operations.state import run_inputs
 from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings, Until, secret
 from ml_assets.stores import postgres
@@ -88,54 +86,71 @@ def run_everything(
     Raises:
         UserError: the source, a setting or a store cannot be used.
     """
-    source = open_source(settings.source, settings)
-    present = source.collections()
-    report = RunReport(collections=len(present))
+    source, encoder = open_source(settings.source, settings), EncoderResource(settings)
     with (
         postgres.connect(secret(settings.postgres_url), settings.home) as connection,
         exclusive(connection, "ml_assets.run", lambda: notify(_ANOTHER_RUN)),
         open_instance(settings) as instance,
     ):
-        chunker, space = current_chunker(settings), current_space(settings)
-        behind = collections_to_refresh(connection, source, chunker, space)
-        register_collections(instance, sorted({*present, *behind}))
-        report.requested = sorted({*behind, *unfinished_collections(instance, present)})
-        inputs = run_inputs(settings, source)
+        find = partial(find_pending, connection, source, encoder.chunker, encoder.space)
+        inputs, pending = run_inputs(settings, source), find()
         forget_finish(connection)
         defs = build_definitions(settings, {"progress": progress})
-        for keys in ranges_apart(instance, report.requested, unread_collections(connection)):
-            _execute(defs, "refresh_documents", instance, report, range_tags(keys))
-        if report.errors:
-            return report
-        report.unread = unread_collections(connection)
-        if report.unread and present.keys() <= report.unread.keys():
-            return report
-        if report.unread and report.may_go_on:
-            # No step followed the one that failed, not even for the collections that it read.
-            stale = stale_collections(connection, chunker.fingerprint, space.space_id)
-            for keys in contiguous_ranges(instance, stale):
-                _execute(defs, "refresh_documents", instance, report, range_tags(keys), _FOLLOWING)
+        run = _Run(connection, instance, defs, RunReport(collections=len(pending.present)))
+        if not _refresh(run, pending, find):
+            return run.report
         changes = count_changes(connection)
-        report.labelled = until != "models" or has_labels(connection)
-        for job in _JOBS[until]:
-            if report.may_go_on and (report.labelled or job != "train_models"):
-                _execute(defs, job, instance, report, {})
-        if until == "models" and report.succeeded and is_finish(report.failed_checks):
-            remember_finish(connection, settings, inputs, changes, report.failed_checks)
-    return report
+        _follow(run, until)
+        if until == "models" and run.report.succeeded and is_finish(run.report.failed_checks):
+            remember_finish(connection, settings, inputs, changes, run.report.failed_checks)
+    return run.report
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the parts of a run work on."""
+
+    connection: postgres.Connection
+    instance: dg.DagsterInstance
+    defs: dg.Definitions
+    report: RunReport
+
+
+def _refresh(run: _Run, pending: Pending, find: Callable[[], Pending]) -> bool:
+    """Read, chunk and embed the collections that ask for it; return whether that gave anything."""
+    report = run.report
+    report.requested = collections_to_run(run.instance, pending)
+    for keys in ranges_apart(run.instance, report.requested, pending.unread):
+        _execute(run, "refresh_documents", range_tags(keys))
+    report.unread = unread_collections(run.connection)
+    if report.errors or (report.unread and pending.present.keys() <= report.unread.keys()):
+        return False
+    if report.unread and report.may_go_on:
+        # No step followed the one that failed, not even for the collections that it read.
+        for keys in contiguous_ranges(run.instance, find().stale):
+            _execute(run, "refresh_documents", range_tags(keys), _FOLLOWING)
+    return True
+
+
+def _follow(run: _Run, until: Until) -> None:
+    """Build and publish the search, and train models, as far as the input is sound."""
+    report = run.report
+    report.labelled = until != "models" or has_labels(run.connection)
+    for job in _JOBS[until]:
+        if report.may_go_on and (report.labelled or job != "train_models"):
+            _execute(run, job)
 
 
 def _execute(
-    defs: dg.Definitions,
+    run: _Run,
     job: str,
-    instance: dg.DagsterInstance,
-    report: RunReport,
-    tags: Mapping[str, str],
+    tags: Mapping[str, str] = MappingProxyType({}),
     assets: Sequence[dg.AssetKey] | None = None,
 ) -> None:
     started = time.perf_counter()
-    result = defs.resolve_job_def(job).execute_in_process(
-        instance=instance,
+    report = run.report
+    result = run.defs.resolve_job_def(job).execute_in_process(
+        instance=run.instance,
         tags={**tags, PROCESS: str(os.getpid())},
         run_config=_QUIET,
         raise_on_error=False,
@@ -144,20 +159,13 @@ def _execute(
     report.seconds[job] = report.seconds.get(job, 0) + time.perf_counter() - started
     for event in result.all_events:
         _read_event(event, report)
-    # Every partition's event has the figures of the whole run.
-    for metadata in _embedding_metadata(result)[:1]:
-        report.encoded += int(str(metadata["encoded_in_this_run"].value))
-        report.reused += int(str(metadata["reused_in_this_run"].value))
-
-
-def _embedding_metadata(
-    result: dg.ExecuteInProcessResult,
-) -> list[Mapping[str, dg.MetadataValue]]:
-    return [
-        event.step_materialization_data.materialization.metadata
-        for event in result.get_asset_materialization_events()
-        if event.asset_key == dg.AssetKey("embeddings")
-    ]
+    # Every partition's event has the numbers of the whole run.
+    for event in result.get_asset_materialization_events():
+        if event.asset_key == dg.AssetKey("embeddings"):
+            metadata = event.step_materialization_data.materialization.metadata
+            report.encoded += int(str(metadata["encoded_in_this_run"].value))
+            report.reused += int(str(metadata["reused_in_this_run"].value))
+            break
 
 
 def _read_event(event: dg.DagsterEvent, report: RunReport) -> None:
@@ -169,9 +177,9 @@ def _read_event(event: dg.DagsterEvent, report: RunReport) -> None:
     elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
         check = event.asset_check_evaluation_data
         if not check.passed:
-            figures = {key: value.value for key, value in check.metadata.items()}
+            numbers = {key: value.value for key, value in check.metadata.items()}
             blocking = check.severity == dg.AssetCheckSeverity.ERROR
-            report.failed_checks.append((check.check_name, blocking, figures))
+            report.failed_checks.append((check.check_name, blocking, numbers))
 
 
 def _failure(event: dg.DagsterEvent) -> list[str]:
@@ -197,5 +205,5 @@ def _failure(event: dg.DagsterEvent) -> list[str]:
 def _is_user_error(name: str) -> bool:
     from ml_assets import errors
 
-    found = getattr(errors, name, None)
-    return isinstance(found, type) and issubclass(found, errors.UserError)
+    error = getattr(errors, name, None)
+    return isinstance(error, type) and issubclass(error, errors.UserError)

@@ -12,7 +12,7 @@ from ml_assets.defs.partitions import (
     register_collections,
 )
 from ml_assets.defs.resources import PostgresResource, SourceResource
-from ml_assets.documents.refresh import unread_collections
+from ml_assets.documents.collections import unread_collections
 
 
 @dg.schedule(

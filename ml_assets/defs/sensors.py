@@ -1,19 +1,15 @@
 """The sensors: one follows the source, one runs the automation conditions."""
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import dagster as dg
 
 from ml_assets.defs.jobs import refresh_documents
-from ml_assets.defs.partitions import range_tags, ranges_apart, register_collections
+from ml_assets.defs.partitions import range_tags, ranges_apart
 from ml_assets.defs.resources import EncoderResource, PostgresResource, SourceResource
-from ml_assets.defs.unfinished import unfinished_collections
-from ml_assets.documents.refresh import GONE, unread_collections
-from ml_assets.embeddings.refresh import collections_to_refresh
+from ml_assets.defs.unfinished import collections_to_run
 from ml_assets.errors import UserError
-from ml_assets.operations.finished import count_changes
-from ml_assets.stores import postgres as store
+from ml_assets.operations.pending import difference, find_pending
 
 
 @dg.sensor(
@@ -35,38 +31,18 @@ def collections_sensor(
     """
     try:
         opened = source.open()
-        present = opened.collections()
         chunker, space = encoder.chunker, encoder.space
+        with postgres.connect() as connection:
+            pending = find_pending(connection, opened, chunker, space)
+            digest = difference(connection, pending, opened, chunker, space)
     except UserError as error:
         yield dg.SkipReason(str(error))
         return
-    with postgres.connect() as connection:
-        wanted = collections_to_refresh(connection, opened, chunker, space)
-        unread = unread_collections(connection)
-        held = _held(connection, present)
-    register_collections(context.instance, sorted({*present, *wanted}))
-    wanted = sorted({*wanted, *unfinished_collections(context.instance, present)})
+    wanted = collections_to_run(context.instance, pending)
     if not wanted:
-        yield dg.SkipReason(f"{len(present)} collections of {opened.name}, none changed")
-    for keys in ranges_apart(context.instance, wanted, unread):
-        state = [opened.name, chunker.fingerprint, space.space_id, sorted(present.items()), held]
-        digest = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
+        yield dg.SkipReason(f"{len(pending.present)} collections of {opened.name}, none changed")
+    for keys in ranges_apart(context.instance, wanted, pending.unread):
         yield dg.RunRequest(run_key=f"{keys.start}...{keys.end}:{digest}", tags=range_tags(keys))
-
-
-def _held(connection: store.Connection, present: Mapping[str, str]) -> list[object]:
-    """What the tables hold, as far as reading a collection again and finding it equal is no news.
-
-    The time of reading tells a difference from an earlier one between the same two fingerprints.
-    """
-    rows = connection.execute(
-        "select collection, fingerprint, refreshed_at from collections order by collection"
-    ).fetchall()
-    read = [
-        (name, fingerprint, None if present.get(name, GONE) == fingerprint else refreshed_at)
-        for name, fingerprint, refreshed_at in rows
-    ]
-    return [read, count_changes(connection)]
 
 
 automation = dg.AutomationConditionSensorDefinition(

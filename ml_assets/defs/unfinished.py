@@ -15,9 +15,16 @@ from dagster import AssetCheckKey
 
 from ml_assets.defs.documents import checks as documents
 from ml_assets.defs.embeddings import checks as embeddings
-from ml_assets.defs.partitions import COLLECTIONS, PARTITIONS_NAME
+from ml_assets.defs.partitions import COLLECTIONS, PARTITIONS_NAME, register_collections
+from ml_assets.operations.pending import Pending
 
 _PARTITIONED = ("raw_documents", "chunks", "embeddings")
+
+
+def collections_to_run(instance: dg.DagsterInstance, pending: Pending) -> list[str]:
+    """The collections that tables or records ask to be run; all are registered as partitions."""
+    register_collections(instance, sorted({*pending.present, *pending.collections}))
+    return sorted({*pending.collections, *unfinished_collections(instance, pending.present)})
 
 
 def unfinished_collections(instance: dg.DagsterInstance, names: Iterable[str]) -> set[str]:

@@ -26,3 +26,9 @@ def read_history(connection: postgres.Connection, document_id: str) -> list[dict
             do="Ids are those of the source; `ml-assets search --json` shows them",
         )
     return rows
+
+
+def count_changes(connection: postgres.Connection) -> int:
+    """Entries of the append-only change log: another number whenever a document changed."""
+    text = statement("postgres/documents/count_changes")
+    return postgres.read_counts(connection, text)["changes"]

@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 
 from ml_assets.delta import Delta
 from ml_assets.documents.chunking import Chunker
+from ml_assets.documents.collections import GONE
 from ml_assets.documents.sources.base import Source
 from ml_assets.documents.staging import create_staging, stage
 from ml_assets.errors import SourceError
 from ml_assets.progress import Progress, no_progress
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
-
-GONE = ""
-"""The fingerprint of a collection that the source no longer has."""
 
 ALWAYS_REMOVABLE = 10
 """So many documents may leave a collection whatever fraction of it they are."""
@@ -44,30 +42,6 @@ class DocumentsReport:
     deltas: dict[str, Delta]
     unread: dict[str, str]
     versions: dict[str, str] = field(default_factory=dict, compare=False)
-
-
-def changed_collections(connection: postgres.Connection, source: Source) -> list[str]:
-    """The collections whose fingerprint differs from the one last read, gone ones included.
-
-    One that could not be read the last time is among them, whatever its fingerprint.
-    """
-    present = source.collections()
-    known: dict[str, str] = dict(
-        connection.execute("select collection, fingerprint from collections").fetchall()
-    )
-    names = known.keys() | present.keys()
-    changed = {name for name in names if known.get(name, GONE) != present.get(name, GONE)}
-    return sorted(changed | unread_collections(connection).keys())
-
-
-def unread_collections(connection: postgres.Connection) -> dict[str, str]:
-    """The collections that could not be read the last time, and why."""
-    return dict(
-        connection.execute(
-            "select collection, read_error from collections"
-            " where read_error is not null order by collection"
-        ).fetchall()
-    )
 
 
 def refresh_documents(

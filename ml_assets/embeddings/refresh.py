@@ -14,9 +14,6 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from ml_assets.delta import Delta
-from ml_assets.documents.chunking import Chunker
-from ml_assets.documents.refresh import changed_collections
-from ml_assets.documents.sources.base import Source
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.errors import SpaceMismatchError
 from ml_assets.progress import Progress, no_progress
@@ -85,15 +82,6 @@ def stale_collections(connection: postgres.Connection, chunker: str, space_id: s
     return [name for (name,) in rows.fetchall()]
 
 
-def collections_to_refresh(
-    connection: postgres.Connection, source: Source, chunker: Chunker, space: VectorSpace
-) -> list[str]:
-    """The collections that changed at their source, or whose chunks or vectors are behind."""
-    changed = changed_collections(connection, source)
-    stale = stale_collections(connection, chunker.fingerprint, space.space_id)
-    return sorted({*changed, *stale})
-
-
 def refresh_embeddings(
     connection: postgres.Connection,
     space: VectorSpace,
@@ -151,6 +139,21 @@ def find_pending(
     connection.execute("drop table if exists pending_vectors")
     postgres.run(connection, statement("postgres/embeddings/find_pending"), bound)
     connection.execute("analyze pending_vectors")
+
+
+def count_vectors(connection: postgres.Connection, space: VectorSpace) -> int:
+    """How many vectors of `space` there are."""
+    text = "select count(*) as vectors from document_embeddings where space_id = %s"
+    return postgres.read_counts(connection, text, [space.space_id])["vectors"]
+
+
+def count_encodings(
+    connection: postgres.Connection, space: VectorSpace, collections: Collection[str]
+) -> tuple[int, int]:
+    """How many texts `refresh_embeddings` would encode, and how many vectors it would reuse."""
+    bound = {"space_id": space.space_id, "collections": sorted(collections)}
+    row = postgres.run(connection, statement("postgres/embeddings/plan"), bound).fetchone()
+    return (row[0], row[1]) if row else (0, 0)
 
 
 def pending_tokens(connection: postgres.Connection, space: VectorSpace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from ml_assets.operations.finished import forget_finish
+from ml_assets.operations.pending import forget_finish
 from ml_assets.registry import promotion
 from ml_assets.registry.aliases import follow_release
 from ml_assets.releases import audit, pointer

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from psycopg.rows import dict_row
-
+from ml_assets.documents.collections import GONE, count_rows, read_collections
+from ml_assets.embeddings.refresh import count_vectors
 from ml_assets.embeddings.space import current_space
 from ml_assets.errors import mask_secrets
 from ml_assets.registry.versions import champion
@@ -17,18 +17,14 @@ from ml_assets.search.evaluation.measurement import as_json, read_measurements
 from ml_assets.search.publishing.listing import described_generation, list_generations
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import duckdb, postgres
-from ml_assets.stores.sql import statement
 from ml_assets.training.candidates import read_candidates
 from ml_assets.training.training_set import current_hash
-
-Rows = list[dict[str, Any]]
 
 
 def read_status(settings: Settings) -> dict[str, Any]:
     """Counts, collections, generations, candidates of the current training set, the champion."""
     space = current_space(settings)
     with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
-        (counts,) = _rows(connection, "counts", {"space_id": space.space_id})
         generations = list_generations(connection, settings, described_generation(settings))
         published = present_parts(connection).generation_id
         measured = read_measurements(connection, published).published if published else None
@@ -36,8 +32,13 @@ def read_status(settings: Settings) -> dict[str, Any]:
             "source": mask_secrets(settings.source),
             "home": str(settings.home),
             "vector_space": {"id": space.space_id, "model": space.model},
-            **counts,
-            "by_collection": _rows(connection, "collections"),
+            **count_rows(connection),
+            "vectors": count_vectors(connection, space),
+            "by_collection": [
+                asdict(row)
+                for row in read_collections(connection)
+                if row.fingerprint != GONE or row.read_error
+            ],
             "generations": [asdict(generation) for generation in generations[:5]],
             "measurement": as_json(measured) if measured else None,
             "candidates": _candidates(connection, settings.duckdb_file),
@@ -61,24 +62,11 @@ def _champion(connection: postgres.Connection) -> dict[str, Any] | None:
     }
 
 
-def _candidates(connection: postgres.Connection, duckdb_file: Path) -> Rows:
+def _candidates(connection: postgres.Connection, duckdb_file: Path) -> list[dict[str, Any]]:
     if not duckdb_file.exists():
         return []
     with duckdb.connect(duckdb_file, read_only=True) as duck:
         current = current_hash(duck)
-    found = read_candidates(connection, current) if current else []
-    return [
-        {
-            "family": one.family,
-            "run_id": one.run_id,
-            "training_set_hash": one.training_set_hash,
-            "metrics": one.metrics,
-        }
-        for one in found
-    ]
-
-
-def _rows(connection: postgres.Connection, name: str, bound: object = None) -> Rows:
-    with connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(statement(f"postgres/operations/{name}"), bound)  # type: ignore[call-overload]
-        return cursor.fetchall()
+    names = ("family", "run_id", "training_set_hash", "metrics")
+    candidates = read_candidates(connection, current) if current else []
+    return [{name: getattr(row, name) for name in names} for row in candidates]

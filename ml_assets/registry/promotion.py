@@ -156,6 +156,7 @@ def baseline_gate(score: float, baselines: dict[str, float]) -> Gate:
         "pass" if passes else "block",
         f"macro-F1 {score:.4f} {verb} {best} ({baselines[best]:.4f})",
         {"challenger": score, **baselines},
+        "" if passes else "Train on more documents, or on better labels",
     )
 
 
@@ -182,6 +183,7 @@ def champion_gate(
         "pass" if passes else "block",
         f"macro-F1 {score:.4f} {verb} champion {current.version} ({stands:.4f}) plus {margin:g}",
         {**numbers, "champion": stands},
+        "" if passes else "Keep the champion, or lower ML_ASSETS_PROMOTION_MARGIN",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.documents.normalize import normalize
@@ -16,13 +17,14 @@ from ml_assets.registry.versions import champion
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.sql import statement
+from ml_assets.training.candidates import read_candidate
 from ml_assets.training.examples import model_inputs, unit
 from ml_assets.training.families.registry import TRUSTED_TYPES
+from ml_assets.training.onnx.model import FILE, OnnxModel
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from pandas import DataFrame
 
 
 def predict(settings: Settings, texts: Sequence[str]) -> list[dict[str, float]]:
@@ -69,15 +71,26 @@ def predict_texts(
     if not normal:
         return []
     vectors = _embed(load(), [cut(text) or [text] for text in normal])
-    inputs = _inputs(connection, space_id, normal, vectors)
+    features = _features(_nearest_distances(connection, space_id, vectors), normal)
+    candidate = read_candidate(connection, version.run_id)
+    if candidate and candidate.onnx_sha256:
+        exported = _open(where, candidate.model_uri, candidate.onnx_sha256)
+        given = exported.predict_proba(normal, features, vectors)
+        return [_ranked(exported.labels, row) for row in given]
     model = mlflow.load_model(where, version.uri, TRUSTED_TYPES)
-    return [_ranked(model.classes_, line) for line in model.predict_proba(inputs)]
+    given = model.predict_proba(model_inputs(normal, features, vectors))
+    return [_ranked(model.classes_, row) for row in given]
+
+
+@lru_cache(maxsize=2)
+def _open(where: mlflow.Tracking, uri: str, sha256: str) -> OnnxModel:
+    return OnnxModel(mlflow.read_file(where, uri, FILE, sha256))
 
 
 def _normal(text: str, number: int) -> str:
     normal = normalize(text)
     if not normal.strip():
-        raise SourceError("it is empty", where=f"text {number}")
+        raise SourceError("it is empty", where=f"text {number}", do="Give a text with a word")
     return normal
 
 
@@ -85,31 +98,24 @@ def _embed(encoder: Encoder, pieces: Sequence[Sequence[str]]) -> NDArray[np.floa
     """The mean vector of the pieces of each text, made a unit again."""
     import numpy as np
 
-    encoded = encoder.encode([piece for one in pieces for piece in one])
-    ends = np.cumsum([len(one) for one in pieces])
+    encoded = encoder.encode([piece for text in pieces for piece in text])
+    ends = np.cumsum([len(text) for text in pieces])
     return unit([part.mean(axis=0) for part in np.split(encoded, ends[:-1])])
 
 
-def _inputs(
-    connection: postgres.Connection,
-    space_id: str,
-    texts: Sequence[str],
-    vectors: NDArray[np.float32],
-) -> DataFrame:
-    """The inputs of a model for texts, computed as those of the training set are."""
+def _features(nearest: NDArray[np.float64], texts: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """The features by name, computed as those of the training set are."""
     import numpy as np
 
-    nearest = _nearest_distances(connection, space_id, vectors)
     described = [
         {**text_features(text), "nearest_distance": distance}
         for text, distance in zip(texts, nearest, strict=True)
     ]
     names = zip(DOCUMENT_TEXT.columns, DOCUMENT_TEXT.qualified, strict=True)
-    features = {
-        qualified: np.array([one[column] for one in described], dtype="float64")
+    return {
+        qualified: np.array([values[column] for values in described], dtype="float64")
         for column, qualified in names
     }
-    return model_inputs(texts, features, vectors)
 
 
 def _check(version: ModelVersion, space_id: str) -> None:
@@ -137,8 +143,8 @@ def _nearest_distances(
     text = statement("postgres/features/document_vectors")
     best = np.full(len(vectors), np.nan)
     for batch in postgres.read_batches(connection, text, {"space_id": space_id}, binary=True):
-        held = unit([row[1].to_numpy() for row in batch])
-        best = np.fmax(best, (vectors @ held.T).max(axis=1))
+        documents = unit([row[1].to_numpy() for row in batch])
+        best = np.fmax(best, (vectors @ documents.T).max(axis=1))
     distances: NDArray[np.float64] = np.clip(1 - best, 0, 2).round(6)
     return distances
 

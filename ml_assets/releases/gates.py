@@ -17,12 +17,16 @@ Outcome = Literal["pass", "block", "cannot tell"]
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The outcome of one gate, in words and in the numbers that were compared."""
+    """The outcome of one gate, in words and in the numbers that were compared.
+
+    A gate that blocks says what to `do`.
+    """
 
     name: str
     outcome: Outcome
     message: str
     numbers: Mapping[str, float | int]
+    do: str = ""
 
     @property
     def compared(self) -> str:
@@ -57,4 +61,4 @@ def refuse_blocked(gates: Sequence[Gate], where: str) -> None:
     """
     for gate in gates:
         if gate.outcome == "block":
-            raise GateError(str(gate), where=where)
+            raise GateError(str(gate), where=where, do=gate.do)

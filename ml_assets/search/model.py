@@ -46,6 +46,7 @@ class Fusion:
             raise UserError(
                 f"the weight of the keyword index must be 0 to 1, got {self.keyword_weight}",
                 where="search",
+                do="Give a weight between them",
             )
 
     @property

@@ -6,6 +6,7 @@ unpickled, whatever an artifact says about itself.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import tempfile
@@ -18,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import psycopg
 
@@ -131,11 +133,64 @@ def load_model(where: Tracking, uri: str, trusted: Sequence[str]) -> Any:
             copied = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch)
             return skops.io.load(Path(copied) / _MODEL_FILE, trusted=list(trusted))
         except (OSError, mlflow.exceptions.MlflowException, UntrustedTypesFoundException) as error:
-            raise StoreError(
-                f"the model cannot be loaded ({str(error).splitlines()[0]})",
-                where=uri,
-                do="Train and register it again",
-            ) from None
+            raise _not_loaded(uri, error) from None
+
+
+def log_file(mlflow: ModuleType, uri: str, name: str, content: bytes) -> None:
+    """Put a file beside the model at `uri`, which `log_model` returned."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / name
+        file.write_bytes(content)
+        mlflow.MlflowClient().log_model_artifact(_model_id(uri), str(file))
+
+
+def read_file(where: Tracking, uri: str, name: str, sha256: str) -> bytes:
+    """Read a file that `log_file` put beside the model at `uri`.
+
+    Where the artifacts lie in a folder of ours, mlflow is not imported: it takes 2 s.
+
+    Raises:
+        StoreError: the file is missing, or its content is not that of `sha256`.
+    """
+    content = _read_local(where, uri, name) or _download(where, uri, name)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise StoreError(
+            f"its sha256 is not the recorded {sha256[:12]}…: the file was altered or cut short",
+            where=f"{uri}/{name}",
+            do="Restore the artifact from a backup, or train and register the model again",
+        )
+    return content
+
+
+def _read_local(where: Tracking, uri: str, name: str) -> bytes:
+    if not where.artifacts:
+        return b""
+    folder = Path(unquote(urlsplit(where.artifacts).path))
+    file = folder / "models" / _model_id(uri) / "artifacts" / name
+    return file.read_bytes() if file.exists() else b""
+
+
+def _download(where: Tracking, uri: str, name: str) -> bytes:
+    mlflow = activate(where)
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            location = mlflow.MlflowClient().get_logged_model(_model_id(uri)).artifact_location
+            copied = mlflow.artifacts.download_artifacts(f"{location}/{name}", dst_path=scratch)
+            return Path(copied).read_bytes()
+        except (OSError, mlflow.exceptions.MlflowException) as error:
+            raise _not_loaded(f"{uri}/{name}", error) from None
+
+
+def _not_loaded(uri: str, error: Exception) -> StoreError:
+    return StoreError(
+        f"the model cannot be loaded ({str(error).splitlines()[0]})",
+        where=uri,
+        do="Train and register it again",
+    )
+
+
+def _model_id(uri: str) -> str:
+    return uri.rpartition("/")[2]
 
 
 def log_steps(mlflow: ModuleType, run_id: str, steps: Sequence[tuple[int, str, float]]) -> None:
@@ -154,13 +209,13 @@ def ensure_version(
 ) -> int:
     """Register the model at `uri` as a version of `name`, once per run; return its number."""
     client = mlflow.MlflowClient()
-    found = client.search_model_versions(f"name='{name}' and run_id='{run_id}'")
-    if found:
-        return min(int(one.version) for one in found)
+    versions = client.search_model_versions(f"name='{name}' and run_id='{run_id}'")
+    if versions:
+        return min(int(version.version) for version in versions)
     with _existing_is_fine(mlflow):
         client.create_registered_model(name)
     created = client.create_model_version(
-        name, uri, run_id, tags=dict(tags), model_id=uri.rpartition("/")[2]
+        name, uri, run_id, tags=dict(tags), model_id=_model_id(uri)
     )
     return int(created.version)
 

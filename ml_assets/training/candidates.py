@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from ml_assets.stores import duckdb, mlflow, postgres
@@ -24,8 +25,10 @@ from ml_assets.training.families.base import (
 from ml_assets.training.families.registry import FAMILIES, TRUSTED_TYPES
 from ml_assets.training.importance import permutation_importance
 from ml_assets.training.model import Candidate, Examples, TrainingSet
+from ml_assets.training.onnx.export import Export, export
+from ml_assets.training.onnx.model import FILE
 from ml_assets.training.plots import confusion_plot, reliability_plot
-from ml_assets.training.results import write_results
+from ml_assets.training.results import Row, write_results
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,8 +52,16 @@ def read_candidates(
     """The candidates of a training set, of the present versions of `families`, in their order."""
     order = {family.fingerprint: number for number, family in enumerate(families)}
     bound = {"hash": training_set_hash, "fingerprints": list(order)}
-    rows = postgres.run(connection, statement("postgres/training/candidates"), bound).fetchall()
-    return sorted((Candidate(*row) for row in rows), key=lambda one: order[one.fingerprint])
+    with connection.cursor(row_factory=class_row(Candidate)) as cursor:
+        candidates = cursor.execute(statement("postgres/training/candidates"), bound).fetchall()
+    return sorted(candidates, key=lambda candidate: order[candidate.fingerprint])
+
+
+def read_candidate(connection: postgres.Connection, run_id: str) -> Candidate | None:
+    """The candidate of an MLflow run."""
+    with connection.cursor(row_factory=class_row(Candidate)) as cursor:
+        text = statement("postgres/training/candidate")
+        return cursor.execute(text, {"run_id": run_id}).fetchone()
 
 
 def untrained(
@@ -61,7 +72,7 @@ def untrained(
     """The families that are still to be trained on `training_set`."""
     if not training_set.hash:
         return []
-    known = {one.fingerprint for one in read_candidates(connection, training_set.hash, families)}
+    known = {c.fingerprint for c in read_candidates(connection, training_set.hash, families)}
     return [family for family in families if family.fingerprint not in known]
 
 
@@ -139,6 +150,8 @@ def _train(
     validated = evaluate(
         labels, validation.truth, predict_probabilities(fitted.model, validation.inputs, labels)
     )
+    uri = mlflow.log_model(module, fitted.model, task.train.inputs.head(5), labels, TRUSTED_TYPES)
+    exported = _export(module, uri, family, fitted, task)
     candidate = Candidate(
         run_id=run_id,
         training_set_hash=training_set_hash,
@@ -146,15 +159,25 @@ def _train(
         fingerprint=family.fingerprint,
         parameters={**family.parameters, **fitted.chosen},
         metrics=_metrics(validated, tested, seconds),
-        model_uri=mlflow.log_model(
-            module, fitted.model, task.train.inputs.head(5), labels, TRUSTED_TYPES
-        ),
+        model_uri=uri,
+        onnx_sha256=exported.sha256,
+        onnx_reason=exported.reason,
     )
     _log(module, candidate, fitted, tested)
     importance = permutation_importance(
         fitted.model, validation, labels, _groups(family, task), task.seed
     )
     return _Result(candidate, fitted, validated, tested, answers, importance)
+
+
+def _export(module: Any, uri: str, family: Family, fitted: Fitted, task: Task) -> Export:
+    """The ONNX form of a model, put beside it."""
+    if family.baseline:
+        return Export(reason="a baseline is never served")
+    exported = export(fitted.model, task)
+    if exported.content:
+        mlflow.log_file(module, uri, FILE, exported.content)
+    return exported
 
 
 def _write(duck: duckdb.Connection, result: _Result, task: Task, test: Examples) -> None:
@@ -178,7 +201,7 @@ def _metrics(validated: Evaluation, tested: Evaluation, seconds: float) -> dict[
 def _log(module: Any, candidate: Candidate, fitted: Fitted, tested: Evaluation) -> None:
     module.log_params(candidate.parameters)
     module.log_metrics(dict(candidate.metrics))
-    steps = [(one.step, f"{one.split}_{one.metric}_by_step", one.value) for one in fitted.steps]
+    steps = [(s.step, f"{s.split}_{s.metric}_by_step", s.value) for s in fitted.steps]
     mlflow.log_steps(module, candidate.run_id, steps)
     module.log_figure(confusion_plot(tested), "test_confusion.png")
     error = tested.metrics["calibration_error"]
@@ -195,21 +218,21 @@ def _groups(family: Family, task: Task) -> dict[str, list[str]]:
     return groups
 
 
-def _predictions(
-    labels: Sequence[str], test: Examples, answers: NDArray[np.float64]
-) -> Mapping[str, Sequence[object]]:
-    best = answers.argmax(axis=1)
-    return {
-        "document_id": test.document_ids,
-        "label": test.truth.tolist(),
-        "predicted": [labels[index] for index in best],
-        "probability": answers.max(axis=1).tolist(),
-    }
+def _predictions(labels: Sequence[str], test: Examples, answers: NDArray[np.float64]) -> list[Row]:
+    return [
+        {
+            "document_id": document_id,
+            "label": label,
+            "predicted": labels[int(row.argmax())],
+            "probability": float(row.max()),
+        }
+        for document_id, label, row in zip(test.document_ids, test.truth, answers, strict=True)
+    ]
 
 
 def _record(connection: postgres.Connection, result: _Result) -> None:
     candidate = result.candidate
-    history = [[one.step, one.split, one.metric, one.value] for one in result.fitted.steps]
+    history = [[s.step, s.split, s.metric, s.value] for s in result.fitted.steps]
     with connection.transaction():
         postgres.run(
             connection,
@@ -223,5 +246,7 @@ def _record(connection: postgres.Connection, result: _Result) -> None:
                 "metrics": Jsonb(candidate.metrics),
                 "history": Jsonb(history),
                 "model_uri": candidate.model_uri,
+                "onnx_sha256": candidate.onnx_sha256,
+                "onnx_reason": candidate.onnx_reason,
             },
         )

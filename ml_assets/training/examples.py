@@ -40,8 +40,8 @@ def read_examples(
         "document_ids": rows["document_id"].tolist(),
     }
     with connection.cursor(binary=True) as cursor:
-        found = cursor.execute(statement("postgres/training/examples"), bound).fetchall()
-    present = {document_id: text_hash for document_id, _, text_hash, _ in found}
+        documents = cursor.execute(statement("postgres/training/examples"), bound).fetchall()
+    present = {document_id: text_hash for document_id, _, text_hash, _ in documents}
     expected = dict(zip(rows["document_id"], rows["text_hash"], strict=True))
     if present != expected:
         stale = sum(present.get(name) != text_hash for name, text_hash in expected.items())
@@ -51,9 +51,9 @@ def read_examples(
             do="Materialize training_set again",
         )
     inputs = model_inputs(
-        [text for _, text, _, _ in found],
+        [text for _, text, _, _ in documents],
         {name: rows[name].to_numpy("float64") for name in training_set.features},
-        unit([vector.to_numpy() for *_, vector in found]),
+        unit([vector.to_numpy() for *_, vector in documents]),
     )
     return Examples(inputs, rows["label"].to_numpy(dtype=object), tuple(expected))
 

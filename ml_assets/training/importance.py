@@ -48,5 +48,5 @@ def permutation_importance(
 
 
 def _macro_f1(model: Any, inputs: Any, truth: NDArray[np.object_], labels: Sequence[str]) -> float:
-    found = evaluate(labels, truth, predict_probabilities(model, inputs, labels))
-    return found.metrics["macro_f1"]
+    probabilities = predict_probabilities(model, inputs, labels)
+    return evaluate(labels, truth, probabilities).metrics["macro_f1"]

@@ -66,7 +66,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A trained model family: its MLflow run, and `<split>_<metric>` for validation and test."""
+    """A trained model family: its MLflow run, and `<split>_<metric>` for validation and test.
+
+    `onnx_sha256` is that of its ONNX form, empty where it has none; then `onnx_reason` says why.
+    """
 
     run_id: str
     training_set_hash: str
@@ -75,3 +78,5 @@ class Candidate:
     parameters: Mapping[str, object]
     metrics: Mapping[str, float]
     model_uri: str
+    onnx_sha256: str = ""
+    onnx_reason: str = ""

@@ -36,20 +36,19 @@ def unknown_labels(
     if current is None or not current.hash:
         return [], []
     frozen = dict(zip(current.rows["document_id"], current.rows["label"], strict=True))
-    found = postgres.run(
-        connection, statement("postgres/training/labels"), {"document_ids": list(frozen)}
-    )
-    live: dict[str, str] = dict(found.fetchall())
+    bound = {"document_ids": list(frozen)}
+    labels = postgres.run(connection, statement("postgres/training/labels"), bound)
+    live: dict[str, str] = dict(labels.fetchall())
     wrong = sorted(name for name, label in frozen.items() if live.get(name) != label)
     return wrong, _column(duck, "labels_not_trained_on", current.hash)
 
 
 def straddling_groups(duck: duckdb.Connection) -> dict[str, list[str]]:
     """Groups and texts of the current training set that are in more than one split."""
-    found = current_hash(duck)
+    current = current_hash(duck)
     return {
-        "groups": _column(duck, "straddling_groups", found),
-        "texts": _column(duck, "straddling_texts", found),
+        "groups": _column(duck, "straddling_groups", current),
+        "texts": _column(duck, "straddling_texts", current),
     }
 
 
@@ -59,7 +58,7 @@ def better_than_baselines(
     """Compare the candidates of the current training set; None: it has none."""
     current = current_hash(duck)
     candidates = read_candidates(connection, current) if current else []
-    scores = {one.family: one.metrics["validation_macro_f1"] for one in candidates}
+    scores = {each.family: each.metrics["validation_macro_f1"] for each in candidates}
     baselines = [value for name, value in scores.items() if name in BASELINES]
     others = {name: value for name, value in scores.items() if name not in BASELINES}
     if not others:
@@ -68,6 +67,8 @@ def better_than_baselines(
     return BaselineScores(scores, best, others[best], max(baselines, default=0.0))
 
 
-def _column(duck: duckdb.Connection, name: str, found: str) -> list[str]:
-    rows = duck.execute(statement(f"duckdb/training/{name}"), {"hash": found}).fetchall()
+def _column(duck: duckdb.Connection, name: str, training_set_hash: str) -> list[str]:
+    rows = duck.execute(
+        statement(f"duckdb/training/{name}"), {"hash": training_set_hash}
+    ).fetchall()
     return [row[0] for row in rows]

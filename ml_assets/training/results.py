@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from ml_assets.stores import duckdb
 from ml_assets.training.evaluation import Evaluation
 from ml_assets.training.model import Candidate
 
-_TABLES = ("experiment_performance", "feature_importance", "model_predictions")
+Row = dict[str, object]
 
 
 def write_results(
@@ -17,7 +17,7 @@ def write_results(
     candidate: Candidate,
     evaluations: Mapping[str, Evaluation],
     importance: Mapping[str, float],
-    predictions: Mapping[str, Sequence[object]],
+    predictions: Sequence[Row],
 ) -> None:
     """Write what a candidate achieved, in place of an earlier run of the same family and set.
 
@@ -26,54 +26,36 @@ def write_results(
         candidate: whose results they are.
         evaluations: by split.
         importance: by input.
-        predictions: columns `document_id`, `label`, `predicted` and `probability`.
+        predictions: `document_id`, `label`, `predicted` and `probability` of each document.
     """
-    key = {
-        "run_id": candidate.run_id,
-        "training_set_hash": candidate.training_set_hash,
-        "family": candidate.family,
-        "fingerprint": candidate.fingerprint,
-    }
-    written: dict[str, Mapping[str, Sequence[object]]] = {
-        "experiment_performance": _performance(evaluations),
-        "feature_importance": {
-            "feature": list(importance),
-            "importance": list(importance.values()),
-        },
+    import pyarrow as pa
+
+    tables: dict[str, Sequence[Row]] = {
+        "experiment_performance": list(_performance(evaluations)),
+        "feature_importance": [
+            {"feature": name, "importance": value} for name, value in importance.items()
+        ],
         "model_predictions": predictions,
     }
+    names = ("run_id", "training_set_hash", "family", "fingerprint")
+    key: Row = {name: getattr(candidate, name) for name in names}
     with duckdb.transaction(duck):
-        for table in _TABLES:
+        for table, rows in tables.items():
             duck.execute(
                 f"delete from {table} where training_set_hash = ? and fingerprint = ?",  # noqa: S608
                 [candidate.training_set_hash, candidate.fingerprint],
             )
-            _insert(duck, table, key, written[table])
+            if rows:
+                written = pa.Table.from_pylist([{**key, **row} for row in rows])
+                with duckdb.registered(duck, written=written):
+                    duck.execute(f"insert into {table} by name select * from written")  # noqa: S608
 
 
-def _performance(evaluations: Mapping[str, Evaluation]) -> dict[str, list[object]]:
-    rows: list[tuple[str, str, str, float]] = []
-    for split, found in evaluations.items():
-        rows += [(split, "", metric, value) for metric, value in found.metrics.items()]
-        for score in found.per_label:
-            values = asdict(score)
-            label = values.pop("label")
-            rows += [(split, label, metric, float(value)) for metric, value in values.items()]
-    names = ("split", "label", "metric", "value")
-    return {name: [row[index] for row in rows] for index, name in enumerate(names)}
-
-
-def _insert(
-    duck: duckdb.Connection,
-    table: str,
-    key: Mapping[str, str],
-    columns: Mapping[str, Sequence[object]],
-) -> None:
-    import pyarrow as pa
-
-    rows = len(next(iter(columns.values())))
-    if not rows:
-        return
-    constant = {name: [value] * rows for name, value in key.items()}
-    with duckdb.registered(duck, written=pa.table({**constant, **columns})):
-        duck.execute(f"insert into {table} by name select * from written")  # noqa: S608
+def _performance(evaluations: Mapping[str, Evaluation]) -> Iterator[Row]:
+    """A row per metric, and one per label and metric."""
+    for split, evaluation in evaluations.items():
+        overall: Row = {"label": "", **evaluation.metrics}
+        for metrics in (overall, *map(asdict, evaluation.per_label)):
+            label = metrics.pop("label")
+            for metric, value in metrics.items():
+                yield {"split": split, "label": label, "metric": metric, "value": float(value)}

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 MIN_GROUPS = 10
 """A label with fewer groups is left out: there would be nothing to test it on."""
 
+_HEAD = (
+    *("hash", "space_id", "seed", "feature_views", "features", "left_out", "unembedded"),
+    "reason",
+)
 _COLUMNS = ("document_id", "label", "group_id", "split", "label_time", "text_hash")
-_LABELLED = ("document_id", "label", "group_id", "label_time", "text_hash", "same_text", "embedded")
 
 
 def build_training_set(
@@ -39,11 +42,11 @@ def build_training_set(
     groups are left out, and without two labels there is no training set, which is no error.
     """
     views = training_views()
-    found = _labelled(connection, space_id)
-    embedded = found[found["embedded"].astype(bool)].drop(columns="embedded")
+    labelled = _labelled(connection, space_id)
+    embedded = labelled[labelled["embedded"].astype(bool)].drop(columns="embedded")
     rows, left_out = _split(embedded, settings.seed)
     features = tuple(name for view in views for name in view.qualified)
-    reason = "" if len(rows) else _reason(len(found), left_out)
+    reason = "" if len(rows) else _reason(len(labelled), left_out)
     joined = _join(duck, rows, views, features)
     prints = {view.key: fingerprint(view) for view in views}
     return TrainingSet(
@@ -54,16 +57,25 @@ def build_training_set(
         features=features,
         rows=joined,
         left_out=left_out,
-        unembedded=len(found) - len(embedded),
+        unembedded=len(labelled) - len(embedded),
         reason=reason,
     )
 
 
 def freeze(duck: duckdb.Connection, training_set: TrainingSet) -> bool:
     """Make `training_set` the current one; its rows are written once per hash. False: it was."""
-    bound = _build(training_set)
-    if _last_build(duck) == bound:
+    head = {name: getattr(training_set, name) for name in _HEAD}
+    if _last_head(duck) == head:
         return False
+    views, left_out = head.pop("feature_views"), head.pop("left_out")
+    bound = {
+        **head,
+        "features": list(training_set.features),
+        "views": list(views),
+        "fingerprints": list(views.values()),
+        "labels": list(left_out),
+        "groups": list(left_out.values()),
+    }
     with duckdb.transaction(duck):
         known = duck.execute(
             "select 1 from training_sets where hash = ? limit 1", [training_set.hash]
@@ -82,44 +94,35 @@ def has_labels(connection: postgres.Connection) -> bool:
 
 def current_training_set(duck: duckdb.Connection) -> TrainingSet | None:
     """The training set that was frozen last; None before the first."""
-    build = _last_build(duck)
-    if build is None:
+    head = _last_head(duck)
+    if head is None:
         return None
-    rows = duck.execute(
-        statement("duckdb/training/rows"), {"hash": build["hash"], "features": build["features"]}
-    ).df()
-    return TrainingSet(
-        hash=build["hash"],
-        space_id=build["space_id"],
-        seed=build["seed"],
-        feature_views=dict(zip(build["views"], build["fingerprints"], strict=True)),
-        features=tuple(build["features"]),
-        rows=_unpack(rows, build["features"]),
-        left_out=dict(zip(build["labels"], build["groups"], strict=True)),
-        unembedded=build["unembedded"],
-        reason=build["reason"],
-    )
+    features = list(head["features"])
+    bound = {"hash": head["hash"], "features": features}
+    rows = duck.execute(statement("duckdb/training/rows"), bound).df()
+    return TrainingSet(**head, rows=_unpack(rows, features))
 
 
 def current_hash(duck: duckdb.Connection) -> str:
     """The hash of the training set that was frozen last, its rows left alone; empty: none."""
-    build = _last_build(duck)
-    return build["hash"] if build else ""
+    head = _last_head(duck)
+    return head["hash"] if head else ""
 
 
 def _labelled(connection: postgres.Connection, space_id: str) -> DataFrame:
     import pandas as pd
 
-    found = postgres.run(
-        connection, statement("postgres/training/labelled"), {"space_id": space_id}
+    bound = {"space_id": space_id}
+    cursor = postgres.run(connection, statement("postgres/training/labelled"), bound)
+    return pd.DataFrame(
+        cursor.fetchall(), columns=[column.name for column in cursor.description or ()]
     )
-    return pd.DataFrame(found.fetchall(), columns=list(_LABELLED))
 
 
-def _split(found: DataFrame, seed: int) -> tuple[DataFrame, dict[str, int]]:
+def _split(labelled: DataFrame, seed: int) -> tuple[DataFrame, dict[str, int]]:
     """Merge duplicates, leave out small labels, split; return rows, and the groups left out."""
-    groups = merge_duplicates(found["group_id"].tolist(), found["same_text"].tolist())
-    rows = found.drop(columns="same_text").assign(group_id=groups)
+    groups = merge_duplicates(labelled["group_id"].tolist(), labelled["same_text"].tolist())
+    rows = labelled.drop(columns="same_text").assign(group_id=groups)
     counts = rows.groupby("label")["group_id"].nunique()
     rows = rows[rows["label"].map(counts) >= MIN_GROUPS]
     splits = split_groups(rows["label"].tolist(), rows["group_id"].tolist(), seed)
@@ -176,38 +179,13 @@ def _hash(
     return digest.hexdigest()[:16]
 
 
-def _build(training_set: TrainingSet) -> dict[str, object]:
-    return {
-        "hash": training_set.hash,
-        "space_id": training_set.space_id,
-        "seed": training_set.seed,
-        "views": list(training_set.feature_views),
-        "fingerprints": list(training_set.feature_views.values()),
-        "features": list(training_set.features),
-        "labels": list(training_set.left_out),
-        "groups": list(training_set.left_out.values()),
-        "unembedded": training_set.unembedded,
-        "reason": training_set.reason,
-    }
-
-
-def _last_build(duck: duckdb.Connection) -> dict[str, Any] | None:
+def _last_head(duck: duckdb.Connection) -> dict[str, Any] | None:
+    """All of the last build but its rows; None before the first."""
     row = duck.execute(statement("duckdb/training/current_build")).fetchone()
     if row is None:
         return None
-    found, space_id, seed, views, features, left_out, unembedded, reason = row
-    return {
-        "hash": found,
-        "space_id": space_id,
-        "seed": seed,
-        "views": list(views),
-        "fingerprints": list(views.values()),
-        "features": features,
-        "labels": list(left_out),
-        "groups": list(left_out.values()),
-        "unembedded": unembedded,
-        "reason": reason,
-    }
+    head = dict(zip(_HEAD, row, strict=True))
+    return {**head, "features": tuple(head["features"])}
 
 
 def _insert_rows(duck: duckdb.Connection, training_set: TrainingSet) -> None:

@@ -57,6 +57,48 @@ def test_requests_once_per_update_and_never_for_a_failure(instance: dg.DagsterIn
     assert requested == 0
 
 
+@pytest.mark.parametrize("guard", ["a missing input", "an input at work", "its own run"])
+def test_nothing_is_requested_past_a_guard(instance: dg.DagsterInstance, guard: str) -> None:
+    """Nothing is requested while an input is missing, or while it or the asset is at work."""
+    during: list[int] = []
+
+    def tick() -> int:
+        nonlocal cursor
+        result = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=cursor)
+        cursor = result.cursor
+        return result.get_num_requested(dg.AssetKey("last"))
+
+    def work(context: dg.AssetExecutionContext) -> None:
+        if context.run.tags.get("meanwhile"):
+            instance.report_runless_asset_event(dg.AssetMaterialization("upstream"))
+            during.append(tick())
+
+    @dg.asset
+    def other(context: dg.AssetExecutionContext) -> None:
+        work(context)
+
+    @dg.asset(deps=[upstream, other], automation_condition=ON_NEW_DATA)
+    def last(context: dg.AssetExecutionContext) -> None:
+        work(context)
+
+    assets = [upstream, other, last]
+    defs, cursor = dg.Definitions(assets=assets), None
+    dg.materialize([upstream], instance=instance)
+    if guard == "a missing input":
+        assert tick() == 0
+        dg.materialize([upstream], instance=instance)
+        assert tick() == 0
+        dg.materialize([other], instance=instance)
+    else:
+        dg.materialize(assets, instance=instance)
+        assert tick() == 0
+        name = "other" if guard == "an input at work" else "last"
+        dg.materialize(assets, instance=instance, selection=[name], tags={"meanwhile": "yes"})
+        assert during == [0]
+    if guard != "its own run":
+        assert tick() == 1
+
+
 def test_every_asset_from_chunks_to_published_search_follows(settings: Settings) -> None:
     graph = asset_graph(settings)
     following = {

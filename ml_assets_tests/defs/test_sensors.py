@@ -117,10 +117,10 @@ def test_a_source_that_cannot_be_read_is_a_reason_to_skip(
     resources: dict[str, object],
 ) -> None:
     def missing() -> Source:
-        raise SourceError("no such file", where="/data/x.csv")
+        raise SourceError("no such file", where="/data/x.csv", do="Look again")
 
     unreadable = {**resources, "source": SourceResource(missing)}
-    assert tick(instance, unreadable) == ([], [], "/data/x.csv: no such file")
+    assert tick(instance, unreadable) == ([], [], "/data/x.csv: no such file. Look again")
 
 
 def test_the_schedule_covers_every_collection(

@@ -57,7 +57,7 @@ def test_a_check_that_was_not_reached_after_a_write(
     materialize: Run, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(*_: object) -> object:
-        raise StoreError("the server went away")
+        raise StoreError("the server went away", do="Wait")
 
     with monkeypatch.context() as patch:
         patch.setattr(embedding_checks, "match_chunks", gone)

@@ -5,10 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ml_assets.documents import chunking
 from ml_assets.documents.chunking import Chunker
 from ml_assets.embeddings.space import current_model
 from ml_assets.errors import SettingError
 from ml_assets.settings import load_settings
+from ml_assets_tests import golden
 
 TOKENIZER = current_model(load_settings(embedding_model="")).tokenizer_file
 CHUNKER = Chunker(TOKENIZER, 256)
@@ -111,3 +113,28 @@ def test_a_prompt_takes_its_tokens_from_the_heading() -> None:
     (chunk,) = chunker.chunk("word " * 300, "text " * 215)
     (plain,) = CHUNKER.chunk(chunk.heading, chunk.text)
     assert chunk.token_count == plain.token_count + 6 <= 256
+
+
+def test_golden_chunks() -> None:
+    text = " ".join(
+        f"Sentence {number} of the text says something, naïvely: 0x{number:x} = {number}."
+        + ("\n\n" if number % 7 == 6 else "\n" if number % 5 == 4 else "")
+        for number in range(60)
+    )
+    words = " ".join(f"w{number}" for number in range(80))
+    cases = {
+        "sentences": (CHUNKER, "A title", text),
+        "small": (SMALL, "A title that is longer than it may be beside a chunk", text[:1200]),
+        "no boundaries": (SMALL, "", words),
+        "one word": (SMALL, "", "x" * 300),
+        "no overlap": (Chunker(TOKENIZER, 40, tokens=16, overlap=0), "", text[:600]),
+        "prompt": (Chunker(TOKENIZER, 40, tokens=16, prompt="passage: "), "Title", text[:600]),
+    }
+    output = {
+        name: [
+            [chunk.start, chunk.end, chunk.token_count, chunk.heading, chunk.text]
+            for chunk in chunker.chunk(title, body)
+        ]
+        for name, (chunker, title, body) in cases.items()
+    }
+    golden.check("ml_assets.documents.chunking.VERSION", chunking.VERSION, output)

@@ -6,15 +6,19 @@ import pytest
 from ml_assets.delta import Delta
 from ml_assets.documents import staging
 from ml_assets.documents.chunking import Chunker
+from ml_assets.documents.collections import (
+    changed_collections,
+    read_collections,
+    unread_collections,
+)
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.refresh import (
     DocumentsReport,
-    changed_collections,
     chunk_versions,
     refresh_chunks,
     refresh_documents,
-    unread_collections,
 )
+from ml_assets.documents.sources import Source
 from ml_assets.embeddings.space import current_model
 from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
@@ -24,6 +28,10 @@ CHUNKER = Chunker(current_model(load_settings()).tokenizer_file, 40, tokens=16, 
 LONG = "One two three four five. " * 10
 
 
+def changed(connection: postgres.Connection, source: Source) -> list[str]:
+    return changed_collections(read_collections(connection), source.collections())
+
+
 def document(
     name: str, text: str = "Some text.", collection: str = "a", **more: object
 ) -> Document:
@@ -31,7 +39,7 @@ def document(
 
 
 def refresh(connection: postgres.Connection, source: MemorySource, **more: object) -> Delta:
-    names = {*source.collections(), *changed_collections(connection, source)}
+    names = {*source.collections(), *changed(connection, source)}
     report = refresh_documents(connection, source, names, **more)  # type: ignore[arg-type]
     assert report.unread == {}
     return sum(report.deltas.values(), Delta())
@@ -103,15 +111,15 @@ def test_a_read_that_fails_writes_nothing(connection: postgres.Connection) -> No
     edited = MemorySource([document("x", "Half.")])
     for _ in range(2):
         report = refresh_documents(connection, unplugged(edited, "a"), ["a"])
-        assert report == DocumentsReport({}, {"a": "a: the disk went away"})
+        assert report == DocumentsReport({}, {"a": "a: the disk went away. Plug it in"})
         texts = connection.execute("select text from documents order by document_id").fetchall()
         assert texts == [("Some text.",), ("Some text.",)]
         # Until it can be read, it is asked for again.
         assert unread_collections(connection) == report.unread
-        assert changed_collections(connection, source) == ["a"]
+        assert changed(connection, source) == ["a"]
     assert refresh(connection, source) == Delta(unchanged=2)
     assert unread_collections(connection) == {}
-    assert changed_collections(connection, source) == []
+    assert changed(connection, source) == []
 
 
 def test_a_collection_that_fails_leaves_the_others_to_be_read(
@@ -134,7 +142,7 @@ def test_a_collection_that_fails_leaves_the_others_to_be_read(
     assert report.deltas == {"a": Delta(1, 1), "c": Delta(0, 1)}
     assert set(report.unread) == {"b", "d"}
     assert live(connection) == ["w", "x", "y", "z"]
-    assert changed_collections(connection, source) == ["b", "d"]
+    assert changed(connection, source) == ["b", "d"]
     rejected = connection.execute("select location from rejected_documents order by 1").fetchall()
     assert rejected == [("rows.csv:3",), ("rows.csv:4",)]
 
@@ -174,10 +182,10 @@ def test_emptying_a_collection_needs_a_flag(connection: postgres.Connection) -> 
 def test_a_dropped_collection_is_seen_and_emptied(connection: postgres.Connection) -> None:
     refresh(connection, MemorySource([document("x"), document("y", collection="b")]))
     without = MemorySource([document("x")])
-    assert changed_collections(connection, without) == ["b"]
+    assert changed(connection, without) == ["b"]
     assert refresh_documents(connection, without, ["b"]).deltas == {"b": Delta(removed=1)}
     assert live(connection) == ["x"]
-    assert changed_collections(connection, without) == []
+    assert changed(connection, without) == []
 
 
 def test_rejected_rows_are_kept_until_the_next_read(connection: postgres.Connection) -> None:
@@ -187,6 +195,32 @@ def test_rejected_rows_are_kept_until_the_next_read(connection: postgres.Connect
     assert connection.execute(query).fetchall() == [("rows.csv:3", "y", "no text")]
     refresh(connection, MemorySource([document("x")]))
     assert connection.execute(query).fetchall() == []
+
+
+def test_a_rejected_row_of_no_collection_goes_when_it_is_mended(
+    connection: postgres.Connection,
+) -> None:
+    nowhere = Rejected("", "rows.csv:2", "the collection is empty")
+    refresh(connection, MemorySource([document("x"), nowhere]))
+    counts = "select count(*) from rejected_documents"
+    assert connection.execute(counts).fetchone() == (1,)
+    refresh(connection, MemorySource([document("x", "Edited.")]))
+    assert connection.execute(counts).fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    ("documents", "lost", "refused"),
+    [(10, 10, False), (30, 15, False), (30, 16, True), (12, 10, False), (12, 11, True)],
+)
+def test_how_many_may_leave_at_once(
+    connection: postgres.Connection, documents: int, lost: int, refused: bool
+) -> None:
+    """Ten always may, and else half of the collection."""
+    rows = [document(f"d{number}") for number in range(documents)]
+    refresh(connection, MemorySource(rows))
+    report = refresh_documents(connection, MemorySource(rows[lost:]), ["a"])
+    assert bool(report.unread) is refused
+    assert len(live(connection)) == (documents if refused else documents - lost)
 
 
 def test_chunks_follow_their_documents(connection: postgres.Connection) -> None:

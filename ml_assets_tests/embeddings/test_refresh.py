@@ -10,7 +10,6 @@ from ml_assets.delta import Delta
 from ml_assets.documents.model import Document
 from ml_assets.documents.refresh import refresh_chunks, refresh_documents
 from ml_assets.embeddings.refresh import (
-    collections_to_refresh,
     ensure_space,
     find_pending,
     partition_name,
@@ -20,6 +19,7 @@ from ml_assets.embeddings.refresh import (
 )
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.errors import SpaceMismatchError
+from ml_assets.operations import pending as work
 from ml_assets.stores import postgres
 from ml_assets_tests.embeddings.corpus import CHUNKER, load_documents
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource, other_space
@@ -103,6 +103,46 @@ def test_text_that_moves_keeps_its_vector(connection: postgres.Connection) -> No
     assert_exact(connection, encoder)
 
 
+def test_the_heading_is_embedded_with_the_text(connection: postgres.Connection) -> None:
+    encoder = HashEncoder()
+    titled = Document("x", "a", "One.", title="A title")
+    names = load_documents(connection, titled, Document("y", "a", "One."))
+    total(connection, encoder, names)
+    assert sorted(encoder.texts) == ["A title\nOne.", "One."]
+    assert_exact(connection, encoder)
+
+
+def test_vectors_follow_a_document_that_only_moved(connection: postgres.Connection) -> None:
+    encoder = HashEncoder()
+    names = load_documents(connection, Document("x", "a", "One."), Document("y", "b", "Two."))
+    total(connection, encoder, names)
+    before = rows_of(connection, SPACE)
+    load_documents(connection, Document("x", "b", "One."), Document("y", "b", "Two."))
+    assert total(connection, encoder, names) == Delta(unchanged=2)
+    assert_exact(connection, encoder)
+    assert [row[3:] for row in rows_of(connection, SPACE)] == [row[3:] for row in before]
+    assert stale_collections(connection, CHUNKER.fingerprint, SPACE.space_id) == []
+
+
+def test_a_vector_of_an_older_space_whose_chunk_is_gone_is_stale(
+    connection: postgres.Connection,
+) -> None:
+    older = HashEncoder(other_space())
+    names = load_documents(connection, Document("x", "a", "One."), Document("y", "a", "Two."))
+    total(connection, older, names)
+    total(connection, HashEncoder(), names)
+    # As a run leaves it that was killed after it had removed the vectors of the newer space.
+    connection.execute("delete from chunks where document_id = 'x'")
+    connection.execute(
+        "delete from document_embeddings where chunk_id = 'x#0' and space_id = %s", [SPACE.space_id]
+    )
+    load_documents(connection, Document("y", "a", "Two."))
+    assert stale_collections(connection, CHUNKER.fingerprint, SPACE.space_id) == ["a"]
+    assert total(connection, HashEncoder(), names) == Delta(unchanged=1)
+    assert stale_collections(connection, CHUNKER.fingerprint, SPACE.space_id) == []
+    assert_exact(connection, older)
+
+
 def test_nothing_to_do_loads_no_model(connection: postgres.Connection) -> None:
     names = load_documents(connection, Document("x", "a", "One."))
     total(connection, HashEncoder(), names)
@@ -161,12 +201,12 @@ def test_a_run_killed_after_a_removal_is_finished_by_the_next(
     refresh_documents(connection, source, ["a"], max_removed_fraction=1)
     if stage == "chunks":
         refresh_chunks(connection, CHUNKER, ["a"])
-    wanted = collections_to_refresh(connection, source, CHUNKER, SPACE)
+    wanted = work.find_pending(connection, source, CHUNKER, SPACE).collections
     assert wanted == ["a"]
     refresh_chunks(connection, CHUNKER, wanted)
     assert total(connection, encoder, wanted).removed == 1
     assert_exact(connection, encoder)
-    assert collections_to_refresh(connection, source, CHUNKER, SPACE) == []
+    assert work.find_pending(connection, source, CHUNKER, SPACE).collections == []
 
 
 def test_what_was_encoded_before_a_failure_is_kept(connection: postgres.Connection) -> None:

@@ -16,12 +16,13 @@ from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.refresh import refresh_chunks, refresh_documents
 from ml_assets.documents.sources.base import Source
 from ml_assets.embeddings.encoder import Encoder
-from ml_assets.embeddings.refresh import collections_to_refresh, refresh_embeddings
+from ml_assets.embeddings.refresh import refresh_embeddings
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.features.documents import refresh_document_features
 from ml_assets.features.offline import current_rows
 from ml_assets.features.online import refresh_online
 from ml_assets.features.views import DOCUMENT_TEXT, refresh_definitions
+from ml_assets.operations.pending import find_pending
 from ml_assets.search.generation import ensure_generation
 from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.keyword.index import KeywordIndex
@@ -68,7 +69,7 @@ def refresh_stores(
     load: Callable[[], Encoder],
 ) -> None:
     """One whole run from the source to the online store."""
-    names = collections_to_refresh(connection, source, chunker, space)
+    names = find_pending(connection, source, chunker, space).collections
     refresh_documents(connection, source, names, max_removed_fraction=1)
     refresh_chunks(connection, chunker, names, batch=2)
     refresh_embeddings(connection, space, load, names, batch=2)

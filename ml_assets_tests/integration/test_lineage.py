@@ -78,6 +78,20 @@ def modules_imported(project: Project, *arguments: str) -> set[str]:
     return set(done.stdout.rpartition("\nmodules ")[2].split())
 
 
+def test_predicting_imports_nothing_that_trains(project: Project, first_run: str) -> None:
+    training = {"sklearn", "skops", "scipy", "pandas", "torch", "transformers", "mlflow", "dagster"}
+    assert not modules_imported(project, "predict", "bread and soup") & training
+
+
+def test_a_prediction_takes_little_memory(project: Project, first_run: str) -> None:
+    process = project.start("predict", "bread and soup")
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    process.communicate()
+    assert process.returncode == 0
+    assert usage.ru_maxrss < 400_000  # kB on Linux
+
+
 def test_a_second_run_runs_nothing(project: Project, first_run: str) -> None:
     before = project.json("status")
     second = project.call("run")

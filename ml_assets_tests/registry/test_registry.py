@@ -32,6 +32,7 @@ from ml_assets.releases.gates import Decision
 from ml_assets.stores import mlflow
 from ml_assets.training.candidates import read_candidates
 from ml_assets.training.model import TrainingSet
+from ml_assets.training.onnx.export import TOLERANCE
 from ml_assets_tests.corpus import FAST, Deployment, MeaningEncoder, labelled_documents
 from ml_assets_tests.fakes import SPACE, other_space
 
@@ -440,6 +441,7 @@ def test_what_cannot_be_answered_is_said(first: Trained) -> None:
         )
         with pytest.raises(FeatureViewError, match="old_v1"):
             ask(deployment, ["w1"])
+    forget_onnx(deployment)
     deployment.connection.execute(
         "update model_artifacts set uri = 'models:/nothing/1' where version = %s", [version.version]
     )
@@ -453,9 +455,43 @@ def test_a_model_that_holds_a_type_we_do_not_write_is_not_loaded(
     deployment, _ = first
     register(first)
     decide(first)
+    forget_onnx(deployment)
     monkeypatch.setattr(serving, "TRUSTED_TYPES", ())
     with pytest.raises(StoreError, match="Untrusted types"):
         ask(deployment, ["w1"])
+
+
+def test_the_onnx_form_answers_as_the_model_itself(
+    first: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment, _ = first
+    register(first)
+    decide(first)
+    texts = [*(one.text for one in labelled_documents(60, seed=5)), "\u6f22\u5b57 w3", "w" * 300]
+    with monkeypatch.context() as context:
+        context.setattr(mlflow, "load_model", None)
+        carried = ask(deployment, texts)
+    forget_onnx(deployment)
+    original = ask(deployment, texts)
+    for given, expected in zip(carried, original, strict=True):
+        assert given == pytest.approx(expected, abs=TOLERANCE)
+        assert next(iter(given)) == next(iter(expected))
+
+
+def test_an_onnx_form_that_is_not_the_recorded_one_does_not_answer(first: Trained) -> None:
+    deployment, _ = first
+    version = register(first)
+    decide(first)
+    deployment.connection.execute(
+        "update experiments set onnx_sha256 = repeat('0', 64) where run_id = %s", [version.run_id]
+    )
+    with pytest.raises(StoreError, match="its sha256 is not the recorded 000000000000"):
+        ask(deployment, ["w1"])
+
+
+def forget_onnx(deployment: Deployment) -> None:
+    """The champion answers from its skops file, as one that ONNX cannot carry."""
+    deployment.connection.execute("update experiments set onnx_sha256 = ''")
 
 
 def ask(

@@ -1,5 +1,6 @@
 """MLflow: embedded and through a tracking server, and clear errors."""
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,10 @@ def server(tmp_path: Path) -> Iterator[mlflow.Tracking]:
         yield mlflow.tracking(url, None, tmp_path)
 
 
+CONTENT = b"a file beside the model"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
 def contract(where: mlflow.Tracking) -> None:
     """Log a run with steps and a model, register it twice, and load it back."""
     from sklearn.linear_model import LogisticRegression
@@ -32,6 +37,12 @@ def contract(where: mlflow.Tracking) -> None:
         uri = mlflow.log_model(module, model, inputs, ["x", "y"], [])
         steps = [(step, "loss", 1 / (step + 1)) for step in range(1500)]
         mlflow.log_steps(module, run.info.run_id, steps)
+        mlflow.log_file(module, uri, "more.bin", CONTENT)
+    assert mlflow.read_file(where, uri, "more.bin", SHA256) == CONTENT
+    with pytest.raises(StoreError, match="its sha256 is not the recorded"):
+        mlflow.read_file(where, uri, "more.bin", "0" * 64)
+    with pytest.raises(StoreError, match="cannot be loaded"):
+        mlflow.read_file(where, uri, "absent.bin", SHA256)
     client = module.MlflowClient()
     assert len(client.get_metric_history(run.info.run_id, "loss")) == 1500
 
@@ -48,6 +59,18 @@ def test_the_embedded_mode_keeps_the_contract(tracking: mlflow.Tracking) -> None
     module = mlflow.activate(tracking)
     experiment = module.get_experiment_by_name(mlflow.EXPERIMENT)
     assert experiment.artifact_location == tracking.artifacts
+
+
+def test_a_file_in_our_own_folder_is_read_without_mlflow(
+    tracking: mlflow.Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = mlflow.activate(tracking)
+    with module.start_run():
+        model = module.initialize_logged_model(name="model")
+        uri = f"models:/{model.model_id}"
+        mlflow.log_file(module, uri, "more.bin", CONTENT)
+    monkeypatch.setattr(mlflow, "activate", None)
+    assert mlflow.read_file(tracking, uri, "more.bin", SHA256) == CONTENT
 
 
 def test_a_tracking_server_keeps_the_same_contract(server: mlflow.Tracking) -> None:

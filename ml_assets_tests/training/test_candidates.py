@@ -5,13 +5,19 @@ import pytest
 
 from ml_assets.stores import duckdb, mlflow
 from ml_assets.stores.mlflow import load_model
-from ml_assets.training.candidates import read_candidates, train_candidates, untrained
+from ml_assets.training.candidates import (
+    read_candidate,
+    read_candidates,
+    train_candidates,
+    untrained,
+)
 from ml_assets.training.evaluation import evaluate
 from ml_assets.training.examples import read_examples
 from ml_assets.training.families.base import Task, fit_family, predict_probabilities
 from ml_assets.training.families.registry import FAMILIES, TRUSTED_TYPES
 from ml_assets.training.importance import permutation_importance
 from ml_assets.training.model import Examples, TrainingSet
+from ml_assets.training.onnx.model import FILE, OnnxModel
 from ml_assets.training.quality import better_than_baselines, straddling_groups, unknown_labels
 from ml_assets_tests.corpus import FAST, Deployment, family
 
@@ -99,6 +105,18 @@ def test_mlflow_holds_the_run_and_the_model_it_reports_on(trained: Trained) -> N
     answers = predict_probabilities(model, test.inputs, training_set.labels)
     found = evaluate(training_set.labels, test.truth, answers).metrics
     assert found["macro_f1"] == pytest.approx(candidate.metrics["test_macro_f1"])
+
+
+def test_the_onnx_form_lies_beside_the_model_and_its_hash_in_postgresql(trained: Trained) -> None:
+    deployment, training_set = trained
+    baseline, _, candidate = read_candidates(deployment.connection, training_set.hash)
+    assert (baseline.onnx_sha256, baseline.onnx_reason) == ("", "a baseline is never served")
+    assert candidate.onnx_reason == ""
+    assert read_candidate(deployment.connection, candidate.run_id) == candidate
+    content = mlflow.read_file(
+        deployment.tracking, candidate.model_uri, FILE, candidate.onnx_sha256
+    )
+    assert OnnxModel(content).labels == list(training_set.labels)
 
 
 @pytest.mark.parametrize("name", [one.name for one in FAMILIES])

@@ -53,9 +53,14 @@ def test_perfect_confidence_in_right_answers_is_calibrated() -> None:
     assert found.metrics == {
         "accuracy": 1.0,
         "macro_f1": 1.0,
-        "log_loss": 0.0,
+        "log_loss": pytest.approx(0.0),
         "calibration_error": 0.0,
     }
+
+
+def test_a_row_of_a_label_that_left_the_set_need_not_sum_to_one() -> None:
+    found = evaluate(LABELS, np.array(["a"], dtype=object), np.array([[0.5, 0.2, 0.0, 0.0]]))
+    assert found.metrics["log_loss"] == pytest.approx(-np.log(0.5))
 
 
 def test_certainty_in_a_wrong_answer_costs_a_finite_loss() -> None:

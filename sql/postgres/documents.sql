@@ -55,6 +55,15 @@ from chunks
 where collection = any(%(collections)s)
 group by collection
 
+-- name: collections
+select collection, source, document_count as documents, fingerprint, refreshed_at, read_error, failed_at
+from collections
+order by collection
+
+-- name: count_changes
+-- Not the highest number: of two transactions the one with the lower numbers may commit later.
+select count(*) as changes from change_log
+
 -- name: count_documents
 -- Count the live documents of each collection, and return one fingerprint of their content: it changes when
 -- a document does. One scan for both.
@@ -99,6 +108,20 @@ select
     ) as chunks_unlike_their_text
 from (select document_id from documents where deleted_at is null) d
 full join chunks c using (document_id)
+
+-- name: counts
+select
+    (select count(*) from collections where fingerprint <> '')::int as collections,
+    d.documents,
+    d.tombstones,
+    (select count(*) from rejected_documents)::int as rejected,
+    (select count(*) from chunks)::int as chunks
+from (
+    select
+        count(*) filter (where deleted_at is null)::int as documents,
+        count(*) filter (where deleted_at is not null)::int as tombstones
+    from documents
+) d
 
 -- name: create_chunk_staging
 create temp table if not exists staged_chunks (like chunks);

@@ -2,8 +2,17 @@
 -- Whether there is something to train on, or something trained that must learn that there is not.
 select exists (select from documents where label is not null) or exists (select from experiments)
 
+-- name: candidate
+select
+    run_id, training_set_hash, family, fingerprint, parameters, metrics, model_uri, onnx_sha256,
+    onnx_reason
+from experiments
+where run_id = %(run_id)s
+
 -- name: candidates
-select run_id, training_set_hash, family, fingerprint, parameters, metrics, model_uri
+select
+    run_id, training_set_hash, family, fingerprint, parameters, metrics, model_uri, onnx_sha256,
+    onnx_reason
 from experiments
 where training_set_hash = %(hash)s and fingerprint = any(%(fingerprints)s)
 order by family
@@ -39,10 +48,13 @@ order by wanted.document_id collate "C"
 -- name: insert_experiment
 -- Two runs can train the same family at once; the first to finish stays.
 insert into experiments
-    (run_id, training_set_hash, family, fingerprint, parameters, metrics, history, model_uri)
+    (
+        run_id, training_set_hash, family, fingerprint, parameters, metrics, history, model_uri,
+        onnx_sha256, onnx_reason
+    )
 values (
     %(run_id)s, %(hash)s, %(family)s, %(fingerprint)s, %(parameters)s, %(metrics)s, %(history)s,
-    %(model_uri)s
+    %(model_uri)s, %(onnx_sha256)s, %(onnx_reason)s
 )
 on conflict (training_set_hash, family, fingerprint) do nothing
 

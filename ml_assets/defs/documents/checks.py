@@ -3,8 +3,8 @@
 import dagster as dg
 
 from ml_assets.defs.resources import PostgresResource
+from ml_assets.documents.collections import unread_collections
 from ml_assets.documents.quality import count_identities, count_rejected, count_uncovered
-from ml_assets.documents.refresh import unread_collections
 from ml_assets.stores import postgres as store
 
 READABILITY = "collections_were_readable"

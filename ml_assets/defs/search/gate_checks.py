@@ -70,5 +70,5 @@ def _result(gate: Gate, *, blocks: bool = True) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=gate.outcome == "pass",
         severity=dg.AssetCheckSeverity.ERROR if error else dg.AssetCheckSeverity.WARN,
-        metadata={"message": gate.message, **gate.numbers},
+        metadata={"message": gate.message, **gate.numbers, **({"do": gate.do} if error else {})},
     )

@@ -133,6 +133,7 @@ def _summary(candidate: Candidate) -> dict[str, object]:
         "family": candidate.family,
         **scores,
         "seconds": candidate.metrics["seconds"],
+        "served by": "ONNX" if candidate.onnx_sha256 else f"skops ({candidate.onnx_reason})",
         "MLflow run": candidate.run_id,
     }
 

@@ -97,7 +97,9 @@ def encode_query(engine: Engine, query: str, encoder: Encoder | None) -> Vector:
         SpaceMismatchError: the encoder makes vectors of another space than the generation's.
     """
     if encoder is None:
-        raise UserError("searching by vector needs an encoder", where="search")
+        raise UserError(
+            "searching by vector needs an encoder", where="search", do="Use the method keyword"
+        )
     check_space(engine.generation, encoder)
     vector: Vector = encoder.encode([query])[0]
     return vector
@@ -164,9 +166,11 @@ def _check_request(query: str, k: int, method: str) -> None:
     if not query.strip():
         raise UserError("the query is empty", where="search", do="Give some words to look for")
     if not is_unicode(query):
-        raise UserError("the query is not valid Unicode", where="search")
+        raise UserError("the query is not valid Unicode", where="search", do="Write it in UTF-8")
     if not 1 <= k <= MAX_K:
-        raise UserError(f"k must be 1 to {MAX_K}, got {k}", where="search")
+        raise UserError(
+            f"{k} documents were asked for", where="--limit", do=f"Ask for 1 to {MAX_K}"
+        )
     if method not in METHODS:
         raise UserError(
             f"there is no method {method!r}", where="search", do=f"Known: {', '.join(METHODS)}"

@@ -69,13 +69,15 @@ class CrossEncoderReranker:
                 model: CrossEncoder = CrossEncoder(str(self._path), local_files_only=True)
         except (OSError, ValueError) as error:
             raise SettingError(
-                f"{self._path} cannot be loaded ({str(error).splitlines()[0]})", where=VARIABLE
+                f"{self._path} cannot be loaded ({str(error).splitlines()[0]})",
+                where=VARIABLE,
+                do="Set it to the folder of a cross-encoder that is whole",
             ) from None
         if model.num_labels != 1:
             raise SettingError(
                 f"{self._path} gives {model.num_labels} scores to a pair",
                 where=VARIABLE,
-                do="Give a cross-encoder that gives one",
+                do="Set it to a cross-encoder that gives one",
             )
         return model
 
@@ -85,7 +87,9 @@ def _find(name: str) -> CrossEncoderReranker:
     path = find_model(name, VARIABLE, "a cross-encoder")
     if not _is_cross_encoder(path):
         # Loaded all the same, it would get a last layer of random weights.
-        raise SettingError(f"{name} is no cross-encoder", where=VARIABLE)
+        raise SettingError(
+            f"{name} is not a cross-encoder", where=VARIABLE, do="Set it to one, or unset it"
+        )
     return CrossEncoderReranker(path)
 
 

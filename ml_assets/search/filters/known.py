@@ -71,7 +71,9 @@ def _unknown(connection: postgres.Connection, key: str, kinds: Sequence[str]) ->
     if key in known:
         asked = " or ".join(_KINDS[kind] for kind in dict.fromkeys(kinds))
         return UserError(
-            f"{METADATA}{key} is never {asked}, but {' or '.join(known[key])}", where="filter"
+            f"{METADATA}{key} is never {asked}",
+            where="filter",
+            do=f"Compare it with {' or '.join(known[key])}",
         )
     shown = [f"{one} ({' or '.join(of)})" for one, of in known.items()]
     more = ["…"] if len(shown) > _MOST_SHOWN else []
@@ -79,5 +81,5 @@ def _unknown(connection: postgres.Connection, key: str, kinds: Sequence[str]) ->
     return UserError(
         f"no document has metadata {key!r}",
         where="filter",
-        do=f"Known: {listed}" if listed else "The documents have no metadata at all",
+        do=f"Known: {listed}" if listed else "No document has any: leave the filter out",
     )

@@ -44,7 +44,9 @@ class In:
     def __post_init__(self) -> None:
         _check_field(self.field)
         if not isinstance(self.values, tuple) or not self.values:
-            raise _wrong(f"{self.field} needs a tuple of values, got {self.values!r}")
+            raise _wrong(
+                f"{self.field} needs a tuple of values, got {self.values!r}", "Give one or more"
+            )
         object.__setattr__(self, "values", tuple(_value(self.field, one) for one in self.values))
 
 
@@ -133,7 +135,9 @@ def created_between(since: datetime | None, until: datetime | None) -> Condition
     """
     bounds: list[tuple[Operator, datetime | None]] = [(">=", since), ("<", until)]
     if since and until and in_utc(since) >= in_utc(until):
-        raise _wrong(f"created_at cannot be from {since} and before {until}")
+        raise _wrong(
+            f"created_at cannot be from {since} and before {until}", "Give --until a later date"
+        )
     return all_of(*(Compare("created_at", sign, one) for sign, one in bounds if one))
 
 
@@ -178,7 +182,9 @@ def in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except OverflowError:
-        raise _wrong(f"created_at cannot be {moment}, which no store can hold") from None
+        raise _wrong(
+            f"created_at cannot be {moment}, which no store can hold", "Give a year from 1 to 9999"
+        ) from None
 
 
 def is_unicode(text: str) -> bool:
@@ -201,14 +207,16 @@ def _value(field: str, value: object) -> Value:
     """The value, checked, and in UTC."""
     if field == "created_at":
         if not isinstance(value, datetime):
-            raise _wrong(f"created_at is compared with a date, not with {value!r}")
+            raise _wrong(
+                f"created_at is compared with a date, not with {value!r}", "Write 2026-01-31"
+            )
         return in_utc(value)
     is_text = metadata_key(field) is None
     if not isinstance(value, str | int | float) or (is_text and not isinstance(value, str)):
         known = "a text" if is_text else "a text, a number, or true or false"
         raise _wrong(f"{field} cannot be {value!r} ({type(value).__name__})", f"Give {known}")
     if isinstance(value, float) and not math.isfinite(value):
-        raise _wrong(f"{field} cannot be {value}")
+        raise _wrong(f"{field} cannot be {value}", "Give a finite number")
     if isinstance(value, str):
         _check_text(field, value)
     return value
@@ -216,8 +224,11 @@ def _value(field: str, value: object) -> Value:
 
 def _check_text(what: str, text: str) -> None:
     if "\0" in text or not is_unicode(text):
-        raise _wrong(f"{what} cannot be {text!r}, which no store can hold")
+        raise _wrong(
+            f"{what} cannot be {text!r}, which no store can hold",
+            "Leave out NUL and lone surrogates",
+        )
 
 
-def _wrong(what: str, do: str = "") -> UserError:
+def _wrong(what: str, do: str) -> UserError:
     return UserError(what, where="filter", do=do)

@@ -45,7 +45,9 @@ def pair_of(text: str) -> tuple[str, tuple[Scalar, ...]]:
     """`key=value`: a boolean or text; what reads as a number is met in either form."""
     key, separator, value = text.partition("=")
     if not key or not separator:
-        raise SettingError(f"{text!r} is not key=value", where="--where")
+        raise SettingError(
+            f"{text!r} is not key=value", where="--where", do="Write --where kind=class"
+        )
     try:
         parsed = json.loads(value)
     except ValueError:
@@ -61,4 +63,4 @@ def _date(text: str | None, option: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        raise SettingError(f"{text!r} is no date", where=option, do="Write 2026-01-31") from None
+        raise SettingError(f"{text!r} is not a date", where=option, do="Write 2026-01-31") from None

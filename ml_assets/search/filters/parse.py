@@ -47,6 +47,7 @@ _TOKENS = re.compile(
 _SIGNS = ("=", "!=", "<", "<=", ">", ">=")
 _WORD = re.compile(r"[^\W\d][\w-]*")
 _VALUE = "a text in double quotes, a number, a date, true or false"
+_FORM = 'Write it like label = "a" and created_at >= 2026-01-31'
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def parse_condition(text: str) -> Condition:
     """Read a condition.
 
     Raises:
-        UserError: the text is none; one line says what is wrong, and where.
+        UserError: the text is not a condition; one line says what is wrong, and where.
     """
     reader = _Reader(text)
     condition = reader.either(0)
@@ -101,6 +102,8 @@ class _Reader:
         return parts[0] if len(parts) == 1 else Or(tuple(parts))
 
     def expected(self, what: str) -> NoReturn:
+        if self.token.text == '"':
+            self._refuse("the closing quote is missing", self.token.place, 'Write "…"')
         token = "the end" if self.token.kind == "end" else f"{self.token.text!r}"
         self._refuse(f"{what} should stand here, not {token}", self.token.place)
 
@@ -131,7 +134,7 @@ class _Reader:
                 return Not(In(field, values))
             return Compare(field, cast("Operator", sign), values[0])  # type: ignore[arg-type]
         except UserError as error:
-            self._refuse(str(error).removeprefix("filter: "), place)
+            self._refuse(error.what, place, error.do)
 
     def _field(self) -> str:
         name = self._take("word", "a field, `not` or a parenthesis").text
@@ -176,13 +179,13 @@ class _Reader:
         try:
             return datetime.fromisoformat(text)
         except ValueError:
-            self._refuse(f"{text!r} is no date. Write 2026-01-31", place)
+            self._refuse(f"{text!r} is not a date", place, "Write 2026-01-31")
 
     def _unquoted(self, token: _Token) -> str:
         try:
             return str(json.loads(token.text, strict=False))
         except json.JSONDecodeError as error:
-            self._refuse(f"{error.msg} in a text", token.place)
+            self._refuse(f"{error.msg} in a text", token.place, "Escape it as in JSON")
 
     def _took(self, text: str) -> bool:
         """Go on if this word or sign is next; words in upper case count, too."""
@@ -210,11 +213,13 @@ class _Reader:
         kind = match.lastgroup
         return _Token(kind, match[kind], match.start(kind))
 
-    def _refuse(self, what: str, place: int) -> NoReturn:
+    def _refuse(self, what: str, place: int, do: str = _FORM) -> NoReturn:
         before = self._text[max(0, place - _AROUND) : place]
         after = self._text[place : place + _AROUND]
         shown = " ".join(f"{before}▸{after}".split())
-        raise UserError(f"{what} (character {place + 1}: {shown})", where="filter") from None
+        raise UserError(
+            f"{what} (character {place + 1}: {shown})", where="--filter", do=do
+        ) from None
 
 
 def _inner(condition: Condition) -> str:

@@ -25,6 +25,7 @@ def check_dimension(vector: Vector, generation: Generation) -> None:
         raise SpaceMismatchError(
             f"a vector of shape {vector.shape} met a space of dimension {generation.dimension}",
             where=f"search generation {generation.generation_id}",
+            do="Encode the query with the model of the generation",
         )
 
 

@@ -19,6 +19,10 @@ MIN_REACHED = 0.95
 tenth of them duplicates, a fresh graph reached .9995 when their vectors were written in the order
 of a hash, and .981 when they were written in the order of their lengths."""
 
+_RUN_ALL = "Run `ml-assets run --all`, which mends or rebuilds an index"
+_RAISE_RECALL = "Raise ML_ASSETS_HNSW_EF_SEARCH, or lower ML_ASSETS_MIN_RECALL"
+_RAISE_MARGIN = "Keep the published one, or raise ML_ASSETS_NDCG_MARGIN"
+
 MIN_QUERIES = 10
 """An interval drawn from fewer queries is too narrow: of one query it is a point."""
 
@@ -64,7 +68,7 @@ def same_chunks_gate(rows: Sequence[Mapping[str, Any]]) -> Gate:
     }
     name = "indexes_hold_the_live_chunks"
     if message:
-        return Gate(name, "block", message, numbers)
+        return Gate(name, "block", message, numbers, _RUN_ALL)
     return Gate(name, "pass", "every index holds the live chunks", numbers)
 
 
@@ -74,7 +78,7 @@ def recall_gate(
     """recall@10 of every index, on live vectors and on judged queries, is at least its minimum."""
     name = "vector_indexes_agree_with_exact_search"
     if measurement is None or not measurement.recall:
-        return Gate(name, "block", "no index was measured", {"minimum": minimum})
+        return Gate(name, "block", "no index was measured", {"minimum": minimum}, _RUN_ALL)
     live, judged = measurement.recall, measurement.judged_recall
     numbers: dict[str, float | int] = {
         **live,
@@ -87,7 +91,7 @@ def recall_gate(
         message = (
             f"ML_ASSETS_MIN_RECALL_BY_INDEX names {', '.join(unknown)}, which was not measured"
         )
-        return Gate(name, "block", message, numbers)
+        return Gate(name, "block", message, numbers, "Name an index of the generation")
     low = [
         f"{index} on {where}"
         for where, recall in (("live vectors", live), ("judged queries", judged))
@@ -95,7 +99,8 @@ def recall_gate(
         if value < by_index.get(index, minimum)
     ]
     if low:
-        return Gate(name, "block", f"the recall of {', '.join(low)} is too low", numbers)
+        message = f"the recall of {', '.join(low)} is too low"
+        return Gate(name, "block", message, numbers, _RAISE_RECALL)
     return Gate(name, "pass", "every index has its minimum", numbers)
 
 
@@ -103,13 +108,13 @@ def reach_gate(measurement: Measurement | None) -> Gate:
     """Every vector index finds nearly all of the sampled live chunks by their own vector."""
     name = "indexes_reach_their_chunks"
     if measurement is None or not measurement.reached:
-        return Gate(name, "block", "no index was measured", {"minimum": MIN_REACHED})
+        return Gate(name, "block", "no index was measured", {"minimum": MIN_REACHED}, _RUN_ALL)
     reached = measurement.reached
     numbers = {**reached, "minimum": MIN_REACHED, "sampled": measurement.sampled}
     low = [index for index, value in reached.items() if value < MIN_REACHED]
     if low:
         message = f"{', '.join(low)} does not find every chunk by its own vector"
-        return Gate(name, "block", message, numbers)
+        return Gate(name, "block", message, numbers, _RUN_ALL)
     return Gate(name, "pass", "the sampled chunks find themselves", numbers)
 
 
@@ -150,7 +155,8 @@ def ndcg_gate(
         if reference.itself:
             message = "what is served answers worse than when it was published last"
             return Gate(name, "cannot tell", message, numbers)
-        return Gate(name, "block", "it is worse than the published generation", numbers)
+        message = "it is worse than the published generation"
+        return Gate(name, "block", message, numbers, _RAISE_MARGIN)
     message = "the queries are too few to tell whether it loses more than the margin"
     needed = {"queries_needed": _queries_needed(numbers)}
     return Gate(name, "cannot tell", message, {**numbers, **needed})

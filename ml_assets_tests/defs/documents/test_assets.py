@@ -93,7 +93,9 @@ def test_a_collection_that_fails_fails_its_own_partition(
     while error and error.cause:
         error = error.cause
     assert error
-    assert error.message.strip().endswith("collection 'b' stays as it was: b: the disk went away")
+    assert error.message.strip().endswith(
+        "collection 'b' stays as it was: b: the disk went away. Plug it in"
+    )
 
 
 def test_rejected_rows_do_not_stop_the_others(materialize: Run, source: MemorySource) -> None:

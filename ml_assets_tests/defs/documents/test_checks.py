@@ -104,7 +104,7 @@ def test_a_collection_that_was_not_read_is_a_warning_with_its_reason(
     result = collections_were_readable(postgres=filled)
     assert not result.passed
     assert result.severity == dg.AssetCheckSeverity.WARN
-    assert result.metadata["reasons"].value == {"b": "b: the disk went away"}
+    assert result.metadata["reasons"].value == {"b": "b: the disk went away. Plug it in"}
     with filled.connect() as connection:
         refresh_documents(connection, source, ["b"])
     assert collections_were_readable(postgres=filled).passed

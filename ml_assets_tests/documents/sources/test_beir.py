@@ -13,7 +13,7 @@ from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.sources.base import JudgedQuery
 from ml_assets.documents.sources.beir import SPLIT_FROM, Beir
 from ml_assets.errors import SourceError
-from ml_assets_tests.shared import SHARED_DATA
+from ml_assets_tests.paths import SHARED_DATA
 
 HEADER = "query-id\tcorpus-id\tscore\n"
 

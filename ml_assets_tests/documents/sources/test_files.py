@@ -24,7 +24,7 @@ from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import check_collection, check_name, normalize
 from ml_assets.documents.sources.files import Files
 from ml_assets.errors import SourceError
-from ml_assets_tests.shared import SHARED_DATA
+from ml_assets_tests.paths import SHARED_DATA
 
 
 def source(pattern: object, max_bytes: int = 10_000, name: str = "", **options: str) -> Files:

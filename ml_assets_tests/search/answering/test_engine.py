@@ -158,12 +158,12 @@ def test_a_filtered_result_has_k_documents_or_all_that_pass(
 UNKNOWN: list[tuple[Condition, str]] = [
     (equal("metadata.knid", "module"), r"no document has metadata 'knid'. Known: kind \(a text\)$"),
     (Not(equal("metadata.knid", "module")), "no document has metadata 'knid'"),
-    (equal("metadata.kind", 1), "metadata.kind is never a number, but a text"),
+    (equal("metadata.kind", 1), "metadata.kind is never a number. Compare it with a text"),
     (
         In("metadata.kind", (1, True)),
-        "metadata.kind is never a number or true or false, but a text",
+        "metadata.kind is never a number or true or false. Compare it with a text",
     ),
-    (Compare("metadata.kind", "<", 1), "metadata.kind is never a number, but a text"),
+    (Compare("metadata.kind", "<", 1), "metadata.kind is never a number. Compare it with a text"),
 ]
 
 
@@ -311,8 +311,8 @@ def test_a_reranker_reorders_the_first_documents_of_a_hybrid_search(engine: Engi
 WRONG = [
     ({"query": "  "}, "the query is empty"),
     ({"query": "\udcff"}, "the query is not valid Unicode"),
-    ({"query": "x", "k": 0}, "k must be 1 to 100"),
-    ({"query": "x", "k": 101}, "k must be 1 to 100"),
+    ({"query": "x", "k": 0}, "--limit: 0 documents were asked for. Ask for 1 to 100"),
+    ({"query": "x", "k": 101}, "--limit: 101 documents were asked for"),
     ({"query": "x", "method": "magic"}, "no method 'magic'"),
 ]
 

@@ -63,7 +63,7 @@ def test_a_cross_encoder_reads_query_and_text_together(tmp_path: Path) -> None:
 def test_what_is_no_cross_encoder_is_refused(tmp_path: Path) -> None:
     embedding_model = current_model(load_settings()).path
     for folder in (embedding_model, tmp_path):
-        with pytest.raises(SettingError, match=r"ML_ASSETS_RERANK_MODEL: .* no cross-encoder"):
+        with pytest.raises(SettingError, match=r"ML_ASSETS_RERANK_MODEL: .* not a cross-encoder"):
             load_reranker(of_model(folder))
 
 

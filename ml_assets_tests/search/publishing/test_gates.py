@@ -157,6 +157,15 @@ def test_the_first_blocked_gate_is_named_with_its_numbers(settings: Settings) ->
         refuse_blocked(bad, "generation new is not published")
 
 
+def test_a_gate_that_blocks_names_the_knob_or_the_command(settings: Settings) -> None:
+    low = measured_gates(measurement(recall={"pgvector": 0.5}), Reference(), settings)
+    with pytest.raises(GateError, match=r"too low .*or lower ML_ASSETS_MIN_RECALL$"):
+        refuse_blocked(low, "generation new is not published")
+    blocked = [*measured_gates(None, Reference(), settings), same_chunks_gate([row(missing=1)])]
+    for gate in blocked:
+        assert bool(gate.do) == (gate.outcome == "block")
+
+
 def test_the_minima_of_indexes_are_a_setting(settings: Settings) -> None:
     assert settings.recall_minima == {}
     chosen = load_settings(home=settings.home, min_recall_by_index="chroma=0.9, pgvector = 0.99")

@@ -6,9 +6,10 @@ from ml_assets.delta import Delta
 from ml_assets.documents.history import read_history
 from ml_assets.documents.model import Document
 from ml_assets.documents.refresh import refresh_chunks, refresh_documents
-from ml_assets.embeddings.plan import plan_refresh
-from ml_assets.embeddings.refresh import collections_to_refresh, refresh_embeddings
+from ml_assets.embeddings.refresh import refresh_embeddings
 from ml_assets.errors import NothingToDoError
+from ml_assets.operations.pending import find_pending
+from ml_assets.operations.plan import plan_refresh
 from ml_assets.stores import postgres
 from ml_assets_tests.embeddings.corpus import CHUNKER
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource, other_space
@@ -24,7 +25,7 @@ def contents(connection: postgres.Connection) -> dict[str, object]:
 
 
 def run(connection: postgres.Connection, source: MemorySource, space=SPACE) -> tuple[Delta, ...]:
-    names = collections_to_refresh(connection, source, CHUNKER, space)
+    names = find_pending(connection, source, CHUNKER, space).collections
     documents = refresh_documents(connection, source, names)
     chunks = refresh_chunks(connection, CHUNKER, names)
     report = refresh_embeddings(connection, space, lambda: HashEncoder(space), names)
@@ -49,13 +50,12 @@ def test_the_plan_is_what_the_run_does(connection: postgres.Connection) -> None:
     for documents in states:
         source.documents = list(documents)
         before = contents(connection)
-        names = collections_to_refresh(connection, source, CHUNKER, SPACE)
-        plan = plan_refresh(connection, source, CHUNKER, SPACE, names)
+        plan = plan_refresh(connection, source, CHUNKER, SPACE)
         assert contents(connection) == before
         assert (plan.documents, plan.chunks, Delta(plan.encode, plan.reuse)) == run(
             connection, source
         )
-    assert collections_to_refresh(connection, source, CHUNKER, SPACE) == []
+    assert find_pending(connection, source, CHUNKER, SPACE).collections == []
 
 
 def test_the_history_tells_why(connection: postgres.Connection) -> None:

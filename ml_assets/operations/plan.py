@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from ml_assets.delta import Delta
 from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.refresh import refresh_chunks, refresh_documents
 from ml_assets.documents.sources.base import Source
+from ml_assets.embeddings.refresh import count_encodings
 from ml_assets.embeddings.space import VectorSpace
+from ml_assets.operations.pending import find_pending
 from ml_assets.progress import Progress, no_progress
 from ml_assets.stores import postgres
-from ml_assets.stores.sql import statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,30 +36,24 @@ def plan_refresh(
     source: Source,
     chunker: Chunker,
     space: VectorSpace,
-    collections: Collection[str],
     *,
     max_removed_fraction: float = 0.5,
     progress: Progress = no_progress,
 ) -> Plan:
-    """Find what refreshing `collections` would do; nothing of it is kept, and nothing is encoded.
+    """Find what a run would do; nothing of it is kept, and nothing is encoded.
 
     `vector_bytes` is what the new vectors take in the table: 2 bytes for each number.
 
     Raises:
         SourceError: the source cannot even say which collections it has.
     """
-    names = sorted(collections)
+    names = find_pending(connection, source, chunker, space).collections
     with connection.transaction(force_rollback=True):
         documents = refresh_documents(
             connection, source, names, max_removed_fraction=max_removed_fraction, progress=progress
         )
         chunks = refresh_chunks(connection, chunker, names)
-        row = postgres.run(
-            connection,
-            statement("postgres/embeddings/plan"),
-            {"space_id": space.space_id, "collections": names},
-        ).fetchone()
-    encode, reuse = row or (0, 0)
+        encode, reuse = count_encodings(connection, space, names)
     return Plan(
         tuple(names),
         documents.unread,

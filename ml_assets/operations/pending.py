@@ -1,32 +1,29 @@
-"""Whether the last run ended well on exactly the present state: then there is nothing to do."""
+"""Whether there is anything to do: which collections are to be refreshed, and what follows them."""
 
 from __future__ import annotations
 
 import hashlib
-import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from ml_assets.documents.refresh import changed_collections
-from ml_assets.documents.sources import open_source
-from ml_assets.documents.sources.base import Source
-from ml_assets.embeddings.space import current_chunker, current_space
+from ml_assets.documents.chunking import Chunker
+from ml_assets.documents.collections import GONE, Collection, changed_collections, read_collections
+from ml_assets.documents.history import count_changes
+from ml_assets.documents.sources import Source, open_source
+from ml_assets.embeddings.refresh import stale_collections
+from ml_assets.embeddings.space import VectorSpace
+from ml_assets.operations.state import run_inputs, state
 from ml_assets.releases.retention import expired
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import postgres
-from ml_assets.stores.sql import SQL, statement
-
-_PACKAGE = Path(__file__).resolve().parent.parent
-
+from ml_assets.stores.sql import statement
 
 FailedCheck = tuple[str, bool, dict[str, Any]]
-"""Name, whether it blocks, and its figures."""
+"""Name, whether it blocks, and its numbers."""
 
 LASTING_WARNINGS = {"rows_were_readable", "hybrid_is_not_worse_than_published"}
 """Checks that fail again on the same documents and settings, whatever a run does: a run that ended
@@ -41,6 +38,68 @@ class Finish:
     warnings: Sequence[FailedCheck]
 
 
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Where collections differ: `present` at the source, `stored` in the tables.
+
+    `stale` are those whose chunks or vectors are behind their documents.
+    """
+
+    present: dict[str, str]
+    stored: list[Collection]
+    stale: list[str]
+
+    @property
+    def collections(self) -> list[str]:
+        """The collections to refresh."""
+        return sorted({*changed_collections(self.stored, self.present), *self.stale})
+
+    @property
+    def unread(self) -> list[str]:
+        """The collections that could not be read the last time."""
+        return [row.collection for row in self.stored if row.read_error is not None]
+
+
+def find_pending(
+    connection: postgres.Connection, source: Source, chunker: Chunker, space: VectorSpace
+) -> Pending:
+    """Compare the collections of `source` with the tables, and these with each other."""
+    return Pending(
+        source.collections(),
+        read_collections(connection),
+        stale_collections(connection, chunker.fingerprint, space.space_id),
+    )
+
+
+def difference(
+    connection: postgres.Connection,
+    pending: Pending,
+    source: Source,
+    chunker: Chunker,
+    space: VectorSpace,
+) -> str:
+    """A hash over source, settings and tables: equal when the same difference is seen again.
+
+    Reading a collection again and finding it equal is no news. The time of reading tells a
+    difference from an earlier one between the same two fingerprints.
+    """
+    present = pending.present
+    read = [
+        (name, row.fingerprint, row.fingerprint != present.get(name, GONE) and row.refreshed_at)
+        for row in pending.stored
+        for name in [row.collection]
+    ]
+    parts = (
+        source.name,
+        chunker.fingerprint,
+        space.space_id,
+        sorted(present.items()),
+        read,
+        count_changes(connection),
+    )
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
 def last_finish(settings: Settings) -> Finish | None:
     """How the last run ended, if a run now would change nothing; None if it might.
 
@@ -53,20 +112,20 @@ def last_finish(settings: Settings) -> Finish | None:
     if any(getattr(settings, url) for url in servers):
         return None
     with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
-        found = postgres.run(connection, statement("postgres/operations/finished_run")).fetchone()
-        if found is None:
+        row = postgres.run(connection, statement("postgres/operations/finished_run")).fetchone()
+        if row is None:
             return None
-        state, changes, ended, warnings = found
+        finished, changes, ended, warnings = row
         source = open_source(settings.source, settings)
-        same = (changes, state) == (
+        same = (changes, finished) == (
             count_changes(connection),
-            _state(run_inputs(settings, source), settings),
+            state(run_inputs(settings, source), settings),
         )
-        if not same or changed_collections(connection, source):
+        if not same or changed_collections(read_collections(connection), source.collections()):
             return None
         if _waits_to_be_dropped(connection, settings):
             return None
-        return Finish(ended, [(name, blocks, figures) for name, blocks, figures in warnings])
+        return Finish(ended, [(name, blocks, numbers) for name, blocks, numbers in warnings])
 
 
 def _waits_to_be_dropped(connection: postgres.Connection, settings: Settings) -> bool:
@@ -81,27 +140,6 @@ def _waits_to_be_dropped(connection: postgres.Connection, settings: Settings) ->
     from ml_assets.search.publishing.listing import described_generation
 
     return bool(identities - {described_generation(settings)})
-
-
-def run_inputs(settings: Settings, source: Source) -> str:
-    """A hash over what decides a run beside the documents: settings, code, judged queries."""
-    parts = (
-        settings.model_dump_json(exclude={"actor", "postgres_url"}),
-        secret(settings.postgres_url),
-        platform.python_version(),
-        _code(),
-        current_chunker(settings).fingerprint,
-        current_space(settings).space_id,
-        source.judged_queries(),
-    )
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def count_changes(connection: postgres.Connection) -> int:
-    """Entries of the append-only change log: another number whenever a document changed."""
-    return postgres.read_counts(connection, statement("postgres/operations/count_changes"))[
-        "changes"
-    ]
 
 
 def is_finish(failed: Sequence[FailedCheck]) -> bool:
@@ -124,7 +162,7 @@ def remember_finish(
         connection,
         statement("postgres/operations/remember_finish"),
         {
-            "state": _state(inputs, settings),
+            "state": state(inputs, settings),
             "changes": changes,
             "warnings": Jsonb([list(check) for check in warnings]),
         },
@@ -134,40 +172,3 @@ def remember_finish(
 def forget_finish(connection: postgres.Connection) -> None:
     """A run begins: until it has ended well, nothing is finished."""
     connection.execute("delete from finished_run")
-
-
-def _state(inputs: str, settings: Settings) -> str:
-    digest = hashlib.sha256(inputs.encode())
-    for line in _embedded_files(settings):
-        digest.update(line.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def _embedded_files(settings: Settings) -> Iterator[str]:
-    """Size and time of every file of the embedded stores beside PostgreSQL.
-
-    A store that was removed, restored or written by another program is looked at again.
-    """
-    home = settings.home
-    stores = [home / "chroma", home / "chdb", home / "mlflow_artifacts", home / "online.sqlite"]
-    indexes = [settings.keyword_folder, settings.faiss_folder]
-    for store in (*stores, *indexes, settings.duckdb_file):
-        for file in sorted(_files(store)):
-            found = file.stat()
-            yield f"{file} {found.st_size} {found.st_mtime_ns}\n"
-
-
-def _files(store: Path) -> Iterable[Path]:
-    if store.is_file():
-        return [store]
-    # Hidden files are locks, which readers make, too.
-    return (file for file in store.rglob("[!.]*") if file.is_file())
-
-
-@lru_cache(maxsize=1)
-def _code() -> str:
-    digest = hashlib.sha256()
-    for folder, pattern in ((_PACKAGE, "*.py"), (_PACKAGE, "*.jsonl"), (SQL, "*.sql")):
-        for file in sorted(folder.rglob(pattern)):
-            digest.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()

@@ -7,11 +7,11 @@ import pytest
 from pydantic import SecretStr
 
 from ml_assets.console.runs import failed_checks
+from ml_assets.documents.history import count_changes
 from ml_assets.documents.refresh import refresh_documents
 from ml_assets.documents.sources import open_source
-from ml_assets.operations import finished
-from ml_assets.operations.finished import (
-    count_changes,
+from ml_assets.operations import pending, state
+from ml_assets.operations.pending import (
     forget_finish,
     is_finish,
     last_finish,
@@ -46,7 +46,7 @@ def ended(
 
 def end_a_run(connection: postgres.Connection, settings: Settings) -> None:
     source = open_source(settings.source, settings)
-    inputs = finished.run_inputs(settings, source)
+    inputs = state.run_inputs(settings, source)
     refresh_documents(connection, source, source.collections())
     remember_finish(connection, settings, inputs, count_changes(connection))
 
@@ -86,7 +86,7 @@ def test_who_runs_makes_no_difference(ended: Settings) -> None:
 
 
 def test_other_code_asks_for_a_run(ended: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finished, "_code", lambda: "other")
+    monkeypatch.setattr(state, "_code", lambda: "other")
     assert last_finish(ended) is None
 
 
@@ -133,7 +133,7 @@ def test_a_warning_that_lasts_is_told_again(
 ) -> None:
     """Three rows that cannot be read are no reason to look at everything again and again."""
     source = open_source(ended.source, ended)
-    inputs = finished.run_inputs(ended, source)
+    inputs = state.run_inputs(ended, source)
     remember_finish(connection, ended, inputs, count_changes(connection), [WARNING])
     finish = last_finish(ended)
     assert finish is not None
@@ -153,4 +153,4 @@ def test_a_failed_check_that_a_run_can_pass_asks_for_one() -> None:
 
 def test_the_warnings_that_last_are_checks() -> None:
     keys = asset_graph().asset_check_keys
-    assert {key.name for key in keys} >= finished.LASTING_WARNINGS
+    assert {key.name for key in keys} >= pending.LASTING_WARNINGS

@@ -1,0 +1,68 @@
+"""A hash over all that decides a run beside the documents: settings, code, and other stores."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from ml_assets.documents.sources import Source
+from ml_assets.embeddings.space import current_chunker, current_space
+from ml_assets.settings import Settings, secret
+from ml_assets.stores.sql import SQL
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def run_inputs(settings: Settings, source: Source) -> str:
+    """A hash over what decides a run beside the documents: settings, code, judged queries."""
+    parts = (
+        settings.model_dump_json(exclude={"actor", "postgres_url"}),
+        secret(settings.postgres_url),
+        platform.python_version(),
+        _code(),
+        current_chunker(settings).fingerprint,
+        current_space(settings).space_id,
+        source.judged_queries(),
+    )
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def state(inputs: str, settings: Settings) -> str:
+    """A hash over `run_inputs` and the files of the embedded stores."""
+    digest = hashlib.sha256(inputs.encode())
+    for line in _embedded_files(settings):
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _embedded_files(settings: Settings) -> Iterator[str]:
+    """Size and time of every file of the embedded stores beside PostgreSQL.
+
+    A store that was removed, restored or written by another program is looked at again.
+    """
+    home = settings.home
+    stores = [home / "chroma", home / "chdb", home / "mlflow_artifacts", home / "online.sqlite"]
+    indexes = [settings.keyword_folder, settings.faiss_folder]
+    for store in (*stores, *indexes, settings.duckdb_file):
+        for file in sorted(_files(store)):
+            stat = file.stat()
+            yield f"{file} {stat.st_size} {stat.st_mtime_ns}\n"
+
+
+def _files(store: Path) -> Iterable[Path]:
+    if store.is_file():
+        return [store]
+    # Hidden files are locks, which readers make, too.
+    return (file for file in store.rglob("[!.]*") if file.is_file())
+
+
+@lru_cache(maxsize=1)
+def _code() -> str:
+    digest = hashlib.sha256()
+    for folder, pattern in ((_PACKAGE, "*.py"), (_PACKAGE, "*.jsonl"), (SQL, "*.sql")):
+        for file in sorted(folder.rglob(pattern)):
+            digest.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()

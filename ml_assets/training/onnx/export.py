@@ -1,0 +1,138 @@
+"""Export of a fitted pipeline to ONNX, verified against the original on real rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from copy import copy
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from ml_assets.training.examples import TEXT
+from ml_assets.training.families.base import Task
+from ml_assets.training.onnx.model import PREPARATION, OnnxModel
+from ml_assets.training.onnx.preparation import Preparation, Quantiles, Terms
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from sklearn.pipeline import Pipeline
+
+TOLERANCE = 1e-5
+"""An export with another label, or a probability further from the original's, is not used."""
+
+_OPSET = 17
+_AWKWARD = (
+    "",
+    "a . ! 1",
+    "ZA\u017b\u00d3\u0141\u0106 G\u0118\u015aL\u0104 \u6f22\u5b57 \u0130stanbul stra\u00dfe",
+    "caf\u00e9 cafe\u0301 \U0001f642 \u0915\u094d\u0937",
+    "0x1F 3.14 1_000 snake_case __init__ x\u00b2 \u0663\u0664",
+    "w" * 10_000,
+    "the the the the return return value value value of of of " * 40,
+    "tab\tline\r\nno\u00a0break\u2028separator\x00null",
+)
+"""Texts that take the place of a row's own: nothing to find, other scripts, digits, long words."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """The ONNX form of a model; `reason` says why there is none, and is empty where there is."""
+
+    content: bytes = b""
+    reason: str = ""
+
+    @property
+    def sha256(self) -> str:
+        """The sha256 (hex) of the content, empty without one."""
+        return hashlib.sha256(self.content).hexdigest() if self.content else ""
+
+
+def export(model: Pipeline, task: Task) -> Export:
+    """Export `model`, and compare it with the original on the validation rows of `task`."""
+    try:
+        content = _convert(model)
+    except (RuntimeError, TypeError, ValueError) as error:
+        message = str(error).strip().partition("\n")[0]
+        return Export(reason=f"{type(model[-1]).__name__} does not convert ({message})")
+    reason = _compare(OnnxModel(content), model, task)
+    return Export(reason=reason) if reason else Export(content)
+
+
+def _convert(model: Pipeline) -> bytes:
+    from onnx.helper import set_model_props
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import FloatTensorType
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import Pipeline
+
+    inputs, classifier = model
+    terms, quantiles = None, None
+    parts: list[tuple[str, Any, slice]] = []
+    types = []
+    start = 0
+    for name, fitted, columns in inputs.transformers_:
+        part, width = fitted, len(columns)
+        if name == "remainder":
+            continue
+        if name == "text":
+            terms, part = _split_terms(fitted)
+            width = len(terms.words)
+        elif name == "features":
+            quantiles, part = _split_quantiles(fitted, columns)
+        parts.append((name, part, slice(start, start + width)))
+        types.append((name, FloatTensorType([None, width])))
+        start += width
+    prepared = ColumnTransformer(parts, transformer_weights=inputs.transformer_weights)
+    prepared.transformers_ = parts
+    graph = to_onnx(
+        Pipeline([("inputs", prepared), ("model", classifier)]),
+        initial_types=types,
+        options={id(classifier): {"zipmap": False}},
+        target_opset=_OPSET,
+    )
+    preparation = Preparation([str(label) for label in classifier.classes_], terms, quantiles)
+    set_model_props(graph, {PREPARATION: json.dumps(asdict(preparation))})
+    return bytes(graph.SerializeToString())
+
+
+def _split_terms(vectorizer: Any) -> tuple[Terms, Any]:
+    """What numpy does of a vectorizer, and what the graph does: weighting and normalising.
+
+    The graph's form of `sublinear_tf` is ln(1 + count), which is not 1 + ln(count).
+    """
+    words = sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__)
+    weighting = copy(vectorizer._tfidf)
+    weighting.sublinear_tf = False
+    return Terms(words, vectorizer.token_pattern, *vectorizer.ngram_range), weighting
+
+
+def _split_quantiles(part: Pipeline, features: list[str]) -> tuple[Quantiles, Any]:
+    """What numpy does of the features, in float64, and what the graph does: scaling.
+
+    A value that many rows share lies at a jump: rounded to float32 it would fall beside it.
+    """
+    imputer, quantiles, scaler = part
+    values = quantiles.quantiles_.T.tolist()
+    references = quantiles.references_.tolist()
+    return Quantiles(features, imputer.statistics_.tolist(), values, references), scaler
+
+
+def _compare(exported: OnnxModel, model: Pipeline, task: Task) -> str:
+    """Why the export is not to be used; empty where it answers as the original does."""
+    import numpy as np
+    import pandas as pd
+
+    rows = task.validation.inputs
+    awkward = rows.head(len(_AWKWARD)).assign(**{TEXT: _AWKWARD[: len(rows)]})
+    inputs: DataFrame = pd.concat([rows, awkward], ignore_index=True)
+    expected = model.predict_proba(inputs)
+    given = exported.predict_proba(
+        inputs[TEXT].tolist(),
+        {name: inputs[name].to_numpy("float64") for name in task.features},
+        inputs[task.vector].to_numpy("float32"),
+    )
+    others = int((given.argmax(axis=1) != expected.argmax(axis=1)).sum())
+    furthest = float(np.abs(given - expected).max())
+    if others or not furthest <= TOLERANCE:
+        return f"of {len(inputs)} labels {others} differ, probabilities by up to {furthest:.1e}"
+    return ""
