@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.sources.base import UNATTRIBUTED
+from ml_assets.embeddings.refresh import ensure_space
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.errors import SourceError
+from ml_assets.stores.postgres import Connection
+from ml_assets.stores.postgres.partitions import ensure_chunker_partition
 
 SPACE = VectorSpace(
     model="hash",
@@ -24,6 +27,16 @@ SPACE = VectorSpace(
     prompt="",
     dimension=16,
 )
+
+
+CHUNKER = "0" * 16
+"""Of the chunks that a test writes itself."""
+
+
+def ensure_partitions(connection: Connection, space: VectorSpace = SPACE) -> None:
+    """Create the partitions of what a test writes itself."""
+    ensure_chunker_partition(connection, "chunks", CHUNKER)
+    ensure_space(connection, space, [CHUNKER])
 
 
 class MemorySource:

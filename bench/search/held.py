@@ -15,6 +15,7 @@ from ml_assets.search.indexes.kinds import index_parameters
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import postgres
+from ml_assets.stores.postgres.partitions import ensure_chunker_partition
 from ml_assets.stores.sql import read_statements
 
 _STATEMENTS = read_statements(Path(__file__).with_name("held.sql"))
@@ -51,12 +52,15 @@ def fill(
     """
     with postgres.connect(source, Path()) as filled:
         space = _space(filled)
-        ensure_space(connection, space)
         postgres.run(connection, _STATEMENTS["create_held_out"])
         vectors = f"table {partition_name(space.space_id)}"
         for target, query in {**_COPIED, "bench.vectors": vectors}.items():
             _copy(filled, connection, target, query)
     postgres.run(connection, _STATEMENTS["index_held_out"])
+    chunkers = connection.execute("select distinct chunker from bench.chunks").fetchall()
+    for (chunker,) in chunkers:
+        ensure_chunker_partition(connection, "chunks", chunker)
+    ensure_space(connection, space, [chunker for (chunker,) in chunkers])
     available = postgres.read_counts(connection, "select count(*) as places from bench.places")
     if available["places"] < chunks + held_out:
         sys.exit(f"{chunks + held_out:,} chunks are needed, and {available['places']:,} are there")

@@ -15,11 +15,13 @@ from bench.search.vectors import Matrix, Vectors
 from ml_assets.embeddings.refresh import ensure_space, partition_name
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.stores import postgres
+from ml_assets.stores.postgres.partitions import ensure_chunker_partition
 
 PART = "part"
 """The key of the metadata by which the rows are filtered: 0 to 99, by chance."""
 
 _COLLECTION = "bench"
+_CHUNKER = "0" * 16
 
 
 def numbered(vectors: Vectors, texts: Sequence[Chunk]) -> Iterator[tuple[Chunk, Matrix]]:
@@ -40,7 +42,8 @@ def fill(
     connection: postgres.Connection, space: VectorSpace, rows: Iterable[tuple[Chunk, Matrix]]
 ) -> int:
     """Write chunks with their vectors, in batches; return how many."""
-    ensure_space(connection, space)
+    ensure_chunker_partition(connection, "chunks", _CHUNKER)
+    ensure_space(connection, space, [_CHUNKER])
     connection.execute(
         "insert into collections (collection, source, fingerprint) values (%s, 'bench', '')",
         [_COLLECTION],
@@ -82,6 +85,7 @@ def _metadata(chunk: Chunk) -> dict[str, int]:
 
 def _chunks(connection: postgres.Connection, batch: Sequence[tuple[Chunk, Matrix]]) -> None:
     columns = {
+        "chunker": "text",
         "chunk_id": "text",
         "document_id": "text",
         "collection": "text",
@@ -95,6 +99,7 @@ def _chunks(connection: postgres.Connection, batch: Sequence[tuple[Chunk, Matrix
     }
     rows = (
         (
+            _CHUNKER,
             chunk.chunk_id,
             chunk.document_id,
             _COLLECTION,
@@ -120,10 +125,10 @@ def _vectors(
     postgres.copy_rows(
         connection,
         partition,
-        ("space_id", "chunk_id", "collection", "text_hash", "embedding"),
-        ("text", "text", "text", "bytea", "halfvec"),
+        ("space_id", "chunker", "chunk_id", "collection", "text_hash", "embedding"),
+        ("text", "text", "text", "text", "bytea", "halfvec"),
         (
-            (space_id, chunk.chunk_id, _COLLECTION, _hash(chunk), HalfVector(vector))
+            (space_id, _CHUNKER, chunk.chunk_id, _COLLECTION, _hash(chunk), HalfVector(vector))
             for chunk, vector in batch
         ),
     )

@@ -13,6 +13,10 @@ from ml_assets.documents.staging import create_staging, stage
 from ml_assets.errors import SourceError
 from ml_assets.progress import Progress, no_progress
 from ml_assets.stores import postgres
+from ml_assets.stores.postgres.partitions import (
+    drop_empty_partitions,
+    ensure_chunker_partition,
+)
 from ml_assets.stores.sql import statement
 
 ALWAYS_REMOVABLE = 10
@@ -21,7 +25,6 @@ ALWAYS_REMOVABLE = 10
 _STAGED_CHUNK = (
     ("chunk_id", "text"),
     ("document_id", "text"),
-    ("collection", "text"),
     ("chunk_index", "int4"),
     ("start_offset", "int4"),
     ("end_offset", "int4"),
@@ -125,6 +128,7 @@ def refresh_chunks(
     names = sorted(collections)
     bound = {"collections": names, "chunker": chunker.fingerprint}
     deltas = {name: Delta() for name in names}
+    ensure_chunker_partition(connection, "chunks", chunker.fingerprint)
     with connection.transaction():
         connection.execute("drop table if exists misplaced_chunks")
         postgres.run(connection, statement("postgres/documents/find_misplaced"), bound)
@@ -140,6 +144,7 @@ def refresh_chunks(
             deltas[name] = deltas.get(name, Delta()) + Delta(added, changed, removed)
         done += len(rows)
         progress(done, 0)
+    drop_empty_partitions(connection, "chunks")
     counts = postgres.run(connection, statement("postgres/documents/chunk_versions"), bound)
     for name, count, _ in counts.fetchall():
         delta = deltas[name]
@@ -209,7 +214,6 @@ def _apply_chunks(
         (
             f"{document_id}#{chunk.index}",
             document_id,
-            "",
             chunk.index,
             chunk.start,
             chunk.end,

@@ -18,6 +18,7 @@ from ml_assets.embeddings.space import VectorSpace
 from ml_assets.errors import SpaceMismatchError
 from ml_assets.progress import Progress, no_progress
 from ml_assets.stores import postgres
+from ml_assets.stores.postgres import partitions
 from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
@@ -48,11 +49,16 @@ class EmbeddingReport:
 
 def partition_name(space_id: str) -> str:
     """The table that holds the vectors of one space."""
-    return f"document_embeddings_{space_id}"
+    return partitions.partition_name("document_embeddings", space_id)
 
 
-def ensure_space(connection: postgres.Connection, space: VectorSpace) -> None:
-    """Register `space` and create its partition, whose vectors all have its dimension."""
+def ensure_space(
+    connection: postgres.Connection, space: VectorSpace, chunkers: Iterable[str] = ()
+) -> None:
+    """Register `space` and create its partition, whose vectors all have its dimension.
+
+    `chunkers` are those of which it gets vectors.
+    """
     with connection.transaction():
         connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.embedding_spaces'))")
         postgres.run(
@@ -65,14 +71,28 @@ def ensure_space(connection: postgres.Connection, space: VectorSpace) -> None:
             },
         )
         table = partition_name(space.space_id)
-        connection.execute(
-            sql.SQL(
-                "create table if not exists {} partition of document_embeddings"
-                " (check (vector_dims(embedding) = {})) for values in ({})"
-            ).format(
-                sql.Identifier(table), sql.Literal(space.dimension), sql.Literal(space.space_id)
+        if not partitions.exists(connection, table):
+            connection.execute(
+                sql.SQL(statement("postgres/embeddings/add_space")).format(
+                    partition=sql.Identifier(table),
+                    dimension=sql.Literal(space.dimension),
+                    space_id=sql.Literal(space.space_id),
+                )
             )
-        )
+        for chunker in chunkers:
+            if not partitions.exists(connection, partitions.partition_name(table, chunker)):
+                _drop_vector_indexes(connection, table)
+                partitions.ensure_chunker_partition(connection, table, chunker)
+
+
+def _drop_vector_indexes(connection: postgres.Connection, table: str) -> None:
+    """Drop the indexes that would cover a new partition; the next sync builds them over its rows.
+
+    Built over none, IVFFlat has no lists, and HNSW grows more slowly than it is built.
+    """
+    query = statement("postgres/embeddings/vector_indexes")
+    for (name,) in connection.execute(query, {"table": table}).fetchall():
+        connection.execute(sql.SQL("drop index {}").format(sql.Identifier(name)))
 
 
 def stale_collections(connection: postgres.Connection, chunker: str, space_id: str) -> list[str]:
@@ -102,9 +122,10 @@ def refresh_embeddings(
     """
     names = sorted(collections)
     bound: dict[str, object] = {"space_id": space.space_id, "collections": names}
-    ensure_space(connection, space)
+    find_pending(connection, space, names)
+    chunkers = connection.execute("select distinct chunker from pending_vectors").fetchall()
+    ensure_space(connection, space, [chunker for (chunker,) in chunkers])
     with connection.transaction():
-        find_pending(connection, space, names)
         postgres.run(connection, statement("postgres/embeddings/follow_moves"), bound)
         postgres.run(
             connection, statement("postgres/embeddings/log_new_space"), {**bound, "run_id": run_id}
@@ -119,14 +140,15 @@ def refresh_embeddings(
         reused = postgres.run(connection, statement("postgres/embeddings/reuse"), bound).rowcount
         removed = _remove_orphans(connection, bound)
     encoded, written = _encode_pending(connection, space, load, bound, batch, progress)
+    table = partition_name(space.space_id)
+    partitions.drop_empty_partitions(connection, table)
     totals = _totals(connection, space.space_id, names)
     deltas = {
         name: Delta(added, changed, removed.get(name, 0), total - added - changed)
         for name in names
         for (added, changed), (total, _) in [(pending.get(name, (0, 0)), totals.get(name, (0, "")))]
     }
-    touched = sum(deltas.values(), Delta()).touched
-    postgres.analyze(connection, partition_name(space.space_id), touched)
+    postgres.analyze(connection, table, sum(deltas.values(), Delta()).touched)
     versions = {name: version for name, (_, version) in totals.items()}
     return EmbeddingReport(deltas, encoded, reused + written - encoded, versions)
 

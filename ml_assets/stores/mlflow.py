@@ -147,7 +147,7 @@ def log_file(mlflow: ModuleType, uri: str, name: str, content: bytes) -> None:
 def read_file(where: Tracking, uri: str, name: str, sha256: str) -> bytes:
     """Read a file that `log_file` put beside the model at `uri`.
 
-    Where the artifacts lie in a folder of ours, mlflow is not imported: it takes 2 s.
+    Where the artifacts lie in a folder of ours, mlflow is not imported: that is slow.
 
     Raises:
         StoreError: the file is missing, or its content is not that of `sha256`.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,11 +83,14 @@ def train_candidates(
     training_set: TrainingSet,
     families: Sequence[Family],
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    owner: str = "",
 ) -> list[Trained]:
     """Train `families`, each in an MLflow run nested in the active one, and record the results.
 
-    A family is recorded in PostgreSQL last, so that a killed run trains again only what it did not
-    finish. Fitted on train, stopped and tuned on validation; test is for the report alone.
+    An experiment is running from the start, and completed when all else is written: a run that
+    was killed or failed trains again only what it did not complete. Fitted on train, stopped and
+    tuned on validation; test is for the report alone.
 
     Raises:
         NothingToDoError: documents changed since the training set was frozen.
@@ -104,11 +107,14 @@ def train_candidates(
             "training_set_hash": training_set.hash,
             "space_id": training_set.space_id,
         }
-        with module.start_run(run_name=family.name, nested=True, tags=tags) as run:
+        with (
+            module.start_run(run_name=family.name, nested=True, tags=tags) as run,
+            _experiment(connection, run.info.run_id, training_set, family, owner),
+        ):
             result = _train(module, run.info.run_id, training_set.hash, task, test, family)
             with open_duck() as duck:
                 _write(duck, result, task, test)
-        _record(connection, result)
+            _complete(connection, result)
         done.append(Trained(result.candidate, result.tested))
     progress(len(families), len(families))
     return done
@@ -230,23 +236,46 @@ def _predictions(labels: Sequence[str], test: Examples, answers: NDArray[np.floa
     ]
 
 
-def _record(connection: postgres.Connection, result: _Result) -> None:
+@contextmanager
+def _experiment(
+    connection: postgres.Connection,
+    run_id: str,
+    training_set: TrainingSet,
+    family: Family,
+    owner: str,
+) -> Iterator[None]:
+    """Record that a training runs, in place of one that did not complete; or that it failed."""
+    bound = {
+        "run_id": run_id,
+        "name": family.name,
+        "description": f"{family.name} on the training set {training_set.hash[:12]}",
+        "owner": owner,
+        "hash": training_set.hash,
+        "family": family.name,
+        "fingerprint": family.fingerprint,
+    }
+    postgres.run(connection, statement("postgres/training/start_experiment"), bound)
+    try:
+        yield
+    except BaseException:
+        if not connection.broken:
+            postgres.run(connection, statement("postgres/training/fail_experiment"), bound)
+        raise
+
+
+def _complete(connection: postgres.Connection, result: _Result) -> None:
     candidate = result.candidate
-    history = [[s.step, s.split, s.metric, s.value] for s in result.fitted.steps]
-    with connection.transaction():
-        postgres.run(
-            connection,
-            statement("postgres/training/insert_experiment"),
-            {
-                "run_id": candidate.run_id,
-                "hash": candidate.training_set_hash,
-                "family": candidate.family,
-                "fingerprint": candidate.fingerprint,
-                "parameters": Jsonb(candidate.parameters),
-                "metrics": Jsonb(candidate.metrics),
-                "history": Jsonb(history),
-                "model_uri": candidate.model_uri,
-                "onnx_sha256": candidate.onnx_sha256,
-                "onnx_reason": candidate.onnx_reason,
-            },
-        )
+    history = [[step.step, step.split, step.metric, step.value] for step in result.fitted.steps]
+    postgres.run(
+        connection,
+        statement("postgres/training/complete_experiment"),
+        {
+            "run_id": candidate.run_id,
+            "parameters": Jsonb(candidate.parameters),
+            "metrics": Jsonb(candidate.metrics),
+            "history": Jsonb(history),
+            "model_uri": candidate.model_uri,
+            "onnx_sha256": candidate.onnx_sha256,
+            "onnx_reason": candidate.onnx_reason,
+        },
+    )

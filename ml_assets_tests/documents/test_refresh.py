@@ -77,6 +77,19 @@ def test_every_field_counts_as_content(connection: postgres.Connection) -> None:
         assert delta.touched == 1, variant
 
 
+def test_a_tombstone_is_not_removed_again(connection: postgres.Connection) -> None:
+    """Else it would count as live, and be logged as removed, at every read."""
+    kept = MemorySource([document("y")])
+    refresh(connection, MemorySource([document("x"), document("y")]))
+    refresh(connection, kept)
+    query = "select deleted_at, changed_at from documents where document_id = 'x'"
+    removed = connection.execute(query).fetchone()
+    assert refresh(connection, kept, max_removed_fraction=0) == Delta(unchanged=1)
+    assert connection.execute(query).fetchone() == removed
+    log = connection.execute("select count(*) from change_log where document_id = 'x'").fetchone()
+    assert log == (2,)
+
+
 def test_a_removed_document_is_a_tombstone_without_text(connection: postgres.Connection) -> None:
     refresh(connection, MemorySource([document("x", "secret"), document("y")]))
     refresh(connection, MemorySource([document("y")]))

@@ -32,7 +32,7 @@ def total(connection: postgres.Connection, encoder: HashEncoder, names: list[str
 
 def rows_of(connection: postgres.Connection, space: VectorSpace) -> list[TupleRow]:
     return connection.execute(
-        "select * from document_embeddings where space_id = %s order by chunk_id",
+        "select e::text from document_embeddings e where space_id = %s order by chunk_id",
         [space.space_id],
     ).fetchall()
 

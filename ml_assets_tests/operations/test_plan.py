@@ -19,7 +19,7 @@ TABLES = ("collections", "documents", "chunks", "document_embeddings", "change_l
 
 def contents(connection: postgres.Connection) -> dict[str, object]:
     return {
-        table: connection.execute(f"select * from {table} order by 1, 2").fetchall()  # type: ignore[call-overload]
+        table: connection.execute(f"select t::text from {table} t order by 1").fetchall()  # type: ignore[call-overload]
         for table in TABLES
     }
 

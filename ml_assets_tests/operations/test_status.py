@@ -28,8 +28,10 @@ def test_candidates_are_those_of_the_current_training_set(
     # An earlier version of a family, on the same set.
     deployment.connection.execute(
         "insert into experiments"
-        " (run_id, training_set_hash, family, fingerprint, parameters, metrics)"
-        " select 'old', training_set_hash, family, 'old', parameters, metrics"
+        " (run_id, name, description, owner, status, ended_at, training_set_hash, family,"
+        " fingerprint, parameters, metrics)"
+        " select 'old', name, description, owner, status, ended_at, training_set_hash, family,"
+        " 'old', parameters, metrics"
         " from experiments where family = 'logistic_regression'"
     )
     rows = read_status(deployed)["candidates"]

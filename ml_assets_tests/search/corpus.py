@@ -20,7 +20,7 @@ from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
-from ml_assets_tests.fakes import SPACE, HashEncoder
+from ml_assets_tests.fakes import CHUNKER, SPACE, HashEncoder, ensure_partitions
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Doc:
 
 def put(connection: postgres.Connection, document_id: str, doc: Doc) -> None:
     """Write a document as the stages before search would: live, chunked and embedded."""
-    ensure_space(connection, SPACE)
+    ensure_partitions(connection)
     remove(connection, document_id)
     connection.execute(
         "insert into collections (collection, source, fingerprint) values (%s, 's', 'f')"
@@ -91,16 +91,17 @@ def _put_chunk(
 ) -> None:
     chunk_id, text_hash = f"{document_id}#{index}", hashlib.sha256(text.encode()).digest()
     connection.execute(
-        "insert into chunks (chunk_id, document_id, collection, chunk_index, start_offset,"
-        " end_offset, token_count, heading, text, text_hash)"
-        " values (%s, %s, %s, %s, 0, %s, 1, '', %s, %s)",
-        [chunk_id, document_id, collection, index, len(text), text, text_hash],
+        "insert into chunks (chunker, created_at, chunk_id, document_id, collection, chunk_index,"
+        " start_offset, end_offset, token_count, heading, text, text_hash)"
+        " values (%s, '-infinity', %s, %s, %s, %s, 0, %s, 1, '', %s, %s)",
+        [CHUNKER, chunk_id, document_id, collection, index, len(text), text, text_hash],
     )
     (vector,) = HashEncoder().encode([text])
     connection.execute(
-        "insert into document_embeddings (space_id, chunk_id, collection, text_hash, embedding)"
-        " values (%s, %s, %s, %s, %s)",
-        [SPACE.space_id, chunk_id, collection, text_hash, HalfVector(vector)],
+        "insert into document_embeddings"
+        " (space_id, chunker, created_at, chunk_id, collection, text_hash, embedding)"
+        " values (%s, %s, '-infinity', %s, %s, %s, %s)",
+        [SPACE.space_id, CHUNKER, chunk_id, collection, text_hash, HalfVector(vector)],
     )
 
 

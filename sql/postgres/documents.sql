@@ -7,24 +7,29 @@ with removed as (
         and not exists (select from staged_chunks n where n.chunk_id = c.chunk_id)
     returning c.collection
 ), incoming as (
-    select n.*, d.collection as owner, c.chunk_id is null as is_new,
+    select n.*, d.collection as owner, coalesce(d.created_at, '-infinity') as dated, c.chunk_id is null as is_new,
         (c.start_offset, c.end_offset, c.token_count, c.text_hash, c.collection)
             is distinct from (n.start_offset, n.end_offset, n.token_count, n.text_hash, d.collection)
-            as differs
+            as differs,
+        (c.chunker, c.created_at) is distinct from (%(chunker)s, coalesce(d.created_at, '-infinity')) as moves
     from staged_chunks n
     join documents d using (document_id)
     left join chunks c using (chunk_id)
-), written as (
-    insert into chunks (chunk_id, document_id, collection, chunk_index, start_offset, end_offset,
-        token_count, heading, text, text_hash)
-    select chunk_id, document_id, owner, chunk_index, start_offset, end_offset,
-        token_count, heading, text, text_hash
+), added as (
+    insert into chunks (chunker, created_at, chunk_id, document_id, collection, chunk_index, start_offset,
+        end_offset, token_count, heading, text, text_hash)
+    select %(chunker)s, dated, chunk_id, document_id, owner, chunk_index, start_offset,
+        end_offset, token_count, heading, text, text_hash
     from incoming
-    where differs
-    on conflict (chunk_id) do update
-    set collection = excluded.collection, start_offset = excluded.start_offset,
-        end_offset = excluded.end_offset, token_count = excluded.token_count,
-        heading = excluded.heading, text = excluded.text, text_hash = excluded.text_hash
+    where is_new
+), changed as (
+    -- Of another chunker, or another time: the row goes to that partition.
+    update chunks c
+    set chunker = %(chunker)s, created_at = n.dated, collection = n.owner, start_offset = n.start_offset,
+        end_offset = n.end_offset, token_count = n.token_count, heading = n.heading, text = n.text,
+        text_hash = n.text_hash
+    from incoming n
+    where c.chunk_id = n.chunk_id and not n.is_new and (n.differs or n.moves)
 ), logged as (
     -- The document is as it was, and yet its chunks are made anew.
     insert into change_log (stage, collection, document_id, action, reason, run_id)
@@ -124,7 +129,10 @@ from (
 ) d
 
 -- name: create_chunk_staging
-create temp table if not exists staged_chunks (like chunks);
+create temp table if not exists staged_chunks as
+select chunk_id, document_id, chunk_index, start_offset, end_offset, token_count, heading, text, text_hash
+from chunks
+with no data;
 create temp table if not exists staged_sources (document_id text primary key, content_hash bytea not null)
 
 -- name: create_staging

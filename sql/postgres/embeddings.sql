@@ -1,3 +1,11 @@
+-- name: add_space
+-- Created, then attached: so nobody who reads vectors of another space has to wait.
+create table {partition} (
+    like document_embeddings including all,
+    check (vector_dims(embedding) = {dimension})
+) partition by list (chunker);
+alter table document_embeddings attach partition {partition} for values in ({space_id})
+
 -- name: create_staging
 create temp table if not exists staged_vectors (text_hash bytea primary key, embedding halfvec not null);
 truncate staged_vectors
@@ -12,32 +20,35 @@ where e.collection = any(%(collections)s)
     and not exists (select from chunks c where c.chunk_id = e.chunk_id)
 
 -- name: find_pending
--- The chunks whose vector is absent, or that of an earlier text, or of another collection. What follows
--- asks these few instead of all chunks. Created, not filled: only a query that writes no row is parallel.
+-- The chunks whose vector is absent, or that of an earlier text, or of another collection, chunker or time.
+-- What follows asks these few instead of all chunks. Created, not filled: only a query that writes no row is
+-- parallel.
 create temp table pending_vectors as
-select c.chunk_id, c.collection, c.text_hash,
+select c.chunk_id, c.chunker, c.created_at, c.collection, c.text_hash,
     -- A vector of this chunk: is there none yet, and is it that of the present text?
     e.chunk_id is null as is_new,
     e.text_hash is not distinct from c.text_hash as is_current
 from chunks c
 left join document_embeddings e on e.chunk_id = c.chunk_id and e.space_id = %(space_id)s
 where c.collection = any(%(collections)s)
-    and (e.text_hash, e.collection) is distinct from (c.text_hash, c.collection)
+    and (e.text_hash, e.collection, e.chunker, e.created_at)
+        is distinct from (c.text_hash, c.collection, c.chunker, c.created_at)
 
 -- name: follow_moves
 -- Vectors go where their chunks went. Only those: an update of a row is an insert into the HNSW graph.
 update document_embeddings e
-set collection = p.collection
+set collection = p.collection, chunker = p.chunker, created_at = p.created_at
 from pending_vectors p
-where e.space_id = %(space_id)s and e.chunk_id = p.chunk_id and e.collection <> p.collection
+where e.space_id = %(space_id)s and e.chunk_id = p.chunk_id
+    and (e.collection, e.chunker, e.created_at) <> (p.collection, p.chunker, p.created_at)
 
 -- name: insert_staged
-insert into document_embeddings (space_id, chunk_id, collection, text_hash, embedding)
-select %(space_id)s, c.chunk_id, c.collection, c.text_hash, s.embedding
+insert into document_embeddings (space_id, chunker, created_at, chunk_id, collection, text_hash, embedding)
+select %(space_id)s, c.chunker, c.created_at, c.chunk_id, c.collection, c.text_hash, s.embedding
 from staged_vectors s
 join chunks c using (text_hash)
 where c.collection = any(%(collections)s)
-on conflict (space_id, chunk_id) do update
+on conflict (chunk_id, space_id, chunker, created_at) do update
 set collection = excluded.collection, text_hash = excluded.text_hash, embedding = excluded.embedding,
     embedded_at = excluded.embedded_at
 
@@ -77,8 +88,8 @@ select
     ) as vectors_of_another_dimension
 from chunks c
 full join (
-    select chunk_id, text_hash from document_embeddings where space_id = %(space_id)s
-) e using (chunk_id)
+    select chunker, chunk_id, text_hash from document_embeddings where space_id = %(space_id)s
+) e using (chunk_id, chunker)
 
 -- name: measure_norms
 select min(l2_norm(embedding)), max(l2_norm(embedding))
@@ -99,7 +110,7 @@ group by collection
 select text_hash, max(case when heading = '' then text else heading || E'\n' || text end) as embedded_text,
     count(*) over ()::int as total
 from pending_vectors p
-join chunks c using (chunk_id, text_hash)
+join chunks c using (chunk_id, chunker, text_hash)
 where not p.is_current and not exists (
     select from document_embeddings e where e.space_id = %(space_id)s and e.text_hash = p.text_hash
 )
@@ -112,7 +123,7 @@ select coalesce(sum(tokens), 0)::bigint as tokens
 from (
     select max(token_count) as tokens
     from pending_vectors p
-    join chunks c using (chunk_id, text_hash)
+    join chunks c using (chunk_id, chunker, text_hash)
     where not p.is_current and not exists (
         select from document_embeddings e where e.space_id = %(space_id)s and e.text_hash = p.text_hash
     )
@@ -156,15 +167,15 @@ select collection, count(*) filter (where space_id = %(space_id)s)::int from rem
 -- name: reuse
 -- Give pending chunks the vector that an equal text already has in this space.
 with known as materialized (
-    select distinct on (p.chunk_id) p.chunk_id, p.collection, p.text_hash, e.embedding
+    select distinct on (p.chunk_id) p.chunker, p.created_at, p.chunk_id, p.collection, p.text_hash, e.embedding
     from pending_vectors p
     join document_embeddings e on e.space_id = %(space_id)s and e.text_hash = p.text_hash
     where not p.is_current
     order by p.chunk_id
 )
-insert into document_embeddings (space_id, chunk_id, collection, text_hash, embedding)
-select %(space_id)s, chunk_id, collection, text_hash, embedding from known
-on conflict (space_id, chunk_id) do update
+insert into document_embeddings (space_id, chunker, created_at, chunk_id, collection, text_hash, embedding)
+select %(space_id)s, chunker, created_at, chunk_id, collection, text_hash, embedding from known
+on conflict (chunk_id, space_id, chunker, created_at) do update
 set collection = excluded.collection, text_hash = excluded.text_hash, embedding = excluded.embedding,
     embedded_at = excluded.embedded_at
 
@@ -180,7 +191,7 @@ with sample as (
 select c.chunk_id, case when c.heading = '' then c.text else c.heading || E'\n' || c.text end, e.embedding
 from sample
 join document_embeddings e using (chunk_id)
-join chunks c using (chunk_id, text_hash)
+join chunks c using (chunk_id, chunker, text_hash)
 where e.space_id = %(space_id)s
 order by c.chunk_id
 
@@ -200,14 +211,24 @@ union
 select coalesce(c.collection, e.collection)
 from chunks c
 full join (
-    select chunk_id, collection, text_hash from document_embeddings where space_id = %(space_id)s
+    select chunk_id, chunker, created_at, collection, text_hash
+    from document_embeddings
+    where space_id = %(space_id)s
 ) e using (chunk_id)
-where (c.text_hash, c.collection) is distinct from (e.text_hash, e.collection)
+where (c.text_hash, c.collection, c.chunker, c.created_at)
+    is distinct from (e.text_hash, e.collection, e.chunker, e.created_at)
 union
 select e.collection
 from document_embeddings e
 where e.space_id <> %(space_id)s and not exists (select from chunks c where c.chunk_id = e.chunk_id)
 order by 1
+
+-- name: vector_indexes
+select i.relname
+from pg_index
+join pg_class i on i.oid = indexrelid
+join pg_am on pg_am.oid = i.relam
+where indrelid = to_regclass(%(table)s) and amname in ('hnsw', 'ivfflat')
 
 -- name: versions
 select

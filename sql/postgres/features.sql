@@ -85,7 +85,7 @@ with documents_seen as (
         count(*) as vectors,
         coalesce(sum(hashtextextended(e.chunk_id || ' ' || encode(e.text_hash, 'hex'), 0)), 0) as content
     from document_embeddings e
-    join chunks c on c.chunk_id = e.chunk_id and byteaeq(c.text_hash, e.text_hash)
+    join chunks c on c.chunk_id = e.chunk_id and c.chunker = e.chunker and byteaeq(c.text_hash, e.text_hash)
     join documents d using (document_id)
     where e.space_id = %(space_id)s and d.deleted_at is null
 )
@@ -101,7 +101,7 @@ from documents_seen d, vectors_seen v
 -- byteaeq, not `=`: the planner takes two equal columns for independent keys, and the join for one row.
 select c.document_id, avg(e.embedding::vector)
 from document_embeddings e
-join chunks c on c.chunk_id = e.chunk_id and byteaeq(c.text_hash, e.text_hash)
+join chunks c on c.chunk_id = e.chunk_id and c.chunker = e.chunker and byteaeq(c.text_hash, e.text_hash)
 where e.space_id = %(space_id)s
     and exists (select from documents d where d.document_id = c.document_id and d.deleted_at is null)
 group by c.document_id

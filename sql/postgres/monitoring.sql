@@ -1,8 +1,8 @@
 -- name: histories
-select run_id, family, history, created_at
+select run_id, family, history, ended_at
 from experiments
 where run_id <> all(%(known)s) and jsonb_array_length(history) > 0
-order by created_at
+order by ended_at
 
 -- name: versions
 select model_name, version, metrics, created_at

@@ -6,10 +6,7 @@ create table if not exists migrations (
     checksum text not null,
     applied_at timestamptz not null default now(),
     primary key (store, name)
-);
-alter table migrations
-    add column if not exists store text not null default 'postgres',
-    add column if not exists checksum text not null default ''
+)
 
 -- name: read_ledger
 select store, name, checksum from migrations

@@ -14,8 +14,15 @@ select
     run_id, training_set_hash, family, fingerprint, parameters, metrics, model_uri, onnx_sha256,
     onnx_reason
 from experiments
-where training_set_hash = %(hash)s and fingerprint = any(%(fingerprints)s)
+where training_set_hash = %(hash)s and fingerprint = any(%(fingerprints)s) and status = 'completed'
 order by family
+
+-- name: complete_experiment
+update experiments
+set status = 'completed', ended_at = now(), parameters = %(parameters)s, metrics = %(metrics)s,
+    history = %(history)s, model_uri = %(model_uri)s, onnx_sha256 = %(onnx_sha256)s,
+    onnx_reason = %(onnx_reason)s
+where run_id = %(run_id)s
 
 -- name: examples
 -- What a model sees of the documents of a training set: title and text, and the mean of the vectors of their
@@ -40,23 +47,14 @@ select
     avg(e.embedding::vector) as embedding
 from wanted
 join chunks as c using (document_id)
-join document_embeddings as e on e.space_id = %(space_id)s and e.chunk_id = c.chunk_id
+join document_embeddings as e
+    on e.space_id = %(space_id)s and e.chunk_id = c.chunk_id and e.chunker = c.chunker
 group by wanted.document_id, wanted.seen
 having bool_and(e.text_hash = c.text_hash)
 order by wanted.document_id collate "C"
 
--- name: insert_experiment
--- Two runs can train the same family at once; the first to finish stays.
-insert into experiments
-    (
-        run_id, training_set_hash, family, fingerprint, parameters, metrics, history, model_uri,
-        onnx_sha256, onnx_reason
-    )
-values (
-    %(run_id)s, %(hash)s, %(family)s, %(fingerprint)s, %(parameters)s, %(metrics)s, %(history)s,
-    %(model_uri)s, %(onnx_sha256)s, %(onnx_reason)s
-)
-on conflict (training_set_hash, family, fingerprint) do nothing
+-- name: fail_experiment
+update experiments set status = 'failed', ended_at = now() where run_id = %(run_id)s
 
 -- name: labelled
 -- Every live document with a label: its group, when it became what it is, a hash of what a model sees of
@@ -68,7 +66,7 @@ with pieces as (
         bool_and(e.chunk_id is not null) as embedded
     from chunks
     left join document_embeddings as e
-        on e.space_id = %(space_id)s and e.chunk_id = chunks.chunk_id
+        on e.space_id = %(space_id)s and e.chunk_id = chunks.chunk_id and e.chunker = chunks.chunker
         and e.text_hash = chunks.text_hash
     group by chunks.document_id
 )
@@ -90,3 +88,12 @@ order by d.document_id collate "C"
 select document_id, label
 from documents
 where deleted_at is null and label is not null and document_id = any(%(document_ids)s)
+
+-- name: start_experiment
+-- In place of one that failed, or was killed; of two at once the first to complete stays.
+insert into experiments (run_id, name, description, owner, training_set_hash, family, fingerprint)
+values (%(run_id)s, %(name)s, %(description)s, %(owner)s, %(hash)s, %(family)s, %(fingerprint)s)
+on conflict (training_set_hash, family, fingerprint) do update
+set run_id = excluded.run_id, name = excluded.name, description = excluded.description,
+    owner = excluded.owner, status = 'running', started_at = now(), ended_at = null
+where experiments.status <> 'completed'

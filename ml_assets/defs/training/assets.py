@@ -60,6 +60,7 @@ def training_set(
 
 @asset(kinds={"mlflow", "scikitlearn"}, deps=["training_set"], pool="duckdb")
 def candidate_models(
+    settings: dg.ResourceParam[Settings],
     postgres: PostgresResource,
     duckdb: OfflineStoreResource,
     mlflow: MlflowResource,
@@ -77,7 +78,13 @@ def candidate_models(
         if missing:
             with mlflow.run() as where, progress.stage("training") as report:
                 trained = train_candidates(
-                    connection, duckdb.get_connection, where, current, missing, report
+                    connection,
+                    duckdb.get_connection,
+                    where,
+                    current,
+                    missing,
+                    report,
+                    owner=settings.actor,
                 )
         candidates = read_candidates(connection, current.hash)
     return dg.MaterializeResult(

@@ -11,6 +11,9 @@ from ml_assets.stores.sql import statement
 
 SCHEMA = "ml_schema"
 
+_OLD_MIGRATIONS = 17
+"""As many as the version had from which there is an upgrade; they are six files since."""
+
 
 def migrate(connection: Connection, where: str = "POSTGRES_URL") -> list[str]:
     """Apply the migrations that are missing, in one transaction; return their names.
@@ -23,6 +26,7 @@ def migrate(connection: Connection, where: str = "POSTGRES_URL") -> list[str]:
     """
     with connection.transaction():
         connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.migrations'))")
+        old = _set_old_aside(connection, where)
         connection.execute(f"create schema if not exists {SCHEMA}")
         _create_extension(connection)
         run(connection, statement("postgres/stores/create_ledger"))
@@ -32,12 +36,30 @@ def migrate(connection: Connection, where: str = "POSTGRES_URL") -> list[str]:
         pending = {store: find_pending(store, applied[store], where) for store in STORES}
         for migration in pending["postgres"]:
             run(connection, migration.text)
-        with connection.cursor() as cursor:
-            cursor.executemany(
-                "insert into migrations (store, name, checksum) values (%s, %s, %s)",
-                [(store, one.name, one.checksum) for store in STORES for one in pending[store]],
-            )
+        record = "insert into migrations (store, name, checksum) values (%s, %s, %s)"
+        for store in STORES:
+            for migration in pending[store]:
+                connection.execute(record, [store, migration.name, migration.checksum])
+        if old:
+            run(connection, statement("postgres/upgrade/carry_over"))
     return [migration.name for migration in pending["postgres"]]
+
+
+def _set_old_aside(connection: Connection, where: str) -> bool:
+    """Rename the schema of a version before 0.1, if this is one, so that its rows can be copied."""
+    if connection.execute("select to_regclass('ml_schema.migrations')").fetchone() == (None,):
+        return False
+    row = run(connection, statement("postgres/upgrade/count_old_migrations")).fetchone()
+    count = row[0] if row else 0
+    if count not in (0, _OLD_MIGRATIONS):
+        raise StoreError(
+            f"the tables are too old to be upgraded ({count} of {_OLD_MIGRATIONS} migrations)",
+            where=where,
+            do="Set ML_ASSETS_HOME to another folder, and run again",
+        )
+    if count:
+        run(connection, statement("postgres/upgrade/set_aside"))
+    return count > 0
 
 
 def _create_extension(connection: Connection) -> None:

@@ -1,4 +1,5 @@
 """A fitted model in ONNX form: exported and verified in training, read where it answers.
 
-Reading imports numpy and ONNX Runtime alone, and so costs a new process a tenth of scikit-learn.
+Reading imports numpy and ONNX Runtime alone, which a prompt can wait for. How a family is fitted
+does not belong here.
 """

@@ -9,7 +9,6 @@ from hypothesis import settings as settings_
 from numpy.typing import NDArray
 from pgvector import HalfVector
 
-from ml_assets.embeddings.refresh import ensure_space
 from ml_assets.search.filters.language import And, Compare, Condition, Not, Or, equal
 from ml_assets.search.filters.sql import matching_chunk_ids
 from ml_assets.search.indexes.contract import Ranking
@@ -20,7 +19,7 @@ from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.indexes.querying import query_index
 from ml_assets.search.indexes.sizing import probes_of
 from ml_assets.stores import postgres
-from ml_assets_tests.fakes import SPACE, HashEncoder
+from ml_assets_tests.fakes import CHUNKER, SPACE, HashEncoder, ensure_partitions
 from ml_assets_tests.search.choices import AnyIndex
 from ml_assets_tests.search.corpus import fill
 from ml_assets_tests.search.filters.conditions import conditions, random_documents
@@ -106,9 +105,10 @@ def clustered(connection: postgres.Connection) -> NDArray[np.float32]:
     vectors = centres[cluster] + 0.6 * random.standard_normal((ROWS, SPACE.dimension))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     chances = random.permutation(ROWS) / ROWS
-    ensure_space(connection, SPACE)
+    ensure_partitions(connection)
     bound = {
         "space": SPACE.space_id,
+        "chunker": CHUNKER,
         "vectors": [HalfVector(vector).to_text() for vector in vectors],
         "metadata": [
             json.dumps({"chance": chance, "place": row / ROWS})
@@ -129,13 +129,15 @@ _INSERTS = (
     from unnest(%(metadata)s::text[]) with ordinality as given (one, row)
     """,
     """
-    insert into chunks (chunk_id, document_id, collection, chunk_index, start_offset, end_offset,
-        token_count, heading, text, text_hash)
-    select document_id || '#0', document_id, 'a', 0, 0, 4, 1, '', 'word', '' from documents
+    insert into chunks (chunker, chunk_id, document_id, collection, chunk_index, start_offset,
+        end_offset, token_count, heading, text, text_hash)
+    select %(chunker)s, document_id || '#0', document_id, 'a', 0, 0, 4, 1, '', 'word', ''
+    from documents
     """,
     """
-    insert into document_embeddings (space_id, chunk_id, collection, text_hash, embedding)
-    select %(space)s, 'd' || row - 1 || '#0', 'a', '', one::halfvec
+    insert into document_embeddings
+        (space_id, chunker, chunk_id, collection, text_hash, embedding)
+    select %(space)s, %(chunker)s, 'd' || row - 1 || '#0', 'a', '', one::halfvec
     from unnest(%(vectors)s::text[]) with ordinality as given (one, row)
     """,
 )

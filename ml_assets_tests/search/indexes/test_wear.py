@@ -28,7 +28,7 @@ from ml_assets.search.indexes.wear import Wear, measure_wear, rebuild_if_worn
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
-from ml_assets_tests.fakes import SPACE, HashEncoder
+from ml_assets_tests.fakes import CHUNKER, SPACE, HashEncoder, ensure_partitions
 from ml_assets_tests.search.corpus import Doc, fill, generation_of, put, remove, sync_all
 from ml_assets_tests.search.measurements import measurement
 
@@ -119,15 +119,16 @@ def write(connection: postgres.Connection, ids: list[str], seed: int) -> None:
             zip(ids, texts, strict=True),
         )
         cursor.executemany(
-            "insert into chunks (chunk_id, document_id, collection, chunk_index, start_offset,"
-            " end_offset, token_count, heading, text, text_hash)"
-            " values (%s, %s, 'a', 0, 0, 1, 1, '', %s, %s)",
+            "insert into chunks (chunker, created_at, chunk_id, document_id, collection,"
+            " chunk_index, start_offset, end_offset, token_count, heading, text, text_hash)"
+            f" values ('{CHUNKER}', '-infinity', %s, %s, 'a', 0, 0, 1, 1, '', %s, %s)",
             zip(chunk_ids, ids, texts, hashes, strict=True),
         )
         made = map(HalfVector, vectors(len(ids), seed))
         cursor.executemany(
-            "insert into document_embeddings (space_id, chunk_id, collection, text_hash, embedding)"
-            f" values ('{SPACE.space_id}', %s, 'a', %s, %s)",
+            "insert into document_embeddings"
+            " (space_id, chunker, created_at, chunk_id, collection, text_hash, embedding)"
+            f" values ('{SPACE.space_id}', '{CHUNKER}', '-infinity', %s, 'a', %s, %s)",
             zip(chunk_ids, hashes, made, strict=True),
         )
     connection.execute("select pg_stat_force_next_flush()")
@@ -137,7 +138,7 @@ def test_ten_rounds_of_churn_keep_the_recall(
     connection: postgres.Connection, settings: Settings, generation: Generation
 ) -> None:
     """10 % of 2,000 clustered vectors are replaced in each round; what is worn is built anew."""
-    connection.execute(f"alter table {pgvector_table(generation)} set (autovacuum_enabled = false)")
+    keep_the_dead(connection)
     ids = [f"d{number}" for number in range(ROWS)]
     write(connection, ids, 1)
     generator = np.random.default_rng(5)
@@ -165,8 +166,11 @@ def test_ten_rounds_of_churn_keep_the_recall(
         assert sync_index(connection, indexes["chroma"]).delta == Delta(unchanged=ROWS)
 
 
-def pgvector_table(generation: Generation) -> str:
-    return f"document_embeddings_{generation.space_id}"
+def keep_the_dead(connection: postgres.Connection) -> None:
+    """Autovacuum leaves the vectors alone."""
+    ensure_partitions(connection)
+    table = f"document_embeddings_{SPACE.space_id}_{CHUNKER}_default"
+    connection.execute(f"alter table {table} set (autovacuum_enabled = false)")
 
 
 DOCS = {f"d{number}": Doc((f"text number {number}",)) for number in range(300)}
@@ -175,7 +179,7 @@ DOCS = {f"d{number}": Doc((f"text number {number}",)) for number in range(300)}
 def test_wear_is_measured_and_gone_after_building_anew(
     connection: postgres.Connection, settings: Settings, generation: Generation
 ) -> None:
-    connection.execute(f"alter table {pgvector_table(generation)} set (autovacuum_enabled = false)")
+    keep_the_dead(connection)
     fill(connection, DOCS)
     sync_all(connection, settings, generation)
     connection.execute("select pg_stat_force_next_flush()")
@@ -230,7 +234,7 @@ def test_a_build_anew_that_lacked_memory_says_so(
     connection: postgres.Connection, generation: Generation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ml_assets.search.indexes.pgvector.build_memory._BYTES_PER_NODE", 100_000)
-    connection.execute(f"alter table {pgvector_table(generation)} set (autovacuum_enabled = false)")
+    keep_the_dead(connection)
     fill(connection, DOCS)
     index = PgvectorIndex(connection, generation, build_memory=1 << 20)
     sync_index(connection, index)
@@ -314,7 +318,7 @@ def test_a_reader_that_holds_the_old_index_is_not_waited_for(
     index = PgvectorIndex(connection, generation)
     sync_index(connection, index)
     with postgres.connect(postgres_url, Path()) as reader, reader.transaction():
-        reader.execute(f"select count(*) from {pgvector_table(generation)}")
+        reader.execute("select count(*) from document_embeddings")
         assert index.rebuild(connection) is None
         assert index.size() == 300
         # Neither is one waited for by the next run; it has nothing to build, and goes on.

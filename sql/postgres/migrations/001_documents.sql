@@ -1,11 +1,25 @@
--- Documents and chunks: what the sources hold, in pieces the embedding model can read.
+-- Documents and chunks: what the sources hold, in pieces that the embedding model can read.
 create table collections (
     collection text primary key check (length(collection) between 1 and 200),
     source text not null,
     fingerprint text not null,
     document_count integer not null default 0,
-    refreshed_at timestamptz not null default now()
+    refreshed_at timestamptz default now(),
+    read_error text,
+    failed_at timestamptz
 );
+comment on column collections.refreshed_at is 'null: never read';
+comment on column collections.read_error is 'why it could not be read the last time; it stayed as it was';
+comment on column collections.failed_at is 'since when it cannot be read';
+
+-- What an index stores of a document beside the text of its chunks, hashed when it is written: every run
+-- compares all of it.
+create function document_fields_hash(
+    title text, label text, collection text, created_at timestamptz, metadata jsonb
+) returns bytea language sql immutable parallel safe as $$
+    select sha256(convert_to(
+        jsonb_build_array(title, label, collection, extract(epoch from created_at), metadata)::text, 'UTF8'))
+$$;
 
 create table documents (
     document_id text primary key check (length(document_id) between 1 and 200),
@@ -21,14 +35,17 @@ create table documents (
     observed_at timestamptz not null default now(),
     changed_at timestamptz not null default now(),
     deleted_at timestamptz,
-    -- What the chunks of this document were made from; null or stale: chunk it again.
     chunked_hash bytea,
-    chunker text
+    chunker text,
+    fields_hash bytea not null
+        generated always as (document_fields_hash(title, label, collection, created_at, metadata)) stored
 );
 create index documents_collection on documents (collection);
 create index documents_label on documents (label);
 comment on column documents.content_hash is 'sha256 of text, title, label, url, group, metadata and created_at';
 comment on column documents.deleted_at is 'tombstone: set when a complete source no longer has the document; the text is emptied';
+comment on column documents.chunked_hash is 'the content that the chunks were made from; null or stale: chunk it again';
+comment on column documents.chunker is 'the chunker that they were made by; another one: chunk it again';
 
 create table rejected_documents (
     collection text not null,
@@ -39,8 +56,13 @@ create table rejected_documents (
     primary key (collection, location)
 );
 
+-- One partition per chunker, and in it one for all times: `chunks_<chunker>` and `chunks_<chunker>_default`,
+-- created by the code. A range of time gets a partition of its own (a tier: another tablespace, another
+-- server) without a change of any other.
 create table chunks (
-    chunk_id text primary key,
+    chunker text not null,
+    created_at timestamptz not null default '-infinity',
+    chunk_id text not null,
     document_id text not null references documents on delete cascade,
     collection text not null,
     chunk_index integer not null,
@@ -50,10 +72,13 @@ create table chunks (
     heading text not null,
     text text not null,
     text_hash bytea not null,
-    unique (document_id, chunk_index)
-);
+    -- What compares chunks with documents and vectors, at every run, reads these keys alone.
+    primary key (chunk_id, chunker, created_at) include (collection, text_hash),
+    unique (document_id, chunk_index, chunker, created_at) include (collection)
+) partition by list (chunker);
 create index chunks_collection on chunks (collection);
 create index chunks_text_hash on chunks (text_hash);
+comment on column chunks.created_at is 'of the document; -infinity: it has none';
 comment on column chunks.chunk_id is 'document_id#chunk_index';
 comment on column chunks.heading is 'the title, clipped to the tokens the model has left beside the chunk';
 comment on column chunks.text_hash is 'sha256 of what is embedded: heading, line end, text';

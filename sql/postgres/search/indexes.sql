@@ -19,7 +19,7 @@ with live as (
         e.chunk_id,
         index_revision(c.text_hash, d.fields_hash) as revision
     from {partition} e
-    join chunks c on c.chunk_id = e.chunk_id and byteaeq(c.text_hash, e.text_hash)
+    join chunks c on c.chunk_id = e.chunk_id and c.chunker = e.chunker and byteaeq(c.text_hash, e.text_hash)
     join documents d using (document_id)
     where d.deleted_at is null
 ), held as (
@@ -45,7 +45,7 @@ select
     d.metadata,
     case when %(embeddings)s::boolean then e.embedding end as embedding
 from {partition} e
-join chunks c using (chunk_id, text_hash)
+join chunks c using (chunk_id, chunker, text_hash)
 join documents d using (document_id)
 where e.chunk_id = any(%(chunk_ids)s) and d.deleted_at is null
 order by e.chunk_id

@@ -5,7 +5,8 @@ select
 from chunks c
 join documents d using (document_id)
 left join document_embeddings e
-    on e.space_id = %(space_id)s and e.chunk_id = c.chunk_id and byteaeq(e.text_hash, c.text_hash)
+    on e.space_id = %(space_id)s and e.chunk_id = c.chunk_id and e.chunker = c.chunker
+    and byteaeq(e.text_hash, c.text_hash)
 where d.deleted_at is null
 
 -- name: forget_outdated_vectors

@@ -89,7 +89,9 @@ class PgvectorIndex:
                 built = self._rebuild(connection) or built
         size = self.size()
         progress(size, size)
-        row = connection.execute("select pg_relation_size(%s::regclass)", [self.name]).fetchone()
+        row = connection.execute(
+            "select sum(pg_relation_size(relid)) from pg_partition_tree(%s)", [self.name]
+        ).fetchone()
         return SyncReport(
             Delta(added=size) if built else Delta(unchanged=size),
             size,

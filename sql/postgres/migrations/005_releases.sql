@@ -1,51 +1,50 @@
--- Feature definitions, experiments, model artifacts, releases, and the audit log.
-create table feature_definitions (
-    view text not null,
-    version integer not null,
-    entity text not null,
-    fingerprint text not null,
-    definition jsonb not null,
-    registered_at timestamptz not null default now(),
-    primary key (view, version)
-);
+-- Releases, what a person rolled back from, and the audit log.
+create function refuse_change() returns trigger language plpgsql as $$
+begin
+    raise exception '% is append-only', tg_table_name;
+end $$;
 
-create table experiments (
-    run_id text primary key,
-    training_set_hash text not null,
-    family text not null,
-    fingerprint text not null,
-    parameters jsonb not null,
-    metrics jsonb not null,
-    created_at timestamptz not null default now(),
-    unique (training_set_hash, family, fingerprint)
-);
-
-create table model_artifacts (
-    model_name text not null,
-    version integer not null,
-    run_id text not null references experiments,
-    uri text not null,
-    training_set_hash text not null,
-    space_id text not null,
-    feature_views jsonb not null,
-    metrics jsonb not null,
-    created_at timestamptz not null default now(),
-    primary key (model_name, version)
-);
-
+-- One row for all that was served together, with the time in which it was. Rows are appended; of the open one
+-- only the end is set. What is served, since when and until when is told by them alone.
 create table releases (
     release_id bigint generated always as identity primary key,
-    space_id text not null,
+    space_id text,
     generation_id text,
-    feature_views jsonb not null,
+    feature_views jsonb not null default '{}',
     model_name text,
     model_version integer,
-    active boolean not null default true,
+    model_space_id text,
+    served tstzrange not null check (not isempty(served) and not lower_inf(served)),
+    actor text not null,
+    action text not null,
+    reason text not null,
+    constraint releases_served_alone exclude using gist (served with &&)
+);
+comment on column releases.space_id is 'of the search generation';
+comment on column releases.model_space_id is 'whose vectors the model reads';
+
+create function refuse_rewriting() returns trigger language plpgsql as $$
+begin
+    if upper_inf(old.served) and not upper_inf(new.served) and lower(new.served) = lower(old.served)
+        and to_jsonb(new) - 'served' = to_jsonb(old) - 'served' then
+        return new;
+    end if;
+    raise exception '% is append-only: of a row only the end of its time is set, once', tg_table_name;
+end $$;
+create trigger releases_are_closed_only before update on releases
+    for each row execute function refuse_rewriting();
+create trigger releases_append_only before delete or truncate on releases
+    for each statement execute function refuse_change();
+
+create table withdrawals (
+    part text not null,
+    identity text not null,
     actor text not null,
     reason text not null,
-    created_at timestamptz not null default now()
+    withdrawn_at timestamptz not null default now(),
+    primary key (part, identity)
 );
-create unique index releases_one_active on releases ((true)) where active;
+comment on table withdrawals is 'what a person rolled back from; no run serves it again until a person does';
 
 create table model_audit_logs (
     entry_id bigint generated always as identity primary key,
@@ -58,11 +57,6 @@ create table model_audit_logs (
     previous_hash bytea not null,
     entry_hash bytea not null unique
 );
-
-create function refuse_change() returns trigger language plpgsql as $$
-begin
-    raise exception '% is append-only', tg_table_name;
-end $$;
 
 create trigger model_audit_logs_append_only
     before update or delete or truncate on model_audit_logs
