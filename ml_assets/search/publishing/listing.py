@@ -89,8 +89,8 @@ def list_generations(
             else None,
         )
 
-    def place(one: ListedGeneration) -> tuple[bool, float]:
-        return one.state != "published", -(one.published_at or one.created_at).timestamp()
+    def place(row: ListedGeneration) -> tuple[bool, float]:
+        return row.state != "published", -(row.published_at or row.created_at).timestamp()
 
     return sorted(map(listed, rows), key=place)
 
