@@ -166,8 +166,10 @@ def test_the_image_is_locked_and_runs_without_root() -> None:
     assert users == ["USER ml_assets"]
     assert lines.index(users[0]) > max(i for i, line in enumerate(lines) if line[:4] == "COPY")
     installs = [part for line in lines for part in line.split("&&") if "pip install" in part]
-    assert len(installs) == 3
-    assert all("--constraint constraints.txt" in install for install in installs)
+    assert len(installs) == 4
+    *libraries, package = installs
+    assert all("--constraint constraints.txt" in install for install in libraries)
+    assert "--no-deps --build-constraint constraints.txt" in package
 
 
 def test_the_image_gets_what_it_copies() -> None:

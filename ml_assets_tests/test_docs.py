@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,15 @@ def documented_settings() -> dict[str, str]:
 
 def test_every_setting_is_documented_and_no_other() -> None:
     assert documented_settings().keys() == SETTINGS.keys()
+
+
+def test_every_extra_is_documented_and_no_other() -> None:
+    section = TEXTS["docs/production.md"].partition("| extra |")[2].partition("\n\n")[0]
+    named = {
+        name for row in re.findall(r"^\| (`.*?) \|", section, re.M) for name in row.split(", ")
+    }
+    extras = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    assert named == {f"`{name}`" for name in extras["optional-dependencies"]}
 
 
 def test_the_documented_defaults_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,3 +44,23 @@ def clear_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         err.print("Interrupted. What was committed is kept; run again to go on.")
         raise typer.Exit(130) from None
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from ml_assets import __version__
+
+        out.print(f"ml-assets {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version, and end."
+        ),
+    ] = False,
+) -> None:
+    """What all commands share; typer shows the help of the application above instead."""

@@ -85,11 +85,11 @@ def plan(as_json: Json = False) -> None:
 
         settings = load_settings()
         planned = _plan(settings)
-        figures = {**asdict(planned), "texts_per_second": measured_rate(settings)}
+        numbers = {**asdict(planned), "texts_per_second": measured_rate(settings)}
         if as_json:
-            out.print_json(json.dumps(figures))
+            out.print_json(json.dumps(numbers))
         else:
-            out.print(runs.plan(planned, figures["texts_per_second"]))
+            out.print(runs.plan(planned, numbers["texts_per_second"]))
         if planned.unread:
             raise IncompleteReadError(planned.unread)
 
@@ -120,11 +120,11 @@ def status(as_json: Json = False) -> None:
         from ml_assets.operations.status import read_status
 
         settings = load_settings()
-        figures = {**read_status(settings), "last_runs": last_runs(settings)}
+        numbers = {**read_status(settings), "last_runs": last_runs(settings)}
         if as_json:
-            out.print_json(json.dumps(figures, default=str))
+            out.print_json(json.dumps(numbers, default=str))
         else:
-            for part in shown_status(figures):
+            for part in shown_status(numbers):
                 out.print(part)
 
 

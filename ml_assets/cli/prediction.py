@@ -9,7 +9,6 @@ import typer
 
 from ml_assets.cli.app import Json, app, clear_errors, out
 from ml_assets.console.models import predictions
-from ml_assets.settings import load_settings
 
 
 @app.command()
@@ -22,9 +21,10 @@ def predict(
     Example: ml-assets predict "Return the absolute value of a number."
     """
     with clear_errors():
-        from ml_assets.registry.serving import predict as predict_texts
+        from ml_assets.session import open_session
 
-        answers = predict_texts(load_settings(), texts)
+        with open_session() as session:
+            answers = session.predict(texts)
         if as_json:
             out.print_json(json.dumps(answers))
         else:

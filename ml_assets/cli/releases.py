@@ -35,16 +35,12 @@ def releases(
     Example: ml-assets releases --at "2026-03-01 12:00"
     """
     with clear_errors():
-        from ml_assets.releases.pointer import list_releases, release_at
+        from ml_assets.releases.pointer import list_releases
         from ml_assets.stores import postgres
 
         settings, time = load_settings(), _time(at) if at else None
         with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
-            if time is None:
-                rows = list_releases(connection)
-            else:
-                found = release_at(connection, time)
-                rows = [found] if found else []
+            rows = list_releases(connection, time)
         if as_json:
             out.print_json(json.dumps([asdict(row) for row in rows], default=str))
         else:
@@ -71,12 +67,14 @@ def publish(
             if part.isdecimal() and len(part) < 16:
                 decision = _promote(connection, settings, int(part), reason)
             else:
+                from ml_assets.search.indexes.opening import Indexes
                 from ml_assets.search.publishing.publish import publish_by_hand
 
-                decision = publish_by_hand(connection, settings, part, reason)
+                decision = publish_by_hand(connection, Indexes(settings), part, reason)
         for gate in decision.gates:
             out.print(escape(f"{gate.outcome}: {gate.name}: {gate.message}"), soft_wrap=True)
-        out.print(f"{part} is served.", highlight=False)
+        again = "" if decision.changed else " already"
+        out.print(f"{part} is served{again}.", highlight=False)
 
 
 @app.command()

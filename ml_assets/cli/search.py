@@ -10,11 +10,10 @@ import typer
 
 from ml_assets.cli.app import Json, app, clear_errors, out
 from ml_assets.console.search import generations, hits
-from ml_assets.settings import Settings, load_settings, secret
+from ml_assets.settings import load_settings, secret
 
 if TYPE_CHECKING:
-    from ml_assets.search.filters.language import Condition
-    from ml_assets.search.model import Method, SearchResult
+    from ml_assets.search.answering.model import Method
 
 
 @app.command()
@@ -50,9 +49,11 @@ def search(
     with clear_errors():
         from ml_assets.search.filters.options import condition_of
         from ml_assets.search.filters.parse import format_condition
+        from ml_assets.session import open_session
 
         chosen = condition_of(collection, label, since, until, where, written)
-        found = _search(load_settings(), query, limit, method, chosen)
+        with open_session() as session:
+            found = session.search(query, k=limit, method=cast("Method", method), filters=chosen)
         if as_json:
             out.print_json(json.dumps({**asdict(found), "filters": format_condition(chosen)}))
         else:
@@ -76,21 +77,3 @@ def search_generations(as_json: Json = False) -> None:
             out.print_json(json.dumps([asdict(row) for row in rows], default=str))
         else:
             out.print(generations(rows))
-
-
-def _search(
-    settings: Settings, query: str, limit: int, method: str, chosen: Condition
-) -> SearchResult:
-    from ml_assets.embeddings.encoder import load_encoder
-    from ml_assets.search.answering.engine import open_engine
-    from ml_assets.search.answering.engine import search as search_engine
-    from ml_assets.stores import postgres
-
-    with (
-        postgres.connect(secret(settings.postgres_url), settings.home) as connection,
-        open_engine(connection, settings) as engine,
-    ):
-        encoder = None if method == "keyword" else load_encoder(settings)
-        return search_engine(
-            engine, query, encoder, k=limit, method=cast("Method", method), filters=chosen
-        )

@@ -1,4 +1,4 @@
-"""The counts of the data tests of documents and chunks; each is 0 when all is well."""
+"""The data checks of documents and chunks, and nothing else: counts that are 0 when all is well."""
 
 from __future__ import annotations
 

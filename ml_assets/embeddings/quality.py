@@ -1,4 +1,4 @@
-"""The measurements of the data tests of vectors."""
+"""The data checks of vectors, and nothing else: counts, norms, and agreement with float32."""
 
 from __future__ import annotations
 

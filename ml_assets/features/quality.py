@@ -1,4 +1,4 @@
-"""Checks of feature values: range, coverage, and that none gives the label away."""
+"""The data checks of features, and nothing else: range, coverage, and leakage of the label."""
 
 from __future__ import annotations
 

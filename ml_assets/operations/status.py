@@ -1,4 +1,4 @@
-"""How things stand: the figures behind `ml-assets status` and the summary of a run."""
+"""How things stand: the numbers behind `ml-assets status` and the summary of a run."""
 
 from __future__ import annotations
 

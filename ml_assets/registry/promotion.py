@@ -8,21 +8,14 @@ from typing import Any
 
 from ml_assets.errors import FeatureViewError, GateError, NothingToDoError
 from ml_assets.features.views import fingerprint, training_views
+from ml_assets.registry.gates import METRIC, promotion_gates, score_on_test
 from ml_assets.registry.model import MODEL_NAME, ModelVersion
 from ml_assets.registry.versions import champion, current_challenger, read_version
 from ml_assets.releases import audit, pointer
 from ml_assets.releases.gates import Decision, Gate, is_blocked, refuse_blocked
 from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres
-from ml_assets.training.candidates import read_candidates
-from ml_assets.training.evaluation import beats, evaluate
-from ml_assets.training.examples import read_examples
-from ml_assets.training.families.base import predict_probabilities
-from ml_assets.training.families.registry import BASELINES, TRUSTED_TYPES
 from ml_assets.training.model import TrainingSet
-
-METRIC = "test_macro_f1"
-"""The gates compare this, always on the test split of one training set."""
 
 
 def promote(
@@ -104,7 +97,7 @@ def promote_by_hand(
                 where=f"version {number} is not promoted",
                 do="Go back to a release that served it: `ml-assets rollback --to`",
             )
-        score = _test_score(connection, where, training_set, version)
+        score = score_on_test(connection, where, training_set, version)
         tested = replace(version, metrics={**version.metrics, METRIC: score})
         gates = promotion_gates(connection, where, training_set, tested, current, settings)
         refuse_blocked(gates, f"version {number} is not promoted")
@@ -122,68 +115,6 @@ def with_model(parts: pointer.Parts, version: ModelVersion) -> pointer.Parts:
         model_name=version.name,
         model_version=version.version,
         model_space_id=version.space_id,
-    )
-
-
-def promotion_gates(
-    connection: postgres.Connection,
-    where: mlflow.Tracking,
-    training_set: TrainingSet,
-    challenger: ModelVersion,
-    current: ModelVersion | None,
-    settings: Settings,
-) -> list[Gate]:
-    """The gates on a challenger: against the baselines, and against the current champion."""
-    candidates = {each.family: each for each in read_candidates(connection, training_set.hash)}
-    baselines = {name: candidates[name].metrics[METRIC] for name in BASELINES}
-    score = challenger.metrics[METRIC]
-    stands = None
-    if current and _comparable(current, challenger):
-        stands = _test_score(connection, where, training_set, current)
-    return [
-        baseline_gate(score, baselines),
-        champion_gate(score, current, stands, settings.promotion_margin),
-    ]
-
-
-def baseline_gate(score: float, baselines: dict[str, float]) -> Gate:
-    """The challenger beats every baseline."""
-    best = max(baselines, key=lambda name: baselines[name])
-    passes = beats(score, baselines[best])
-    verb = "beats" if passes else "does not beat"
-    return Gate(
-        "challenger_beats_the_baselines",
-        "pass" if passes else "block",
-        f"macro-F1 {score:.4f} {verb} {best} ({baselines[best]:.4f})",
-        {"challenger": score, **baselines},
-        "" if passes else "Train on more documents, or on better labels",
-    )
-
-
-def champion_gate(
-    score: float, current: ModelVersion | None, stands: float | None, margin: float
-) -> Gate:
-    """The challenger beats the current champion by the margin.
-
-    `stands` is the champion's score on the same split. It is None where the two cannot be compared:
-    the champion needs another vector space or other feature views, or was split by another seed and
-    so may have been trained on this test split. Then the gate cannot tell, and the baselines alone
-    decide.
-    """
-    name, numbers = "challenger_beats_the_champion", {"challenger": score, "margin": margin}
-    if current is None:
-        return Gate(name, "pass", "there was no champion", numbers)
-    if stands is None:
-        message = f"champion {current.version} has another vector space, feature view or split seed"
-        return Gate(name, "cannot tell", message, numbers)
-    passes = beats(score, stands + margin)
-    verb = "beats" if passes else "does not beat"
-    return Gate(
-        name,
-        "pass" if passes else "block",
-        f"macro-F1 {score:.4f} {verb} champion {current.version} ({stands:.4f}) plus {margin:g}",
-        {**numbers, "champion": stands},
-        "" if passes else "Keep the champion, or lower ML_ASSETS_PROMOTION_MARGIN",
     )
 
 
@@ -239,29 +170,6 @@ def _refused_before(
     details = entry[1]
     same = all(name in details and details[name] == value for name, value in asked.items())
     return details if same else None
-
-
-def _comparable(current: ModelVersion, challenger: ModelVersion) -> bool:
-    return (
-        current.space_id == challenger.space_id
-        and current.seed == challenger.seed
-        and current.feature_views == challenger.feature_views
-    )
-
-
-def _test_score(
-    connection: postgres.Connection,
-    where: mlflow.Tracking,
-    training_set: TrainingSet,
-    version: ModelVersion,
-) -> float:
-    """Macro-F1 of `version` on the test split of `training_set`; computed if it is not its own."""
-    if version.training_set_hash == training_set.hash:
-        return version.metrics[METRIC]
-    model = mlflow.load_model(where, version.uri, TRUSTED_TYPES)
-    test = read_examples(connection, training_set, ["test"])
-    answers = predict_probabilities(model, test.inputs, training_set.labels)
-    return evaluate(training_set.labels, test.truth, answers).metrics["macro_f1"]
 
 
 def _reason(gates: Sequence[Gate]) -> str:

@@ -7,14 +7,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.documents.normalize import normalize
-from ml_assets.embeddings.encoder import Encoder, load_encoder
-from ml_assets.embeddings.space import current_chunker, current_space
+from ml_assets.embeddings.encoder import Encoder
 from ml_assets.errors import FeatureViewError, NothingToDoError, SourceError, SpaceMismatchError
 from ml_assets.features.text import text_features
 from ml_assets.features.views import DOCUMENT_TEXT, fingerprint, training_views
 from ml_assets.registry.model import ModelVersion
 from ml_assets.registry.versions import champion
-from ml_assets.settings import Settings, secret
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.sql import statement
 from ml_assets.training.candidates import read_candidate
@@ -27,33 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def predict(settings: Settings, texts: Sequence[str]) -> list[dict[str, float]]:
-    """Return the champion's probabilities of every label, likeliest first, for each text.
-
-    A text is treated as a document would be: normalised, chunked, embedded, described by the
-    features of `document_text`. A title, if there is one, is the first line.
-
-    Raises:
-        NothingToDoError: there is no champion.
-        SourceError: a text is empty.
-        SpaceMismatchError: the champion reads vectors of another space than the settings name.
-        FeatureViewError: the champion needs feature views that the code no longer has.
-        StoreError: a store does not answer, or the model cannot be loaded.
-    """
-    chunker = current_chunker(settings)
-    url = secret(settings.postgres_url)
-    with postgres.connect(url, settings.home) as connection:
-        where = mlflow.tracking(secret(settings.mlflow_tracking_uri), url, settings.home)
-        return predict_texts(
-            connection,
-            where,
-            current_space(settings).space_id,
-            lambda: load_encoder(settings),
-            lambda text: [chunk.text for chunk in chunker.chunk("", text)],
-            texts,
-        )
-
-
 def predict_texts(
     connection: postgres.Connection,
     where: mlflow.Tracking,
@@ -62,7 +33,17 @@ def predict_texts(
     cut: Callable[[str], list[str]],
     texts: Sequence[str],
 ) -> list[dict[str, float]]:
-    """Do what `predict` does, with an encoder of `space_id` and a way to cut texts into chunks."""
+    """Return the champion's probabilities of every label, likeliest first, for each text.
+
+    The encoder is of `space_id`; `cut` makes chunks of a text.
+
+    Raises:
+        NothingToDoError: there is no champion.
+        SourceError: a text is empty.
+        SpaceMismatchError: the champion reads vectors of another space.
+        FeatureViewError: the champion needs feature views that the code no longer has.
+        StoreError: a store does not answer, or the model cannot be loaded.
+    """
     version = champion(connection)
     if version is None:
         raise NothingToDoError("no model was promoted yet", do="Run `ml-assets run`")

@@ -86,7 +86,7 @@ def turn(connection: postgres.Connection) -> Iterator[None]:
 
 def present_release(connection: postgres.Connection) -> Release | None:
     """The release that is served now; None before the first."""
-    return release_at(connection, "infinity")
+    return next(iter(list_releases(connection, "infinity")), None)
 
 
 def present_parts(connection: postgres.Connection) -> Parts:
@@ -95,14 +95,14 @@ def present_parts(connection: postgres.Connection) -> Parts:
     return present.parts if present else Parts()
 
 
-def release_at(connection: postgres.Connection, at: datetime | str) -> Release | None:
-    """The release that was served at a time; None before the first."""
-    return next(iter(_read(connection, at)), None)
-
-
-def list_releases(connection: postgres.Connection) -> list[Release]:
-    """Every release, the present one first."""
-    return _read(connection, None)
+def list_releases(
+    connection: postgres.Connection, at: datetime | str | None = None
+) -> list[Release]:
+    """Every release, the present one first; with `at` only the one that was served at that time."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(statement("postgres/releases/releases"), {"at": at}).fetchall()
+    names = [part.name for part in fields(Parts)]
+    return [Release(parts=Parts(**{name: row.pop(name) for name in names}), **row) for row in rows]
 
 
 def publish(
@@ -186,7 +186,7 @@ def rollback_target(connection: postgres.Connection, to: int | None = None) -> R
 
 
 def _named(to: int, present: Release, earlier: list[Release]) -> Release:
-    target = next((one for one in (present, *earlier) if one.release_id == to), None)
+    target = {release.release_id: release for release in (present, *earlier)}.get(to)
     if target is None:
         raise NothingToDoError(
             f"there is no release {to}", where="--to", do="See `ml-assets releases`"
@@ -200,12 +200,5 @@ def _named(to: int, present: Release, earlier: list[Release]) -> Release:
     return target
 
 
-def _same(one: Parts, other: Parts) -> bool:
-    return all(one.identity(part) == other.identity(part) for part in get_args(Part))
-
-
-def _read(connection: postgres.Connection, at: datetime | str | None) -> list[Release]:
-    with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(statement("postgres/releases/releases"), {"at": at}).fetchall()
-    names = [one.name for one in fields(Parts)]
-    return [Release(parts=Parts(**{name: row.pop(name) for name in names}), **row) for row in rows]
+def _same(parts: Parts, other: Parts) -> bool:
+    return all(parts.identity(part) == other.identity(part) for part in get_args(Part))

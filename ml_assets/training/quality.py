@@ -1,4 +1,4 @@
-"""What must hold of training sets and candidates before anything is built on them."""
+"""The data checks of training sets and candidates, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The wheel, installed in an environment of its own, works from any folder."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -115,6 +116,7 @@ def test_it_runs_and_searches_from_another_folder(
         check=True,
     )
     assert Path(where.stdout.strip()).is_relative_to(programs.parent)
+    assert re.fullmatch(r"ml-assets \d+\.\d+\.\d+\n", ml_assets("--version"))
     ml_assets("status")
     ml_assets("run")
     assert "Nothing changed" in ml_assets("run")

@@ -15,10 +15,11 @@ from ml_assets.errors import (
     StoreError,
 )
 from ml_assets.operations.rollback import roll_back
-from ml_assets.registry import promotion, serving
+from ml_assets.registry import gates, serving
 from ml_assets.registry.aliases import follow_release
+from ml_assets.registry.gates import champion_gate
 from ml_assets.registry.model import MODEL_NAME
-from ml_assets.registry.promotion import champion_gate, promote, promote_by_hand
+from ml_assets.registry.promotion import promote, promote_by_hand
 from ml_assets.registry.serving import predict_texts
 from ml_assets.registry.versions import (
     best_candidate,
@@ -204,7 +205,7 @@ def test_the_champion_is_measured_on_the_challengers_test_split(
     assert numbers(refused)["champion"] != reigning.metrics["test_macro_f1"]
 
     # A champion that cannot answer at all loses to any challenger that beats the baselines.
-    monkeypatch.setattr(promotion, "_test_score", lambda *_: 0.0)
+    monkeypatch.setattr(gates, "score_on_test", lambda *_: 0.0)
     accepted = decide(second)
     assert accepted.served
     assert champion(deployment.connection) == challenger
@@ -219,9 +220,9 @@ def test_a_tie_does_not_promote(second: Trained, monkeypatch: pytest.MonkeyPatch
     deployment, _ = second
     challenger = current_challenger(deployment.connection)
     assert challenger is not None
-    score = challenger.metrics[promotion.METRIC]
+    score = challenger.metrics[gates.METRIC]
     assert score < 1
-    monkeypatch.setattr(promotion, "_test_score", lambda *_: score)
+    monkeypatch.setattr(gates, "score_on_test", lambda *_: score)
     refused = decide(second, promotion_margin=0.0)
     assert not refused.served
     assert "does not beat champion" in refused.reason
@@ -232,8 +233,8 @@ def test_the_margin_counts(second: Trained, monkeypatch: pytest.MonkeyPatch) -> 
     deployment, _ = second
     challenger = current_challenger(deployment.connection)
     assert challenger is not None
-    score = challenger.metrics[promotion.METRIC]
-    monkeypatch.setattr(promotion, "_test_score", lambda *_: score - 0.02)
+    score = challenger.metrics[gates.METRIC]
+    monkeypatch.setattr(gates, "score_on_test", lambda *_: score - 0.02)
     assert not decide(second, promotion_margin=0.03).served
     assert decide(second, promotion_margin=0.01).served
     assert champion(deployment.connection) == challenger
@@ -311,7 +312,7 @@ def test_what_a_person_rolled_back_from_no_run_promotes(
     assert reigning is not None
     assert challenger is not None
     with monkeypatch.context() as patched:
-        patched.setattr(promotion, "_test_score", lambda *_: 0.0)
+        patched.setattr(gates, "score_on_test", lambda *_: 0.0)
         assert decide(second).served
     target = roll_back(connection, settings, deployment.tracking, "it insults people")
     assert target.parts.model_version == reigning.version

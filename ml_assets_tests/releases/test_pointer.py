@@ -19,7 +19,6 @@ from ml_assets.releases.pointer import (
     present_parts,
     present_release,
     publish,
-    release_at,
     roll_back,
     rollback_target,
     withdraw,
@@ -69,10 +68,10 @@ def test_what_was_served_when_is_answered_to_the_moment(connection: postgres.Con
         serve(connection, generation_id=generation)
     second, first = list_releases(connection)
     instant = timedelta(microseconds=1)
-    assert release_at(connection, first.served_from) == first
-    assert release_at(connection, second.served_from - instant) == first
-    assert release_at(connection, second.served_from) == second
-    assert release_at(connection, first.served_from - instant) is None
+    assert list_releases(connection, first.served_from) == [first]
+    assert list_releases(connection, second.served_from - instant) == [first]
+    assert list_releases(connection, second.served_from) == [second]
+    assert list_releases(connection, first.served_from - instant) == []
 
 
 def test_the_audit_entry_names_what_was_served_and_what_is(

@@ -85,3 +85,8 @@ def test_the_shares_are_about_64_16_20() -> None:
 
 def _columns(rows: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
     return [group for group, _ in rows], [text for _, text in rows]
+
+
+def test_another_seed_is_another_split() -> None:
+    groups = [f"g{number}" for number in range(100)]
+    assert split_groups(["x"] * 100, groups, 0) != split_groups(["x"] * 100, groups, 1)

@@ -145,3 +145,14 @@ def test_examples_of_documents_that_changed_are_refused(deployment: Deployment) 
     deployment.fill([replace(documents[0], text="w5"), *documents[1:]])
     with pytest.raises(NothingToDoError, match=r"1 of its 90 documents changed.*Materialize"):
         read_examples(deployment.connection, built)
+
+
+def test_a_label_needs_ten_groups(deployment: Deployment) -> None:
+    """Two documents to a group, three labels by turns: sixty documents are ten groups of each."""
+    assert MIN_GROUPS == 10
+    documents = labelled_documents(60)
+    deployment.fill(documents)
+    enough = deployment.build()
+    assert (enough.labels, enough.left_out) == (LABELS, {})
+    deployment.fill(documents[:-2])
+    assert deployment.build().left_out == {LABELS[2]: 9}

@@ -198,6 +198,12 @@ set collection = m.collection
 from misplaced_chunks m
 where c.document_id = m.document_id and c.chunk_index = m.chunk_index and m.collection is not null
 
+-- name: read_document
+-- A live document, by the names of the dataclass.
+select document_id, collection, text, title, label, url, group_id as "group", metadata, created_at
+from documents
+where document_id = %(document_id)s and deleted_at is null
+
 -- name: history
 -- What happened to one document, oldest first.
 select changed_at, stage, action, reason, collection, run_id

@@ -22,7 +22,7 @@ def documents_have_one_id_each(postgres: PostgresResource) -> dg.AssetCheckResul
 
 @dg.asset_check(asset="raw_documents")
 def rows_were_readable(postgres: PostgresResource) -> dg.AssetCheckResult:
-    """No row of the source was set aside; those that were are listed in `rejected_documents`."""
+    """No row of the source was quarantined; those that were are in `rejected_documents`."""
     with postgres.connect() as connection:
         rejected, examples = count_rejected(connection)
     return dg.AssetCheckResult(

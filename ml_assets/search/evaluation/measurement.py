@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -187,7 +187,7 @@ def _adapter() -> TypeAdapter[Measurement]:
 
 def _differing(measurement: Measurement, document: Mapping[str, Any]) -> str:
     own = as_json(measurement)
-    names = {one.name for one in fields(measurement)} | document.keys()
+    names = own.keys() | document.keys()
     return ", ".join(sorted(name for name in names if own.get(name) != document.get(name)))
 
 

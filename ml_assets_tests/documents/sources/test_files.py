@@ -266,7 +266,7 @@ def test_a_split_file_is_parsed_once_for_all_that_ask(
     assert source(path, collection_by="text").collections().keys() == {"a", "b"}
 
 
-# Bad rows are set aside
+# Bad rows are quarantined
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,104 @@
+"""The gates of promotion: a challenger against the baselines, and against the current champion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ml_assets.registry.model import ModelVersion
+from ml_assets.releases.gates import Gate
+from ml_assets.settings import Settings
+from ml_assets.stores import mlflow, postgres
+from ml_assets.training.candidates import read_candidates
+from ml_assets.training.evaluation import beats, evaluate
+from ml_assets.training.examples import read_examples
+from ml_assets.training.families.base import predict_probabilities
+from ml_assets.training.families.registry import BASELINES, TRUSTED_TYPES
+from ml_assets.training.model import TrainingSet
+
+METRIC = "test_macro_f1"
+"""The gates compare this, always on the test split of one training set."""
+
+
+def promotion_gates(
+    connection: postgres.Connection,
+    where: mlflow.Tracking,
+    training_set: TrainingSet,
+    challenger: ModelVersion,
+    current: ModelVersion | None,
+    settings: Settings,
+) -> list[Gate]:
+    """The gates on a challenger: against the baselines, and against the current champion."""
+    candidates = {each.family: each for each in read_candidates(connection, training_set.hash)}
+    baselines = {name: candidates[name].metrics[METRIC] for name in BASELINES}
+    score = challenger.metrics[METRIC]
+    stands = None
+    if current and _comparable(current, challenger):
+        stands = score_on_test(connection, where, training_set, current)
+    return [
+        baseline_gate(score, baselines),
+        champion_gate(score, current, stands, settings.promotion_margin),
+    ]
+
+
+def baseline_gate(score: float, baselines: Mapping[str, float]) -> Gate:
+    """The challenger beats every baseline."""
+    best = max(baselines, key=lambda name: baselines[name])
+    passes = beats(score, baselines[best])
+    verb = "beats" if passes else "does not beat"
+    return Gate(
+        "challenger_beats_the_baselines",
+        "pass" if passes else "block",
+        f"macro-F1 {score:.4f} {verb} {best} ({baselines[best]:.4f})",
+        {"challenger": score, **baselines},
+        "" if passes else "Train on more documents, or on better labels",
+    )
+
+
+def champion_gate(
+    score: float, current: ModelVersion | None, stands: float | None, margin: float
+) -> Gate:
+    """The challenger beats the current champion by the margin.
+
+    `stands` is the champion's score on the same split. It is None where the two cannot be compared:
+    the champion needs another vector space or other feature views, or was split by another seed and
+    so may have been trained on this test split. Then the gate cannot tell, and the baselines alone
+    decide.
+    """
+    name, numbers = "challenger_beats_the_champion", {"challenger": score, "margin": margin}
+    if current is None:
+        return Gate(name, "pass", "there was no champion", numbers)
+    if stands is None:
+        message = f"champion {current.version} has another vector space, feature view or split seed"
+        return Gate(name, "cannot tell", message, numbers)
+    passes = beats(score, stands + margin)
+    verb = "beats" if passes else "does not beat"
+    return Gate(
+        name,
+        "pass" if passes else "block",
+        f"macro-F1 {score:.4f} {verb} champion {current.version} ({stands:.4f}) plus {margin:g}",
+        {**numbers, "champion": stands},
+        "" if passes else "Keep the champion, or lower ML_ASSETS_PROMOTION_MARGIN",
+    )
+
+
+def _comparable(current: ModelVersion, challenger: ModelVersion) -> bool:
+    return (
+        current.space_id == challenger.space_id
+        and current.seed == challenger.seed
+        and current.feature_views == challenger.feature_views
+    )
+
+
+def score_on_test(
+    connection: postgres.Connection,
+    where: mlflow.Tracking,
+    training_set: TrainingSet,
+    version: ModelVersion,
+) -> float:
+    """Macro-F1 of `version` on the test split of `training_set`; computed if it is not its own."""
+    if version.training_set_hash == training_set.hash:
+        return version.metrics[METRIC]
+    model = mlflow.load_model(where, version.uri, TRUSTED_TYPES)
+    test = read_examples(connection, training_set, ["test"])
+    answers = predict_probabilities(model, test.inputs, training_set.labels)
+    return evaluate(training_set.labels, test.truth, answers).metrics["macro_f1"]

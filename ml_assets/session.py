@@ -1,0 +1,187 @@
+"""One opened deployment, asked from Python: search, predict, features, documents.
+
+What is slow to open (PostgreSQL, the indexes, the encoder) is opened at its first use and kept.
+Not here: anything that writes; that is a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from ml_assets.documents.model import Document
+from ml_assets.errors import FeatureViewError, NothingToDoError
+from ml_assets.search.filters.language import NO_FILTER, Condition
+from ml_assets.search.filters.parse import parse_condition
+from ml_assets.settings import Settings, load_settings, secret
+from ml_assets.stores import postgres
+from ml_assets.stores.sql import statement
+
+if TYPE_CHECKING:
+    from ml_assets.search.answering.model import Engine, Method, SearchResult
+    from ml_assets.stores.online import OnlineStore, Value
+
+
+class Session:
+    """A deployment that answers; a context manager, for one thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open nothing yet: what a call needs is opened by that call."""
+        self.settings = settings
+        self._stores = ExitStack()
+        self._indexes = ExitStack()
+        self._engine: Engine | None = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # The stores turn their own errors into lines for people, so they have to see them.
+        self._stores.__exit__(kind, error, trace)
+
+    def search(
+        self,
+        query: str,
+        *,
+        k: int = 10,
+        method: Method = "hybrid",
+        filters: Condition | str = NO_FILTER,
+    ) -> SearchResult:
+        """Find the `k` best documents in the published generation, each shown by its best chunk.
+
+        `filters` is a condition, or its text as `ml-assets search --filter` takes it. When another
+        generation was published since the last call, that one answers.
+
+        Raises:
+            NothingToDoError: no search was published yet.
+            UserError: the query, `k`, the method or the filter cannot be used.
+            SpaceMismatchError: the settings name another model than the generation was built with.
+            StoreError: a store does not answer, or an index is missing.
+        """
+        from ml_assets.embeddings.encoder import load_encoder
+        from ml_assets.search.answering.engine import search
+
+        condition = parse_condition(filters) if isinstance(filters, str) else filters
+        engine = self._published_engine()
+        encoder = None if method == "keyword" else load_encoder(self.settings)
+        return search(engine, query, encoder, k=k, method=method, filters=condition)
+
+    def predict(self, texts: Sequence[str]) -> list[dict[str, float]]:
+        """Return the champion's probabilities of every label, likeliest first, for each text.
+
+        A text is treated as a document would be: normalised, chunked, embedded, described by the
+        features of `document_text`. A title, if there is one, is the first line.
+
+        Raises:
+            NothingToDoError: there is no champion.
+            SourceError: a text is empty.
+            SpaceMismatchError: the champion reads vectors of another space than the settings name.
+            FeatureViewError: the champion needs feature views that the code no longer has.
+            StoreError: a store does not answer, or the model cannot be loaded.
+        """
+        from ml_assets.embeddings.encoder import load_encoder
+        from ml_assets.embeddings.space import current_chunker, current_space
+        from ml_assets.registry.serving import predict_texts
+        from ml_assets.stores import mlflow
+
+        settings, chunker = self.settings, current_chunker(self.settings)
+        url = secret(settings.postgres_url)
+        return predict_texts(
+            self._connection,
+            mlflow.tracking(secret(settings.mlflow_tracking_uri), url, settings.home),
+            current_space(settings).space_id,
+            lambda: load_encoder(settings),
+            lambda text: [chunk.text for chunk in chunker.chunk("", text)],
+            texts,
+        )
+
+    def features(self, view: str, entity: str) -> dict[str, Value]:
+        """Return the latest online values of an entity: a document's id, or a collection's name.
+
+        Raises:
+            FeatureViewError: there is no such view.
+            NothingToDoError: the online store has no values of the entity.
+            StoreError: the online store cannot be used.
+        """
+        from ml_assets.features.views import VIEWS
+
+        if view not in VIEWS:
+            raise FeatureViewError(f"there is no view {view!r}", do=f"Known: {', '.join(VIEWS)}")
+        values = self._online.get_many(VIEWS[view].key, [entity])
+        if entity not in values:
+            raise NothingToDoError(
+                f"{view} has no values of {entity!r}",
+                do="Run `ml-assets run`, or see its ids in `ml-assets search --json`",
+            )
+        return values[entity]
+
+    def document(self, document_id: str) -> Document:
+        """Return a live document.
+
+        Raises:
+            NothingToDoError: there is none of this id.
+            StoreError: PostgreSQL does not answer.
+        """
+        from psycopg.rows import class_row
+
+        with self._connection.cursor(row_factory=class_row(Document)) as cursor:
+            query = statement("postgres/documents/read_document")
+            document = cursor.execute(query, {"document_id": document_id}).fetchone()
+        if document is None:
+            raise NothingToDoError(
+                f"there is no document {document_id!r}",
+                do="Ids are those of the source; `ml-assets search --json` shows them",
+            )
+        return document
+
+    @cached_property
+    def _connection(self) -> postgres.Connection:
+        url = secret(self.settings.postgres_url)
+        connection = self._stores.enter_context(postgres.connect(url, self.settings.home))
+        self._stores.push(self._indexes)  # closed before it
+        return connection
+
+    @cached_property
+    def _online(self) -> OnlineStore:
+        from ml_assets.stores import online
+
+        url = secret(self.settings.redis_url)
+        return self._stores.enter_context(online.connect(url, self.settings.home))
+
+    def _published_engine(self) -> Engine:
+        from ml_assets.search.answering.engine import open_engine
+        from ml_assets.search.generation import published_generation
+        from ml_assets.search.indexes.opening import Indexes
+
+        published = published_generation(self._connection)
+        if self._engine is None or self._engine.generation != published:
+            self._engine = None
+            self._indexes.close()
+            self._engine = self._indexes.enter_context(
+                open_engine(self._connection, Indexes(self.settings), published)
+            )
+        return self._engine
+
+
+def open_session(settings: Settings | Path | str | None = None) -> Session:
+    """Open a deployment: by its settings, its home, the URL of its PostgreSQL, or the environment.
+
+    Raises:
+        SettingError: a setting cannot be used.
+    """
+    if isinstance(settings, Settings):
+        return Session(settings)
+    if settings is None:
+        return Session(load_settings())
+    if "://" in str(settings):
+        return Session(load_settings(postgres_url=settings))
+    return Session(load_settings(home=settings))
