@@ -182,12 +182,15 @@ def test_only_an_input_that_is_read_has_importance(task: Task) -> None:
 def test_a_crash_before_the_record_leaves_no_double_results(
     deployment: Deployment, trained: Trained
 ) -> None:
-    """PostgreSQL is written last: what DuckDB holds of an unrecorded run is replaced."""
+    """A killed training still says `running`: the next takes its place, in DuckDB as well."""
     _, training_set = trained
     source, _ = trained
     before = read_candidates(source.connection, training_set.hash)[0]
     with source.connection.transaction(force_rollback=True):
-        source.connection.execute("delete from experiments where run_id = %s", [before.run_id])
+        source.connection.execute(
+            "update experiments set status = 'running', ended_at = null where run_id = %s",
+            [before.run_id],
+        )
         missing = untrained(source.connection, training_set, FAST)
         with mlflow.activate(source.tracking).start_run():
             train_candidates(
@@ -224,4 +227,9 @@ def test_a_failure_closes_the_run_as_failed(trained: Trained) -> None:
         filter_string=f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'", output_format="list"
     )
     assert [run.info.status for run in children] == ["FAILED"]
+    rows = deployment.connection.execute(
+        "select status, ended_at >= started_at from experiments where family = %s",
+        [FAMILIES[3].name],
+    ).fetchall()
+    assert rows == [("failed", True)]
     assert untrained(deployment.connection, training_set) == list(FAMILIES[3:])
