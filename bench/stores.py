@@ -16,11 +16,12 @@ from pgvector import HalfVector
 from bench import corpus, ours
 from bench.measure import say
 from bench.rows import Figure, Row
-from ml_assets.search.generation import index_parameters
 from ml_assets.search.indexes.chroma.index import ChromaIndex
+from ml_assets.search.indexes.contract import Entry
 from ml_assets.search.indexes.keyword.index import KeywordIndex
-from ml_assets.search.indexes.ledger import BATCH
-from ml_assets.search.model import Entry, Generation
+from ml_assets.search.indexes.kinds import index_parameters
+from ml_assets.search.indexes.ledger import VECTORS_AT_A_TIME
+from ml_assets.search.model import Generation
 from ml_assets.settings import load_settings
 from ml_assets.stores import chroma, postgres
 
@@ -112,8 +113,8 @@ def _chroma_index(rows: Rows, folder: Path, url: str) -> float:
     with chroma.connect(None, folder) as client:
         started = time.perf_counter()
         index = ChromaIndex(client, rows.generation)
-        for start in range(0, len(rows.entries), BATCH):
-            index.upsert(rows.entries[start : start + BATCH])
+        for start in range(0, len(rows.entries), VECTORS_AT_A_TIME):
+            index.upsert(rows.entries[start : start + VECTORS_AT_A_TIME])
         return time.perf_counter() - started
 
 

@@ -22,7 +22,7 @@ from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
-    from ml_assets.search.model import Engine, Method, SearchResult
+    from ml_assets.search.answering.model import Engine, Method, SearchResult
     from ml_assets.stores.online import OnlineStore, Value
 
 
@@ -160,13 +160,14 @@ class Session:
     def _published_engine(self) -> Engine:
         from ml_assets.search.answering.engine import open_engine
         from ml_assets.search.generation import published_generation
+        from ml_assets.search.indexes.opening import Indexes
 
         published = published_generation(self._connection)
         if self._engine is None or self._engine.generation != published:
             self._engine = None
             self._indexes.close()
             self._engine = self._indexes.enter_context(
-                open_engine(self._connection, self.settings, published)
+                open_engine(self._connection, Indexes(self.settings), published)
             )
         return self._engine
 

@@ -17,6 +17,7 @@ from ml_assets.stores import postgres
 from ml_assets_tests.search.corpus import Doc, put
 
 LIVE, HELD_OUT = 60, 30
+KINDS = ("pgvector", "chroma", "keyword")
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_churn_is_measured_on_every_index(
     monkeypatch.setattr("ml_assets.search.indexes.wear.MIN_DEAD", 1)
     monkeypatch.setattr("ml_assets.search.indexes.wear.MAX_DEAD_SHARE", 0.0)
     rows = [*churn.measure(tmp_path, source, chunks=LIVE, repetitions=1, rounds=1, faiss=faiss)]
-    kinds = [*churn.KINDS, *(["faiss"] if faiss else [])]
+    kinds = [*KINDS, *(["faiss"] if faiss else [])]
     built = {"pgvector": 1, "chroma": 1, "faiss": 0}
     parts = ["vectors written, with PostgreSQL's own index", *(f"{kind} sync" for kind in kinds)]
     assert [(row.what.rpartition(", ")[2], row.measured.name) for row in rows] == [
@@ -128,9 +129,7 @@ def test_what_is_measured_is_written_at_once(
 
 
 def test_limits_of_churn() -> None:
-    seconds = [
-        churn.Seconds(429, 0.5, dict.fromkeys(churn.KINDS, each)) for each in (0.1, 0.6, 0.2)
-    ]
+    seconds = [churn.Seconds(429, 0.5, dict.fromkeys(KINDS, each)) for each in (0.1, 0.6, 0.2)]
     whole, *parts = churn.seconds_rows(43_000, seconds)
     assert (whole.measured.median, whole.limit) == (pytest.approx(1.1), Limit(plus=2))
     assert whole.reached is True

@@ -11,7 +11,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,14 +23,12 @@ from bench.rows import Figure, Limit, Row, as_json, table
 from bench.search.held import churn, fill
 from ml_assets.search.evaluation.exact import RecallReport, recall_against_exact
 from ml_assets.search.generation import ensure_generation
-from ml_assets.search.indexes.chroma.index import ChromaIndex
-from ml_assets.search.indexes.faiss.index import FaissIndex
-from ml_assets.search.indexes.keyword.index import KeywordIndex
-from ml_assets.search.indexes.pgvector.index import PgvectorIndex
+from ml_assets.search.indexes.kinds import kinds_of, sync_index
+from ml_assets.search.indexes.opening import Indexes, vector_indexes
 from ml_assets.search.indexes.wear import rebuild_if_worn
 from ml_assets.search.model import Generation
 from ml_assets.settings import load_settings
-from ml_assets.stores import chroma, postgres
+from ml_assets.stores import postgres
 
 CHUNKS = 43_000
 ROUNDS = 30
@@ -38,8 +36,6 @@ SMALL, LARGE = 100, 10
 """One chunk in so many: 1 % is measured in seconds, 10 % wears the graphs out."""
 REPORTED = 10
 """Recall is reported after so many rounds each time, and the least of all rounds."""
-KINDS = ("pgvector", "chroma", "keyword")
-"""Of the default generation; of these, graphs wear out."""
 RESULTS = PROJECT / "bench" / "results" / "churn.json"
 SECONDS_LIMIT = Limit(plus=2)
 RECALL_LIMIT = Limit(at_least=0.98)
@@ -55,14 +51,19 @@ class Deployment:
     chunks: int
 
     @property
+    def indexes(self) -> Indexes:
+        """What opens them."""
+        return Indexes(load_settings(home=self.home))
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """The indexes of the generation."""
-        return (*KINDS, *(["faiss"] if "faiss" in self.generation.parameters else []))
+        return tuple(kind.name for kind in kinds_of(self.generation))
 
     @property
     def vectors(self) -> tuple[str, ...]:
         """Those with recall."""
-        return tuple(kind for kind in self.kinds if kind != "keyword")
+        return tuple(kind.name for kind in kinds_of(self.generation) if kind.answers == "vector")
 
     def current(self) -> Generation:
         """The generation with its last measurement."""
@@ -160,42 +161,20 @@ def _large(filled: Deployment, rounds: int, *, maintained: bool) -> list[Round]:
 
 
 def _evaluated(filled: Deployment) -> RecallReport:
-    with ExitStack() as stack:
-        opened = {kind: stack.enter_context(_opened(filled, kind)) for kind in filled.vectors}
-        indexes = {k: index for k, index in opened.items() if not isinstance(index, KeywordIndex)}
+    with filled.indexes.open_all(filled.connection, filled.current()) as opened:
+        indexes = {
+            kind: index for kind, index in vector_indexes(opened).items() if kind in filled.vectors
+        }
         return recall_against_exact(filled.connection, filled.current(), indexes)
-
-
-@contextmanager
-def _opened(
-    filled: Deployment, kind: str
-) -> Iterator[ChromaIndex | FaissIndex | KeywordIndex | PgvectorIndex]:
-    """An index as the next process opens it."""
-    with ExitStack() as stack:
-        generation = filled.current()
-        match kind:
-            case "chroma":
-                client = stack.enter_context(chroma.connect(None, filled.home))
-                disk = chroma.embedded_folder(filled.home)
-                yield ChromaIndex(client, generation, disk=disk)
-            case "keyword":
-                index = KeywordIndex(filled.home / "keyword", generation)
-                yield stack.enter_context(closing(index))
-            case "faiss":
-                vectors = FaissIndex(filled.home / "faiss", filled.connection, generation)
-                yield stack.enter_context(closing(vectors))
-            case _:
-                yield PgvectorIndex(filled.connection, generation)
 
 
 def _sync(filled: Deployment, kind: str, reached: Mapping[str, float] | None = None) -> bool:
     """Bring an index up to date; with `reached`, return whether it was worn and was built anew."""
-    with _opened(filled, kind) as index:
-        index.sync(filled.connection)
-        if reached is None or isinstance(index, KeywordIndex | FaissIndex):  # no graphs
+    with filled.indexes.open(filled.connection, filled.current(), kind) as index:
+        sync_index(filled.connection, index)
+        if reached is None:
             return False
-        rebuilt = rebuild_if_worn(filled.connection, filled.current(), index, reached)
-        return rebuilt is not None
+        return rebuild_if_worn(filled.connection, index, reached) is not None
 
 
 def seconds_rows(chunks: int, measured: Sequence[Seconds]) -> list[Row]:

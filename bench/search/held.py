@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ml_assets.embeddings.refresh import ensure_space, partition_name
 from ml_assets.embeddings.space import VectorSpace
-from ml_assets.search.generation import ensure_generation, index_parameters
+from ml_assets.search.generation import ensure_generation
+from ml_assets.search.indexes.kinds import index_parameters
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import postgres

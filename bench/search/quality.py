@@ -15,10 +15,10 @@ from urllib.parse import quote
 from bench import ours
 from bench.measure import BIN, run, say
 from bench.search.report import Target, markdown
+from ml_assets.search.answering.model import METHODS
 from ml_assets.search.evaluation.measurement import MethodQuality, read_measurements
 from ml_assets.search.evaluation.metrics import NDCG
 from ml_assets.search.generation import published_generation
-from ml_assets.search.model import METHODS
 from ml_assets.stores import postgres
 
 GAIN = 0.02

@@ -67,9 +67,10 @@ def publish(
             if part.isdecimal() and len(part) < 16:
                 decision = _promote(connection, settings, int(part), reason)
             else:
+                from ml_assets.search.indexes.opening import Indexes
                 from ml_assets.search.publishing.publish import publish_by_hand
 
-                decision = publish_by_hand(connection, settings, part, reason)
+                decision = publish_by_hand(connection, Indexes(settings), part, reason)
         for gate in decision.gates:
             out.print(escape(f"{gate.outcome}: {gate.name}: {gate.message}"), soft_wrap=True)
         again = "" if decision.changed else " already"

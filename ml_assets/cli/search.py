@@ -13,7 +13,7 @@ from ml_assets.console.search import generations, hits
 from ml_assets.settings import load_settings, secret
 
 if TYPE_CHECKING:
-    from ml_assets.search.model import Method
+    from ml_assets.search.answering.model import Method
 
 
 @app.command()

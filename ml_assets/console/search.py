@@ -13,7 +13,7 @@ from ml_assets.console.layout import moment, table
 from ml_assets.search.filters.language import NO_FILTER
 
 if TYPE_CHECKING:
-    from ml_assets.search.model import SearchResult
+    from ml_assets.search.answering.model import SearchResult
     from ml_assets.search.publishing.listing import ListedGeneration
 
 

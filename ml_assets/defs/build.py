@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -14,8 +14,8 @@ import ml_assets.defs as room
 from ml_assets.defs.jobs import JOBS
 from ml_assets.defs.resources import build_resources
 from ml_assets.defs.schedules import daily_refresh
-from ml_assets.defs.search.faiss import with_faiss
 from ml_assets.defs.sensors import automation, collections_sensor
+from ml_assets.search.indexes.kinds import KINDS, index_parameters
 from ml_assets.settings import Settings, load_settings
 
 
@@ -30,7 +30,7 @@ def build_definitions(
         if isinstance(asset, dg.AssetsDefinition)
     ]
     return dg.Definitions(
-        assets=with_faiss(loaded) if settings.uses_faiss else loaded,
+        assets=_without_other_indexes(loaded, settings),
         asset_checks=dg.load_asset_checks_from_modules(_modules("checks", "gate_checks")),
         jobs=JOBS,
         schedules=[daily_refresh],
@@ -38,6 +38,21 @@ def build_definitions(
         resources={**build_resources(settings), **(resource_overrides or {})},
         executor=dg.in_process_executor,
     )
+
+
+def _without_other_indexes(
+    assets: Sequence[dg.AssetsDefinition], settings: Settings
+) -> list[dg.AssetsDefinition]:
+    """The assets without the indexes that the settings do not choose, and what depends on them."""
+    chosen = index_parameters(settings)
+    others = {dg.AssetKey(f"{kind}_index") for kind in KINDS if kind not in chosen}
+
+    def without(spec: dg.AssetSpec) -> dg.AssetSpec:
+        return spec.replace_attributes(
+            deps=[dep for dep in spec.deps if dep.asset_key not in others]
+        )
+
+    return [asset.map_asset_specs(without) for asset in assets if asset.key not in others]
 
 
 def _modules(*names: str) -> list[ModuleType]:

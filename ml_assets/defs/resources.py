@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
@@ -23,11 +23,9 @@ from ml_assets.documents.sources import Source, open_source
 from ml_assets.embeddings.encoder import Encoder, load_encoder, load_float32
 from ml_assets.embeddings.space import VectorSpace, current_chunker, current_space
 from ml_assets.progress import SilentProgress
-from ml_assets.search.indexes.chroma.index import ChromaIndex
-from ml_assets.search.indexes.keyword.index import KeywordIndex
-from ml_assets.search.model import Generation
+from ml_assets.search.indexes.opening import Indexes
 from ml_assets.settings import Settings
-from ml_assets.stores import chroma, clickhouse, duckdb, mlflow, online, postgres
+from ml_assets.stores import clickhouse, duckdb, mlflow, online, postgres
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -81,48 +79,11 @@ class PostgresResource(dg.ConfigurableResource):
             yield connection
 
 
-class ChromaResource(dg.ConfigurableResource):
-    """Chroma: a server by URL, else embedded under `home`."""
-
-    url: str = ""
-    home: str
-    _kept: ExitStack | None = PrivateAttr(None)
-
-    @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:
-        """Keep the embedded store open through a run once it was opened.
-
-        Three steps open it, and loading 145,000 vectors takes 0.8 s.
-        """
-        with ExitStack() as self._kept:
-            yield self
-
-    @contextmanager
-    def open_index(self, generation: Generation) -> Iterator[ChromaIndex]:
-        """Open the index of a generation; the client is closed at the end."""
-        home = Path(self.home)
-        disk = None if self.url else chroma.embedded_folder(home)
-        with chroma.connect(self.url or None, home) as client:
-            if self._kept and not self.url:
-                # What the clients of one folder share stays until the last of them is closed.
-                self._kept.enter_context(chroma.connect(None, home))
-                self._kept = None
-            yield ChromaIndex(client, generation, disk=disk)
-
-
-class KeywordIndexResource(dg.ConfigurableResource):
-    """The folder of the tantivy indexes."""
-
-    folder: str
-
-    @contextmanager
-    def open_index(self, generation: Generation) -> Iterator[KeywordIndex]:
-        """Open the index of a generation; the folder is let go at the end."""
-        index = KeywordIndex(Path(self.folder), generation)
-        try:
-            yield index
-        finally:
-            index.close()
+@dg.resource(required_resource_keys={"settings"})
+def opened_indexes(context: dg.InitResourceContext) -> Iterator[Indexes]:
+    """The indexes of the deployment that the settings describe."""
+    with Indexes(context.resources.settings) as indexes:
+        yield indexes
 
 
 class OfflineStoreResource(DuckDBResource):
@@ -219,8 +180,7 @@ def build_resources(settings: Settings) -> dict[str, object]:
         "source": SourceResource(partial(open_source, settings.source, settings)),
         "encoder": EncoderResource(settings),
         "postgres": PostgresResource(url=_url("POSTGRES_URL", settings.postgres_url), home=home),
-        "chroma": ChromaResource(url=_url("CHROMA_URL", settings.chroma_url), home=home),
-        "keyword_index": KeywordIndexResource(folder=str(settings.keyword_folder)),
+        "indexes": opened_indexes,
         "duckdb": OfflineStoreResource(database=str(settings.duckdb_file)),
         "clickhouse": ClickHouseResource(
             url=_url("CLICKHOUSE_URL", settings.clickhouse_url), home=home

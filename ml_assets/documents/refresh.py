@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from psycopg.rows import dict_row
 
 from ml_assets.delta import Delta
 from ml_assets.documents.chunking import Chunker
@@ -47,6 +49,15 @@ class DocumentsReport:
     versions: dict[str, str] = field(default_factory=dict, compare=False)
 
 
+def read_deltas(
+    connection: postgres.Connection, path: str, bound: Mapping[str, object] | None = None
+) -> dict[str, Delta]:
+    """Run a statement that counts by collection; what it does not count is 0."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(statement(path), bound).fetchall()
+    return {row.pop("collection"): Delta(**row) for row in rows}
+
+
 def refresh_documents(
     connection: postgres.Connection,
     source: Source,
@@ -85,28 +96,15 @@ def refresh_documents(
             "run_id": run_id,
         }
         postgres.run(connection, statement("postgres/documents/save_collections"), bound)
-        removed: dict[str, int] = dict(
-            postgres.run(
-                connection, statement("postgres/documents/remove_absent"), bound
-            ).fetchall()
-        )
-        written = {
-            name: counts
-            for name, *counts in postgres.run(
-                connection, statement("postgres/documents/upsert_staged"), bound
-            ).fetchall()
-        }
+        removed = read_deltas(connection, "postgres/documents/remove_absent", bound)
+        written = read_deltas(connection, "postgres/documents/upsert_staged", bound)
         postgres.run(connection, statement("postgres/documents/replace_rejections"), bound)
         versions: dict[str, str] = dict(
             postgres.run(
                 connection, statement("postgres/documents/count_documents"), bound
             ).fetchall()
         )
-    deltas = {
-        name: Delta(added, changed, removed.get(name, 0), unchanged)
-        for name in read
-        for added, changed, unchanged in [written.get(name, (0, 0, 0))]
-    }
+    deltas = {name: written.get(name, Delta()) + removed.get(name, Delta()) for name in read}
     postgres.analyze(connection, "documents", sum(deltas.values(), Delta()).touched)
     return DocumentsReport(deltas, unread, versions)
 
@@ -133,15 +131,15 @@ def refresh_chunks(
         connection.execute("drop table if exists misplaced_chunks")
         postgres.run(connection, statement("postgres/documents/find_misplaced"), bound)
         postgres.run(connection, statement("postgres/documents/follow_moves"))
-        orphans = postgres.run(connection, statement("postgres/documents/remove_orphan_chunks"))
-        for name, count in orphans.fetchall():
-            deltas[name] = deltas.get(name, Delta()) + Delta(removed=count)
+        orphans = read_deltas(connection, "postgres/documents/remove_orphan_chunks")
+        for name, delta in orphans.items():
+            deltas[name] = deltas.get(name, Delta()) + delta
     postgres.run(connection, statement("postgres/documents/create_chunk_staging"))
     done = 0
     pending = statement("postgres/documents/pending_chunks")
     for rows in postgres.read_batches(connection, pending, bound, size=batch):
-        for name, added, changed, removed in _apply_chunks(connection, chunker, rows, run_id):
-            deltas[name] = deltas.get(name, Delta()) + Delta(added, changed, removed)
+        for name, delta in _apply_chunks(connection, chunker, rows, run_id).items():
+            deltas[name] = deltas.get(name, Delta()) + delta
         done += len(rows)
         progress(done, 0)
     drop_empty_partitions(connection, "chunks")
@@ -208,7 +206,7 @@ def _apply_chunks(
     chunker: Chunker,
     documents: Sequence[Sequence[object]],
     run_id: str | None,
-) -> list[tuple[str, int, int, int]]:
+) -> dict[str, Delta]:
     cut = chunker.chunk_all([(str(title), str(text)) for _, title, text, _ in documents])
     staged = (
         (
@@ -236,8 +234,8 @@ def _apply_chunks(
             ((row[0], row[3]) for row in documents),
         )
         postgres.copy_rows(connection, "staged_chunks", names, types, staged)
-        return postgres.run(
+        return read_deltas(
             connection,
-            statement("postgres/documents/apply_chunks"),
+            "postgres/documents/apply_chunks",
             {"chunker": chunker.fingerprint, "run_id": run_id},
-        ).fetchall()
+        )

@@ -14,6 +14,7 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from ml_assets.delta import Delta
+from ml_assets.documents.refresh import read_deltas
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.errors import SpaceMismatchError
 from ml_assets.progress import Progress, no_progress
@@ -130,12 +131,7 @@ def refresh_embeddings(
         postgres.run(
             connection, statement("postgres/embeddings/log_new_space"), {**bound, "run_id": run_id}
         )
-        pending = {
-            name: (added, changed)
-            for name, added, changed in postgres.run(
-                connection, statement("postgres/embeddings/pending_counts"), bound
-            ).fetchall()
-        }
+        pending = read_deltas(connection, "postgres/embeddings/pending_counts", bound)
         # Before the removal: text that moved within a document finds its vector in an old row.
         reused = postgres.run(connection, statement("postgres/embeddings/reuse"), bound).rowcount
         removed = _remove_orphans(connection, bound)
@@ -143,11 +139,11 @@ def refresh_embeddings(
     table = partition_name(space.space_id)
     partitions.drop_empty_partitions(connection, table)
     totals = _totals(connection, space.space_id, names)
-    deltas = {
-        name: Delta(added, changed, removed.get(name, 0), total - added - changed)
-        for name in names
-        for (added, changed), (total, _) in [(pending.get(name, (0, 0)), totals.get(name, (0, "")))]
-    }
+    deltas = {}
+    for name in names:
+        delta = pending.get(name, Delta())
+        unchanged = totals.get(name, (0, ""))[0] - delta.total
+        deltas[name] = delta + removed.get(name, Delta()) + Delta(unchanged=unchanged)
     postgres.analyze(connection, table, sum(deltas.values(), Delta()).touched)
     versions = {name: version for name, (_, version) in totals.items()}
     return EmbeddingReport(deltas, encoded, reused + written - encoded, versions)
@@ -263,12 +259,13 @@ def _write(
         return inserted.rowcount
 
 
-def _remove_orphans(connection: postgres.Connection, bound: Mapping[str, object]) -> dict[str, int]:
+def _remove_orphans(
+    connection: postgres.Connection, bound: Mapping[str, object]
+) -> dict[str, Delta]:
     """Remove the vectors whose chunk is gone; count those of the space by collection."""
     connection.execute("drop table if exists orphaned_vectors")
     postgres.run(connection, statement("postgres/embeddings/find_orphans"), bound)
-    rows = postgres.run(connection, statement("postgres/embeddings/remove_orphans"), bound)
-    return dict(rows.fetchall())
+    return read_deltas(connection, "postgres/embeddings/remove_orphans", bound)
 
 
 def _totals(

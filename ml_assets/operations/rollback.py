@@ -8,6 +8,7 @@ from ml_assets.operations.pending import forget_finish
 from ml_assets.registry import promotion
 from ml_assets.registry.aliases import follow_release
 from ml_assets.releases import audit, pointer
+from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.publishing import lifecycle
 from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres
@@ -38,7 +39,7 @@ def roll_back(
         present = pointer.present_parts(connection)
         gates = [
             *promotion.ready_for_rollback(connection, target.parts, present),
-            *lifecycle.ready_for_rollback(connection, settings, target.parts, present),
+            *lifecycle.ready_for_rollback(connection, Indexes(settings), target.parts, present),
         ]
         details = {"gates": [asdict(gate) for gate in gates]}
         subject = f"release:{target.release_id}"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
 
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
@@ -13,51 +11,8 @@ from psycopg.types.json import Jsonb
 from ml_assets.errors import NothingToDoError, SpaceMismatchError
 from ml_assets.releases.pointer import present_parts
 from ml_assets.search.model import Fusion, Generation, Parameters
-from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
-
-ANALYZER = "simple, at most 40 characters, lowercase, English stems"
-TITLE_BOOST = 1.0
-TIE_BREAKER = 0.1
-"""A term counts by its better field, plus this part of the other; both were chosen on the tuning
-halves of `python_docs` and SciFact."""
-
-
-def index_parameters(settings: Settings) -> Parameters:
-    """What building the indexes depends on; another value makes another generation."""
-    hnsw = {
-        "m": settings.hnsw_m,
-        "ef_construction": settings.hnsw_ef_construction,
-        "ef_search": settings.hnsw_ef_search,
-    }
-    return {
-        "pgvector": _pgvector_parameters(settings, hnsw),
-        "chroma": {"index": "hnsw", "distance": "cosine", "layout": 2, **hnsw},
-        "keyword": {
-            "analyzer": ANALYZER,
-            "title_boost": TITLE_BOOST,
-            "tie_breaker": TIE_BREAKER,
-            "layout": 2,
-        },
-        **_faiss_parameters(settings),
-    }
-
-
-def _pgvector_parameters(settings: Settings, hnsw: Mapping[str, int]) -> dict[str, Any]:
-    match settings.pgvector_index:
-        case "hnsw":
-            return {"index": "hnsw", "type": settings.pgvector_type, **hnsw}
-        case "binary":
-            return {"index": "binary", "type": "bit", **hnsw}
-        case "ivfflat":
-            return {"index": "ivfflat", "type": settings.pgvector_type}
-
-
-def _faiss_parameters(settings: Settings) -> dict[str, Any]:
-    if not settings.uses_faiss:
-        return {}
-    return {"faiss": {"index": settings.vector_index.removeprefix("faiss-"), "layout": 1}}
 
 
 def generation_id(space_id: str, parameters: Parameters) -> str:

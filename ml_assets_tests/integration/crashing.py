@@ -30,8 +30,7 @@ from ml_assets.documents.refresh import refresh_chunks
 from ml_assets.documents.sources import open_source
 from ml_assets.embeddings.refresh import refresh_embeddings
 from ml_assets.embeddings.space import current_chunker
-from ml_assets.search.indexes.keyword import index as keyword
-from ml_assets.search.indexes.ledger import sync_ledger
+from ml_assets.search.indexes import ledger
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.settings import Settings, load_settings, secret
 from ml_assets.stores import postgres
@@ -138,9 +137,9 @@ def use_fakes(encoder: HashEncoder) -> None:
         for name, fake in fakes.items():
             if hasattr(module, name):
                 setattr(module, name, fake)
-    for function in (refresh_chunks, refresh_embeddings, sync_ledger):
+    for function in (refresh_chunks, refresh_embeddings):
         (function.__kwdefaults__ or {})["batch"] = BATCH
-    keyword._BATCH = BATCH
+    ledger.VECTORS_AT_A_TIME = ledger.TEXTS_AT_A_TIME = BATCH
 
 
 def log_committed(attempt: Attempt, settings: Settings) -> None:

@@ -23,9 +23,10 @@ from ml_assets.features.offline import current_rows
 from ml_assets.features.online import refresh_online
 from ml_assets.features.views import DOCUMENT_TEXT, refresh_definitions
 from ml_assets.operations.pending import find_pending
-from ml_assets.search.generation import ensure_generation, index_parameters
+from ml_assets.search.generation import ensure_generation
 from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.keyword.index import KeywordIndex
+from ml_assets.search.indexes.kinds import index_parameters, sync_index
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.settings import load_settings
 from ml_assets.stores import chroma, duckdb, online, postgres
@@ -74,7 +75,7 @@ def refresh_stores(
     refresh_embeddings(connection, space, load, names, batch=2)
     with open_indexes(connection, home, space) as indexes:
         for index in indexes:
-            index.sync(connection)
+            sync_index(connection, index)
     refresh_definitions(connection)
     with (
         duckdb.connect(home / "offline.duckdb") as duck,
@@ -112,7 +113,7 @@ def read_stores(
     held = read_tables(connection, space)
     with open_indexes(connection, home, space, **settings) as indexes:
         for index in indexes:
-            held[index.kind] = index.ids()
+            held[index.kind] = {chunk_id for chunk_id, _ in index.revisions()}
             if not isinstance(index, PgvectorIndex):
                 held[f"{index.kind} revisions"] = set(index.revisions())
     with (

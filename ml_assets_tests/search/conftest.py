@@ -8,11 +8,13 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from ml_assets.search.answering.engine import open_engine
+from ml_assets.search.answering.model import Engine
 from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.faiss.index import FaissIndex
 from ml_assets.search.indexes.keyword.index import KeywordIndex
+from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
-from ml_assets.search.model import Engine, Generation
+from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.search.choices import CHOICES, AnyIndex, OpenIndex
@@ -40,7 +42,7 @@ def engine(
     """On the `DOCS` of the test's module, by a generation that is not published."""
     fill(connection, request.module.DOCS)
     sync_all(connection, settings, generation)
-    with open_engine(connection, settings, generation) as opened:
+    with open_engine(connection, Indexes(settings), generation) as opened:
         yield opened
 
 
@@ -69,7 +71,7 @@ def open_index(
             if request.param.startswith("pgvector"):
                 return PgvectorIndex(connection, generation)
             if request.param.startswith("faiss"):
-                opened = FaissIndex(settings.faiss_folder, connection, generation)
+                opened = FaissIndex(settings.faiss_folder, generation)
                 stack.callback(opened.close)
                 return opened
             if request.param == "keyword":

@@ -13,13 +13,13 @@ from psycopg.types.json import Jsonb
 from ml_assets.embeddings.refresh import ensure_space
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.search.filters.language import Scalar
-from ml_assets.search.generation import ensure_generation, index_parameters
-from ml_assets.search.indexes.chroma.index import ChromaIndex
-from ml_assets.search.indexes.keyword.index import KeywordIndex
-from ml_assets.search.indexes.pgvector.index import PgvectorIndex
+from ml_assets.search.generation import ensure_generation
+from ml_assets.search.indexes.contract import AnyIndex
+from ml_assets.search.indexes.kinds import index_parameters, sync_index
+from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
-from ml_assets.stores import chroma, postgres
+from ml_assets.stores import postgres
 from ml_assets_tests.fakes import CHUNKER, SPACE, HashEncoder, ensure_partitions
 
 
@@ -107,9 +107,11 @@ def _put_chunk(
 
 def sync_all(connection: postgres.Connection, settings: Settings, generation: Generation) -> None:
     """Bring every index of a generation up to date."""
-    keyword = KeywordIndex(settings.keyword_folder, generation)
-    PgvectorIndex(connection, generation).sync(connection)
-    keyword.sync(connection)
-    keyword.close()
-    with chroma.connect(None, settings.home) as client:
-        ChromaIndex(client, generation).sync(connection)
+    with Indexes(settings).open_all(connection, generation) as opened:
+        for index in opened.values():
+            sync_index(connection, index)
+
+
+def ids(index: AnyIndex) -> set[str]:
+    """The chunks that the index itself holds."""
+    return {chunk_id for chunk_id, _ in index.revisions()}

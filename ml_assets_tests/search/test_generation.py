@@ -7,8 +7,8 @@ from ml_assets.search.generation import (
     ensure_generation,
     find_generation,
     generation_id,
-    index_parameters,
 )
+from ml_assets.search.indexes.kinds import index_parameters
 from ml_assets.search.model import DEFAULT_FUSION, Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres

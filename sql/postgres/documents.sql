@@ -43,7 +43,7 @@ with removed as (
     from staged_sources s
     where d.document_id = s.document_id
 )
-select collection, sum(added)::int, sum(changed)::int, sum(removed)::int from (
+select collection, sum(added)::int as added, sum(changed)::int as changed, sum(removed)::int as removed from (
     select owner as collection, (is_new)::int as added, (differs and not is_new)::int as changed, 0 as removed
     from incoming
     union all
@@ -232,7 +232,7 @@ with removed as (
     insert into change_log (stage, collection, document_id, action, reason, run_id)
     select 'documents', collection, document_id, 'removed', 'left the source', %(run_id)s from removed
 )
-select collection, count(*) from removed group by collection
+select collection, count(*) as removed from removed group by collection
 
 -- name: remove_orphan_chunks
 -- Chunks of tombstoned documents.
@@ -242,7 +242,7 @@ with removed as (
     where c.document_id = m.document_id and c.chunk_index = m.chunk_index and m.collection is null
     returning c.collection
 )
-select collection, count(*)::int from removed group by collection
+select collection, count(*)::int as removed from removed group by collection
 
 -- name: replace_rejections
 -- '' is the collection of rows that do not say to which they belong; any complete read tells all of them.
@@ -328,7 +328,9 @@ with incoming as (
     from incoming
     where reason is not null
 )
-select collection, coalesce(added, 0), coalesce(changed, 0), staged - coalesce(added, 0) - coalesce(changed, 0)
+select
+    collection, coalesce(added, 0) as added, coalesce(changed, 0) as changed,
+    staged - coalesce(added, 0) - coalesce(changed, 0) as unchanged
 from (
     select collection, count(*) as staged
     from staged_documents

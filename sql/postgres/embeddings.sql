@@ -162,7 +162,9 @@ with removed as (
     where e.space_id = o.space_id and e.chunk_id = o.chunk_id
     returning e.collection, e.space_id
 )
-select collection, count(*) filter (where space_id = %(space_id)s)::int from removed group by collection
+select collection, count(*) filter (where space_id = %(space_id)s)::int as removed
+from removed
+group by collection
 
 -- name: reuse
 -- Give pending chunks the vector that an equal text already has in this space.

@@ -12,11 +12,13 @@ from bench.search.contenders.protocol import Ask, Job
 from bench.search.tables import PART
 from ml_assets.embeddings.space import current_space
 from ml_assets.search.filters.language import NO_FILTER, Compare, Condition
-from ml_assets.search.generation import ensure_generation, index_parameters
+from ml_assets.search.generation import ensure_generation
 from ml_assets.search.indexes.chroma.index import ChromaIndex
+from ml_assets.search.indexes.contract import VectorIndex
 from ml_assets.search.indexes.faiss.index import FaissIndex
+from ml_assets.search.indexes.kinds import index_parameters, sync_index
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
-from ml_assets.search.model import Generation, VectorIndex
+from ml_assets.search.model import Generation
 from ml_assets.settings import load_settings
 from ml_assets.stores import chroma, postgres
 
@@ -54,7 +56,7 @@ class Index:
     def build(self) -> int:
         """Synchronise the index with the tables."""
         with self._open() as (connection, index):
-            return index.sync(connection).bytes or 0
+            return sync_index(connection, index).bytes or 0
 
     def client(self) -> AbstractContextManager[Ask]:
         """A connection, and the index on it."""
@@ -98,7 +100,7 @@ class Index:
             return ChromaIndex(client, generation, disk=home / "chroma")
         if self._kind == "faiss":
             folder = self._settings.faiss_folder
-            return on.enter_context(closing(FaissIndex(folder, connection, generation)))
+            return on.enter_context(closing(FaissIndex(folder, generation)))
         return PgvectorIndex(connection, generation, build_memory=int(self._settings.build_memory))
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from bench.search.contenders.protocol import Search
 from ml_assets.embeddings.encoder import load_encoder
 from ml_assets.search.answering.engine import open_engine, search
-from ml_assets.search.generation import ensure_generation, index_parameters
+from ml_assets.search.generation import ensure_generation
 from ml_assets.search.indexes.keyword.index import KeywordIndex
+from ml_assets.search.indexes.kinds import index_parameters, sync_index
+from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
@@ -25,7 +27,7 @@ def open_search(database: str, state: Path, model: Path) -> Iterator[Search]:
         generation = ensure_generation(
             connection, encoder.space.space_id, index_parameters(settings)
         )
-        PgvectorIndex(connection, generation).sync(connection)
-        KeywordIndex(settings.keyword_folder, generation).sync(connection)
-        with open_engine(connection, settings, generation) as engine:
+        sync_index(connection, PgvectorIndex(connection, generation))
+        sync_index(connection, KeywordIndex(settings.keyword_folder, generation))
+        with open_engine(connection, Indexes(settings), generation) as engine:
             yield lambda text: [hit.document_id for hit in search(engine, text, encoder).hits]

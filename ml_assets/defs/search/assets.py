@@ -1,6 +1,5 @@
 """Assets of the group `search`: the indexes of one generation, its measurements, its publishing."""
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 
 import dagster as dg
@@ -8,13 +7,7 @@ import dagster as dg
 from ml_assets.defs.assets import asset
 from ml_assets.defs.automation import ON_NEW_DATA, ON_NEW_DATA_OR_WEAR
 from ml_assets.defs.metadata import data_version, gate_table
-from ml_assets.defs.resources import (
-    ChromaResource,
-    EncoderResource,
-    KeywordIndexResource,
-    PostgresResource,
-    SourceResource,
-)
+from ml_assets.defs.resources import EncoderResource, PostgresResource, SourceResource
 from ml_assets.defs.search.metadata import quality_metadata
 from ml_assets.defs.search.sync import sync_generations
 from ml_assets.documents.sources.base import JudgedQueries
@@ -22,10 +15,12 @@ from ml_assets.embeddings.space import VectorSpace
 from ml_assets.progress import StageProgress
 from ml_assets.search.evaluation.measurement import Measurement, read_measurements
 from ml_assets.search.evaluation.measuring import measure_generation
-from ml_assets.search.generation import ensure_generation, index_parameters, published_generation
-from ml_assets.search.indexes.pgvector.index import PgvectorIndex
+from ml_assets.search.generation import ensure_generation, published_generation
+from ml_assets.search.indexes.contract import IndexKind
+from ml_assets.search.indexes.kinds import KINDS, index_parameters
+from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.model import Generation
-from ml_assets.search.publishing.lifecycle import forget_outdated_vectors, generations_to_sync
+from ml_assets.search.publishing.lifecycle import generations_to_sync
 from ml_assets.search.publishing.publish import publish_measured
 from ml_assets.search.publishing.retention import drop_expired
 from ml_assets.settings import Settings
@@ -39,73 +34,37 @@ def current_generation(
     return ensure_generation(connection, space.space_id, index_parameters(settings))
 
 
-@asset(kinds={"postgres"}, deps=["embeddings"], automation_condition=ON_NEW_DATA_OR_WEAR)
-def pgvector_index(
-    settings: dg.ResourceParam[Settings],
-    encoder: dg.ResourceParam[EncoderResource],
-    postgres: PostgresResource,
-    progress: dg.ResourceParam[StageProgress],
-) -> dg.MaterializeResult:
-    """The index on the vectors of the current space; PostgreSQL keeps it current once built."""
-    with postgres.connect() as connection, progress.stage("pgvector index") as step:
-        current = current_generation(connection, settings, encoder.space)
-        generations = generations_to_sync(connection, current)
-        for served in generations[1:]:
-            forget_outdated_vectors(connection, served)
+def _index_asset(kind: IndexKind) -> dg.AssetsDefinition:
+    @asset(
+        name=f"{kind.name}_index",
+        description=kind.description,
+        kinds={kind.technology},
+        deps=["chunks", "embeddings"] if kind.answers == "text" else ["embeddings"],
+        automation_condition=ON_NEW_DATA_OR_WEAR if kind.is_graph else ON_NEW_DATA,
+        pool=kind.pool,
+    )
+    def index(
+        settings: dg.ResourceParam[Settings],
+        encoder: dg.ResourceParam[EncoderResource],
+        postgres: PostgresResource,
+        indexes: dg.ResourceParam[Indexes],
+        progress: dg.ResourceParam[StageProgress],
+    ) -> dg.MaterializeResult:
+        with postgres.connect() as connection, progress.stage(f"{kind.name} index") as step:
+            current = current_generation(connection, settings, encoder.space)
+            generations = generations_to_sync(connection, current)
+            return sync_generations(connection, indexes, generations, kind.name, step)
 
-        def open_index(generation: Generation) -> AbstractContextManager[PgvectorIndex]:
-            limit = settings.build_memory
-            return nullcontext(PgvectorIndex(connection, generation, build_memory=limit))
-
-        with open_index(current) as index:
-            plan = index.build_plan()
-        memory = {"build_bytes_estimated": plan.estimate, "build": plan.said}
-        return sync_generations(connection, generations, open_index, step, memory)
-
-
-@asset(
-    kinds={"chroma"},
-    deps=["embeddings"],
-    automation_condition=ON_NEW_DATA_OR_WEAR,
-    pool="chroma",
-)
-def chroma_index(
-    settings: dg.ResourceParam[Settings],
-    encoder: dg.ResourceParam[EncoderResource],
-    postgres: PostgresResource,
-    chroma: ChromaResource,
-    progress: dg.ResourceParam[StageProgress],
-) -> dg.MaterializeResult:
-    """The Chroma collection of the generation, equal to the embedded chunks."""
-    with postgres.connect() as connection, progress.stage("chroma index") as step:
-        current = current_generation(connection, settings, encoder.space)
-        generations = generations_to_sync(connection, current)
-        return sync_generations(connection, generations, chroma.open_index, step)
+    return index
 
 
-@asset(
-    kinds={"tantivy"},
-    deps=["chunks", "embeddings"],
-    automation_condition=ON_NEW_DATA,
-    pool="keyword",
-)
-def keyword_index(
-    settings: dg.ResourceParam[Settings],
-    encoder: dg.ResourceParam[EncoderResource],
-    postgres: PostgresResource,
-    keyword_index: KeywordIndexResource,
-    progress: dg.ResourceParam[StageProgress],
-) -> dg.MaterializeResult:
-    """The BM25 index of the generation, equal to the embedded chunks."""
-    with postgres.connect() as connection, progress.stage("keyword index") as step:
-        current = current_generation(connection, settings, encoder.space)
-        generations = generations_to_sync(connection, current)
-        return sync_generations(connection, generations, keyword_index.open_index, step)
+INDEX_ASSETS = [_index_asset(kind) for kind in KINDS.values()]
+"""The asset of every kind of index, chosen by the settings or not."""
 
 
 @asset(
     kinds={"python"},
-    deps=["pgvector_index", "chroma_index", "keyword_index"],
+    deps=INDEX_ASSETS,
     automation_condition=ON_NEW_DATA,
     pool="chroma",
 )
@@ -114,6 +73,7 @@ def search_evaluation(
     source: dg.ResourceParam[SourceResource],
     encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
+    indexes: dg.ResourceParam[Indexes],
     progress: dg.ResourceParam[StageProgress],
 ) -> dg.MaterializeResult:
     """Recall against exact search, and the quality of each method, with intervals."""
@@ -125,8 +85,8 @@ def search_evaluation(
         # What is served is measured on the same documents, if the encoder fits: they are compared.
         for other in served:
             if other.space_id == current.space_id:
-                measure_generation(connection, settings, other, judged, encoder.load)
-        measurement, fresh = measure_generation(connection, settings, current, judged, encoder.load)
+                measure_generation(connection, indexes, other, judged, encoder.load)
+        measurement, fresh = measure_generation(connection, indexes, current, judged, encoder.load)
     return _evaluated(current, measurement, judged, "yes" if fresh else "no: nothing changed since")
 
 
@@ -142,6 +102,7 @@ def published_search(
     source: dg.ResourceParam[SourceResource],
     encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
+    indexes: dg.ResourceParam[Indexes],
 ) -> dg.MaterializeResult:
     """The pointer to the generation that is served; moved only past the gates.
 
@@ -152,8 +113,8 @@ def published_search(
     reason = f"run {context.run.run_id}"
     with postgres.connect() as connection:
         current = current_generation(connection, settings, encoder.space)
-        decision = publish_measured(connection, settings, current.generation_id, judged, reason)
-        dropped, waiting = drop_expired(connection, settings, current)
+        decision = publish_measured(connection, indexes, current.generation_id, judged, reason)
+        dropped, waiting = drop_expired(connection, indexes, current)
         served = published_generation(connection)
         latest = read_measurements(connection, current.generation_id).latest
     serves = served.generation_id if served else None

@@ -10,9 +10,10 @@ from ml_assets.defs.search.assets import current_generation
 from ml_assets.errors import StoreError
 from ml_assets.search.answering.engine import open_engine, search_vector
 from ml_assets.search.evaluation.measurement import read_measurements
+from ml_assets.search.evaluation.probe import find_probe
 from ml_assets.search.generation import published_generation
-from ml_assets.search.indexes.consistency import compare_with_tables, find_probe
-from ml_assets.search.indexes.opening import open_indexes
+from ml_assets.search.indexes.consistency import compare_with_tables
+from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.indexes.wear import MAX_DEAD_SHARE, measure_wear
 from ml_assets.search.publishing.gates import same_chunks_gate
 from ml_assets.settings import Settings
@@ -23,6 +24,7 @@ def indexes_hold_the_live_chunks(
     settings: dg.ResourceParam[Settings],
     encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
+    indexes: dg.ResourceParam[Indexes],
 ) -> dg.AssetCheckResult:
     """Each index, asked itself, holds exactly the live chunks, in their present revision.
 
@@ -30,8 +32,8 @@ def indexes_hold_the_live_chunks(
     """
     with postgres.connect() as connection:
         generation = current_generation(connection, settings, encoder.space)
-        with open_indexes(connection, settings, generation) as (vectors, keyword):
-            rows = compare_with_tables(connection, [*vectors.values(), keyword])
+        with indexes.open_all(connection, generation) as opened:
+            rows = compare_with_tables(connection, list(opened.values()))
     return dg.AssetCheckResult(
         passed=same_chunks_gate(rows).outcome == "pass",
         metadata={"generation": generation.generation_id, "indexes": table(rows)},
@@ -62,7 +64,7 @@ def indexes_are_not_worn(
 
 @dg.asset_check(asset="published_search", blocking=True)
 def published_search_answers(
-    settings: dg.ResourceParam[Settings], postgres: PostgresResource
+    postgres: PostgresResource, indexes: dg.ResourceParam[Indexes]
 ) -> dg.AssetCheckResult:
     """A generation is published, and finds a document by its own first words and vector."""
     with postgres.connect() as connection:
@@ -72,17 +74,17 @@ def published_search_answers(
             said = "there is no document" if generation else "no generation is published"
             return dg.AssetCheckResult(passed=False, metadata={"said": said})
         try:
-            with open_engine(connection, settings, generation) as engine:
+            with open_engine(connection, indexes, generation) as engine:
                 result = search_vector(engine, probe.text, probe.vector)
         except StoreError as error:
             return dg.AssetCheckResult(passed=False, metadata={"said": str(error)})
-    found = [hit.document_id for hit in result.hits]
+    hits = [hit.document_id for hit in result.hits]
     return dg.AssetCheckResult(
-        passed=probe.document_id in found,
+        passed=probe.document_id in hits,
         metadata={
             "generation": generation.generation_id,
             "query": probe.text,
             "expected": probe.document_id,
-            "found": found,
+            "found": hits,
         },
     )

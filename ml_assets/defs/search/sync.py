@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from types import MappingProxyType
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -12,39 +10,42 @@ import dagster as dg
 from ml_assets.defs.metadata import data_version, delta_metadata
 from ml_assets.progress import Progress
 from ml_assets.search.evaluation.measurement import read_measurements
-from ml_assets.search.indexes.chroma.index import ChromaIndex
-from ml_assets.search.indexes.pgvector.index import PgvectorIndex
+from ml_assets.search.indexes.contract import SyncReport
+from ml_assets.search.indexes.kinds import sync_index
+from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.indexes.wear import rebuild_if_worn
-from ml_assets.search.model import Generation, Index, SyncReport
-from ml_assets.stores import postgres as store
+from ml_assets.search.model import Generation
+from ml_assets.search.publishing.lifecycle import forget_outdated_vectors
+from ml_assets.stores import postgres
 
 
 def sync_generations(
-    connection: store.Connection,
+    connection: postgres.Connection,
+    indexes: Indexes,
     generations: Sequence[Generation],
-    open_index: Callable[[Generation], AbstractContextManager[Index]],
+    kind: str,
     step: Progress,
-    metadata: Mapping[str, Any] = MappingProxyType({}),
 ) -> dg.MaterializeResult:
     """Bring one kind of index up to date: of the current generation, and of the served one.
 
-    A vector index that churn has worn out is built anew.
+    A graph that churn has worn out is built anew.
     """
+    for served in generations[1:]:
+        forget_outdated_vectors(connection, served)
+    having = [generation for generation in generations if kind in generation.parameters]
     reports = []
-    said: dict[str, Any] = dict(metadata)
-    for generation in generations:
-        with open_index(generation) as index:
-            reports.append(index.sync(connection, step))
-            if isinstance(index, PgvectorIndex | ChromaIndex):
-                latest = read_measurements(connection, generation.generation_id).latest
-                reached = latest.reached if latest else {}
-                if rebuilt := rebuild_if_worn(connection, generation, index, reached):
-                    said[f"maintenance_{generation.generation_id}"] = rebuilt
-    return _indexed(generations, reports, said)
+    rebuilt: dict[str, str] = {}
+    for generation in having:
+        latest = read_measurements(connection, generation.generation_id).latest
+        with indexes.open(connection, generation, kind) as index:
+            reports.append(sync_index(connection, index, step))
+            if message := rebuild_if_worn(connection, index, latest.reached if latest else {}):
+                rebuilt[f"maintenance_{generation.generation_id}"] = message
+    return _indexed(having, reports, rebuilt)
 
 
 def _indexed(
-    generations: Sequence[Generation], reports: Sequence[SyncReport], said: Mapping[str, Any]
+    generations: Sequence[Generation], reports: Sequence[SyncReport], rebuilt: Mapping[str, str]
 ) -> dg.MaterializeResult:
     current, report = generations[0], reports[0]
     size = {} if report.bytes is None else {"bytes": report.bytes}
@@ -57,14 +58,15 @@ def _indexed(
             "did": "wrote the difference" if report.delta.touched else "nothing: it was current",
             "seconds": round(report.seconds, 3),
             **_served(generations[1:], reports[1:]),
-            **said,
+            **report.details,
+            **rebuilt,
         },
         data_version=data_version(
             current.generation_id,
             report.version,
             *(
-                (one.generation_id, other.version)
-                for one, other in zip(generations[1:], reports[1:], strict=True)
+                (served.generation_id, other.version)
+                for served, other in zip(generations[1:], reports[1:], strict=True)
             ),
         ),
     )

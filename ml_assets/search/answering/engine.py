@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -11,6 +11,7 @@ from psycopg.errors import UndefinedTable
 from psycopg.rows import dict_row
 
 from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, UserError
+from ml_assets.search.answering.model import METHODS, Engine, Hit, Method, SearchResult
 from ml_assets.search.answering.ranking import DEPTH, Ranked, rank_documents
 from ml_assets.search.answering.rerank import load_reranker, reranked
 from ml_assets.search.answering.snippet import query_terms, snippet
@@ -18,22 +19,9 @@ from ml_assets.search.filters.known import check_known
 from ml_assets.search.filters.language import NO_FILTER, Condition, is_unicode
 from ml_assets.search.filters.sql import sql_condition
 from ml_assets.search.generation import published_generation
-from ml_assets.search.indexes.chroma.index import ChromaIndex
-from ml_assets.search.indexes.faiss.index import FaissIndex
-from ml_assets.search.indexes.keyword.index import KeywordIndex
-from ml_assets.search.indexes.pgvector.index import PgvectorIndex
-from ml_assets.search.model import (
-    METHODS,
-    Engine,
-    Generation,
-    Hit,
-    Method,
-    SearchResult,
-    Vector,
-    VectorIndex,
-)
-from ml_assets.settings import Settings, secret
-from ml_assets.stores import chroma, postgres
+from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.model import Generation, Vector
+from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
@@ -46,7 +34,7 @@ DEPTHS = (DEPTH, 400, 1600)
 
 @contextmanager
 def open_engine(
-    connection: postgres.Connection, settings: Settings, generation: Generation | None = None
+    connection: postgres.Connection, indexes: Indexes, generation: Generation | None = None
 ) -> Iterator[Engine]:
     """Open the published generation, or the one that is given, with the indexes that answer.
 
@@ -60,28 +48,21 @@ def open_engine(
         raise NothingToDoError(
             "no search was published yet", where="search", do="Run `ml-assets run` first"
         )
-    with ExitStack() as stack:
-        keyword = KeywordIndex(settings.keyword_folder, opened)
-        stack.callback(keyword.close)
-        vector = _open_vector_index(stack, connection, settings, opened)
-        reranker = load_reranker(settings)
+    settings = indexes.settings
+    vector, text = indexes.answering(opened)
+    with (
+        indexes.open(connection, opened, text) as keyword,
+        indexes.open(connection, opened, vector) as nearest,
+    ):
         yield Engine(
-            connection, opened, vector, keyword, opened.fusion, reranker, settings.rerank_top
+            connection,
+            opened,
+            nearest,
+            keyword,
+            opened.fusion,
+            load_reranker(settings),
+            settings.rerank_top,
         )
-
-
-def _open_vector_index(
-    stack: ExitStack, connection: postgres.Connection, settings: Settings, generation: Generation
-) -> VectorIndex:
-    if settings.vector_index == "chroma":
-        client = stack.enter_context(chroma.connect(secret(settings.chroma_url), settings.home))
-        return ChromaIndex(client, generation)
-    # A generation of before FAISS was chosen has none, and is served until the next is published.
-    if settings.uses_faiss and "faiss" in generation.parameters:
-        return stack.enter_context(
-            closing(FaissIndex(settings.faiss_folder, connection, generation))
-        )
-    return PgvectorIndex(connection, generation)
 
 
 def search(
@@ -166,14 +147,19 @@ def _search(
     most = max(k, engine.rerank_top) if reranker else k
     for depth in DEPTHS:
         ranked = rank_documents(engine, query, vector, method, filters, depth)
-        found = _hits(engine, ranked, query, most, filters)
-        complete = len(found) >= k or ranked.exhausted
+        hits = _hits(engine, ranked, query, most, filters)
+        complete = len(hits) >= k or ranked.exhausted
         if complete:
             break
     if reranker:
-        found = reranked(reranker, query, found, engine.rerank_top)
-    hits = tuple(hit for hit, _ in found[:k])
-    return SearchResult(hits, complete, engine.generation.generation_id, method, filters)
+        hits = reranked(reranker, query, hits, engine.rerank_top)
+    return SearchResult(
+        tuple(hit for hit, _ in hits[:k]),
+        complete,
+        engine.generation.generation_id,
+        method,
+        filters,
+    )
 
 
 def _check_request(query: str, k: int, method: str) -> None:

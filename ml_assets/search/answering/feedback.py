@@ -1,4 +1,4 @@
-"""Pseudo-relevance feedback: the query moves towards what was found first, and is asked again."""
+"""Pseudo-relevance feedback: the query moves towards the first documents, and runs again."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ WEIGHT = 0.5
 and `python_docs` among 2, 3 and 5 documents, and 0.3, 0.5 and 1."""
 
 
-def rocchio(query: Vector, found: Sequence[Vector], weight: float = WEIGHT) -> Vector:
-    """The query plus `weight` times the mean of `found`, at unit norm; all of shape (dimension,).
+def rocchio(query: Vector, first: Sequence[Vector], weight: float = WEIGHT) -> Vector:
+    """The query plus `weight` times the mean of `first`, at unit norm; all of shape (dimension,).
 
     Source: J. Rocchio, "Relevance feedback in information retrieval", 1971, without its negative
     part.
     """
-    if not found:
+    if not first:
         return query
-    moved = query + weight * np.mean(found, axis=0)
+    moved = query + weight * np.mean(first, axis=0)
     unit: Vector = (moved / np.linalg.norm(moved)).astype(np.float32)
     return unit
 

@@ -1,4 +1,4 @@
-"""Fusion: what several indexes found for one query, as one ranking."""
+"""Fusion: the scores of several indexes for one query become one ranking."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Numbers: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What one index found: scores by id, best first; what is not there scores `floor` at most."""
+class Scores:
+    """The scores of one index by id, best first; an id that is not there scores `floor` at most."""
 
     scores: Mapping[str, float]
     floor: float = 0.0
 
 
 def fuse(
-    found: Mapping[str, Found], weights: Mapping[str, float], method: FusionMethod
+    by_index: Mapping[str, Scores], weights: Mapping[str, float], method: FusionMethod
 ) -> list[tuple[str, float]]:
     """Fuse by the weighted sum of each index's scaled scores: (id, score), best first.
 
@@ -35,28 +35,28 @@ def fuse(
     The scales, and what is known of them:
         tmm: score / best score, nothing below 0: "theoretical min-max", the least that BM25 and the
             cosine of an answer can be being 0.
-        minmax: (score - least) / (best - least) of what was found.
-        zscore: (score - mean) / standard deviation of what was found.
+        minmax: (score - least) / (best - least) of the scores.
+        zscore: (score - mean) / standard deviation of the scores.
         rrf: 1 / (60 + rank), ranks counted from 1: reciprocal rank fusion.
 
     Source: S. Bruch, S. Gai, A. Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval",
     TOIS 2023; G. Cormack, C. Clarke, S. Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and
     individual Rank Learning Methods", SIGIR 2009.
     """
-    items, scaled = scale(found, method)
-    return ranked(items, weigh(scaled, {name: weights.get(name, 0.0) for name in found}))
+    items, scaled = scale(by_index, method)
+    return ranked(items, weigh(scaled, {name: weights.get(name, 0.0) for name in by_index}))
 
 
-def scale(found: Mapping[str, Found], method: FusionMethod) -> tuple[list[str], Numbers]:
+def scale(by_index: Mapping[str, Scores], method: FusionMethod) -> tuple[list[str], Numbers]:
     """All ids, sorted, and their scaled scores, of shape (ids, indexes); indexes sorted by name.
 
-    What an index did not find counts with its `floor`, and in rrf not at all.
+    An id that an index lacks counts with its `floor`, and in rrf not at all.
     """
-    items = sorted({item for one in found.values() for item in one.scores})
-    scaled = np.zeros((len(items), len(found)))
+    items = sorted({item for scored in by_index.values() for item in scored.scores})
+    scaled = np.zeros((len(items), len(by_index)))
     if items:
-        for column, name in enumerate(sorted(found)):
-            scaled[:, column] = _SCALES[method](items, found[name])
+        for column, name in enumerate(sorted(by_index)):
+            scaled[:, column] = _SCALES[method](items, by_index[name])
     return items, scaled
 
 
@@ -72,27 +72,27 @@ def ranked(items: list[str], scores: Numbers) -> list[tuple[str, float]]:
     return [(items[place], float(scores[place])) for place in order]
 
 
-def _scores(items: list[str], found: Found) -> Numbers:
-    return np.array([found.scores.get(item, found.floor) for item in items])
+def _scores(items: list[str], scored: Scores) -> Numbers:
+    return np.array([scored.scores.get(item, scored.floor) for item in items])
 
 
-def _tmm(items: list[str], found: Found) -> Numbers:
-    scores = np.maximum(_scores(items, found), 0.0)
+def _tmm(items: list[str], scored: Scores) -> Numbers:
+    scores = np.maximum(_scores(items, scored), 0.0)
     return _divided(scores, scores.max())
 
 
-def _minmax(items: list[str], found: Found) -> Numbers:
-    scores = _scores(items, found)
+def _minmax(items: list[str], scored: Scores) -> Numbers:
+    scores = _scores(items, scored)
     return _divided(scores - scores.min(), np.ptp(scores))
 
 
-def _zscore(items: list[str], found: Found) -> Numbers:
-    scores = _scores(items, found)
+def _zscore(items: list[str], scored: Scores) -> Numbers:
+    scores = _scores(items, scored)
     return _divided(scores - scores.mean(), scores.std())
 
 
-def _rrf(items: list[str], found: Found) -> Numbers:
-    rank_of = {item: rank for rank, item in enumerate(found.scores, start=1)}
+def _rrf(items: list[str], scored: Scores) -> Numbers:
+    rank_of = {item: rank for rank, item in enumerate(scored.scores, start=1)}
     return np.array([1 / (RRF_K + rank_of[item]) if item in rank_of else 0.0 for item in items])
 
 
@@ -101,7 +101,7 @@ def _divided(scores: Numbers, by: float) -> Numbers:
     return scores / by if by > 1e-9 else np.zeros_like(scores)
 
 
-_SCALES: Mapping[FusionMethod, Callable[[list[str], Found], Numbers]] = {
+_SCALES: Mapping[FusionMethod, Callable[[list[str], Scores], Numbers]] = {
     "tmm": _tmm,
     "minmax": _minmax,
     "zscore": _zscore,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml_assets.embeddings.space import find_model
 from ml_assets.errors import SettingError
-from ml_assets.search.model import Hit, Reranker
+from ml_assets.search.answering.model import Hit, Reranker
 from ml_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _is_cross_encoder(path: Path) -> bool:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        parsed = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return parsed if isinstance(parsed, dict) else {}

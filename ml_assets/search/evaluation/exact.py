@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from psycopg import sql
 
 from ml_assets.embeddings.refresh import partition_name
+from ml_assets.search.indexes.contract import VectorIndex
 from ml_assets.search.indexes.vectors import unit, unpack_halves
-from ml_assets.search.model import Generation, VectorIndex
+from ml_assets.search.model import Generation
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
@@ -65,19 +66,19 @@ def recall_against_exact(
     if judged is not None:
         chosen = np.random.default_rng(seed).permutation(len(judged))[:sample]
         queries = np.vstack([queries, unit(judged[chosen])])
-    found = {
+    nearest = {
         name: [list(index.query(query, k + 1).chunk_ids) for query in queries]
         for name, index in indexes.items()
     }
-    scan = _scan(connection, generation, ids, queries, k, found)
+    scan = _scan(connection, generation, ids, queries, k, nearest)
     neighbours = {
         name: [_others(row, ids, number)[:k] for number, row in enumerate(rows)]
-        for name, rows in found.items()
+        for name, rows in nearest.items()
     }
     return RecallReport(
         {name: scan.recall(rows, range(live)) for name, rows in neighbours.items()},
         live,
-        {name: scan.reached(rows, range(live), k) for name, rows in found.items()},
+        {name: scan.reached(rows, range(live), k) for name, rows in nearest.items()},
         {name: scan.recall(rows, range(live, len(queries))) for name, rows in neighbours.items()}
         if len(queries) > live
         else {},
@@ -87,7 +88,7 @@ def recall_against_exact(
 
 @dataclass(frozen=True, slots=True)
 class _Scan:
-    """What exact search says of each query, and of each chunk that an index found for it."""
+    """The cosines of exact search, for each query and each chunk that an index gave."""
 
     kth: Matrix
     wanted: NDArray[np.int64]
@@ -104,20 +105,20 @@ class _Scan:
 
     def reached(self, rows: Sequence[Sequence[str]], queries: range, k: int) -> float:
         """Its own cosine is 1, and that of an equal vector, too."""
-        found = sum(
+        reached = sum(
             any(
                 self.similarities.get((query, one), -np.inf) >= 1 - _EQUAL
                 for one in rows[query][:k]
             )
             for query in queries
         )
-        return found / len(queries)
+        return reached / len(queries)
 
 
-def _others(found: Sequence[str], ids: Sequence[str], number: int) -> list[str]:
-    """What an index found, without the chunk that was asked for itself."""
+def _others(neighbours: Sequence[str], ids: Sequence[str], number: int) -> list[str]:
+    """The neighbours by an index, without the chunk that was asked for itself."""
     own = ids[number] if number < len(ids) else None
-    return [chunk_id for chunk_id in found if chunk_id != own]
+    return [chunk_id for chunk_id in neighbours if chunk_id != own]
 
 
 def _sample(
@@ -140,15 +141,15 @@ def _scan(
     ids: Sequence[str],
     queries: Matrix,
     k: int,
-    found: Mapping[str, Sequence[Sequence[str]]],
+    nearest: Mapping[str, Sequence[Sequence[str]]],
 ) -> _Scan:
     """One pass over all vectors, block by block; the first `queries` are the vectors of `ids`.
 
     Gives the k-th best cosine of each query, how many neighbours it can have, and the cosine of
-    each chunk that an index found.
+    each chunk that an index gave.
     """
     asked: dict[str, set[int]] = {}
-    for rows in found.values():
+    for rows in nearest.values():
         for query, neighbours in enumerate(rows):
             for neighbour in neighbours:
                 asked.setdefault(neighbour, set()).add(query)

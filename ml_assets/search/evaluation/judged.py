@@ -1,4 +1,4 @@
-"""The judged queries of a source: asked, and every method measured on them."""
+"""The judged queries of a source, and the metrics of every method on them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Literal
 
 from ml_assets.documents.sources.base import JudgedQueries, JudgedQuery
 from ml_assets.search.answering.engine import MAX_K, check_space, search_vector
-from ml_assets.search.answering.ranking import ask, ask_again, found_documents, fuse_documents
+from ml_assets.search.answering.model import Engine
+from ml_assets.search.answering.ranking import (
+    fuse_documents,
+    query_both,
+    query_moved,
+    score_documents,
+)
 from ml_assets.search.evaluation.bootstrap import compare, mean_metrics, metric_intervals
 from ml_assets.search.evaluation.measurement import Interval, MethodQuality
 from ml_assets.search.evaluation.metrics import NDCG, Metrics, evaluate_queries
-from ml_assets.search.evaluation.tuning import MIN_QUERIES, FeedbackChoice, FoundBy, fused_by
-from ml_assets.search.model import Engine, Vector
+from ml_assets.search.evaluation.tuning import MIN_QUERIES, FeedbackChoice, ScoresBy, fused_by
+from ml_assets.search.model import Vector
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
@@ -28,21 +34,21 @@ Results = Mapping[str, Mapping[str, Metrics]]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A judged query, its vector, and the documents found for it."""
+class Answer:
+    """A judged query, its vector, and the documents that the indexes score for it."""
 
     query: JudgedQuery
     vector: Vector
-    found: FoundBy
+    scores: ScoresBy
 
 
-def ask_all(
+def query_judged(
     engine: Engine,
     judged: JudgedQueries,
     load: Callable[[], Encoder],
     feedback: FeedbackChoice = "auto",
-) -> list[Asked]:
-    """Ask both indexes every judged query, and the moved query where feedback may serve.
+) -> list[Answer]:
+    """Query both indexes for every judged query, and the moved query where feedback may serve.
 
     One encoding for all; no text is read, so that measuring is cheap.
 
@@ -55,12 +61,12 @@ def ask_all(
     tuning = sum(query.half == "tuning" for query in judged)
     again = feedback == "on" or (feedback == "auto" and tuning >= MIN_QUERIES)
     return [
-        Asked(query, vector, _find(engine, query.text, vector, again))
+        Answer(query, vector, _query(engine, query.text, vector, again))
         for query, vector in zip(judged, vectors, strict=True)
     ]
 
 
-def half_of(asked: Sequence[Asked], half: Literal["tuning", "reporting"]) -> list[Asked]:
+def half_of(asked: Sequence[Answer], half: Literal["tuning", "reporting"]) -> list[Answer]:
     """The queries of one half that have an answer, as trec_eval counts them."""
     return [
         one
@@ -69,7 +75,7 @@ def half_of(asked: Sequence[Asked], half: Literal["tuning", "reporting"]) -> lis
     ]
 
 
-def present_documents(connection: postgres.Connection, asked: Sequence[Asked]) -> set[str]:
+def present_documents(connection: postgres.Connection, asked: Sequence[Answer]) -> set[str]:
     """The judged documents that the corpus has."""
     judged = sorted({document_id for one in asked for document_id in one.query.relevant})
     query = statement("postgres/search/evaluation/judged_documents")
@@ -77,7 +83,7 @@ def present_documents(connection: postgres.Connection, asked: Sequence[Asked]) -
 
 
 def measure_methods(
-    engine: Engine, halves: Mapping[str, Sequence[Asked]], seed: int
+    engine: Engine, halves: Mapping[str, Sequence[Answer]], seed: int
 ) -> MethodQuality:
     """Measure every method on the queries of each half that has any."""
     results = {half: evaluate_methods(engine, asked) for half, asked in halves.items() if asked}
@@ -95,34 +101,34 @@ def measure_methods(
     return MethodQuality(methods, intervals, ndcg, comparison)
 
 
-def evaluate_methods(engine: Engine, asked: Sequence[Asked]) -> Results:
+def evaluate_methods(engine: Engine, asked: Sequence[Answer]) -> Results:
     """The metrics of every method on every query, as the engine's fusion fuses."""
-    fusion, found = engine.fusion, {one.query.query_id: one for one in asked}
+    fusion, by_id = engine.fusion, {one.query.query_id: one for one in asked}
     queries = [one.query for one in asked]
 
     def hybrid(query: JudgedQuery) -> list[str]:
-        fused = fuse_documents(fused_by(found[query.query_id].found, fusion.feedback), fusion)
+        fused = fuse_documents(fused_by(by_id[query.query_id].scores, fusion.feedback), fusion)
         return [document_id for document_id, _ in fused]
 
     def reranked(query: JudgedQuery) -> list[str]:
-        hits = search_vector(engine, query.text, found[query.query_id].vector, k=MAX_K).hits
+        hits = search_vector(engine, query.text, by_id[query.query_id].vector, k=MAX_K).hits
         return [hit.document_id for hit in hits]
 
     runs: dict[str, Callable[[JudgedQuery], Sequence[str]]] = {
         "hybrid": hybrid,
-        "vector": lambda query: list(found[query.query_id].found["vector"].scores),
-        "keyword": lambda query: list(found[query.query_id].found["keyword"].scores),
+        "vector": lambda query: list(by_id[query.query_id].scores["vector"].scores),
+        "keyword": lambda query: list(by_id[query.query_id].scores["keyword"].scores),
     }
     if engine.reranker:
         runs[RERANKED] = reranked
     return {method: evaluate_queries(run, queries) for method, run in runs.items()}
 
 
-def _find(engine: Engine, text: str, vector: Vector, again: bool) -> FoundBy:
-    rankings = ask(engine, text, vector)
+def _query(engine: Engine, text: str, vector: Vector, again: bool) -> ScoresBy:
+    rankings = query_both(engine, text, vector)
     if again:
-        rankings["feedback"] = ask_again(engine, rankings, vector)
-    return {name: found_documents(ranking) for name, ranking in rankings.items()}
+        rankings["feedback"] = query_moved(engine, rankings, vector)
+    return {name: score_documents(ranking) for name, ranking in rankings.items()}
 
 
 def _ndcg(results: Results) -> dict[str, dict[str, float]]:

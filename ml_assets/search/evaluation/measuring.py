@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ml_assets.documents.sources.base import JudgedQueries
+from ml_assets.search.answering.model import Engine
 from ml_assets.search.answering.rerank import load_reranker
 from ml_assets.search.evaluation.exact import recall_against_exact
 from ml_assets.search.evaluation.judged import (
-    Asked,
-    ask_all,
+    Answer,
     half_of,
     measure_methods,
     present_documents,
+    query_judged,
 )
 from ml_assets.search.evaluation.measurement import (
     VERSION,
@@ -29,10 +30,10 @@ from ml_assets.search.evaluation.measurement import (
 )
 from ml_assets.search.evaluation.metrics import K
 from ml_assets.search.evaluation.tuning import TUNING_VERSION, candidates, tune
-from ml_assets.search.indexes.ledger import ledger_version
-from ml_assets.search.indexes.opening import open_indexes
-from ml_assets.search.indexes.pgvector.index import PgvectorIndex
-from ml_assets.search.model import Engine, Generation, Kind, VectorIndex
+from ml_assets.search.indexes.contract import VectorIndex
+from ml_assets.search.indexes.kinds import index_versions
+from ml_assets.search.indexes.opening import Indexes, text_index, vector_indexes
+from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 
@@ -58,19 +59,6 @@ def evaluation_state(
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def index_versions(connection: postgres.Connection, generation: Generation) -> dict[str, str]:
-    """The content version of every index of a generation; PostgreSQL knows them all."""
-    outside: list[Kind] = ["chroma", "faiss", "keyword"]
-    return {
-        "pgvector": PgvectorIndex(connection, generation).version(connection),
-        **{
-            kind: ledger_version(connection, generation, kind)
-            for kind in outside
-            if kind in generation.parameters
-        },
-    }
-
-
 def present_state(
     connection: postgres.Connection,
     generation: Generation,
@@ -84,7 +72,7 @@ def present_state(
 
 def measure_generation(
     connection: postgres.Connection,
-    settings: Settings,
+    indexes: Indexes,
     generation: Generation,
     judged: JudgedQueries | None,
     load: Callable[[], Encoder],
@@ -98,16 +86,18 @@ def measure_generation(
     Raises:
         SpaceMismatchError: the loaded encoder is of another space than the generation.
     """
+    settings = indexes.settings
     state = present_state(connection, generation, judged, settings)
     latest = read_measurements(connection, generation.generation_id).latest
     if latest and latest.state == state and not anew:
         return latest, False
-    with open_indexes(connection, settings, generation) as (vectors, keyword):
+    with indexes.open_all(connection, generation) as opened:
+        vectors = vector_indexes(opened)
         engine = Engine(
             connection,
             generation,
-            vectors.get(settings.vector_index.partition("-")[0], vectors["pgvector"]),
-            keyword,
+            vectors[indexes.answering(generation)[0]],
+            text_index(opened),
             reranker=load_reranker(settings),
             rerank_top=settings.rerank_top,
         )
@@ -138,7 +128,7 @@ def evaluate_generation(
         SpaceMismatchError: the loaded encoder is of another space than the generation.
     """
     started = time.perf_counter()
-    asked = ask_all(engine, judged, load, settings.feedback) if judged else []
+    asked = query_judged(engine, judged, load, settings.feedback) if judged else []
     present = present_documents(engine.connection, asked)
     tuning, reporting = half_of(asked, "tuning"), half_of(asked, "reporting")
     basis = _tuning_basis(tuning, present, settings)
@@ -159,7 +149,7 @@ def evaluate_generation(
         reached=recall.reached,
         sampled=recall.sampled,
         judged_recall=recall.judged_recall,
-        documents=engine.keyword.version(engine.connection),
+        documents=index_versions(engine.connection, engine.generation)[engine.keyword.kind],
         tuning=tuned,
         tuning_basis=basis,
         quality=measure_methods(served, halves, settings.seed),
@@ -170,7 +160,7 @@ def evaluate_generation(
 
 
 def _choose_fusion(
-    engine: Engine, tuning: Sequence[Asked], basis: str, settings: Settings
+    engine: Engine, tuning: Sequence[Answer], basis: str, settings: Settings
 ) -> Tuned:
     """The fusion that was chosen before on the same basis, or the one that is chosen now."""
     earlier = read_measurements(engine.connection, engine.generation.generation_id)
@@ -178,12 +168,12 @@ def _choose_fusion(
         if measurement and measurement.tuning_basis == basis:
             return measurement.tuning
     return tune(
-        [(one.found, one.query.relevant) for one in tuning],
+        [(one.scores, one.query.relevant) for one in tuning],
         candidates(settings.fusion, settings.feedback),
     )
 
 
-def _tuning_basis(tuning: Sequence[Asked], present: Collection[str], settings: Settings) -> str:
+def _tuning_basis(tuning: Sequence[Answer], present: Collection[str], settings: Settings) -> str:
     queries = [
         (
             one.query.query_id,

@@ -34,8 +34,8 @@ def ndcg(ranking: Sequence[str], relevant: Mapping[str, int], k: int = K) -> flo
     What is not judged has grade 0. 0 when nothing is relevant.
     """
     ideal = dcg(sorted((float(max(grade, 0)) for grade in relevant.values()), reverse=True), k)
-    found = dcg([float(max(relevant.get(document_id, 0), 0)) for document_id in ranking[:k]], k)
-    return found / ideal if ideal else 0.0
+    gain = dcg([float(max(relevant.get(document_id, 0), 0)) for document_id in ranking[:k]], k)
+    return gain / ideal if ideal else 0.0
 
 
 def reciprocal_rank(ranking: Sequence[str], relevant: Mapping[str, int], k: int = K) -> float:
@@ -64,8 +64,9 @@ def average_precision(ranking: Sequence[str], relevant: Mapping[str, int], k: in
     queries is the mean average precision.
     """
     hits = _hits(ranking, relevant, k)
-    found = accumulate(hits)
-    precisions = (count / rank for rank, count in enumerate(found, start=1) if hits[rank - 1])
+    precisions = (
+        count / rank for rank, count in enumerate(accumulate(hits), start=1) if hits[rank - 1]
+    )
     total = _relevant(relevant)
     return sum(precisions) / total if total else 0.0
 

@@ -9,13 +9,7 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from ml_assets.search.answering.fusion import (
-    Found,
-    Numbers,
-    ranked,
-    scale,
-    weigh,
-)
+from ml_assets.search.answering.fusion import Numbers, Scores, ranked, scale, weigh
 from ml_assets.search.evaluation.measurement import Tuned
 from ml_assets.search.evaluation.metrics import ndcg
 from ml_assets.search.model import Fusion, FusionMethod
@@ -36,11 +30,11 @@ _FIRST_WEIGHT: dict[FusionMethod, float] = {"tmm": 0.3, "minmax": 0.4, "zscore":
 """The weight of the keyword index to begin with: that of rrf as published, the others by the tuning
 halves of SciFact, Cranfield and `python_docs`."""
 
-FoundBy: TypeAlias = Mapping[str, Found]
-"""What was found for one query: by `keyword`, by `vector`, and by `feedback`, if that was asked."""
+ScoresBy: TypeAlias = Mapping[str, Scores]
+"""The scores for one query: of `keyword`, `vector`, and `feedback` where that was queried."""
 
-TuningQuery: TypeAlias = tuple[FoundBy, Mapping[str, int]]
-"""What was found for a query, and the grades of the documents that answer it."""
+TuningQuery: TypeAlias = tuple[ScoresBy, Mapping[str, int]]
+"""The scores for a query, and the grades of the documents that answer it."""
 
 
 def candidates(method: FusionChoice = "auto", feedback: FeedbackChoice = "auto") -> list[Fusion]:
@@ -73,7 +67,7 @@ def tune(queries: Sequence[TuningQuery], fusions: Sequence[Fusion]) -> Tuned:
 
 def measure_fusions(queries: Sequence[TuningQuery], fusions: Sequence[Fusion]) -> Numbers:
     """nDCG@10 of every fusion on every query, of shape (queries, fusions)."""
-    return np.array([_measure_query(found, relevant, fusions) for found, relevant in queries])
+    return np.array([_measure_query(scores, relevant, fusions) for scores, relevant in queries])
 
 
 def choose(quality: Numbers) -> int:
@@ -92,17 +86,17 @@ def choose(quality: Numbers) -> int:
     )
 
 
-def fused_by(found: FoundBy, feedback: bool) -> dict[str, Found]:
-    """What is fused: with feedback, what the moved query found takes the place of the vector's."""
-    return {"keyword": found["keyword"], "vector": found["feedback" if feedback else "vector"]}
+def fused_by(scores: ScoresBy, feedback: bool) -> dict[str, Scores]:
+    """The scores to fuse: with feedback, the moved query's take the place of the vector's."""
+    return {"keyword": scores["keyword"], "vector": scores["feedback" if feedback else "vector"]}
 
 
 def _measure_query(
-    found: FoundBy, relevant: Mapping[str, int], fusions: Sequence[Fusion]
+    scores: ScoresBy, relevant: Mapping[str, int], fusions: Sequence[Fusion]
 ) -> list[float]:
     @cache  # scaling does not depend on the weights, and takes most of the time
     def scaled_as(method: FusionMethod, feedback: bool) -> tuple[list[str], Numbers]:
-        return scale(fused_by(found, feedback), method)
+        return scale(fused_by(scores, feedback), method)
 
     values = []
     for fusion in fusions:

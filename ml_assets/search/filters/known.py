@@ -14,6 +14,7 @@ from ml_assets.search.filters.language import (
     Value,
     comparisons,
     metadata_key,
+    values_of,
 )
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -45,8 +46,7 @@ def check_known(connection: postgres.Connection, condition: Condition) -> None:
 
 
 def _types(comparison: In | Compare) -> list[str]:
-    values = comparison.values if isinstance(comparison, In) else (comparison.value,)
-    return [_type(value) for value in values]
+    return [_type(value) for value in values_of(comparison)]
 
 
 def _type(value: Value) -> str:

@@ -10,7 +10,7 @@ is no number, and a text never equals a number.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeAlias, get_args
@@ -100,8 +100,20 @@ class Not:
     condition: Condition
 
 
+@dataclass(frozen=True, slots=True)
+class Among:
+    """The chunk is one of these: a condition that PostgreSQL has resolved."""
+
+    chunk_ids: Sequence[str]
+
+
 Condition: TypeAlias = In | Compare | And | Or | Not
+Filter: TypeAlias = Condition | Among
+"""What an index is asked for: a condition that it expresses exactly, or the chunks that pass."""
 NO_FILTER: Condition = And(())
+
+_EXACT = 2**53
+"""From here on doubles are further apart than integers."""
 
 
 def equal(field: str, value: Value) -> Condition:
@@ -139,6 +151,16 @@ def comparisons(condition: Condition) -> Iterator[In | Compare]:
             yield from comparisons(inner)
         case _:
             yield condition
+
+
+def values_of(comparison: In | Compare) -> tuple[Value, ...]:
+    """The values that a field is compared with."""
+    return comparison.values if isinstance(comparison, In) else (comparison.value,)
+
+
+def is_exact(value: Value) -> bool:
+    """Whether a double tells the value from all others, if it is a number."""
+    return isinstance(value, str | datetime) or -_EXACT < value < _EXACT
 
 
 def metadata_key(field: str) -> str | None:

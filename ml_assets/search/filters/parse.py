@@ -104,8 +104,8 @@ class _Reader:
     def expected(self, what: str) -> NoReturn:
         if self.token.text == '"':
             self._refuse("the closing quote is missing", self.token.place, 'Write "…"')
-        found = "the end" if self.token.kind == "end" else f"{self.token.text!r}"
-        self._refuse(f"{what} should stand here, not {found}", self.token.place)
+        token = "the end" if self.token.kind == "end" else f"{self.token.text!r}"
+        self._refuse(f"{what} should stand here, not {token}", self.token.place)
 
     def _both(self, depth: int) -> Condition:
         parts = [self._one(depth)]
@@ -206,12 +206,12 @@ class _Reader:
         return token
 
     def _next(self) -> _Token:
-        found = _TOKENS.match(self._text, self._at)
-        if found is None or found.lastgroup is None:  # `unknown` takes what nothing else does
+        match = _TOKENS.match(self._text, self._at)
+        if match is None or match.lastgroup is None:  # `unknown` takes what nothing else does
             raise AssertionError(self._text)
-        self._at = found.end()
-        kind = found.lastgroup
-        return _Token(kind, found[kind], found.start(kind))
+        self._at = match.end()
+        kind = match.lastgroup
+        return _Token(kind, match[kind], match.start(kind))
 
     def _refuse(self, what: str, place: int, do: str = _FORM) -> NoReturn:
         before = self._text[max(0, place - _AROUND) : place]

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, LiteralString
 
 from ml_assets.search.filters.language import (
+    Among,
     And,
     Compare,
     Condition,
+    Filter,
     In,
     Not,
     Operator,
@@ -27,8 +29,8 @@ _SIGNS: dict[Operator, LiteralString] = {"<": "<", "<=": "<=", ">": ">", ">=": "
 """Looked up, so that no text of a condition becomes part of the SQL."""
 
 
-def sql_condition(condition: Condition) -> tuple[LiteralString, dict[str, Any]]:
-    """The condition on live `documents d`, and its bound values.
+def sql_condition(condition: Filter) -> tuple[LiteralString, dict[str, Any]]:
+    """The condition on live `documents d` and their `chunks c`, and its bound values.
 
     Only what is asked for is in it: the planner guesses low for each comparison that is there.
     """
@@ -39,6 +41,10 @@ def sql_condition(condition: Condition) -> tuple[LiteralString, dict[str, Any]]:
         bound[name] = value
         return f"%({name})s"
 
+    if isinstance(condition, Among):
+        return "d.deleted_at is null and c.chunk_id = any(%(among)s)", {
+            "among": list(condition.chunk_ids)
+        }
     asked = condition.conditions if isinstance(condition, And) else (condition,)
     parts = ["d.deleted_at is null", *(_sql(one, bind) for one in asked)]
     return " and ".join(parts), bound

@@ -10,84 +10,113 @@ database and the index of another host all carry another one.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 from uuid import uuid4
 
 from psycopg import sql
+from psycopg.rows import class_row
 
 from ml_assets.delta import Delta
 from ml_assets.embeddings.refresh import partition_name
 from ml_assets.progress import Progress, no_progress
-from ml_assets.search.model import Entry, Generation, Kind, LedgerIndex
+from ml_assets.search.indexes.contract import Entry, LedgerIndex, SyncReport, Upkeep
+from ml_assets.search.model import Generation
 from ml_assets.stores import postgres
 from ml_assets.stores.postgres.locks import exclusive
 from ml_assets.stores.sql import statement
 
-BATCH = 2000
+VECTORS_AT_A_TIME = 2000
+TEXTS_AT_A_TIME = 10_000
+"""Chunks that an index stores at a time, with vectors or without."""
 
 
-def sync_ledger(
-    connection: postgres.Connection,
-    generation: Generation,
-    index: LedgerIndex,
-    *,
-    embeddings: bool,
-    batch: int = BATCH,
-    progress: Progress = no_progress,
-) -> Delta:
+def sync(
+    connection: postgres.Connection, index: LedgerIndex[Any], progress: Progress = no_progress
+) -> SyncReport:
     """Make `index` hold exactly the live chunks that are embedded in the generation's space.
 
-    Only new, changed and gone chunks are written, `batch` at a time. When the index carries
+    Only new, changed and gone chunks are written, a batch at a time. When the index carries
     another mark or holds another number of chunks than PostgreSQL says (a lost folder, a restored
     backup, a killed run), the ledger is first rewritten from what the index really holds.
-    `embeddings`: hand out the vectors too.
     """
-    key: dict[str, Any] = {"generation_id": generation.generation_id, "index_kind": index.kind}
+    started = time.perf_counter()
+    try:
+        delta = _sync(connection, index, progress)
+    finally:
+        index.close()
+    seconds = time.perf_counter() - started
+    content = version(connection, index.generation, index.kind)
+    return SyncReport(delta, delta.total, index.disk_bytes(), seconds, content)
+
+
+def _sync(connection: postgres.Connection, index: LedgerIndex[Any], progress: Progress) -> Delta:
+    generation = index.generation
+    batch = VECTORS_AT_A_TIME if index.stores_vectors else TEXTS_AT_A_TIME
+    key = _key(generation, index.kind)
     with exclusively(connection, generation, index.kind):
         size = _trust_the_index(connection, key, index)
         added = changed = removed = replaced = 0
         query = _composed(connection, "differing_entries", generation)
         for rows in postgres.read_batches(connection, query, key, size=batch):
-            _unmark(index)
-            if gone := [chunk_id for chunk_id, is_gone in rows if is_gone]:
+            if index.mark():
+                index.set_mark("")
+            if gone := [chunk_id for chunk_id, is_gone, _ in rows if is_gone]:
                 index.remove(gone)
                 _forget(connection, key, gone)
                 removed += len(gone)
-            if wanted := [chunk_id for chunk_id, is_gone in rows if not is_gone]:
-                entries, known = _entries(connection, generation, key, wanted, embeddings)
+            if wanted := {chunk_id: known for chunk_id, is_gone, known in rows if not is_gone}:
+                entries = _entries(connection, index, list(wanted))
                 replaced += index.upsert(entries)
                 _record(connection, key, entries)
+                known = sum(wanted[entry.chunk_id] for entry in entries)
                 added += len(entries) - known
                 changed += known
             progress(added + changed + removed, 0)
         if added or removed:
-            size = index.size()  # twice a sync and no more: 145,000 chunks take Chroma 0.3 s
+            size = index.size()  # twice a sync and no more: it takes Chroma long
         if size:
             _mark(connection, key, index, replaced + removed)
+        elif removed:
+            index.set_mark("")
         return Delta(added, changed, removed, size - added - changed)
 
 
-def ledger_version(connection: postgres.Connection, generation: Generation, kind: Kind) -> str:
+def version(connection: postgres.Connection, generation: Generation, kind: str) -> str:
     """A hash over the chunk ids and revisions that the index holds by its ledger."""
-    row = postgres.run(
-        connection,
-        statement("postgres/search/indexes/ledger_version"),
-        {"generation_id": generation.generation_id, "index_kind": kind},
-    ).fetchone()
+    query = statement("postgres/search/indexes/ledger_version")
+    row = postgres.run(connection, query, _key(generation, kind)).fetchone()
     return str(row[0]) if row else ""
 
 
+def dead(connection: postgres.Connection, generation: Generation, kind: str) -> tuple[int, int]:
+    """Entries replaced or removed since the index was built, and those that it holds."""
+    counts = postgres.read_counts(
+        connection, statement("postgres/search/indexes/wear"), _key(generation, kind)
+    )
+    return counts["dead"], counts["live"]
+
+
+UPKEEP = Upkeep(sync, version, dead)
+
+
+def forget_wear(connection: postgres.Connection, generation: Generation, kind: str) -> None:
+    """Tell that the index was built anew; the next evaluation measures the generation again."""
+    query = statement("postgres/search/indexes/forget_wear")
+    postgres.run(connection, query, _key(generation, kind))
+
+
 def exclusively(
-    connection: postgres.Connection, generation: Generation, kind: Kind
+    connection: postgres.Connection, generation: Generation, kind: str
 ) -> AbstractContextManager[None]:
     """Be the only one, over all processes, who writes this index; wait for one's turn."""
     return exclusive(connection, f"ml_schema.search.{generation.generation_id}.{kind}")
 
 
 def _trust_the_index(
-    connection: postgres.Connection, key: dict[str, Any], index: LedgerIndex
+    connection: postgres.Connection, key: dict[str, Any], index: LedgerIndex[Any]
 ) -> int:
     """Rewrite the ledger unless the index is as it says; return how many chunks the index holds."""
     size = index.size()
@@ -109,13 +138,8 @@ def _trust_the_index(
     return size
 
 
-def _unmark(index: LedgerIndex) -> None:
-    if index.mark():
-        index.set_mark("")
-
-
 def _mark(
-    connection: postgres.Connection, key: dict[str, Any], index: LedgerIndex, worn: int
+    connection: postgres.Connection, key: dict[str, Any], index: LedgerIndex[Any], worn: int
 ) -> None:
     mark = index.mark()
     if not mark:
@@ -126,18 +150,13 @@ def _mark(
 
 
 def _entries(
-    connection: postgres.Connection,
-    generation: Generation,
-    key: dict[str, Any],
-    ids: Sequence[str],
-    embeddings: bool,
-) -> tuple[list[Entry], int]:
-    """Read the entries of these chunks; also return how many of them the index held before."""
-    query = _composed(connection, "entries", generation)
-    bound = {**key, "chunk_ids": list(ids), "embeddings": embeddings}
-    rows = connection.execute(query, bound, binary=True).fetchall()
-    entries = [Entry(*fields) for _, *fields in rows]
-    return entries, sum(known for known, *_ in rows)
+    connection: postgres.Connection, index: LedgerIndex[Any], ids: Sequence[str]
+) -> list[Entry]:
+    """The entries of these chunks, with their vectors where the index stores them."""
+    query = _composed(connection, "entries", index.generation)
+    bound = {"chunk_ids": list(ids), "embeddings": index.stores_vectors}
+    with connection.cursor(binary=True, row_factory=class_row(Entry)) as cursor:
+        return cursor.execute(query, bound).fetchall()
 
 
 def _record(connection: postgres.Connection, key: dict[str, Any], entries: Sequence[Entry]) -> None:
@@ -160,3 +179,7 @@ def _composed(connection: postgres.Connection, name: str, generation: Generation
         .format(partition=sql.Identifier(partition_name(generation.space_id)))
         .as_string(connection)
     )
+
+
+def _key(generation: Generation, kind: str) -> dict[str, Any]:
+    return {"generation_id": generation.generation_id, "index_kind": kind}

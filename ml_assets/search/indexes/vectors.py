@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ml_assets.search.model import Entry, Generation, Vector
+    from ml_assets.search.indexes.contract import Entry
+    from ml_assets.search.model import Generation, Vector
 
 
 def check_dimension(vector: Vector, generation: Generation) -> None:

@@ -7,21 +7,21 @@ FAISS compares all, or keeps lists that close over what is removed; it trains th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any, cast
 
-from ml_assets.embeddings.refresh import partition_name
-from ml_assets.search.indexes.chroma.index import ChromaIndex
-from ml_assets.search.indexes.pgvector.index import PgvectorIndex
+from ml_assets.search.indexes import ledger
+from ml_assets.search.indexes.contract import AnyIndex, GraphIndex
+from ml_assets.search.indexes.kinds import KINDS, kinds_of, upkeep_of
 from ml_assets.search.model import Generation
 from ml_assets.stores import postgres
-from ml_assets.stores.sql import statement
 
 MAX_DEAD_SHARE = 0.2
 """Deleted or replaced entries beside the live ones; autovacuum's own threshold is the same."""
 
 MAX_DEAD_SHARE_UNREACHED = 0.05
 """The same where chunks are not reached. Some corpora no graph reaches whole, and 1 % of changes
-must not have it built anew: 28 s at 110,000 chunks."""
+must not have it built anew."""
 
 REACHED = 0.99
 """The part of its chunks that a fresh graph reaches."""
@@ -56,48 +56,43 @@ def measure_wear(
 ) -> list[Wear]:
     """The wear of the graphs of a generation; the tables of the database tell it.
 
-    `reached`: by index, as measured last.
-
     Of pgvector it is the dead tuples of the partition that no vacuum has removed yet, of Chroma the
     entries that were replaced or removed since the collection was built.
     """
-    rows = postgres.run(
-        connection,
-        statement("postgres/search/indexes/wear"),
-        {
-            "generation_id": generation.generation_id,
-            "space_id": generation.space_id,
-            "partition": partition_name(generation.space_id),
-        },
-    ).fetchall()
     return [
-        Wear(index, dead, dead / (dead + live) if dead else 0.0, reached.get(index))
-        for index, dead, live in rows
+        _measure(connection, generation, kind.name, reached)
+        for kind in kinds_of(generation)
+        if kind.is_graph
     ]
 
 
 def rebuild_if_worn(
-    connection: postgres.Connection,
-    generation: Generation,
-    index: PgvectorIndex | ChromaIndex,
-    reached: Mapping[str, float],
+    connection: postgres.Connection, index: AnyIndex, reached: Mapping[str, float]
 ) -> str | None:
     """Build a worn index anew while it goes on answering; None when it is not worn.
 
-    Returns what was done, in words. The generation is measured again by the next evaluation.
+    Returns a message. The generation is measured again by the next evaluation.
     """
-    wear = {one.index: one for one in measure_wear(connection, generation, reached)}.get(index.kind)
-    if wear is None or not wear.is_worn:
+    if not KINDS[index.kind].is_graph:
         return None
-    if not index.rebuild(connection):
-        return "worn, but a reader held the old index; the next run tries again"
+    graph, generation = cast("GraphIndex[Any]", index), index.generation
+    wear = _measure(connection, generation, index.kind, reached)
+    if not wear.is_worn:
+        return None
+    with ledger.exclusively(connection, generation, index.kind):
+        remark = graph.rebuild(connection)
+        if remark is None:
+            return "worn, but a reader held the old index; the next run tries again"
+        ledger.forget_wear(connection, generation, index.kind)
     of_chunks = "" if wear.reached is None else f", {wear.reached:.3f} reached"
-    return f"built anew: {wear.dead} dead entries ({wear.share:.0%}){of_chunks}{_why_slow(index)}"
+    return f"built anew: {wear.dead} dead entries ({wear.share:.0%}){of_chunks}{remark}"
 
 
-def _why_slow(index: PgvectorIndex | ChromaIndex) -> str:
-    """Said where a build took long for want of memory; Chroma has no limit of its own."""
-    if isinstance(index, ChromaIndex):
-        return ""
-    plan = replace(index.build_plan(), due=True)
-    return "" if plan.fits else f"; {plan.said}"
+def _measure(
+    connection: postgres.Connection,
+    generation: Generation,
+    kind: str,
+    reached: Mapping[str, float],
+) -> Wear:
+    dead, live = upkeep_of(kind).dead(connection, generation, kind)
+    return Wear(kind, dead, dead / (dead + live) if dead else 0.0, reached.get(kind))

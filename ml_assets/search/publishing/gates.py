@@ -15,9 +15,7 @@ from ml_assets.search.evaluation.measurement import Measurement
 from ml_assets.settings import Settings
 
 MIN_REACHED = 0.95
-"""The part of sampled live chunks that an index must find by their own vector. Of 145,000 chunks, a
-tenth of them duplicates, a fresh graph reached .9995 when their vectors were written in the order
-of a hash, and .981 when they were written in the order of their lengths."""
+"""The part of sampled live chunks that an index must find by their own vector."""
 
 _RUN_ALL = "Run `ml-assets run --all`, which mends or rebuilds an index"
 _RAISE_RECALL = "Raise ML_ASSETS_HNSW_EF_SEARCH, or lower ML_ASSETS_MIN_RECALL"

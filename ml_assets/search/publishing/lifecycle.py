@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ml_assets.errors import GateError
 from ml_assets.releases.gates import Gate, refuse_blocked
 from ml_assets.releases.pointer import Parts
 from ml_assets.search.generation import kept_generation, published_generation
 from ml_assets.search.indexes.consistency import compare_with_tables
-from ml_assets.search.indexes.opening import open_indexes
-from ml_assets.search.model import Generation, Index
+from ml_assets.search.indexes.kinds import sync_index
+from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.model import Generation
 from ml_assets.search.publishing.gates import same_chunks_gate
-from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
@@ -43,7 +41,7 @@ def forget_outdated_vectors(connection: postgres.Connection, generation: Generat
 
 
 def bring_up_to_date(
-    connection: postgres.Connection, settings: Settings, generation: Generation
+    connection: postgres.Connection, indexes: Indexes, generation: Generation
 ) -> Gate:
     """Make all indexes of a generation hold exactly the live chunks; return the gate of that.
 
@@ -63,17 +61,17 @@ def bring_up_to_date(
             " `ml-assets run --until documents`",
         )
     forget_outdated_vectors(connection, generation)
-    with open_indexes(connection, settings, generation) as (vectors, keyword):
-        indexes: Sequence[Index] = [*vectors.values(), keyword]
-        for index in indexes:
-            index.sync(connection)
-        gate = same_chunks_gate(compare_with_tables(connection, indexes, whole=True))
+    with indexes.open_all(connection, generation) as opened:
+        for index in opened.values():
+            sync_index(connection, index)
+        rows = compare_with_tables(connection, list(opened.values()), whole=True)
+    gate = same_chunks_gate(rows)
     refuse_blocked([gate], f"generation {generation.generation_id}")
     return gate
 
 
 def ready_for_rollback(
-    connection: postgres.Connection, settings: Settings, target: Parts, present: Parts
+    connection: postgres.Connection, indexes: Indexes, target: Parts, present: Parts
 ) -> list[Gate]:
     """Make the search of a release ready to be served again; no gate where it is served now.
 
@@ -84,7 +82,7 @@ def ready_for_rollback(
     identity = target.generation_id
     if identity is None or identity == present.generation_id:
         return []
-    return [bring_up_to_date(connection, settings, kept_generation(connection, identity))]
+    return [bring_up_to_date(connection, indexes, kept_generation(connection, identity))]
 
 
 def model_of(connection: postgres.Connection, generation: Generation) -> str:

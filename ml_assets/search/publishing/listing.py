@@ -13,7 +13,8 @@ from ml_assets.embeddings.space import current_space
 from ml_assets.releases.pointer import Withdrawal, present_parts, withdrawals
 from ml_assets.releases.retention import services
 from ml_assets.search.evaluation.measurement import read_measurements
-from ml_assets.search.generation import generation_id, index_parameters
+from ml_assets.search.generation import generation_id
+from ml_assets.search.indexes.kinds import index_parameters
 from ml_assets.search.model import Parameters
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres

@@ -23,17 +23,17 @@ from ml_assets.search.evaluation.measurement import (
 from ml_assets.search.evaluation.measuring import measure_generation, present_state
 from ml_assets.search.generation import kept_generation, published_generation
 from ml_assets.search.indexes.consistency import compare_with_tables
-from ml_assets.search.indexes.opening import open_indexes
+from ml_assets.search.indexes.kinds import index_versions
+from ml_assets.search.indexes.opening import Indexes, text_index, vector_indexes
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing.gates import Reference, measured_gates, same_chunks_gate
 from ml_assets.search.publishing.lifecycle import bring_up_to_date
-from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 
 
 def publish_measured(
     connection: postgres.Connection,
-    settings: Settings,
+    indexes: Indexes,
     identity: str,
     judged: JudgedQueries | None,
     reason: str,
@@ -47,6 +47,7 @@ def publish_measured(
         NothingToDoError: there is no such generation, or its indexes were dropped.
         GateError: its last measurement is not of the present state, or a gate blocks.
     """
+    settings = indexes.settings
     with pointer.deciding_alone(connection):
         generation = kept_generation(connection, identity)
         withdrawn = pointer.withdrawals(connection, "generation_id").get(identity)
@@ -59,14 +60,14 @@ def publish_measured(
         gates = measured_gates(measurement, reference, settings)
         refuse_blocked(gates, _where(identity))
         if not reference.itself:
-            gates.append(_compared(connection, settings, generation))
+            gates.append(_compared(connection, indexes, generation))
             refuse_blocked(gates, _where(identity))
         moved = serve(connection, generation, measurement, gates, settings.actor, reason)
     return Decision(True, moved, reason, gates)
 
 
 def publish_by_hand(
-    connection: postgres.Connection, settings: Settings, identity: str, reason: str
+    connection: postgres.Connection, indexes: Indexes, identity: str, reason: str
 ) -> Decision:
     """Publish a generation as a person does, through the gates that a run has.
 
@@ -78,14 +79,15 @@ def publish_by_hand(
         NothingToDoError: there is no such generation, or its indexes were dropped.
         GateError: it was never measured, lacks vectors, or a gate blocks.
     """
+    settings = indexes.settings
     with pointer.deciding_alone(connection):
         generation = kept_generation(connection, identity)
         earlier = _latest(connection, generation)
-        compared = bring_up_to_date(connection, settings, generation)
+        compared = bring_up_to_date(connection, indexes, generation)
         if generation.space_id == current_space(settings).space_id:
-            measurement = _measure_whole(connection, settings, generation)
+            measurement = _measure_whole(connection, indexes, generation)
         else:
-            measurement = _measure_recall(connection, settings, generation, earlier)
+            measurement = _measure_recall(connection, indexes, generation, earlier)
         reference = reference_of(connection, identity)
         gates = [*measured_gates(measurement, reference, settings), compared]
         refuse_blocked(gates, _where(identity))
@@ -156,35 +158,38 @@ def _where(identity: str) -> str:
     return f"generation {identity} is not published"
 
 
-def _compared(connection: postgres.Connection, settings: Settings, generation: Generation) -> Gate:
-    with open_indexes(connection, settings, generation) as (vectors, keyword):
-        rows = compare_with_tables(connection, [*vectors.values(), keyword], whole=True)
+def _compared(connection: postgres.Connection, indexes: Indexes, generation: Generation) -> Gate:
+    with indexes.open_all(connection, generation) as opened:
+        rows = compare_with_tables(connection, list(opened.values()), whole=True)
     return same_chunks_gate(rows)
 
 
 def _measure_whole(
-    connection: postgres.Connection, settings: Settings, generation: Generation
+    connection: postgres.Connection, indexes: Indexes, generation: Generation
 ) -> Measurement:
     """Measure it anew, and what is served on the same documents, if the encoder fits that too."""
+    settings = indexes.settings
     judged = open_source(settings.source, settings).judged_queries()
     load = cache(partial(load_encoder, settings))
     served = published_generation(connection)
     if served and served.space_id == generation.space_id:
-        measure_generation(connection, settings, served, judged, load)
-    measurement, _ = measure_generation(connection, settings, generation, judged, load, anew=True)
+        measure_generation(connection, indexes, served, judged, load)
+    measurement, _ = measure_generation(connection, indexes, generation, judged, load, anew=True)
     return measurement
 
 
 def _measure_recall(
     connection: postgres.Connection,
-    settings: Settings,
+    indexes: Indexes,
     generation: Generation,
     earlier: Measurement,
 ) -> Measurement:
     """Measure anew what needs no encoder; what was judged on other documents tells of no index."""
-    with open_indexes(connection, settings, generation) as (vectors, keyword):
-        report = recall_against_exact(connection, generation, vectors, seed=settings.seed)
-        documents = keyword.version(connection)
+    with indexes.open_all(connection, generation) as opened:
+        report = recall_against_exact(
+            connection, generation, vector_indexes(opened), seed=indexes.settings.seed
+        )
+        documents = index_versions(connection, generation)[text_index(opened).kind]
     measurement = replace(
         earlier,
         recall=report.recall,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
@@ -12,13 +10,11 @@ from ml_assets.releases import audit
 from ml_assets.releases.pointer import deciding_alone, present_parts
 from ml_assets.releases.retention import expired
 from ml_assets.search.generation import find_generation
-from ml_assets.search.indexes.chroma.index import ChromaIndex
-from ml_assets.search.indexes.keyword.index import KeywordIndex
+from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.indexes.pgvector.building import be_patient
-from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation
-from ml_assets.settings import Settings, secret
-from ml_assets.stores import chroma, postgres
+from ml_assets.settings import Settings
+from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
 
@@ -36,7 +32,7 @@ def expired_generations(
 
 
 def drop_expired(
-    connection: postgres.Connection, settings: Settings, described: Generation
+    connection: postgres.Connection, indexes: Indexes, described: Generation
 ) -> tuple[list[str], list[str]]:
     """Drop the indexes of every expired generation; its row and its audit entries stay.
 
@@ -44,55 +40,50 @@ def drop_expired(
     are left to the next run. So is what a killed run began, as every step can be repeated: the
     stores outside PostgreSQL come first, and one transaction with the state ends it.
     """
-    days = settings.keep_generations_days
+    days = indexes.settings.keep_generations_days
     dropped: list[str] = []
     waiting: list[str] = []
     if not expired_generations(connection, described.generation_id, days):
         return dropped, waiting
     with deciding_alone(connection):
         for generation in expired_generations(connection, described.generation_id, days):
-            _drop_outside(settings, generation)
-            try:
-                _drop_inside(connection, settings, generation, described)
-            except LockNotAvailable:
-                waiting.append(generation.generation_id)
-            else:
-                dropped.append(generation.generation_id)
+            done = _drop(connection, indexes, generation, described)
+            (dropped if done else waiting).append(generation.generation_id)
     return dropped, waiting
 
 
-def _drop_outside(settings: Settings, generation: Generation) -> None:
-    with chroma.connect(secret(settings.chroma_url), settings.home) as client:
-        ChromaIndex(client, generation).drop()
-    shutil.rmtree(KeywordIndex(settings.keyword_folder, generation).path, ignore_errors=True)
-    shutil.rmtree(settings.faiss_folder / generation.generation_id, ignore_errors=True)
-
-
-def _drop_inside(
+def _drop(
     connection: postgres.Connection,
-    settings: Settings,
+    indexes: Indexes,
     generation: Generation,
     described: Generation,
+) -> bool:
+    """Drop its indexes, its vectors if it was the last to use them, and its state."""
+    bound = {"generation_id": generation.generation_id, "space_id": generation.space_id}
+    others = _others_in_space(connection, bound)
+    with indexes.open_all(connection, generation) as opened:
+        if not all(index.drop((*others, described)) for index in opened.values()):
+            return False
+    # The vectors of a space also serve the model that reads them.
+    read = {described.space_id, present_parts(connection).model_space_id}
+    vectors = not others and generation.space_id not in read
+    try:
+        _forget(connection, indexes.settings, generation, vectors=vectors)
+    except LockNotAvailable:
+        return False
+    return True
+
+
+def _forget(
+    connection: postgres.Connection, settings: Settings, generation: Generation, *, vectors: bool
 ) -> None:
-    """The HNSW index and the vectors, unless another generation uses them; ledger, marks, state."""
+    """Drop the vectors, if that is asked for, with the ledger and the marks; keep the row."""
     identity = generation.generation_id
     with connection.transaction():
         be_patient(connection)
-        bound = {"generation_id": identity, "space_id": generation.space_id}
-        kept = _others_in_space(connection, bound)
-        # The vectors of a space also serve the model that reads them.
-        read = {described.space_id, present_parts(connection).model_space_id}
-        vectors = not kept and generation.space_id not in read
         if vectors:
             table = sql.Identifier(partition_name(generation.space_id))
             connection.execute(sql.SQL("drop table if exists {}").format(table))
-        else:
-            name = PgvectorIndex(connection, generation).name
-            if name not in {PgvectorIndex(connection, other).name for other in (*kept, described)}:
-                names = [sql.Identifier(each) for each in (name, f"{name}_next")]
-                connection.execute(
-                    sql.SQL("drop index if exists {}").format(sql.SQL(", ").join(names))
-                )
         for table_name in ("search_index_entries", "search_index_marks"):
             connection.execute(
                 sql.SQL("delete from {} where generation_id = %s").format(

@@ -12,13 +12,10 @@ from ml_assets.defs.search import assets as search_assets
 from ml_assets.defs.search import checks as search_checks
 from ml_assets.defs.search import gate_checks as search_gates
 from ml_assets.defs.search.assets import (
-    chroma_index,
-    keyword_index,
-    pgvector_index,
+    INDEX_ASSETS,
     published_search,
     search_evaluation,
 )
-from ml_assets.defs.search.faiss import with_faiss
 from ml_assets.documents.model import Document
 from ml_assets.documents.sources.base import JudgedQuery
 from ml_assets.errors import GateError
@@ -27,16 +24,21 @@ from ml_assets.search.evaluation.measurement import read_measurements
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes import consistency as quality
 from ml_assets.search.indexes.chroma.index import ChromaIndex
+from ml_assets.search.indexes.contract import Entry
 from ml_assets.search.indexes.faiss.index import FaissIndex
-from ml_assets.search.model import Entry, Generation
+from ml_assets.search.indexes.kinds import KINDS
+from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.model import Generation
 from ml_assets.search.publishing import lifecycle
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource
 from ml_assets_tests.graph import Run, asset_graph
+from ml_assets_tests.search.corpus import ids
 from ml_assets_tests.search.measurements import back
 
-INDEXES = [pgvector_index, chroma_index, keyword_index]
+ASSET = dict(zip(KINDS, INDEX_ASSETS, strict=True))
+INDEXES = [ASSET[kind] for kind in ("pgvector", "chroma", "keyword")]
 SEARCH = [*INDEXES, search_evaluation, published_search]
 NAMES = [asset.key.to_user_string() for asset in SEARCH]
 CHECKS = [
@@ -177,7 +179,7 @@ def test_faiss_is_built_measured_and_served_where_it_is_chosen(
 ) -> None:
     chosen = settings.model_copy(update={"vector_index": "faiss-flat"})
     resources["settings"] = chosen
-    result = run_search(assets=with_faiss(SEARCH))
+    result = run_search(assets=[ASSET["faiss"], *SEARCH])
     assert metadata(result, "faiss_index")["added"] == 12
     assert metadata(result, "search_evaluation")["recall_faiss"] == 1
     assert {e.check_name: e.passed for e in result.get_asset_check_evaluations()} == {
@@ -191,12 +193,12 @@ def test_faiss_is_built_measured_and_served_where_it_is_chosen(
     assert "| faiss | 12 | 12 | 12 | 0 | 0 | 0 |" in str(compared)
     postgres = resources["postgres"]
     assert isinstance(postgres, PostgresResource)
-    with postgres.connect() as connection, open_engine(connection, chosen) as engine:
+    with postgres.connect() as connection, open_engine(connection, Indexes(chosen)) as engine:
         assert isinstance(engine.vector, FaissIndex)
         embedded = "Title 3\nThis is text number 3."
         found = search(engine, embedded, HashEncoder(), method="vector")
     assert found.hits[0].document_id == "d3"
-    again = run_search(assets=with_faiss(SEARCH))
+    again = run_search(assets=[ASSET["faiss"], *SEARCH])
     assert metadata(again, "faiss_index")["did"] == "nothing: it was current"
     assert metadata(again, "published_search")["pointer_moved"] is False
 
@@ -216,7 +218,8 @@ def test_a_failed_gate_publishes_nothing(
     run_search: RunSearch, resources: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "ml_assets.search.indexes.pgvector.index.PgvectorIndex.ids", lambda *_: {"d0#0", "stray#0"}
+        "ml_assets.search.indexes.pgvector.index.PgvectorIndex.revisions",
+        lambda *_: iter([("d0#0", None), ("stray#0", None)]),
     )
     result = run_search(raise_on_error=False)
     assert not result.success
@@ -254,7 +257,7 @@ def test_the_served_generation_stays_current_while_another_is_refused(
     assert isinstance(postgres, PostgresResource)
     with (
         postgres.connect() as connection,
-        open_engine(connection, settings) as engine,
+        open_engine(connection, Indexes(settings)) as engine,
     ):
         assert engine.generation.generation_id == first
         # It was measured on the same documents, for the comparison; what it serves with stays.
@@ -264,7 +267,7 @@ def test_the_served_generation_stays_current_while_another_is_refused(
         assert measured.latest.state != measured.published.state
         found = search(engine, "zebra", None, method="keyword")
         assert [hit.document_id for hit in found.hits] == ["new"]
-        assert "d0#0" not in engine.keyword.ids()
+        assert "d0#0" not in ids(engine.keyword)
 
 
 def test_what_a_person_rolled_back_from_no_run_publishes(

@@ -4,7 +4,6 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ml_assets.defs.resources import ChromaResource, KeywordIndexResource, PostgresResource
 from ml_assets.defs.search.assets import current_generation
 from ml_assets.defs.search.checks import (
     indexes_are_not_worn,
@@ -13,6 +12,7 @@ from ml_assets.defs.search.checks import (
 )
 from ml_assets.search.evaluation.measurement import record_measurement
 from ml_assets.search.indexes import consistency as quality
+from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
@@ -24,10 +24,10 @@ DOCS = {f"d{number}": Doc((f"This is text number {number}.",), "T") for number i
 
 
 @pytest.fixture
-def stores(resources: dict[str, object]) -> dict[str, Any]:
+def stores(resources: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """The resources that the checks ask for."""
-    names = ("settings", "encoder", "postgres", "chroma", "keyword_index")
-    return {name: resources[name] for name in names}
+    own = {name: resources[name] for name in ("settings", "encoder", "postgres")}
+    return {**own, "indexes": Indexes(settings)}
 
 
 @pytest.fixture
@@ -40,18 +40,8 @@ def generation(
     return built
 
 
-def two(stores: dict[str, Any]) -> dict[str, Any]:
-    return {name: stores[name] for name in ("settings", "postgres")}
-
-
 def three(stores: dict[str, Any]) -> dict[str, Any]:
-    return {**two(stores), "encoder": stores["encoder"]}
-
-
-def test_the_resources_are_those_of_the_deployment(stores: dict[str, Any]) -> None:
-    assert isinstance(stores["postgres"], PostgresResource)
-    assert isinstance(stores["chroma"], ChromaResource)
-    assert isinstance(stores["keyword_index"], KeywordIndexResource)
+    return {name: stores[name] for name in ("settings", "encoder", "postgres")}
 
 
 @pytest.mark.parametrize("damaged", ["nothing", "pgvector", "chroma", "keyword", "table", "title"])
@@ -65,7 +55,7 @@ def test_indexes_are_compared_by_what_they_really_hold(
     if damaged == "pgvector":
         connection.execute("delete from document_embeddings where chunk_id = 'd1#0'")
     elif damaged == "chroma":
-        with stores["chroma"].open_index(generation) as index:
+        with stores["indexes"].open(connection, generation, "chroma") as index:
             index.remove(["d1#0"])
     elif damaged == "keyword":
         shutil.rmtree(settings.keyword_folder)
@@ -73,7 +63,7 @@ def test_indexes_are_compared_by_what_they_really_hold(
         connection.execute("update documents set deleted_at = now() where document_id = 'd1'")
     elif damaged == "title":
         connection.execute("update documents set title = 'new' where document_id = 'd1'")
-    result = indexes_hold_the_live_chunks(**three(stores))
+    result = indexes_hold_the_live_chunks(**stores)
     assert isinstance(result, dg.AssetCheckResult)
     assert result.passed == (damaged == "nothing")
     if damaged in ("pgvector", "chroma"):
@@ -94,16 +84,16 @@ def test_of_a_large_index_the_number_and_the_latest_are_compared(
 ) -> None:
     monkeypatch.setattr(quality, "COMPARED", 2)
     if damaged == "chroma":
-        with stores["chroma"].open_index(generation) as index:
+        with stores["indexes"].open(connection, generation, "chroma") as index:
             index.remove(["d1#0"])
     elif damaged == "keyword":
-        with stores["keyword_index"].open_index(generation) as index:
+        with stores["indexes"].open(connection, generation, "keyword") as index:
             index.remove(["d1#0"])
     elif damaged == "title":
         connection.execute(
             "update documents set title = 'new', changed_at = now() where document_id = 'd1'"
         )
-    result = indexes_hold_the_live_chunks(**three(stores))
+    result = indexes_hold_the_live_chunks(**stores)
     assert isinstance(result, dg.AssetCheckResult)
     assert result.passed == (damaged == "nothing")
     rows = result.metadata["indexes"].value
@@ -118,15 +108,16 @@ def test_what_is_published_must_answer(
     stores: dict[str, Any],
     generation: Generation,
 ) -> None:
-    assert not published_search_answers(**two(stores)).passed
+    assert not published_search_answers(stores["postgres"], stores["indexes"]).passed
     publish(connection, generation)
-    assert published_search_answers(**two(stores)).passed
+    assert published_search_answers(stores["postgres"], stores["indexes"]).passed
     shutil.rmtree(settings.keyword_folder)
-    result = published_search_answers(**two(stores))
+    result = published_search_answers(stores["postgres"], stores["indexes"])
     assert not result.passed
     assert "no keyword index" in result.metadata["said"].value
     connection.execute("update documents set deleted_at = now()")
-    assert "no document" in published_search_answers(**two(stores)).metadata["said"].value
+    result = published_search_answers(stores["postgres"], stores["indexes"])
+    assert "no document" in result.metadata["said"].value
 
 
 def test_a_worn_index_is_a_warning(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, UserError
 from ml_assets.search.answering.engine import DEPTHS, open_engine, search
 from ml_assets.search.answering.feedback import rocchio
+from ml_assets.search.answering.model import METHODS, Engine, Method
 from ml_assets.search.filters.language import (
     METADATA,
     And,
@@ -26,7 +27,8 @@ from ml_assets.search.filters.language import (
     equal,
 )
 from ml_assets.search.indexes.chroma.index import ChromaIndex
-from ml_assets.search.model import METHODS, Engine, Fusion, Generation, Method
+from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.model import Fusion, Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import HashEncoder, other_space
@@ -62,7 +64,7 @@ def published(
 def engine(
     connection: postgres.Connection, settings: Settings, published: Generation
 ) -> Iterator[Engine]:
-    with open_engine(connection, settings) as opened:
+    with open_engine(connection, Indexes(settings)) as opened:
         yield opened
 
 
@@ -97,7 +99,7 @@ def test_chroma_answers_when_the_settings_say_so(
     connection: postgres.Connection, settings: Settings, published: Generation
 ) -> None:
     chosen = settings.model_copy(update={"vector_index": "chroma"})
-    with open_engine(connection, chosen) as engine:
+    with open_engine(connection, Indexes(chosen)) as engine:
         assert isinstance(engine.vector, ChromaIndex)
         assert ids(engine, "Low-level networking.", method="vector")[0] == "socket"
 
@@ -144,7 +146,7 @@ def test_a_filtered_result_has_k_documents_or_all_that_pass(
     sync_all(connection, settings, generation)
     publish(connection, generation)
     chosen = settings.model_copy(update={"vector_index": vector_index})
-    with open_engine(connection, chosen) as engine:
+    with open_engine(connection, Indexes(chosen)) as engine:
         for filters, method, k in product(PASSING, METHODS, (1, 5, 100)):
             passing = {name for name, doc in docs.items() if matches(filters, doc)}
             found = search(engine, "word", HashEncoder(), k=k, method=method, filters=filters)
@@ -196,7 +198,7 @@ def test_many_chunks_of_one_document_do_not_hide_the_others(
     others = {f"other{number}": Doc((f"one word among {number} others",)) for number in range(3)}
     fill(connection, {"long": Doc(many), **others})
     sync_all(connection, settings, generation)
-    with open_engine(connection, settings, generation) as engine:
+    with open_engine(connection, Indexes(settings), generation) as engine:
         result = search(engine, "word", None, k=3, method="keyword")
     assert len(result.hits) == 3
     assert result.hits[0].document_id == "long"
@@ -212,7 +214,7 @@ def test_an_unfilled_result_says_so(
     monkeypatch.setattr("ml_assets.search.answering.engine.DEPTHS", (5,))
     fill(connection, {"long": Doc(tuple(f"word {n}" for n in range(9))), "b": Doc(("word",), "b")})
     sync_all(connection, settings, generation)
-    with open_engine(connection, settings, generation) as engine:
+    with open_engine(connection, Indexes(settings), generation) as engine:
         assert search(engine, "word 1", None, k=1, method="keyword").complete
         assert not search(engine, "word 1", None, k=4, method="keyword").complete
 
@@ -230,7 +232,7 @@ def test_the_tuned_fusion_is_the_one_that_is_served(
     query = "Low-level networking."
     for weight in (0.25, 0.75):
         publish(connection, published, fusion=Fusion("rrf", weight))
-        with open_engine(connection, settings) as engine:
+        with open_engine(connection, Indexes(settings)) as engine:
             shlex = search(engine, f"{query} lexical", HashEncoder()).hits
             of = {hit.document_id: hit for hit in shlex}["shlex"]
             ranks = of.keyword_rank or 0, of.vector_rank or 0
@@ -331,7 +333,10 @@ def test_vectors_of_another_space_never_meet(engine: Engine) -> None:
 
 
 def test_nothing_published_is_said(connection: postgres.Connection, settings: Settings) -> None:
-    with pytest.raises(NothingToDoError, match="ml-assets run"), open_engine(connection, settings):
+    with (
+        pytest.raises(NothingToDoError, match="ml-assets run"),
+        open_engine(connection, Indexes(settings)),
+    ):
         pass
 
 
@@ -339,9 +344,9 @@ def test_only_the_published_generation_answers_unless_one_is_given(
     connection: postgres.Connection, settings: Settings, published: Generation
 ) -> None:
     other = generation_of(connection, settings.model_copy(update={"hnsw_m": 8}))
-    with open_engine(connection, settings) as engine:
+    with open_engine(connection, Indexes(settings)) as engine:
         assert engine.generation.generation_id == published.generation_id
-    with open_engine(connection, settings, other) as engine:
+    with open_engine(connection, Indexes(settings), other) as engine:
         assert engine.generation == other
         with pytest.raises(StoreError, match="no keyword index"):
             search(engine, "x", None, method="keyword")

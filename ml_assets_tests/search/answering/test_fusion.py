@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_assets.errors import UserError
-from ml_assets.search.answering.fusion import Found, fuse
+from ml_assets.search.answering.fusion import Scores, fuse
 from ml_assets.search.model import DEFAULT_FUSION, Fusion, FusionMethod
 
 METHODS = get_args(FusionMethod)
 EQUAL = {"keyword": 0.5, "vector": 0.5}
 
 
-def in_order(scores: dict[str, float], exhausted: bool) -> Found:
+def in_order(scores: dict[str, float], exhausted: bool) -> Scores:
     best_first = dict(sorted(scores.items(), key=lambda pair: (-pair[1], pair[0])))
-    return Found(best_first, 0.0 if exhausted else min(scores.values(), default=0.0))
+    return Scores(best_first, 0.0 if exhausted else min(scores.values(), default=0.0))
 
 
 SCORES = st.dictionaries(st.text("abc", min_size=1, max_size=2), st.floats(0, 50), max_size=8)
@@ -81,12 +81,12 @@ def test_weights_count(method: FusionMethod) -> None:
 def test_ties_fall_to_the_id(method: FusionMethod) -> None:
     # By rank, p and q each stand before the other once.
     assert list(fused({"q": 2.0, "p": 1.0}, {"p": 2.0, "q": 1.0}, method)) == ["p", "q"]
-    assert fuse({"keyword": Found({}), "vector": Found({})}, EQUAL, method) == []
+    assert fuse({"keyword": Scores({}), "vector": Scores({})}, EQUAL, method) == []
 
 
 @given(FOUND, st.sampled_from(METHODS))
 def test_fusion_keeps_every_item_and_depends_on_no_order_of_the_indexes(
-    found: dict[str, Found], method: FusionMethod
+    found: dict[str, Scores], method: FusionMethod
 ) -> None:
     scored = fuse(found, EQUAL, method)
     assert {item for item, _ in scored} == {item for one in found.values() for item in one.scores}

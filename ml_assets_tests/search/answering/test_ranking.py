@@ -1,26 +1,27 @@
 from __future__ import annotations
 
-from ml_assets.search.answering.fusion import Found
-from ml_assets.search.answering.ranking import found_documents, fuse_documents
-from ml_assets.search.model import DEFAULT_FUSION, Fusion, Ranking
+from ml_assets.search.answering.fusion import Scores
+from ml_assets.search.answering.ranking import fuse_documents, score_documents
+from ml_assets.search.indexes.contract import Ranking
+from ml_assets.search.model import DEFAULT_FUSION, Fusion
 
 CHUNKS = ["a#3", "b#0", "a#0", "c#x#1"]
 
 
 def test_a_document_scores_as_its_best_chunk() -> None:
-    found = found_documents(Ranking(CHUNKS, [9.0, 8.0, 7.0, 2.0], exhausted=False))
+    found = score_documents(Ranking(CHUNKS, [9.0, 8.0, 7.0, 2.0], exhausted=False))
     assert list(found.scores.items()) == [("a", 9.0), ("b", 8.0), ("c#x", 2.0)]
 
 
 def test_what_is_missing_scores_as_the_last_unless_nothing_was_left_out() -> None:
-    assert found_documents(Ranking(CHUNKS, [9.0, 8.0, 7.0, 2.0], exhausted=False)).floor == 2.0
-    assert found_documents(Ranking(CHUNKS, [9.0, 8.0, 7.0, 2.0], exhausted=True)).floor == 0.0
-    assert found_documents(Ranking((), (), exhausted=True)) == Found({}, 0.0)
-    assert found_documents(Ranking(["a#0"], [-0.3], exhausted=False)).floor == -0.3
+    assert score_documents(Ranking(CHUNKS, [9.0, 8.0, 7.0, 2.0], exhausted=False)).floor == 2.0
+    assert score_documents(Ranking(CHUNKS, [9.0, 8.0, 7.0, 2.0], exhausted=True)).floor == 0.0
+    assert score_documents(Ranking((), (), exhausted=True)) == Scores({}, 0.0)
+    assert score_documents(Ranking(["a#0"], [-0.3], exhausted=False)).floor == -0.3
 
 
 def test_one_index_is_not_fused() -> None:
-    only = {"vector": Found({"b": 0.2, "a": 0.1}, 0.1)}
+    only = {"vector": Scores({"b": 0.2, "a": 0.1}, 0.1)}
     assert fuse_documents(only, DEFAULT_FUSION) == [("b", 0.2), ("a", 0.1)]
-    both = {**only, "keyword": Found({"a": 5.0})}
+    both = {**only, "keyword": Scores({"a": 5.0})}
     assert fuse_documents(both, Fusion("tmm", 1.0)) == [("a", 1.0), ("b", 0.0)]

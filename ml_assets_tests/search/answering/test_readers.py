@@ -11,9 +11,10 @@ from threading import Event, Thread
 import pytest
 
 from ml_assets.search.answering.engine import open_engine, search
+from ml_assets.search.answering.model import METHODS, Engine, Method
 from ml_assets.search.evaluation.measurement import record_measurement
 from ml_assets.search.generation import find_generation
-from ml_assets.search.model import METHODS, Engine, Method
+from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.publishing.publish import publish_by_hand
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
@@ -61,7 +62,7 @@ def read(
     """Open what is published and search it by every method, again and again."""
     with postgres.connect(url, Path()) as connection:
         while not done():
-            with open_engine(connection, settings) as engine:
+            with open_engine(connection, Indexes(settings)) as engine:
                 encoder = encoders[engine.generation.generation_id]
                 for method in METHODS:
                     tell((method, *answer(engine, encoder, method)))
@@ -99,7 +100,9 @@ def answers_alone(
     """What each generation answers by each method when nothing moves: ten documents."""
     alone = set()
     for identity, encoder in two.items():
-        with open_engine(connection, settings, find_generation(connection, identity)) as engine:
+        with open_engine(
+            connection, Indexes(settings), find_generation(connection, identity)
+        ) as engine:
             answers = [(method, *answer(engine, encoder, method)) for method in METHODS]
         assert [len(scores) for _, _, scores in answers] == [10] * len(METHODS)
         alone |= {comparable(one) for one in answers}
@@ -132,7 +135,7 @@ def test_a_reader_sees_one_generation_whole_or_the_other(
     with reader.reading():
         for _ in range(ROUNDS):
             back(connection, settings, "there", first)
-            publish_by_hand(connection, settings, second, "and back")
+            publish_by_hand(connection, Indexes(settings), second, "and back")
     assert not reader.errors
     seen = {comparable(one) for one in reader.seen}
     assert {(method, identity) for method, identity, _ in seen} == {
@@ -172,7 +175,7 @@ def test_a_reader_in_another_process_sees_the_same(
             if one[1] == identity:
                 missing.discard(one[0])
 
-    with open_engine(connection, chosen):
+    with open_engine(connection, Indexes(chosen)):
         alone = answers_alone(connection, chosen, two)
         reader.start()
         try:
@@ -180,7 +183,7 @@ def test_a_reader_in_another_process_sees_the_same(
             for _ in range(3):
                 back(connection, settings, "there", first)
                 see(first)
-                publish_by_hand(connection, settings, second, "and back")
+                publish_by_hand(connection, Indexes(settings), second, "and back")
                 see(second)
         finally:
             reader.kill()
@@ -192,12 +195,12 @@ def test_an_engine_that_was_open_before_the_flip_goes_on(
     connection: postgres.Connection, settings: Settings, two: dict[str, HashEncoder]
 ) -> None:
     first, second = two
-    with open_engine(connection, settings) as engine:
+    with open_engine(connection, Indexes(settings)) as engine:
         before = answer(engine, two[second])
         assert before[0] == second
         back(connection, settings, "it got worse")
         assert answer(engine, two[second]) == before
-    with open_engine(connection, settings) as engine:
+    with open_engine(connection, Indexes(settings)) as engine:
         assert answer(engine, two[first])[0] == first
 
 
@@ -211,7 +214,7 @@ def test_a_mixed_result_would_be_seen(
     """The scores of one generation's vectors, asked with the other's query, are neither's."""
     first, second = two
     alone = answers_alone(connection, settings, two)
-    with open_engine(connection, settings, find_generation(connection, first)) as engine:
+    with open_engine(connection, Indexes(settings), find_generation(connection, first)) as engine:
         mixed = replace(engine, generation=find_generation(connection, second))
         _, identity, scores = comparable((method, *answer(mixed, two[second], method)))
     assert identity == second

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from ml_assets.documents.sources.base import JudgedQuery
-from ml_assets.search.answering.fusion import Found
+from ml_assets.search.answering.fusion import Scores
+from ml_assets.search.answering.model import Engine
 from ml_assets.search.evaluation import measurement, tuning
 from ml_assets.search.evaluation.measuring import evaluate_generation
-from ml_assets.search.model import Engine
 from ml_assets.settings import Settings
 from ml_assets_tests import golden
 from ml_assets_tests.fakes import HashEncoder
@@ -26,7 +26,7 @@ def queries(seed: int, strength: float) -> list[tuning.TuningQuery]:
             scores = generator.normal(size=20)
             scores[:3] += weight
             order = np.argsort(-scores)
-            found[index] = Found({f"d{n}": round(float(scores[n]), 6) for n in order}, 3.0)
+            found[index] = Scores({f"d{n}": round(float(scores[n]), 6) for n in order}, 3.0)
         made.append((found, relevant))
     return made
 

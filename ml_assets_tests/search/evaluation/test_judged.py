@@ -8,9 +8,15 @@ import pytest
 from ml_assets.documents.sources.base import JudgedQuery
 from ml_assets.errors import SpaceMismatchError
 from ml_assets.search.answering.engine import search
-from ml_assets.search.evaluation.judged import ask_all, evaluate_methods, half_of, measure_methods
+from ml_assets.search.answering.model import Engine
+from ml_assets.search.evaluation.judged import (
+    evaluate_methods,
+    half_of,
+    measure_methods,
+    query_judged,
+)
 from ml_assets.search.evaluation.measurement import MethodQuality
-from ml_assets.search.model import Engine, Fusion
+from ml_assets.search.model import Fusion
 from ml_assets_tests.fakes import HashEncoder, other_space
 from ml_assets_tests.search.evaluation.judging import DOCS as DOCS  # what the fixture fills in
 from ml_assets_tests.search.evaluation.judging import judged
@@ -20,20 +26,20 @@ QUERIES = tuple(judged(number, "tuning" if number < 4 else "reporting") for numb
 
 def test_one_encoding_serves_all_queries(engine: Engine) -> None:
     encoder = HashEncoder()
-    asked = ask_all(engine, QUERIES[:3], lambda: encoder)
+    asked = query_judged(engine, QUERIES[:3], lambda: encoder)
     assert encoder.texts == [query.text for query in QUERIES[:3]]
     assert [one.query for one in asked] == list(QUERIES[:3])
     for one in asked:
-        assert next(iter(one.found["vector"].scores)) == f"d{one.query.query_id[1:]}"
-        assert set(one.found) == {"keyword", "vector"}
+        assert next(iter(one.scores["vector"].scores)) == f"d{one.query.query_id[1:]}"
+        assert set(one.scores) == {"keyword", "vector"}
     with pytest.raises(SpaceMismatchError):
-        ask_all(engine, QUERIES, lambda: HashEncoder(other_space()))
+        query_judged(engine, QUERIES, lambda: HashEncoder(other_space()))
 
 
 def test_feedback_is_asked_for_where_it_may_serve(engine: Engine) -> None:
     def found(feedback: str, queries: Sequence[JudgedQuery] = QUERIES) -> set[str]:
-        asked = ask_all(engine, tuple(queries), HashEncoder, feedback)  # type: ignore[arg-type]
-        return {name for one in asked for name in one.found}
+        asked = query_judged(engine, tuple(queries), HashEncoder, feedback)  # type: ignore[arg-type]
+        return {name for one in asked for name in one.scores}
 
     tuning = [replace(judged(number % 34, "tuning"), query_id=f"t{number}") for number in range(50)]
     assert "feedback" in found("on", QUERIES[:1])
@@ -44,7 +50,7 @@ def test_feedback_is_asked_for_where_it_may_serve(engine: Engine) -> None:
 
 def test_halves_leave_out_what_has_no_answer(engine: Engine) -> None:
     unanswered = JudgedQuery("none", "text", {"d1": 0}, "reporting")
-    asked = ask_all(engine, (*QUERIES, unanswered), HashEncoder)
+    asked = query_judged(engine, (*QUERIES, unanswered), HashEncoder)
     assert len(half_of(asked, "tuning")) == 4
     assert len(half_of(asked, "reporting")) == 30
 
@@ -52,7 +58,7 @@ def test_halves_leave_out_what_has_no_answer(engine: Engine) -> None:
 @pytest.mark.parametrize("fusion", [Fusion("rrf", 0.4), Fusion("tmm", 0.6, feedback=True)])
 def test_what_is_measured_is_what_is_served(engine: Engine, fusion: Fusion) -> None:
     served = replace(engine, fusion=fusion)
-    asked = ask_all(served, QUERIES[:5], HashEncoder, "on")
+    asked = query_judged(served, QUERIES[:5], HashEncoder, "on")
     results = evaluate_methods(served, asked)
     assert list(results) == ["hybrid", "vector", "keyword"]
     for method in ("hybrid", "vector", "keyword"):
@@ -73,14 +79,14 @@ class Backwards:
 
 def test_a_reranker_is_measured_as_a_method_of_its_own(engine: Engine) -> None:
     reranking = replace(engine, reranker=Backwards(), rerank_top=5)
-    asked = ask_all(reranking, QUERIES[:5], HashEncoder)
+    asked = query_judged(reranking, QUERIES[:5], HashEncoder)
     results = evaluate_methods(reranking, asked)
     assert [metrics["mrr@10"] for metrics in results["hybrid"].values()] == [1] * 5
     assert [metrics["mrr@10"] for metrics in results["reranked"].values()] == [1 / 5] * 5
 
 
 def measured(engine: Engine, queries: Sequence[JudgedQuery]) -> MethodQuality:
-    asked = ask_all(engine, tuple(queries), HashEncoder)
+    asked = query_judged(engine, tuple(queries), HashEncoder)
     halves = {half: half_of(asked, half) for half in ("tuning", "reporting")}  # type: ignore[arg-type]
     return measure_methods(engine, halves, seed=0)
 

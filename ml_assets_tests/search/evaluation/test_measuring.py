@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ml_assets.documents.sources.base import JudgedQueries, JudgedQuery
 from ml_assets.errors import SpaceMismatchError
 from ml_assets.search.answering.engine import open_engine
+from ml_assets.search.answering.model import Engine
 from ml_assets.search.evaluation.exact import recall_against_exact
 from ml_assets.search.evaluation.measurement import (
     Measurement,
@@ -20,8 +21,11 @@ from ml_assets.search.evaluation.measuring import evaluate_generation, evaluatio
 from ml_assets.search.evaluation.tuning import candidates
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.generation import find_generation
+from ml_assets.search.indexes.contract import Ranking
+from ml_assets.search.indexes.kinds import sync_index
+from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
-from ml_assets.search.model import DEFAULT_FUSION, Engine, Generation, Ranking, Vector
+from ml_assets.search.model import DEFAULT_FUSION, Generation, Vector
 from ml_assets.search.publishing.publish import serve
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
@@ -77,7 +81,7 @@ def test_equal_texts_are_as_good_as_each_other(
 ) -> None:
     fill(connection, {f"same{number}": Doc(("the same text",)) for number in range(30)})
     index = PgvectorIndex(connection, generation)
-    index.sync(connection)
+    sync_index(connection, index)
     assert recall_against_exact(connection, generation, {"x": index}).recall == {"x": 1.0}
 
 
@@ -112,7 +116,7 @@ def test_of_equal_texts_each_is_found_by_the_other(
 ) -> None:
     fill(connection, {f"same{number}": Doc(("the same text",)) for number in range(30)})
     index = PgvectorIndex(connection, generation)
-    index.sync(connection)
+    sync_index(connection, index)
     assert recall_against_exact(connection, generation, {"x": index}).reached == {"x": 1.0}
 
 
@@ -218,12 +222,12 @@ def test_a_fusion_tuned_before_the_answers_came_is_tuned_again(
 ) -> None:
     fill(connection, {"another": Doc(("another text",))})
     sync_all(connection, settings, generation)
-    with open_engine(connection, settings, generation) as engine:
+    with open_engine(connection, Indexes(settings), generation) as engine:
         early = measured(engine, Confused, TUNING, settings)
         assert (early.fusion, early.missing_documents) == (DEFAULT_FUSION, 38)
     fill(connection, DOCS)
     sync_all(connection, settings, generation)
-    with open_engine(connection, settings, generation) as engine:
+    with open_engine(connection, Indexes(settings), generation) as engine:
         late = measured(engine, Confused, TUNING, settings)
         assert late.fusion != DEFAULT_FUSION
         assert late.documents != early.documents

@@ -26,7 +26,7 @@ def test_dcg_is_linear_in_the_grade() -> None:
 
 
 def test_ndcg_by_hand() -> None:
-    # Found: b (1) at rank 1, nothing at 2, a (2) at 3; ideal: 2, 1, 1.
+    # Scores: b (1) at rank 1, nothing at 2, a (2) at 3; ideal: 2, 1, 1.
     found = 1 + 2 / 2
     ideal = 2 + 1 / math.log2(3) + 1 / 2
     assert ndcg(["b", "x", "a"], RELEVANT) == pytest.approx(found / ideal)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml_assets.search.answering.fusion import Found, fuse
+from ml_assets.search.answering.fusion import Scores, fuse
 from ml_assets.search.evaluation.metrics import ndcg
 from ml_assets.search.evaluation.tuning import (
     MIN_QUERIES,
@@ -16,11 +16,11 @@ from ml_assets.search.evaluation.tuning import (
 from ml_assets.search.model import DEFAULT_FUSION, Fusion
 
 RELEVANT = {"right": 1}
-GOOD = Found({"right": 3.0, "wrong": 2.0, "other": 1.0}, 1.0)
-BAD = Found({"wrong": 3.0, "other": 2.0, "right": 1.0}, 1.0)
+GOOD = Scores({"right": 3.0, "wrong": 2.0, "other": 1.0}, 1.0)
+BAD = Scores({"wrong": 3.0, "other": 2.0, "right": 1.0}, 1.0)
 """By minmax the right document is first while the good index weighs more than 2/3."""
 
-EVEN = {"keyword": Found({"right": 1.0}), "vector": Found({"right": 1.0})}
+EVEN = {"keyword": Scores({"right": 1.0}), "vector": Scores({"right": 1.0})}
 
 
 def queries(good: str, bad: str, count: int = 60) -> list[TuningQuery]:

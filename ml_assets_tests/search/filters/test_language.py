@@ -1,27 +1,27 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
-from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ml_assets.errors import UserError
 from ml_assets.search.filters.language import (
     NO_FILTER,
     And,
     Compare,
+    Condition,
     In,
     Not,
+    Or,
     all_of,
     created_between,
     equal,
     microseconds,
 )
-from ml_assets.search.filters.numbers import sortable, split_number
 from ml_assets.search.filters.sql import sql_condition
+from ml_assets.search.indexes.chroma import filters as chroma_filters
 from ml_assets.search.indexes.chroma.filters import chroma_metadata, chroma_where
+from ml_assets.search.indexes.keyword import filters as keyword_filters
 from ml_assets.search.indexes.keyword.filters import attribute_token
 
 EVIL = "is null or true or d.created_at <"
@@ -67,7 +67,6 @@ def test_what_no_document_can_have_is_refused(make: Callable[[], object], said: 
 def test_no_filter_asks_for_nothing() -> None:
     assert all_of() == all_of(NO_FILTER, NO_FILTER) == created_between(None, None) == NO_FILTER
     assert all_of(NO_FILTER, equal("label", "x")) == equal("label", "x")
-    assert chroma_where(NO_FILTER) is None
     assert sql_condition(NO_FILTER) == ("d.deleted_at is null", {})
 
 
@@ -107,11 +106,15 @@ def test_one_condition_stands_alone_in_chroma() -> None:
     assert both == {"$and": [label, {"metadata.n": {"$in": [1.0]}}]}
 
 
-def test_only_numbers_beyond_a_double_cost_chroma_a_key_more() -> None:
-    stored: dict[str, Any] = chroma_metadata("a", None, None, {"n": 5, "big": 2**53 + 1})
-    assert stored["metadata.n"] == 5.0
-    assert "rest.metadata.n" not in stored
-    assert (stored["metadata.big"], stored["rest.metadata.big"]) == (2.0**53, 1)
+def test_chroma_stores_numbers_as_doubles() -> None:
+    stored: dict[str, Any] = chroma_metadata("a", None, None, {"n": 5, "big": 10**400, "ok": True})
+    assert stored == {
+        "collection": "a",
+        "metadata.n": 5.0,
+        "metadata.big": 2.0**1023,
+        "metadata.ok": True,
+    }
+    assert isinstance(stored["metadata.n"], float)
 
 
 def test_equal_numbers_have_one_form_and_other_types_another() -> None:
@@ -124,17 +127,27 @@ def test_equal_numbers_have_one_form_and_other_types_another() -> None:
     assert attribute_token("a", 'b", "c') != attribute_token('a", "b', "c")
 
 
-NUMBERS = st.one_of(st.integers(-(2**64), 2**64), st.floats(allow_nan=False, allow_infinity=False))
+LABEL, LATE = equal("label", "x"), Compare("created_at", ">=", NOON)
+LARGE, SMALL = Compare("metadata.n", ">", 2**53), Compare("metadata.n", "<", 2**53 - 1)
+EXPRESSED: list[tuple[Condition, bool, bool]] = [
+    (And((LABEL, LATE)), True, True),
+    (Not(Or((LABEL, equal("metadata.n", 2)))), True, True),
+    (Not(LATE), False, True),
+    (Not(Not(LATE)), True, True),
+    (Not(And((LABEL, LATE))), False, True),
+    (SMALL, True, False),
+    (LARGE, False, False),
+    (And((LABEL, LARGE)), False, False),
+    (In("metadata.n", ("x", 2**53)), False, False),
+    (equal("metadata.n", -(2**53)), False, False),
+    (equal("metadata.n", True), True, True),
+    (Or((LABEL, And(()))), False, True),
+]
 
 
-@given(st.lists(NUMBERS, min_size=2, max_size=2))
-def test_stored_numbers_keep_their_order(numbers: list[int | float]) -> None:
-    low, high = sorted(numbers, key=lambda number: Decimal(repr(number)))
-    if Decimal(repr(low)) == Decimal(repr(high)):
-        assert split_number(low) == split_number(high)
-    else:
-        assert split_number(low) <= split_number(high)
-        assert sortable(low) <= sortable(high)
-        if abs(low) < 2**80 and abs(high) < 2**80:
-            assert split_number(low) < split_number(high)
-            assert sortable(low) < sortable(high)
+@pytest.mark.parametrize(("condition", "chroma", "keyword"), EXPRESSED)
+def test_what_a_store_cannot_tell_is_left_to_postgresql(
+    condition: Condition, chroma: bool, keyword: bool
+) -> None:
+    assert chroma_filters.is_expressible(condition) == chroma
+    assert keyword_filters.is_expressible(condition) == keyword

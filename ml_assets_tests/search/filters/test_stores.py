@@ -11,11 +11,13 @@ from pgvector import HalfVector
 
 from ml_assets.search.filters.language import And, Compare, Condition, Not, Or, equal
 from ml_assets.search.filters.sql import matching_chunk_ids
+from ml_assets.search.indexes.contract import Ranking
 from ml_assets.search.indexes.faiss.index import FaissIndex
 from ml_assets.search.indexes.keyword.index import KeywordIndex
+from ml_assets.search.indexes.kinds import sync_index
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
+from ml_assets.search.indexes.querying import query_index
 from ml_assets.search.indexes.sizing import probes_of
-from ml_assets.search.model import Ranking
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import CHUNKER, SPACE, HashEncoder, ensure_partitions
 from ml_assets_tests.search.choices import AnyIndex
@@ -27,10 +29,10 @@ DOCS = random_documents(150, seed=7)
 NOTHING, EVERYTHING = Or(()), And(())
 
 
-def ask(index: AnyIndex, k: int, condition: Condition) -> Ranking:
+def ask(connection: postgres.Connection, index: AnyIndex, k: int, condition: Condition) -> Ranking:
     if isinstance(index, KeywordIndex):
-        return index.query("word", k, condition)
-    return index.query(HashEncoder().encode(["query"])[0], k, condition)
+        return query_index(connection, index, "word", k, condition)
+    return query_index(connection, index, HashEncoder().encode(["query"])[0], k, condition)
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def filled(connection: postgres.Connection) -> postgres.Connection:
 
 @pytest.fixture
 def synced(filled: postgres.Connection, index: AnyIndex) -> AnyIndex:
-    index.sync(filled)
+    sync_index(filled, index)
     return index
 
 
@@ -60,13 +62,15 @@ def expected(condition: Condition) -> set[str]:
 @example(Not(EVERYTHING))
 @example(And((Not(NOTHING), Not(equal("metadata.n", 2**53)))))
 @example(Or((Compare("metadata.n", ">", 2**53), Not(Compare("metadata.n", ">=", -(2**53))))))
-def test_every_index_finds_what_the_oracle_finds(synced: AnyIndex, condition: Condition) -> None:
+def test_every_index_finds_what_the_oracle_finds(
+    filled: postgres.Connection, synced: AnyIndex, condition: Condition
+) -> None:
     passing = expected(condition)
-    found = ask(synced, len(DOCS) + 1, condition)
+    found = ask(filled, synced, len(DOCS) + 1, condition)
     assert set(found.chunk_ids) == passing
     assert found.exhausted
-    filled = ask(synced, max(1, len(passing)), condition)
-    assert set(filled.chunk_ids) == passing
+    all_of_them = ask(filled, synced, max(1, len(passing)), condition)
+    assert set(all_of_them.chunk_ids) == passing
 
 
 @settings_(
@@ -164,7 +168,7 @@ def test_near_neighbours_are_found_under_every_filter(
     # Walk the graph, however few pass, and whatever the planner thinks of so few rows.
     monkeypatch.setattr("ml_assets.search.indexes.pgvector.index.NARROW", 0)
     connection.execute("set enable_sort = off; set enable_seqscan = off")
-    index.sync(connection)
+    sync_index(connection, index)
     read, lists = lists_read(index)
     assert read < lists or not lists
     # Clusters that run into each other lie in many lists: with no more of them read under a filter
@@ -177,7 +181,7 @@ def test_near_neighbours_are_found_under_every_filter(
         wanted = min(K, len(passing))
         right = 0
         for query in queries:
-            found = index.query(query, K, condition)
+            found = query_index(connection, index, query, K, condition)
             assert len(found.chunk_ids) == wanted
             assert found.exhausted or wanted == K
             assert {int(one[1:-2]) for one in found.chunk_ids} <= set(passing)

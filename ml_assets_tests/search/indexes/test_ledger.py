@@ -15,17 +15,19 @@ from hypothesis import strategies as st
 
 from ml_assets.delta import Delta
 from ml_assets.errors import StoreError
+from ml_assets.search.indexes import ledger
 from ml_assets.search.indexes.chroma.index import ChromaIndex
+from ml_assets.search.indexes.contract import Entry
 from ml_assets.search.indexes.faiss.index import FaissIndex
 from ml_assets.search.indexes.keyword.index import KeywordIndex
-from ml_assets.search.indexes.ledger import sync_ledger
+from ml_assets.search.indexes.kinds import sync_index
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
-from ml_assets.search.model import Entry, Generation
+from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.fakes import HashEncoder
 from ml_assets_tests.search.choices import CHOICES, AnyIndex
-from ml_assets_tests.search.corpus import Doc, fill, generation_of, put, remove
+from ml_assets_tests.search.corpus import Doc, fill, generation_of, ids, put, remove
 
 DOCS = {f"d{number}": Doc((f"text {number}", "tail"), f"title {number}") for number in range(6)}
 
@@ -43,11 +45,14 @@ outside_postgres = pytest.mark.parametrize(
 )
 
 
-def small_sync(connection: postgres.Connection, generation: Generation, index: Outside) -> Delta:
-    try:
-        return sync_ledger(connection, generation, index, embeddings=True, batch=3)
-    finally:
-        index.close()
+@pytest.fixture(autouse=True)
+def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "VECTORS_AT_A_TIME", 3)
+    monkeypatch.setattr(ledger, "TEXTS_AT_A_TIME", 3)
+
+
+def sync(connection: postgres.Connection, index: Outside) -> Delta:
+    return ledger.sync(connection, index).delta
 
 
 def recorded(connection: postgres.Connection) -> dict[str, bytes]:
@@ -81,10 +86,10 @@ def test_a_killed_sync_is_taken_up_where_it_ended(
 
     monkeypatch.setattr(index, "upsert", killing)
     with pytest.raises(KilledError):
-        small_sync(connection, generation, index)
+        sync(connection, index)
     survivor = open_index()
     held = survivor.size()
-    delta = small_sync(connection, generation, survivor)
+    delta = sync(connection, survivor)
     assert delta == Delta(added=12 - held, unchanged=held)
     assert dict(open_index().revisions()) == recorded(connection)
     assert len(recorded(connection)) == 12
@@ -95,15 +100,15 @@ def test_a_kill_between_removal_and_ledger_converges(
     connection: postgres.Connection, generation: Generation, open_index: OpenOutside
 ) -> None:
     fill(connection, DOCS)
-    small_sync(connection, generation, open_index())
+    sync(connection, open_index())
     remove(connection, "d0")
     index = open_index()
     index.remove(["d0#0"])
     index.close()
     survivor = open_index()
     left = survivor.size() - 10  # FAISS forgets what no mark was set after
-    assert small_sync(connection, generation, survivor) == Delta(removed=left, unchanged=10)
-    assert open_index().ids() == set(recorded(connection))
+    assert sync(connection, survivor) == Delta(removed=left, unchanged=10)
+    assert ids(open_index()) == set(recorded(connection))
 
 
 @outside_postgres
@@ -112,11 +117,11 @@ def test_a_lost_index_is_built_again(
 ) -> None:
     fill(connection, DOCS)
     index = open_index()
-    small_sync(connection, generation, index)
-    index.remove(sorted(index.ids()))
+    sync(connection, index)
+    index.remove(sorted(ids(index)))
     index.set_mark("")
     index.close()
-    assert small_sync(connection, generation, open_index()) == Delta(added=12)
+    assert sync(connection, open_index()) == Delta(added=12)
 
 
 def test_a_deleted_keyword_folder_is_built_again(
@@ -124,11 +129,11 @@ def test_a_deleted_keyword_folder_is_built_again(
 ) -> None:
     fill(connection, DOCS)
     index = KeywordIndex(settings.keyword_folder, generation)
-    assert index.sync(connection).delta == Delta(added=12)
+    assert sync_index(connection, index).delta == Delta(added=12)
     index.close()
     shutil.rmtree(settings.keyword_folder)
     again = KeywordIndex(settings.keyword_folder, generation)
-    assert again.sync(connection).delta == Delta(added=12)
+    assert sync_index(connection, again).delta == Delta(added=12)
     again.close()
 
 
@@ -137,14 +142,14 @@ def test_a_restored_backup_is_brought_up_to_date(
 ) -> None:
     """Old revisions in the backup are seen, because the index itself says what it holds."""
     fill(connection, DOCS)
-    KeywordIndex(settings.keyword_folder, generation).sync(connection)
+    sync_index(connection, KeywordIndex(settings.keyword_folder, generation))
     shutil.copytree(settings.keyword_folder, tmp_path / "backup")
     put(connection, "d0", Doc(("text 0",), "another title"))
-    KeywordIndex(settings.keyword_folder, generation).sync(connection)
+    sync_index(connection, KeywordIndex(settings.keyword_folder, generation))
     shutil.rmtree(settings.keyword_folder)
     shutil.copytree(tmp_path / "backup", settings.keyword_folder)
     index = KeywordIndex(settings.keyword_folder, generation)
-    assert index.sync(connection).delta == Delta(changed=1, removed=1, unchanged=10)
+    assert sync_index(connection, index).delta == Delta(changed=1, removed=1, unchanged=10)
     assert index.query("another", 5).chunk_ids == ["d0#0"]
     index.close()
 
@@ -155,15 +160,15 @@ def test_as_many_chunks_in_other_revisions_are_seen(
     """A restored folder, a restored ledger, and the folder of a second host: counts are equal."""
     fill(connection, DOCS)
     second = tmp_path / "second"
-    KeywordIndex(settings.keyword_folder, generation).sync(connection)
+    sync_index(connection, KeywordIndex(settings.keyword_folder, generation))
     shutil.copytree(settings.keyword_folder, second)
     put(connection, "d0", Doc(("text 0", "tail"), "another title"))
     both = Delta(changed=2, unchanged=10)
-    assert KeywordIndex(settings.keyword_folder, generation).sync(connection).delta == both
-    assert KeywordIndex(second, generation).sync(connection).delta == both
+    assert sync_index(connection, KeywordIndex(settings.keyword_folder, generation)).delta == both
+    assert sync_index(connection, KeywordIndex(second, generation)).delta == both
     for folder in (settings.keyword_folder, second):
         index = KeywordIndex(folder, generation)
-        assert index.sync(connection).delta == Delta(unchanged=12)
+        assert sync_index(connection, index).delta == Delta(unchanged=12)
         assert dict(index.revisions()) == recorded(connection)
         index.close()
 
@@ -173,11 +178,11 @@ def test_a_chroma_of_another_mark_is_read_anew(
     connection: postgres.Connection, generation: Generation, open_index: OpenOutside
 ) -> None:
     fill(connection, DOCS)
-    small_sync(connection, generation, open_index())
+    sync(connection, open_index())
     connection.execute("update search_index_entries set revision = 'x' where chunk_id = 'd0#0'")
     index = open_index()
     index.set_mark("restored")
-    assert small_sync(connection, generation, index) == Delta(unchanged=12)
+    assert sync(connection, index) == Delta(unchanged=12)
     assert dict(open_index().revisions()) == recorded(connection)
 
 
@@ -186,9 +191,9 @@ def test_a_ledger_without_index_or_an_index_without_ledger_is_mended(
     connection: postgres.Connection, generation: Generation, open_index: OpenOutside
 ) -> None:
     fill(connection, DOCS)
-    small_sync(connection, generation, open_index())
+    sync(connection, open_index())
     connection.execute("delete from search_index_entries")
-    assert small_sync(connection, generation, open_index()) == Delta(unchanged=12)
+    assert sync(connection, open_index()) == Delta(unchanged=12)
     assert len(recorded(connection)) == 12
 
 
@@ -197,9 +202,9 @@ def test_a_chunk_that_waits_for_its_vector_is_not_held(
     connection: postgres.Connection, generation: Generation, open_index: OpenOutside
 ) -> None:
     fill(connection, DOCS)
-    small_sync(connection, generation, open_index())
+    sync(connection, open_index())
     connection.execute("update chunks set text_hash = 'new' where chunk_id = 'd1#0'")
-    assert small_sync(connection, generation, open_index()) == Delta(removed=1, unchanged=11)
+    assert sync(connection, open_index()) == Delta(removed=1, unchanged=11)
 
 
 def test_a_held_lock_is_a_clear_error(
@@ -209,7 +214,7 @@ def test_a_held_lock_is_a_clear_error(
     holder = KeywordIndex(settings.keyword_folder, generation)
     holder.upsert([])
     with pytest.raises(StoreError, match="another program is writing"):
-        KeywordIndex(settings.keyword_folder, generation).sync(connection)
+        sync_index(connection, KeywordIndex(settings.keyword_folder, generation))
     holder.close()
 
 
@@ -218,7 +223,7 @@ def test_a_damaged_keyword_index_is_a_clear_error(
 ) -> None:
     fill(connection, DOCS)
     index = KeywordIndex(settings.keyword_folder, generation)
-    index.sync(connection)
+    sync_index(connection, index)
     index.close()
     (index.path / "meta.json").write_text("{")
     with pytest.raises(StoreError, match="cannot be used"):
@@ -263,20 +268,20 @@ def test_any_edits_end_in_the_index_built_from_scratch(
         kept = [
             PgvectorIndex(connection, generation),
             ChromaIndex(client, generation),
-            FaissIndex(home / "faiss", connection, with_faiss),
+            FaissIndex(home / "faiss", with_faiss),
             KeywordIndex(home, generation),
         ]
         new = [
             PgvectorIndex(connection, generation),
             ChromaIndex(new_client, generation),
-            FaissIndex(fresh / "faiss", connection, with_faiss),
+            FaissIndex(fresh / "faiss", with_faiss),
             KeywordIndex(fresh, generation),
         ]
         for edit in [*edits, None]:
             _play(connection, kept, edit)
         connection.execute("delete from search_index_entries")
         for index in new:
-            index.sync(connection)
+            sync_index(connection, index)
         for one, other in zip(kept, new, strict=True):
             assert _content(one) == _content(other)
             one.close()
@@ -290,7 +295,7 @@ def _play(
 ) -> None:
     if edit is None:
         for index in indexes:
-            index.sync(connection)
+            sync_index(connection, index)
         return
     document_id, doc = edit
     if doc is None:
@@ -302,7 +307,7 @@ def _play(
 def _content(index: AnyIndex) -> object:
     """All that an index stores, as far as it can be read back."""
     if isinstance(index, PgvectorIndex):
-        return sorted(index.ids())
+        return sorted(ids(index))
     if isinstance(index, KeywordIndex):
         return sorted(index.revisions())
     if isinstance(index, FaissIndex):

@@ -18,12 +18,14 @@ from ml_assets.search.evaluation.exact import recall_against_exact
 from ml_assets.search.evaluation.measurement import read_measurements, record_measurement
 from ml_assets.search.filters.language import equal
 from ml_assets.search.indexes.chroma.index import ChromaIndex
+from ml_assets.search.indexes.contract import VectorIndex
+from ml_assets.search.indexes.kinds import sync_index
 from ml_assets.search.indexes.pgvector import building
 from ml_assets.search.indexes.pgvector.build_memory import graph_bytes, plan_build
 from ml_assets.search.indexes.pgvector.building import build
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.indexes.wear import Wear, measure_wear, rebuild_if_worn
-from ml_assets.search.model import Generation, VectorIndex
+from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.fakes import CHUNKER, SPACE, HashEncoder, ensure_partitions
@@ -48,16 +50,16 @@ def test_the_memory_of_a_build_is_what_pgvector_takes(
 def test_a_build_gets_what_it_needs_within_the_limit() -> None:
     parameters = {"m": 16, "type": "halfvec"}
     small = plan_build(10, 384, parameters)
-    assert (small.granted, small.said) == (64 << 20, "in memory")
+    assert (small.granted, small.message) == (64 << 20, "in memory")
     large = plan_build(500_000, 384, parameters)
     assert large.granted == large.estimate < 1 << 30
     slow = plan_build(500_000, 384, parameters, limit=256 << 20)
     assert slow.granted == 256 << 20
-    assert "slow: the graph takes 7" in slow.said
-    assert "ML_ASSETS_BUILD_MEMORY" in slow.said
+    assert "slow: the graph takes 7" in slow.message
+    assert "ML_ASSETS_BUILD_MEMORY" in slow.message
     lists = plan_build(5_000_000, 384, {"index": "ivfflat", "type": "halfvec"}, limit=64 << 20)
-    assert "too little: the training of the lists takes 1" in lists.said
-    assert "graph" not in lists.said
+    assert "too little: the training of the lists takes 1" in lists.message
+    assert "graph" not in lists.message
 
 
 @pytest.mark.parametrize("chosen", ["hnsw", "ivfflat"])
@@ -70,9 +72,9 @@ def test_it_is_said_whether_anything_is_to_be_built(
     generation = generation_of(connection, settings.model_copy(update={"pgvector_index": chosen}))
     fill(connection, DOCS)
     index = PgvectorIndex(connection, generation)
-    assert index.build_plan().said == "in memory"
-    index.sync(connection)
-    assert index.build_plan().said == "nothing to build: the index is current"
+    assert index.build_plan().message == "in memory"
+    sync_index(connection, index)
+    assert index.build_plan().message == "nothing to build: the index is current"
     monkeypatch.setattr("ml_assets.search.indexes.sizing._ROWS_OF_A_LIST", 10)
     assert index.build_plan().due == (chosen == "ivfflat")
 
@@ -147,13 +149,13 @@ def test_ten_rounds_of_churn_keep_the_recall(
             "chroma": ChromaIndex(client, generation),
         }
         for index in indexes.values():
-            index.sync(connection)
+            sync_index(connection, index)
         for round_ in range(ROUNDS):
             chosen = generator.choice(ROWS, ROWS // 10, replace=False)
             write(connection, [ids[number] for number in chosen], 100 + round_)
             for name, index in indexes.items():
-                index.sync(connection)
-                rebuilt[name] += bool(rebuild_if_worn(connection, generation, index, {}))
+                sync_index(connection, index)
+                rebuilt[name] += bool(rebuild_if_worn(connection, index, {}))
         searched: dict[str, VectorIndex] = dict(indexes)
         report = recall_against_exact(connection, generation, searched)
         assert min(report.recall.values()) >= 0.98, report
@@ -161,7 +163,7 @@ def test_ten_rounds_of_churn_keep_the_recall(
         # Past 20 % dead: about every third round.
         assert all(3 <= times <= 5 for times in rebuilt.values()), rebuilt
         assert all(index.size() == ROWS for index in indexes.values())
-        assert indexes["chroma"].sync(connection).delta == Delta(unchanged=ROWS)
+        assert sync_index(connection, indexes["chroma"]).delta == Delta(unchanged=ROWS)
 
 
 def keep_the_dead(connection: postgres.Connection) -> None:
@@ -192,10 +194,10 @@ def test_wear_is_measured_and_gone_after_building_anew(
     record_measurement(connection, generation.generation_id, measurement())
     with chroma.connect(None, settings.home) as client:
         for index in (PgvectorIndex(connection, generation), ChromaIndex(client, generation)):
-            said = rebuild_if_worn(connection, generation, index, {})
+            said = rebuild_if_worn(connection, index, {})
             assert said == "built anew: 150 dead entries (50%)"
             assert index.size() == 150
-            assert rebuild_if_worn(connection, generation, index, {}) is None
+            assert rebuild_if_worn(connection, index, {}) is None
     # The next evaluation measures again.
     latest = read_measurements(connection, generation.generation_id).latest
     assert latest == measurement(state="")
@@ -223,7 +225,7 @@ def test_what_keeps_its_vector_does_not_wear(
         vector = HashEncoder().encode(["text number 1"])[0]
         assert index.query(vector, 1, equal("label", "new")).chunk_ids == ["d1#0"]
         put(connection, "d1", Doc(("text of d1",)))
-        index.sync(connection)
+        sync_index(connection, index)
     (worn,) = (one for one in measure_wear(connection, generation, {}) if one.index == "chroma")
     assert worn.dead == 1
 
@@ -235,11 +237,11 @@ def test_a_build_anew_that_lacked_memory_says_so(
     keep_the_dead(connection)
     fill(connection, DOCS)
     index = PgvectorIndex(connection, generation, build_memory=1 << 20)
-    index.sync(connection)
+    sync_index(connection, index)
     for number in range(150):
         remove(connection, f"d{number}")
     connection.execute("select pg_stat_force_next_flush()")
-    said = rebuild_if_worn(connection, generation, index, {})
+    said = rebuild_if_worn(connection, index, {})
     assert said
     assert said.endswith("; slow: the graph takes 15 MiB and gets 1; raise ML_ASSETS_BUILD_MEMORY")
 
@@ -298,7 +300,7 @@ def test_a_reader_finds_everything_while_an_index_is_built_anew(
                 else ChromaIndex(client, generation)
             )
             for _ in range(8):
-                assert index.rebuild(connection)
+                assert index.rebuild(connection) is not None
     finally:
         done.set()
         reading.join()
@@ -314,20 +316,20 @@ def test_a_reader_that_holds_the_old_index_is_not_waited_for(
     monkeypatch.setattr(building, "_PATIENCE", "50ms")
     fill(connection, DOCS)
     index = PgvectorIndex(connection, generation)
-    index.sync(connection)
+    sync_index(connection, index)
     with postgres.connect(postgres_url, Path()) as reader, reader.transaction():
         reader.execute("select count(*) from document_embeddings")
-        assert not index.rebuild(connection)
+        assert index.rebuild(connection) is None
         assert index.size() == 300
         # Neither is one waited for by the next run; it has nothing to build, and goes on.
         built = identity(connection, f"{index.name}_next")
-        assert index.sync(connection).delta == Delta(unchanged=300)
+        assert sync_index(connection, index).delta == Delta(unchanged=300)
     record_measurement(connection, generation.generation_id, measurement())
-    assert index.sync(connection).delta == Delta(added=300)
+    assert sync_index(connection, index).delta == Delta(added=300)
     assert identities(connection, index) == {index.name: built}
     latest = read_measurements(connection, generation.generation_id).latest
     assert latest == measurement(state="")
-    assert index.sync(connection).delta == Delta(unchanged=300)
+    assert sync_index(connection, index).delta == Delta(unchanged=300)
 
 
 def identity(connection: postgres.Connection, name: str) -> int:
@@ -353,14 +355,14 @@ def test_the_next_run_ends_a_rebuild_that_was_killed_before_the_swap(
 
     fill(connection, DOCS)
     index = PgvectorIndex(connection, generation)
-    index.sync(connection)
+    sync_index(connection, index)
     with monkeypatch.context() as patched:
         patched.setattr("ml_assets.search.indexes.pgvector.index.swap", kill)
         with pytest.raises(Killed):
             index.rebuild(connection)
     assert len(identities(connection, index)) == 2
     built = identity(connection, f"{index.name}_next")
-    assert PgvectorIndex(connection, generation).sync(connection).delta == Delta(added=300)
+    assert sync_index(connection, PgvectorIndex(connection, generation)).delta == Delta(added=300)
     assert identities(connection, index) == {index.name: built}
 
 
@@ -369,18 +371,18 @@ def test_a_second_index_that_is_not_valid_is_dropped(
 ) -> None:
     fill(connection, DOCS)
     index = PgvectorIndex(connection, generation)
-    index.sync(connection)
+    sync_index(connection, index)
     first = identity(connection, index.name)
     second = f"{index.name}_next"
     build(connection, index._design, second, 1 << 30)
     invalid = "update pg_index set indisvalid = false where indexrelid = to_regclass(%s)"
     connection.execute(invalid, [second])
-    assert index.sync(connection).delta == Delta(unchanged=300)
+    assert sync_index(connection, index).delta == Delta(unchanged=300)
     assert identities(connection, index) == {index.name: first}
     # Also on the way of a rebuild, which needs its name.
     build(connection, index._design, second, 1 << 30)
     connection.execute(invalid, [second])
-    assert index.rebuild(connection)
+    assert index.rebuild(connection) is not None
     assert list(identities(connection, index)) == [index.name]
 
 
@@ -414,7 +416,7 @@ def test_generations_that_share_an_index_build_it_once(
     def sync(generation: Generation) -> None:
         with postgres.connect(postgres_url, Path()) as own:
             begun.set()
-            added.append(PgvectorIndex(own, generation).sync(own).delta.added)
+            added.append(sync_index(own, PgvectorIndex(own, generation)).delta.added)
 
     other = Thread(target=sync, args=[narrow])
     other.start()
@@ -437,7 +439,7 @@ def test_a_reader_does_not_wait_for_a_build(
     chosen = generation_of(connection, settings.model_copy(update={"pgvector_index": "ivfflat"}))
     fill(connection, DOCS)
     index = PgvectorIndex(connection, chosen)
-    index.sync(connection)
+    sync_index(connection, index)
     if why == "outgrown":
         monkeypatch.setattr("ml_assets.search.indexes.sizing._ROWS_OF_A_LIST", 10)
         change = index.sync
@@ -517,7 +519,7 @@ def test_a_killed_rebuild_of_chroma_leaves_an_index_that_answers(
         fresh = ChromaIndex(client, generation)
         assert fresh.query(vector, 10).chunk_ids[0] == "d7#0"
         assert fresh.size() == 300
-        assert fresh.sync(connection).delta == Delta(unchanged=300)
-        assert fresh.rebuild(connection)
+        assert sync_index(connection, fresh).delta == Delta(unchanged=300)
+        assert fresh.rebuild(connection) is not None
         assert [one.name for one in client.list_collections()] == [fresh.name]
-        assert fresh.sync(connection).delta == Delta(unchanged=300)
+        assert sync_index(connection, fresh).delta == Delta(unchanged=300)

@@ -1,6 +1,7 @@
 import pytest
 
-from ml_assets.search.generation import ensure_generation, index_parameters
+from ml_assets.search.generation import ensure_generation
+from ml_assets.search.indexes.kinds import index_parameters
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres

@@ -18,7 +18,8 @@ from ml_assets.search.evaluation.measurement import (
     read_measurements,
     record_measurement,
 )
-from ml_assets.search.indexes.ledger import ledger_version
+from ml_assets.search.indexes.ledger import version
+from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing import publish as publishing
@@ -28,7 +29,7 @@ from ml_assets.search.publishing.publish import publish_by_hand
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource
-from ml_assets_tests.search.corpus import Doc, fill, generation_of, put, remove, sync_all
+from ml_assets_tests.search.corpus import Doc, fill, generation_of, ids, put, remove, sync_all
 from ml_assets_tests.search.generations import DOCS, OLD
 from ml_assets_tests.search.measurements import back, measurement, publish, served
 
@@ -108,10 +109,10 @@ def test_a_rollback_serves_the_one_before_with_all_that_is_live(
     assert withdrawn.keys() == {second.generation_id}
     left = withdrawn[second.generation_id]
     assert (left.actor, left.reason) == ("tester", "it got worse")
-    with open_engine(connection, settings) as engine:
+    with open_engine(connection, Indexes(settings)) as engine:
         assert search(engine, "a zebra", HashEncoder()).hits[0].document_id == "new"
-        assert engine.keyword.ids() == engine.vector.ids()
-        assert "d0#0" not in engine.keyword.ids()
+        assert ids(engine.keyword) == ids(engine.vector)
+        assert "d0#0" not in ids(engine.keyword)
     # What was withdrawn is not rolled back to by itself, and is served again by name.
     with pytest.raises(NothingToDoError, match="nothing else was served before"):
         back(connection, settings, "again")
@@ -154,18 +155,18 @@ def test_publishing_by_hand_asks_the_gates(
 ) -> None:
     first, second = both
     back(connection, settings, "it got worse")
-    decision = publish_by_hand(connection, settings, second.generation_id, "judged again")
+    decision = publish_by_hand(connection, Indexes(settings), second.generation_id, "judged again")
     assert {gate.outcome for gate in decision.gates} == {"pass"}
     assert served(connection) == second.generation_id
     assert withdrawals(connection, "generation_id") == {}
-    documents = ledger_version(connection, first, "keyword")
+    documents = version(connection, first, "keyword")
     poor = measurement(documents=documents, judged_recall={"chroma": 0.5})
     record_measurement(connection, first.generation_id, poor)
     with pytest.raises(GateError, match=r"agree_with_exact_search: .*chroma_judged 0\.5"):
-        publish_by_hand(connection, settings, first.generation_id, "hurry")
+        publish_by_hand(connection, Indexes(settings), first.generation_id, "hurry")
     never = generation_of(connection, settings.model_copy(update={"hnsw_m": 30}))
     with pytest.raises(GateError, match="never measured"):
-        publish_by_hand(connection, settings, never.generation_id, "hurry")
+        publish_by_hand(connection, Indexes(settings), never.generation_id, "hurry")
     assert served(connection) == second.generation_id
 
 
@@ -193,7 +194,7 @@ def test_publishing_by_hand_measures_anew_where_the_model_is_the_current_one(
     first, second = (each.generation_id for each in both)
     record_measurement(connection, first, stale(judged_recall={"chroma": 0.5}))
     record_measurement(connection, second, stale())
-    gates = publish_by_hand(connection, settings, first, "judged again").gates
+    gates = publish_by_hand(connection, Indexes(settings), first, "judged again").gates
     assert {gate.name: gate.outcome for gate in gates} == dict.fromkeys(GATES, "pass")
     new, old = (read_measurements(connection, each).latest for each in (first, second))
     assert new is not None
@@ -206,7 +207,7 @@ def test_publishing_by_hand_measures_anew_where_the_model_is_the_current_one(
     assert served(connection) == first
     # Also where nothing changed since the last measurement, which a run would take as it is.
     record_measurement(connection, second, replace(old, reached={"chroma": 0.5}))
-    publish_by_hand(connection, settings, second, "built anew")
+    publish_by_hand(connection, Indexes(settings), second, "built anew")
     assert served(connection) == second
 
 
@@ -216,7 +217,7 @@ def test_without_the_model_what_was_measured_on_other_documents_is_not_compared(
     first, second = (each.generation_id for each in both)
     record_measurement(connection, first, stale(judged_recall={"chroma": 0.5}))
     record_measurement(connection, second, measurement([0.9] * 12, documents="of today"))
-    decision = publish_by_hand(connection, settings, first, "it is fine")
+    decision = publish_by_hand(connection, Indexes(settings), first, "it is fine")
     gates = {gate.name: gate for gate in decision.gates}
     judged = gates[JUDGED_GATE]
     assert judged.outcome == "cannot tell"
@@ -239,7 +240,7 @@ def test_the_audit_log_tells_what_the_gates_said(
 
     back(connection, settings, "it got worse")
     assert told() == {"indexes_hold_the_live_chunks": "pass"}
-    publish_by_hand(connection, settings, both[1].generation_id, "judged again")
+    publish_by_hand(connection, Indexes(settings), both[1].generation_id, "judged again")
     assert told() == dict.fromkeys(GATES, "pass")
 
 
@@ -249,9 +250,11 @@ def test_an_index_that_cannot_be_brought_up_to_date_is_not_published(
     both: tuple[Generation, Generation],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(PgvectorIndex, "ids", lambda *_: {"d0#0", "stray#0"})
+    monkeypatch.setattr(
+        PgvectorIndex, "revisions", lambda *_: iter([("d0#0", None), ("stray#0", None)])
+    )
     with pytest.raises(GateError, match="pgvector lacks 19, has 1 too many and 0 outdated"):
-        publish_by_hand(connection, settings, both[0].generation_id, "hurry")
+        publish_by_hand(connection, Indexes(settings), both[0].generation_id, "hurry")
 
 
 def test_generations_are_listed_with_what_sets_them_apart(

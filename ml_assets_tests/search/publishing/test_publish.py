@@ -12,6 +12,7 @@ from ml_assets.releases.gates import Gate
 from ml_assets.releases.pointer import list_releases, present_parts
 from ml_assets.search.evaluation.measurement import read_measurements, record_measurement
 from ml_assets.search.generation import find_generation, published_generation
+from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.model import DEFAULT_FUSION, Fusion, Generation
 from ml_assets.search.publishing.publish import publish_by_hand, publish_measured, serve
 from ml_assets.settings import Settings
@@ -82,15 +83,15 @@ def test_what_was_not_measured_is_not_published(
 ) -> None:
     identity = generation.generation_id
     with pytest.raises(GateError, match="never measured"):
-        publish_measured(connection, settings, identity, None, "hurry")
+        publish_measured(connection, Indexes(settings), identity, None, "hurry")
     with pytest.raises(GateError, match="never measured"):
-        publish_by_hand(connection, settings, identity, "hurry")
+        publish_by_hand(connection, Indexes(settings), identity, "hurry")
     # Of another version is as good as none.
     record_measurement(connection, identity, measurement(version=4))
     with pytest.raises(GateError, match="never measured"):
-        publish_measured(connection, settings, identity, None, "hurry")
+        publish_measured(connection, Indexes(settings), identity, None, "hurry")
     with pytest.raises(NothingToDoError, match="no search generation"):
-        publish_measured(connection, settings, "f" * 16, None, "typo")
+        publish_measured(connection, Indexes(settings), "f" * 16, None, "typo")
     assert published_generation(connection) is None
     assert audit(connection) == []
 

@@ -1,20 +1,19 @@
 """Retired generations are dropped whole, by the run that comes after their time."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from ml_assets.errors import StoreError
-from ml_assets.releases import pointer
+from ml_assets.releases import audit, pointer
 from ml_assets.releases.audit import Entry
 from ml_assets.search.answering.engine import open_engine, search
 from ml_assets.search.generation import find_generation
 from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.keyword.index import KeywordIndex
+from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation
-from ml_assets.search.publishing import retention
 from ml_assets.search.publishing.retention import drop_expired, expired_generations
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
@@ -78,12 +77,12 @@ def test_only_what_was_kept_for_its_time_is_dropped(
     connection: postgres.Connection, settings: Settings, retired: Generation, other: Generation
 ) -> None:
     age_releases(connection, -2)
-    assert drop_expired(connection, settings, other) == ([], [])
+    assert drop_expired(connection, Indexes(settings), other) == ([], [])
     assert stored(connection, settings, retired) == WHOLE
     age_releases(connection, 2)
     # What the settings describe is kept, whatever its age.
-    assert drop_expired(connection, settings, retired) == ([], [])
-    assert drop_expired(connection, settings, other) == ([retired.generation_id], [])
+    assert drop_expired(connection, Indexes(settings), retired) == ([], [])
+    assert drop_expired(connection, Indexes(settings), other) == ([retired.generation_id], [])
     # The vectors serve the other generation.
     assert stored(connection, settings, retired) == {**dict.fromkeys(WHOLE, 0), "vectors": 20}
     assert stored(connection, settings, other) == WHOLE
@@ -92,7 +91,7 @@ def test_only_what_was_kept_for_its_time_is_dropped(
         "select actor, action, subject from model_audit_logs order by entry_id desc limit 1"
     ).fetchone()
     assert audit == ("tester", "drop", f"search_generation:{retired.generation_id}")
-    assert drop_expired(connection, settings, other) == ([], [])
+    assert drop_expired(connection, Indexes(settings), other) == ([], [])
 
 
 def test_an_hnsw_index_that_another_generation_uses_is_kept(
@@ -101,7 +100,7 @@ def test_an_hnsw_index_that_another_generation_uses_is_kept(
     beam = generation_of(connection, settings.model_copy(update={"hnsw_ef_search": 50}))
     sync_all(connection, settings, beam)
     assert PgvectorIndex(connection, beam).name == PgvectorIndex(connection, retired).name
-    drop_expired(connection, settings, beam)
+    drop_expired(connection, Indexes(settings), beam)
     assert stored(connection, settings, beam) == WHOLE
 
 
@@ -122,7 +121,7 @@ def test_a_space_goes_with_its_last_user(
         )
     elif user == "settings":
         described = generation_of(connection, settings.model_copy(update={"hnsw_m": 9}), OLD)
-    drop_expired(connection, settings, described)
+    drop_expired(connection, Indexes(settings), described)
     left = stored(connection, settings, older)
     assert left["vectors"] == (0 if user == "nobody" else 20)
     assert left["ledger"] == left["chroma"] == left["keyword"] == left["hnsw"] == 0
@@ -131,31 +130,27 @@ def test_a_space_goes_with_its_last_user(
         assert not generation_of(connection, settings, OLD).dropped
 
 
-@pytest.mark.parametrize("step", ["ChromaIndex", "shutil", "audit"])
+@pytest.mark.parametrize("step", [(ChromaIndex, "drop"), (KeywordIndex, "drop"), (audit, "append")])
 def test_a_killed_drop_is_finished_by_the_next_run(
     connection: postgres.Connection,
     settings: Settings,
     retired: Generation,
     other: Generation,
     monkeypatch: pytest.MonkeyPatch,
-    step: str,
+    step: tuple[object, str],
 ) -> None:
     class Killed(BaseException): ...
 
-    class Killing:
-        def __getattr__(self, name: str) -> Callable[..., None]:
-            raise Killed
-
-        def __call__(self, *_: object, **__: object) -> None:
-            raise Killed
+    def kill(*_: object, **__: object) -> None:
+        raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(retention, step, Killing())
+        patched.setattr(*step, kill)
         with pytest.raises(Killed):
-            drop_expired(connection, settings, other)
+            drop_expired(connection, Indexes(settings), other)
     assert not find_generation(connection, retired.generation_id).dropped
     assert expired_generations(connection, other.generation_id, 7)
-    assert drop_expired(connection, settings, other) == ([retired.generation_id], [])
+    assert drop_expired(connection, Indexes(settings), other) == ([retired.generation_id], [])
     assert stored(connection, settings, retired) == {**dict.fromkeys(WHOLE, 0), "vectors": 20}
 
 
@@ -172,8 +167,8 @@ def test_a_reader_at_work_is_not_waited_for(
 
     with postgres.connect(postgres_url, Path()) as reader, reader.transaction():
         reader.execute("select count(*) from document_embeddings")
-        assert drop_expired(connection, settings, other) == ([], [retired.generation_id])
-    assert drop_expired(connection, settings, other) == ([retired.generation_id], [])
+        assert drop_expired(connection, Indexes(settings), other) == ([], [retired.generation_id])
+    assert drop_expired(connection, Indexes(settings), other) == ([retired.generation_id], [])
 
 
 @pytest.mark.parametrize("kind", ["pgvector", "chroma"])
@@ -189,9 +184,11 @@ def test_an_engine_of_a_dropped_space_says_so_in_one_line(
     encoder = HashEncoder(OLD)
 
     def read_before_and_after() -> None:
-        with open_engine(connection, chosen, older) as engine:
+        with open_engine(connection, Indexes(chosen), older) as engine:
             assert search(engine, "text number 3", encoder, k=1).hits[0].document_id == "d3"
-            assert drop_expired(connection, settings, generation)[0] == [older.generation_id]
+            assert drop_expired(connection, Indexes(settings), generation)[0] == [
+                older.generation_id
+            ]
             search(engine, "text number 3", encoder)
 
     expected = {"pgvector": "were dropped. Open the published", "chroma": "there is no collection"}

@@ -1,3 +1,12 @@
+-- name: find_probe
+select d.document_id, c.text, e.embedding
+from {partition} e
+join chunks c using (chunk_id, chunker)
+join documents d using (document_id)
+where d.deleted_at is null
+order by e.chunk_id
+limit 1
+
 -- name: judged_documents
 select document_id
 from documents

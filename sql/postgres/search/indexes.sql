@@ -27,7 +27,7 @@ with live as (
     from search_index_entries
     where generation_id = %(generation_id)s and index_kind = %(index_kind)s
 )
-select chunk_id, live.revision is null as gone
+select chunk_id, live.revision is null as gone, held.revision is not null as known
 from live
 full join held using (chunk_id)
 where live.revision is distinct from held.revision
@@ -35,19 +35,15 @@ order by hashtextextended(chunk_id, 0), chunk_id
 
 -- name: entries
 select
-    exists (
-        select from search_index_entries l
-        where l.generation_id = %(generation_id)s and l.index_kind = %(index_kind)s and l.chunk_id = e.chunk_id
-    ),
     e.chunk_id,
-    index_revision(c.text_hash, d.fields_hash),
+    index_revision(c.text_hash, d.fields_hash) as revision,
     d.title,
     c.text,
     d.collection,
     d.label,
-    (extract(epoch from d.created_at) * 1000000)::bigint,
+    (extract(epoch from d.created_at) * 1000000)::bigint as created_at,
     d.metadata,
-    case when %(embeddings)s::boolean then e.embedding end
+    case when %(embeddings)s::boolean then e.embedding end as embedding
 from {partition} e
 join chunks c using (chunk_id, chunker, text_hash)
 join documents d using (document_id)
@@ -56,15 +52,6 @@ order by e.chunk_id
 
 -- name: find_mark
 select mark from search_index_marks where generation_id = %(generation_id)s and index_kind = %(index_kind)s
-
--- name: find_probe
-select d.document_id, c.text, e.embedding
-from {partition} e
-join chunks c using (chunk_id, chunker)
-join documents d using (document_id)
-where d.deleted_at is null
-order by e.chunk_id
-limit 1
 
 -- name: forget_entries
 delete from search_index_entries
@@ -113,18 +100,6 @@ set mark = excluded.mark, worn = search_index_marks.worn + %(worn)s
 where search_index_marks.mark <> excluded.mark or %(worn)s > 0
 
 -- name: wear
--- Of the graphs only: what is removed leaves no hole in FAISS's lists, and tantivy merges its segments.
--- PostgreSQL's own number of live tuples runs ahead of a fresh `analyze`; they are counted instead.
 select
-    'pgvector' as index,
-    coalesce(sum(n_dead_tup), 0)::bigint as dead,
-    (select count(*) from document_embeddings where space_id = %(space_id)s) as live
-from pg_stat_user_tables
-where relid in (select relid from pg_partition_tree(to_regclass(%(partition)s)))
-union all
-select index_kind, worn, (
-    select count(*) from search_index_entries e
-    where e.generation_id = m.generation_id and e.index_kind = m.index_kind
-)
-from search_index_marks m
-where generation_id = %(generation_id)s and index_kind = 'chroma'
+    coalesce((select worn from search_index_marks where generation_id = %(generation_id)s and index_kind = %(index_kind)s), 0) as dead,
+    (select count(*) from search_index_entries where generation_id = %(generation_id)s and index_kind = %(index_kind)s) as live

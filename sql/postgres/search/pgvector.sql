@@ -18,6 +18,16 @@ with (lists = {lists})
 -- name: count_matching
 select count(*) from (select from documents d where {filter} limit %(most)s) as matching
 
+-- name: dead_tuples
+-- PostgreSQL's own number of live tuples runs ahead of a fresh `analyze`; they are counted instead.
+select
+    (
+        select coalesce(sum(n_dead_tup), 0)::bigint
+        from pg_stat_user_tables
+        where relid in (select relid from pg_partition_tree(to_regclass(%(partition)s)))
+    ) as dead,
+    (select count(*) from document_embeddings where space_id = %(space_id)s) as live
+
 -- name: documents_of
 join chunks c on c.chunk_id = e.chunk_id and c.chunker = e.chunker
 join documents d on d.document_id = c.document_id

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.search.indexes.chroma.filters import chroma_metadata
+from ml_assets.search.indexes.contract import Entry
 from ml_assets.search.indexes.vectors import vector_of
-from ml_assets.search.model import Entry, Vector
+from ml_assets.search.model import Vector
 
 if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
@@ -26,12 +27,12 @@ def upsert_entries(collection: Collection, entries: Sequence[Entry]) -> int:
     )
     vectors = np.asarray(present["embeddings"], dtype=np.float32)
     of_chunk = zip(vectors, present["metadatas"] or [], strict=True)
-    held = dict(zip(present["ids"], of_chunk, strict=True))
+    stored = dict(zip(present["ids"], of_chunk, strict=True))
     moved: dict[str, Any] = {}
     written: dict[str, Any] = {}
     for entry in entries:
         vector = vector_of(entry)
-        before, metadata = held.get(entry.chunk_id, (None, {}))
+        before, metadata = stored.get(entry.chunk_id, (None, {}))
         if before is None or not _is_same(vector, before):
             moved[entry.chunk_id] = vector
         # Null the keys that it had and has no more: Chroma merges metadata.
@@ -44,16 +45,18 @@ def upsert_entries(collection: Collection, entries: Sequence[Entry]) -> int:
         )
     if written:
         collection.update(ids=[*written], metadatas=[*written.values()])
-    return len(held.keys() & moved.keys())
+    return len(stored.keys() & moved.keys())
 
 
 def _metadata(entry: Entry) -> dict[str, Any]:
-    stored = chroma_metadata(entry.collection, entry.label, entry.created_at, entry.metadata)
-    return {"revision": entry.revision.hex(), **stored}
+    fields = chroma_metadata(entry.collection, entry.label, entry.created_at, entry.metadata)
+    return {"revision": entry.revision.hex(), **fields}
 
 
-def _is_same(vector: Vector, held: Vector) -> bool:
-    """Whether Chroma made `held` of `vector`: it stores it at norm 1."""
+def _is_same(vector: Vector, stored: Vector) -> bool:
+    """Whether Chroma made `stored` of `vector`: it stores it at norm 1."""
     import numpy as np
 
-    return bool(np.abs(vector / np.linalg.norm(vector) - held / np.linalg.norm(held)).max() < 1e-6)
+    return bool(
+        np.abs(vector / np.linalg.norm(vector) - stored / np.linalg.norm(stored)).max() < 1e-6
+    )

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.errors import StoreError
-from ml_assets.progress import Progress, no_progress
-from ml_assets.search.filters.language import NO_FILTER, Condition
+from ml_assets.search.filters.language import NO_FILTER, Among, Condition, Filter
 from ml_assets.search.indexes.chroma.entries import upsert_entries
-from ml_assets.search.indexes.chroma.filters import chroma_where
-from ml_assets.search.indexes.ledger import exclusively, ledger_version, sync_ledger
+from ml_assets.search.indexes.chroma.filters import chroma_where, is_expressible
+from ml_assets.search.indexes.contract import Entry, IndexKind, Ranking
 from ml_assets.search.indexes.vectors import check_dimension
-from ml_assets.search.model import Entry, Generation, Kind, Ranking, SyncReport, Vector
-from ml_assets.stores import postgres
+from ml_assets.search.model import Generation, Vector
+from ml_assets.settings import Settings, secret
+from ml_assets.stores import chroma, postgres
 from ml_assets.stores.chroma import PAGE, pages, pages_of
-from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -33,48 +32,32 @@ milliseconds, and asking for it is an internal error ("Missing metadata segment"
 class ChromaIndex:
     """HNSW in Chroma, by cosine; the caller owns the client."""
 
-    kind: Kind = "chroma"
+    kind = "chroma"
+    stores_vectors = True
 
     def __init__(
         self, client: ClientAPI, generation: Generation, *, disk: Path | None = None
     ) -> None:
-        """Name the index; nothing is created before the first `sync`.
+        """Name the index; nothing is created before the first `upsert`.
 
         `disk` is the folder of an embedded store, to tell its size.
         """
+        self.generation = generation
         self._client = client
-        self._generation = generation
         self._disk = disk
         self._opened: Collection | None = None
 
     @property
     def name(self) -> str:
         """The name of the collection."""
-        return f"generation-{self._generation.generation_id}"
+        return f"generation-{self.generation.generation_id}"
 
     @property
     def _second_name(self) -> str:
         """The name of the collection that is being built to take its place."""
         return f"{self.name}-next"
 
-    def sync(self, connection: postgres.Connection, progress: Progress = no_progress) -> SyncReport:
-        """Make the index equal to the tables; writes only the difference."""
-        started = time.perf_counter()
-        delta = sync_ledger(connection, self._generation, self, embeddings=True, progress=progress)
-        return SyncReport(
-            self.kind,
-            delta,
-            delta.total,
-            self._bytes(),
-            time.perf_counter() - started,
-            self.version(connection),
-        )
-
-    def version(self, connection: postgres.Connection) -> str:
-        """A hash over what the index holds: equal content, equal version."""
-        return ledger_version(connection, self._generation, self.kind)
-
-    def query(self, vector: Vector, k: int, filters: Condition = NO_FILTER) -> Ranking:
+    def query(self, vector: Vector, k: int, filters: Filter = NO_FILTER) -> Ranking:
         """Rank the `k` nearest chunks that pass the filter; `vector` has shape (dimension,).
 
         When the graph gives fewer than `k` and more would match, the search is exact.
@@ -85,7 +68,7 @@ class ChromaIndex:
         """
         from chromadb.errors import InternalError, NotFoundError
 
-        check_dimension(vector, self._generation)
+        check_dimension(vector, self.generation)
         for seconds in _PAUSES:
             try:
                 return self._query(vector, k, filters)
@@ -95,59 +78,72 @@ class ChromaIndex:
                 time.sleep(seconds)
         return self._query(vector, k, filters)
 
-    def _query(self, vector: Vector, k: int, filters: Condition) -> Ranking:
+    def expresses(self, condition: Condition) -> bool:
+        """Whether Chroma's `where` can tell exactly which chunks pass the condition."""
+        return is_expressible(condition)
+
+    def _query(self, vector: Vector, k: int, filters: Filter) -> Ranking:
         collection = self._existing()
-        where = chroma_where(filters)
-        found = collection.query(
-            query_embeddings=vector[None], n_results=k, where=where, include=["distances"]
+        among = list(filters.chunk_ids) if isinstance(filters, Among) else None
+        where = (
+            None if isinstance(filters, Among) or filters == NO_FILTER else chroma_where(filters)
         )
-        ids = found["ids"][0]
-        distances = (found["distances"] or [[]])[0]
+        nearest = collection.query(
+            query_embeddings=vector[None],
+            n_results=k,
+            ids=among,
+            where=where,
+            include=["distances"],
+        )
+        ids = nearest["ids"][0]
+        distances = (nearest["distances"] or [[]])[0]
         if len(ids) == k:
             return _nearest_first(zip(distances, ids, strict=True), exhausted=False)
-        return self._exact(collection, vector, k, where)
-
-    def ids(self, chunk_ids: Sequence[str] | None = None) -> set[str]:
-        """The chunk ids that the index itself holds: of all, or of `chunk_ids`."""
-        return {chunk_id for page in self._held([], chunk_ids) for chunk_id in page["ids"]}
+        stored = (
+            pages(collection, ["embeddings"], where)
+            if among is None
+            else pages_of(collection, ["embeddings"], among)
+        )
+        return _exact(stored, vector, k)
 
     def size(self) -> int:
         """How many chunks the index itself holds."""
         collection = self._find()
         return collection.count() if collection else 0
 
-    def rebuild(self, connection: postgres.Connection) -> bool:
+    def rebuild(self, connection: postgres.Connection) -> str:
         """Copy the collection into a new one, which takes its place when it is full.
 
         Until then the old one answers. A reader looks for the first name, then for the second, so
         that it finds one of them at any time; killed in between, the second name answers.
         """
-        with exclusively(connection, self._generation, self.kind):
-            self._opened = None
-            old = self._existing()
-            if old.name != self.name:
-                old.modify(name=self.name)
-            self._delete(self._second_name)
-            new = self._create(self._second_name)
-            # The order by a hash is random: see `differing_entries`.
-            ids = sorted(self.ids(), key=lambda one: sha256(one.encode()).digest())
-            size = min(PAGE, self._client.get_max_batch_size())
-            for page in pages_of(old, ["embeddings", "metadatas"], ids, size):
-                new.add(ids=page["ids"], embeddings=page["embeddings"], metadatas=page["metadatas"])
-            # The mark says that it is whole.
-            new.modify(metadata=old.metadata)
-            self._delete(self.name)
-            new.modify(name=self.name)
-            self._opened = new
-            key = {"generation_id": self._generation.generation_id, "index_kind": self.kind}
-            postgres.run(connection, statement("postgres/search/indexes/forget_wear"), key)
-        return True
+        self._opened = None
+        old = self._existing()
+        if old.name != self.name:
+            old.modify(name=self.name)
+        self._delete(self._second_name)
+        new = self._create(self._second_name)
+        # The order by a hash is random: see `differing_entries`.
+        ids = sorted(
+            (chunk_id for page in self._stored([], None) for chunk_id in page["ids"]),
+            key=lambda chunk_id: sha256(chunk_id.encode()).digest(),
+        )
+        size = min(PAGE, self._client.get_max_batch_size())
+        for page in pages_of(old, ["embeddings", "metadatas"], ids, size):
+            new.add(ids=page["ids"], embeddings=page["embeddings"], metadatas=page["metadatas"])
+        # The mark says that it is whole.
+        new.modify(metadata=old.metadata)
+        self._delete(self.name)
+        new.modify(name=self.name)
+        self._opened = new
+        return ""
 
-    def drop(self) -> None:
-        """Delete the collection; an absent one is passed over."""
+    def drop(self, kept: Sequence[Generation] = ()) -> bool:
+        """Delete the collection, which is of this generation alone; repeatable."""
         self._opened = None
         self._delete(self.name)
         self._delete(self._second_name)
+        return True
 
     def _delete(self, name: str) -> None:
         from chromadb.errors import NotFoundError
@@ -161,7 +157,7 @@ class ChromaIndex:
 
     def revisions(self, chunk_ids: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
         """What the index itself holds, of all or of `chunk_ids`: each id with its revision."""
-        for page in self._held(["metadatas"], chunk_ids):
+        for page in self._stored(["metadatas"], chunk_ids):
             for chunk_id, metadata in zip(page["ids"], page["metadatas"], strict=True):
                 yield chunk_id, bytes.fromhex(str(metadata.get("revision", "")))
 
@@ -196,20 +192,7 @@ class ChromaIndex:
         for start in range(0, len(chunk_ids), size):
             collection.delete(ids=list(chunk_ids[start : start + size]))
 
-    def _exact(
-        self, collection: Collection, vector: Vector, k: int, where: dict[str, Any] | None
-    ) -> Ranking:
-        import numpy as np
-
-        scored: list[tuple[float, str]] = []
-        for page in pages(collection, ["embeddings"], where):
-            vectors = np.asarray(page["embeddings"], dtype=np.float32)
-            cosines = vectors @ vector / np.linalg.norm(vectors, axis=1)
-            scored += zip((1 - cosines).tolist(), page["ids"], strict=True)
-        scored.sort()
-        return _nearest_first(scored[:k], exhausted=len(scored) <= k)
-
-    def _held(self, include: list[str], chunk_ids: Sequence[str] | None) -> Iterator[Any]:
+    def _stored(self, include: list[str], chunk_ids: Sequence[str] | None) -> Iterator[Any]:
         """Page by page what the index holds, of all or of `chunk_ids`."""
         if chunk_ids is None:
             return pages(self._find(), include)
@@ -241,7 +224,7 @@ class ChromaIndex:
         return self._opened
 
     def _create(self, name: str) -> Collection:
-        parameters = self._generation.parameters["chroma"]
+        parameters = self.generation.parameters["chroma"]
         return self._client.get_or_create_collection(
             name,
             embedding_function=None,
@@ -255,15 +238,67 @@ class ChromaIndex:
             },
         )
 
-    def _bytes(self) -> int | None:
+    def disk_bytes(self) -> int | None:
+        """The size of the embedded store; None of a server's."""
         if self._disk is None:
             return None
         return sum(file.stat().st_size for file in self._disk.rglob("*") if file.is_file())
 
 
-def _nearest_first(found: Iterable[tuple[float, str]], *, exhausted: bool) -> Ranking:
+def _exact(stored: Iterable[Any], vector: Vector, k: int) -> Ranking:
+    """Compare with every vector, page by page."""
+    import numpy as np
+
+    scored: list[tuple[float, str]] = []
+    for page in stored:
+        vectors = np.asarray(page["embeddings"], dtype=np.float32)
+        cosines = vectors @ vector / np.linalg.norm(vectors, axis=1)
+        scored += zip((1 - cosines).tolist(), page["ids"], strict=True)
+    scored.sort()
+    return _nearest_first(scored[:k], exhausted=len(scored) <= k)
+
+
+def _nearest_first(scored: Iterable[tuple[float, str]], *, exhausted: bool) -> Ranking:
     """A ranking of cosine distances with chunk ids."""
-    ranked = sorted(found)
+    ranked = sorted(scored)
     return Ranking(
         [chunk_id for _, chunk_id in ranked], [1 - distance for distance, _ in ranked], exhausted
     )
+
+
+def _parameters(settings: Settings) -> Mapping[str, Any]:
+    return {
+        "index": "hnsw",
+        "distance": "cosine",
+        "layout": 2,
+        "m": settings.hnsw_m,
+        "ef_construction": settings.hnsw_ef_construction,
+        "ef_search": settings.hnsw_ef_search,
+    }
+
+
+@contextmanager
+def _open(
+    settings: Settings, connection: postgres.Connection, generation: Generation
+) -> Iterator[ChromaIndex]:
+    disk = None if settings.chroma_url else chroma.embedded_folder(settings.home)
+    with chroma.connect(secret(settings.chroma_url), settings.home) as client:
+        yield ChromaIndex(client, generation, disk=disk)
+
+
+def _keep(settings: Settings) -> AbstractContextManager[object]:
+    """A client of the embedded store: all of one folder share what the first has loaded."""
+    return nullcontext() if settings.chroma_url else chroma.connect(None, settings.home)
+
+
+KIND = IndexKind(
+    "chroma",
+    description="The Chroma collection of the generation, equal to the embedded chunks.",
+    technology="chroma",
+    answers="vector",
+    parameters=_parameters,
+    open=_open,
+    keep=_keep,
+    is_graph=True,
+    pool="chroma",
+)

@@ -7,6 +7,7 @@ the name of that file with the rows: a process that dies leaves the old state or
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -64,6 +65,11 @@ class FaissFiles:
         self._rows: sqlite3.Connection | None = None
         self._loaded: tuple[str, Any] | None = None
         self._changed = False
+
+    def delete(self) -> None:
+        """Delete the folder."""
+        self.close()
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def exists(self) -> bool:
         """Whether anything was ever written."""

@@ -7,8 +7,8 @@ those, the stored vectors (one byte a number, on disk) say which are the nearest
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_assets.embeddings.quantization import from_uint8, to_uint8, uint8_rows
-from ml_assets.progress import Progress, no_progress
-from ml_assets.search.filters.language import NO_FILTER, Condition
-from ml_assets.search.filters.sql import matching_chunk_ids
+from ml_assets.search.filters.language import NO_FILTER, Among, Condition, Filter
+from ml_assets.search.indexes.contract import Entry, IndexKind, Ranking
 from ml_assets.search.indexes.faiss.files import FaissFiles, all_processors, load
-from ml_assets.search.indexes.ledger import ledger_version, sync_ledger
 from ml_assets.search.indexes.sizing import candidates_of, is_outgrown, lists_of, probes_of
 from ml_assets.search.indexes.vectors import check_dimension, unit, vector_of
-from ml_assets.search.model import Entry, Generation, Kind, Ranking, SyncReport, Vector
+from ml_assets.search.model import Generation, Vector
+from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
@@ -53,47 +52,17 @@ Numbers = NDArray[np.int64]
 
 
 class FaissIndex:
-    """By cosine, in files of the generation's own. Filters are asked of PostgreSQL."""
+    """By cosine, in files of the generation's own."""
 
-    kind: Kind = "faiss"
+    kind = "faiss"
+    stores_vectors = True
 
-    def __init__(self, home: Path, connection: postgres.Connection, generation: Generation) -> None:
-        """Name the folder under `home`; nothing is created before the first `sync`."""
-        self._connection = connection
-        self._generation = generation
+    def __init__(self, home: Path, generation: Generation) -> None:
+        """Name the folder under `home`; nothing is created before the first `upsert`."""
+        self.generation = generation
         self._files = FaissFiles(home / generation.generation_id)
 
-    def sync(self, connection: postgres.Connection, progress: Progress = no_progress) -> SyncReport:
-        """Make the index equal to the tables; writes only the difference.
-
-        Raises:
-            SettingError: FAISS is not installed.
-            StoreError: the folder cannot be used.
-        """
-        started = time.perf_counter()
-        load()
-        try:
-            delta = sync_ledger(
-                connection, self._generation, self, embeddings=True, progress=progress
-            )
-            if delta.touched and not delta.total:
-                self._files.commit("")
-        finally:
-            self._files.undo()
-        return SyncReport(
-            self.kind,
-            delta,
-            delta.total,
-            self._files.bytes(),
-            time.perf_counter() - started,
-            self.version(connection),
-        )
-
-    def version(self, connection: postgres.Connection) -> str:
-        """A hash over what the index holds: equal content, equal version."""
-        return ledger_version(connection, self._generation, self.kind)
-
-    def query(self, vector: Vector, k: int, filters: Condition = NO_FILTER) -> Ranking:
+    def query(self, vector: Vector, k: int, filters: Filter = NO_FILTER) -> Ranking:
         """Rank the `k` nearest chunks that pass the filter; `vector` has shape (dimension,).
 
         Exact when the index is flat. Product codes are read in √lists of the lists, in more under
@@ -103,10 +72,12 @@ class FaissIndex:
             SpaceMismatchError: the vector has another dimension than the space.
             StoreError: the generation has no index here.
         """
-        check_dimension(vector, self._generation)
+        check_dimension(vector, self.generation)
+        if filters != NO_FILTER and not isinstance(filters, Among):
+            raise TypeError("FAISS filters by the ids of chunks alone")
         asked = unit(vector[None].astype(np.float32))
         with self._files.searching() as (rows, index):
-            passing = self._passing(rows, filters)
+            passing = _numbers(rows, filters.chunk_ids) if isinstance(filters, Among) else None
             if index is None or not index.ntotal or (passing is not None and not len(passing)):
                 return Ranking((), (), exhausted=True)
             if hasattr(index, "nlist"):
@@ -114,14 +85,16 @@ class FaissIndex:
             else:
                 numbers, cosines = _nearest(index, asked, k, passing)
             names = _chunk_ids(rows, numbers)
-        found = sorted(zip((-cosines).tolist(), names, strict=True))
+        nearest = sorted(zip((-cosines).tolist(), names, strict=True))
         return Ranking(
-            [chunk_id for _, chunk_id in found], [-cosine for cosine, _ in found], len(found) < k
+            [chunk_id for _, chunk_id in nearest],
+            [-cosine for cosine, _ in nearest],
+            len(nearest) < k,
         )
 
-    def ids(self, chunk_ids: Sequence[str] | None = None) -> set[str]:
-        """The chunk ids that the index itself holds: of all, or of `chunk_ids`."""
-        return {chunk_id for chunk_id, _ in self.revisions(chunk_ids)}
+    def expresses(self, condition: Condition) -> bool:
+        """FAISS knows nothing of documents."""
+        return condition == NO_FILTER
 
     def size(self) -> int:
         """How many chunks the index itself holds."""
@@ -129,6 +102,15 @@ class FaissIndex:
             return 0
         with self._files.reading() as rows:
             return int(rows.execute("select count(*) from entries").fetchone()[0])
+
+    def disk_bytes(self) -> int:
+        """The size of the files."""
+        return self._files.bytes()
+
+    def drop(self, kept: Sequence[Generation] = ()) -> bool:
+        """Delete the folder, which is of this generation alone; repeatable."""
+        self._files.delete()
+        return True
 
     def close(self) -> None:
         """Let go of the files; what no mark was set after is lost."""
@@ -140,10 +122,10 @@ class FaissIndex:
             return
         asked = None if chunk_ids is None else json.dumps(list(chunk_ids))
         with self._files.reading() as rows:
-            found = rows.execute(
+            stored = rows.execute(
                 statement("sqlite/faiss/revisions"), {"chunk_ids": asked}
             ).fetchall()
-        yield from found
+        yield from stored
 
     def mark(self) -> str:
         """The mark that was last set on the index; empty when there is none."""
@@ -187,33 +169,28 @@ class FaissIndex:
                 "delete from entries where number = ?", ([number] for number in numbers.tolist())
             )
 
-    def _passing(self, rows: sqlite3.Connection, filters: Condition) -> Numbers | None:
-        if filters == NO_FILTER:
-            return None
-        return _numbers(rows, matching_chunk_ids(self._connection, filters))
-
     def _kept(self, vectors: Matrix) -> Iterator[bytes | None]:
         """What is stored of each vector beside the index: nothing where that has all of it."""
-        if self._generation.parameters["faiss"]["index"] == "flat":
+        if self.generation.parameters["faiss"]["index"] == "flat":
             return (None for _ in vectors)
         return (row.tobytes() for row in to_uint8(vectors))
 
     def _untrained(self) -> Any:
         faiss = load()
         return faiss.index_factory(
-            self._generation.dimension, "IDMap,Flat", faiss.METRIC_INNER_PRODUCT
+            self.generation.dimension, "IDMap,Flat", faiss.METRIC_INNER_PRODUCT
         )
 
     def _trained(self, rows: sqlite3.Connection, index: Any) -> Any:
         """The index itself, or one of product codes when there are rows enough to train it."""
-        if self._generation.parameters["faiss"]["index"] == "flat":
+        if self.generation.parameters["faiss"]["index"] == "flat":
             return index
         count = index.ntotal
         lists = getattr(index, "nlist", 0)
         known = lists and _seen(rows) * _GROWS >= count and not is_outgrown(lists, count, _GROWS)
         if count < TRAINS_FROM or known:
             return index
-        return _product_codes(rows, self._generation.dimension, count)
+        return _product_codes(rows, self.generation.dimension, count)
 
 
 def _seen(rows: sqlite3.Connection) -> int:
@@ -254,8 +231,8 @@ def _nearest(
         chosen["sel"] = faiss.IDSelectorBatch(passing)
     kind = faiss.SearchParametersIVF if probes else faiss.SearchParameters
     products, numbers = index.search(vector, min(k, index.ntotal), params=kind(**chosen))
-    found = numbers[0] >= 0
-    return numbers[0][found], products[0][found]
+    present = numbers[0] >= 0
+    return numbers[0][present], products[0][present]
 
 
 def _nearest_by_codes(
@@ -277,19 +254,40 @@ def _nearest_by_codes(
 
 
 def _numbers(rows: sqlite3.Connection, chunk_ids: Sequence[str]) -> Numbers:
-    found = rows.execute(
+    selected = rows.execute(
         statement("sqlite/faiss/numbers"), {"chunk_ids": json.dumps(list(chunk_ids))}
     )
-    return np.fromiter((number for (number,) in found), dtype=np.int64)
+    return np.fromiter((number for (number,) in selected), dtype=np.int64)
 
 
 def _chunk_ids(rows: sqlite3.Connection, numbers: Numbers) -> list[str]:
     asked = numbers.tolist()
-    found = dict(
+    names = dict(
         rows.execute(statement("sqlite/faiss/chunk_ids"), {"numbers": json.dumps(asked)}).fetchall()
     )
-    return [found[number] for number in asked]
+    return [names[number] for number in asked]
 
 
 def _restored(stored: Sequence[bytes], dimension: int) -> Matrix:
     return from_uint8(np.frombuffer(b"".join(stored), dtype=uint8_rows(dimension)))
+
+
+def _parameters(settings: Settings) -> Mapping[str, Any] | None:
+    name, _, index = settings.vector_index.partition("-")
+    return {"index": index, "layout": 1} if name == "faiss" else None
+
+
+def _open(
+    settings: Settings, connection: postgres.Connection, generation: Generation
+) -> AbstractContextManager[FaissIndex]:
+    return closing(FaissIndex(settings.faiss_folder, generation))
+
+
+KIND = IndexKind(
+    "faiss",
+    description="The FAISS index of the generation, equal to the embedded chunks.",
+    technology="faiss",
+    answers="vector",
+    parameters=_parameters,
+    open=_open,
+)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import tantivy
 
 from ml_assets.errors import StoreError
-from ml_assets.progress import Progress, no_progress
-from ml_assets.search.filters.language import NO_FILTER, Condition
-from ml_assets.search.indexes.keyword.filters import attribute_token, keyword_query
-from ml_assets.search.indexes.ledger import ledger_version, sync_ledger
-from ml_assets.search.model import Entry, Generation, Kind, Ranking, SyncReport
+from ml_assets.search.filters.language import NO_FILTER, Condition, Filter
+from ml_assets.search.indexes.contract import Entry, IndexKind, Ranking
+from ml_assets.search.indexes.keyword.filters import (
+    attribute_token,
+    is_expressible,
+    keyword_query,
+)
+from ml_assets.search.model import Generation
+from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets.stores.folders import folder
 
@@ -25,7 +30,6 @@ MAX_TERMS = 256
 _ANALYZER = "ml_assets_english"
 _MARK = "ml_assets_mark"
 _HEAP_BYTES = 128_000_000
-_BATCH = 10_000
 
 
 @cache
@@ -43,47 +47,17 @@ def analyzer() -> tantivy.TextAnalyzer:
 class KeywordIndex:
     """A tantivy index; reading needs no lock, writing takes tantivy's own."""
 
-    kind: Kind = "keyword"
+    kind = "keyword"
+    stores_vectors = False
 
     def __init__(self, home: Path, generation: Generation) -> None:
-        """Name the folder under `home`; nothing is created before the first `sync`."""
-        self._generation = generation
+        """Name the folder under `home`; nothing is created before the first `upsert`."""
+        self.generation = generation
         self.path = home / generation.generation_id
         self._opened: tantivy.Index | None = None
         self._writer: tantivy.IndexWriter | None = None
 
-    def sync(self, connection: postgres.Connection, progress: Progress = no_progress) -> SyncReport:
-        """Make the index equal to the tables; writes only the difference.
-
-        Raises:
-            StoreError: another program writes the index, or the folder cannot be used.
-        """
-        started = time.perf_counter()
-        try:
-            delta = sync_ledger(
-                connection,
-                self._generation,
-                self,
-                embeddings=False,
-                batch=_BATCH,
-                progress=progress,
-            )
-        finally:
-            self._let_go()
-        return SyncReport(
-            self.kind,
-            delta,
-            delta.total,
-            sum(file.stat().st_size for file in self.path.glob("*")),
-            time.perf_counter() - started,
-            self.version(connection),
-        )
-
-    def version(self, connection: postgres.Connection) -> str:
-        """A hash over what the index holds: equal content, equal version."""
-        return ledger_version(connection, self._generation, self.kind)
-
-    def query(self, text: str, k: int, filters: Condition = NO_FILTER) -> Ranking:
+    def query(self, text: str, k: int, filters: Filter = NO_FILTER) -> Ranking:
         """Rank the `k` best chunks that hold a word of `text` and pass the filter.
 
         The text is no query language: it is cut into terms, of which a chunk needs one, in title
@@ -97,22 +71,32 @@ class KeywordIndex:
         if not terms:
             return Ranking((), (), exhausted=True)
         searcher = index.searcher()
-        found = searcher.search(self._query(index, terms, filters), k, count=False).hits
-        ranked = sorted((-score, _chunk_id(searcher, address)) for score, address in found)
+        hits = searcher.search(self._query(index, terms, filters), k, count=False).hits
+        ranked = sorted((-score, _chunk_id(searcher, address)) for score, address in hits)
         return Ranking(
             [chunk_id for _, chunk_id in ranked],
             [-score for score, _ in ranked],
             exhausted=len(ranked) < k,
         )
 
-    def ids(self, chunk_ids: Sequence[str] | None = None) -> set[str]:
-        """The chunk ids that the index itself holds: of all, or of `chunk_ids`."""
-        return {chunk_id for chunk_id, _ in self.revisions(chunk_ids)}
+    def expresses(self, condition: Condition) -> bool:
+        """Whether tantivy can tell exactly which chunks pass the condition."""
+        return is_expressible(condition)
 
     def size(self) -> int:
         """How many chunks the index itself holds."""
         index = self._find()
         return index.searcher().num_docs if index else 0
+
+    def disk_bytes(self) -> int:
+        """The size of the files."""
+        return sum(file.stat().st_size for file in self.path.glob("*"))
+
+    def drop(self, kept: Sequence[Generation] = ()) -> bool:
+        """Delete the folder, which is of this generation alone; repeatable."""
+        self.close()
+        shutil.rmtree(self.path, ignore_errors=True)
+        return True
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -160,13 +144,11 @@ class KeywordIndex:
             writer.delete_documents_by_term("chunk_id", chunk_id)
         self._commit(writer)
 
-    def _query(
-        self, index: tantivy.Index, terms: Sequence[str], filters: Condition
-    ) -> tantivy.Query:
+    def _query(self, index: tantivy.Index, terms: Sequence[str], filters: Filter) -> tantivy.Query:
         from tantivy import Occur, Query
 
         schema = index.schema
-        parameters = self._generation.parameters["keyword"]
+        parameters = self.generation.parameters["keyword"]
         boost, tie_breaker = float(parameters["title_boost"]), float(parameters["tie_breaker"])
 
         def either_field(term: str) -> tantivy.Query:
@@ -178,7 +160,7 @@ class KeywordIndex:
         if filters == NO_FILTER:
             return matching
         # A condition decides, and does not score.
-        passing = Query.const_score_query(keyword_query(filters, index), 0.0)
+        passing = Query.const_score_query(keyword_query(filters, schema), 0.0)
         return Query.boolean_query([(Occur.Must, matching), (Occur.Must, passing)])
 
     def _find(self) -> tantivy.Index | None:
@@ -226,8 +208,6 @@ class KeywordIndex:
         if self._writer is not None:
             self._writer.wait_merging_threads()
             self._writer = None
-            if self._opened:
-                self._opened.reload()
 
     def _refuse(self, error: Exception) -> NoReturn:
         if "LockBusy" in str(error):
@@ -280,7 +260,7 @@ def _addresses(
     if chunk_ids is None:
         queries = [tantivy.Query.all_query()] if searcher.num_docs else []
     else:
-        queries = [tantivy.Query.term_query(_schema(), "chunk_id", one) for one in chunk_ids]
+        queries = [tantivy.Query.term_query(_schema(), "chunk_id", name) for name in chunk_ids]
     for query in queries:
         most = searcher.num_docs if chunk_ids is None else 1
         for _, address in searcher.search(query, most, count=False).hits:
@@ -289,3 +269,36 @@ def _addresses(
 
 def _chunk_id(searcher: tantivy.Searcher, address: tantivy.DocAddress) -> str:
     return str(searcher.doc(address).get_first("chunk_id"))
+
+
+ANALYZER = "simple, at most 40 characters, lowercase, English stems"
+TITLE_BOOST = 1.0
+TIE_BREAKER = 0.1
+"""A term counts by its better field, plus this part of the other; both were chosen on the tuning
+halves of `python_docs` and SciFact."""
+
+
+def _parameters(settings: Settings) -> Mapping[str, Any]:
+    return {
+        "analyzer": ANALYZER,
+        "title_boost": TITLE_BOOST,
+        "tie_breaker": TIE_BREAKER,
+        "layout": 3,
+    }
+
+
+def _open(
+    settings: Settings, connection: postgres.Connection, generation: Generation
+) -> AbstractContextManager[KeywordIndex]:
+    return closing(KeywordIndex(settings.keyword_folder, generation))
+
+
+KIND = IndexKind(
+    "keyword",
+    description="The BM25 index of the generation, equal to the embedded chunks.",
+    technology="tantivy",
+    answers="text",
+    parameters=_parameters,
+    open=_open,
+    pool="keyword",
+)

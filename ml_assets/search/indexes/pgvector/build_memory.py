@@ -37,7 +37,7 @@ class BuildMemory:
         return self.granted >= self.estimate
 
     @property
-    def said(self) -> str:
+    def message(self) -> str:
         """Whether it is built in memory, in words."""
         if not self.due:
             return "nothing to build: the index is current"

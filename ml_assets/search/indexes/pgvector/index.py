@@ -7,8 +7,8 @@ apart.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from typing import Any, LiteralString
 
@@ -16,8 +16,9 @@ from psycopg import sql
 
 from ml_assets.delta import Delta
 from ml_assets.progress import Progress, no_progress
-from ml_assets.search.filters.language import NO_FILTER, Condition
+from ml_assets.search.filters.language import NO_FILTER, Among, Condition, Filter
 from ml_assets.search.filters.sql import sql_condition
+from ml_assets.search.indexes.contract import IndexKind, Ranking, SyncReport, Upkeep
 from ml_assets.search.indexes.pgvector.build_memory import DEFAULT_LIMIT, BuildMemory, plan_build
 from ml_assets.search.indexes.pgvector.building import (
     build,
@@ -30,7 +31,8 @@ from ml_assets.search.indexes.pgvector.building import (
 from ml_assets.search.indexes.pgvector.layouts import MOST_EF, Design, search_with
 from ml_assets.search.indexes.sizing import candidates_of, is_outgrown, probes_of
 from ml_assets.search.indexes.vectors import check_dimension
-from ml_assets.search.model import Generation, Kind, Ranking, SyncReport, Vector
+from ml_assets.search.model import Generation, Vector
+from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets.stores.postgres.locks import exclusive
 from ml_assets.stores.sql import statement
@@ -50,7 +52,7 @@ _Nearest = list[tuple[float, str]]
 class PgvectorIndex:
     """By cosine, over the stored half vectors. Once it is built, PostgreSQL keeps it current."""
 
-    kind: Kind = "pgvector"
+    kind = "pgvector"
 
     def __init__(
         self,
@@ -65,7 +67,7 @@ class PgvectorIndex:
         """
         self._connection = connection
         self._build_memory = build_memory
-        self._generation = generation
+        self.generation = generation
         self._design = Design(generation)
         self._parameters = self._design.parameters
         self._layout = self._design.layout
@@ -74,31 +76,32 @@ class PgvectorIndex:
     def sync(self, connection: postgres.Connection, progress: Progress = no_progress) -> SyncReport:
         """Build the index when it is absent, or its lists are too few or too many for the rows.
 
-        First of all, what another run built to take its place is put there.
+        First of all, a second index that another run built is put in the place of the first.
         """
         started = time.perf_counter()
+        plan = self.build_plan()
         with self._exclusively(connection):
             built = self._end_rebuild(connection)
             if is_valid(connection, self.name) is None:
                 self._build(connection)
                 built = True
             elif self._is_due():
-                built = self.rebuild(connection) or built
+                built = self._rebuild(connection) or built
         size = self.size()
         progress(size, size)
         row = connection.execute(
             "select sum(pg_relation_size(relid)) from pg_partition_tree(%s)", [self.name]
         ).fetchone()
         return SyncReport(
-            self.kind,
             Delta(added=size) if built else Delta(unchanged=size),
             size,
             int(row[0]) if row else None,
             time.perf_counter() - started,
-            self.version(connection),
+            _version(connection, self.generation, self.kind),
+            {"build_bytes_estimated": plan.estimate, "build": plan.message},
         )
 
-    def query(self, vector: Vector, k: int, filters: Condition = NO_FILTER) -> Ranking:
+    def query(self, vector: Vector, k: int, filters: Filter = NO_FILTER) -> Ranking:
         """Rank the `k` nearest chunks that pass the filter; `vector` has shape (dimension,).
 
         The search is exact when few documents pass the filter, which is then faster and misses
@@ -107,36 +110,52 @@ class PgvectorIndex:
         Raises:
             SpaceMismatchError: the vector has another dimension than the space.
         """
-        check_dimension(vector, self._generation)
+        check_dimension(vector, self.generation)
         if filters == NO_FILTER:
-            found = self._live_of_nearest(vector, k)
-            if len(found) == k:
-                return _ranking(found, exhausted=False)
+            nearest = self._live_of_nearest(vector, k)
+            if len(nearest) == k:
+                return _ranking(nearest, exhausted=False)
         if filters == NO_FILTER or not self._is_narrow(filters):
-            found = self._approximate(vector, max(k, FILTERED), filters)[:k]
-            if len(found) == k:
-                return _ranking(found, exhausted=False)
-        found = self._nearest("exact", vector, k, filters)
-        return _ranking(found, exhausted=len(found) < k)
+            nearest = self._approximate(vector, max(k, FILTERED), filters)[:k]
+            if len(nearest) == k:
+                return _ranking(nearest, exhausted=False)
+        nearest = self._nearest("exact", vector, k, filters)
+        return _ranking(nearest, exhausted=len(nearest) < k)
 
-    def ids(self, chunk_ids: Sequence[str] | None = None) -> set[str]:
-        """The chunk ids that the index holds, of all or of `chunk_ids`, when the index is valid."""
+    def expresses(self, condition: Condition) -> bool:
+        """SQL can tell any condition."""
+        return True
+
+    def revisions(self, chunk_ids: Sequence[str] | None = None) -> Iterator[tuple[str, None]]:
+        """The chunks in the index, of all or of `chunk_ids`, when the index is valid."""
         if not self._is_valid():
-            return set()
+            return
         query = sql.SQL(
             "select chunk_id from {} where %(asked)s::text[] is null or chunk_id = any(%(asked)s)"
         ).format(sql.Identifier(self._design.table))
         asked = {"asked": None if chunk_ids is None else list(chunk_ids)}
-        return {chunk_id for (chunk_id,) in self._connection.execute(query, asked)}
+        for (chunk_id,) in self._connection.execute(query, asked):
+            yield chunk_id, None
 
     def size(self) -> int:
         """How many chunks the index holds."""
         return self._rows() if self._is_valid() else 0
 
+    def drop(self, kept: Sequence[Generation] = ()) -> bool:
+        """Drop the index and its second, unless a kept generation has one of the same name.
+
+        Returns False when a reader holds the table.
+        """
+        if any(Design(other).name == self.name for other in kept):
+            return True
+        return all(drop(self._connection, name) for name in (self.name, self._design.second))
+
     def close(self) -> None:
         """Do nothing: the connection is its owner's."""
 
-    def _is_narrow(self, filters: Condition) -> bool:
+    def _is_narrow(self, filters: Filter) -> bool:
+        if isinstance(filters, Among):
+            return True
         condition, bound = sql_condition(filters)
         query = sql.SQL(statement("postgres/search/pgvector/count_matching")).format(
             filter=sql.SQL(condition)
@@ -154,7 +173,7 @@ class PgvectorIndex:
         query, bound = self._unfiltered(vector, k)
         return self._sorted(query, bound, prepare=True)
 
-    def _approximate(self, vector: Vector, k: int, filters: Condition) -> _Nearest:
+    def _approximate(self, vector: Vector, k: int, filters: Filter) -> _Nearest:
         self._search_as_generation(k, filtered=True)
         return self._nearest(self._layout.query, vector, k, filters)
 
@@ -183,11 +202,11 @@ class PgvectorIndex:
     def _rows(self) -> int:
         return count_rows(self._connection, self._design)
 
-    def _nearest(self, name: str, vector: Vector, k: int, filters: Condition) -> _Nearest:
+    def _nearest(self, name: str, vector: Vector, k: int, filters: Filter) -> _Nearest:
         return self._sorted(*self._filtered(name, vector, k, filters))
 
     def _filtered(
-        self, name: str, vector: Vector, k: int, filters: Condition
+        self, name: str, vector: Vector, k: int, filters: Filter
     ) -> tuple[sql.Composed, dict[str, Any]]:
         condition, bound = sql_condition(filters)
         joined = statement("postgres/search/pgvector/documents_of")
@@ -222,14 +241,21 @@ class PgvectorIndex:
     def _is_valid(self) -> bool:
         return bool(is_valid(self._connection, self.name))
 
-    def rebuild(self, connection: postgres.Connection) -> bool:
+    def rebuild(self, connection: postgres.Connection) -> str | None:
         """Build a second index, which takes the place of the old one when it is ready.
 
-        The old one answers until then. `reindex concurrently` would wait for every snapshot, also
-        for those of sessions which wait for this run to end; here only the swap waits, for readers
-        in a transaction, and gives up soon. The second one is kept up by PostgreSQL, and the next
-        run has only to swap them. Returns whether the new one took its place.
+        Returns a remark where the build lacked memory; None when a reader held the old one.
         """
+        if not self._rebuild(connection):
+            return None
+        plan = replace(self.build_plan(), due=True)
+        return "" if plan.fits else f"; {plan.message}"
+
+    def _rebuild(self, connection: postgres.Connection) -> bool:
+        # The old one answers until then. `reindex concurrently` would wait for every snapshot, also
+        # for those of sessions which wait for this run to end; here only the swap waits, for
+        # readers in a transaction, and gives up soon. The second one is kept up by PostgreSQL, and
+        # the next run has only to swap them.
         second = self._design.second
         with self._exclusively(connection):
             if not is_valid(connection, second):
@@ -248,7 +274,7 @@ class PgvectorIndex:
 
     def build_plan(self) -> BuildMemory:
         """What building the index would take now and what it would get, and whether it is due."""
-        rows, dimension = self._rows(), self._generation.dimension
+        rows, dimension = self._rows(), self.generation.dimension
         plan = plan_build(rows, dimension, self._parameters, self._build_memory)
         return replace(plan, due=self._is_due())
 
@@ -259,14 +285,62 @@ class PgvectorIndex:
     def _build(self, connection: postgres.Connection) -> None:
         build(connection, self._design, self.name, self._build_memory)
 
-    def version(self, connection: postgres.Connection) -> str:
-        """A hash over what the index holds: equal content, equal version."""
-        query = statement("postgres/search/pgvector/partition_version")
-        row = connection.execute(query, {"space_id": self._generation.space_id}).fetchone()
-        return str(row[0]) if row else ""
 
-
-def _ranking(found: _Nearest, *, exhausted: bool) -> Ranking:
+def _ranking(nearest: _Nearest, *, exhausted: bool) -> Ranking:
     return Ranking(
-        [chunk_id for _, chunk_id in found], [1 - distance for distance, _ in found], exhausted
+        [chunk_id for _, chunk_id in nearest], [1 - distance for distance, _ in nearest], exhausted
     )
+
+
+def _sync(connection: postgres.Connection, index: PgvectorIndex, progress: Progress) -> SyncReport:
+    return index.sync(connection, progress)
+
+
+def _version(connection: postgres.Connection, generation: Generation, kind: str) -> str:
+    """A hash over the vectors of the partition, which the index follows."""
+    query = statement("postgres/search/pgvector/partition_version")
+    row = connection.execute(query, {"space_id": generation.space_id}).fetchone()
+    return str(row[0]) if row else ""
+
+
+def _dead(connection: postgres.Connection, generation: Generation, kind: str) -> tuple[int, int]:
+    """The dead tuples of the partition that no vacuum has removed yet, and its rows."""
+    bound = {"space_id": generation.space_id, "partition": Design(generation).table}
+    counts = postgres.read_counts(
+        connection, statement("postgres/search/pgvector/dead_tuples"), bound
+    )
+    return counts["dead"], counts["live"]
+
+
+def _parameters(settings: Settings) -> Mapping[str, Any]:
+    hnsw = {
+        "m": settings.hnsw_m,
+        "ef_construction": settings.hnsw_ef_construction,
+        "ef_search": settings.hnsw_ef_search,
+    }
+    match settings.pgvector_index:
+        case "hnsw":
+            return {"index": "hnsw", "type": settings.pgvector_type, **hnsw}
+        case "binary":
+            return {"index": "binary", "type": "bit", **hnsw}
+        case "ivfflat":
+            return {"index": "ivfflat", "type": settings.pgvector_type}
+
+
+def _open(
+    settings: Settings, connection: postgres.Connection, generation: Generation
+) -> AbstractContextManager[PgvectorIndex]:
+    return closing(PgvectorIndex(connection, generation, build_memory=settings.build_memory))
+
+
+KIND = IndexKind(
+    "pgvector",
+    description="The index on the vectors of the current space; PostgreSQL keeps it current once"
+    " built.",
+    technology="postgres",
+    answers="vector",
+    parameters=_parameters,
+    open=_open,
+    is_graph=True,
+    upkeep=Upkeep(_sync, _version, _dead),
+)

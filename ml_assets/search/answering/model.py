@@ -1,0 +1,71 @@
+"""The opened search, and its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from ml_assets.search.filters.language import NO_FILTER, Condition
+from ml_assets.search.indexes.contract import TextIndex, VectorIndex
+from ml_assets.search.model import DEFAULT_FUSION, Fusion, Generation
+
+if TYPE_CHECKING:
+    from ml_assets.stores import postgres
+
+Method = Literal["hybrid", "vector", "keyword"]
+METHODS: tuple[Method, ...] = ("hybrid", "vector", "keyword")
+
+
+class Reranker(Protocol):
+    """A model that scores how well a text answers a query."""
+
+    def score(self, query: str, texts: Sequence[str]) -> list[float]:
+        """One score per text; more is better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One generation, opened for searching.
+
+    A `reranker` reorders the first `rerank_top` documents of a hybrid search.
+    """
+
+    connection: postgres.Connection
+    generation: Generation
+    vector: VectorIndex
+    keyword: TextIndex
+    fusion: Fusion = DEFAULT_FUSION
+    reranker: Reranker | None = None
+    rerank_top: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One document of a result, shown by its best chunk."""
+
+    document_id: str
+    title: str
+    url: str | None
+    collection: str
+    label: str | None
+    score: float
+    snippet: str
+    chunk_index: int
+    start_offset: int
+    end_offset: int
+    keyword_rank: int | None = None
+    vector_rank: int | None = None
+    rerank_score: float | None = None
+    """The score of the cross-encoder; None beyond the documents it reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Hits, best first; `complete`: there are k of them, or all that match."""
+
+    hits: tuple[Hit, ...]
+    complete: bool
+    generation_id: str
+    method: Method = "hybrid"
+    filters: Condition = NO_FILTER

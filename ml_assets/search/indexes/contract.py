@@ -1,0 +1,182 @@
+"""The contract of an index, and of a kind of index; nothing here knows a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
+
+from ml_assets.delta import Delta
+from ml_assets.progress import Progress
+from ml_assets.search.filters.language import NO_FILTER, Condition, Filter
+from ml_assets.search.model import Generation, Vector
+from ml_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from pgvector import HalfVector
+
+    from ml_assets.stores import postgres
+
+Query = TypeVar("Query", contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Chunk ids, best first, each with its score (more is better: BM25, or the cosine).
+
+    `exhausted`: nothing else that matches was left out.
+    """
+
+    chunk_ids: Sequence[str]
+    scores: Sequence[float]
+    exhausted: bool
+
+
+class Index(Protocol[Query]):
+    """One index of one generation. It owns the handle on its store."""
+
+    kind: str
+    generation: Generation
+
+    def query(self, query: Query, k: int, filters: Filter = NO_FILTER, /) -> Ranking:
+        """Rank the `k` best chunks that pass the filter, which the index can express.
+
+        Raises:
+            SpaceMismatchError: the vector has another dimension than the space.
+            StoreError: the generation has no index here.
+        """
+
+    def expresses(self, condition: Condition, /) -> bool:
+        """Whether the index itself can tell exactly which chunks pass the condition."""
+
+    def revisions(
+        self, chunk_ids: Sequence[str] | None = None
+    ) -> Iterator[tuple[str, bytes | None]]:
+        """The chunks that the index itself holds, of all or of `chunk_ids`, with their revisions.
+
+        None for a revision: the store keeps the chunk equal to the tables by itself.
+        """
+
+    def size(self) -> int:
+        """How many chunks the index itself holds."""
+
+    def drop(self, kept: Sequence[Generation] = ()) -> bool:
+        """Delete the index, unless a kept generation uses the same one; repeatable.
+
+        Returns False when a reader is busy with it.
+        """
+
+    def close(self) -> None:
+        """Let go of the store, and of what no mark was set after; the next call opens it again."""
+
+
+VectorIndex: TypeAlias = Index["Vector"]
+"""Ranks by the cosine to a vector of shape (dimension,)."""
+
+TextIndex: TypeAlias = Index[str]
+"""Ranks by the words of a text."""
+
+AnyIndex: TypeAlias = Index[Any]
+
+
+class GraphIndex(Index[Query], Protocol):
+    """An index that churn wears out."""
+
+    def rebuild(self, connection: postgres.Connection) -> str | None:
+        """Build the index anew while the old one answers.
+
+        Returns a remark, mostly empty; None when a reader held the old one, which stays.
+        """
+
+
+class LedgerIndex(Index[Query], Protocol):
+    """An index outside PostgreSQL, which the ledger brings up to date."""
+
+    stores_vectors: bool
+
+    def mark(self) -> str:
+        """The mark that was last set on the index; empty when there is none."""
+
+    def set_mark(self, mark: str) -> None:
+        """Mark the index itself, durably, with all that was written before; it must exist."""
+
+    def upsert(self, entries: Sequence[Entry]) -> int:
+        """Store the entries, replacing older revisions; repeating it changes nothing.
+
+        Returns how many vectors were replaced in a graph, which that wears out. Durable when the
+        next mark is set: an index without it is asked for what it really holds.
+        """
+
+    def remove(self, chunk_ids: Sequence[str]) -> None:
+        """Remove the chunks, durably as `upsert` stores them; absent ones are passed over."""
+
+    def disk_bytes(self) -> int | None:
+        """The size on disk; None where the store keeps it to itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """All that an index stores of one chunk; `revision` is the sha256 over it."""
+
+    chunk_id: str
+    revision: bytes
+    title: str
+    text: str
+    collection: str
+    label: str | None
+    created_at: int | None
+    """Microseconds since 1970 in UTC: an integer is exact in every store."""
+    metadata: Mapping[str, str | int | float | bool]
+    embedding: HalfVector | None
+    """None for an index that stores no vectors."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """The change of one index that was brought up to date, and its state after it.
+
+    `version` is a hash over its content; `details` are of the kind's own.
+    """
+
+    delta: Delta
+    size: int
+    bytes: int | None
+    seconds: float
+    version: str
+    details: Mapping[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """How the indexes of a kind follow the tables, and how PostgreSQL knows their state."""
+
+    sync: Callable[[postgres.Connection, Any, Progress], SyncReport]
+    """Make an index equal to the tables, writing only the difference."""
+    version: Callable[[postgres.Connection, Generation, str], str]
+    """A hash over the content of a generation's index of this kind: equal content, equal hash."""
+    dead: Callable[[postgres.Connection, Generation, str], tuple[int, int]]
+    """How many entries of the graph are dead beside how many live ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexKind:
+    """A kind of index, as all the rest of the project sees it."""
+
+    name: str
+    description: str
+    technology: str
+    """The store, by the name that the UI has an icon for."""
+    answers: Literal["vector", "text"]
+    parameters: Callable[[Settings], Mapping[str, Any] | None]
+    """What building depends on: another value makes another generation. None: not chosen."""
+    open: Callable[[Settings, postgres.Connection, Generation], AbstractContextManager[AnyIndex]]
+    """Name the index of a generation; nothing is created before the first write."""
+    keep: Callable[[Settings], AbstractContextManager[object]] | None = None
+    """Opened once, it makes opening an index of this kind cheap while it stays open."""
+    is_graph: bool = False
+    """A `GraphIndex`: churn wears it out."""
+    pool: str | None = None
+    """The pool of the steps that write it, where the store admits one at a time."""
+    upkeep: Upkeep | None = None
+    """None: the ledger's."""
