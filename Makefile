@@ -38,12 +38,13 @@ test-quick: ## the tests that start no server, process, model or Dagster: under 
 	@$(SETUP) --dev
 	@$(BIN)/pytest -n 2 -q -m "not slow" $(PYTEST)
 
-lint: ## formatting, rules, types, and who may import whom
+lint: ## formatting, rules, types, who may import whom, and how large a room is
 	@$(SETUP) --dev
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/mypy
 	@said=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$said"; exit 1; }
+	@$(BIN)/python scripts/check_layout.py
 
 test-install: ## resolve every extra on every Python, and install the wheel afresh; needs the network
 	@$(PYTHON) scripts/check_install.py

@@ -7,6 +7,11 @@ from typing import Any
 
 import dagster as dg
 
+from ml_assets.defs.metadata import data_version
+from ml_assets.training.model import TrainingSet
+
+NO_TRAINING_SET = "nothing to train on"
+
 Function = Callable[..., Any]
 
 
@@ -28,3 +33,12 @@ def asset(**own: Any) -> Callable[[Function], dg.AssetsDefinition]:
         return made
 
     return define
+
+
+def nothing_to_train_on(current: TrainingSet | None) -> dg.MaterializeResult:
+    """What an asset reports when there is no training set: nothing was written, and why."""
+    reason = current.reason if current else "training_set was not materialized yet"
+    return dg.MaterializeResult(
+        metadata={"outcome": f"{NO_TRAINING_SET}: {reason}; nothing was written"},
+        data_version=data_version(NO_TRAINING_SET),
+    )

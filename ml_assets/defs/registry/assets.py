@@ -4,10 +4,9 @@ import time
 
 import dagster as dg
 
-from ml_assets.defs.assets import asset
+from ml_assets.defs.assets import asset, nothing_to_train_on
 from ml_assets.defs.metadata import data_version, gate_table, table
 from ml_assets.defs.resources import MlflowResource, OfflineStoreResource, PostgresResource
-from ml_assets.defs.training.assets import nothing_to_train_on
 from ml_assets.registry.aliases import follow_release
 from ml_assets.registry.model import ModelVersion
 from ml_assets.registry.promotion import promote

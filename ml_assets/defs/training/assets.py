@@ -4,7 +4,7 @@ import time
 
 import dagster as dg
 
-from ml_assets.defs.assets import asset
+from ml_assets.defs.assets import NO_TRAINING_SET, asset, nothing_to_train_on
 from ml_assets.defs.metadata import data_version, plot, table
 from ml_assets.defs.resources import (
     EncoderResource,
@@ -18,8 +18,6 @@ from ml_assets.training.candidates import Trained, read_candidates, train_candid
 from ml_assets.training.model import SPLITS, Candidate, TrainingSet
 from ml_assets.training.plots import confusion_plot, reliability_plot
 from ml_assets.training.training_set import build_training_set, current_training_set, freeze
-
-NO_TRAINING_SET = "nothing to train on"
 
 
 @asset(
@@ -97,15 +95,6 @@ def candidate_models(
             **_plots(trained),
         },
         data_version=data_version(sorted(one.run_id for one in candidates)),
-    )
-
-
-def nothing_to_train_on(current: TrainingSet | None) -> dg.MaterializeResult:
-    """What an asset reports when there is no training set: nothing was written, and why."""
-    reason = current.reason if current else "training_set was not materialized yet"
-    return dg.MaterializeResult(
-        metadata={"outcome": f"{NO_TRAINING_SET}: {reason}; nothing was written"},
-        data_version=data_version(NO_TRAINING_SET),
     )
 
 
