@@ -26,7 +26,7 @@ def online_differences(
 ) -> dict[str, list[str]]:
     """Compare every value online with offline: ids that are `missing`, `extra`, `different`."""
     offline_ids = _revisions(duck, view).keys()
-    online_ids = online.ids(view.key)
+    online_ids = online.revisions(view.key).keys()
     different = [
         entity_id
         for batch in _batches(sorted(offline_ids & online_ids))

@@ -123,7 +123,7 @@ def read_stores(
         columns = ", ".join(["entity_id", *DOCUMENT_TEXT.columns])
         rows = duck.execute(f"select {columns} from ({current_rows(DOCUMENT_TEXT)}) order by 1")
         held["offline"] = _rounded(rows.fetchall())
-        ids = sorted(store.ids(DOCUMENT_TEXT.key))
+        ids = sorted(store.revisions(DOCUMENT_TEXT.key))
         values = store.get_many(DOCUMENT_TEXT.key, ids)
         held["online"] = _rounded([(name, *values[name].values()) for name in ids])
     return held

@@ -77,8 +77,8 @@ FEATURES = [
     Point("before", "features.offline:statement", 4),
     Point("before", "features.online:_refresh_view"),
     Point("before", "stores.online.sqlite:pack", 7),
-    Point("write", "stores.online.sqlite:SqliteOnlineStore.put_many"),
-    Point("after", "stores.online.sqlite:SqliteOnlineStore.put_many"),
+    Point("write", "stores.online.sqlite:_Sqlite.put_many"),
+    Point("after", "stores.online.sqlite:_Sqlite.put_many"),
 ]
 ALONE = [
     Point("sql", "postgres/documents/count_documents"),

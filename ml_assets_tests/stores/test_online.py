@@ -1,6 +1,6 @@
-import time
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -8,7 +8,7 @@ import pytest
 from ml_assets.errors import StoreError
 from ml_assets.stores import online
 from ml_assets.stores.online import OnlineStore
-from ml_assets.stores.online.sqlite import SqliteOnlineStore, transaction
+from ml_assets.stores.online.sqlite import transaction
 from ml_assets_tests.servers import PASSWORD, free_port, redis_over_tcp
 
 Open = Callable[[], AbstractContextManager[OnlineStore]]
@@ -43,10 +43,9 @@ def test_values_come_back_as_they_were(open_store: Open) -> None:
     with open_store() as store:
         store.put_many("view_v1", ROWS, {"a": "1", "b b": "2"})
     with open_store() as store:
-        found = store.get_many("view_v1", ["b b", "a", "absent"])
-        assert found == ROWS
-        assert type(found["a"]["count"]) is int
-        assert store.ids("view_v1") == {"a", "b b"}
+        rows = store.get_many("view_v1", ["b b", "a", "absent"])
+        assert rows == ROWS
+        assert type(rows["a"]["count"]) is int
         assert store.revisions("view_v1") == {"a": "1", "b b": "2"}
 
 
@@ -63,7 +62,7 @@ def test_versions_are_apart(open_store: Open) -> None:
         store.put_many("view_v1", {"a": {"count": 1}}, {"a": "1"})
         store.put_many("view_v2", {"a": {"count": 2}}, {"a": "2"})
         store.delete_many("view_v1", ["a"])
-        assert store.ids("view_v1") == set()
+        assert store.revisions("view_v1") == {}
         assert store.get_many("view_v2", ["a"]) == {"a": {"count": 2}}
 
 
@@ -72,7 +71,7 @@ def test_deleting_what_is_not_there_is_no_mistake(open_store: Open) -> None:
         store.put_many("view_v1", ROWS, {"a": "1", "b b": "2"})
         store.delete_many("view_v1", ["a", "absent"])
         store.delete_many("view_v1", [])
-        assert store.ids("view_v1") == {"b b"}
+        assert store.revisions("view_v1") == {"b b": "2"}
         assert store.get_many("view_v1", []) == {}
 
 
@@ -82,19 +81,7 @@ def test_more_rows_than_one_batch(open_store: Open) -> None:
         store.put_many("view_v1", rows, dict.fromkeys(rows, "1"))
         assert store.get_many("view_v1", list(rows)) == rows
         store.delete_many("view_v1", list(rows)[1:])
-        assert store.ids("view_v1") == {"e0"}
-
-
-def test_cached_values_end(open_store: Open) -> None:
-    with open_store() as store:
-        store.cache_set("short", {"x": [1, 2.5]}, 0.2)
-        store.cache_set("long", 1, 60)
-        store.cache_set("long", 2, 60)
-        assert store.cache_get("short") == {"x": [1, 2.5]}
-        time.sleep(0.25)
-        assert store.cache_get("short") is None
-        assert store.cache_get("long") == 2
-        assert store.cache_get("never") is None
+        assert store.revisions("view_v1") == {"e0": "1"}
 
 
 def test_a_value_that_is_no_number_is_not_stored(open_store: Open) -> None:
@@ -115,8 +102,8 @@ def test_a_value_that_is_no_number_is_not_stored(open_store: Open) -> None:
 )
 def test_an_unreachable_server_is_named_without_its_password(tmp_path: Path, url: str) -> None:
     port = free_port()
-    found = url.format(port=port)
-    with pytest.raises(StoreError, match="REDIS_URL") as raised, online.connect(found, tmp_path):
+    rows = url.format(port=port)
+    with pytest.raises(StoreError, match="REDIS_URL") as raised, online.connect(rows, tmp_path):
         pass
     assert f"127.0.0.1:{port} cannot be used" in str(raised.value)
     assert "hidden" not in str(raised.value)
@@ -146,8 +133,11 @@ def test_a_file_that_is_no_database_is_a_clear_line(tmp_path: Path) -> None:
 
 
 def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
-    with online.connect(None, tmp_path) as writer, online.connect(None, tmp_path) as reader:
+    with (
+        online.connect(None, tmp_path) as writer,
+        online.connect(None, tmp_path) as reader,
+        closing(sqlite3.connect(tmp_path / "online.sqlite", isolation_level=None)) as connection,
+    ):
         writer.put_many("view_v1", {"a": {"x": 1}}, {"a": "1"})
-        assert isinstance(writer, SqliteOnlineStore)
-        with transaction(writer._connection):
+        with transaction(connection):
             assert reader.get_many("view_v1", ["a"]) == {"a": {"x": 1}}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 Value = int | float | bool | str | None
 Values = Mapping[str, Value]
 
 
 class OnlineStore(Protocol):
-    """What both stores do. A `view` is a key with its version, such as `document_text_v1`."""
+    """Rows of values by entity. A `view` is a key with its version, such as `document_text_v1`."""
 
     def put_many(self, view: str, rows: Mapping[str, Values], revisions: Mapping[str, str]) -> None:
         """Write the values of entities, each with a revision that tells one state from another."""
@@ -22,17 +22,8 @@ class OnlineStore(Protocol):
     def revisions(self, view: str) -> dict[str, str]:
         """Read the revision of every entity of `view`."""
 
-    def ids(self, view: str) -> set[str]:
-        """Read which entities `view` has."""
-
     def delete_many(self, view: str, entity_ids: Iterable[str]) -> None:
         """Remove entities; one that is not there is no mistake."""
-
-    def cache_set(self, key: str, value: object, seconds: float) -> None:
-        """Keep a JSON value under `key` for `seconds`, in place of what was there."""
-
-    def cache_get(self, key: str) -> Any:
-        """Return the value kept under `key`; None when there is none or its time is over."""
 
 
 def pack(value: object) -> str:

@@ -11,25 +11,36 @@ from urllib.parse import urlsplit
 from ml_assets.errors import StoreError
 from ml_assets.stores.online.contract import OnlineStore, Value, Values, pack
 
+SCHEMES = ("redis", "rediss", "unix")
+
 _BATCH = 1000
 """Entities that go to Redis, or come from it, in one round trip."""
 
 
 @contextmanager
-def open_redis(url: str) -> Iterator[OnlineStore]:
+def open_store(url: str) -> Iterator[OnlineStore]:
     """Open the server at `url`; closed at the end.
 
     Raises:
         StoreError: it cannot be reached, or refuses.
     """
-    from redis import RedisError
+    from redis import Redis, RedisError
 
     try:
-        store = RedisOnlineStore(url)
-        try:
-            yield store
-        finally:
-            store.close()
+        client = Redis.from_url(
+            url, decode_responses=True, socket_connect_timeout=5, socket_timeout=30
+        )
+    except ValueError:
+        # Its text can hold a part of the password.
+        raise StoreError(
+            "not a Redis URL",
+            where="REDIS_URL",
+            do="Write redis://user:password@host:6379/0, with / of a password as %2F",
+        ) from None
+    try:
+        with client:
+            client.ping()
+            yield _Redis(client)
     except RedisError as error:
         raise StoreError(
             f"{_address(url)} cannot be used ({error})",
@@ -38,82 +49,46 @@ def open_redis(url: str) -> Iterator[OnlineStore]:
         ) from None
 
 
-class RedisOnlineStore:
-    """Two hashes per view, entity to values and entity to revision; caches are keys that expire."""
+class _Redis:
+    """Two hashes per view, entity to values and entity to revision.
 
-    def __init__(self, url: str, prefix: str = "ml_assets") -> None:
-        from redis import Redis
+    A batch of entities is written at once or not at all.
+    """
 
-        self._prefix = prefix
-        try:
-            self._client: Any = Redis.from_url(
-                url, decode_responses=True, socket_connect_timeout=5, socket_timeout=30
-            )
-        except ValueError:
-            # Its text can hold a part of the password.
-            raise StoreError(
-                "not a Redis URL",
-                where="REDIS_URL",
-                do="Write redis://user:password@host:6379/0, with / of a password as %2F",
-            ) from None
-        self._client.ping()
+    def __init__(self, client: Any) -> None:
+        self._client = client
 
     def put_many(self, view: str, rows: Mapping[str, Values], revisions: Mapping[str, str]) -> None:
-        """Write the values of entities, a batch of them at once or not at all."""
         for batch in _batches(rows):
             with self._client.pipeline(transaction=True) as pipeline:
-                packed = {entity_id: pack(rows[entity_id]) for entity_id in batch}
-                known = {entity_id: revisions[entity_id] for entity_id in batch}
-                pipeline.hset(self._features(view), mapping=packed)
-                pipeline.hset(self._revisions(view), mapping=known)
+                pipeline.hset(_features(view), mapping={id_: pack(rows[id_]) for id_ in batch})
+                pipeline.hset(_revisions(view), mapping={id_: revisions[id_] for id_ in batch})
                 pipeline.execute()
 
     def get_many(self, view: str, entity_ids: Sequence[str]) -> dict[str, dict[str, Value]]:
-        """Read the values of those of `entity_ids` that the store has."""
-        found = {}
+        rows = {}
         for batch in _batches(entity_ids):
-            values = self._client.hmget(self._features(view), batch)
-            pairs = zip(batch, values, strict=True)
-            found.update({id_: json.loads(packed) for id_, packed in pairs if packed is not None})
-        return found
+            pairs = zip(batch, self._client.hmget(_features(view), batch), strict=True)
+            rows.update({id_: json.loads(packed) for id_, packed in pairs if packed is not None})
+        return rows
 
     def revisions(self, view: str) -> dict[str, str]:
-        """Read the revision of every entity of `view`."""
-        return dict(self._client.hscan_iter(self._revisions(view), count=_BATCH))
-
-    def ids(self, view: str) -> set[str]:
-        """Read which entities `view` has."""
-        return set(self.revisions(view))
+        return dict(self._client.hscan_iter(_revisions(view), count=_BATCH))
 
     def delete_many(self, view: str, entity_ids: Iterable[str]) -> None:
-        """Remove entities, a batch of them at once or not at all."""
         for batch in _batches(entity_ids):
             with self._client.pipeline(transaction=True) as pipeline:
-                pipeline.hdel(self._features(view), *batch)
-                pipeline.hdel(self._revisions(view), *batch)
+                pipeline.hdel(_features(view), *batch)
+                pipeline.hdel(_revisions(view), *batch)
                 pipeline.execute()
 
-    def cache_set(self, key: str, value: object, seconds: float) -> None:
-        """Keep a JSON value for `seconds`."""
-        self._client.set(self._cache(key), pack(value), px=max(1, round(seconds * 1000)))
 
-    def cache_get(self, key: str) -> Any:
-        """Return the value kept under `key`; None when there is none or its time is over."""
-        packed = self._client.get(self._cache(key))
-        return None if packed is None else json.loads(packed)
+def _features(view: str) -> str:
+    return f"ml_assets:features:{view}"
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
 
-    def _features(self, view: str) -> str:
-        return f"{self._prefix}:features:{view}"
-
-    def _revisions(self, view: str) -> str:
-        return f"{self._prefix}:revisions:{view}"
-
-    def _cache(self, key: str) -> str:
-        return f"{self._prefix}:cache:{key}"
+def _revisions(view: str) -> str:
+    return f"ml_assets:revisions:{view}"
 
 
 def _address(url: str) -> str:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 from ml_assets.errors import StoreError
 from ml_assets.stores.folders import folder
@@ -16,20 +14,25 @@ from ml_assets.stores.migrations import LEDGER, RECORD, Migration, find_pending
 from ml_assets.stores.online.contract import OnlineStore, Value, Values, pack
 from ml_assets.stores.sql import statements
 
+SCHEMES = ("sqlite",)
+
 
 @contextmanager
-def open_sqlite(path: Path) -> Iterator[OnlineStore]:
-    """Open the file at `path`; closed at the end.
+def open_store(url: str) -> Iterator[OnlineStore]:
+    """Open the file of `sqlite://<path>`; closed at the end.
 
     Raises:
         StoreError: it cannot be opened or written.
     """
+    path = Path(url.removeprefix("sqlite://"))
     folder(path.parent)
     try:
         with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
-            store = SqliteOnlineStore(connection)
+            # Write-ahead log: readers do not wait for the writer.
+            connection.execute("pragma journal_mode = wal")
+            connection.execute("pragma synchronous = normal")
             migrate(connection, str(path))
-            yield store
+            yield _Sqlite(connection)
     except sqlite3.DatabaseError as error:
         raise StoreError(
             f"cannot be used ({error})",
@@ -38,16 +41,13 @@ def open_sqlite(path: Path) -> Iterator[OnlineStore]:
         ) from None
 
 
-class SqliteOnlineStore:
-    """One SQLite file in WAL: readers do not wait for the writer."""
+class _Sqlite:
+    """One table of all views; each call writes in one transaction."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._connection.execute("pragma journal_mode = wal")
-        self._connection.execute("pragma synchronous = normal")
 
     def put_many(self, view: str, rows: Mapping[str, Values], revisions: Mapping[str, str]) -> None:
-        """Write the values of entities, in one transaction."""
         packed = ((view, id_, revisions[id_], pack(values)) for id_, values in rows.items())
         with transaction(self._connection):
             self._connection.executemany(
@@ -55,7 +55,6 @@ class SqliteOnlineStore:
             )
 
     def get_many(self, view: str, entity_ids: Sequence[str]) -> dict[str, dict[str, Value]]:
-        """Read the values of those of `entity_ids` that the store has."""
         rows = self._connection.execute(
             "select entity_id, features from online_features"
             " where view = ? and entity_id in (select value from json_each(?))",
@@ -64,40 +63,15 @@ class SqliteOnlineStore:
         return {entity_id: json.loads(packed) for entity_id, packed in rows}
 
     def revisions(self, view: str) -> dict[str, str]:
-        """Read the revision of every entity of `view`."""
-        return dict(
-            self._connection.execute(
-                "select entity_id, revision from online_features where view = ?", [view]
-            )
-        )
-
-    def ids(self, view: str) -> set[str]:
-        """Read which entities `view` has."""
-        return set(self.revisions(view))
+        query = "select entity_id, revision from online_features where view = ?"
+        return dict(self._connection.execute(query, [view]))
 
     def delete_many(self, view: str, entity_ids: Iterable[str]) -> None:
-        """Remove entities, in one transaction."""
         with transaction(self._connection):
             self._connection.executemany(
                 "delete from online_features where view = ? and entity_id = ?",
                 ((view, entity_id) for entity_id in entity_ids),
             )
-
-    def cache_set(self, key: str, value: object, seconds: float) -> None:
-        """Keep a JSON value for `seconds`; what is over goes with the same write."""
-        now = time.time()
-        with transaction(self._connection):
-            self._connection.execute("delete from cache where expires_at <= ?", [now])
-            self._connection.execute(
-                "insert or replace into cache values (?, ?, ?)", [key, pack(value), now + seconds]
-            )
-
-    def cache_get(self, key: str) -> Any:
-        """Return the value kept under `key`; None when there is none or its time is over."""
-        row = self._connection.execute(
-            "select value from cache where key = ? and expires_at > ?", [key, time.time()]
-        ).fetchone()
-        return json.loads(row[0]) if row else None
 
 
 def migrate(connection: sqlite3.Connection, where: str) -> list[str]:
