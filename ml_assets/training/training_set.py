@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.features.join import point_in_time_join
-from ml_assets.features.views import FeatureView, fingerprint, training_views
+from ml_assets.features.views import FeatureView, fingerprint, views_for
 from ml_assets.settings import Settings
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
@@ -41,7 +41,7 @@ def build_training_set(
     with equal text (but for case and spacing) are one group. Labels with fewer than `MIN_GROUPS`
     groups are left out, and without two labels there is no training set, which is no error.
     """
-    views = training_views()
+    views = views_for("training")
     labelled = _labelled(connection, space_id)
     embedded = labelled[labelled["embedded"].astype(bool)].drop(columns="embedded")
     rows, left_out = _split(embedded, settings.seed)
