@@ -10,7 +10,7 @@ from ml_assets.documents.normalize import normalize
 from ml_assets.embeddings.encoder import Encoder
 from ml_assets.errors import FeatureViewError, NothingToDoError, SourceError, SpaceMismatchError
 from ml_assets.features.text import text_features
-from ml_assets.features.views import DOCUMENT_TEXT, fingerprint, training_views
+from ml_assets.features.views import DOCUMENT_TEXT, fingerprint, views_for
 from ml_assets.registry.model import ModelVersion
 from ml_assets.registry.versions import champion, current_challenger
 from ml_assets.stores import mlflow, postgres
@@ -118,7 +118,7 @@ def _check(version: ModelVersion, space_id: str) -> None:
             where="ML_ASSETS_EMBEDDING_MODEL",
             do="Set it back, or train and promote a model of the new space",
         )
-    if version.feature_views != {view.key: fingerprint(view) for view in training_views()}:
+    if version.feature_views != {view.key: fingerprint(view) for view in views_for("training")}:
         raise FeatureViewError(
             f"the champion was trained on other versions ({', '.join(version.feature_views)})",
             where="feature views",
