@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 
 from ml_assets.errors import UserError
@@ -44,6 +45,14 @@ def clear_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         err.print("Interrupted. What was committed is kept; run again to go on.")
         raise typer.Exit(130) from None
+
+
+def show(value: Any, rendered: Callable[[], RenderableType], *, as_json: bool) -> None:
+    """Print a result: as JSON, or as people read it."""
+    if as_json:
+        out.print_json(json.dumps(value, default=str))
+    else:
+        out.print(rendered())
 
 
 def _show_version(wanted: bool) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Group
 from rich.markup import escape
 
-from ml_assets.cli.app import Json, app, clear_errors, err, out
+from ml_assets.cli.app import Json, app, clear_errors, err, out, show
 from ml_assets.console import runs
 from ml_assets.console.progress import StageBars
 from ml_assets.console.status import status as shown_status
@@ -86,10 +86,7 @@ def plan(as_json: Json = False) -> None:
         settings = load_settings()
         planned = _plan(settings)
         numbers = {**asdict(planned), "texts_per_second": measured_rate(settings)}
-        if as_json:
-            out.print_json(json.dumps(numbers))
-        else:
-            out.print(runs.plan(planned, numbers["texts_per_second"]))
+        show(numbers, lambda: runs.plan(planned, numbers["texts_per_second"]), as_json=as_json)
         if planned.unread:
             raise IncompleteReadError(planned.unread)
 
@@ -106,10 +103,7 @@ def history(
         settings = load_settings()
         with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
             rows = read_history(connection, document_id)
-        if as_json:
-            out.print_json(json.dumps(rows, default=str))
-        else:
-            out.print(runs.history(document_id, rows))
+        show(rows, lambda: runs.history(document_id, rows), as_json=as_json)
 
 
 @app.command()
@@ -121,11 +115,7 @@ def status(as_json: Json = False) -> None:
 
         settings = load_settings()
         numbers = {**read_status(settings), "last_runs": last_runs(settings)}
-        if as_json:
-            out.print_json(json.dumps(numbers, default=str))
-        else:
-            for part in shown_status(numbers):
-                out.print(part)
+        show(numbers, lambda: Group(*shown_status(numbers)), as_json=as_json)
 
 
 @app.command()
@@ -155,10 +145,5 @@ def _plan(settings: Settings) -> Plan:
     source = open_source(settings.source, settings)
     chunker, space = current_chunker(settings), current_space(settings)
     with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
-        return plan_refresh(
-            connection,
-            source,
-            chunker,
-            space,
-            max_removed_fraction=settings.max_removed_fraction,
-        )
+        most = settings.max_removed_fraction
+        return plan_refresh(connection, source, chunker, space, max_removed_fraction=most)

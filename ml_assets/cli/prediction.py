@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
-from ml_assets.cli.app import Json, app, clear_errors, out
+from ml_assets.cli.app import Json, app, clear_errors, show
 from ml_assets.console.models import predictions
 
 
@@ -25,7 +24,4 @@ def predict(
 
         with open_session() as session:
             answers = session.predict(texts)
-        if as_json:
-            out.print_json(json.dumps(answers))
-        else:
-            out.print(predictions(texts, answers))
+        show(answers, lambda: predictions(texts, answers), as_json=as_json)

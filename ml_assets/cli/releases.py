@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from ml_assets.cli.app import Json, app, clear_errors, out
+from ml_assets.cli.app import Json, app, clear_errors, out, show
 from ml_assets.console.releases import releases as shown_releases
 from ml_assets.console.releases import served
 from ml_assets.settings import Settings, load_settings, secret
@@ -41,10 +40,7 @@ def releases(
         settings, time = load_settings(), _time(at) if at else None
         with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
             rows = list_releases(connection, time)
-        if as_json:
-            out.print_json(json.dumps([asdict(row) for row in rows], default=str))
-        else:
-            out.print(shown_releases(rows))
+        show([asdict(row) for row in rows], lambda: shown_releases(rows), as_json=as_json)
 
 
 @app.command()
@@ -99,9 +95,8 @@ def rollback(
         with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
             target = roll_back(connection, settings, _tracking(settings), reason, to)
             identity = target.parts.generation_id
-            encoder = (
-                model_of(connection, find_generation(connection, identity)) if identity else ""
-            )
+            generation = find_generation(connection, identity) if identity else None
+            encoder = model_of(connection, generation) if generation else ""
         out.print(served(target, encoder), highlight=False, soft_wrap=True)
 
 

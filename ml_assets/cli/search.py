@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from ml_assets.cli.app import Json, app, clear_errors, out
+from ml_assets.cli.app import Json, app, clear_errors, show
 from ml_assets.console.search import generations, hits
 from ml_assets.settings import load_settings, secret
 
@@ -53,11 +52,9 @@ def search(
 
         chosen = condition_of(collection, label, since, until, where, written)
         with open_session() as session:
-            found = session.search(query, k=limit, method=cast("Method", method), filters=chosen)
-        if as_json:
-            out.print_json(json.dumps({**asdict(found), "filters": format_condition(chosen)}))
-        else:
-            out.print(hits(found))
+            result = session.search(query, k=limit, method=cast("Method", method), filters=chosen)
+        shown = {**asdict(result), "filters": format_condition(chosen)}
+        show(shown, lambda: hits(result), as_json=as_json)
 
 
 @app.command()
@@ -73,7 +70,4 @@ def search_generations(as_json: Json = False) -> None:
         settings = load_settings()
         with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
             rows = list_generations(connection, settings, described_generation(settings))
-        if as_json:
-            out.print_json(json.dumps([asdict(row) for row in rows], default=str))
-        else:
-            out.print(generations(rows))
+        show([asdict(row) for row in rows], lambda: generations(rows), as_json=as_json)
