@@ -54,18 +54,13 @@ def promote(
         gates = promotion_gates(connection, where, training_set, challenger, current, settings)
         passed = not is_blocked(gates)
         details = {**asked, "gates": [asdict(gate) for gate in gates]}
-        entry = audit.Entry(
-            settings.actor,
-            "promote" if passed else "refuse",
-            challenger.subject,
-            _reason(gates),
-            details,
-        )
+        action, reason = "promote" if passed else "refuse", _reason(gates)
+        entry = audit.Entry(settings.actor, action, challenger.subject, reason, details)
         if passed:
             pointer.publish(connection, lambda parts: with_model(parts, challenger), entry)
         else:
             audit.append(connection, entry)
-        return Decision(passed, True, entry.reason, gates)
+        return Decision(passed, True, reason, gates)
 
 
 def promote_by_hand(

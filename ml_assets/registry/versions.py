@@ -42,23 +42,17 @@ def register_challenger(
     if known and known == current_challenger(connection):
         return known
     module = mlflow.activate(where)
-    number = mlflow.ensure_version(
-        module, MODEL_NAME, best.model_uri, best.run_id, _tags(best, training_set)
-    )
+    tags = _tags(best, training_set)
+    number = mlflow.ensure_version(module, MODEL_NAME, best.model_uri, best.run_id, tags)
     version = _version(best, training_set, number)
     mlflow.set_alias(where, MODEL_NAME, "challenger", number)
     with connection.transaction():
         jsons = {name: Jsonb(getattr(version, name)) for name in ("feature_views", "metrics")}
         insert = statement("postgres/registry/insert_version")
         postgres.run(connection, insert, {**asdict(version), **jsons})
-        entry = Entry(
-            settings.actor,
-            "register",
-            version.subject,
-            f"best {SELECTION_METRIC} of the candidates",
-            {"training_set_hash": training_set.hash, "run_id": best.run_id},
-        )
-        append(connection, entry)
+        reason = f"best {SELECTION_METRIC} of the candidates"
+        details = {"training_set_hash": training_set.hash, "run_id": best.run_id}
+        append(connection, Entry(settings.actor, "register", version.subject, reason, details))
     return version
 
 

@@ -24,11 +24,7 @@ def generation_id(space_id: str, parameters: Parameters) -> str:
 def ensure_generation(
     connection: postgres.Connection, space_id: str, parameters: Parameters
 ) -> Generation:
-    """Find the generation of this space and these parameters, or create it.
-
-    Raises:
-        SpaceMismatchError: nothing was ever embedded in this space.
-    """
+    """Find the generation of this space and these parameters, or create it."""
     identity = generation_id(space_id, parameters)
     if not connection.execute(
         "select 1 from embedding_spaces where space_id = %s", [space_id]
@@ -38,11 +34,9 @@ def ensure_generation(
             where="embedding_spaces",
             do="Materialize `embeddings` first",
         )
-    postgres.run(
-        connection,
-        statement("postgres/search/generation/register_generation"),
-        {"generation_id": identity, "space_id": space_id, "parameters": Jsonb(parameters)},
-    )
+    text = statement("postgres/search/generation/register_generation")
+    bound = {"generation_id": identity, "space_id": space_id, "parameters": Jsonb(parameters)}
+    postgres.run(connection, text, bound)
     return find_generation(connection, identity)
 
 

@@ -10,7 +10,6 @@ from ml_assets.search.evaluation.measurement import Measurement, read_measuremen
 from ml_assets.search.publishing.gates import ndcg_gate, reach_gate, recall_gate
 from ml_assets.search.publishing.publish import reference_of
 from ml_assets.settings import Settings
-from ml_assets.stores import postgres as store
 
 
 @dg.asset_check(asset="search_evaluation", blocking=True)
@@ -20,8 +19,7 @@ def vector_indexes_agree_with_exact_search(
     postgres: PostgresResource,
 ) -> dg.AssetCheckResult:
     """recall@10 against exact search, of live vectors and judged queries, has its minimum."""
-    with postgres.connect() as connection:
-        measurement = _measured(connection, settings, encoder)
+    measurement = _measured(postgres, settings, encoder)
     return _result(recall_gate(measurement, settings.min_recall, settings.recall_minima))
 
 
@@ -32,9 +30,7 @@ def indexes_reach_their_chunks(
     postgres: PostgresResource,
 ) -> dg.AssetCheckResult:
     """Each of 200 live chunks is among the first 10 of its own vector, in each vector index."""
-    with postgres.connect() as connection:
-        measurement = _measured(connection, settings, encoder)
-    return _result(reach_gate(measurement))
+    return _result(reach_gate(_measured(postgres, settings, encoder)))
 
 
 @dg.asset_check(asset="search_evaluation", blocking=True)
@@ -58,11 +54,12 @@ def hybrid_is_not_worse_than_published(
 
 
 def _measured(
-    connection: store.Connection, settings: Settings, encoder: EncoderResource
+    postgres: PostgresResource, settings: Settings, encoder: EncoderResource
 ) -> Measurement | None:
     """The last measurement of the generation that the settings describe."""
-    identity = current_generation(connection, settings, encoder.space).generation_id
-    return read_measurements(connection, identity).latest
+    with postgres.connect() as connection:
+        identity = current_generation(connection, settings, encoder.space).generation_id
+        return read_measurements(connection, identity).latest
 
 
 def _result(gate: Gate, *, blocks: bool = True) -> dg.AssetCheckResult:

@@ -23,11 +23,8 @@ def expired_generations(
 ) -> list[Generation]:
     """Retired generations that were kept for `days`, but for the one the settings describe."""
     identities = expired(connection, "generation_id", days)
-    rows = postgres.run(
-        connection,
-        statement("postgres/search/publishing/kept_of"),
-        {"generation_ids": identities},
-    )
+    text = statement("postgres/search/publishing/kept_of")
+    rows = postgres.run(connection, text, {"generation_ids": identities})
     return [find_generation(connection, identity) for (identity,) in rows if identity != described]
 
 
@@ -53,14 +50,14 @@ def drop_expired(
 
 
 def _drop(
-    connection: postgres.Connection,
-    indexes: Indexes,
-    generation: Generation,
-    described: Generation,
+    connection: postgres.Connection, indexes: Indexes, generation: Generation, described: Generation
 ) -> bool:
     """Drop its indexes, its vectors if it was the last to use them, and its state."""
     bound = {"generation_id": generation.generation_id, "space_id": generation.space_id}
-    others = _others_in_space(connection, bound)
+    text = statement("postgres/search/publishing/generations_of_space")
+    others = [
+        find_generation(connection, name) for (name,) in postgres.run(connection, text, bound)
+    ]
     with indexes.open_all(connection, generation) as opened:
         if not all(index.drop((*others, described)) for index in opened.values()):
             return False
@@ -85,30 +82,12 @@ def _forget(
             table = sql.Identifier(partition_name(generation.space_id))
             connection.execute(sql.SQL("drop table if exists {}").format(table))
         for table_name in ("search_index_entries", "search_index_marks"):
-            connection.execute(
-                sql.SQL("delete from {} where generation_id = %s").format(
-                    sql.Identifier(table_name)
-                ),
-                [identity],
-            )
+            delete = sql.SQL("delete from {} where generation_id = %s")
+            connection.execute(delete.format(sql.Identifier(table_name)), [identity])
         connection.execute(
             "update search_generations set dropped_at = now() where generation_id = %s", [identity]
         )
-        audit.append(
-            connection,
-            audit.Entry(
-                settings.actor,
-                "drop",
-                f"search_generation:{identity}",
-                f"retired for {settings.keep_generations_days:g} days",
-                {"space_id": generation.space_id, "vectors_dropped": vectors},
-            ),
-        )
-
-
-def _others_in_space(connection: postgres.Connection, bound: dict[str, str]) -> list[Generation]:
-    """The other generations of its space that have indexes."""
-    rows = postgres.run(
-        connection, statement("postgres/search/publishing/generations_of_space"), bound
-    ).fetchall()
-    return [find_generation(connection, identity) for (identity,) in rows]
+        reason = f"retired for {settings.keep_generations_days:g} days"
+        details = {"space_id": generation.space_id, "vectors_dropped": vectors}
+        subject = f"search_generation:{identity}"
+        audit.append(connection, audit.Entry(settings.actor, "drop", subject, reason, details))
