@@ -58,14 +58,7 @@ class ChromaIndex:
         return f"{self.name}-next"
 
     def query(self, vector: Vector, k: int, filters: Filter = NO_FILTER) -> Ranking:
-        """Rank the `k` nearest chunks that pass the filter; `vector` has shape (dimension,).
-
-        When the graph gives fewer than `k` and more would match, the search is exact.
-
-        Raises:
-            SpaceMismatchError: the vector has another dimension than the space.
-            StoreError: the generation has no index here.
-        """
+        """Exact when the graph gives fewer than `k` and more would match."""
         from chromadb.errors import InternalError, NotFoundError
 
         check_dimension(vector, self.generation)
@@ -79,7 +72,6 @@ class ChromaIndex:
         return self._query(vector, k, filters)
 
     def expresses(self, condition: Condition) -> bool:
-        """Whether Chroma's `where` can tell exactly which chunks pass the condition."""
         return is_expressible(condition)
 
     def _query(self, vector: Vector, k: int, filters: Filter) -> Ranking:
@@ -107,7 +99,6 @@ class ChromaIndex:
         return _exact(stored, vector, k)
 
     def size(self) -> int:
-        """How many chunks the index itself holds."""
         collection = self._find()
         return collection.count() if collection else 0
 
@@ -139,7 +130,6 @@ class ChromaIndex:
         return ""
 
     def drop(self, kept: Sequence[Generation] = ()) -> bool:
-        """Delete the collection, which is of this generation alone; repeatable."""
         self._opened = None
         self._delete(self.name)
         self._delete(self._second_name)
@@ -152,30 +142,22 @@ class ChromaIndex:
             self._client.delete_collection(name)
 
     def close(self) -> None:
-        """Forget the collection; the client is its owner's."""
         self._opened = None
 
     def revisions(self, chunk_ids: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
-        """What the index itself holds, of all or of `chunk_ids`: each id with its revision."""
         for page in self._stored(["metadatas"], chunk_ids):
             for chunk_id, metadata in zip(page["ids"], page["metadatas"], strict=True):
                 yield chunk_id, bytes.fromhex(str(metadata.get("revision", "")))
 
     def mark(self) -> str:
-        """The mark that was last set on the index; empty when there is none."""
         self._opened = None  # an open collection does not see what others set
         collection = self._find()
         return str(((collection and collection.metadata) or {}).get("mark", ""))
 
     def set_mark(self, mark: str) -> None:
-        """Mark the index itself; it must exist."""
         self._existing().modify(metadata={"mark": mark})
 
     def upsert(self, entries: Sequence[Entry]) -> int:
-        """Store the entries durably, replacing older revisions; repeating it changes nothing.
-
-        Returns how many vectors were replaced.
-        """
         collection = self._created()
         size = self._client.get_max_batch_size()
         return sum(
@@ -184,7 +166,6 @@ class ChromaIndex:
         )
 
     def remove(self, chunk_ids: Sequence[str]) -> None:
-        """Remove the chunks durably; absent ones are passed over."""
         collection = self._find()
         if collection is None:
             return
@@ -239,7 +220,6 @@ class ChromaIndex:
         )
 
     def disk_bytes(self) -> int | None:
-        """The size of the embedded store; None of a server's."""
         if self._disk is None:
             return None
         return sum(file.stat().st_size for file in self._disk.rglob("*") if file.is_file())

@@ -63,14 +63,10 @@ class FaissIndex:
         self._files = FaissFiles(home / generation.generation_id)
 
     def query(self, vector: Vector, k: int, filters: Filter = NO_FILTER) -> Ranking:
-        """Rank the `k` nearest chunks that pass the filter; `vector` has shape (dimension,).
+        """Exact when the index is flat.
 
-        Exact when the index is flat. Product codes are read in √lists of the lists, in more under
-        a filter, and in all of them when that gives fewer than `k`.
-
-        Raises:
-            SpaceMismatchError: the vector has another dimension than the space.
-            StoreError: the generation has no index here.
+        Product codes are read in √lists of the lists, in more under a filter, and in all of them
+        when that gives fewer than `k`.
         """
         check_dimension(vector, self.generation)
         if filters != NO_FILTER and not isinstance(filters, Among):
@@ -93,31 +89,25 @@ class FaissIndex:
         )
 
     def expresses(self, condition: Condition) -> bool:
-        """FAISS knows nothing of documents."""
         return condition == NO_FILTER
 
     def size(self) -> int:
-        """How many chunks the index itself holds."""
         if not self._files.exists():
             return 0
         with self._files.reading() as rows:
             return int(rows.execute("select count(*) from entries").fetchone()[0])
 
     def disk_bytes(self) -> int:
-        """The size of the files."""
         return self._files.bytes()
 
     def drop(self, kept: Sequence[Generation] = ()) -> bool:
-        """Delete the folder, which is of this generation alone; repeatable."""
         self._files.delete()
         return True
 
     def close(self) -> None:
-        """Let go of the files; what no mark was set after is lost."""
         self._files.close()
 
     def revisions(self, chunk_ids: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
-        """What the index itself holds, of all or of `chunk_ids`: each id with its revision."""
         if not self._files.exists():
             return
         asked = None if chunk_ids is None else json.dumps(list(chunk_ids))
@@ -128,18 +118,12 @@ class FaissIndex:
         yield from stored
 
     def mark(self) -> str:
-        """The mark that was last set on the index; empty when there is none."""
         return self._files.mark()
 
     def set_mark(self, mark: str) -> None:
-        """Mark the index itself, and store durably what was changed before; it must exist."""
         self._files.commit(mark)
 
     def upsert(self, entries: Sequence[Entry]) -> int:
-        """Store the entries, replacing older revisions; durable when the next mark is set.
-
-        Returns 0: the lists close over what is replaced.
-        """
         self.remove([entry.chunk_id for entry in entries])
         vectors = unit(np.asarray([vector_of(entry) for entry in entries], dtype=np.float32))
         with self._files.changing() as (rows, index):
@@ -159,7 +143,6 @@ class FaissIndex:
         return 0
 
     def remove(self, chunk_ids: Sequence[str]) -> None:
-        """Remove the chunks, absent ones are passed over; durable when the next mark is set."""
         with self._files.changing() as (rows, index):
             numbers = _numbers(rows, chunk_ids)
             if not len(numbers):

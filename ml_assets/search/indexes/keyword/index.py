@@ -58,13 +58,9 @@ class KeywordIndex:
         self._writer: tantivy.IndexWriter | None = None
 
     def query(self, text: str, k: int, filters: Filter = NO_FILTER) -> Ranking:
-        """Rank the `k` best chunks that hold a word of `text` and pass the filter.
+        """Rank what holds a word of `text`, in title or text: it is no query language.
 
-        The text is no query language: it is cut into terms, of which a chunk needs one, in title
-        or text. Beyond `MAX_TERMS` distinct terms the rest is left out.
-
-        Raises:
-            StoreError: the generation has no index here.
+        Beyond `MAX_TERMS` distinct terms the rest is left out.
         """
         index = self._existing()
         terms = list(dict.fromkeys(analyzer().analyze(text)))[:MAX_TERMS]
@@ -80,31 +76,25 @@ class KeywordIndex:
         )
 
     def expresses(self, condition: Condition) -> bool:
-        """Whether tantivy can tell exactly which chunks pass the condition."""
         return is_expressible(condition)
 
     def size(self) -> int:
-        """How many chunks the index itself holds."""
         index = self._find()
         return index.searcher().num_docs if index else 0
 
     def disk_bytes(self) -> int:
-        """The size of the files."""
         return sum(file.stat().st_size for file in self.path.glob("*"))
 
     def drop(self, kept: Sequence[Generation] = ()) -> bool:
-        """Delete the folder, which is of this generation alone; repeatable."""
         self.close()
         shutil.rmtree(self.path, ignore_errors=True)
         return True
 
     def close(self) -> None:
-        """Let go of the folder."""
         self._let_go()
         self._opened = None
 
     def revisions(self, chunk_ids: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
-        """What the index itself holds, of all or of `chunk_ids`: each id with its revision."""
         index = self._find()
         if index is None:
             return
@@ -117,19 +107,13 @@ class KeywordIndex:
             )
 
     def mark(self) -> str:
-        """The mark that was last set on the index; empty when there is none."""
         file = self.path / _MARK
         return file.read_text() if file.exists() else ""
 
     def set_mark(self, mark: str) -> None:
-        """Mark the index itself; it must exist."""
         (self.path / _MARK).write_text(mark)
 
     def upsert(self, entries: Sequence[Entry]) -> int:
-        """Store the entries durably, replacing older revisions; repeating it changes nothing.
-
-        Returns 0: there are no vectors.
-        """
         writer = self._writing()
         for entry in entries:
             writer.delete_documents_by_term("chunk_id", entry.chunk_id)
@@ -138,7 +122,6 @@ class KeywordIndex:
         return 0
 
     def remove(self, chunk_ids: Sequence[str]) -> None:
-        """Remove the chunks durably; absent ones are passed over."""
         writer = self._writing()
         for chunk_id in chunk_ids:
             writer.delete_documents_by_term("chunk_id", chunk_id)

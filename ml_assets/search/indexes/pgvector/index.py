@@ -102,14 +102,7 @@ class PgvectorIndex:
         )
 
     def query(self, vector: Vector, k: int, filters: Filter = NO_FILTER) -> Ranking:
-        """Rank the `k` nearest chunks that pass the filter; `vector` has shape (dimension,).
-
-        The search is exact when few documents pass the filter, which is then faster and misses
-        nothing, and when the graph gives fewer than `k`.
-
-        Raises:
-            SpaceMismatchError: the vector has another dimension than the space.
-        """
+        """Exact when few documents pass the filter, and when the graph gives fewer than `k`."""
         check_dimension(vector, self.generation)
         if filters == NO_FILTER:
             nearest = self._live_of_nearest(vector, k)
@@ -123,11 +116,9 @@ class PgvectorIndex:
         return _ranking(nearest, exhausted=len(nearest) < k)
 
     def expresses(self, condition: Condition) -> bool:
-        """SQL can tell any condition."""
         return True
 
     def revisions(self, chunk_ids: Sequence[str] | None = None) -> Iterator[tuple[str, None]]:
-        """The chunks in the index, of all or of `chunk_ids`, when the index is valid."""
         if not self._is_valid():
             return
         query = sql.SQL(
@@ -138,14 +129,9 @@ class PgvectorIndex:
             yield chunk_id, None
 
     def size(self) -> int:
-        """How many chunks the index holds."""
         return self._rows() if self._is_valid() else 0
 
     def drop(self, kept: Sequence[Generation] = ()) -> bool:
-        """Drop the index and its second, unless a kept generation has one of the same name.
-
-        Returns False when a reader holds the table.
-        """
         if any(Design(other).name == self.name for other in kept):
             return True
         return all(drop(self._connection, name) for name in (self.name, self._design.second))
