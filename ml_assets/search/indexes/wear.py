@@ -80,7 +80,7 @@ def rebuild_if_worn(
     if not wear.is_worn:
         return None
     with ledger.exclusively(connection, generation, index.kind):
-        remark = graph.rebuild(connection)
+        remark = graph.rebuild()
         if remark is None:
             return "worn, but a reader held the old index; the next run tries again"
         ledger.forget_wear(connection, generation, index.kind)

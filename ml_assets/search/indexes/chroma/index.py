@@ -88,9 +88,9 @@ class ChromaIndex:
             include=["distances"],
         )
         ids = nearest["ids"][0]
-        distances = (nearest["distances"] or [[]])[0]
         if len(ids) == k:
-            return _nearest_first(zip(distances, ids, strict=True), exhausted=False)
+            cosines = (1 - distance for distance in (nearest["distances"] or [[]])[0])
+            return Ranking.best_first(zip(cosines, ids, strict=True), exhausted=False)
         stored = (
             pages(collection, ["embeddings"], where)
             if among is None
@@ -102,7 +102,7 @@ class ChromaIndex:
         collection = self._find()
         return collection.count() if collection else 0
 
-    def rebuild(self, connection: postgres.Connection) -> str:
+    def rebuild(self) -> str:
         """Copy the collection into a new one, which takes its place when it is full.
 
         Until then the old one answers. A reader looks for the first name, then for the second, so
@@ -233,17 +233,9 @@ def _exact(stored: Iterable[Any], vector: Vector, k: int) -> Ranking:
     for page in stored:
         vectors = np.asarray(page["embeddings"], dtype=np.float32)
         cosines = vectors @ vector / np.linalg.norm(vectors, axis=1)
-        scored += zip((1 - cosines).tolist(), page["ids"], strict=True)
-    scored.sort()
-    return _nearest_first(scored[:k], exhausted=len(scored) <= k)
-
-
-def _nearest_first(scored: Iterable[tuple[float, str]], *, exhausted: bool) -> Ranking:
-    """A ranking of cosine distances with chunk ids."""
-    ranked = sorted(scored)
-    return Ranking(
-        [chunk_id for _, chunk_id in ranked], [1 - distance for distance, _ in ranked], exhausted
-    )
+        scored += zip(cosines.tolist(), page["ids"], strict=True)
+    scored.sort(key=lambda one: (-one[0], one[1]))
+    return Ranking.best_first(scored[:k], exhausted=len(scored) <= k)
 
 
 def _parameters(settings: Settings) -> Mapping[str, Any]:

@@ -81,12 +81,8 @@ class FaissIndex:
             else:
                 numbers, cosines = _nearest(index, asked, k, passing)
             names = _chunk_ids(rows, numbers)
-        nearest = sorted(zip((-cosines).tolist(), names, strict=True))
-        return Ranking(
-            [chunk_id for _, chunk_id in nearest],
-            [-cosine for cosine, _ in nearest],
-            len(nearest) < k,
-        )
+        scored = zip(cosines.tolist(), names, strict=True)
+        return Ranking.best_first(scored, exhausted=len(names) < k)
 
     def expresses(self, condition: Condition) -> bool:
         return condition == NO_FILTER

@@ -68,12 +68,10 @@ class KeywordIndex:
             return Ranking((), (), exhausted=True)
         searcher = index.searcher()
         hits = searcher.search(self._query(index, terms, filters), k, count=False).hits
-        ranked = sorted((-score, _chunk_id(searcher, address)) for score, address in hits)
-        return Ranking(
-            [chunk_id for _, chunk_id in ranked],
-            [-score for score, _ in ranked],
-            exhausted=len(ranked) < k,
+        scored = (
+            (score, str(searcher.doc(address).get_first("chunk_id"))) for score, address in hits
         )
+        return Ranking.best_first(scored, exhausted=len(hits) < k)
 
     def expresses(self, condition: Condition) -> bool:
         return is_expressible(condition)
@@ -99,12 +97,15 @@ class KeywordIndex:
         if index is None:
             return
         searcher = index.searcher()
-        for address in _addresses(searcher, chunk_ids):
+        if not searcher.num_docs:
+            return
+        query = tantivy.Query.all_query()
+        if chunk_ids is not None:
+            query = tantivy.Query.term_set_query(index.schema, "chunk_id", list(chunk_ids))
+        for _, address in searcher.search(query, searcher.num_docs, count=False).hits:
             stored = searcher.doc(address)
-            yield (
-                str(stored.get_first("chunk_id")),
-                bytes.fromhex(str(stored.get_first("revision"))),
-            )
+            revision = bytes.fromhex(str(stored.get_first("revision")))
+            yield str(stored.get_first("chunk_id")), revision
 
     def mark(self) -> str:
         file = self.path / _MARK
@@ -236,36 +237,13 @@ def _document(entry: Entry) -> tantivy.Document:
     return document
 
 
-def _addresses(
-    searcher: tantivy.Searcher, chunk_ids: Sequence[str] | None
-) -> Iterator[tantivy.DocAddress]:
-    """Yield where the chunks stand: all of them, or those of `chunk_ids` that are there."""
-    if chunk_ids is None:
-        queries = [tantivy.Query.all_query()] if searcher.num_docs else []
-    else:
-        queries = [tantivy.Query.term_query(_schema(), "chunk_id", name) for name in chunk_ids]
-    for query in queries:
-        most = searcher.num_docs if chunk_ids is None else 1
-        for _, address in searcher.search(query, most, count=False).hits:
-            yield address
-
-
-def _chunk_id(searcher: tantivy.Searcher, address: tantivy.DocAddress) -> str:
-    return str(searcher.doc(address).get_first("chunk_id"))
-
-
-ANALYZER = "simple, at most 40 characters, lowercase, English stems"
-TITLE_BOOST = 1.0
-TIE_BREAKER = 0.1
-"""A term counts by its better field, plus this part of the other; both were chosen on the tuning
-halves of `python_docs` and SciFact."""
-
-
 def _parameters(settings: Settings) -> Mapping[str, Any]:
     return {
-        "analyzer": ANALYZER,
-        "title_boost": TITLE_BOOST,
-        "tie_breaker": TIE_BREAKER,
+        "analyzer": "simple, at most 40 characters, lowercase, English stems",
+        # A term counts by its better field, plus this part of the other: both were chosen on the
+        # tuning halves of `python_docs` and SciFact.
+        "title_boost": 1.0,
+        "tie_breaker": 0.1,
         "layout": 3,
     }
 

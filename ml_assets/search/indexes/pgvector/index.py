@@ -42,11 +42,10 @@ NARROW = 5_000
 
 FILTERED = 100
 """Chunks asked of the graph under a filter, at least: the walk ends when they are found, and the
-nearest may be the last. Recall@10 of 3,000 vectors in 30 clusters, filtered by cluster, was .97
-when 10 were asked for, and 1.00 with 100."""
+nearest may be the last."""
 
-_Nearest = list[tuple[float, str]]
-"""Cosine distances with chunk ids, nearest first."""
+_Scored = list[tuple[float, str]]
+"""Cosines with chunk ids."""
 
 
 class PgvectorIndex:
@@ -69,27 +68,25 @@ class PgvectorIndex:
         self._build_memory = build_memory
         self.generation = generation
         self._design = Design(generation)
-        self._parameters = self._design.parameters
-        self._layout = self._design.layout
         self.name = self._design.name
 
-    def sync(self, connection: postgres.Connection, progress: Progress = no_progress) -> SyncReport:
+    def sync(self, progress: Progress = no_progress) -> SyncReport:
         """Build the index when it is absent, or its lists are too few or too many for the rows.
 
         First of all, a second index that another run built is put in the place of the first.
         """
         started = time.perf_counter()
         plan = self.build_plan()
-        with self._exclusively(connection):
-            built = self._end_rebuild(connection)
-            if is_valid(connection, self.name) is None:
-                self._build(connection)
+        with self._exclusively():
+            built = self._end_rebuild()
+            if is_valid(self._connection, self.name) is None:
+                self._build()
                 built = True
             elif self._is_due():
-                built = self._rebuild(connection) or built
+                built = self._rebuild() or built
         size = self.size()
         progress(size, size)
-        row = connection.execute(
+        row = self._connection.execute(
             "select sum(pg_relation_size(relid)) from pg_partition_tree(%s)", [self.name]
         ).fetchone()
         return SyncReport(
@@ -97,7 +94,7 @@ class PgvectorIndex:
             size,
             int(row[0]) if row else None,
             time.perf_counter() - started,
-            _version(connection, self.generation, self.kind),
+            _version(self._connection, self.generation, self.kind),
             {"build_bytes_estimated": plan.estimate, "build": plan.message},
         )
 
@@ -107,19 +104,19 @@ class PgvectorIndex:
         if filters == NO_FILTER:
             nearest = self._live_of_nearest(vector, k)
             if len(nearest) == k:
-                return _ranking(nearest, exhausted=False)
+                return Ranking.best_first(nearest, exhausted=False)
         if filters == NO_FILTER or not self._is_narrow(filters):
             nearest = self._approximate(vector, max(k, FILTERED), filters)[:k]
             if len(nearest) == k:
-                return _ranking(nearest, exhausted=False)
-        nearest = self._nearest("exact", vector, k, filters)
-        return _ranking(nearest, exhausted=len(nearest) < k)
+                return Ranking.best_first(nearest, exhausted=False)
+        nearest = self._scored(*self._filtered("exact", vector, k, filters))
+        return Ranking.best_first(nearest, exhausted=len(nearest) < k)
 
     def expresses(self, condition: Condition) -> bool:
         return True
 
     def revisions(self, chunk_ids: Sequence[str] | None = None) -> Iterator[tuple[str, None]]:
-        if not self._is_valid():
+        if not is_valid(self._connection, self.name):
             return
         query = sql.SQL(
             "select chunk_id from {} where %(asked)s::text[] is null or chunk_id = any(%(asked)s)"
@@ -129,7 +126,9 @@ class PgvectorIndex:
             yield chunk_id, None
 
     def size(self) -> int:
-        return self._rows() if self._is_valid() else 0
+        if not is_valid(self._connection, self.name):
+            return 0
+        return count_rows(self._connection, self._design)
 
     def drop(self, kept: Sequence[Generation] = ()) -> bool:
         if any(Design(other).name == self.name for other in kept):
@@ -138,6 +137,23 @@ class PgvectorIndex:
 
     def close(self) -> None:
         """Do nothing: the connection is its owner's."""
+
+    def rebuild(self) -> str | None:
+        """Build a second index, which takes the place of the old one when it is ready.
+
+        The remark says where the build lacked memory.
+        """
+        if not self._rebuild():
+            return None
+        plan = replace(self.build_plan(), due=True)
+        return "" if plan.fits else f"; {plan.message}"
+
+    def build_plan(self) -> BuildMemory:
+        """What building the index would take now and what it would get, and whether it is due."""
+        rows = count_rows(self._connection, self._design)
+        dimension = self.generation.dimension
+        plan = plan_build(rows, dimension, self._design.parameters, self._build_memory)
+        return replace(plan, due=self._is_due())
 
     def _is_narrow(self, filters: Filter) -> bool:
         if isinstance(filters, Among):
@@ -149,137 +165,102 @@ class PgvectorIndex:
         row = self._connection.execute(query, {**bound, "most": NARROW + 1}).fetchone()
         return bool(row and row[0] <= NARROW)
 
-    def _live_of_nearest(self, vector: Vector, k: int) -> _Nearest:
+    def _live_of_nearest(self, vector: Vector, k: int) -> _Scored:
         """Those of the `k` nearest that are live: nearly always all of them.
 
-        Prepared, with `k` in it: a plan for any k may not use the index. Of 145,000 vectors ten
-        took 1.9 ms, and 2.5 ms when documents were joined on the way and planned for every time.
+        Prepared, with `k` in it: a plan for any k may not use the index.
         """
-        self._search_as_generation(k, filtered=False)
-        query, bound = self._unfiltered(vector, k)
-        return self._sorted(query, bound, prepare=True)
+        self._set_beam(k, filtered=False)
+        return self._scored(*self._unfiltered(vector, k), prepare=True)
 
-    def _approximate(self, vector: Vector, k: int, filters: Filter) -> _Nearest:
-        self._search_as_generation(k, filtered=True)
-        return self._nearest(self._layout.query, vector, k, filters)
+    def _approximate(self, vector: Vector, k: int, filters: Filter) -> _Scored:
+        self._set_beam(k, filtered=True)
+        query, bound = self._filtered(self._design.layout.query, vector, k, filters)
+        return sorted(self._scored(query, bound), reverse=True)
 
-    def _search_as_generation(self, k: int, *, filtered: bool) -> None:
-        beam = {self._layout.beam: str(self._beam(k, filtered))}
-        search_with(self._connection, {**beam, **self._layout.scan})
+    def _set_beam(self, k: int, *, filtered: bool) -> None:
+        layout = self._design.layout
+        beam = {layout.beam: str(self._beam(k, filtered))}
+        search_with(self._connection, {**beam, **layout.scan})
 
     def _beam(self, k: int, filtered: bool) -> int:
         """Lists to read, or nodes of the graph to keep in sight."""
-        if self._parameters["index"] == "ivfflat":
-            lists = self._lists() or 1
-            # What passes a filter lies elsewhere: of 3,000 vectors in 54 lists, the least recall@10
-            # under filters was .945 in √lists of them, .94 in twice as many, .995 in three times.
-            return probes_of(lists, 1 / 3 if filtered else 1.0)
-        least = candidates_of(k) if self._parameters["index"] == "binary" else 0
-        return min(MOST_EF, max(least, int(self._parameters["ef_search"])))
+        parameters = self._design.parameters
+        if parameters["index"] == "ivfflat":
+            # What passes a filter lies elsewhere: recall under filters needs three times the lists.
+            return probes_of(self._lists() or 1, 1 / 3 if filtered else 1.0)
+        least = candidates_of(k) if parameters["index"] == "binary" else 0
+        return min(MOST_EF, max(least, int(parameters["ef_search"])))
 
     def _lists(self) -> int | None:
         return lists_in(self._connection, self.name)
 
     def _is_due(self) -> bool:
         """Whether the index has to be built: it is absent, not valid, or its rows outgrew it."""
+        if not is_valid(self._connection, self.name):
+            return True
         lists = self._lists()
-        return not self._is_valid() or (lists is not None and is_outgrown(lists, self._rows()))
-
-    def _rows(self) -> int:
-        return count_rows(self._connection, self._design)
-
-    def _nearest(self, name: str, vector: Vector, k: int, filters: Filter) -> _Nearest:
-        return self._sorted(*self._filtered(name, vector, k, filters))
+        return lists is not None and is_outgrown(lists, count_rows(self._connection, self._design))
 
     def _filtered(
         self, name: str, vector: Vector, k: int, filters: Filter
     ) -> tuple[sql.Composed, dict[str, Any]]:
         condition, bound = sql_condition(filters)
         joined = statement("postgres/search/pgvector/documents_of")
-        query, asked = self._composed(name, vector, k, joined, sql.SQL(condition))
+        query, asked = self._composed(name, vector, k, joined, condition)
         return query, {**bound, **asked}
 
     def _unfiltered(self, vector: Vector, k: int) -> tuple[sql.Composed, dict[str, Any]]:
-        nearest, bound = self._composed(self._layout.query, vector, k, "", sql.SQL("true"))
+        nearest, bound = self._composed(self._design.layout.query, vector, k, "", "true")
         return sql.SQL(statement("postgres/search/pgvector/live_of")).format(nearest=nearest), bound
 
-    def _sorted(
-        self, query: sql.Composed, bound: Mapping[str, Any], *, prepare: bool | None = None
-    ) -> _Nearest:
-        rows = self._connection.execute(query, bound, prepare=prepare)
-        return sorted((distance, chunk_id) for chunk_id, distance in rows)
-
     def _composed(
-        self, name: str, vector: Vector, k: int, documents: LiteralString, condition: sql.SQL
+        self, name: str, vector: Vector, k: int, documents: LiteralString, condition: LiteralString
     ) -> tuple[sql.Composed, dict[str, Any]]:
         import pgvector
 
         query = sql.SQL(statement(f"postgres/search/pgvector/{name}")).format(
             **self._design.names,
             documents=sql.SQL(documents),
-            filter=condition,
+            filter=sql.SQL(condition),
             k=sql.Literal(k),
             candidates=sql.Literal(candidates_of(k)),
         )
-        asked = pgvector.Vector if self._parameters["type"] == "vector" else pgvector.HalfVector
-        return query, {"vector": asked(vector)}
+        whole = self._design.parameters["type"] == "vector"
+        return query, {"vector": (pgvector.Vector if whole else pgvector.HalfVector)(vector)}
 
-    def _is_valid(self) -> bool:
-        return bool(is_valid(self._connection, self.name))
+    def _scored(
+        self, query: sql.Composed, bound: Mapping[str, Any], *, prepare: bool | None = None
+    ) -> _Scored:
+        rows = self._connection.execute(query, bound, prepare=prepare)
+        return [(1 - distance, chunk_id) for chunk_id, distance in rows]
 
-    def rebuild(self, connection: postgres.Connection) -> str | None:
-        """Build a second index, which takes the place of the old one when it is ready.
-
-        Returns a remark where the build lacked memory; None when a reader held the old one.
-        """
-        if not self._rebuild(connection):
-            return None
-        plan = replace(self.build_plan(), due=True)
-        return "" if plan.fits else f"; {plan.message}"
-
-    def _rebuild(self, connection: postgres.Connection) -> bool:
+    def _rebuild(self) -> bool:
         # The old one answers until then. `reindex concurrently` would wait for every snapshot, also
         # for those of sessions which wait for this run to end; here only the swap waits, for
         # readers in a transaction, and gives up soon. The second one is kept up by PostgreSQL, and
         # the next run has only to swap them.
-        second = self._design.second
-        with self._exclusively(connection):
+        connection, second = self._connection, self._design.second
+        with self._exclusively():
             if not is_valid(connection, second):
                 if not drop(connection, second):
                     return False
                 build(connection, self._design, second, self._build_memory)
             return swap(connection, self._design)
 
-    def _end_rebuild(self, connection: postgres.Connection) -> bool:
+    def _end_rebuild(self) -> bool:
         """Swap a second index which an earlier run left behind; drop one that is not valid."""
-        second = self._design.second
-        valid = is_valid(connection, second)
+        valid = is_valid(self._connection, self._design.second)
         if valid is False:
-            drop(connection, second)
-        return bool(valid) and swap(connection, self._design)
+            drop(self._connection, self._design.second)
+        return bool(valid) and swap(self._connection, self._design)
 
-    def build_plan(self) -> BuildMemory:
-        """What building the index would take now and what it would get, and whether it is due."""
-        rows, dimension = self._rows(), self.generation.dimension
-        plan = plan_build(rows, dimension, self._parameters, self._build_memory)
-        return replace(plan, due=self._is_due())
-
-    def _exclusively(self, connection: postgres.Connection) -> AbstractContextManager[None]:
+    def _exclusively(self) -> AbstractContextManager[None]:
         # By its name: generations that differ only in how widely they search share the index.
-        return exclusive(connection, f"ml_schema.search.{self.name}")
+        return exclusive(self._connection, f"ml_schema.search.{self.name}")
 
-    def _build(self, connection: postgres.Connection) -> None:
-        build(connection, self._design, self.name, self._build_memory)
-
-
-def _ranking(nearest: _Nearest, *, exhausted: bool) -> Ranking:
-    return Ranking(
-        [chunk_id for _, chunk_id in nearest], [1 - distance for distance, _ in nearest], exhausted
-    )
-
-
-def _sync(connection: postgres.Connection, index: PgvectorIndex, progress: Progress) -> SyncReport:
-    return index.sync(connection, progress)
+    def _build(self) -> None:
+        build(self._connection, self._design, self.name, self._build_memory)
 
 
 def _version(connection: postgres.Connection, generation: Generation, kind: str) -> str:
@@ -328,5 +309,5 @@ KIND = IndexKind(
     parameters=_parameters,
     open=_open,
     is_graph=True,
-    upkeep=Upkeep(_sync, _version, _dead),
+    upkeep=Upkeep(lambda _, index, progress: index.sync(progress), _version, _dead),
 )
