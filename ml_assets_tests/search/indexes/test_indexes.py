@@ -95,6 +95,20 @@ def test_sync_writes_only_the_difference(
     assert index.size() == 4
 
 
+def test_chunks_that_are_not_yet_indexed_are_no_error_under_a_filter(
+    connection: postgres.Connection, synced: AnyIndex
+) -> None:
+    put(connection, "e", Doc(("red boat",), metadata={"n": 9}))
+    put(connection, "f", Doc(("red boat",), metadata={"n": 0}))
+    for condition, expected in (
+        (Not(Compare("metadata.n", "<", 2)), {"b#0"}),
+        (And((Not(Compare("metadata.n", "<", 9)), Compare("metadata.n", ">", 8))), set()),
+    ):
+        ranking = ask(synced, filters=condition, connection=connection)
+        new = {"e#0"} if isinstance(synced, PgvectorIndex) else set()
+        assert set(ranking.chunk_ids) == expected | new
+
+
 def test_a_reopened_index_answers(
     connection: postgres.Connection, synced: AnyIndex, open_index: OpenIndex
 ) -> None:

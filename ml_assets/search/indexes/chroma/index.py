@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from ml_assets.errors import StoreError
 from ml_assets.search.filters.language import NO_FILTER, Among, Condition, Filter
-from ml_assets.search.indexes.chroma.entries import upsert_entries
-from ml_assets.search.indexes.chroma.filters import chroma_where, is_expressible
+from ml_assets.search.indexes.chroma.filters import (
+    Where,
+    chroma_metadata,
+    chroma_where,
+    is_expressible,
+)
 from ml_assets.search.indexes.contract import Entry, IndexKind, Ranking
-from ml_assets.search.indexes.vectors import check_dimension
+from ml_assets.search.indexes.vectors import check_dimension, unit, vector_of
 from ml_assets.search.model import Generation, Vector
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import chroma, postgres
@@ -43,19 +47,12 @@ class ChromaIndex:
         `disk` is the folder of an embedded store, to tell its size.
         """
         self.generation = generation
+        self.name = f"generation-{generation.generation_id}"
+        self._second_name = f"{self.name}-next"
+        """Of the collection that is being built to take its place."""
         self._client = client
         self._disk = disk
         self._opened: Collection | None = None
-
-    @property
-    def name(self) -> str:
-        """The name of the collection."""
-        return f"generation-{self.generation.generation_id}"
-
-    @property
-    def _second_name(self) -> str:
-        """The name of the collection that is being built to take its place."""
-        return f"{self.name}-next"
 
     def query(self, vector: Vector, k: int, filters: Filter = NO_FILTER) -> Ranking:
         """Exact when the graph gives fewer than `k` and more would match."""
@@ -76,10 +73,15 @@ class ChromaIndex:
 
     def _query(self, vector: Vector, k: int, filters: Filter) -> Ranking:
         collection = self._existing()
-        among = list(filters.chunk_ids) if isinstance(filters, Among) else None
-        where = (
-            None if isinstance(filters, Among) or filters == NO_FILTER else chroma_where(filters)
-        )
+        among, where = None, None
+        if isinstance(filters, Among):
+            # Chroma refuses ids that it does not hold, such as those of chunks not yet indexed.
+            present = self._stored([], filters.chunk_ids)
+            among = [chunk_id for page in present for chunk_id in page["ids"]]
+            if not among:
+                return Ranking((), (), exhausted=True)
+        elif filters != NO_FILTER:
+            where = chroma_where(filters)
         nearest = collection.query(
             query_embeddings=vector[None],
             n_results=k,
@@ -91,12 +93,7 @@ class ChromaIndex:
         if len(ids) == k:
             cosines = (1 - distance for distance in (nearest["distances"] or [[]])[0])
             return Ranking.best_first(zip(cosines, ids, strict=True), exhausted=False)
-        stored = (
-            pages(collection, ["embeddings"], where)
-            if among is None
-            else pages_of(collection, ["embeddings"], among)
-        )
-        return _exact(stored, vector, k)
+        return _exact(self._stored(["embeddings"], among, where), vector, k)
 
     def size(self) -> int:
         collection = self._find()
@@ -130,7 +127,7 @@ class ChromaIndex:
         return ""
 
     def drop(self, kept: Sequence[Generation] = ()) -> bool:
-        self._opened = None
+        self.close()
         self._delete(self.name)
         self._delete(self._second_name)
         return True
@@ -158,10 +155,11 @@ class ChromaIndex:
         self._existing().modify(metadata={"mark": mark})
 
     def upsert(self, entries: Sequence[Entry]) -> int:
-        collection = self._created()
-        size = self._client.get_max_batch_size()
+        if self._opened is None:
+            self._opened = self._create(self.name)
+        collection, size = self._opened, self._client.get_max_batch_size()
         return sum(
-            upsert_entries(collection, entries[start : start + size])
+            _upsert(collection, entries[start : start + size])
             for start in range(0, len(entries), size)
         )
 
@@ -173,10 +171,12 @@ class ChromaIndex:
         for start in range(0, len(chunk_ids), size):
             collection.delete(ids=list(chunk_ids[start : start + size]))
 
-    def _stored(self, include: list[str], chunk_ids: Sequence[str] | None) -> Iterator[Any]:
+    def _stored(
+        self, include: list[str], chunk_ids: Sequence[str] | None, where: Where | None = None
+    ) -> Iterator[Any]:
         """Page by page what the index holds, of all or of `chunk_ids`."""
         if chunk_ids is None:
-            return pages(self._find(), include)
+            return pages(self._find(), include, where)
         return pages_of(self._find(), include, chunk_ids)
 
     def _find(self) -> Collection | None:
@@ -199,24 +199,16 @@ class ChromaIndex:
             )
         return collection
 
-    def _created(self) -> Collection:
-        if self._opened is None:
-            self._opened = self._create(self.name)
-        return self._opened
-
     def _create(self, name: str) -> Collection:
         parameters = self.generation.parameters["chroma"]
+        hnsw: Any = {
+            "space": parameters["distance"],
+            "max_neighbors": parameters["m"],
+            "ef_construction": parameters["ef_construction"],
+            "ef_search": parameters["ef_search"],
+        }
         return self._client.get_or_create_collection(
-            name,
-            embedding_function=None,
-            configuration={
-                "hnsw": {
-                    "space": parameters["distance"],
-                    "max_neighbors": parameters["m"],
-                    "ef_construction": parameters["ef_construction"],
-                    "ef_search": parameters["ef_search"],
-                }
-            },
+            name, embedding_function=None, configuration={"hnsw": hnsw}
         )
 
     def disk_bytes(self) -> int | None:
@@ -225,15 +217,56 @@ class ChromaIndex:
         return sum(file.stat().st_size for file in self._disk.rglob("*") if file.is_file())
 
 
+def _upsert(collection: Collection, entries: Sequence[Entry]) -> int:
+    """Write the entries; of those whose vector is there already, only the metadata: that is faster.
+
+    Returns how many vectors were replaced.
+    """
+    import numpy as np
+
+    present = collection.get(
+        ids=[entry.chunk_id for entry in entries], include=["metadatas", "embeddings"]
+    )
+    vectors = np.asarray(present["embeddings"], dtype=np.float32)
+    of_chunk = zip(vectors, present["metadatas"] or [], strict=True)
+    stored = dict(zip(present["ids"], of_chunk, strict=True))
+    moved: dict[str, Any] = {}
+    written: dict[str, Any] = {}
+    for entry in entries:
+        vector = vector_of(entry)
+        before, metadata = stored.get(entry.chunk_id, (None, {}))
+        if before is None or not _is_same(vector, before):
+            moved[entry.chunk_id] = vector
+        # Null the keys that it had and has no more: Chroma merges metadata.
+        written[entry.chunk_id] = dict.fromkeys(metadata or {}) | chroma_metadata(entry)
+    if moved:
+        collection.upsert(
+            ids=[*moved],
+            embeddings=[*moved.values()],
+            metadatas=[written.pop(chunk_id) for chunk_id in moved],
+        )
+    if written:
+        collection.update(ids=[*written], metadatas=[*written.values()])
+    return len(stored.keys() & moved.keys())
+
+
+def _is_same(vector: Vector, stored: Vector) -> bool:
+    """Whether Chroma made `stored` of `vector`: it stores it at norm 1."""
+    import numpy as np
+
+    return bool(
+        np.abs(vector / np.linalg.norm(vector) - stored / np.linalg.norm(stored)).max() < 1e-6
+    )
+
+
 def _exact(stored: Iterable[Any], vector: Vector, k: int) -> Ranking:
     """Compare with every vector, page by page."""
     import numpy as np
 
     scored: list[tuple[float, str]] = []
     for page in stored:
-        vectors = np.asarray(page["embeddings"], dtype=np.float32)
-        cosines = vectors @ vector / np.linalg.norm(vectors, axis=1)
-        scored += zip(cosines.tolist(), page["ids"], strict=True)
+        vectors = np.asarray(page["embeddings"], dtype=np.float32).reshape(-1, len(vector))
+        scored += zip((unit(vectors) @ vector).tolist(), page["ids"], strict=True)
     scored.sort(key=lambda one: (-one[0], one[1]))
     return Ranking.best_first(scored[:k], exhausted=len(scored) <= k)
 
