@@ -38,9 +38,8 @@ def sync(
 ) -> SyncReport:
     """Make `index` hold exactly the live chunks that are embedded in the generation's space.
 
-    Only new, changed and gone chunks are written, a batch at a time. When the index carries
-    another mark or holds another number of chunks than PostgreSQL says (a lost folder, a restored
-    backup, a killed run), the ledger is first rewritten from what the index really holds.
+    When the index carries another mark or another number of chunks than PostgreSQL says (a lost
+    folder, a restored backup, a killed run), the ledger is first rewritten from what it holds.
     """
     started = time.perf_counter()
     try:
@@ -120,9 +119,8 @@ def _trust_the_index(
 ) -> int:
     """Rewrite the ledger unless the index is as it says; return how many chunks the index holds."""
     size = index.size()
-    recorded = postgres.run(
-        connection, statement("postgres/search/indexes/count_ledger"), key
-    ).fetchone()
+    count = statement("postgres/search/indexes/count_ledger")
+    recorded = postgres.run(connection, count, key).fetchone()
     known = postgres.run(connection, statement("postgres/search/indexes/find_mark"), key).fetchone()
     if recorded == (size,) and known == (index.mark(),):
         return size
