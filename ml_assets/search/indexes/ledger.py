@@ -64,7 +64,8 @@ def _sync(connection: postgres.Connection, index: LedgerIndex[Any], progress: Pr
                 index.set_mark("")
             if gone := [chunk_id for chunk_id, is_gone, _ in rows if is_gone]:
                 index.remove(gone)
-                _forget(connection, key, gone)
+                forget = statement("postgres/search/indexes/forget_entries")
+                postgres.run(connection, forget, {**key, "chunk_ids": gone})
                 removed += len(gone)
             if wanted := {chunk_id: known for chunk_id, is_gone, known in rows if not is_gone}:
                 entries = _entries(connection, index, list(wanted))
@@ -92,9 +93,8 @@ def version(connection: postgres.Connection, generation: Generation, kind: str) 
 
 def dead(connection: postgres.Connection, generation: Generation, kind: str) -> tuple[int, int]:
     """Entries replaced or removed since the index was built, and those that it holds."""
-    counts = postgres.read_counts(
-        connection, statement("postgres/search/indexes/wear"), _key(generation, kind)
-    )
+    query = statement("postgres/search/indexes/wear")
+    counts = postgres.read_counts(connection, query, _key(generation, kind))
     return counts["dead"], counts["live"]
 
 
@@ -103,8 +103,8 @@ UPKEEP = Upkeep(sync, version, dead)
 
 def forget_wear(connection: postgres.Connection, generation: Generation, kind: str) -> None:
     """Tell that the index was built anew; the next evaluation measures the generation again."""
-    query = statement("postgres/search/indexes/forget_wear")
-    postgres.run(connection, query, _key(generation, kind))
+    key = _key(generation, kind)
+    postgres.run(connection, statement("postgres/search/indexes/forget_wear"), key)
 
 
 def exclusively(
@@ -139,8 +139,7 @@ def _trust_the_index(
 def _mark(
     connection: postgres.Connection, key: dict[str, Any], index: LedgerIndex[Any], worn: int
 ) -> None:
-    mark = index.mark()
-    if not mark:
+    if not (mark := index.mark()):
         mark = uuid4().hex
         index.set_mark(mark)
     bound = {**key, "mark": mark, "worn": worn}
@@ -166,17 +165,10 @@ def _record(connection: postgres.Connection, key: dict[str, Any], entries: Seque
     postgres.run(connection, statement("postgres/search/indexes/record_entries"), bound)
 
 
-def _forget(connection: postgres.Connection, key: dict[str, Any], ids: Sequence[str]) -> None:
-    bound = {**key, "chunk_ids": list(ids)}
-    postgres.run(connection, statement("postgres/search/indexes/forget_entries"), bound)
-
-
 def _composed(connection: postgres.Connection, name: str, generation: Generation) -> str:
-    return (
-        sql.SQL(statement(f"postgres/search/indexes/{name}"))
-        .format(partition=sql.Identifier(partition_name(generation.space_id)))
-        .as_string(connection)
-    )
+    query = sql.SQL(statement(f"postgres/search/indexes/{name}"))
+    partition = sql.Identifier(partition_name(generation.space_id))
+    return query.format(partition=partition).as_string(connection)
 
 
 def _key(generation: Generation, kind: str) -> dict[str, Any]:

@@ -62,7 +62,13 @@ class KeywordIndex:
 
         Beyond `MAX_TERMS` distinct terms the rest is left out.
         """
-        index = self._existing()
+        index = self._find()
+        if index is None:
+            raise StoreError(
+                "there is no keyword index here",
+                where=str(self.path),
+                do="Materialize `keyword_index`, or check KEYWORD_INDEX_PATH",
+            )
         terms = list(dict.fromkeys(analyzer().analyze(text)))[:MAX_TERMS]
         if not terms:
             return Ranking((), (), exhausted=True)
@@ -152,16 +158,6 @@ class KeywordIndex:
             self._opened = self._open()
         return self._opened
 
-    def _existing(self) -> tantivy.Index:
-        index = self._find()
-        if index is None:
-            raise StoreError(
-                "there is no keyword index here",
-                where=str(self.path),
-                do="Materialize `keyword_index`, or check KEYWORD_INDEX_PATH",
-            )
-        return index
-
     def _open(self) -> tantivy.Index:
         try:
             index = tantivy.Index(_schema(), path=str(folder(self.path)))
@@ -210,26 +206,23 @@ class KeywordIndex:
 @cache
 def _schema() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
-    builder.add_text_field("chunk_id", stored=True, tokenizer_name="raw", index_option="basic")
-    builder.add_text_field("revision", stored=True, tokenizer_name="raw", index_option="basic")
-    builder.add_text_field("title", tokenizer_name=_ANALYZER, index_option="freq")
-    builder.add_text_field("text", tokenizer_name=_ANALYZER, index_option="freq")
-    builder.add_text_field("collection", tokenizer_name="raw", index_option="basic")
-    builder.add_text_field("label", tokenizer_name="raw", index_option="basic")
-    builder.add_text_field("attribute", tokenizer_name="raw", index_option="basic")
+    # tantivy opens a folder only with its fields in the same order.
+    for field in ("chunk_id", "revision"):
+        builder.add_text_field(field, stored=True, tokenizer_name="raw", index_option="basic")
+    for field in ("title", "text"):
+        builder.add_text_field(field, tokenizer_name=_ANALYZER, index_option="freq")
+    for field in ("collection", "label", "attribute"):
+        builder.add_text_field(field, tokenizer_name="raw", index_option="basic")
     builder.add_integer_field("created_at", indexed=True, fast=True)
     return builder.build()
 
 
 def _document(entry: Entry) -> tantivy.Document:
     document = tantivy.Document()
-    document.add_text("chunk_id", entry.chunk_id)
     document.add_text("revision", entry.revision.hex())
-    document.add_text("title", entry.title)
-    document.add_text("text", entry.text)
-    document.add_text("collection", entry.collection)
-    if entry.label is not None:
-        document.add_text("label", entry.label)
+    for field in ("chunk_id", "title", "text", "collection", "label"):
+        if (text := getattr(entry, field)) is not None:
+            document.add_text(field, text)
     if entry.created_at is not None:
         document.add_integer("created_at", entry.created_at)
     for key, value in entry.metadata.items():
