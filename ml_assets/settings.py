@@ -165,11 +165,6 @@ class Settings(BaseSettings):
         """The folder of the FAISS indexes, one subfolder per generation."""
         return self.home / "faiss"
 
-    @property
-    def uses_faiss(self) -> bool:
-        """Whether FAISS is part of a generation; it is an optional extra."""
-        return self.vector_index.startswith("faiss")
-
     @cached_property
     def dagster_folder(self) -> Path:
         """DAGSTER_HOME: runs, events and schedules, shared by the command line and the UI."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -72,11 +72,9 @@ class PostgresResource(dg.ConfigurableResource):
     url: str = ""
     home: str
 
-    @contextmanager
-    def connect(self) -> Iterator[postgres.Connection]:
+    def connect(self) -> AbstractContextManager[postgres.Connection]:
         """Open a migrated connection, in autocommit."""
-        with postgres.connect(self.url or None, Path(self.home)) as connection:
-            yield connection
+        return postgres.connect(self.url or None, Path(self.home))
 
 
 @dg.resource(required_resource_keys={"settings"})
@@ -102,11 +100,9 @@ class ClickHouseResource(dg.ConfigurableResource):
     url: str = ""
     home: str
 
-    @contextmanager
-    def connect(self) -> Iterator[Client]:
+    def connect(self) -> AbstractContextManager[Client]:
         """Open a migrated client; closed at the end."""
-        with clickhouse.connect(self.url or None, Path(self.home)) as client:
-            yield client
+        return clickhouse.connect(self.url or None, Path(self.home))
 
 
 class MlflowResource(dg.ConfigurableResource):
@@ -164,11 +160,9 @@ class OnlineStoreResource(dg.ConfigurableResource):
     url: str = ""
     home: str
 
-    @contextmanager
-    def connect(self) -> Iterator[online.OnlineStore]:
+    def connect(self) -> AbstractContextManager[online.OnlineStore]:
         """Open the store; closed at the end."""
-        with online.connect(self.url or None, Path(self.home)) as store:
-            yield store
+        return online.connect(self.url or None, Path(self.home))
 
 
 def build_resources(settings: Settings) -> dict[str, object]:

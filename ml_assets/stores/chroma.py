@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
-from ml_assets.errors import StoreError
+from ml_assets.errors import StoreError, first_line
 from ml_assets.stores.folders import folder
 
 if TYPE_CHECKING:
@@ -91,13 +91,18 @@ def _open_server(url: str) -> ClientAPI:
     import chromadb
     from chromadb.config import Settings
 
-    parts = _checked(url)
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise StoreError(
+            "not a URL of a Chroma server", where="CHROMA_URL", do="Write http://host:8000"
+        )
     ssl = parts.scheme == "https"
+    credentials = base64.b64encode(f"{parts.username}:{parts.password}".encode()).decode()
     return chromadb.HttpClient(
-        host=parts.hostname or "",
+        host=parts.hostname,
         port=parts.port or (443 if ssl else 8000),
         ssl=ssl,
-        headers=_authorization(parts),
+        headers={"Authorization": f"Basic {credentials}"} if parts.password else {},
         settings=Settings(anonymized_telemetry=False),
     )
 
@@ -111,26 +116,9 @@ def _close(client: ClientAPI) -> None:
             session.close()
 
 
-def _checked(url: str) -> SplitResult:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise StoreError(
-            "not a URL of a Chroma server", where="CHROMA_URL", do="Write http://host:8000"
-        )
-    return parts
-
-
-def _authorization(parts: SplitResult) -> dict[str, str]:
-    if not parts.password:
-        return {}
-    credentials = base64.b64encode(f"{parts.username}:{parts.password}".encode()).decode()
-    return {"Authorization": f"Basic {credentials}"}
-
-
 def _refusal(error: Exception, where: str) -> StoreError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return StoreError(
-        f"Chroma does not answer ({reason})",
+        f"Chroma does not answer ({first_line(error)})",
         where=where,
         do="Check that the server is up and the URL is right"
         if where == "CHROMA_URL"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from ml_assets.errors import StoreError
+from ml_assets.errors import StoreError, first_line
 from ml_assets.stores.folders import folder
 from ml_assets.stores.migrations import find_pending
 from ml_assets.stores.patience import patiently
@@ -85,7 +85,13 @@ def _open_server(url: str) -> Client:
             where="CLICKHOUSE_URL",
             do="Write it like http://user:password@host:8123/database",
         )
-    database = _identifier(parts.path.strip("/") or DATABASE)
+    database = parts.path.strip("/") or DATABASE
+    if not database.replace("_", "").isalnum():
+        raise StoreError(
+            f"{database!r} is not a name of a database",
+            where="CLICKHOUSE_URL",
+            do="Use letters, digits and _ after the last /",
+        )
     # Its errors are raised as well; logged, they would be shown twice.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     try:
@@ -95,7 +101,7 @@ def _open_server(url: str) -> Client:
         return clickhouse_connect.get_client(dsn=server, database=database)
     except (Error, ValueError) as error:
         raise StoreError(
-            str(error).splitlines()[0],
+            first_line(error),
             where="CLICKHOUSE_URL",
             do="Check that the server is up and the URL is right",
         ) from None
@@ -112,7 +118,7 @@ def _open_patiently(data: Path, patience: float) -> Client:
             pause=0.05,
         )
     except Error as error:
-        raise _refusal(data, str(error), patience) from None
+        raise _refusal(data, error, patience) from None
 
 
 def _open_embedded(data: Path) -> Client:
@@ -125,10 +131,10 @@ def _open_embedded(data: Path) -> Client:
     return client
 
 
-def _refusal(data: Path, message: str, patience: float) -> StoreError:
-    if _LOCKED not in message:
+def _refusal(data: Path, error: Exception, patience: float) -> StoreError:
+    if _LOCKED not in str(error):
         return StoreError(
-            message.splitlines()[0],
+            first_line(error),
             where=str(data),
             do="Check its permissions and the disk, or set CLICKHOUSE_URL to a server",
         )
@@ -139,13 +145,3 @@ def _refusal(data: Path, message: str, patience: float) -> StoreError:
         where=str(data),
         do="Wait for it, end it, or set CLICKHOUSE_URL to a server",
     )
-
-
-def _identifier(name: str) -> str:
-    if not name.replace("_", "").isalnum():
-        raise StoreError(
-            f"{name!r} is not a name of a database",
-            where="CLICKHOUSE_URL",
-            do="Use letters, digits and _ after the last /",
-        )
-    return name

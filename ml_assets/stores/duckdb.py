@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 
-from ml_assets.errors import StoreError
+from ml_assets.errors import StoreError, first_line
 from ml_assets.stores.folders import folder
 from ml_assets.stores.migrations import LEDGER, RECORD, Migration, find_pending
 from ml_assets.stores.patience import patiently
@@ -56,7 +56,7 @@ def connect(
         yield connection
     except duckdb.IOException as error:
         raise StoreError(
-            f"cannot be read or written ({str(error).splitlines()[0]})",
+            f"cannot be read or written ({first_line(error)})",
             where=str(path),
             do="Free space on the disk, or set DUCKDB_PATH to a file on another",
         ) from None
@@ -146,11 +146,8 @@ def _is_current(connection: Connection, where: str) -> bool:
 def _is_migrated(path: Path, patience: float) -> bool:
     if not path.exists():
         return False
-    connection = _open_patiently(path, True, patience)
-    try:
+    with closing(_open_patiently(path, True, patience)) as connection:
         return _is_current(connection, str(path))
-    finally:
-        connection.close()
 
 
 def _open_patiently(path: Path, read_only: bool, patience: float) -> Connection:
@@ -162,26 +159,25 @@ def _open_patiently(path: Path, read_only: bool, patience: float) -> Connection:
             pause=0.02,
         )
     except (duckdb.IOException, duckdb.ConnectionException) as error:
-        raise _refusal(path, str(error), patience) from None
+        raise _refusal(path, error, patience) from None
 
 
-def _refusal(path: Path, message: str, patience: float) -> StoreError:
-    holder = _HOLDER.search(message)
-    if holder:
+def _refusal(path: Path, error: Exception, patience: float) -> StoreError:
+    if holder := _HOLDER.search(str(error)):
         return StoreError(
             f"held by another process, {holder['program']} (PID {holder['pid']}),"
             f" for more than {patience:g} s",
             where=str(path),
             do="Wait for it, end it, or set DUCKDB_PATH to another file",
         )
-    if _OTHER_MODE in message:
+    if _OTHER_MODE in str(error):
         return StoreError(
             "open in this process in another mode (reading or writing)",
             where=str(path),
             do="Close that connection first",
         )
     return StoreError(
-        f"cannot be opened ({message.splitlines()[0]})",
+        f"cannot be opened ({first_line(error)})",
         where=str(path),
         do="Check its permissions and the disk, move a damaged file away,"
         " or set DUCKDB_PATH to another file",

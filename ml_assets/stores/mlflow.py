@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from time import time
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import psycopg
 
-from ml_assets.errors import StoreError
+from ml_assets.errors import StoreError, first_line
 from ml_assets.stores import postgres
 from ml_assets.stores.folders import folder
 
@@ -83,10 +84,11 @@ def activate(where: Tracking) -> ModuleType:
     mlflow.set_registry_uri(where.uri)
     try:
         if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-            _create_experiment(mlflow, where)
+            with _existing_is_fine(mlflow):
+                mlflow.create_experiment(EXPERIMENT, artifact_location=where.artifacts or None)
         mlflow.set_experiment(EXPERIMENT)
     except mlflow.exceptions.MlflowException as error:
-        raise _refusal(where, str(error).splitlines()[0]) from None
+        raise _refusal(where, first_line(error)) from None
     return mlflow
 
 
@@ -183,7 +185,7 @@ def _download(where: Tracking, uri: str, name: str) -> bytes:
 
 def _not_loaded(uri: str, error: Exception) -> StoreError:
     return StoreError(
-        f"the model cannot be loaded ({str(error).splitlines()[0]})",
+        f"the model cannot be loaded ({first_line(error)})",
         where=uri,
         do="Train and register it again",
     )
@@ -195,8 +197,6 @@ def _model_id(uri: str) -> str:
 
 def log_steps(mlflow: ModuleType, run_id: str, steps: Sequence[tuple[int, str, float]]) -> None:
     """Log (step, metric, value) rows to a run, in the batches that a server takes."""
-    from time import time
-
     now = int(time() * 1000)
     rows = [mlflow.entities.Metric(name, value, now, step) for step, name, value in steps]
     client = mlflow.MlflowClient()
@@ -229,9 +229,8 @@ def read_aliases(where: Tracking, name: str) -> dict[str, int]:
         model = activate(where).MlflowClient().get_registered_model(name)
         return {alias: int(version) for alias, version in model.aliases.items()}
     with psycopg.connect(where.uri.replace("+psycopg2", "", 1)) as connection:
-        if connection.execute("select to_regclass('registered_model_aliases')").fetchone() == (
-            None,
-        ):
+        (table,) = connection.execute("select to_regclass('registered_model_aliases')").fetchall()
+        if table == (None,):
             return {}
         query = "select alias, version from registered_model_aliases where name = %s"
         return dict(connection.execute(query, [name]).fetchall())
@@ -251,21 +250,17 @@ def set_alias(where: Tracking, name: str, alias: str, version: int | None) -> No
         else:
             client.set_registered_model_alias(name, alias, str(version))
     except mlflow.exceptions.MlflowException as error:
-        raise _refusal(where, f"alias {alias}: {str(error).splitlines()[0]}") from None
+        raise _refusal(where, f"alias {alias}: {first_line(error)}") from None
 
 
 def _refusal(where: Tracking, what: str) -> StoreError:
     if where.artifacts:
-        return StoreError(
-            what,
-            where="MLflow's own database, mlflow in PostgreSQL",
-            do="Check that PostgreSQL is up, or set MLFLOW_TRACKING_URI to a tracking server",
-        )
-    return StoreError(
-        what,
-        where="MLFLOW_TRACKING_URI",
-        do="Check that the tracking server is up and the URL is right",
-    )
+        place = "MLflow's own database, mlflow in PostgreSQL"
+        do = "Check that PostgreSQL is up, or set MLFLOW_TRACKING_URI to a tracking server"
+    else:
+        place = "MLFLOW_TRACKING_URI"
+        do = "Check that the tracking server is up and the URL is right"
+    return StoreError(what, where=place, do=do)
 
 
 @cache
@@ -281,11 +276,6 @@ def _import() -> ModuleType:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return mlflow
-
-
-def _create_experiment(mlflow: ModuleType, where: Tracking) -> None:
-    with _existing_is_fine(mlflow):
-        mlflow.create_experiment(EXPERIMENT, artifact_location=where.artifacts or None)
 
 
 @contextmanager

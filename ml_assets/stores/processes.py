@@ -10,10 +10,8 @@ def process_exists(pid: int) -> bool:
     """Whether there is a process of this id, of whatever user."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return isinstance(error, PermissionError)
     return True
 
 

@@ -35,9 +35,8 @@ def copy_rows(
 def analyze(connection: Connection, table: str, touched: int) -> None:
     """Refresh the planner's statistics of `table` after a bulk write of `touched` rows.
 
-    Autovacuum comes a minute later, and never to a new partition's parent: without statistics a
-    join of 7,000 chunks with their vectors was planned as a nested loop, and took 12 s. It costs
-    0.3 s, so that few rows among many, which change no plan, are left to autovacuum.
+    Autovacuum comes a minute later, and never to a new partition's parent: till then the planner
+    takes nested loops. Few rows among many change no plan, and are left to it.
     """
     if touched < ANALYZE_ROWS:
         return

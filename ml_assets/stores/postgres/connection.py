@@ -19,14 +19,13 @@ from ml_assets.stores.postgres.embedded import start
 from ml_assets.stores.postgres.migration import SCHEMA, migrate
 from ml_assets.stores.postgres.statements import Connection
 
-_APPLICATION = "ml_assets"
 # Cursors are read to their end; planned for their first tenth, one join took 32 s instead of 0.1 s.
 _OPTIONS = f"-c search_path={SCHEMA},public -c timezone=UTC -c jit=off -c cursor_tuple_fraction=1"
 PATIENCE = 30.0
 """Seconds to wait for a server that starts, or recovers from a crash."""
 
 _STARTING = "the database system is"
-_PAUSE_SECONDS = 0.1
+_PAUSE = 0.1
 _migrated: set[str] = set()
 
 
@@ -38,7 +37,7 @@ def server_url(url: str | None, home: Path, database: str = "") -> str:
     Raises:
         StoreError: the server cannot be started or reached.
     """
-    base = url or start(_data(home))
+    base = url or start(folder(home) / "postgres")
     if not database:
         return base
     _create_database(base, database, _where(url, home))
@@ -55,6 +54,8 @@ def connect(url: str | None, home: Path) -> Iterator[Connection]:
         StoreError: the server cannot be reached, is too old, or lacks pgvector; or it goes away,
             or has no disk or memory left, within the block.
     """
+    from pgvector.psycopg import register_vector
+
     resolved = server_url(url, home)
     where = _where(url, home)
     try:
@@ -62,7 +63,7 @@ def connect(url: str | None, home: Path) -> Iterator[Connection]:
             if resolved not in _migrated:
                 migrate(connection, where)
                 _migrated.add(resolved)
-            _register_types(connection)
+            register_vector(connection)
             yield connection
     except psycopg.OperationalError as error:
         raise StoreError(
@@ -72,12 +73,8 @@ def connect(url: str | None, home: Path) -> Iterator[Connection]:
         ) from None
 
 
-def _data(home: Path) -> Path:
-    return folder(home) / "postgres"
-
-
 def _where(url: str | None, home: Path) -> str:
-    return "POSTGRES_URL" if url else str(_data(home))
+    return "POSTGRES_URL" if url else str(home / "postgres")
 
 
 def _open(url: str, where: str) -> Connection:
@@ -95,19 +92,21 @@ def _open(url: str, where: str) -> Connection:
         return patiently(
             lambda: psycopg.connect(
                 url,
-                application_name=f"{_APPLICATION}:{os.getpid()}",
+                application_name=f"ml_assets:{os.getpid()}",
                 options=_OPTIONS,
                 connect_timeout=10,
                 autocommit=True,
             ),
             lambda error: _STARTING in str(error),
             seconds=PATIENCE,
-            pause=_PAUSE_SECONDS,
-            longest_pause=_PAUSE_SECONDS,
+            pause=_PAUSE,
+            longest_pause=_PAUSE,
         )
     except psycopg.OperationalError as error:
         raise StoreError(
-            _one_line(error), where=where, do="Check that the server is up and the URL is right"
+            " ".join(str(error).split()).rstrip(".?"),
+            where=where,
+            do="Check that the server is up and the URL is right",
         ) from None
 
 
@@ -117,12 +116,6 @@ def _is_connection_string(url: str) -> bool:
     except psycopg.ProgrammingError:
         return False
     return all(port.isdecimal() for port in ports if port)
-
-
-def _register_types(connection: Connection) -> None:
-    from pgvector.psycopg import register_vector
-
-    register_vector(connection)
 
 
 def _create_database(base: str, database: str, where: str) -> None:
@@ -141,7 +134,3 @@ def _create_database(base: str, database: str, where: str) -> None:
                 where=where,
                 do="Create it, or let the role create databases",
             ) from None
-
-
-def _one_line(error: psycopg.Error) -> str:
-    return " ".join(str(error).split()).rstrip(".?")
