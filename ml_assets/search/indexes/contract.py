@@ -140,16 +140,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """The change of one index that was brought up to date, and its state after it.
-
-    `version` is a hash over its content; `details` are of the kind's own.
-    """
+    """The change of one index that was brought up to date, and its state after it."""
 
     delta: Delta
     size: int
     bytes: int | None
     seconds: float
     version: str
+    """A hash over its content."""
     details: Mapping[str, str | int] = field(default_factory=dict)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,6 @@ from ml_assets.search.indexes.sizing import candidates_of, is_outgrown, lists_of
 from ml_assets.search.indexes.vectors import check_dimension, unit, vector_of
 from ml_assets.search.model import Generation, Vector
 from ml_assets.settings import Settings
-from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
@@ -246,17 +245,11 @@ def _parameters(settings: Settings) -> Mapping[str, Any] | None:
     return {"index": index, "layout": 1} if name == "faiss" else None
 
 
-def _open(
-    settings: Settings, connection: postgres.Connection, generation: Generation
-) -> AbstractContextManager[FaissIndex]:
-    return closing(FaissIndex(settings.faiss_folder, generation))
-
-
 KIND = IndexKind(
     "faiss",
     description="The FAISS index of the generation, equal to the embedded chunks.",
     technology="faiss",
     answers="vector",
     parameters=_parameters,
-    open=_open,
+    open=lambda settings, _, generation: closing(FaissIndex(settings.faiss_folder, generation)),
 )

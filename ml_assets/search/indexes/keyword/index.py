@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,7 +21,6 @@ from ml_assets.search.indexes.keyword.filters import (
 )
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
-from ml_assets.stores import postgres
 from ml_assets.stores.folders import folder
 
 MAX_TERMS = 256
@@ -241,18 +240,12 @@ def _parameters(settings: Settings) -> Mapping[str, Any]:
     }
 
 
-def _open(
-    settings: Settings, connection: postgres.Connection, generation: Generation
-) -> AbstractContextManager[KeywordIndex]:
-    return closing(KeywordIndex(settings.keyword_folder, generation))
-
-
 KIND = IndexKind(
     "keyword",
     description="The BM25 index of the generation, equal to the embedded chunks.",
     technology="tantivy",
     answers="text",
     parameters=_parameters,
-    open=_open,
+    open=lambda settings, _, generation: closing(KeywordIndex(settings.keyword_folder, generation)),
     pool="keyword",
 )

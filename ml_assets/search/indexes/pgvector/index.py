@@ -1,7 +1,6 @@
 """The pgvector index, over the partition that holds the vectors of the generation's space.
 
-HNSW, IVFFlat, or HNSW over the signs of the numbers: `layouts.py` says what sets them
-apart.
+HNSW, IVFFlat, or HNSW over the signs of the numbers: `layouts.py` says what sets them apart.
 """
 
 from __future__ import annotations
@@ -60,10 +59,7 @@ class PgvectorIndex:
         *,
         build_memory: int = DEFAULT_LIMIT,
     ) -> None:
-        """Name the index; nothing is created before the first `sync`.
-
-        A build takes `build_memory` bytes at most.
-        """
+        """Name the index; a build will take `build_memory` bytes at most."""
         self._connection = connection
         self._build_memory = build_memory
         self.generation = generation
@@ -294,12 +290,6 @@ def _parameters(settings: Settings) -> Mapping[str, Any]:
             return {"index": "ivfflat", "type": settings.pgvector_type}
 
 
-def _open(
-    settings: Settings, connection: postgres.Connection, generation: Generation
-) -> AbstractContextManager[PgvectorIndex]:
-    return closing(PgvectorIndex(connection, generation, build_memory=settings.build_memory))
-
-
 KIND = IndexKind(
     "pgvector",
     description="The index on the vectors of the current space; PostgreSQL keeps it current once"
@@ -307,7 +297,9 @@ KIND = IndexKind(
     technology="postgres",
     answers="vector",
     parameters=_parameters,
-    open=_open,
+    open=lambda settings, connection, generation: closing(
+        PgvectorIndex(connection, generation, build_memory=settings.build_memory)
+    ),
     is_graph=True,
     upkeep=Upkeep(lambda _, index, progress: index.sync(progress), _version, _dead),
 )
