@@ -27,7 +27,7 @@ def table(title: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 
 def facts(title: str, pairs: Mapping[str, Any]) -> RenderableType:
-    """Two columns: what, and its figure."""
+    """Two columns: names and values."""
     shown = Table(box=None, show_header=False, pad_edge=False)
     shown.add_column(style="dim")
     shown.add_column()
@@ -36,19 +36,26 @@ def facts(title: str, pairs: Mapping[str, Any]) -> RenderableType:
     return _titled(title, shown)
 
 
+def columns(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The columns of `rows` that a table shows: title to key."""
+    return [{title: row[key] for title, key in names.items()} for row in rows]
+
+
 def _titled(title: str, shown: Table) -> RenderableType:
     # Not the table's own title: that is wrapped to the width of the columns.
     return Padding(Group(Text(title, style="bold"), shown), (1, 0, 0, 2), expand=False)
 
 
 def cell(value: Any) -> str:
-    """A value as a table shows it: three decimals, thousands apart, yes and no."""
+    """A value as a table shows it: three decimals, thousands apart, yes and no, UTC minutes."""
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: NOTHING}[value]
     if isinstance(value, float):
         return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, datetime):
+        return moment(value)
     return escape(str(value))
 
 

@@ -16,12 +16,10 @@ def predictions(
     return Group(
         *(
             table(
-                f"{' '.join(text.split())[:70]}",
+                " ".join(text.split())[:70],
                 [
-                    {"label": label, "probability": f"{probability:.3f}"}
-                    for label, probability in sorted(answer.items(), key=lambda pair: -pair[1])[
-                        :most
-                    ]
+                    {"label": label, "probability": f"{answer[label]:.3f}"}
+                    for label in sorted(answer, key=answer.__getitem__, reverse=True)[:most]
                 ],
             )
             for text, answer in zip(texts, answers, strict=True)

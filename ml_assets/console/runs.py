@@ -45,29 +45,29 @@ def plan(planned: Plan, texts_per_second: float | None) -> RenderableType:
     )
 
 
-def run_summary(report: RunReport, figures: Mapping[str, Any]) -> Iterator[RenderableType]:
+def run_summary(report: RunReport, numbers: Mapping[str, Any]) -> Iterator[RenderableType]:
     """What a run did and where things stand: counts, search quality, candidates, seconds."""
     yield facts(
         "Documents",
         {
-            "collections": f"{figures['collections']:,}, {len(report.requested)} changed",
+            "collections": f"{numbers['collections']:,}, {len(report.requested)} changed",
             **({"not read": len(report.unread)} if report.unread else {}),
-            "documents": figures["documents"],
-            "quarantined": figures["rejected"],
-            "chunks": figures["chunks"],
+            "documents": numbers["documents"],
+            "quarantined": numbers["rejected"],
+            "chunks": numbers["chunks"],
             "embedded new": report.encoded,
             "vectors copied": report.reused,
-            "vectors kept": figures["vectors"] - report.encoded - report.reused,
+            "vectors kept": numbers["vectors"] - report.encoded - report.reused,
         },
     )
-    yield from standing(figures)
+    yield from standing(numbers)
     if not report.labelled:
         yield Text("\n  No document has a label, so there is no model to train.")
     seconds = {name: f"{value:.1f} s" for name, value in report.seconds.items() if value >= 0.05}
     yield facts("Seconds per stage", seconds)
 
 
-def nothing_to_do(ended: datetime, figures: Mapping[str, Any]) -> Iterator[RenderableType]:
+def nothing_to_do(ended: datetime, numbers: Mapping[str, Any]) -> Iterator[RenderableType]:
     """What stands since the last run, which ended well."""
     yield Text(
         f"Nothing changed since the run that ended {moment(ended)};"
@@ -75,9 +75,9 @@ def nothing_to_do(ended: datetime, figures: Mapping[str, Any]) -> Iterator[Rende
     )
     yield facts(
         "Documents",
-        {name: figures[name] for name in ("collections", "documents", "chunks", "vectors")},
+        {name: numbers[name] for name in ("collections", "documents", "chunks", "vectors")},
     )
-    yield from standing(figures)
+    yield from standing(numbers)
 
 
 def run_problems(report: RunReport) -> Iterator[str]:
@@ -89,14 +89,14 @@ def run_problems(report: RunReport) -> Iterator[str]:
 
 def failed_checks(failed: Sequence[FailedCheck]) -> Iterator[str]:
     """One line per failed check, with the numbers it compared."""
-    for name, blocking, numbers in failed:
+    for name, blocking, compared in failed:
         kind = "[red]Blocking check failed[/red]" if blocking else "[yellow]Check failed[/yellow]"
-        compared = ", ".join(
+        text = ", ".join(
             f"{key} {cell(value)}"
-            for key, value in numbers.items()
+            for key, value in compared.items()
             if isinstance(value, int | float | str) and "\n" not in str(value)
         )
-        yield f"{kind} {name}: {compared}"
+        yield f"{kind} {name}: {text}"
 
 
 def history(document_id: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:

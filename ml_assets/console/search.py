@@ -1,4 +1,4 @@
-"""What a search found, and the generations it can be served from."""
+"""The results of a search, and the generations it can be served from."""
 
 from __future__ import annotations
 
@@ -17,21 +17,19 @@ if TYPE_CHECKING:
     from ml_assets.search.publishing.listing import ListedGeneration
 
 
-def hits(found: SearchResult) -> RenderableType:
+def hits(result: SearchResult) -> RenderableType:
     """The documents of a search, best first, with the text that matched."""
     lines: list[RenderableType] = []
-    for rank, hit in enumerate(found.hits, start=1):
-        head = Text.assemble(
-            (f"{rank:>2}. ", "dim"), (hit.title or hit.document_id, "bold"), f"  {hit.collection}"
-        )
-        lines.append(head)
+    for rank, hit in enumerate(result.hits, start=1):
+        title = (hit.title or hit.document_id, "bold")
+        lines.append(Text.assemble((f"{rank:>2}. ", "dim"), title, f"  {hit.collection}"))
         lines.append(Padding(Text(" ".join(hit.snippet.split()), style="default"), (0, 0, 0, 4)))
         if hit.url:
             lines.append(Text(f"    {hit.url}\n", style="blue", no_wrap=True, overflow="ignore"))
-    if not found.hits:
-        lines.append(Text("Nothing found."))
-    if not found.complete:
-        why = "the filter left" if found.filters != NO_FILTER else "there are"
+    if not result.hits:
+        lines.append(Text("Nothing result."))
+    if not result.complete:
+        why = "the filter left" if result.filters != NO_FILTER else "there are"
         lines.append(Text(f"Incomplete: {why} fewer than asked for.", style="yellow"))
     return Group(*lines)
 

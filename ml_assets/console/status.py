@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from ml_assets.console.layout import facts, moment, table
+from ml_assets.console.layout import columns, facts, moment, table
 
 _METRICS = (
     ("validation F1", "validation_macro_f1"),
@@ -17,67 +17,50 @@ _METRICS = (
     ("log loss", "test_log_loss"),
 )
 """Columns of the candidates; F1 is the macro average."""
+_GENERATION = {
+    "generation": "generation_id",
+    "state": "state",
+    "built": "created_at",
+    "published": "published_at",
+}
 _QUALITY = ("mrr@10", "recall@10", "precision@10", "map@100")
 
 
-def status(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
+def status(numbers: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Everything `ml-assets status` knows."""
     yield facts(
-        f"{figures['source']} in {figures['home']}",
+        f"{numbers['source']} in {numbers['home']}",
         {
-            name: figures[name]
+            name: numbers[name]
             for name in ("collections", "documents", "tombstones", "rejected", "chunks", "vectors")
         },
     )
-    if figures["by_collection"]:
-        shown = [
-            {
-                "collection": row["collection"],
-                "documents": row["documents"],
-                "read": moment(row["refreshed_at"]),
-            }
-            for row in figures["by_collection"]
-        ]
-        yield table("Collections", shown)
-    unread = [row for row in figures["by_collection"] if row["read_error"]]
+    if numbers["by_collection"]:
+        names = {"collection": "collection", "documents": "documents", "read": "refreshed_at"}
+        yield table("Collections", columns(numbers["by_collection"], names))
+    unread = [row for row in numbers["by_collection"] if row["read_error"]]
     if unread:
-        shown = [
-            {
-                "collection": row["collection"],
-                "since": moment(row["failed_at"]),
-                "reason": row["read_error"],
-            }
-            for row in unread
-        ]
-        yield table("Could not be read, left as they were", shown)
-    if figures["generations"]:
-        shown = [
-            {
-                "generation": row["generation_id"],
-                "state": row["state"],
-                "built": moment(row["created_at"]),
-                "published": moment(row["published_at"]),
-            }
-            for row in figures["generations"]
-        ]
-        yield table("Search generations", shown)
-    yield from standing(figures)
-    if figures["last_runs"]:
-        yield table("Last runs", figures["last_runs"])
+        names = {"collection": "collection", "since": "failed_at", "reason": "read_error"}
+        yield table("Could not be read, left as they were", columns(unread, names))
+    if numbers["generations"]:
+        yield table("Search generations", columns(numbers["generations"], _GENERATION))
+    yield from standing(numbers)
+    if numbers["last_runs"]:
+        yield table("Last runs", numbers["last_runs"])
 
 
-def standing(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
+def standing(numbers: Mapping[str, Any]) -> Iterator[RenderableType]:
     """The quality of what is published: indexes, methods, candidates, the champion."""
-    if measurement := figures["measurement"]:
+    if measurement := numbers["measurement"]:
         yield from _measured(measurement)
-    if figures["candidates"]:
+    if numbers["candidates"]:
         rows = [
             {"family": row["family"], **{name: row["metrics"].get(key) for name, key in _METRICS}}
-            for row in figures["candidates"]
+            for row in numbers["candidates"]
         ]
         best_first = sorted(rows, key=lambda row: -(row[_METRICS[0][0]] or 0))
         yield table("Candidates, chosen by validation", best_first)
-    if champion := figures["champion"]:
+    if champion := numbers["champion"]:
         yield facts(
             "Champion",
             {

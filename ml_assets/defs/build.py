@@ -57,7 +57,7 @@ def _without_other_indexes(
 
 def _modules(*names: str) -> list[ModuleType]:
     """The modules of these names in the folder of every asset group."""
-    groups = [one.name for one in pkgutil.iter_modules(room.__path__) if one.ispkg]
+    groups = [group.name for group in pkgutil.iter_modules(room.__path__) if group.ispkg]
     return [
         import_module(f"{room.__name__}.{group}.{module.name}")
         for group in sorted(groups)

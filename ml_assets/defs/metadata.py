@@ -20,12 +20,7 @@ if TYPE_CHECKING:
 
 def delta_metadata(delta: Delta) -> dict[str, int]:
     """The four counts of a row delta."""
-    return {
-        "added": delta.added,
-        "changed": delta.changed,
-        "removed": delta.removed,
-        "unchanged": delta.unchanged,
-    }
+    return asdict(delta)
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> dg.MarkdownMetadataValue:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
 
 import dagster as dg
 
@@ -24,15 +25,8 @@ def contiguous_ranges(
 ) -> list[dg.PartitionKeyRange]:
     """The fewest ranges of partitions that hold exactly the `wanted` ones."""
     chosen = set(wanted)
-    ranges: list[list[str]] = []
-    previous_chosen = False
-    for name in instance.get_dynamic_partitions(PARTITIONS_NAME):
-        if name in chosen:
-            if previous_chosen:
-                ranges[-1].append(name)
-            else:
-                ranges.append([name])
-        previous_chosen = name in chosen
+    groups = groupby(instance.get_dynamic_partitions(PARTITIONS_NAME), chosen.__contains__)
+    ranges = [list(names) for is_wanted, names in groups if is_wanted]
     return [dg.PartitionKeyRange(names[0], names[-1]) for names in ranges]
 
 

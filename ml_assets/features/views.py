@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Literal
 
@@ -107,15 +107,6 @@ COLLECTION_ACTIVITY = FeatureView(
 VIEWS: dict[str, FeatureView] = {view.name: view for view in (DOCUMENT_TEXT, COLLECTION_ACTIVITY)}
 
 
-def training_views(names: Iterable[str] | None = None) -> tuple[FeatureView, ...]:
-    """Return the views that permit training: all of them, or those of `names`.
-
-    Raises:
-        FeatureViewError: a name is unknown, or its view does not permit training.
-    """
-    return views_for("training", names)
-
-
 def views_for(use: Use, names: Iterable[str] | None = None) -> tuple[FeatureView, ...]:
     """Return the views that permit `use`: all of them, or those of `names`.
 
@@ -143,21 +134,17 @@ def refresh_definitions(
     Raises:
         FeatureViewError: a view changed and its version did not; nothing is written.
     """
-    total = Delta()
     with connection.transaction():
-        for view in views:
-            total += _write_definition(connection, view)
-    return total
+        return sum((_write_definition(connection, view) for view in views), Delta())
 
 
 def _write_definition(connection: postgres.Connection, view: FeatureView) -> Delta:
-    definition = json.dumps(_definition(view), sort_keys=True)
     values = {
         "view": view.name,
         "version": view.version,
         "entity": view.entity,
         "fingerprint": fingerprint(view),
-        "definition": definition,
+        "definition": json.dumps(_definition(view), sort_keys=True),
     }
     known = postgres.run(
         connection, statement("postgres/features/read_definition"), values
@@ -198,16 +185,7 @@ def _definition(view: FeatureView) -> dict[str, object]:
         "version": view.version,
         "entity": view.entity,
         "description": view.description,
-        "features": [
-            {
-                "name": f.name,
-                "dtype": f.dtype,
-                "description": f.description,
-                "minimum": f.minimum,
-                "maximum": f.maximum,
-            }
-            for f in view.features
-        ],
+        "features": [asdict(feature) for feature in view.features],
         "uses": sorted(view.uses),
         "ttl_seconds": None if view.ttl is None else view.ttl.total_seconds(),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import class_row
@@ -40,10 +40,14 @@ OpenDuck = Callable[[], AbstractContextManager[duckdb.Connection]]
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A candidate that was trained just now, with its evaluation on the test split."""
+    """All that one training gave; `answers` are the probabilities on the test split."""
 
     candidate: Candidate
-    evaluation: Evaluation
+    fitted: Fitted
+    validated: Evaluation
+    tested: Evaluation
+    answers: NDArray[np.float64]
+    importance: dict[str, float]
 
 
 def read_candidates(
@@ -94,9 +98,15 @@ def train_candidates(
 
     Raises:
         NothingToDoError: documents changed since the training set was frozen.
-        StoreError: a store does not answer.
     """
-    task, test = _read_task(connection, training_set)
+    task = Task(
+        train=read_examples(connection, training_set, ["train"]),
+        validation=read_examples(connection, training_set, ["validation"]),
+        features=training_set.features,
+        labels=training_set.labels,
+        seed=training_set.seed,
+    )
+    test = read_examples(connection, training_set, ["test"])
     module = mlflow.activate(where)
     done = []
     for number, family in enumerate(families):
@@ -111,41 +121,24 @@ def train_candidates(
             module.start_run(run_name=family.name, nested=True, tags=tags) as run,
             _experiment(connection, run.info.run_id, training_set, family, owner),
         ):
-            result = _train(module, run.info.run_id, training_set.hash, task, test, family)
+            trained = _train(module, run.info.run_id, training_set.hash, task, test, family)
             with open_duck() as duck:
-                _write(duck, result, task, test)
-            _complete(connection, result)
-        done.append(Trained(result.candidate, result.tested))
+                write_results(
+                    duck,
+                    trained.candidate,
+                    {"validation": trained.validated, "test": trained.tested},
+                    trained.importance,
+                    _predictions(task.labels, test, trained.answers),
+                )
+            _complete(connection, trained)
+        done.append(trained)
     progress(len(families), len(families))
     return done
 
 
-@dataclass(frozen=True, eq=False)
-class _Result:
-    """All that one training gave; `answers` are the probabilities on the test split."""
-
-    candidate: Candidate
-    fitted: Fitted
-    validated: Evaluation
-    tested: Evaluation
-    answers: NDArray[np.float64]
-    importance: dict[str, float]
-
-
-def _read_task(connection: postgres.Connection, training_set: TrainingSet) -> tuple[Task, Examples]:
-    task = Task(
-        train=read_examples(connection, training_set, ["train"]),
-        validation=read_examples(connection, training_set, ["validation"]),
-        features=training_set.features,
-        labels=training_set.labels,
-        seed=training_set.seed,
-    )
-    return task, read_examples(connection, training_set, ["test"])
-
-
 def _train(
     module: Any, run_id: str, training_set_hash: str, task: Task, test: Examples, family: Family
-) -> _Result:
+) -> Trained:
     """Fit and evaluate `family`, and log what came of it to the active MLflow run."""
     started = time.perf_counter()
     fitted = fit_family(family, task)
@@ -164,7 +157,11 @@ def _train(
         family=family.name,
         fingerprint=family.fingerprint,
         parameters={**family.parameters, **fitted.chosen},
-        metrics=_metrics(validated, tested, seconds),
+        metrics={
+            **{f"validation_{name}": value for name, value in validated.metrics.items()},
+            **{f"test_{name}": value for name, value in tested.metrics.items()},
+            "seconds": round(seconds, 3),
+        },
         model_uri=uri,
         onnx_sha256=exported.sha256,
         onnx_reason=exported.reason,
@@ -173,7 +170,7 @@ def _train(
     importance = permutation_importance(
         fitted.model, validation, labels, _groups(family, task), task.seed
     )
-    return _Result(candidate, fitted, validated, tested, answers, importance)
+    return Trained(candidate, fitted, validated, tested, answers, importance)
 
 
 def _export(module: Any, uri: str, family: Family, fitted: Fitted, task: Task) -> Export:
@@ -184,24 +181,6 @@ def _export(module: Any, uri: str, family: Family, fitted: Fitted, task: Task) -
     if exported.content:
         mlflow.log_file(module, uri, FILE, exported.content)
     return exported
-
-
-def _write(duck: duckdb.Connection, result: _Result, task: Task, test: Examples) -> None:
-    write_results(
-        duck,
-        result.candidate,
-        {"validation": result.validated, "test": result.tested},
-        result.importance,
-        _predictions(task.labels, test, result.answers),
-    )
-
-
-def _metrics(validated: Evaluation, tested: Evaluation, seconds: float) -> dict[str, float]:
-    return {
-        **{f"validation_{name}": value for name, value in validated.metrics.items()},
-        **{f"test_{name}": value for name, value in tested.metrics.items()},
-        "seconds": round(seconds, 3),
-    }
 
 
 def _log(module: Any, candidate: Candidate, fitted: Fitted, tested: Evaluation) -> None:
@@ -263,19 +242,12 @@ def _experiment(
         raise
 
 
-def _complete(connection: postgres.Connection, result: _Result) -> None:
-    candidate = result.candidate
-    history = [[step.step, step.split, step.metric, step.value] for step in result.fitted.steps]
-    postgres.run(
-        connection,
-        statement("postgres/training/complete_experiment"),
-        {
-            "run_id": candidate.run_id,
-            "parameters": Jsonb(candidate.parameters),
-            "metrics": Jsonb(candidate.metrics),
-            "history": Jsonb(history),
-            "model_uri": candidate.model_uri,
-            "onnx_sha256": candidate.onnx_sha256,
-            "onnx_reason": candidate.onnx_reason,
-        },
-    )
+def _complete(connection: postgres.Connection, trained: Trained) -> None:
+    candidate = trained.candidate
+    bound = {
+        **asdict(candidate),
+        "parameters": Jsonb(candidate.parameters),
+        "metrics": Jsonb(candidate.metrics),
+        "history": Jsonb([astuple(step) for step in trained.fitted.steps]),
+    }
+    postgres.run(connection, statement("postgres/training/complete_experiment"), bound)

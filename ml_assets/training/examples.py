@@ -19,11 +19,6 @@ TEXT = "text"
 """The input column that holds title and text, as what is embedded: title, line end, text."""
 
 
-def vector_columns(dimension: int) -> list[str]:
-    """The input columns of a vector: `e0`, `e1`, …."""
-    return [f"e{index}" for index in range(dimension)]
-
-
 def read_examples(
     connection: postgres.Connection,
     training_set: TrainingSet,
@@ -35,10 +30,7 @@ def read_examples(
         NothingToDoError: documents changed since the training set was frozen.
     """
     rows = training_set.rows[training_set.rows["split"].isin(list(splits))]
-    bound = {
-        "space_id": training_set.space_id,
-        "document_ids": rows["document_id"].tolist(),
-    }
+    bound = {"space_id": training_set.space_id, "document_ids": rows["document_id"].tolist()}
     with connection.cursor(binary=True) as cursor:
         documents = cursor.execute(statement("postgres/training/examples"), bound).fetchall()
     present = {document_id: text_hash for document_id, _, text_hash, _ in documents}
@@ -66,7 +58,7 @@ def model_inputs(
     """Put texts, features and unit vectors (one line each) into the columns a model asks for."""
     import pandas as pd
 
-    embedded = pd.DataFrame(vectors, columns=vector_columns(vectors.shape[1]))
+    embedded = pd.DataFrame(vectors).add_prefix("e")
     wide = pd.DataFrame({TEXT: list(texts), **features})
     return pd.concat([wide, embedded], axis=1)
 

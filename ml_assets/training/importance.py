@@ -10,8 +10,7 @@ from ml_assets.training.families.base import predict_probabilities
 from ml_assets.training.model import Examples
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from pandas import DataFrame
 
 MAX_ROWS = 1000
 """Rows that are measured, at most; the first of a shuffle."""
@@ -35,18 +34,16 @@ def permutation_importance(
     chosen = generator.permutation(len(examples.truth))[:MAX_ROWS]
     inputs = examples.inputs.iloc[chosen].reset_index(drop=True)
     truth = examples.truth[chosen]
-    whole = _macro_f1(model, inputs, truth, labels)
+
+    def macro_f1(inputs: DataFrame) -> float:
+        probabilities = predict_probabilities(model, inputs, labels)
+        return evaluate(labels, truth, probabilities).metrics["macro_f1"]
+
+    whole = macro_f1(inputs)
     losses = {}
     for name, columns in groups.items():
         shuffled = inputs.copy()
         order = generator.permutation(len(inputs))
         shuffled[columns] = inputs[columns].iloc[order].to_numpy()
-        losses[name] = whole - _macro_f1(
-            model, shuffled.astype(inputs.dtypes.to_dict()), truth, labels
-        )
+        losses[name] = whole - macro_f1(shuffled.astype(inputs.dtypes.to_dict()))
     return losses
-
-
-def _macro_f1(model: Any, inputs: Any, truth: NDArray[np.object_], labels: Sequence[str]) -> float:
-    probabilities = predict_probabilities(model, inputs, labels)
-    return evaluate(labels, truth, probabilities).metrics["macro_f1"]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
 from ml_assets.training.candidates import read_candidates
-from ml_assets.training.evaluation import beats
 from ml_assets.training.families.registry import BASELINES
 from ml_assets.training.training_set import current_hash, current_training_set
 
@@ -21,11 +20,6 @@ class BaselineScores:
     best: str
     score: float
     baseline: float
-
-    @property
-    def better(self) -> bool:
-        """Whether the best candidate beats both baselines."""
-        return beats(self.score, self.baseline)
 
 
 def unknown_labels(
@@ -68,7 +62,5 @@ def better_than_baselines(
 
 
 def _column(duck: duckdb.Connection, name: str, training_set_hash: str) -> list[str]:
-    rows = duck.execute(
-        statement(f"duckdb/training/{name}"), {"hash": training_set_hash}
-    ).fetchall()
-    return [row[0] for row in rows]
+    rows = duck.execute(statement(f"duckdb/training/{name}"), {"hash": training_set_hash})
+    return [value for (value,) in rows.fetchall()]

@@ -21,12 +21,8 @@ def write_results(
 ) -> None:
     """Write what a candidate achieved, in place of an earlier run of the same family and set.
 
-    Args:
-        duck: the offline store.
-        candidate: whose results they are.
-        evaluations: by split.
-        importance: by input.
-        predictions: `document_id`, `label`, `predicted` and `probability` of each document.
+    `evaluations` are by split, `importance` is by input. `predictions` have `document_id`, `label`,
+    `predicted` and `probability`.
     """
     import pyarrow as pa
 

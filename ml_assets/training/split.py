@@ -26,8 +26,8 @@ def merge_duplicates(groups: Sequence[str], texts: Sequence[str | bytes]) -> lis
 
     first: dict[str | bytes, str] = {}
     for group, text in zip(groups, texts, strict=True):
-        one, other = sorted((root(group), root(first.setdefault(text, group))))
-        parent[other] = one
+        least, other = sorted((root(group), root(first.setdefault(text, group))))
+        parent[other] = least
     return [root(group) for group in groups]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.features.join import point_in_time_join
-from ml_assets.features.views import FeatureView, fingerprint, training_views
+from ml_assets.features.views import FeatureView, fingerprint, views_for
 from ml_assets.settings import Settings
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
@@ -41,12 +41,19 @@ def build_training_set(
     with equal text (but for case and spacing) are one group. Labels with fewer than `MIN_GROUPS`
     groups are left out, and without two labels there is no training set, which is no error.
     """
-    views = training_views()
+    views = views_for("training")
     labelled = _labelled(connection, space_id)
     embedded = labelled[labelled["embedded"].astype(bool)].drop(columns="embedded")
     rows, left_out = _split(embedded, settings.seed)
     features = tuple(name for view in views for name in view.qualified)
-    reason = "" if len(rows) else _reason(len(labelled), left_out)
+    reason = ""
+    if labelled.empty:
+        reason = "the documents have no labels"
+    elif rows.empty:
+        reason = (
+            f"fewer than two labels have {MIN_GROUPS} groups of embedded documents"
+            f" ({len(labelled)} labelled documents, {len(left_out)} labels left out)"
+        )
     joined = _join(duck, rows, views, features)
     prints = {view.key: fingerprint(view) for view in views}
     return TrainingSet(
@@ -114,9 +121,7 @@ def _labelled(connection: postgres.Connection, space_id: str) -> DataFrame:
 
     bound = {"space_id": space_id}
     cursor = postgres.run(connection, statement("postgres/training/labelled"), bound)
-    return pd.DataFrame(
-        cursor.fetchall(), columns=[column.name for column in cursor.description or ()]
-    )
+    return pd.DataFrame(cursor, columns=[column.name for column in cursor.description or ()])
 
 
 def _split(labelled: DataFrame, seed: int) -> tuple[DataFrame, dict[str, int]]:
@@ -136,15 +141,6 @@ def _split(labelled: DataFrame, seed: int) -> tuple[DataFrame, dict[str, int]]:
         str(label): int(count) for label, count in counts.items() if label not in set(rows["label"])
     }
     return rows[list(_COLUMNS)].reset_index(drop=True), dict(sorted(left_out.items()))
-
-
-def _reason(labelled: int, left_out: Mapping[str, int]) -> str:
-    if not labelled:
-        return "the documents have no labels"
-    return (
-        f"fewer than two labels have {MIN_GROUPS} groups of embedded documents"
-        f" ({labelled} labelled documents, {len(left_out)} labels left out)"
-    )
 
 
 def _join(

@@ -22,6 +22,7 @@ from typing import Any, Literal
 import dagster as dg
 import numpy as np
 import psutil
+import psycopg
 from numpy.typing import NDArray
 
 from ml_assets import cli
@@ -231,15 +232,15 @@ def _wrap(
 
 
 def _after_statement(wanted: str, arrive: Callable[[], None]) -> None:
-    execute = postgres.run
+    execute = psycopg.Cursor.execute
 
-    def run(connection: postgres.Connection, text: str, parameters: Any = None) -> Any:
-        cursor = execute(connection, text, parameters)
-        if text == wanted:
+    def run(self: psycopg.Cursor[Any], query: Any, *bound: Any, **more: Any) -> Any:
+        cursor = execute(self, query, *bound, **more)
+        if query == wanted:
             arrive()
         return cursor
 
-    postgres.run = run
+    psycopg.Cursor.execute = run  # type: ignore[method-assign]
 
 
 def _before_event(name: str, arrive: Callable[[], None]) -> None:

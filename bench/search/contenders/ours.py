@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
-
-from psycopg import sql
 
 from bench.search.contenders.protocol import Ask, Job
 from bench.search.tables import PART
 from ml_assets.embeddings.space import current_space
 from ml_assets.search.filters.language import NO_FILTER, Compare, Condition
 from ml_assets.search.generation import ensure_generation
-from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.contract import VectorIndex
-from ml_assets.search.indexes.faiss.index import FaissIndex
-from ml_assets.search.indexes.kinds import index_parameters, sync_index
-from ml_assets.search.indexes.pgvector.index import PgvectorIndex
-from ml_assets.search.model import Generation
+from ml_assets.search.indexes.kinds import KINDS, index_parameters, sync_index
+from ml_assets.search.indexes.querying import query_index
 from ml_assets.settings import load_settings
-from ml_assets.stores import chroma, postgres
+from ml_assets.stores import postgres
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "pgvector_hnsw_halfvec": {},
@@ -68,40 +63,28 @@ class Index:
 
     @contextmanager
     def _asking(self, filters: Condition) -> Iterator[Ask]:
-        with self._open() as (_, index):
+        with self._open() as (connection, index):
             yield lambda vector, k: [
                 int(chunk_id.rpartition("#")[0])
-                for chunk_id in index.query(vector, k, filters).chunk_ids
+                for chunk_id in query_index(connection, index, vector, k, filters).chunk_ids
             ]
 
     def drop(self) -> None:
         """Drop an index of PostgreSQL: the planner weighs them all."""
-        with self._open() as (connection, index):
-            if isinstance(index, PgvectorIndex):
-                drop = sql.SQL("drop index if exists {}")
-                connection.execute(drop.format(sql.Identifier(index.name)))
+        with self._open() as (_, index):
+            if self._kind == "pgvector":
+                index.drop()
 
     @contextmanager
     def _open(self) -> Iterator[tuple[postgres.Connection, VectorIndex]]:
-        with postgres.connect(self._job.database, self._job.state) as connection, ExitStack() as on:
+        with postgres.connect(self._job.database, self._job.state) as connection:
             generation = ensure_generation(
                 connection,
                 current_space(self._settings).space_id,
                 index_parameters(self._settings),
             )
-            yield connection, self._index(on, connection, generation)
-
-    def _index(
-        self, on: ExitStack, connection: postgres.Connection, generation: Generation
-    ) -> VectorIndex:
-        if self._kind == "chroma":
-            home = self._settings.home
-            client = on.enter_context(chroma.connect(None, home))
-            return ChromaIndex(client, generation, disk=home / "chroma")
-        if self._kind == "faiss":
-            folder = self._settings.faiss_folder
-            return on.enter_context(closing(FaissIndex(folder, generation)))
-        return PgvectorIndex(connection, generation, build_memory=int(self._settings.build_memory))
+            with KINDS[self._kind].open(self._settings, connection, generation) as index:
+                yield connection, index
 
 
 def open_contender(job: Job) -> Index:

@@ -13,7 +13,6 @@ from ml_assets.features.views import (
     DOCUMENT_TEXT,
     VIEWS,
     FeatureView,
-    training_views,
     views_for,
 )
 from ml_assets.settings import Settings
@@ -52,7 +51,7 @@ def no_feature_gives_the_label_away(
     duckdb: OfflineStoreResource,
 ) -> dg.AssetCheckResult:
     """No single training feature predicts the label almost perfectly."""
-    views = [view for view in training_views() if view.entity == "document"]
+    views = [view for view in views_for("training") if view.entity == "document"]
     with postgres.connect() as connection, duckdb.get_connection() as duck:
         skills = {
             f"{view.name}__{feature}": skill

@@ -1,6 +1,7 @@
 """Assets of the group `training`: the frozen training set, and a candidate per model family."""
 
 import time
+from dataclasses import asdict
 
 import dagster as dg
 
@@ -90,11 +91,11 @@ def candidate_models(
             "outcome": f"{len(trained)} families trained, {len(candidates) - len(trained)} kept",
             "training_set_hash": current.hash,
             "trained_in_this_run": len(trained),
-            "candidates": table([_summary(one) for one in candidates]),
+            "candidates": table([_summary(each) for each in candidates]),
             "seconds": round(time.perf_counter() - started, 2),
             **_plots(trained),
         },
-        data_version=data_version(sorted(one.run_id for one in candidates)),
+        data_version=data_version(sorted(each.run_id for each in candidates)),
     )
 
 
@@ -120,14 +121,13 @@ def _splits(built: TrainingSet) -> list[dict[str, object]]:
 
 def _summary(candidate: Candidate) -> dict[str, object]:
     names = ("accuracy", "macro_f1", "log_loss", "calibration_error")
-    scores = {
-        f"{split} {name}": candidate.metrics[f"{split}_{name}"]
-        for split in ("validation", "test")
-        for name in names
-    }
     return {
         "family": candidate.family,
-        **scores,
+        **{
+            f"{split} {name}": candidate.metrics[f"{split}_{name}"]
+            for split in ("validation", "test")
+            for name in names
+        },
         "seconds": candidate.metrics["seconds"],
         "served by": "ONNX" if candidate.onnx_sha256 else f"skops ({candidate.onnx_reason})",
         "MLflow run": candidate.run_id,
@@ -138,23 +138,12 @@ def _plots(trained: list[Trained]) -> dict[str, dg.MetadataValue]:
     """Pictures of the best family of this run on the test split; of none when none was trained."""
     if not trained:
         return {}
-    best = max(trained, key=lambda one: one.candidate.metrics["validation_macro_f1"])
-    found = best.evaluation
-    error = found.metrics["calibration_error"]
+    best = max(trained, key=lambda each: each.candidate.metrics["validation_macro_f1"])
+    tested = best.tested
+    error = tested.metrics["calibration_error"]
     return {
         "plots_show": dg.MetadataValue.text(f"{best.candidate.family} on the test split"),
-        "confusion": plot(confusion_plot(found)),
-        "calibration": plot(reliability_plot(found.reliability, error)),
-        "per_label": table(
-            [
-                {
-                    "label": score.label,
-                    "precision": score.precision,
-                    "recall": score.recall,
-                    "f1": score.f1,
-                    "support": score.support,
-                }
-                for score in found.per_label
-            ]
-        ),
+        "confusion": plot(confusion_plot(tested)),
+        "calibration": plot(reliability_plot(tested.reliability, error)),
+        "per_label": table([asdict(score) for score in tested.per_label]),
     }

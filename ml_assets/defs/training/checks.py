@@ -4,6 +4,7 @@ import dagster as dg
 
 from ml_assets.defs.metadata import table
 from ml_assets.defs.resources import OfflineStoreResource, PostgresResource
+from ml_assets.training.evaluation import beats
 from ml_assets.training.quality import better_than_baselines, straddling_groups, unknown_labels
 
 
@@ -28,12 +29,12 @@ def labels_are_known(
 def splits_are_disjoint(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
     """Every group and every text is in one split only."""
     with duckdb.get_connection() as duck:
-        found = straddling_groups(duck)
+        straddling = straddling_groups(duck)
     return dg.AssetCheckResult(
-        passed=not any(found.values()),
+        passed=not any(straddling.values()),
         metadata={
             f"{kind}_in_two_splits": f"{len(names)}: {', '.join(names[:5])}" if names else "0"
-            for kind, names in found.items()
+            for kind, names in straddling.items()
         },
     )
 
@@ -50,7 +51,7 @@ def a_model_beats_the_baselines(
             passed=True, description="there is no training set, and so no candidate"
         )
     return dg.AssetCheckResult(
-        passed=scores.better,
+        passed=beats(scores.score, scores.baseline),
         description=f"{scores.best} {scores.score:.4f}, baselines {scores.baseline:.4f} at best",
         metadata={
             "macro_f1": table([{"family": name, "macro_f1": v} for name, v in scores.all.items()])

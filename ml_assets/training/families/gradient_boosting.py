@@ -17,12 +17,9 @@ def _fit(task: Task, parameters: Mapping[str, Any]) -> Fitted:
     inputs = prepare(task, parameters)
     seen = inputs.fit_transform(task.train.inputs)
     unseen = inputs.transform(task.validation.inputs)
+    names = ("learning_rate", "max_iter", "max_leaf_nodes", "max_features", "l2_regularization")
     classifier = HistGradientBoostingClassifier(
-        learning_rate=parameters["learning_rate"],
-        max_iter=parameters["max_iter"],
-        max_leaf_nodes=parameters["max_leaf_nodes"],
-        max_features=parameters["max_features"],
-        l2_regularization=parameters["l2_regularization"],
+        **{name: parameters[name] for name in names},
         early_stopping=True,
         n_iter_no_change=parameters["patience"],
         random_state=task.seed,

@@ -29,13 +29,6 @@ def prepare(task: Task, parameters: Mapping[str, Any]) -> ColumnTransformer:
     )
 
 
-def plain_vocabulary(inputs: ColumnTransformer) -> None:
-    """Number the words by ints of Python: skops writes a file for every one of numpy."""
-    text = inputs.named_transformers_.get("text")
-    if text is not None:
-        text.vocabulary_ = {word: int(column) for word, column in text.vocabulary_.items()}
-
-
 def _features(task: Task) -> Pipeline:
     """Fill in the median, then map each feature to its quantile, and standardise.
 

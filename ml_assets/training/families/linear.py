@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_assets.training.evaluation import evaluate
 from ml_assets.training.families.base import Fitted, Task, predict_probabilities
-from ml_assets.training.families.inputs import plain_vocabulary, prepare
+from ml_assets.training.families.inputs import prepare
 
 
 def fit_linear(task: Task, parameters: Mapping[str, Any]) -> Fitted:
@@ -19,7 +19,9 @@ def fit_linear(task: Task, parameters: Mapping[str, Any]) -> Fitted:
 
     inputs = prepare(task, parameters)
     seen = inputs.fit_transform(task.train.inputs)
-    plain_vocabulary(inputs)
+    if text := inputs.named_transformers_.get("text"):
+        # By ints of Python: skops writes a file for every one of numpy.
+        text.vocabulary_ = {word: int(column) for word, column in text.vocabulary_.items()}
     unseen = inputs.transform(task.validation.inputs)
     best, best_score = None, -1.0
     for strength in parameters["C"]:

@@ -139,7 +139,8 @@ def test_champion_has_earned_it(trained: tuple[Deployment, TrainingSet], check: 
     # Somebody put another version in the release by hand.
     connection.execute(
         "insert into model_artifacts select model_name, version + 1000, run_id, uri,"
-        " training_set_hash, space_id, feature_views, metrics, created_at from model_artifacts"
+        " training_set_hash, space_id, feature_views, metrics, seed, created_at"
+        " from model_artifacts"
     )
     connection.execute("alter table releases disable trigger user")
     connection.execute("update releases set model_version = model_version + 1000")

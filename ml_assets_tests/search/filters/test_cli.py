@@ -12,6 +12,7 @@ from ml_assets.search.answering.model import SearchResult
 from ml_assets.search.filters.language import NO_FILTER, Condition, In, equal
 from ml_assets.search.filters.options import condition_of, pair_of
 from ml_assets.search.filters.parse import parse_condition
+from ml_assets.session import Session
 
 
 @pytest.fixture
@@ -19,12 +20,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Condition]:
     """What the command `search` asks the engine for, which answers with nothing."""
     conditions: list[Condition] = []
 
-    def answer(*arguments: object) -> SearchResult:
-        condition = arguments[-1]
-        conditions.append(condition)  # type: ignore[arg-type]
-        return SearchResult((), True, "g", filters=condition)  # type: ignore[arg-type]
+    def answer(*_: object, filters: Condition, **__: object) -> SearchResult:
+        conditions.append(filters)
+        return SearchResult((), True, "g", filters=filters)
 
-    monkeypatch.setattr(cli.search, "_search", answer)
+    monkeypatch.setattr(Session, "search", answer)
     return conditions
 
 
