@@ -13,15 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ml_assets.documents.model import Document
 from ml_assets.errors import FeatureViewError, NothingToDoError
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.filters.parse import parse_condition
 from ml_assets.settings import Settings, load_settings, secret
 from ml_assets.stores import postgres
-from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
+    from ml_assets.documents.model import Document
     from ml_assets.search.answering.model import Engine, Method, SearchResult
     from ml_assets.stores.online import OnlineStore, Value
 
@@ -131,17 +130,9 @@ class Session:
             NothingToDoError: there is none of this id.
             StoreError: PostgreSQL does not answer.
         """
-        from psycopg.rows import class_row
+        from ml_assets.documents.history import read_document
 
-        with self._connection.cursor(row_factory=class_row(Document)) as cursor:
-            query = statement("postgres/documents/read_document")
-            document = cursor.execute(query, {"document_id": document_id}).fetchone()
-        if document is None:
-            raise NothingToDoError(
-                f"there is no document {document_id!r}",
-                do="Ids are those of the source; `ml-assets search --json` shows them",
-            )
-        return document
+        return read_document(self._connection, document_id)
 
     @cached_property
     def _connection(self) -> postgres.Connection:

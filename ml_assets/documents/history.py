@@ -1,14 +1,31 @@
-"""Why a document is as it is: the entries of the append-only change log."""
+"""One document, and why it is as it is: the entries of the append-only change log."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from psycopg.rows import dict_row
+from psycopg.rows import class_row, dict_row
 
+from ml_assets.documents.model import Document
 from ml_assets.errors import NothingToDoError
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
+
+IDS = "Ids are those of the source; `ml-assets search --json` shows them"
+
+
+def read_document(connection: postgres.Connection, document_id: str) -> Document:
+    """A live document.
+
+    Raises:
+        NothingToDoError: there is none of this id.
+    """
+    with connection.cursor(row_factory=class_row(Document)) as cursor:
+        query = statement("postgres/documents/read_document")
+        document = cursor.execute(query, {"document_id": document_id}).fetchone()
+    if document is None:
+        raise NothingToDoError(f"there is no document {document_id!r}", do=IDS)
+    return document
 
 
 def read_history(connection: postgres.Connection, document_id: str) -> list[dict[str, Any]]:
@@ -21,10 +38,7 @@ def read_history(connection: postgres.Connection, document_id: str) -> list[dict
         query = statement("postgres/documents/history")
         rows = cursor.execute(query, {"document_id": document_id}).fetchall()
     if not rows:
-        raise NothingToDoError(
-            f"no run ever saw a document {document_id!r}",
-            do="Ids are those of the source; `ml-assets search --json` shows them",
-        )
+        raise NothingToDoError(f"no run ever saw a document {document_id!r}", do=IDS)
     return rows
 
 

@@ -12,7 +12,7 @@ from ml_assets.errors import FeatureViewError, NothingToDoError, SourceError, Sp
 from ml_assets.features.text import text_features
 from ml_assets.features.views import DOCUMENT_TEXT, fingerprint, views_for
 from ml_assets.registry.model import ModelVersion
-from ml_assets.registry.versions import champion
+from ml_assets.registry.versions import champion, current_challenger
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.sql import statement
 from ml_assets.training.candidates import read_candidate
@@ -46,7 +46,7 @@ def predict_texts(
     """
     version = champion(connection)
     if version is None:
-        raise NothingToDoError("no model was promoted yet", do="Run `ml-assets run`")
+        raise _nothing_served(connection)
     _check(version, space_id)
     normal = [_normal(text, number) for number, text in enumerate(texts, 1)]
     if not normal:
@@ -66,6 +66,17 @@ def predict_texts(
 @lru_cache(maxsize=2)
 def _open(where: mlflow.Tracking, uri: str, sha256: str) -> OnnxModel:
     return OnnxModel(mlflow.read_file(where, uri, FILE, sha256))
+
+
+def _nothing_served(connection: postgres.Connection) -> NothingToDoError:
+    last = current_challenger(connection)
+    if last is None:
+        return NothingToDoError("no model was promoted yet", do="Run `ml-assets run`")
+    # Refused by a gate, or left by a rollback: a run does not promote it.
+    return NothingToDoError(
+        f"no model is served; version {last.version} was registered last",
+        do=f"Run `ml-assets publish {last.version} --reason …`",
+    )
 
 
 def _normal(text: str, number: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
@@ -47,7 +48,9 @@ def register_challenger(
     version = _version(best, training_set, number)
     mlflow.set_alias(where, MODEL_NAME, "challenger", number)
     with connection.transaction():
-        _insert(connection, version)
+        jsons = {name: Jsonb(getattr(version, name)) for name in ("feature_views", "metrics")}
+        insert = statement("postgres/registry/insert_version")
+        postgres.run(connection, insert, {**asdict(version), **jsons})
         entry = Entry(
             settings.actor,
             "register",
@@ -110,21 +113,3 @@ def _tags(best: Candidate, training_set: TrainingSet) -> dict[str, str]:
         "feature_views": json.dumps(dict(training_set.feature_views), sort_keys=True),
         **metrics,
     }
-
-
-def _insert(connection: postgres.Connection, version: ModelVersion) -> None:
-    postgres.run(
-        connection,
-        statement("postgres/registry/insert_version"),
-        {
-            "model_name": version.name,
-            "version": version.version,
-            "run_id": version.run_id,
-            "uri": version.uri,
-            "training_set_hash": version.training_set_hash,
-            "space_id": version.space_id,
-            "seed": version.seed,
-            "feature_views": Jsonb(version.feature_views),
-            "metrics": Jsonb(version.metrics),
-        },
-    )

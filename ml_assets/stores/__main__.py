@@ -15,11 +15,7 @@ from ml_assets.stores.migrations import STORES, read_migrations
 
 
 def migrate_all(settings: Settings) -> list[str]:
-    """Bring every store that has tables up to date; say how many migrations each has.
-
-    Raises:
-        StoreError: a store cannot be reached, opened or written.
-    """
+    """Bring every store that has tables up to date; say how many migrations each has."""
     with (
         postgres.connect(secret(settings.postgres_url), settings.home),
         clickhouse.connect(secret(settings.clickhouse_url), settings.home),

@@ -26,11 +26,7 @@ _REGISTRY = Lock()
 
 @contextmanager
 def connect(url: str | None, home: Path) -> Iterator[ClientAPI]:
-    """Open a client of the server at `url`, or of the folder under `home` when it is None.
-
-    Raises:
-        StoreError: the server or the folder cannot be reached or read, now or later in the block.
-    """
+    """Open a client of the server at `url`, or of the folder under `home` when it is None."""
     import httpx
     from chromadb.errors import ChromaError
 

@@ -35,11 +35,7 @@ _LOCKED = "Unable to open the chdb engine"
 
 @contextmanager
 def connect(url: str | None, home: Path, *, patience: float = PATIENCE) -> Iterator[Client]:
-    """Open a migrated client; it is closed at the end, also after an error.
-
-    Raises:
-        StoreError: the server cannot be reached, or another process holds the folder.
-    """
+    """Open a migrated client; it is closed at the end, also after an error."""
     client = _open_server(url) if url else _open_patiently(folder(home / "chdb"), patience)
     try:
         migrate(client, "CLICKHOUSE_URL" if url else str(home / "chdb"))

@@ -9,11 +9,7 @@ from ml_assets.errors import StoreError
 
 
 def folder(path: Path) -> Path:
-    """Create a folder with its parents, and say who is in the way when that fails.
-
-    Raises:
-        StoreError: the folder cannot be created or written.
-    """
+    """Create a folder with its parents, and say who is in the way when that fails."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

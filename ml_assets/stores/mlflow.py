@@ -54,11 +54,7 @@ class Tracking:
 
 
 def tracking(uri: str | None, postgres_url: str | None, home: Path) -> Tracking:
-    """Return where runs are kept: `uri`, else the database `mlflow` beside ours; mlflow stays out.
-
-    Raises:
-        StoreError: the database cannot be reached or created, or `uri` is not a server's.
-    """
+    """Return where runs are kept: `uri`, else a database beside ours; mlflow is not imported."""
     if uri:
         if "://" not in uri or uri.startswith("file:"):
             raise StoreError(
@@ -74,11 +70,7 @@ def tracking(uri: str | None, postgres_url: str | None, home: Path) -> Tracking:
 
 
 def activate(where: Tracking) -> ModuleType:
-    """Import mlflow, point it to `where`, make sure of the experiment, and return the module.
-
-    Raises:
-        StoreError: the tracking server or database does not answer.
-    """
+    """Import mlflow, point it to `where`, make sure of the experiment, and return the module."""
     mlflow = _import()
     mlflow.set_tracking_uri(where.uri)
     mlflow.set_registry_uri(where.uri)
@@ -237,11 +229,7 @@ def read_aliases(where: Tracking, name: str) -> dict[str, int]:
 
 
 def set_alias(where: Tracking, name: str, alias: str, version: int | None) -> None:
-    """Let an alias of a registered model name a version, or nothing.
-
-    Raises:
-        StoreError: the registry does not have that version.
-    """
+    """Let an alias of a registered model name a version, or nothing."""
     mlflow = activate(where)
     client = mlflow.MlflowClient()
     try:

@@ -368,6 +368,8 @@ def test_a_rollback_before_the_first_champion_leaves_none(first: Trained) -> Non
     assert pointer.present_parts(deployment.connection) == pointer.Parts(generation_id="a")
     assert champion(deployment.connection) is None
     assert alias(deployment, "champion") is None
+    with pytest.raises(NothingToDoError, match=f"`ml-assets publish {version.version} --reason"):
+        ask(deployment, ["w1"])
 
 
 @pytest.mark.parametrize("change", ["space_id = 'another'", "seed = 1", "seed = null"])

@@ -54,14 +54,9 @@ def open_engine(
         indexes.open(connection, opened, text) as keyword,
         indexes.open(connection, opened, vector) as nearest,
     ):
+        reranker = load_reranker(settings)
         yield Engine(
-            connection,
-            opened,
-            nearest,
-            keyword,
-            opened.fusion,
-            load_reranker(settings),
-            settings.rerank_top,
+            connection, opened, nearest, keyword, opened.fusion, reranker, settings.rerank_top
         )
 
 
@@ -86,31 +81,19 @@ def search(
     """
     _check_request(query, k, method)
     check_known(engine.connection, filters)
-    vector = None if method == "keyword" else encode_query(engine, query, encoder)
+    vector: Vector | None = None
+    if method != "keyword":
+        if encoder is None:
+            raise UserError(
+                "searching by vector needs an encoder", where="search", do="Use the method keyword"
+            )
+        check_space(engine.generation, encoder)
+        vector = encoder.encode([query])[0]
     return search_vector(engine, query, vector, k=k, method=method, filters=filters)
 
 
-def encode_query(engine: Engine, query: str, encoder: Encoder | None) -> Vector:
-    """The vector of one query, of shape (dimension,).
-
-    Raises:
-        SpaceMismatchError: the encoder makes vectors of another space than the generation's.
-    """
-    if encoder is None:
-        raise UserError(
-            "searching by vector needs an encoder", where="search", do="Use the method keyword"
-        )
-    check_space(engine.generation, encoder)
-    vector: Vector = encoder.encode([query])[0]
-    return vector
-
-
 def check_space(generation: Generation, encoder: Encoder) -> None:
-    """Refuse an encoder whose vectors cannot be compared with the generation's.
-
-    Raises:
-        SpaceMismatchError: the encoder is of another space.
-    """
+    """Refuse an encoder whose vectors cannot be compared with the generation's."""
     if encoder.space.space_id != generation.space_id:
         raise SpaceMismatchError(
             f"queries would be of vector space {encoder.space.space_id}, but generation"
@@ -153,13 +136,8 @@ def _search(
             break
     if reranker:
         hits = reranked(reranker, query, hits, engine.rerank_top)
-    return SearchResult(
-        tuple(hit for hit, _ in hits[:k]),
-        complete,
-        engine.generation.generation_id,
-        method,
-        filters,
-    )
+    shown = tuple(hit for hit, _ in hits[:k])
+    return SearchResult(shown, complete, engine.generation.generation_id, method, filters)
 
 
 def _check_request(query: str, k: int, method: str) -> None:

@@ -46,8 +46,8 @@ def rank_documents(
     rankings = _query(engine, query, vector, method, filters, depth)
     by_index = {name: score_documents(ranking) for name, ranking in rankings.items()}
     ranks = {
-        name: {document_id: rank for rank, document_id in enumerate(one.scores, start=1)}
-        for name, one in by_index.items()
+        name: {document_id: rank for rank, document_id in enumerate(scored.scores, start=1)}
+        for name, scored in by_index.items()
     }
     return Ranked(
         fuse_documents(by_index, engine.fusion),
@@ -58,16 +58,9 @@ def rank_documents(
 
 
 def query_both(
-    engine: Engine,
-    query: str,
-    vector: Vector,
-    filters: Condition = NO_FILTER,
-    depth: int = DEPTH,
+    engine: Engine, query: str, vector: Vector, filters: Condition = NO_FILTER, depth: int = DEPTH
 ) -> dict[str, Ranking]:
-    """Query both indexes, for `depth` chunks each.
-
-    At a time: one after the other takes half as long again.
-    """
+    """Query both indexes at a time, for `depth` chunks each."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         # The vectors in the other thread, which mostly waits for PostgreSQL.
         nearest = pool.submit(query_index, engine.connection, engine.vector, vector, depth, filters)

@@ -17,7 +17,7 @@ from ml_assets.search.answering.ranking import (
 )
 from ml_assets.search.evaluation.bootstrap import compare, mean_metrics, metric_intervals
 from ml_assets.search.evaluation.measurement import Interval, MethodQuality
-from ml_assets.search.evaluation.metrics import NDCG, Metrics, evaluate_queries
+from ml_assets.search.evaluation.metrics import NDCG, Metrics, evaluate_ranking
 from ml_assets.search.evaluation.tuning import MIN_QUERIES, FeedbackChoice, ScoresBy, fused_by
 from ml_assets.search.model import Vector
 from ml_assets.stores import postgres
@@ -121,7 +121,10 @@ def evaluate_methods(engine: Engine, asked: Sequence[Answer]) -> Results:
     }
     if engine.reranker:
         runs[RERANKED] = reranked
-    return {method: evaluate_queries(run, queries) for method, run in runs.items()}
+    return {
+        method: {q.query_id: evaluate_ranking(run(q), q.relevant) for q in queries}
+        for method, run in runs.items()
+    }
 
 
 def _query(engine: Engine, text: str, vector: Vector, again: bool) -> ScoresBy:

@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 
-from ml_assets.documents.sources.base import JudgedQuery
-
 K = 10
 MAP_K = 100
 """Documents that count for the mean average precision: about as many as an index is asked for."""
@@ -79,13 +77,6 @@ METRICS: Mapping[str, Callable[[Sequence[str], Mapping[str, int]], float]] = {
     f"map@{MAP_K}": average_precision,
 }
 """What is measured of a ranking against the grades of its query, by name."""
-
-
-def evaluate_queries(
-    run_query: Callable[[JudgedQuery], Sequence[str]], judged: Sequence[JudgedQuery]
-) -> dict[str, Metrics]:
-    """Run every judged query; return its metrics by its id."""
-    return {query.query_id: evaluate_ranking(run_query(query), query.relevant) for query in judged}
 
 
 def evaluate_ranking(ranking: Sequence[str], relevant: Mapping[str, int]) -> Metrics:

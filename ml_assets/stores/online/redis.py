@@ -19,11 +19,7 @@ _BATCH = 1000
 
 @contextmanager
 def open_store(url: str) -> Iterator[OnlineStore]:
-    """Open the server at `url`; closed at the end.
-
-    Raises:
-        StoreError: it cannot be reached, or refuses.
-    """
+    """Open the server at `url`; closed at the end."""
     from redis import Redis, RedisError
 
     try:

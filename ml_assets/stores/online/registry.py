@@ -16,11 +16,7 @@ _OPEN: dict[str, Callable[[str], AbstractContextManager[OnlineStore]]] = {
 
 
 def connect(url: str | None, home: Path) -> AbstractContextManager[OnlineStore]:
-    """Open the store of `url`, or the SQLite file under `home`; closed at the end.
-
-    Raises:
-        StoreError: the server cannot be reached or refuses, the file cannot be opened or written.
-    """
+    """Open the store of `url`, or the SQLite file under `home`; closed at the end."""
     url = url or f"sqlite://{home / 'online.sqlite'}"
     # The variable is REDIS_URL: Redis says what is wrong with the URL of something else.
     return _OPEN.get(url.partition("://")[0], redis.open_store)(url)

@@ -19,11 +19,7 @@ SCHEMES = ("sqlite",)
 
 @contextmanager
 def open_store(url: str) -> Iterator[OnlineStore]:
-    """Open the file of `sqlite://<path>`; closed at the end.
-
-    Raises:
-        StoreError: it cannot be opened or written.
-    """
+    """Open the file of `sqlite://<path>`; closed at the end."""
     path = Path(url.removeprefix("sqlite://"))
     folder(path.parent)
     try:

@@ -19,7 +19,7 @@ from ml_assets.stores.postgres.embedded import start
 from ml_assets.stores.postgres.migration import SCHEMA, migrate
 from ml_assets.stores.postgres.statements import Connection
 
-# Cursors are read to their end; planned for their first tenth, one join took 32 s instead of 0.1 s.
+# Cursors are read to their end: planned for their first tenth, joins become slow.
 _OPTIONS = f"-c search_path={SCHEMA},public -c timezone=UTC -c jit=off -c cursor_tuple_fraction=1"
 PATIENCE = 30.0
 """Seconds to wait for a server that starts, or recovers from a crash."""
@@ -33,9 +33,6 @@ def server_url(url: str | None, home: Path, database: str = "") -> str:
     """Return the URL of the server, starting the embedded one under `home` when `url` is None.
 
     `database` replaces the database of the URL; it is created when it is absent.
-
-    Raises:
-        StoreError: the server cannot be started or reached.
     """
     base = url or start(folder(home) / "postgres")
     if not database:
@@ -49,10 +46,6 @@ def connect(url: str | None, home: Path) -> Iterator[Connection]:
     """Open a migrated connection in `ml_schema`, in autocommit.
 
     What belongs together says so with `connection.transaction()`.
-
-    Raises:
-        StoreError: the server cannot be reached, is too old, or lacks pgvector; or it goes away,
-            or has no disk or memory left, within the block.
     """
     from pgvector.psycopg import register_vector
 

@@ -12,11 +12,7 @@ from ml_assets.stores.processes import process_exists, process_name
 
 
 def start(data: Path) -> str:
-    """Start the server of a data folder, unless it runs already; return its URL.
-
-    Raises:
-        StoreError: it does not start.
-    """
+    """Start the server of a data folder, unless it runs already; return its URL."""
     with warnings.catch_warnings():
         # platformdirs warns at import when XDG_RUNTIME_DIR is unset; the fallback is fine.
         warnings.simplefilter("ignore")

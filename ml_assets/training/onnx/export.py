@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml_assets.training.examples import TEXT
 from ml_assets.training.families.base import Task
-from ml_assets.training.onnx.model import PREPARATION, OnnxModel
-from ml_assets.training.onnx.preparation import Preparation, Quantiles, Terms
+from ml_assets.training.onnx.model import PREPARATION, OnnxModel, Preparation, Quantiles, Terms
 
 if TYPE_CHECKING:
     from pandas import DataFrame

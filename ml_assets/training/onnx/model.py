@@ -1,12 +1,14 @@
-"""A model that answers from its ONNX form."""
+"""A model that answers from its ONNX form, and what the graph leaves to numpy."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
-
-from ml_assets.training.onnx.preparation import Preparation, Quantiles, Terms
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +21,92 @@ PREPARATION = "ml_assets.preparation"
 """The key of the graph's metadata under which its preparation lies, as JSON."""
 
 _BATCH = 64  # a text with 20,000 terms takes 80 kB
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The vocabulary of a `TfidfVectorizer` in its order, and how it cuts texts into terms."""
+
+    words: list[str]
+    pattern: str
+    shortest: int
+    longest: int
+
+    def weigh(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """1 + ln(count) of each term, shape (len(texts), len(words)); 0 for one that is absent."""
+        import numpy as np
+
+        weights = np.zeros((len(texts), len(self.words)), dtype=np.float32)
+        for row, text in zip(weights, texts, strict=True):
+            counts = Counter(self._positions[term] for term in self._cut(text))
+            row[list(counts)] = 1 + np.log(np.array(list(counts.values()), dtype=np.float32))
+        return weights
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {word: position for position, word in enumerate(self.words)}
+
+    def _cut(self, text: str) -> Iterator[str]:
+        """The known terms of a text: its words, and runs of neighbouring words."""
+        words = re.findall(self.pattern, text.lower())
+        for length in range(self.shortest, self.longest + 1):
+            for start in range(len(words) - length + 1):
+                term = " ".join(words[start : start + length])
+                if term in self._positions:
+                    yield term
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """Of each feature its median, and its values at `references`, the quantiles from 0 to 1."""
+
+    features: list[str]
+    medians: list[float]
+    values: list[list[float]]
+    references: list[float]
+
+    def place(self, features: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float32]:
+        """The quantile of each feature, a column each; NaN is taken for the median.
+
+        A value that fills several quantiles has the middle one, as in `QuantileTransformer`.
+        """
+        import numpy as np
+
+        references = np.array(self.references)
+        columns = np.column_stack([features[name] for name in self.features])
+        placed = np.where(np.isnan(columns), self.medians, columns)
+        for column, values in zip(placed.T, map(np.array, self.values), strict=True):
+            first, last = column == values[0], column == values[-1]
+            above = np.interp(column, values, references)
+            below = -np.interp(-column, -values[::-1], -references[::-1])
+            column[:] = np.where(first, 0.0, np.where(last, 1.0, (above + below) / 2))
+        return placed.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """All that stands between a document and the graph; None: the model does not read it.
+
+    It lies in the artifacts of earlier versions: a new field needs a default, none is renamed.
+    """
+
+    labels: list[str]
+    terms: Terms | None
+    quantiles: Quantiles | None
+
+    def feed(
+        self,
+        texts: Sequence[str],
+        features: Mapping[str, NDArray[np.float64]],
+        vectors: NDArray[np.float32],
+    ) -> dict[str, NDArray[np.float32]]:
+        """The inputs of the graph by name; each has a row per text."""
+        fed = {"vector": vectors}
+        if self.quantiles:
+            fed["features"] = self.quantiles.place(features)
+        if self.terms:
+            fed["text"] = self.terms.weigh(texts)
+        return fed
 
 
 class OnnxModel:

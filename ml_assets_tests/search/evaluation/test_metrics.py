@@ -5,11 +5,9 @@ import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_assets.documents.sources.base import JudgedQuery
 from ml_assets.search.evaluation.metrics import (
     average_precision,
     dcg,
-    evaluate_queries,
     evaluate_ranking,
     ndcg,
     precision,
@@ -71,16 +69,11 @@ def test_metrics_are_fractions_and_the_ideal_ranking_is_best(
         assert 0 <= metric(ranking, relevant) <= metric(ideal, relevant) <= 1 + 1e-12
 
 
-def test_every_query_has_its_metrics() -> None:
-    judged = [
-        JudgedQuery("1", "one", {"a": 1}, "tuning"),
-        JudgedQuery("2", "two", {"b": 1, "a": 1}, "reporting"),
-    ]
-    results = evaluate_queries(lambda query: ["a"], judged)
-    assert list(results) == ["1", "2"]
-    assert set(results["1"]) == {"ndcg@10", "mrr@10", "recall@10", "precision@10", "map@100"}
-    assert results["1"]["ndcg@10"] == 1
-    assert results["2"]["recall@10"] == 0.5
+def test_every_ranking_has_its_metrics() -> None:
+    metrics = evaluate_ranking(["a"], {"b": 1, "a": 1})
+    assert set(metrics) == {"ndcg@10", "mrr@10", "recall@10", "precision@10", "map@100"}
+    assert metrics["recall@10"] == 0.5
+    assert evaluate_ranking(["a"], {"a": 1})["ndcg@10"] == 1
 
 
 GRADED = st.dictionaries(st.sampled_from("abcdefghijklmno"), st.integers(0, 3), min_size=1)

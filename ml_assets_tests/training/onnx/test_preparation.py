@@ -10,7 +10,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer
 
-from ml_assets.training.onnx.preparation import Quantiles, Terms
+from ml_assets.training.onnx.model import Quantiles, Terms
 
 CORPUS = (
     "Return the absolute value of the number.",
