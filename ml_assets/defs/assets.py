@@ -1,4 +1,4 @@
-"""What all assets share, said once."""
+"""What all assets share."""
 
 from __future__ import annotations
 

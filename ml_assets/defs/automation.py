@@ -19,7 +19,7 @@ ON_NEW_DATA = (
 until something upstream changes or a person reruns it: retries are bounded by one.
 """
 
-_IS_WORN = dg.AutomationCondition.asset_matches(
+_WEAK_INDEX = dg.AutomationCondition.asset_matches(
     "search_evaluation",
     dg.AutomationCondition.any_checks_match(dg.AutomationCondition.check_failed()).allow(
         dg.AssetSelection.checks(
@@ -28,7 +28,7 @@ _IS_WORN = dg.AutomationCondition.asset_matches(
     ),
 )
 
-ON_NEW_DATA_OR_WEAR = (ON_NEW_DATA | (_IS_WORN.newly_true() & _AT_REST)).with_label(
+ON_NEW_DATA_OR_WEAR = (ON_NEW_DATA | (_WEAK_INDEX.newly_true() & _AT_REST)).with_label(
     "on_new_data_or_wear"
 )
 """Also when the check `indexes_are_not_worn` fails: the asset builds a worn index anew.

@@ -34,7 +34,7 @@ def table(rows: Sequence[Mapping[str, object]]) -> dg.MarkdownMetadataValue:
 
 
 def gate_table(gates: Sequence[Gate]) -> dg.MarkdownMetadataValue:
-    """What each gate said, with the numbers it compared."""
+    """The verdict of each gate, with the numbers it compared."""
     return table([{**asdict(gate), "numbers": gate.compared} for gate in gates])
 
 

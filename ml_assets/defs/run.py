@@ -58,7 +58,6 @@ class RunReport:
     errors: list[str] = field(default_factory=list)
     unread: dict[str, str] = field(default_factory=dict)
     requested: list[str] = field(default_factory=list)
-    collections: int = 0
     labelled: bool = True
 
     @property
@@ -96,7 +95,7 @@ def run_everything(
         inputs, pending = run_inputs(settings, source), find()
         forget_finish(connection)
         defs = build_definitions(settings, {"progress": progress})
-        run = _Run(connection, instance, defs, RunReport(collections=len(pending.present)))
+        run = _Run(connection, instance, defs, RunReport())
         if not _refresh(run, pending, find):
             return run.report
         changes = count_changes(connection)

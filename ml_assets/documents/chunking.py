@@ -116,22 +116,24 @@ class Chunker:
         budgets = dict.fromkeys(range(len(texts)), self.tokens)
         while budgets:
             spans = [
-                (one, start, end)
-                for one, budget in budgets.items()
+                (index, start, end)
+                for index, budget in budgets.items()
                 for start, end in _spans(
-                    texts[one], encodings[one], budget, min(self.overlap, budget // 2)
+                    texts[index], encodings[index], budget, min(self.overlap, budget // 2)
                 )
             ]
-            counts = self._count([before[one] + texts[one][start:end] for one, start, end in spans])
-            for one in budgets:
-                pieces[one] = []
-            for (one, start, end), count in zip(spans, counts, strict=True):
-                pieces[one].append((start, end, count))
+            counts = self._count(
+                [before[index] + texts[index][start:end] for index, start, end in spans]
+            )
+            for index in budgets:
+                pieces[index] = []
+            for (index, start, end), count in zip(spans, counts, strict=True):
+                pieces[index].append((start, end, count))
             # A cut inside a word can cost a token or two: cut a little shorter.
             budgets = {
-                one: max(1, budget - excess)
-                for one, budget in budgets.items()
-                if budget > 1 and (excess := self._excess(pieces[one])) > 0
+                index: max(1, budget - excess)
+                for index, budget in budgets.items()
+                if budget > 1 and (excess := self._excess(pieces[index])) > 0
             }
         return pieces
 

@@ -100,9 +100,7 @@ def refresh_documents(
         written = read_deltas(connection, "postgres/documents/upsert_staged", bound)
         postgres.run(connection, statement("postgres/documents/replace_rejections"), bound)
         versions: dict[str, str] = dict(
-            postgres.run(
-                connection, statement("postgres/documents/count_documents"), bound
-            ).fetchall()
+            postgres.run(connection, statement("postgres/documents/count_documents"), bound)
         )
     deltas = {name: written.get(name, Delta()) + removed.get(name, Delta()) for name in read}
     postgres.analyze(connection, "documents", sum(deltas.values(), Delta()).touched)

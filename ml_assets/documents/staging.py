@@ -94,8 +94,8 @@ def _stage_batch(connection: postgres.Connection, documents: Sequence[Document])
         for document, digest in zip(documents, hashes, strict=True)
     )
     _copy(connection, "staged_batch", _KEY, keys)
-    found = postgres.run(connection, statement("postgres/documents/stage_batch")).fetchall()
-    differing = {document_id for (document_id,) in found}
+    rows = postgres.run(connection, statement("postgres/documents/stage_batch"))
+    differing = {document_id for (document_id,) in rows}
     contents = (
         _content(document, digest)
         for document, digest in zip(documents, hashes, strict=True)

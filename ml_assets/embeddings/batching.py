@@ -55,7 +55,7 @@ class BatchingEncoder:
 
         vectors = np.empty((len(texts), self.space.dimension), dtype=np.float32)
         ids = self.tokenize(texts)
-        batches = list(token_batches([self._width(one) for one in ids], TOKEN_BUDGET))
+        batches = list(token_batches(list(map(self._width, ids)), TOKEN_BUDGET))
         padded = [self._pad([ids[position] for position in batch]) for batch in batches]
         for batch, (_, mask), hidden in zip(batches, padded, self._run(padded), strict=True):
             vectors[batch] = _pool(mask, hidden)
@@ -77,9 +77,9 @@ class BatchingEncoder:
         width = len(ids[0]) if len(ids) == 1 else max(map(self._width, ids))
         tokens = np.zeros((len(ids), width), dtype=np.int64)
         mask = np.zeros_like(tokens)
-        for row, one in enumerate(ids):
-            tokens[row, : len(one)] = one
-            mask[row, : len(one)] = 1
+        for row, text_ids in enumerate(ids):
+            tokens[row, : len(text_ids)] = text_ids
+            mask[row, : len(text_ids)] = 1
         return tokens, mask
 
     @cached_property

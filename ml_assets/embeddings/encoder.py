@@ -91,10 +91,10 @@ _on_openvino = lru_cache(maxsize=1)(openvino.openvino_encoder)
 def _export_path(settings: Settings) -> Path | None:
     """The verified ONNX export of the model, made if it was never tried; None without a usable."""
     model = current_model(settings)
-    found = onnx.find_export(model, settings.home)
-    if found is None:
-        found = onnx.export(model, settings.home, SentenceTransformerEncoder(model, "float32"))
-    return found.path if found.usable else None
+    export = onnx.find_export(model, settings.home)
+    if export is None:
+        export = onnx.export(model, settings.home, SentenceTransformerEncoder(model, "float32"))
+    return export.path if export.usable else None
 
 
 def _has_gpu() -> bool:

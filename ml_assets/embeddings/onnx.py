@@ -81,10 +81,10 @@ def find_export(model: ModelFolder, home: Path) -> Export | None:
     record = _record(model, home)
     if not record.exists():
         return None
-    found = Export(_weights(model, home), **json.loads(record.read_text(encoding="utf-8")))
-    if found.usable and not (found.path.exists() and file_sha256(found.path) == found.sha256):
+    stored = Export(_weights(model, home), **json.loads(record.read_text(encoding="utf-8")))
+    if stored.usable and not (stored.path.exists() and file_sha256(stored.path) == stored.sha256):
         return None
-    return found
+    return stored
 
 
 def export(model: ModelFolder, home: Path, reference: SentenceTransformerEncoder) -> Export:

@@ -71,17 +71,17 @@ def measure_fidelity(
     ).fetchone()
     if last and last[0] and last[0]["state"] == digest.hexdigest():
         return Fidelity(**last[0])
-    found = Fidelity(1.0, "", len(rows), digest.hexdigest())
+    fidelity = Fidelity(1.0, "", len(rows), digest.hexdigest())
     if rows:
         exact = load().encode([text for _, text, _ in rows])
         cosines = [
-            (float(vector @ one) / float(vector @ vector) ** 0.5, chunk_id)
-            for (chunk_id, _, _), vector, one in zip(rows, stored, exact, strict=True)
+            (float(vector @ expected) / float(vector @ vector) ** 0.5, chunk_id)
+            for (chunk_id, _, _), vector, expected in zip(rows, stored, exact, strict=True)
         ]
         worst_cosine, worst_chunk = min(cosines)
-        found = replace(found, worst_cosine=worst_cosine, worst_chunk=worst_chunk)
+        fidelity = replace(fidelity, worst_cosine=worst_cosine, worst_chunk=worst_chunk)
     connection.execute(
         "update embedding_spaces set fidelity = %s where space_id = %s",
-        [Jsonb(asdict(found)), space.space_id],
+        [Jsonb(asdict(fidelity)), space.space_id],
     )
-    return found
+    return fidelity

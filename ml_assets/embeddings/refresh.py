@@ -176,10 +176,8 @@ def count_encodings(
 
 def pending_tokens(connection: postgres.Connection, space: VectorSpace) -> int:
     """Tokens of the distinct texts, of those `find_pending` noted, without a vector of `space`."""
-    bound = {"space_id": space.space_id}
-    return postgres.read_counts(connection, statement("postgres/embeddings/pending_tokens"), bound)[
-        "tokens"
-    ]
+    text = statement("postgres/embeddings/pending_tokens")
+    return postgres.read_counts(connection, text, {"space_id": space.space_id})["tokens"]
 
 
 def _encode_pending(

@@ -49,7 +49,7 @@ def _nearest(
         if offset == start:
             np.fill_diagonal(similarities, -np.inf)
         column = similarities.argmax(axis=1)
-        found = similarities[each, column]
-        better = found > best
-        best[better], nearest[better] = found[better], column[better] + offset
+        nearer = similarities[each, column]
+        better = nearer > best
+        best[better], nearest[better] = nearer[better], column[better] + offset
     return nearest

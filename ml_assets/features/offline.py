@@ -36,8 +36,8 @@ class InputState:
 
 def is_current(duck: duckdb.Connection, view: FeatureView, state: InputState) -> bool:
     """Whether the last refresh of `view` saw exactly this state."""
-    found = duck.execute("select state_hash from feature_states where view = ?", [view.key])
-    return found.fetchall() == [(state.hash,)]
+    last = duck.execute("select state_hash from feature_states where view = ?", [view.key])
+    return last.fetchall() == [(state.hash,)]
 
 
 def append_changes(

@@ -30,9 +30,9 @@ def online_differences(
     different = [
         entity_id
         for batch in _batches(sorted(offline_ids & online_ids))
-        for found in [online.get_many(view.key, batch)]
+        for stored in [online.get_many(view.key, batch)]
         for entity_id, values in _values(duck, view, batch).items()
-        if found.get(entity_id) != values
+        if stored.get(entity_id) != values
     ]
     return {
         "missing": sorted(offline_ids - online_ids),

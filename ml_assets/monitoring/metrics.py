@@ -54,9 +54,9 @@ def copy_model_performance(connection: postgres.Connection, client: Client) -> D
 
 def training_series(client: Client) -> list[dict[str, object]]:
     """Each metric of each run: number of points, first and last value."""
-    found = client.query(statement("clickhouse/monitoring/series"))
+    series = client.query(statement("clickhouse/monitoring/series"))
     names = ("run_id", "family", "split", "metric", "points", "first", "last")
-    return [dict(zip(names, row, strict=True)) for row in found.result_rows]
+    return [dict(zip(names, row, strict=True)) for row in series.result_rows]
 
 
 def _versions(

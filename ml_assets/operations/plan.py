@@ -11,7 +11,6 @@ from ml_assets.documents.sources.base import Source
 from ml_assets.embeddings.refresh import count_encodings
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.operations.pending import find_pending
-from ml_assets.progress import Progress, no_progress
 from ml_assets.stores import postgres
 
 
@@ -38,7 +37,6 @@ def plan_refresh(
     space: VectorSpace,
     *,
     max_removed_fraction: float = 0.5,
-    progress: Progress = no_progress,
 ) -> Plan:
     """Find what a run would do; nothing of it is kept, and nothing is encoded.
 
@@ -50,7 +48,7 @@ def plan_refresh(
     names = find_pending(connection, source, chunker, space).collections
     with connection.transaction(force_rollback=True):
         documents = refresh_documents(
-            connection, source, names, max_removed_fraction=max_removed_fraction, progress=progress
+            connection, source, names, max_removed_fraction=max_removed_fraction
         )
         chunks = refresh_chunks(connection, chunker, names)
         encode, reuse = count_encodings(connection, space, names)

@@ -39,10 +39,6 @@ def connect(
     """Open the file, migrated, in UTC; it is closed at the end, also after an error.
 
     Waits up to `patience` seconds, with growing pauses, while another process holds the file.
-
-    Raises:
-        StoreError: the file is held by another process, is no DuckDB file, or cannot be opened,
-            read or written.
     """
     folder(path.parent)
     if read_only and not _is_migrated(path, patience):

@@ -14,22 +14,14 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
 def statement(path: str) -> str:
-    """Return a named statement: `postgres/documents/stage_batch` is `stage_batch` in one file.
-
-    Raises:
-        KeyError: the file `sql/postgres/documents.sql` has no such statement.
-    """
+    """Return a named statement; `postgres/documents/find_absent` is one of `documents.sql`."""
     file, _, name = path.rpartition("/")
     return read_statements(SQL / f"{file}.sql")[name]
 
 
 @cache
 def read_statements(file: Path) -> dict[str, str]:
-    """Read the statements of a file by the names on the lines `-- name: …` above them.
-
-    Raises:
-        ValueError: there is text before the first name, or a name stands twice.
-    """
+    """Read the statements of a file by the names on the lines `-- name: …` above them."""
     before, *parts = _NAME.split(file.read_text(encoding="utf-8"))
     names, texts = parts[::2], parts[1::2]
     if before.strip() or len(set(names)) < len(names):

@@ -269,10 +269,10 @@ def _die_at_the_next_write() -> None:
 def _while_building(settings: Settings, arrive: Callable[[], None]) -> None:
     build_index = PgvectorIndex._build
 
-    def watched(self: PgvectorIndex, connection: postgres.Connection) -> None:
-        connection.execute(_LINGERING_INDEX)
+    def watched(self: PgvectorIndex) -> None:
+        self._connection.execute(_LINGERING_INDEX)
         threading.Thread(target=watch, daemon=True).start()
-        build_index(self, connection)
+        build_index(self)
 
     def watch() -> None:
         with postgres.connect(secret(settings.postgres_url), settings.home) as connection:

@@ -123,7 +123,7 @@ def test_what_indexes_hold_is_still_current(upgraded: postgres.Connection) -> No
     ).fetchall()
     assert rows == [("chroma", True, 35), ("keyword", True, 35)]
     index = PgvectorIndex(upgraded, generation)
-    assert index.sync(upgraded).size == 35
+    assert index.sync().size == 35
     chunk_id, vector = upgraded.execute(
         "select chunk_id, embedding from document_embeddings order by chunk_id limit 1"
     ).fetchall()[0]

@@ -37,10 +37,10 @@ def every_document_has_one_row(
     """Every live document has exactly one current row in each document view, and no other has."""
     views = [view for view in VIEWS.values() if view.entity == "document"]
     with postgres.connect() as connection, duckdb.get_connection() as duck:
-        found = {view.key: document_coverage(connection, duck, view) for view in views}
+        coverages = {view.key: document_coverage(connection, duck, view) for view in views}
     return dg.AssetCheckResult(
-        passed=all(coverage.exact for coverage in found.values()),
-        metadata={"views": table([{"view": key, **asdict(found[key])} for key in found])},
+        passed=all(coverage.exact for coverage in coverages.values()),
+        metadata={"views": table([{"view": key, **asdict(row)} for key, row in coverages.items()])},
     )
 
 

@@ -71,13 +71,13 @@ def published_search_answers(
         generation = published_generation(connection)
         probe = find_probe(connection, generation) if generation else None
         if generation is None or probe is None:
-            said = "there is no document" if generation else "no generation is published"
-            return dg.AssetCheckResult(passed=False, metadata={"said": said})
+            reason = "there is no document" if generation else "no generation is published"
+            return dg.AssetCheckResult(passed=False, metadata={"reason": reason})
         try:
             with open_engine(connection, indexes, generation) as engine:
                 result = search_vector(engine, probe.text, probe.vector)
         except StoreError as error:
-            return dg.AssetCheckResult(passed=False, metadata={"said": str(error)})
+            return dg.AssetCheckResult(passed=False, metadata={"reason": str(error)})
     hits = [hit.document_id for hit in result.hits]
     return dg.AssetCheckResult(
         passed=probe.document_id in hits,
@@ -85,6 +85,6 @@ def published_search_answers(
             "generation": generation.generation_id,
             "query": probe.text,
             "expected": probe.document_id,
-            "found": hits,
+            "hits": hits,
         },
     )

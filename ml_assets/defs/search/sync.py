@@ -49,6 +49,17 @@ def _indexed(
 ) -> dg.MaterializeResult:
     current, report = generations[0], reports[0]
     size = {} if report.bytes is None else {"bytes": report.bytes}
+    others = list(zip(generations[1:], reports[1:], strict=True))
+    served: dict[str, Any] = {
+        f"served_{name}": value
+        for generation, other in others
+        for name, value in {
+            "generation": generation.generation_id,
+            **delta_metadata(other.delta),
+            "chunks": other.size,
+            "seconds": round(other.seconds, 3),
+        }.items()
+    }
     return dg.MaterializeResult(
         metadata={
             **delta_metadata(report.delta),
@@ -57,30 +68,13 @@ def _indexed(
             "generation": current.generation_id,
             "did": "wrote the difference" if report.delta.touched else "nothing: it was current",
             "seconds": round(report.seconds, 3),
-            **_served(generations[1:], reports[1:]),
+            **served,
             **report.details,
             **rebuilt,
         },
         data_version=data_version(
             current.generation_id,
             report.version,
-            *(
-                (served.generation_id, other.version)
-                for served, other in zip(generations[1:], reports[1:], strict=True)
-            ),
+            *((generation.generation_id, other.version) for generation, other in others),
         ),
     )
-
-
-def _served(generations: Sequence[Generation], reports: Sequence[SyncReport]) -> dict[str, Any]:
-    """What was done to keep the served generation current while another one is built."""
-    return {
-        f"served_{name}": value
-        for generation, report in zip(generations, reports, strict=True)
-        for name, value in {
-            "generation": generation.generation_id,
-            **delta_metadata(report.delta),
-            "chunks": report.size,
-            "seconds": round(report.seconds, 3),
-        }.items()
-    }

@@ -64,11 +64,11 @@ class Files:
             if not self._columns.collection_by:
                 return {self._collection(): whole}
             if whole not in _split:
-                found = self._hash_rows()
+                hashes = self._hash_rows()
                 if self._hash_bytes() != whole:
-                    return found  # somebody writes the files just now
+                    return hashes  # somebody writes the files just now
                 _split.clear()
-                _split[whole] = found
+                _split[whole] = hashes
             return dict(_split[whole])
 
     def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
@@ -113,7 +113,7 @@ class Files:
 
     def _rows(self) -> Iterator[tuple[str, Row | str]]:
         """Yield every row with its place, once its file is known to have the columns."""
-        found: dict[str, None] = {}
+        names: dict[str, None] = {}
         open_columns = True
         for path, shown, suffix in self._files():
             fixed = suffix in tables.FORMATS and suffix not in tables.OPEN_COLUMNS
@@ -121,13 +121,13 @@ class Files:
             checked = not fixed
             for place, row in self._read(path, shown, suffix):
                 if not isinstance(row, str):
-                    found.update(dict.fromkeys(row))
+                    names.update(dict.fromkeys(row))
                     if not checked:
                         self._check_columns(list(row), shown)
                         checked = True
                 yield f"{shown} {place}".strip(), row
-        if found and open_columns:
-            self._check_columns(list(found), self.name)
+        if names and open_columns:
+            self._check_columns(list(names), self.name)
 
     def _read(self, path: str, shown: str, suffix: str) -> Iterator[tuple[str, Row | str]]:
         compression = None if suffix == ".parquet" else "infer"
@@ -137,14 +137,14 @@ class Files:
             else:
                 yield "", pages.read_page(file, shown, self._max_bytes)
 
-    def _check_columns(self, found: list[str], where: str) -> None:
-        missing = sorted(self._columns.required - set(found))
+    def _check_columns(self, names: list[str], where: str) -> None:
+        missing = sorted(self._columns.required - set(names))
         if missing:
-            names = ", ".join(found[:_SHOWN_COLUMNS]) + (" …" * (len(found) > _SHOWN_COLUMNS))
+            shown = ", ".join(names[:_SHOWN_COLUMNS]) + (" …" * (len(names) > _SHOWN_COLUMNS))
             raise SourceError(
                 f"no column {', '.join(missing)}",
                 where=where,
-                do=f"The columns are: {names}. Map them, as in ?text=body&label=topic",
+                do=f"The columns are: {shown}. Map them, as in ?text=body&label=topic",
             )
 
     def _files(self) -> list[tuple[str, str, str]]:

@@ -67,12 +67,12 @@ class PythonEnvironment:
         for file, module in modules.items():
             try:
                 source = Path(str(distribution.locate_file(file))).read_bytes()
-                found = definitions(source, module)
+                objects = definitions(source, module)
             except (OSError, SyntaxError) as error:
                 reason = f"cannot be read ({error})"
                 yield Rejected(_bucket_of(name), f"{name} {file}", reason)
                 continue
-            for item in found:
+            for item in objects:
                 yield self._document(item, module, name, version, seen)
 
     def _document(
@@ -106,12 +106,12 @@ class PythonEnvironment:
 
 def _installed() -> dict[str, Distribution]:
     """Return the distributions by their canonical names, sorted; of two the first on the path."""
-    found: dict[str, Distribution] = {}
+    installed: dict[str, Distribution] = {}
     for distribution in distributions():
         written = distribution.metadata["Name"]
         if written:
-            found.setdefault(re.sub(r"[-_.]+", "-", written).lower(), distribution)
-    return dict(sorted(found.items()))
+            installed.setdefault(re.sub(r"[-_.]+", "-", written).lower(), distribution)
+    return dict(sorted(installed.items()))
 
 
 def _owned_modules(installed: Mapping[str, Distribution]) -> dict[str, dict[str, str]]:

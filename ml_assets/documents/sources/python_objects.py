@@ -95,8 +95,8 @@ def _load(name: str) -> ModuleType | None:
         return importlib.import_module(name)
     except ImportError:
         parent, _, attribute = name.rpartition(".")
-        found = getattr(sys.modules.get(parent), attribute, None)
-        return found if isinstance(found, ModuleType) else None
+        value = getattr(sys.modules.get(parent), attribute, None)
+        return value if isinstance(value, ModuleType) else None
 
 
 def _best(candidates: Iterable[_Candidate]) -> dict[int, _Candidate]:

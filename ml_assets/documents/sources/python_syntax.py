@@ -55,10 +55,10 @@ def _definitions(tree: ast.Module, module: str) -> Iterator[Definition]:
     for node in _public(tree.body):
         if exported is None or node.name in exported:
             group = f"{module}.{node.name}"
-            for found in _walk(node, module, group, inside_class=False):
-                if found.name not in seen:
-                    seen.add(found.name)
-                    yield found
+            for definition in _walk(node, module, group, inside_class=False):
+                if definition.name not in seen:
+                    seen.add(definition.name)
+                    yield definition
 
 
 def _parse(source: bytes) -> ast.Module:

@@ -44,9 +44,8 @@ class In:
     def __post_init__(self) -> None:
         _check_field(self.field)
         if not isinstance(self.values, tuple) or not self.values:
-            raise _wrong(
-                f"{self.field} needs a tuple of values, got {self.values!r}", "Give one or more"
-            )
+            what = f"{self.field} needs a tuple of values, got {self.values!r}"
+            raise _wrong(what, "Give one or more")
         object.__setattr__(self, "values", tuple(_value(self.field, one) for one in self.values))
 
 
@@ -73,10 +72,8 @@ class Compare:
             raise _wrong(f"{self.field} has no order", "Ask for equality, or `in`")
         object.__setattr__(self, "value", _value(self.field, self.value))
         if isinstance(self.value, bool | str):
-            raise _wrong(
-                f"{self.field} is compared with a number, not with {self.value!r}",
-                "Ranges are on numbers of the metadata and on created_at",
-            )
+            what = f"{self.field} is compared with a number, not with {self.value!r}"
+            raise _wrong(what, "Ranges are on numbers of the metadata and on created_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +132,8 @@ def created_between(since: datetime | None, until: datetime | None) -> Condition
     """
     bounds: list[tuple[Operator, datetime | None]] = [(">=", since), ("<", until)]
     if since and until and in_utc(since) >= in_utc(until):
-        raise _wrong(
-            f"created_at cannot be from {since} and before {until}", "Give --until a later date"
-        )
+        what = f"created_at cannot be from {since} and before {until}"
+        raise _wrong(what, "Give --until a later date")
     return all_of(*(Compare("created_at", sign, one) for sign, one in bounds if one))
 
 
@@ -174,17 +170,12 @@ def microseconds(moment: datetime) -> int:
 
 
 def in_utc(moment: datetime) -> datetime:
-    """The moment in UTC; one without zone is in UTC already.
-
-    Raises:
-        UserError: in UTC it is outside of the years 1 to 9999.
-    """
+    """The moment in UTC; one without zone is in UTC already."""
     try:
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except OverflowError:
-        raise _wrong(
-            f"created_at cannot be {moment}, which no store can hold", "Give a year from 1 to 9999"
-        ) from None
+        what = f"created_at cannot be {moment}, which no store can hold"
+        raise _wrong(what, "Give a year from 1 to 9999") from None
 
 
 def is_unicode(text: str) -> bool:
@@ -207,9 +198,8 @@ def _value(field: str, value: object) -> Value:
     """The value, checked, and in UTC."""
     if field == "created_at":
         if not isinstance(value, datetime):
-            raise _wrong(
-                f"created_at is compared with a date, not with {value!r}", "Write 2026-01-31"
-            )
+            what = f"created_at is compared with a date, not with {value!r}"
+            raise _wrong(what, "Write 2026-01-31")
         return in_utc(value)
     is_text = metadata_key(field) is None
     if not isinstance(value, str | int | float) or (is_text and not isinstance(value, str)):
@@ -224,10 +214,8 @@ def _value(field: str, value: object) -> Value:
 
 def _check_text(what: str, text: str) -> None:
     if "\0" in text or not is_unicode(text):
-        raise _wrong(
-            f"{what} cannot be {text!r}, which no store can hold",
-            "Leave out NUL and lone surrogates",
-        )
+        what = f"{what} cannot be {text!r}, which no store can hold"
+        raise _wrong(what, "Leave out NUL and lone surrogates")
 
 
 def _wrong(what: str, do: str) -> UserError:

@@ -16,6 +16,7 @@ from ml_assets.search.filters.language import (
     Operator,
     Or,
     metadata_key,
+    values_of,
 )
 from ml_assets.stores.sql import statement
 
@@ -69,28 +70,18 @@ def _sql(condition: Condition, bind: Bind) -> str:
             return f"({' or '.join(_sql(one, bind) for one in parts) or 'false'})"
         case Not(inner):
             return f"({_sql(inner, bind)}) is not true"  # null is false, so this is true
-        case In():
-            return _in(condition, bind)
-        case Compare():
-            return _compare(condition, bind)
+        case In() | Compare():
+            return _comparison(condition, bind)
 
 
-def _in(condition: In, bind: Bind) -> str:
+def _comparison(condition: In | Compare, bind: Bind) -> str:
     from psycopg.types.json import Jsonb
 
     key = metadata_key(condition.field)
-    if key is None:
-        return f"d.{condition.field} = any({bind(list(condition.values))})"
-    values = [Jsonb(value) for value in condition.values]
-    return f"(d.metadata -> {bind(key)}::text) = any({bind(values)}::jsonb[])"
-
-
-def _compare(condition: Compare, bind: Bind) -> str:
-    from psycopg.types.json import Jsonb
-
-    key, sign = metadata_key(condition.field), _SIGNS[condition.operator]
-    if key is None:
-        return f"d.{condition.field} {sign} {bind(condition.value)}"
-    held = f"(d.metadata -> {bind(key)}::text)"
+    field = f"d.{condition.field}" if key is None else f"(d.metadata -> {bind(key)}::text)"
+    wrapped = [value if key is None else Jsonb(value) for value in values_of(condition)]
+    if isinstance(condition, In):
+        return f"{field} = any({bind(wrapped)}{'::jsonb[]' if key else ''})"
+    compared = f"{field} {_SIGNS[condition.operator]} {bind(wrapped[0])}"
     # jsonb has an order over all types: without the guard, true were more than any number.
-    return f"(jsonb_typeof({held}) = 'number' and {held} {sign} {bind(Jsonb(condition.value))})"
+    return f"(jsonb_typeof({field}) = 'number' and {compared})" if key else compared

@@ -10,7 +10,7 @@ from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
 COMPARED = 10_000
-"""So many chunks at most are compared one by one: at 145,000, all took 5 s and 250 MB."""
+"""So many chunks at most are compared one by one."""
 
 
 def compare_with_tables(
@@ -23,17 +23,13 @@ def compare_with_tables(
     which may not show a chunk that is there in the place of another. Where a store keeps itself
     equal to the tables, there are no revisions to compare.
     """
-    live = postgres.read_counts(connection, statement("postgres/search/indexes/count_live"))[
-        "chunks"
-    ]
+    count = statement("postgres/search/indexes/count_live")
+    live = postgres.read_counts(connection, count)["chunks"]
     sizes = {index.kind: index.size() for index in indexes}
     whole = whole or live <= COMPARED or any(size != live for size in sizes.values())
     bound = {"size": None if whole else COMPARED // 2}
-    expected: dict[str, bytes] = dict(
-        connection.execute(
-            statement("postgres/search/indexes/live_revisions"), bound, binary=True
-        ).fetchall()
-    )
+    query = statement("postgres/search/indexes/live_revisions")
+    expected: dict[str, bytes] = dict(connection.execute(query, bound, binary=True).fetchall())
     asked = None if whole else list(expected)
     return [
         {

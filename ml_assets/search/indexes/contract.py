@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias, TypeVar
 
 from ml_assets.delta import Delta
 from ml_assets.progress import Progress
@@ -31,6 +31,12 @@ class Ranking:
     chunk_ids: Sequence[str]
     scores: Sequence[float]
     exhausted: bool
+
+    @classmethod
+    def best_first(cls, scored: Iterable[tuple[float, str]], *, exhausted: bool) -> Self:
+        """Rank scores with chunk ids; of equal scores the smaller id comes first."""
+        ranked = sorted(scored, key=lambda one: (-one[0], one[1]))
+        return cls([name for _, name in ranked], [score for score, _ in ranked], exhausted)
 
 
 class Index(Protocol[Query]):
@@ -83,7 +89,7 @@ AnyIndex: TypeAlias = Index[Any]
 class GraphIndex(Index[Query], Protocol):
     """An index that churn wears out."""
 
-    def rebuild(self, connection: postgres.Connection) -> str | None:
+    def rebuild(self) -> str | None:
         """Build the index anew while the old one answers.
 
         Returns a remark, mostly empty; None when a reader held the old one, which stays.
@@ -134,16 +140,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """The change of one index that was brought up to date, and its state after it.
-
-    `version` is a hash over its content; `details` are of the kind's own.
-    """
+    """The change of one index that was brought up to date, and its state after it."""
 
     delta: Delta
     size: int
     bytes: int | None
     seconds: float
     version: str
+    """A hash over its content."""
     details: Mapping[str, str | int] = field(default_factory=dict)
 
 

@@ -38,9 +38,8 @@ def sync(
 ) -> SyncReport:
     """Make `index` hold exactly the live chunks that are embedded in the generation's space.
 
-    Only new, changed and gone chunks are written, a batch at a time. When the index carries
-    another mark or holds another number of chunks than PostgreSQL says (a lost folder, a restored
-    backup, a killed run), the ledger is first rewritten from what the index really holds.
+    When the index carries another mark or another number of chunks than PostgreSQL says (a lost
+    folder, a restored backup, a killed run), the ledger is first rewritten from what it holds.
     """
     started = time.perf_counter()
     try:
@@ -65,7 +64,8 @@ def _sync(connection: postgres.Connection, index: LedgerIndex[Any], progress: Pr
                 index.set_mark("")
             if gone := [chunk_id for chunk_id, is_gone, _ in rows if is_gone]:
                 index.remove(gone)
-                _forget(connection, key, gone)
+                forget = statement("postgres/search/indexes/forget_entries")
+                postgres.run(connection, forget, {**key, "chunk_ids": gone})
                 removed += len(gone)
             if wanted := {chunk_id: known for chunk_id, is_gone, known in rows if not is_gone}:
                 entries = _entries(connection, index, list(wanted))
@@ -93,9 +93,8 @@ def version(connection: postgres.Connection, generation: Generation, kind: str) 
 
 def dead(connection: postgres.Connection, generation: Generation, kind: str) -> tuple[int, int]:
     """Entries replaced or removed since the index was built, and those that it holds."""
-    counts = postgres.read_counts(
-        connection, statement("postgres/search/indexes/wear"), _key(generation, kind)
-    )
+    query = statement("postgres/search/indexes/wear")
+    counts = postgres.read_counts(connection, query, _key(generation, kind))
     return counts["dead"], counts["live"]
 
 
@@ -104,8 +103,8 @@ UPKEEP = Upkeep(sync, version, dead)
 
 def forget_wear(connection: postgres.Connection, generation: Generation, kind: str) -> None:
     """Tell that the index was built anew; the next evaluation measures the generation again."""
-    query = statement("postgres/search/indexes/forget_wear")
-    postgres.run(connection, query, _key(generation, kind))
+    key = _key(generation, kind)
+    postgres.run(connection, statement("postgres/search/indexes/forget_wear"), key)
 
 
 def exclusively(
@@ -120,9 +119,8 @@ def _trust_the_index(
 ) -> int:
     """Rewrite the ledger unless the index is as it says; return how many chunks the index holds."""
     size = index.size()
-    recorded = postgres.run(
-        connection, statement("postgres/search/indexes/count_ledger"), key
-    ).fetchone()
+    count = statement("postgres/search/indexes/count_ledger")
+    recorded = postgres.run(connection, count, key).fetchone()
     known = postgres.run(connection, statement("postgres/search/indexes/find_mark"), key).fetchone()
     if recorded == (size,) and known == (index.mark(),):
         return size
@@ -141,8 +139,7 @@ def _trust_the_index(
 def _mark(
     connection: postgres.Connection, key: dict[str, Any], index: LedgerIndex[Any], worn: int
 ) -> None:
-    mark = index.mark()
-    if not mark:
+    if not (mark := index.mark()):
         mark = uuid4().hex
         index.set_mark(mark)
     bound = {**key, "mark": mark, "worn": worn}
@@ -168,17 +165,10 @@ def _record(connection: postgres.Connection, key: dict[str, Any], entries: Seque
     postgres.run(connection, statement("postgres/search/indexes/record_entries"), bound)
 
 
-def _forget(connection: postgres.Connection, key: dict[str, Any], ids: Sequence[str]) -> None:
-    bound = {**key, "chunk_ids": list(ids)}
-    postgres.run(connection, statement("postgres/search/indexes/forget_entries"), bound)
-
-
 def _composed(connection: postgres.Connection, name: str, generation: Generation) -> str:
-    return (
-        sql.SQL(statement(f"postgres/search/indexes/{name}"))
-        .format(partition=sql.Identifier(partition_name(generation.space_id)))
-        .as_string(connection)
-    )
+    query = sql.SQL(statement(f"postgres/search/indexes/{name}"))
+    partition = sql.Identifier(partition_name(generation.space_id))
+    return query.format(partition=partition).as_string(connection)
 
 
 def _key(generation: Generation, kind: str) -> dict[str, Any]:

@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_dimension(vector: Vector, generation: Generation) -> None:
-    """Refuse the vector of a query unless its shape is (dimension,).
-
-    Raises:
-        SpaceMismatchError: it has another one.
-    """
+    """Refuse the vector of a query unless its shape is (dimension,)."""
     if vector.shape != (generation.dimension,):
         raise SpaceMismatchError(
             f"a vector of shape {vector.shape} met a space of dimension {generation.dimension}",
@@ -30,11 +26,7 @@ def check_dimension(vector: Vector, generation: Generation) -> None:
 
 
 def vector_of(entry: Entry) -> Vector:
-    """The vector of an entry, of shape (dimension,); half numbers are exact in float32.
-
-    Raises:
-        ValueError: the entry came without one.
-    """
+    """The vector of an entry, of shape (dimension,); half numbers are exact in float32."""
     from ml_assets.embeddings.quantization import from_float16
 
     if entry.embedding is None:

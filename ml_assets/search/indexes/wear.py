@@ -32,15 +32,13 @@ MIN_DEAD = 100
 
 @dataclass(frozen=True, slots=True)
 class Wear:
-    """How worn an index is: dead entries, their share, and the part of chunks it still reaches.
-
-    `reached` is that of the last measurement; None before any.
-    """
+    """How worn an index is: dead entries, and their share."""
 
     index: str
     dead: int
     share: float
     reached: float | None
+    """The part of chunks that it reached in the last measurement; None before any."""
 
     @property
     def is_worn(self) -> bool:
@@ -54,11 +52,7 @@ class Wear:
 def measure_wear(
     connection: postgres.Connection, generation: Generation, reached: Mapping[str, float]
 ) -> list[Wear]:
-    """The wear of the graphs of a generation; the tables of the database tell it.
-
-    Of pgvector it is the dead tuples of the partition that no vacuum has removed yet, of Chroma the
-    entries that were replaced or removed since the collection was built.
-    """
+    """The wear of the graphs of a generation, as PostgreSQL knows it."""
     return [
         _measure(connection, generation, kind.name, reached)
         for kind in kinds_of(generation)
@@ -80,7 +74,7 @@ def rebuild_if_worn(
     if not wear.is_worn:
         return None
     with ledger.exclusively(connection, generation, index.kind):
-        remark = graph.rebuild(connection)
+        remark = graph.rebuild()
         if remark is None:
             return "worn, but a reader held the old index; the next run tries again"
         ledger.forget_wear(connection, generation, index.kind)

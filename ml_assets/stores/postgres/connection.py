@@ -46,10 +46,6 @@ def connect(url: str | None, home: Path) -> Iterator[Connection]:
     """Open a migrated connection in `ml_schema`, in autocommit.
 
     What belongs together says so with `connection.transaction()`.
-
-    Raises:
-        StoreError: the server cannot be reached, is too old, or lacks pgvector; or it goes away,
-            or has no disk or memory left, within the block.
     """
     from pgvector.psycopg import register_vector
 

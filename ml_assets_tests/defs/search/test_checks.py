@@ -114,10 +114,10 @@ def test_what_is_published_must_answer(
     shutil.rmtree(settings.keyword_folder)
     result = published_search_answers(stores["postgres"], stores["indexes"])
     assert not result.passed
-    assert "no keyword index" in result.metadata["said"].value
+    assert "no keyword index" in result.metadata["reason"].value
     connection.execute("update documents set deleted_at = now()")
     result = published_search_answers(stores["postgres"], stores["indexes"])
-    assert "no document" in result.metadata["said"].value
+    assert "no document" in result.metadata["reason"].value
 
 
 def test_a_worn_index_is_a_warning(

@@ -21,6 +21,7 @@ from ml_assets.search.filters.language import (
 from ml_assets.search.filters.sql import sql_condition
 from ml_assets.search.indexes.chroma import filters as chroma_filters
 from ml_assets.search.indexes.chroma.filters import chroma_metadata, chroma_where
+from ml_assets.search.indexes.contract import Entry
 from ml_assets.search.indexes.keyword import filters as keyword_filters
 from ml_assets.search.indexes.keyword.filters import attribute_token
 
@@ -107,8 +108,11 @@ def test_one_condition_stands_alone_in_chroma() -> None:
 
 
 def test_chroma_stores_numbers_as_doubles() -> None:
-    stored: dict[str, Any] = chroma_metadata("a", None, None, {"n": 5, "big": 10**400, "ok": True})
+    metadata = {"n": 5, "big": 10**400, "ok": True}
+    entry = Entry("a#0", b"\x01", "", "", "a", None, None, metadata, None)
+    stored: dict[str, Any] = chroma_metadata(entry)
     assert stored == {
+        "revision": "01",
         "collection": "a",
         "metadata.n": 5.0,
         "metadata.big": 2.0**1023,

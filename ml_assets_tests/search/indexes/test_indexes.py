@@ -95,6 +95,20 @@ def test_sync_writes_only_the_difference(
     assert index.size() == 4
 
 
+def test_chunks_that_are_not_yet_indexed_are_no_error_under_a_filter(
+    connection: postgres.Connection, synced: AnyIndex
+) -> None:
+    put(connection, "e", Doc(("red boat",), metadata={"n": 9}))
+    put(connection, "f", Doc(("red boat",), metadata={"n": 0}))
+    for condition, expected in (
+        (Not(Compare("metadata.n", "<", 2)), {"b#0"}),
+        (And((Not(Compare("metadata.n", "<", 9)), Compare("metadata.n", ">", 8))), set()),
+    ):
+        ranking = ask(synced, filters=condition, connection=connection)
+        new = {"e#0"} if isinstance(synced, PgvectorIndex) else set()
+        assert set(ranking.chunk_ids) == expected | new
+
+
 def test_a_reopened_index_answers(
     connection: postgres.Connection, synced: AnyIndex, open_index: OpenIndex
 ) -> None:
@@ -335,7 +349,7 @@ def test_pgvector_uses_its_index_and_rebuilds_an_invalid_one(
     (vector,) = HashEncoder().encode(["word 1"])
     for query, bound in (
         index._unfiltered(vector, 5),
-        index._filtered(index._layout.query, vector, 5, NO_FILTER),
+        index._filtered(index._design.layout.query, vector, 5, NO_FILTER),
     ):
         plan = connection.execute(sql.SQL("explain ") + query, bound).fetchall()
         (name,) = leaves(connection, index)

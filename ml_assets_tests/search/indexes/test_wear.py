@@ -300,7 +300,7 @@ def test_a_reader_finds_everything_while_an_index_is_built_anew(
                 else ChromaIndex(client, generation)
             )
             for _ in range(8):
-                assert index.rebuild(connection) is not None
+                assert index.rebuild() is not None
     finally:
         done.set()
         reading.join()
@@ -319,7 +319,7 @@ def test_a_reader_that_holds_the_old_index_is_not_waited_for(
     sync_index(connection, index)
     with postgres.connect(postgres_url, Path()) as reader, reader.transaction():
         reader.execute("select count(*) from document_embeddings")
-        assert index.rebuild(connection) is None
+        assert index.rebuild() is None
         assert index.size() == 300
         # Neither is one waited for by the next run; it has nothing to build, and goes on.
         built = identity(connection, f"{index.name}_next")
@@ -359,7 +359,7 @@ def test_the_next_run_ends_a_rebuild_that_was_killed_before_the_swap(
     with monkeypatch.context() as patched:
         patched.setattr("ml_assets.search.indexes.pgvector.index.swap", kill)
         with pytest.raises(Killed):
-            index.rebuild(connection)
+            index.rebuild()
     assert len(identities(connection, index)) == 2
     built = identity(connection, f"{index.name}_next")
     assert sync_index(connection, PgvectorIndex(connection, generation)).delta == Delta(added=300)
@@ -382,7 +382,7 @@ def test_a_second_index_that_is_not_valid_is_dropped(
     # Also on the way of a rebuild, which needs its name.
     build(connection, index._design, second, 1 << 30)
     connection.execute(invalid, [second])
-    assert index.rebuild(connection) is not None
+    assert index.rebuild() is not None
     assert list(identities(connection, index)) == [index.name]
 
 
@@ -467,7 +467,7 @@ def test_a_reader_does_not_wait_for_a_build(
     reading = Thread(target=read)
     reading.start()
     try:
-        change(connection)
+        change()
     finally:
         done.set()
         reading.join()
@@ -515,11 +515,11 @@ def test_a_killed_rebuild_of_chroma_leaves_an_index_that_answers(
                     lambda one, name: deleted(one, name) if name.endswith("-next") else kill(),
                 )
             with pytest.raises(Killed):
-                ChromaIndex(client, generation).rebuild(connection)
+                ChromaIndex(client, generation).rebuild()
         fresh = ChromaIndex(client, generation)
         assert fresh.query(vector, 10).chunk_ids[0] == "d7#0"
         assert fresh.size() == 300
         assert sync_index(connection, fresh).delta == Delta(unchanged=300)
-        assert fresh.rebuild(connection) is not None
+        assert fresh.rebuild() is not None
         assert [one.name for one in client.list_collections()] == [fresh.name]
         assert sync_index(connection, fresh).delta == Delta(unchanged=300)

@@ -8,12 +8,12 @@ which Chroma cannot tell. It compares a double with a stored integer by cutting 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from ml_assets.search.filters.language import (
     METADATA,
+    OWN_FIELDS,
     And,
     Compare,
     Condition,
@@ -27,6 +27,7 @@ from ml_assets.search.filters.language import (
     microseconds,
     values_of,
 )
+from ml_assets.search.indexes.contract import Entry
 
 Where = dict[str, Any]
 
@@ -34,18 +35,13 @@ _SIGNS: dict[Operator, str] = {"<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte
 _LARGEST = 2**1023
 
 
-def chroma_metadata(
-    collection: str, label: str | None, created_at: int | None, metadata: Mapping[str, Scalar]
-) -> dict[str, Scalar]:
-    """What Chroma stores beside a vector, so that `chroma_where` can tell it."""
-    own: dict[str, Scalar | None] = {
-        "collection": collection,
-        "label": label,
-        "created_at": created_at,
-    }
+def chroma_metadata(entry: Entry) -> dict[str, Scalar]:
+    """What Chroma stores beside a vector: the revision, and what `chroma_where` asks for."""
+    own = {field: getattr(entry, field) for field in OWN_FIELDS}
     return {
+        "revision": entry.revision.hex(),
         **{field: value for field, value in own.items() if value is not None},
-        **{METADATA + key: _comparable(value) for key, value in metadata.items()},
+        **{METADATA + key: _comparable(value) for key, value in entry.metadata.items()},
     }
 
 

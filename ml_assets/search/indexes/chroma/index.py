@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from ml_assets.errors import StoreError
 from ml_assets.search.filters.language import NO_FILTER, Among, Condition, Filter
-from ml_assets.search.indexes.chroma.entries import upsert_entries
-from ml_assets.search.indexes.chroma.filters import chroma_where, is_expressible
+from ml_assets.search.indexes.chroma.filters import (
+    Where,
+    chroma_metadata,
+    chroma_where,
+    is_expressible,
+)
 from ml_assets.search.indexes.contract import Entry, IndexKind, Ranking
-from ml_assets.search.indexes.vectors import check_dimension
+from ml_assets.search.indexes.vectors import check_dimension, unit, vector_of
 from ml_assets.search.model import Generation, Vector
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import chroma, postgres
@@ -43,29 +47,15 @@ class ChromaIndex:
         `disk` is the folder of an embedded store, to tell its size.
         """
         self.generation = generation
+        self.name = f"generation-{generation.generation_id}"
+        self._second_name = f"{self.name}-next"
+        """Of the collection that is being built to take its place."""
         self._client = client
         self._disk = disk
         self._opened: Collection | None = None
 
-    @property
-    def name(self) -> str:
-        """The name of the collection."""
-        return f"generation-{self.generation.generation_id}"
-
-    @property
-    def _second_name(self) -> str:
-        """The name of the collection that is being built to take its place."""
-        return f"{self.name}-next"
-
     def query(self, vector: Vector, k: int, filters: Filter = NO_FILTER) -> Ranking:
-        """Rank the `k` nearest chunks that pass the filter; `vector` has shape (dimension,).
-
-        When the graph gives fewer than `k` and more would match, the search is exact.
-
-        Raises:
-            SpaceMismatchError: the vector has another dimension than the space.
-            StoreError: the generation has no index here.
-        """
+        """Exact when the graph gives fewer than `k` and more would match."""
         from chromadb.errors import InternalError, NotFoundError
 
         check_dimension(vector, self.generation)
@@ -79,15 +69,19 @@ class ChromaIndex:
         return self._query(vector, k, filters)
 
     def expresses(self, condition: Condition) -> bool:
-        """Whether Chroma's `where` can tell exactly which chunks pass the condition."""
         return is_expressible(condition)
 
     def _query(self, vector: Vector, k: int, filters: Filter) -> Ranking:
         collection = self._existing()
-        among = list(filters.chunk_ids) if isinstance(filters, Among) else None
-        where = (
-            None if isinstance(filters, Among) or filters == NO_FILTER else chroma_where(filters)
-        )
+        among, where = None, None
+        if isinstance(filters, Among):
+            # Chroma refuses ids that it does not hold, such as those of chunks not yet indexed.
+            present = self._stored([], filters.chunk_ids)
+            among = [chunk_id for page in present for chunk_id in page["ids"]]
+            if not among:
+                return Ranking((), (), exhausted=True)
+        elif filters != NO_FILTER:
+            where = chroma_where(filters)
         nearest = collection.query(
             query_embeddings=vector[None],
             n_results=k,
@@ -96,22 +90,16 @@ class ChromaIndex:
             include=["distances"],
         )
         ids = nearest["ids"][0]
-        distances = (nearest["distances"] or [[]])[0]
         if len(ids) == k:
-            return _nearest_first(zip(distances, ids, strict=True), exhausted=False)
-        stored = (
-            pages(collection, ["embeddings"], where)
-            if among is None
-            else pages_of(collection, ["embeddings"], among)
-        )
-        return _exact(stored, vector, k)
+            cosines = (1 - distance for distance in (nearest["distances"] or [[]])[0])
+            return Ranking.best_first(zip(cosines, ids, strict=True), exhausted=False)
+        return _exact(self._stored(["embeddings"], among, where), vector, k)
 
     def size(self) -> int:
-        """How many chunks the index itself holds."""
         collection = self._find()
         return collection.count() if collection else 0
 
-    def rebuild(self, connection: postgres.Connection) -> str:
+    def rebuild(self) -> str:
         """Copy the collection into a new one, which takes its place when it is full.
 
         Until then the old one answers. A reader looks for the first name, then for the second, so
@@ -139,8 +127,7 @@ class ChromaIndex:
         return ""
 
     def drop(self, kept: Sequence[Generation] = ()) -> bool:
-        """Delete the collection, which is of this generation alone; repeatable."""
-        self._opened = None
+        self.close()
         self._delete(self.name)
         self._delete(self._second_name)
         return True
@@ -152,39 +139,31 @@ class ChromaIndex:
             self._client.delete_collection(name)
 
     def close(self) -> None:
-        """Forget the collection; the client is its owner's."""
         self._opened = None
 
     def revisions(self, chunk_ids: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
-        """What the index itself holds, of all or of `chunk_ids`: each id with its revision."""
         for page in self._stored(["metadatas"], chunk_ids):
             for chunk_id, metadata in zip(page["ids"], page["metadatas"], strict=True):
                 yield chunk_id, bytes.fromhex(str(metadata.get("revision", "")))
 
     def mark(self) -> str:
-        """The mark that was last set on the index; empty when there is none."""
         self._opened = None  # an open collection does not see what others set
         collection = self._find()
         return str(((collection and collection.metadata) or {}).get("mark", ""))
 
     def set_mark(self, mark: str) -> None:
-        """Mark the index itself; it must exist."""
         self._existing().modify(metadata={"mark": mark})
 
     def upsert(self, entries: Sequence[Entry]) -> int:
-        """Store the entries durably, replacing older revisions; repeating it changes nothing.
-
-        Returns how many vectors were replaced.
-        """
-        collection = self._created()
-        size = self._client.get_max_batch_size()
+        if self._opened is None:
+            self._opened = self._create(self.name)
+        collection, size = self._opened, self._client.get_max_batch_size()
         return sum(
-            upsert_entries(collection, entries[start : start + size])
+            _upsert(collection, entries[start : start + size])
             for start in range(0, len(entries), size)
         )
 
     def remove(self, chunk_ids: Sequence[str]) -> None:
-        """Remove the chunks durably; absent ones are passed over."""
         collection = self._find()
         if collection is None:
             return
@@ -192,10 +171,12 @@ class ChromaIndex:
         for start in range(0, len(chunk_ids), size):
             collection.delete(ids=list(chunk_ids[start : start + size]))
 
-    def _stored(self, include: list[str], chunk_ids: Sequence[str] | None) -> Iterator[Any]:
+    def _stored(
+        self, include: list[str], chunk_ids: Sequence[str] | None, where: Where | None = None
+    ) -> Iterator[Any]:
         """Page by page what the index holds, of all or of `chunk_ids`."""
         if chunk_ids is None:
-            return pages(self._find(), include)
+            return pages(self._find(), include, where)
         return pages_of(self._find(), include, chunk_ids)
 
     def _find(self) -> Collection | None:
@@ -218,31 +199,64 @@ class ChromaIndex:
             )
         return collection
 
-    def _created(self) -> Collection:
-        if self._opened is None:
-            self._opened = self._create(self.name)
-        return self._opened
-
     def _create(self, name: str) -> Collection:
         parameters = self.generation.parameters["chroma"]
+        hnsw: Any = {
+            "space": parameters["distance"],
+            "max_neighbors": parameters["m"],
+            "ef_construction": parameters["ef_construction"],
+            "ef_search": parameters["ef_search"],
+        }
         return self._client.get_or_create_collection(
-            name,
-            embedding_function=None,
-            configuration={
-                "hnsw": {
-                    "space": parameters["distance"],
-                    "max_neighbors": parameters["m"],
-                    "ef_construction": parameters["ef_construction"],
-                    "ef_search": parameters["ef_search"],
-                }
-            },
+            name, embedding_function=None, configuration={"hnsw": hnsw}
         )
 
     def disk_bytes(self) -> int | None:
-        """The size of the embedded store; None of a server's."""
         if self._disk is None:
             return None
         return sum(file.stat().st_size for file in self._disk.rglob("*") if file.is_file())
+
+
+def _upsert(collection: Collection, entries: Sequence[Entry]) -> int:
+    """Write the entries; of those whose vector is there already, only the metadata: that is faster.
+
+    Returns how many vectors were replaced.
+    """
+    import numpy as np
+
+    present = collection.get(
+        ids=[entry.chunk_id for entry in entries], include=["metadatas", "embeddings"]
+    )
+    vectors = np.asarray(present["embeddings"], dtype=np.float32)
+    of_chunk = zip(vectors, present["metadatas"] or [], strict=True)
+    stored = dict(zip(present["ids"], of_chunk, strict=True))
+    moved: dict[str, Any] = {}
+    written: dict[str, Any] = {}
+    for entry in entries:
+        vector = vector_of(entry)
+        before, metadata = stored.get(entry.chunk_id, (None, {}))
+        if before is None or not _is_same(vector, before):
+            moved[entry.chunk_id] = vector
+        # Null the keys that it had and has no more: Chroma merges metadata.
+        written[entry.chunk_id] = dict.fromkeys(metadata or {}) | chroma_metadata(entry)
+    if moved:
+        collection.upsert(
+            ids=[*moved],
+            embeddings=[*moved.values()],
+            metadatas=[written.pop(chunk_id) for chunk_id in moved],
+        )
+    if written:
+        collection.update(ids=[*written], metadatas=[*written.values()])
+    return len(stored.keys() & moved.keys())
+
+
+def _is_same(vector: Vector, stored: Vector) -> bool:
+    """Whether Chroma made `stored` of `vector`: it stores it at norm 1."""
+    import numpy as np
+
+    return bool(
+        np.abs(vector / np.linalg.norm(vector) - stored / np.linalg.norm(stored)).max() < 1e-6
+    )
 
 
 def _exact(stored: Iterable[Any], vector: Vector, k: int) -> Ranking:
@@ -251,19 +265,10 @@ def _exact(stored: Iterable[Any], vector: Vector, k: int) -> Ranking:
 
     scored: list[tuple[float, str]] = []
     for page in stored:
-        vectors = np.asarray(page["embeddings"], dtype=np.float32)
-        cosines = vectors @ vector / np.linalg.norm(vectors, axis=1)
-        scored += zip((1 - cosines).tolist(), page["ids"], strict=True)
-    scored.sort()
-    return _nearest_first(scored[:k], exhausted=len(scored) <= k)
-
-
-def _nearest_first(scored: Iterable[tuple[float, str]], *, exhausted: bool) -> Ranking:
-    """A ranking of cosine distances with chunk ids."""
-    ranked = sorted(scored)
-    return Ranking(
-        [chunk_id for _, chunk_id in ranked], [1 - distance for distance, _ in ranked], exhausted
-    )
+        vectors = np.asarray(page["embeddings"], dtype=np.float32).reshape(-1, len(vector))
+        scored += zip((unit(vectors) @ vector).tolist(), page["ids"], strict=True)
+    scored.sort(key=lambda one: (-one[0], one[1]))
+    return Ranking.best_first(scored[:k], exhausted=len(scored) <= k)
 
 
 def _parameters(settings: Settings) -> Mapping[str, Any]:

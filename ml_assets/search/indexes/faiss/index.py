@@ -7,8 +7,9 @@ those, the stored vectors (one byte a number, on disk) say which are the nearest
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,6 @@ from ml_assets.search.indexes.sizing import candidates_of, is_outgrown, lists_of
 from ml_assets.search.indexes.vectors import check_dimension, unit, vector_of
 from ml_assets.search.model import Generation, Vector
 from ml_assets.settings import Settings
-from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
@@ -36,13 +36,11 @@ _TRAINS_ON = 65_536
 _GROWS = 4
 """Trained anew when there are so many times as many rows as the training saw, or as few.
 
-Also when they only took the place of others: of 10,000 vectors of one part of the Python packages,
-trained on those of another part, recall@10 was .81, and .92 trained on their own.
+Also when they only took the place of others: recall suffers under codes trained on other texts.
 """
 
 _NUMBERS_OF_A_BYTE = 8
-"""That a code of one byte stands for, at most. Of 50,000 vectors of MiniLM: recall@10 0.975 with 48
-bytes each in memory; with 4 it was 0.985, and building took twice as long."""
+"""That a code of one byte stands for, at most; with fewer, building takes far longer."""
 
 _BATCH = 4096
 
@@ -63,14 +61,10 @@ class FaissIndex:
         self._files = FaissFiles(home / generation.generation_id)
 
     def query(self, vector: Vector, k: int, filters: Filter = NO_FILTER) -> Ranking:
-        """Rank the `k` nearest chunks that pass the filter; `vector` has shape (dimension,).
+        """Exact when the index is flat.
 
-        Exact when the index is flat. Product codes are read in √lists of the lists, in more under
-        a filter, and in all of them when that gives fewer than `k`.
-
-        Raises:
-            SpaceMismatchError: the vector has another dimension than the space.
-            StoreError: the generation has no index here.
+        Product codes are read in √lists of the lists, in more under a filter, and in all of them
+        when that gives fewer than `k`.
         """
         check_dimension(vector, self.generation)
         if filters != NO_FILTER and not isinstance(filters, Among):
@@ -84,40 +78,31 @@ class FaissIndex:
                 numbers, cosines = _nearest_by_codes(rows, index, asked, k, passing)
             else:
                 numbers, cosines = _nearest(index, asked, k, passing)
-            names = _chunk_ids(rows, numbers)
-        nearest = sorted(zip((-cosines).tolist(), names, strict=True))
-        return Ranking(
-            [chunk_id for _, chunk_id in nearest],
-            [-cosine for cosine, _ in nearest],
-            len(nearest) < k,
-        )
+            names = _looked_up(rows, "chunk_ids", numbers)
+        scored = zip(cosines.tolist(), names, strict=True)
+        return Ranking.best_first(scored, exhausted=len(names) < k)
 
     def expresses(self, condition: Condition) -> bool:
-        """FAISS knows nothing of documents."""
         return condition == NO_FILTER
 
     def size(self) -> int:
-        """How many chunks the index itself holds."""
         if not self._files.exists():
             return 0
         with self._files.reading() as rows:
             return int(rows.execute("select count(*) from entries").fetchone()[0])
 
     def disk_bytes(self) -> int:
-        """The size of the files."""
-        return self._files.bytes()
+        return sum(file.stat().st_size for file in self._files.path.glob("*"))
 
     def drop(self, kept: Sequence[Generation] = ()) -> bool:
-        """Delete the folder, which is of this generation alone; repeatable."""
-        self._files.delete()
+        self.close()
+        shutil.rmtree(self._files.path, ignore_errors=True)
         return True
 
     def close(self) -> None:
-        """Let go of the files; what no mark was set after is lost."""
         self._files.close()
 
     def revisions(self, chunk_ids: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
-        """What the index itself holds, of all or of `chunk_ids`: each id with its revision."""
         if not self._files.exists():
             return
         asked = None if chunk_ids is None else json.dumps(list(chunk_ids))
@@ -128,18 +113,15 @@ class FaissIndex:
         yield from stored
 
     def mark(self) -> str:
-        """The mark that was last set on the index; empty when there is none."""
-        return self._files.mark()
+        if not self._files.exists():
+            return ""
+        with self._files.reading() as rows:
+            return str(rows.execute("select mark from state").fetchone()[0])
 
     def set_mark(self, mark: str) -> None:
-        """Mark the index itself, and store durably what was changed before; it must exist."""
         self._files.commit(mark)
 
     def upsert(self, entries: Sequence[Entry]) -> int:
-        """Store the entries, replacing older revisions; durable when the next mark is set.
-
-        Returns 0: the lists close over what is replaced.
-        """
         self.remove([entry.chunk_id for entry in entries])
         vectors = unit(np.asarray([vector_of(entry) for entry in entries], dtype=np.float32))
         with self._files.changing() as (rows, index):
@@ -153,13 +135,12 @@ class FaissIndex:
                     for number, entry, vector in zip(numbers.tolist(), entries, kept, strict=True)
                 ),
             )
-            grown = index or self._untrained()
+            grown = index or _made(self.generation.dimension, "IDMap,Flat")
             grown.add_with_ids(vectors, numbers)
             self._files.put(self._trained(rows, grown))
         return 0
 
     def remove(self, chunk_ids: Sequence[str]) -> None:
-        """Remove the chunks, absent ones are passed over; durable when the next mark is set."""
         with self._files.changing() as (rows, index):
             numbers = _numbers(rows, chunk_ids)
             if not len(numbers):
@@ -175,39 +156,30 @@ class FaissIndex:
             return (None for _ in vectors)
         return (row.tobytes() for row in to_uint8(vectors))
 
-    def _untrained(self) -> Any:
-        faiss = load()
-        return faiss.index_factory(
-            self.generation.dimension, "IDMap,Flat", faiss.METRIC_INNER_PRODUCT
-        )
-
     def _trained(self, rows: sqlite3.Connection, index: Any) -> Any:
         """The index itself, or one of product codes when there are rows enough to train it."""
         if self.generation.parameters["faiss"]["index"] == "flat":
             return index
         count = index.ntotal
         lists = getattr(index, "nlist", 0)
-        known = lists and _seen(rows) * _GROWS >= count and not is_outgrown(lists, count, _GROWS)
+        # How many of the rows were there when the codes were trained: numbers only grow.
+        (seen,) = rows.execute(statement("sqlite/faiss/count_seen")).fetchone()
+        known = lists and seen * _GROWS >= count and not is_outgrown(lists, count, _GROWS)
         if count < TRAINS_FROM or known:
             return index
         return _product_codes(rows, self.generation.dimension, count)
 
 
-def _seen(rows: sqlite3.Connection) -> int:
-    """How many of the rows were there when the product codes were trained: numbers only grow."""
-    return int(rows.execute(statement("sqlite/faiss/count_seen")).fetchone()[0])
+def _made(dimension: int, factory: str) -> Any:
+    faiss = load()
+    return faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
 
 
 def _product_codes(rows: sqlite3.Connection, dimension: int, count: int) -> Any:
     """An inverted file of product codes over all stored vectors, trained on some of them."""
-    faiss = load()
     size = next(size for size in range(_NUMBERS_OF_A_BYTE, 0, -1) if dimension % size == 0)
-    index = faiss.index_factory(
-        dimension,
-        f"IVF{lists_of(count)},PQ{dimension // size}x8",
-        faiss.METRIC_INNER_PRODUCT,
-    )
-    # For comparing codes by their bits, which is not done here; 43 s of 47 s for 10,000 rows.
+    index = _made(dimension, f"IVF{lists_of(count)},PQ{dimension // size}x8")
+    # For comparing codes by their bits, which is not done here, and takes most of the time.
     index.do_polysemous_training = False
     sample = rows.execute(statement("sqlite/faiss/sample"), {"size": _TRAINS_ON}).fetchall()
     with all_processors():
@@ -243,11 +215,7 @@ def _nearest_by_codes(
     numbers, _ = _nearest(index, vector, candidates_of(k), passing, probes)
     if len(numbers) < k and probes < index.nlist:
         numbers, _ = _nearest(index, vector, candidates_of(k), passing, index.nlist)
-    stored = rows.execute(
-        statement("sqlite/faiss/vectors"), {"numbers": json.dumps(numbers.tolist())}
-    )
-    named = dict(stored.fetchall())
-    vectors = unit(_restored([named[number] for number in numbers.tolist()], index.d))
+    vectors = unit(_restored(_looked_up(rows, "vectors", numbers), index.d))
     cosines = vectors @ vector[0]
     best = np.argsort(-cosines)[:k]
     return numbers[best], cosines[best]
@@ -260,12 +228,12 @@ def _numbers(rows: sqlite3.Connection, chunk_ids: Sequence[str]) -> Numbers:
     return np.fromiter((number for (number,) in selected), dtype=np.int64)
 
 
-def _chunk_ids(rows: sqlite3.Connection, numbers: Numbers) -> list[str]:
+def _looked_up(rows: sqlite3.Connection, what: str, numbers: Numbers) -> list[Any]:
+    """The `vectors` or the `chunk_ids` of these numbers, in their order."""
     asked = numbers.tolist()
-    names = dict(
-        rows.execute(statement("sqlite/faiss/chunk_ids"), {"numbers": json.dumps(asked)}).fetchall()
-    )
-    return [names[number] for number in asked]
+    query = statement(f"sqlite/faiss/{what}")
+    of_number = dict(rows.execute(query, {"numbers": json.dumps(asked)}).fetchall())
+    return [of_number[number] for number in asked]
 
 
 def _restored(stored: Sequence[bytes], dimension: int) -> Matrix:
@@ -277,17 +245,11 @@ def _parameters(settings: Settings) -> Mapping[str, Any] | None:
     return {"index": index, "layout": 1} if name == "faiss" else None
 
 
-def _open(
-    settings: Settings, connection: postgres.Connection, generation: Generation
-) -> AbstractContextManager[FaissIndex]:
-    return closing(FaissIndex(settings.faiss_folder, generation))
-
-
 KIND = IndexKind(
     "faiss",
     description="The FAISS index of the generation, equal to the embedded chunks.",
     technology="faiss",
     answers="vector",
     parameters=_parameters,
-    open=_open,
+    open=lambda settings, _, generation: closing(FaissIndex(settings.faiss_folder, generation)),
 )

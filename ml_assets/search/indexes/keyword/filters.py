@@ -20,6 +20,7 @@ from ml_assets.search.filters.language import (
     Not,
     Or,
     Scalar,
+    Value,
     comparisons,
     is_exact,
     metadata_key,
@@ -63,34 +64,26 @@ def keyword_query(condition: Filter, schema: tantivy.Schema) -> tantivy.Query:
             needed = [(Occur.Must, keyword_query(part, schema)) for part in parts]
             return Query.boolean_query([(Occur.Must, Query.all_query()), *needed])
         case Or(parts):
-            return Query.boolean_query(
-                [(Occur.Should, keyword_query(part, schema)) for part in parts]
-            )
+            enough = [(Occur.Should, keyword_query(part, schema)) for part in parts]
+            return Query.boolean_query(enough)
         case Not(inner):
             excluded = (Occur.MustNot, keyword_query(inner, schema))
             return Query.boolean_query([(Occur.Must, Query.all_query()), excluded])
-        case In():
-            return _in(condition, schema)
+        case In(field, values):
+            key = metadata_key(field)
+            terms = [_term(key, value) for value in values]
+            return Query.term_set_query(schema, "attribute" if key else field, terms)
         case Compare():
-            return _compare(condition, schema)
+            return _range(condition, schema)
 
 
-def _in(condition: In, schema: tantivy.Schema) -> tantivy.Query:
-    from tantivy import Query
-
-    key = metadata_key(condition.field)
-    terms = [
-        microseconds(value)
-        if isinstance(value, datetime)
-        else value
-        if key is None
-        else attribute_token(key, value)
-        for value in condition.values
-    ]
-    return Query.term_set_query(schema, "attribute" if key else condition.field, terms)
+def _term(key: str | None, value: Value) -> Scalar:
+    if isinstance(value, datetime):
+        return microseconds(value)
+    return value if key is None else attribute_token(key, value)
 
 
-def _compare(condition: Compare, schema: tantivy.Schema) -> tantivy.Query:
+def _range(condition: Compare, schema: tantivy.Schema) -> tantivy.Query:
     from tantivy import FieldType, Query
 
     if not isinstance(condition.value, datetime):

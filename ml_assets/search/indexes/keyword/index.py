@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,7 +21,6 @@ from ml_assets.search.indexes.keyword.filters import (
 )
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
-from ml_assets.stores import postgres
 from ml_assets.stores.folders import folder
 
 MAX_TERMS = 256
@@ -58,78 +57,69 @@ class KeywordIndex:
         self._writer: tantivy.IndexWriter | None = None
 
     def query(self, text: str, k: int, filters: Filter = NO_FILTER) -> Ranking:
-        """Rank the `k` best chunks that hold a word of `text` and pass the filter.
+        """Rank what holds a word of `text`, in title or text: it is no query language.
 
-        The text is no query language: it is cut into terms, of which a chunk needs one, in title
-        or text. Beyond `MAX_TERMS` distinct terms the rest is left out.
-
-        Raises:
-            StoreError: the generation has no index here.
+        Beyond `MAX_TERMS` distinct terms the rest is left out.
         """
-        index = self._existing()
+        index = self._find()
+        if index is None:
+            raise StoreError(
+                "there is no keyword index here",
+                where=str(self.path),
+                do="Materialize `keyword_index`, or check KEYWORD_INDEX_PATH",
+            )
         terms = list(dict.fromkeys(analyzer().analyze(text)))[:MAX_TERMS]
         if not terms:
             return Ranking((), (), exhausted=True)
         searcher = index.searcher()
         hits = searcher.search(self._query(index, terms, filters), k, count=False).hits
-        ranked = sorted((-score, _chunk_id(searcher, address)) for score, address in hits)
-        return Ranking(
-            [chunk_id for _, chunk_id in ranked],
-            [-score for score, _ in ranked],
-            exhausted=len(ranked) < k,
+        scored = (
+            (score, str(searcher.doc(address).get_first("chunk_id"))) for score, address in hits
         )
+        return Ranking.best_first(scored, exhausted=len(hits) < k)
 
     def expresses(self, condition: Condition) -> bool:
-        """Whether tantivy can tell exactly which chunks pass the condition."""
         return is_expressible(condition)
 
     def size(self) -> int:
-        """How many chunks the index itself holds."""
         index = self._find()
         return index.searcher().num_docs if index else 0
 
     def disk_bytes(self) -> int:
-        """The size of the files."""
         return sum(file.stat().st_size for file in self.path.glob("*"))
 
     def drop(self, kept: Sequence[Generation] = ()) -> bool:
-        """Delete the folder, which is of this generation alone; repeatable."""
         self.close()
         shutil.rmtree(self.path, ignore_errors=True)
         return True
 
     def close(self) -> None:
-        """Let go of the folder."""
         self._let_go()
         self._opened = None
 
     def revisions(self, chunk_ids: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
-        """What the index itself holds, of all or of `chunk_ids`: each id with its revision."""
         index = self._find()
         if index is None:
             return
         searcher = index.searcher()
-        for address in _addresses(searcher, chunk_ids):
+        if not searcher.num_docs:
+            return
+        query = tantivy.Query.all_query()
+        if chunk_ids is not None:
+            query = tantivy.Query.term_set_query(index.schema, "chunk_id", list(chunk_ids))
+        for _, address in searcher.search(query, searcher.num_docs, count=False).hits:
             stored = searcher.doc(address)
-            yield (
-                str(stored.get_first("chunk_id")),
-                bytes.fromhex(str(stored.get_first("revision"))),
-            )
+            revision = bytes.fromhex(str(stored.get_first("revision")))
+            yield str(stored.get_first("chunk_id")), revision
 
     def mark(self) -> str:
-        """The mark that was last set on the index; empty when there is none."""
         file = self.path / _MARK
         return file.read_text() if file.exists() else ""
 
     def set_mark(self, mark: str) -> None:
-        """Mark the index itself; it must exist."""
         (self.path / _MARK).write_text(mark)
 
     def upsert(self, entries: Sequence[Entry]) -> int:
-        """Store the entries durably, replacing older revisions; repeating it changes nothing.
-
-        Returns 0: there are no vectors.
-        """
         writer = self._writing()
         for entry in entries:
             writer.delete_documents_by_term("chunk_id", entry.chunk_id)
@@ -138,7 +128,6 @@ class KeywordIndex:
         return 0
 
     def remove(self, chunk_ids: Sequence[str]) -> None:
-        """Remove the chunks durably; absent ones are passed over."""
         writer = self._writing()
         for chunk_id in chunk_ids:
             writer.delete_documents_by_term("chunk_id", chunk_id)
@@ -167,16 +156,6 @@ class KeywordIndex:
         if self._opened is None and (self.path / "meta.json").exists():
             self._opened = self._open()
         return self._opened
-
-    def _existing(self) -> tantivy.Index:
-        index = self._find()
-        if index is None:
-            raise StoreError(
-                "there is no keyword index here",
-                where=str(self.path),
-                do="Materialize `keyword_index`, or check KEYWORD_INDEX_PATH",
-            )
-        return index
 
     def _open(self) -> tantivy.Index:
         try:
@@ -226,26 +205,23 @@ class KeywordIndex:
 @cache
 def _schema() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
-    builder.add_text_field("chunk_id", stored=True, tokenizer_name="raw", index_option="basic")
-    builder.add_text_field("revision", stored=True, tokenizer_name="raw", index_option="basic")
-    builder.add_text_field("title", tokenizer_name=_ANALYZER, index_option="freq")
-    builder.add_text_field("text", tokenizer_name=_ANALYZER, index_option="freq")
-    builder.add_text_field("collection", tokenizer_name="raw", index_option="basic")
-    builder.add_text_field("label", tokenizer_name="raw", index_option="basic")
-    builder.add_text_field("attribute", tokenizer_name="raw", index_option="basic")
+    # tantivy opens a folder only with its fields in the same order.
+    for field in ("chunk_id", "revision"):
+        builder.add_text_field(field, stored=True, tokenizer_name="raw", index_option="basic")
+    for field in ("title", "text"):
+        builder.add_text_field(field, tokenizer_name=_ANALYZER, index_option="freq")
+    for field in ("collection", "label", "attribute"):
+        builder.add_text_field(field, tokenizer_name="raw", index_option="basic")
     builder.add_integer_field("created_at", indexed=True, fast=True)
     return builder.build()
 
 
 def _document(entry: Entry) -> tantivy.Document:
     document = tantivy.Document()
-    document.add_text("chunk_id", entry.chunk_id)
     document.add_text("revision", entry.revision.hex())
-    document.add_text("title", entry.title)
-    document.add_text("text", entry.text)
-    document.add_text("collection", entry.collection)
-    if entry.label is not None:
-        document.add_text("label", entry.label)
+    for field in ("chunk_id", "title", "text", "collection", "label"):
+        if (text := getattr(entry, field)) is not None:
+            document.add_text(field, text)
     if entry.created_at is not None:
         document.add_integer("created_at", entry.created_at)
     for key, value in entry.metadata.items():
@@ -253,44 +229,15 @@ def _document(entry: Entry) -> tantivy.Document:
     return document
 
 
-def _addresses(
-    searcher: tantivy.Searcher, chunk_ids: Sequence[str] | None
-) -> Iterator[tantivy.DocAddress]:
-    """Yield where the chunks stand: all of them, or those of `chunk_ids` that are there."""
-    if chunk_ids is None:
-        queries = [tantivy.Query.all_query()] if searcher.num_docs else []
-    else:
-        queries = [tantivy.Query.term_query(_schema(), "chunk_id", name) for name in chunk_ids]
-    for query in queries:
-        most = searcher.num_docs if chunk_ids is None else 1
-        for _, address in searcher.search(query, most, count=False).hits:
-            yield address
-
-
-def _chunk_id(searcher: tantivy.Searcher, address: tantivy.DocAddress) -> str:
-    return str(searcher.doc(address).get_first("chunk_id"))
-
-
-ANALYZER = "simple, at most 40 characters, lowercase, English stems"
-TITLE_BOOST = 1.0
-TIE_BREAKER = 0.1
-"""A term counts by its better field, plus this part of the other; both were chosen on the tuning
-halves of `python_docs` and SciFact."""
-
-
 def _parameters(settings: Settings) -> Mapping[str, Any]:
     return {
-        "analyzer": ANALYZER,
-        "title_boost": TITLE_BOOST,
-        "tie_breaker": TIE_BREAKER,
+        "analyzer": "simple, at most 40 characters, lowercase, English stems",
+        # A term counts by its better field, plus this part of the other: both were chosen on the
+        # tuning halves of `python_docs` and SciFact.
+        "title_boost": 1.0,
+        "tie_breaker": 0.1,
         "layout": 3,
     }
-
-
-def _open(
-    settings: Settings, connection: postgres.Connection, generation: Generation
-) -> AbstractContextManager[KeywordIndex]:
-    return closing(KeywordIndex(settings.keyword_folder, generation))
 
 
 KIND = IndexKind(
@@ -299,6 +246,6 @@ KIND = IndexKind(
     technology="tantivy",
     answers="text",
     parameters=_parameters,
-    open=_open,
+    open=lambda settings, _, generation: closing(KeywordIndex(settings.keyword_folder, generation)),
     pool="keyword",
 )

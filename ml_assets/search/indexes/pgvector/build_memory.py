@@ -9,7 +9,7 @@ from typing import Any
 from ml_assets.search.indexes.sizing import lists_of
 
 DEFAULT_LIMIT = 1 << 30
-"""Bytes a build may take when the caller says nothing else: 1 GiB."""
+"""Bytes that a build may take when the caller says nothing else."""
 
 _LEAST = 64 << 20
 _MARGIN = 1.1
@@ -20,16 +20,14 @@ _BYTES_PER_NODE = 184
 
 @dataclass(frozen=True, slots=True)
 class BuildMemory:
-    """What a build would take and what it gets, in bytes.
-
-    `lists`: it is the training of lists that takes it, which pgvector refuses when it gets less; a
-    graph is built slowly then. `due`: there is something to build.
-    """
+    """What a build would take and what it gets, in bytes."""
 
     estimate: int
     granted: int
     lists: bool = False
+    """Training lists takes it, which pgvector refuses with less; a graph is built slowly then."""
     due: bool = True
+    """There is something to build."""
 
     @property
     def fits(self) -> bool:
@@ -55,13 +53,10 @@ def graph_bytes(rows: int, dimension: int, m: int, kind: str = "halfvec") -> int
 
     rows x (vector + 16 x (2 m + m / (m - 1)) + 184): a node has 2 m neighbours in the lowest layer
     and m in each of the 1 / (m - 1) layers above that it is in on average, each a candidate of 16
-    bytes; 184 are the node itself with the heads of its lists and of the vector.
-
-    Source: the structures of pgvector's `hnsw.h`; the constants from its notice "hnsw graph no
-    longer fits into maintenance_work_mem after N tuples" (0.8.5, 2 MiB): 1,482 bytes a row of 384
-    halves with m = 16, 1,984 with m = 32, 2,253 of 768 halves, and 747 of 16, each within 2 %.
+    bytes; 184 are the node itself with the heads of its lists and of the vector. Source: the
+    structures of pgvector's `hnsw.h`; the constants from its notice "hnsw graph no longer fits".
     """
-    vector = dimension * _BYTES_PER_NUMBER.get(kind, 4.0)
+    vector = dimension * _BYTES_PER_NUMBER[kind]
     neighbours = _BYTES_PER_NEIGHBOUR * (2 * m + m / (m - 1))
     return round(rows * (vector + neighbours + _BYTES_PER_NODE))
 
@@ -86,10 +81,10 @@ def plan_build(
     the graph needs.
     """
     lists = parameters.get("index") == "ivfflat"
-    if lists:
-        needed = sample_bytes(rows, dimension)
-    else:
-        kind = str(parameters.get("type", "halfvec"))
-        needed = graph_bytes(rows, dimension, int(parameters["m"]), kind)
+    needed = (
+        sample_bytes(rows, dimension)
+        if lists
+        else graph_bytes(rows, dimension, parameters["m"], parameters["type"])
+    )
     estimate = round(_MARGIN * needed)
     return BuildMemory(estimate, min(limit, max(_LEAST, estimate)), lists)

@@ -33,7 +33,7 @@ def is_valid(connection: postgres.Connection, name: str) -> bool | None:
 
 def count_rows(connection: postgres.Connection, design: Design) -> int:
     """How many vectors are in the table of the index."""
-    query = sql.SQL("select count(*) from {}").format(sql.Identifier(design.table))
+    query = sql.SQL("select count(*) from {partition}").format(**design.names)
     row = connection.execute(query).fetchone()
     return int(row[0]) if row else 0
 
@@ -52,9 +52,14 @@ def build(connection: postgres.Connection, design: Design, name: str, most_bytes
     Raises:
         SettingError: pgvector cannot index so many numbers of this type.
     """
-    _check_dimension(design)
-    rows = count_rows(connection, design)
-    dimension = design.generation.dimension
+    rows, dimension = count_rows(connection, design), design.generation.dimension
+    if dimension > design.layout.dimensions:
+        raise SettingError(
+            f"pgvector indexes at most {design.layout.dimensions} numbers of this type, and the"
+            f" model makes {dimension}",
+            where="ML_ASSETS_PGVECTOR_TYPE",
+            do="Set it to halfvec",
+        )
     granted = plan_build(rows, dimension, design.parameters, most_bytes).granted
     numbers = {**design.parameters, "lists": lists_of(rows)}
     create = sql.SQL(statement(f"postgres/search/pgvector/{design.layout.build}")).format(
@@ -101,8 +106,7 @@ def drop(connection: postgres.Connection, name: str) -> bool:
     try:
         with connection.transaction():
             be_patient(connection)
-            query = sql.SQL("drop index if exists {}").format(sql.Identifier(name))
-            connection.execute(query)
+            connection.execute(sql.SQL("drop index if exists {}").format(sql.Identifier(name)))
     except LockNotAvailable:
         return False
     return True
@@ -111,13 +115,3 @@ def drop(connection: postgres.Connection, name: str) -> bool:
 def be_patient(connection: postgres.Connection) -> None:
     """Wait no longer than a reader can bear for locks, until this transaction ends."""
     connection.execute("select set_config('lock_timeout', %s, true)", [_PATIENCE])
-
-
-def _check_dimension(design: Design) -> None:
-    if design.generation.dimension > design.layout.dimensions:
-        raise SettingError(
-            f"pgvector indexes at most {design.layout.dimensions} numbers of this type, and the"
-            f" model makes {design.generation.dimension}",
-            where="ML_ASSETS_PGVECTOR_TYPE",
-            do="Set it to halfvec",
-        )

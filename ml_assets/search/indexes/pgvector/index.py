@@ -1,7 +1,6 @@
 """The pgvector index, over the partition that holds the vectors of the generation's space.
 
-HNSW, IVFFlat, or HNSW over the signs of the numbers: `layouts.py` says what sets them
-apart.
+HNSW, IVFFlat, or HNSW over the signs of the numbers: `layouts.py` says what sets them apart.
 """
 
 from __future__ import annotations
@@ -42,11 +41,10 @@ NARROW = 5_000
 
 FILTERED = 100
 """Chunks asked of the graph under a filter, at least: the walk ends when they are found, and the
-nearest may be the last. Recall@10 of 3,000 vectors in 30 clusters, filtered by cluster, was .97
-when 10 were asked for, and 1.00 with 100."""
+nearest may be the last."""
 
-_Nearest = list[tuple[float, str]]
-"""Cosine distances with chunk ids, nearest first."""
+_Scored = list[tuple[float, str]]
+"""Cosines with chunk ids."""
 
 
 class PgvectorIndex:
@@ -61,35 +59,30 @@ class PgvectorIndex:
         *,
         build_memory: int = DEFAULT_LIMIT,
     ) -> None:
-        """Name the index; nothing is created before the first `sync`.
-
-        A build takes `build_memory` bytes at most.
-        """
+        """Name the index; a build will take `build_memory` bytes at most."""
         self._connection = connection
         self._build_memory = build_memory
         self.generation = generation
         self._design = Design(generation)
-        self._parameters = self._design.parameters
-        self._layout = self._design.layout
         self.name = self._design.name
 
-    def sync(self, connection: postgres.Connection, progress: Progress = no_progress) -> SyncReport:
+    def sync(self, progress: Progress = no_progress) -> SyncReport:
         """Build the index when it is absent, or its lists are too few or too many for the rows.
 
         First of all, a second index that another run built is put in the place of the first.
         """
         started = time.perf_counter()
         plan = self.build_plan()
-        with self._exclusively(connection):
-            built = self._end_rebuild(connection)
-            if is_valid(connection, self.name) is None:
-                self._build(connection)
+        with self._exclusively():
+            built = self._end_rebuild()
+            if is_valid(self._connection, self.name) is None:
+                self._build()
                 built = True
             elif self._is_due():
-                built = self._rebuild(connection) or built
+                built = self._rebuild() or built
         size = self.size()
         progress(size, size)
-        row = connection.execute(
+        row = self._connection.execute(
             "select sum(pg_relation_size(relid)) from pg_partition_tree(%s)", [self.name]
         ).fetchone()
         return SyncReport(
@@ -97,38 +90,29 @@ class PgvectorIndex:
             size,
             int(row[0]) if row else None,
             time.perf_counter() - started,
-            _version(connection, self.generation, self.kind),
+            _version(self._connection, self.generation, self.kind),
             {"build_bytes_estimated": plan.estimate, "build": plan.message},
         )
 
     def query(self, vector: Vector, k: int, filters: Filter = NO_FILTER) -> Ranking:
-        """Rank the `k` nearest chunks that pass the filter; `vector` has shape (dimension,).
-
-        The search is exact when few documents pass the filter, which is then faster and misses
-        nothing, and when the graph gives fewer than `k`.
-
-        Raises:
-            SpaceMismatchError: the vector has another dimension than the space.
-        """
+        """Exact when few documents pass the filter, and when the graph gives fewer than `k`."""
         check_dimension(vector, self.generation)
         if filters == NO_FILTER:
             nearest = self._live_of_nearest(vector, k)
             if len(nearest) == k:
-                return _ranking(nearest, exhausted=False)
+                return Ranking.best_first(nearest, exhausted=False)
         if filters == NO_FILTER or not self._is_narrow(filters):
             nearest = self._approximate(vector, max(k, FILTERED), filters)[:k]
             if len(nearest) == k:
-                return _ranking(nearest, exhausted=False)
-        nearest = self._nearest("exact", vector, k, filters)
-        return _ranking(nearest, exhausted=len(nearest) < k)
+                return Ranking.best_first(nearest, exhausted=False)
+        nearest = self._scored(*self._filtered("exact", vector, k, filters))
+        return Ranking.best_first(nearest, exhausted=len(nearest) < k)
 
     def expresses(self, condition: Condition) -> bool:
-        """SQL can tell any condition."""
         return True
 
     def revisions(self, chunk_ids: Sequence[str] | None = None) -> Iterator[tuple[str, None]]:
-        """The chunks in the index, of all or of `chunk_ids`, when the index is valid."""
-        if not self._is_valid():
+        if not is_valid(self._connection, self.name):
             return
         query = sql.SQL(
             "select chunk_id from {} where %(asked)s::text[] is null or chunk_id = any(%(asked)s)"
@@ -138,20 +122,34 @@ class PgvectorIndex:
             yield chunk_id, None
 
     def size(self) -> int:
-        """How many chunks the index holds."""
-        return self._rows() if self._is_valid() else 0
+        if not is_valid(self._connection, self.name):
+            return 0
+        return count_rows(self._connection, self._design)
 
     def drop(self, kept: Sequence[Generation] = ()) -> bool:
-        """Drop the index and its second, unless a kept generation has one of the same name.
-
-        Returns False when a reader holds the table.
-        """
         if any(Design(other).name == self.name for other in kept):
             return True
         return all(drop(self._connection, name) for name in (self.name, self._design.second))
 
     def close(self) -> None:
         """Do nothing: the connection is its owner's."""
+
+    def rebuild(self) -> str | None:
+        """Build a second index, which takes the place of the old one when it is ready.
+
+        The remark says where the build lacked memory.
+        """
+        if not self._rebuild():
+            return None
+        plan = replace(self.build_plan(), due=True)
+        return "" if plan.fits else f"; {plan.message}"
+
+    def build_plan(self) -> BuildMemory:
+        """What building the index would take now and what it would get, and whether it is due."""
+        rows = count_rows(self._connection, self._design)
+        dimension = self.generation.dimension
+        plan = plan_build(rows, dimension, self._design.parameters, self._build_memory)
+        return replace(plan, due=self._is_due())
 
     def _is_narrow(self, filters: Filter) -> bool:
         if isinstance(filters, Among):
@@ -163,137 +161,102 @@ class PgvectorIndex:
         row = self._connection.execute(query, {**bound, "most": NARROW + 1}).fetchone()
         return bool(row and row[0] <= NARROW)
 
-    def _live_of_nearest(self, vector: Vector, k: int) -> _Nearest:
+    def _live_of_nearest(self, vector: Vector, k: int) -> _Scored:
         """Those of the `k` nearest that are live: nearly always all of them.
 
-        Prepared, with `k` in it: a plan for any k may not use the index. Of 145,000 vectors ten
-        took 1.9 ms, and 2.5 ms when documents were joined on the way and planned for every time.
+        Prepared, with `k` in it: a plan for any k may not use the index.
         """
-        self._search_as_generation(k, filtered=False)
-        query, bound = self._unfiltered(vector, k)
-        return self._sorted(query, bound, prepare=True)
+        self._set_beam(k, filtered=False)
+        return self._scored(*self._unfiltered(vector, k), prepare=True)
 
-    def _approximate(self, vector: Vector, k: int, filters: Filter) -> _Nearest:
-        self._search_as_generation(k, filtered=True)
-        return self._nearest(self._layout.query, vector, k, filters)
+    def _approximate(self, vector: Vector, k: int, filters: Filter) -> _Scored:
+        self._set_beam(k, filtered=True)
+        query, bound = self._filtered(self._design.layout.query, vector, k, filters)
+        return sorted(self._scored(query, bound), reverse=True)
 
-    def _search_as_generation(self, k: int, *, filtered: bool) -> None:
-        beam = {self._layout.beam: str(self._beam(k, filtered))}
-        search_with(self._connection, {**beam, **self._layout.scan})
+    def _set_beam(self, k: int, *, filtered: bool) -> None:
+        layout = self._design.layout
+        beam = {layout.beam: str(self._beam(k, filtered))}
+        search_with(self._connection, {**beam, **layout.scan})
 
     def _beam(self, k: int, filtered: bool) -> int:
         """Lists to read, or nodes of the graph to keep in sight."""
-        if self._parameters["index"] == "ivfflat":
-            lists = self._lists() or 1
-            # What passes a filter lies elsewhere: of 3,000 vectors in 54 lists, the least recall@10
-            # under filters was .945 in √lists of them, .94 in twice as many, .995 in three times.
-            return probes_of(lists, 1 / 3 if filtered else 1.0)
-        least = candidates_of(k) if self._parameters["index"] == "binary" else 0
-        return min(MOST_EF, max(least, int(self._parameters["ef_search"])))
+        parameters = self._design.parameters
+        if parameters["index"] == "ivfflat":
+            # What passes a filter lies elsewhere: recall under filters needs three times the lists.
+            return probes_of(self._lists() or 1, 1 / 3 if filtered else 1.0)
+        least = candidates_of(k) if parameters["index"] == "binary" else 0
+        return min(MOST_EF, max(least, int(parameters["ef_search"])))
 
     def _lists(self) -> int | None:
         return lists_in(self._connection, self.name)
 
     def _is_due(self) -> bool:
         """Whether the index has to be built: it is absent, not valid, or its rows outgrew it."""
+        if not is_valid(self._connection, self.name):
+            return True
         lists = self._lists()
-        return not self._is_valid() or (lists is not None and is_outgrown(lists, self._rows()))
-
-    def _rows(self) -> int:
-        return count_rows(self._connection, self._design)
-
-    def _nearest(self, name: str, vector: Vector, k: int, filters: Filter) -> _Nearest:
-        return self._sorted(*self._filtered(name, vector, k, filters))
+        return lists is not None and is_outgrown(lists, count_rows(self._connection, self._design))
 
     def _filtered(
         self, name: str, vector: Vector, k: int, filters: Filter
     ) -> tuple[sql.Composed, dict[str, Any]]:
         condition, bound = sql_condition(filters)
         joined = statement("postgres/search/pgvector/documents_of")
-        query, asked = self._composed(name, vector, k, joined, sql.SQL(condition))
+        query, asked = self._composed(name, vector, k, joined, condition)
         return query, {**bound, **asked}
 
     def _unfiltered(self, vector: Vector, k: int) -> tuple[sql.Composed, dict[str, Any]]:
-        nearest, bound = self._composed(self._layout.query, vector, k, "", sql.SQL("true"))
+        nearest, bound = self._composed(self._design.layout.query, vector, k, "", "true")
         return sql.SQL(statement("postgres/search/pgvector/live_of")).format(nearest=nearest), bound
 
-    def _sorted(
-        self, query: sql.Composed, bound: Mapping[str, Any], *, prepare: bool | None = None
-    ) -> _Nearest:
-        rows = self._connection.execute(query, bound, prepare=prepare)
-        return sorted((distance, chunk_id) for chunk_id, distance in rows)
-
     def _composed(
-        self, name: str, vector: Vector, k: int, documents: LiteralString, condition: sql.SQL
+        self, name: str, vector: Vector, k: int, documents: LiteralString, condition: LiteralString
     ) -> tuple[sql.Composed, dict[str, Any]]:
         import pgvector
 
         query = sql.SQL(statement(f"postgres/search/pgvector/{name}")).format(
             **self._design.names,
             documents=sql.SQL(documents),
-            filter=condition,
+            filter=sql.SQL(condition),
             k=sql.Literal(k),
             candidates=sql.Literal(candidates_of(k)),
         )
-        asked = pgvector.Vector if self._parameters["type"] == "vector" else pgvector.HalfVector
-        return query, {"vector": asked(vector)}
+        whole = self._design.parameters["type"] == "vector"
+        return query, {"vector": (pgvector.Vector if whole else pgvector.HalfVector)(vector)}
 
-    def _is_valid(self) -> bool:
-        return bool(is_valid(self._connection, self.name))
+    def _scored(
+        self, query: sql.Composed, bound: Mapping[str, Any], *, prepare: bool | None = None
+    ) -> _Scored:
+        rows = self._connection.execute(query, bound, prepare=prepare)
+        return [(1 - distance, chunk_id) for chunk_id, distance in rows]
 
-    def rebuild(self, connection: postgres.Connection) -> str | None:
-        """Build a second index, which takes the place of the old one when it is ready.
-
-        Returns a remark where the build lacked memory; None when a reader held the old one.
-        """
-        if not self._rebuild(connection):
-            return None
-        plan = replace(self.build_plan(), due=True)
-        return "" if plan.fits else f"; {plan.message}"
-
-    def _rebuild(self, connection: postgres.Connection) -> bool:
+    def _rebuild(self) -> bool:
         # The old one answers until then. `reindex concurrently` would wait for every snapshot, also
         # for those of sessions which wait for this run to end; here only the swap waits, for
         # readers in a transaction, and gives up soon. The second one is kept up by PostgreSQL, and
         # the next run has only to swap them.
-        second = self._design.second
-        with self._exclusively(connection):
+        connection, second = self._connection, self._design.second
+        with self._exclusively():
             if not is_valid(connection, second):
                 if not drop(connection, second):
                     return False
                 build(connection, self._design, second, self._build_memory)
             return swap(connection, self._design)
 
-    def _end_rebuild(self, connection: postgres.Connection) -> bool:
+    def _end_rebuild(self) -> bool:
         """Swap a second index which an earlier run left behind; drop one that is not valid."""
-        second = self._design.second
-        valid = is_valid(connection, second)
+        valid = is_valid(self._connection, self._design.second)
         if valid is False:
-            drop(connection, second)
-        return bool(valid) and swap(connection, self._design)
+            drop(self._connection, self._design.second)
+        return bool(valid) and swap(self._connection, self._design)
 
-    def build_plan(self) -> BuildMemory:
-        """What building the index would take now and what it would get, and whether it is due."""
-        rows, dimension = self._rows(), self.generation.dimension
-        plan = plan_build(rows, dimension, self._parameters, self._build_memory)
-        return replace(plan, due=self._is_due())
-
-    def _exclusively(self, connection: postgres.Connection) -> AbstractContextManager[None]:
+    def _exclusively(self) -> AbstractContextManager[None]:
         # By its name: generations that differ only in how widely they search share the index.
-        return exclusive(connection, f"ml_schema.search.{self.name}")
+        return exclusive(self._connection, f"ml_schema.search.{self.name}")
 
-    def _build(self, connection: postgres.Connection) -> None:
-        build(connection, self._design, self.name, self._build_memory)
-
-
-def _ranking(nearest: _Nearest, *, exhausted: bool) -> Ranking:
-    return Ranking(
-        [chunk_id for _, chunk_id in nearest], [1 - distance for distance, _ in nearest], exhausted
-    )
-
-
-def _sync(connection: postgres.Connection, index: PgvectorIndex, progress: Progress) -> SyncReport:
-    return index.sync(connection, progress)
+    def _build(self) -> None:
+        build(self._connection, self._design, self.name, self._build_memory)
 
 
 def _version(connection: postgres.Connection, generation: Generation, kind: str) -> str:
@@ -327,12 +290,6 @@ def _parameters(settings: Settings) -> Mapping[str, Any]:
             return {"index": "ivfflat", "type": settings.pgvector_type}
 
 
-def _open(
-    settings: Settings, connection: postgres.Connection, generation: Generation
-) -> AbstractContextManager[PgvectorIndex]:
-    return closing(PgvectorIndex(connection, generation, build_memory=settings.build_memory))
-
-
 KIND = IndexKind(
     "pgvector",
     description="The index on the vectors of the current space; PostgreSQL keeps it current once"
@@ -340,7 +297,9 @@ KIND = IndexKind(
     technology="postgres",
     answers="vector",
     parameters=_parameters,
-    open=_open,
+    open=lambda settings, connection, generation: closing(
+        PgvectorIndex(connection, generation, build_memory=settings.build_memory)
+    ),
     is_graph=True,
-    upkeep=Upkeep(_sync, _version, _dead),
+    upkeep=Upkeep(lambda _, index, progress: index.sync(progress), _version, _dead),
 )

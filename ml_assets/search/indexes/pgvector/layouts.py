@@ -24,7 +24,7 @@ _set_for: MutableMapping[postgres.Connection, Mapping[str, str]] = WeakKeyDictio
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One kind of index: its name after the partition's, its statements, how a query is set."""
+    """One kind of index: its name after the partition's, and its statements."""
 
     name: str
     build: str
@@ -36,24 +36,19 @@ class Layout:
     """The most that pgvector can index."""
 
 
-# Iterative: under a filter the index is searched on until k rows pass it. In relaxed order, sorted
-# again by the index: strict order drops what is found nearer than what was given already, and its
-# recall under the same filters was .75.
-_GRAPH = ("hnsw.ef_search", {"hnsw.iterative_scan": "relaxed_order"})
+# Iterative: under a filter the index is searched on until k rows pass it. In relaxed order, which
+# we sort again: strict order drops what is nearer than what was given already.
+_HNSW = ("build_hnsw", "query", "hnsw.ef_search", {"hnsw.iterative_scan": "relaxed_order"})
+_BINARY = ("build_binary", "query_binary", *_HNSW[2:])
 _LISTS = ("ivfflat.probes", {"ivfflat.iterative_scan": "relaxed_order"})
+_IVFFLAT = ("build_ivfflat", "query_ivfflat", *_LISTS)
 
 LAYOUTS = {
-    ("hnsw", "halfvec"): Layout("m{m}_e{ef_construction}", "build_hnsw", "query", *_GRAPH, 4000),
-    ("hnsw", "vector"): Layout(
-        "vector_m{m}_e{ef_construction}", "build_hnsw", "query", *_GRAPH, 2000
-    ),
-    ("ivfflat", "halfvec"): Layout("ivfflat", "build_ivfflat", "query_ivfflat", *_LISTS, 4000),
-    ("ivfflat", "vector"): Layout(
-        "vector_ivfflat", "build_ivfflat", "query_ivfflat", *_LISTS, 2000
-    ),
-    ("binary", "bit"): Layout(
-        "binary_m{m}_e{ef_construction}", "build_binary", "query_binary", *_GRAPH, 4000
-    ),
+    ("hnsw", "halfvec"): Layout("m{m}_e{ef_construction}", *_HNSW, 4000),
+    ("hnsw", "vector"): Layout("vector_m{m}_e{ef_construction}", *_HNSW, 2000),
+    ("ivfflat", "halfvec"): Layout("ivfflat", *_IVFFLAT, 4000),
+    ("ivfflat", "vector"): Layout("vector_ivfflat", *_IVFFLAT, 2000),
+    ("binary", "bit"): Layout("binary_m{m}_e{ef_construction}", *_BINARY, 4000),
 }
 """By the index and the type among the generation's parameters."""
 
@@ -105,8 +100,7 @@ class Design:
 def search_with(connection: postgres.Connection, settings: Mapping[str, str]) -> None:
     """Set how widely is searched: once for a session, until another index sets it otherwise.
 
-    Within a transaction for that one alone, since a rollback would take it back unseen. Set and
-    taken back around every query, it was three round trips more, 0.3 ms.
+    Within a transaction for that one alone, since a rollback would take it back unseen.
     """
     idle = connection.info.transaction_status == TransactionStatus.IDLE
     if idle and _set_for.get(connection) == settings:
