@@ -12,8 +12,7 @@ from ml_assets.embeddings.space import current_space
 from ml_assets.search.filters.language import NO_FILTER, Compare, Condition
 from ml_assets.search.generation import ensure_generation
 from ml_assets.search.indexes.contract import VectorIndex
-from ml_assets.search.indexes.kinds import KINDS, index_parameters, sync_index
-from ml_assets.search.indexes.querying import query_index
+from ml_assets.search.indexes.kinds import KINDS, index_parameters, query_index, sync_index
 from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
 

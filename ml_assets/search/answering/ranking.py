@@ -11,7 +11,7 @@ from ml_assets.search.answering.fusion import Scores, fuse
 from ml_assets.search.answering.model import Engine, Method
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.indexes.contract import Ranking
-from ml_assets.search.indexes.querying import query_index
+from ml_assets.search.indexes.kinds import query_index
 from ml_assets.search.model import DEFAULT_FUSION, Fusion, Vector
 
 DEPTH = 100

@@ -1,4 +1,4 @@
-"""The kinds of index. A new one is a folder beside this file, and its name in `_FOLDERS`."""
+"""The kinds of index, and what is done with one of any. A new kind is a folder and a name here."""
 
 from __future__ import annotations
 
@@ -6,8 +6,18 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from ml_assets.progress import Progress, no_progress
+from ml_assets.search.filters.language import NO_FILTER, Among, Condition, Filter
+from ml_assets.search.filters.sql import matching_chunk_ids
 from ml_assets.search.indexes import ledger
-from ml_assets.search.indexes.contract import AnyIndex, IndexKind, SyncReport, Upkeep
+from ml_assets.search.indexes.contract import (
+    AnyIndex,
+    Index,
+    IndexKind,
+    Query,
+    Ranking,
+    SyncReport,
+    Upkeep,
+)
 from ml_assets.search.model import Generation, Parameters
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
@@ -40,6 +50,25 @@ def sync_index(
 ) -> SyncReport:
     """Make an index equal to the tables; only the difference is written."""
     return upkeep_of(index.kind).sync(connection, index, progress)
+
+
+def query_index(
+    connection: postgres.Connection,
+    index: Index[Query],
+    query: Query,
+    k: int,
+    condition: Condition = NO_FILTER,
+) -> Ranking:
+    """Rank the `k` best chunks that pass the condition.
+
+    A condition that the index cannot express exactly is resolved to chunk ids by PostgreSQL.
+    """
+    filters: Filter = condition
+    if condition != NO_FILTER and not index.expresses(condition):
+        filters = Among(tuple(matching_chunk_ids(connection, condition)))
+        if not filters.chunk_ids:
+            return Ranking((), (), exhausted=True)
+    return index.query(query, k, filters)
 
 
 def index_versions(connection: postgres.Connection, generation: Generation) -> dict[str, str]:

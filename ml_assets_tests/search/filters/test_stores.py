@@ -14,9 +14,8 @@ from ml_assets.search.filters.sql import matching_chunk_ids
 from ml_assets.search.indexes.contract import Ranking
 from ml_assets.search.indexes.faiss.index import FaissIndex
 from ml_assets.search.indexes.keyword.index import KeywordIndex
-from ml_assets.search.indexes.kinds import sync_index
+from ml_assets.search.indexes.kinds import query_index, sync_index
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
-from ml_assets.search.indexes.querying import query_index
 from ml_assets.search.indexes.sizing import probes_of
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import CHUNKER, SPACE, HashEncoder, ensure_partitions

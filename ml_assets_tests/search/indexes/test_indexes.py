@@ -27,9 +27,8 @@ from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.contract import Ranking
 from ml_assets.search.indexes.faiss.index import FaissIndex
 from ml_assets.search.indexes.keyword.index import KeywordIndex
-from ml_assets.search.indexes.kinds import sync_index
+from ml_assets.search.indexes.kinds import query_index, sync_index
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
-from ml_assets.search.indexes.querying import query_index
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
