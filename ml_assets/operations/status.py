@@ -17,7 +17,7 @@ from ml_assets.search.evaluation.measurement import as_json, read_measurements
 from ml_assets.search.publishing.listing import described_generation, list_generations
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import duckdb, postgres
-from ml_assets.training.candidates import read_candidates
+from ml_assets.training.experiments import read_candidates
 from ml_assets.training.training_set import current_hash
 
 

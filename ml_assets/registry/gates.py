@@ -8,9 +8,9 @@ from ml_assets.registry.model import ModelVersion
 from ml_assets.releases.gates import Gate
 from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres
-from ml_assets.training.candidates import read_candidates
 from ml_assets.training.evaluation import beats, evaluate
 from ml_assets.training.examples import read_examples
+from ml_assets.training.experiments import read_candidates
 from ml_assets.training.families.base import predict_probabilities
 from ml_assets.training.families.registry import BASELINES, TRUSTED_TYPES
 from ml_assets.training.model import TrainingSet

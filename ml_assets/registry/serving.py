@@ -15,8 +15,8 @@ from ml_assets.registry.model import ModelVersion
 from ml_assets.registry.versions import champion, current_challenger
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.sql import statement
-from ml_assets.training.candidates import read_candidate
 from ml_assets.training.examples import model_inputs, unit
+from ml_assets.training.experiments import read_candidate
 from ml_assets.training.families.registry import TRUSTED_TYPES
 from ml_assets.training.onnx.model import FILE, OnnxModel
 

@@ -15,7 +15,7 @@ from ml_assets.releases.pointer import present_parts
 from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.sql import statement
-from ml_assets.training.candidates import read_candidates
+from ml_assets.training.experiments import read_candidates
 from ml_assets.training.families.registry import BASELINES
 from ml_assets.training.model import Candidate, TrainingSet
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, astuple, dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from psycopg.rows import class_row
-from psycopg.types.json import Jsonb
-
 from ml_assets.stores import duckdb, mlflow, postgres
-from ml_assets.stores.sql import statement
 from ml_assets.training.evaluation import Evaluation, evaluate
 from ml_assets.training.examples import TEXT, read_examples
+from ml_assets.training.experiments import complete_experiment, experiment
 from ml_assets.training.families.base import (
     Family,
     Fitted,
@@ -22,7 +19,7 @@ from ml_assets.training.families.base import (
     fit_family,
     predict_probabilities,
 )
-from ml_assets.training.families.registry import FAMILIES, TRUSTED_TYPES
+from ml_assets.training.families.registry import TRUSTED_TYPES
 from ml_assets.training.importance import permutation_importance
 from ml_assets.training.model import Candidate, Examples, TrainingSet
 from ml_assets.training.onnx.export import Export, export
@@ -48,36 +45,6 @@ class Trained:
     tested: Evaluation
     answers: NDArray[np.float64]
     importance: dict[str, float]
-
-
-def read_candidates(
-    connection: postgres.Connection, training_set_hash: str, families: Sequence[Family] = FAMILIES
-) -> list[Candidate]:
-    """The candidates of a training set, of the present versions of `families`, in their order."""
-    order = {family.fingerprint: number for number, family in enumerate(families)}
-    bound = {"hash": training_set_hash, "fingerprints": list(order)}
-    with connection.cursor(row_factory=class_row(Candidate)) as cursor:
-        candidates = cursor.execute(statement("postgres/training/candidates"), bound).fetchall()
-    return sorted(candidates, key=lambda candidate: order[candidate.fingerprint])
-
-
-def read_candidate(connection: postgres.Connection, run_id: str) -> Candidate | None:
-    """The candidate of an MLflow run."""
-    with connection.cursor(row_factory=class_row(Candidate)) as cursor:
-        text = statement("postgres/training/candidate")
-        return cursor.execute(text, {"run_id": run_id}).fetchone()
-
-
-def untrained(
-    connection: postgres.Connection,
-    training_set: TrainingSet,
-    families: Sequence[Family] = FAMILIES,
-) -> list[Family]:
-    """The families that are still to be trained on `training_set`."""
-    if not training_set.hash:
-        return []
-    known = {c.fingerprint for c in read_candidates(connection, training_set.hash, families)}
-    return [family for family in families if family.fingerprint not in known]
 
 
 def train_candidates(
@@ -119,7 +86,7 @@ def train_candidates(
         }
         with (
             module.start_run(run_name=family.name, nested=True, tags=tags) as run,
-            _experiment(connection, run.info.run_id, training_set, family, owner),
+            experiment(connection, run.info.run_id, training_set, family, owner),
         ):
             trained = _train(module, run.info.run_id, training_set.hash, task, test, family)
             with open_duck() as duck:
@@ -130,7 +97,7 @@ def train_candidates(
                     trained.importance,
                     _predictions(task.labels, test, trained.answers),
                 )
-            _complete(connection, trained)
+            complete_experiment(connection, trained.candidate, trained.fitted.steps)
         done.append(trained)
     progress(len(families), len(families))
     return done
@@ -213,41 +180,3 @@ def _predictions(labels: Sequence[str], test: Examples, answers: NDArray[np.floa
         }
         for document_id, label, row in zip(test.document_ids, test.truth, answers, strict=True)
     ]
-
-
-@contextmanager
-def _experiment(
-    connection: postgres.Connection,
-    run_id: str,
-    training_set: TrainingSet,
-    family: Family,
-    owner: str,
-) -> Iterator[None]:
-    """Record that a training runs, in place of one that did not complete; or that it failed."""
-    bound = {
-        "run_id": run_id,
-        "name": family.name,
-        "description": f"{family.name} on the training set {training_set.hash[:12]}",
-        "owner": owner,
-        "hash": training_set.hash,
-        "family": family.name,
-        "fingerprint": family.fingerprint,
-    }
-    postgres.run(connection, statement("postgres/training/start_experiment"), bound)
-    try:
-        yield
-    except BaseException:
-        if not connection.broken:
-            postgres.run(connection, statement("postgres/training/fail_experiment"), bound)
-        raise
-
-
-def _complete(connection: postgres.Connection, trained: Trained) -> None:
-    candidate = trained.candidate
-    bound = {
-        **asdict(candidate),
-        "parameters": Jsonb(candidate.parameters),
-        "metrics": Jsonb(candidate.metrics),
-        "history": Jsonb([astuple(step) for step in trained.fitted.steps]),
-    }
-    postgres.run(connection, statement("postgres/training/complete_experiment"), bound)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
-from ml_assets.training.candidates import read_candidates
+from ml_assets.training.experiments import read_candidates
 from ml_assets.training.families.registry import BASELINES
 from ml_assets.training.training_set import current_hash, current_training_set
 

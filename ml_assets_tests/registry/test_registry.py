@@ -31,7 +31,7 @@ from ml_assets.registry.versions import (
 from ml_assets.releases import audit, pointer
 from ml_assets.releases.gates import Decision
 from ml_assets.stores import mlflow
-from ml_assets.training.candidates import read_candidates
+from ml_assets.training.experiments import read_candidates
 from ml_assets.training.model import TrainingSet
 from ml_assets.training.onnx.export import TOLERANCE
 from ml_assets_tests.corpus import FAST, Deployment, MeaningEncoder, labelled_documents

@@ -5,14 +5,10 @@ import pytest
 
 from ml_assets.stores import duckdb, mlflow
 from ml_assets.stores.mlflow import load_model
-from ml_assets.training.candidates import (
-    read_candidate,
-    read_candidates,
-    train_candidates,
-    untrained,
-)
+from ml_assets.training.candidates import train_candidates
 from ml_assets.training.evaluation import evaluate
 from ml_assets.training.examples import read_examples
+from ml_assets.training.experiments import read_candidate, read_candidates, untrained
 from ml_assets.training.families.base import Task, fit_family, predict_probabilities
 from ml_assets.training.families.registry import FAMILIES, TRUSTED_TYPES
 from ml_assets.training.importance import permutation_importance

@@ -15,7 +15,8 @@ from ml_assets.defs.resources import (
 )
 from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings
-from ml_assets.training.candidates import Trained, read_candidates, train_candidates, untrained
+from ml_assets.training.candidates import Trained, train_candidates
+from ml_assets.training.experiments import read_candidates, untrained
 from ml_assets.training.model import SPLITS, Candidate, TrainingSet
 from ml_assets.training.plots import confusion_plot, reliability_plot
 from ml_assets.training.training_set import build_training_set, current_training_set, freeze

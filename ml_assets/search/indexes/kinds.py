@@ -25,7 +25,7 @@ from ml_assets.stores import postgres
 _FOLDERS = ("pgvector", "chroma", "keyword", "faiss")
 
 KINDS: Mapping[str, IndexKind] = {
-    name: import_module(f"ml_assets.search.indexes.{name}.index").KIND for name in _FOLDERS
+    name: import_module(f"ml_assets.search.indexes.{name}").KIND for name in _FOLDERS
 }
 
 

@@ -22,7 +22,7 @@ from ml_assets.defs.training.checks import (
 from ml_assets.registry.model import MODEL_NAME
 from ml_assets.registry.versions import champion
 from ml_assets.stores import duckdb, mlflow
-from ml_assets.training import candidates
+from ml_assets.training import candidates, experiments
 from ml_assets_tests.corpus import FAST, Deployment, labelled_documents, unlabelled
 from ml_assets_tests.fakes import HashEncoder
 from ml_assets_tests.graph import FakeEncoderResource
@@ -44,7 +44,7 @@ def run(
 ) -> Iterator[Run]:
     """Materialize the assets, with the fast families and the test's vector space."""
     for name in ("read_candidates", "untrained"):
-        whole = getattr(candidates, name)
+        whole = getattr(experiments, name)
         monkeypatch.setattr(
             training_assets, name, lambda *args, whole=whole: whole(*args, families=FAST)
         )

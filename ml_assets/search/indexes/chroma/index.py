@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +17,9 @@ from ml_assets.search.indexes.chroma.filters import (
     chroma_where,
     is_expressible,
 )
-from ml_assets.search.indexes.contract import Entry, IndexKind, Ranking
+from ml_assets.search.indexes.contract import Entry, Ranking
 from ml_assets.search.indexes.vectors import check_dimension, unit, vector_of
 from ml_assets.search.model import Generation, Vector
-from ml_assets.settings import Settings, secret
-from ml_assets.stores import chroma, postgres
 from ml_assets.stores.chroma import PAGE, pages, pages_of
 
 if TYPE_CHECKING:
@@ -269,41 +267,3 @@ def _exact(stored: Iterable[Any], vector: Vector, k: int) -> Ranking:
         scored += zip((unit(vectors) @ vector).tolist(), page["ids"], strict=True)
     scored.sort(key=lambda one: (-one[0], one[1]))
     return Ranking.best_first(scored[:k], exhausted=len(scored) <= k)
-
-
-def _parameters(settings: Settings) -> Mapping[str, Any]:
-    return {
-        "index": "hnsw",
-        "distance": "cosine",
-        "layout": 2,
-        "m": settings.hnsw_m,
-        "ef_construction": settings.hnsw_ef_construction,
-        "ef_search": settings.hnsw_ef_search,
-    }
-
-
-@contextmanager
-def _open(
-    settings: Settings, connection: postgres.Connection, generation: Generation
-) -> Iterator[ChromaIndex]:
-    disk = None if settings.chroma_url else chroma.embedded_folder(settings.home)
-    with chroma.connect(secret(settings.chroma_url), settings.home) as client:
-        yield ChromaIndex(client, generation, disk=disk)
-
-
-def _keep(settings: Settings) -> AbstractContextManager[object]:
-    """A client of the embedded store: all of one folder share what the first has loaded."""
-    return nullcontext() if settings.chroma_url else chroma.connect(None, settings.home)
-
-
-KIND = IndexKind(
-    "chroma",
-    description="The Chroma collection of the generation, equal to the embedded chunks.",
-    technology="chroma",
-    answers="vector",
-    parameters=_parameters,
-    open=_open,
-    keep=_keep,
-    is_graph=True,
-    pool="chroma",
-)

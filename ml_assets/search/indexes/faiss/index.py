@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +17,11 @@ from numpy.typing import NDArray
 
 from ml_assets.embeddings.quantization import from_uint8, to_uint8, uint8_rows
 from ml_assets.search.filters.language import NO_FILTER, Among, Condition, Filter
-from ml_assets.search.indexes.contract import Entry, IndexKind, Ranking
+from ml_assets.search.indexes.contract import Entry, Ranking
 from ml_assets.search.indexes.faiss.files import FaissFiles, all_processors, load
 from ml_assets.search.indexes.sizing import candidates_of, is_outgrown, lists_of, probes_of
 from ml_assets.search.indexes.vectors import check_dimension, unit, vector_of
 from ml_assets.search.model import Generation, Vector
-from ml_assets.settings import Settings
 from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
@@ -238,18 +236,3 @@ def _looked_up(rows: sqlite3.Connection, what: str, numbers: Numbers) -> list[An
 
 def _restored(stored: Sequence[bytes], dimension: int) -> Matrix:
     return from_uint8(np.frombuffer(b"".join(stored), dtype=uint8_rows(dimension)))
-
-
-def _parameters(settings: Settings) -> Mapping[str, Any] | None:
-    name, _, index = settings.vector_index.partition("-")
-    return {"index": index, "layout": 1} if name == "faiss" else None
-
-
-KIND = IndexKind(
-    "faiss",
-    description="The FAISS index of the generation, equal to the embedded chunks.",
-    technology="faiss",
-    answers="vector",
-    parameters=_parameters,
-    open=lambda settings, _, generation: closing(FaissIndex(settings.faiss_folder, generation)),
-)

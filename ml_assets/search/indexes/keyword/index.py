@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import tantivy
 
 from ml_assets.errors import StoreError
 from ml_assets.search.filters.language import NO_FILTER, Condition, Filter
-from ml_assets.search.indexes.contract import Entry, IndexKind, Ranking
+from ml_assets.search.indexes.contract import Entry, Ranking
 from ml_assets.search.indexes.keyword.filters import (
     attribute_token,
     is_expressible,
     keyword_query,
 )
 from ml_assets.search.model import Generation
-from ml_assets.settings import Settings
 from ml_assets.stores.folders import folder
 
 MAX_TERMS = 256
@@ -227,25 +225,3 @@ def _document(entry: Entry) -> tantivy.Document:
     for key, value in entry.metadata.items():
         document.add_text("attribute", attribute_token(key, value))
     return document
-
-
-def _parameters(settings: Settings) -> Mapping[str, Any]:
-    return {
-        "analyzer": "simple, at most 40 characters, lowercase, English stems",
-        # A term counts by its better field, plus this part of the other: both were chosen on the
-        # tuning halves of `python_docs` and SciFact.
-        "title_boost": 1.0,
-        "tie_breaker": 0.1,
-        "layout": 3,
-    }
-
-
-KIND = IndexKind(
-    "keyword",
-    description="The BM25 index of the generation, equal to the embedded chunks.",
-    technology="tantivy",
-    answers="text",
-    parameters=_parameters,
-    open=lambda settings, _, generation: closing(KeywordIndex(settings.keyword_folder, generation)),
-    pool="keyword",
-)

@@ -1,1 +1,49 @@
-"""The pgvector index."""
+"""The kind `pgvector` of the registry; its library is imported when an index is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, closing
+from typing import Any
+
+from ml_assets.search.indexes.contract import AnyIndex, IndexKind, Upkeep
+from ml_assets.search.indexes.pgvector.building import dead_tuples, partition_version
+from ml_assets.search.model import Generation
+from ml_assets.settings import Settings
+from ml_assets.stores import postgres
+
+
+def _parameters(settings: Settings) -> Mapping[str, Any]:
+    hnsw = {
+        "m": settings.hnsw_m,
+        "ef_construction": settings.hnsw_ef_construction,
+        "ef_search": settings.hnsw_ef_search,
+    }
+    match settings.pgvector_index:
+        case "hnsw":
+            return {"index": "hnsw", "type": settings.pgvector_type, **hnsw}
+        case "binary":
+            return {"index": "binary", "type": "bit", **hnsw}
+        case "ivfflat":
+            return {"index": "ivfflat", "type": settings.pgvector_type}
+
+
+def _open(
+    settings: Settings, connection: postgres.Connection, generation: Generation
+) -> AbstractContextManager[AnyIndex]:
+    from ml_assets.search.indexes.pgvector.index import PgvectorIndex
+
+    return closing(PgvectorIndex(connection, generation, build_memory=settings.build_memory))
+
+
+KIND = IndexKind(
+    "pgvector",
+    description="The index on the vectors of the current space; PostgreSQL keeps it current once"
+    " built.",
+    technology="postgres",
+    answers="vector",
+    parameters=_parameters,
+    open=_open,
+    is_graph=True,
+    upkeep=Upkeep(lambda _, index, progress: index.sync(progress), partition_version, dead_tuples),
+)

@@ -13,6 +13,7 @@ from ml_assets.errors import SettingError
 from ml_assets.search.indexes.pgvector.build_memory import plan_build
 from ml_assets.search.indexes.pgvector.layouts import Design
 from ml_assets.search.indexes.sizing import lists_of
+from ml_assets.search.model import Generation
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
@@ -115,3 +116,21 @@ def drop(connection: postgres.Connection, name: str) -> bool:
 def be_patient(connection: postgres.Connection) -> None:
     """Wait no longer than a reader can bear for locks, until this transaction ends."""
     connection.execute("select set_config('lock_timeout', %s, true)", [_PATIENCE])
+
+
+def partition_version(connection: postgres.Connection, generation: Generation, kind: str) -> str:
+    """A hash over the vectors of the partition, which the index follows."""
+    query = statement("postgres/search/pgvector/partition_version")
+    row = connection.execute(query, {"space_id": generation.space_id}).fetchone()
+    return str(row[0]) if row else ""
+
+
+def dead_tuples(
+    connection: postgres.Connection, generation: Generation, kind: str
+) -> tuple[int, int]:
+    """The dead tuples of the partition that no vacuum has removed yet, and its rows."""
+    bound = {"space_id": generation.space_id, "partition": Design(generation).table}
+    counts = postgres.read_counts(
+        connection, statement("postgres/search/pgvector/dead_tuples"), bound
+    )
+    return counts["dead"], counts["live"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, LiteralString
 
@@ -17,7 +17,7 @@ from ml_assets.delta import Delta
 from ml_assets.progress import Progress, no_progress
 from ml_assets.search.filters.language import NO_FILTER, Among, Condition, Filter
 from ml_assets.search.filters.sql import sql_condition
-from ml_assets.search.indexes.contract import IndexKind, Ranking, SyncReport, Upkeep
+from ml_assets.search.indexes.contract import Ranking, SyncReport
 from ml_assets.search.indexes.pgvector.build_memory import DEFAULT_LIMIT, BuildMemory, plan_build
 from ml_assets.search.indexes.pgvector.building import (
     build,
@@ -25,13 +25,13 @@ from ml_assets.search.indexes.pgvector.building import (
     drop,
     is_valid,
     lists_in,
+    partition_version,
     swap,
 )
 from ml_assets.search.indexes.pgvector.layouts import MOST_EF, Design, search_with
 from ml_assets.search.indexes.sizing import candidates_of, is_outgrown, probes_of
 from ml_assets.search.indexes.vectors import check_dimension
 from ml_assets.search.model import Generation, Vector
-from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets.stores.postgres.locks import exclusive
 from ml_assets.stores.sql import statement
@@ -90,7 +90,7 @@ class PgvectorIndex:
             size,
             int(row[0]) if row else None,
             time.perf_counter() - started,
-            _version(self._connection, self.generation, self.kind),
+            partition_version(self._connection, self.generation, self.kind),
             {"build_bytes_estimated": plan.estimate, "build": plan.message},
         )
 
@@ -257,49 +257,3 @@ class PgvectorIndex:
 
     def _build(self) -> None:
         build(self._connection, self._design, self.name, self._build_memory)
-
-
-def _version(connection: postgres.Connection, generation: Generation, kind: str) -> str:
-    """A hash over the vectors of the partition, which the index follows."""
-    query = statement("postgres/search/pgvector/partition_version")
-    row = connection.execute(query, {"space_id": generation.space_id}).fetchone()
-    return str(row[0]) if row else ""
-
-
-def _dead(connection: postgres.Connection, generation: Generation, kind: str) -> tuple[int, int]:
-    """The dead tuples of the partition that no vacuum has removed yet, and its rows."""
-    bound = {"space_id": generation.space_id, "partition": Design(generation).table}
-    counts = postgres.read_counts(
-        connection, statement("postgres/search/pgvector/dead_tuples"), bound
-    )
-    return counts["dead"], counts["live"]
-
-
-def _parameters(settings: Settings) -> Mapping[str, Any]:
-    hnsw = {
-        "m": settings.hnsw_m,
-        "ef_construction": settings.hnsw_ef_construction,
-        "ef_search": settings.hnsw_ef_search,
-    }
-    match settings.pgvector_index:
-        case "hnsw":
-            return {"index": "hnsw", "type": settings.pgvector_type, **hnsw}
-        case "binary":
-            return {"index": "binary", "type": "bit", **hnsw}
-        case "ivfflat":
-            return {"index": "ivfflat", "type": settings.pgvector_type}
-
-
-KIND = IndexKind(
-    "pgvector",
-    description="The index on the vectors of the current space; PostgreSQL keeps it current once"
-    " built.",
-    technology="postgres",
-    answers="vector",
-    parameters=_parameters,
-    open=lambda settings, connection, generation: closing(
-        PgvectorIndex(connection, generation, build_memory=settings.build_memory)
-    ),
-    is_graph=True,
-    upkeep=Upkeep(lambda _, index, progress: index.sync(progress), _version, _dead),
-)
