@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from ml_assets.console.layout import table
 from ml_assets.console.status import standing
 from ml_assets.search.evaluation.measurement import (
     Comparison,
@@ -44,3 +45,10 @@ def test_without_judged_queries_there_is_the_recall_alone() -> None:
     lines = shown(measurement(recall={"pgvector": 0.99}))
     assert "pgvector 0.990" in lines
     assert not any("hybrid" in line for line in lines)
+
+
+def test_a_narrow_table_cuts_no_id() -> None:
+    screen = Console(width=12)
+    with screen.capture() as shown:
+        screen.print(table("Releases", [{"search": "a5240ba5e3f03837"}]))
+    assert "".join(shown.get().split()).endswith("a5240ba5e3f03837")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
@@ -20,7 +20,9 @@ def table(title: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     shown = Table(box=None, pad_edge=False)
     for key in rows[0] if rows else ():
         numeric = isinstance(rows[0][key], int | float)
-        shown.add_column(key.replace("_", " "), justify="right" if numeric else "left")
+        justify: JustifyMethod = "right" if numeric else "left"
+        # Folded, not cut: ids are what other commands take.
+        shown.add_column(key.replace("_", " "), justify=justify, overflow="fold")
     for row in rows:
         shown.add_row(*(cell(value) for value in row.values()))
     return _titled(title, shown)
