@@ -4,7 +4,7 @@ Not here: any statement of a room's own tables; each room brings its own from `s
 """
 
 from ml_assets.stores.postgres.bulk import analyze, copy_rows
-from ml_assets.stores.postgres.connection import connect, server_url
+from ml_assets.stores.postgres.connection import connect, server_url, stop
 from ml_assets.stores.postgres.statements import Connection, read_batches, read_counts, run
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "read_counts",
     "run",
     "server_url",
+    "stop",
 ]
