@@ -46,8 +46,7 @@ def search(
     Ranges are on numbers of the metadata and on created_at; other dates are texts, without order.
     """
     with clear_errors():
-        from ml_assets.search.filters.options import condition_of
-        from ml_assets.search.filters.parse import format_condition
+        from ml_assets.search.filters.parse import condition_of, format_condition
         from ml_assets.session import open_session
 
         chosen = condition_of(collection, label, since, until, where, written)
