@@ -40,7 +40,7 @@ def check_known(connection: postgres.Connection, condition: Condition) -> None:
         return
     keys, kinds = zip(*sorted({(key, kind) for key, of in asked for kind in of}), strict=True)
     query = statement("postgres/search/filters/held_metadata")
-    present = set(postgres.run(connection, query, {"keys": list(keys), "kinds": list(kinds)}))
+    present = set(connection.execute(query, {"keys": list(keys), "kinds": list(kinds)}))
     for key, of in asked:
         if not any((key, kind) in present for kind in of):
             raise _unknown(connection, key, of)
@@ -55,7 +55,7 @@ def _type(value: Value) -> str:
 
 def _unknown(connection: postgres.Connection, key: str, asked: Iterable[str]) -> UserError:
     known: dict[str, list[str]] = {}
-    for name, kind in postgres.run(connection, statement("postgres/search/filters/metadata_types")):
+    for name, kind in connection.execute(statement("postgres/search/filters/metadata_types")):
         known.setdefault(name, []).append(_KINDS[kind])
     if key in known:
         return UserError(
