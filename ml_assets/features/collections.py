@@ -24,7 +24,7 @@ def refresh_collection_features(
         state = InputState.read(connection, "postgres/features/collection_state")
         if is_current(duck, view, state):
             return Delta(unchanged=state.entities)
-        rows = postgres.run(connection, statement("postgres/features/collections")).fetchall()
+        rows = connection.execute(statement("postgres/features/collections")).fetchall()
     header = {
         "entity_id": "string",
         "first_time": "time",

@@ -66,7 +66,7 @@ def _compute(
 
 
 def _entities(connection: postgres.Connection) -> pa.Table:
-    rows = postgres.run(connection, statement("postgres/features/documents")).fetchall()
+    rows = connection.execute(statement("postgres/features/documents")).fetchall()
     times = dict.fromkeys(("first_time", "changed_time", "removed_time"), "time")
     header = {"entity_id": "string", **times, "input_hash": "string", "text_hash": "string"}
     return duckdb.arrow_table(rows, header)

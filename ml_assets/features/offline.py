@@ -30,7 +30,7 @@ class InputState:
         cls, connection: postgres.Connection, name: str, values: Mapping[str, object] | None = None
     ) -> InputState:
         """Ask PostgreSQL, by the statement `name`, which gives the three fields in one line."""
-        (row,) = postgres.run(connection, statement(name), values).fetchall()
+        (row,) = connection.execute(statement(name), values).fetchall()
         return cls(*row)
 
 

@@ -92,8 +92,7 @@ def label_leakage(
     """
     import numpy as np
 
-    rows = postgres.run(
-        connection,
+    rows = connection.execute(
         statement("postgres/features/labels"),
         {"seed": str(seed), "sample": SAMPLE},
     ).fetchall()

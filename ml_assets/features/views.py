@@ -146,11 +146,9 @@ def _write_definition(connection: postgres.Connection, view: FeatureView) -> Del
         "fingerprint": fingerprint(view),
         "definition": json.dumps(_definition(view), sort_keys=True),
     }
-    known = postgres.run(
-        connection, statement("postgres/features/read_definition"), values
-    ).fetchone()
+    known = connection.execute(statement("postgres/features/read_definition"), values).fetchone()
     if known is None:
-        postgres.run(connection, statement("postgres/features/insert_definition"), values)
+        connection.execute(statement("postgres/features/insert_definition"), values)
         return Delta(added=1)
     if known[0] != values["fingerprint"]:
         raise FeatureViewError(
@@ -160,7 +158,7 @@ def _write_definition(connection: postgres.Connection, view: FeatureView) -> Del
         )
     if known[1]:
         return Delta(unchanged=1)
-    postgres.run(connection, statement("postgres/features/update_definition"), values)
+    connection.execute(statement("postgres/features/update_definition"), values)
     return Delta(changed=1)
 
 

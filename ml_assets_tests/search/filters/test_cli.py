@@ -7,7 +7,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from ml_assets import cli
-from ml_assets.console.search import hits
+from ml_assets.console.queries import hits
 from ml_assets.search.answering.model import SearchResult
 from ml_assets.search.filters.language import NO_FILTER, Condition, In
 from ml_assets.search.filters.parse import condition_of, parse_condition
