@@ -32,7 +32,6 @@ OWNERS = {
 
 WRITES = {
     ("embeddings", "change_log"): "a new vector space is a change of the documents, logged with it",
-    ("search", "document_embeddings"): "vectors outdated under a served generation are forgotten",
 }
 """Who writes to a table of another room, and why."""
 

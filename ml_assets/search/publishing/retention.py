@@ -5,11 +5,10 @@ from __future__ import annotations
 from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
-from ml_assets.embeddings.refresh import partition_name
 from ml_assets.releases import audit
 from ml_assets.releases.pointer import deciding_alone, present_parts
 from ml_assets.releases.retention import expired
-from ml_assets.search.generation import find_generation
+from ml_assets.search.generation import find_generation, on_vectors
 from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.indexes.pgvector.building import be_patient
 from ml_assets.search.model import Generation
@@ -77,8 +76,7 @@ def _forget(
     with connection.transaction():
         be_patient(connection)
         if vectors:
-            table = sql.Identifier(partition_name(generation.space_id))
-            connection.execute(sql.SQL("drop table if exists {}").format(table))
+            connection.execute(on_vectors(generation, "drop table if exists {partition}"))
         for table_name in ("search_index_entries", "search_index_marks"):
             delete = sql.SQL("delete from {} where generation_id = %s")
             connection.execute(delete.format(sql.Identifier(table_name)), [identity])
