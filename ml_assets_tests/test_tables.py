@@ -31,13 +31,12 @@ OWNERS = {
 }
 
 WRITES = {
-    ("embeddings", "change_log"): "a new vector space is a change of the documents, logged with it",
     ("search", "document_embeddings"): "vectors outdated under a served generation are forgotten",
 }
 """Who writes to a table of another room, and why."""
 
 READS = {
-    "embeddings": "chunks documents",  # the delta from chunks to vectors is one statement
+    "embeddings": "chunks",  # the delta from chunks to vectors is one statement
     "features": "documents chunks collections change_log document_embeddings",  # so is this one
     "search": "documents chunks document_embeddings embedding_spaces",  # filters and vectors
     "training": "documents chunks document_embeddings",  # the vector of each labelled document
