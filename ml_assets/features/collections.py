@@ -17,7 +17,7 @@ def refresh_collection_features(
     """Make the latest rows of `collection_activity` those of the collections with documents."""
 
     def compute() -> None:
-        rows = postgres.run(connection, statement("postgres/features/collections"))
+        rows = connection.execute(statement("postgres/features/collections"))
         header = ENTITY_HEADER | {f.name: f.dtype for f in COLLECTION_ACTIVITY.features}
         with duckdb.registered(duck, collections=duckdb.arrow_table(rows, header)):
             duck.execute("create or replace temp table computed as from collections")

@@ -49,7 +49,7 @@ def _compute(
     connection: postgres.Connection, duck: duckdb.Connection, space_id: str, progress: Progress
 ) -> None:
     """Fill the temporary table `computed` with a line per document."""
-    rows = postgres.run(connection, statement("postgres/features/documents"))
+    rows = connection.execute(statement("postgres/features/documents"))
     entities = duckdb.arrow_table(rows, ENTITY_HEADER | {"text_hash": "string"})
     with duckdb.registered(duck, entities=entities):
         text = statement("duckdb/features/entities_to_compute")

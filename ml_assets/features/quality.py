@@ -86,7 +86,7 @@ def label_leakage(
     import numpy as np
 
     bound = {"seed": str(seed), "sample": SAMPLE}
-    rows = postgres.run(connection, statement("postgres/features/labels"), bound).fetchall()
+    rows = connection.execute(statement("postgres/features/labels"), bound).fetchall()
     if len({label for _, label in rows}) < 2:
         return {}
     header = {"entity_id": "string", "label": "string"}

@@ -141,7 +141,7 @@ def _write_definition(connection: postgres.Connection, view: FeatureView) -> Del
         "definition": json.dumps(_definition(view), sort_keys=True),
     }
     text = statement("postgres/features/read_definition")
-    known = postgres.run(connection, text, values).fetchone()
+    known = connection.execute(text, values).fetchone()
     if known and known[0] != values["fingerprint"]:
         raise FeatureViewError(
             f"its definition changed, but it is still version {view.version}",
@@ -150,7 +150,7 @@ def _write_definition(connection: postgres.Connection, view: FeatureView) -> Del
         )
     if known and known[1]:
         return Delta(unchanged=1)
-    postgres.run(connection, statement("postgres/features/write_definition"), values)
+    connection.execute(statement("postgres/features/write_definition"), values)
     return Delta(changed=1) if known else Delta(added=1)
 
 
