@@ -95,12 +95,12 @@ def refresh_documents(
             "heard": not present.keys().isdisjoint(staged),
             "run_id": run_id,
         }
-        postgres.run(connection, statement("postgres/documents/save_collections"), bound)
+        connection.execute(statement("postgres/documents/save_collections"), bound)
         removed = read_deltas(connection, "postgres/documents/remove_absent", bound)
         written = read_deltas(connection, "postgres/documents/upsert_staged", bound)
-        postgres.run(connection, statement("postgres/documents/replace_rejections"), bound)
+        connection.execute(statement("postgres/documents/replace_rejections"), bound)
         versions: dict[str, str] = dict(
-            postgres.run(connection, statement("postgres/documents/count_documents"), bound)
+            connection.execute(statement("postgres/documents/count_documents"), bound)
         )
     deltas = {name: written.get(name, Delta()) + removed.get(name, Delta()) for name in read}
     postgres.analyze(connection, "documents", sum(deltas.values(), Delta()).touched)
@@ -127,12 +127,12 @@ def refresh_chunks(
     ensure_chunker_partition(connection, "chunks", chunker.fingerprint)
     with connection.transaction():
         connection.execute("drop table if exists misplaced_chunks")
-        postgres.run(connection, statement("postgres/documents/find_misplaced"), bound)
-        postgres.run(connection, statement("postgres/documents/follow_moves"))
+        connection.execute(statement("postgres/documents/find_misplaced"), bound)
+        connection.execute(statement("postgres/documents/follow_moves"))
         orphans = read_deltas(connection, "postgres/documents/remove_orphan_chunks")
         for name, delta in orphans.items():
             deltas[name] = deltas.get(name, Delta()) + delta
-    postgres.run(connection, statement("postgres/documents/create_chunk_staging"))
+    connection.execute(statement("postgres/documents/create_chunk_staging"))
     done = 0
     pending = statement("postgres/documents/pending_chunks")
     for rows in postgres.read_batches(connection, pending, bound, size=batch):
@@ -141,7 +141,7 @@ def refresh_chunks(
         done += len(rows)
         progress(done, 0)
     drop_empty_partitions(connection, "chunks")
-    counts = postgres.run(connection, statement("postgres/documents/chunk_versions"), bound)
+    counts = connection.execute(statement("postgres/documents/chunk_versions"), bound)
     for name, count, _ in counts.fetchall():
         delta = deltas[name]
         deltas[name] = delta + Delta(unchanged=count - delta.added - delta.changed)
@@ -152,7 +152,7 @@ def refresh_chunks(
 def chunk_versions(connection: postgres.Connection, collections: Collection[str]) -> dict[str, str]:
     """One hash per collection over its chunks."""
     bound = {"collections": sorted(collections)}
-    rows = postgres.run(connection, statement("postgres/documents/chunk_versions"), bound)
+    rows = connection.execute(statement("postgres/documents/chunk_versions"), bound)
     return {name: version for name, _, version in rows.fetchall()}
 
 
@@ -181,7 +181,7 @@ def _refuse_emptying(
 ) -> dict[str, str]:
     """Return why collections of `names` that would lose too large a part are not written."""
     bound = {"collections": names}
-    counts = postgres.run(connection, statement("postgres/documents/find_absent"), bound)
+    counts = connection.execute(statement("postgres/documents/find_absent"), bound)
     return {
         collection: f"{lost} of {live} documents would be removed, more than"
         f" ML_ASSETS_MAX_REMOVED_FRACTION={most:g} allows. Check the source; to go ahead set"
@@ -192,8 +192,7 @@ def _refuse_emptying(
 
 
 def _save_unread(connection: postgres.Connection, source: Source, unread: dict[str, str]) -> None:
-    postgres.run(
-        connection,
+    connection.execute(
         statement("postgres/documents/save_unread"),
         {"source": source.name, "collections": [*unread], "reasons": [*unread.values()]},
     )

@@ -32,7 +32,7 @@ _REJECTED = tuple((name, "text") for name in ("collection", "location", "documen
 
 def create_staging(connection: postgres.Connection) -> None:
     """Create the temporary tables, or empty them."""
-    postgres.run(connection, statement("postgres/documents/create_staging"))
+    connection.execute(statement("postgres/documents/create_staging"))
 
 
 def stage(
@@ -94,7 +94,7 @@ def _stage_batch(connection: postgres.Connection, documents: Sequence[Document])
         for document, digest in zip(documents, hashes, strict=True)
     )
     _copy(connection, "staged_batch", _KEY, keys)
-    rows = postgres.run(connection, statement("postgres/documents/stage_batch"))
+    rows = connection.execute(statement("postgres/documents/stage_batch"))
     differing = {document_id for (document_id,) in rows}
     contents = (
         _content(document, digest)

@@ -34,8 +34,8 @@ def match_chunks(connection: postgres.Connection, space: VectorSpace) -> dict[st
 
 def measure_norms(connection: postgres.Connection, space: VectorSpace) -> tuple[float, float]:
     """The smallest and the largest norm of the space's vectors; (1, 1) without any."""
-    row = postgres.run(
-        connection, statement("postgres/embeddings/measure_norms"), {"space_id": space.space_id}
+    row = connection.execute(
+        statement("postgres/embeddings/measure_norms"), {"space_id": space.space_id}
     ).fetchone()
     return (float(row[0]), float(row[1])) if row and row[0] is not None else (1.0, 1.0)
 
@@ -61,13 +61,13 @@ def measure_fidelity(
     `load` gives the float32 encoder; it is called only when the sample is not the last one's.
     """
     bound = {"space_id": space.space_id, "size": SAMPLE}
-    rows = postgres.run(connection, statement("postgres/embeddings/sample_texts"), bound).fetchall()
+    rows = connection.execute(statement("postgres/embeddings/sample_texts"), bound).fetchall()
     stored = [vector.to_numpy().astype("float32") for _, _, vector in rows]
     digest = hashlib.sha256()
     for (chunk_id, text, _), vector in zip(rows, stored, strict=True):
         digest.update(f"{chunk_id}\0{text}\0".encode() + vector.tobytes())
-    last = postgres.run(
-        connection, "select fidelity from embedding_spaces where space_id = %(space_id)s", bound
+    last = connection.execute(
+        "select fidelity from embedding_spaces where space_id = %(space_id)s", bound
     ).fetchone()
     if last and last[0] and last[0]["state"] == digest.hexdigest():
         return Fidelity(**last[0])

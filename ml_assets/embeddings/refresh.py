@@ -62,8 +62,7 @@ def ensure_space(
     """
     with connection.transaction():
         connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.embedding_spaces'))")
-        postgres.run(
-            connection,
+        connection.execute(
             statement("postgres/embeddings/register_space"),
             {
                 "space_id": space.space_id,
@@ -99,7 +98,7 @@ def _drop_vector_indexes(connection: postgres.Connection, table: str) -> None:
 def stale_collections(connection: postgres.Connection, chunker: str, space_id: str) -> list[str]:
     """The collections whose chunks or vectors are behind their documents."""
     bound = {"chunker": chunker, "space_id": space_id}
-    rows = postgres.run(connection, statement("postgres/embeddings/stale_collections"), bound)
+    rows = connection.execute(statement("postgres/embeddings/stale_collections"), bound)
     return [name for (name,) in rows.fetchall()]
 
 
@@ -127,13 +126,13 @@ def refresh_embeddings(
     chunkers = connection.execute("select distinct chunker from pending_vectors").fetchall()
     ensure_space(connection, space, [chunker for (chunker,) in chunkers])
     with connection.transaction():
-        postgres.run(connection, statement("postgres/embeddings/follow_moves"), bound)
-        postgres.run(
-            connection, statement("postgres/embeddings/log_new_space"), {**bound, "run_id": run_id}
+        connection.execute(statement("postgres/embeddings/follow_moves"), bound)
+        connection.execute(
+            statement("postgres/embeddings/log_new_space"), {**bound, "run_id": run_id}
         )
         pending = read_deltas(connection, "postgres/embeddings/pending_counts", bound)
         # Before the removal: text that moved within a document finds its vector in an old row.
-        reused = postgres.run(connection, statement("postgres/embeddings/reuse"), bound).rowcount
+        reused = connection.execute(statement("postgres/embeddings/reuse"), bound).rowcount
         removed = _remove_orphans(connection, bound)
     encoded, written = _encode_pending(connection, space, load, bound, batch, progress)
     table = partition_name(space.space_id)
@@ -155,7 +154,7 @@ def find_pending(
     """Note in `pending_vectors` the chunks of `collections` without the right vector of `space`."""
     bound = {"space_id": space.space_id, "collections": sorted(collections)}
     connection.execute("drop table if exists pending_vectors")
-    postgres.run(connection, statement("postgres/embeddings/find_pending"), bound)
+    connection.execute(statement("postgres/embeddings/find_pending"), bound)
     connection.execute("analyze pending_vectors")
 
 
@@ -170,7 +169,7 @@ def count_encodings(
 ) -> tuple[int, int]:
     """How many texts `refresh_embeddings` would encode, and how many vectors it would reuse."""
     bound = {"space_id": space.space_id, "collections": sorted(collections)}
-    row = postgres.run(connection, statement("postgres/embeddings/plan"), bound).fetchone()
+    row = connection.execute(statement("postgres/embeddings/plan"), bound).fetchone()
     return (row[0], row[1]) if row else (0, 0)
 
 
@@ -245,7 +244,7 @@ def _write(
     from ml_assets.embeddings.quantization import to_float16
 
     with connection.transaction():
-        postgres.run(connection, statement("postgres/embeddings/create_staging"))
+        connection.execute(statement("postgres/embeddings/create_staging"))
         postgres.copy_rows(
             connection,
             "staged_vectors",
@@ -253,7 +252,7 @@ def _write(
             ("bytea", "halfvec"),
             zip(hashes, map(HalfVector, to_float16(vectors)), strict=True),
         )
-        inserted = postgres.run(connection, statement("postgres/embeddings/insert_staged"), bound)
+        inserted = connection.execute(statement("postgres/embeddings/insert_staged"), bound)
         return inserted.rowcount
 
 
@@ -262,7 +261,7 @@ def _remove_orphans(
 ) -> dict[str, Delta]:
     """Remove the vectors whose chunk is gone; count those of the space by collection."""
     connection.execute("drop table if exists orphaned_vectors")
-    postgres.run(connection, statement("postgres/embeddings/find_orphans"), bound)
+    connection.execute(statement("postgres/embeddings/find_orphans"), bound)
     return read_deltas(connection, "postgres/embeddings/remove_orphans", bound)
 
 
@@ -271,5 +270,5 @@ def _totals(
 ) -> dict[str, tuple[int, str]]:
     """How many vectors each collection has, and their version: one scan tells both."""
     bound = {"space_id": space_id, "collections": sorted(collections)}
-    rows = postgres.run(connection, statement("postgres/embeddings/versions"), bound)
+    rows = connection.execute(statement("postgres/embeddings/versions"), bound)
     return {name: (count, version) for name, count, version in rows.fetchall()}
