@@ -52,7 +52,7 @@ def changed_collections(stored: Iterable[Collection], present: Mapping[str, str]
 def uncut_collections(connection: postgres.Connection, chunker: str) -> list[str]:
     """The collections whose chunks are behind their documents, or those of another chunker."""
     query = statement("postgres/documents/uncut_collections")
-    return [name for (name,) in postgres.run(connection, query, {"chunker": chunker})]
+    return [name for (name,) in connection.execute(query, {"chunker": chunker})]
 
 
 def unread_collections(connection: postgres.Connection) -> dict[str, str]:

@@ -47,7 +47,7 @@ def log_changes(
 ) -> None:
     """Log that a later stage makes these documents anew, for a reason that is not their last."""
     bound = {"stage": stage, "ids": ids, "reason": reason, "run_id": run_id}
-    postgres.run(connection, statement("postgres/documents/log_changes"), bound)
+    connection.execute(statement("postgres/documents/log_changes"), bound)
 
 
 def count_changes(connection: postgres.Connection) -> int:

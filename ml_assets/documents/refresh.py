@@ -115,11 +115,11 @@ def refresh_documents(
             "heard": not present.keys().isdisjoint(staged),
             "run_id": run_id,
         }
-        postgres.run(connection, statement("postgres/documents/save_unread"), bound)
-        postgres.run(connection, statement("postgres/documents/save_collections"), bound)
+        connection.execute(statement("postgres/documents/save_unread"), bound)
+        connection.execute(statement("postgres/documents/save_collections"), bound)
         removed = read_deltas(connection, "postgres/documents/remove_absent", bound)
         written = read_deltas(connection, "postgres/documents/upsert_staged", bound)
-        postgres.run(connection, statement("postgres/documents/replace_rejections"), bound)
+        connection.execute(statement("postgres/documents/replace_rejections"), bound)
         versions = read_versions(connection, "postgres/documents/count_documents", bound)
     deltas = {name: written[name] + removed[name] for name in read}
     postgres.analyze(connection, "documents", sum(deltas.values(), Delta()).touched)
@@ -145,10 +145,10 @@ def refresh_chunks(
     ensure_chunker_partition(connection, "chunks", chunker.fingerprint)
     with connection.transaction():
         connection.execute("drop table if exists misplaced_chunks")
-        postgres.run(connection, statement("postgres/documents/find_misplaced"), bound)
-        postgres.run(connection, statement("postgres/documents/follow_moves"))
+        connection.execute(statement("postgres/documents/find_misplaced"), bound)
+        connection.execute(statement("postgres/documents/follow_moves"))
         deltas = read_deltas(connection, "postgres/documents/remove_orphan_chunks")
-    postgres.run(connection, statement("postgres/documents/create_chunk_staging"))
+    connection.execute(statement("postgres/documents/create_chunk_staging"))
     done = 0
     with connection.cursor("uncut", row_factory=class_row(_Uncut), withhold=True) as uncut:
         uncut.execute(statement("postgres/documents/pending_chunks"), bound)

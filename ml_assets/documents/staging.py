@@ -32,7 +32,7 @@ _REJECTED = dict.fromkeys(("collection", "location", "document_id", "reason"), "
 
 def create_staging(connection: postgres.Connection) -> None:
     """Create the temporary tables, or empty them."""
-    postgres.run(connection, statement("postgres/documents/create_staging"))
+    connection.execute(statement("postgres/documents/create_staging"))
 
 
 def stage(
@@ -67,7 +67,7 @@ def _stage_batch(connection: postgres.Connection, rows: Sequence[Document | Reje
     copy(connection, "staged_batch", _KEY, keys)
     differing = {
         document_id
-        for (document_id,) in postgres.run(connection, statement("postgres/documents/stage_batch"))
+        for (document_id,) in connection.execute(statement("postgres/documents/stage_batch"))
     }
     contents = (_content(*pair) for pair in hashed if pair[0].document_id in differing)
     copy(connection, "staged_contents", _DOCUMENT, contents)

@@ -76,8 +76,8 @@ def measure_fidelity(
     digest = hashlib.sha256()
     for row, vector in zip(rows, stored, strict=True):
         digest.update(f"{row.chunk_id}\0{row.text}\0".encode() + vector.tobytes())
-    last = postgres.run(
-        connection, "select fidelity from embedding_spaces where space_id = %(space_id)s", bound
+    last = connection.execute(
+        "select fidelity from embedding_spaces where space_id = %(space_id)s", bound
     ).fetchone()
     if last and last[0] and last[0]["state"] == digest.hexdigest():
         return Fidelity(**last[0])

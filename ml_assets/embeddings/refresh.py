@@ -71,7 +71,7 @@ def ensure_space(
     with connection.transaction():
         connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.embedding_spaces'))")
         definition = {**bound, "definition": Jsonb(asdict(space))}
-        postgres.run(connection, statement("postgres/embeddings/register_space"), definition)
+        connection.execute(statement("postgres/embeddings/register_space"), definition)
         if not partitions.exists(connection, table):
             query = sql.SQL(statement("postgres/embeddings/add_space"))
             connection.execute(query.format(partition=sql.Identifier(table), **bound))
@@ -94,7 +94,7 @@ def _drop_vector_indexes(connection: postgres.Connection, table: str) -> None:
 def stale_collections(connection: postgres.Connection, chunker: str, space_id: str) -> list[str]:
     """The collections whose chunks or vectors are behind their documents, sorted."""
     query = statement("postgres/embeddings/stale_collections")
-    stale = {name for (name,) in postgres.run(connection, query, {"space_id": space_id})}
+    stale = {name for (name,) in connection.execute(query, {"space_id": space_id})}
     return sorted(stale.union(uncut_collections(connection, chunker)))
 
 
@@ -122,17 +122,15 @@ def refresh_embeddings(
     chunkers = connection.execute("select distinct chunker from pending_vectors").fetchall()
     ensure_space(connection, space, [chunker for (chunker,) in chunkers])
     with connection.transaction():
-        postgres.run(connection, statement("postgres/embeddings/follow_moves"), bound)
-        moved = postgres.run(
-            connection, statement("postgres/embeddings/find_moved_to_space"), bound
-        )
+        connection.execute(statement("postgres/embeddings/follow_moves"), bound)
+        moved = connection.execute(statement("postgres/embeddings/find_moved_to_space"), bound)
         ids = [document_id for (document_id,) in moved]
         log_changes(connection, "embeddings", ids, f"vector space {space.space_id}", run_id)
         pending = read_deltas(connection, "postgres/embeddings/pending_counts", bound)
         # Before the removal: text that moved within a document finds its vector in an old row.
-        reused = postgres.run(connection, statement("postgres/embeddings/reuse"), bound).rowcount
+        reused = connection.execute(statement("postgres/embeddings/reuse"), bound).rowcount
         connection.execute("drop table if exists orphaned_vectors")
-        postgres.run(connection, statement("postgres/embeddings/find_orphans"), bound)
+        connection.execute(statement("postgres/embeddings/find_orphans"), bound)
         removed = read_deltas(connection, "postgres/embeddings/remove_orphans", bound)
     encoded, written = _encode_pending(connection, space, load, bound, batch, progress)
     table = partition_name(space.space_id)
@@ -152,7 +150,7 @@ def find_pending(
     """Note in `pending_vectors` the chunks of `collections` without the right vector of `space`."""
     bound = {"space_id": space.space_id, "collections": sorted(collections)}
     connection.execute("drop table if exists pending_vectors")
-    postgres.run(connection, statement("postgres/embeddings/find_pending"), bound)
+    connection.execute(statement("postgres/embeddings/find_pending"), bound)
     connection.execute("analyze pending_vectors")
 
 
@@ -224,9 +222,9 @@ def _write(
     from ml_assets.embeddings.quantization import to_float16
 
     with connection.transaction():
-        postgres.run(connection, statement("postgres/embeddings/create_staging"))
+        connection.execute(statement("postgres/embeddings/create_staging"))
         rows = zip(hashes, map(HalfVector, to_float16(vectors)), strict=True)
         names, types = ("text_hash", "embedding"), ("bytea", "halfvec")
         postgres.copy_rows(connection, "staged_vectors", names, types, rows)
-        inserted = postgres.run(connection, statement("postgres/embeddings/insert_staged"), bound)
+        inserted = connection.execute(statement("postgres/embeddings/insert_staged"), bound)
         return inserted.rowcount

@@ -25,8 +25,8 @@ def copy_training_metrics(connection: postgres.Connection, client: Client) -> De
     """
     known = client.query("select run_id, count() from training_metrics final group by run_id")
     counts: dict[str, int] = {row[0]: row[1] for row in known.result_rows}
-    rows = postgres.run(
-        connection, statement("postgres/monitoring/histories"), {"known": list(counts)}
+    rows = connection.execute(
+        statement("postgres/monitoring/histories"), {"known": list(counts)}
     ).fetchall()
     added = 0
     for run_id, family, history, at in rows:

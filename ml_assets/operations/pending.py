@@ -112,7 +112,7 @@ def last_finish(settings: Settings) -> Finish | None:
     if any(getattr(settings, url) for url in servers):
         return None
     with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
-        row = postgres.run(connection, statement("postgres/operations/finished_run")).fetchone()
+        row = connection.execute(statement("postgres/operations/finished_run")).fetchone()
         if row is None:
             return None
         finished, changes, ended, warnings = row
@@ -132,7 +132,7 @@ def _waits_to_be_dropped(connection: postgres.Connection, settings: Settings) ->
     """Whether the indexes of a retired search generation have been kept for their time."""
     retired = expired(connection, "generation_id", settings.keep_generations_days)
     bound = {"generation_ids": retired}
-    kept = postgres.run(connection, statement("postgres/search/publishing/kept_of"), bound)
+    kept = connection.execute(statement("postgres/search/publishing/kept_of"), bound)
     identities = {identity for (identity,) in kept}
     if not identities:
         return False
@@ -158,8 +158,7 @@ def remember_finish(
     warnings: Sequence[FailedCheck] = (),
 ) -> None:
     """Keep that a run ended well: on `run_inputs` as it began, and after so many `changes`."""
-    postgres.run(
-        connection,
+    connection.execute(
         statement("postgres/operations/remember_finish"),
         {
             "state": state(inputs, settings),

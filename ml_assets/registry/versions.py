@@ -49,7 +49,7 @@ def register_challenger(
     with connection.transaction():
         jsons = {name: Jsonb(getattr(version, name)) for name in ("feature_views", "metrics")}
         insert = statement("postgres/registry/insert_version")
-        postgres.run(connection, insert, {**asdict(version), **jsons})
+        connection.execute(insert, {**asdict(version), **jsons})
         reason = f"best {SELECTION_METRIC} of the candidates"
         details = {"training_set_hash": training_set.hash, "run_id": best.run_id}
         append(connection, Entry(settings.actor, "register", version.subject, reason, details))

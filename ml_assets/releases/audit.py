@@ -42,7 +42,7 @@ def append(connection: postgres.Connection, entry: Entry) -> None:
 def last_entry(connection: postgres.Connection, *actions: str) -> tuple[str, dict[str, Any]] | None:
     """Subject and details of the last entry with one of `actions`."""
     bound = {"actions": list(actions)}
-    row = postgres.run(connection, statement("postgres/releases/last_entry"), bound).fetchone()
+    row = connection.execute(statement("postgres/releases/last_entry"), bound).fetchone()
     return (str(row[0]), dict(row[1])) if row else None
 
 

@@ -116,8 +116,7 @@ def publish(
         before = present_release(connection)
         parts = change(before.parts if before else Parts())
         connection.execute(statement("postgres/releases/close_release"))
-        postgres.run(
-            connection,
+        connection.execute(
             statement("postgres/releases/open_release"),
             {
                 **asdict(parts),
@@ -137,7 +136,7 @@ def withdraw(
 ) -> None:
     """Keep a part from being served by a run; call it in the transaction that stops serving it."""
     bound = {"part": part, "identity": identity, "actor": actor, "reason": reason}
-    postgres.run(connection, statement("postgres/releases/withdraw"), bound)
+    connection.execute(statement("postgres/releases/withdraw"), bound)
 
 
 def withdrawals(connection: postgres.Connection, part: Part) -> dict[str, Withdrawal]:

@@ -33,5 +33,5 @@ def services(connection: postgres.Connection, part: Part) -> dict[str, Service]:
 def expired(connection: postgres.Connection, part: Part, days: float) -> list[str]:
     """The identities that are not served, and were not for `days`; the longest retired first."""
     bound = {"part": part, "days": days}
-    rows = postgres.run(connection, statement("postgres/releases/expired"), bound)
+    rows = connection.execute(statement("postgres/releases/expired"), bound)
     return [str(identity) for (identity,) in rows]

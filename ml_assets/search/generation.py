@@ -36,7 +36,7 @@ def ensure_generation(
         )
     text = statement("postgres/search/generation/register_generation")
     bound = {"generation_id": identity, "space_id": space_id, "parameters": Jsonb(parameters)}
-    postgres.run(connection, text, bound)
+    connection.execute(text, bound)
     return find_generation(connection, identity)
 
 

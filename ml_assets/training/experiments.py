@@ -64,12 +64,12 @@ def experiment(
         "family": family.name,
         "fingerprint": family.fingerprint,
     }
-    postgres.run(connection, statement("postgres/training/start_experiment"), bound)
+    connection.execute(statement("postgres/training/start_experiment"), bound)
     try:
         yield
     except BaseException:
         if not connection.broken:
-            postgres.run(connection, statement("postgres/training/fail_experiment"), bound)
+            connection.execute(statement("postgres/training/fail_experiment"), bound)
         raise
 
 
@@ -83,4 +83,4 @@ def complete_experiment(
         "metrics": Jsonb(candidate.metrics),
         "history": Jsonb([astuple(step) for step in steps]),
     }
-    postgres.run(connection, statement("postgres/training/complete_experiment"), bound)
+    connection.execute(statement("postgres/training/complete_experiment"), bound)

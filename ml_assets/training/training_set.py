@@ -95,7 +95,7 @@ def freeze(duck: duckdb.Connection, training_set: TrainingSet) -> bool:
 
 def has_labels(connection: postgres.Connection) -> bool:
     """Whether a document has a label, or one once had, and models were trained."""
-    row = postgres.run(connection, statement("postgres/training/any_label")).fetchone()
+    row = connection.execute(statement("postgres/training/any_label")).fetchone()
     return bool(row and row[0])
 
 
@@ -120,7 +120,7 @@ def _labelled(connection: postgres.Connection, space_id: str) -> DataFrame:
     import pandas as pd
 
     bound = {"space_id": space_id}
-    cursor = postgres.run(connection, statement("postgres/training/labelled"), bound)
+    cursor = connection.execute(statement("postgres/training/labelled"), bound)
     return pd.DataFrame(cursor, columns=[column.name for column in cursor.description or ()])
 
 

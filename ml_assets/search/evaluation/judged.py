@@ -79,7 +79,7 @@ def present_documents(connection: postgres.Connection, asked: Sequence[Answer]) 
     """The judged documents that the corpus has."""
     judged = sorted({document_id for one in asked for document_id in one.query.relevant})
     query = statement("postgres/search/evaluation/judged_documents")
-    return {name for (name,) in postgres.run(connection, query, {"document_ids": judged})}
+    return {name for (name,) in connection.execute(query, {"document_ids": judged})}
 
 
 def measure_methods(

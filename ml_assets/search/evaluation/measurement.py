@@ -151,9 +151,7 @@ def from_json(document: Mapping[str, Any] | None) -> Measurement | None:
 def read_measurements(connection: postgres.Connection, generation_id: str) -> Measurements:
     """The measurements of a generation; what another version of the code measured is none."""
     bound = {"generation_id": generation_id}
-    row = postgres.run(
-        connection, statement("postgres/search/evaluation/measurements"), bound
-    ).fetchone()
+    row = connection.execute(statement("postgres/search/evaluation/measurements"), bound).fetchone()
     return Measurements(*map(from_json, row)) if row else Measurements()
 
 

@@ -65,7 +65,7 @@ def _sync(connection: postgres.Connection, index: LedgerIndex[Any], progress: Pr
             if gone := [chunk_id for chunk_id, is_gone, _ in rows if is_gone]:
                 index.remove(gone)
                 forget = statement("postgres/search/indexes/forget_entries")
-                postgres.run(connection, forget, {**key, "chunk_ids": gone})
+                connection.execute(forget, {**key, "chunk_ids": gone})
                 removed += len(gone)
             if wanted := {chunk_id: known for chunk_id, is_gone, known in rows if not is_gone}:
                 entries = _entries(connection, index, list(wanted))
@@ -87,7 +87,7 @@ def _sync(connection: postgres.Connection, index: LedgerIndex[Any], progress: Pr
 def version(connection: postgres.Connection, generation: Generation, kind: str) -> str:
     """A hash over the chunk ids and revisions that the index holds by its ledger."""
     query = statement("postgres/search/indexes/ledger_version")
-    row = postgres.run(connection, query, _key(generation, kind)).fetchone()
+    row = connection.execute(query, _key(generation, kind)).fetchone()
     return str(row[0]) if row else ""
 
 
@@ -104,7 +104,7 @@ UPKEEP = Upkeep(sync, version, dead)
 def forget_wear(connection: postgres.Connection, generation: Generation, kind: str) -> None:
     """Tell that the index was built anew; the next evaluation measures the generation again."""
     key = _key(generation, kind)
-    postgres.run(connection, statement("postgres/search/indexes/forget_wear"), key)
+    connection.execute(statement("postgres/search/indexes/forget_wear"), key)
 
 
 def exclusively(
@@ -120,12 +120,12 @@ def _trust_the_index(
     """Rewrite the ledger unless the index is as it says; return how many chunks the index holds."""
     size = index.size()
     count = statement("postgres/search/indexes/count_ledger")
-    recorded = postgres.run(connection, count, key).fetchone()
-    known = postgres.run(connection, statement("postgres/search/indexes/find_mark"), key).fetchone()
+    recorded = connection.execute(count, key).fetchone()
+    known = connection.execute(statement("postgres/search/indexes/find_mark"), key).fetchone()
     if recorded == (size,) and known == (index.mark(),):
         return size
     with connection.transaction():
-        postgres.run(connection, statement("postgres/search/indexes/clear_ledger"), key)
+        connection.execute(statement("postgres/search/indexes/clear_ledger"), key)
         postgres.copy_rows(
             connection,
             "search_index_entries",
@@ -143,7 +143,7 @@ def _mark(
         mark = uuid4().hex
         index.set_mark(mark)
     bound = {**key, "mark": mark, "worn": worn}
-    postgres.run(connection, statement("postgres/search/indexes/record_mark"), bound)
+    connection.execute(statement("postgres/search/indexes/record_mark"), bound)
 
 
 def _entries(
@@ -162,7 +162,7 @@ def _record(connection: postgres.Connection, key: dict[str, Any], entries: Seque
         "chunk_ids": [entry.chunk_id for entry in entries],
         "revisions": [entry.revision for entry in entries],
     }
-    postgres.run(connection, statement("postgres/search/indexes/record_entries"), bound)
+    connection.execute(statement("postgres/search/indexes/record_entries"), bound)
 
 
 def _composed(connection: postgres.Connection, name: str, generation: Generation) -> str:

@@ -34,7 +34,7 @@ def forget_outdated_vectors(connection: postgres.Connection, generation: Generat
     `embeddings` does so for the current space only. Returns how many there were.
     """
     text = statement("postgres/search/publishing/forget_outdated_vectors")
-    return postgres.run(connection, text, {"space_id": generation.space_id}).rowcount
+    return connection.execute(text, {"space_id": generation.space_id}).rowcount
 
 
 def bring_up_to_date(

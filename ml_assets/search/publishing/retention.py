@@ -24,7 +24,7 @@ def expired_generations(
     """Retired generations that were kept for `days`, but for the one the settings describe."""
     identities = expired(connection, "generation_id", days)
     text = statement("postgres/search/publishing/kept_of")
-    rows = postgres.run(connection, text, {"generation_ids": identities})
+    rows = connection.execute(text, {"generation_ids": identities})
     return [find_generation(connection, identity) for (identity,) in rows if identity != described]
 
 
@@ -55,9 +55,7 @@ def _drop(
     """Drop its indexes, its vectors if it was the last to use them, and its state."""
     bound = {"generation_id": generation.generation_id, "space_id": generation.space_id}
     text = statement("postgres/search/publishing/generations_of_space")
-    others = [
-        find_generation(connection, name) for (name,) in postgres.run(connection, text, bound)
-    ]
+    others = [find_generation(connection, name) for (name,) in connection.execute(text, bound)]
     with indexes.open_all(connection, generation) as opened:
         if not all(index.drop((*others, described)) for index in opened.values()):
             return False
