@@ -15,6 +15,15 @@ delete from document_embeddings e
 using chunks c
 where e.space_id = %(space_id)s and c.chunk_id = e.chunk_id and c.text_hash <> e.text_hash
 
+-- name: forget_generation
+-- Its row stays, with its measurements.
+with entries as (
+    delete from search_index_entries where generation_id = %(generation_id)s
+), marks as (
+    delete from search_index_marks where generation_id = %(generation_id)s
+)
+update search_generations set dropped_at = now() where generation_id = %(generation_id)s
+
 -- name: generations_of_space
 select generation_id
 from search_generations
