@@ -62,13 +62,15 @@ DEFAULT_FUSION = Fusion()
 class Generation:
     """A set of indexes over one vector space that is built, measured and published as one.
 
-    `fusion` is the one it was published with; `dropped`: its indexes are gone.
+    `model` makes the vectors of its space; `fusion` is the one it was published with; `dropped`:
+    its indexes are gone.
     """
 
     generation_id: str
     space_id: str
     dimension: int
     parameters: Parameters
+    model: str = ""
     fusion: Fusion = DEFAULT_FUSION
     dropped: bool = False
 

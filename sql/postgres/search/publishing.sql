@@ -9,6 +9,15 @@ left join document_embeddings e
     and byteaeq(e.text_hash, c.text_hash)
 where d.deleted_at is null
 
+-- name: forget_generation
+-- Its row stays, with its measurements.
+with entries as (
+    delete from search_index_entries where generation_id = %(generation_id)s
+), marks as (
+    delete from search_index_marks where generation_id = %(generation_id)s
+)
+update search_generations set dropped_at = now() where generation_id = %(generation_id)s
+
 -- name: generations_of_space
 select generation_id
 from search_generations
