@@ -89,7 +89,7 @@ def online_features(
     started = time.perf_counter()
     views = views_for("serving")
     with duckdb.get_connection() as duck, online_store.connect() as online:
-        deltas = {view.key: refresh_online(duck, online, [view]) for view in views}
+        deltas = {view.key: refresh_online(duck, online, view) for view in views}
         versions = [values_version(duck, view) for view in views]
     total = sum(deltas.values(), Delta())
     rows = [{"view": key, **delta_metadata(delta)} for key, delta in deltas.items()]

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg import sql
 
-from ml_assets.embeddings.refresh import partition_name
+from ml_assets.embeddings.quantization import unit, unpack_halves
+from ml_assets.search.generation import on_vectors
 from ml_assets.search.indexes.contract import VectorIndex
-from ml_assets.search.indexes.vectors import unit, unpack_halves
 from ml_assets.search.model import Generation
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -125,9 +124,7 @@ def _sample(
     connection: postgres.Connection, generation: Generation, size: int, seed: int
 ) -> tuple[list[str], Matrix]:
     rows = connection.execute(
-        sql.SQL(statement("postgres/search/evaluation/sample_vectors")).format(
-            partition=sql.Identifier(partition_name(generation.space_id))
-        ),
+        on_vectors(generation, statement("postgres/search/evaluation/sample_vectors")),
         {"seed": str(seed), "size": size},
         binary=True,
     ).fetchall()
@@ -175,11 +172,7 @@ def _blocks(
     connection: postgres.Connection, generation: Generation
 ) -> Iterator[tuple[Sequence[str], Matrix]]:
     # The vectors as the bytes they are sent in: as an object each, they took 1.6 s for 145,000.
-    query = sql.SQL("select chunk_id, halfvec_send(embedding) from {}").format(
-        sql.Identifier(partition_name(generation.space_id))
-    )
-    for rows in postgres.read_batches(
-        connection, query.as_string(connection), size=_BLOCK, binary=True
-    ):
+    query = on_vectors(generation, "select chunk_id, halfvec_send(embedding) from {partition}")
+    for rows in postgres.read_batches(connection, query, size=_BLOCK, binary=True):
         ids, packed = zip(*rows, strict=True)
         yield ids, unit(unpack_halves(packed))

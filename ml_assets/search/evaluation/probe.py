@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from psycopg import sql
 
-from ml_assets.embeddings.refresh import partition_name
+from ml_assets.search.generation import on_vectors
 from ml_assets.search.model import Generation, Vector
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -26,9 +25,7 @@ class Probe:
 
 def find_probe(connection: postgres.Connection, generation: Generation) -> Probe | None:
     """A query with a known answer, always the same for the same documents; None without any."""
-    query = sql.SQL(statement("postgres/search/evaluation/find_probe")).format(
-        partition=sql.Identifier(partition_name(generation.space_id))
-    )
+    query = on_vectors(generation, statement("postgres/search/evaluation/find_probe"))
     row = connection.execute(query, binary=True).fetchone()
     if row is None:
         return None
