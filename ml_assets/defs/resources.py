@@ -22,7 +22,7 @@ from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.sources import Source, open_source
 from ml_assets.embeddings.encoder import Encoder, load_encoder, load_float32
 from ml_assets.embeddings.space import VectorSpace, current_chunker, current_space
-from ml_assets.progress import SilentProgress
+from ml_assets.progress import unwatched
 from ml_assets.search.indexes.opening import Indexes
 from ml_assets.settings import Settings
 from ml_assets.stores import clickhouse, duckdb, mlflow, online, postgres
@@ -170,7 +170,7 @@ def build_resources(settings: Settings) -> dict[str, object]:
     home = str(settings.home)
     return {
         "settings": settings,
-        "progress": SilentProgress(),
+        "progress": unwatched,
         "source": SourceResource(partial(open_source, settings.source, settings)),
         "encoder": EncoderResource(settings),
         "postgres": PostgresResource(url=_url("POSTGRES_URL", settings.postgres_url), home=home),

@@ -54,7 +54,7 @@ def raw_documents(
 
     A collection that cannot be read fails its own partition; the others are materialized.
     """
-    with postgres.connect() as connection, progress.stage("documents") as step:
+    with postgres.connect() as connection, progress("documents") as step:
         report = refresh_documents(
             connection,
             source.open(),
@@ -111,7 +111,7 @@ def chunks(
     """Rows of `chunks`: pieces of the documents that the embedding model reads whole."""
     names = context.partition_keys
     chunker = encoder.chunker
-    with postgres.connect() as connection, progress.stage("chunks") as report:
+    with postgres.connect() as connection, progress("chunks") as report:
         deltas = refresh_chunks(
             connection, chunker, names, run_id=context.run.run_id, progress=report
         )

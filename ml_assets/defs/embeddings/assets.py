@@ -30,7 +30,7 @@ def embeddings(
     names = context.partition_keys
     space = encoder.space
     started = time.perf_counter()
-    with postgres.connect() as connection, progress.stage("embeddings") as step:
+    with postgres.connect() as connection, progress("embeddings") as step:
         report = refresh_embeddings(
             connection,
             space,

@@ -64,7 +64,7 @@ def document_features(
     with (
         postgres.connect() as connection,
         duckdb.get_connection() as duck,
-        progress.stage("features") as report,
+        progress("features") as report,
     ):
         delta = refresh_document_features(connection, duck, space_id, progress=report)
         return _offline_result(duck, DOCUMENT_TEXT, delta, started, vector_space=space_id)

@@ -50,7 +50,7 @@ def _index_asset(kind: IndexKind) -> dg.AssetsDefinition:
         indexes: dg.ResourceParam[Indexes],
         progress: dg.ResourceParam[StageProgress],
     ) -> dg.MaterializeResult:
-        with postgres.connect() as connection, progress.stage(f"{kind.name} index") as step:
+        with postgres.connect() as connection, progress(f"{kind.name} index") as step:
             current = current_generation(connection, settings, encoder.space)
             generations = generations_to_sync(connection, current)
             return sync_generations(connection, indexes, generations, kind.name, step)
@@ -78,7 +78,7 @@ def search_evaluation(
 ) -> dg.MaterializeResult:
     """Recall against exact search, and the quality of each method, with intervals."""
     judged = source.open().judged_queries()
-    with postgres.connect() as connection, progress.stage("search evaluation"):
+    with postgres.connect() as connection, progress("search evaluation"):
         current, *served = generations_to_sync(
             connection, current_generation(connection, settings, encoder.space)
         )

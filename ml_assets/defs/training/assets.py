@@ -76,7 +76,7 @@ def candidate_models(
     with postgres.connect() as connection:
         missing = untrained(connection, current)
         if missing:
-            with mlflow.run() as where, progress.stage("training") as report:
+            with mlflow.run() as where, progress("training") as report:
                 trained = train_candidates(
                     connection,
                     duckdb.get_connection,
