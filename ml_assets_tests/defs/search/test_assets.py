@@ -10,7 +10,6 @@ from pgvector import HalfVector
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.defs.search import assets as search_assets
 from ml_assets.defs.search import checks as search_checks
-from ml_assets.defs.search import gate_checks as search_gates
 from ml_assets.defs.search.assets import (
     INDEX_ASSETS,
     published_search,
@@ -43,9 +42,7 @@ SEARCH = [*INDEXES, search_evaluation, published_search]
 NAMES = [asset.key.to_user_string() for asset in SEARCH]
 CHECKS = [
     search_checks.indexes_hold_the_live_chunks,
-    search_gates.vector_indexes_agree_with_exact_search,
-    search_gates.indexes_reach_their_chunks,
-    search_gates.hybrid_is_not_worse_than_published,
+    search_checks.search_gates,
     search_checks.indexes_are_not_worn,
     search_checks.published_search_answers,
 ]
