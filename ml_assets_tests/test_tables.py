@@ -38,7 +38,7 @@ WRITES = {
 
 READS = {
     "embeddings": "chunks documents",  # the delta from chunks to vectors is one statement
-    "features": "documents chunks collections change_log document_embeddings",  # so is this one
+    "features": "documents chunks change_log document_embeddings",  # so is this one
     "search": "documents chunks document_embeddings embedding_spaces",  # filters and vectors
     "training": "documents chunks document_embeddings",  # the vector of each labelled document
     "registry": "experiments",  # a version is made of its experiment

@@ -44,8 +44,7 @@ def search(
     --filter 'label in ("Networking", "Text") and not (metadata.kind = "class")'
     Ranges are on numbers of the metadata and on created_at; other dates are texts, without order.
     """
-    from ml_assets.search.filters.options import condition_of
-    from ml_assets.search.filters.parse import format_condition
+    from ml_assets.search.filters.parse import condition_of, format_condition
     from ml_assets.session import open_session
 
     chosen = condition_of(collection, label, since, until, where, written)

@@ -85,7 +85,7 @@ def online_features(
     """Latest values of every live document and collection, in the online store."""
     views = views_for("serving")
     with duckdb.get_connection() as duck, online_store.connect() as online:
-        deltas = {view.key: refresh_online(duck, online, [view]) for view in views}
+        deltas = {view.key: refresh_online(duck, online, view) for view in views}
         versions = [values_version(duck, view) for view in views]
     total = sum(deltas.values(), Delta())
     rows = [{"view": key, **asdict(delta)} for key, delta in deltas.items()]

@@ -15,9 +15,8 @@ from ml_assets.search.answering.model import METHODS, Engine, Hit, Method, Searc
 from ml_assets.search.answering.ranking import DEPTH, Ranked, rank_documents
 from ml_assets.search.answering.rerank import load_reranker, reranked
 from ml_assets.search.answering.snippet import query_terms, snippet
-from ml_assets.search.filters.known import check_known
 from ml_assets.search.filters.language import NO_FILTER, Condition, is_unicode
-from ml_assets.search.filters.sql import sql_condition
+from ml_assets.search.filters.sql import check_known, sql_condition
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.model import Generation, Vector

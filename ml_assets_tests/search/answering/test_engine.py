@@ -24,7 +24,6 @@ from ml_assets.search.filters.language import (
     Or,
     all_of,
     created_between,
-    equal,
 )
 from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.opening import Indexes
@@ -33,6 +32,7 @@ from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import HashEncoder, other_space
 from ml_assets_tests.search.corpus import Doc, fill, generation_of, remove, sync_all
+from ml_assets_tests.search.filters.conditions import equal
 from ml_assets_tests.search.measurements import publish
 from ml_assets_tests.search.oracle import matches
 
