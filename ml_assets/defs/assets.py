@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import wraps
+from inspect import isgeneratorfunction
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -33,25 +34,28 @@ def asset(**own: Any) -> Callable[[Function], dg.AssetsDefinition]:
     """
 
     def define(function: Function) -> dg.AssetsDefinition:
-        @wraps(function)
-        def timed(*arguments: Any, **resources: Any) -> Any:
-            started = time.perf_counter()
-            result = function(*arguments, **resources)
-            if not isinstance(result, dg.MaterializeResult):
-                return result
-            seconds = {"seconds": round(time.perf_counter() - started, 2)}
-            return result._replace(metadata={**seconds, **(result.metadata or {})})
-
         shared = {
             "group_name": function.__module__.split(".")[-2],
             "owners": ["team:ml-platform"],
             "code_version": "1",
             "backfill_policy": dg.BackfillPolicy.single_run(),
         }
+        timed = function if isgeneratorfunction(function) else _timed(function)
         made: dg.AssetsDefinition = dg.asset(**{**shared, **own})(timed)
         return made
 
     return define
+
+
+def _timed(function: Callable[..., dg.MaterializeResult]) -> Function:
+    @wraps(function)
+    def timed(*arguments: Any, **resources: Any) -> dg.MaterializeResult:
+        started = time.perf_counter()
+        result = function(*arguments, **resources)
+        seconds = {"seconds": round(time.perf_counter() - started, 2)}
+        return result._replace(metadata={**seconds, **(result.metadata or {})})
+
+    return timed
 
 
 def nothing_to_train_on(current: TrainingSet | None) -> dg.MaterializeResult:
