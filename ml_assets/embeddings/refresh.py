@@ -144,6 +144,15 @@ def refresh_embeddings(
     return EmbeddingReport(deltas, encoded, reused + written - encoded, versions)
 
 
+def forget_outdated_vectors(connection: postgres.Connection, space_id: str) -> int:
+    """Delete the vectors of texts that were changed since, so that pgvector does not find them.
+
+    `refresh_embeddings` replaces those of the current space only. Returns how many there were.
+    """
+    text = statement("postgres/embeddings/forget_outdated")
+    return connection.execute(text, {"space_id": space_id}).rowcount
+
+
 def find_pending(
     connection: postgres.Connection, space: VectorSpace, collections: Collection[str]
 ) -> None:

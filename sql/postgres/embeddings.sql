@@ -55,6 +55,12 @@ from pending_vectors p
 where e.space_id = %(space_id)s and e.chunk_id = p.chunk_id
     and (e.collection, e.chunker, e.created_at) <> (p.collection, p.chunker, p.created_at)
 
+-- name: forget_outdated
+-- Vectors of a text that their chunk no longer has; a refresh replaces only those of the current space.
+delete from document_embeddings e
+using chunks c
+where e.space_id = %(space_id)s and c.chunk_id = e.chunk_id and c.text_hash <> e.text_hash
+
 -- name: insert_staged
 insert into document_embeddings (space_id, chunker, created_at, chunk_id, collection, text_hash, embedding)
 select %(space_id)s, c.chunker, c.created_at, c.chunk_id, c.collection, c.text_hash, s.embedding

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ml_assets.embeddings.refresh import forget_outdated_vectors
 from ml_assets.errors import GateError
 from ml_assets.releases.gates import Gate, refuse_blocked
 from ml_assets.releases.pointer import Parts
@@ -28,15 +29,6 @@ def generations_to_sync(connection: postgres.Connection, current: Generation) ->
     return [current, served]
 
 
-def forget_outdated_vectors(connection: postgres.Connection, generation: Generation) -> int:
-    """Delete the vectors of texts that were changed since, so that pgvector does not find them.
-
-    `embeddings` does so for the current space only. Returns how many there were.
-    """
-    text = statement("postgres/search/publishing/forget_outdated_vectors")
-    return connection.execute(text, {"space_id": generation.space_id}).rowcount
-
-
 def bring_up_to_date(
     connection: postgres.Connection, indexes: Indexes, generation: Generation
 ) -> Gate:
@@ -55,7 +47,7 @@ def bring_up_to_date(
             do=f"Set ML_ASSETS_EMBEDDING_MODEL to {generation.model!r} and run"
             " `ml-assets run --until documents`",
         )
-    forget_outdated_vectors(connection, generation)
+    forget_outdated_vectors(connection, generation.space_id)
     with indexes.open_all(connection, generation) as opened:
         for index in opened.values():
             sync_index(connection, index)

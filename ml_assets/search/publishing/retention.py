@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
-from ml_assets.embeddings.refresh import partition_name
 from ml_assets.releases import audit
 from ml_assets.releases.pointer import deciding_alone, expired, present_parts
-from ml_assets.search.generation import find_generation
+from ml_assets.search.generation import find_generation, on_vectors
 from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.indexes.pgvector.building import be_patient
 from ml_assets.search.model import Generation
@@ -67,8 +65,7 @@ def _drop(
         with connection.transaction():
             be_patient(connection)
             if unused:
-                table = sql.Identifier(partition_name(generation.space_id))
-                connection.execute(sql.SQL("drop table if exists {}").format(table))
+                connection.execute(on_vectors(generation, "drop table if exists {partition}"))
             connection.execute(statement("postgres/search/publishing/forget_generation"), bound)
             entry = audit.Entry(indexes.settings.actor, "drop", subject, reason, details)
             audit.append(connection, entry)

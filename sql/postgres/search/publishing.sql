@@ -9,12 +9,6 @@ left join document_embeddings e
     and byteaeq(e.text_hash, c.text_hash)
 where d.deleted_at is null
 
--- name: forget_outdated_vectors
--- Vectors of a text that their chunk no longer has; `embeddings` replaces only those of the current space.
-delete from document_embeddings e
-using chunks c
-where e.space_id = %(space_id)s and c.chunk_id = e.chunk_id and c.text_hash <> e.text_hash
-
 -- name: forget_generation
 -- Its row stays, with its measurements.
 with entries as (
