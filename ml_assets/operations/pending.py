@@ -18,7 +18,7 @@ from ml_assets.documents.sources import Source, open_source
 from ml_assets.embeddings.refresh import stale_collections
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.operations.state import run_inputs, state
-from ml_assets.releases.retention import expired
+from ml_assets.releases.pointer import expired
 from ml_assets.search.publishing.listing import described_generation
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import postgres

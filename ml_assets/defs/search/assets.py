@@ -78,13 +78,7 @@ def search_evaluation(
     """Recall against exact search, and the quality of each method, with intervals."""
     judged = source().judged_queries()
     with postgres.connect() as connection, progress("search evaluation"):
-        current, *served = generations_to_sync(
-            connection, current_generation(connection, settings, encoder.space())
-        )
-        # What is served is measured on the same documents, if the encoder fits: they are compared.
-        for other in served:
-            if other.space_id == current.space_id:
-                measure_generation(connection, indexes, other, judged, encoder.load)
+        current = current_generation(connection, settings, encoder.space())
         measurement, fresh = measure_generation(connection, indexes, current, judged, encoder.load)
     return _evaluated(current, measurement, judged, "yes" if fresh else "no: nothing changed since")
 

@@ -11,8 +11,8 @@ from ml_assets.defs.search.assets import current_generation
 from ml_assets.errors import StoreError
 from ml_assets.releases.pointer import withdrawals
 from ml_assets.search.answering.engine import open_engine, search_vector
+from ml_assets.search.evaluation.exact import find_probe
 from ml_assets.search.evaluation.measurement import read_measurements
-from ml_assets.search.evaluation.probe import find_probe
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.consistency import compare_with_tables
 from ml_assets.search.indexes.opening import Indexes

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from ml_assets.defs.assets import data_version
+from ml_assets.embeddings.refresh import forget_outdated_vectors
 from ml_assets.progress import Progress
 from ml_assets.search.evaluation.measurement import read_measurements
 from ml_assets.search.indexes.contract import SyncReport
@@ -16,7 +17,6 @@ from ml_assets.search.indexes.kinds import sync_index
 from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.indexes.wear import rebuild_if_worn
 from ml_assets.search.model import Generation
-from ml_assets.search.publishing.lifecycle import forget_outdated_vectors
 from ml_assets.stores import postgres
 
 
@@ -32,7 +32,7 @@ def sync_generations(
     A graph that churn has worn out is built anew.
     """
     for served in generations[1:]:
-        forget_outdated_vectors(connection, served)
+        forget_outdated_vectors(connection, served.space_id)
     having = [generation for generation in generations if kind in generation.parameters]
     reports = []
     rebuilt: dict[str, str] = {}

@@ -20,10 +20,11 @@ from ml_assets.defs.resources import (
 )
 from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings
-from ml_assets.training.candidates import Trained, train_candidates
+from ml_assets.training.candidates import train_candidates
 from ml_assets.training.experiments import read_candidates, untrained
 from ml_assets.training.model import SPLITS, Candidate, TrainingSet
 from ml_assets.training.plots import confusion_plot, reliability_plot
+from ml_assets.training.results import Trained
 from ml_assets.training.training_set import build_training_set, current_training_set, freeze
 
 
@@ -141,11 +142,10 @@ def _plots(trained: list[Trained]) -> dict[str, dg.MetadataValue]:
     if not trained:
         return {}
     best = max(trained, key=lambda each: each.candidate.metrics["validation_macro_f1"])
-    tested = best.tested
-    error = tested.metrics["calibration_error"]
+    tested = best.evaluations["test"]
     return {
         "plots_show": dg.MetadataValue.text(f"{best.candidate.family} on the test split"),
         "confusion": plot(confusion_plot(tested)),
-        "calibration": plot(reliability_plot(tested.reliability, error)),
+        "calibration": plot(reliability_plot(tested)),
         "per_label": table([asdict(score) for score in tested.per_label]),
     }

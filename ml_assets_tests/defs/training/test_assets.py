@@ -43,11 +43,7 @@ def run(
     deployment: Deployment, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Run]:
     """Materialize the assets, with the fast families and the test's vector space."""
-    for name in ("read_candidates", "untrained"):
-        whole = getattr(experiments, name)
-        monkeypatch.setattr(
-            training_assets, name, lambda *args, whole=whole: whole(*args, families=FAST)
-        )
+    monkeypatch.setattr(experiments, "FAMILIES", FAST)
     home = str(deployment.settings.home)
     resources = {
         **build_resources(deployment.settings),
