@@ -52,11 +52,11 @@ def fill(
     """
     with postgres.connect(source, Path()) as filled:
         space = _space(filled)
-        postgres.run(connection, _STATEMENTS["create_held_out"])
+        connection.execute(_STATEMENTS["create_held_out"])
         vectors = f"table {partition_name(space.space_id)}"
         for target, query in {**_COPIED, "bench.vectors": vectors}.items():
             _copy(filled, connection, target, query)
-    postgres.run(connection, _STATEMENTS["index_held_out"])
+    connection.execute(_STATEMENTS["index_held_out"])
     chunkers = connection.execute("select distinct chunker from bench.chunks").fetchall()
     for (chunker,) in chunkers:
         ensure_chunker_partition(connection, "chunks", chunker)
@@ -99,17 +99,17 @@ def churn(connection: postgres.Connection, chunks: int, turn: int) -> Churn:
 def _timed(connection: postgres.Connection, bound: Mapping[str, object], *names: str) -> float:
     started = time.perf_counter()
     for name in names:
-        postgres.run(connection, _STATEMENTS[name], bound)
+        connection.execute(_STATEMENTS[name], bound)
     return time.perf_counter() - started
 
 
 def _ids(connection: postgres.Connection, name: str, bound: Mapping[str, object]) -> list[str]:
-    rows = postgres.run(connection, _STATEMENTS[name], bound).fetchall()
+    rows = connection.execute(_STATEMENTS[name], bound).fetchall()
     return [chunk_id for (chunk_id,) in rows]
 
 
 def _space(source: postgres.Connection) -> VectorSpace:
-    row = postgres.run(source, _STATEMENTS["largest_space"]).fetchone()
+    row = source.execute(_STATEMENTS["largest_space"]).fetchone()
     if row is None:
         sys.exit("nothing is embedded in the source")
     return VectorSpace(**row[0])

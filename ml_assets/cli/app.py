@@ -6,13 +6,17 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console, RenderableType
 from rich.markup import escape
 
 from ml_assets.errors import UserError
+from ml_assets.settings import Settings, load_settings, secret
+
+if TYPE_CHECKING:
+    from ml_assets.stores import postgres
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,8 +35,23 @@ err = Console(stderr=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
+def command(function: Callable[..., None]) -> None:
+    """Make a command of a function, with its name and its docstring."""
+    app.command()(_clear_errors()(function))
+
+
 @contextmanager
-def clear_errors() -> Iterator[None]:
+def connected() -> Iterator[tuple[Settings, postgres.Connection]]:
+    """The settings, and a connection to the PostgreSQL that they name."""
+    from ml_assets.stores import postgres
+
+    settings = load_settings()
+    with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
+        yield settings, connection
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
     """A user's mistake is one line and exit code 1; Ctrl-C is one line and 130."""
     # Warnings of libraries are for developers: `python -W error -m ml_assets.cli` shows them.
     logging.captureWarnings(capture=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from ml_assets.cli.app import app, clear_errors, err, out
+from ml_assets.cli.app import command, err, out
 from ml_assets.settings import load_settings
 
 if TYPE_CHECKING:
@@ -17,24 +17,21 @@ if TYPE_CHECKING:
 _WAITING = "A run is at work on the same data; waiting for it to end."
 
 
-@app.command()
-def backup(
-    folder: Annotated[Path, typer.Argument(help="A new folder for the copy.")],
-) -> None:
+@command
+def backup(folder: Annotated[Path, typer.Argument(help="A new folder for the copy.")]) -> None:
     """Copy the home, every embedded store of it, into a new folder; readers go on.
 
     It waits for a run that writes, and runs wait for it. The folder is there when all is written
     and verified, and not before. A store on a server is backed up by its own means.
     """
-    with clear_errors():
-        from ml_assets.operations.backup import back_up
+    from ml_assets.operations.backup import back_up
 
-        settings = load_settings()
-        manifest = back_up(settings, folder, lambda: err.print(_WAITING))
-        _tell("Backed up", settings.home, folder, manifest)
+    settings = load_settings()
+    manifest = back_up(settings, folder, lambda: err.print(_WAITING))
+    _tell("Backed up", settings.home, folder, manifest)
 
 
-@app.command()
+@command
 def restore(
     folder: Annotated[Path, typer.Argument(help="A folder that `ml-assets backup` wrote.")],
 ) -> None:
@@ -43,12 +40,11 @@ def restore(
     Every file is verified first. pgvector's indexes are built again. A run then goes on from where
     the backup was taken.
     """
-    with clear_errors():
-        from ml_assets.operations.backup import restore as restore_home
+    from ml_assets.operations.backup import restore as restore_home
 
-        settings = load_settings()
-        manifest = restore_home(settings, folder)
-        _tell("Restored", folder, settings.home, manifest)
+    settings = load_settings()
+    manifest = restore_home(settings, folder)
+    _tell("Restored", folder, settings.home, manifest)
 
 
 def _tell(verb: str, source: Path, target: Path, manifest: Manifest) -> None:

@@ -5,25 +5,24 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Group
 from rich.markup import escape
 
-from ml_assets.cli.app import Json, app, clear_errors, err, out, show
+from ml_assets.cli.app import Json, command, connected, err, out, show
 from ml_assets.console import runs
-from ml_assets.console.progress import StageBars
+from ml_assets.console.progress import stage_bars
 from ml_assets.console.status import status as shown_status
 from ml_assets.errors import IncompleteReadError, mask_secrets
-from ml_assets.settings import Settings, Until, child_environment, load_settings, secret, shipped
-
-if TYPE_CHECKING:
-    from ml_assets.operations.plan import Plan
+from ml_assets.settings import Until, child_environment, load_settings, shipped
 
 
-@app.command()
+@command
 def run(
     everything: Annotated[
         bool, typer.Option("--all", help="Look at every step, even if nothing changed.")
@@ -39,13 +38,10 @@ def run(
     time: what was committed is kept, and the next run goes on from there. Exit code 1 when a
     blocking check failed.
     """
-    with clear_errors():
-        settings = load_settings()
-        out.print(
-            f"ml-assets run: {escape(mask_secrets(settings.source))} → {settings.home}",
-            highlight=False,
-            soft_wrap=True,
-        )
+    settings = load_settings()
+    title = f"ml-assets run: {escape(mask_secrets(settings.source))} → {settings.home}"
+    out.print(title, highlight=False, soft_wrap=True)
+    with _uncollected():
         from ml_assets.operations.pending import last_finish
         from ml_assets.operations.status import read_status
 
@@ -55,95 +51,88 @@ def run(
             for line in runs.failed_checks(finish.warnings):
                 err.print(line, soft_wrap=True)
             return
-        # Dagster is imported only for a run that does something. What an import makes stays: that
-        # the collector looks through it again and again took 0.3 s of 4.3.
-        gc.disable()
+        # Dagster is imported only for a run that does something.
         from ml_assets.defs.run import run_everything
 
-        gc.freeze()
-        gc.enable()
-        try:
-            with StageBars(out) as progress:
-                report = run_everything(
-                    settings, progress, lambda line: err.print(escape(line)), until
-                )
-        finally:
-            gc.unfreeze()  # nanobind takes for leaked what is frozen at the end
-        for part in runs.run_summary(report, read_status(settings)):
-            out.print(part)
-        for line in runs.run_problems(report):
-            err.print(line, soft_wrap=True)
-        if not report.succeeded:
-            raise typer.Exit(1)
+    gc.freeze()
+    try:
+        with stage_bars(out) as progress:
+            report = run_everything(settings, progress, lambda line: err.print(escape(line)), until)
+    finally:
+        gc.unfreeze()  # nanobind takes for leaked what is frozen at the end
+    for part in runs.run_summary(report, read_status(settings)):
+        out.print(part)
+    for line in runs.run_problems(report):
+        err.print(line, soft_wrap=True)
+    if not report.succeeded:
+        raise typer.Exit(1)
 
 
-@app.command()
+@command
 def plan(as_json: Json = False) -> None:
     """Show what a run would do: rows, texts to encode, vectors to reuse. Nothing is written."""
-    with clear_errors():
-        from ml_assets.defs.instance import measured_rate
+    from ml_assets.defs.instance import measured_rate
+    from ml_assets.documents.sources import open_source
+    from ml_assets.embeddings.space import current_chunker, current_space
+    from ml_assets.operations.plan import plan_refresh
 
-        settings = load_settings()
-        planned = _plan(settings)
-        numbers = {**asdict(planned), "texts_per_second": measured_rate(settings)}
-        show(numbers, lambda: runs.plan(planned, numbers["texts_per_second"]), as_json=as_json)
-        if planned.unread:
-            raise IncompleteReadError(planned.unread)
+    with connected() as (settings, connection):
+        source = open_source(settings.source, settings)
+        chunker, space = current_chunker(settings), current_space(settings)
+        most = settings.max_removed_fraction
+        planned = plan_refresh(connection, source, chunker, space, max_removed_fraction=most)
+    rate = measured_rate(settings)
+    numbers = {**asdict(planned), "texts_per_second": rate}
+    show(numbers, lambda: runs.plan(planned, rate), as_json=as_json)
+    if planned.unread:
+        raise IncompleteReadError(planned.unread)
 
 
-@app.command()
+@command
 def history(
     document_id: Annotated[str, typer.Argument(help="The id of a document.")], as_json: Json = False
 ) -> None:
     """Tell what changed a document, when, and why: text, chunker, vector space, source."""
-    with clear_errors():
-        from ml_assets.documents.history import read_history
-        from ml_assets.stores import postgres
+    from ml_assets.documents.history import read_history
 
-        settings = load_settings()
-        with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
-            rows = read_history(connection, document_id)
-        show(rows, lambda: runs.history(document_id, rows), as_json=as_json)
+    with connected() as (_, connection):
+        rows = read_history(connection, document_id)
+    show(rows, lambda: runs.history(document_id, rows), as_json=as_json)
 
 
-@app.command()
+@command
 def status(as_json: Json = False) -> None:
     """Show collections, counts, the published generation, the champion and the last runs."""
-    with clear_errors():
-        from ml_assets.defs.instance import last_runs
-        from ml_assets.operations.status import read_status
+    from ml_assets.defs.instance import last_runs
+    from ml_assets.operations.status import read_status
 
-        settings = load_settings()
-        numbers = {**read_status(settings), "last_runs": last_runs(settings)}
-        show(numbers, lambda: Group(*shown_status(numbers)), as_json=as_json)
+    settings = load_settings()
+    numbers = {**read_status(settings), "last_runs": last_runs(settings)}
+    show(numbers, lambda: Group(*shown_status(numbers)), as_json=as_json)
 
 
-@app.command()
+@command
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 3000,
 ) -> None:
     """Open the Dagster UI on the same data: lineage, runs, checks, backfills."""
-    with clear_errors():
-        from ml_assets.defs.instance import open_instance
+    from ml_assets.defs.instance import open_instance
 
-        settings = load_settings()
-        with open_instance(settings):
-            pass  # the UI shows no run as running whose process was killed
-        workspace = str(shipped("workspace.yaml"))
-        command = ["dagster", "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)]
-        # In place of this process, so that signals reach Dagster.
-        python = sys.executable
-        os.execve(python, [python, "-m", *command], child_environment(settings))  # noqa: S606
+    settings = load_settings()
+    with open_instance(settings):
+        pass  # the UI shows no run as running whose process was killed
+    workspace = str(shipped("workspace.yaml"))
+    words = ["-m", "dagster", "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)]
+    # In place of this process, so that signals reach Dagster.
+    python = sys.executable
+    os.execve(python, [python, *words], child_environment(settings))  # noqa: S606
 
 
-def _plan(settings: Settings) -> Plan:
-    from ml_assets.documents.sources import open_source
-    from ml_assets.embeddings.space import current_chunker, current_space
-    from ml_assets.operations.plan import plan_refresh
-    from ml_assets.stores import postgres
-
-    source = open_source(settings.source, settings)
-    chunker, space = current_chunker(settings), current_space(settings)
-    with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
-        most = settings.max_removed_fraction
-        return plan_refresh(connection, source, chunker, space, max_removed_fraction=most)
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Import without the collector: imports make objects that stay, and it looks through all."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

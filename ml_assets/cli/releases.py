@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from ml_assets.cli.app import Json, app, clear_errors, out, show
-from ml_assets.console.releases import releases as shown_releases
-from ml_assets.console.releases import served
-from ml_assets.settings import Settings, load_settings, secret
+from ml_assets.cli.app import Json, command, connected, out, show
+from ml_assets.console import releases as console
+from ml_assets.errors import NothingToDoError, SettingError
+from ml_assets.settings import Settings, secret
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Reason = Annotated[str, typer.Option(help="Why, for the audit log.")]
 
 
-@app.command()
+@command
 def releases(
     at: Annotated[
         str | None, typer.Option("--at", help="Only what was served at this time (UTC).")
@@ -33,17 +33,28 @@ def releases(
 
     Example: ml-assets releases --at "2026-03-01 12:00"
     """
-    with clear_errors():
-        from ml_assets.releases.pointer import list_releases
-        from ml_assets.stores import postgres
+    from ml_assets.releases.pointer import list_releases
 
-        settings, time = load_settings(), _time(at) if at else None
-        with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
-            rows = list_releases(connection, time)
-        show([asdict(row) for row in rows], lambda: shown_releases(rows), as_json=as_json)
+    time = _time(at) if at else None
+    with connected() as (_, connection):
+        rows = list_releases(connection, time)
+    show([asdict(row) for row in rows], lambda: console.releases(rows), as_json=as_json)
 
 
-@app.command()
+@command
+def search_generations(as_json: Json = False) -> None:
+    """Show the search generations: state, what they were built with, quality, and when they go.
+
+    One is published, and answers. One can be rolled back to until its indexes are dropped.
+    """
+    from ml_assets.search.publishing.listing import described_generation, list_generations
+
+    with connected() as (settings, connection):
+        rows = list_generations(connection, settings, described_generation(settings))
+    show([asdict(row) for row in rows], lambda: console.generations(rows), as_json=as_json)
+
+
+@command
 def publish(
     part: Annotated[
         str, typer.Argument(help="The id of a search generation, or the number of a model version.")
@@ -55,25 +66,20 @@ def publish(
     The indexes of a generation are brought up to date first. What was rolled back from may be
     published again so; a run does not do it on its own.
     """
-    with clear_errors():
-        from ml_assets.stores import postgres
+    with connected() as (settings, connection):
+        if part.isdecimal() and len(part) < 16:
+            decision = _promote(connection, settings, int(part), reason)
+        else:
+            from ml_assets.search.indexes.opening import Indexes
+            from ml_assets.search.publishing.publish import publish_by_hand
 
-        settings = load_settings()
-        with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
-            if part.isdecimal() and len(part) < 16:
-                decision = _promote(connection, settings, int(part), reason)
-            else:
-                from ml_assets.search.indexes.opening import Indexes
-                from ml_assets.search.publishing.publish import publish_by_hand
-
-                decision = publish_by_hand(connection, Indexes(settings), part, reason)
-        for gate in decision.gates:
-            out.print(escape(f"{gate.outcome}: {gate.name}: {gate.message}"), soft_wrap=True)
-        again = "" if decision.changed else " already"
-        out.print(f"{part} is served{again}.", highlight=False)
+            decision = publish_by_hand(connection, Indexes(settings), part, reason)
+    for gate in decision.gates:
+        out.print(escape(f"{gate.outcome}: {gate.name}: {gate.message}"), soft_wrap=True)
+    out.print(f"{part} is served{'' if decision.changed else ' already'}.", highlight=False)
 
 
-@app.command()
+@command
 def rollback(
     reason: Reason,
     to: Annotated[
@@ -85,27 +91,21 @@ def rollback(
     The indexes are brought up to date first, then one pointer moves. What is left is withdrawn: no
     run publishes or promotes it, until `ml-assets publish` does.
     """
-    with clear_errors():
-        from ml_assets.operations.rollback import roll_back
-        from ml_assets.search.generation import find_generation
-        from ml_assets.search.publishing.lifecycle import model_of
-        from ml_assets.stores import postgres
+    from ml_assets.operations.rollback import roll_back
+    from ml_assets.search.generation import find_generation
 
-        settings = load_settings()
-        with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
-            target = roll_back(connection, settings, _tracking(settings), reason, to)
-            identity = target.parts.generation_id
-            generation = find_generation(connection, identity) if identity else None
-            encoder = model_of(connection, generation) if generation else ""
-        out.print(served(target, encoder), highlight=False, soft_wrap=True)
+    with connected() as (settings, connection):
+        target = roll_back(connection, settings, _tracking(settings), reason, to)
+        identity = target.parts.generation_id
+        encoder = find_generation(connection, identity).model if identity else ""
+    out.print(console.served(target, encoder), highlight=False, soft_wrap=True)
 
 
 def _promote(
     connection: postgres.Connection, settings: Settings, version: int, reason: str
 ) -> Decision:
-    from ml_assets.errors import NothingToDoError
-    from ml_assets.registry.aliases import follow_release
     from ml_assets.registry.promotion import promote_by_hand
+    from ml_assets.registry.versions import follow_release
     from ml_assets.stores import duckdb
     from ml_assets.training.training_set import current_training_set
 
@@ -114,11 +114,8 @@ def _promote(
         with duckdb.connect(settings.duckdb_file, read_only=True) as duck:
             current = current_training_set(duck)
     if current is None or not current.hash:
-        raise NothingToDoError(
-            "there is no training set to test a model on",
-            where="training",
-            do="Run `ml-assets run`",
-        )
+        what = "there is no training set to test a model on"
+        raise NothingToDoError(what, where="training", do="Run `ml-assets run`")
     where = _tracking(settings)
     decision = promote_by_hand(connection, where, current, settings, version, reason)
     follow_release(connection, where)
@@ -134,8 +131,6 @@ def _tracking(settings: Settings) -> mlflow.Tracking:
 
 def _time(text: str) -> datetime:
     from datetime import UTC, datetime
-
-    from ml_assets.errors import SettingError
 
     try:
         time = datetime.fromisoformat(text)

@@ -135,7 +135,7 @@ def _refuse_used(home: Path) -> None:
 
 
 def _describe(connection: postgres.Connection, folder: Path) -> Manifest:
-    applied = postgres.run(connection, statement("postgres/stores/read_ledger"))
+    applied = connection.execute(statement("postgres/stores/read_ledger"))
     everything = sorted(folder.rglob("*"))
     plain = [path for path in everything if not path.is_symlink()]
     return Manifest(
@@ -144,7 +144,11 @@ def _describe(connection: postgres.Connection, folder: Path) -> Manifest:
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         migrations=sorted(f"{store}/{name}" for store, name, _ in applied),
         files=[describe(folder, path) for path in plain if path.is_file()],
-        folders=[path.relative_to(folder).as_posix() for path in plain if path.is_dir()],
+        folders=[
+            path.relative_to(folder).as_posix()
+            for path in plain
+            if path.is_dir() and path.name != _SERVER
+        ],
         links={
             path.relative_to(folder).as_posix(): str(path.readlink())
             for path in everything

@@ -71,6 +71,17 @@ class Withdrawal:
         return f"{self.identity} was withdrawn by {self.actor}: {self.reason}"
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The last unbroken time in which a part was served; `served_until` None: it still is."""
+
+    identity: str
+    served_from: datetime
+    served_until: datetime | None
+    actor: str
+    reason: str
+
+
 def deciding_alone(connection: postgres.Connection) -> AbstractContextManager[None]:
     """Be the only one, over all processes, who decides what is served and what is dropped."""
     return exclusive(connection, _LOCK)
@@ -116,8 +127,7 @@ def publish(
         before = present_release(connection)
         parts = change(before.parts if before else Parts())
         connection.execute(statement("postgres/releases/close_release"))
-        postgres.run(
-            connection,
+        connection.execute(
             statement("postgres/releases/open_release"),
             {
                 **asdict(parts),
@@ -137,7 +147,7 @@ def withdraw(
 ) -> None:
     """Keep a part from being served by a run; call it in the transaction that stops serving it."""
     bound = {"part": part, "identity": identity, "actor": actor, "reason": reason}
-    postgres.run(connection, statement("postgres/releases/withdraw"), bound)
+    connection.execute(statement("postgres/releases/withdraw"), bound)
 
 
 def withdrawals(connection: postgres.Connection, part: Part) -> dict[str, Withdrawal]:
@@ -145,6 +155,20 @@ def withdrawals(connection: postgres.Connection, part: Part) -> dict[str, Withdr
     with connection.cursor(row_factory=class_row(Withdrawal)) as cursor:
         rows = cursor.execute(statement("postgres/releases/withdrawals"), {"part": part})
         return {row.identity: row for row in rows}
+
+
+def services(connection: postgres.Connection, part: Part) -> dict[str, Service]:
+    """When each value of a part was served last, by its identity."""
+    with connection.cursor(row_factory=class_row(Service)) as cursor:
+        rows = cursor.execute(statement("postgres/releases/services"), {"part": part})
+        return {row.identity: row for row in rows}
+
+
+def expired(connection: postgres.Connection, part: Part, days: float) -> list[str]:
+    """The identities that are not served, and were not for `days`; the longest retired first."""
+    bound = {"part": part, "days": days}
+    rows = connection.execute(statement("postgres/releases/expired"), bound)
+    return [str(identity) for (identity,) in rows]
 
 
 def roll_back(connection: postgres.Connection, target: Release, entry: Entry) -> None:

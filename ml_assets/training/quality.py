@@ -31,7 +31,7 @@ def unknown_labels(
         return [], []
     frozen = dict(zip(current.rows["document_id"], current.rows["label"], strict=True))
     bound = {"document_ids": list(frozen)}
-    labels = postgres.run(connection, statement("postgres/training/labels"), bound)
+    labels = connection.execute(statement("postgres/training/labels"), bound)
     live: dict[str, str] = dict(labels.fetchall())
     wrong = sorted(name for name, label in frozen.items() if live.get(name) != label)
     return wrong, _column(duck, "labels_not_trained_on", current.hash)

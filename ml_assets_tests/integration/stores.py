@@ -83,7 +83,7 @@ def refresh_stores(
     ):
         now = datetime.now(UTC)
         refresh_document_features(connection, duck, space.space_id, known_time=now)
-        refresh_online(duck, store, [DOCUMENT_TEXT])
+        refresh_online(duck, store, DOCUMENT_TEXT)
 
 
 @contextmanager
@@ -132,7 +132,7 @@ def read_stores(
 def read_tables(connection: postgres.Connection, space: VectorSpace) -> dict[str, Any]:
     """The rows of collections, documents, chunks and vectors, without times."""
     return {
-        name: postgres.run(connection, query, {"space_id": space.space_id}).fetchall()
+        name: connection.execute(query, {"space_id": space.space_id}).fetchall()
         for name, query in TABLES.items()
     }
 

@@ -10,6 +10,7 @@ is no number, and a text never equals a number.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,8 @@ METADATA = "metadata."
 """What the field of a metadata key begins with."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EXACT = 2**53
+"""From here on doubles are further apart than integers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,11 @@ class In:
     values: tuple[Value, ...]
 
     def __post_init__(self) -> None:
-        _check_field(self.field)
         if not isinstance(self.values, tuple) or not self.values:
             what = f"{self.field} needs a tuple of values, got {self.values!r}"
             raise _wrong(what, "Give one or more")
-        object.__setattr__(self, "values", tuple(_value(self.field, one) for one in self.values))
+        checked = tuple(_checked(self.field, value) for value in self.values)
+        object.__setattr__(self, "values", checked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +66,21 @@ class Compare:
     value: int | float | datetime
 
     def __post_init__(self) -> None:
-        _check_field(self.field)
         # The types do not hold for callers that are not checked.
         if self.operator not in get_args(Operator):
             known = " ".join(get_args(Operator))
             raise _wrong(f"there is no operator {self.operator!r}", f"Known: {known}")
         if self.field in ("collection", "label"):
             raise _wrong(f"{self.field} has no order", "Ask for equality, or `in`")
-        object.__setattr__(self, "value", _value(self.field, self.value))
+        object.__setattr__(self, "value", _checked(self.field, self.value))
         if isinstance(self.value, bool | str):
             what = f"{self.field} is compared with a number, not with {self.value!r}"
             raise _wrong(what, "Ranges are on numbers of the metadata and on created_at")
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """The value, as `In` has several."""
+        return (self.value,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +116,6 @@ Filter: TypeAlias = Condition | Among
 """What an index is asked for: a condition that it expresses exactly, or the chunks that pass."""
 NO_FILTER: Condition = And(())
 
-_EXACT = 2**53
-"""From here on doubles are further apart than integers."""
-
-
-def equal(field: str, value: Value) -> Condition:
-    """The field equals the value."""
-    return In(field, (value,))
-
 
 def all_of(*conditions: Condition) -> Condition:
     """All of the conditions hold, those that ask for nothing left out."""
@@ -130,11 +129,11 @@ def created_between(since: datetime | None, until: datetime | None) -> Condition
     Raises:
         UserError: the range is reversed.
     """
-    bounds: list[tuple[Operator, datetime | None]] = [(">=", since), ("<", until)]
     if since and until and in_utc(since) >= in_utc(until):
         what = f"created_at cannot be from {since} and before {until}"
         raise _wrong(what, "Give --until a later date")
-    return all_of(*(Compare("created_at", sign, one) for sign, one in bounds if one))
+    bounds: list[tuple[Operator, datetime | None]] = [(">=", since), ("<", until)]
+    return all_of(*(Compare("created_at", sign, moment) for sign, moment in bounds if moment))
 
 
 def comparisons(condition: Condition) -> Iterator[In | Compare]:
@@ -147,11 +146,6 @@ def comparisons(condition: Condition) -> Iterator[In | Compare]:
             yield from comparisons(inner)
         case _:
             yield condition
-
-
-def values_of(comparison: In | Compare) -> tuple[Value, ...]:
-    """The values that a field is compared with."""
-    return comparison.values if isinstance(comparison, In) else (comparison.value,)
 
 
 def is_exact(value: Value) -> bool:
@@ -180,22 +174,15 @@ def in_utc(moment: datetime) -> datetime:
 
 def is_unicode(text: str) -> bool:
     """Whether a text can be written as UTF-8; what a prompt made of other bytes cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return re.search(r"[\ud800-\udfff]", text) is None
 
 
-def _check_field(field: object) -> None:
+def _checked(field: object, value: object) -> Value:
+    """The value, in UTC, unless the field or the value is wrong."""
     if not isinstance(field, str) or (field not in OWN_FIELDS and not metadata_key(field)):
         known = ", ".join((*OWN_FIELDS, f"{METADATA}<key>"))
         raise _wrong(f"there is no field {field!r}", f"Known: {known}")
     _check_text("a field", field)
-
-
-def _value(field: str, value: object) -> Value:
-    """The value, checked, and in UTC."""
     if field == "created_at":
         if not isinstance(value, datetime):
             what = f"created_at is compared with a date, not with {value!r}"

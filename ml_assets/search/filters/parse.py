@@ -1,4 +1,4 @@
-r"""Conditions as a person writes them.
+r"""Conditions as a person writes them: as one text, or as the options of the prompt.
 
     label in ("Networking", "Text") and not (metadata.kind = "class") and created_at >= 2026-01-31
 
@@ -13,23 +13,15 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import NoReturn, cast
+from typing import NamedTuple, NoReturn, TypeVar, cast
 
-from ml_assets.errors import UserError
-from ml_assets.search.filters.language import (
-    METADATA,
-    And,
-    Compare,
-    Condition,
-    In,
-    Not,
-    Operator,
-    Or,
-    Value,
-    metadata_key,
-)
+from ml_assets.errors import SettingError, UserError
+from ml_assets.search.filters import language
+from ml_assets.search.filters.language import METADATA, And, Compare, Condition, In, Not, Or
+
+T = TypeVar("T")
 
 MAX_DEPTH = 100
 """Parentheses and `not` within each other."""
@@ -44,17 +36,31 @@ _TOKENS = re.compile(
     |(?P<sign><=|>=|!=|[=<>(),.])|(?P<word>[^\W\d][\w-]*)|(?P<end>\Z)|(?P<unknown>\S))""",
     re.VERBOSE | re.DOTALL,
 )
-_SIGNS = ("=", "!=", "<", "<=", ">", ">=")
+_SIGNS = ("=", "!=", "<", "<=", ">", ">=", "in")
 _WORD = re.compile(r"[^\W\d][\w-]*")
-_VALUE = "a text in double quotes, a number, a date, true or false"
-_FORM = 'Write it like label = "a" and created_at >= 2026-01-31'
+_DO = 'Write it like label = "a" and created_at >= 2026-01-31'
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str
-    text: str
-    place: int
+def condition_of(
+    collections: Sequence[str] | None,
+    labels: Sequence[str] | None,
+    since: str | None,
+    until: str | None,
+    where: Sequence[str] | None,
+    written: str | None,
+) -> Condition:
+    """All that the options of `ml-assets search` ask for; `written` is that of `--filter`.
+
+    Raises:
+        UserError: an option cannot be understood, or no document can have such a value.
+    """
+    names = {"collection": collections, "label": labels}
+    return language.all_of(
+        *(In(field, tuple(values)) for field, values in names.items() if values),
+        language.created_between(_date(since, "--since"), _date(until, "--until")),
+        *map(_pair, where or ()),
+        *([] if written is None else [parse_condition(written)]),
+    )
 
 
 def parse_condition(text: str) -> Condition:
@@ -65,8 +71,7 @@ def parse_condition(text: str) -> Condition:
     """
     reader = _Reader(text)
     condition = reader.either(0)
-    if reader.token.kind != "end":
-        reader.expected("`and`, `or` or the end")
+    reader.take("`and`, `or` or the end", "end")
     return condition
 
 
@@ -80,146 +85,132 @@ def format_condition(condition: Condition) -> str:
         case Not(inner):
             return f"not {_inner(inner)}"
         case In(field, (value,)):
-            return f"{_field(field)} = {_written(value)}"
+            return f"{_field(field)} = {_value(value)}"
         case In(field, values):
-            return f"{_field(field)} in ({', '.join(map(_written, values))})"
+            return f"{_field(field)} in ({', '.join(map(_value, values))})"
         case Compare(field, operator, value):
-            return f"{_field(field)} {operator} {_written(value)}"
+            return f"{_field(field)} {operator} {_value(value)}"
+
+
+class _Token(NamedTuple):
+    kind: str
+    text: str
+    place: int
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    for match in _TOKENS.finditer(text):
+        kind = match.lastgroup or ""
+        yield _Token(kind, match[kind], match.start(kind))
 
 
 class _Reader:
-    """Recursive descent: one method for each rule, each leaves `token` at what follows it."""
+    """Recursive descent: one method for each rule, each leaves `_token` at what follows it."""
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._at = 0
-        self.token = self._next()
+        self._tokens = _tokens(text)
+        self._token = next(self._tokens)
 
     def either(self, depth: int) -> Condition:
-        parts = [self._both(depth)]
-        while self._took("or"):
-            parts.append(self._both(depth))
-        return parts[0] if len(parts) == 1 else Or(tuple(parts))
-
-    def expected(self, what: str) -> NoReturn:
-        if self.token.text == '"':
-            self._refuse("the closing quote is missing", self.token.place, 'Write "…"')
-        token = "the end" if self.token.kind == "end" else f"{self.token.text!r}"
-        self._refuse(f"{what} should stand here, not {token}", self.token.place)
+        parts = self._separated("or", lambda: self._both(depth))
+        return parts[0] if len(parts) == 1 else Or(parts)
 
     def _both(self, depth: int) -> Condition:
-        parts = [self._one(depth)]
-        while self._took("and"):
-            parts.append(self._one(depth))
-        return parts[0] if len(parts) == 1 else And(tuple(parts))
+        parts = self._separated("and", lambda: self._part(depth))
+        return parts[0] if len(parts) == 1 else And(parts)
 
-    def _one(self, depth: int) -> Condition:
+    def _part(self, depth: int) -> Condition:
         if depth > MAX_DEPTH:
-            self._refuse(f"this is nested more than {MAX_DEPTH} deep", self.token.place)
+            self._refuse(f"this is nested more than {MAX_DEPTH} deep", self._token.place)
         if self._took("not"):
-            return Not(self._one(depth + 1))
-        if self._took("("):
-            condition = self.either(depth + 1)
-            self._need(")")
-            return condition
-        return self._comparison()
+            return Not(self._part(depth + 1))
+        if not self._took("("):
+            return self._comparison()
+        condition = self.either(depth + 1)
+        self._need(")")
+        return condition
 
     def _comparison(self) -> Condition:
-        place, field, sign = self.token.place, self._field(), self._sign()
-        values = self._values(field) if sign in ("in", "not in") else (self._value(field),)
+        place, field = self._token.place, self._field()
+        negated = self._took("not")
+        sign = self._need("in") if negated else self._need(*_SIGNS)
+        if sign == "in":
+            self._need("(")
+            values = self._separated(",", lambda: self._read_value(field))
+            self._need(")")
+        else:
+            values = (self._read_value(field),)
         try:
-            if sign in ("=", "in"):
-                return In(field, values)
-            if sign in ("!=", "not in"):
-                return Not(In(field, values))
-            return Compare(field, cast("Operator", sign), values[0])  # type: ignore[arg-type]
+            if sign in ("=", "!=", "in"):
+                equal = In(field, values)
+                return Not(equal) if negated or sign == "!=" else equal
+            return Compare(field, cast("language.Operator", sign), values[0])  # type: ignore[arg-type]
         except UserError as error:
             self._refuse(error.what, place, error.do)
 
     def _field(self) -> str:
-        name = self._take("word", "a field, `not` or a parenthesis").text
+        name = self.take("a field, `not` or a parenthesis", "word").text
         if not self._took("."):
             return name
-        if self.token.kind == "text":
-            return f"{name}.{self._unquoted(self._take('text', 'a key'))}"
-        return f"{name}.{self._take('word', 'a metadata key').text}"
+        return f"{name}.{self._unquoted(self.take('a metadata key', 'word', 'text'))}"
 
-    def _sign(self) -> str:
-        if self._took("not"):
-            self._need("in")
-            return "not in"
-        sign = self.token.text.lower()
-        if not self._took("in") and sign not in _SIGNS:
-            self.expected(f"one of {' '.join(_SIGNS)} in")
-        self._took(sign)
-        return sign
-
-    def _values(self, field: str) -> tuple[Value, ...]:
-        self._need("(")
-        values = [self._value(field)]
-        while self._took(","):
-            values.append(self._value(field))
-        self._need(")")
-        return tuple(values)
-
-    def _value(self, field: str) -> Value:
-        for word in ("true", "false"):
-            if self._took(word):
-                return word == "true"
-        if self.token.kind not in ("text", "date", "number"):
-            self.expected(_VALUE)
-        token = self._take(self.token.kind, _VALUE)
+    def _read_value(self, field: str) -> language.Value:
+        if word := self._took("true", "false"):
+            return word == "true"
+        what = "a text in double quotes, a number, a date, true or false"
+        token = self.take(what, "text", "date", "number")
         if token.kind == "number":
-            whole = re.fullmatch(r"[+-]?\d+", token.text)
-            return int(token.text) if whole else float(token.text)
-        written = self._unquoted(token) if token.kind == "text" else token.text
-        return self._moment(written, token.place) if field == "created_at" else written
-
-    def _moment(self, text: str, place: int) -> datetime:
+            return float(token.text) if re.search("[.eE]", token.text) else int(token.text)
+        text = self._unquoted(token)
+        if field != "created_at":
+            return text
         try:
             return datetime.fromisoformat(text)
         except ValueError:
-            self._refuse(f"{text!r} is not a date", place, "Write 2026-01-31")
+            self._refuse(f"{text!r} is not a date", token.place, "Write 2026-01-31")
 
     def _unquoted(self, token: _Token) -> str:
+        if token.kind != "text":
+            return token.text
         try:
             return str(json.loads(token.text, strict=False))
         except json.JSONDecodeError as error:
             self._refuse(f"{error.msg} in a text", token.place, "Escape it as in JSON")
 
-    def _took(self, text: str) -> bool:
-        """Go on if this word or sign is next; words in upper case count, too."""
-        if self.token.kind not in ("word", "sign") or self.token.text.lower() != text:
-            return False
-        self.token = self._next()
-        return True
+    def _separated(self, by: str, part: Callable[[], T]) -> tuple[T, ...]:
+        parts = [part()]
+        while self._took(by):
+            parts.append(part())
+        return tuple(parts)
 
-    def _need(self, text: str) -> None:
-        if not self._took(text):
-            self.expected(f"`{text}`")
+    def _took(self, *texts: str) -> str | None:
+        """Go on if one of these words or signs is next; words in upper case count, too."""
+        text = self._token.text.lower()
+        if self._token.kind not in ("word", "sign") or text not in texts:
+            return None
+        self._token = next(self._tokens)
+        return text
 
-    def _take(self, kind: str, what: str) -> _Token:
-        token = self.token
-        if token.kind != kind:
-            self.expected(what)
-        self.token = self._next()
+    def _need(self, *texts: str) -> str:
+        listed = f"`{texts[0]}`" if len(texts) == 1 else f"one of {' '.join(texts)}"
+        return self._took(*texts) or self.take(listed).text
+
+    def take(self, what: str, *kinds: str) -> _Token:
+        """Go past the next token, which has to be of one of these kinds."""
+        token = self._token
+        if token.text == '"':
+            self._refuse("the closing quote is missing", token.place, 'Write "…"')
+        if token.kind not in kinds:
+            shown = "the end" if token.kind == "end" else f"{token.text!r}"
+            self._refuse(f"{what} should stand here, not {shown}", token.place)
+        self._token = next(self._tokens, token)
         return token
 
-    def _next(self) -> _Token:
-        match = _TOKENS.match(self._text, self._at)
-        if match is None or match.lastgroup is None:  # `unknown` takes what nothing else does
-            raise AssertionError(self._text)
-        self._at = match.end()
-        kind = match.lastgroup
-        return _Token(kind, match[kind], match.start(kind))
-
-    def _refuse(self, what: str, place: int, do: str = _FORM) -> NoReturn:
-        before = self._text[max(0, place - _AROUND) : place]
-        after = self._text[place : place + _AROUND]
-        shown = " ".join(f"{before}▸{after}".split())
-        raise UserError(
-            f"{what} (character {place + 1}: {shown})", where="--filter", do=do
-        ) from None
+    def _refuse(self, what: str, place: int, do: str = _DO) -> NoReturn:
+        around = f"{self._text[max(0, place - _AROUND) : place]}▸{self._text[place:][:_AROUND]}"
+        what = f"{what} (character {place + 1}: {' '.join(around.split())})"
+        raise UserError(what, where="--filter", do=do) from None
 
 
 def _inner(condition: Condition) -> str:
@@ -228,13 +219,39 @@ def _inner(condition: Condition) -> str:
 
 
 def _field(field: str) -> str:
-    key = metadata_key(field)
+    key = language.metadata_key(field)
     if key is None or _WORD.fullmatch(key):
         return field
     return METADATA + json.dumps(key, ensure_ascii=False)
 
 
-def _written(value: Value) -> str:
+def _value(value: language.Value) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
     return json.dumps(value, ensure_ascii=False)
+
+
+def _pair(text: str) -> Condition:
+    """`key=value`: a boolean or text; what reads as a number is met in either form."""
+    key, separator, value = text.partition("=")
+    if not key or not separator:
+        raise SettingError(
+            f"{text!r} is not key=value", where="--where", do="Write --where kind=class"
+        )
+    values: tuple[language.Scalar, ...] = (value,)
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        parsed = None
+    if isinstance(parsed, str | bool):
+        values = (parsed,)
+    elif isinstance(parsed, int | float):
+        values = (value, parsed)  # a source such as CSV may have kept it as text
+    return In(METADATA + key, values)
+
+
+def _date(text: str | None, option: str) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        raise SettingError(f"{text!r} is not a date", where=option, do="Write 2026-01-31") from None

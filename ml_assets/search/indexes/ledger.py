@@ -16,12 +16,11 @@ from contextlib import AbstractContextManager
 from typing import Any
 from uuid import uuid4
 
-from psycopg import sql
 from psycopg.rows import class_row
 
 from ml_assets.delta import Delta
-from ml_assets.embeddings.refresh import partition_name
 from ml_assets.progress import Progress, no_progress
+from ml_assets.search.generation import on_vectors
 from ml_assets.search.indexes.contract import Entry, LedgerIndex, SyncReport, Upkeep
 from ml_assets.search.model import Generation
 from ml_assets.stores import postgres
@@ -58,14 +57,14 @@ def _sync(connection: postgres.Connection, index: LedgerIndex[Any], progress: Pr
     with exclusively(connection, generation, index.kind):
         size = _trust_the_index(connection, key, index)
         added = changed = removed = replaced = 0
-        query = _composed(connection, "differing_entries", generation)
+        query = on_vectors(generation, statement("postgres/search/indexes/differing_entries"))
         for rows in postgres.read_batches(connection, query, key, size=batch):
             if index.mark():
                 index.set_mark("")
             if gone := [chunk_id for chunk_id, is_gone, _ in rows if is_gone]:
                 index.remove(gone)
                 forget = statement("postgres/search/indexes/forget_entries")
-                postgres.run(connection, forget, {**key, "chunk_ids": gone})
+                connection.execute(forget, {**key, "chunk_ids": gone})
                 removed += len(gone)
             if wanted := {chunk_id: known for chunk_id, is_gone, known in rows if not is_gone}:
                 entries = _entries(connection, index, list(wanted))
@@ -87,7 +86,7 @@ def _sync(connection: postgres.Connection, index: LedgerIndex[Any], progress: Pr
 def version(connection: postgres.Connection, generation: Generation, kind: str) -> str:
     """A hash over the chunk ids and revisions that the index holds by its ledger."""
     query = statement("postgres/search/indexes/ledger_version")
-    row = postgres.run(connection, query, _key(generation, kind)).fetchone()
+    row = connection.execute(query, _key(generation, kind)).fetchone()
     return str(row[0]) if row else ""
 
 
@@ -104,7 +103,7 @@ UPKEEP = Upkeep(sync, version, dead)
 def forget_wear(connection: postgres.Connection, generation: Generation, kind: str) -> None:
     """Tell that the index was built anew; the next evaluation measures the generation again."""
     key = _key(generation, kind)
-    postgres.run(connection, statement("postgres/search/indexes/forget_wear"), key)
+    connection.execute(statement("postgres/search/indexes/forget_wear"), key)
 
 
 def exclusively(
@@ -120,12 +119,12 @@ def _trust_the_index(
     """Rewrite the ledger unless the index is as it says; return how many chunks the index holds."""
     size = index.size()
     count = statement("postgres/search/indexes/count_ledger")
-    recorded = postgres.run(connection, count, key).fetchone()
-    known = postgres.run(connection, statement("postgres/search/indexes/find_mark"), key).fetchone()
+    recorded = connection.execute(count, key).fetchone()
+    known = connection.execute(statement("postgres/search/indexes/find_mark"), key).fetchone()
     if recorded == (size,) and known == (index.mark(),):
         return size
     with connection.transaction():
-        postgres.run(connection, statement("postgres/search/indexes/clear_ledger"), key)
+        connection.execute(statement("postgres/search/indexes/clear_ledger"), key)
         postgres.copy_rows(
             connection,
             "search_index_entries",
@@ -143,14 +142,14 @@ def _mark(
         mark = uuid4().hex
         index.set_mark(mark)
     bound = {**key, "mark": mark, "worn": worn}
-    postgres.run(connection, statement("postgres/search/indexes/record_mark"), bound)
+    connection.execute(statement("postgres/search/indexes/record_mark"), bound)
 
 
 def _entries(
     connection: postgres.Connection, index: LedgerIndex[Any], ids: Sequence[str]
 ) -> list[Entry]:
     """The entries of these chunks, with their vectors where the index stores them."""
-    query = _composed(connection, "entries", index.generation)
+    query = on_vectors(index.generation, statement("postgres/search/indexes/entries"))
     bound = {"chunk_ids": list(ids), "embeddings": index.stores_vectors}
     with connection.cursor(binary=True, row_factory=class_row(Entry)) as cursor:
         return cursor.execute(query, bound).fetchall()
@@ -162,13 +161,7 @@ def _record(connection: postgres.Connection, key: dict[str, Any], entries: Seque
         "chunk_ids": [entry.chunk_id for entry in entries],
         "revisions": [entry.revision for entry in entries],
     }
-    postgres.run(connection, statement("postgres/search/indexes/record_entries"), bound)
-
-
-def _composed(connection: postgres.Connection, name: str, generation: Generation) -> str:
-    query = sql.SQL(statement(f"postgres/search/indexes/{name}"))
-    partition = sql.Identifier(partition_name(generation.space_id))
-    return query.format(partition=partition).as_string(connection)
+    connection.execute(statement("postgres/search/indexes/record_entries"), bound)
 
 
 def _key(generation: Generation, kind: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Not here: any statement of a room's own tables; each room brings its own from `s
 
 from ml_assets.stores.postgres.bulk import analyze, copy_rows
 from ml_assets.stores.postgres.connection import connect, server_url, stop
-from ml_assets.stores.postgres.statements import Connection, read_batches, read_counts, run
+from ml_assets.stores.postgres.statements import Connection, read_batches, read_counts
 
 __all__ = [
     "Connection",
@@ -14,7 +14,6 @@ __all__ = [
     "copy_rows",
     "read_batches",
     "read_counts",
-    "run",
     "server_url",
     "stop",
 ]

@@ -6,7 +6,7 @@ import psycopg
 
 from ml_assets.errors import StoreError, first_line
 from ml_assets.stores.migrations import STORES, find_pending
-from ml_assets.stores.postgres.statements import Connection, run
+from ml_assets.stores.postgres.statements import Connection
 from ml_assets.stores.sql import statement
 
 SCHEMA = "ml_schema"
@@ -29,19 +29,19 @@ def migrate(connection: Connection, where: str = "POSTGRES_URL") -> list[str]:
         old = _set_old_aside(connection, where)
         connection.execute(f"create schema if not exists {SCHEMA}")
         _create_extension(connection)
-        run(connection, statement("postgres/stores/create_ledger"))
+        connection.execute(statement("postgres/stores/create_ledger"))
         applied: dict[str, dict[str, str]] = {store: {} for store in STORES}
-        for store, name, checksum in run(connection, statement("postgres/stores/read_ledger")):
+        for store, name, checksum in connection.execute(statement("postgres/stores/read_ledger")):
             applied[store][name] = checksum
         pending = {store: find_pending(store, applied[store], where) for store in STORES}
         for migration in pending["postgres"]:
-            run(connection, migration.text)
+            connection.execute(migration.text)
         record = "insert into migrations (store, name, checksum) values (%s, %s, %s)"
         for store in STORES:
             for migration in pending[store]:
                 connection.execute(record, [store, migration.name, migration.checksum])
         if old:
-            run(connection, statement("postgres/upgrade/carry_over"))
+            connection.execute(statement("postgres/upgrade/carry_over"))
     return [migration.name for migration in pending["postgres"]]
 
 
@@ -49,7 +49,7 @@ def _set_old_aside(connection: Connection, where: str) -> bool:
     """Rename the schema of a version before 0.1, if this is one, so that its rows can be copied."""
     if connection.execute("select to_regclass('ml_schema.migrations')").fetchone() == (None,):
         return False
-    row = run(connection, statement("postgres/upgrade/count_old_migrations")).fetchone()
+    row = connection.execute(statement("postgres/upgrade/count_old_migrations")).fetchone()
     count = row[0] if row else 0
     if count not in (0, _OLD_MIGRATIONS):
         raise StoreError(
@@ -58,7 +58,7 @@ def _set_old_aside(connection: Connection, where: str) -> bool:
             do="Set ML_ASSETS_HOME to another folder, and run again",
         )
     if count:
-        run(connection, statement("postgres/upgrade/set_aside"))
+        connection.execute(statement("postgres/upgrade/set_aside"))
     return count > 0
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
-from ml_assets.stores.postgres.statements import Connection, run
+from ml_assets.stores.postgres.statements import Connection
 from ml_assets.stores.sql import statement
 
 _PATIENCE = "1s"
@@ -40,7 +40,9 @@ def exists(connection: Connection, table: str) -> bool:
 
 def drop_empty_partitions(connection: Connection, table: str) -> None:
     """Drop the partitions of `table` that hold nothing; one that is read stays until next time."""
-    for (name,) in run(connection, statement("postgres/partitions/of_table"), [table]).fetchall():
+    for (name,) in connection.execute(
+        statement("postgres/partitions/of_table"), [table]
+    ).fetchall():
         partition = sql.Identifier(name)
         rows = connection.execute(sql.SQL("select 1 from {} limit 1").format(partition))
         if rows.fetchone() is None:

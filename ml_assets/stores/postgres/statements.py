@@ -6,19 +6,15 @@ from collections.abc import Generator
 from typing import Any
 
 import psycopg
+from psycopg.abc import Query
 from psycopg.rows import TupleRow
 
 Connection = psycopg.Connection[TupleRow]
 
 
-def run(connection: Connection, text: str, parameters: Any = None) -> psycopg.Cursor[TupleRow]:
-    """Execute a statement of `sql/` with bound values."""
-    return connection.execute(text, parameters)
-
-
 def read_counts(connection: Connection, text: str, parameters: Any = None) -> dict[str, int]:
     """The one row of integers that a statement gives, by column name."""
-    cursor = run(connection, text, parameters)
+    cursor = connection.execute(text, parameters)
     (row,) = cursor.fetchall()
     names = [column.name for column in cursor.description or ()]
     return {name: int(value) for name, value in zip(names, row, strict=True)}
@@ -26,7 +22,7 @@ def read_counts(connection: Connection, text: str, parameters: Any = None) -> di
 
 def read_batches(
     connection: Connection,
-    text: str,
+    text: Query,
     parameters: Any = None,
     *,
     size: int = 2000,

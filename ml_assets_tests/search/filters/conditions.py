@@ -7,7 +7,17 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from ml_assets.search.filters.language import METADATA, And, Compare, Condition, In, Not, Or, Scalar
+from ml_assets.search.filters.language import (
+    METADATA,
+    And,
+    Compare,
+    Condition,
+    In,
+    Not,
+    Or,
+    Scalar,
+    Value,
+)
 from ml_assets_tests.search.corpus import Doc
 
 NAMES = ["food", "Fǘd", "a b", "%s", "true", "1"]
@@ -23,6 +33,11 @@ TIMES = [
 ]
 TIMES += [datetime(1, 1, 2, tzinfo=UTC), datetime(1969, 12, 31, tzinfo=UTC)]
 TIMES += [datetime(9999, 12, 30, 23, 59, 59, 999_999, tzinfo=UTC)]
+
+
+def equal(field: str, value: Value) -> Condition:
+    """The field equals the value."""
+    return In(field, (value,))
 
 
 def random_documents(count: int, seed: int) -> dict[str, Doc]:

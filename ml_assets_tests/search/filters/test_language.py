@@ -15,7 +15,6 @@ from ml_assets.search.filters.language import (
     Or,
     all_of,
     created_between,
-    equal,
     microseconds,
 )
 from ml_assets.search.filters.sql import sql_condition
@@ -24,6 +23,7 @@ from ml_assets.search.indexes.chroma.filters import chroma_metadata, chroma_wher
 from ml_assets.search.indexes.contract import Entry
 from ml_assets.search.indexes.keyword import filters as keyword_filters
 from ml_assets.search.indexes.keyword.filters import attribute_token
+from ml_assets_tests.search.filters.conditions import equal
 
 EVIL = "is null or true or d.created_at <"
 NOON = datetime(2020, 1, 1, 12, tzinfo=UTC)

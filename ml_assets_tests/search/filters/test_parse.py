@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_assets.errors import UserError
-from ml_assets.search.filters.language import NO_FILTER, And, Compare, Condition, In, Not, Or, equal
+from ml_assets.search.filters.language import NO_FILTER, And, Compare, Condition, In, Not, Or
 from ml_assets.search.filters.parse import format_condition, parse_condition
-from ml_assets_tests.search.filters.conditions import conditions
+from ml_assets_tests.search.filters.conditions import conditions, equal
 
 NET, CLASS = equal("label", "net"), equal("metadata.kind", "class")
 YEAR = datetime(2026, 1, 1, tzinfo=UTC)

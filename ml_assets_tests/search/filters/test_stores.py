@@ -9,7 +9,7 @@ from hypothesis import settings as settings_
 from numpy.typing import NDArray
 from pgvector import HalfVector
 
-from ml_assets.search.filters.language import And, Compare, Condition, Not, Or, equal
+from ml_assets.search.filters.language import And, Compare, Condition, Not, Or
 from ml_assets.search.filters.sql import matching_chunk_ids
 from ml_assets.search.indexes.contract import Ranking
 from ml_assets.search.indexes.faiss.index import FaissIndex
@@ -21,7 +21,7 @@ from ml_assets.stores import postgres
 from ml_assets_tests.fakes import CHUNKER, SPACE, HashEncoder, ensure_partitions
 from ml_assets_tests.search.choices import AnyIndex
 from ml_assets_tests.search.corpus import fill
-from ml_assets_tests.search.filters.conditions import conditions, random_documents
+from ml_assets_tests.search.filters.conditions import conditions, equal, random_documents
 from ml_assets_tests.search.oracle import matches
 
 DOCS = random_documents(150, seed=7)

@@ -21,7 +21,6 @@ from ml_assets.search.filters.language import (
     Not,
     all_of,
     created_between,
-    equal,
 )
 from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.contract import Ranking
@@ -35,6 +34,7 @@ from ml_assets.stores import chroma, postgres
 from ml_assets_tests.fakes import HashEncoder
 from ml_assets_tests.search.choices import CHOICES, AnyIndex, OpenIndex
 from ml_assets_tests.search.corpus import Doc, fill, generation_of, ids, put, remove
+from ml_assets_tests.search.filters.conditions import equal
 
 YEAR = {year: datetime(year, 1, 1, tzinfo=UTC) for year in range(2019, 2025)}
 DOCS = {

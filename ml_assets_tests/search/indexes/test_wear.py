@@ -16,7 +16,6 @@ from pgvector import HalfVector
 from ml_assets.delta import Delta
 from ml_assets.search.evaluation.exact import recall_against_exact
 from ml_assets.search.evaluation.measurement import read_measurements, record_measurement
-from ml_assets.search.filters.language import equal
 from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.contract import VectorIndex
 from ml_assets.search.indexes.kinds import sync_index
@@ -30,6 +29,7 @@ from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.fakes import CHUNKER, SPACE, HashEncoder, ensure_partitions
 from ml_assets_tests.search.corpus import Doc, fill, generation_of, put, remove, sync_all
+from ml_assets_tests.search.filters.conditions import equal
 from ml_assets_tests.search.measurements import measurement
 
 ROWS = 2_000

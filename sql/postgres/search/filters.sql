@@ -1,4 +1,4 @@
--- name: held_metadata
+-- name: present_metadata
 -- Of these keys with a type, those that a live document has; each stops at the first one.
 select asked.key, asked.kind
 from unnest(%(keys)s::text[], %(kinds)s::text[]) as asked (key, kind)
@@ -11,8 +11,8 @@ where exists (
 select c.chunk_id from chunks c join documents d using (document_id) where {filter}
 
 -- name: metadata_types
-select held.key, jsonb_typeof(held.value)
-from documents d, jsonb_each(d.metadata) as held
+select item.key, jsonb_typeof(item.value)
+from documents d, jsonb_each(d.metadata) as item
 where d.deleted_at is null
 group by 1, 2
 order by 1, 2

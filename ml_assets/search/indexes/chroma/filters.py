@@ -25,7 +25,6 @@ from ml_assets.search.filters.language import (
     Value,
     is_exact,
     microseconds,
-    values_of,
 )
 from ml_assets.search.indexes.contract import Entry
 
@@ -54,7 +53,7 @@ def is_expressible(condition: Condition, *, holds: bool = True) -> bool:
             return is_expressible(inner, holds=not holds)
         case _:
             ordered = isinstance(condition, Compare)
-            return (holds or not ordered) and all(map(is_exact, values_of(condition)))
+            return (holds or not ordered) and all(map(is_exact, condition.values))
 
 
 def chroma_where(condition: Condition, *, holds: bool = True) -> Where:

@@ -25,7 +25,6 @@ from ml_assets.search.filters.language import (
     is_exact,
     metadata_key,
     microseconds,
-    values_of,
 )
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def attribute_token(key: str, value: Scalar) -> str:
 def is_expressible(condition: Condition) -> bool:
     """Whether `keyword_query` matches exactly the documents that pass."""
     return all(
-        (isinstance(one, In) or one.field == "created_at") and all(map(is_exact, values_of(one)))
+        (isinstance(one, In) or one.field == "created_at") and all(map(is_exact, one.values))
         for one in comparisons(condition)
     )
 

@@ -41,8 +41,8 @@ def count_rows(connection: postgres.Connection, design: Design) -> int:
 
 def lists_in(connection: postgres.Connection, name: str) -> int | None:
     """The lists of an IVFFlat index, which live with it; None of another, or when absent."""
-    row = postgres.run(
-        connection, statement("postgres/search/pgvector/index_lists"), {"index": name}
+    row = connection.execute(
+        statement("postgres/search/pgvector/index_lists"), {"index": name}
     ).fetchone()
     return int(row[0]) if row else None
 
@@ -95,7 +95,7 @@ def swap(connection: postgres.Connection, design: Design) -> bool:
             connection.execute(sql.SQL("drop index if exists {index}").format(**names))
             connection.execute(sql.SQL("alter index {second} rename to {index}").format(**names))
             bound = {"generation_id": design.generation.generation_id}
-            postgres.run(connection, statement("postgres/search/pgvector/measure_again"), bound)
+            connection.execute(statement("postgres/search/pgvector/measure_again"), bound)
     except LockNotAvailable:
         return False
     connection.execute(sql.SQL("vacuum (analyze) {partition}").format(**names))

@@ -1,4 +1,4 @@
-"""Commands of the search: ask it, and see its generations."""
+"""Commands that ask what is served: the search, and the champion."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from ml_assets.cli.app import Json, app, clear_errors, show
-from ml_assets.console.search import generations, hits
-from ml_assets.settings import load_settings, secret
+from ml_assets.cli.app import Json, command, show
+from ml_assets.console.queries import hits, predictions
 
 if TYPE_CHECKING:
     from ml_assets.search.answering.model import Method
 
 
-@app.command()
+@command
 def search(
     query: Annotated[str, typer.Argument(help="What to look for, in plain words.")],
     limit: Annotated[int, typer.Option("--limit", "-k", help="Documents to show.")] = 10,
@@ -45,29 +44,27 @@ def search(
     --filter 'label in ("Networking", "Text") and not (metadata.kind = "class")'
     Ranges are on numbers of the metadata and on created_at; other dates are texts, without order.
     """
-    with clear_errors():
-        from ml_assets.search.filters.options import condition_of
-        from ml_assets.search.filters.parse import format_condition
-        from ml_assets.session import open_session
+    from ml_assets.search.filters.parse import condition_of, format_condition
+    from ml_assets.session import open_session
 
-        chosen = condition_of(collection, label, since, until, where, written)
-        with open_session() as session:
-            result = session.search(query, k=limit, method=cast("Method", method), filters=chosen)
-        shown = {**asdict(result), "filters": format_condition(chosen)}
-        show(shown, lambda: hits(result), as_json=as_json)
+    chosen = condition_of(collection, label, since, until, where, written)
+    with open_session() as session:
+        result = session.search(query, k=limit, method=cast("Method", method), filters=chosen)
+    shown = {**asdict(result), "filters": format_condition(chosen)}
+    show(shown, lambda: hits(result), as_json=as_json)
 
 
-@app.command()
-def search_generations(as_json: Json = False) -> None:
-    """Show the search generations: state, what they were built with, quality, and when they go.
+@command
+def predict(
+    texts: Annotated[list[str], typer.Argument(help="One or more texts to label.")],
+    as_json: Json = False,
+) -> None:
+    """Label texts with the champion model, with probabilities.
 
-    One is published, and answers. One can be rolled back to until its indexes are dropped.
+    Example: ml-assets predict "Return the absolute value of a number."
     """
-    with clear_errors():
-        from ml_assets.search.publishing.listing import described_generation, list_generations
-        from ml_assets.stores import postgres
+    from ml_assets.session import open_session
 
-        settings = load_settings()
-        with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
-            rows = list_generations(connection, settings, described_generation(settings))
-        show([asdict(row) for row in rows], lambda: generations(rows), as_json=as_json)
+    with open_session() as session:
+        answers = session.predict(texts)
+    show(answers, lambda: predictions(texts, answers), as_json=as_json)
