@@ -46,9 +46,7 @@ def every_document_has_one_row(
 
 @dg.asset_check(asset="document_features", blocking=True)
 def no_feature_gives_the_label_away(
-    settings: dg.ResourceParam[Settings],
-    postgres: PostgresResource,
-    duckdb: OfflineStoreResource,
+    settings: dg.ResourceParam[Settings], postgres: PostgresResource, duckdb: OfflineStoreResource
 ) -> dg.AssetCheckResult:
     """No single training feature predicts the label almost perfectly."""
     views = [view for view in views_for("training") if view.entity == "document"]
