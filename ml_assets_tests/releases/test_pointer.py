@@ -26,6 +26,7 @@ from ml_assets.releases.pointer import (
     withdrawals,
 )
 from ml_assets.stores import postgres
+from ml_assets_tests.search.measurements import withdraw
 
 
 def serve(connection: postgres.Connection, actor: str = "ann", **changed: object) -> None:
@@ -181,10 +182,7 @@ def test_a_release_that_is_named_is_gone_back_to(connection: postgres.Connection
 def test_the_last_reason_of_a_withdrawal_is_kept(connection: postgres.Connection) -> None:
     for generation in "ab":
         serve(connection, generation_id=generation)
-    connection.execute(
-        "insert into withdrawals (part, identity, actor, reason)"
-        " values ('generation_id', 'b', 'ann', 'slow')"
-    )
+    withdraw(connection, "b", "slow")
     back(connection)
     assert withdrawals(connection, "generation_id")["b"].reason == "worse"
 
