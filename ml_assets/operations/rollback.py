@@ -38,7 +38,7 @@ def roll_back(
         target = pointer.rollback_target(connection, to)
         present = pointer.present_parts(connection)
         gates = [
-            *promotion.ready_for_rollback(connection, target.parts, present),
+            *promotion.ready_for_rollback(connection, where, target.parts, present),
             *lifecycle.ready_for_rollback(connection, Indexes(settings), target.parts, present),
         ]
         details = {"gates": [asdict(gate) for gate in gates]}
