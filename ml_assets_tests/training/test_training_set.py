@@ -130,6 +130,12 @@ def test_without_two_labels_there_is_no_training_set(deployment: Deployment, lab
     assert current.reason == built.reason
 
 
+def test_before_any_document_has_features_there_is_no_training_set(deployment: Deployment) -> None:
+    built = deployment.build()
+    assert (built.hash, len(built.rows)) == ("", 0)
+    assert "no labels" in built.reason
+
+
 def test_before_the_first_build_there_is_none(deployment: Deployment) -> None:
     with connect(deployment.settings.duckdb_file) as duck:
         assert current_training_set(duck) is None
