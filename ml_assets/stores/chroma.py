@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -54,26 +55,22 @@ def embedded_folder(home: Path) -> Path:
 
 
 def pages(
-    collection: Collection | None, include: list[str], where: dict[str, Any] | None = None
+    collection: Collection | None,
+    include: list[str],
+    ids: Sequence[str] | None = None,
+    where: dict[str, Any] | None = None,
+    size: int = PAGE,
 ) -> Iterator[Any]:
-    """Page by page what a collection holds; nothing of one that is not there."""
-    offset = 0
-    while collection is not None:
-        page = collection.get(include=include, where=where, limit=PAGE, offset=offset)  # type: ignore[arg-type]
-        if not page["ids"]:
-            return
-        yield page
-        offset += PAGE
-
-
-def pages_of(
-    collection: Collection | None, include: list[str], ids: Sequence[str], size: int = PAGE
-) -> Iterator[Any]:
-    """The same of these ids, `size` in a page."""
-    if collection is None:
-        return
-    for start in range(0, len(ids), size):
-        yield collection.get(ids=list(ids[start : start + size]), include=include)  # type: ignore[arg-type]
+    """Page by page what a collection holds, of all or of `ids`; nothing where there is none."""
+    read = None if collection is None else partial(collection.get, include=include)  # type: ignore[arg-type]
+    if read and ids is not None:
+        for start in range(0, len(ids), size):
+            yield read(list(ids[start : start + size]))
+    elif read:
+        offset = 0
+        while (page := read(where=where, limit=size, offset=offset))["ids"]:
+            yield page
+            offset += size
 
 
 def _open_embedded(path: Path) -> ClientAPI:

@@ -51,7 +51,7 @@ FIRST_BUILD = [
     Point("write", "search.indexes.keyword.index:KeywordIndex.upsert"),
     Point("before", "search.indexes.keyword.index:KeywordIndex._commit", 2),
     Point("after", "search.indexes.keyword.index:KeywordIndex._commit"),
-    Point("before", "search.indexes.keyword.index:KeywordIndex._let_go"),
+    Point("before", "search.indexes.keyword.index:KeywordIndex.close"),
     Point("hnsw"),
     Point("after", "search.indexes.pgvector.index:PgvectorIndex._build"),
     Point("event", "search_evaluation"),

@@ -63,7 +63,7 @@ def open_index(
     """Opens the index of the generation anew at every call, as a new process would."""
     # Two or three hundred rows are enough for product codes of 16 numbers.
     request.getfixturevalue("monkeypatch").setattr(
-        "ml_assets.search.indexes.faiss.index.TRAINS_FROM", 270
+        "ml_assets.search.indexes.faiss.codes.TRAINS_FROM", 270
     )
     with ExitStack() as stack:
 
