@@ -53,7 +53,7 @@ FIRST_BUILD = [
     Point("after", "search.indexes.keyword.index:KeywordIndex._commit"),
     Point("before", "search.indexes.keyword.index:KeywordIndex.close"),
     Point("hnsw"),
-    Point("after", "search.indexes.pgvector.index:PgvectorIndex._build"),
+    Point("after", "search.indexes.pgvector.building:build"),
     Point("event", "search_evaluation"),
     Point("sql", "postgres/releases/open_release"),
     Point("event", "published_search"),

@@ -6,13 +6,15 @@ from collections.abc import Generator
 from typing import Any
 
 import psycopg
-from psycopg.abc import Query
 from psycopg.rows import TupleRow
+from psycopg.sql import Composed
 
 Connection = psycopg.Connection[TupleRow]
 
 
-def read_counts(connection: Connection, text: str, parameters: Any = None) -> dict[str, int]:
+def read_counts(
+    connection: Connection, text: str | Composed, parameters: Any = None
+) -> dict[str, int]:
     """The one row of integers that a statement gives, by column name."""
     cursor = connection.execute(text, parameters)
     (row,) = cursor.fetchall()
@@ -22,7 +24,7 @@ def read_counts(connection: Connection, text: str, parameters: Any = None) -> di
 
 def read_batches(
     connection: Connection,
-    text: Query,
+    text: str | Composed,
     parameters: Any = None,
     *,
     size: int = 2000,
