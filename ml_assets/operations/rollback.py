@@ -8,7 +8,7 @@ from ml_assets.operations.pending import forget_finish
 from ml_assets.registry import promotion
 from ml_assets.registry.aliases import follow_release
 from ml_assets.releases import audit, pointer
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.search.publishing import lifecycle
 from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres

@@ -12,8 +12,7 @@ from ml_assets.embeddings.refresh import forget_outdated_vectors
 from ml_assets.progress import Progress
 from ml_assets.search.evaluation.measurement import read_measurements
 from ml_assets.search.indexes.contract import SyncReport
-from ml_assets.search.indexes.kinds import sync_index
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import Indexes, sync_index
 from ml_assets.search.indexes.wear import rebuild_if_worn
 from ml_assets.search.model import Generation
 from ml_assets.stores import postgres

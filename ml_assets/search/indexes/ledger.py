@@ -86,8 +86,8 @@ def _sync(connection: postgres.Connection, index: LedgerIndex[Any], progress: Pr
 def version(connection: postgres.Connection, generation: Generation, kind: str) -> str:
     """A hash over the chunk ids and revisions that the index holds by its ledger."""
     query = statement("postgres/search/indexes/ledger_version")
-    row = connection.execute(query, _key(generation, kind)).fetchone()
-    return str(row[0]) if row else ""
+    [(content,)] = connection.execute(query, _key(generation, kind))
+    return str(content)
 
 
 def dead(connection: postgres.Connection, generation: Generation, kind: str) -> tuple[int, int]:
@@ -118,10 +118,8 @@ def _trust_the_index(
 ) -> int:
     """Rewrite the ledger unless the index is as it says; return how many chunks the index holds."""
     size = index.size()
-    count = statement("postgres/search/indexes/count_ledger")
-    recorded = connection.execute(count, key).fetchone()
-    known = connection.execute(statement("postgres/search/indexes/find_mark"), key).fetchone()
-    if recorded == (size,) and known == (index.mark(),):
+    recorded = connection.execute(statement("postgres/search/indexes/recorded"), key).fetchone()
+    if recorded == (size, index.mark()):
         return size
     with connection.transaction():
         connection.execute(statement("postgres/search/indexes/clear_ledger"), key)

@@ -8,8 +8,7 @@ from ml_assets.releases.gates import Gate, refuse_blocked
 from ml_assets.releases.pointer import Parts
 from ml_assets.search.generation import kept_generation, published_generation
 from ml_assets.search.indexes.consistency import compare_with_tables
-from ml_assets.search.indexes.kinds import sync_index
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import Indexes, sync_index
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing.gates import same_chunks_gate
 from ml_assets.stores import postgres

@@ -7,7 +7,7 @@ from psycopg.errors import LockNotAvailable
 from ml_assets.releases import audit
 from ml_assets.releases.pointer import deciding_alone, expired, present_parts
 from ml_assets.search.generation import find_generation, on_vectors
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.search.indexes.pgvector.building import be_patient
 from ml_assets.search.model import Generation
 from ml_assets.stores import postgres

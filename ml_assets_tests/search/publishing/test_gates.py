@@ -134,7 +134,7 @@ def test_what_was_measured_on_other_documents_cannot_tell(loss: float) -> None:
 
 
 def row(**changed: int) -> dict[str, Any]:
-    same = {"expected": 5, "held": 5, "compared": 5, "missing": 0, "extra": 0, "outdated": 0}
+    same = {"expected": 5, "indexed": 5, "compared": 5, "missing": 0, "extra": 0, "outdated": 0}
     return {"index": "chroma", **same, **changed}
 
 

@@ -59,10 +59,9 @@ def is_expressible(condition: Condition, *, holds: bool = True) -> bool:
 def chroma_where(condition: Condition, *, holds: bool = True) -> Where:
     """The condition as Chroma's `where`, or what holds where it does not."""
     match condition:
-        case And(parts):
-            return _joined("$and" if holds else "$or", parts, holds)
-        case Or(parts):
-            return _joined("$or" if holds else "$and", parts, holds)
+        case And(parts) | Or(parts):
+            every = isinstance(condition, And) == holds
+            return _joined([chroma_where(part, holds=holds) for part in parts], every)
         case Not(inner):
             return chroma_where(inner, holds=not holds)
         case Compare(field, operator, value):
@@ -73,16 +72,11 @@ def chroma_where(condition: Condition, *, holds: bool = True) -> Where:
             for scalar in map(_comparable, values):
                 lists.setdefault(type(scalar), []).append(scalar)
             sign = "$in" if holds else "$nin"
-            wheres = [{field: {sign: one}} for one in lists.values()]
-            return _all(wheres, "$or" if holds else "$and")
+            return _joined([{field: {sign: scalars}} for scalars in lists.values()], not holds)
 
 
-def _joined(sign: str, parts: tuple[Condition, ...], holds: bool) -> Where:
-    return _all([chroma_where(part, holds=holds) for part in parts], sign)
-
-
-def _all(wheres: list[Where], sign: str) -> Where:
-    return wheres[0] if len(wheres) == 1 else {sign: wheres}
+def _joined(wheres: list[Where], every: bool) -> Where:
+    return wheres[0] if len(wheres) == 1 else {"$and" if every else "$or": wheres}
 
 
 def _comparable(value: Value) -> Scalar:
