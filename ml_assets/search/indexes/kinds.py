@@ -35,8 +35,8 @@ KINDS: Mapping[str, IndexKind] = {
 
 def index_parameters(settings: Settings) -> Parameters:
     """The kinds that the settings choose, each with what building it depends on."""
-    chosen = {name: kind.parameters(settings) for name, kind in KINDS.items()}
-    return {name: parameters for name, parameters in chosen.items() if parameters is not None}
+    chosen = ((name, kind.parameters(settings)) for name, kind in KINDS.items())
+    return {name: parameters for name, parameters in chosen if parameters is not None}
 
 
 def kinds_of(generation: Generation) -> list[IndexKind]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from typing import Any
 from uuid import uuid4
 
@@ -41,10 +41,8 @@ def sync(
     folder, a restored backup, a killed run), the ledger is first rewritten from what it holds.
     """
     started = time.perf_counter()
-    try:
+    with closing(index):
         delta = _sync(connection, index, progress)
-    finally:
-        index.close()
     seconds = time.perf_counter() - started
     content = version(connection, index.generation, index.kind)
     return SyncReport(delta, delta.total, index.disk_bytes(), seconds, content)
@@ -134,12 +132,12 @@ def _trust_the_index(
 
 
 def _mark(
-    connection: postgres.Connection, key: dict[str, Any], index: LedgerIndex[Any], worn: int
+    connection: postgres.Connection, key: dict[str, Any], index: LedgerIndex[Any], dead: int
 ) -> None:
     if not (mark := index.mark()):
         mark = uuid4().hex
         index.set_mark(mark)
-    bound = {**key, "mark": mark, "worn": worn}
+    bound = {**key, "mark": mark, "worn": dead}
     connection.execute(statement("postgres/search/indexes/record_mark"), bound)
 
 

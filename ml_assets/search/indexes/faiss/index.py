@@ -139,19 +139,13 @@ class FaissIndex:
 
     @contextmanager
     def _reading(self) -> Iterator[tuple[sqlite3.Connection, Any]]:
-        """The rows and the index of one moment; the index is None while nothing is in it.
-
-        The writer sees its own changes.
-        """
+        """The rows and the index of one moment; the index is None while nothing is in it."""
         rows = self._open()
-        if rows.in_transaction:
-            yield rows, self._index(rows)
-            return
-        rows.execute("begin")
+        rows.execute("savepoint reading")  # within its transaction the writer sees its own changes
         try:
             yield rows, self._index(rows)
         finally:
-            rows.rollback()
+            rows.execute("release reading")
 
     @contextmanager
     def _changing(self) -> Iterator[tuple[sqlite3.Connection, Any]]:

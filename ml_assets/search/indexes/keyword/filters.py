@@ -20,7 +20,6 @@ from ml_assets.search.filters.language import (
     Not,
     Or,
     Scalar,
-    Value,
     comparisons,
     is_exact,
     metadata_key,
@@ -46,8 +45,8 @@ def attribute_token(key: str, value: Scalar) -> str:
 def is_expressible(condition: Condition) -> bool:
     """Whether `keyword_query` matches exactly the documents that pass."""
     return all(
-        (isinstance(one, In) or one.field == "created_at") and all(map(is_exact, one.values))
-        for one in comparisons(condition)
+        (isinstance(part, In) or part.field == "created_at") and all(map(is_exact, part.values))
+        for part in comparisons(condition)
     )
 
 
@@ -70,16 +69,12 @@ def keyword_query(condition: Filter, schema: tantivy.Schema) -> tantivy.Query:
             return Query.boolean_query([(Occur.Must, Query.all_query()), excluded])
         case In(field, values):
             key = metadata_key(field)
-            terms = [_term(key, value) for value in values]
-            return Query.term_set_query(schema, "attribute" if key else field, terms)
+            terms = [microseconds(v) if isinstance(v, datetime) else v for v in values]
+            if key:
+                field, terms = "attribute", [attribute_token(key, term) for term in terms]
+            return Query.term_set_query(schema, field, terms)
         case Compare():
             return _range(condition, schema)
-
-
-def _term(key: str | None, value: Value) -> Scalar:
-    if isinstance(value, datetime):
-        return microseconds(value)
-    return value if key is None else attribute_token(key, value)
 
 
 def _range(condition: Compare, schema: tantivy.Schema) -> tantivy.Query:

@@ -20,13 +20,9 @@ def _parameters(settings: Settings) -> Mapping[str, Any]:
         "ef_construction": settings.hnsw_ef_construction,
         "ef_search": settings.hnsw_ef_search,
     }
-    match settings.pgvector_index:
-        case "hnsw":
-            return {"index": "hnsw", "type": settings.pgvector_type, **hnsw}
-        case "binary":
-            return {"index": "binary", "type": "bit", **hnsw}
-        case "ivfflat":
-            return {"index": "ivfflat", "type": settings.pgvector_type}
+    index = settings.pgvector_index
+    kind = "bit" if index == "binary" else settings.pgvector_type
+    return {"index": index, "type": kind, **({} if index == "ivfflat" else hnsw)}
 
 
 def _open(

@@ -64,9 +64,8 @@ def count_rows(connection: postgres.Connection, generation: Generation) -> int:
 
 def lists_in(connection: postgres.Connection, name: str) -> int | None:
     """The lists of an IVFFlat index, which live with it; None of another, or when absent."""
-    row = connection.execute(
-        statement("postgres/search/pgvector/index_lists"), {"index": name}
-    ).fetchone()
+    query = statement("postgres/search/pgvector/index_lists")
+    row = connection.execute(query, {"index": name}).fetchone()
     return int(row[0]) if row else None
 
 
