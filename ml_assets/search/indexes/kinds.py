@@ -10,18 +10,8 @@ from typing import Self
 from ml_assets.progress import Progress, no_progress
 from ml_assets.search.filters.language import NO_FILTER, Among, Condition, Filter
 from ml_assets.search.filters.sql import matching_chunk_ids
-from ml_assets.search.indexes import ledger
-from ml_assets.search.indexes.contract import (
-    AnyIndex,
-    Index,
-    IndexKind,
-    Query,
-    Ranking,
-    SyncReport,
-    TextIndex,
-    Upkeep,
-    VectorIndex,
-)
+from ml_assets.search.indexes import contract, ledger
+from ml_assets.search.indexes.contract import AnyIndex, Index, IndexKind, Query, Ranking
 from ml_assets.search.model import Generation, Parameters
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
@@ -44,14 +34,14 @@ def kinds_of(generation: Generation) -> list[IndexKind]:
     return [kind for name, kind in KINDS.items() if name in generation.parameters]
 
 
-def upkeep_of(kind: str) -> Upkeep:
+def upkeep_of(kind: str) -> contract.Upkeep:
     """How the indexes of a kind follow the tables."""
     return KINDS[kind].upkeep or ledger.UPKEEP
 
 
 def sync_index(
     connection: postgres.Connection, index: AnyIndex, progress: Progress = no_progress
-) -> SyncReport:
+) -> contract.SyncReport:
     """Make an index equal to the tables; only the difference is written."""
     return upkeep_of(index.kind).sync(connection, index, progress)
 
@@ -137,11 +127,11 @@ class Indexes:
         return vector, next(kind.name for kind in kinds_of(generation) if kind.answers == "text")
 
 
-def vector_indexes(opened: Mapping[str, AnyIndex]) -> dict[str, VectorIndex]:
+def vector_indexes(opened: Mapping[str, AnyIndex]) -> dict[str, contract.VectorIndex]:
     """Those that rank by a vector."""
     return {name: index for name, index in opened.items() if KINDS[name].answers == "vector"}
 
 
-def text_index(opened: Mapping[str, AnyIndex]) -> TextIndex:
+def text_index(opened: Mapping[str, AnyIndex]) -> contract.TextIndex:
     """The one that ranks by words."""
     return next(index for name, index in opened.items() if KINDS[name].answers == "text")

@@ -1,5 +1,6 @@
 """What sets FAISS apart: product codes that are trained, files that change as one, an extra."""
 
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -192,6 +193,24 @@ def test_a_damaged_file_is_a_clear_error(
     file.unlink()
     with pytest.raises(StoreError, match="cannot be used"):
         nearest(index, "text 1", 3)
+
+
+def test_a_file_that_a_writer_has_just_replaced_is_looked_up_again(
+    connection: postgres.Connection, index: FaissIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(connection, docs(0, 3))
+    sync_index(connection, index)
+    opened, looks = FaissIndex._index, list[str]()
+
+    def replaced(one: FaissIndex, rows: sqlite3.Connection) -> object:
+        looks.append("")
+        if len(looks) == 1:
+            raise FileNotFoundError
+        return opened(one, rows)
+
+    monkeypatch.setattr(FaissIndex, "_index", replaced)
+    assert nearest(index, "text 1", 1) == ["d1#0"]
+    assert len(looks) == 2
 
 
 def test_without_the_package_it_is_said_what_to_install(

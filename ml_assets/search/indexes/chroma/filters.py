@@ -11,36 +11,23 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from ml_assets.search.filters.language import (
-    METADATA,
-    OWN_FIELDS,
-    And,
-    Compare,
-    Condition,
-    In,
-    Not,
-    Operator,
-    Or,
-    Scalar,
-    Value,
-    is_exact,
-    microseconds,
-)
+from ml_assets.search.filters import language
+from ml_assets.search.filters.language import And, Compare, Condition, In, Not, Or, Scalar, Value
 from ml_assets.search.indexes.contract import Entry
 
 Where = dict[str, Any]
 
-_SIGNS: dict[Operator, str] = {"<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
+_SIGNS: dict[language.Operator, str] = {"<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
 _LARGEST = 2**1023
 
 
 def chroma_metadata(entry: Entry) -> dict[str, Scalar]:
     """What Chroma stores beside a vector: the revision, and what `chroma_where` asks for."""
-    own = {field: getattr(entry, field) for field in OWN_FIELDS}
+    own = {field: getattr(entry, field) for field in language.OWN_FIELDS}
     return {
         "revision": entry.revision.hex(),
         **{field: value for field, value in own.items() if value is not None},
-        **{METADATA + key: _comparable(value) for key, value in entry.metadata.items()},
+        **{language.METADATA + key: _comparable(value) for key, value in entry.metadata.items()},
     }
 
 
@@ -53,7 +40,7 @@ def is_expressible(condition: Condition, *, holds: bool = True) -> bool:
             return is_expressible(inner, holds=not holds)
         case _:
             ordered = isinstance(condition, Compare)
-            return (holds or not ordered) and all(map(is_exact, condition.values))
+            return (holds or not ordered) and all(map(language.is_exact, condition.values))
 
 
 def chroma_where(condition: Condition, *, holds: bool = True) -> Where:
@@ -81,7 +68,7 @@ def _joined(wheres: list[Where], every: bool) -> Where:
 
 def _comparable(value: Value) -> Scalar:
     if isinstance(value, datetime):
-        return microseconds(value)
+        return language.microseconds(value)
     if isinstance(value, bool | str):
         return value
     # A larger one is compared by PostgreSQL.

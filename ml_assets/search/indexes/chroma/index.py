@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ml_assets.errors import StoreError
 from ml_assets.search.filters.language import NO_FILTER, Among, Condition, Filter
-from ml_assets.search.indexes.chroma.filters import (
-    chroma_metadata,
-    chroma_where,
-    is_expressible,
-)
+from ml_assets.search.indexes.chroma.filters import chroma_metadata, chroma_where, is_expressible
 from ml_assets.search.indexes.contract import Entry, Ranking
 from ml_assets.search.model import Generation, Vector
 from ml_assets.stores.chroma import PAGE, pages

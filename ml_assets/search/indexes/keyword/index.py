@@ -13,11 +13,7 @@ import tantivy
 from ml_assets.errors import StoreError
 from ml_assets.search.filters.language import NO_FILTER, Condition, Filter
 from ml_assets.search.indexes.contract import Entry, Ranking
-from ml_assets.search.indexes.keyword.filters import (
-    attribute_token,
-    is_expressible,
-    keyword_query,
-)
+from ml_assets.search.indexes.keyword.filters import attribute_token, is_expressible, keyword_query
 from ml_assets.search.model import Generation
 from ml_assets.stores.folders import folder, usable
 
