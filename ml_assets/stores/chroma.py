@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ def connect(url: str | None, home: Path) -> Iterator[ClientAPI]:
         # The client reports an unreachable server, and a folder it cannot read, as ValueError.
         try:
             with _REGISTRY:
-                client = _open_server(url) if url else _open_embedded(embedded_folder(home))
+                client = _open(url, home)
         except ValueError as error:
             raise _refusal(error, where) from None
         yield client
@@ -57,33 +57,31 @@ def embedded_folder(home: Path) -> Path:
 def pages(
     collection: Collection | None,
     include: list[str],
-    ids: Sequence[str] | None = None,
     where: dict[str, Any] | None = None,
+    ids: Sequence[str] | None = None,
     size: int = PAGE,
 ) -> Iterator[Any]:
-    """Page by page what a collection holds, of all or of `ids`; nothing where there is none."""
-    read = None if collection is None else partial(collection.get, include=include)  # type: ignore[arg-type]
-    if read and ids is not None:
-        for start in range(0, len(ids), size):
-            yield read(list(ids[start : start + size]))
-    elif read:
-        offset = 0
-        while (page := read(where=where, limit=size, offset=offset))["ids"]:
-            yield page
-            offset += size
+    """Page by page what a collection holds, or these ids of it; None holds nothing."""
+    if collection is None:
+        return
+    for start in count(0, size) if ids is None else range(0, len(ids), size):
+        if ids is None:
+            asked: dict[str, Any] = {"where": where, "limit": size, "offset": start}
+        else:
+            asked = {"ids": list(ids[start : start + size])}
+        page = collection.get(include=include, **asked)  # type: ignore[arg-type]
+        if ids is None and not page["ids"]:
+            return
+        yield page
 
 
-def _open_embedded(path: Path) -> ClientAPI:
+def _open(url: str | None, home: Path) -> ClientAPI:
     import chromadb
     from chromadb.config import Settings
 
-    return chromadb.PersistentClient(str(folder(path)), Settings(anonymized_telemetry=False))
-
-
-def _open_server(url: str) -> ClientAPI:
-    import chromadb
-    from chromadb.config import Settings
-
+    settings = Settings(anonymized_telemetry=False)
+    if not url:
+        return chromadb.PersistentClient(str(folder(embedded_folder(home))), settings)
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise StoreError(
@@ -96,7 +94,7 @@ def _open_server(url: str) -> ClientAPI:
         port=parts.port or (443 if ssl else 8000),
         ssl=ssl,
         headers={"Authorization": f"Basic {credentials}"} if parts.password else {},
-        settings=Settings(anonymized_telemetry=False),
+        settings=settings,
     )
 
 

@@ -86,7 +86,7 @@ class ChromaIndex:
         if len(ids) == k:
             cosines = (1 - distance for distance in (nearest["distances"] or [[]])[0])
             return Ranking.best_first(zip(cosines, ids, strict=True), exhausted=False)
-        return _exact(pages(collection, ["embeddings"], among, where), vector, k)
+        return _exact(pages(collection, ["embeddings"], where, among), vector, k)
 
     def size(self) -> int:
         collection = self._find()
@@ -107,7 +107,7 @@ class ChromaIndex:
         # The order by a hash is random: see `differing_entries`.
         ids = sorted(self._ids(), key=lambda chunk_id: sha256(chunk_id.encode()).digest())
         size = min(PAGE, self._client.get_max_batch_size())
-        for page in pages(old, ["embeddings", "metadatas"], ids, size=size):
+        for page in pages(old, ["embeddings", "metadatas"], None, ids, size):
             new.add(ids=page["ids"], embeddings=page["embeddings"], metadatas=page["metadatas"])
         # The mark says that it is whole.
         new.modify(metadata=old.metadata)
@@ -132,7 +132,7 @@ class ChromaIndex:
         self._opened = None
 
     def revisions(self, chunk_ids: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
-        for page in pages(self._find(), ["metadatas"], chunk_ids):
+        for page in pages(self._find(), ["metadatas"], ids=chunk_ids):
             for chunk_id, metadata in zip(page["ids"], page["metadatas"], strict=True):
                 yield chunk_id, bytes.fromhex(str(metadata.get("revision", "")))
 
@@ -159,7 +159,8 @@ class ChromaIndex:
 
     def _ids(self, chunk_ids: Sequence[str] | None = None) -> list[str]:
         """The chunks that are there, of all or of `chunk_ids`."""
-        return [chunk_id for page in pages(self._find(), [], chunk_ids) for chunk_id in page["ids"]]
+        stored = pages(self._find(), [], ids=chunk_ids)
+        return [chunk_id for page in stored for chunk_id in page["ids"]]
 
     def _find(self) -> Collection | None:
         from chromadb.errors import NotFoundError
