@@ -60,7 +60,7 @@ class ChromaIndex:
             return isinstance(error, NotFoundError | InternalError)
 
         self.generation.check(vector)
-        return patiently(lambda: self._query(vector, k, filters), may_pass, seconds=0.2, pause=0.01)
+        return patiently(lambda: self._query(vector, k, filters), may_pass, seconds=2, pause=0.01)
 
     def expresses(self, condition: Condition) -> bool:
         return is_expressible(condition)

@@ -58,7 +58,7 @@ class FaissIndex:
             return patiently(
                 lambda: self._query(unit(vector[None]), k, chunk_ids),
                 lambda error: isinstance(error, FileNotFoundError),
-                seconds=0.5,
+                seconds=1,
                 pause=0.01,
             )
 
