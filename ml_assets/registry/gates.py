@@ -46,14 +46,12 @@ def promotion_gates(
 def baseline_gate(score: float, baselines: Mapping[str, float]) -> Gate:
     """The challenger beats every baseline."""
     best = max(baselines, key=lambda name: baselines[name])
-    passes = beats(score, baselines[best])
-    verb = "beats" if passes else "does not beat"
-    return Gate(
+    return _gate(
         "challenger_beats_the_baselines",
-        "pass" if passes else "block",
-        f"macro-F1 {score:.4f} {verb} {best} ({baselines[best]:.4f})",
         {"challenger": score, **baselines},
-        "" if passes else "Train on more documents, or on better labels",
+        baselines[best],
+        f"{best} ({baselines[best]:.4f})",
+        "Train on more documents, or on better labels",
     )
 
 
@@ -67,17 +65,33 @@ def champion_gate(
     been trained on this test split. Then the gate cannot tell, and the baselines alone decide.
     """
     name, numbers = "challenger_beats_the_champion", {"challenger": score, "margin": margin}
+<<<<<<< HEAD
     if current is None or isinstance(stands, str):
         return Gate(name, "cannot tell" if current else "pass", str(stands), numbers)
     passes = beats(score, stands + margin)
     verb = "beats" if passes else "does not beat"
     return Gate(
+=======
+    if current is None:
+        return Gate(name, "pass", "there was no champion", numbers)
+    if stands is None:
+        message = f"champion {current.version} has another vector space, feature view or split seed"
+        return Gate(name, "cannot tell", message, numbers)
+    return _gate(
+>>>>>>> house
         name,
-        "pass" if passes else "block",
-        f"macro-F1 {score:.4f} {verb} champion {current.version} ({stands:.4f}) plus {margin:g}",
         {**numbers, "champion": stands},
-        "" if passes else "Keep the champion, or lower ML_ASSETS_PROMOTION_MARGIN",
+        stands + margin,
+        f"champion {current.version} ({stands:.4f}) plus {margin:g}",
+        "Keep the champion, or lower ML_ASSETS_PROMOTION_MARGIN",
     )
+
+
+def _gate(name: str, numbers: Mapping[str, float], bar: float, rival: str, do: str) -> Gate:
+    score = numbers["challenger"]
+    if beats(score, bar):
+        return Gate(name, "pass", f"macro-F1 {score:.4f} beats {rival}", numbers)
+    return Gate(name, "block", f"macro-F1 {score:.4f} does not beat {rival}", numbers, do)
 
 
 def score_on_test(
@@ -89,7 +103,12 @@ def score_on_test(
     """Macro-F1 of `version` on the test split of `training_set`; computed if it is not its own."""
     if version.candidate.training_set_hash == training_set.hash:
         return version.metrics[METRIC]
+<<<<<<< HEAD
     model = mlflow.load_model(where, version.candidate.model_uri, TRUSTED_TYPES)
     test = read_examples(connection, training_set, ["test"])
+=======
+    model = mlflow.load_model(where, version.uri, TRUSTED_TYPES)
+    test = read_examples(connection, training_set, "test")
+>>>>>>> house
     answers = predict_probabilities(model, test.inputs, training_set.labels)
     return evaluate(training_set.labels, test.truth, answers).metrics["macro_f1"]

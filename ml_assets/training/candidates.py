@@ -11,7 +11,7 @@ from ml_assets.stores import duckdb, mlflow, postgres
 from ml_assets.training.evaluation import Evaluation, evaluate
 from ml_assets.training.examples import TEXT, read_examples
 from ml_assets.training.experiments import complete_experiment, experiment, read_candidates
-from ml_assets.training.families.base import Family, Fitted, Task, fit_family, predict_probabilities
+from ml_assets.training.families.base import Family, Task, fit_family, predict_probabilities
 from ml_assets.training.families.registry import FAMILIES, TRUSTED_TYPES
 from ml_assets.training.importance import permutation_importance
 from ml_assets.training.model import SPLITS, Candidate, Examples, TrainingSet
@@ -97,7 +97,7 @@ def write_lost_results(
 
 def _read_task(connection: postgres.Connection, training_set: TrainingSet) -> tuple[Task, Examples]:
     """What models are trained on, and the examples that test them."""
-    train, validation, test = (read_examples(connection, training_set, [name]) for name in SPLITS)
+    train, validation, test = (read_examples(connection, training_set, name) for name in SPLITS)
     features, labels = training_set.features, training_set.labels
     return Task(train, validation, features, labels, training_set.seed), test
 
@@ -115,7 +115,11 @@ def _train(
             metrics[f"{split}_{name}"] = value
     inputs, labels = task.train.inputs.head(5), task.labels
     uri = mlflow.log_model(module, fitted.model, inputs, labels, TRUSTED_TYPES)
-    exported = _export(module, uri, family, fitted, task)
+    exported = Export(reason="a baseline is never served")
+    if not family.baseline:
+        exported = export(fitted.model, task)
+    if exported.content:
+        mlflow.log_file(module, uri, FILE, exported.content)
     parameters = {**family.parameters, **fitted.chosen}
     module.log_params(parameters)
     module.log_metrics(metrics)
@@ -159,16 +163,6 @@ def _assess(model: Any, task: Task, test: Examples) -> tuple[dict[str, Evaluatio
 def _importance(model: Any, family: Family, task: Task) -> dict[str, float]:
     groups = _groups(family, task)
     return permutation_importance(model, task.validation, task.labels, groups, task.seed)
-
-
-def _export(module: Any, uri: str, family: Family, fitted: Fitted, task: Task) -> Export:
-    """The ONNX form of a model, put beside it."""
-    if family.baseline:
-        return Export(reason="a baseline is never served")
-    exported = export(fitted.model, task)
-    if exported.content:
-        mlflow.log_file(module, uri, FILE, exported.content)
-    return exported
 
 
 def _groups(family: Family, task: Task) -> dict[str, list[str]]:

@@ -19,7 +19,7 @@ from ml_assets.search.answering.snippet import query_terms, snippet
 from ml_assets.search.filters.language import NO_FILTER, Condition, is_unicode
 from ml_assets.search.filters.sql import check_known, sql_condition
 from ml_assets.search.generation import published_generation
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.search.model import Generation, Vector
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -163,8 +163,8 @@ def _hits(
     for start in range(0, len(ranked.documents), window):
         documents = ranked.documents[start : start + window]
         bound["chunk_ids"] = [ranked.chunks[document_id] for document_id, _ in documents]
-        with engine.connection.cursor(row_factory=dict_row) as cursor:
-            rows = {row["document_id"]: row for row in cursor.execute(text, bound)}
+        cursor = engine.connection.cursor(row_factory=dict_row)
+        rows = {row["document_id"]: row for row in cursor.execute(text, bound)}
         for document_id, score in documents:
             if row := rows.get(document_id):
                 content = row.pop("text")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,8 +32,7 @@ from ml_assets.search.evaluation.metrics import K
 from ml_assets.search.evaluation.tuning import TUNING_VERSION, candidates, tune
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.contract import VectorIndex
-from ml_assets.search.indexes.kinds import index_versions
-from ml_assets.search.indexes.opening import Indexes, text_index, vector_indexes
+from ml_assets.search.indexes.kinds import Indexes, index_versions, text_index, vector_indexes
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
@@ -80,11 +79,8 @@ def measure_generation(
         SpaceMismatchError: the loaded encoder is of another space than the generation.
     """
     served = published_generation(connection)
-    if (
-        served
-        and served.generation_id != generation.generation_id
-        and served.space_id == generation.space_id
-    ):
+    is_other = served and served.generation_id != generation.generation_id
+    if served and is_other and served.space_id == generation.space_id:
         measure_generation(connection, indexes, served, judged, load)
     settings = indexes.settings
     state = present_state(connection, generation, judged, settings)
@@ -141,18 +137,14 @@ def evaluate_generation(
         k=K,
         seed=settings.seed,
     )
-    fused = replace(engine, fusion=tuned.fusion)
     halves = {"tuning": tuning, "reporting": reporting}
     return Measurement(
         state=state,
-        recall=recall.recall,
-        reached=recall.reached,
-        sampled=recall.sampled,
-        judged_recall=recall.judged_recall,
+        **asdict(recall),
         documents=index_versions(engine.connection, engine.generation)[engine.keyword.kind],
         tuning=tuned,
         tuning_basis=basis,
-        quality=measure_methods(fused, halves, settings.seed),
+        quality=measure_methods(replace(engine, fusion=tuned.fusion), halves, settings.seed),
         judged_queries=len(answers),
         missing_documents=len({d for answer in answers for d in answer.query.relevant} - present),
         seconds=round(time.perf_counter() - started, 3),
