@@ -4,7 +4,7 @@ Not here: any statement of a room's own tables; each room brings its own from `s
 """
 
 from ml_assets.stores.postgres.bulk import analyze, copy_rows
-from ml_assets.stores.postgres.connection import connect, server_url
+from ml_assets.stores.postgres.connection import connect, leave, server_url
 from ml_assets.stores.postgres.statements import Connection, read_batches, read_counts
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "analyze",
     "connect",
     "copy_rows",
+    "leave",
     "read_batches",
     "read_counts",
     "server_url",
