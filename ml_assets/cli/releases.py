@@ -93,20 +93,19 @@ def rollback(
     """
     from ml_assets.operations.rollback import roll_back
     from ml_assets.search.generation import find_generation
-    from ml_assets.search.publishing.lifecycle import model_of
 
     with connected() as (settings, connection):
         target = roll_back(connection, settings, _tracking(settings), reason, to)
         identity = target.parts.generation_id
-        encoder = model_of(connection, find_generation(connection, identity)) if identity else ""
+        encoder = find_generation(connection, identity).model if identity else ""
     out.print(console.served(target, encoder), highlight=False, soft_wrap=True)
 
 
 def _promote(
     connection: postgres.Connection, settings: Settings, version: int, reason: str
 ) -> Decision:
-    from ml_assets.registry.aliases import follow_release
     from ml_assets.registry.promotion import promote_by_hand
+    from ml_assets.registry.versions import follow_release
     from ml_assets.stores import duckdb
     from ml_assets.training.training_set import current_training_set
 

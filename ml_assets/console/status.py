@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import RenderableType
 from rich.text import Text
 
-from ml_assets.console.layout import columns, facts, moment, table
+from ml_assets.console.layout import facts, moment, table
 
 _METRICS = (
     ("validation F1", "validation_macro_f1"),
@@ -17,6 +17,8 @@ _METRICS = (
     ("log loss", "test_log_loss"),
 )
 """Columns of the candidates; F1 is the macro average."""
+_COLLECTION = {"collection": "collection", "documents": "documents", "read": "refreshed_at"}
+_UNREAD = {"collection": "collection", "since": "failed_at", "reason": "read_error"}
 _GENERATION = {
     "generation": "generation_id",
     "state": "state",
@@ -35,15 +37,15 @@ def status(numbers: Mapping[str, Any]) -> Iterator[RenderableType]:
             for name in ("collections", "documents", "tombstones", "rejected", "chunks", "vectors")
         },
     )
-    if numbers["by_collection"]:
-        names = {"collection": "collection", "documents": "documents", "read": "refreshed_at"}
-        yield table("Collections", columns(numbers["by_collection"], names))
-    unread = [row for row in numbers["by_collection"] if row["read_error"]]
-    if unread:
-        names = {"collection": "collection", "since": "failed_at", "reason": "read_error"}
-        yield table("Could not be read, left as they were", columns(unread, names))
-    if numbers["generations"]:
-        yield table("Search generations", columns(numbers["generations"], _GENERATION))
+    collections = numbers["by_collection"]
+    unread = [row for row in collections if row["read_error"]]
+    for title, rows, columns in (
+        ("Collections", collections, _COLLECTION),
+        ("Could not be read, left as they were", unread, _UNREAD),
+        ("Search generations", numbers["generations"], _GENERATION),
+    ):
+        if rows:
+            yield table(title, [{name: row[key] for name, key in columns.items()} for row in rows])
     yield from standing(numbers)
     if numbers["last_runs"]:
         yield table("Last runs", numbers["last_runs"])
@@ -83,30 +85,19 @@ def _measured(measurement: Mapping[str, Any]) -> Iterator[RenderableType]:
         {
             "method": method,
             "queries": f"{metrics['queries']:g} {half}",
-            **_metrics(metrics, quality["intervals"][method][half]["ndcg@10"]),
+            "ndcg (95 %)": f"{metrics['ndcg@10']:.3f} ({low:.2f} to {high:.2f})",
+            **{name.partition("@")[0]: metrics[name] for name in _QUALITY},
         }
         for half in ("tuning", "reporting")
         for method, halves in quality["methods"].items()
         if (metrics := halves.get(half))
+        for low, high in [quality["intervals"][method][half]["ndcg@10"]]
     ]
     if rows:
         yield table(f"Search, judged queries, first {k} documents", rows)
-    if comparison := quality["comparison"]:
-        yield Text(f"  {_compared(comparison)}")
-
-
-def _metrics(metrics: Mapping[str, float], interval: Sequence[float]) -> dict[str, Any]:
-    """The metrics of a method: nDCG with its 95 % interval, the others without."""
-    low, high = interval
-    return {
-        "ndcg (95 %)": f"{metrics['ndcg@10']:.3f} ({low:.2f} to {high:.2f})",
-        **{name.partition("@")[0]: metrics[name] for name in _QUALITY},
-    }
-
-
-def _compared(comparison: Mapping[str, Any]) -> str:
-    low, high = comparison["interval"]
-    return (
-        f"hybrid against {comparison['against']}: nDCG {comparison['difference']:+.3f}"
-        f" ({low:+.3f} to {high:+.3f}), {comparison['wins']} better, {comparison['losses']} worse"
-    )
+    if compared := quality["comparison"]:
+        low, high = compared["interval"]
+        yield Text(
+            f"  hybrid against {compared['against']}: nDCG {compared['difference']:+.3f}"
+            f" ({low:+.3f} to {high:+.3f}), {compared['wins']} better, {compared['losses']} worse"
+        )

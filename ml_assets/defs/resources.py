@@ -22,7 +22,7 @@ from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.sources import Source, open_source
 from ml_assets.embeddings.encoder import Encoder, load_encoder, load_float32
 from ml_assets.embeddings.space import VectorSpace, current_chunker, current_space
-from ml_assets.progress import SilentProgress
+from ml_assets.progress import unwatched
 from ml_assets.search.indexes.opening import Indexes
 from ml_assets.settings import Settings
 from ml_assets.stores import clickhouse, duckdb, mlflow, online, postgres
@@ -31,39 +31,22 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 
-@dataclass(frozen=True)
-class SourceResource:
-    """The configured source of documents; `open` raises a UserError when it cannot be used."""
-
-    open: Callable[[], Source]
+OpenSource = Callable[[], Source]
+"""Opens the configured source of documents; raises a UserError when it cannot be used."""
 
 
 @dataclass(frozen=True)
 class EncoderResource:
-    """The configured model: its vector space, its chunker, and what turns texts into vectors.
+    """The configured model; nothing is loaded before it is asked for.
 
-    Nothing is loaded before it is asked for.
+    `load` gives the encoder that suits a job of about so many tokens, `load_float32` the reference
+    that checks compare stored vectors with.
     """
 
-    settings: Settings
-
-    @property
-    def space(self) -> VectorSpace:
-        """The vector space of the model."""
-        return current_space(self.settings)
-
-    @property
-    def chunker(self) -> Chunker:
-        """What cuts documents into chunks that the model reads whole."""
-        return current_chunker(self.settings)
-
-    def load(self, tokens: int = 0) -> Encoder:
-        """Load the encoder that suits a job of about `tokens` tokens."""
-        return load_encoder(self.settings, tokens)
-
-    def load_float32(self) -> Encoder:
-        """Load the reference that checks compare stored vectors with."""
-        return load_float32(self.settings)
+    space: Callable[[], VectorSpace]
+    chunker: Callable[[], Chunker]
+    load: Callable[..., Encoder]
+    load_float32: Callable[[], Encoder]
 
 
 class PostgresResource(dg.ConfigurableResource):
@@ -124,9 +107,8 @@ class MlflowResource(dg.ConfigurableResource):
     @property
     def tracking(self) -> mlflow.Tracking:
         """Where runs are kept; the embedded database is created at the first look."""
-        return mlflow.tracking(
-            self.tracking_uri or None, self.postgres_url or None, Path(self.home)
-        )
+        url = self.postgres_url or None
+        return mlflow.tracking(self.tracking_uri or None, url, Path(self.home))
 
     @contextmanager
     def run(self) -> Iterator[mlflow.Tracking]:
@@ -168,25 +150,27 @@ class OnlineStoreResource(dg.ConfigurableResource):
 def build_resources(settings: Settings) -> dict[str, object]:
     """The resources of one deployment, embedded where no URL is set."""
     home = str(settings.home)
+
+    def url(variable: str) -> str:
+        return dg.EnvVar(variable) if getattr(settings, variable.lower()) else ""
+
+    tracking = url("MLFLOW_TRACKING_URI")
     return {
         "settings": settings,
-        "progress": SilentProgress(),
-        "source": SourceResource(partial(open_source, settings.source, settings)),
-        "encoder": EncoderResource(settings),
-        "postgres": PostgresResource(url=_url("POSTGRES_URL", settings.postgres_url), home=home),
+        "progress": unwatched,
+        "source": partial(open_source, settings.source, settings),
+        "encoder": EncoderResource(
+            partial(current_space, settings),
+            partial(current_chunker, settings),
+            partial(load_encoder, settings),
+            partial(load_float32, settings),
+        ),
+        "postgres": PostgresResource(url=url("POSTGRES_URL"), home=home),
         "indexes": opened_indexes,
         "duckdb": OfflineStoreResource(database=str(settings.duckdb_file)),
-        "clickhouse": ClickHouseResource(
-            url=_url("CLICKHOUSE_URL", settings.clickhouse_url), home=home
-        ),
+        "clickhouse": ClickHouseResource(url=url("CLICKHOUSE_URL"), home=home),
         "mlflow": MlflowResource(
-            tracking_uri=_url("MLFLOW_TRACKING_URI", settings.mlflow_tracking_uri),
-            postgres_url=_url("POSTGRES_URL", settings.postgres_url),
-            home=home,
+            tracking_uri=tracking, postgres_url=url("POSTGRES_URL"), home=home
         ),
-        "online_store": OnlineStoreResource(url=_url("REDIS_URL", settings.redis_url), home=home),
+        "online_store": OnlineStoreResource(url=url("REDIS_URL"), home=home),
     }
-
-
-def _url(variable: str, value: object) -> str:
-    return dg.EnvVar(variable) if value else ""

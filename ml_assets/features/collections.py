@@ -5,33 +5,24 @@ from __future__ import annotations
 from datetime import datetime
 
 from ml_assets.delta import Delta
-from ml_assets.features.offline import InputState, append_changes, is_current
+from ml_assets.features.offline import ENTITY_HEADER, refresh_view
 from ml_assets.features.views import COLLECTION_ACTIVITY
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
 
 
 def refresh_collection_features(
-    connection: postgres.Connection,
-    duck: duckdb.Connection,
-    *,
-    known_time: datetime | None = None,
+    connection: postgres.Connection, duck: duckdb.Connection, *, known_time: datetime | None = None
 ) -> Delta:
     """Make the latest rows of `collection_activity` those of the collections with documents."""
-    view = COLLECTION_ACTIVITY
-    with connection.transaction():
-        connection.execute("set transaction isolation level repeatable read")
-        state = InputState.read(connection, "postgres/features/collection_state")
-        if is_current(duck, view, state):
-            return Delta(unchanged=state.entities)
-        rows = connection.execute(statement("postgres/features/collections")).fetchall()
-    header = {
-        "entity_id": "string",
-        "first_time": "time",
-        "changed_time": "time",
-        "removed_time": "time",
-        "input_hash": "string",
-        **{feature.name: feature.dtype for feature in view.features},
-    }
-    with duckdb.registered(duck, computed_collections=duckdb.arrow_table(rows, header)):
-        return append_changes(duck, view, "computed_collections", state, known_time)
+
+    def compute() -> None:
+        rows = connection.execute(statement("postgres/features/collections"))
+        header = ENTITY_HEADER | {f.name: f.dtype for f in COLLECTION_ACTIVITY.features}
+        with duckdb.registered(duck, collections=duckdb.arrow_table(rows, header)):
+            duck.execute("create or replace temp table computed as from collections")
+
+    inputs = "postgres/features/collection_state"
+    return refresh_view(
+        connection, duck, COLLECTION_ACTIVITY, inputs, compute, known_time=known_time
+    )

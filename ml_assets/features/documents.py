@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ml_assets.delta import Delta
 from ml_assets.features.neighbours import nearest_distances
-from ml_assets.features.offline import InputState, append_changes, current_rows, is_current
+from ml_assets.features.offline import ENTITY_HEADER, current_rows, refresh_view
 from ml_assets.features.text import text_features
 from ml_assets.features.views import DOCUMENT_TEXT
 from ml_assets.progress import Progress, no_progress
@@ -34,42 +34,32 @@ def refresh_document_features(
     A text is described once; the distances of all are computed anew when any document or vector
     changed. Nothing is read but a hash when none did.
     """
-    with connection.transaction():
-        # One snapshot: a document that changes in between must not mix with its earlier self.
-        connection.execute("set transaction isolation level repeatable read")
-        state = InputState.read(
-            connection, "postgres/features/document_state", {"space_id": space_id}
-        )
-        if is_current(duck, DOCUMENT_TEXT, state):
-            return Delta(unchanged=state.entities)
-        _compute(connection, duck, space_id, progress)
-    return append_changes(duck, DOCUMENT_TEXT, "computed_documents", state, known_time)
+    return refresh_view(
+        connection,
+        duck,
+        DOCUMENT_TEXT,
+        "postgres/features/document_state",
+        lambda: _compute(connection, duck, space_id, progress),
+        {"space_id": space_id},
+        known_time,
+    )
 
 
 def _compute(
     connection: postgres.Connection, duck: duckdb.Connection, space_id: str, progress: Progress
 ) -> None:
-    """Fill the temporary table `computed_documents` with a line per document."""
-    columns = ", ".join(_TEXT_COLUMNS)
-    with duckdb.registered(duck, entities=_entities(connection)):
-        pending = duck.execute(
-            statement("duckdb/features/entities_to_compute"), {"view": DOCUMENT_TEXT.key}
-        ).fetchall()
+    """Fill the temporary table `computed` with a line per document."""
+    rows = connection.execute(statement("postgres/features/documents"))
+    entities = duckdb.arrow_table(rows, ENTITY_HEADER | {"text_hash": "string"})
+    with duckdb.registered(duck, entities=entities):
+        text = statement("duckdb/features/entities_to_compute")
+        pending = duck.execute(text, {"view": DOCUMENT_TEXT.key}).fetchall()
         texts = _describe_texts(connection, [entity_id for (entity_id,) in pending], progress)
         neighbours = _neighbours(connection, space_id)
         with duckdb.registered(duck, computed_texts=texts, neighbours=neighbours):
-            duck.execute(
-                statement("duckdb/features/compute_document_text").format(
-                    text_columns=columns, current=current_rows(DOCUMENT_TEXT)
-                )
-            )
-
-
-def _entities(connection: postgres.Connection) -> pa.Table:
-    rows = connection.execute(statement("postgres/features/documents")).fetchall()
-    times = dict.fromkeys(("first_time", "changed_time", "removed_time"), "time")
-    header = {"entity_id": "string", **times, "input_hash": "string", "text_hash": "string"}
-    return duckdb.arrow_table(rows, header)
+            columns, current = ", ".join(_TEXT_COLUMNS), current_rows(DOCUMENT_TEXT)
+            text = statement("duckdb/features/compute_document_text")
+            duck.execute(text.format(text_columns=columns, current=current))
 
 
 def _describe_texts(

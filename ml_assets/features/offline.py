@@ -7,78 +7,71 @@ row is appended where they differ.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from psycopg.rows import dict_row
 
 from ml_assets.delta import Delta
 from ml_assets.features.views import FeatureView
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
 
+ENTITY_HEADER = {
+    "entity_id": "string",
+    "first_time": "time",
+    "changed_time": "time",
+    "removed_time": "time",
+    "input_hash": "string",
+}
+"""What is computed of every entity beside its features; the types as `arrow_table` takes them.
 
-@dataclass(frozen=True, slots=True)
-class InputState:
-    """All inputs of a view: how many entities, a hash over them, and when they last changed."""
-
-    entities: int
-    hash: str
-    changed_time: datetime
-
-    @classmethod
-    def read(
-        cls, connection: postgres.Connection, name: str, values: Mapping[str, object] | None = None
-    ) -> InputState:
-        """Ask PostgreSQL, by the statement `name`, which gives the three fields in one line."""
-        (row,) = connection.execute(statement(name), values).fetchall()
-        return cls(*row)
+`first_time`: when its first version became true, if that is known; `removed_time`: null while it is
+live; `input_hash`: of its own inputs.
+"""
 
 
-def is_current(duck: duckdb.Connection, view: FeatureView, state: InputState) -> bool:
-    """Whether the last refresh of `view` saw exactly this state."""
-    last = duck.execute("select state_hash from feature_states where view = ?", [view.key])
-    return last.fetchall() == [(state.hash,)]
-
-
-def append_changes(
+def refresh_view(
+    connection: postgres.Connection,
     duck: duckdb.Connection,
     view: FeatureView,
-    computed: str,
-    state: InputState,
+    inputs: str,
+    compute: Callable[[], object],
+    bound: Mapping[str, object] | None = None,
     known_time: datetime | None = None,
 ) -> Delta:
-    """Append the rows of the relation `computed` that differ from the latest ones.
+    """Append the rows of `view` that differ from the latest ones; nothing if no input changed.
 
-    `computed` has the features of every entity (null where it was removed) and `entity_id`,
-    `first_time` (when its first version became true, if that is known), `changed_time`,
-    `removed_time` (null: it is live) and `input_hash` (of its own inputs). An entity with a latest
-    row that is not in `computed` is removed too.
+    `inputs` is the statement that gives `entities`, their number, and `state_hash` and `state_time`
+    of all inputs. `compute` fills the temporary table `computed`: for every entity `ENTITY_HEADER`
+    and the features, null where it was removed. An entity with a latest row that is not in it is
+    removed too.
 
     The event time of an appended row is `first_time`, else `changed_time`, for the first row of an
-    entity; `changed_time` when its own inputs changed; `state.changed_time` when only others'
-    did; and that of the row before when no input changed, only the way to compute: a correction. It
-    is never before the row it follows. `known_time` is now, or later than any known time so far.
+    entity; `changed_time` when its own inputs changed; `state_time` when only others' did; and that
+    of the row before when no input changed, only the way to compute: a correction. It is never
+    before the row it follows. `known_time` is now, or later than any known time so far.
     """
-    values = {
-        "view": view.key,
-        "known_time": _next_known_time(duck, view, known_time),
-        "state_hash": state.hash,
-        "state_time": state.changed_time,
-    }
+    with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
+        # One snapshot: an entity that changes in between must not mix with its earlier self.
+        cursor.execute("set transaction isolation level repeatable read")
+        (state,) = cursor.execute(statement(inputs), bound).fetchall()
+        last = duck.execute("select state_hash from feature_states where view = ?", [view.key])
+        if last.fetchall() == [(state["state_hash"],)]:
+            return Delta(unchanged=state["entities"])
+        compute()
+    # A clock that went back must not let an old value pass for the latest.
+    text = statement("duckdb/features/next_known_time").format(table=view.table)
+    ((known,),) = duck.execute(text, [known_time or datetime.now(UTC)]).fetchall()
+    values = {"view": view.key, "known_time": known, **state}
     names = {
         "table": view.table,
-        "computed": computed,
         "columns": ", ".join(view.columns),
         "typed_columns": ", ".join(f"{f.name}::{f.dtype} as {f.name}" for f in view.features),
     }
     with duckdb.transaction(duck):
-        for step in (
-            "stage_changes",
-            "append_changes",
-            "forget_inputs",
-            "save_inputs",
-            "save_state",
-        ):
+        for step in "stage_changes", "append_changes", "forget_inputs", "save_inputs", "save_state":
             text = statement(f"duckdb/features/{step}").format(**names)
             duck.execute(text, {name: v for name, v in values.items() if f"${name}" in text})
         counts = duck.execute("select action, count(*) from changes group by action").fetchall()
@@ -90,29 +83,35 @@ def current_rows(view: FeatureView) -> str:
     return statement("duckdb/features/current").format(table=view.table)
 
 
+def query_current(
+    duck: duckdb.Connection,
+    view: FeatureView,
+    name: str,
+    values: Mapping[str, object] | None = None,
+) -> duckdb.Connection:
+    """Run a statement of `duckdb/features` over the current rows of `view`."""
+    names = {"current": current_rows(view), "columns": ", ".join(view.columns)}
+    return duck.execute(statement(f"duckdb/features/{name}").format(**names), values)
+
+
+def read_current(
+    duck: duckdb.Connection,
+    view: FeatureView,
+    name: str,
+    values: Mapping[str, object] | None = None,
+) -> list[dict[str, Any]]:
+    """The rows of `query_current`, by the names of their columns."""
+    cursor = query_current(duck, view, name, values)
+    columns = [column[0] for column in cursor.description or ()]
+    return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+
+
 def values_version(duck: duckdb.Connection, view: FeatureView) -> str:
     """One hash over the current values of all entities."""
-    text = statement("duckdb/features/version").format(current=current_rows(view))
-    ((version,),) = duck.execute(text).fetchall()
+    ((version,),) = query_current(duck, view, "version").fetchall()
     return str(version)
 
 
-def statistics(duck: duckdb.Connection, view: FeatureView) -> list[dict[str, object]]:
+def statistics(duck: duckdb.Connection, view: FeatureView) -> list[dict[str, Any]]:
     """Count, nulls, minimum, mean, median and maximum of each feature's current values."""
-    text = statement("duckdb/features/statistics").format(
-        current=current_rows(view), columns=", ".join(view.columns)
-    )
-    cursor = duck.execute(text, {"features": list(view.columns)})
-    names = [column[0] for column in cursor.description or ()]
-    rows = {row[0]: dict(zip(names, row, strict=True)) for row in cursor.fetchall()}
-    return [rows[column] for column in view.columns if column in rows]
-
-
-def _next_known_time(
-    duck: duckdb.Connection, view: FeatureView, wanted: datetime | None
-) -> datetime:
-    now = wanted or datetime.now(UTC)
-    newest = duck.table(view.table).max("known_time").fetchall()
-    last: datetime | None = newest[0][0]
-    # A clock that went back must not let an old value pass for the latest.
-    return max(now, last + timedelta(microseconds=1)) if last else now
+    return read_current(duck, view, "statistics", {"features": list(view.columns)})

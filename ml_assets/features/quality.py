@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ml_assets.features.offline import current_rows
+from ml_assets.features.offline import query_current, read_current
 from ml_assets.features.views import FeatureView
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
@@ -58,16 +58,12 @@ class Coverage:
 
 def value_ranges(duck: duckdb.Connection, view: FeatureView) -> list[RangeReport]:
     """Compare the current values of `view` with the ranges that it declares."""
-    text = statement("duckdb/features/ranges").format(
-        current=current_rows(view), columns=", ".join(view.columns)
-    )
     bounds = {
         "features": list(view.columns),
         "minima": [feature.minimum for feature in view.features],
         "maxima": [feature.maximum for feature in view.features],
     }
-    reports = {row[0]: RangeReport(*row) for row in duck.execute(text, bounds).fetchall()}
-    return [reports[column] for column in view.columns if column in reports]
+    return [RangeReport(**row) for row in read_current(duck, view, "ranges", bounds)]
 
 
 def document_coverage(
@@ -75,12 +71,9 @@ def document_coverage(
 ) -> Coverage:
     """Compare the current rows of a view over documents with the live documents."""
     rows = connection.execute("select document_id from documents where deleted_at is null")
-    text = statement("duckdb/features/coverage").format(current=current_rows(view))
-    with duckdb.registered(
-        duck, live_entities=duckdb.arrow_table(rows.fetchall(), {"entity_id": "string"})
-    ):
-        (counts,) = duck.execute(text).fetchall()
-    return Coverage(*counts)
+    with duckdb.registered(duck, live=duckdb.arrow_table(rows, {"entity_id": "string"})):
+        (row,) = read_current(duck, view, "coverage")
+    return Coverage(**row)
 
 
 def label_leakage(
@@ -92,26 +85,18 @@ def label_leakage(
     """
     import numpy as np
 
-    rows = connection.execute(
-        statement("postgres/features/labels"),
-        {"seed": str(seed), "sample": SAMPLE},
-    ).fetchall()
+    bound = {"seed": str(seed), "sample": SAMPLE}
+    rows = connection.execute(statement("postgres/features/labels"), bound).fetchall()
     if len({label for _, label in rows}) < 2:
         return {}
-    text = statement("duckdb/features/labelled_values").format(
-        current=current_rows(view), columns=", ".join(view.columns)
-    )
-    with duckdb.registered(
-        duck, labels=duckdb.arrow_table(rows, {"entity_id": "string", "label": "string"})
-    ):
-        columns = duck.execute(text).fetchnumpy()
+    header = {"entity_id": "string", "label": "string"}
+    with duckdb.registered(duck, labels=duckdb.arrow_table(rows, header)):
+        columns = query_current(duck, view, "labelled_values").fetchnumpy()
     labels = np.asarray(columns["label"], np.intp)
-    return {
-        column: single_feature_skill(
-            np.ma.asarray(columns[column], np.float64).filled(np.nan), labels, seed
-        )
-        for column in view.columns
+    values = {
+        name: np.ma.asarray(columns[name], np.float64).filled(np.nan) for name in view.columns
     }
+    return {name: single_feature_skill(values[name], labels, seed) for name in view.columns}
 
 
 def single_feature_skill(
@@ -131,26 +116,14 @@ def single_feature_skill(
         return 0.0
     bins = _bins(values)
     folds = np.random.default_rng(seed).permutation(len(labels)) % _FOLDS
-    hits = sum(
-        _hits(bins, labels, folds != fold, folds == fold)
-        for fold in range(min(_FOLDS, len(labels)))
-    )
-    return float(max(0.0, (hits / len(labels) - majority) / (1 - majority)))
-
-
-def _hits(
-    bins: NDArray[np.intp],
-    labels: NDArray[np.intp],
-    train: NDArray[np.bool_],
-    test: NDArray[np.bool_],
-) -> int:
-    import numpy as np
-
-    table = np.zeros((bins.max() + 1, labels.max() + 1), np.int64)
-    np.add.at(table, (bins[train], labels[train]), 1)
+    rows = np.zeros((_FOLDS, bins.max() + 1, labels.max() + 1), np.int64)
+    np.add.at(rows, (folds, bins, labels), 1)
+    others = rows.sum(axis=0) - rows
     # A bin that no training row is in predicts the commonest label.
-    table[table.sum(axis=1) == 0] = table.sum(axis=0)
-    return int((table.argmax(axis=1)[bins[test]] == labels[test]).sum())
+    empty = others.sum(axis=2, keepdims=True) == 0
+    predicted = np.where(empty, others.sum(axis=1, keepdims=True), others).argmax(axis=2)
+    accuracy = np.mean(predicted[folds, bins] == labels)
+    return float(max(0.0, (accuracy - majority) / (1 - majority)))
 
 
 def _bins(values: NDArray[np.float64]) -> NDArray[np.intp]:

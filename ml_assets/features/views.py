@@ -107,15 +107,9 @@ COLLECTION_ACTIVITY = FeatureView(
 VIEWS: dict[str, FeatureView] = {view.name: view for view in (DOCUMENT_TEXT, COLLECTION_ACTIVITY)}
 
 
-def views_for(use: Use, names: Iterable[str] | None = None) -> tuple[FeatureView, ...]:
-    """Return the views that permit `use`: all of them, or those of `names`.
-
-    Raises:
-        FeatureViewError: a name is unknown, or its view does not permit `use`.
-    """
-    if names is None:
-        return tuple(view for view in VIEWS.values() if use in view.uses)
-    return tuple(_permitted(name, use) for name in names)
+def views_for(use: Use) -> tuple[FeatureView, ...]:
+    """The views that permit `use`."""
+    return tuple(view for view in VIEWS.values() if use in view.uses)
 
 
 def fingerprint(view: FeatureView) -> str:
@@ -146,44 +140,22 @@ def _write_definition(connection: postgres.Connection, view: FeatureView) -> Del
         "fingerprint": fingerprint(view),
         "definition": json.dumps(_definition(view), sort_keys=True),
     }
-    known = connection.execute(statement("postgres/features/read_definition"), values).fetchone()
-    if known is None:
-        connection.execute(statement("postgres/features/insert_definition"), values)
-        return Delta(added=1)
-    if known[0] != values["fingerprint"]:
+    text = statement("postgres/features/read_definition")
+    known = connection.execute(text, values).fetchone()
+    if known and known[0] != values["fingerprint"]:
         raise FeatureViewError(
             f"its definition changed, but it is still version {view.version}",
             where=f"feature view {view.name}",
             do=f"Set its version to {view.version + 1}, with a migration for its table",
         )
-    if known[1]:
+    if known and known[1]:
         return Delta(unchanged=1)
-    connection.execute(statement("postgres/features/update_definition"), values)
-    return Delta(changed=1)
-
-
-def _permitted(name: str, use: Use) -> FeatureView:
-    view = VIEWS.get(name)
-    if view is None:
-        raise FeatureViewError(
-            "there is no such feature view", where=name, do=f"Use {', '.join(VIEWS)}"
-        )
-    if use not in view.uses:
-        raise FeatureViewError(
-            f"it is for {' and '.join(sorted(view.uses))} only, not for {use}",
-            where=f"feature view {name}",
-            do="Leave it out",
-        )
-    return view
+    connection.execute(statement("postgres/features/write_definition"), values)
+    return Delta(changed=1) if known else Delta(added=1)
 
 
 def _definition(view: FeatureView) -> dict[str, object]:
-    return {
-        "name": view.name,
-        "version": view.version,
-        "entity": view.entity,
-        "description": view.description,
-        "features": [asdict(feature) for feature in view.features],
-        "uses": sorted(view.uses),
-        "ttl_seconds": None if view.ttl is None else view.ttl.total_seconds(),
-    }
+    definition = asdict(view)
+    ttl = definition.pop("ttl")
+    seconds = None if ttl is None else ttl.total_seconds()
+    return {**definition, "uses": sorted(view.uses), "ttl_seconds": seconds}

@@ -15,8 +15,7 @@ from ml_assets.registry.model import ModelVersion
 from ml_assets.registry.versions import champion, current_challenger
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.sql import statement
-from ml_assets.training.examples import model_inputs, unit
-from ml_assets.training.experiments import read_candidate
+from ml_assets.training.examples import model_inputs
 from ml_assets.training.families.registry import TRUSTED_TYPES
 from ml_assets.training.onnx.model import FILE, OnnxModel
 
@@ -53,8 +52,8 @@ def predict_texts(
         return []
     vectors = _embed(load(), [cut(text) or [text] for text in normal])
     features = _features(_nearest_distances(connection, space_id, vectors), normal)
-    candidate = read_candidate(connection, version.run_id)
-    if candidate and candidate.onnx_sha256:
+    candidate = version.candidate
+    if candidate.onnx_sha256:
         exported = _open(where, candidate.model_uri, candidate.onnx_sha256)
         given = exported.predict_proba(normal, features, vectors)
         return [_ranked(exported.labels, row) for row in given]
@@ -89,6 +88,8 @@ def _normal(text: str, number: int) -> str:
 def _embed(encoder: Encoder, pieces: Sequence[Sequence[str]]) -> NDArray[np.float32]:
     """The mean vector of the pieces of each text, made a unit again."""
     import numpy as np
+
+    from ml_assets.embeddings.quantization import unit
 
     encoded = encoder.encode([piece for text in pieces for piece in text])
     ends = np.cumsum([len(text) for text in pieces])
@@ -131,6 +132,8 @@ def _nearest_distances(
 ) -> NDArray[np.float64]:
     """1 - cosine to the nearest document, shape (len(vectors),); NaN where there is none."""
     import numpy as np
+
+    from ml_assets.embeddings.quantization import unit
 
     text = statement("postgres/features/document_vectors")
     best = np.full(len(vectors), np.nan)

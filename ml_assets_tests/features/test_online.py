@@ -29,7 +29,7 @@ def copy(
 ) -> Delta:
     refresh_document_features(connection, duck, SPACE.space_id)
     refresh_collection_features(connection, duck)
-    return refresh_online(duck, store, views_for("serving"))
+    return sum((refresh_online(duck, store, view) for view in views_for("serving")), Delta())
 
 
 def test_the_copy_follows_the_latest_values(

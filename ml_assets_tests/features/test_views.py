@@ -40,11 +40,6 @@ def test_the_table_of_a_view_has_its_features(tmp_path: Path, view: FeatureView)
 
 def test_only_what_permits_training_is_for_training() -> None:
     assert views_for("training") == (DOCUMENT_TEXT,)
-    assert views_for("training", ["document_text"]) == (DOCUMENT_TEXT,)
-    with pytest.raises(FeatureViewError, match=r"collection_activity.*not for training"):
-        views_for("training", ["document_text", "collection_activity"])
-    with pytest.raises(FeatureViewError, match="Use document_text, collection_activity"):
-        views_for("training", ["other"])
     assert views_for("serving") == (DOCUMENT_TEXT, COLLECTION_ACTIVITY)
 
 

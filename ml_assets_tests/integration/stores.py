@@ -83,7 +83,7 @@ def refresh_stores(
     ):
         now = datetime.now(UTC)
         refresh_document_features(connection, duck, space.space_id, known_time=now)
-        refresh_online(duck, store, [DOCUMENT_TEXT])
+        refresh_online(duck, store, DOCUMENT_TEXT)
 
 
 @contextmanager

@@ -15,17 +15,18 @@ from ml_assets.releases.audit import Entry
 from ml_assets.releases.pointer import (
     Parts,
     deciding_alone,
+    expired,
     list_releases,
     present_parts,
     present_release,
     publish,
     roll_back,
     rollback_target,
-    withdraw,
+    services,
     withdrawals,
 )
-from ml_assets.releases.retention import expired, services
 from ml_assets.stores import postgres
+from ml_assets_tests.search.measurements import withdraw
 
 
 def serve(connection: postgres.Connection, actor: str = "ann", **changed: object) -> None:
@@ -179,9 +180,11 @@ def test_a_release_that_is_named_is_gone_back_to(connection: postgres.Connection
 
 
 def test_the_last_reason_of_a_withdrawal_is_kept(connection: postgres.Connection) -> None:
-    for reason in ("slow", "wrong"):
-        withdraw(connection, "model_version", "1", "ann", reason)
-    assert withdrawals(connection, "model_version")["1"].reason == "wrong"
+    for generation in "ab":
+        serve(connection, generation_id=generation)
+    withdraw(connection, "b", "slow")
+    back(connection)
+    assert withdrawals(connection, "generation_id")["b"].reason == "worse"
 
 
 def test_a_part_is_served_as_long_as_releases_name_it(connection: postgres.Connection) -> None:

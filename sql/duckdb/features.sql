@@ -8,7 +8,7 @@ order by entity_id
 -- name: compute_document_text
 -- All documents with their features: of the text, just computed or as they were, and of the vectors.
 -- The title is embedded with the text, so equal texts need not have equal vectors; their distance is 0.
-create or replace temp table computed_documents as
+create or replace temp table computed as
 with texts as (
     select {text_columns}, entity_id from computed_texts
     union all
@@ -36,11 +36,11 @@ with rows_of as (
     select entity_id, count(*) as rows from ({current}) group by entity_id
 )
 select
-    count(live.entity_id),
-    count(*) filter (where rows_of.entity_id is null),
-    count(*) filter (where rows_of.rows > 1),
-    count(*) filter (where live.entity_id is null)
-from live_entities as live
+    count(live.entity_id) as live,
+    count(*) filter (where rows_of.entity_id is null) as without_row,
+    count(*) filter (where rows_of.rows > 1) as with_several,
+    count(*) filter (where live.entity_id is null) as not_live
+from live
 full join rows_of using (entity_id)
 
 -- name: current
@@ -70,6 +70,9 @@ select dense_rank() over (order by label) - 1 as label, {columns}
 from labels
 join ({current}) using (entity_id)
 order by entity_id
+
+-- name: next_known_time
+select greatest($1, max(known_time) + interval 1 microsecond) from {table}
 
 -- name: point_in_time_join
 -- For every spine row: the values of one view, as known at the row's cutoff, about its event time.
@@ -125,7 +128,7 @@ order by chosen.spine_row
 -- name: ranges
 select
     bounds.feature,
-    count(value) as known,
+    count(value) as values,
     count(*) - count(value) as unknown,
     count(*) filter (where not isfinite(value)) as not_finite,
     count(*) filter (where isfinite(value) and value < minimum) as below,
@@ -137,6 +140,7 @@ join (
     select unnest($features) as feature, unnest($minima) as minimum, unnest($maxima) as maximum
 ) as bounds using (feature)
 group by bounds.feature
+order by list_position($features, bounds.feature)
 
 -- name: revisions
 select entity_id, value_hash from ({current})
@@ -167,7 +171,7 @@ last_refresh as (
     select max(changed_time) as changed_time from feature_states where view = $view
 ),
 typed as (
-    select entity_id, first_time, changed_time, removed_time, input_hash, {typed_columns} from {computed}
+    select entity_id, first_time, changed_time, removed_time, input_hash, {typed_columns} from computed
 ),
 hashed as (
     select *, md5(to_json(row({columns}))::varchar) as new_hash from typed
@@ -222,6 +226,7 @@ from (
     select unnest($features) as feature, unnest([{columns}]::double[]) as value from ({current})
 )
 group by feature
+order by list_position($features, feature)
 
 -- name: values
 select entity_id, {columns}

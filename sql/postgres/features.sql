@@ -15,9 +15,9 @@ with documents_seen as (
     where stage = 'documents'
 )
 select
-    d.live,
-    encode(sha256(convert_to(concat_ws(' ', d.content, c.content, l.last), 'UTF8')), 'hex'),
-    coalesce(greatest(d.changed_time, l.changed_time), to_timestamp(0))
+    d.live as entities,
+    encode(sha256(convert_to(concat_ws(' ', d.content, c.content, l.last), 'UTF8')), 'hex') as state_hash,
+    coalesce(greatest(d.changed_time, l.changed_time), to_timestamp(0)) as state_time
 from documents_seen d, chunks_seen c, changes_seen l
 
 -- name: collections
@@ -52,8 +52,8 @@ with documents_seen as (
 select
     t.collection,
     null::timestamptz,
-    coalesce(greatest(t.changed_time, l.changed_time), c.refreshed_at),
-    case when d.collection is null then coalesce(greatest(t.changed_time, l.changed_time), c.refreshed_at) end,
+    greatest(t.changed_time, l.changed_time),
+    case when d.collection is null then greatest(t.changed_time, l.changed_time) end,
     concat_ws(' ', d.content, l.last),
     d.document_count,
     case when d.collection is not null then coalesce(k.chunk_count, 0) end,
@@ -63,8 +63,7 @@ select
     coalesce(l.added, 0),
     coalesce(l.changed, 0),
     coalesce(l.removed, 0)
-from collections c
-join times t using (collection)
+from times t
 left join documents_seen d using (collection)
 left join chunks_seen k using (collection)
 left join changes_seen l using (collection)
@@ -90,10 +89,10 @@ with documents_seen as (
     where e.space_id = %(space_id)s and d.deleted_at is null
 )
 select
-    d.live,
+    d.live as entities,
     encode(sha256(convert_to(
-        concat_ws(' ', %(space_id)s::text, d.live, d.content, v.vectors, v.content), 'UTF8')), 'hex'),
-    coalesce(d.changed_time, to_timestamp(0))
+        concat_ws(' ', %(space_id)s::text, d.live, d.content, v.vectors, v.content), 'UTF8')), 'hex') as state_hash,
+    coalesce(d.changed_time, to_timestamp(0)) as state_time
 from documents_seen d, vectors_seen v
 
 -- name: document_vectors
@@ -118,10 +117,6 @@ select
     encode(sha256(convert_to(text, 'UTF8')), 'hex')
 from documents
 
--- name: insert_definition
-insert into feature_definitions (view, version, entity, fingerprint, definition)
-values (%(view)s, %(version)s, %(entity)s, %(fingerprint)s, %(definition)s)
-
 -- name: labels
 -- A sample of the labelled documents, the same for the same seed.
 select document_id, label
@@ -138,6 +133,7 @@ where view = %(view)s and version = %(version)s
 -- name: texts
 select document_id, text from documents where document_id = any(%(document_ids)s) order by document_id
 
--- name: update_definition
-update feature_definitions set definition = %(definition)s
-where view = %(view)s and version = %(version)s
+-- name: write_definition
+insert into feature_definitions (view, version, entity, fingerprint, definition)
+values (%(view)s, %(version)s, %(entity)s, %(fingerprint)s, %(definition)s)
+on conflict (view, version) do update set definition = excluded.definition

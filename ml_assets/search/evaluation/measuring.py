@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +30,7 @@ from ml_assets.search.evaluation.measurement import (
 )
 from ml_assets.search.evaluation.metrics import K
 from ml_assets.search.evaluation.tuning import TUNING_VERSION, candidates, tune
+from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.contract import VectorIndex
 from ml_assets.search.indexes.kinds import index_versions
 from ml_assets.search.indexes.opening import Indexes, text_index, vector_indexes
@@ -43,31 +44,21 @@ if TYPE_CHECKING:
 _DECIDES = {"vector_index", "fusion", "feedback", "rerank_model", "rerank_top", "seed"}
 
 
-def evaluation_state(
-    generation: Generation,
-    versions: Mapping[str, str],
-    judged: JudgedQueries | None,
-    settings: Settings,
-) -> str:
-    """A hash over all that the measurements depend on: same state, same result.
-
-    But for the fusion, which an earlier measurement may have chosen. `versions` are the content
-    versions of the indexes (`SyncReport.version`).
-    """
-    chosen = sorted(settings.model_dump(include=_DECIDES).items())
-    parts = (VERSION, generation.generation_id, sorted(versions.items()), judged, chosen)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
 def present_state(
     connection: postgres.Connection,
     generation: Generation,
     judged: JudgedQueries | None,
     settings: Settings,
 ) -> str:
-    """The state that a measurement made now would have; no model is loaded, no index opened."""
-    versions = index_versions(connection, generation)
-    return evaluation_state(generation, versions, judged, settings)
+    """A hash over all that a measurement depends on now: same state, same result.
+
+    But for the fusion, which an earlier measurement may have chosen. No model is loaded, no index
+    opened.
+    """
+    versions = sorted(index_versions(connection, generation).items())
+    chosen = sorted(settings.model_dump(include=_DECIDES).items())
+    parts = (VERSION, generation.generation_id, versions, judged, chosen)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def measure_generation(
@@ -81,11 +72,17 @@ def measure_generation(
 ) -> tuple[Measurement, bool]:
     """Measure a generation and keep the result, unless it was measured on the same state.
 
-    `anew` asks for it all the same. Returns the measurement, and whether it is a new one.
+    What is served is measured before it on the same documents, if the encoder fits that too: the
+    two are compared. `anew` asks for it all the same. Returns the measurement, and whether it is a
+    new one.
 
     Raises:
         SpaceMismatchError: the loaded encoder is of another space than the generation.
     """
+    served = published_generation(connection)
+    is_other = served and served.generation_id != generation.generation_id
+    if served and is_other and served.space_id == generation.space_id:
+        measure_generation(connection, indexes, served, judged, load)
     settings = indexes.settings
     state = present_state(connection, generation, judged, settings)
     latest = read_measurements(connection, generation.generation_id).latest
@@ -128,35 +125,40 @@ def evaluate_generation(
         SpaceMismatchError: the loaded encoder is of another space than the generation.
     """
     started = time.perf_counter()
-    asked = query_judged(engine, judged, load, settings.feedback) if judged else []
-    present = present_documents(engine.connection, asked)
-    tuning, reporting = half_of(asked, "tuning"), half_of(asked, "reporting")
+    answers = query_judged(engine, judged, load, settings.feedback) if judged else []
+    present = present_documents(engine.connection, answers)
+    tuning, reporting = half_of(answers, "tuning"), half_of(answers, "reporting")
     basis = _tuning_basis(tuning, present, settings)
     tuned = _choose_fusion(engine, tuning, basis, settings)
-    served = replace(engine, fusion=tuned.fusion)
     recall = recall_against_exact(
         engine.connection,
         engine.generation,
         vector_indexes,
-        np.array([query.vector for query in asked]) if asked else None,
+        np.array([answer.vector for answer in answers]) if answers else None,
         k=K,
         seed=settings.seed,
     )
     halves = {"tuning": tuning, "reporting": reporting}
     return Measurement(
         state=state,
-        recall=recall.recall,
-        reached=recall.reached,
-        sampled=recall.sampled,
-        judged_recall=recall.judged_recall,
+        **asdict(recall),
         documents=index_versions(engine.connection, engine.generation)[engine.keyword.kind],
         tuning=tuned,
         tuning_basis=basis,
-        quality=measure_methods(served, halves, settings.seed),
-        judged_queries=len(asked),
-        missing_documents=len({name for one in asked for name in one.query.relevant} - present),
+        quality=measure_methods(replace(engine, fusion=tuned.fusion), halves, settings.seed),
+        judged_queries=len(answers),
+        missing_documents=len({d for answer in answers for d in answer.query.relevant} - present),
         seconds=round(time.perf_counter() - started, 3),
     )
+
+
+def _tuning_basis(tuning: Sequence[Answer], present: Collection[str], settings: Settings) -> str:
+    queries = [
+        (query.query_id, query.text, sorted(i for i in query.relevant.items() if i[0] in present))
+        for query in (answer.query for answer in tuning)
+    ]
+    parts = (TUNING_VERSION, settings.fusion, settings.feedback, queries)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def _choose_fusion(
@@ -167,20 +169,5 @@ def _choose_fusion(
     for measurement in (earlier.latest, earlier.published):
         if measurement and measurement.tuning_basis == basis:
             return measurement.tuning
-    return tune(
-        [(one.scores, one.query.relevant) for one in tuning],
-        candidates(settings.fusion, settings.feedback),
-    )
-
-
-def _tuning_basis(tuning: Sequence[Answer], present: Collection[str], settings: Settings) -> str:
-    queries = [
-        (
-            one.query.query_id,
-            one.query.text,
-            sorted(answer for answer in one.query.relevant.items() if answer[0] in present),
-        )
-        for one in tuning
-    ]
-    parts = (TUNING_VERSION, settings.fusion, settings.feedback, queries)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+    queries = [(answer.scores, answer.query.relevant) for answer in tuning]
+    return tune(queries, candidates(settings.fusion, settings.feedback))

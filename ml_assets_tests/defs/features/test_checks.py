@@ -49,7 +49,8 @@ def online_store(duckdb: OfflineStoreResource, settings: Settings) -> OnlineStor
     """Their online copy."""
     resource = OnlineStoreResource(home=str(settings.home))
     with duckdb.get_connection() as duck, resource.connect() as online:
-        refresh_online(duck, online, views_for("serving"))
+        for view in views_for("serving"):
+            refresh_online(duck, online, view)
     return resource
 
 

@@ -18,9 +18,8 @@ from ml_assets.search.indexes.chroma.filters import (
     is_expressible,
 )
 from ml_assets.search.indexes.contract import Entry, Ranking
-from ml_assets.search.indexes.vectors import check_dimension, unit, vector_of
 from ml_assets.search.model import Generation, Vector
-from ml_assets.stores.chroma import PAGE, pages, pages_of
+from ml_assets.stores.chroma import PAGE, pages
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -56,7 +55,7 @@ class ChromaIndex:
         """Exact when the graph gives fewer than `k` and more would match."""
         from chromadb.errors import InternalError, NotFoundError
 
-        check_dimension(vector, self.generation)
+        self.generation.check(vector)
         for seconds in _PAUSES:
             try:
                 return self._query(vector, k, filters)
@@ -115,7 +114,7 @@ class ChromaIndex:
             key=lambda chunk_id: sha256(chunk_id.encode()).digest(),
         )
         size = min(PAGE, self._client.get_max_batch_size())
-        for page in pages_of(old, ["embeddings", "metadatas"], ids, size):
+        for page in pages(old, ["embeddings", "metadatas"], None, ids, size):
             new.add(ids=page["ids"], embeddings=page["embeddings"], metadatas=page["metadatas"])
         # The mark says that it is whole.
         new.modify(metadata=old.metadata)
@@ -173,9 +172,7 @@ class ChromaIndex:
         self, include: list[str], chunk_ids: Sequence[str] | None, where: Where | None = None
     ) -> Iterator[Any]:
         """Page by page what the index holds, of all or of `chunk_ids`."""
-        if chunk_ids is None:
-            return pages(self._find(), include, where)
-        return pages_of(self._find(), include, chunk_ids)
+        return pages(self._find(), include, where, chunk_ids)
 
     def _find(self) -> Collection | None:
         from chromadb.errors import NotFoundError
@@ -231,7 +228,7 @@ def _upsert(collection: Collection, entries: Sequence[Entry]) -> int:
     moved: dict[str, Any] = {}
     written: dict[str, Any] = {}
     for entry in entries:
-        vector = vector_of(entry)
+        vector = entry.vector
         before, metadata = stored.get(entry.chunk_id, (None, {}))
         if before is None or not _is_same(vector, before):
             moved[entry.chunk_id] = vector
@@ -260,6 +257,8 @@ def _is_same(vector: Vector, stored: Vector) -> bool:
 def _exact(stored: Iterable[Any], vector: Vector, k: int) -> Ranking:
     """Compare with every vector, page by page."""
     import numpy as np
+
+    from ml_assets.embeddings.quantization import unit
 
     scored: list[tuple[float, str]] = []
     for page in stored:
