@@ -12,15 +12,37 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from ml_assets.delta import Delta
+from ml_assets.problem import REPAIR, Problem
 from ml_assets.releases.gates import Gate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+EXAMPLES_LENGTH = 400
+"""Characters of the names of offenders that are shown."""
+
+
 def delta_metadata(delta: Delta) -> dict[str, int]:
     """The four counts of a row delta."""
     return asdict(delta)
+
+
+def problems_result(problems: Sequence[Problem], **numbers: str | float) -> dg.AssetCheckResult:
+    """Passed without any; else it names how many rows have which, the first, and the repair."""
+    if not problems:
+        return dg.AssetCheckResult(passed=True, metadata=numbers)
+    examples = ", ".join(name for each in problems for name in each.examples)
+    rows = {each.problem: each.rows for each in problems}
+    return dg.AssetCheckResult(
+        passed=False,
+        metadata={
+            **numbers,
+            **rows,
+            "examples": examples[:EXAMPLES_LENGTH],
+            "repair": REPAIR,
+        },
+    )
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> dg.MarkdownMetadataValue:

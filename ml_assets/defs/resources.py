@@ -171,6 +171,7 @@ def build_resources(settings: Settings) -> dict[str, object]:
     return {
         "settings": settings,
         "progress": SilentProgress(),
+        "thorough": False,
         "source": SourceResource(partial(open_source, settings.source, settings)),
         "encoder": EncoderResource(settings),
         "postgres": PostgresResource(url=_url("POSTGRES_URL", settings.postgres_url), home=home),

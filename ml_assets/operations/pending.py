@@ -16,7 +16,7 @@ from ml_assets.documents.history import count_changes
 from ml_assets.documents.sources import Source, open_source
 from ml_assets.embeddings.refresh import stale_collections
 from ml_assets.embeddings.space import VectorSpace
-from ml_assets.operations.state import run_inputs, state
+from ml_assets.operations.state import run_inputs, written
 from ml_assets.releases.pointer import expired
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import postgres
@@ -115,11 +115,12 @@ def last_finish(settings: Settings) -> Finish | None:
         row = connection.execute(statement("postgres/operations/finished_run")).fetchone()
         if row is None:
             return None
-        finished, changes, ended, warnings = row
+        inputs, was_written, changes, ended, warnings = row
         source = open_source(settings.source, settings)
-        same = (changes, finished) == (
+        same = (changes, was_written, inputs) == (
             count_changes(connection),
-            state(run_inputs(settings, source), settings),
+            written(connection, settings),
+            run_inputs(settings, source),
         )
         if not same or changed_collections(read_collections(connection), source.collections()):
             return None
@@ -142,6 +143,12 @@ def _waits_to_be_dropped(connection: postgres.Connection, settings: Settings) ->
     return bool(identities - {described_generation(settings)})
 
 
+def was_finished(connection: postgres.Connection, settings: Settings) -> bool:
+    """Whether nobody has written to the stores since a run ended well."""
+    row = connection.execute("select written from finished_run").fetchone()
+    return row == (written(connection, settings),)
+
+
 def is_finish(failed: Sequence[FailedCheck]) -> bool:
     """Whether a run whose steps ended well has nothing to do again, these failed checks included.
 
@@ -161,7 +168,8 @@ def remember_finish(
     connection.execute(
         statement("postgres/operations/remember_finish"),
         {
-            "state": state(inputs, settings),
+            "state": inputs,
+            "written": written(connection, settings),
             "changes": changes,
             "warnings": Jsonb([list(check) for check in warnings]),
         },

@@ -1,4 +1,4 @@
-"""A hash over all that decides a run beside the documents: settings, code, and other stores."""
+"""Hashes over what decides a run beside the documents: settings and code, and what stores hold."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 from ml_assets.documents.sources import Source
 from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.settings import Settings, secret
-from ml_assets.stores.sql import SQL
+from ml_assets.stores import postgres
+from ml_assets.stores.sql import SQL, statement
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -30,9 +31,11 @@ def run_inputs(settings: Settings, source: Source) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def state(inputs: str, settings: Settings) -> str:
-    """A hash over `run_inputs` and the files of the embedded stores."""
-    digest = hashlib.sha256(inputs.encode())
+def written(connection: postgres.Connection, settings: Settings) -> str:
+    """A hash over what the stores tell of all that was ever written to them, by whomever."""
+    connection.execute("select pg_stat_force_next_flush()")
+    (counted,) = connection.execute(statement("postgres/operations/written")).fetchall()
+    digest = hashlib.sha256(repr(counted).encode())
     for line in _embedded_files(settings):
         digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -5,7 +5,12 @@ Not here: any statement of a room's own tables; each room brings its own from `s
 
 from ml_assets.stores.postgres.bulk import analyze, copy_rows
 from ml_assets.stores.postgres.connection import connect, server_url
-from ml_assets.stores.postgres.statements import Connection, read_batches, read_counts
+from ml_assets.stores.postgres.statements import (
+    Connection,
+    read_batches,
+    read_counts,
+    read_problems,
+)
 
 __all__ = [
     "Connection",
@@ -14,5 +19,6 @@ __all__ = [
     "copy_rows",
     "read_batches",
     "read_counts",
+    "read_problems",
     "server_url",
 ]

@@ -58,6 +58,8 @@ def connect(url: str | None, home: Path) -> Iterator[Connection]:
                 _migrated.add(resolved)
             register_vector(connection)
             yield connection
+            # So that the next connection sees in the counts of rows all that this one wrote.
+            connection.execute("select pg_stat_force_next_flush()")
     except psycopg.OperationalError as error:
         raise StoreError(
             first_line(error),

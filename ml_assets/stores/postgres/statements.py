@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import psycopg
 from psycopg.abc import Query
-from psycopg.rows import TupleRow
+from psycopg.rows import TupleRow, class_row
+
+from ml_assets.problem import EXAMPLES, Problem
+from ml_assets.stores.sql import statement
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -18,6 +21,19 @@ def read_counts(connection: Connection, text: str, parameters: Any = None) -> di
     (row,) = cursor.fetchall()
     names = [column.name for column in cursor.description or ()]
     return {name: int(value) for name, value in zip(names, row, strict=True)}
+
+
+def read_problems(
+    connection: Connection, path: str, parameters: Mapping[str, object]
+) -> list[Problem]:
+    """Group the rows (problem, name) that the statement at `path` gives; none when all is well."""
+    text = (
+        "select problem, count(*)::int as rows,"  # noqa: S608
+        f" (array_agg(name order by name))[:{EXAMPLES}] as examples"
+        f" from ({statement(path)}) as offenders group by problem order by problem"
+    )
+    with connection.cursor(row_factory=class_row(Problem)) as cursor:
+        return cursor.execute(text, parameters).fetchall()
 
 
 def read_batches(
