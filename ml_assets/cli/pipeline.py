@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from ml_assets.cli.app import Json, command, connected, err, out, show
 from ml_assets.console import runs
-from ml_assets.console.progress import StageBars
+from ml_assets.console.progress import stage_bars
 from ml_assets.console.status import status as shown_status
 from ml_assets.errors import IncompleteReadError, mask_secrets
 from ml_assets.settings import Until, child_environment, load_settings, shipped
@@ -142,7 +142,7 @@ def _run(everything: bool, until: Until = "models") -> None:
 
     gc.freeze()
     try:
-        with StageBars(out) as progress:
+        with stage_bars(out) as progress:
             report = run_everything(
                 settings,
                 progress,

@@ -104,8 +104,8 @@ def rollback(
 def _promote(
     connection: postgres.Connection, settings: Settings, version: int, reason: str
 ) -> Decision:
-    from ml_assets.registry.aliases import follow_release
     from ml_assets.registry.promotion import promote_by_hand
+    from ml_assets.registry.versions import follow_release
     from ml_assets.stores import duckdb
     from ml_assets.training.training_set import current_training_set
 

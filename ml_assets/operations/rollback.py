@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from ml_assets.operations.pending import forget_finish
 from ml_assets.registry import promotion
-from ml_assets.registry.aliases import follow_release
+from ml_assets.registry.versions import follow_release
 from ml_assets.releases import audit, pointer
 from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.publishing import lifecycle

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -32,27 +33,20 @@ def run_inputs(settings: Settings, source: Source) -> str:
 
 
 def written(connection: postgres.Connection, settings: Settings) -> str:
-    """A hash over what the stores tell of all that was ever written to them, by whomever."""
-    connection.execute("select pg_stat_force_next_flush()")
-    (counted,) = connection.execute(statement("postgres/operations/written")).fetchall()
-    digest = hashlib.sha256(repr(counted).encode())
-    for line in _embedded_files(settings):
-        digest.update(line.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
+    """A hash over what PostgreSQL counted of all that was written, and the embedded stores' files.
 
-
-def _embedded_files(settings: Settings) -> Iterator[str]:
-    """Size and time of every file of the embedded stores beside PostgreSQL.
-
-    A store that was removed, restored or written by another program is looked at again.
+    Of files size and time. Another hash: somebody wrote, removed or restored something.
     """
-    home = settings.home
+    connection.execute("select pg_stat_force_next_flush()")
+    counted = connection.execute(statement("postgres/operations/written")).fetchall()
+    digest, home = hashlib.sha256(repr(counted).encode()), settings.home
     stores = [home / "chroma", home / "chdb", home / "mlflow_artifacts", home / "online.sqlite"]
     indexes = [settings.keyword_folder, settings.faiss_folder]
     for store in (*stores, *indexes, settings.duckdb_file):
         for file in sorted(_files(store)):
             stat = file.stat()
-            yield f"{file} {stat.st_size} {stat.st_mtime_ns}\n"
+            digest.update(os.fsencode(f"{file} {stat.st_size} {stat.st_mtime_ns}\n"))
+    return digest.hexdigest()
 
 
 def _files(store: Path) -> Iterable[Path]:

@@ -23,16 +23,15 @@ def promotion_gates(
     connection: postgres.Connection,
     where: mlflow.Tracking,
     training_set: TrainingSet,
-    challenger: ModelVersion,
+    score: float,
     current: ModelVersion | None,
     settings: Settings,
 ) -> list[Gate]:
-    """The gates on a challenger: against the baselines, and against the current champion."""
+    """The gates on a challenger of that score: against the baselines, and the current champion."""
     candidates = {each.family: each for each in read_candidates(connection, training_set.hash)}
     baselines = {name: candidates[name].metrics[METRIC] for name in BASELINES}
-    score = challenger.metrics[METRIC]
     stands = None
-    if current and _comparable(current, challenger):
+    if current and current.is_comparable(training_set):
         stands = score_on_test(connection, where, training_set, current)
     return [
         baseline_gate(score, baselines),
@@ -81,14 +80,6 @@ def champion_gate(
     )
 
 
-def _comparable(current: ModelVersion, challenger: ModelVersion) -> bool:
-    return (
-        current.space_id == challenger.space_id
-        and current.seed == challenger.seed
-        and current.feature_views == challenger.feature_views
-    )
-
-
 def score_on_test(
     connection: postgres.Connection,
     where: mlflow.Tracking,
@@ -96,7 +87,7 @@ def score_on_test(
     version: ModelVersion,
 ) -> float:
     """Macro-F1 of `version` on the test split of `training_set`; computed if it is not its own."""
-    if version.training_set_hash == training_set.hash:
+    if version.candidate.training_set_hash == training_set.hash:
         return version.metrics[METRIC]
     model = mlflow.load_model(where, version.uri, TRUSTED_TYPES)
     test = read_examples(connection, training_set, ["test"])

@@ -85,13 +85,22 @@ def test_a_small_label_is_left_out_and_said_so(deployment: Deployment) -> None:
     documents = labelled_documents(90)
     rare = [
         replace(
-            documents[0], document_id=f"rare-{n}", group=f"rare-{n}", text=f"w{n}", label="rare"
+            documents[0],
+            document_id=f"{label}-{n}",
+            group=f"{label}-{n}",
+            text=f"{label} w{n}",
+            label=label,
         )
+        for label in ("Rare", "rare")
         for n in range(MIN_GROUPS - 1)
     ]
     deployment.fill(documents + rare)
     built = deployment.build()
-    assert built.left_out == {"rare": MIN_GROUPS - 1}
+    assert built.left_out == {"Rare": MIN_GROUPS - 1, "rare": MIN_GROUPS - 1}
+    with deployment.open_duck() as duck:
+        current = current_training_set(duck)
+    assert current is not None
+    assert current.left_out == built.left_out
     assert built.labels == LABELS
 
 

@@ -1,11 +1,9 @@
--- name: finished_run
-select state, written, changes, finished_at, warnings from finished_run
-
 -- name: remember_finish
 insert into finished_run (state, written, changes, warnings)
 values (%(state)s, %(written)s, %(changes)s, %(warnings)s)
 on conflict (one) do update
-set state = excluded.state, written = excluded.written, changes = excluded.changes, warnings = excluded.warnings, finished_at = now()
+set state = excluded.state, written = excluded.written, changes = excluded.changes,
+    warnings = excluded.warnings, finished_at = now()
 
 -- name: written
 -- Rows that were ever inserted, updated or deleted, and the files of the tables, of which truncating makes

@@ -20,8 +20,8 @@ def every_chunk_has_one_vector(
 ) -> dg.AssetCheckResult:
     """Every live chunk has exactly one vector of its present text."""
     with postgres.connect() as connection:
-        problems = unmatched(connection, encoder.space)
-    return problems_result(problems, vector_space=encoder.space.space_id)
+        problems = unmatched(connection, encoder.space())
+    return problems_result(problems, vector_space=encoder.space().space_id)
 
 
 @dg.asset_check(asset="embeddings", blocking=True)
@@ -30,7 +30,7 @@ def vectors_are_as_they_were_encoded(
 ) -> dg.AssetCheckResult:
     """No vector was changed by another hand, and each has the dimension of its space."""
     with postgres.connect() as connection:
-        return problems_result(altered_vectors(connection, encoder.space))
+        return problems_result(altered_vectors(connection, encoder.space()))
 
 
 @dg.asset_check(asset="embeddings", blocking=True)
@@ -39,7 +39,7 @@ def vectors_have_unit_norm(
 ) -> dg.AssetCheckResult:
     """Every vector has norm 1 within 1e-3."""
     with postgres.connect() as connection:
-        smallest, largest = measure_norms(connection, encoder.space)
+        smallest, largest = measure_norms(connection, encoder.space())
     return dg.AssetCheckResult(
         passed=smallest >= 1 - NORM_TOLERANCE and largest <= 1 + NORM_TOLERANCE,
         metadata={"smallest": smallest, "largest": largest, "tolerance": NORM_TOLERANCE},
@@ -52,7 +52,7 @@ def vectors_agree_with_float32(
 ) -> dg.AssetCheckResult:
     """Sampled texts, encoded again in float32, have a cosine of 0.9995 or more to their vectors."""
     with postgres.connect() as connection:
-        fidelity = measure_fidelity(connection, encoder.space, encoder.load_float32)
+        fidelity = measure_fidelity(connection, encoder.space(), encoder.load_float32)
     return dg.AssetCheckResult(
         passed=fidelity.worst_cosine >= MIN_COSINE,
         metadata={

@@ -1,16 +1,17 @@
 """Assets of the group `registry`: the registered challenger, and the champion."""
 
-import time
-
 import dagster as dg
 
-from ml_assets.defs.assets import asset, nothing_to_train_on
-from ml_assets.defs.metadata import data_version, gate_table, table
+from ml_assets.defs.assets import asset, data_version, gate_table, nothing_to_train_on, table
 from ml_assets.defs.resources import MlflowResource, OfflineStoreResource, PostgresResource
-from ml_assets.registry.aliases import follow_release
 from ml_assets.registry.model import ModelVersion
 from ml_assets.registry.promotion import promote
-from ml_assets.registry.versions import champion, current_challenger, register_challenger
+from ml_assets.registry.versions import (
+    champion,
+    current_challenger,
+    follow_release,
+    register_challenger,
+)
 from ml_assets.releases.gates import Decision
 from ml_assets.settings import Settings
 from ml_assets.training.training_set import current_training_set
@@ -24,7 +25,6 @@ def registered_model(
     mlflow: MlflowResource,
 ) -> dg.MaterializeResult:
     """The candidate with the best macro-F1 on validation, as a version with alias `challenger`."""
-    started = time.perf_counter()
     with duckdb.get_connection() as duck:
         current = current_training_set(duck)
     if current is None or not current.hash:
@@ -40,7 +40,6 @@ def registered_model(
         metadata={
             "outcome": "nothing changed" if version == before else "a new challenger",
             **_version_metadata(version),
-            "seconds": round(time.perf_counter() - started, 2),
         },
         data_version=data_version(version.name, version.version),
     )
@@ -54,7 +53,6 @@ def champion_model(
     mlflow: MlflowResource,
 ) -> dg.MaterializeResult:
     """The version that is served, alias `champion`; a challenger takes its place by the gates."""
-    started = time.perf_counter()
     with duckdb.get_connection() as duck:
         current = current_training_set(duck)
     if current is None or not current.hash:
@@ -71,7 +69,6 @@ def champion_model(
             "gates": gate_table(decision.gates),
             "aliases": ", ".join(moved) or "in their places",
             **(_version_metadata(served) if served else {"version": "none"}),
-            "seconds": round(time.perf_counter() - started, 2),
         },
         data_version=data_version(served.name, served.version) if served else None,
     )
@@ -85,8 +82,8 @@ def _outcome(decision: Decision) -> str:
 def _version_metadata(version: ModelVersion) -> dict[str, dg.MetadataValue | str | int]:
     return {
         "version": version.version,
-        "family": version.family,
-        "training_set_hash": version.training_set_hash,
+        "family": version.candidate.family,
+        "training_set_hash": version.candidate.training_set_hash,
         "vector_space": version.space_id,
         "feature_views": ", ".join(version.feature_views),
         "metrics": table([{"metric": name, "value": v} for name, v in version.metrics.items()]),

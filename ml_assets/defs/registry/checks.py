@@ -32,10 +32,10 @@ def champion_has_earned_it(postgres: PostgresResource) -> dg.AssetCheckResult:
     if served is None:
         return dg.AssetCheckResult(passed=True, description="there is no champion")
     return dg.AssetCheckResult(
-        passed=promoted > 0 and served.family not in BASELINES,
+        passed=promoted > 0 and served.candidate.family not in BASELINES,
         metadata={
             "version": served.version,
-            "family": served.family,
+            "family": served.candidate.family,
             "promotions_in_the_audit_log": promoted,
         },
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
 
-from ml_assets.defs.metadata import data_version, delta_metadata
+from ml_assets.defs.assets import data_version
 from ml_assets.embeddings.refresh import forget_outdated_vectors
 from ml_assets.progress import Progress
 from ml_assets.search.evaluation.measurement import read_measurements
@@ -55,14 +56,14 @@ def _indexed(
         for generation, other in others
         for name, value in {
             "generation": generation.generation_id,
-            **delta_metadata(other.delta),
+            **asdict(other.delta),
             "chunks": other.size,
             "seconds": round(other.seconds, 3),
         }.items()
     }
     return dg.MaterializeResult(
         metadata={
-            **delta_metadata(report.delta),
+            **asdict(report.delta),
             **size,
             "chunks": report.size,
             "generation": current.generation_id,

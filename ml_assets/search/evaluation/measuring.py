@@ -136,20 +136,20 @@ def evaluate_generation(
         SpaceMismatchError: the loaded encoder is of another space than the generation.
     """
     started = time.perf_counter()
-    asked = query_judged(engine, judged, load, settings.feedback) if judged else []
-    present = present_documents(engine.connection, asked)
-    tuning, reporting = half_of(asked, "tuning"), half_of(asked, "reporting")
+    answers = query_judged(engine, judged, load, settings.feedback) if judged else []
+    present = present_documents(engine.connection, answers)
+    tuning, reporting = half_of(answers, "tuning"), half_of(answers, "reporting")
     basis = _tuning_basis(tuning, present, settings)
     tuned = _choose_fusion(engine, tuning, basis, settings)
-    served = replace(engine, fusion=tuned.fusion)
     recall = recall_against_exact(
         engine.connection,
         engine.generation,
         vector_indexes,
-        np.array([query.vector for query in asked]) if asked else None,
+        np.array([answer.vector for answer in answers]) if answers else None,
         k=K,
         seed=settings.seed,
     )
+    fused = replace(engine, fusion=tuned.fusion)
     halves = {"tuning": tuning, "reporting": reporting}
     return Measurement(
         state=state,
@@ -160,9 +160,9 @@ def evaluate_generation(
         documents=index_versions(engine.connection, engine.generation)[engine.keyword.kind],
         tuning=tuned,
         tuning_basis=basis,
-        quality=measure_methods(served, halves, settings.seed),
-        judged_queries=len(asked),
-        missing_documents=len({name for one in asked for name in one.query.relevant} - present),
+        quality=measure_methods(fused, halves, settings.seed),
+        judged_queries=len(answers),
+        missing_documents=len({name for one in answers for name in one.query.relevant} - present),
         seconds=round(time.perf_counter() - started, 3),
     )
 

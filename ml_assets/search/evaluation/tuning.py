@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from ml_assets.search.answering.fusion import Numbers, Scores, ranked, scale, weigh
+from ml_assets.search.answering.fusion import Numbers, Scores, rank, scale
 from ml_assets.search.evaluation.measurement import Tuned
 from ml_assets.search.evaluation.metrics import ndcg
 from ml_assets.search.model import Fusion, FusionMethod
@@ -41,10 +41,10 @@ def candidates(method: FusionChoice = "auto", feedback: FeedbackChoice = "auto")
     """The fusions that the settings leave, in order of preference; the first is the default."""
     methods: Sequence[FusionMethod] = get_args(FusionMethod) if method == "auto" else (method,)
     return [
-        Fusion(one, weight, moved)
+        Fusion(name, weight, moved)
         for moved in {"auto": (False, True), "on": (True,), "off": (False,)}[feedback]
-        for one in methods
-        for weight in sorted(_WEIGHTS, key=lambda weight: abs(weight - _FIRST_WEIGHT[one]))
+        for name in methods
+        for weight in sorted(_WEIGHTS, key=lambda weight: abs(weight - _FIRST_WEIGHT[name]))
     ]
 
 
@@ -101,7 +101,7 @@ def _measure_query(
     values = []
     for fusion in fusions:
         items, scaled = scaled_as(fusion.method, fusion.feedback)
-        ranking = [item for item, _ in ranked(items, weigh(scaled, fusion.weights))]
+        ranking = [item for item, _ in rank(items, scaled, fusion.weights)]
         values.append(ndcg(ranking, relevant))
     return values
 
