@@ -11,7 +11,6 @@ from ml_assets.defs.documents.checks import READABILITY, readability
 from ml_assets.defs.partitions import COLLECTIONS, register_collections
 from ml_assets.defs.resources import EncoderResource, OpenSource, PostgresResource
 from ml_assets.documents.refresh import (
-    DocumentsReport,
     chunk_versions,
     refresh_chunks,
     refresh_documents,
@@ -66,34 +65,26 @@ def raw_documents(
         readable = readability(connection)
     version = data_version(sorted(report.versions.items()))
     if report.unread:
-        yield from _left_behind(report, version, readable)
+        # Dagster itself materializes all partitions of a step that fails or none, and skips its
+        # checks: the collections that were read are told here, and the check on the others.
+        for name, delta in report.deltas.items():
+            yield dg.AssetMaterialization(
+                RAW_DOCUMENTS,
+                partition=name,
+                metadata=asdict(delta),
+                tags={"dagster/data_version": version.value},
+            )
+        yield dg.AssetCheckEvaluation(
+            RAW_DOCUMENTS,
+            READABILITY,
+            readable.passed,
+            readable.metadata,
+            severity=readable.severity,
+        )
         raise IncompleteReadError(report.unread)
     for name, delta in report.deltas.items():
         context.add_asset_metadata(asdict(delta), partition_key=name)
     yield dg.MaterializeResult(data_version=version)
-
-
-def _left_behind(
-    report: DocumentsReport, version: dg.DataVersion, readable: dg.AssetCheckResult
-) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
-    """What a step that fails leaves behind: the collections read, and the check on the others.
-
-    Dagster itself materializes all partitions of a step or none, and skips the checks on it.
-    """
-    for name, delta in report.deltas.items():
-        yield dg.AssetMaterialization(
-            RAW_DOCUMENTS,
-            partition=name,
-            metadata=asdict(delta),
-            tags={"dagster/data_version": version.value},
-        )
-    yield dg.AssetCheckEvaluation(
-        RAW_DOCUMENTS,
-        READABILITY,
-        readable.passed,
-        readable.metadata,
-        severity=readable.severity,
-    )
 
 
 @asset(

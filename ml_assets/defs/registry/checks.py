@@ -15,11 +15,7 @@ def audit_chain_is_intact(postgres: PostgresResource) -> dg.AssetCheckResult:
         broken = audit.verify(connection)
         entries = audit.count_entries(connection)
     return dg.AssetCheckResult(
-        passed=broken is None,
-        metadata={
-            "entries": entries,
-            "first_broken_entry": broken or "none",
-        },
+        passed=broken is None, metadata={"entries": entries, "first_broken_entry": broken or "none"}
     )
 
 

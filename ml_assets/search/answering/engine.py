@@ -163,8 +163,8 @@ def _hits(
     for start in range(0, len(ranked.documents), window):
         documents = ranked.documents[start : start + window]
         bound["chunk_ids"] = [ranked.chunks[document_id] for document_id, _ in documents]
-        with engine.connection.cursor(row_factory=dict_row) as cursor:
-            rows = {row["document_id"]: row for row in cursor.execute(text, bound)}
+        cursor = engine.connection.cursor(row_factory=dict_row)
+        rows = {row["document_id"]: row for row in cursor.execute(text, bound)}
         for document_id, score in documents:
             if row := rows.get(document_id):
                 content = row.pop("text")

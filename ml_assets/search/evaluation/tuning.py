@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -94,16 +93,13 @@ def fused_by(scores: ScoresBy, feedback: bool) -> dict[str, Scores]:
 def _measure_query(
     scores: ScoresBy, relevant: Mapping[str, int], fusions: Sequence[Fusion]
 ) -> list[float]:
-    @cache  # scaling does not depend on the weights, and takes most of the time
-    def scaled_as(method: FusionMethod, feedback: bool) -> tuple[list[str], Numbers]:
-        return scale(fused_by(scores, feedback), method)
-
-    values = []
-    for fusion in fusions:
-        items, scaled = scaled_as(fusion.method, fusion.feedback)
-        ranking = [item for item, _ in rank(items, scaled, fusion.weights)]
-        values.append(ndcg(ranking, relevant))
-    return values
+    # Scaling does not depend on the weights, and takes most of the time.
+    scaled = {
+        (method, feedback): scale(fused_by(scores, feedback), method)
+        for method, feedback in {(fusion.method, fusion.feedback) for fusion in fusions}
+    }
+    rankings = (rank(*scaled[f.method, f.feedback], f.weights) for f in fusions)
+    return [ndcg([item for item, _ in ranking], relevant) for ranking in rankings]
 
 
 def _gains_unseen(quality: Numbers) -> Numbers:

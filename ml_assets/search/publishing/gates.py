@@ -142,7 +142,8 @@ def ndcg_gate(
         few = f"only {len(common)} judged queries are common to both, and {MIN_QUERIES} are needed"
         return Gate(name, "cannot tell", few, {"queries": len(common), "margin": margin})
     numbers = _difference([new[query] - before[query] for query in common], margin, seed)
-    if not reference.itself and _documents(measurement) != _documents(reference.measurement):
+    documents = {each.documents for each in (measurement, reference.measurement) if each}
+    if not reference.itself and len(documents) > 1:
         message = "the published generation was measured on other documents"
         return Gate(name, "cannot tell", message, numbers)
     if new == before:
@@ -158,10 +159,6 @@ def ndcg_gate(
     message = "the queries are too few to tell whether it loses more than the margin"
     needed = {"queries_needed": _queries_needed(numbers)}
     return Gate(name, "cannot tell", message, {**numbers, **needed})
-
-
-def _documents(measurement: Measurement | None) -> str | None:
-    return measurement.documents if measurement else None
 
 
 def _difference(differences: Sequence[float], margin: float, seed: int) -> dict[str, float | int]:

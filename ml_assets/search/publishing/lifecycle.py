@@ -5,8 +5,7 @@ from __future__ import annotations
 from ml_assets.embeddings.refresh import forget_outdated_vectors
 from ml_assets.errors import GateError
 from ml_assets.releases.gates import Gate, refuse_blocked
-from ml_assets.releases.pointer import Parts
-from ml_assets.search.generation import kept_generation, published_generation
+from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.consistency import compare_with_tables
 from ml_assets.search.indexes.kinds import sync_index
 from ml_assets.search.indexes.opening import Indexes
@@ -67,18 +66,3 @@ def compare_indexes(
     gate = same_chunks_gate(rows)
     refuse_blocked([gate], f"generation {generation.generation_id}")
     return gate
-
-
-def ready_for_rollback(
-    connection: postgres.Connection, indexes: Indexes, target: Parts, present: Parts
-) -> list[Gate]:
-    """Make the search of a release ready to be served again; no gate where it is served now.
-
-    Raises:
-        NothingToDoError: the indexes of its generation were dropped.
-        GateError: its space lacks vectors of live chunks, or an index differs from the tables.
-    """
-    identity = target.generation_id
-    if identity is None or identity == present.generation_id:
-        return []
-    return [bring_up_to_date(connection, indexes, kept_generation(connection, identity))]

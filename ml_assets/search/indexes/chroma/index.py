@@ -19,7 +19,7 @@ from ml_assets.search.indexes.chroma.filters import (
 )
 from ml_assets.search.indexes.contract import Entry, Ranking
 from ml_assets.search.model import Generation, Vector
-from ml_assets.stores.chroma import PAGE, pages, pages_of
+from ml_assets.stores.chroma import PAGE, pages
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -114,7 +114,7 @@ class ChromaIndex:
             key=lambda chunk_id: sha256(chunk_id.encode()).digest(),
         )
         size = min(PAGE, self._client.get_max_batch_size())
-        for page in pages_of(old, ["embeddings", "metadatas"], ids, size):
+        for page in pages(old, ["embeddings", "metadatas"], None, ids, size):
             new.add(ids=page["ids"], embeddings=page["embeddings"], metadatas=page["metadatas"])
         # The mark says that it is whole.
         new.modify(metadata=old.metadata)
@@ -172,9 +172,7 @@ class ChromaIndex:
         self, include: list[str], chunk_ids: Sequence[str] | None, where: Where | None = None
     ) -> Iterator[Any]:
         """Page by page what the index holds, of all or of `chunk_ids`."""
-        if chunk_ids is None:
-            return pages(self._find(), include, where)
-        return pages_of(self._find(), include, chunk_ids)
+        return pages(self._find(), include, where, chunk_ids)
 
     def _find(self) -> Collection | None:
         from chromadb.errors import NotFoundError
