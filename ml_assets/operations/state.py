@@ -21,7 +21,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 def run_inputs(settings: Settings, source: Source) -> str:
     """A hash over what decides a run beside the documents: settings, code, judged queries."""
     parts = (
-        settings.model_dump_json(exclude={"actor", "postgres_url"}),
+        settings.model_dump_json(exclude={"actor", "home", "postgres_url"}),
         secret(settings.postgres_url),
         platform.python_version(),
         _code(),
@@ -45,7 +45,9 @@ def written(connection: postgres.Connection, settings: Settings) -> str:
     for store in (*stores, *indexes, settings.duckdb_file):
         for file in sorted(_files(store)):
             stat = file.stat()
-            digest.update(os.fsencode(f"{file} {stat.st_size} {stat.st_mtime_ns}\n"))
+            # Its place in the store, not on the disk: a home can be moved.
+            place = f"{store.name}/{file.relative_to(store)}"
+            digest.update(os.fsencode(f"{place} {stat.st_size} {stat.st_mtime_ns}\n"))
     return digest.hexdigest()
 
 

@@ -3,7 +3,7 @@
 Not here: any statement of a room's own tables; each room brings its own from `sql/`.
 """
 
-from ml_assets.stores.postgres.connection import connect, server_url
+from ml_assets.stores.postgres.connection import connect, server_url, stop
 from ml_assets.stores.postgres.statements import (
     Connection,
     analyze,
@@ -22,4 +22,5 @@ __all__ = [
     "read_counts",
     "read_problems",
     "server_url",
+    "stop",
 ]

@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from ml_assets.errors import StoreError, first_line
 from ml_assets.stores.folders import folder
 from ml_assets.stores.patience import patiently
-from ml_assets.stores.postgres.embedded import start
+from ml_assets.stores.postgres import embedded
 from ml_assets.stores.postgres.migration import SCHEMA, migrate
 from ml_assets.stores.postgres.statements import Connection
 
@@ -34,11 +34,16 @@ def server_url(url: str | None, home: Path, database: str = "") -> str:
 
     `database` replaces the database of the URL; it is created when it is absent.
     """
-    base = url or start(folder(home) / "postgres")
+    base = url or embedded.start(folder(home) / "postgres")
     if not database:
         return base
     _create_database(base, database, _where(url, home))
     return urlunsplit(urlsplit(base)._replace(path=f"/{database}"))
+
+
+def stop(home: Path) -> None:
+    """Stop the embedded server under `home`, if it runs."""
+    embedded.stop(home / "postgres")
 
 
 @contextmanager

