@@ -54,7 +54,7 @@ def embedded_server(home: Path) -> Iterator[str]:
     try:
         yield url
     finally:
-        postgres.leave(home)
+        postgres.stop(home)
 
 
 @contextmanager

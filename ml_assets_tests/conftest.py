@@ -80,7 +80,7 @@ def postgres_server() -> Iterator[str]:
     """The URL of one embedded server that all tests of this worker share."""
     home = Path(tempfile.mkdtemp(prefix="ml_assets-"))
     yield postgres.server_url(None, home)
-    postgres.leave(home)
+    postgres.stop(home)
     shutil.rmtree(home)
 
 

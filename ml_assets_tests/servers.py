@@ -63,7 +63,7 @@ def postgres_over_tcp(folder: Path) -> Iterator[str]:
     home, port, log = folder / "tcp", free_port(), folder / "log"
     with psycopg.connect(postgres.server_url(None, home)) as connection:
         connection.execute(f"alter role postgres password '{PASSWORD}'")
-    postgres.leave(home)
+    postgres.stop(home)
     data = home / "postgres"
     (data / "pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n")
     options = ["-h", "127.0.0.1", "-p", str(port), "-k", "", "-c", "fsync=off"]

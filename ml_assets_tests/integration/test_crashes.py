@@ -44,7 +44,7 @@ FIRST_BUILD = [
     Point("sql", "postgres/embeddings/insert_staged", 2),
     Point("after", "embeddings.refresh:_write", 2),
     Point("event", "embeddings", 2),
-    Point("sql", "postgres/embeddings/match_chunks"),
+    Point("sql", "postgres/embeddings/unmatched"),
     Point("write", "search.indexes.chroma.index:ChromaIndex.upsert"),
     Point("after", "search.indexes.chroma.index:ChromaIndex.upsert", 2),
     Point("before", "search.indexes.chroma.index:ChromaIndex.set_mark"),
@@ -186,7 +186,7 @@ def stop_server(home: Path) -> None:
     if not (home / "postgres").exists():
         return
     postgres.server_url(None, home)
-    postgres.leave(home)
+    postgres.stop(home)
     assert not (home / "postgres" / "postmaster.pid").exists(), "who was killed still counts"
 
 

@@ -41,7 +41,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("shared") / "home"
     with postgres.connect(None, home):
         pass
-    postgres.leave(home)
+    postgres.stop(home)
     return home
 
 
@@ -49,7 +49,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def home(shared: Path) -> Iterator[Path]:
     """A home that nobody uses, before and after the test."""
     yield shared
-    postgres.leave(shared)
+    postgres.stop(shared)
     assert not is_running(shared)
 
 
@@ -58,7 +58,7 @@ def copied(shared: Path, tmp_path: Path) -> Iterator[Path]:
     """The same for a test that leaves it as it cannot be used again."""
     home = copy(shared, tmp_path / "copied")
     yield home
-    postgres.leave(home)
+    postgres.stop(home)
     assert not is_running(home)
 
 
@@ -136,7 +136,7 @@ def test_a_home_can_lie_at_any_path(shared: Path, tmp_path: Path, name: str) -> 
     with engine.connect() as connection:
         assert connection.execute(text("select current_database()")).scalar() == "mlflow"
     engine.dispose()
-    postgres.leave(home)
+    postgres.stop(home)
     assert not is_running(home)
     home.rename(shared)
 
@@ -150,7 +150,7 @@ def test_everything_is_closed_to_others_and_nothing_above_is_touched(tmp_path: P
     # A socket has no use for permissions where nobody else can reach it.
     assert {path.name for path in open_to_others} <= {".s.PGSQL.5432"}
     assert above.stat().st_mode & 0o777 == 0o700
-    postgres.leave(home)
+    postgres.stop(home)
 
 
 def test_a_folder_with_other_files_keeps_its_permissions(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_folder_with_other_files_keeps_its_permissions(tmp_path: Path) -> None
     (shared / "tickets.csv").touch()
     for _ in range(2):
         assert count(shared) == 0
-        postgres.leave(shared)
+        postgres.stop(shared)
     assert shared.stat().st_mode & 0o777 == 0o755
 
 
@@ -184,7 +184,7 @@ def test_no_other_user_gets_in(copied: Path, name: str) -> None:
         assert "Peer authentication failed" in refusal
     finally:
         link.unlink()
-    postgres.leave(home)
+    postgres.stop(home)
     home.rename(copied)
 
 
@@ -201,13 +201,13 @@ def test_a_second_user_of_the_machine_has_a_server_of_his_own(home: Path, tmp_pa
         assert (theirs / "home" / "postgres").stat().st_uid == account.pw_uid
         # Root asks the same server, and leaves the home to its owner.
         assert count(theirs / "home") == 0
-        postgres.leave(theirs / "home")
+        postgres.stop(theirs / "home")
         assert user.again() == ANSWER
         user.end()
         assert not is_running(theirs / "home")
         assert count(theirs / "home") == 0
         assert (theirs / "home" / "postgres").stat().st_uid == account.pw_uid
-        postgres.leave(theirs / "home")
+        postgres.stop(theirs / "home")
     finally:
         shutil.rmtree(theirs)
 
@@ -237,7 +237,7 @@ def test_a_copy_of_a_home_in_use_has_a_server_of_its_own(home: Path, tmp_path: P
             other.execute("create table theirs ()")
             other.execute("drop table mine")
         assert postmaster(twin) != postmaster(home)
-        postgres.leave(twin)
+        postgres.stop(twin)
         assert not is_running(twin)
         assert connection.execute("select count(*) from mine").fetchall() == [(0,)]
         assert connection.execute("select to_regclass('theirs')").fetchall() == [(None,)]
@@ -249,7 +249,7 @@ def test_a_copy_that_another_owns_is_taken_over(shared: Path, tmp_path: Path) ->
     shutil.copytree(shared, home)  # all of it belongs to root, and may be read by others
     (home / "postgres").chmod(0o755)
     assert count(home) == 0
-    postgres.leave(home)
+    postgres.stop(home)
 
 
 def test_a_home_that_is_moved_while_it_is_used_keeps_its_server(home: Path) -> None:
@@ -324,7 +324,7 @@ def test_a_zombie_is_no_server(home: Path) -> None:
         assert count(home) == 0
         assert Path(f"/proc/{first}/stat").read_text().split()[2] == "Z"
         assert postmaster(home) != first
-        postgres.leave(home)
+        postgres.stop(home)
     finally:
         library.prctl(become_subreaper, 0, 0, 0, 0)
     for process in (first, postmaster(home)):
@@ -373,7 +373,7 @@ def test_a_first_start_killed_at_any_time_is_made_good(tmp_path: Path) -> None:
         user.process.kill()
         user.end()
     assert count(home) == 0
-    postgres.leave(home)
+    postgres.stop(home)
     assert not is_running(home)
     assert not (home / "postgres.new").exists()
 
@@ -421,7 +421,7 @@ def old(tmp_path: Path) -> Path:
 
 def test_a_home_of_an_older_version_goes_on_and_is_closed(old: Path) -> None:
     assert count(old) == 0
-    postgres.leave(old)
+    postgres.stop(old)
     assert old.stat().st_mode & 0o777 == 0o700
     assert (old / "offline.duckdb").stat().st_mode & 0o777 == 0o600
     assert "trust" not in (old / "postgres" / "pg_hba.conf").read_text()
@@ -442,7 +442,7 @@ def test_a_server_of_an_older_version_is_named_and_left_alone(old: Path) -> None
         server.send_signal(signal.SIGINT)
         server.wait(30)
     assert count(old) == 0
-    postgres.leave(old)
+    postgres.stop(old)
 
 
 FULL = """
@@ -486,7 +486,7 @@ def test_a_fork_of_a_user_is_a_user(home: Path) -> None:
         os.close(write)
         os.read(read, 1)  # until the parent has left
         os._exit(0)
-    postgres.leave(home)
+    postgres.stop(home)
     assert is_running(home)
     os.close(write)
     os.waitpid(child, 0)

@@ -39,13 +39,18 @@ def server_url(url: str | None, home: Path, database: str = "") -> str:
     """Return the URL of the server, starting the embedded one under `home` when `url` is None.
 
     `database` replaces the database of the URL; it is created when it is absent. The URL of the
-    embedded server is for this process alone.
+    embedded server is good for as long as this process uses it.
     """
     find = _finder(url, home)
     if not database:
         return find()
     _create_database(find, database, _where(url, home))
     return urlunsplit(urlsplit(find())._replace(path=f"/{database}"))
+
+
+def stop(home: Path) -> None:
+    """Stop the embedded server of `home`, unless another process uses it."""
+    embedded.stop(home / "postgres")
 
 
 @contextmanager
@@ -65,17 +70,14 @@ def connect(url: str | None, home: Path) -> Iterator[Connection]:
                 _migrated.add(server)
             register_vector(connection)
             yield connection
+            # So that the next connection sees in the counts of rows all that this one wrote.
+            connection.execute("select pg_stat_force_next_flush()")
     except psycopg.OperationalError as error:
         raise StoreError(
             first_line(error),
             where=where,
             do="Check the server, its log and its disk, and run again: nothing is half written",
         ) from None
-
-
-def leave(home: Path) -> None:
-    """End this process's use of the embedded server of `home`, before it ends itself."""
-    embedded.leave(home / "postgres")
 
 
 def _finder(url: str | None, home: Path) -> Callable[[], str]:

@@ -73,9 +73,9 @@ _threads = RLock()
 
 
 def start(data: Path) -> str:
-    """Start the server of a data folder, unless it runs; return its URL, for this process alone.
+    """Start the server of a data folder, unless it runs; return its URL.
 
-    The process counts as one of its users until it ends, or calls `leave`.
+    The URL is good for as long as this process uses the server. The process counts as one of its users until it ends, or calls `stop`.
 
     Raises:
         StoreError: it does not start; the reason is the server's own.
@@ -93,21 +93,19 @@ def start(data: Path) -> str:
         raise _refusal(data, f"{error.filename}: {error.strerror}") from None
 
 
-def leave(data: Path) -> None:
-    """End this process's use of the server; the last one that leaves stops it."""
+def stop(data: Path) -> None:
+    """End this process's use of the server, and stop it, unless another process uses it."""
     with _threads:
-        use = _uses.pop(data, None)
-        if use is None:
-            return
-        os.close(use.folder)
-        os.close(use.users)
+        if use := _uses.pop(data, None):
+            os.close(use.folder)
+            os.close(use.users)
         if not data.exists():
             return  # the home was removed; its server ends when it misses its files
         # Who cannot have this lock is not the last: another process starts the server, or stops it.
         with suppress(StoreError), locked(_beside(data, "lock"), _PARTING):
             last = try_lock(_beside(data, "users"))
             if last is not None:
-                _stop(data)
+                _interrupt(data)
                 os.close(last)
 
 
@@ -139,7 +137,7 @@ def as_account(data: Path) -> dict[str, Any]:
 
 def _use(data: Path) -> None:
     if not _uses:
-        atexit.register(_leave_all)
+        atexit.register(_stop_all)
     if data in _uses:  # of a home that was removed since, and made again
         stale = _uses.pop(data)
         os.close(stale.users)
@@ -148,19 +146,19 @@ def _use(data: Path) -> None:
     _uses[data] = _Use(users, os.open(data, os.O_RDONLY | os.O_DIRECTORY))
 
 
-def _leave_all() -> None:
+def _stop_all() -> None:
     # The second Ctrl-C must not leave a server behind.
     with suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     for data in list(_uses):
-        leave(data)
+        stop(data)
 
 
 def _url(data: Path) -> str:
     """The URL of the socket; a long path, or one with characters of its own, by its open folder."""
     host = str(data)
     if not _PLAIN.fullmatch(host):
-        host = f"/proc/self/fd/{_uses[data].folder}"
+        host = f"/proc/{os.getpid()}/fd/{_uses[data].folder}"
     return f"postgresql://{_ROLE}@/{_ROLE}?host={host}&port={_PORT}"
 
 
@@ -316,7 +314,7 @@ def _refuse_another_server(data: Path) -> None:
         )
 
 
-def _stop(data: Path) -> None:
+def _interrupt(data: Path) -> None:
     if not is_locked(_server(data)):
         return
     pid = _server(data).read_text()
