@@ -29,7 +29,8 @@ from ml_assets.stores import postgres
 home = Path(sys.argv[1])
 for line in itertools.chain([""], sys.stdin):
     with postgres.connect(None, home) as connection:
-        print(connection.execute("select count(*) from documents").fetchall(), flush=True)
+        rows = connection.execute("select count(*) from documents").fetchall()
+    print(rows, flush=True)
 """
 ANSWER = "[(0,)]\n"
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")

@@ -75,7 +75,7 @@ _threads = RLock()
 def start(data: Path) -> str:
     """Start the server of a data folder, unless it runs; return its URL.
 
-    The URL is good for as long as this process uses the server. The process counts as one of its users until it ends, or calls `stop`.
+    The URL is good for as long as this process uses the server: until it ends, or calls `stop`.
 
     Raises:
         StoreError: it does not start; the reason is the server's own.
