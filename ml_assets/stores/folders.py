@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from ml_assets.errors import StoreError
+from ml_assets.errors import StoreError, first_line
 
 
 def folder(path: Path) -> Path:
@@ -40,6 +42,19 @@ def private_home(home: Path) -> Path:
                 if not path.is_symlink():
                     path.chmod(path.stat().st_mode & 0o700)
     return home
+
+
+@contextmanager
+def usable(path: Path, what: str, *errors: type[Exception]) -> Iterator[None]:
+    """Explain the errors of a store whose folder can be built again."""
+    try:
+        yield
+    except errors as error:
+        raise StoreError(
+            f"{what} cannot be used ({first_line(error)})",
+            where=str(path),
+            do="Check the disk; a damaged folder can be deleted, and is rebuilt",
+        ) from None
 
 
 def write_whole(file: Path, text: str) -> None:
