@@ -158,6 +158,7 @@ def build_resources(settings: Settings) -> dict[str, object]:
     return {
         "settings": settings,
         "progress": unwatched,
+        "thorough": False,
         "source": partial(open_source, settings.source, settings),
         "encoder": EncoderResource(
             partial(current_space, settings),

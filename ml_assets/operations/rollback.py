@@ -38,18 +38,11 @@ def roll_back(
     with pointer.deciding_alone(connection):
         target = pointer.rollback_target(connection, to)
         present = pointer.present_parts(connection)
-<<<<<<< HEAD
-        gates = [
-            *promotion.ready_for_rollback(connection, where, target.parts, present),
-            *lifecycle.ready_for_rollback(connection, Indexes(settings), target.parts, present),
-        ]
-=======
-        gates = promotion.ready_for_rollback(connection, target.parts, present)
+        gates = promotion.ready_for_rollback(connection, where, target.parts, present)
         identity = target.parts.generation_id
         if identity and identity != present.generation_id:
             generation = kept_generation(connection, identity)
             gates.append(lifecycle.bring_up_to_date(connection, Indexes(settings), generation))
->>>>>>> house
         details = {"gates": [asdict(gate) for gate in gates]}
         subject = f"release:{target.release_id}"
         entry = audit.Entry(settings.actor, "rollback", subject, reason, details)

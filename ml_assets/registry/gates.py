@@ -65,20 +65,9 @@ def champion_gate(
     been trained on this test split. Then the gate cannot tell, and the baselines alone decide.
     """
     name, numbers = "challenger_beats_the_champion", {"challenger": score, "margin": margin}
-<<<<<<< HEAD
     if current is None or isinstance(stands, str):
         return Gate(name, "cannot tell" if current else "pass", str(stands), numbers)
-    passes = beats(score, stands + margin)
-    verb = "beats" if passes else "does not beat"
-    return Gate(
-=======
-    if current is None:
-        return Gate(name, "pass", "there was no champion", numbers)
-    if stands is None:
-        message = f"champion {current.version} has another vector space, feature view or split seed"
-        return Gate(name, "cannot tell", message, numbers)
     return _gate(
->>>>>>> house
         name,
         {**numbers, "champion": stands},
         stands + margin,
@@ -103,12 +92,7 @@ def score_on_test(
     """Macro-F1 of `version` on the test split of `training_set`; computed if it is not its own."""
     if version.candidate.training_set_hash == training_set.hash:
         return version.metrics[METRIC]
-<<<<<<< HEAD
     model = mlflow.load_model(where, version.candidate.model_uri, TRUSTED_TYPES)
-    test = read_examples(connection, training_set, ["test"])
-=======
-    model = mlflow.load_model(where, version.uri, TRUSTED_TYPES)
     test = read_examples(connection, training_set, "test")
->>>>>>> house
     answers = predict_probabilities(model, test.inputs, training_set.labels)
     return evaluate(training_set.labels, test.truth, answers).metrics["macro_f1"]

@@ -10,6 +10,7 @@ from ml_assets.stores.postgres.statements import (
     copy_rows,
     read_batches,
     read_counts,
+    read_problems,
 )
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "copy_rows",
     "read_batches",
     "read_counts",
+    "read_problems",
     "server_url",
     "stop",
 ]
