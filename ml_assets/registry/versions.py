@@ -97,18 +97,30 @@ def follow_release(connection: postgres.Connection, where: mlflow.Tracking) -> l
     Raises:
         StoreError: MLflow does not answer, or does not have the version.
     """
+    moved = []
+    for alias, version in astray(connection, where).items():
+        number = _in_mlflow(where, version) if version else None
+        mlflow.set_alias(where, MODEL_NAME, alias, number)
+        moved.append(f"{alias} → {version.version if version else 'none'}")
+    return moved
+
+
+def astray(
+    connection: postgres.Connection, where: mlflow.Tracking
+) -> dict[str, ModelVersion | None]:
+    """The aliases that MLflow has elsewhere, or not at all, and the version that each is to name.
+
+    A version is told by its model: MLflow's numbers begin again where its records were lost.
+    """
     versions = {"challenger": current_challenger(connection), "champion": champion(connection)}
     if not any(versions.values()):
-        return []
+        return {}
     aliases = mlflow.read_aliases(where, MODEL_NAME)
-    moved = []
-    for alias, version in versions.items():
-        present, wanted = aliases.get(alias), version.candidate.model_uri if version else None
-        if present != wanted:
-            number = _in_mlflow(where, version) if version else None
-            mlflow.set_alias(where, MODEL_NAME, alias, number)
-            moved.append(f"{alias} → {version.version if version else 'none'}")
-    return moved
+    return {
+        alias: version
+        for alias, version in versions.items()
+        if aliases.get(alias) != (version.candidate.model_uri if version else None)
+    }
 
 
 def _in_mlflow(where: mlflow.Tracking, version: ModelVersion) -> int:

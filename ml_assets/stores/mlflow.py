@@ -40,6 +40,7 @@ _SCHEME = "ml-assets"
 _LOCATION = f"{_SCHEME}:/"
 """Of the artifacts in our folder, in MLflow's records: wherever the home lies, it lies there."""
 
+_DOWN = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
 _REQUIREMENTS = ("scikit-learn", "skops", "numpy", "scipy", "pandas")
 _MODEL_FILE = "model.skops"
 _SWITCHES = {
@@ -82,7 +83,7 @@ def activate(where: Tracking) -> ModuleType:
     mlflow.set_registry_uri(where.uri)
     if where.artifacts:
         _keep_artifacts_in(where.artifacts)
-    try:
+    with told(where):
         experiment = mlflow.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
             location = _LOCATION if where.artifacts else None
@@ -93,9 +94,27 @@ def activate(where: Tracking) -> ModuleType:
         elif where.artifacts and experiment.artifact_location != _LOCATION:
             _move_artifacts(where, experiment.artifact_location)
         mlflow.set_experiment(EXPERIMENT)
-    except mlflow.exceptions.MlflowException as error:
-        raise _refusal(where, first_line(error)) from None
     return mlflow
+
+
+@contextmanager
+def told(where: Tracking, what: str = "") -> Iterator[None]:
+    """Tell in one line `what` MLflow, or what is below it, did not do in the block, and why."""
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except (MlflowException, DBAPIError, RequestException) as error:
+        place, server = "MLFLOW_TRACKING_URI", "the tracking server is up and the URL is right"
+        if where.artifacts:
+            place, server = "MLflow's own database, mlflow in PostgreSQL", "PostgreSQL is up"
+        do = "Look at its records: somebody changed them, or another version of MLflow did"
+        if getattr(error, "error_code", "INTERNAL_ERROR") in _DOWN:
+            do = f"Check that {server}"
+        reason = f"{what}: {first_line(error)}".removeprefix(": ")
+        raise StoreError(reason, where=place, do=do) from None
 
 
 def log_model(
@@ -197,23 +216,22 @@ def _download(where: Tracking, uri: str, name: str, folder: Path) -> Path:
     if name not in _listed(where, uri):
         raise FileNotFoundError("MLflow does not have it")
     mlflow = activate(where)
-    try:
+    with told(where):
         location = mlflow.MlflowClient().get_logged_model(_model_id(uri)).artifact_location
         return Path(mlflow.artifacts.download_artifacts(f"{location}/{name}", dst_path=str(folder)))
-    except (OSError, mlflow.exceptions.MlflowException) as error:
-        raise _refusal(where, first_line(error)) from None
 
 
 def _listed(where: Tracking, uri: str) -> set[str]:
     """The files of a model on a server; none where the server does not know it."""
     mlflow = activate(where)
-    try:
-        listed = mlflow.MlflowClient().list_logged_model_artifacts(_model_id(uri))
-        return {file.path for file in listed}
-    except mlflow.exceptions.MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+    with told(where):
+        try:
+            listed = mlflow.MlflowClient().list_logged_model_artifacts(_model_id(uri))
+            return {file.path for file in listed}
+        except mlflow.exceptions.MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
             return set()
-        raise _refusal(where, first_line(error)) from None
 
 
 def _model_id(uri: str) -> str:
@@ -239,7 +257,7 @@ def ensure_version(
     """
     mlflow = activate(where)
     client = mlflow.MlflowClient()
-    try:
+    with told(where, f"{uri} cannot be registered"):
         versions = client.search_model_versions(f"name='{name}' and run_id='{run_id}'")
         for registered in versions:
             if registered.source == uri:
@@ -249,8 +267,6 @@ def ensure_version(
         model = _model_id(uri)
         created = client.create_model_version(name, uri, run_id, tags=dict(tags), model_id=model)
         return int(created.version)
-    except mlflow.exceptions.MlflowException as error:
-        raise _refusal(where, f"{uri} cannot be registered: {first_line(error)}") from None
 
 
 def read_aliases(where: Tracking, name: str) -> dict[str, str]:
@@ -261,11 +277,12 @@ def read_aliases(where: Tracking, name: str) -> dict[str, str]:
     """
     if where.artifacts is None:
         client = activate(where).MlflowClient()
-        return {
-            alias: client.get_model_version(name, version).source
-            for model in client.search_registered_models(f"name='{name}'")
-            for alias, version in model.aliases.items()
-        }
+        with told(where):
+            return {
+                alias: client.get_model_version(name, version).source
+                for model in client.search_registered_models(f"name='{name}'")
+                for alias, version in model.aliases.items()
+            }
     with psycopg.connect(_database(where)) as connection:
         (table,) = connection.execute("select to_regclass('registered_model_aliases')").fetchall()
         if table == (None,):
@@ -277,13 +294,11 @@ def set_alias(where: Tracking, name: str, alias: str, version: int | None) -> No
     """Let an alias of a registered model name a version, or nothing."""
     mlflow = activate(where)
     client = mlflow.MlflowClient()
-    try:
+    with told(where, f"alias {alias}"):
         if version is None:
             client.delete_registered_model_alias(name, alias)
         else:
             client.set_registered_model_alias(name, alias, str(version))
-    except mlflow.exceptions.MlflowException as error:
-        raise _refusal(where, f"alias {alias}: {first_line(error)}") from None
 
 
 def _move_artifacts(where: Tracking, location: str) -> None:
@@ -309,14 +324,6 @@ def _keep_artifacts_in(folder: Path) -> None:
     _artifact_repository_registry.register(_SCHEME, repository)  # type: ignore[no-untyped-call]
 
 
-def _refusal(where: Tracking, what: str) -> StoreError:
-    place, do = "MLFLOW_TRACKING_URI", "Check that the tracking server is up and the URL is right"
-    if where.artifacts:
-        place = "MLflow's own database, mlflow in PostgreSQL"
-        do = "Check that PostgreSQL is up, or set MLFLOW_TRACKING_URI to a tracking server"
-    return StoreError(what, where=place, do=do)
-
-
 @cache
 def _import() -> ModuleType:
     for name, value in _SWITCHES.items():
@@ -327,6 +334,10 @@ def _import() -> ModuleType:
         import mlflow
         import mlflow.pyfunc
         import mlflow.sklearn
+        import mlflow.store.db.utils
+    # Whether our PostgreSQL is up was asked just before: ten times more takes 100 s, and is told as
+    # often. How often a server is asked is a switch.
+    mlflow.store.db.utils.MAX_RETRY_COUNT = 1
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return mlflow

@@ -28,7 +28,9 @@ def backup(tmp_path: Path) -> Path:
     (folder / "postgres" / "mlflow.dump").write_bytes(b"rows")
     (folder / "offline.duckdb").write_bytes(b"features" * 1000)
     files = [describe(folder, path) for path in folder.rglob("*") if path.is_file()]
-    write_manifest(folder, Manifest(FORMAT, "0.1.0", "2026-01-01", ["duckdb/001_features"], files))
+    write_manifest(
+        folder, Manifest(FORMAT, "0.1.0", "2026-01-01", False, ["duckdb/001_features"], files)
+    )
     return folder
 
 
