@@ -242,11 +242,12 @@ def test_results_that_are_lost_are_written_again_from_the_models(trained: Traine
         frames[0] = frames[0].drop(columns="logged_at")
         return [row for frame in frames for row in frame.round(9).itertuples(index=False)]
 
+    arguments = (deployment.connection, deployment.open_duck, deployment.tracking, training_set)
+    write_lost_results(*arguments)  # those that another test put a later run in place of
     before = rows()
     with deployment.open_duck() as duck:
         for table in tables:
             duck.execute(f"delete from {table}")
-    arguments = (deployment.connection, deployment.open_duck, deployment.tracking, training_set)
     assert write_lost_results(*arguments) == len(FAST)
     assert rows() == before
     assert write_lost_results(*arguments) == 0
