@@ -11,8 +11,7 @@ from ml_assets.releases.gates import Gate, refuse_blocked
 from ml_assets.releases.pointer import deciding_alone, expired, present_parts
 from ml_assets.search.generation import find_generation, on_vectors, published_generation
 from ml_assets.search.indexes.consistency import compare_with_tables
-from ml_assets.search.indexes.kinds import sync_index
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import Indexes, sync_index
 from ml_assets.search.indexes.pgvector.building import be_patient
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing.gates import same_chunks_gate

@@ -25,8 +25,7 @@ from ml_assets.search.indexes import consistency as quality
 from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.contract import Entry
 from ml_assets.search.indexes.faiss.index import FaissIndex
-from ml_assets.search.indexes.kinds import KINDS
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import KINDS, Indexes
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing import lifecycle
 from ml_assets.settings import Settings
@@ -140,7 +139,10 @@ def test_a_second_run_does_nothing_and_says_so(run_search: RunSearch, encoder: H
         said = metadata(second, index.key.to_user_string())
         assert said["did"] == "nothing: it was current"
         assert (said["added"], said["changed"], said["removed"], said["unchanged"]) == (0, 0, 0, 12)
-    assert str(metadata(second, "search_evaluation")["measured"]).startswith("no: nothing changed")
+    evaluation = metadata(second, "search_evaluation")
+    assert str(evaluation["measured"]).startswith("no: nothing changed")
+    # Of the measuring, not of the asset that found it done.
+    assert evaluation["seconds"] == metadata(first, "search_evaluation")["seconds"]
     assert metadata(second, "published_search")["pointer_moved"] is False
     assert versions(first) == versions(second)
     assert encoder.texts == []
