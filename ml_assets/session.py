@@ -146,7 +146,7 @@ class Session:
     def _published_engine(self) -> Engine:
         from ml_assets.search.answering.engine import open_engine
         from ml_assets.search.generation import published_generation
-        from ml_assets.search.indexes.opening import Indexes
+        from ml_assets.search.indexes.kinds import Indexes
 
         published = published_generation(self._connection)
         if self._engine is None or self._engine.generation != published:

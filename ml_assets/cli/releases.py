@@ -70,7 +70,7 @@ def publish(
         if part.isdecimal() and len(part) < 16:
             decision = _promote(connection, settings, int(part), reason)
         else:
-            from ml_assets.search.indexes.opening import Indexes
+            from ml_assets.search.indexes.kinds import Indexes
             from ml_assets.search.publishing.publish import publish_by_hand
 
             decision = publish_by_hand(connection, Indexes(settings), part, reason)

@@ -23,7 +23,7 @@ from ml_assets.documents.sources import Source, open_source
 from ml_assets.embeddings.encoder import Encoder, load_encoder, load_float32
 from ml_assets.embeddings.space import VectorSpace, current_chunker, current_space
 from ml_assets.progress import unwatched
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.settings import Settings
 from ml_assets.stores import clickhouse, duckdb, mlflow, online, postgres
 

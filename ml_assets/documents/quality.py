@@ -13,11 +13,11 @@ COMPARED = 1_000
 """Documents whose content is compared because they changed last, and as many at random."""
 
 
-def count_rejected(connection: postgres.Connection, examples: int = 5) -> tuple[int, list[str]]:
-    """How many rows were quarantined, and `location: reason` of the first few."""
+def count_rejected(connection: postgres.Connection) -> tuple[int, list[str]]:
+    """How many rows were quarantined, and `location: reason` of the first five."""
     with connection.cursor(row_factory=class_row(Rejected)) as cursor:
         rows = cursor.execute(statement("postgres/documents/rejected")).fetchall()
-    return len(rows), [f"{row.location}: {row.reason}" for row in rows[:examples]]
+    return len(rows), [f"{row.location}: {row.reason}" for row in rows[:5]]
 
 
 def damaged_documents(connection: postgres.Connection, *, whole: bool = False) -> list[Problem]:

@@ -9,7 +9,7 @@ from ml_assets.registry import promotion
 from ml_assets.registry.versions import follow_release
 from ml_assets.releases import audit, pointer
 from ml_assets.search.generation import kept_generation
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.search.publishing import lifecycle
 from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres

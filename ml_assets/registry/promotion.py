@@ -12,7 +12,7 @@ from ml_assets.registry.gates import METRIC, promotion_gates, score_on_test
 from ml_assets.registry.model import MODEL_NAME, ModelVersion
 from ml_assets.registry.versions import champion, current_challenger, read_version
 from ml_assets.releases import audit, pointer
-from ml_assets.releases.gates import Decision, Gate, is_blocked, refuse_blocked
+from ml_assets.releases.gates import Decision, Gate, refuse_blocked
 from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres
 from ml_assets.training.model import TrainingSet
@@ -59,7 +59,7 @@ def promote(
             return Decision(False, False, _reason(gates), gates)
         score = challenger.metrics[METRIC]
         gates = promotion_gates(connection, where, training_set, score, current, settings)
-        passed = not is_blocked(gates)
+        passed = all(gate.outcome != "block" for gate in gates)
         details = {**asked, "gates": [asdict(gate) for gate in gates]}
         action, reason = "promote" if passed else "refuse", _reason(gates)
         entry = audit.Entry(settings.actor, action, challenger.subject, reason, details)

@@ -17,13 +17,11 @@ from ml_assets.search.evaluation.measurement import read_measurements
 from ml_assets.search.evaluation.measuring import measure_generation
 from ml_assets.search.generation import ensure_generation, published_generation
 from ml_assets.search.indexes.contract import IndexKind
-from ml_assets.search.indexes.kinds import KINDS, index_parameters, sync_index
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import KINDS, Indexes, index_parameters, sync_index
 from ml_assets.search.indexes.wear import rebuild_if_worn
 from ml_assets.search.model import Generation
-from ml_assets.search.publishing.lifecycle import generations_to_sync
+from ml_assets.search.publishing.lifecycle import drop_expired, generations_to_sync
 from ml_assets.search.publishing.publish import publish_measured
-from ml_assets.search.publishing.retention import drop_expired
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres as store
 

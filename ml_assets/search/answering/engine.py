@@ -19,7 +19,7 @@ from ml_assets.search.answering.snippet import query_terms, snippet
 from ml_assets.search.filters.language import NO_FILTER, Condition, is_unicode
 from ml_assets.search.filters.sql import check_known, sql_condition
 from ml_assets.search.generation import published_generation
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.search.model import Generation, Vector
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement

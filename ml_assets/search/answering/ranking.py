@@ -52,7 +52,16 @@ def rank_documents(
 
     `vector` may be None for "keyword".
     """
-    rankings = _query(engine, query, vector, method, filters, depth)
+    if method == "keyword" or vector is None:
+        matching = query_index(engine.connection, engine.keyword, query, depth, filters)
+        rankings = {"keyword": matching}
+    elif method == "vector":
+        nearest = query_index(engine.connection, engine.vector, vector, depth, filters)
+        rankings = {"vector": nearest}
+    else:
+        rankings = query_both(engine, query, vector, filters, depth)
+        if engine.fusion.feedback:
+            rankings["vector"] = query_moved(engine, rankings, vector, filters, depth)
     by_index = {name: score_documents(ranking) for name, ranking in rankings.items()}
     ranks = {
         name: {document_id: rank for rank, document_id in enumerate(scored.scores, start=1)}
@@ -114,9 +123,8 @@ def score_documents(ranking: Ranking) -> Scores:
 
     Adding a part of the second-best chunk's score lost on the tuning halves of all benchmarks.
     """
-    scores: dict[str, float] = {}
-    for chunk_id, score in zip(ranking.chunk_ids, ranking.scores, strict=True):
-        scores.setdefault(_document_of(chunk_id), score)
+    score_of = dict(zip(ranking.chunk_ids, ranking.scores, strict=True))
+    scores = {name: score_of[chunk_id] for name, chunk_id in _first_chunks(ranking).items()}
     # Where nothing was left out, what is missing has no word of the query.
     floor = 0.0 if ranking.exhausted else min(ranking.scores, default=0.0)
     return Scores(scores, floor)
@@ -130,29 +138,11 @@ def fuse_documents(by_index: Mapping[str, Scores], fusion: Fusion) -> list[tuple
     return fuse(by_index, fusion.weights, fusion.method)
 
 
-def _query(
-    engine: Engine,
-    query: str,
-    vector: Vector | None,
-    method: Method,
-    filters: Condition,
-    depth: int,
-) -> Rankings:
-    if method == "keyword" or vector is None:
-        return {"keyword": query_index(engine.connection, engine.keyword, query, depth, filters)}
-    if method == "vector":
-        return {"vector": query_index(engine.connection, engine.vector, vector, depth, filters)}
-    rankings = query_both(engine, query, vector, filters, depth)
-    if engine.fusion.feedback:
-        rankings["vector"] = query_moved(engine, rankings, vector, filters, depth)
-    return rankings
-
-
 def _first_chunks(ranking: Ranking) -> dict[str, str]:
     """Documents in the order of their first chunk, with that chunk."""
     first: dict[str, str] = {}
     for chunk_id in ranking.chunk_ids:
-        first.setdefault(_document_of(chunk_id), chunk_id)
+        first.setdefault(chunk_id.rpartition("#")[0], chunk_id)
     return first
 
 
@@ -163,7 +153,3 @@ def _best_chunks(rankings: Rankings) -> dict[str, str]:
     for document_id, chunk_id in filter(None, chain.from_iterable(by_rank)):
         best.setdefault(document_id, chunk_id)
     return best
-
-
-def _document_of(chunk_id: str) -> str:
-    return chunk_id.rpartition("#")[0]

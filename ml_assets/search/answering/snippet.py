@@ -45,10 +45,8 @@ def _best_start(text: str, terms: Collection[str], length: int) -> int:
 def _word_start(text: str, position: int) -> int:
     if position == 0 or text[position - 1].isspace():
         return position
-    for index in range(position, min(position + _LEAD, len(text))):
-        if text[index].isspace():
-            return index + 1
-    return position
+    following = enumerate(text[position : position + _LEAD], start=1)
+    return position + next((place for place, letter in following if letter.isspace()), 0)
 
 
 def _word_end(text: str, start: int, end: int) -> int:

@@ -32,8 +32,7 @@ from ml_assets.search.evaluation.metrics import K
 from ml_assets.search.evaluation.tuning import TUNING_VERSION, candidates, tune
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.contract import VectorIndex
-from ml_assets.search.indexes.kinds import index_versions
-from ml_assets.search.indexes.opening import Indexes, text_index, vector_indexes
+from ml_assets.search.indexes.kinds import Indexes, index_versions, text_index, vector_indexes
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres

@@ -62,7 +62,7 @@ def same_chunks_gate(rows: Sequence[Mapping[str, Any]]) -> Gate:
     numbers = {
         "expected": max((row["expected"] for row in rows), default=0),
         "compared": min((row["compared"] for row in rows), default=0),
-        **{row["index"]: row["held"] for row in rows},
+        **{row["index"]: row["indexed"] for row in rows},
     }
     name = "indexes_hold_the_live_chunks"
     if message:

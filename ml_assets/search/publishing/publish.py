@@ -21,8 +21,7 @@ from ml_assets.search.evaluation.measurement import (
 )
 from ml_assets.search.evaluation.measuring import measure_generation, present_state
 from ml_assets.search.generation import kept_generation
-from ml_assets.search.indexes.kinds import index_versions
-from ml_assets.search.indexes.opening import Indexes, text_index, vector_indexes
+from ml_assets.search.indexes.kinds import Indexes, index_versions, text_index, vector_indexes
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing.gates import Reference, measured_gates
 from ml_assets.search.publishing.lifecycle import bring_up_to_date, compare_indexes

@@ -19,7 +19,9 @@ ANALYZE_ROWS = 100
 ANALYZE_SHARE = 0.05
 
 
-def read_counts(connection: Connection, text: str, parameters: Any = None) -> dict[str, int]:
+def read_counts(
+    connection: Connection, text: str | sql.Composed, parameters: Any = None
+) -> dict[str, int]:
     """The one row of integers that a statement gives, by column name."""
     with connection.cursor(row_factory=dict_row) as cursor:
         (row,) = cursor.execute(text, parameters).fetchall()

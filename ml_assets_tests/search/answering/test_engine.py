@@ -27,7 +27,7 @@ from ml_assets.search.filters.language import (
     created_between,
 )
 from ml_assets.search.indexes.chroma.index import ChromaIndex
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.search.model import Fusion, Generation
 from ml_assets.session import open_session
 from ml_assets.settings import Settings, load_settings
