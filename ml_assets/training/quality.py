@@ -26,15 +26,13 @@ def unknown_labels(
     connection: postgres.Connection, duck: duckdb.Connection
 ) -> tuple[list[str], list[str]]:
     """Documents of the training set that have another label now, and labels never trained on."""
-    current = current_training_set(duck)
-    if current is None or not current.hash:
-        return [], []
-    frozen = dict(zip(current.rows["document_id"], current.rows["label"], strict=True))
-    bound = {"document_ids": list(frozen)}
-    labels = connection.execute(statement("postgres/training/labels"), bound)
+    current = current_hash(duck)
+    query = "select document_id, label from training_sets where hash = ?"
+    frozen = dict(duck.execute(query, [current]).fetchall())
+    labels = connection.execute(statement("postgres/training/labels"), [list(frozen)])
     live: dict[str, str] = dict(labels.fetchall())
     wrong = sorted(name for name, label in frozen.items() if live.get(name) != label)
-    return wrong, _column(duck, "labels_not_trained_on", current.hash)
+    return wrong, _column(duck, "labels_not_trained_on", current)
 
 
 def is_as_frozen(duck: duckdb.Connection) -> bool:
