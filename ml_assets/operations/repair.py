@@ -6,6 +6,8 @@ from ml_assets.documents import quality as documents
 from ml_assets.embeddings import quality as embeddings
 from ml_assets.embeddings.space import current_space
 from ml_assets.features import quality as features
+from ml_assets.search.generation import published_generation
+from ml_assets.search.indexes.kinds import Indexes, forget_altered
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import duckdb, online, postgres
 from ml_assets.stores.postgres.locks import exclusive
@@ -27,3 +29,7 @@ def forget_damaged(settings: Settings) -> None:
         embeddings.forget_altered(connection, current_space(settings))
         features.forget_altered(duck, store)
         training_set.forget_altered(duck)
+        if generation := published_generation(connection):
+            with Indexes(settings).open_all(connection, generation) as indexes:
+                for index in indexes.values():
+                    forget_altered(connection, index)

@@ -9,7 +9,7 @@ import pytest
 
 from ml_assets.embeddings.space import current_space
 from ml_assets.settings import load_settings
-from ml_assets.stores import duckdb, postgres
+from ml_assets.stores import chroma, duckdb, postgres
 from ml_assets_tests.integration.project import Project
 from ml_assets_tests.integration.stores import read_stores
 
@@ -65,6 +65,7 @@ BESIDE = {
         "sqlite",
         "update online_features set features = '{}' where entity_id = 'space-3'",
     ),
+    "indexes_hold_the_live_chunks": ("chroma", "garden-5#0"),
     "training_set_is_as_frozen": (
         "duckdb",
         "update training_sets set text_hash = 'x' where document_id = 'space-4'",
@@ -83,6 +84,11 @@ def beside(project: Project, store: str, statement: str) -> None:
     if store == "duckdb":
         with duckdb.connect(project.home / "offline.duckdb") as duck:
             duck.execute(statement)
+    elif store == "chroma":
+        with chroma.connect(None, project.home) as client:
+            (collection,) = client.list_collections()
+            other = collection.get(ids=["garden-6#0"], include=["embeddings"])["embeddings"]
+            collection.update(ids=[statement], embeddings=other)
     else:
         with sqlite3.connect(project.home / "online.sqlite") as online:
             assert online.execute(statement).rowcount > 0
