@@ -28,7 +28,7 @@ Connection = duckdb.DuckDBPyConnection
 PATIENCE = 30.0
 """Seconds to wait for another process to let go of the file."""
 
-_HOLDER = re.compile(r"Conflicting lock is held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
+_HOLDER = re.compile(r"Conflicting lock is held in (?P<program>.*?)[ (]*PID (?P<pid>\d+)")
 _OTHER_MODE = "different configuration"
 
 
@@ -125,9 +125,13 @@ def _open_patiently(path: Path, read_only: bool, patience: float) -> Connection:
 
 def _refusal(path: Path, error: Exception, patience: float) -> StoreError:
     if holder := _HOLDER.search(str(error)):
+        # Of a process in another container its lock is all that is seen.
+        elsewhere = holder["pid"] == "0"
+        program = (
+            "in another container" if elsewhere else f"{holder['program']} (PID {holder['pid']})"
+        )
         return StoreError(
-            f"held by another process, {holder['program']} (PID {holder['pid']}),"
-            f" for more than {patience:g} s",
+            f"held by another process, {program}, for more than {patience:g} s",
             where=str(path),
             do="Wait for it, end it, or set DUCKDB_PATH to another file",
         )
