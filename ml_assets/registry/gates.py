@@ -42,14 +42,12 @@ def promotion_gates(
 def baseline_gate(score: float, baselines: Mapping[str, float]) -> Gate:
     """The challenger beats every baseline."""
     best = max(baselines, key=lambda name: baselines[name])
-    passes = beats(score, baselines[best])
-    verb = "beats" if passes else "does not beat"
-    return Gate(
+    return _gate(
         "challenger_beats_the_baselines",
-        "pass" if passes else "block",
-        f"macro-F1 {score:.4f} {verb} {best} ({baselines[best]:.4f})",
         {"challenger": score, **baselines},
-        "" if passes else "Train on more documents, or on better labels",
+        baselines[best],
+        f"{best} ({baselines[best]:.4f})",
+        "Train on more documents, or on better labels",
     )
 
 
@@ -69,15 +67,20 @@ def champion_gate(
     if stands is None:
         message = f"champion {current.version} has another vector space, feature view or split seed"
         return Gate(name, "cannot tell", message, numbers)
-    passes = beats(score, stands + margin)
-    verb = "beats" if passes else "does not beat"
-    return Gate(
+    return _gate(
         name,
-        "pass" if passes else "block",
-        f"macro-F1 {score:.4f} {verb} champion {current.version} ({stands:.4f}) plus {margin:g}",
         {**numbers, "champion": stands},
-        "" if passes else "Keep the champion, or lower ML_ASSETS_PROMOTION_MARGIN",
+        stands + margin,
+        f"champion {current.version} ({stands:.4f}) plus {margin:g}",
+        "Keep the champion, or lower ML_ASSETS_PROMOTION_MARGIN",
     )
+
+
+def _gate(name: str, numbers: Mapping[str, float], bar: float, rival: str, do: str) -> Gate:
+    score = numbers["challenger"]
+    if beats(score, bar):
+        return Gate(name, "pass", f"macro-F1 {score:.4f} beats {rival}", numbers)
+    return Gate(name, "block", f"macro-F1 {score:.4f} does not beat {rival}", numbers, do)
 
 
 def score_on_test(
@@ -90,6 +93,6 @@ def score_on_test(
     if version.candidate.training_set_hash == training_set.hash:
         return version.metrics[METRIC]
     model = mlflow.load_model(where, version.uri, TRUSTED_TYPES)
-    test = read_examples(connection, training_set, ["test"])
+    test = read_examples(connection, training_set, "test")
     answers = predict_probabilities(model, test.inputs, training_set.labels)
     return evaluate(training_set.labels, test.truth, answers).metrics["macro_f1"]

@@ -110,19 +110,14 @@ def _open_patiently(data: Path, patience: float) -> Client:
     try:
         return patiently(lambda: _open_embedded(data), is_locked, seconds=patience, pause=0.05)
     except Error as error:
-        if not is_locked(error):
-            raise StoreError(
-                first_line(error),
-                where=str(data),
-                do="Check its permissions and the disk, or set CLICKHOUSE_URL to a server",
-            ) from None
-        holder = data / _HOLDER
-        process = holder.read_text(encoding="utf-8") if holder.exists() else "unknown"
-        raise StoreError(
-            f"held by another process (PID {process}) for more than {patience:g} s",
-            where=str(data),
-            do="Wait for it, end it, or set CLICKHOUSE_URL to a server",
-        ) from None
+        message, do = first_line(error), "Check its permissions and the disk"
+        if is_locked(error):
+            holder = data / _HOLDER
+            process = holder.read_text(encoding="utf-8") if holder.exists() else "unknown"
+            message = f"held by another process (PID {process}) for more than {patience:g} s"
+            do = "Wait for it, end it"
+        do += ", or set CLICKHOUSE_URL to a server"
+        raise StoreError(message, where=str(data), do=do) from None
 
 
 def _open_embedded(data: Path) -> Client:

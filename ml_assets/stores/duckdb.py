@@ -120,30 +120,19 @@ def _open_patiently(path: Path, read_only: bool, patience: float) -> Connection:
             pause=0.02,
         )
     except (duckdb.IOException, duckdb.ConnectionException) as error:
-        raise _refusal(path, error, patience) from None
-
-
-def _refusal(path: Path, error: Exception, patience: float) -> StoreError:
-    if holder := _HOLDER.search(str(error)):
-        # Of a process in another container its lock is all that is seen.
-        elsewhere = holder["pid"] == "0"
-        program = (
-            "in another container" if elsewhere else f"{holder['program']} (PID {holder['pid']})"
-        )
-        return StoreError(
-            f"held by another process, {program}, for more than {patience:g} s",
-            where=str(path),
-            do="Wait for it, end it, or set DUCKDB_PATH to another file",
-        )
-    if _OTHER_MODE in str(error):
-        return StoreError(
-            "open in this process in another mode (reading or writing)",
-            where=str(path),
-            do="Close that connection first",
-        )
-    return StoreError(
-        f"cannot be opened ({first_line(error)})",
-        where=str(path),
-        do="Check its permissions and the disk, move a damaged file away,"
-        " or set DUCKDB_PATH to another file",
-    )
+        if holder := _HOLDER.search(str(error)):
+            program = f"{holder['program']} (PID {holder['pid']})"
+            if holder["pid"] == "0":  # its lock is all that is seen of it
+                program = "in another container"
+            message = f"held by another process, {program}, for more than {patience:g} s"
+            do = "Wait for it, end it, or set DUCKDB_PATH to another file"
+        elif _OTHER_MODE in str(error):
+            message = "open in this process in another mode (reading or writing)"
+            do = "Close that connection first"
+        else:
+            message = f"cannot be opened ({first_line(error)})"
+            do = (
+                "Check its permissions and the disk, move a damaged file away,"
+                " or set DUCKDB_PATH to another file"
+            )
+        raise StoreError(message, where=str(path), do=do) from None

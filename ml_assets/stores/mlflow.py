@@ -230,12 +230,10 @@ def set_alias(where: Tracking, name: str, alias: str, version: int | None) -> No
 
 
 def _refusal(where: Tracking, what: str) -> StoreError:
+    place, do = "MLFLOW_TRACKING_URI", "Check that the tracking server is up and the URL is right"
     if where.artifacts:
         place = "MLflow's own database, mlflow in PostgreSQL"
         do = "Check that PostgreSQL is up, or set MLFLOW_TRACKING_URI to a tracking server"
-    else:
-        place = "MLFLOW_TRACKING_URI"
-        do = "Check that the tracking server is up and the URL is right"
     return StoreError(what, where=place, do=do)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+from psycopg.rows import dict_row
 
 from ml_assets.errors import NothingToDoError
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
-from ml_assets.training.model import SPLITS, Examples, Split, TrainingSet
+from ml_assets.training.model import Examples, Split, TrainingSet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,22 +22,20 @@ TEXT = "text"
 
 
 def read_examples(
-    connection: postgres.Connection,
-    training_set: TrainingSet,
-    splits: Collection[Split] = SPLITS,
+    connection: postgres.Connection, training_set: TrainingSet, split: Split
 ) -> Examples:
-    """Read the inputs of the rows in `splits`, with vectors of the set's own space.
+    """Read the inputs of the rows of a split, with vectors of the set's own space.
 
     Raises:
         NothingToDoError: documents changed since the training set was frozen.
     """
     from ml_assets.embeddings.quantization import unit
 
-    rows = training_set.rows[training_set.rows["split"].isin(list(splits))]
+    rows = training_set.rows[training_set.rows["split"] == split]
     bound = {"space_id": training_set.space_id, "document_ids": rows["document_id"].tolist()}
-    with connection.cursor(binary=True) as cursor:
+    with connection.cursor(binary=True, row_factory=dict_row) as cursor:
         documents = cursor.execute(statement("postgres/training/examples"), bound).fetchall()
-    present = {document_id: text_hash for document_id, _, text_hash, _ in documents}
+    present = {row["document_id"]: row["text_hash"] for row in documents}
     expected = dict(zip(rows["document_id"], rows["text_hash"], strict=True))
     if present != expected:
         stale = sum(present.get(name) != text_hash for name, text_hash in expected.items())
@@ -45,17 +45,15 @@ def read_examples(
             do="Materialize training_set again",
         )
     inputs = model_inputs(
-        [text for _, text, _, _ in documents],
+        [row["seen"] for row in documents],
         {name: rows[name].to_numpy("float64") for name in training_set.features},
-        unit([vector.to_numpy() for *_, vector in documents]),
+        unit([row["embedding"].to_numpy() for row in documents]),
     )
     return Examples(inputs, rows["label"].to_numpy(dtype=object), tuple(expected))
 
 
 def model_inputs(
-    texts: Sequence[str],
-    features: Mapping[str, NDArray[np.float64]],
-    vectors: NDArray[np.float32],
+    texts: Sequence[str], features: Mapping[str, NDArray[np.float64]], vectors: NDArray[np.float32]
 ) -> DataFrame:
     """Put texts, features and unit vectors (one line each) into the columns a model asks for."""
     import pandas as pd

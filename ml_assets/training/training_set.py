@@ -47,15 +47,17 @@ def build_training_set(
             f"fewer than two labels have {MIN_GROUPS} groups of embedded documents"
             f" ({len(labelled)} labelled documents, {len(left_out)} labels left out)"
         )
-    spine = rows.rename(columns={"label_time": "event_time"})
-    joined = point_in_time_join(duck, spine, views).rename(columns={"event_time": "label_time"})
+    if len(rows):
+        spine = rows.rename(columns={"label_time": "event_time"})
+        rows = point_in_time_join(duck, spine, views).rename(columns={"event_time": "label_time"})
+    rows = rows.reindex(columns=[*_COLUMNS, *features]).astype(dict.fromkeys(features, "float64"))
     built = TrainingSet(
         hash="",
         space_id=space_id,
         seed=settings.seed,
         feature_views={view.key: fingerprint(view) for view in views},
         features=features,
-        rows=joined[[*_COLUMNS, *features]].astype(dict.fromkeys(features, "float64")),
+        rows=rows,
         left_out=left_out,
         unembedded=len(labelled) - len(embedded),
         reason=reason,

@@ -307,3 +307,9 @@ def test_chunks_follow_a_document_that_only_moved(connection: postgres.Connectio
     assert set(deltas) == {"b"}
     found = connection.execute("select distinct collection from chunks where document_id = 'x'")
     assert found.fetchall() == [("b",)]
+
+
+def test_a_document_without_a_group_is_a_group_of_its_own(connection: postgres.Connection) -> None:
+    refresh(connection, MemorySource([document("x"), document("y", group="g")]))
+    rows = connection.execute("select document_id, group_id from documents order by 1").fetchall()
+    assert rows == [("x", "x"), ("y", "g")]

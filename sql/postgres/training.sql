@@ -87,7 +87,7 @@ order by d.document_id collate "C"
 -- name: labels
 select document_id, label
 from documents
-where deleted_at is null and label is not null and document_id = any(%(document_ids)s)
+where deleted_at is null and label is not null and document_id = any(%s)
 
 -- name: points
 -- Every metric of every step of the trainings that are not known yet, a training after the other.

@@ -24,14 +24,12 @@ PATIENCE = 30.0
 """Seconds to wait for a server that starts, or recovers from a crash."""
 
 _SETTING = "POSTGRES_URL"
-_STARTING = "the database system is"
+_STARTING = "the database system is"  # starting, or recovering
 _GONE = (
     *("Is the server running locally", "server closed the connection unexpectedly"),
     *("unexpected postmaster exit", "Connection reset"),
 )
 """What a client says of a server that was killed just now; the embedded one is then started."""
-
-_PAUSE = 0.1
 _migrated: set[str] = set()
 
 
@@ -130,8 +128,8 @@ def _open(find: Callable[[], str], where: str) -> Connection:
             ),
             lambda error: any(words in str(error) for words in passing),
             seconds=PATIENCE,
-            pause=_PAUSE,
-            longest_pause=_PAUSE,
+            pause=0.1,
+            longest_pause=0.1,
         )
     except psycopg.OperationalError as error:
         raise StoreError(
