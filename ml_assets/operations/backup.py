@@ -33,7 +33,10 @@ from ml_assets.stores.postgres.locks import exclusive
 from ml_assets.stores.sql import statement
 
 _SERVER = "postgres"
-"""The folder of the server under the home, and that of its dumps in a backup."""
+"""The folder of the server under the home, and that of its dumps in a backup.
+
+Its log and its locks lie beside it: `postgres.log`, `postgres.lock`.
+"""
 
 _SERVERS = ("postgres_url", "chroma_url", "clickhouse_url", "redis_url", "mlflow_tracking_uri")
 _ELSEWHERE = ("duckdb_path", "keyword_index_path")
@@ -67,7 +70,7 @@ def back_up(settings: Settings, target: Path, waiting: Callable[[], None]) -> Ma
         for name in list_databases(connection):
             dump(postgres.server_url(None, home, name), folder / _SERVER / f"{name}.dump")
         for store in sorted(home.iterdir()):
-            if store.name != _SERVER:
+            if store.name.partition(".")[0] != _SERVER:
                 copy_still(store, folder / store.name)
         manifest = _describe(connection, folder)
         write_manifest(folder, manifest)

