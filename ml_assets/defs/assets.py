@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ml_assets.problem import REPAIR, Problem
 from ml_assets.releases.gates import Gate
 from ml_assets.training.model import TrainingSet
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NO_TRAINING_SET = "nothing to train on"
+
+EXAMPLES_LENGTH = 400
+"""Characters of the names of offenders that a check shows."""
 
 Function = Callable[..., Any]
 
@@ -65,6 +69,16 @@ def nothing_to_train_on(current: TrainingSet | None) -> dg.MaterializeResult:
         metadata={"outcome": f"{NO_TRAINING_SET}: {reason}; nothing was written"},
         data_version=data_version(NO_TRAINING_SET),
     )
+
+
+def problems_result(problems: Sequence[Problem], **numbers: str | float) -> dg.AssetCheckResult:
+    """Passed without any; else it names how many rows have which, the first, and the repair."""
+    if not problems:
+        return dg.AssetCheckResult(passed=True, metadata=numbers)
+    examples = ", ".join(name for each in problems for name in each.examples)
+    rows = {each.problem: each.rows for each in problems}
+    told = {"examples": examples[:EXAMPLES_LENGTH], "repair": REPAIR}
+    return dg.AssetCheckResult(passed=False, metadata={**numbers, **rows, **told})
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> dg.MarkdownMetadataValue:

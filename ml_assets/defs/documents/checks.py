@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ml_assets.defs.metadata import problems_result
+from ml_assets.defs.assets import problems_result
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.collections import unread_collections
 from ml_assets.documents.quality import count_rejected, damaged_chunks, damaged_documents
