@@ -11,6 +11,7 @@ from types import ModuleType
 import dagster as dg
 
 import ml_assets.defs as room
+from ml_assets.defs.executor import in_turn
 from ml_assets.defs.jobs import JOBS
 from ml_assets.defs.resources import build_resources
 from ml_assets.defs.schedules import daily_refresh
@@ -29,14 +30,15 @@ def build_definitions(
         for asset in dg.load_assets_from_modules(_modules("assets"))
         if isinstance(asset, dg.AssetsDefinition)
     ]
+    checks = dg.load_asset_checks_from_modules(_modules("checks", "gate_checks"))
     return dg.Definitions(
         assets=_without_other_indexes(loaded, settings),
-        asset_checks=dg.load_asset_checks_from_modules(_modules("checks", "gate_checks")),
+        asset_checks=checks,
         jobs=JOBS,
         schedules=[daily_refresh],
         sensors=[collections_sensor, automation],
         resources={**build_resources(settings), **(resource_overrides or {})},
-        executor=dg.in_process_executor,
+        executor=in_turn(settings, checks),
     )
 
 

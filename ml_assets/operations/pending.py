@@ -95,6 +95,7 @@ def difference(
         space.space_id,
         sorted(present.items()),
         read,
+        sorted(pending.stale),
         count_changes(connection),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

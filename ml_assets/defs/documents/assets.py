@@ -6,7 +6,7 @@ import dagster as dg
 
 from ml_assets.defs.assets import asset
 from ml_assets.defs.automation import ON_NEW_DATA
-from ml_assets.defs.documents.checks import READABILITY, readability
+from ml_assets.defs.documents.checks import CHECKS_OF_DOCUMENTS
 from ml_assets.defs.metadata import data_version, delta_metadata, table
 from ml_assets.defs.partitions import COLLECTIONS, register_collections
 from ml_assets.defs.resources import EncoderResource, PostgresResource, SourceResource
@@ -63,10 +63,9 @@ def raw_documents(
             run_id=context.run.run_id,
             progress=step,
         )
-        readable = readability(connection)
     version = data_version(sorted(report.versions.items()))
     if report.unread:
-        yield from _left_behind(report, version, readable)
+        yield from _left_behind(report, version, postgres)
         raise IncompleteReadError(report.unread)
     for name, delta in report.deltas.items():
         context.add_asset_metadata(delta_metadata(delta), partition_key=name)
@@ -74,11 +73,12 @@ def raw_documents(
 
 
 def _left_behind(
-    report: DocumentsReport, version: dg.DataVersion, readable: dg.AssetCheckResult
+    report: DocumentsReport, version: dg.DataVersion, postgres: PostgresResource
 ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
-    """What a step that fails leaves behind: the collections read, and the check on the others.
+    """What a step that fails leaves behind: the collections read, and the checks.
 
-    Dagster itself materializes all partitions of a step or none, and skips the checks on it.
+    Dagster itself materializes all partitions of a step or none, and skips the checks on it;
+    without them automation would not go on with what was read.
     """
     for name, delta in report.deltas.items():
         yield dg.AssetMaterialization(
@@ -87,13 +87,17 @@ def _left_behind(
             metadata=delta_metadata(delta),
             tags={"dagster/data_version": version.value},
         )
-    yield dg.AssetCheckEvaluation(
-        RAW_DOCUMENTS,
-        READABILITY,
-        readable.passed,
-        readable.metadata,
-        severity=readable.severity,
-    )
+    for check in CHECKS_OF_DOCUMENTS:
+        (spec,) = check.check_specs
+        result = check(postgres=postgres)
+        yield dg.AssetCheckEvaluation(
+            RAW_DOCUMENTS,
+            spec.name,
+            result.passed,
+            result.metadata,
+            severity=result.severity,
+            blocking=spec.blocking,
+        )
 
 
 @asset(

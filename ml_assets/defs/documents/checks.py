@@ -5,9 +5,6 @@ import dagster as dg
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.collections import unread_collections
 from ml_assets.documents.quality import count_identities, count_rejected, count_uncovered
-from ml_assets.stores import postgres as store
-
-READABILITY = "collections_were_readable"
 
 
 @dg.asset_check(asset="raw_documents", blocking=True)
@@ -32,21 +29,20 @@ def rows_were_readable(postgres: PostgresResource) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset_check(asset="raw_documents", name=READABILITY)
+@dg.asset_check(asset="raw_documents")
 def collections_were_readable(postgres: PostgresResource) -> dg.AssetCheckResult:
     """Every collection could be read the last time; one that could not stays as it was."""
     with postgres.connect() as connection:
-        return readability(connection)
-
-
-def readability(connection: store.Connection) -> dg.AssetCheckResult:
-    """The result of `collections_were_readable`; a failing `raw_documents` records it itself."""
-    unread = unread_collections(connection)
+        unread = unread_collections(connection)
     return dg.AssetCheckResult(
         passed=not unread,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"unread": len(unread), "reasons": dg.MetadataValue.json(unread)},
     )
+
+
+CHECKS_OF_DOCUMENTS = [documents_have_one_id_each, rows_were_readable, collections_were_readable]
+"""The checks of `raw_documents`, which records them itself when it fails."""
 
 
 @dg.asset_check(asset="chunks", blocking=True)
