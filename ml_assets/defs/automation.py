@@ -8,7 +8,8 @@ import dagster as dg
 from dagster import AutomationCondition as When
 
 TURN = "ml_assets/turn"
-"""The tag of runs that excluded all others while they wrote: nothing came in between."""
+"""The tag of runs that excluded all others while they wrote; those of one command share its value.
+Between an update and such a run, no other update can have come."""
 
 Condition = dg.AutomationCondition[Any]
 

@@ -21,9 +21,14 @@ from ml_assets.settings import Settings, load_settings
 
 
 def build_definitions(
-    settings: Settings | None = None, resource_overrides: Mapping[str, object] | None = None
+    settings: Settings | None = None,
+    resource_overrides: Mapping[str, object] | None = None,
+    executor: dg.ExecutorDefinition | None = None,
 ) -> dg.Definitions:
-    """The whole project for one deployment: `settings`, or those of the environment."""
+    """The whole project for one deployment: `settings`, or those of the environment.
+
+    Runs take turns, unless the caller has an `executor` and excludes the others itself.
+    """
     settings = settings or load_settings()
     loaded = [
         asset
@@ -38,7 +43,7 @@ def build_definitions(
         schedules=[daily_refresh],
         sensors=[collections_sensor, automation],
         resources={**build_resources(settings), **(resource_overrides or {})},
-        executor=in_turn(settings, checks),
+        executor=executor or in_turn(settings, checks),
     )
 
 

@@ -63,7 +63,7 @@ class _InTurn(InProcessExecutor):
                 connection, EXCLUSION, lambda: instance.report_engine_event(ANOTHER_RUN, run)
             ),
         ):
-            instance.add_run_tags(run.run_id, {TURN: "own"})
+            instance.add_run_tags(run.run_id, {TURN: run.run_id})
             self._refuse_unsound_input(plan_context)
             yield from super().execute(plan_context, execution_plan)
 
