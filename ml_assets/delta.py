@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from operator import add
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +17,7 @@ class Delta:
 
     def __add__(self, other: Delta) -> Delta:
         """Sum two deltas, count by count."""
-        return Delta(
-            self.added + other.added,
-            self.changed + other.changed,
-            self.removed + other.removed,
-            self.unchanged + other.unchanged,
-        )
+        return Delta(*map(add, astuple(self), astuple(other)))
 
     @property
     def touched(self) -> int:

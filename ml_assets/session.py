@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ml_assets.errors import FeatureViewError, NothingToDoError
 from ml_assets.search.filters.language import NO_FILTER, Condition
@@ -38,14 +37,9 @@ class Session:
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         # The stores turn their own errors into lines for people, so they have to see them.
-        self._stores.__exit__(kind, error, trace)
+        self._stores.__exit__(*error)
 
     def search(
         self,

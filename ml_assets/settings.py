@@ -47,26 +47,22 @@ class Settings(BaseSettings):
         env_prefix="ML_ASSETS_",
         env_ignore_empty=True,
         frozen=True,
-        extra="ignore",
         populate_by_name=True,
+        allow_inf_nan=False,
     )
 
     home: Path = Field(Path(".ml_assets"), description="folder of every embedded store")
     source: str = Field("python_docs", description="where documents come from")
     embedding_model: str = Field("", description="model id or path; empty: the bundled MiniLM")
     encoder: Literal["auto", "onnx", "sentence-transformers"] = Field(
-        "auto",
-        description="what runs the model; auto: what ends sooner, as measured",
+        "auto", description="what runs the model; auto: what ends sooner, as measured"
     )
     embedding_precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto",
-        description="arithmetic for many texts; auto: bfloat16 where the processor has it",
+        "auto", description="arithmetic for many texts; auto: bfloat16 where the processor has it"
     )
     chunk_tokens: int = Field(220, ge=16, description="tokens of a chunk, at most")
     chunk_overlap: int = Field(30, ge=0, description="tokens two neighbouring chunks share")
-    max_document_bytes: int = Field(
-        10_000_000, ge=1, description="a larger document is quarantined"
-    )
+    max_document_bytes: int = Field(10_000_000, ge=1, description="larger ones are quarantined")
     max_removed_fraction: float = Field(
         0.5, ge=0, le=1, description="a read that loses a larger part of a collection is refused"
     )
@@ -100,10 +96,7 @@ class Settings(BaseSettings):
         "", description="gate: other minima, such as chroma=0.9,pgvector=0.98"
     )
     ndcg_margin: float = Field(
-        0.02,
-        ge=0,
-        le=1,
-        description="gate: nDCG@10 that a generation may lose to the published one",
+        0.02, ge=0, le=1, description="gate: nDCG@10 a generation may lose to the published one"
     )
     keep_generations_days: float = Field(
         7, ge=0, description="days until the indexes of a retired search generation are dropped"
@@ -209,6 +202,7 @@ def load_settings(**overrides: object) -> Settings:
 _KINDS = {
     "int_parsing": "a whole number",
     "float_parsing": "a number",
+    "finite_number": "a number",
     "byte_size": "a size such as 512MiB",
 }
 
@@ -218,10 +212,9 @@ def _complaint(kind: str, value: object, context: Mapping[str, object]) -> str:
     match kind:
         case "value_error":
             return str(context["error"])
-        case "literal_error":
-            return f"{value!r} is not {context['expected']}"
         case "greater_than_equal":
             return f"{value} is less than {context['ge']}"
         case "less_than_equal":
             return f"{value} is more than {context['le']}"
-    return f"{value!r} is not {_KINDS.get(kind, 'a value that it can have')}"
+    expected = context.get("expected") or _KINDS.get(kind, "a value that it can have")
+    return f"{value!r} is not {expected}"

@@ -1,15 +1,14 @@
 """The asset graph, as tests look at it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 
 import dagster as dg
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
 from ml_assets.defs.build import build_definitions
-from ml_assets.documents.chunking import Chunker
-from ml_assets.embeddings.encoder import Encoder
-from ml_assets.embeddings.space import VectorSpace, current_chunker
+from ml_assets.defs.resources import EncoderResource
+from ml_assets.embeddings.space import current_chunker
 from ml_assets.settings import Settings
 from ml_assets_tests.fakes import HashEncoder
 
@@ -17,30 +16,17 @@ Run = Callable[..., dg.ExecuteInProcessResult]
 """Materializes with the given checks; what it returns tells how that went."""
 
 
-@dataclass(frozen=True)
-class FakeEncoderResource:
-    """The resource `encoder`, with a hash-based encoder in the place of the model's."""
+def fake_encoder(settings: Settings, encoder: HashEncoder) -> EncoderResource:
+    """The resource `encoder`, with a hash-based encoder in the place of the model's.
 
-    settings: Settings
-    encoder: HashEncoder
-
-    @property
-    def space(self) -> VectorSpace:
-        """The space of the encoder."""
-        return self.encoder.space
-
-    @property
-    def chunker(self) -> Chunker:
-        """The chunker of the model in the settings."""
-        return current_chunker(self.settings)
-
-    def load(self, tokens: int = 0) -> Encoder:
-        """Return the encoder."""
-        return self.encoder
-
-    def load_float32(self) -> Encoder:
-        """Return another of the same space, so that texts of checks are not counted."""
-        return HashEncoder(self.space)
+    The reference of checks is another one, so that their texts are not counted.
+    """
+    return EncoderResource(
+        lambda: encoder.space,
+        partial(current_chunker, settings),
+        lambda *_: encoder,
+        lambda: HashEncoder(encoder.space),
+    )
 
 
 def asset_graph(settings: Settings | None = None) -> AssetGraph:

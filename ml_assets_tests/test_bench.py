@@ -18,7 +18,7 @@ from bench.rows import Figure, Limit, Row, as_json, table
 from ml_assets.embeddings.space import current_space
 from ml_assets.settings import load_settings
 from ml_assets_tests.fakes import HashEncoder
-from ml_assets_tests.graph import FakeEncoderResource
+from ml_assets_tests.graph import fake_encoder
 from ml_assets_tests.paths import PROJECT
 
 TEXTS = [corpus.Text(f"id-{n}", f"Title {n}", f"Text number {n}.") for n in range(250)]
@@ -228,7 +228,7 @@ def test_ours_from_documents_to_hnsw(
     settings = load_settings()
     encoder = HashEncoder(current_space(settings))
     before, after = corpus.write_turns(TEXTS[:20], tmp_path / "texts", 1)
-    pipeline = Pipeline(job, {"encoder": FakeEncoderResource(settings, encoder)})
+    pipeline = Pipeline(job, {"encoder": fake_encoder(settings, encoder)})
     assert pipeline.ingest(before) == 20
     assert len(encoder.texts) == 20
     assert pipeline.ingest(after) == 20

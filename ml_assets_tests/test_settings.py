@@ -16,6 +16,8 @@ from ml_assets.settings import load_settings
         ("BUILD_MEMORY", "lots", "'lots' is not a size such as 512MiB"),
         ("MIN_RECALL", "high", "'high' is not a number"),
         ("MIN_RECALL", "2", "2 is more than 1.0"),
+        ("MIN_RECALL", "nan", "'nan' is not a number"),
+        ("PROMOTION_MARGIN", "inf", "'inf' is not a number"),
         ("MIN_RECALL_BY_INDEX", "chroma", "'chroma' is not an index and its minimum"),
     ],
 )

@@ -5,6 +5,7 @@ killed leaves no stamp, so that the next one starts from an empty .venv. Standar
 """
 
 import argparse
+import compileall
 import fcntl
 import hashlib
 import os
@@ -60,6 +61,9 @@ def set_up(*, fresh: bool, dev: bool) -> None:
     group = ["--group", "dev"] if dev else []
     what = "ml_assets, its libraries and the tools" if dev else "ml_assets and its libraries"
     _install(what, "--build-constraint", CONSTRAINTS, "--editable", ".", *group)
+    # pip compiles what it installs, but not what is editable: where Python may write none, as
+    # in many containers, each start would compile the package anew.
+    compileall.compile_dir(PROJECT / "ml_assets", quiet=1)
 
 
 def _install(what: str, *requirements: str) -> None:

@@ -10,7 +10,7 @@ from bench.contenders.protocol import Job
 from bench.ours import count_chunks, environment, place
 from ml_assets.defs.run import run_everything
 from ml_assets.embeddings.encoder import load_encoder
-from ml_assets.progress import SilentProgress
+from ml_assets.progress import unwatched
 from ml_assets.settings import load_settings
 
 
@@ -28,7 +28,7 @@ class Pipeline:
     def ingest(self, documents: Path) -> int:
         """Run everything on the file."""
         place(documents, self._job.state)
-        report = run_everything(load_settings(), SilentProgress(), print)
+        report = run_everything(load_settings(), unwatched, print)
         if not report.succeeded:
             sys.exit("\n".join(report.errors) or f"checks failed: {report.failed_checks}")
         return count_chunks(self._job.database)

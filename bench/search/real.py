@@ -14,9 +14,9 @@ from psycopg.rows import TupleRow
 from bench import corpus, ours
 from bench.measure import BIN, run, say
 from bench.search.vectors import Matrix
+from ml_assets.embeddings.quantization import unpack_halves
 from ml_assets.embeddings.refresh import partition_name
 from ml_assets.embeddings.space import current_space
-from ml_assets.search.indexes.vectors import unpack_halves
 from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated
 
@@ -14,7 +16,7 @@ from rich.markup import escape
 
 from ml_assets.cli.app import Json, command, connected, err, out, show
 from ml_assets.console import runs
-from ml_assets.console.progress import StageBars
+from ml_assets.console.progress import stage_bars
 from ml_assets.console.status import status as shown_status
 from ml_assets.errors import IncompleteReadError, mask_secrets
 from ml_assets.settings import Until, child_environment, load_settings, shipped
@@ -39,24 +41,22 @@ def run(
     settings = load_settings()
     title = f"ml-assets run: {escape(mask_secrets(settings.source))} → {settings.home}"
     out.print(title, highlight=False, soft_wrap=True)
-    from ml_assets.operations.pending import last_finish
-    from ml_assets.operations.status import read_status
+    with _uncollected():
+        from ml_assets.operations.pending import last_finish
+        from ml_assets.operations.status import read_status
 
-    if not everything and (finish := last_finish(settings)):
-        for part in runs.nothing_to_do(finish.ended, read_status(settings)):
-            out.print(part)
-        for line in runs.failed_checks(finish.warnings):
-            err.print(line, soft_wrap=True)
-        return
-    # Dagster is imported only for a run that does something. What an import makes stays, so the
-    # collector need not look through it again and again.
-    gc.disable()
-    from ml_assets.defs.run import run_everything
+        if not everything and (finish := last_finish(settings)):
+            for part in runs.nothing_to_do(finish.ended, read_status(settings)):
+                out.print(part)
+            for line in runs.failed_checks(finish.warnings):
+                err.print(line, soft_wrap=True)
+            return
+        # Dagster is imported only for a run that does something.
+        from ml_assets.defs.run import run_everything
 
     gc.freeze()
-    gc.enable()
     try:
-        with StageBars(out) as progress:
+        with stage_bars(out) as progress:
             report = run_everything(settings, progress, lambda line: err.print(escape(line)), until)
     finally:
         gc.unfreeze()  # nanobind takes for leaked what is frozen at the end
@@ -126,3 +126,13 @@ def ui(
     # In place of this process, so that signals reach Dagster.
     python = sys.executable
     os.execve(python, [python, *words], child_environment(settings))  # noqa: S606
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Import without the collector: imports make objects that stay, and it looks through all."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

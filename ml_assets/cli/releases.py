@@ -93,12 +93,11 @@ def rollback(
     """
     from ml_assets.operations.rollback import roll_back
     from ml_assets.search.generation import find_generation
-    from ml_assets.search.publishing.lifecycle import model_of
 
     with connected() as (settings, connection):
         target = roll_back(connection, settings, _tracking(settings), reason, to)
         identity = target.parts.generation_id
-        encoder = model_of(connection, find_generation(connection, identity)) if identity else ""
+        encoder = find_generation(connection, identity).model if identity else ""
     out.print(console.served(target, encoder), highlight=False, soft_wrap=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +20,11 @@ if TYPE_CHECKING:
     from ml_assets.operations.pending import FailedCheck
     from ml_assets.operations.plan import Plan
 
-_COUNTS = ("added", "changed", "removed", "unchanged")
-
 
 def plan(planned: Plan, texts_per_second: float | None) -> RenderableType:
     """What a run would do, and about how long the encoding would take."""
-    rows = [
-        {"rows": name, **{count: getattr(delta, count) for count in _COUNTS}}
-        for name, delta in (("documents", planned.documents), ("chunks", planned.chunks))
-    ]
-    minutes = "-" if not planned.encode else "unknown before the first run"
+    rows = [{"rows": name, **asdict(getattr(planned, name))} for name in ("documents", "chunks")]
+    minutes = "unknown before the first run" if planned.encode else NOTHING
     if texts_per_second and planned.encode:
         minutes = f"{planned.encode / texts_per_second / 60:.1f} at {texts_per_second:.0f} texts/s"
     return Group(

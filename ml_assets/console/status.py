@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import RenderableType
@@ -83,30 +83,19 @@ def _measured(measurement: Mapping[str, Any]) -> Iterator[RenderableType]:
         {
             "method": method,
             "queries": f"{metrics['queries']:g} {half}",
-            **_metrics(metrics, quality["intervals"][method][half]["ndcg@10"]),
+            "ndcg (95 %)": f"{metrics['ndcg@10']:.3f} ({low:.2f} to {high:.2f})",
+            **{name.partition("@")[0]: metrics[name] for name in _QUALITY},
         }
         for half in ("tuning", "reporting")
         for method, halves in quality["methods"].items()
         if (metrics := halves.get(half))
+        for low, high in [quality["intervals"][method][half]["ndcg@10"]]
     ]
     if rows:
         yield table(f"Search, judged queries, first {k} documents", rows)
-    if comparison := quality["comparison"]:
-        yield Text(f"  {_compared(comparison)}")
-
-
-def _metrics(metrics: Mapping[str, float], interval: Sequence[float]) -> dict[str, Any]:
-    """The metrics of a method: nDCG with its 95 % interval, the others without."""
-    low, high = interval
-    return {
-        "ndcg (95 %)": f"{metrics['ndcg@10']:.3f} ({low:.2f} to {high:.2f})",
-        **{name.partition("@")[0]: metrics[name] for name in _QUALITY},
-    }
-
-
-def _compared(comparison: Mapping[str, Any]) -> str:
-    low, high = comparison["interval"]
-    return (
-        f"hybrid against {comparison['against']}: nDCG {comparison['difference']:+.3f}"
-        f" ({low:+.3f} to {high:+.3f}), {comparison['wins']} better, {comparison['losses']} worse"
-    )
+    if compared := quality["comparison"]:
+        low, high = compared["interval"]
+        yield Text(
+            f"  hybrid against {compared['against']}: nDCG {compared['difference']:+.3f}"
+            f" ({low:+.3f} to {high:+.3f}), {compared['wins']} better, {compared['losses']} worse"
+        )

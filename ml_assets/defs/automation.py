@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import dagster as dg
 from dagster import AutomationCondition as When
 
 TURN = "ml_assets/turn"
 """The tag of runs that excluded all others while they wrote; those of one command share its value.
 Between an update and such a run, no other update can have come."""
-
-Condition = dg.AutomationCondition[Any]
 
 _SOUND = When.all_deps_match(
     When.will_be_requested() | When.all_checks_match(When.check_passed(), blocking_only=True)
@@ -49,18 +45,13 @@ _RETRY = (_FAILED & _ASKED & ~_ASKED_AGAIN).with_label("failed_once")
 _ABSENT = When.newly_missing().since(When.newly_requested())
 
 
-def _request(condition: Condition) -> Condition:
-    """When it is true, and also after the first failure; never past a guard."""
-    return (condition | _RETRY) & _NOT_IN_VAIN
-
-
-ON_NEW_DATA = _request(_ABSENT | _UNHANDLED).with_label("on_new_data")
+ON_NEW_DATA = ((_ABSENT | _UNHANDLED | _RETRY) & _NOT_IN_VAIN).with_label("on_new_data")
 """Follow the assets upstream: once per change of their data, or of the asset's own code.
 
 Nothing is requested past a blocking check that failed.
 """
 
-_WEAK_INDEX = When.asset_matches(
+_WORN = When.asset_matches(
     "search_evaluation",
     When.any_checks_match(When.check_failed()).allow(
         dg.AssetSelection.checks(
@@ -68,12 +59,11 @@ _WEAK_INDEX = When.asset_matches(
         )
     ),
 )
+_NEWLY_WORN = _WORN.newly_true().since(When.newly_requested() | When.initial_evaluation())
 
-ON_NEW_DATA_OR_WEAR = _request(
-    _ABSENT
-    | _UNHANDLED
-    | _WEAK_INDEX.newly_true().since(When.newly_requested() | When.initial_evaluation())
-).with_label("on_new_data_or_wear")
+ON_NEW_DATA_OR_WEAR = ((_ABSENT | _UNHANDLED | _NEWLY_WORN | _RETRY) & _NOT_IN_VAIN).with_label(
+    "on_new_data_or_wear"
+)
 """Also when the check `indexes_are_not_worn` fails: the asset builds a worn index anew.
 
 Only when the check turns from passed to failed, so that an index which building anew does not mend

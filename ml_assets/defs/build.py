@@ -5,8 +5,9 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from pathlib import Path
+from importlib.util import find_spec
 from types import ModuleType
+from typing import cast
 
 import dagster as dg
 
@@ -30,14 +31,10 @@ def build_definitions(
     Runs take turns, unless the caller has an `executor` and excludes the others itself.
     """
     settings = settings or load_settings()
-    loaded = [
-        asset
-        for asset in dg.load_assets_from_modules(_modules("assets"))
-        if isinstance(asset, dg.AssetsDefinition)
-    ]
-    checks = dg.load_asset_checks_from_modules(_modules("checks", "gate_checks"))
+    loaded = dg.load_assets_from_modules(_modules("assets"))
+    checks = dg.load_asset_checks_from_modules(_modules("checks"))
     return dg.Definitions(
-        assets=_without_other_indexes(loaded, settings),
+        assets=_without_other_indexes(cast("list[dg.AssetsDefinition]", loaded), settings),
         asset_checks=checks,
         jobs=JOBS,
         schedules=[daily_refresh],
@@ -55,19 +52,14 @@ def _without_other_indexes(
     others = {dg.AssetKey(f"{kind}_index") for kind in KINDS if kind not in chosen}
 
     def without(spec: dg.AssetSpec) -> dg.AssetSpec:
-        return spec.replace_attributes(
-            deps=[dep for dep in spec.deps if dep.asset_key not in others]
-        )
+        deps = [dep for dep in spec.deps if dep.asset_key not in others]
+        return spec.replace_attributes(deps=deps)
 
     return [asset.map_asset_specs(without) for asset in assets if asset.key not in others]
 
 
-def _modules(*names: str) -> list[ModuleType]:
-    """The modules of these names in the folder of every asset group."""
+def _modules(name: str) -> list[ModuleType]:
+    """The modules of this name, of every asset group that has one."""
     groups = [group.name for group in pkgutil.iter_modules(room.__path__) if group.ispkg]
-    return [
-        import_module(f"{room.__name__}.{group}.{module.name}")
-        for group in sorted(groups)
-        for module in pkgutil.iter_modules([str(Path(path) / group) for path in room.__path__])
-        if module.name in names
-    ]
+    names = [f"{room.__name__}.{group}.{name}" for group in groups]
+    return [import_module(name) for name in names if find_spec(name)]

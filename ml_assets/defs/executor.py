@@ -37,7 +37,7 @@ def in_turn(
     blocking = [spec.key for each in checks for spec in each.check_specs if spec.blocking]
     return dg.ExecutorDefinition(
         name="in_process",
-        config_schema=dg.in_process_executor.config_schema,
+        config_schema=dg.in_process_executor.config_schema.as_field(),
         executor_creation_fn=lambda _: _InTurn(settings, blocking),
     )
 
@@ -57,12 +57,11 @@ class _InTurn(InProcessExecutor):
         """
         run, instance = plan_context.dagster_run, plan_context.instance
         url, home = secret(self._settings.postgres_url), self._settings.home
-        with (
-            postgres.connect(url, home) as connection,
-            exclusive(
-                connection, EXCLUSION, lambda: instance.report_engine_event(ANOTHER_RUN, run)
-            ),
-        ):
+
+        def waiting() -> None:
+            instance.report_engine_event(ANOTHER_RUN, run)
+
+        with postgres.connect(url, home) as connection, exclusive(connection, EXCLUSION, waiting):
             instance.add_run_tags(run.run_id, {TURN: run.run_id})
             self._refuse_unsound_input(plan_context)
             yield from super().execute(plan_context, execution_plan)

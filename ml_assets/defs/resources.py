@@ -22,7 +22,7 @@ from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.sources import Source, open_source
 from ml_assets.embeddings.encoder import Encoder, load_encoder, load_float32
 from ml_assets.embeddings.space import VectorSpace, current_chunker, current_space
-from ml_assets.progress import SilentProgress
+from ml_assets.progress import unwatched
 from ml_assets.search.indexes.opening import Indexes
 from ml_assets.settings import Settings
 from ml_assets.stores import clickhouse, duckdb, mlflow, online, postgres
@@ -31,39 +31,32 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 
-@dataclass(frozen=True)
-class SourceResource:
-    """The configured source of documents; `open` raises a UserError when it cannot be used."""
-
-    open: Callable[[], Source]
+OpenSource = Callable[[], Source]
+"""Opens the configured source of documents; raises a UserError when it cannot be used."""
 
 
 @dataclass(frozen=True)
 class EncoderResource:
-    """The configured model: its vector space, its chunker, and what turns texts into vectors.
+    """The configured model; nothing is loaded before it is asked for.
 
-    Nothing is loaded before it is asked for.
+    `load` gives the encoder that suits a job of about so many tokens, `load_float32` the reference
+    that checks compare stored vectors with.
     """
 
-    settings: Settings
+    space: Callable[[], VectorSpace]
+    chunker: Callable[[], Chunker]
+    load: Callable[..., Encoder]
+    load_float32: Callable[[], Encoder]
 
-    @property
-    def space(self) -> VectorSpace:
-        """The vector space of the model."""
-        return current_space(self.settings)
 
-    @property
-    def chunker(self) -> Chunker:
-        """What cuts documents into chunks that the model reads whole."""
-        return current_chunker(self.settings)
-
-    def load(self, tokens: int = 0) -> Encoder:
-        """Load the encoder that suits a job of about `tokens` tokens."""
-        return load_encoder(self.settings, tokens)
-
-    def load_float32(self) -> Encoder:
-        """Load the reference that checks compare stored vectors with."""
-        return load_float32(self.settings)
+def encoder_of(settings: Settings) -> EncoderResource:
+    """The model that the settings name."""
+    return EncoderResource(
+        partial(current_space, settings),
+        partial(current_chunker, settings),
+        partial(load_encoder, settings),
+        partial(load_float32, settings),
+    )
 
 
 class PostgresResource(dg.ConfigurableResource):
@@ -170,9 +163,9 @@ def build_resources(settings: Settings) -> dict[str, object]:
     home = str(settings.home)
     return {
         "settings": settings,
-        "progress": SilentProgress(),
-        "source": SourceResource(partial(open_source, settings.source, settings)),
-        "encoder": EncoderResource(settings),
+        "progress": unwatched,
+        "source": partial(open_source, settings.source, settings),
+        "encoder": encoder_of(settings),
         "postgres": PostgresResource(url=_url("POSTGRES_URL", settings.postgres_url), home=home),
         "indexes": opened_indexes,
         "duckdb": OfflineStoreResource(database=str(settings.duckdb_file)),

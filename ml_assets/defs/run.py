@@ -25,11 +25,11 @@ from ml_assets.defs.build import build_definitions
 from ml_assets.defs.executor import ANOTHER_RUN, EXCLUSION
 from ml_assets.defs.instance import PROCESS, open_instance
 from ml_assets.defs.partitions import contiguous_ranges, range_tags, ranges_apart
-from ml_assets.defs.resources import EncoderResource
 from ml_assets.defs.unfinished import collections_to_run
 from ml_assets.documents.collections import unread_collections
 from ml_assets.documents.history import count_changes
 from ml_assets.documents.sources import open_source
+from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.operations.pending import (
     FailedCheck,
     Pending,
@@ -105,13 +105,14 @@ def run_everything(
     Raises:
         UserError: the source, a setting or a store cannot be used.
     """
-    source, encoder = open_source(settings.source, settings), EncoderResource(settings)
+    source = open_source(settings.source, settings)
     with (
         postgres.connect(secret(settings.postgres_url), settings.home) as connection,
         exclusive(connection, EXCLUSION, lambda: notify(ANOTHER_RUN)),
         open_instance(settings) as instance,
     ):
-        find = partial(find_pending, connection, source, encoder.chunker, encoder.space)
+        chunker, space = current_chunker(settings), current_space(settings)
+        find = partial(find_pending, connection, source, chunker, space)
         inputs, pending = run_inputs(settings, source), find()
         forget_finish(connection)
         # Without the executor that waits for its turn: all runs of this command are one turn.

@@ -11,7 +11,7 @@ from ml_assets.defs.partitions import (
     ranges_apart,
     register_collections,
 )
-from ml_assets.defs.resources import PostgresResource, SourceResource
+from ml_assets.defs.resources import OpenSource, PostgresResource
 from ml_assets.documents.collections import unread_collections
 
 
@@ -23,11 +23,11 @@ from ml_assets.documents.collections import unread_collections
 )
 def daily_refresh(
     context: dg.ScheduleEvaluationContext,
-    source: dg.ResourceParam[SourceResource],
+    source: dg.ResourceParam[OpenSource],
     postgres: PostgresResource,
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Every night: the whole lineage over every collection; what did not change costs nothing."""
-    register_collections(context.instance, source.open().collections())
+    register_collections(context.instance, source().collections())
     # Collections that left the source too: their documents are removed by being read again.
     registered = context.instance.get_dynamic_partitions(PARTITIONS_NAME)
     with postgres.connect() as connection:

@@ -6,7 +6,7 @@ import dagster as dg
 
 from ml_assets.defs.jobs import refresh_documents
 from ml_assets.defs.partitions import range_tags, ranges_apart
-from ml_assets.defs.resources import EncoderResource, PostgresResource, SourceResource
+from ml_assets.defs.resources import EncoderResource, OpenSource, PostgresResource
 from ml_assets.defs.unfinished import collections_to_run
 from ml_assets.errors import UserError
 from ml_assets.operations.pending import difference, find_pending
@@ -19,7 +19,7 @@ from ml_assets.operations.pending import difference, find_pending
 )
 def collections_sensor(
     context: dg.SensorEvaluationContext,
-    source: dg.ResourceParam[SourceResource],
+    source: dg.ResourceParam[OpenSource],
     encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
@@ -30,8 +30,8 @@ def collections_sensor(
     changes, by the nightly schedule, or by hand.
     """
     try:
-        opened = source.open()
-        chunker, space = encoder.chunker, encoder.space
+        opened = source()
+        chunker, space = encoder.chunker(), encoder.space()
         with postgres.connect() as connection:
             pending = find_pending(connection, opened, chunker, space)
             digest = difference(connection, pending, opened, chunker, space)

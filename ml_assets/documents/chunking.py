@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ml_assets.documents.streams import batches
 from ml_assets.errors import SettingError
 
 if TYPE_CHECKING:
@@ -20,10 +21,10 @@ _Piece = tuple[int, int, int]
 """Start and end of a piece of a text, in characters, and its tokens with heading and prompt."""
 
 VERSION = 1
-_BATCH_CHARACTERS = 250_000
+_CHARACTERS = 250_000
 """Characters that are tokenized at once: some ten megabytes of tokens."""
 
-_PARAGRAPH, _SENTENCE, _WORD, _NONE = 3, 2, 1, 0
+_PARAGRAPH, _SENTENCE, _WORD, _INSIDE = 3, 2, 1, 0
 _SENTENCE_ENDS = (".", "!", "?", ":", ";", "\u2026", "\u3002", "\uff01", "\uff1f")
 
 
@@ -97,12 +98,11 @@ class Chunker:
 
     def chunk_all(self, documents: Iterable[tuple[str, str]]) -> Iterator[list[Chunk]]:
         """Cut each document, a title and a text, like `chunk`; tokenized together, on all cores."""
-        for batch in _batches(documents):
+        for batch in batches(documents, lambda document: sum(map(len, document)), _CHARACTERS):
             titles, texts = zip(*batch, strict=True)
             headings = self._clip(titles)
-            for heading, text, pieces in zip(
-                headings, texts, self._pieces(headings, texts), strict=True
-            ):
+            cut = self._pieces(headings, texts)
+            for heading, text, pieces in zip(headings, texts, cut, strict=True):
                 yield [
                     Chunk(index, start, end, count, heading, text[start:end])
                     for index, (start, end, count) in enumerate(pieces)
@@ -118,28 +118,25 @@ class Chunker:
             spans = [
                 (index, start, end)
                 for index, budget in budgets.items()
-                for start, end in _spans(
-                    texts[index], encodings[index], budget, min(self.overlap, budget // 2)
-                )
+                for start, end in _spans(texts[index], encodings[index], budget, self.overlap)
             ]
-            counts = self._count(
+            read = self._tokenizer.encode_batch_fast(
                 [before[index] + texts[index][start:end] for index, start, end in spans]
             )
             for index in budgets:
                 pieces[index] = []
-            for (index, start, end), count in zip(spans, counts, strict=True):
-                pieces[index].append((start, end, count))
+            for (index, start, end), encoding in zip(spans, read, strict=True):
+                pieces[index].append((start, end, len(encoding)))
             # A cut inside a word can cost a token or two: cut a little shorter.
+            longest = {
+                index: max(n for *_, n in pieces[index]) for index in budgets if pieces[index]
+            }
             budgets = {
-                index: max(1, budget - excess)
-                for index, budget in budgets.items()
-                if budget > 1 and (excess := self._excess(pieces[index])) > 0
+                index: max(1, budgets[index] - excess)
+                for index, tokens in longest.items()
+                if budgets[index] > 1 and (excess := tokens - self.sequence_tokens) > 0
             }
         return pieces
-
-    def _excess(self, pieces: Sequence[_Piece]) -> int:
-        """By how many tokens the longest of the pieces is too long for the model."""
-        return max((count for *_, count in pieces), default=0) - self.sequence_tokens
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
@@ -156,30 +153,12 @@ class Chunker:
         prompt = self._tokenizer.encode(self.prompt, add_special_tokens=False)
         return special + len(_offsets(prompt))
 
-    def _count(self, texts: Sequence[str]) -> list[int]:
-        return [len(encoding) for encoding in self._tokenizer.encode_batch_fast(texts)]
-
     def _clip(self, titles: Sequence[str]) -> list[str]:
         encodings = self._tokenizer.encode_batch(titles, add_special_tokens=False)
         return [
             title[: _end(encoding, self.heading_tokens)].strip()
             for title, encoding in zip(titles, encodings, strict=True)
         ]
-
-
-def _batches(documents: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    """Yield documents of `_BATCH_CHARACTERS` in all, and a longer one alone."""
-    batch: list[tuple[str, str]] = []
-    size = 0
-    for title, text in documents:
-        length = len(title) + len(text)
-        if batch and size + length > _BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-        batch.append((title, text))
-        size += length
-    if batch:
-        yield batch
 
 
 def _offsets(encoding: Encoding) -> list[tuple[int, int]]:
@@ -197,6 +176,7 @@ def _end(encoding: Encoding, tokens: int) -> int | None:
 
 def _spans(text: str, encoding: Encoding, tokens: int, overlap: int) -> Iterator[tuple[int, int]]:
     """Yield the (start, end) of every chunk, in characters, white space trimmed."""
+    overlap = min(overlap, tokens // 2)
     # The places of the tokens are asked for only where there is something to cut: they are slow.
     offsets = _offsets(encoding) if len(encoding) > tokens else []
     if len(offsets) <= tokens:
@@ -219,13 +199,11 @@ def _spans(text: str, encoding: Encoding, tokens: int, overlap: int) -> Iterator
 def _rank(text: str, end: int, start: int) -> int:
     """How good a place between two tokens is to cut at."""
     gap = text[end:start]
-    if not gap:
-        return _NONE
     if gap.count("\n") > 1:
         return _PARAGRAPH
-    if "\n" in gap or text[end - 1] in _SENTENCE_ENDS:
+    if gap and ("\n" in gap or text[end - 1] in _SENTENCE_ENDS):
         return _SENTENCE
-    return _WORD if gap.isspace() else _NONE
+    return _WORD if gap.isspace() else _INSIDE
 
 
 def _trim(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

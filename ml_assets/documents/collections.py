@@ -49,6 +49,12 @@ def changed_collections(stored: Iterable[Collection], present: Mapping[str, str]
     return sorted(name for name in names if known.get(name) != present.get(name, GONE))
 
 
+def uncut_collections(connection: postgres.Connection, chunker: str) -> list[str]:
+    """The collections whose chunks are behind their documents, or those of another chunker."""
+    query = statement("postgres/documents/uncut_collections")
+    return [name for (name,) in connection.execute(query, {"chunker": chunker})]
+
+
 def unread_collections(connection: postgres.Connection) -> dict[str, str]:
     """The collections that could not be read the last time, and why."""
     return {

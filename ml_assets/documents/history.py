@@ -42,6 +42,14 @@ def read_history(connection: postgres.Connection, document_id: str) -> list[dict
     return rows
 
 
+def log_changes(
+    connection: postgres.Connection, stage: str, ids: list[str], reason: str, run_id: str | None
+) -> None:
+    """Log that a later stage makes these documents anew, for a reason that is not their last."""
+    bound = {"stage": stage, "ids": ids, "reason": reason, "run_id": run_id}
+    connection.execute(statement("postgres/documents/log_changes"), bound)
+
+
 def count_changes(connection: postgres.Connection) -> int:
     """Entries of the append-only change log: another number whenever a document changed."""
     text = statement("postgres/documents/count_changes")

@@ -43,7 +43,7 @@ def content_hash(document: Document) -> bytes:
 
 
 def check_name(name: str, kind: str) -> str | None:
-    """Return what is wrong with a document id, label or other name of this `kind`; None: nothing.
+    """Return what is wrong with the name of a document, label or other `kind`; None: nothing.
 
     A name has 1 to `MAX_NAME` characters and none that cannot be printed.
     """
@@ -52,13 +52,18 @@ def check_name(name: str, kind: str) -> str | None:
     if len(name) > MAX_NAME:
         return f"the {kind} has {len(name)} characters, more than {MAX_NAME}"
     # Few names have a character that is not printable; only these are looked at one by one.
-    if not name.isprintable() and any(map(_is_unprintable, name)):
+    if not name.isprintable() and not _UNPRINTABLE.isdisjoint(map(unicodedata.category, name)):
         return f"the {kind} {name!r} has a control character or a line end"
     return None
 
 
-def _is_unprintable(character: str) -> bool:
-    return unicodedata.category(character) in _UNPRINTABLE
+def check_text(text: str, max_bytes: int) -> str | None:
+    """Return what is wrong with the text of a document; None: nothing."""
+    if not text.strip():
+        return "no text"
+    if (size := len(text.encode("utf-8"))) > max_bytes:
+        return f"{size} bytes of text, more than ML_ASSETS_MAX_DOCUMENT_BYTES={max_bytes}"
+    return None
 
 
 def check_collection(name: str) -> str | None:
@@ -67,8 +72,7 @@ def check_collection(name: str) -> str | None:
     Beyond the rules of `check_name`: no path separator and no `..` (Dagster reserves `...` for
     ranges of partitions), no space at either end, and not a lone dot.
     """
-    wrong = check_name(name, "collection")
-    if wrong:
+    if wrong := check_name(name, "collection"):
         return wrong
     if any(part in name for part in _PATH_PARTS) or name == ".":
         return f"the collection {name!r} has a path separator or '..'"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from psycopg.rows import class_row
+
+from ml_assets.documents.model import Rejected
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
@@ -16,10 +19,9 @@ def count_identities(connection: postgres.Connection) -> dict[str, int]:
 
 def count_rejected(connection: postgres.Connection, examples: int = 5) -> tuple[int, list[str]]:
     """How many rows were quarantined, and `location: reason` of the first few."""
-    rows = connection.execute(
-        "select location, reason from rejected_documents order by collection, location"
-    ).fetchall()
-    return len(rows), [f"{location}: {reason}" for location, reason in rows[:examples]]
+    with connection.cursor(row_factory=class_row(Rejected)) as cursor:
+        rows = cursor.execute(statement("postgres/documents/rejected")).fetchall()
+    return len(rows), [f"{row.location}: {row.reason}" for row in rows[:examples]]
 
 
 def count_uncovered(connection: postgres.Connection) -> dict[str, int]:
@@ -27,6 +29,5 @@ def count_uncovered(connection: postgres.Connection) -> dict[str, int]:
 
     Texts are compared for at least `COMPARED` documents: those that changed last, and random ones.
     """
-    return postgres.read_counts(
-        connection, statement("postgres/documents/count_uncovered"), {"compared": COMPARED}
-    )
+    query = statement("postgres/documents/count_uncovered")
+    return postgres.read_counts(connection, query, {"compared": COMPARED})

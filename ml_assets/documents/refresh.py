@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from psycopg.rows import dict_row
+from psycopg.rows import class_row, dict_row
 
 from ml_assets.delta import Delta
 from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.collections import GONE
 from ml_assets.documents.sources.base import Source
-from ml_assets.documents.staging import create_staging, stage
+from ml_assets.documents.staging import copy, create_staging, stage
 from ml_assets.errors import SourceError
 from ml_assets.progress import Progress, no_progress
 from ml_assets.stores import postgres
-from ml_assets.stores.postgres.partitions import (
-    drop_empty_partitions,
-    ensure_chunker_partition,
-)
+from ml_assets.stores.postgres.partitions import drop_empty_partitions, ensure_chunker_partition
 from ml_assets.stores.sql import statement
 
 ALWAYS_REMOVABLE = 10
 """So many documents may leave a collection whatever fraction of it they are."""
 
-_STAGED_CHUNK = (
-    ("chunk_id", "text"),
-    ("document_id", "text"),
-    ("chunk_index", "int4"),
-    ("start_offset", "int4"),
-    ("end_offset", "int4"),
-    ("token_count", "int4"),
-    ("heading", "text"),
-    ("text", "text"),
-    ("text_hash", "bytea"),
-)
+_CHUNK = {
+    **dict.fromkeys(("chunk_id", "document_id"), "text"),
+    **dict.fromkeys(("chunk_index", "start_offset", "end_offset", "token_count"), "int4"),
+    **dict.fromkeys(("heading", "text"), "text"),
+    "text_hash": "bytea",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +42,40 @@ class DocumentsReport:
     versions: dict[str, str] = field(default_factory=dict, compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """How many rows of a collection a table has, and one hash over their content."""
+
+    collection: str
+    count: int
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Uncut:
+    """A document without chunks of its present content."""
+
+    document_id: str
+    title: str
+    text: str
+    content_hash: bytes
+
+
 def read_deltas(
     connection: postgres.Connection, path: str, bound: Mapping[str, object] | None = None
-) -> dict[str, Delta]:
+) -> defaultdict[str, Delta]:
     """Run a statement that counts by collection; what it does not count is 0."""
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(statement(path), bound).fetchall()
-    return {row.pop("collection"): Delta(**row) for row in rows}
+    return defaultdict(Delta, {row.pop("collection"): Delta(**row) for row in rows})
+
+
+def read_versions(
+    connection: postgres.Connection, path: str, bound: Mapping[str, object]
+) -> list[Version]:
+    """Run a statement that counts and hashes by collection; empty collections may be absent."""
+    with connection.cursor(row_factory=class_row(Version)) as cursor:
+        return cursor.execute(statement(path), bound).fetchall()
 
 
 def refresh_documents(
@@ -81,30 +101,29 @@ def refresh_documents(
         # One at a time: what is staged as unchanged must be so when the rest is written.
         connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.documents'))")
         create_staging(connection)
-        unread = _stage_readable(
-            connection, source, sorted(present.keys() & set(collections)), progress
-        )
+        readable = sorted(present.keys() & set(collections))
+        unread = _stage_readable(connection, source, readable, progress)
         staged = sorted(set(collections) - unread.keys())
         unread |= _refuse_emptying(connection, staged, max_removed_fraction)
-        _save_unread(connection, source, unread)
         read = [name for name in staged if name not in unread]
         bound = {
             "source": source.name,
+            "unread": [*unread],
+            "reasons": [*unread.values()],
             "collections": read,
             "fingerprints": [present.get(name, GONE) for name in read],
             "heard": not present.keys().isdisjoint(staged),
             "run_id": run_id,
         }
+        connection.execute(statement("postgres/documents/save_unread"), bound)
         connection.execute(statement("postgres/documents/save_collections"), bound)
         removed = read_deltas(connection, "postgres/documents/remove_absent", bound)
         written = read_deltas(connection, "postgres/documents/upsert_staged", bound)
         connection.execute(statement("postgres/documents/replace_rejections"), bound)
-        versions: dict[str, str] = dict(
-            connection.execute(statement("postgres/documents/count_documents"), bound)
-        )
-    deltas = {name: written.get(name, Delta()) + removed.get(name, Delta()) for name in read}
+        versions = read_versions(connection, "postgres/documents/count_documents", bound)
+    deltas = {name: written[name] + removed[name] for name in read}
     postgres.analyze(connection, "documents", sum(deltas.values(), Delta()).touched)
-    return DocumentsReport(deltas, unread, versions)
+    return DocumentsReport(deltas, unread, {row.collection: row.content for row in versions})
 
 
 def refresh_chunks(
@@ -122,38 +141,35 @@ def refresh_chunks(
     transaction, so that a killed run loses one batch at most.
     """
     names = sorted(collections)
-    bound = {"collections": names, "chunker": chunker.fingerprint}
-    deltas = {name: Delta() for name in names}
+    bound = {"collections": names, "chunker": chunker.fingerprint, "run_id": run_id}
     ensure_chunker_partition(connection, "chunks", chunker.fingerprint)
     with connection.transaction():
         connection.execute("drop table if exists misplaced_chunks")
         connection.execute(statement("postgres/documents/find_misplaced"), bound)
         connection.execute(statement("postgres/documents/follow_moves"))
-        orphans = read_deltas(connection, "postgres/documents/remove_orphan_chunks")
-        for name, delta in orphans.items():
-            deltas[name] = deltas.get(name, Delta()) + delta
+        deltas = read_deltas(connection, "postgres/documents/remove_orphan_chunks")
     connection.execute(statement("postgres/documents/create_chunk_staging"))
     done = 0
-    pending = statement("postgres/documents/pending_chunks")
-    for rows in postgres.read_batches(connection, pending, bound, size=batch):
-        for name, delta in _apply_chunks(connection, chunker, rows, run_id).items():
-            deltas[name] = deltas.get(name, Delta()) + delta
-        done += len(rows)
-        progress(done, 0)
+    with connection.cursor("uncut", row_factory=class_row(_Uncut), withhold=True) as uncut:
+        uncut.execute(statement("postgres/documents/pending_chunks"), bound)
+        while documents := uncut.fetchmany(batch):
+            for name, delta in _apply_chunks(connection, chunker, documents, bound).items():
+                deltas[name] += delta
+            done += len(documents)
+            progress(done, 0)
     drop_empty_partitions(connection, "chunks")
-    counts = connection.execute(statement("postgres/documents/chunk_versions"), bound)
-    for name, count, _ in counts.fetchall():
-        delta = deltas[name]
-        deltas[name] = delta + Delta(unchanged=count - delta.added - delta.changed)
+    for row in read_versions(connection, "postgres/documents/chunk_versions", bound):
+        delta = deltas[row.collection]
+        deltas[row.collection] += Delta(unchanged=row.count - delta.added - delta.changed)
     postgres.analyze(connection, "chunks", sum(deltas.values(), Delta()).touched)
-    return deltas
+    return dict.fromkeys(names, Delta()) | deltas
 
 
 def chunk_versions(connection: postgres.Connection, collections: Collection[str]) -> dict[str, str]:
     """One hash per collection over its chunks."""
     bound = {"collections": sorted(collections)}
-    rows = connection.execute(statement("postgres/documents/chunk_versions"), bound)
-    return {name: version for name, _, version in rows.fetchall()}
+    rows = read_versions(connection, "postgres/documents/chunk_versions", bound)
+    return {row.collection: row.content for row in rows}
 
 
 def _stage_readable(
@@ -180,35 +196,31 @@ def _refuse_emptying(
     connection: postgres.Connection, names: list[str], most: float
 ) -> dict[str, str]:
     """Return why collections of `names` that would lose too large a part are not written."""
-    bound = {"collections": names}
-    counts = connection.execute(statement("postgres/documents/find_absent"), bound)
+    with connection.cursor(row_factory=dict_row) as cursor:
+        bound = {"collections": names}
+        rows = cursor.execute(statement("postgres/documents/find_absent"), bound).fetchall()
     return {
-        collection: f"{lost} of {live} documents would be removed, more than"
+        row["collection"]: f"{row['lost']} of {row['live']} documents would be removed, more than"
         f" ML_ASSETS_MAX_REMOVED_FRACTION={most:g} allows. Check the source; to go ahead set"
         " ML_ASSETS_MAX_REMOVED_FRACTION=1, or use another ML_ASSETS_HOME for another source"
-        for collection, live, lost in counts.fetchall()
-        if lost > max(ALWAYS_REMOVABLE, most * live)
+        for row in rows
+        if row["lost"] > max(ALWAYS_REMOVABLE, most * row["live"])
     }
-
-
-def _save_unread(connection: postgres.Connection, source: Source, unread: dict[str, str]) -> None:
-    connection.execute(
-        statement("postgres/documents/save_unread"),
-        {"source": source.name, "collections": [*unread], "reasons": [*unread.values()]},
-    )
 
 
 def _apply_chunks(
     connection: postgres.Connection,
     chunker: Chunker,
-    documents: Sequence[Sequence[object]],
-    run_id: str | None,
+    documents: Sequence[_Uncut],
+    bound: Mapping[str, object],
 ) -> dict[str, Delta]:
-    cut = chunker.chunk_all([(str(title), str(text)) for _, title, text, _ in documents])
+    """Cut these documents, and write the difference."""
+    cut = chunker.chunk_all((document.title, document.text) for document in documents)
+    sources = ((document.document_id, document.content_hash) for document in documents)
     staged = (
         (
-            f"{document_id}#{chunk.index}",
-            document_id,
+            f"{document.document_id}#{chunk.index}",
+            document.document_id,
             chunk.index,
             chunk.start,
             chunk.end,
@@ -217,22 +229,12 @@ def _apply_chunks(
             chunk.text,
             chunk.text_hash,
         )
-        for (document_id, *_), chunks in zip(documents, cut, strict=True)
+        for document, chunks in zip(documents, cut, strict=True)
         for chunk in chunks
     )
-    names, types = zip(*_STAGED_CHUNK, strict=True)
     with connection.transaction():
         connection.execute("truncate staged_chunks, staged_sources")
-        postgres.copy_rows(
-            connection,
-            "staged_sources",
-            ("document_id", "content_hash"),
-            ("text", "bytea"),
-            ((row[0], row[3]) for row in documents),
-        )
-        postgres.copy_rows(connection, "staged_chunks", names, types, staged)
-        return read_deltas(
-            connection,
-            "postgres/documents/apply_chunks",
-            {"chunker": chunker.fingerprint, "run_id": run_id},
-        )
+        source_columns = {"document_id": "text", "content_hash": "bytea"}
+        copy(connection, "staged_sources", source_columns, sources)
+        copy(connection, "staged_chunks", _CHUNK, staged)
+        return read_deltas(connection, "postgres/documents/apply_chunks", bound)

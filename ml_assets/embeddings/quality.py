@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from ml_assets.embeddings.space import VectorSpace
@@ -14,6 +15,8 @@ from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
+    from pgvector import HalfVector
+
     from ml_assets.embeddings.encoder import Encoder
 
 SAMPLE = 8
@@ -25,19 +28,16 @@ NORM_TOLERANCE = 1e-3
 
 def match_chunks(connection: postgres.Connection, space: VectorSpace) -> dict[str, int]:
     """Chunks, vectors, and the ways in which they fail to match one to one."""
-    return postgres.read_counts(
-        connection,
-        statement("postgres/embeddings/match_chunks"),
-        {"space_id": space.space_id, "dimension": space.dimension},
-    )
+    bound = {"space_id": space.space_id, "dimension": space.dimension}
+    return postgres.read_counts(connection, statement("postgres/embeddings/match_chunks"), bound)
 
 
 def measure_norms(connection: postgres.Connection, space: VectorSpace) -> tuple[float, float]:
     """The smallest and the largest norm of the space's vectors; (1, 1) without any."""
-    row = connection.execute(
-        statement("postgres/embeddings/measure_norms"), {"space_id": space.space_id}
-    ).fetchone()
-    return (float(row[0]), float(row[1])) if row and row[0] is not None else (1.0, 1.0)
+    query = statement("postgres/embeddings/measure_norms")
+    with connection.cursor(row_factory=dict_row) as cursor:
+        (row,) = cursor.execute(query, {"space_id": space.space_id}).fetchall()
+    return row["smallest"], row["largest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,15 @@ class Fidelity:
     state: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A chunk's text with the vector that is stored of it."""
+
+    chunk_id: str
+    text: str
+    embedding: HalfVector
+
+
 def measure_fidelity(
     connection: postgres.Connection, space: VectorSpace, load: Callable[[], Encoder]
 ) -> Fidelity:
@@ -61,11 +70,12 @@ def measure_fidelity(
     `load` gives the float32 encoder; it is called only when the sample is not the last one's.
     """
     bound = {"space_id": space.space_id, "size": SAMPLE}
-    rows = connection.execute(statement("postgres/embeddings/sample_texts"), bound).fetchall()
-    stored = [vector.to_numpy().astype("float32") for _, _, vector in rows]
+    with connection.cursor(row_factory=class_row(_Stored)) as cursor:
+        rows = cursor.execute(statement("postgres/embeddings/sample_texts"), bound).fetchall()
+    stored = [row.embedding.to_numpy().astype("float32") for row in rows]
     digest = hashlib.sha256()
-    for (chunk_id, text, _), vector in zip(rows, stored, strict=True):
-        digest.update(f"{chunk_id}\0{text}\0".encode() + vector.tobytes())
+    for row, vector in zip(rows, stored, strict=True):
+        digest.update(f"{row.chunk_id}\0{row.text}\0".encode() + vector.tobytes())
     last = connection.execute(
         "select fidelity from embedding_spaces where space_id = %(space_id)s", bound
     ).fetchone()
@@ -73,12 +83,11 @@ def measure_fidelity(
         return Fidelity(**last[0])
     fidelity = Fidelity(1.0, "", len(rows), digest.hexdigest())
     if rows:
-        exact = load().encode([text for _, text, _ in rows])
-        cosines = [
-            (float(vector @ expected) / float(vector @ vector) ** 0.5, chunk_id)
-            for (chunk_id, _, _), vector, expected in zip(rows, stored, exact, strict=True)
-        ]
-        worst_cosine, worst_chunk = min(cosines)
+        exact = load().encode([row.text for row in rows])
+        worst_cosine, worst_chunk = min(
+            (float(vector @ expected) / float(vector @ vector) ** 0.5, row.chunk_id)
+            for row, vector, expected in zip(rows, stored, exact, strict=True)
+        )
         fidelity = replace(fidelity, worst_cosine=worst_cosine, worst_chunk=worst_chunk)
     connection.execute(
         "update embedding_spaces set fidelity = %s where space_id = %s",

@@ -5,10 +5,11 @@ Both come as rows of a numpy dtype, so that a row is also the bytes that a store
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Matrix = NDArray[np.float32]
 
@@ -34,6 +35,26 @@ def to_float16(vectors: Matrix) -> NDArray[np.float16]:
 def from_float16(rows: NDArray[np.float16]) -> Matrix:
     """The vectors of `to_float16`, of shape (n, dimension); a half number is exact in float32."""
     return rows.astype(np.float32)
+
+
+def unpack_halves(packed: Sequence[bytes]) -> Matrix:
+    """The rows of what pgvector sends of half vectors, of shape (vectors, dimension).
+
+    Each is its dimension, a zero, then big-endian numbers.
+    """
+    rows = np.frombuffer(b"".join(packed), dtype=">f2").reshape(len(packed), -1)
+    return from_float16(rows[:, 2:])
+
+
+def unit(vectors: ArrayLike) -> Matrix:
+    """The rows of a matrix of shape (n, dimension) at norm 1; a zero row stays.
+
+    Half precision leaves norms off by 1e-4, and the mean of opposite vectors is zero.
+    """
+    rows = np.asarray(vectors, dtype=np.float32)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    scaled: Matrix = rows / np.maximum(norms, np.finfo(np.float32).tiny)
+    return scaled
 
 
 def uint8_rows(dimension: int) -> np.dtype[Any]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from psycopg import sql
-from psycopg.rows import TupleRow
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from ml_assets.delta import Delta
-from ml_assets.documents.refresh import read_deltas
+from ml_assets.documents.collections import uncut_collections
+from ml_assets.documents.history import log_changes
+from ml_assets.documents.refresh import read_deltas, read_versions
+from ml_assets.documents.streams import work_ahead
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.errors import SpaceMismatchError
 from ml_assets.progress import Progress, no_progress
@@ -23,8 +25,6 @@ from ml_assets.stores.postgres import partitions
 from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -48,6 +48,15 @@ class EmbeddingReport:
     versions: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A text without a vector, and how many of them there are in `total`."""
+
+    text_hash: bytes
+    embedded_text: str
+    total: int
+
+
 def partition_name(space_id: str) -> str:
     """The table that holds the vectors of one space."""
     return partitions.partition_name("document_embeddings", space_id)
@@ -56,29 +65,16 @@ def partition_name(space_id: str) -> str:
 def ensure_space(
     connection: postgres.Connection, space: VectorSpace, chunkers: Iterable[str] = ()
 ) -> None:
-    """Register `space` and create its partition, whose vectors all have its dimension.
-
-    `chunkers` are those of which it gets vectors.
-    """
+    """Register `space` and create its partition, and in it one for each of `chunkers`."""
+    bound = {"space_id": space.space_id, "dimension": space.dimension}
+    table = partition_name(space.space_id)
     with connection.transaction():
         connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.embedding_spaces'))")
-        connection.execute(
-            statement("postgres/embeddings/register_space"),
-            {
-                "space_id": space.space_id,
-                "dimension": space.dimension,
-                "definition": Jsonb(asdict(space)),
-            },
-        )
-        table = partition_name(space.space_id)
+        definition = {**bound, "definition": Jsonb(asdict(space))}
+        connection.execute(statement("postgres/embeddings/register_space"), definition)
         if not partitions.exists(connection, table):
-            connection.execute(
-                sql.SQL(statement("postgres/embeddings/add_space")).format(
-                    partition=sql.Identifier(table),
-                    dimension=sql.Literal(space.dimension),
-                    space_id=sql.Literal(space.space_id),
-                )
-            )
+            query = sql.SQL(statement("postgres/embeddings/add_space"))
+            connection.execute(query.format(partition=sql.Identifier(table), **bound))
         for chunker in chunkers:
             if not partitions.exists(connection, partitions.partition_name(table, chunker)):
                 _drop_vector_indexes(connection, table)
@@ -96,10 +92,10 @@ def _drop_vector_indexes(connection: postgres.Connection, table: str) -> None:
 
 
 def stale_collections(connection: postgres.Connection, chunker: str, space_id: str) -> list[str]:
-    """The collections whose chunks or vectors are behind their documents."""
-    bound = {"chunker": chunker, "space_id": space_id}
-    rows = connection.execute(statement("postgres/embeddings/stale_collections"), bound)
-    return [name for (name,) in rows.fetchall()]
+    """The collections whose chunks or vectors are behind their documents, sorted."""
+    query = statement("postgres/embeddings/stale_collections")
+    stale = {name for (name,) in connection.execute(query, {"space_id": space_id})}
+    return sorted(stale.union(uncut_collections(connection, chunker)))
 
 
 def refresh_embeddings(
@@ -121,31 +117,40 @@ def refresh_embeddings(
         SpaceMismatchError: the loaded encoder makes vectors of another space.
     """
     names = sorted(collections)
-    bound: dict[str, object] = {"space_id": space.space_id, "collections": names}
+    bound = {"space_id": space.space_id, "collections": names}
     find_pending(connection, space, names)
     chunkers = connection.execute("select distinct chunker from pending_vectors").fetchall()
     ensure_space(connection, space, [chunker for (chunker,) in chunkers])
     with connection.transaction():
         connection.execute(statement("postgres/embeddings/follow_moves"), bound)
-        connection.execute(
-            statement("postgres/embeddings/log_new_space"), {**bound, "run_id": run_id}
-        )
+        moved = connection.execute(statement("postgres/embeddings/find_moved_to_space"), bound)
+        ids = [document_id for (document_id,) in moved]
+        log_changes(connection, "embeddings", ids, f"vector space {space.space_id}", run_id)
         pending = read_deltas(connection, "postgres/embeddings/pending_counts", bound)
         # Before the removal: text that moved within a document finds its vector in an old row.
         reused = connection.execute(statement("postgres/embeddings/reuse"), bound).rowcount
-        removed = _remove_orphans(connection, bound)
+        connection.execute("drop table if exists orphaned_vectors")
+        connection.execute(statement("postgres/embeddings/find_orphans"), bound)
+        removed = read_deltas(connection, "postgres/embeddings/remove_orphans", bound)
     encoded, written = _encode_pending(connection, space, load, bound, batch, progress)
     table = partition_name(space.space_id)
     partitions.drop_empty_partitions(connection, table)
-    totals = _totals(connection, space.space_id, names)
-    deltas = {}
-    for name in names:
-        delta = pending.get(name, Delta())
-        unchanged = totals.get(name, (0, ""))[0] - delta.total
-        deltas[name] = delta + removed.get(name, Delta()) + Delta(unchanged=unchanged)
+    deltas = {name: pending[name] + removed[name] for name in names}
+    rows = read_versions(connection, "postgres/embeddings/versions", bound)
+    for row in rows:
+        deltas[row.collection] += Delta(unchanged=row.count - pending[row.collection].total)
     postgres.analyze(connection, table, sum(deltas.values(), Delta()).touched)
-    versions = {name: version for name, (_, version) in totals.items()}
+    versions = {row.collection: row.content for row in rows}
     return EmbeddingReport(deltas, encoded, reused + written - encoded, versions)
+
+
+def forget_outdated_vectors(connection: postgres.Connection, space_id: str) -> int:
+    """Delete the vectors of texts that were changed since, so that pgvector does not find them.
+
+    `refresh_embeddings` replaces those of the current space only. Returns how many there were.
+    """
+    text = statement("postgres/embeddings/forget_outdated")
+    return connection.execute(text, {"space_id": space_id}).rowcount
 
 
 def find_pending(
@@ -169,8 +174,8 @@ def count_encodings(
 ) -> tuple[int, int]:
     """How many texts `refresh_embeddings` would encode, and how many vectors it would reuse."""
     bound = {"space_id": space.space_id, "collections": sorted(collections)}
-    row = connection.execute(statement("postgres/embeddings/plan"), bound).fetchone()
-    return (row[0], row[1]) if row else (0, 0)
+    counts = postgres.read_counts(connection, statement("postgres/embeddings/plan"), bound)
+    return counts["encode"], counts["reuse"]
 
 
 def pending_tokens(connection: postgres.Connection, space: VectorSpace) -> int:
@@ -188,49 +193,31 @@ def _encode_pending(
     progress: Progress,
 ) -> tuple[int, int]:
     """Encode the distinct texts without a vector; return (texts encoded, rows written)."""
-    pending = statement("postgres/embeddings/pending_texts")
-    encoded = written = 0
-    with (
-        closing(postgres.read_batches(connection, pending, bound, size=batch)) as batches,
-        closing(_encode_ahead(batches, load, space)) as ahead,
-    ):
-        for rows, vectors in ahead:
-            hashes = [text_hash for text_hash, _, _ in rows]
-            written += _write(connection, bound, hashes, vectors)
-            encoded += len(rows)
-            progress(encoded, rows[0][2])
+    with connection.cursor("pending", row_factory=class_row(_Text), withhold=True) as pending:
+        pending.execute(statement("postgres/embeddings/pending_texts"), bound)
+        first = pending.fetchmany(batch)
+        if not first:
+            return 0, 0
+        encoder = load()
+        made, wanted = encoder.space.space_id, space.space_id
+        if made != wanted:
+            raise SpaceMismatchError(
+                f"the encoder makes vectors of space {made}, not {wanted}",
+                where="ML_ASSETS_EMBEDDING_MODEL",
+                do="The model's folder changed during the run: run again",
+            )
+        batches = chain([first], iter(lambda: pending.fetchmany(batch), []))
+        encoded = written = 0
+        with closing(work_ahead(lambda rows: _encode(encoder, rows), batches)) as ahead:
+            for rows, vectors in ahead:
+                written += _write(connection, bound, [row.text_hash for row in rows], vectors)
+                encoded += len(rows)
+                progress(encoded, first[0].total)
     return encoded, written
 
 
-def _encode_ahead(
-    batches: Iterable[list[TupleRow]], load: Callable[[], Encoder], space: VectorSpace
-) -> Generator[tuple[list[TupleRow], NDArray[np.float32]]]:
-    """Encode while the batch before is written and the next is read; at most two wait."""
-    encoder: Encoder | None = None
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder") as pool:
-        ahead: deque[tuple[list[TupleRow], Future[NDArray[np.float32]]]] = deque()
-        try:
-            for rows in batches:
-                encoder = encoder or _load_of_space(load, space)
-                ahead.append((rows, pool.submit(encoder.encode, [text for _, text, _ in rows])))
-                if len(ahead) > 1:
-                    done, vectors = ahead.popleft()
-                    yield done, vectors.result()
-            for done, vectors in ahead:
-                yield done, vectors.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _load_of_space(load: Callable[[], Encoder], space: VectorSpace) -> Encoder:
-    encoder = load()
-    if encoder.space.space_id != space.space_id:
-        raise SpaceMismatchError(
-            f"the encoder makes vectors of space {encoder.space.space_id}, not {space.space_id}",
-            where="ML_ASSETS_EMBEDDING_MODEL",
-            do="The model's folder changed during the run: run again",
-        )
-    return encoder
+def _encode(encoder: Encoder, rows: Sequence[_Text]) -> NDArray[np.float32]:
+    return encoder.encode([row.embedded_text for row in rows])
 
 
 def _write(
@@ -245,30 +232,8 @@ def _write(
 
     with connection.transaction():
         connection.execute(statement("postgres/embeddings/create_staging"))
-        postgres.copy_rows(
-            connection,
-            "staged_vectors",
-            ("text_hash", "embedding"),
-            ("bytea", "halfvec"),
-            zip(hashes, map(HalfVector, to_float16(vectors)), strict=True),
-        )
+        rows = zip(hashes, map(HalfVector, to_float16(vectors)), strict=True)
+        names, types = ("text_hash", "embedding"), ("bytea", "halfvec")
+        postgres.copy_rows(connection, "staged_vectors", names, types, rows)
         inserted = connection.execute(statement("postgres/embeddings/insert_staged"), bound)
         return inserted.rowcount
-
-
-def _remove_orphans(
-    connection: postgres.Connection, bound: Mapping[str, object]
-) -> dict[str, Delta]:
-    """Remove the vectors whose chunk is gone; count those of the space by collection."""
-    connection.execute("drop table if exists orphaned_vectors")
-    connection.execute(statement("postgres/embeddings/find_orphans"), bound)
-    return read_deltas(connection, "postgres/embeddings/remove_orphans", bound)
-
-
-def _totals(
-    connection: postgres.Connection, space_id: str, collections: Collection[str]
-) -> dict[str, tuple[int, str]]:
-    """How many vectors each collection has, and their version: one scan tells both."""
-    bound = {"space_id": space_id, "collections": sorted(collections)}
-    rows = connection.execute(statement("postgres/embeddings/versions"), bound)
-    return {name: (count, version) for name, count, version in rows.fetchall()}

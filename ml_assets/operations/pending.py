@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from ml_assets.documents.chunking import Chunker
@@ -17,7 +18,8 @@ from ml_assets.documents.sources import Source, open_source
 from ml_assets.embeddings.refresh import stale_collections
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.operations.state import run_inputs, state
-from ml_assets.releases.retention import expired
+from ml_assets.releases.pointer import expired
+from ml_assets.search.publishing.listing import described_generation
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -83,21 +85,14 @@ def difference(
     Reading a collection again and finding it equal is no news. The time of reading tells a
     difference from an earlier one between the same two fingerprints.
     """
-    present = pending.present
+    present, changes = pending.present, count_changes(connection)
     read = [
         (name, row.fingerprint, row.fingerprint != present.get(name, GONE) and row.refreshed_at)
         for row in pending.stored
         for name in [row.collection]
     ]
-    parts = (
-        source.name,
-        chunker.fingerprint,
-        space.space_id,
-        sorted(present.items()),
-        read,
-        sorted(pending.stale),
-        count_changes(connection),
-    )
+    own = (source.name, chunker.fingerprint, space.space_id)
+    parts = (*own, sorted(present.items()), read, sorted(pending.stale), changes)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
@@ -113,20 +108,20 @@ def last_finish(settings: Settings) -> Finish | None:
     if any(getattr(settings, url) for url in servers):
         return None
     with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
-        row = connection.execute(statement("postgres/operations/finished_run")).fetchone()
+        with connection.cursor(row_factory=dict_row) as cursor:
+            row = cursor.execute("select * from finished_run").fetchone()
         if row is None:
             return None
-        finished, changes, ended, warnings = row
         source = open_source(settings.source, settings)
-        same = (changes, finished) == (
-            count_changes(connection),
-            state(run_inputs(settings, source), settings),
-        )
-        if not same or changed_collections(read_collections(connection), source.collections()):
+        if (
+            row["changes"] != count_changes(connection)
+            or row["state"] != state(run_inputs(settings, source), settings)
+            or changed_collections(read_collections(connection), source.collections())
+            or _waits_to_be_dropped(connection, settings)
+        ):
             return None
-        if _waits_to_be_dropped(connection, settings):
-            return None
-        return Finish(ended, [(name, blocks, numbers) for name, blocks, numbers in warnings])
+        warnings = [(name, blocks, numbers) for name, blocks, numbers in row["warnings"]]
+        return Finish(row["finished_at"], warnings)
 
 
 def _waits_to_be_dropped(connection: postgres.Connection, settings: Settings) -> bool:
@@ -134,13 +129,7 @@ def _waits_to_be_dropped(connection: postgres.Connection, settings: Settings) ->
     retired = expired(connection, "generation_id", settings.keep_generations_days)
     bound = {"generation_ids": retired}
     kept = connection.execute(statement("postgres/search/publishing/kept_of"), bound)
-    identities = {identity for (identity,) in kept}
-    if not identities:
-        return False
-    # Imported only now: it imports numpy, and half of a run that finds nothing to do is imports.
-    from ml_assets.search.publishing.listing import described_generation
-
-    return bool(identities - {described_generation(settings)})
+    return any(identity != described_generation(settings) for (identity,) in kept)
 
 
 def is_finish(failed: Sequence[FailedCheck]) -> bool:
@@ -159,14 +148,8 @@ def remember_finish(
     warnings: Sequence[FailedCheck] = (),
 ) -> None:
     """Keep that a run ended well: on `run_inputs` as it began, and after so many `changes`."""
-    connection.execute(
-        statement("postgres/operations/remember_finish"),
-        {
-            "state": state(inputs, settings),
-            "changes": changes,
-            "warnings": Jsonb([list(check) for check in warnings]),
-        },
-    )
+    bound = {"state": state(inputs, settings), "changes": changes, "warnings": Jsonb(warnings)}
+    connection.execute(statement("postgres/operations/remember_finish"), bound)
 
 
 def forget_finish(connection: postgres.Connection) -> None:

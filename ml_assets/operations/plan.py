@@ -18,7 +18,8 @@ from ml_assets.stores import postgres
 class Plan:
     """The row deltas of documents and chunks, texts to encode, and vectors to copy.
 
-    `unread`: why a collection cannot be read, and stays as it is.
+    `unread`: why a collection cannot be read, and stays as it is. `vector_bytes`: what the new
+    vectors take in the table, 2 bytes for each number.
     """
 
     collections: tuple[str, ...]
@@ -39,8 +40,6 @@ def plan_refresh(
     max_removed_fraction: float = 0.5,
 ) -> Plan:
     """Find what a run would do; nothing of it is kept, and nothing is encoded.
-
-    `vector_bytes` is what the new vectors take in the table: 2 bytes for each number.
 
     Raises:
         SourceError: the source cannot even say which collections it has.

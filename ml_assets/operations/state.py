@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,25 +32,18 @@ def run_inputs(settings: Settings, source: Source) -> str:
 
 
 def state(inputs: str, settings: Settings) -> str:
-    """A hash over `run_inputs` and the files of the embedded stores."""
-    digest = hashlib.sha256(inputs.encode())
-    for line in _embedded_files(settings):
-        digest.update(line.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def _embedded_files(settings: Settings) -> Iterator[str]:
-    """Size and time of every file of the embedded stores beside PostgreSQL.
+    """A hash over `run_inputs` and the files of the embedded stores, by size and time.
 
     A store that was removed, restored or written by another program is looked at again.
     """
-    home = settings.home
+    digest, home = hashlib.sha256(inputs.encode()), settings.home
     stores = [home / "chroma", home / "chdb", home / "mlflow_artifacts", home / "online.sqlite"]
     indexes = [settings.keyword_folder, settings.faiss_folder]
     for store in (*stores, *indexes, settings.duckdb_file):
         for file in sorted(_files(store)):
             stat = file.stat()
-            yield f"{file} {stat.st_size} {stat.st_mtime_ns}\n"
+            digest.update(os.fsencode(f"{file} {stat.st_size} {stat.st_mtime_ns}\n"))
+    return digest.hexdigest()
 
 
 def _files(store: Path) -> Iterable[Path]:

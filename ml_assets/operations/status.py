@@ -11,8 +11,7 @@ from ml_assets.embeddings.refresh import count_vectors
 from ml_assets.embeddings.space import current_space
 from ml_assets.errors import mask_secrets
 from ml_assets.registry.versions import champion
-from ml_assets.releases.pointer import present_parts
-from ml_assets.releases.retention import services
+from ml_assets.releases.pointer import present_parts, services
 from ml_assets.search.evaluation.measurement import as_json, read_measurements
 from ml_assets.search.publishing.listing import described_generation, list_generations
 from ml_assets.settings import Settings, secret

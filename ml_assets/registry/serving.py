@@ -15,7 +15,7 @@ from ml_assets.registry.model import ModelVersion
 from ml_assets.registry.versions import champion, current_challenger
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.sql import statement
-from ml_assets.training.examples import model_inputs, unit
+from ml_assets.training.examples import model_inputs
 from ml_assets.training.experiments import read_candidate
 from ml_assets.training.families.registry import TRUSTED_TYPES
 from ml_assets.training.onnx.model import FILE, OnnxModel
@@ -90,6 +90,8 @@ def _embed(encoder: Encoder, pieces: Sequence[Sequence[str]]) -> NDArray[np.floa
     """The mean vector of the pieces of each text, made a unit again."""
     import numpy as np
 
+    from ml_assets.embeddings.quantization import unit
+
     encoded = encoder.encode([piece for text in pieces for piece in text])
     ends = np.cumsum([len(text) for text in pieces])
     return unit([part.mean(axis=0) for part in np.split(encoded, ends[:-1])])
@@ -131,6 +133,8 @@ def _nearest_distances(
 ) -> NDArray[np.float64]:
     """1 - cosine to the nearest document, shape (len(vectors),); NaN where there is none."""
     import numpy as np
+
+    from ml_assets.embeddings.quantization import unit
 
     text = statement("postgres/features/document_vectors")
     best = np.full(len(vectors), np.nan)

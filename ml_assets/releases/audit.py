@@ -23,14 +23,6 @@ class Entry:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class BrokenEntry:
-    """The first entry whose hash does not follow from the entries before it."""
-
-    entry_id: int
-    what: str
-
-
 def append(connection: postgres.Connection, entry: Entry) -> None:
     """Add an entry; call it in the transaction of the change that it tells of."""
     connection.execute(
@@ -55,15 +47,11 @@ def count_entries(
     return postgres.read_counts(connection, text, bound)["entries"]
 
 
-def verify(connection: postgres.Connection) -> BrokenEntry | None:
-    """Compute the chain anew; return its first broken entry, or None where it is intact.
+def verify(connection: postgres.Connection) -> str | None:
+    """Compute the chain anew; return its first broken entry and why, or None where it is intact.
 
     An altered, dropped or moved entry breaks the chain at itself or at the entry after it. That the
     last entries are missing cannot be seen from the log alone.
     """
     row = connection.execute(statement("postgres/releases/first_broken_entry")).fetchone()
-    if row is None:
-        return None
-    entry_id, linked, _ = row
-    what = "its content was altered" if linked else "the entry before it is missing or altered"
-    return BrokenEntry(entry_id, what)
+    return str(row[0]) if row else None

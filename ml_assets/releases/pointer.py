@@ -71,6 +71,17 @@ class Withdrawal:
         return f"{self.identity} was withdrawn by {self.actor}: {self.reason}"
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The last unbroken time in which a part was served; `served_until` None: it still is."""
+
+    identity: str
+    served_from: datetime
+    served_until: datetime | None
+    actor: str
+    reason: str
+
+
 def deciding_alone(connection: postgres.Connection) -> AbstractContextManager[None]:
     """Be the only one, over all processes, who decides what is served and what is dropped."""
     return exclusive(connection, _LOCK)
@@ -144,6 +155,20 @@ def withdrawals(connection: postgres.Connection, part: Part) -> dict[str, Withdr
     with connection.cursor(row_factory=class_row(Withdrawal)) as cursor:
         rows = cursor.execute(statement("postgres/releases/withdrawals"), {"part": part})
         return {row.identity: row for row in rows}
+
+
+def services(connection: postgres.Connection, part: Part) -> dict[str, Service]:
+    """When each value of a part was served last, by its identity."""
+    with connection.cursor(row_factory=class_row(Service)) as cursor:
+        rows = cursor.execute(statement("postgres/releases/services"), {"part": part})
+        return {row.identity: row for row in rows}
+
+
+def expired(connection: postgres.Connection, part: Part, days: float) -> list[str]:
+    """The identities that are not served, and were not for `days`; the longest retired first."""
+    bound = {"part": part, "days": days}
+    rows = connection.execute(statement("postgres/releases/expired"), bound)
+    return [str(identity) for (identity,) in rows]
 
 
 def roll_back(connection: postgres.Connection, target: Release, entry: Entry) -> None:

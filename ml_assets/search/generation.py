@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 
+from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from ml_assets.embeddings.refresh import partition_name
 from ml_assets.errors import NothingToDoError, SpaceMismatchError
 from ml_assets.releases.pointer import present_parts
 from ml_assets.search.model import Fusion, Generation, Parameters
@@ -72,6 +74,11 @@ def kept_generation(connection: postgres.Connection, identity: str) -> Generatio
             do="Set the settings that describe it, and run `ml-assets run`",
         )
     return generation
+
+
+def on_vectors(generation: Generation, text: str) -> sql.Composed:
+    """The statement, with the table that holds the generation's vectors as its `{partition}`."""
+    return sql.SQL(text).format(partition=sql.Identifier(partition_name(generation.space_id)))
 
 
 def published_generation(connection: postgres.Connection) -> Generation | None:

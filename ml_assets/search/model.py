@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from ml_assets.errors import UserError
+from ml_assets.errors import SpaceMismatchError, UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,12 +62,23 @@ DEFAULT_FUSION = Fusion()
 class Generation:
     """A set of indexes over one vector space that is built, measured and published as one.
 
-    `fusion` is the one it was published with; `dropped`: its indexes are gone.
+    `model` makes the vectors of its space; `fusion` is the one it was published with; `dropped`:
+    its indexes are gone.
     """
 
     generation_id: str
     space_id: str
     dimension: int
     parameters: Parameters
+    model: str = ""
     fusion: Fusion = DEFAULT_FUSION
     dropped: bool = False
+
+    def check(self, vector: Vector) -> None:
+        """Refuse the vector of a query unless its shape is (dimension,)."""
+        if vector.shape != (self.dimension,):
+            raise SpaceMismatchError(
+                f"a vector of shape {vector.shape} met a space of dimension {self.dimension}",
+                where=f"search generation {self.generation_id}",
+                do="Encode the query with the model of the generation",
+            )

@@ -5,46 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ml_assets.stores import duckdb, mlflow, postgres
-from ml_assets.training.evaluation import Evaluation, evaluate
+from ml_assets.training.evaluation import evaluate
 from ml_assets.training.examples import TEXT, read_examples
 from ml_assets.training.experiments import complete_experiment, experiment
-from ml_assets.training.families.base import (
-    Family,
-    Fitted,
-    Task,
-    fit_family,
-    predict_probabilities,
-)
+from ml_assets.training.families.base import Family, Fitted, Task, fit_family, predict_probabilities
 from ml_assets.training.families.registry import TRUSTED_TYPES
 from ml_assets.training.importance import permutation_importance
-from ml_assets.training.model import Candidate, Examples, TrainingSet
+from ml_assets.training.model import SPLITS, Candidate, Examples, TrainingSet
 from ml_assets.training.onnx.export import Export, export
 from ml_assets.training.onnx.model import FILE
 from ml_assets.training.plots import confusion_plot, reliability_plot
-from ml_assets.training.results import Row, write_results
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from ml_assets.training.results import Trained, write_results
 
 OpenDuck = Callable[[], AbstractContextManager[duckdb.Connection]]
 """Opens DuckDB for a short while: nobody else may write while it is open, and training is long."""
-
-
-@dataclass(frozen=True, eq=False)
-class Trained:
-    """All that one training gave; `answers` are the probabilities on the test split."""
-
-    candidate: Candidate
-    fitted: Fitted
-    validated: Evaluation
-    tested: Evaluation
-    answers: NDArray[np.float64]
-    importance: dict[str, float]
 
 
 def train_candidates(
@@ -66,14 +43,8 @@ def train_candidates(
     Raises:
         NothingToDoError: documents changed since the training set was frozen.
     """
-    task = Task(
-        train=read_examples(connection, training_set, ["train"]),
-        validation=read_examples(connection, training_set, ["validation"]),
-        features=training_set.features,
-        labels=training_set.labels,
-        seed=training_set.seed,
-    )
-    test = read_examples(connection, training_set, ["test"])
+    train, validation, test = (read_examples(connection, training_set, [name]) for name in SPLITS)
+    task = Task(train, validation, training_set.features, training_set.labels, training_set.seed)
     module = mlflow.activate(where)
     done = []
     for number, family in enumerate(families):
@@ -90,14 +61,8 @@ def train_candidates(
         ):
             trained = _train(module, run.info.run_id, training_set.hash, task, test, family)
             with open_duck() as duck:
-                write_results(
-                    duck,
-                    trained.candidate,
-                    {"validation": trained.validated, "test": trained.tested},
-                    trained.importance,
-                    _predictions(task.labels, test, trained.answers),
-                )
-            complete_experiment(connection, trained.candidate, trained.fitted.steps)
+                write_results(duck, trained)
+            complete_experiment(connection, trained.candidate, trained.steps)
         done.append(trained)
     progress(len(families), len(families))
     return done
@@ -107,37 +72,48 @@ def _train(
     module: Any, run_id: str, training_set_hash: str, task: Task, test: Examples, family: Family
 ) -> Trained:
     """Fit and evaluate `family`, and log what came of it to the active MLflow run."""
+    import numpy as np
+    import pandas as pd
+
     started = time.perf_counter()
     fitted = fit_family(family, task)
-    seconds = time.perf_counter() - started
-    validation, labels = task.validation, task.labels
-    answers = predict_probabilities(fitted.model, test.inputs, labels)
-    tested = evaluate(labels, test.truth, answers)
-    validated = evaluate(
-        labels, validation.truth, predict_probabilities(fitted.model, validation.inputs, labels)
-    )
+    metrics = {"seconds": round(time.perf_counter() - started, 3)}
+    labels, evaluations = task.labels, {}
+    for split, examples in (("validation", task.validation), ("test", test)):
+        answers = predict_probabilities(fitted.model, examples.inputs, labels)
+        evaluations[split] = evaluate(labels, examples.truth, answers)
+        for name, value in evaluations[split].metrics.items():
+            metrics[f"{split}_{name}"] = value
+    predictions = {
+        "document_id": test.document_ids,
+        "label": test.truth,
+        "predicted": np.array(labels)[answers.argmax(axis=1)],
+        "probability": answers.max(axis=1),
+    }
     uri = mlflow.log_model(module, fitted.model, task.train.inputs.head(5), labels, TRUSTED_TYPES)
     exported = _export(module, uri, family, fitted, task)
+    parameters = {**family.parameters, **fitted.chosen}
+    module.log_params(parameters)
+    module.log_metrics(metrics)
+    steps = [(s.step, f"{s.split}_{s.metric}_by_step", s.value) for s in fitted.steps]
+    mlflow.log_steps(module, run_id, steps)
+    module.log_figure(confusion_plot(evaluations["test"]), "test_confusion.png")
+    module.log_figure(reliability_plot(evaluations["test"]), "test_calibration.png")
     candidate = Candidate(
         run_id=run_id,
         training_set_hash=training_set_hash,
         family=family.name,
         fingerprint=family.fingerprint,
-        parameters={**family.parameters, **fitted.chosen},
-        metrics={
-            **{f"validation_{name}": value for name, value in validated.metrics.items()},
-            **{f"test_{name}": value for name, value in tested.metrics.items()},
-            "seconds": round(seconds, 3),
-        },
+        parameters=parameters,
+        metrics=metrics,
         model_uri=uri,
         onnx_sha256=exported.sha256,
         onnx_reason=exported.reason,
     )
-    _log(module, candidate, fitted, tested)
     importance = permutation_importance(
-        fitted.model, validation, labels, _groups(family, task), task.seed
+        fitted.model, task.validation, labels, _groups(family, task), task.seed
     )
-    return Trained(candidate, fitted, validated, tested, answers, importance)
+    return Trained(candidate, fitted.steps, evaluations, importance, pd.DataFrame(predictions))
 
 
 def _export(module: Any, uri: str, family: Family, fitted: Fitted, task: Task) -> Export:
@@ -150,33 +126,12 @@ def _export(module: Any, uri: str, family: Family, fitted: Fitted, task: Task) -
     return exported
 
 
-def _log(module: Any, candidate: Candidate, fitted: Fitted, tested: Evaluation) -> None:
-    module.log_params(candidate.parameters)
-    module.log_metrics(dict(candidate.metrics))
-    steps = [(s.step, f"{s.split}_{s.metric}_by_step", s.value) for s in fitted.steps]
-    mlflow.log_steps(module, candidate.run_id, steps)
-    module.log_figure(confusion_plot(tested), "test_confusion.png")
-    error = tested.metrics["calibration_error"]
-    module.log_figure(reliability_plot(tested.reliability, error), "test_calibration.png")
-
-
 def _groups(family: Family, task: Task) -> dict[str, list[str]]:
     """The inputs that a family reads, by name; the columns of a vector are one."""
-    groups = {name: [name] for name in task.features if "features" in family.inputs}
-    if "vector" in family.inputs:
-        groups["vector"] = task.vector
-    if "text" in family.inputs:
-        groups["text"] = [TEXT]
-    return groups
-
-
-def _predictions(labels: Sequence[str], test: Examples, answers: NDArray[np.float64]) -> list[Row]:
-    return [
-        {
-            "document_id": document_id,
-            "label": label,
-            "predicted": labels[int(row.argmax())],
-            "probability": float(row.max()),
-        }
-        for document_id, label, row in zip(test.document_ids, test.truth, answers, strict=True)
-    ]
+    groups = {
+        "features": {name: [name] for name in task.features},
+        "vector": {"vector": task.vector},
+        "text": {"text": [TEXT]},
+    }
+    read = family.parameters.get("weights", ())
+    return {name: columns for part in read for name, columns in groups[part].items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ml_assets.errors import NothingToDoError
 from ml_assets.stores import postgres
@@ -29,6 +29,8 @@ def read_examples(
     Raises:
         NothingToDoError: documents changed since the training set was frozen.
     """
+    from ml_assets.embeddings.quantization import unit
+
     rows = training_set.rows[training_set.rows["split"].isin(list(splits))]
     bound = {"space_id": training_set.space_id, "document_ids": rows["document_id"].tolist()}
     with connection.cursor(binary=True) as cursor:
@@ -61,14 +63,3 @@ def model_inputs(
     embedded = pd.DataFrame(vectors).add_prefix("e")
     wide = pd.DataFrame({TEXT: list(texts), **features})
     return pd.concat([wide, embedded], axis=1)
-
-
-def unit(vectors: Sequence[NDArray[np.floating[Any]]]) -> NDArray[np.float32]:
-    """Stack vectors and make each of length 1; a zero vector stays."""
-    import numpy as np
-
-    stacked = np.asarray(vectors, dtype=np.float32)
-    norms = np.linalg.norm(stacked, axis=1, keepdims=True)
-    # Chunks that point in opposite directions can cancel out; such a document has no direction.
-    scaled: NDArray[np.float32] = stacked / np.maximum(norms, np.finfo(np.float32).tiny)
-    return scaled

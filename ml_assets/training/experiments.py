@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
@@ -16,15 +16,11 @@ from ml_assets.training.families.registry import FAMILIES
 from ml_assets.training.model import Candidate, Step, TrainingSet
 
 
-def read_candidates(
-    connection: postgres.Connection, training_set_hash: str, families: Sequence[Family] = FAMILIES
-) -> list[Candidate]:
-    """The candidates of a training set, of the present versions of `families`, in their order."""
-    order = {family.fingerprint: number for number, family in enumerate(families)}
-    bound = {"hash": training_set_hash, "fingerprints": list(order)}
+def read_candidates(connection: postgres.Connection, training_set_hash: str) -> list[Candidate]:
+    """The candidates of a training set, of the present versions of the families, in their order."""
+    bound = {"hash": training_set_hash, "fingerprints": [each.fingerprint for each in FAMILIES]}
     with connection.cursor(row_factory=class_row(Candidate)) as cursor:
-        candidates = cursor.execute(statement("postgres/training/candidates"), bound).fetchall()
-    return sorted(candidates, key=lambda candidate: order[candidate.fingerprint])
+        return cursor.execute(statement("postgres/training/candidates"), bound).fetchall()
 
 
 def read_candidate(connection: postgres.Connection, run_id: str) -> Candidate | None:
@@ -34,16 +30,10 @@ def read_candidate(connection: postgres.Connection, run_id: str) -> Candidate | 
         return cursor.execute(text, {"run_id": run_id}).fetchone()
 
 
-def untrained(
-    connection: postgres.Connection,
-    training_set: TrainingSet,
-    families: Sequence[Family] = FAMILIES,
-) -> list[Family]:
+def untrained(connection: postgres.Connection, training_set: TrainingSet) -> list[Family]:
     """The families that are still to be trained on `training_set`."""
-    if not training_set.hash:
-        return []
-    known = {c.fingerprint for c in read_candidates(connection, training_set.hash, families)}
-    return [family for family in families if family.fingerprint not in known]
+    known = {each.fingerprint for each in read_candidates(connection, training_set.hash)}
+    return [family for family in FAMILIES if family.fingerprint not in known]
 
 
 @contextmanager
@@ -57,8 +47,6 @@ def experiment(
     """Record that a training runs, in place of one that did not complete; or that it failed."""
     bound = {
         "run_id": run_id,
-        "name": family.name,
-        "description": f"{family.name} on the training set {training_set.hash[:12]}",
         "owner": owner,
         "hash": training_set.hash,
         "family": family.name,
@@ -81,6 +69,6 @@ def complete_experiment(
         **asdict(candidate),
         "parameters": Jsonb(candidate.parameters),
         "metrics": Jsonb(candidate.metrics),
-        "history": Jsonb([astuple(step) for step in steps]),
+        "history": Jsonb(steps),
     }
     connection.execute(statement("postgres/training/complete_experiment"), bound)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ml_assets.training.evaluation import Bin, Evaluation
+from ml_assets.training.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,10 +32,11 @@ def confusion_plot(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def reliability_plot(bins: Sequence[Bin], error: float) -> Figure:
+def reliability_plot(evaluation: Evaluation) -> Figure:
     """Accuracy against confidence; the diagonal is perfect calibration."""
     from matplotlib.figure import Figure
 
+    bins, error = evaluation.reliability, evaluation.metrics["calibration_error"]
     figure = Figure(figsize=(4, 3.5))
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle="--")

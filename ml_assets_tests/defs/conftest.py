@@ -8,10 +8,10 @@ import pytest
 from ml_assets.defs.documents.assets import chunks, collections, raw_documents
 from ml_assets.defs.embeddings.assets import embeddings
 from ml_assets.defs.partitions import contiguous_ranges, range_tags, register_collections
-from ml_assets.defs.resources import PostgresResource, SourceResource, build_resources
+from ml_assets.defs.resources import PostgresResource, build_resources
 from ml_assets.settings import Settings
 from ml_assets_tests.fakes import HashEncoder, MemorySource
-from ml_assets_tests.graph import FakeEncoderResource, Run
+from ml_assets_tests.graph import Run, fake_encoder
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def resources(
     return {
         **build_resources(settings),
         "postgres": PostgresResource(url=postgres_url, home=str(settings.home)),
-        "source": SourceResource(lambda: source),
-        "encoder": FakeEncoderResource(settings, encoder),
+        "source": lambda: source,
+        "encoder": fake_encoder(settings, encoder),
     }
 
 

@@ -12,7 +12,7 @@ from ml_assets.defs.build import build_definitions
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.model import Document
 from ml_assets.settings import Settings, load_settings
-from ml_assets_tests.fakes import MemorySource, unplugged
+from ml_assets_tests.fakes import MemorySource
 
 SEARCH = {
     *("pgvector_index", "chroma_index", "keyword_index"),

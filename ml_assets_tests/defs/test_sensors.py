@@ -1,15 +1,18 @@
+from dataclasses import replace
+
 import dagster as dg
 import pytest
 
 from ml_assets.defs import schedules, sensors
 from ml_assets.defs.partitions import contiguous_ranges, range_tags, register_collections
-from ml_assets.defs.resources import PostgresResource, SourceResource
+from ml_assets.defs.resources import EncoderResource, PostgresResource
 from ml_assets.documents.model import Document
 from ml_assets.documents.refresh import refresh_documents
 from ml_assets.documents.sources import Source
+from ml_assets.embeddings.encoder import Encoder
 from ml_assets.errors import SourceError, WeightsError
 from ml_assets_tests.fakes import MemorySource, unplugged
-from ml_assets_tests.graph import FakeEncoderResource, Run
+from ml_assets_tests.graph import Run
 
 
 def tick(
@@ -81,13 +84,14 @@ def test_a_run_that_fails_is_repeated_once_for_what_it_left_behind(
     resources: dict[str, object],
     source: MemorySource,
     materialize: Run,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def missing(*_: object) -> object:
+    def missing(*_: object) -> Encoder:
         raise WeightsError("the weights are missing")
 
     source.documents = [Document("x", "a", "Text.")]
-    monkeypatch.setattr(FakeEncoderResource, "load", missing)
+    encoder = resources["encoder"]
+    assert isinstance(encoder, EncoderResource)
+    resources["encoder"] = replace(encoder, load=missing)
     keys = []
     for _ in range(4):
         (request,) = tick(instance, resources)[1]
@@ -119,7 +123,7 @@ def test_a_source_that_cannot_be_read_is_a_reason_to_skip(
     def missing() -> Source:
         raise SourceError("no such file", where="/data/x.csv", do="Look again")
 
-    unreadable = {**resources, "source": SourceResource(missing)}
+    unreadable = {**resources, "source": missing}
     assert tick(instance, unreadable) == ([], [], "/data/x.csv: no such file. Look again")
 
 

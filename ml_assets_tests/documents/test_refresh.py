@@ -279,7 +279,7 @@ def test_versions_change_only_with_content(connection: postgres.Connection) -> N
 def test_what_is_staged_in_batches_ends_as_one(
     connection: postgres.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "_BATCH", 3)
+    monkeypatch.setattr(staging, "BATCH_CHARACTERS", 3 * staging.ROW_CHARACTERS)
     many = [document(f"x{n}", f"Text {n}.") for n in range(10)]
     assert refresh(connection, MemorySource(many)) == Delta(added=10)
     edited = [*many[:4], document("x4", "Edited."), *many[6:], document("y")]

@@ -34,7 +34,7 @@ from ml_assets.stores import mlflow
 from ml_assets.training.experiments import read_candidates
 from ml_assets.training.model import TrainingSet
 from ml_assets.training.onnx.export import TOLERANCE
-from ml_assets_tests.corpus import FAST, Deployment, MeaningEncoder, labelled_documents
+from ml_assets_tests.corpus import Deployment, MeaningEncoder, labelled_documents
 from ml_assets_tests.fakes import SPACE, other_space
 
 Trained = tuple[Deployment, TrainingSet]
@@ -257,7 +257,7 @@ def test_the_challenger_is_chosen_by_validation(first: Trained) -> None:
     deployment, training_set = first
     (better,) = (
         one
-        for one in read_candidates(deployment.connection, training_set.hash, FAST)
+        for one in read_candidates(deployment.connection, training_set.hash)
         if one.family == "logistic_regression"
     )
     tested = {**better.metrics, "validation_macro_f1": 0.1, "test_macro_f1": 0.99}
@@ -413,7 +413,7 @@ def test_a_document_gets_the_answer_it_got_in_training(first: Trained) -> None:
     decide(first)
     (candidate,) = [
         one
-        for one in read_candidates(deployment.connection, training_set.hash, FAST)
+        for one in read_candidates(deployment.connection, training_set.hash)
         if one.family == "logistic_regression"
     ]
     texts = {one.document_id: one.text for one in labelled_documents()}

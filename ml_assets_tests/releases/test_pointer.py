@@ -15,16 +15,17 @@ from ml_assets.releases.audit import Entry
 from ml_assets.releases.pointer import (
     Parts,
     deciding_alone,
+    expired,
     list_releases,
     present_parts,
     present_release,
     publish,
     roll_back,
     rollback_target,
+    services,
     withdraw,
     withdrawals,
 )
-from ml_assets.releases.retention import expired, services
 from ml_assets.stores import postgres
 
 

@@ -74,8 +74,8 @@ def test_the_pictures_show_the_counts() -> None:
     figure = confusion_plot(found)
     assert [text.get_text() for text in figure.axes[0].texts] == ["1", "1", "1"]
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["a", "b"]
-    curve = reliability_plot(found.reliability, 0.25).axes[0]
-    assert curve.get_title() == "calibration error 0.250"
+    curve = reliability_plot(found).axes[0]
+    assert curve.get_title() == f"calibration error {found.metrics['calibration_error']:.3f}"
     assert len(curve.lines[1].get_xdata()) == len(found.reliability)
 
 

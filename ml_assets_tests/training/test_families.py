@@ -5,8 +5,7 @@ import pytest
 
 from ml_assets.training.evaluation import evaluate
 from ml_assets.training.families.base import Family, Fitted, Task, fit_family, predict_probabilities
-from ml_assets.training.families.linear import fit_linear
-from ml_assets.training.families.logistic_regression import FAMILY
+from ml_assets.training.families.linear import LOGISTIC_REGRESSION, fit_linear
 from ml_assets.training.families.registry import FAMILIES
 from ml_assets.training.model import Examples
 from ml_assets_tests import golden
@@ -37,7 +36,7 @@ def test_the_penalty_is_chosen_on_validation() -> None:
     strengths = (0.05, 1.0)
 
     def fit(*chosen: float) -> Fitted:
-        return fit_linear(task, {**FAMILY.parameters, "C": chosen})
+        return fit_linear(task, {**LOGISTIC_REGRESSION.parameters, "C": chosen})
 
     strong, weak = (fit(strength) for strength in strengths)
     assert macro_f1(weak, task.train) > macro_f1(strong, task.train)

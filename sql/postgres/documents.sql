@@ -54,8 +54,8 @@ group by collection
 -- name: chunk_versions
 select
     collection,
-    count(*)::int,
-    concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hashbyteaextended(text_hash, 0))))
+    count(*)::int as count,
+    concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hashbyteaextended(text_hash, 0)))) as content
 from chunks
 where collection = any(%(collections)s)
 group by collection
@@ -86,7 +86,7 @@ set document_count = coalesce(n.documents, 0)
 from collections o
 left join counted n using (collection)
 where c.collection = any(%(collections)s) and o.collection = c.collection
-returning c.collection, concat_ws(' ', n.documents, n.content)
+returning c.collection, c.document_count as count, concat_ws(' ', n.documents, n.content) as content
 
 -- name: count_identities
 select
@@ -198,6 +198,15 @@ set collection = m.collection
 from misplaced_chunks m
 where c.document_id = m.document_id and c.chunk_index = m.chunk_index and m.collection is not null
 
+-- name: log_changes
+-- A run that follows a killed one does not say it again.
+insert into change_log (stage, collection, document_id, action, reason, run_id)
+select %(stage)s, collection, document_id, 'changed', %(reason)s, %(run_id)s
+from documents d
+where document_id = any(%(ids)s) and %(reason)s is distinct from (
+    select l.reason from change_log l where l.document_id = d.document_id order by l.change_id desc limit 1
+)
+
 -- name: read_document
 -- A live document, by the names of the dataclass.
 select document_id, collection, text, title, label, url, group_id as "group", metadata, created_at
@@ -218,6 +227,9 @@ where collection = any(%(collections)s)
     and deleted_at is null
     and (chunked_hash, chunker) is distinct from (content_hash, %(chunker)s)
 order by document_id
+
+-- name: rejected
+select collection, location, reason, document_id from rejected_documents order by collection, location
 
 -- name: remove_absent
 -- Tombstone what a complete read no longer holds; the text goes, the id stays.
@@ -269,7 +281,7 @@ set source = excluded.source, fingerprint = excluded.fingerprint, refreshed_at =
 -- What was read before stays; a collection that never was has the fingerprint of one that is not there.
 insert into collections (collection, source, fingerprint, refreshed_at, read_error, failed_at)
 select collection, %(source)s, '', null, reason, now()
-from unnest(%(collections)s::text[], %(reasons)s::text[]) as given (collection, reason)
+from unnest(%(unread)s::text[], %(reasons)s::text[]) as given (collection, reason)
 on conflict (collection) do update
 set read_error = excluded.read_error, failed_at = coalesce(collections.failed_at, excluded.failed_at)
 
@@ -287,6 +299,18 @@ left join lateral (
 ) d on true
 where (d.content_hash, d.collection) is distinct from (s.content_hash, s.collection)
     or d.deleted_at is not null
+
+-- name: uncut_collections
+-- Collections with documents to chunk again, or chunks that outlived their document: a run that was killed
+-- before it cut them, whatever the source says since.
+select distinct d.collection
+from documents d
+left join chunks c using (document_id)
+where case
+    when d.deleted_at is not null then c.document_id is not null
+    else (d.chunked_hash, d.chunker) is distinct from (d.content_hash, %(chunker)s)
+        or c.collection is distinct from d.collection
+end
 
 -- name: upsert_staged
 -- Write the staged documents that are new or differ, and log why.

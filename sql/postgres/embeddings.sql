@@ -19,6 +19,19 @@ from document_embeddings e
 where e.collection = any(%(collections)s)
     and not exists (select from chunks c where c.chunk_id = e.chunk_id)
 
+-- name: find_moved_to_space
+-- Documents that get vectors only because the space is new: their present text has one in another.
+select distinct c.document_id
+from chunks c
+where c.collection = any(%(collections)s)
+    and not exists (
+        select from document_embeddings e where e.space_id = %(space_id)s and e.chunk_id = c.chunk_id
+    )
+    and exists (
+        select from document_embeddings e
+        where e.space_id <> %(space_id)s and e.chunk_id = c.chunk_id and e.text_hash = c.text_hash
+    )
+
 -- name: find_pending
 -- The chunks whose vector is absent, or that of an earlier text, or of another collection, chunker or time.
 -- What follows asks these few instead of all chunks. Created, not filled: only a query that writes no row is
@@ -42,6 +55,12 @@ from pending_vectors p
 where e.space_id = %(space_id)s and e.chunk_id = p.chunk_id
     and (e.collection, e.chunker, e.created_at) <> (p.collection, p.chunker, p.created_at)
 
+-- name: forget_outdated
+-- Vectors of a text that their chunk no longer has; a refresh replaces only those of the current space.
+delete from document_embeddings e
+using chunks c
+where e.space_id = %(space_id)s and c.chunk_id = e.chunk_id and c.text_hash <> e.text_hash
+
 -- name: insert_staged
 insert into document_embeddings (space_id, chunker, created_at, chunk_id, collection, text_hash, embedding)
 select %(space_id)s, c.chunker, c.created_at, c.chunk_id, c.collection, c.text_hash, s.embedding
@@ -51,28 +70,6 @@ where c.collection = any(%(collections)s)
 on conflict (chunk_id, space_id, chunker, created_at) do update
 set collection = excluded.collection, text_hash = excluded.text_hash, embedding = excluded.embedding,
     embedded_at = excluded.embedded_at
-
--- name: log_new_space
--- Documents that get vectors only because the space is new: their present text has one in another.
--- A run that follows a killed one does not say it again.
-with pending as materialized (
-    select distinct c.collection, c.document_id
-    from chunks c
-    where c.collection = any(%(collections)s)
-        and not exists (
-            select from document_embeddings e where e.space_id = %(space_id)s and e.chunk_id = c.chunk_id
-        )
-        and exists (
-            select from document_embeddings e
-            where e.space_id <> %(space_id)s and e.chunk_id = c.chunk_id and e.text_hash = c.text_hash
-        )
-)
-insert into change_log (stage, collection, document_id, action, reason, run_id)
-select 'embeddings', collection, document_id, 'changed', 'vector space ' || %(space_id)s, %(run_id)s
-from pending p
-where 'vector space ' || %(space_id)s is distinct from (
-    select l.reason from change_log l where l.document_id = p.document_id order by l.change_id desc limit 1
-)
 
 -- name: match_chunks
 -- Chunks and vectors are matched by their keys alone; only the dimensions need the vectors themselves.
@@ -92,7 +89,7 @@ full join (
 ) e using (chunk_id, chunker)
 
 -- name: measure_norms
-select min(l2_norm(embedding)), max(l2_norm(embedding))
+select coalesce(min(l2_norm(embedding)), 1) as smallest, coalesce(max(l2_norm(embedding)), 1) as largest
 from document_embeddings
 where space_id = %(space_id)s
 
@@ -190,7 +187,7 @@ with sample as (
     (select chunk_id from document_embeddings where space_id = %(space_id)s
         order by md5(chunk_id), chunk_id limit %(size)s)
 )
-select c.chunk_id, case when c.heading = '' then c.text else c.heading || E'\n' || c.text end, e.embedding
+select c.chunk_id, case when c.heading = '' then c.text else c.heading || E'\n' || c.text end as text, e.embedding
 from sample
 join document_embeddings e using (chunk_id)
 join chunks c using (chunk_id, chunker, text_hash)
@@ -198,18 +195,8 @@ where e.space_id = %(space_id)s
 order by c.chunk_id
 
 -- name: stale_collections
--- Collections with documents to chunk again, chunks to embed, or rows that outlived what they were
--- made from: a run that was killed between two stages, whatever the source says since.
--- Each pair of tables is joined once, so that both halves run in parallel: 0.5 s for 122,000 chunks.
-select d.collection
-from documents d
-left join chunks c using (document_id)
-where case
-    when d.deleted_at is not null then c.document_id is not null
-    else (d.chunked_hash, d.chunker) is distinct from (d.content_hash, %(chunker)s)
-        or c.collection is distinct from d.collection
-end
-union
+-- Collections with chunks to embed, or vectors that outlived their chunk: a run that was killed between two
+-- stages, whatever the source says since. The two tables are joined once, in parallel.
 select coalesce(c.collection, e.collection)
 from chunks c
 full join (
@@ -223,7 +210,6 @@ union
 select e.collection
 from document_embeddings e
 where e.space_id <> %(space_id)s and not exists (select from chunks c where c.chunk_id = e.chunk_id)
-order by 1
 
 -- name: vector_indexes
 select i.relname
@@ -235,8 +221,8 @@ where indrelid = to_regclass(%(table)s) and amname in ('hnsw', 'ivfflat')
 -- name: versions
 select
     collection,
-    count(*)::int,
-    concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hashbyteaextended(text_hash, 0))))
+    count(*)::int as count,
+    concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hashbyteaextended(text_hash, 0)))) as content
 from document_embeddings
 where space_id = %(space_id)s and collection = any(%(collections)s)
 group by collection

@@ -1,6 +1,3 @@
--- name: finished_run
-select state, changes, finished_at, warnings from finished_run
-
 -- name: remember_finish
 insert into finished_run (state, changes, warnings) values (%(state)s, %(changes)s, %(warnings)s)
 on conflict (one) do update

@@ -28,7 +28,9 @@ with chain as (
             as sound
     from model_audit_logs
 )
-select entry_id, linked, sound
+select
+    entry_id || ': '
+    || case when linked then 'its content was altered' else 'the entry before it is missing or altered' end
 from chain
 where not (linked and sound)
 order by entry_id

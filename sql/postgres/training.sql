@@ -15,7 +15,7 @@ select
     onnx_reason
 from experiments
 where training_set_hash = %(hash)s and fingerprint = any(%(fingerprints)s) and status = 'completed'
-order by family
+order by array_position(%(fingerprints)s::text[], fingerprint)
 
 -- name: complete_experiment
 update experiments
@@ -92,7 +92,10 @@ where deleted_at is null and label is not null and document_id = any(%(document_
 -- name: start_experiment
 -- In place of one that failed, or was killed; of two at once the first to complete stays.
 insert into experiments (run_id, name, description, owner, training_set_hash, family, fingerprint)
-values (%(run_id)s, %(name)s, %(description)s, %(owner)s, %(hash)s, %(family)s, %(fingerprint)s)
+values (
+    %(run_id)s, %(family)s, format('%%s on the training set %%s', %(family)s::text, left(%(hash)s, 12)), %(owner)s,
+    %(hash)s, %(family)s, %(fingerprint)s
+)
 on conflict (training_set_hash, family, fingerprint) do update
 set run_id = excluded.run_id, name = excluded.name, description = excluded.description,
     owner = excluded.owner, status = 'running', started_at = now(), ended_at = null

@@ -1,15 +1,16 @@
 """Assets of the group `documents`: the source's collections, its documents, their chunks."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
+from typing import cast
 
 import dagster as dg
 
-from ml_assets.defs.assets import asset
+from ml_assets.defs.assets import asset, data_version, table
 from ml_assets.defs.automation import ON_NEW_DATA
 from ml_assets.defs.documents.checks import CHECKS_OF_DOCUMENTS
-from ml_assets.defs.metadata import data_version, delta_metadata, table
 from ml_assets.defs.partitions import COLLECTIONS, register_collections
-from ml_assets.defs.resources import EncoderResource, PostgresResource, SourceResource
+from ml_assets.defs.resources import EncoderResource, OpenSource, PostgresResource
 from ml_assets.documents.refresh import (
     DocumentsReport,
     chunk_versions,
@@ -25,10 +26,10 @@ RAW_DOCUMENTS = dg.AssetKey("raw_documents")
 
 @asset(kinds={"python"})
 def collections(
-    context: dg.AssetExecutionContext, source: dg.ResourceParam[SourceResource]
+    context: dg.AssetExecutionContext, source: dg.ResourceParam[OpenSource]
 ) -> dg.MaterializeResult:
     """The collections of the source, registered as the partitions of what follows."""
-    opened = source.open()
+    opened = source()
     present = opened.collections()
     added = register_collections(context.instance, present)
     return dg.MaterializeResult(
@@ -46,7 +47,7 @@ def collections(
 def raw_documents(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
-    source: dg.ResourceParam[SourceResource],
+    source: dg.ResourceParam[OpenSource],
     postgres: PostgresResource,
     progress: dg.ResourceParam[StageProgress],
 ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.MaterializeResult]:
@@ -54,10 +55,10 @@ def raw_documents(
 
     A collection that cannot be read fails its own partition; the others are materialized.
     """
-    with postgres.connect() as connection, progress.stage("documents") as step:
+    with postgres.connect() as connection, progress("documents") as step:
         report = refresh_documents(
             connection,
-            source.open(),
+            source(),
             context.partition_keys,
             max_removed_fraction=settings.max_removed_fraction,
             run_id=context.run.run_id,
@@ -68,7 +69,7 @@ def raw_documents(
         yield from _left_behind(report, version, postgres)
         raise IncompleteReadError(report.unread)
     for name, delta in report.deltas.items():
-        context.add_asset_metadata(delta_metadata(delta), partition_key=name)
+        context.add_asset_metadata(asdict(delta), partition_key=name)
     yield dg.MaterializeResult(data_version=version)
 
 
@@ -84,12 +85,12 @@ def _left_behind(
         yield dg.AssetMaterialization(
             RAW_DOCUMENTS,
             partition=name,
-            metadata=delta_metadata(delta),
+            metadata=asdict(delta),
             tags={"dagster/data_version": version.value},
         )
     for check in CHECKS_OF_DOCUMENTS:
         (spec,) = check.check_specs
-        result = check(postgres=postgres)
+        result = cast("dg.AssetCheckResult", check(postgres=postgres))
         yield dg.AssetCheckEvaluation(
             RAW_DOCUMENTS,
             spec.name,
@@ -114,14 +115,14 @@ def chunks(
 ) -> dg.MaterializeResult:
     """Rows of `chunks`: pieces of the documents that the embedding model reads whole."""
     names = context.partition_keys
-    chunker = encoder.chunker
-    with postgres.connect() as connection, progress.stage("chunks") as report:
+    chunker = encoder.chunker()
+    with postgres.connect() as connection, progress("chunks") as report:
         deltas = refresh_chunks(
             connection, chunker, names, run_id=context.run.run_id, progress=report
         )
         versions = chunk_versions(connection, names)
     for name, delta in deltas.items():
         context.add_asset_metadata(
-            {**delta_metadata(delta), "chunker": chunker.fingerprint}, partition_key=name
+            {**asdict(delta), "chunker": chunker.fingerprint}, partition_key=name
         )
     return dg.MaterializeResult(data_version=data_version(sorted(versions.items())))

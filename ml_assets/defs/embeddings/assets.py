@@ -1,12 +1,11 @@
 """The asset of the group `embeddings`: one vector per chunk in the current vector space."""
 
-import time
+from dataclasses import asdict
 
 import dagster as dg
 
-from ml_assets.defs.assets import asset
+from ml_assets.defs.assets import asset, data_version
 from ml_assets.defs.automation import ON_NEW_DATA
-from ml_assets.defs.metadata import data_version, delta_metadata
 from ml_assets.defs.partitions import COLLECTIONS
 from ml_assets.defs.resources import EncoderResource, PostgresResource
 from ml_assets.embeddings.refresh import pending_tokens, refresh_embeddings
@@ -28,9 +27,8 @@ def embeddings(
 ) -> dg.MaterializeResult:
     """Rows of `document_embeddings`: equal texts are embedded once per vector space."""
     names = context.partition_keys
-    space = encoder.space
-    started = time.perf_counter()
-    with postgres.connect() as connection, progress.stage("embeddings") as step:
+    space = encoder.space()
+    with postgres.connect() as connection, progress("embeddings") as step:
         report = refresh_embeddings(
             connection,
             space,
@@ -40,14 +38,13 @@ def embeddings(
             progress=step,
         )
     for name, delta in report.deltas.items():
-        context.add_asset_metadata(delta_metadata(delta), partition_key=name)
+        context.add_asset_metadata(asdict(delta), partition_key=name)
     return dg.MaterializeResult(
         metadata={
             "vector_space": space.space_id,
             "model": space.model,
             "encoded_in_this_run": report.encoded,
             "reused_in_this_run": report.reused,
-            "seconds": round(time.perf_counter() - started, 2),
         },
         data_version=data_version(space.space_id, sorted(report.versions.items())),
     )

@@ -17,7 +17,7 @@ def every_chunk_has_one_vector(
     encoder: dg.ResourceParam[EncoderResource], postgres: PostgresResource
 ) -> dg.AssetCheckResult:
     """Every live chunk has exactly one vector of its present text, of the space's dimension."""
-    space = encoder.space
+    space = encoder.space()
     with postgres.connect() as connection:
         counts = match_chunks(connection, space)
     wrong = {name: count for name, count in counts.items() if name not in ("chunks", "vectors")}
@@ -32,7 +32,7 @@ def vectors_have_unit_norm(
 ) -> dg.AssetCheckResult:
     """Every vector has norm 1 within 1e-3."""
     with postgres.connect() as connection:
-        smallest, largest = measure_norms(connection, encoder.space)
+        smallest, largest = measure_norms(connection, encoder.space())
     return dg.AssetCheckResult(
         passed=smallest >= 1 - NORM_TOLERANCE and largest <= 1 + NORM_TOLERANCE,
         metadata={"smallest": smallest, "largest": largest, "tolerance": NORM_TOLERANCE},
@@ -45,7 +45,7 @@ def vectors_agree_with_float32(
 ) -> dg.AssetCheckResult:
     """Sampled texts, encoded again in float32, have a cosine of 0.9995 or more to their vectors."""
     with postgres.connect() as connection:
-        fidelity = measure_fidelity(connection, encoder.space, encoder.load_float32)
+        fidelity = measure_fidelity(connection, encoder.space(), encoder.load_float32)
     return dg.AssetCheckResult(
         passed=fidelity.worst_cosine >= MIN_COSINE,
         metadata={

@@ -1,11 +1,10 @@
 """Assets of the group `features`: definitions, offline values, and their online copy."""
 
-import time
+from dataclasses import asdict
 
 import dagster as dg
 
-from ml_assets.defs.assets import asset
-from ml_assets.defs.metadata import data_version, delta_metadata, table
+from ml_assets.defs.assets import asset, data_version, table
 from ml_assets.defs.resources import (
     EncoderResource,
     OfflineStoreResource,
@@ -46,7 +45,7 @@ def feature_definitions(postgres: PostgresResource) -> dg.MaterializeResult:
         for view in VIEWS.values()
     ]
     return dg.MaterializeResult(
-        metadata={**delta_metadata(delta), "outcome": _outcome(delta), "views": table(rows)},
+        metadata={**asdict(delta), "outcome": _outcome(delta), "views": table(rows)},
         data_version=data_version(*map(fingerprint, VIEWS.values())),
     )
 
@@ -59,15 +58,14 @@ def document_features(
     progress: dg.ResourceParam[StageProgress],
 ) -> dg.MaterializeResult:
     """Offline values of `document_text`: a row for each document whose values changed."""
-    started = time.perf_counter()
-    space_id = encoder.space.space_id
+    space_id = encoder.space().space_id
     with (
         postgres.connect() as connection,
         duckdb.get_connection() as duck,
-        progress.stage("features") as report,
+        progress("features") as report,
     ):
         delta = refresh_document_features(connection, duck, space_id, progress=report)
-        return _offline_result(duck, DOCUMENT_TEXT, delta, started, vector_space=space_id)
+        return _offline_result(duck, DOCUMENT_TEXT, delta, vector_space=space_id)
 
 
 @asset(kinds={"duckdb"}, deps=["raw_documents", "chunks", "feature_definitions"], pool="duckdb")
@@ -75,10 +73,9 @@ def collection_features(
     postgres: PostgresResource, duckdb: OfflineStoreResource
 ) -> dg.MaterializeResult:
     """Offline values of `collection_activity`: a row for each collection whose values changed."""
-    started = time.perf_counter()
     with postgres.connect() as connection, duckdb.get_connection() as duck:
         delta = refresh_collection_features(connection, duck)
-        return _offline_result(duck, COLLECTION_ACTIVITY, delta, started)
+        return _offline_result(duck, COLLECTION_ACTIVITY, delta)
 
 
 @asset(kinds={"sqlite", "redis"}, deps=["document_features", "collection_features"], pool="duckdb")
@@ -86,19 +83,17 @@ def online_features(
     duckdb: OfflineStoreResource, online_store: OnlineStoreResource
 ) -> dg.MaterializeResult:
     """Latest values of every live document and collection, in the online store."""
-    started = time.perf_counter()
     views = views_for("serving")
     with duckdb.get_connection() as duck, online_store.connect() as online:
         deltas = {view.key: refresh_online(duck, online, view) for view in views}
         versions = [values_version(duck, view) for view in views]
     total = sum(deltas.values(), Delta())
-    rows = [{"view": key, **delta_metadata(delta)} for key, delta in deltas.items()]
+    rows = [{"view": key, **asdict(delta)} for key, delta in deltas.items()]
     return dg.MaterializeResult(
         metadata={
-            **delta_metadata(total),
+            **asdict(total),
             "outcome": _outcome(total),
             "views": table(rows),
-            "seconds": _seconds_since(started),
         },
         data_version=data_version(versions),
     )
@@ -108,16 +103,14 @@ def _offline_result(
     duck: offline_store.Connection,
     view: FeatureView,
     delta: Delta,
-    started: float,
     **more: str,
 ) -> dg.MaterializeResult:
     return dg.MaterializeResult(
         metadata={
-            **delta_metadata(delta),
+            **asdict(delta),
             **more,
             "outcome": _outcome(delta),
             "statistics": table(statistics(duck, view)),
-            "seconds": _seconds_since(started),
         },
         data_version=data_version(fingerprint(view), values_version(duck, view)),
     )
@@ -125,7 +118,3 @@ def _offline_result(
 
 def _outcome(delta: Delta) -> str:
     return f"{delta.touched} rows written" if delta.touched else "nothing changed, nothing written"
-
-
-def _seconds_since(started: float) -> float:
-    return round(time.perf_counter() - started, 2)

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import dagster as dg
 
-from ml_assets.defs.metadata import table
+from ml_assets.defs.assets import table
 from ml_assets.defs.resources import OfflineStoreResource, OnlineStoreResource, PostgresResource
 from ml_assets.features.online import online_differences
 from ml_assets.features.quality import LEAKAGE_SKILL, document_coverage, label_leakage, value_ranges

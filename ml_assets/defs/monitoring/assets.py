@@ -1,11 +1,10 @@
 """Assets of the group `monitoring`: time series of trainings and model versions."""
 
-import time
+from dataclasses import asdict
 
 import dagster as dg
 
-from ml_assets.defs.assets import asset
-from ml_assets.defs.metadata import data_version, delta_metadata, table
+from ml_assets.defs.assets import asset, data_version, table
 from ml_assets.defs.resources import ClickHouseResource, PostgresResource
 from ml_assets.monitoring.metrics import (
     copy_model_performance,
@@ -19,7 +18,6 @@ def training_metrics(
     postgres: PostgresResource, clickhouse: ClickHouseResource
 ) -> dg.MaterializeResult:
     """Metrics by epoch or iteration of every training, and those of every model version."""
-    started = time.perf_counter()
     with postgres.connect() as connection, clickhouse.connect() as client:
         trainings = copy_training_metrics(connection, client)
         versions = copy_model_performance(connection, client)
@@ -27,12 +25,11 @@ def training_metrics(
     total = trainings + versions
     return dg.MaterializeResult(
         metadata={
-            **delta_metadata(total),
+            **asdict(total),
             "outcome": f"{total.added} points written" if total.added else "nothing to copy",
             "training_points": trainings.added + trainings.unchanged,
             "model_performance_points": versions.added + versions.unchanged,
             "series": table(series[-40:]),
-            "seconds": round(time.perf_counter() - started, 2),
         },
         data_version=data_version(trainings.added + trainings.unchanged, series),
     )

@@ -1,11 +1,8 @@
 """Assets of the group `registry`: the registered challenger, and the champion."""
 
-import time
-
 import dagster as dg
 
-from ml_assets.defs.assets import asset, nothing_to_train_on
-from ml_assets.defs.metadata import data_version, gate_table, table
+from ml_assets.defs.assets import asset, data_version, gate_table, nothing_to_train_on, table
 from ml_assets.defs.resources import MlflowResource, OfflineStoreResource, PostgresResource
 from ml_assets.registry.aliases import follow_release
 from ml_assets.registry.model import ModelVersion
@@ -24,7 +21,6 @@ def registered_model(
     mlflow: MlflowResource,
 ) -> dg.MaterializeResult:
     """The candidate with the best macro-F1 on validation, as a version with alias `challenger`."""
-    started = time.perf_counter()
     with duckdb.get_connection() as duck:
         current = current_training_set(duck)
     if current is None or not current.hash:
@@ -40,7 +36,6 @@ def registered_model(
         metadata={
             "outcome": "nothing changed" if version == before else "a new challenger",
             **_version_metadata(version),
-            "seconds": round(time.perf_counter() - started, 2),
         },
         data_version=data_version(version.name, version.version),
     )
@@ -54,7 +49,6 @@ def champion_model(
     mlflow: MlflowResource,
 ) -> dg.MaterializeResult:
     """The version that is served, alias `champion`; a challenger takes its place by the gates."""
-    started = time.perf_counter()
     with duckdb.get_connection() as duck:
         current = current_training_set(duck)
     if current is None or not current.hash:
@@ -71,7 +65,6 @@ def champion_model(
             "gates": gate_table(decision.gates),
             "aliases": ", ".join(moved) or "in their places",
             **(_version_metadata(served) if served else {"version": "none"}),
-            "seconds": round(time.perf_counter() - started, 2),
         },
         data_version=data_version(served.name, served.version) if served else None,
     )

@@ -18,7 +18,7 @@ def audit_chain_is_intact(postgres: PostgresResource) -> dg.AssetCheckResult:
         passed=broken is None,
         metadata={
             "entries": entries,
-            "first_broken_entry": f"{broken.entry_id}: {broken.what}" if broken else "none",
+            "first_broken_entry": broken or "none",
         },
     )
 

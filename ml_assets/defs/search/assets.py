@@ -4,10 +4,9 @@ from dataclasses import asdict
 
 import dagster as dg
 
-from ml_assets.defs.assets import asset
+from ml_assets.defs.assets import asset, data_version, gate_table
 from ml_assets.defs.automation import ON_NEW_DATA, ON_NEW_DATA_OR_WEAR
-from ml_assets.defs.metadata import data_version, gate_table
-from ml_assets.defs.resources import EncoderResource, PostgresResource, SourceResource
+from ml_assets.defs.resources import EncoderResource, OpenSource, PostgresResource
 from ml_assets.defs.search.metadata import quality_metadata
 from ml_assets.defs.search.sync import sync_generations
 from ml_assets.documents.sources.base import JudgedQueries
@@ -50,8 +49,8 @@ def _index_asset(kind: IndexKind) -> dg.AssetsDefinition:
         indexes: dg.ResourceParam[Indexes],
         progress: dg.ResourceParam[StageProgress],
     ) -> dg.MaterializeResult:
-        with postgres.connect() as connection, progress.stage(f"{kind.name} index") as step:
-            current = current_generation(connection, settings, encoder.space)
+        with postgres.connect() as connection, progress(f"{kind.name} index") as step:
+            current = current_generation(connection, settings, encoder.space())
             generations = generations_to_sync(connection, current)
             return sync_generations(connection, indexes, generations, kind.name, step)
 
@@ -70,22 +69,16 @@ INDEX_ASSETS = [_index_asset(kind) for kind in KINDS.values()]
 )
 def search_evaluation(
     settings: dg.ResourceParam[Settings],
-    source: dg.ResourceParam[SourceResource],
+    source: dg.ResourceParam[OpenSource],
     encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
     indexes: dg.ResourceParam[Indexes],
     progress: dg.ResourceParam[StageProgress],
 ) -> dg.MaterializeResult:
     """Recall against exact search, and the quality of each method, with intervals."""
-    judged = source.open().judged_queries()
-    with postgres.connect() as connection, progress.stage("search evaluation"):
-        current, *served = generations_to_sync(
-            connection, current_generation(connection, settings, encoder.space)
-        )
-        # What is served is measured on the same documents, if the encoder fits: they are compared.
-        for other in served:
-            if other.space_id == current.space_id:
-                measure_generation(connection, indexes, other, judged, encoder.load)
+    judged = source().judged_queries()
+    with postgres.connect() as connection, progress("search evaluation"):
+        current = current_generation(connection, settings, encoder.space())
         measurement, fresh = measure_generation(connection, indexes, current, judged, encoder.load)
     return _evaluated(current, measurement, judged, "yes" if fresh else "no: nothing changed since")
 
@@ -99,7 +92,7 @@ def search_evaluation(
 def published_search(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
-    source: dg.ResourceParam[SourceResource],
+    source: dg.ResourceParam[OpenSource],
     encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
     indexes: dg.ResourceParam[Indexes],
@@ -109,10 +102,10 @@ def published_search(
     A generation that a person rolled back from is left to a person. What was retired for its time
     is dropped.
     """
-    judged = source.open().judged_queries()
+    judged = source().judged_queries()
     reason = f"run {context.run.run_id}"
     with postgres.connect() as connection:
-        current = current_generation(connection, settings, encoder.space)
+        current = current_generation(connection, settings, encoder.space())
         decision = publish_measured(connection, indexes, current.generation_id, judged, reason)
         dropped, waiting = drop_expired(connection, indexes, current)
         served = published_generation(connection)

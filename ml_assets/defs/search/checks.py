@@ -1,22 +1,37 @@
 """Checks of the group `search`."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import dagster as dg
 
-from ml_assets.defs.metadata import table
+from ml_assets.defs.assets import table
 from ml_assets.defs.resources import EncoderResource, PostgresResource
 from ml_assets.defs.search.assets import current_generation
 from ml_assets.errors import StoreError
+from ml_assets.releases.pointer import withdrawals
 from ml_assets.search.answering.engine import open_engine, search_vector
+from ml_assets.search.evaluation.exact import find_probe
 from ml_assets.search.evaluation.measurement import read_measurements
-from ml_assets.search.evaluation.probe import find_probe
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.consistency import compare_with_tables
 from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.indexes.wear import MAX_DEAD_SHARE, measure_wear
-from ml_assets.search.publishing.gates import same_chunks_gate
+from ml_assets.search.publishing.gates import measured_gates, same_chunks_gate
+from ml_assets.search.publishing.publish import reference_of
 from ml_assets.settings import Settings
+
+_NOT_WORSE = "hybrid_is_not_worse_than_published"
+_GATES = {
+    "vector_indexes_agree_with_exact_search": "recall@10 against exact search, of live vectors and"
+    " judged queries, has its minimum.",
+    "indexes_reach_their_chunks": "Each of 200 live chunks is among the first 10 of its own vector,"
+    " in each vector index.",
+    _NOT_WORSE: "Hybrid nDCG@10 loses to the published generation at most the margin, noise aside."
+    " What the queries cannot tell fails as a warning, which does not block; so does what is"
+    " withdrawn and will not be published anyway.",
+}
+"""The gates on a measurement, and what each of them asks."""
 
 
 @dg.asset_check(asset="search_evaluation", blocking=True, pool="chroma")
@@ -31,7 +46,7 @@ def indexes_hold_the_live_chunks(
     A large index is asked for their number, and for the revisions of 10,000.
     """
     with postgres.connect() as connection:
-        generation = current_generation(connection, settings, encoder.space)
+        generation = current_generation(connection, settings, encoder.space())
         with indexes.open_all(connection, generation) as opened:
             rows = compare_with_tables(connection, list(opened.values()))
     return dg.AssetCheckResult(
@@ -51,15 +66,46 @@ def indexes_are_not_worn(
     When it fails, automation has the index built anew; so has the next run by hand.
     """
     with postgres.connect() as connection:
-        generation = current_generation(connection, settings, encoder.space)
+        generation = current_generation(connection, settings, encoder.space())
         latest = read_measurements(connection, generation.generation_id).latest
         wear = measure_wear(connection, generation, latest.reached if latest else {})
-    rows = [{**asdict(one), "worn": one.is_worn} for one in wear]
+    rows = [{**asdict(graph), "worn": graph.is_worn} for graph in wear]
     return dg.AssetCheckResult(
-        passed=not any(one.is_worn for one in wear),
+        passed=not any(row["worn"] for row in rows),
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"indexes": table(rows), "most_dead_share": MAX_DEAD_SHARE},
     )
+
+
+@dg.multi_asset_check(
+    specs=[
+        dg.AssetCheckSpec(name, asset="search_evaluation", blocking=True, description=asks)
+        for name, asks in _GATES.items()
+    ]
+)
+def search_gates(
+    settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
+    postgres: PostgresResource,
+) -> Iterator[dg.AssetCheckResult]:
+    """The gates of a generation as blocking checks: nothing is published past a failed one."""
+    with postgres.connect() as connection:
+        identity = current_generation(connection, settings, encoder.space()).generation_id
+        measurement = read_measurements(connection, identity).latest
+        gates = measured_gates(measurement, reference_of(connection, identity), settings)
+        withdrawn = identity in withdrawals(connection, "generation_id")
+    for gate in gates:
+        blocks = gate.outcome == "block" and not (withdrawn and gate.name == _NOT_WORSE)
+        yield dg.AssetCheckResult(
+            check_name=gate.name,
+            passed=gate.outcome == "pass",
+            severity=dg.AssetCheckSeverity.ERROR if blocks else dg.AssetCheckSeverity.WARN,
+            metadata={
+                "message": gate.message,
+                **gate.numbers,
+                **({"do": gate.do} if blocks else {}),
+            },
+        )
 
 
 @dg.asset_check(asset="published_search", blocking=True)

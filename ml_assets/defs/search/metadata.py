@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ml_assets.defs.metadata import plot, table
+from ml_assets.defs.assets import plot, table
 from ml_assets.documents.sources.base import JudgedQueries
 from ml_assets.search.evaluation.measurement import MethodQuality
 from ml_assets.search.evaluation.metrics import METRICS

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
 
-from ml_assets.defs.metadata import data_version, delta_metadata
+from ml_assets.defs.assets import data_version
+from ml_assets.embeddings.refresh import forget_outdated_vectors
 from ml_assets.progress import Progress
 from ml_assets.search.evaluation.measurement import read_measurements
 from ml_assets.search.indexes.contract import SyncReport
@@ -15,7 +17,6 @@ from ml_assets.search.indexes.kinds import sync_index
 from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.indexes.wear import rebuild_if_worn
 from ml_assets.search.model import Generation
-from ml_assets.search.publishing.lifecycle import forget_outdated_vectors
 from ml_assets.stores import postgres
 
 
@@ -31,7 +32,7 @@ def sync_generations(
     A graph that churn has worn out is built anew.
     """
     for served in generations[1:]:
-        forget_outdated_vectors(connection, served)
+        forget_outdated_vectors(connection, served.space_id)
     having = [generation for generation in generations if kind in generation.parameters]
     reports = []
     rebuilt: dict[str, str] = {}
@@ -55,14 +56,14 @@ def _indexed(
         for generation, other in others
         for name, value in {
             "generation": generation.generation_id,
-            **delta_metadata(other.delta),
+            **asdict(other.delta),
             "chunks": other.size,
             "seconds": round(other.seconds, 3),
         }.items()
     }
     return dg.MaterializeResult(
         metadata={
-            **delta_metadata(report.delta),
+            **asdict(report.delta),
             **size,
             "chunks": report.size,
             "generation": current.generation_id,

@@ -1,12 +1,17 @@
 """Assets of the group `training`: the frozen training set, and a candidate per model family."""
 
-import time
 from dataclasses import asdict
 
 import dagster as dg
 
-from ml_assets.defs.assets import NO_TRAINING_SET, asset, nothing_to_train_on
-from ml_assets.defs.metadata import data_version, plot, table
+from ml_assets.defs.assets import (
+    NO_TRAINING_SET,
+    asset,
+    data_version,
+    nothing_to_train_on,
+    plot,
+    table,
+)
 from ml_assets.defs.resources import (
     EncoderResource,
     MlflowResource,
@@ -15,10 +20,11 @@ from ml_assets.defs.resources import (
 )
 from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings
-from ml_assets.training.candidates import Trained, train_candidates
+from ml_assets.training.candidates import train_candidates
 from ml_assets.training.experiments import read_candidates, untrained
 from ml_assets.training.model import SPLITS, Candidate, TrainingSet
 from ml_assets.training.plots import confusion_plot, reliability_plot
+from ml_assets.training.results import Trained
 from ml_assets.training.training_set import build_training_set, current_training_set, freeze
 
 
@@ -34,8 +40,7 @@ def training_set(
     duckdb: OfflineStoreResource,
 ) -> dg.MaterializeResult:
     """Labels joined with the features known at their time, split by group, frozen by its hash."""
-    started = time.perf_counter()
-    space_id = encoder.space.space_id
+    space_id = encoder.space().space_id
     with postgres.connect() as connection, duckdb.get_connection() as duck:
         built = build_training_set(connection, duck, settings, space_id)
         changed = freeze(duck, built)
@@ -52,7 +57,6 @@ def training_set(
             "labels_left_out": table(
                 [{"label": label, "groups": count} for label, count in built.left_out.items()]
             ),
-            "seconds": round(time.perf_counter() - started, 2),
         },
         data_version=data_version("training_set", built.hash),
     )
@@ -67,7 +71,6 @@ def candidate_models(
     progress: dg.ResourceParam[StageProgress],
 ) -> dg.MaterializeResult:
     """One MLflow run per model family that was not yet trained on the training set."""
-    started = time.perf_counter()
     with duckdb.get_connection() as duck:
         current = current_training_set(duck)
     if current is None or not current.hash:
@@ -76,7 +79,7 @@ def candidate_models(
     with postgres.connect() as connection:
         missing = untrained(connection, current)
         if missing:
-            with mlflow.run() as where, progress.stage("training") as report:
+            with mlflow.run() as where, progress("training") as report:
                 trained = train_candidates(
                     connection,
                     duckdb.get_connection,
@@ -93,7 +96,6 @@ def candidate_models(
             "training_set_hash": current.hash,
             "trained_in_this_run": len(trained),
             "candidates": table([_summary(each) for each in candidates]),
-            "seconds": round(time.perf_counter() - started, 2),
             **_plots(trained),
         },
         data_version=data_version(sorted(each.run_id for each in candidates)),
@@ -140,11 +142,10 @@ def _plots(trained: list[Trained]) -> dict[str, dg.MetadataValue]:
     if not trained:
         return {}
     best = max(trained, key=lambda each: each.candidate.metrics["validation_macro_f1"])
-    tested = best.tested
-    error = tested.metrics["calibration_error"]
+    tested = best.evaluations["test"]
     return {
         "plots_show": dg.MetadataValue.text(f"{best.candidate.family} on the test split"),
         "confusion": plot(confusion_plot(tested)),
-        "calibration": plot(reliability_plot(tested.reliability, error)),
+        "calibration": plot(reliability_plot(tested)),
         "per_label": table([asdict(score) for score in tested.per_label]),
     }

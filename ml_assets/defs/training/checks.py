@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ml_assets.defs.metadata import table
+from ml_assets.defs.assets import table
 from ml_assets.defs.resources import OfflineStoreResource, PostgresResource
 from ml_assets.training.evaluation import beats
 from ml_assets.training.quality import better_than_baselines, straddling_groups, unknown_labels

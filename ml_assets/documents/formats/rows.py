@@ -7,14 +7,14 @@ import json
 import math
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from uuid import UUID
 
 from ml_assets.documents.model import Document, Rejected
-from ml_assets.documents.normalize import check_collection, check_name, normalize
+from ml_assets.documents.normalize import check_collection, check_name, check_text, normalize
 from ml_assets.errors import SourceError
 
 Row = Mapping[str, object]
@@ -57,17 +57,20 @@ def columns_from(options: Mapping[str, str]) -> Columns:
     """
     given = {role: options.get(role, role) for role in ROLES}
     if not given["text"]:
-        raise SourceError(
-            "the option text is empty",
-            where="ML_ASSETS_SOURCE",
-            do="Name the column that holds the text",
-        )
+        do = "Name the column that holds the text"
+        raise SourceError("the option text is empty", where="ML_ASSETS_SOURCE", do=do)
     roles = {role: column for role, column in given.items() if column}
     metadata = tuple(filter(None, options.get("metadata", "").split(",")))
-    column, period = _split_by(options.get("collection_by", ""))
-    column = given["created_at"] if period else column
     named = frozenset(role for role in ROLES if options.get(role))
-    return Columns(roles, named, metadata, column, period)
+    split = options.get("collection_by", "")
+    column, _, period = split.partition(":")
+    if column != "created_at":
+        return Columns(roles, named, metadata, split)
+    if period not in PERIODS:
+        message = f"the option collection_by={split} has no period"
+        do = f"Write collection_by=created_at:{'|'.join(PERIODS)}"
+        raise SourceError(message, where="ML_ASSETS_SOURCE", do=do)
+    return Columns(roles, named, metadata, given["created_at"], period)
 
 
 def to_document(
@@ -78,64 +81,54 @@ def to_document(
     `collection` is that of a source which no column splits. A row without a column of ids is known
     by a hash of its title and text. Empty cells and numbers that are not finite count as absent.
     """
-    belongs, identity = collection, None
+    identity = None
     try:
-        belongs = belongs or _collection(row, columns)
-        identity = _checked(_identity(row, columns), "id")
-        return _build(row, columns, belongs, identity, max_bytes)
-    except UnusableError as reason:
-        return Rejected(belongs, location, str(reason), identity)
+        collection = collection or _collection(row, columns)
+        identity = _checked(_identity(row, columns), check_name, "id")
+        label = _cell(row, columns, "label")
+        metadata = ((normalize(name), _plain(row.get(name))) for name in columns.metadata)
+        return Document(
+            document_id=identity,
+            collection=collection,
+            text=_checked(_cell(row, columns, "text"), check_text, max_bytes),
+            title=_cell(row, columns, "title"),
+            label=_checked(label, check_name, "label") if label else None,
+            url=_cell(row, columns, "url") or None,
+            group=_cell(row, columns, "group"),
+            metadata={name: value for name, value in metadata if value is not None},
+            created_at=_moment(row, columns),
+        )
+    except _UnusableError as reason:
+        return Rejected(collection, location, str(reason), identity)
 
 
-class UnusableError(ValueError):
+class _UnusableError(ValueError):
     """The reason why a row cannot be a document."""
 
 
-def _build(row: Row, columns: Columns, collection: str, identity: str, most: int) -> Document:
-    label = _cell(row, columns, "label")
-    return Document(
-        document_id=identity,
-        collection=collection,
-        text=_sized(_cell(row, columns, "text"), most),
-        title=_cell(row, columns, "title"),
-        label=_checked(label, "label") if label else None,
-        url=_cell(row, columns, "url") or None,
-        group=_cell(row, columns, "group"),
-        metadata={
-            normalize(name): value
-            for name in columns.metadata
-            if (value := _plain(row.get(name))) is not None
-        },
-        created_at=_moment(row, columns),
-    )
+def _checked(value: str, check: Callable[..., str | None], *rules: object) -> str:
+    if wrong := check(value, *rules):
+        raise _UnusableError(wrong)
+    return value
 
 
 def _identity(row: Row, columns: Columns) -> str:
     column = columns.roles.get("id")
     if column in row or "id" in columns.named:
-        return as_text(row.get(column or ""), "id")
+        return _text(row.get(column or ""), "id")
     content = [_cell(row, columns, "title"), _cell(row, columns, "text")]
     return hashlib.sha256(json.dumps(content).encode("ascii")).hexdigest()[:32]
 
 
 def _collection(row: Row, columns: Columns) -> str:
-    if columns.period:
-        name = _period(_moment(row, columns), columns.period)
-    else:
-        name = as_text(row.get(columns.collection_by), "collection")
-    if wrong := check_collection(name):
-        raise UnusableError(wrong)
-    return name
-
-
-def _period(moment: datetime | None, period: str) -> str:
+    if not columns.period:
+        return _checked(_text(row.get(columns.collection_by), "collection"), check_collection)
+    moment = _moment(row, columns)
     if moment is None:
-        raise UnusableError("no created_at, so no collection")
-    quarter = (moment.month + 2) // 3
+        raise _UnusableError("no created_at, so no collection")
     day = moment.date().isoformat()
-    return {"day": day, "month": day[:7], "quarter": f"{day[:4]}-Q{quarter}", "year": day[:4]}[
-        period
-    ]
+    quarter = f"{day[:4]}-Q{(moment.month + 2) // 3}"
+    return {"day": day, "month": day[:7], "quarter": quarter, "year": day[:4]}[columns.period]
 
 
 def _moment(row: Row, columns: Columns) -> datetime | None:
@@ -144,48 +137,21 @@ def _moment(row: Row, columns: Columns) -> datetime | None:
     if value is None or value == "":
         return None
     try:
-        moment = _parsed(value)
+        if not isinstance(value, str | date):
+            raise TypeError
+        moment = datetime.fromisoformat(_SPACE_BEFORE_ZONE.sub("", str(value).strip()))
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, TypeError, OverflowError):
         shown = reprlib.repr(value)
-        raise UnusableError(f"created_at is {shown}, not a date in ISO 8601") from None
-
-
-def _parsed(value: object) -> datetime:
-    if isinstance(value, datetime):
-        return value
-    if isinstance(value, date):
-        return datetime(value.year, value.month, value.day, tzinfo=UTC)
-    if isinstance(value, str):
-        return datetime.fromisoformat(_SPACE_BEFORE_ZONE.sub("", value.strip()))
-    raise TypeError
+        raise _UnusableError(f"created_at is {shown}, not a date in ISO 8601") from None
 
 
 def _cell(row: Row, columns: Columns, role: str) -> str:
-    return normalize(as_text(row.get(columns.roles.get(role, "")), role))
+    return normalize(_text(row.get(columns.roles.get(role, "")), role))
 
 
-def _checked(name: str, kind: str) -> str:
-    if wrong := check_name(name, kind):
-        raise UnusableError(wrong)
-    return name
-
-
-def _sized(text: str, most: int) -> str:
-    if not text.strip():
-        raise UnusableError("no text")
-    size = len(text.encode("utf-8"))
-    if size > most:
-        raise UnusableError(f"{size} bytes of text, more than ML_ASSETS_MAX_DOCUMENT_BYTES={most}")
-    return text
-
-
-def as_text(value: object, role: str) -> str:
-    """Return a cell as text; empty when it is absent.
-
-    Raises:
-        UnusableError: the cell holds a list, an object or bytes.
-    """
+def _text(value: object, role: str) -> str:
+    """Return a cell as text; empty when it is absent."""
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, bool):
@@ -194,29 +160,15 @@ def as_text(value: object, role: str) -> str:
         return "" if not math.isfinite(value) else f"{value:.0f}" if value % 1 == 0 else str(value)
     if isinstance(value, int | Decimal | date | UUID):
         return str(value)
-    raise UnusableError(f"the {role} is a {type(value).__name__}, not text")
+    raise _UnusableError(f"the {role} is a {type(value).__name__}, not text")
 
 
 def _plain(value: object) -> str | int | float | bool | None:
     """Return a cell as a value of metadata; None when it is absent."""
-    if isinstance(value, bool | int):
+    if isinstance(value, bool | int) or value is None:
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, list | dict):
         return normalize(json.dumps(value, ensure_ascii=False, sort_keys=True, default=str))
-    return normalize(str(value)) or None if value is not None else None
-
-
-def _split_by(option: str) -> tuple[str, str]:
-    """Split `created_at:month` into column and period; other columns have no period."""
-    column, _, period = option.partition(":")
-    if column != "created_at":
-        return option, ""
-    if period not in PERIODS:
-        raise SourceError(
-            f"the option collection_by={option} has no period",
-            where="ML_ASSETS_SOURCE",
-            do=f"Write collection_by=created_at:{'|'.join(PERIODS)}",
-        )
-    return column, period
+    return normalize(str(value)) or None

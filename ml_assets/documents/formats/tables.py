@@ -6,10 +6,11 @@ import csv
 import json
 import re
 from collections.abc import Iterator
+from itertools import count
 from typing import Any, BinaryIO
 
 from ml_assets.documents.formats.rows import Row
-from ml_assets.errors import SourceError
+from ml_assets.errors import SourceError, first_line
 
 Numbered = tuple[str, Row | str]
 """Where the row stands within its file, and the row, or the reason why it cannot be read."""
@@ -33,14 +34,9 @@ def read_table(file: BinaryIO, suffix: str, name: str) -> Iterator[Numbered]:
     if suffix == ".parquet":
         return _read_parquet(file, name)
     if suffix in OPEN_COLUMNS:
-        return _read_json_lines(file, name)
+        lines = enumerate(_lines(file, name), 1)
+        return ((f"line {number}", _json_object(line)) for number, line in lines if line.strip())
     return _read_csv(file, name, "\t" if suffix == ".tsv" else ",")
-
-
-def _read_json_lines(file: BinaryIO, name: str) -> Iterator[Numbered]:
-    for number, line in enumerate(_lines(file, name), 1):
-        if line.strip():
-            yield f"line {number}", _json_object(line)
 
 
 def _json_object(line: bytes) -> Row | str:
@@ -62,35 +58,27 @@ def _read_csv(file: BinaryIO, name: str, delimiter: str) -> Iterator[Numbered]:
     text = (line.decode("utf-8", "surrogateescape") for line in _lines(file, name))
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     header = _header(reader, name)
-    number = 1
-    while True:
-        number += 1
+    for number in count(2):
+        place = f"row {number}"
         try:
-            cells = next(reader)
+            if cells := next(reader):
+                yield place, _csv_row(header, cells)
         except StopIteration:
             return
         except csv.Error as error:
             if "end of data" in str(error):
-                raise SourceError(
-                    "a quoted cell is never closed",
-                    where=f"{name} row {number}",
-                    do='Add the missing closing quote; within a cell, write " as ""',
-                ) from None
-            yield f"row {number}", f"not CSV ({error})"
-            continue
-        if cells:
-            yield f"row {number}", _csv_row(header, cells)
+                do = 'Add the missing closing quote; within a cell, write " as ""'
+                message = "a quoted cell is never closed"
+                raise SourceError(message, where=f"{name} {place}", do=do) from None
+            yield place, f"not CSV ({error})"
 
 
 def _header(reader: Iterator[list[str]], name: str) -> list[str]:
     try:
         header = next(reader, [])
     except csv.Error as error:
-        raise SourceError(
-            f"the header is not CSV ({error})",
-            where=name,
-            do='Put a cell with a comma or a line end in quotes; within them, write " as ""',
-        ) from None
+        do = 'Put a cell with a comma or a line end in quotes; within them, write " as ""'
+        raise SourceError(f"the header is not CSV ({error})", where=name, do=do) from None
     if any(map(_ESCAPED_BYTE.search, header)):
         raise SourceError("the header is not UTF-8", where=name, do="Save the file as UTF-8")
     if len(set(header)) < len(header):
@@ -119,18 +107,14 @@ def _read_parquet(file: BinaryIO, name: str) -> Iterator[Numbered]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    number = 0
+    numbers = count(1)
     try:
         for batch in pq.ParquetFile(file).iter_batches(batch_size=_BATCH):
-            columns = [_values(column) for column in batch.columns]
-            for cells in zip(*columns, strict=True):
-                number += 1
-                yield f"row {number}", _parquet_row(batch.schema.names, cells)
+            for cells in zip(*map(_values, batch.columns), strict=True):
+                yield f"row {next(numbers)}", _parquet_row(batch.schema.names, cells)
     except (pa.ArrowException, OSError) as error:
-        first = str(error).partition("\n")[0]
-        raise SourceError(
-            f"not readable as Parquet ({first})", where=name, do="Write or copy the file again"
-        ) from None
+        message = f"not readable as Parquet ({first_line(error)})"
+        raise SourceError(message, where=name, do="Write or copy the file again") from None
 
 
 def _values(column: Any) -> list[object]:

@@ -4,22 +4,7 @@ One module per source, registered in `open`; judged queries lie beside the sourc
 Writing to tables is not for a source: it yields documents and rejected rows.
 """
 
-from __future__ import annotations
-
-from ml_assets.documents.sources.base import (
-    MAX_COLLECTIONS,
-    UNATTRIBUTED,
-    JudgedQueries,
-    JudgedQuery,
-    Source,
-)
+from ml_assets.documents.sources.base import Source
 from ml_assets.documents.sources.open import open_source
 
-__all__ = [
-    "MAX_COLLECTIONS",
-    "UNATTRIBUTED",
-    "JudgedQueries",
-    "JudgedQuery",
-    "Source",
-    "open_source",
-]
+__all__ = ["Source", "open_source"]

@@ -20,6 +20,7 @@ from ml_assets.errors import SourceError
 SPLIT_FROM = 100
 """Judged queries from which half of them tells something, and the other half suffices to tune."""
 
+_NOT_A_QUERY = 'not an object like {"_id": …, "text": …}'
 _JUDGMENTS = ("query-id", "corpus-id", "score")
 
 
@@ -34,8 +35,7 @@ class Beir:
     def __init__(self, folder: str, max_document_bytes: int, name: str = "") -> None:
         """Describe the source; the collection is called `name`, or as the folder."""
         self._folder = Path(folder).expanduser()
-        columns = columns_from({"id": "_id"})
-        corpus = str(self._folder / "corpus.jsonl")
+        corpus, columns = str(self._folder / "corpus.jsonl"), columns_from({"id": "_id"})
         self._corpus = Files(corpus, columns, max_document_bytes, name or self._folder.name)
 
     @property
@@ -44,19 +44,11 @@ class Beir:
         return f"beir:{self._folder}"
 
     def collections(self) -> dict[str, str]:
-        """Return the one collection, with a hash of the corpus.
-
-        Raises:
-            SourceError: there is no corpus.
-        """
+        """Return the one collection, with a hash of the corpus."""
         return self._corpus.collections()
 
     def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
-        """Stream the corpus.
-
-        Raises:
-            SourceError: the corpus cannot be read.
-        """
+        """Stream the corpus."""
         return self._corpus.read(collections)
 
     def judged_queries(self) -> JudgedQueries:
@@ -95,34 +87,25 @@ class Beir:
                 row = json.loads(line)
                 yield str(row["_id"]), str(row["text"])
             except (ValueError, KeyError, TypeError):
-                raise SourceError(
-                    'not an object like {"_id": …, "text": …}',
-                    where=f"{self._folder / name} line {number}",
-                    do="Mend or remove the line",
-                ) from None
+                where, do = f"{self._folder / name} line {number}", "Mend or remove the line"
+                raise SourceError(_NOT_A_QUERY, where=where, do=do) from None
 
     def _judgments(self, name: str) -> dict[str, dict[str, int]]:
         """Return query, then document, then grade; judgments of 0 and less are left out."""
         relevant: dict[str, dict[str, int]] = defaultdict(dict)
         rows = csv.reader(self._lines(name), delimiter="\t")
         if tuple(next(rows, ())) != _JUDGMENTS:
-            header = " ".join(_JUDGMENTS)
-            raise SourceError(
-                "the header is wrong",
-                where=str(self._folder / name),
-                do=f"Write {header}, separated by tabs",
-            )
+            do = f"Write {' '.join(_JUDGMENTS)}, separated by tabs"
+            raise SourceError("the header is wrong", where=str(self._folder / name), do=do)
         for number, cells in enumerate(rows, 2):
             if not cells:
                 continue
             try:
                 query, document, grade = cells[0], cells[1], int(cells[2])
             except (ValueError, IndexError):
-                raise SourceError(
-                    "not a judgment",
-                    where=f"{self._folder / name} row {number}",
-                    do=f"Write {', '.join(_JUDGMENTS)}, separated by tabs, the score as an integer",
-                ) from None
+                where = f"{self._folder / name} row {number}"
+                do = f"Write {', '.join(_JUDGMENTS)}, separated by tabs, the score as an integer"
+                raise SourceError("not a judgment", where=where, do=do) from None
             if grade > 0:
                 relevant[query][document] = grade
         return dict(relevant)
@@ -133,15 +116,10 @@ class Beir:
             with file.open(encoding="utf-8") as lines:
                 return list(lines)
         except OSError as error:
-            raise SourceError(
-                f"cannot be read ({error.strerror})",
-                where=str(file),
-                do="Add the file, or mend its permissions",
-            ) from None
+            message, do = f"cannot be read ({error.strerror})", "Add the file, or make it readable"
         except UnicodeDecodeError:
-            raise SourceError(
-                "invalid UTF-8", where=str(file), do="Save the file as UTF-8"
-            ) from None
+            message, do = "invalid UTF-8", "Save the file as UTF-8"
+        raise SourceError(message, where=str(file), do=do)
 
 
 def _with_half(query: JudgedQuery) -> JudgedQuery:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_assets.documents.formats import pages, tables
 from ml_assets.documents.formats.rows import Columns, Row, to_document
@@ -27,6 +27,14 @@ run asks for them five times, and hashing bytes is much faster than parsing rows
 _MANY = "all"
 _PIECE = 1 << 20
 _SHOWN_COLUMNS = 20
+
+
+class _File(NamedTuple):
+    """A file: where fsspec finds it, its name below the source, and the suffix of its format."""
+
+    path: str
+    name: str
+    suffix: str
 
 
 class Files:
@@ -55,9 +63,6 @@ class Files:
 
         Unsplit, it is a hash of the files' bytes; split by a column, of each collection's rows, and
         of the rows that could belong to any.
-
-        Raises:
-            SourceError: the source cannot be read, or has too many collections.
         """
         with self._errors():
             whole = self._hash_bytes()
@@ -95,63 +100,58 @@ class Files:
             else:
                 outcome = to_document(row, self._columns, location, collection, self._max_bytes)
             if isinstance(outcome, Document):
-                outcome = _once(outcome, location, seen)
+                identity = outcome.document_id
+                if identity in seen:
+                    reason = f"the id {identity!r} is that of an earlier row"
+                    outcome = Rejected(outcome.collection, location, reason, identity)
+                seen.add(identity)
             if isinstance(outcome, Rejected):
                 first = first or outcome
             yield outcome
-        if not seen:
-            self._refuse(first)
-
-    def _refuse(self, first: Rejected | None) -> None:
+        if seen:
+            return
         if first is None:
             raise SourceError("no documents", where=self.name, do="Add one, or check the path")
-        raise SourceError(
-            f"no row can be used; the first: {first.location}: {first.reason}",
-            where=self.name,
-            do="Mend the rows, or name other columns, as in ?text=body",
-        )
+        message = f"no row can be used; the first: {first.location}: {first.reason}"
+        do = "Mend the rows, or name other columns, as in ?text=body"
+        raise SourceError(message, where=self.name, do=do)
 
     def _rows(self) -> Iterator[tuple[str, Row | str]]:
         """Yield every row with its place, once its file is known to have the columns."""
         names: dict[str, None] = {}
         open_columns = True
-        for path, shown, suffix in self._files():
-            fixed = suffix in tables.FORMATS and suffix not in tables.OPEN_COLUMNS
+        for file in self._files():
+            fixed = file.suffix in tables.FORMATS and file.suffix not in tables.OPEN_COLUMNS
             open_columns &= not fixed
             checked = not fixed
-            for place, row in self._read(path, shown, suffix):
+            for place, row in self._read(file):
                 if not isinstance(row, str):
                     names.update(dict.fromkeys(row))
                     if not checked:
-                        self._check_columns(list(row), shown)
+                        self._check_columns(list(row), file.name)
                         checked = True
-                yield f"{shown} {place}".strip(), row
+                yield f"{file.name} {place}".strip(), row
         if names and open_columns:
             self._check_columns(list(names), self.name)
 
-    def _read(self, path: str, shown: str, suffix: str) -> Iterator[tuple[str, Row | str]]:
-        compression = None if suffix == ".parquet" else "infer"
-        with self._filesystem().open(path, "rb", compression=compression) as file:
-            if suffix in tables.FORMATS:
-                yield from tables.read_table(file, suffix, shown)
+    def _read(self, file: _File) -> Iterator[tuple[str, Row | str]]:
+        compression = None if file.suffix == ".parquet" else "infer"
+        with self._filesystem()[0].open(file.path, "rb", compression=compression) as opened:
+            if file.suffix in tables.FORMATS:
+                yield from tables.read_table(opened, file.suffix, file.name)
             else:
-                yield "", pages.read_page(file, shown, self._max_bytes)
+                yield "", pages.read_page(opened, file.name, self._max_bytes)
 
     def _check_columns(self, names: list[str], where: str) -> None:
-        missing = sorted(self._columns.required - set(names))
-        if missing:
+        if missing := sorted(self._columns.required - set(names)):
             shown = ", ".join(names[:_SHOWN_COLUMNS]) + (" …" * (len(names) > _SHOWN_COLUMNS))
-            raise SourceError(
-                f"no column {', '.join(missing)}",
-                where=where,
-                do=f"The columns are: {shown}. Map them, as in ?text=body&label=topic",
-            )
+            do = f"The columns are: {shown}. Map them, as in ?text=body&label=topic"
+            raise SourceError(f"no column {', '.join(missing)}", where=where, do=do)
 
-    def _files(self) -> list[tuple[str, str, str]]:
-        """Return the path, the path to show, and the suffix of every file, in order."""
-        filesystem = self._filesystem()
+    def _files(self) -> list[_File]:
+        """Return every file, in the order of their paths."""
+        filesystem, root = self._filesystem()
         filesystem.invalidate_cache()
-        root = filesystem._strip_protocol(self._pattern)
         formats: tuple[str, ...] = (*tables.FORMATS, *pages.FORMATS)
         if filesystem.isfile(root):
             base, paths = str(PurePosixPath(root).parent), [root]
@@ -161,51 +161,44 @@ class Files:
         else:
             base, paths = _fixed_part(root), filesystem.glob(root)
             paths = [path for path in paths if filesystem.isfile(path)]
-        files = [(path, _below(path, base), _suffix(path)) for path in sorted(paths)]
-        files = [file for file in files if not file[1].startswith(".") and "/." not in file[1]]
-        self._check_files(files, formats)
-        return files
-
-    def _check_files(self, files: list[tuple[str, str, str]], formats: tuple[str, ...]) -> None:
+        named = ((path, normalize(path.removeprefix(base).lstrip("/"))) for path in sorted(paths))
+        files = [_File(*pair, _suffix(pair[0])) for pair in named if "/." not in f"/{pair[1]}"]
         if not files:
             do = f"Give a file, a folder with {', '.join(pages.FORMATS)}, or a glob"
             raise SourceError("no such file", where=self.name, do=do)
-        unknown = next((shown for _, shown, suffix in files if suffix not in formats), None)
-        if unknown:
-            raise SourceError(
-                "unreadable format", where=unknown, do=f"Readable: {', '.join(formats)}"
-            )
+        if unknown := [file.name for file in files if file.suffix not in formats]:
+            do = f"Readable: {', '.join(formats)}"
+            raise SourceError("unreadable format", where=unknown[0], do=do)
+        return files
 
-    def _filesystem(self) -> Any:
+    def _filesystem(self) -> tuple[Any, str]:
+        """Return the file system, and the pattern within it."""
         import fsspec
 
         try:
-            return fsspec.url_to_fs(self._pattern)[0]
+            filesystem: tuple[Any, str] = fsspec.url_to_fs(self._pattern)
         except ImportError as error:
-            raise SourceError(
-                f"a package is missing ({error})",
-                where=self.name,
-                do="Install it with pip, beside ml-assets",
-            ) from None
+            do = "Install it with pip, beside ml-assets"
+            raise SourceError(f"a package is missing ({error})", where=self.name, do=do) from None
         except ValueError as error:
             raise SourceError(str(error), where=self.name, do="Correct the URL") from None
+        return filesystem
 
     def _collection(self) -> str:
         """Return the collection of a source that no column splits."""
-        root = self._filesystem()._strip_protocol(self._pattern)
-        single = self._filesystem().isfile(root)
+        filesystem, root = self._filesystem()
         stem = PurePosixPath(root).name.partition(".")[0]
-        name = self._given_name or (stem if single else _MANY)
+        name = self._given_name or (stem if filesystem.isfile(root) else _MANY)
         if wrong := check_collection(name):
             raise SourceError(wrong, where=self.name, do="Give it a name, as in ?name=tweets")
         return name
 
     def _hash_bytes(self) -> str:
         digest = self._digest()
-        for path, shown, _ in self._files():
-            digest.update(f"\0{shown}\0".encode("utf-8", "surrogateescape"))
-            with self._filesystem().open(path, "rb") as file:
-                while piece := file.read(_PIECE):
+        for file in self._files():
+            digest.update(f"\0{file.name}\0".encode("utf-8", "surrogateescape"))
+            with self._filesystem()[0].open(file.path, "rb") as opened:
+                while piece := opened.read(_PIECE):
                     digest.update(piece)
         return digest.hexdigest()
 
@@ -215,10 +208,9 @@ class Files:
             digest = digests.setdefault(row.collection, self._digest())
             digest.update(_row_hash(row))
             if len(digests) > MAX_COLLECTIONS + 1:
-                column = self._columns.collection_by
                 raise SourceError(
                     f"more than {MAX_COLLECTIONS} collections",
-                    where=f"{self.name}, column {column!r}",
+                    where=f"{self.name}, column {self._columns.collection_by!r}",
                     do="Choose a coarser collection_by, such as created_at:year",
                 )
         unattributed = digests.pop(UNATTRIBUTED).digest()
@@ -236,28 +228,13 @@ class Files:
         try:
             yield
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise SourceError(
-                f"cannot be read ({reason})",
-                where=self.name,
-                do="Check the path, its permissions and the connection, and run again",
-            ) from None
+            message = f"cannot be read ({error.strerror or error})"
+            do = "Check the path, its permissions and the connection, and run again"
+            raise SourceError(message, where=self.name, do=do) from None
         except (EOFError, zlib.error, lzma.LZMAError) as error:
-            raise SourceError(
-                f"a compressed file is broken ({error})",
-                where=self.name,
-                do="Copy or compress the file again",
-            ) from None
-
-
-def _once(document: Document, location: str, seen: set[str]) -> Document | Rejected:
-    """Let the first document with an id pass, and quarantine the later ones."""
-    identity = document.document_id
-    if identity not in seen:
-        seen.add(identity)
-        return document
-    reason = f"the id {identity!r} is that of an earlier row"
-    return Rejected(document.collection, location, reason, identity)
+            message = f"a compressed file is broken ({error})"
+            do = "Copy or compress the file again"
+            raise SourceError(message, where=self.name, do=do) from None
 
 
 def _row_hash(row: Document | Rejected) -> bytes:
@@ -279,7 +256,3 @@ def _fixed_part(pattern: str) -> str:
     parts = PurePosixPath(pattern).parts
     wild = next((i for i, part in enumerate(parts) if set(part) & set("*?[")), len(parts) - 1)
     return str(PurePosixPath(*parts[:wild]))
-
-
-def _below(path: str, base: str) -> str:
-    return normalize(path.removeprefix(base).lstrip("/"))

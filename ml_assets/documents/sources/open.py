@@ -48,14 +48,10 @@ def open_source(spec: str, settings: Settings) -> Source:
         SourceError: an option that the kind does not know, or one that it needs.
     """
     parsed = _read_toml(spec) if spec.endswith(".toml") else _parse(spec)
-    opener = _OPENERS.get(parsed.kind)
-    if opener is None:
-        raise SettingError(
-            f"unknown kind of source {parsed.kind!r}",
-            where=SETTING,
-            do=f"Use one of {', '.join(_OPENERS)}, or the path of a .toml file",
-        )
-    return opener(parsed, settings)
+    if parsed.kind not in _OPENERS:
+        do = f"Use one of {', '.join(_OPENERS)}, or the path of a .toml file"
+        raise SettingError(f"unknown kind of source {parsed.kind!r}", where=SETTING, do=do)
+    return _OPENERS[parsed.kind](parsed, settings)
 
 
 def _parse(spec: str) -> Spec:
@@ -64,9 +60,8 @@ def _parse(spec: str) -> Spec:
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError as error:
-        raise SettingError(
-            f"the options cannot be read ({error})", where=SETTING, do="Write ?option=value&…"
-        ) from None
+        message = f"the options cannot be read ({error})"
+        raise SettingError(message, where=SETTING, do="Write ?option=value&…") from None
     options = dict(pairs)
     if len(options) < len(pairs):
         raise SettingError("an option is given twice", where=SETTING, do="Give each one once")
@@ -78,13 +73,11 @@ def _read_toml(spec: str) -> Spec:
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingError(
-            f"{spec}: {error.strerror}", where=SETTING, do="Check the path and its permissions"
-        ) from None
+        message, do = f"{spec}: {error.strerror}", "Check the path and its permissions"
+        raise SettingError(message, where=SETTING, do=do) from None
     except ValueError as error:
-        raise SettingError(
-            f"{spec} is not TOML ({error})", where=SETTING, do='Write lines such as key = "value"'
-        ) from None
+        message, do = f"{spec} is not TOML ({error})", 'Write lines such as key = "value"'
+        raise SettingError(message, where=SETTING, do=do) from None
     options = {key: _toml_value(key, value, spec) for key, value in content.items()}
     path = options.pop("path", "")
     if path and "://" not in path:
@@ -97,24 +90,21 @@ def _toml_value(key: str, value: object, spec: str) -> str:
         return value
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ",".join(value)
-    raise SettingError(
-        f"{spec}: {key} is not a string or a list of strings",
-        where=SETTING,
-        do=f'Write {key} = "…" or {key} = ["…", "…"]',
-    )
+    message = f"{spec}: {key} is not a string or a list of strings"
+    raise SettingError(message, where=SETTING, do=f'Write {key} = "…" or {key} = ["…", "…"]')
 
 
 def _open_python_docs(spec: Spec, settings: Settings) -> Source:
     from ml_assets.documents.sources.python_docs import PythonDocs
 
-    _check(spec, known=(), path=False)
+    _check(spec, path=False)
     return PythonDocs()
 
 
 def _open_python_environment(spec: Spec, settings: Settings) -> Source:
     from ml_assets.documents.sources.python_environment import PythonEnvironment
 
-    _check(spec, known=(), path=False)
+    _check(spec, path=False)
     return PythonEnvironment(settings.max_document_bytes)
 
 
@@ -122,29 +112,26 @@ def _open_files(spec: Spec, settings: Settings) -> Source:
     from ml_assets.documents.formats.rows import OPTIONS, columns_from
     from ml_assets.documents.sources.files import Files
 
-    _check(spec, known=(*OPTIONS, "name"), path=True)
-    columns = columns_from(spec.options)
-    name = spec.options.get("name", "")
+    _check(spec, *OPTIONS, "name", path=True)
+    name, columns = spec.options.get("name", ""), columns_from(spec.options)
     return Files(spec.path, columns, settings.max_document_bytes, name)
 
 
 def _open_beir(spec: Spec, settings: Settings) -> Source:
     from ml_assets.documents.sources.beir import Beir
 
-    _check(spec, known=("name",), path=True)
+    _check(spec, "name", path=True)
     return Beir(spec.path, settings.max_document_bytes, spec.options.get("name", ""))
 
 
-def _check(spec: Spec, known: tuple[str, ...], *, path: bool) -> None:
+def _check(spec: Spec, *known: str, path: bool) -> None:
     where = f"{SETTING} ({spec.kind})"
     if path and not spec.path:
         raise SourceError("no path", where=where, do=f"Write {spec.kind}:/path/to/the/documents")
     if spec.path and not path:
-        raise SourceError(
-            f"takes no path, but got {spec.path!r}", where=where, do=f"Write {spec.kind} alone"
-        )
-    unknown = sorted(set(spec.options) - set(known))
-    if unknown:
+        message = f"takes no path, but got {spec.path!r}"
+        raise SourceError(message, where=where, do=f"Write {spec.kind} alone")
+    if unknown := sorted(set(spec.options) - set(known)):
         do = f"Use {', '.join(known)}" if known else "It takes no options"
         raise SourceError(f"unknown option {', '.join(unknown)}", where=where, do=do)
 

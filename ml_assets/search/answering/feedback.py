@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from psycopg import sql
 
-from ml_assets.embeddings.refresh import partition_name
+from ml_assets.search.generation import on_vectors
 from ml_assets.search.model import Generation, Vector
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -38,8 +37,6 @@ def read_vectors(
 
     They come in the order of their ids; a chunk that is gone is passed over.
     """
-    query = sql.SQL(statement("postgres/search/answering/vectors")).format(
-        partition=sql.Identifier(partition_name(generation.space_id))
-    )
+    query = on_vectors(generation, statement("postgres/search/answering/vectors"))
     rows = connection.execute(query, {"chunk_ids": list(chunk_ids)}, binary=True)
     return [embedding.to_numpy().astype(np.float32) for (embedding,) in rows]

@@ -51,8 +51,8 @@ def compare(
     means = {name: np.mean(list(values[name].values())) for name in others}
     against = max(others, key=lambda name: means[name])
     differences = [value - values[against][query_id] for query_id, value in values[method].items()]
-    wins = sum(difference > _EQUAL for difference in differences)
-    losses = sum(difference < -_EQUAL for difference in differences)
+    wins = sum(gain > _EQUAL for gain in differences)
+    losses = sum(gain < -_EQUAL for gain in differences)
     return Comparison(
         method,
         against,

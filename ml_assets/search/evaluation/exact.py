@@ -1,42 +1,48 @@
-"""Recall of the vector indexes, against exact search over all vectors of the space."""
+"""Recall of the vector indexes, against exact search, and a query whose answer is known."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg import sql
 
-from ml_assets.embeddings.refresh import partition_name
+from ml_assets.embeddings.quantization import Matrix, unit, unpack_halves
+from ml_assets.search.generation import on_vectors
 from ml_assets.search.indexes.contract import VectorIndex
-from ml_assets.search.indexes.vectors import unit, unpack_halves
-from ml_assets.search.model import Generation
+from ml_assets.search.model import Generation, Vector
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
 SAMPLE = 200
+WORDS = 12
 _BLOCK = 4096
 _EQUAL = 1e-5
 """Cosines that differ less are ties, by the rounding of float32."""
 
-Matrix = NDArray[np.float32]
-
 
 @dataclass(frozen=True, slots=True)
 class RecallReport:
-    """recall@k by index, over how many sampled vectors, and over how many judged queries.
+    """recall@k by index, over how many sampled vectors, and on judged queries, if there are any.
 
-    `reached` is the part of the sampled vectors that an index finds by themselves; `judged_recall`
-    is empty without judged queries.
+    `reached` is the part of the sampled vectors that an index finds by themselves.
     """
 
-    recall: dict[str, float]
     sampled: int
+    recall: dict[str, float] = field(default_factory=dict)
     reached: dict[str, float] = field(default_factory=dict)
     judged_recall: dict[str, float] = field(default_factory=dict)
-    judged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The first words of a live document, and its vector."""
+
+    document_id: str
+    text: str
+    vector: Vector
 
 
 def recall_against_exact(
@@ -60,77 +66,57 @@ def recall_against_exact(
     """
     ids, queries = _sample(connection, generation, sample, seed)
     if not ids:
-        ones = dict.fromkeys(indexes, 1.0)
-        return RecallReport(ones, 0, dict(ones))
+        return RecallReport(0, dict.fromkeys(indexes, 1.0), dict.fromkeys(indexes, 1.0))
     live = len(ids)
+    report = RecallReport(live)
     if judged is not None:
         chosen = np.random.default_rng(seed).permutation(len(judged))[:sample]
         queries = np.vstack([queries, unit(judged[chosen])])
     nearest = {
-        name: [list(index.query(query, k + 1).chunk_ids) for query in queries]
+        name: [index.query(query, k + 1).chunk_ids for query in queries]
         for name, index in indexes.items()
     }
-    scan = _scan(connection, generation, ids, queries, k, nearest)
-    neighbours = {
-        name: [_others(row, ids, number)[:k] for number, row in enumerate(rows)]
-        for name, rows in nearest.items()
-    }
-    return RecallReport(
-        {name: scan.recall(rows, range(live)) for name, rows in neighbours.items()},
-        live,
-        {name: scan.reached(rows, range(live), k) for name, rows in nearest.items()},
-        {name: scan.recall(rows, range(live, len(queries))) for name, rows in neighbours.items()}
-        if len(queries) > live
-        else {},
-        len(queries) - live,
-    )
+    kth, wanted, cosines = _scan(connection, generation, ids, queries, k, nearest)
+
+    def count(rows: Sequence[Sequence[str]], least: Matrix) -> NDArray[np.int64]:
+        near = [
+            sum(cosines.get((query, name), -np.inf) >= least[query] - _EQUAL for name in row)
+            for query, row in enumerate(rows)
+        ]
+        return np.array(near)
+
+    for name, rows in nearest.items():
+        others = [[c for c in row if c != own][:k] for row, own in zip_longest(rows, ids)]
+        right = count(others, kth)
+        report.recall[name] = _share(right[:live], wanted[:live])
+        if len(queries) > live:
+            report.judged_recall[name] = _share(right[live:], wanted[live:])
+        # Its own cosine is 1, and that of an equal vector, too.
+        itself = count([row[:k] for row in rows[:live]], np.ones_like(kth))
+        report.reached[name] = float(np.mean(itself > 0))
+    return report
 
 
-@dataclass(frozen=True, slots=True)
-class _Scan:
-    """The cosines of exact search, for each query and each chunk that an index gave."""
-
-    kth: Matrix
-    wanted: NDArray[np.int64]
-    similarities: Mapping[tuple[int, str], float]
-
-    def recall(self, rows: Sequence[Sequence[str]], queries: range) -> float:
-        right = sum(
-            self.similarities.get((query, chunk_id), -np.inf) >= self.kth[query] - _EQUAL
-            for query in queries
-            for chunk_id in rows[query]
-        )
-        wanted = int(self.wanted[queries.start : queries.stop].sum())
-        return float(right / wanted) if wanted else 1.0
-
-    def reached(self, rows: Sequence[Sequence[str]], queries: range, k: int) -> float:
-        """Its own cosine is 1, and that of an equal vector, too."""
-        reached = sum(
-            any(
-                self.similarities.get((query, one), -np.inf) >= 1 - _EQUAL
-                for one in rows[query][:k]
-            )
-            for query in queries
-        )
-        return reached / len(queries)
+def find_probe(connection: postgres.Connection, generation: Generation) -> Probe | None:
+    """A query with a known answer, always the same for the same documents; None without any."""
+    query = on_vectors(generation, statement("postgres/search/evaluation/find_probe"))
+    row = connection.execute(query, binary=True).fetchone()
+    if row is None:
+        return None
+    document_id, text, embedding = row
+    words = " ".join(text.split()[:WORDS])
+    return Probe(document_id, words, embedding.to_numpy().astype(np.float32))
 
 
-def _others(neighbours: Sequence[str], ids: Sequence[str], number: int) -> list[str]:
-    """The neighbours by an index, without the chunk that was asked for itself."""
-    own = ids[number] if number < len(ids) else None
-    return [chunk_id for chunk_id in neighbours if chunk_id != own]
+def _share(right: NDArray[np.int64], wanted: NDArray[np.int64]) -> float:
+    return float(right.sum() / wanted.sum()) if wanted.any() else 1.0
 
 
 def _sample(
     connection: postgres.Connection, generation: Generation, size: int, seed: int
 ) -> tuple[list[str], Matrix]:
-    rows = connection.execute(
-        sql.SQL(statement("postgres/search/evaluation/sample_vectors")).format(
-            partition=sql.Identifier(partition_name(generation.space_id))
-        ),
-        {"seed": str(seed), "size": size},
-        binary=True,
-    ).fetchall()
+    query = on_vectors(generation, statement("postgres/search/evaluation/sample_vectors"))
+    rows = connection.execute(query, {"seed": str(seed), "size": size}, binary=True).fetchall()
     vectors = np.asarray([embedding.to_numpy() for _, embedding in rows], dtype=np.float32)
     return [chunk_id for chunk_id, _ in rows], unit(vectors) if rows else vectors
 
@@ -142,7 +128,7 @@ def _scan(
     queries: Matrix,
     k: int,
     nearest: Mapping[str, Sequence[Sequence[str]]],
-) -> _Scan:
+) -> tuple[Matrix, NDArray[np.int64], Mapping[tuple[int, str], float]]:
     """One pass over all vectors, block by block; the first `queries` are the vectors of `ids`.
 
     Gives the k-th best cosine of each query, how many neighbours it can have, and the cosine of
@@ -151,16 +137,15 @@ def _scan(
     asked: dict[str, set[int]] = {}
     for rows in nearest.values():
         for query, neighbours in enumerate(rows):
-            for neighbour in neighbours:
-                asked.setdefault(neighbour, set()).add(query)
+            for chunk_id in neighbours:
+                asked.setdefault(chunk_id, set()).add(query)
     row_of = {chunk_id: row for row, chunk_id in enumerate(ids)}
     best = np.full((len(queries), k), -np.inf, dtype=np.float32)
     available = np.zeros(len(queries), dtype=np.int64)
     similarities: dict[tuple[int, str], float] = {}
     for block_ids, block in _blocks(connection, generation):
         cosines = queries @ block.T
-        named = [(at, one) for at, one in enumerate(block_ids) if one in asked or one in row_of]
-        for column, chunk_id in named:
+        for column, chunk_id in enumerate(block_ids):
             for query in asked.get(chunk_id, ()):
                 similarities[query, chunk_id] = float(cosines[query, column])
             if chunk_id in row_of:
@@ -168,18 +153,14 @@ def _scan(
         available += np.isfinite(cosines).sum(axis=1)
         best = -np.partition(-np.hstack([best, cosines]), k - 1, axis=1)[:, :k]
     kth = np.where(np.isfinite(best), best, np.inf).min(axis=1)
-    return _Scan(kth, np.minimum(available, k), similarities)
+    return kth, np.minimum(available, k), similarities
 
 
 def _blocks(
     connection: postgres.Connection, generation: Generation
 ) -> Iterator[tuple[Sequence[str], Matrix]]:
-    # The vectors as the bytes they are sent in: as an object each, they took 1.6 s for 145,000.
-    query = sql.SQL("select chunk_id, halfvec_send(embedding) from {}").format(
-        sql.Identifier(partition_name(generation.space_id))
-    )
-    for rows in postgres.read_batches(
-        connection, query.as_string(connection), size=_BLOCK, binary=True
-    ):
+    # The vectors as the bytes they are sent in: an object each would take far longer.
+    query = on_vectors(generation, "select chunk_id, halfvec_send(embedding) from {partition}")
+    for rows in postgres.read_batches(connection, query, size=_BLOCK, binary=True):
         ids, packed = zip(*rows, strict=True)
         yield ids, unit(unpack_halves(packed))

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 RERANKED = "reranked"
 """The name of the hybrid method after the cross-encoder."""
 
-Results = Mapping[str, Mapping[str, Metrics]]
-"""Method, then query id, then metrics."""
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -59,83 +56,72 @@ def query_judged(
     check_space(engine.generation, encoder)
     vectors = encoder.encode([query.text for query in judged])
     tuning = sum(query.half == "tuning" for query in judged)
-    again = feedback == "on" or (feedback == "auto" and tuning >= MIN_QUERIES)
-    return [
-        Answer(query, vector, _query(engine, query.text, vector, again))
-        for query, vector in zip(judged, vectors, strict=True)
-    ]
+    answers = []
+    for query, vector in zip(judged, vectors, strict=True):
+        rankings = query_both(engine, query.text, vector)
+        if feedback == "on" or (feedback == "auto" and tuning >= MIN_QUERIES):
+            rankings["feedback"] = query_moved(engine, rankings, vector)
+        scores = {name: score_documents(ranking) for name, ranking in rankings.items()}
+        answers.append(Answer(query, vector, scores))
+    return answers
 
 
-def half_of(asked: Sequence[Answer], half: Literal["tuning", "reporting"]) -> list[Answer]:
+def half_of(answers: Sequence[Answer], half: Literal["tuning", "reporting"]) -> list[Answer]:
     """The queries of one half that have an answer, as trec_eval counts them."""
     return [
-        one
-        for one in asked
-        if one.query.half == half and any(grade > 0 for grade in one.query.relevant.values())
+        answer
+        for answer in answers
+        if answer.query.half == half and max(answer.query.relevant.values(), default=0) > 0
     ]
 
 
-def present_documents(connection: postgres.Connection, asked: Sequence[Answer]) -> set[str]:
+def present_documents(connection: postgres.Connection, answers: Sequence[Answer]) -> set[str]:
     """The judged documents that the corpus has."""
-    judged = sorted({document_id for one in asked for document_id in one.query.relevant})
-    query = statement("postgres/search/evaluation/judged_documents")
-    return {name for (name,) in connection.execute(query, {"document_ids": judged})}
+    judged = sorted({name for answer in answers for name in answer.query.relevant})
+    text = statement("postgres/search/evaluation/judged_documents")
+    return {name for (name,) in connection.execute(text, {"document_ids": judged})}
 
 
 def measure_methods(
     engine: Engine, halves: Mapping[str, Sequence[Answer]], seed: int
 ) -> MethodQuality:
     """Measure every method on the queries of each half that has any."""
-    results = {half: evaluate_methods(engine, asked) for half, asked in halves.items() if asked}
     methods: dict[str, dict[str, Metrics]] = {}
     intervals: dict[str, dict[str, Mapping[str, Interval]]] = {}
-    for half, by_method in results.items():
-        for method, by_query in by_method.items():
+    ndcg: dict[str, dict[str, float]] = {}
+    for half, answers in halves.items():
+        for method, by_query in evaluate_methods(engine, answers).items() if answers else ():
             rows = list(by_query.values())
             methods.setdefault(method, {})[half] = mean_metrics(rows)
             intervals.setdefault(method, {})[half] = metric_intervals(rows, seed)
-    if "reporting" not in results:
-        return MethodQuality(methods, intervals)
-    ndcg = _ndcg(results["reporting"])
-    comparison = compare(ndcg, "hybrid", ("vector", "keyword"), seed)
+            if half == "reporting":
+                ndcg[method] = {query_id: metrics[NDCG] for query_id, metrics in by_query.items()}
+    comparison = compare(ndcg, "hybrid", ("vector", "keyword"), seed) if ndcg else None
     return MethodQuality(methods, intervals, ndcg, comparison)
 
 
-def evaluate_methods(engine: Engine, asked: Sequence[Answer]) -> Results:
-    """The metrics of every method on every query, as the engine's fusion fuses."""
-    fusion, by_id = engine.fusion, {one.query.query_id: one for one in asked}
-    queries = [one.query for one in asked]
+def evaluate_methods(engine: Engine, answers: Sequence[Answer]) -> dict[str, dict[str, Metrics]]:
+    """The metrics of every method on every query, by their names, as the engine's fusion fuses."""
+    fusion = engine.fusion
 
-    def hybrid(query: JudgedQuery) -> list[str]:
-        fused = fuse_documents(fused_by(by_id[query.query_id].scores, fusion.feedback), fusion)
+    def hybrid(answer: Answer) -> list[str]:
+        fused = fuse_documents(fused_by(answer.scores, fusion.feedback), fusion)
         return [document_id for document_id, _ in fused]
 
-    def reranked(query: JudgedQuery) -> list[str]:
-        hits = search_vector(engine, query.text, by_id[query.query_id].vector, k=MAX_K).hits
+    def reranked(answer: Answer) -> list[str]:
+        hits = search_vector(engine, answer.query.text, answer.vector, k=MAX_K).hits
         return [hit.document_id for hit in hits]
 
-    runs: dict[str, Callable[[JudgedQuery], Sequence[str]]] = {
+    runs: dict[str, Callable[[Answer], list[str]]] = {
         "hybrid": hybrid,
-        "vector": lambda query: list(by_id[query.query_id].scores["vector"].scores),
-        "keyword": lambda query: list(by_id[query.query_id].scores["keyword"].scores),
+        "vector": lambda answer: list(answer.scores["vector"].scores),
+        "keyword": lambda answer: list(answer.scores["keyword"].scores),
+        **({RERANKED: reranked} if engine.reranker else {}),
     }
-    if engine.reranker:
-        runs[RERANKED] = reranked
     return {
-        method: {q.query_id: evaluate_ranking(run(q), q.relevant) for q in queries}
+        method: {
+            answer.query.query_id: evaluate_ranking(run(answer), answer.query.relevant)
+            for answer in answers
+        }
         for method, run in runs.items()
-    }
-
-
-def _query(engine: Engine, text: str, vector: Vector, again: bool) -> ScoresBy:
-    rankings = query_both(engine, text, vector)
-    if again:
-        rankings["feedback"] = query_moved(engine, rankings, vector)
-    return {name: score_documents(ranking) for name, ranking in rankings.items()}
-
-
-def _ndcg(results: Results) -> dict[str, dict[str, float]]:
-    return {
-        method: {query_id: metrics[NDCG] for query_id, metrics in by_query.items()}
-        for method, by_query in results.items()
     }

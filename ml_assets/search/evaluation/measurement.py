@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from psycopg.types.json import Jsonb
+from pydantic import TypeAdapter, ValidationError
 
 from ml_assets.errors import StoreError
 from ml_assets.search.evaluation.metrics import NDCG, K, Metrics
 from ml_assets.search.model import Fusion
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 VERSION = 5
 """Raise it when the measuring or the fields change, so that generations are measured again."""
@@ -133,19 +131,24 @@ def from_json(document: Mapping[str, Any] | None) -> Measurement | None:
     Raises:
         StoreError: it is of this version, but has an unknown key, lacks one, or has a wrong type.
     """
-    from pydantic import ValidationError
-
     if document is None or document.get("version") != VERSION:
         return None
     try:
         measurement = _adapter().validate_python(document)
+        own = as_json(measurement)
+        names = own.keys() | document.keys()
+        wrong = sorted(name for name in names if own.get(name) != document.get(name))
+        if not wrong:
+            return measurement
+        problem = f"a key is unknown or missing in {', '.join(wrong)}"
     except ValidationError as error:
         (first, *_) = error.errors()
-        where = ".".join(map(str, first["loc"]))
-        raise _unreadable(f"{where}: {first['msg']}") from None
-    if as_json(measurement) != document:
-        raise _unreadable(f"a key is unknown or missing in {_differing(measurement, document)}")
-    return measurement
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    raise StoreError(
+        f"a measurement cannot be read ({problem})",
+        where="ml_schema.search_generations",
+        do="Set its column measured or evaluation to null, and run `ml-assets run --all`",
+    )
 
 
 def read_measurements(connection: postgres.Connection, generation_id: str) -> Measurements:
@@ -178,20 +181,4 @@ def record_published(
 
 @cache
 def _adapter() -> TypeAdapter[Measurement]:
-    from pydantic import TypeAdapter
-
     return TypeAdapter(Measurement)
-
-
-def _differing(measurement: Measurement, document: Mapping[str, Any]) -> str:
-    own = as_json(measurement)
-    names = own.keys() | document.keys()
-    return ", ".join(sorted(name for name in names if own.get(name) != document.get(name)))
-
-
-def _unreadable(what: str) -> StoreError:
-    return StoreError(
-        f"a measurement cannot be read ({what})",
-        where="ml_schema.search_generations",
-        do="Set its column measured or evaluation to null, and run `ml-assets run --all`",
-    )

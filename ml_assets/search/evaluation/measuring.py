@@ -30,6 +30,7 @@ from ml_assets.search.evaluation.measurement import (
 )
 from ml_assets.search.evaluation.metrics import K
 from ml_assets.search.evaluation.tuning import TUNING_VERSION, candidates, tune
+from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.contract import VectorIndex
 from ml_assets.search.indexes.kinds import index_versions
 from ml_assets.search.indexes.opening import Indexes, text_index, vector_indexes
@@ -43,31 +44,21 @@ if TYPE_CHECKING:
 _DECIDES = {"vector_index", "fusion", "feedback", "rerank_model", "rerank_top", "seed"}
 
 
-def evaluation_state(
-    generation: Generation,
-    versions: Mapping[str, str],
-    judged: JudgedQueries | None,
-    settings: Settings,
-) -> str:
-    """A hash over all that the measurements depend on: same state, same result.
-
-    But for the fusion, which an earlier measurement may have chosen. `versions` are the content
-    versions of the indexes (`SyncReport.version`).
-    """
-    chosen = sorted(settings.model_dump(include=_DECIDES).items())
-    parts = (VERSION, generation.generation_id, sorted(versions.items()), judged, chosen)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
 def present_state(
     connection: postgres.Connection,
     generation: Generation,
     judged: JudgedQueries | None,
     settings: Settings,
 ) -> str:
-    """The state that a measurement made now would have; no model is loaded, no index opened."""
-    versions = index_versions(connection, generation)
-    return evaluation_state(generation, versions, judged, settings)
+    """A hash over all that a measurement depends on now: same state, same result.
+
+    But for the fusion, which an earlier measurement may have chosen. No model is loaded, no index
+    opened.
+    """
+    versions = sorted(index_versions(connection, generation).items())
+    chosen = sorted(settings.model_dump(include=_DECIDES).items())
+    parts = (VERSION, generation.generation_id, versions, judged, chosen)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def measure_generation(
@@ -81,11 +72,28 @@ def measure_generation(
 ) -> tuple[Measurement, bool]:
     """Measure a generation and keep the result, unless it was measured on the same state.
 
-    `anew` asks for it all the same. Returns the measurement, and whether it is a new one.
+    What is served is measured before it on the same documents, if the encoder fits that too: the
+    two are compared. `anew` asks for it all the same. Returns the measurement, and whether it is a
+    new one.
 
     Raises:
         SpaceMismatchError: the loaded encoder is of another space than the generation.
     """
+    served = published_generation(connection)
+    if served and served != generation and served.space_id == generation.space_id:
+        _measure(connection, indexes, served, judged, load)
+    return _measure(connection, indexes, generation, judged, load, anew=anew)
+
+
+def _measure(
+    connection: postgres.Connection,
+    indexes: Indexes,
+    generation: Generation,
+    judged: JudgedQueries | None,
+    load: Callable[[], Encoder],
+    *,
+    anew: bool = False,
+) -> tuple[Measurement, bool]:
     settings = indexes.settings
     state = present_state(connection, generation, judged, settings)
     latest = read_measurements(connection, generation.generation_id).latest
@@ -128,20 +136,20 @@ def evaluate_generation(
         SpaceMismatchError: the loaded encoder is of another space than the generation.
     """
     started = time.perf_counter()
-    asked = query_judged(engine, judged, load, settings.feedback) if judged else []
-    present = present_documents(engine.connection, asked)
-    tuning, reporting = half_of(asked, "tuning"), half_of(asked, "reporting")
+    answers = query_judged(engine, judged, load, settings.feedback) if judged else []
+    present = present_documents(engine.connection, answers)
+    tuning, reporting = half_of(answers, "tuning"), half_of(answers, "reporting")
     basis = _tuning_basis(tuning, present, settings)
     tuned = _choose_fusion(engine, tuning, basis, settings)
-    served = replace(engine, fusion=tuned.fusion)
     recall = recall_against_exact(
         engine.connection,
         engine.generation,
         vector_indexes,
-        np.array([query.vector for query in asked]) if asked else None,
+        np.array([answer.vector for answer in answers]) if answers else None,
         k=K,
         seed=settings.seed,
     )
+    fused = replace(engine, fusion=tuned.fusion)
     halves = {"tuning": tuning, "reporting": reporting}
     return Measurement(
         state=state,
@@ -152,9 +160,9 @@ def evaluate_generation(
         documents=index_versions(engine.connection, engine.generation)[engine.keyword.kind],
         tuning=tuned,
         tuning_basis=basis,
-        quality=measure_methods(served, halves, settings.seed),
-        judged_queries=len(asked),
-        missing_documents=len({name for one in asked for name in one.query.relevant} - present),
+        quality=measure_methods(fused, halves, settings.seed),
+        judged_queries=len(answers),
+        missing_documents=len({name for one in answers for name in one.query.relevant} - present),
         seconds=round(time.perf_counter() - started, 3),
     )
 

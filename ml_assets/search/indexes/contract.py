@@ -137,6 +137,13 @@ class Entry:
     embedding: HalfVector | None
     """None for an index that stores no vectors."""
 
+    @property
+    def vector(self) -> Vector:
+        """The embedding, of shape (dimension,); half numbers are exact in float32."""
+        if self.embedding is None:
+            raise ValueError(f"{self.chunk_id} came without its vector")
+        return self.embedding.to_numpy().astype("float32")
+
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:

@@ -16,12 +16,11 @@ from contextlib import AbstractContextManager
 from typing import Any
 from uuid import uuid4
 
-from psycopg import sql
 from psycopg.rows import class_row
 
 from ml_assets.delta import Delta
-from ml_assets.embeddings.refresh import partition_name
 from ml_assets.progress import Progress, no_progress
+from ml_assets.search.generation import on_vectors
 from ml_assets.search.indexes.contract import Entry, LedgerIndex, SyncReport, Upkeep
 from ml_assets.search.model import Generation
 from ml_assets.stores import postgres
@@ -58,7 +57,7 @@ def _sync(connection: postgres.Connection, index: LedgerIndex[Any], progress: Pr
     with exclusively(connection, generation, index.kind):
         size = _trust_the_index(connection, key, index)
         added = changed = removed = replaced = 0
-        query = _composed(connection, "differing_entries", generation)
+        query = on_vectors(generation, statement("postgres/search/indexes/differing_entries"))
         for rows in postgres.read_batches(connection, query, key, size=batch):
             if index.mark():
                 index.set_mark("")
@@ -150,7 +149,7 @@ def _entries(
     connection: postgres.Connection, index: LedgerIndex[Any], ids: Sequence[str]
 ) -> list[Entry]:
     """The entries of these chunks, with their vectors where the index stores them."""
-    query = _composed(connection, "entries", index.generation)
+    query = on_vectors(index.generation, statement("postgres/search/indexes/entries"))
     bound = {"chunk_ids": list(ids), "embeddings": index.stores_vectors}
     with connection.cursor(binary=True, row_factory=class_row(Entry)) as cursor:
         return cursor.execute(query, bound).fetchall()
@@ -163,12 +162,6 @@ def _record(connection: postgres.Connection, key: dict[str, Any], entries: Seque
         "revisions": [entry.revision for entry in entries],
     }
     connection.execute(statement("postgres/search/indexes/record_entries"), bound)
-
-
-def _composed(connection: postgres.Connection, name: str, generation: Generation) -> str:
-    query = sql.SQL(statement(f"postgres/search/indexes/{name}"))
-    partition = sql.Identifier(partition_name(generation.space_id))
-    return query.format(partition=partition).as_string(connection)
 
 
 def _key(generation: Generation, kind: str) -> dict[str, Any]:

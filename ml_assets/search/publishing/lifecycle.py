@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ml_assets.embeddings.refresh import forget_outdated_vectors
 from ml_assets.errors import GateError
 from ml_assets.releases.gates import Gate, refuse_blocked
 from ml_assets.releases.pointer import Parts
@@ -28,15 +29,6 @@ def generations_to_sync(connection: postgres.Connection, current: Generation) ->
     return [current, served]
 
 
-def forget_outdated_vectors(connection: postgres.Connection, generation: Generation) -> int:
-    """Delete the vectors of texts that were changed since, so that pgvector does not find them.
-
-    `embeddings` does so for the current space only. Returns how many there were.
-    """
-    text = statement("postgres/search/publishing/forget_outdated_vectors")
-    return connection.execute(text, {"space_id": generation.space_id}).rowcount
-
-
 def bring_up_to_date(
     connection: postgres.Connection, indexes: Indexes, generation: Generation
 ) -> Gate:
@@ -45,22 +37,32 @@ def bring_up_to_date(
     Raises:
         GateError: its space lacks vectors of live chunks, or an index differs from the tables.
     """
-    bound = {"space_id": generation.space_id}
-    counts = postgres.read_counts(
-        connection, statement("postgres/search/publishing/count_without_vector"), bound
-    )
+    text = statement("postgres/search/publishing/count_without_vector")
+    counts = postgres.read_counts(connection, text, {"space_id": generation.space_id})
     if counts["lacking"]:
         raise GateError(
             f"its vector space {generation.space_id} lacks the vectors of {counts['lacking']} of"
             f" {counts['live']} live chunks",
             where=f"generation {generation.generation_id}",
-            do=f"Set ML_ASSETS_EMBEDDING_MODEL to {model_of(connection, generation)!r} and run"
+            do=f"Set ML_ASSETS_EMBEDDING_MODEL to {generation.model!r} and run"
             " `ml-assets run --until documents`",
         )
-    forget_outdated_vectors(connection, generation)
+    forget_outdated_vectors(connection, generation.space_id)
     with indexes.open_all(connection, generation) as opened:
         for index in opened.values():
             sync_index(connection, index)
+    return compare_indexes(connection, indexes, generation)
+
+
+def compare_indexes(
+    connection: postgres.Connection, indexes: Indexes, generation: Generation
+) -> Gate:
+    """Compare all indexes of a generation whole with the tables; return the gate of that.
+
+    Raises:
+        GateError: an index differs from the tables.
+    """
+    with indexes.open_all(connection, generation) as opened:
         rows = compare_with_tables(connection, list(opened.values()), whole=True)
     gate = same_chunks_gate(rows)
     refuse_blocked([gate], f"generation {generation.generation_id}")
@@ -80,12 +82,3 @@ def ready_for_rollback(
     if identity is None or identity == present.generation_id:
         return []
     return [bring_up_to_date(connection, indexes, kept_generation(connection, identity))]
-
-
-def model_of(connection: postgres.Connection, generation: Generation) -> str:
-    """The name of the model that makes the vectors of a generation's space."""
-    row = connection.execute(
-        "select definition ->> 'model' from embedding_spaces where space_id = %s",
-        [generation.space_id],
-    ).fetchone()
-    return str(row[0]) if row else ""

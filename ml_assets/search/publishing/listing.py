@@ -10,8 +10,7 @@ from typing import Any, Literal
 from psycopg.rows import dict_row
 
 from ml_assets.embeddings.space import current_space
-from ml_assets.releases.pointer import Withdrawal, present_parts, withdrawals
-from ml_assets.releases.retention import services
+from ml_assets.releases.pointer import Withdrawal, present_parts, services, withdrawals
 from ml_assets.search.evaluation.measurement import read_measurements
 from ml_assets.search.generation import generation_id
 from ml_assets.search.indexes.kinds import index_parameters
@@ -102,11 +101,10 @@ def differing(parameters: Parameters, reference: Parameters) -> dict[str, Any]:
     What only the reference has is None: `kind` for an index that is not built here.
     """
     own, others = _flat(parameters), _flat(reference)
-    lacking = {name for name in others.keys() - own.keys() if name.split(".")[0] in parameters}
     return {
-        **{name: value for name, value in own.items() if value != others.get(name)},
-        **dict.fromkeys(sorted(lacking)),
-        **dict.fromkeys(sorted(reference.keys() - parameters.keys())),
+        name if (kind := name.partition(".")[0]) in parameters else kind: own.get(name)
+        for name in {**own, **others}
+        if own.get(name) != others.get(name)
     }
 
 

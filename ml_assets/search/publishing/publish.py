@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import cache, partial
 
 from ml_assets.documents.sources import open_source
 from ml_assets.documents.sources.base import JudgedQueries
@@ -21,13 +20,12 @@ from ml_assets.search.evaluation.measurement import (
     record_published,
 )
 from ml_assets.search.evaluation.measuring import measure_generation, present_state
-from ml_assets.search.generation import kept_generation, published_generation
-from ml_assets.search.indexes.consistency import compare_with_tables
+from ml_assets.search.generation import kept_generation
 from ml_assets.search.indexes.kinds import index_versions
 from ml_assets.search.indexes.opening import Indexes, text_index, vector_indexes
 from ml_assets.search.model import Generation
-from ml_assets.search.publishing.gates import Reference, measured_gates, same_chunks_gate
-from ml_assets.search.publishing.lifecycle import bring_up_to_date
+from ml_assets.search.publishing.gates import Reference, measured_gates
+from ml_assets.search.publishing.lifecycle import bring_up_to_date, compare_indexes
 from ml_assets.stores import postgres
 
 
@@ -56,14 +54,7 @@ def publish_measured(
         measurement = _latest(connection, generation)
         if measurement.state != present_state(connection, generation, judged, settings):
             raise _unmeasured(identity, "has changed since it was measured")
-        reference = reference_of(connection, identity)
-        gates = measured_gates(measurement, reference, settings)
-        refuse_blocked(gates, _where(identity))
-        if not reference.itself:
-            gates.append(_compared(connection, indexes, generation))
-            refuse_blocked(gates, _where(identity))
-        moved = serve(connection, generation, measurement, gates, settings.actor, reason)
-    return Decision(True, moved, reason, gates)
+        return _publish(connection, indexes, generation, measurement, reason)
 
 
 def publish_by_hand(
@@ -85,14 +76,13 @@ def publish_by_hand(
         earlier = _latest(connection, generation)
         compared = bring_up_to_date(connection, indexes, generation)
         if generation.space_id == current_space(settings).space_id:
-            measurement = _measure_whole(connection, indexes, generation)
+            judged = open_source(settings.source, settings).judged_queries()
+            measurement, _ = measure_generation(
+                connection, indexes, generation, judged, lambda: load_encoder(settings), anew=True
+            )
         else:
             measurement = _measure_recall(connection, indexes, generation, earlier)
-        reference = reference_of(connection, identity)
-        gates = [*measured_gates(measurement, reference, settings), compared]
-        refuse_blocked(gates, _where(identity))
-        moved = serve(connection, generation, measurement, gates, settings.actor, reason)
-    return Decision(True, moved, reason, gates)
+        return _publish(connection, indexes, generation, measurement, reason, compared)
 
 
 def reference_of(connection: postgres.Connection, identity: str) -> Reference:
@@ -138,6 +128,26 @@ def serve(
     return False
 
 
+def _publish(
+    connection: postgres.Connection,
+    indexes: Indexes,
+    generation: Generation,
+    measurement: Measurement,
+    reason: str,
+    compared: Gate | None = None,
+) -> Decision:
+    """Serve a generation past its gates; `compared`: that of its indexes, if it was asked."""
+    settings, identity = indexes.settings, generation.generation_id
+    reference = reference_of(connection, identity)
+    gates = measured_gates(measurement, reference, settings)
+    refuse_blocked(gates, f"generation {identity} is not published")
+    if not compared and not reference.itself:
+        compared = compare_indexes(connection, indexes, generation)
+    gates += [compared] if compared else []
+    moved = serve(connection, generation, measurement, gates, settings.actor, reason)
+    return Decision(True, moved, reason, gates)
+
+
 def _latest(connection: postgres.Connection, generation: Generation) -> Measurement:
     measurement = read_measurements(connection, generation.generation_id).latest
     if measurement is None:
@@ -152,30 +162,6 @@ def _unmeasured(identity: str, what: str) -> GateError:
         do="Materialize `search_evaluation`, or run `ml-assets run` with the settings that describe"
         " the generation",
     )
-
-
-def _where(identity: str) -> str:
-    return f"generation {identity} is not published"
-
-
-def _compared(connection: postgres.Connection, indexes: Indexes, generation: Generation) -> Gate:
-    with indexes.open_all(connection, generation) as opened:
-        rows = compare_with_tables(connection, list(opened.values()), whole=True)
-    return same_chunks_gate(rows)
-
-
-def _measure_whole(
-    connection: postgres.Connection, indexes: Indexes, generation: Generation
-) -> Measurement:
-    """Measure it anew, and what is served on the same documents, if the encoder fits that too."""
-    settings = indexes.settings
-    judged = open_source(settings.source, settings).judged_queries()
-    load = cache(partial(load_encoder, settings))
-    served = published_generation(connection)
-    if served and served.space_id == generation.space_id:
-        measure_generation(connection, indexes, served, judged, load)
-    measurement, _ = measure_generation(connection, indexes, generation, judged, load, anew=True)
-    return measurement
 
 
 def _measure_recall(

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
-from ml_assets.embeddings.refresh import partition_name
 from ml_assets.releases import audit
-from ml_assets.releases.pointer import deciding_alone, present_parts
-from ml_assets.releases.retention import expired
-from ml_assets.search.generation import find_generation
+from ml_assets.releases.pointer import deciding_alone, expired, present_parts
+from ml_assets.search.generation import find_generation, on_vectors
 from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.indexes.pgvector.building import be_patient
 from ml_assets.search.model import Generation
-from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
@@ -52,7 +48,7 @@ def drop_expired(
 def _drop(
     connection: postgres.Connection, indexes: Indexes, generation: Generation, described: Generation
 ) -> bool:
-    """Drop its indexes, its vectors if it was the last to use them, and its state."""
+    """Drop its indexes, with the ledger and the marks, and vectors that nothing else uses."""
     bound = {"generation_id": generation.generation_id, "space_id": generation.space_id}
     text = statement("postgres/search/publishing/generations_of_space")
     others = [find_generation(connection, name) for (name,) in connection.execute(text, bound)]
@@ -61,31 +57,18 @@ def _drop(
             return False
     # The vectors of a space also serve the model that reads them.
     read = {described.space_id, present_parts(connection).model_space_id}
-    vectors = not others and generation.space_id not in read
+    unused = not others and generation.space_id not in read
+    reason = f"retired for {indexes.settings.keep_generations_days:g} days"
+    details = {"space_id": generation.space_id, "vectors_dropped": unused}
+    subject = f"search_generation:{generation.generation_id}"
     try:
-        _forget(connection, indexes.settings, generation, vectors=vectors)
+        with connection.transaction():
+            be_patient(connection)
+            if unused:
+                connection.execute(on_vectors(generation, "drop table if exists {partition}"))
+            connection.execute(statement("postgres/search/publishing/forget_generation"), bound)
+            entry = audit.Entry(indexes.settings.actor, "drop", subject, reason, details)
+            audit.append(connection, entry)
     except LockNotAvailable:
         return False
     return True
-
-
-def _forget(
-    connection: postgres.Connection, settings: Settings, generation: Generation, *, vectors: bool
-) -> None:
-    """Drop the vectors, if that is asked for, with the ledger and the marks; keep the row."""
-    identity = generation.generation_id
-    with connection.transaction():
-        be_patient(connection)
-        if vectors:
-            table = sql.Identifier(partition_name(generation.space_id))
-            connection.execute(sql.SQL("drop table if exists {}").format(table))
-        for table_name in ("search_index_entries", "search_index_marks"):
-            delete = sql.SQL("delete from {} where generation_id = %s")
-            connection.execute(delete.format(sql.Identifier(table_name)), [identity])
-        connection.execute(
-            "update search_generations set dropped_at = now() where generation_id = %s", [identity]
-        )
-        reason = f"retired for {settings.keep_generations_days:g} days"
-        details = {"space_id": generation.space_id, "vectors_dropped": vectors}
-        subject = f"search_generation:{identity}"
-        audit.append(connection, audit.Entry(settings.actor, "drop", subject, reason, details))

@@ -6,6 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 import psycopg
+from psycopg.abc import Query
 from psycopg.rows import TupleRow
 
 Connection = psycopg.Connection[TupleRow]
@@ -21,7 +22,7 @@ def read_counts(connection: Connection, text: str, parameters: Any = None) -> di
 
 def read_batches(
     connection: Connection,
-    text: str,
+    text: Query,
     parameters: Any = None,
     *,
     size: int = 2000,

@@ -48,14 +48,13 @@ class Fitted:
 class Family:
     """A model family: `version` grows whenever what `fit` does changes.
 
-    `inputs` names what it reads: `features`, `vector`, `text`. `trusted` are the types beyond
-    skops' own list that its saved model holds: plain data, without code. A baseline is a measure
-    that a champion has to beat, and is never served.
+    Its parameter `weights` names what it reads: `features`, `vector`, `text`. `trusted` are the
+    types beyond skops' own list that its saved model holds: plain data, without code. A baseline is
+    a measure that a champion has to beat, and is never served.
     """
 
     name: str
     fit: Callable[[Task, Mapping[str, Any]], Fitted]
-    inputs: frozenset[str]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     trusted: tuple[str, ...] = ()
     baseline: bool = False

@@ -14,9 +14,7 @@ def _fit(task: Task, parameters: Mapping[str, Any]) -> Fitted:
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.pipeline import Pipeline
 
-    inputs = prepare(task, parameters)
-    seen = inputs.fit_transform(task.train.inputs)
-    unseen = inputs.transform(task.validation.inputs)
+    inputs, seen, unseen = prepare(task, parameters)
     names = ("learning_rate", "max_iter", "max_leaf_nodes", "max_features", "l2_regularization")
     classifier = HistGradientBoostingClassifier(
         **{name: parameters[name] for name in names},
@@ -35,7 +33,6 @@ def _fit(task: Task, parameters: Mapping[str, Any]) -> Fitted:
 FAMILY = Family(
     "gradient_boosting",
     _fit,
-    frozenset({"features", "vector"}),
     {
         "weights": {"features": 1.0, "vector": 1.0},
         "components": 64,

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 
-def prepare(task: Task, parameters: Mapping[str, Any]) -> ColumnTransformer:
-    """Prepare the columns a family reads: `features`, `vector`, `text`, as its parameters say."""
+def prepare(task: Task, parameters: Mapping[str, Any]) -> tuple[ColumnTransformer, Any, Any]:
+    """Prepare what the `weights` name; return how, and both splits of `task` so prepared."""
     from sklearn.compose import ColumnTransformer
 
     parts = {
@@ -22,11 +22,16 @@ def prepare(task: Task, parameters: Mapping[str, Any]) -> ColumnTransformer:
         "vector": (_vector(task, parameters), task.vector),
         "text": (_text(parameters), TEXT),
     }
-    return ColumnTransformer(
+    inputs = ColumnTransformer(
         [(name, *parts[name]) for name in parameters["weights"]],
         transformer_weights=dict(parameters["weights"]),
         verbose_feature_names_out=False,
     )
+    train = inputs.fit_transform(task.train.inputs)
+    if text := inputs.named_transformers_.get("text"):
+        # By ints of Python: skops writes a file for every one of numpy.
+        text.vocabulary_ = {word: int(column) for word, column in text.vocabulary_.items()}
+    return inputs, train, inputs.transform(task.validation.inputs)
 
 
 def _features(task: Task) -> Pipeline:

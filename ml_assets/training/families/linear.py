@@ -1,4 +1,4 @@
-"""Multinomial logistic regression, the strength of its penalty chosen on validation."""
+"""Multinomial logistic regressions on words, features and the vector."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ml_assets.training.evaluation import evaluate
-from ml_assets.training.families.base import Fitted, Task, predict_probabilities
+from ml_assets.training.families.base import Family, Fitted, Task, predict_probabilities
 from ml_assets.training.families.inputs import prepare
 
 
@@ -17,22 +17,46 @@ def fit_linear(task: Task, parameters: Mapping[str, Any]) -> Fitted:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import Pipeline
 
-    inputs = prepare(task, parameters)
-    seen = inputs.fit_transform(task.train.inputs)
-    if text := inputs.named_transformers_.get("text"):
-        # By ints of Python: skops writes a file for every one of numpy.
-        text.vocabulary_ = {word: int(column) for word, column in text.vocabulary_.items()}
-    unseen = inputs.transform(task.validation.inputs)
-    best, best_score = None, -1.0
-    for strength in parameters["C"]:
-        classifier = LogisticRegression(C=strength, max_iter=parameters["max_iter"])
-        with warnings.catch_warnings():
-            # A bound on the iterations is a form of early stopping; validation judges the result.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            classifier.fit(seen, task.train.truth)
+    inputs, seen, unseen = prepare(task, parameters)
+
+    def score(classifier: LogisticRegression) -> float:
         given = predict_probabilities(classifier, unseen, task.labels)
-        score = evaluate(task.labels, task.validation.truth, given).metrics["macro_f1"]
-        if score > best_score:
-            best, best_score = classifier, score
-    assert best is not None  # noqa: S101 - a family names a strength at least
+        return evaluate(task.labels, task.validation.truth, given).metrics["macro_f1"]
+
+    with warnings.catch_warnings():
+        # A bound on the iterations is a form of early stopping; validation judges the result.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        classifiers = [
+            LogisticRegression(C=strength, max_iter=parameters["max_iter"]).fit(
+                seen, task.train.truth
+            )
+            for strength in parameters["C"]
+        ]
+    best = max(classifiers, key=score)
     return Fitted(Pipeline([("inputs", inputs), ("model", best)]), chosen={"C": best.C})
+
+
+TFIDF = Family(
+    "tfidf_baseline",
+    fit_linear,
+    {"weights": {"text": 1.0}, "min_df": 2, "C": [3.0, 30.0], "max_iter": 100},
+    baseline=True,
+)
+"""It sees words and pairs of words alone."""
+
+LOGISTIC_REGRESSION = Family(
+    "logistic_regression",
+    fit_linear,
+    {"weights": {"features": 1.0, "vector": 1.0}, "C": [0.02, 0.2], "max_iter": 100},
+)
+TEXT_AND_VECTOR = Family(
+    "text_and_vector_regression",
+    fit_linear,
+    {
+        "weights": {"features": 0.1, "vector": 2.0, "text": 1.0},
+        "scale_vector": False,
+        "min_df": 2,
+        "C": [2.0, 15.0],
+        "max_iter": 100,
+    },
+)

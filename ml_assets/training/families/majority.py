@@ -16,4 +16,4 @@ def _fit(task: Task, parameters: Mapping[str, Any]) -> Fitted:
     return Fitted(model.fit(task.train.inputs, task.train.truth))
 
 
-FAMILY = Family("majority_class", _fit, frozenset(), baseline=True)
+FAMILY = Family("majority_class", _fit, baseline=True)

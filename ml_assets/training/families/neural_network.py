@@ -18,9 +18,7 @@ def _fit(task: Task, parameters: Mapping[str, Any]) -> Fitted:
     from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import Pipeline
 
-    inputs = prepare(task, parameters)
-    seen = inputs.fit_transform(task.train.inputs)
-    unseen = inputs.transform(task.validation.inputs)
+    inputs, seen, unseen = prepare(task, parameters)
     network = MLPClassifier(
         hidden_layer_sizes=tuple(parameters["hidden"]),
         alpha=parameters["alpha"],
@@ -48,7 +46,6 @@ def _fit(task: Task, parameters: Mapping[str, Any]) -> Fitted:
 FAMILY = Family(
     "neural_network",
     _fit,
-    frozenset({"features", "vector"}),
     {
         "weights": {"features": 1.0, "vector": 1.0},
         "hidden": [128],

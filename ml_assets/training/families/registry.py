@@ -1,19 +1,12 @@
 """The families that are trained, in their order."""
 
-from ml_assets.training.families import (
-    gradient_boosting,
-    logistic_regression,
-    majority,
-    neural_network,
-    text_and_vector,
-    tfidf,
-)
+from ml_assets.training.families import gradient_boosting, linear, majority, neural_network
 
 FAMILIES = (
     majority.FAMILY,
-    tfidf.FAMILY,
-    logistic_regression.FAMILY,
-    text_and_vector.FAMILY,
+    linear.TFIDF,
+    linear.LOGISTIC_REGRESSION,
+    linear.TEXT_AND_VECTOR,
     gradient_boosting.FAMILY,
     neural_network.FAMILY,
 )

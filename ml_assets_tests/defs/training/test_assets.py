@@ -25,7 +25,7 @@ from ml_assets.stores import duckdb, mlflow
 from ml_assets.training import candidates, experiments
 from ml_assets_tests.corpus import FAST, Deployment, labelled_documents, unlabelled
 from ml_assets_tests.fakes import HashEncoder
-from ml_assets_tests.graph import FakeEncoderResource
+from ml_assets_tests.graph import fake_encoder
 
 ASSETS = [training_set, candidate_models, registered_model, champion_model, training_metrics]
 CHECKS = [
@@ -43,16 +43,12 @@ def run(
     deployment: Deployment, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Run]:
     """Materialize the assets, with the fast families and the test's vector space."""
-    for name in ("read_candidates", "untrained"):
-        whole = getattr(experiments, name)
-        monkeypatch.setattr(
-            training_assets, name, lambda *args, whole=whole: whole(*args, families=FAST)
-        )
+    monkeypatch.setattr(experiments, "FAMILIES", FAST)
     home = str(deployment.settings.home)
     resources = {
         **build_resources(deployment.settings),
         "postgres": PostgresResource(url=postgres_url, home=home),
-        "encoder": FakeEncoderResource(deployment.settings, HashEncoder()),
+        "encoder": fake_encoder(deployment.settings, HashEncoder()),
         "mlflow": MlflowResource(postgres_url=postgres_url, home=home),
     }
     with dg.DagsterInstance.ephemeral() as instance:

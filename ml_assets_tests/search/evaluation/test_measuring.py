@@ -10,6 +10,7 @@ from ml_assets.documents.sources.base import JudgedQueries, JudgedQuery
 from ml_assets.errors import SpaceMismatchError
 from ml_assets.search.answering.engine import open_engine
 from ml_assets.search.answering.model import Engine
+from ml_assets.search.evaluation import measuring
 from ml_assets.search.evaluation.exact import recall_against_exact
 from ml_assets.search.evaluation.measurement import (
     Measurement,
@@ -17,7 +18,7 @@ from ml_assets.search.evaluation.measurement import (
     from_json,
     record_measurement,
 )
-from ml_assets.search.evaluation.measuring import evaluate_generation, evaluation_state
+from ml_assets.search.evaluation.measuring import evaluate_generation
 from ml_assets.search.evaluation.tuning import candidates
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.generation import find_generation
@@ -128,11 +129,10 @@ def test_judged_queries_are_held_against_exact_search_too(engine: Engine) -> Non
     }
     judged = HashEncoder().encode([f"question {number}" for number in range(20)])
     report = recall_against_exact(connection, generation, indexes, judged, sample=15)
-    assert report.judged == 15
     # Of the eleven that are asked for, places 0, 2, … 10 remain: five of the ten nearest.
     assert report.judged_recall == {"pgvector": 1.0, "forgetful": pytest.approx(0.5)}
     alone = recall_against_exact(connection, generation, indexes, sample=15)
-    assert (alone.judged_recall, alone.judged) == ({}, 0)
+    assert alone.judged_recall == {}
     assert alone.recall == report.recall
 
 
@@ -252,10 +252,16 @@ def test_an_encoder_of_another_space_is_refused(engine: Engine, settings: Settin
         evaluate_generation(engine, {}, JUDGED, load, settings, state="s")
 
 
-def test_the_state_follows_all_it_depends_on(generation: Generation, settings: Settings) -> None:
+def test_the_state_follows_all_it_depends_on(
+    connection: postgres.Connection,
+    generation: Generation,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def state(versions: str = "1", judged: JudgedQueries | None = JUDGED, **changed: object) -> str:
         chosen = settings.model_copy(update=changed)
-        return evaluation_state(generation, {"pgvector": versions}, judged, chosen)
+        monkeypatch.setattr(measuring, "index_versions", lambda *_: {"pgvector": versions})
+        return measuring.present_state(connection, generation, judged, chosen)
 
     assert state() == state() == state(hnsw_m=20, actor="another")
     others = [

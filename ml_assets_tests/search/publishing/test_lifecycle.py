@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ml_assets.documents.sources.base import JudgedQuery
+from ml_assets.embeddings.refresh import forget_outdated_vectors
 from ml_assets.errors import GateError, NothingToDoError
 from ml_assets.releases import pointer
 from ml_assets.releases.audit import Entry
@@ -23,7 +24,7 @@ from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing import publish as publishing
-from ml_assets.search.publishing.lifecycle import forget_outdated_vectors, generations_to_sync
+from ml_assets.search.publishing.lifecycle import generations_to_sync
 from ml_assets.search.publishing.listing import differing, list_generations
 from ml_assets.search.publishing.publish import publish_by_hand
 from ml_assets.settings import Settings
@@ -56,8 +57,8 @@ def test_vectors_of_a_text_that_was_changed_are_forgotten_in_the_old_space_alone
 ) -> None:
     changed = hashlib.sha256(b"changed").digest()
     connection.execute("update chunks set text_hash = %s where chunk_id = 'd3#0'", [changed])
-    assert forget_outdated_vectors(connection, older) == 1
-    assert forget_outdated_vectors(connection, older) == 0
+    assert forget_outdated_vectors(connection, older.space_id) == 1
+    assert forget_outdated_vectors(connection, older.space_id) == 0
     left = connection.execute(
         "select space_id, count(*) from document_embeddings group by space_id"
     ).fetchall()

@@ -1,6 +1,7 @@
 -- name: find_generation
 select
-    g.generation_id, g.space_id, s.dimension, g.parameters, g.fusion, g.dropped_at is not null as dropped
+    g.generation_id, g.space_id, s.dimension, g.parameters, s.definition ->> 'model' as model, g.fusion,
+    g.dropped_at is not null as dropped
 from search_generations g
 join embedding_spaces s using (space_id)
 where g.generation_id = %(generation_id)s

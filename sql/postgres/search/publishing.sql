@@ -9,11 +9,14 @@ left join document_embeddings e
     and byteaeq(e.text_hash, c.text_hash)
 where d.deleted_at is null
 
--- name: forget_outdated_vectors
--- Vectors of a text that their chunk no longer has; `embeddings` replaces only those of the current space.
-delete from document_embeddings e
-using chunks c
-where e.space_id = %(space_id)s and c.chunk_id = e.chunk_id and c.text_hash <> e.text_hash
+-- name: forget_generation
+-- Its row stays, with its measurements.
+with entries as (
+    delete from search_index_entries where generation_id = %(generation_id)s
+), marks as (
+    delete from search_index_marks where generation_id = %(generation_id)s
+)
+update search_generations set dropped_at = now() where generation_id = %(generation_id)s
 
 -- name: generations_of_space
 select generation_id

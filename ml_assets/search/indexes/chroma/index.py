@@ -18,7 +18,6 @@ from ml_assets.search.indexes.chroma.filters import (
     is_expressible,
 )
 from ml_assets.search.indexes.contract import Entry, Ranking
-from ml_assets.search.indexes.vectors import check_dimension, unit, vector_of
 from ml_assets.search.model import Generation, Vector
 from ml_assets.stores.chroma import PAGE, pages, pages_of
 
@@ -56,7 +55,7 @@ class ChromaIndex:
         """Exact when the graph gives fewer than `k` and more would match."""
         from chromadb.errors import InternalError, NotFoundError
 
-        check_dimension(vector, self.generation)
+        self.generation.check(vector)
         for seconds in _PAUSES:
             try:
                 return self._query(vector, k, filters)
@@ -231,7 +230,7 @@ def _upsert(collection: Collection, entries: Sequence[Entry]) -> int:
     moved: dict[str, Any] = {}
     written: dict[str, Any] = {}
     for entry in entries:
-        vector = vector_of(entry)
+        vector = entry.vector
         before, metadata = stored.get(entry.chunk_id, (None, {}))
         if before is None or not _is_same(vector, before):
             moved[entry.chunk_id] = vector
@@ -260,6 +259,8 @@ def _is_same(vector: Vector, stored: Vector) -> bool:
 def _exact(stored: Iterable[Any], vector: Vector, k: int) -> Ranking:
     """Compare with every vector, page by page."""
     import numpy as np
+
+    from ml_assets.embeddings.quantization import unit
 
     scored: list[tuple[float, str]] = []
     for page in stored:

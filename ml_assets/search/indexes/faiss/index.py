@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_assets.embeddings.quantization import from_uint8, to_uint8, uint8_rows
+from ml_assets.embeddings.quantization import from_uint8, to_uint8, uint8_rows, unit
 from ml_assets.search.filters.language import NO_FILTER, Among, Condition, Filter
 from ml_assets.search.indexes.contract import Entry, Ranking
 from ml_assets.search.indexes.faiss.files import FaissFiles, all_processors, load
 from ml_assets.search.indexes.sizing import candidates_of, is_outgrown, lists_of, probes_of
-from ml_assets.search.indexes.vectors import check_dimension, unit, vector_of
 from ml_assets.search.model import Generation, Vector
 from ml_assets.stores.sql import statement
 
@@ -64,10 +63,10 @@ class FaissIndex:
         Product codes are read in √lists of the lists, in more under a filter, and in all of them
         when that gives fewer than `k`.
         """
-        check_dimension(vector, self.generation)
+        self.generation.check(vector)
         if filters != NO_FILTER and not isinstance(filters, Among):
             raise TypeError("FAISS filters by the ids of chunks alone")
-        asked = unit(vector[None].astype(np.float32))
+        asked = unit(vector[None])
         with self._files.searching() as (rows, index):
             passing = _numbers(rows, filters.chunk_ids) if isinstance(filters, Among) else None
             if index is None or not index.ntotal or (passing is not None and not len(passing)):
@@ -121,7 +120,7 @@ class FaissIndex:
 
     def upsert(self, entries: Sequence[Entry]) -> int:
         self.remove([entry.chunk_id for entry in entries])
-        vectors = unit(np.asarray([vector_of(entry) for entry in entries], dtype=np.float32))
+        vectors = unit([entry.vector for entry in entries])
         with self._files.changing() as (rows, index):
             (last,) = rows.execute(statement("sqlite/faiss/last_number")).fetchone()
             numbers = np.arange(last + 1, last + 1 + len(entries), dtype=np.int64)

@@ -30,7 +30,6 @@ from ml_assets.search.indexes.pgvector.building import (
 )
 from ml_assets.search.indexes.pgvector.layouts import MOST_EF, Design, search_with
 from ml_assets.search.indexes.sizing import candidates_of, is_outgrown, probes_of
-from ml_assets.search.indexes.vectors import check_dimension
 from ml_assets.search.model import Generation, Vector
 from ml_assets.stores import postgres
 from ml_assets.stores.postgres.locks import exclusive
@@ -96,7 +95,7 @@ class PgvectorIndex:
 
     def query(self, vector: Vector, k: int, filters: Filter = NO_FILTER) -> Ranking:
         """Exact when few documents pass the filter, and when the graph gives fewer than `k`."""
-        check_dimension(vector, self.generation)
+        self.generation.check(vector)
         if filters == NO_FILTER:
             nearest = self._live_of_nearest(vector, k)
             if len(nearest) == k:

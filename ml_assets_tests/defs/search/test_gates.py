@@ -6,11 +6,7 @@ import dagster as dg
 import pytest
 
 from ml_assets.defs.search.assets import current_generation
-from ml_assets.defs.search.gate_checks import (
-    hybrid_is_not_worse_than_published,
-    indexes_reach_their_chunks,
-    vector_indexes_agree_with_exact_search,
-)
+from ml_assets.defs.search.checks import search_gates
 from ml_assets.embeddings.refresh import ensure_space
 from ml_assets.releases.pointer import withdraw
 from ml_assets.search.evaluation.measurement import record_measurement
@@ -33,6 +29,17 @@ def stores(
     ensure_space(connection, SPACE)
     current_generation(connection, settings, SPACE)
     return {name: resources[name] for name in ("settings", "encoder", "postgres")}
+
+
+def check(name: str, stores: Stores) -> dg.AssetCheckResult:
+    """The result of one gate; there is one of each."""
+    results = list(search_gates(**stores))
+    (result,) = (result for result in results if result.check_name == name)
+    assert {result.check_name for result in results} == {
+        key.name for key in search_gates.check_keys
+    }
+    assert isinstance(result, dg.AssetCheckResult)
+    return result
 
 
 def measured(connection: postgres.Connection, settings: Settings, **changed: Any) -> None:
@@ -58,8 +65,7 @@ def test_recall_is_compared_with_the_minimum(
 ) -> None:
     if changed is not None:
         measured(connection, settings, **changed)
-    result = vector_indexes_agree_with_exact_search(**stores)
-    assert isinstance(result, dg.AssetCheckResult)
+    result = check("vector_indexes_agree_with_exact_search", stores)
     assert result.passed == passed
     assert result.metadata["minimum"].value == 0.95
     assert passed or result.severity == dg.AssetCheckSeverity.ERROR
@@ -74,7 +80,7 @@ def test_chunks_that_cannot_be_reached_block(
     passed: bool,
 ) -> None:
     measured(connection, settings, reached={"pgvector": reached}, sampled=200)
-    result = indexes_reach_their_chunks(**stores)
+    result = check("indexes_reach_their_chunks", stores)
     assert result.passed == passed
     assert passed or result.severity == dg.AssetCheckSeverity.ERROR
 
@@ -98,11 +104,11 @@ def test_a_worse_search_blocks_and_an_unclear_one_warns(
     old = generation_of(connection, settings.model_copy(update={"hnsw_m": 24}))
     publish(connection, old, hybrid=[0.5] * 40)
     measured(connection, settings, hybrid=ndcg)
-    result = hybrid_is_not_worse_than_published(**stores)
+    result = check("hybrid_is_not_worse_than_published", stores)
     assert result.passed == passed
     assert (result.severity == dg.AssetCheckSeverity.ERROR) == blocks
     identity = current_generation(connection, settings, SPACE).generation_id
     withdraw(connection, "generation_id", identity, "ann", "it got worse")
-    withdrawn = hybrid_is_not_worse_than_published(**stores)
+    withdrawn = check("hybrid_is_not_worse_than_published", stores)
     assert withdrawn.passed == passed
     assert withdrawn.severity == dg.AssetCheckSeverity.WARN
