@@ -101,6 +101,12 @@ class Settings(BaseSettings):
     keep_generations_days: float = Field(
         7, ge=0, description="days until the indexes of a retired search generation are dropped"
     )
+    retrain_after_labels: int = Field(
+        100,
+        ge=1,
+        description="labelled documents that changed until automation trains models again",
+    )
+    retrain_after_days: float = Field(7, ge=0, description="days until it does when fewer changed")
     promotion_margin: float = Field(
         0.0, ge=0, description="gate: macro-F1 a challenger must add to the champion's"
     )

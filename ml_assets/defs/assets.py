@@ -29,15 +29,13 @@ def asset(**own: Any) -> Callable[[Function], dg.AssetsDefinition]:
     """Make an asset of the group that its folder is named after; `own` is what is its alone.
 
     A range of partitions, and what follows it, is one run: so says the backfill policy of every
-    asset. The code version rises when equal input gives other output. What it took is metadata, in
-    seconds, unless the asset has a measure of its own.
+    asset. What it took is metadata, in seconds, unless the asset has a measure of its own.
     """
 
     def define(function: Function) -> dg.AssetsDefinition:
         shared = {
             "group_name": function.__module__.split(".")[-2],
             "owners": ["team:ml-platform"],
-            "code_version": "1",
             "backfill_policy": dg.BackfillPolicy.single_run(),
         }
         timed = function if isgeneratorfunction(function) else _timed(function)

@@ -33,7 +33,7 @@ def unfinished_collections(instance: dg.DagsterInstance, names: Iterable[str]) -
     known = instance.get_dynamic_partitions(PARTITIONS_NAME)
     keys = sorted(set(known).intersection(names))
     # Checks look at whole tables, so an open one concerns all partitions.
-    if not keys or open_checks(instance, _check_keys()):
+    if not keys or open_checks_of_documents(instance):
         return set(keys)
     return {key for asset in _PARTITIONED for key in _not_materialized(instance, asset, keys)}
 
@@ -43,9 +43,10 @@ def _not_materialized(instance: dg.DagsterInstance, asset: str, keys: list[str])
     return [key for key in keys if (state := states.get(key)) is None or state.value == "FAILED"]
 
 
-def _check_keys() -> list[AssetCheckKey]:
+def open_checks_of_documents(instance: dg.DagsterInstance) -> list[AssetCheckKey]:
+    """The open checks of documents, chunks and vectors, on which all else is built."""
     defined = dg.load_asset_checks_from_modules([documents, embeddings])
-    return [key for checks in defined for key in checks.check_keys]
+    return open_checks(instance, [key for checks in defined for key in checks.check_keys])
 
 
 def open_checks(instance: dg.DagsterInstance, keys: Sequence[AssetCheckKey]) -> list[AssetCheckKey]:
