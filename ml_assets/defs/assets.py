@@ -13,8 +13,12 @@ from inspect import isgeneratorfunction
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from psycopg import sql
 
+from ml_assets.delta import Delta
 from ml_assets.releases.gates import Gate
+from ml_assets.stores import postgres
+from ml_assets.stores.sql import statement
 from ml_assets.training.model import TrainingSet
 
 if TYPE_CHECKING:
@@ -65,17 +69,33 @@ def nothing_to_train_on(current: TrainingSet | None) -> dg.MaterializeResult:
     )
 
 
-def table(rows: Sequence[Mapping[str, object]]) -> dg.MarkdownMetadataValue:
-    """A small markdown table; the keys of the first row are its header."""
-    if not rows:
-        return dg.MetadataValue.md("_no rows_")
-    header = list(rows[0])
-    lines = [" | ".join(header), " | ".join("---" for _ in header)]
-    lines += [" | ".join(_cell(row[key]) for key in header) for row in rows]
-    return dg.MetadataValue.md("\n".join(f"| {line} |" for line in lines))
+def table(rows: Sequence[Mapping[str, object]]) -> dg.TableMetadataValue:
+    """A small table with typed columns, which are the keys of the first row."""
+    header = list(rows[0]) if rows else []
+    columns = [dg.TableColumn(name, _column_type([row[name] for row in rows])) for name in header]
+    records = [dg.TableRecord({name: _cell(row[name]) for name in header}) for row in rows]
+    return dg.MetadataValue.table(records, dg.TableSchema(columns))
 
 
-def gate_table(gates: Sequence[Gate]) -> dg.MarkdownMetadataValue:
+def relation(connection: postgres.Connection, name: str) -> dict[str, Any]:
+    """What the UI shows of a table of PostgreSQL: where it lies, its columns, and its rows."""
+    bound = {"table": name}
+    columns = connection.execute(statement("postgres/stores/columns"), bound).fetchall()
+    count = sql.SQL("select count(*) as rows from {}").format(sql.Identifier(name))
+    return {
+        "dagster/relation_identifier": f"{connection.info.dbname}.ml_schema.{name}",
+        "dagster/column_schema": dg.TableSchema([dg.TableColumn(*column) for column in columns]),
+        "dagster/row_count": postgres.read_counts(connection, count)["rows"],
+    }
+
+
+def rows_of_partition(delta: Delta) -> dict[str, int]:
+    """The row delta of one collection, and how many rows it has, beside the total of all."""
+    rows = delta.added + delta.changed + delta.unchanged
+    return {**asdict(delta), "dagster/partition_row_count": rows}
+
+
+def gate_table(gates: Sequence[Gate]) -> dg.TableMetadataValue:
     """The verdict of each gate, with the numbers it compared."""
     return table([{**asdict(gate), "numbers": gate.compared} for gate in gates])
 
@@ -94,5 +114,11 @@ def data_version(*parts: object) -> dg.DataVersion:
     return dg.DataVersion(hashlib.sha256(repr(parts).encode()).hexdigest()[:16])
 
 
-def _cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+def _cell(value: object) -> str | int | float | bool:
+    return value if isinstance(value, int | float | bool) else str(value)
+
+
+def _column_type(values: Sequence[object]) -> str:
+    kinds = {type(value) for value in values}
+    numbers = {int: "int", float: "float", bool: "bool"}
+    return numbers.get(kinds.pop(), "string") if len(kinds) == 1 else "string"

@@ -137,7 +137,7 @@ def test_nothing_is_requested_while_a_run_is_at_work(
     instance: dg.DagsterInstance, resources: dict[str, object], source: MemorySource
 ) -> None:
     source.documents = [Document("x", "a", "Text.")]
-    run = instance.create_run_for_job(nothing, status=dg.DagsterRunStatus.QUEUED)
+    run = instance.create_run_for_job(nothing, status=dg.DagsterRunStatus.STARTED)
     assert "A run is at work" in str(tick(instance, resources)[2])
     instance.report_run_canceled(run)
     assert tick(instance, resources)[0] == [("a", "a")]

@@ -10,3 +10,9 @@ create table if not exists migrations (
 
 -- name: read_ledger
 select store, name, checksum from migrations
+
+-- name: columns
+select a.attname as name, format_type(a.atttypid, a.atttypmod) as type
+from pg_attribute a
+where a.attrelid = %(table)s::regclass and a.attnum > 0 and not a.attisdropped
+order by a.attnum

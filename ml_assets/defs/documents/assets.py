@@ -1,12 +1,11 @@
 """Assets of the group `documents`: the source's collections, its documents, their chunks."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import cast
 
 import dagster as dg
 
-from ml_assets.defs.assets import asset, data_version, table
+from ml_assets.defs.assets import asset, data_version, relation, rows_of_partition, table
 from ml_assets.defs.automation import ON_NEW_DATA
 from ml_assets.defs.documents.checks import CHECKS_OF_DOCUMENTS
 from ml_assets.defs.partitions import COLLECTIONS, register_collections
@@ -64,13 +63,14 @@ def raw_documents(
             run_id=context.run.run_id,
             progress=step,
         )
+        shown = relation(connection, "documents")
     version = data_version(sorted(report.versions.items()))
     if report.unread:
         yield from _left_behind(report, version, postgres)
         raise IncompleteReadError(report.unread)
     for name, delta in report.deltas.items():
-        context.add_asset_metadata(asdict(delta), partition_key=name)
-    yield dg.MaterializeResult(data_version=version)
+        context.add_asset_metadata(rows_of_partition(delta), partition_key=name)
+    yield dg.MaterializeResult(metadata=shown, data_version=version)
 
 
 def _left_behind(
@@ -85,7 +85,7 @@ def _left_behind(
         yield dg.AssetMaterialization(
             RAW_DOCUMENTS,
             partition=name,
-            metadata=asdict(delta),
+            metadata=rows_of_partition(delta),
             tags={"dagster/data_version": version.value},
         )
     for check in CHECKS_OF_DOCUMENTS:
@@ -121,8 +121,9 @@ def chunks(
             connection, chunker, names, run_id=context.run.run_id, progress=report
         )
         versions = chunk_versions(connection, names)
+        shown = relation(connection, "chunks")
     for name, delta in deltas.items():
         context.add_asset_metadata(
-            {**asdict(delta), "chunker": chunker.fingerprint}, partition_key=name
+            {**rows_of_partition(delta), "chunker": chunker.fingerprint}, partition_key=name
         )
-    return dg.MaterializeResult(data_version=data_version(sorted(versions.items())))
+    return dg.MaterializeResult(metadata=shown, data_version=data_version(sorted(versions.items())))

@@ -6,13 +6,13 @@ from collections.abc import Generator
 from typing import Any
 
 import psycopg
-from psycopg.abc import Query
+from psycopg.abc import Query, QueryNoTemplate
 from psycopg.rows import TupleRow
 
 Connection = psycopg.Connection[TupleRow]
 
 
-def read_counts(connection: Connection, text: str, parameters: Any = None) -> dict[str, int]:
+def read_counts(connection: Connection, text: QueryNoTemplate, parameters: Any = None) -> dict[str, int]:
     """The one row of integers that a statement gives, by column name."""
     cursor = connection.execute(text, parameters)
     (row,) = cursor.fetchall()
