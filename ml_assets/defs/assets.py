@@ -8,6 +8,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from functools import wraps
 from inspect import isgeneratorfunction
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,11 @@ from ml_assets.training.model import TrainingSet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+DAILY = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(hours=49), warn_window=timedelta(hours=25)
+)
+"""Looked at every night; an asset that was not is behind."""
 
 NO_TRAINING_SET = "nothing to train on"
 

@@ -61,7 +61,11 @@ _REPOSITORY = RemoteRepositoryOrigin(
 )
 """The code location of `workspace.yaml`."""
 
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_QUIET = {
+    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+    # A person sees the error at once, and runs again.
+    "execution": {"config": {"retries": {"disabled": {}}}},
+}
 
 
 @dataclass

@@ -12,7 +12,9 @@ from psycopg.rows import TupleRow
 Connection = psycopg.Connection[TupleRow]
 
 
-def read_counts(connection: Connection, text: QueryNoTemplate, parameters: Any = None) -> dict[str, int]:
+def read_counts(
+    connection: Connection, text: QueryNoTemplate, parameters: Any = None
+) -> dict[str, int]:
     """The one row of integers that a statement gives, by column name."""
     cursor = connection.execute(text, parameters)
     (row,) = cursor.fetchall()
