@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
+
 from ml_assets_tests.integration.project import TOPICS, Project, write_documents, write_rows
 from ml_assets_tests.servers import free_port
 
@@ -136,11 +138,32 @@ def race(project: Project, rounds: int, seed: int = 0) -> list[dict[str, str]]:
         return ui.runs()
 
 
+def failures(project: Project) -> list[str]:
+    """Of every run that did not end well: its job, and the errors in its log."""
+    with dg.DagsterInstance.from_config(str(project.home / "dagster")) as instance:
+        runs = [run for run in instance.get_runs() if run.status != dg.DagsterRunStatus.SUCCESS]
+        return [
+            f"{run.job_name} {run.status.value}: {errors(instance, run.run_id)}" for run in runs
+        ]
+
+
+def errors(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    """The messages of the first causes of what failed in a run."""
+    found = []
+    for entry in instance.all_logs(run_id):
+        event = entry.dagster_event
+        if event and (event.is_step_failure or event.is_job_failure):
+            error: Any = event.event_specific_data.error  # type: ignore[union-attr]
+            while error and error.cause:
+                error = error.cause
+            found.append(f"{event.step_key}: {error.message if error else event.message}")
+    return found
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         opened = Project(Path(folder) / "home", Path(folder) / "notes.jsonl")
         write_documents(opened.file)
         opened.call("run")
-        for run in race(opened, int(sys.argv[1])):
-            if run["status"] != "SUCCESS":
-                print(run)
+        race(opened, int(sys.argv[1]))
+        print(*failures(opened), sep="\n")
