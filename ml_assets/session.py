@@ -61,8 +61,9 @@ class Session:
             StoreError: a store does not answer, or an index is missing.
         """
         from ml_assets.embeddings.encoder import load_encoder
-        from ml_assets.search.answering.engine import search
+        from ml_assets.search.answering.engine import check_request, search
 
+        check_request(query, k, method)  # before anything is opened
         condition = parse_condition(filters) if isinstance(filters, str) else filters
         engine = self._published_engine()
         encoder = None if method == "keyword" else load_encoder(self.settings)
@@ -145,7 +146,7 @@ class Session:
     def _published_engine(self) -> Engine:
         from ml_assets.search.answering.engine import open_engine
         from ml_assets.search.generation import published_generation
-        from ml_assets.search.indexes.opening import Indexes
+        from ml_assets.search.indexes.kinds import Indexes
 
         published = published_generation(self._connection)
         if self._engine is None or self._engine.generation != published:

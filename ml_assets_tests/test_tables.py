@@ -35,8 +35,6 @@ READS = {
     "features": "documents chunks change_log document_embeddings",  # so is this one
     "search": "documents chunks document_embeddings embedding_spaces",  # filters and vectors
     "training": "documents chunks document_embeddings",  # the vector of each labelled document
-    "registry": "experiments",  # a version is made of its experiment
-    "monitoring": "experiments model_artifacts",  # histories, copied to the time series
 }
 """Joins that would be slow as two statements, and what is still to be given by its owner."""
 

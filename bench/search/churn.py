@@ -23,8 +23,7 @@ from bench.rows import Figure, Limit, Row, as_json, table
 from bench.search.held import churn, fill
 from ml_assets.search.evaluation.exact import RecallReport, recall_against_exact
 from ml_assets.search.generation import ensure_generation
-from ml_assets.search.indexes.kinds import kinds_of, sync_index
-from ml_assets.search.indexes.opening import Indexes, vector_indexes
+from ml_assets.search.indexes.kinds import Indexes, kinds_of, sync_index, vector_indexes
 from ml_assets.search.indexes.wear import rebuild_if_worn
 from ml_assets.search.model import Generation
 from ml_assets.settings import load_settings

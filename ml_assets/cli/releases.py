@@ -70,7 +70,7 @@ def publish(
         if part.isdecimal() and len(part) < 16:
             decision = _promote(connection, settings, int(part), reason)
         else:
-            from ml_assets.search.indexes.opening import Indexes
+            from ml_assets.search.indexes.kinds import Indexes
             from ml_assets.search.publishing.publish import publish_by_hand
 
             decision = publish_by_hand(connection, Indexes(settings), part, reason)
@@ -104,8 +104,8 @@ def rollback(
 def _promote(
     connection: postgres.Connection, settings: Settings, version: int, reason: str
 ) -> Decision:
-    from ml_assets.registry.aliases import follow_release
     from ml_assets.registry.promotion import promote_by_hand
+    from ml_assets.registry.versions import follow_release
     from ml_assets.stores import duckdb
     from ml_assets.training.training_set import current_training_set
 

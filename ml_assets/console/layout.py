@@ -38,11 +38,6 @@ def facts(title: str, pairs: Mapping[str, Any]) -> RenderableType:
     return _titled(title, shown)
 
 
-def columns(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The columns of `rows` that a table shows: title to key."""
-    return [{title: row[key] for title, key in names.items()} for row in rows]
-
-
 def _titled(title: str, shown: Table) -> RenderableType:
     # Not the table's own title: that is wrapped to the width of the columns.
     return Padding(Group(Text(title, style="bold"), shown), (1, 0, 0, 2), expand=False)

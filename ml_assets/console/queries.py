@@ -27,7 +27,7 @@ def hits(result: SearchResult) -> RenderableType:
         if hit.url:
             lines.append(Text(f"    {hit.url}\n", style="blue", no_wrap=True, overflow="ignore"))
     if not result.hits:
-        lines.append(Text("Nothing result."))
+        lines.append(Text("No document matches."))
     if not result.complete:
         why = "the filter left" if result.filters != NO_FILTER else "there are"
         lines.append(Text(f"Incomplete: {why} fewer than asked for.", style="yellow"))

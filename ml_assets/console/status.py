@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from ml_assets.console.layout import columns, facts, moment, table
+from ml_assets.console.layout import facts, moment, table
 
 _METRICS = (
     ("validation F1", "validation_macro_f1"),
@@ -17,6 +17,8 @@ _METRICS = (
     ("log loss", "test_log_loss"),
 )
 """Columns of the candidates; F1 is the macro average."""
+_COLLECTION = {"collection": "collection", "documents": "documents", "read": "refreshed_at"}
+_UNREAD = {"collection": "collection", "since": "failed_at", "reason": "read_error"}
 _GENERATION = {
     "generation": "generation_id",
     "state": "state",
@@ -35,15 +37,15 @@ def status(numbers: Mapping[str, Any]) -> Iterator[RenderableType]:
             for name in ("collections", "documents", "tombstones", "rejected", "chunks", "vectors")
         },
     )
-    if numbers["by_collection"]:
-        names = {"collection": "collection", "documents": "documents", "read": "refreshed_at"}
-        yield table("Collections", columns(numbers["by_collection"], names))
-    unread = [row for row in numbers["by_collection"] if row["read_error"]]
-    if unread:
-        names = {"collection": "collection", "since": "failed_at", "reason": "read_error"}
-        yield table("Could not be read, left as they were", columns(unread, names))
-    if numbers["generations"]:
-        yield table("Search generations", columns(numbers["generations"], _GENERATION))
+    collections = numbers["by_collection"]
+    unread = [row for row in collections if row["read_error"]]
+    for title, rows, columns in (
+        ("Collections", collections, _COLLECTION),
+        ("Could not be read, left as they were", unread, _UNREAD),
+        ("Search generations", numbers["generations"], _GENERATION),
+    ):
+        if rows:
+            yield table(title, [{name: row[key] for name, key in columns.items()} for row in rows])
     yield from standing(numbers)
     if numbers["last_runs"]:
         yield table("Last runs", numbers["last_runs"])

@@ -24,7 +24,7 @@ from ml_assets.documents.sources import Source, open_source
 from ml_assets.embeddings.encoder import Encoder, load_encoder, load_float32
 from ml_assets.embeddings.space import VectorSpace, current_chunker, current_space
 from ml_assets.progress import Progress
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.settings import Settings
 from ml_assets.stores import clickhouse, duckdb, mlflow, online, postgres
 
@@ -52,16 +52,6 @@ class EncoderResource:
     chunker: Callable[[], Chunker]
     load: Callable[..., Encoder]
     load_float32: Callable[[], Encoder]
-
-
-def encoder_of(settings: Settings) -> EncoderResource:
-    """The model that the settings name."""
-    return EncoderResource(
-        partial(current_space, settings),
-        partial(current_chunker, settings),
-        partial(load_encoder, settings),
-        partial(load_float32, settings),
-    )
 
 
 @contextmanager
@@ -139,9 +129,8 @@ class MlflowResource(dg.ConfigurableResource):
     @property
     def tracking(self) -> mlflow.Tracking:
         """Where runs are kept; the embedded database is created at the first look."""
-        return mlflow.tracking(
-            self.tracking_uri or None, self.postgres_url or None, Path(self.home)
-        )
+        url = self.postgres_url or None
+        return mlflow.tracking(self.tracking_uri or None, url, Path(self.home))
 
     @contextmanager
     def run(self) -> Iterator[mlflow.Tracking]:
@@ -183,25 +172,27 @@ class OnlineStoreResource(dg.ConfigurableResource):
 def build_resources(settings: Settings) -> dict[str, object]:
     """The resources of one deployment, embedded where no URL is set."""
     home = str(settings.home)
+
+    def url(variable: str) -> str:
+        return dg.EnvVar(variable) if getattr(settings, variable.lower()) else ""
+
+    tracking = url("MLFLOW_TRACKING_URI")
     return {
         "settings": settings,
         "progress": logged,
         "source": partial(open_source, settings.source, settings),
-        "encoder": encoder_of(settings),
-        "postgres": PostgresResource(url=_url("POSTGRES_URL", settings.postgres_url), home=home),
+        "encoder": EncoderResource(
+            partial(current_space, settings),
+            partial(current_chunker, settings),
+            partial(load_encoder, settings),
+            partial(load_float32, settings),
+        ),
+        "postgres": PostgresResource(url=url("POSTGRES_URL"), home=home),
         "indexes": opened_indexes,
         "duckdb": OfflineStoreResource(database=str(settings.duckdb_file)),
-        "clickhouse": ClickHouseResource(
-            url=_url("CLICKHOUSE_URL", settings.clickhouse_url), home=home
-        ),
+        "clickhouse": ClickHouseResource(url=url("CLICKHOUSE_URL"), home=home),
         "mlflow": MlflowResource(
-            tracking_uri=_url("MLFLOW_TRACKING_URI", settings.mlflow_tracking_uri),
-            postgres_url=_url("POSTGRES_URL", settings.postgres_url),
-            home=home,
+            tracking_uri=tracking, postgres_url=url("POSTGRES_URL"), home=home
         ),
-        "online_store": OnlineStoreResource(url=_url("REDIS_URL", settings.redis_url), home=home),
+        "online_store": OnlineStoreResource(url=url("REDIS_URL"), home=home),
     }
-
-
-def _url(variable: str, value: object) -> str:
-    return dg.EnvVar(variable) if value else ""

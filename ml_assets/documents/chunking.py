@@ -74,11 +74,9 @@ class Chunker:
     def __post_init__(self) -> None:
         if self.heading_tokens < 0:
             most = self.sequence_tokens - self._fixed_tokens
-            raise SettingError(
-                f"{self.tokens} tokens do not fit the model, which reads {most} at most",
-                where="ML_ASSETS_CHUNK_TOKENS",
-                do=f"Set it to {most} or less",
-            )
+            message = f"{self.tokens} tokens do not fit the model, which reads {most} at most"
+            do = f"Set it to {most} or less"
+            raise SettingError(message, where="ML_ASSETS_CHUNK_TOKENS", do=do)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -128,13 +126,13 @@ class Chunker:
             for (index, start, end), encoding in zip(spans, read, strict=True):
                 pieces[index].append((start, end, len(encoding)))
             # A cut inside a word can cost a token or two: cut a little shorter.
-            longest = {
-                index: max(n for *_, n in pieces[index]) for index in budgets if pieces[index]
-            }
             budgets = {
-                index: max(1, budgets[index] - excess)
-                for index, tokens in longest.items()
-                if budgets[index] > 1 and (excess := tokens - self.sequence_tokens) > 0
+                index: max(1, budget - excess)
+                for index, budget in budgets.items()
+                for excess in [
+                    max((n for *_, n in pieces[index]), default=0) - self.sequence_tokens
+                ]
+                if budget > 1 and excess > 0
             }
         return pieces
 
@@ -154,37 +152,29 @@ class Chunker:
         return special + len(_offsets(prompt))
 
     def _clip(self, titles: Sequence[str]) -> list[str]:
+        """Cut each title to the tokens that the model has left for it."""
         encodings = self._tokenizer.encode_batch(titles, add_special_tokens=False)
-        return [
-            title[: _end(encoding, self.heading_tokens)].strip()
-            for title, encoding in zip(titles, encodings, strict=True)
-        ]
+        most, clipped = self.heading_tokens, []
+        for title, encoding in zip(titles, encodings, strict=True):
+            rest = _offsets(encoding)[most:] if len(encoding) > most else []
+            clipped.append((title[: rest[0][0]] if rest else title).strip())
+        return clipped
 
 
 def _offsets(encoding: Encoding) -> list[tuple[int, int]]:
-    """Where each token stands in the text."""
+    """Where each token stands in the text; slow, so asked for only where there is much to cut."""
     return [(start, end) for start, end in encoding.offsets if end > start]
-
-
-def _end(encoding: Encoding, tokens: int) -> int | None:
-    """Where the first `tokens` tokens of a text end; None: it has no more."""
-    if len(encoding) <= tokens:
-        return None
-    offsets = _offsets(encoding)
-    return offsets[tokens][0] if len(offsets) > tokens else None
 
 
 def _spans(text: str, encoding: Encoding, tokens: int, overlap: int) -> Iterator[tuple[int, int]]:
     """Yield the (start, end) of every chunk, in characters, white space trimmed."""
     overlap = min(overlap, tokens // 2)
-    # The places of the tokens are asked for only where there is something to cut: they are slow.
     offsets = _offsets(encoding) if len(encoding) > tokens else []
     if len(offsets) <= tokens:
         yield from _trim(text, 0, len(text))
         return
     ranks = [_PARAGRAPH, *(_rank(text, left[1], right[0]) for left, right in pairwise(offsets))]
-    first = 0
-    begin = 0
+    first = begin = 0
     while first + tokens < len(offsets):
         window = range(first + max(1, tokens // 2), first + tokens + 1)
         cut = max(window, key=lambda token: (ranks[token], token))

@@ -17,11 +17,11 @@ def count_identities(connection: postgres.Connection) -> dict[str, int]:
     return postgres.read_counts(connection, statement("postgres/documents/count_identities"))
 
 
-def count_rejected(connection: postgres.Connection, examples: int = 5) -> tuple[int, list[str]]:
-    """How many rows were quarantined, and `location: reason` of the first few."""
+def count_rejected(connection: postgres.Connection) -> tuple[int, list[str]]:
+    """How many rows were quarantined, and `location: reason` of the first five."""
     with connection.cursor(row_factory=class_row(Rejected)) as cursor:
         rows = cursor.execute(statement("postgres/documents/rejected")).fetchall()
-    return len(rows), [f"{row.location}: {row.reason}" for row in rows[:examples]]
+    return len(rows), [f"{row.location}: {row.reason}" for row in rows[:5]]
 
 
 def count_uncovered(connection: postgres.Connection) -> dict[str, int]:

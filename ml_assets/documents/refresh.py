@@ -12,7 +12,7 @@ from ml_assets.delta import Delta
 from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.collections import GONE, UNSETTLED
 from ml_assets.documents.sources.base import Source
-from ml_assets.documents.staging import copy, create_staging, stage
+from ml_assets.documents.staging import copy, stage
 from ml_assets.errors import SourceError
 from ml_assets.progress import Progress, no_progress
 from ml_assets.stores import postgres
@@ -25,6 +25,7 @@ _READINGS = 3
 ALWAYS_REMOVABLE = 10
 """So many documents may leave a collection whatever fraction of it they are."""
 
+_SOURCE = {"document_id": "text", "content_hash": "bytea"}
 _CHUNK = {
     **dict.fromkeys(("chunk_id", "document_id"), "text"),
     **dict.fromkeys(("chunk_index", "start_offset", "end_offset", "token_count"), "int4"),
@@ -186,7 +187,7 @@ def _stage(
     for _ in range(_READINGS):
         before = source.stamp()
         present = source.collections()
-        create_staging(connection)
+        connection.execute(statement("postgres/documents/create_staging"))
         names = sorted(present.keys() & set(collections))
         unread = _stage_readable(connection, source, names, progress)
         if source.stamp() == before:
@@ -256,7 +257,6 @@ def _apply_chunks(
     )
     with connection.transaction():
         connection.execute("truncate staged_chunks, staged_sources")
-        source_columns = {"document_id": "text", "content_hash": "bytea"}
-        copy(connection, "staged_sources", source_columns, sources)
+        copy(connection, "staged_sources", _SOURCE, sources)
         copy(connection, "staged_chunks", _CHUNK, staged)
         return read_deltas(connection, "postgres/documents/apply_chunks", bound)

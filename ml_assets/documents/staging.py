@@ -30,11 +30,6 @@ _DOCUMENT = {
 _REJECTED = dict.fromkeys(("collection", "location", "document_id", "reason"), "text")
 
 
-def create_staging(connection: postgres.Connection) -> None:
-    """Create the temporary tables, or empty them."""
-    connection.execute(statement("postgres/documents/create_staging"))
-
-
 def stage(
     connection: postgres.Connection, rows: Iterable[Document | Rejected], progress: Progress
 ) -> None:

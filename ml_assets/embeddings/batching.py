@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ml_assets.embeddings.space import ModelFolder, VectorSpace
+from ml_assets.embeddings.space import ModelFolder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,13 +32,9 @@ class BatchingEncoder:
 
     def __init__(self, model: ModelFolder, load: Callable[[], Run]) -> None:
         """Describe the model; nothing is loaded yet."""
+        self.space = model.space
         self._model = model
         self._load = load
-
-    @property
-    def space(self) -> VectorSpace:
-        """The space of the vectors."""
-        return self._model.space
 
     @property
     def loaded(self) -> bool:
@@ -53,12 +49,15 @@ class BatchingEncoder:
         """Return the vectors of `texts`: float32, shape (len(texts), dimension), unit norm."""
         import numpy as np
 
+        from ml_assets.embeddings.quantization import unit
+
         vectors = np.empty((len(texts), self.space.dimension), dtype=np.float32)
         ids = self.tokenize(texts)
         batches = list(token_batches(list(map(self._width, ids)), TOKEN_BUDGET))
         padded = [self._pad([ids[position] for position in batch]) for batch in batches]
         for batch, (_, mask), hidden in zip(batches, padded, self._run(padded), strict=True):
-            vectors[batch] = _pool(mask, hidden)
+            # Of unit norm, the sum over a text's tokens is their mean.
+            vectors[batch] = unit((mask[:, None, :].astype(np.float32) @ hidden)[:, 0])
         return vectors
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
@@ -94,15 +93,6 @@ class BatchingEncoder:
         tokenizer.no_padding()
         tokenizer.enable_truncation(self.space.max_tokens)
         return tokenizer
-
-
-def _pool(mask: NDArray[np.int64], hidden: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Unit vectors of shape (texts, dimension): the sum over tokens has the direction of a mean."""
-    import numpy as np
-
-    pooled = (mask[:, None, :].astype(np.float32) @ hidden)[:, 0]
-    unit: NDArray[np.float32] = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
-    return unit
 
 
 def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

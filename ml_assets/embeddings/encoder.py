@@ -51,7 +51,7 @@ def load_encoder(settings: Settings, tokens: int = 0) -> Encoder:
         WeightsError: the bundled weights are not the pinned ones.
     """
     model = current_model(settings)
-    path = None if _on_reference(settings) else _export_path(settings)
+    path = _export_path(settings)
     if path is None:
         return _reference(model, _precision(settings, reference.native_precision))
     exact = _on_onnx(model, path)
@@ -71,14 +71,8 @@ def load_float32(settings: Settings) -> Encoder:
         WeightsError: the bundled weights are not the pinned ones.
     """
     model = current_model(settings)
-    path = None if _on_reference(settings) else _export_path(settings)
+    path = _export_path(settings)
     return _on_onnx(model, path) if path else _reference(model, "float32")
-
-
-def _on_reference(settings: Settings) -> bool:
-    return settings.encoder == "sentence-transformers" or (
-        settings.encoder == "auto" and _has_gpu()
-    )
 
 
 # One of each kind in a process: a model takes much memory.
@@ -89,7 +83,9 @@ _on_openvino = lru_cache(maxsize=1)(openvino.openvino_encoder)
 
 @lru_cache(maxsize=2)
 def _export_path(settings: Settings) -> Path | None:
-    """The verified ONNX export of the model, made if it was never tried; None without a usable."""
+    """The verified ONNX export of the model, made if it was never tried; None: not to be used."""
+    if settings.encoder == "sentence-transformers" or (settings.encoder == "auto" and _has_gpu()):
+        return None
     model = current_model(settings)
     export = onnx.find_export(model, settings.home)
     if export is None:

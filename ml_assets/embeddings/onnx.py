@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.embeddings.batching import BatchingEncoder
-from ml_assets.embeddings.space import ModelFolder, VectorSpace, file_sha256
+from ml_assets.embeddings.space import ModelFolder, file_sha256
 from ml_assets.stores.folders import folder, write_whole
 
 if TYPE_CHECKING:
@@ -78,10 +78,11 @@ def find_export(model: ModelFolder, home: Path) -> Export | None:
 
     A model file that is missing, or is not the one that was verified, must be made again.
     """
-    record = _record(model, home)
+    path = _path(model, home)
+    record = path.with_suffix(".json")
     if not record.exists():
         return None
-    stored = Export(_weights(model, home), **json.loads(record.read_text(encoding="utf-8")))
+    stored = Export(path, **json.loads(record.read_text(encoding="utf-8")))
     if stored.usable and not (stored.path.exists() and file_sha256(stored.path) == stored.sha256):
         return None
     return stored
@@ -93,13 +94,15 @@ def export(model: ModelFolder, home: Path, reference: SentenceTransformerEncoder
     A model that does not export, or whose vectors differ, is recorded as not usable, with the
     reason; nobody tries again.
     """
-    target = _weights(model, home)
+    target = _path(model, home)
     folder(target.parent)
     temporary = target.with_suffix(f".{os.getpid()}.tmp")
-    worst, reason, sha256 = 0.0, _unsupported(model.space), ""
+    worst, reason, sha256 = 0.0, "", ""
+    pooling = model.space.pooling
+    if not model.space.normalized or "mean" not in pooling or "," in pooling:
+        reason = f"only normalised mean pooling is exported, not {pooling}"
     try:
-        if not reason:
-            reason = _write(reference, temporary)
+        reason = reason or _write(reference, temporary)
         if not reason:
             worst = _worst_cosine(onnx_encoder(model, temporary), reference)
             reason = "" if worst >= MIN_COSINE else f"its vectors differ, cosine {worst:.5f}"
@@ -107,25 +110,14 @@ def export(model: ModelFolder, home: Path, reference: SentenceTransformerEncoder
             temporary.replace(target)
         # Last, and at once: a record without its model would never be repaired.
         verdict = {"worst_cosine": worst, "reason": reason, "sha256": sha256}
-        write_whole(_record(model, home), json.dumps(verdict))
+        write_whole(target.with_suffix(".json"), json.dumps(verdict))
     finally:
         temporary.unlink(missing_ok=True)
     return Export(target, worst, reason, sha256)
 
 
-def _unsupported(space: VectorSpace) -> str:
-    """Why this kind of model has no export; empty when it may have one."""
-    if not space.normalized or "mean" not in space.pooling or "," in space.pooling:
-        return f"only normalised mean pooling is exported, not {space.pooling}"
-    return ""
-
-
-def _weights(model: ModelFolder, home: Path) -> Path:
+def _path(model: ModelFolder, home: Path) -> Path:
     return home / "models" / f"{model.space.space_id}-{VERSION}.onnx"
-
-
-def _record(model: ModelFolder, home: Path) -> Path:
-    return _weights(model, home).with_suffix(".json")
 
 
 def _worst_cosine(encoder: Encoder, reference: Encoder) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from ml_assets.embeddings.space import ModelFolder, VectorSpace
+from ml_assets.embeddings.space import ModelFolder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,13 +25,9 @@ class SentenceTransformerEncoder:
 
     def __init__(self, model: ModelFolder, precision: Precision) -> None:
         """Describe the model; nothing is loaded before the first text."""
-        self._model = model
+        self.space = model.space
         self.precision = precision
-
-    @property
-    def space(self) -> VectorSpace:
-        """The space of the vectors."""
-        return self._model.space
+        self._path = str(model.path)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the vectors of `texts`: float32, shape (len(texts), dimension), unit norm."""
@@ -59,13 +55,8 @@ class SentenceTransformerEncoder:
         transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            transformer = SentenceTransformer(
-                str(self._model.path),
-                local_files_only=True,
-                model_kwargs={"dtype": getattr(torch, self.precision)},
-            )
-        transformer.eval()
-        return transformer
+            dtype = {"dtype": getattr(torch, self.precision)}
+            return SentenceTransformer(self._path, local_files_only=True, model_kwargs=dtype).eval()
 
 
 def native_precision() -> Precision:
@@ -75,12 +66,6 @@ def native_precision() -> Precision:
     """
     import torch
 
-    native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _cpu_has_bfloat16()
-    return "bfloat16" if native else "float32"
-
-
-def _cpu_has_bfloat16() -> bool:
-    import torch
-
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return bool(supported())
+    on_cpu = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    native = torch.cuda.is_bf16_supported if torch.cuda.is_available() else on_cpu
+    return "bfloat16" if native() else "float32"

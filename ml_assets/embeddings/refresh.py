@@ -206,24 +206,24 @@ def _encode_pending(
                 where="ML_ASSETS_EMBEDDING_MODEL",
                 do="The model's folder changed during the run: run again",
             )
+
+        def encode(rows: Sequence[_Text]) -> NDArray[np.float32]:
+            return encoder.encode([row.embedded_text for row in rows])
+
         batches = chain([first], iter(lambda: pending.fetchmany(batch), []))
         encoded = written = 0
-        with closing(work_ahead(lambda rows: _encode(encoder, rows), batches)) as ahead:
+        with closing(work_ahead(encode, batches)) as ahead:
             for rows, vectors in ahead:
-                written += _write(connection, bound, [row.text_hash for row in rows], vectors)
+                written += _write(connection, bound, rows, vectors)
                 encoded += len(rows)
                 progress(encoded, first[0].total)
     return encoded, written
 
 
-def _encode(encoder: Encoder, rows: Sequence[_Text]) -> NDArray[np.float32]:
-    return encoder.encode([row.embedded_text for row in rows])
-
-
 def _write(
     connection: postgres.Connection,
     bound: Mapping[str, object],
-    hashes: Sequence[bytes],
+    texts: Sequence[_Text],
     vectors: NDArray[np.float32],
 ) -> int:
     from pgvector import HalfVector
@@ -232,7 +232,8 @@ def _write(
 
     with connection.transaction():
         connection.execute(statement("postgres/embeddings/create_staging"))
-        rows = zip(hashes, map(HalfVector, to_float16(vectors)), strict=True)
+        halves = map(HalfVector, to_float16(vectors))
+        rows = ((text.text_hash, half) for text, half in zip(texts, halves, strict=True))
         names, types = ("text_hash", "embedding"), ("bytea", "halfvec")
         postgres.copy_rows(connection, "staged_vectors", names, types, rows)
         inserted = connection.execute(statement("postgres/embeddings/insert_staged"), bound)

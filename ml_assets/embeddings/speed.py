@@ -7,8 +7,9 @@ import json
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,24 +68,24 @@ def measured_speeds(
 
 
 def _measure(onnx: BatchingEncoder, openvino: BatchingEncoder) -> Speeds:
-    started = time.perf_counter()
-    openvino.load()
-    load_seconds = time.perf_counter() - started
+    load_seconds = _seconds(openvino.load)
     expected, vectors = onnx.encode(_SAMPLE), openvino.encode(_SAMPLE)
     # By turns, so that what else the machine does falls on both.
-    rounds = [(_seconds(onnx, _SAMPLE), _seconds(openvino, _SAMPLE)) for _ in range(_ROUNDS)]
+    ways = [partial(encoder.encode, _SAMPLE) for encoder in (onnx, openvino)]
+    rounds = [[_seconds(encode) for encode in ways] for _ in range(_ROUNDS)]
+    onnx_seconds, openvino_seconds = map(min, zip(*rounds, strict=True))
     return Speeds(
-        onnx_seconds=min(onnx_seconds for onnx_seconds, _ in rounds),
-        openvino_seconds=min(openvino_seconds for _, openvino_seconds in rounds),
-        load_seconds=load_seconds,
+        onnx_seconds,
+        openvino_seconds,
+        load_seconds,
         worst_cosine=float((expected * vectors).sum(axis=1).min()),
         tokens=sum(map(len, onnx.tokenize(_SAMPLE))),
     )
 
 
-def _seconds(encoder: BatchingEncoder, texts: Sequence[str]) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
-    encoder.encode(texts)
+    work()
     return time.perf_counter() - started
 
 

@@ -63,14 +63,8 @@ def _keys(spine: pd.DataFrame, view: FeatureView) -> pd.DataFrame:
             where=f"feature view {view.name}",
             do="Rename or add the column",
         )
-    cutoff = spine.get("known_time", pd.NaT)
-    return pd.DataFrame(
-        {
-            "spine_row": range(len(spine)),
-            "entity_id": spine[entity].astype("string").to_numpy(),
-            "event_time": pd.to_datetime(spine["event_time"], utc=True).to_numpy("datetime64[us]"),
-            "cutoff": pd.to_datetime(pd.Series(cutoff, index=spine.index), utc=True).to_numpy(
-                "datetime64[us]"
-            ),
-        }
-    )
+    keys = {"spine_row": range(len(spine)), "entity_id": spine[entity].astype("string").to_numpy()}
+    for name, times in ("event_time", spine["event_time"]), ("cutoff", spine.get("known_time")):
+        series = pd.Series(pd.NaT if times is None else times, index=spine.index)
+        keys[name] = pd.to_datetime(series, utc=True).to_numpy("datetime64[us]")
+    return pd.DataFrame(keys)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from ml_assets.delta import Delta
@@ -13,53 +13,37 @@ from ml_assets.stores.sql import statement
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
-_TRAINING = ("run_id", "family", "split", "metric", "step", "value", "logged_at")
-_PERFORMANCE = ("model", "version", "metric", "value", "at")
-
 
 def copy_training_metrics(connection: postgres.Connection, client: Client) -> Delta:
-    """Copy the history of every experiment that ClickHouse does not hold in full.
-
-    The rows of a run are one insert, and one insert is whole or absent; a row that is written again
-    replaces itself.
-    """
-    known = client.query("select run_id, count() from training_metrics final group by run_id")
-    counts: dict[str, int] = {row[0]: row[1] for row in known.result_rows}
-    rows = connection.execute(
-        statement("postgres/monitoring/histories"), {"known": list(counts)}
-    ).fetchall()
-    added = 0
-    for run_id, family, history, at in rows:
-        series = [
-            (run_id, family, split, metric, step, value, at)
-            for step, split, metric, value in history
-        ]
-        client.insert("training_metrics", series, column_names=_TRAINING)
-        added += len(series)
-    return Delta(added=added, unchanged=sum(counts.values()))
+    """Copy the steps of every training that ClickHouse does not hold."""
+    points = statement("postgres/training/points")
+    return _copy(connection, client, "training_metrics", "run_id", points)
 
 
 def copy_model_performance(connection: postgres.Connection, client: Client) -> Delta:
     """Copy the metrics of every registered model version that ClickHouse does not hold."""
-    known = client.query("select model, version, count() from model_performance final group by all")
-    counts = {(model, version): count for model, version, count in known.result_rows}
-    rows: list[Sequence[object]] = []
-    for model, version, metrics, at in _versions(connection):
-        if (model, version) not in counts:
-            rows += [(model, version, name, float(value), at) for name, value in metrics.items()]
-    if rows:
-        client.insert("model_performance", rows, column_names=_PERFORMANCE)
-    return Delta(added=len(rows), unchanged=sum(counts.values()))
+    points = statement("postgres/registry/points")
+    return _copy(connection, client, "model_performance", "concat(model, '/', version)", points)
 
 
 def training_series(client: Client) -> list[dict[str, object]]:
     """Each metric of each run: number of points, first and last value."""
-    series = client.query(statement("clickhouse/monitoring/series"))
-    names = ("run_id", "family", "split", "metric", "points", "first", "last")
-    return [dict(zip(names, row, strict=True)) for row in series.result_rows]
+    return list(client.query(statement("clickhouse/monitoring/series")).named_results())
 
 
-def _versions(
-    connection: postgres.Connection,
-) -> list[tuple[str, int, dict[str, float], datetime]]:
-    return connection.execute(statement("postgres/monitoring/versions")).fetchall()
+def _copy(
+    connection: postgres.Connection, client: Client, table: str, series: str, points: str
+) -> Delta:
+    """Copy the `points` of every series that `table` does not hold; their first columns name it.
+
+    The points of a series are one insert, and one insert is whole or absent; a point that is
+    written again replaces itself.
+    """
+    known = client.query(f"select {series}, count() from {table} final group by all")  # noqa: S608
+    counts = dict(map(tuple, known.result_rows))
+    cursor = connection.execute(points, {"known": list(counts)})
+    names = [column.name for column in cursor.description or ()]
+    rows = cursor.fetchall()
+    for _, batch in groupby(rows, key=itemgetter(0, 1)):
+        client.insert(table, list(batch), column_names=names)
+    return Delta(added=len(rows), unchanged=sum(counts.values()))

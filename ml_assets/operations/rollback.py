@@ -6,9 +6,10 @@ from dataclasses import asdict
 
 from ml_assets.operations.pending import forget_finish
 from ml_assets.registry import promotion
-from ml_assets.registry.aliases import follow_release
+from ml_assets.registry.versions import follow_release
 from ml_assets.releases import audit, pointer
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.generation import kept_generation
+from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.search.publishing import lifecycle
 from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres
@@ -37,10 +38,11 @@ def roll_back(
     with pointer.deciding_alone(connection):
         target = pointer.rollback_target(connection, to)
         present = pointer.present_parts(connection)
-        gates = [
-            *promotion.ready_for_rollback(connection, target.parts, present),
-            *lifecycle.ready_for_rollback(connection, Indexes(settings), target.parts, present),
-        ]
+        gates = promotion.ready_for_rollback(connection, target.parts, present)
+        identity = target.parts.generation_id
+        if identity and identity != present.generation_id:
+            generation = kept_generation(connection, identity)
+            gates.append(lifecycle.bring_up_to_date(connection, Indexes(settings), generation))
         details = {"gates": [asdict(gate) for gate in gates]}
         subject = f"release:{target.release_id}"
         entry = audit.Entry(settings.actor, "rollback", subject, reason, details)

@@ -53,7 +53,7 @@ def _champion(connection: postgres.Connection) -> dict[str, Any] | None:
     return {
         "model_name": version.name,
         "version": version.version,
-        "family": version.family,
+        "family": version.candidate.family,
         "metrics": version.metrics,
         "promoted_at": service.served_from,
         "actor": service.actor,

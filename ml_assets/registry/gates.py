@@ -23,16 +23,15 @@ def promotion_gates(
     connection: postgres.Connection,
     where: mlflow.Tracking,
     training_set: TrainingSet,
-    challenger: ModelVersion,
+    score: float,
     current: ModelVersion | None,
     settings: Settings,
 ) -> list[Gate]:
-    """The gates on a challenger: against the baselines, and against the current champion."""
+    """The gates on a challenger of that score: against the baselines, and the current champion."""
     candidates = {each.family: each for each in read_candidates(connection, training_set.hash)}
     baselines = {name: candidates[name].metrics[METRIC] for name in BASELINES}
-    score = challenger.metrics[METRIC]
     stands = None
-    if current and _comparable(current, challenger):
+    if current and current.is_comparable(training_set):
         stands = score_on_test(connection, where, training_set, current)
     return [
         baseline_gate(score, baselines),
@@ -43,14 +42,12 @@ def promotion_gates(
 def baseline_gate(score: float, baselines: Mapping[str, float]) -> Gate:
     """The challenger beats every baseline."""
     best = max(baselines, key=lambda name: baselines[name])
-    passes = beats(score, baselines[best])
-    verb = "beats" if passes else "does not beat"
-    return Gate(
+    return _gate(
         "challenger_beats_the_baselines",
-        "pass" if passes else "block",
-        f"macro-F1 {score:.4f} {verb} {best} ({baselines[best]:.4f})",
         {"challenger": score, **baselines},
-        "" if passes else "Train on more documents, or on better labels",
+        baselines[best],
+        f"{best} ({baselines[best]:.4f})",
+        "Train on more documents, or on better labels",
     )
 
 
@@ -70,23 +67,20 @@ def champion_gate(
     if stands is None:
         message = f"champion {current.version} has another vector space, feature view or split seed"
         return Gate(name, "cannot tell", message, numbers)
-    passes = beats(score, stands + margin)
-    verb = "beats" if passes else "does not beat"
-    return Gate(
+    return _gate(
         name,
-        "pass" if passes else "block",
-        f"macro-F1 {score:.4f} {verb} champion {current.version} ({stands:.4f}) plus {margin:g}",
         {**numbers, "champion": stands},
-        "" if passes else "Keep the champion, or lower ML_ASSETS_PROMOTION_MARGIN",
+        stands + margin,
+        f"champion {current.version} ({stands:.4f}) plus {margin:g}",
+        "Keep the champion, or lower ML_ASSETS_PROMOTION_MARGIN",
     )
 
 
-def _comparable(current: ModelVersion, challenger: ModelVersion) -> bool:
-    return (
-        current.space_id == challenger.space_id
-        and current.seed == challenger.seed
-        and current.feature_views == challenger.feature_views
-    )
+def _gate(name: str, numbers: Mapping[str, float], bar: float, rival: str, do: str) -> Gate:
+    score = numbers["challenger"]
+    if beats(score, bar):
+        return Gate(name, "pass", f"macro-F1 {score:.4f} beats {rival}", numbers)
+    return Gate(name, "block", f"macro-F1 {score:.4f} does not beat {rival}", numbers, do)
 
 
 def score_on_test(
@@ -96,9 +90,9 @@ def score_on_test(
     version: ModelVersion,
 ) -> float:
     """Macro-F1 of `version` on the test split of `training_set`; computed if it is not its own."""
-    if version.training_set_hash == training_set.hash:
+    if version.candidate.training_set_hash == training_set.hash:
         return version.metrics[METRIC]
     model = mlflow.load_model(where, version.uri, TRUSTED_TYPES)
-    test = read_examples(connection, training_set, ["test"])
+    test = read_examples(connection, training_set, "test")
     answers = predict_probabilities(model, test.inputs, training_set.labels)
     return evaluate(training_set.labels, test.truth, answers).metrics["macro_f1"]

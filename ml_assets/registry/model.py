@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ml_assets.training.model import Candidate, TrainingSet
+
 MODEL_NAME = "document_classifier"
 """The name of the one registered model; its versions are the candidates that were chosen."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """A registered model version, what it was trained on, and what it needs to answer.
+    """A registered model version: the candidate that was chosen, and what it needs to answer.
 
     It answers with vectors of `space_id` and with `feature_views`. `seed` is that of the split of
     its training set; None: it was not kept.
@@ -19,16 +21,19 @@ class ModelVersion:
 
     name: str
     version: int
-    run_id: str
-    family: str
     uri: str
-    training_set_hash: str
     space_id: str
     seed: int | None
     feature_views: Mapping[str, str]
     metrics: Mapping[str, float]
+    candidate: Candidate
 
     @property
     def subject(self) -> str:
         """Its name in the audit log: `name/number`."""
         return f"{self.name}/{self.version}"
+
+    def is_comparable(self, training_set: TrainingSet) -> bool:
+        """Whether it answers for a training set's test split, and was not trained on part of it."""
+        needs = (self.space_id, self.seed, self.feature_views)
+        return needs == (training_set.space_id, training_set.seed, training_set.feature_views)

@@ -12,7 +12,7 @@ from ml_assets.registry.gates import METRIC, promotion_gates, score_on_test
 from ml_assets.registry.model import MODEL_NAME, ModelVersion
 from ml_assets.registry.versions import champion, current_challenger, read_version
 from ml_assets.releases import audit, pointer
-from ml_assets.releases.gates import Decision, Gate, is_blocked, refuse_blocked
+from ml_assets.releases.gates import Decision, Gate, refuse_blocked
 from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres
 from ml_assets.training.model import TrainingSet
@@ -35,29 +35,36 @@ def promote(
         StoreError: the champion's model cannot be loaded.
     """
     with pointer.deciding_alone(connection):
-        challenger = _challenger(connection, training_set)
+        challenger = current_challenger(connection)
+        if challenger is None or challenger.candidate.training_set_hash != training_set.hash:
+            raise NothingToDoError(
+                f"no version was registered for training set {training_set.hash or '(none)'}",
+                where=MODEL_NAME,
+                do="Materialize registered_model first",
+            )
         current = champion(connection)
         if current and current.version == challenger.version:
             return Decision(True, False, "it is the champion already")
-        identity = str(challenger.version)
-        withdrawn = pointer.withdrawals(connection, "model_version").get(identity)
-        if withdrawn:
-            return Decision(False, False, f"version {withdrawn}")
+        withdrawn = pointer.withdrawals(connection, "model_version")
+        if withdrawal := withdrawn.get(str(challenger.version)):
+            return Decision(False, False, f"version {withdrawal}")
         asked = {
             "training_set_hash": training_set.hash,
             "current_champion": current.version if current else None,
             "margin": settings.promotion_margin,
         }
-        if earlier := _refused_before(connection, challenger, asked):
+        subject, earlier = audit.last_entry(connection, "promote", "refuse") or ("", {})
+        if subject == challenger.subject and asked.items() <= earlier.items():
             gates = [Gate(**gate) for gate in earlier["gates"]]
             return Decision(False, False, _reason(gates), gates)
-        gates = promotion_gates(connection, where, training_set, challenger, current, settings)
-        passed = not is_blocked(gates)
+        score = challenger.metrics[METRIC]
+        gates = promotion_gates(connection, where, training_set, score, current, settings)
+        passed = all(gate.outcome != "block" for gate in gates)
         details = {**asked, "gates": [asdict(gate) for gate in gates]}
         action, reason = "promote" if passed else "refuse", _reason(gates)
         entry = audit.Entry(settings.actor, action, challenger.subject, reason, details)
         if passed:
-            pointer.publish(connection, lambda parts: with_model(parts, challenger), entry)
+            _serve(connection, challenger, entry)
         else:
             audit.append(connection, entry)
         return Decision(passed, True, reason, gates)
@@ -82,35 +89,19 @@ def promote_by_hand(
         current = champion(connection)
         if current and current.version == number:
             return Decision(True, False, "it is the champion already")
-        if (version.space_id, version.seed, version.feature_views) != (
-            training_set.space_id,
-            training_set.seed,
-            training_set.feature_views,
-        ):
+        if not version.is_comparable(training_set):
             raise GateError(
                 "it has another vector space, feature view or split seed than the training set",
                 where=f"version {number} is not promoted",
                 do="Go back to a release that served it: `ml-assets rollback --to`",
             )
         score = score_on_test(connection, where, training_set, version)
-        tested = replace(version, metrics={**version.metrics, METRIC: score})
-        gates = promotion_gates(connection, where, training_set, tested, current, settings)
+        gates = promotion_gates(connection, where, training_set, score, current, settings)
         refuse_blocked(gates, f"version {number} is not promoted")
         details = {"gates": [asdict(gate) for gate in gates]}
         entry = audit.Entry(settings.actor, "promote", version.subject, reason, details)
-        pointer.publish(connection, lambda parts: with_model(parts, version), entry)
+        _serve(connection, version, entry)
     return Decision(True, True, reason, gates)
-
-
-def with_model(parts: pointer.Parts, version: ModelVersion) -> pointer.Parts:
-    """What is served, with another model version."""
-    return replace(
-        parts,
-        feature_views=version.feature_views,
-        model_name=version.name,
-        model_version=version.version,
-        model_space_id=version.space_id,
-    )
 
 
 def ready_for_rollback(
@@ -137,7 +128,7 @@ def ready_for_rollback(
 
 
 def _registered(connection: postgres.Connection, number: int) -> ModelVersion:
-    version = read_version(connection, version=number)
+    version = read_version(connection, number)
     if version is None:
         raise NothingToDoError(
             f"there is no version {number}", where=MODEL_NAME, do="See `ml-assets releases`"
@@ -145,26 +136,15 @@ def _registered(connection: postgres.Connection, number: int) -> ModelVersion:
     return version
 
 
-def _challenger(connection: postgres.Connection, training_set: TrainingSet) -> ModelVersion:
-    challenger = current_challenger(connection)
-    if challenger is None or challenger.training_set_hash != training_set.hash:
-        raise NothingToDoError(
-            f"no version was registered for training set {training_set.hash or '(none)'}",
-            where=MODEL_NAME,
-            do="Materialize registered_model first",
-        )
-    return challenger
-
-
-def _refused_before(
-    connection: postgres.Connection, challenger: ModelVersion, asked: dict[str, Any]
-) -> dict[str, Any] | None:
-    entry = audit.last_entry(connection, "promote", "refuse")
-    if entry is None or entry[0] != challenger.subject:
-        return None
-    details = entry[1]
-    same = all(name in details and details[name] == value for name, value in asked.items())
-    return details if same else None
+def _serve(connection: postgres.Connection, version: ModelVersion, entry: audit.Entry) -> None:
+    """Serve another model version, and all else as it is."""
+    changed: dict[str, Any] = {
+        "feature_views": version.feature_views,
+        "model_name": version.name,
+        "model_version": version.version,
+        "model_space_id": version.space_id,
+    }
+    pointer.publish(connection, lambda parts: replace(parts, **changed), entry)
 
 
 def _reason(gates: Sequence[Gate]) -> str:

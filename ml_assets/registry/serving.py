@@ -16,7 +16,6 @@ from ml_assets.registry.versions import champion, current_challenger
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.sql import statement
 from ml_assets.training.examples import model_inputs
-from ml_assets.training.experiments import read_candidate
 from ml_assets.training.families.registry import TRUSTED_TYPES
 from ml_assets.training.onnx.model import FILE, OnnxModel
 
@@ -53,8 +52,8 @@ def predict_texts(
         return []
     vectors = _embed(load(), [cut(text) or [text] for text in normal])
     features = _features(_nearest_distances(connection, space_id, vectors), normal)
-    candidate = read_candidate(connection, version.run_id)
-    if candidate and candidate.onnx_sha256:
+    candidate = version.candidate
+    if candidate.onnx_sha256:
         exported = _open(where, candidate.model_uri, candidate.onnx_sha256)
         given = exported.predict_proba(normal, features, vectors)
         return [_ranked(exported.labels, row) for row in given]

@@ -1,4 +1,4 @@
-"""Model versions: the best candidate becomes a version in MLflow, and the challenger."""
+"""Model versions: the best candidate becomes one in MLflow, whose aliases follow what is served."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from psycopg.rows import class_row
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from ml_assets.registry.model import MODEL_NAME, ModelVersion
@@ -15,7 +15,7 @@ from ml_assets.releases.pointer import present_parts
 from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.sql import statement
-from ml_assets.training.experiments import read_candidates
+from ml_assets.training.experiments import read_candidate, read_candidates
 from ml_assets.training.families.registry import BASELINES
 from ml_assets.training.model import Candidate, TrainingSet
 
@@ -38,18 +38,33 @@ def register_challenger(
     best = best_candidate(read_candidates(connection, training_set.hash))
     if best is None:
         return None
-    known = read_version(connection, run_id=best.run_id)
-    if known and known == current_challenger(connection):
-        return known
+    challenger = current_challenger(connection)
+    if challenger and challenger.candidate.run_id == best.run_id:
+        return challenger
     module = mlflow.activate(where)
-    tags = _tags(best, training_set)
+    tags = {
+        "family": best.family,
+        "training_set_hash": training_set.hash,
+        "space_id": training_set.space_id,
+        "feature_views": json.dumps(training_set.feature_views, sort_keys=True),
+        **{name: f"{value:.6g}" for name, value in best.metrics.items()},
+    }
     number = mlflow.ensure_version(module, MODEL_NAME, best.model_uri, best.run_id, tags)
-    version = _version(best, training_set, number)
     mlflow.set_alias(where, MODEL_NAME, "challenger", number)
+    version = ModelVersion(
+        name=MODEL_NAME,
+        version=number,
+        uri=f"models:/{MODEL_NAME}/{number}",
+        space_id=training_set.space_id,
+        seed=training_set.seed,
+        feature_views=training_set.feature_views,
+        metrics=best.metrics,
+        candidate=best,
+    )
     with connection.transaction():
         jsons = {name: Jsonb(getattr(version, name)) for name in ("feature_views", "metrics")}
-        insert = statement("postgres/registry/insert_version")
-        connection.execute(insert, {**asdict(version), **jsons})
+        bound = {**asdict(best), **asdict(version), **jsons}
+        connection.execute(statement("postgres/registry/insert_version"), bound)
         reason = f"best {SELECTION_METRIC} of the candidates"
         details = {"training_set_hash": training_set.hash, "run_id": best.run_id}
         append(connection, Entry(settings.actor, "register", version.subject, reason, details))
@@ -65,45 +80,41 @@ def best_candidate(candidates: Sequence[Candidate]) -> Candidate | None:
 def current_challenger(connection: postgres.Connection) -> ModelVersion | None:
     """The version that was registered last."""
     entry = last_entry(connection, "register")
-    return read_version(connection, version=int(entry[0].rpartition("/")[2])) if entry else None
+    return read_version(connection, int(entry[0].rpartition("/")[2])) if entry else None
 
 
 def champion(connection: postgres.Connection) -> ModelVersion | None:
     """The version of the present release; MLflow's alias `champion` follows it."""
     version = present_parts(connection).model_version
-    return None if version is None else read_version(connection, version=version)
+    return None if version is None else read_version(connection, version)
 
 
-def read_version(
-    connection: postgres.Connection, *, version: int | None = None, run_id: str | None = None
-) -> ModelVersion | None:
-    """The version of that number, or of that run."""
-    bound = {"model_name": MODEL_NAME, "version": version, "run_id": run_id}
-    with connection.cursor(row_factory=class_row(ModelVersion)) as cursor:
-        return cursor.execute(statement("postgres/registry/model_version"), bound).fetchone()
+def read_version(connection: postgres.Connection, number: int) -> ModelVersion | None:
+    """The version of that number."""
+    bound = {"model_name": MODEL_NAME, "version": number}
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(statement("postgres/registry/model_version"), bound).fetchone()
+    candidate = read_candidate(connection, row.pop("run_id")) if row else None
+    return ModelVersion(**row, candidate=candidate) if row and candidate else None
 
 
-def _version(best: Candidate, training_set: TrainingSet, number: int) -> ModelVersion:
-    return ModelVersion(
-        name=MODEL_NAME,
-        version=number,
-        run_id=best.run_id,
-        family=best.family,
-        uri=f"models:/{MODEL_NAME}/{number}",
-        training_set_hash=training_set.hash,
-        space_id=training_set.space_id,
-        seed=training_set.seed,
-        feature_views=dict(training_set.feature_views),
-        metrics=dict(best.metrics),
-    )
+def follow_release(connection: postgres.Connection, where: mlflow.Tracking) -> list[str]:
+    """Make MLflow's aliases name what is registered and released; say what was moved.
 
+    The release is committed first. A process that is killed before it comes here leaves an alias
+    behind, and a person can move one: the next run puts both right.
 
-def _tags(best: Candidate, training_set: TrainingSet) -> dict[str, str]:
-    metrics = {name: f"{value:.6g}" for name, value in best.metrics.items()}
-    return {
-        "family": best.family,
-        "training_set_hash": training_set.hash,
-        "space_id": training_set.space_id,
-        "feature_views": json.dumps(dict(training_set.feature_views), sort_keys=True),
-        **metrics,
-    }
+    Raises:
+        StoreError: MLflow does not answer, or does not have the version.
+    """
+    versions = {"challenger": current_challenger(connection), "champion": champion(connection)}
+    if not any(versions.values()):
+        return []
+    aliases = mlflow.read_aliases(where, MODEL_NAME)
+    moved = []
+    for alias, version in versions.items():
+        present, wanted = aliases.get(alias), version.version if version else None
+        if present != wanted:
+            mlflow.set_alias(where, MODEL_NAME, alias, wanted)
+            moved.append(f"{alias}: {present or 'none'} → {wanted or 'none'}")
+    return moved

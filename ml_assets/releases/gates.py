@@ -48,11 +48,6 @@ class Decision:
     gates: Sequence[Gate] = ()
 
 
-def is_blocked(gates: Sequence[Gate]) -> bool:
-    """Whether one of the gates blocks."""
-    return any(gate.outcome == "block" for gate in gates)
-
-
 def refuse_blocked(gates: Sequence[Gate], where: str) -> None:
     """Stop at the first gate that blocks.
 

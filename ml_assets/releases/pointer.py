@@ -110,18 +110,18 @@ def list_releases(
     connection: postgres.Connection, at: datetime | str | None = None
 ) -> list[Release]:
     """Every release, the present one first; with `at` only the one that was served at that time."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(statement("postgres/releases/releases"), {"at": at}).fetchall()
+    cursor = connection.cursor(row_factory=dict_row)
+    rows = cursor.execute(statement("postgres/releases/releases"), {"at": at})
     names = [part.name for part in fields(Parts)]
     return [Release(parts=Parts(**{name: row.pop(name) for name in names}), **row) for row in rows]
 
 
 def publish(
     connection: postgres.Connection, change: Callable[[Parts], Parts], entry: Entry
-) -> Release | None:
+) -> None:
     """Serve other parts: the present ones, changed. What is served is withdrawn no more.
 
-    Returns the release before. Call it only for a change: every call appends a release.
+    Call it only for a change: every call appends a release.
     """
     with turn(connection):
         before = present_release(connection)
@@ -139,29 +139,20 @@ def publish(
         previous = asdict(before.parts) if before else None
         details = {"served": asdict(parts), "previous": previous, **entry.details}
         append(connection, replace(entry, details=details))
-    return before
-
-
-def withdraw(
-    connection: postgres.Connection, part: Part, identity: str, actor: str, reason: str
-) -> None:
-    """Keep a part from being served by a run; call it in the transaction that stops serving it."""
-    bound = {"part": part, "identity": identity, "actor": actor, "reason": reason}
-    connection.execute(statement("postgres/releases/withdraw"), bound)
 
 
 def withdrawals(connection: postgres.Connection, part: Part) -> dict[str, Withdrawal]:
     """What is withdrawn of a part, by its identity."""
-    with connection.cursor(row_factory=class_row(Withdrawal)) as cursor:
-        rows = cursor.execute(statement("postgres/releases/withdrawals"), {"part": part})
-        return {row.identity: row for row in rows}
+    cursor = connection.cursor(row_factory=class_row(Withdrawal))
+    rows = cursor.execute(statement("postgres/releases/withdrawals"), {"part": part})
+    return {row.identity: row for row in rows}
 
 
 def services(connection: postgres.Connection, part: Part) -> dict[str, Service]:
     """When each value of a part was served last, by its identity."""
-    with connection.cursor(row_factory=class_row(Service)) as cursor:
-        rows = cursor.execute(statement("postgres/releases/services"), {"part": part})
-        return {row.identity: row for row in rows}
+    cursor = connection.cursor(row_factory=class_row(Service))
+    rows = cursor.execute(statement("postgres/releases/services"), {"part": part})
+    return {row.identity: row for row in rows}
 
 
 def expired(connection: postgres.Connection, part: Part, days: float) -> list[str]:
@@ -174,12 +165,9 @@ def expired(connection: postgres.Connection, part: Part, days: float) -> list[st
 def roll_back(connection: postgres.Connection, target: Release, entry: Entry) -> None:
     """Serve the parts of `target` as a whole, and withdraw what is left by that."""
     with turn(connection):
-        before = publish(connection, lambda _: target.parts, entry)
-        left = before.parts if before else Parts()
-        for part in get_args(Part):
-            identity = left.identity(part)
-            if identity is not None and identity != target.parts.identity(part):
-                withdraw(connection, part, identity, entry.actor, entry.reason)
+        publish(connection, lambda _: target.parts, entry)
+        parts = {"parts": list(get_args(Part))}
+        connection.execute(statement("postgres/releases/withdraw_left"), parts)
 
 
 def rollback_target(connection: postgres.Connection, to: int | None = None) -> Release:
@@ -194,35 +182,29 @@ def rollback_target(connection: postgres.Connection, to: int | None = None) -> R
     releases = list_releases(connection)
     if not releases:
         raise NothingToDoError("nothing is served yet", where="releases", do="Run `ml-assets run`")
-    present, *earlier = releases
+
+    def identities(release: Release) -> dict[Part, str | None]:
+        return {part: release.parts.identity(part) for part in get_args(Part)}
+
+    def differs(release: Release) -> bool:
+        return identities(release) != identities(releases[0])
+
     if to is not None:
-        return _named(to, present, earlier)
+        named = next((release for release in releases if release.release_id == to), None)
+        if named and differs(named):
+            return named
+        problem = f"release {to} names what is served already"
+        raise NothingToDoError(
+            problem if named else f"there is no release {to}",
+            where="--to",
+            do="See `ml-assets releases`",
+        )
     left = {part: withdrawals(connection, part) for part in get_args(Part)}
-    for release in earlier:
-        is_withdrawn = any(release.parts.identity(part) in left[part] for part in left)
-        if not _same(release.parts, present.parts) and not is_withdrawn:
+    for release in filter(differs, releases):
+        if not any(identity in left[part] for part, identity in identities(release).items()):
             return release
     raise NothingToDoError(
         "nothing else was served before, or it was withdrawn",
         where="releases",
         do="Choose one of `ml-assets releases` with --to",
     )
-
-
-def _named(to: int, present: Release, earlier: list[Release]) -> Release:
-    target = {release.release_id: release for release in (present, *earlier)}.get(to)
-    if target is None:
-        raise NothingToDoError(
-            f"there is no release {to}", where="--to", do="See `ml-assets releases`"
-        )
-    if _same(target.parts, present.parts):
-        raise NothingToDoError(
-            f"release {to} names what is served already",
-            where="--to",
-            do="See `ml-assets releases`",
-        )
-    return target
-
-
-def _same(parts: Parts, other: Parts) -> bool:
-    return all(parts.identity(part) == other.identity(part) for part in get_args(Part))

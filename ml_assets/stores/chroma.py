@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ def connect(url: str | None, home: Path) -> Iterator[ClientAPI]:
         # The client reports an unreachable server, and a folder it cannot read, as ValueError.
         try:
             with _REGISTRY:
-                client = _open_server(url) if url else _open_embedded(embedded_folder(home))
+                client = _open(url, home)
         except ValueError as error:
             raise _refusal(error, where) from None
         yield client
@@ -54,39 +55,33 @@ def embedded_folder(home: Path) -> Path:
 
 
 def pages(
-    collection: Collection | None, include: list[str], where: dict[str, Any] | None = None
+    collection: Collection | None,
+    include: list[str],
+    where: dict[str, Any] | None = None,
+    ids: Sequence[str] | None = None,
+    size: int = PAGE,
 ) -> Iterator[Any]:
-    """Page by page what a collection holds; nothing of one that is not there."""
-    offset = 0
-    while collection is not None:
-        page = collection.get(include=include, where=where, limit=PAGE, offset=offset)  # type: ignore[arg-type]
-        if not page["ids"]:
-            return
-        yield page
-        offset += PAGE
-
-
-def pages_of(
-    collection: Collection | None, include: list[str], ids: Sequence[str], size: int = PAGE
-) -> Iterator[Any]:
-    """The same of these ids, `size` in a page."""
+    """Page by page what a collection holds, or these ids of it; None holds nothing."""
     if collection is None:
         return
-    for start in range(0, len(ids), size):
-        yield collection.get(ids=list(ids[start : start + size]), include=include)  # type: ignore[arg-type]
+    for start in count(0, size) if ids is None else range(0, len(ids), size):
+        if ids is None:
+            asked: dict[str, Any] = {"where": where, "limit": size, "offset": start}
+        else:
+            asked = {"ids": list(ids[start : start + size])}
+        page = collection.get(include=include, **asked)  # type: ignore[arg-type]
+        if ids is None and not page["ids"]:
+            return
+        yield page
 
 
-def _open_embedded(path: Path) -> ClientAPI:
+def _open(url: str | None, home: Path) -> ClientAPI:
     import chromadb
     from chromadb.config import Settings
 
-    return chromadb.PersistentClient(str(folder(path)), Settings(anonymized_telemetry=False))
-
-
-def _open_server(url: str) -> ClientAPI:
-    import chromadb
-    from chromadb.config import Settings
-
+    settings = Settings(anonymized_telemetry=False)
+    if not url:
+        return chromadb.PersistentClient(str(folder(embedded_folder(home))), settings)
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise StoreError(
@@ -99,7 +94,7 @@ def _open_server(url: str) -> ClientAPI:
         port=parts.port or (443 if ssl else 8000),
         ssl=ssl,
         headers={"Authorization": f"Basic {credentials}"} if parts.password else {},
-        settings=Settings(anonymized_telemetry=False),
+        settings=settings,
     )
 
 

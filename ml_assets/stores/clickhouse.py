@@ -54,9 +54,7 @@ def migrate(client: Client, where: str = "CLICKHOUSE_URL") -> list[str]:
         "create table if not exists migrations (name String, applied_at DateTime64(3, 'UTC'),"
         " checksum String) engine = ReplacingMergeTree order by name"
     )
-    columns = client.query("describe table migrations").result_rows
-    if "checksum" not in {name for name, *_ in columns}:
-        client.command("alter table migrations add column checksum String")
+    client.command("alter table migrations add column if not exists checksum String")
     rows = client.query("select name, checksum from migrations final").result_rows
     applied: dict[str, str] = dict(map(tuple, rows))
     pending = find_pending("clickhouse", applied, where)
@@ -106,15 +104,20 @@ def _open_server(url: str) -> Client:
 def _open_patiently(data: Path, patience: float) -> Client:
     from clickhouse_connect.driver.exceptions import Error
 
+    def is_locked(error: Exception) -> bool:
+        return _LOCKED in str(error)
+
     try:
-        return patiently(
-            lambda: _open_embedded(data),
-            lambda error: _LOCKED in str(error),
-            seconds=patience,
-            pause=0.05,
-        )
+        return patiently(lambda: _open_embedded(data), is_locked, seconds=patience, pause=0.05)
     except Error as error:
-        raise _refusal(data, error, patience) from None
+        message, do = first_line(error), "Check its permissions and the disk"
+        if is_locked(error):
+            holder = data / _HOLDER
+            process = holder.read_text(encoding="utf-8") if holder.exists() else "unknown"
+            message = f"held by another process (PID {process}) for more than {patience:g} s"
+            do = "Wait for it, end it"
+        do += ", or set CLICKHOUSE_URL to a server"
+        raise StoreError(message, where=str(data), do=do) from None
 
 
 def _open_embedded(data: Path) -> Client:
@@ -125,19 +128,3 @@ def _open_embedded(data: Path) -> Client:
     client.database = DATABASE
     (data / _HOLDER).write_text(str(os.getpid()), encoding="utf-8")
     return client
-
-
-def _refusal(data: Path, error: Exception, patience: float) -> StoreError:
-    if _LOCKED not in str(error):
-        return StoreError(
-            first_line(error),
-            where=str(data),
-            do="Check its permissions and the disk, or set CLICKHOUSE_URL to a server",
-        )
-    holder = data / _HOLDER
-    process = holder.read_text(encoding="utf-8") if holder.exists() else "unknown"
-    return StoreError(
-        f"held by another process (PID {process}) for more than {patience:g} s",
-        where=str(data),
-        do="Wait for it, end it, or set CLICKHOUSE_URL to a server",
-    )

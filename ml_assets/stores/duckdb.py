@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 
 from ml_assets.errors import StoreError, first_line
+from ml_assets.stores import migrations
 from ml_assets.stores.folders import folder
-from ml_assets.stores.migrations import LEDGER, RECORD, Migration, find_pending
 from ml_assets.stores.patience import patiently
 
 if TYPE_CHECKING:
@@ -41,14 +41,16 @@ def connect(
     Waits up to `patience` seconds, with growing pauses, while another process holds the file.
     """
     folder(path.parent)
-    if read_only and not _is_migrated(path, patience):
-        with connect(path, patience=patience):
-            pass
-    connection = _open_patiently(path, read_only, patience)
+    connection = _open_patiently(path, read_only and path.exists(), patience)
     try:
+        if read_only and not migrations.is_migrated("duckdb", connection, str(path)):
+            connection.close()
+            with connect(path, patience=patience):
+                pass
+            connection = _open_patiently(path, read_only, patience)
         connection.execute("set timezone = 'UTC'")
         if not read_only:
-            migrate(connection, str(path))
+            migrations.migrate("duckdb", connection, str(path), transaction)
         yield connection
     except duckdb.IOException as error:
         raise StoreError(
@@ -109,43 +111,6 @@ def arrow_table(rows: Iterable[Sequence[object]], header: Mapping[str, str]) -> 
     )
 
 
-def migrate(connection: Connection, where: str = "DUCKDB_PATH") -> list[str]:
-    """Apply the migrations that are missing, in one transaction; return their names."""
-    if _is_current(connection, where):
-        return []
-    with transaction(connection):
-        connection.execute(LEDGER)
-        # A table of the time before checksums were kept has no such column.
-        connection.execute(
-            "alter table migrations add column if not exists checksum varchar default ''"
-        )
-        pending = _pending(connection, where)
-        for migration in pending:
-            connection.execute(migration.text)
-            connection.execute(RECORD, [migration.name, migration.checksum])
-    return [migration.name for migration in pending]
-
-
-def _pending(connection: Connection, where: str) -> list[Migration]:
-    rows = connection.execute("select name, checksum from migrations").fetchall()
-    return find_pending("duckdb", dict(rows), where)
-
-
-def _is_current(connection: Connection, where: str) -> bool:
-    ledger = connection.execute(
-        "select 1 from duckdb_columns()"
-        " where table_name = 'migrations' and column_name = 'checksum'"
-    ).fetchall()
-    return bool(ledger) and not _pending(connection, where)
-
-
-def _is_migrated(path: Path, patience: float) -> bool:
-    if not path.exists():
-        return False
-    with closing(_open_patiently(path, True, patience)) as connection:
-        return _is_current(connection, str(path))
-
-
 def _open_patiently(path: Path, read_only: bool, patience: float) -> Connection:
     try:
         return patiently(
@@ -155,26 +120,17 @@ def _open_patiently(path: Path, read_only: bool, patience: float) -> Connection:
             pause=0.02,
         )
     except (duckdb.IOException, duckdb.ConnectionException) as error:
-        raise _refusal(path, error, patience) from None
-
-
-def _refusal(path: Path, error: Exception, patience: float) -> StoreError:
-    if holder := _HOLDER.search(str(error)):
-        return StoreError(
-            f"held by another process, {holder['program']} (PID {holder['pid']}),"
-            f" for more than {patience:g} s",
-            where=str(path),
-            do="Wait for it, end it, or set DUCKDB_PATH to another file",
-        )
-    if _OTHER_MODE in str(error):
-        return StoreError(
-            "open in this process in another mode (reading or writing)",
-            where=str(path),
-            do="Close that connection first",
-        )
-    return StoreError(
-        f"cannot be opened ({first_line(error)})",
-        where=str(path),
-        do="Check its permissions and the disk, move a damaged file away,"
-        " or set DUCKDB_PATH to another file",
-    )
+        if holder := _HOLDER.search(str(error)):
+            program = f"{holder['program']} (PID {holder['pid']})"
+            message = f"held by another process, {program}, for more than {patience:g} s"
+            do = "Wait for it, end it, or set DUCKDB_PATH to another file"
+        elif _OTHER_MODE in str(error):
+            message = "open in this process in another mode (reading or writing)"
+            do = "Close that connection first"
+        else:
+            message = f"cannot be opened ({first_line(error)})"
+            do = (
+                "Check its permissions and the disk, move a damaged file away,"
+                " or set DUCKDB_PATH to another file"
+            )
+        raise StoreError(message, where=str(path), do=do) from None

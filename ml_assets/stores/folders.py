@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from ml_assets.errors import StoreError
+from ml_assets.errors import StoreError, first_line
 
 
 def folder(path: Path) -> Path:
@@ -19,6 +21,19 @@ def folder(path: Path) -> Path:
             do="Free space, change its permissions, or set ML_ASSETS_HOME to another folder",
         ) from None
     return path
+
+
+@contextmanager
+def usable(path: Path, what: str, *errors: type[Exception]) -> Iterator[None]:
+    """Explain the errors of a store whose folder can be built again."""
+    try:
+        yield
+    except errors as error:
+        raise StoreError(
+            f"{what} cannot be used ({first_line(error)})",
+            where=str(path),
+            do="Check the disk; a damaged folder can be deleted, and is rebuilt",
+        ) from None
 
 
 def write_whole(file: Path, text: str) -> None:

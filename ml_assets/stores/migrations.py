@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from ml_assets.errors import StoreError
-from ml_assets.stores.sql import SQL
+from ml_assets.stores.sql import SQL, statements
 
 STORES = ("postgres", "duckdb", "clickhouse", "sqlite")
 
-LEDGER = (
+_LEDGER = (
     "create table if not exists migrations (name text primary key, checksum text default '',"
     " applied_at timestamptz default current_timestamp)"
 )
-RECORD = "insert into migrations (name, checksum) values (?, ?)"
-"""What DuckDB and SQLite keep, and how; the other two have words of their own."""
+_LEDGER_OF = {
+    "sqlite": [_LEDGER],
+    # A table of the time before checksums were kept has no such column.
+    "duckdb": [
+        _LEDGER,
+        "alter table migrations add column if not exists checksum varchar default ''",
+    ],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +76,38 @@ def find_pending(store: str, applied: Mapping[str, str], where: str) -> list[Mig
                 do="Restore its file, and write what is new into another",
             )
     return [migration for name, migration in migrations.items() if name not in applied]
+
+
+def migrate(
+    store: str,
+    connection: Any,
+    where: str,
+    transaction: Callable[[Any], AbstractContextManager[None]],
+) -> list[str]:
+    """Apply the migrations that DuckDB or SQLite lacks, in one transaction; return their names."""
+    if is_migrated(store, connection, where):
+        return []
+    with transaction(connection):
+        for text in _LEDGER_OF[store]:
+            connection.execute(text)
+        # Read here: another process may have been faster.
+        pending = _pending(store, connection, where)
+        for migration in pending:
+            for part in statements(migration.text):
+                connection.execute(part)
+            record = "insert into migrations (name, checksum) values (?, ?)"
+            connection.execute(record, [migration.name, migration.checksum])
+    return [migration.name for migration in pending]
+
+
+def is_migrated(store: str, connection: Any, where: str) -> bool:
+    """Whether no migration of DuckDB or SQLite is missing; nothing is written to find out."""
+    ledger = connection.execute(
+        "select 1 from sqlite_master where name = 'migrations' and sql like '%checksum%'"
+    ).fetchall()
+    return bool(ledger) and not _pending(store, connection, where)
+
+
+def _pending(store: str, connection: Any, where: str) -> list[Migration]:
+    rows = connection.execute("select name, checksum from migrations").fetchall()
+    return find_pending(store, dict(rows), where)

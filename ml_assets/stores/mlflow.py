@@ -85,11 +85,7 @@ def activate(where: Tracking) -> ModuleType:
 
 
 def log_model(
-    mlflow: ModuleType,
-    model: Any,
-    inputs: DataFrame,
-    labels: Sequence[str],
-    trusted: Sequence[str],
+    mlflow: ModuleType, model: Any, inputs: DataFrame, labels: Sequence[str], trusted: Sequence[str]
 ) -> str:
     """Save `model` with the active run and return its URI.
 
@@ -119,15 +115,9 @@ def load_model(where: Tracking, uri: str, trusted: Sequence[str]) -> Any:
         StoreError: the artifact is missing, is in another format, or holds another type.
     """
     import skops.io
-    from skops.io.exceptions import UntrustedTypesFoundException
 
-    mlflow = activate(where)
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            copied = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch)
-            return skops.io.load(Path(copied) / _MODEL_FILE, trusted=list(trusted))
-        except (OSError, mlflow.exceptions.MlflowException, UntrustedTypesFoundException) as error:
-            raise _not_loaded(uri, error) from None
+    with _downloaded(where, uri) as folder:
+        return skops.io.load(folder / _MODEL_FILE, trusted=list(trusted))
 
 
 def log_file(mlflow: ModuleType, uri: str, name: str, content: bytes) -> None:
@@ -146,7 +136,12 @@ def read_file(where: Tracking, uri: str, name: str, sha256: str) -> bytes:
     Raises:
         StoreError: the file is missing, or its content is not that of `sha256`.
     """
-    content = _read_local(where, uri, name) or _download(where, uri, name)
+    folder = Path(unquote(urlsplit(where.artifacts).path), "models", _model_id(uri), "artifacts")
+    if where.artifacts and (folder / name).exists():
+        content = (folder / name).read_bytes()
+    else:
+        with _downloaded(where, uri, name) as file:
+            content = file.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
         raise StoreError(
             f"its sha256 is not the recorded {sha256[:12]}…: the file was altered or cut short",
@@ -156,31 +151,24 @@ def read_file(where: Tracking, uri: str, name: str, sha256: str) -> bytes:
     return content
 
 
-def _read_local(where: Tracking, uri: str, name: str) -> bytes:
-    if not where.artifacts:
-        return b""
-    folder = Path(unquote(urlsplit(where.artifacts).path))
-    file = folder / "models" / _model_id(uri) / "artifacts" / name
-    return file.read_bytes() if file.exists() else b""
-
-
-def _download(where: Tracking, uri: str, name: str) -> bytes:
+@contextmanager
+def _downloaded(where: Tracking, uri: str, name: str = "") -> Iterator[Path]:
+    """A copy of the model at `uri`, or of a file beside it, for the block in which it is read."""
     mlflow = activate(where)
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            location = mlflow.MlflowClient().get_logged_model(_model_id(uri)).artifact_location
-            copied = mlflow.artifacts.download_artifacts(f"{location}/{name}", dst_path=scratch)
-            return Path(copied).read_bytes()
-        except (OSError, mlflow.exceptions.MlflowException) as error:
-            raise _not_loaded(f"{uri}/{name}", error) from None
-
-
-def _not_loaded(uri: str, error: Exception) -> StoreError:
-    return StoreError(
-        f"the model cannot be loaded ({first_line(error)})",
-        where=uri,
-        do="Train and register it again",
-    )
+            artifact = uri
+            if name:
+                model = mlflow.MlflowClient().get_logged_model(_model_id(uri))
+                artifact = f"{model.artifact_location}/{name}"
+            yield Path(mlflow.artifacts.download_artifacts(artifact, dst_path=scratch))
+        # A type that is not trusted is a TypeError.
+        except (OSError, TypeError, mlflow.exceptions.MlflowException) as error:
+            raise StoreError(
+                f"the model cannot be loaded ({first_line(error)})",
+                where=f"{uri}/{name}".rstrip("/"),
+                do="Train and register it again",
+            ) from None
 
 
 def _model_id(uri: str) -> str:
@@ -242,12 +230,10 @@ def set_alias(where: Tracking, name: str, alias: str, version: int | None) -> No
 
 
 def _refusal(where: Tracking, what: str) -> StoreError:
+    place, do = "MLFLOW_TRACKING_URI", "Check that the tracking server is up and the URL is right"
     if where.artifacts:
         place = "MLflow's own database, mlflow in PostgreSQL"
         do = "Check that PostgreSQL is up, or set MLFLOW_TRACKING_URI to a tracking server"
-    else:
-        place = "MLFLOW_TRACKING_URI"
-        do = "Check that the tracking server is up and the URL is right"
     return StoreError(what, where=place, do=do)
 
 

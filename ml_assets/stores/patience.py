@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -10,7 +11,7 @@ T = TypeVar("T")
 
 def patiently(
     attempt: Callable[[], T],
-    may_pass: Callable[[BaseException], bool],
+    may_pass: Callable[[Exception], bool],
     *,
     seconds: float,
     pause: float,
@@ -21,12 +22,12 @@ def patiently(
     The error is raised when it is not one that `may_pass`, or when the next pause would end after
     more than `seconds` in all.
     """
-    from tenacity import Retrying, retry_if_exception, stop_before_delay, wait_exponential
-
-    retrying = Retrying(
-        retry=retry_if_exception(may_pass),
-        stop=stop_before_delay(seconds),
-        wait=wait_exponential(multiplier=pause, max=longest_pause),
-        reraise=True,
-    )
-    return retrying(attempt)
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return attempt()
+        except Exception as error:
+            if not may_pass(error) or time.monotonic() + pause > end:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, longest_pause)

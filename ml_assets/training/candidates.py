@@ -11,7 +11,7 @@ from ml_assets.stores import duckdb, mlflow, postgres
 from ml_assets.training.evaluation import evaluate
 from ml_assets.training.examples import TEXT, read_examples
 from ml_assets.training.experiments import complete_experiment, experiment
-from ml_assets.training.families.base import Family, Fitted, Task, fit_family, predict_probabilities
+from ml_assets.training.families.base import Family, Task, fit_family, predict_probabilities
 from ml_assets.training.families.registry import TRUSTED_TYPES
 from ml_assets.training.importance import permutation_importance
 from ml_assets.training.model import SPLITS, Candidate, Examples, TrainingSet
@@ -43,7 +43,7 @@ def train_candidates(
     Raises:
         NothingToDoError: documents changed since the training set was frozen.
     """
-    train, validation, test = (read_examples(connection, training_set, [name]) for name in SPLITS)
+    train, validation, test = (read_examples(connection, training_set, name) for name in SPLITS)
     task = Task(train, validation, training_set.features, training_set.labels, training_set.seed)
     module = mlflow.activate(where)
     done = []
@@ -91,7 +91,11 @@ def _train(
         "probability": answers.max(axis=1),
     }
     uri = mlflow.log_model(module, fitted.model, task.train.inputs.head(5), labels, TRUSTED_TYPES)
-    exported = _export(module, uri, family, fitted, task)
+    exported = Export(reason="a baseline is never served")
+    if not family.baseline:
+        exported = export(fitted.model, task)
+    if exported.content:
+        mlflow.log_file(module, uri, FILE, exported.content)
     parameters = {**family.parameters, **fitted.chosen}
     module.log_params(parameters)
     module.log_metrics(metrics)
@@ -114,16 +118,6 @@ def _train(
         fitted.model, task.validation, labels, _groups(family, task), task.seed
     )
     return Trained(candidate, fitted.steps, evaluations, importance, pd.DataFrame(predictions))
-
-
-def _export(module: Any, uri: str, family: Family, fitted: Fitted, task: Task) -> Export:
-    """The ONNX form of a model, put beside it."""
-    if family.baseline:
-        return Export(reason="a baseline is never served")
-    exported = export(fitted.model, task)
-    if exported.content:
-        mlflow.log_file(module, uri, FILE, exported.content)
-    return exported
 
 
 def _groups(family: Family, task: Task) -> dict[str, list[str]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ml_assets.errors import NothingToDoError
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
-from ml_assets.training.model import SPLITS, Examples, Split, TrainingSet
+from ml_assets.training.model import Examples, Split, TrainingSet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,18 +20,16 @@ TEXT = "text"
 
 
 def read_examples(
-    connection: postgres.Connection,
-    training_set: TrainingSet,
-    splits: Collection[Split] = SPLITS,
+    connection: postgres.Connection, training_set: TrainingSet, split: Split
 ) -> Examples:
-    """Read the inputs of the rows in `splits`, with vectors of the set's own space.
+    """Read the inputs of the rows of a split, with vectors of the set's own space.
 
     Raises:
         NothingToDoError: documents changed since the training set was frozen.
     """
     from ml_assets.embeddings.quantization import unit
 
-    rows = training_set.rows[training_set.rows["split"].isin(list(splits))]
+    rows = training_set.rows[training_set.rows["split"] == split]
     bound = {"space_id": training_set.space_id, "document_ids": rows["document_id"].tolist()}
     with connection.cursor(binary=True) as cursor:
         documents = cursor.execute(statement("postgres/training/examples"), bound).fetchall()
@@ -53,9 +51,7 @@ def read_examples(
 
 
 def model_inputs(
-    texts: Sequence[str],
-    features: Mapping[str, NDArray[np.float64]],
-    vectors: NDArray[np.float32],
+    texts: Sequence[str], features: Mapping[str, NDArray[np.float64]], vectors: NDArray[np.float32]
 ) -> DataFrame:
     """Put texts, features and unit vectors (one line each) into the columns a model asks for."""
     import pandas as pd

@@ -17,11 +17,7 @@ MAX_ROWS = 1000
 
 
 def permutation_importance(
-    model: Any,
-    examples: Examples,
-    labels: Sequence[str],
-    groups: dict[str, list[str]],
-    seed: int,
+    model: Any, examples: Examples, labels: Sequence[str], groups: dict[str, list[str]], seed: int
 ) -> dict[str, float]:
     """Return the loss of macro-F1 when the columns of each group are permuted together.
 

@@ -27,8 +27,7 @@ def confusion_plot(evaluation: Evaluation) -> Figure:
             axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=7)
     axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
     axes.set_yticks(range(len(labels)), labels, fontsize=7)
-    axes.set_xlabel("answered")
-    axes.set_ylabel("right answer")
+    axes.set(xlabel="answered", ylabel="right answer")
     return figure
 
 
@@ -41,9 +40,6 @@ def reliability_plot(evaluation: Evaluation) -> Figure:
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle="--")
     axes.plot([b.confidence for b in bins], [b.accuracy for b in bins], marker="o", markersize=4)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
-    axes.set_xlabel("confidence")
-    axes.set_ylabel("accuracy")
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy")
     axes.set_title(f"calibration error {error:.3f}", fontsize=9)
     return figure

@@ -9,7 +9,7 @@ from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
 from ml_assets.training.experiments import read_candidates
 from ml_assets.training.families.registry import BASELINES
-from ml_assets.training.training_set import current_hash, current_training_set
+from ml_assets.training.training_set import current_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +26,19 @@ def unknown_labels(
     connection: postgres.Connection, duck: duckdb.Connection
 ) -> tuple[list[str], list[str]]:
     """Documents of the training set that have another label now, and labels never trained on."""
-    current = current_training_set(duck)
-    if current is None or not current.hash:
-        return [], []
-    frozen = dict(zip(current.rows["document_id"], current.rows["label"], strict=True))
-    bound = {"document_ids": list(frozen)}
-    labels = connection.execute(statement("postgres/training/labels"), bound)
+    current = current_hash(duck)
+    query = "select document_id, label from training_sets where hash = ?"
+    frozen = dict(duck.execute(query, [current]).fetchall())
+    labels = connection.execute(statement("postgres/training/labels"), [list(frozen)])
     live: dict[str, str] = dict(labels.fetchall())
     wrong = sorted(name for name, label in frozen.items() if live.get(name) != label)
-    return wrong, _column(duck, "labels_not_trained_on", current.hash)
+    return wrong, _column(duck, "labels_not_trained_on", current)
 
 
 def straddling_groups(duck: duckdb.Connection) -> dict[str, list[str]]:
     """Groups and texts of the current training set that are in more than one split."""
     current = current_hash(duck)
-    return {
-        "groups": _column(duck, "straddling_groups", current),
-        "texts": _column(duck, "straddling_texts", current),
-    }
+    return {kind: _column(duck, f"straddling_{kind}", current) for kind in ("groups", "texts")}
 
 
 def better_than_baselines(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from ml_assets.training.model import SPLITS, Split
 
-_TRAIN, _VALIDATION = 0.64, 0.80
+_BOUNDS = (0.64, 0.80)
 """A group below the first bound is trained on, below the second validated on, else tested on."""
 
 
@@ -61,6 +62,4 @@ def _fill_splits(groups: Sequence[str], split_of: dict[str, Split]) -> None:
 def _by_hash(group: str, seed: int) -> Split:
     digest = hashlib.sha256(f"{seed}:{group}".encode()).digest()
     position = int.from_bytes(digest[:8], "big") / 2**64
-    if position < _TRAIN:
-        return "train"
-    return "validation" if position < _VALIDATION else "test"
+    return SPLITS[bisect(_BOUNDS, position)]

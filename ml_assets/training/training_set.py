@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.features.join import point_in_time_join
-from ml_assets.features.views import FeatureView, fingerprint, views_for
+from ml_assets.features.views import fingerprint, views_for
 from ml_assets.settings import Settings
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
@@ -22,18 +22,11 @@ if TYPE_CHECKING:
 MIN_GROUPS = 10
 """A label with fewer groups is left out: there would be nothing to test it on."""
 
-_HEAD = (
-    *("hash", "space_id", "seed", "feature_views", "features", "left_out", "unembedded"),
-    "reason",
-)
 _COLUMNS = ("document_id", "label", "group_id", "split", "label_time", "text_hash")
 
 
 def build_training_set(
-    connection: postgres.Connection,
-    duck: duckdb.Connection,
-    settings: Settings,
-    space_id: str,
+    connection: postgres.Connection, duck: duckdb.Connection, settings: Settings, space_id: str
 ) -> TrainingSet:
     """Describe the training set of the present documents; nothing is written.
 
@@ -55,42 +48,38 @@ def build_training_set(
             f"fewer than two labels have {MIN_GROUPS} groups of embedded documents"
             f" ({len(labelled)} labelled documents, {len(left_out)} labels left out)"
         )
-    joined = _join(duck, rows, views, features)
-    prints = {view.key: fingerprint(view) for view in views}
-    return TrainingSet(
-        hash=_hash(joined, features, prints, space_id, settings.seed) if len(rows) else "",
+    if len(rows):
+        spine = rows.rename(columns={"label_time": "event_time"})
+        rows = point_in_time_join(duck, spine, views).rename(columns={"event_time": "label_time"})
+    rows = rows.reindex(columns=[*_COLUMNS, *features]).astype(dict.fromkeys(features, "float64"))
+    built = TrainingSet(
+        hash="",
         space_id=space_id,
         seed=settings.seed,
-        feature_views=prints,
+        feature_views={view.key: fingerprint(view) for view in views},
         features=features,
-        rows=joined,
+        rows=rows,
         left_out=left_out,
         unembedded=len(labelled) - len(embedded),
         reason=reason,
     )
+    return replace(built, hash=_hash(built)) if len(rows) else built
 
 
 def freeze(duck: duckdb.Connection, training_set: TrainingSet) -> bool:
     """Make `training_set` the current one; its rows are written once per hash. False: it was."""
-    head = {name: getattr(training_set, name) for name in _HEAD}
+    names = [each.name for each in fields(TrainingSet) if each.name != "rows"]
+    head = {name: getattr(training_set, name) for name in names}
     if _last_head(duck) == head:
         return False
-    views, left_out = head.pop("feature_views"), head.pop("left_out")
-    bound = {
-        **head,
-        "features": list(training_set.features),
-        "views": list(views),
-        "fingerprints": list(views.values()),
-        "labels": list(left_out),
-        "groups": list(left_out.values()),
-    }
-    with duckdb.transaction(duck):
-        known = duck.execute(
-            "select 1 from training_sets where hash = ? limit 1", [training_set.hash]
-        ).fetchone()
-        if training_set.hash and known is None:
-            _insert_rows(duck, training_set)
-        duck.execute(statement("duckdb/training/insert_build"), bound)
+    for name in ("feature_views", "left_out"):
+        # As DuckDB binds a map: a dictionary of its own would be a struct, and blind to case.
+        head[name] = {"key": list(head[name]), "value": list(head[name].values())}
+    values = ", ".join(f'"{name}"' for name in training_set.features)
+    insert_rows = statement("duckdb/training/insert_rows").format(values=values)
+    with duckdb.transaction(duck), duckdb.registered(duck, frozen=training_set.rows):
+        duck.execute(insert_rows, {"hash": training_set.hash, "names": training_set.features})
+        duck.execute(statement("duckdb/training/insert_build"), head)
     return True
 
 
@@ -115,10 +104,9 @@ def current_training_set(duck: duckdb.Connection) -> TrainingSet | None:
     head = _last_head(duck)
     if head is None:
         return None
-    features = list(head["features"])
-    bound = {"hash": head["hash"], "features": features}
-    rows = duck.execute(statement("duckdb/training/rows"), bound).df()
-    return TrainingSet(**head, rows=_unpack(rows, features))
+    values = ", ".join(f"features['{name}'] as \"{name}\"" for name in head["features"])
+    text = statement("duckdb/training/rows").format(values=values)
+    return TrainingSet(**head, rows=duck.execute(text, {"hash": head["hash"]}).df())
 
 
 def current_hash(duck: duckdb.Connection) -> str:
@@ -135,7 +123,7 @@ def _labelled(connection: postgres.Connection, space_id: str) -> DataFrame:
     return pd.DataFrame(cursor, columns=[column.name for column in cursor.description or ()])
 
 
-def _split(labelled: DataFrame, seed: int) -> tuple[DataFrame, dict[str, int]]:
+def _split(labelled: DataFrame, seed: int) -> tuple[DataFrame, dict[Any, int]]:
     """Merge duplicates, leave out small labels, split; return rows, and the groups left out."""
     groups = merge_duplicates(labelled["group_id"].tolist(), labelled["same_text"].tolist())
     rows = labelled.drop(columns="same_text").assign(group_id=groups)
@@ -148,39 +136,19 @@ def _split(labelled: DataFrame, seed: int) -> tuple[DataFrame, dict[str, int]]:
     rows = rows[rows["label"].map(reached) == len(SPLITS)]
     if rows["label"].nunique() < 2:
         rows = rows.iloc[:0]
-    left_out = {
-        str(label): int(count) for label, count in counts.items() if label not in set(rows["label"])
-    }
-    return rows[list(_COLUMNS)].reset_index(drop=True), dict(sorted(left_out.items()))
+    left_out = counts[~counts.index.isin(rows["label"])].to_dict()
+    return rows[list(_COLUMNS)].reset_index(drop=True), left_out
 
 
-def _join(
-    duck: duckdb.Connection,
-    rows: DataFrame,
-    views: tuple[FeatureView, ...],
-    features: tuple[str, ...],
-) -> DataFrame:
-    if rows.empty:
-        return rows.reindex(columns=[*_COLUMNS, *features])
-    spine = rows.rename(columns={"label_time": "event_time"})
-    joined = point_in_time_join(duck, spine, views).rename(columns={"event_time": "label_time"})
-    return joined[[*_COLUMNS, *features]].astype(dict.fromkeys(features, "float64"))
-
-
-def _hash(
-    rows: DataFrame,
-    features: tuple[str, ...],
-    views: Mapping[str, str],
-    space_id: str,
-    seed: int,
-) -> str:
+def _hash(built: TrainingSet) -> str:
     """16 hex digits over all that decides what a model can learn from the rows."""
     import numpy as np
 
-    values = rows[list(features)].to_numpy("float64")
-    digest = hashlib.sha256(json.dumps([space_id, seed, sorted(views.items())]).encode())
+    values = built.rows[list(built.features)].to_numpy("float64")
+    decisive = [built.space_id, built.seed, sorted(built.feature_views.items())]
+    digest = hashlib.sha256(json.dumps(decisive).encode())
     for column in ("document_id", "label", "group_id", "split", "text_hash"):
-        digest.update(json.dumps(rows[column].tolist()).encode())
+        digest.update(json.dumps(built.rows[column].tolist()).encode())
     # One bit pattern for every NaN.
     digest.update(np.where(np.isnan(values), np.nan, values).tobytes())
     return digest.hexdigest()[:16]
@@ -189,31 +157,4 @@ def _hash(
 def _last_head(duck: duckdb.Connection) -> dict[str, Any] | None:
     """All of the last build but its rows; None before the first."""
     row = duck.execute(statement("duckdb/training/current_build")).fetchone()
-    if row is None:
-        return None
-    head = dict(zip(_HEAD, row, strict=True))
-    return {**head, "features": tuple(head["features"])}
-
-
-def _insert_rows(duck: duckdb.Connection, training_set: TrainingSet) -> None:
-    import pyarrow as pa
-
-    rows, names = training_set.rows, training_set.features
-    offsets = range(0, len(rows) * len(names) + 1, len(names) or 1)
-    values = pa.array(rows[list(names)].to_numpy("float64").ravel(), from_pandas=True)
-    columns = {name: pa.array(rows[name]) for name in _COLUMNS}
-    columns["features"] = pa.MapArray.from_arrays(
-        pa.array(offsets, pa.int32()), pa.array(list(names) * len(rows), pa.string()), values
-    )
-    frozen = pa.table({"hash": [training_set.hash] * len(rows), **columns})
-    with duckdb.registered(duck, frozen=frozen):
-        duck.execute("insert into training_sets by name select * from frozen")
-
-
-def _unpack(rows: DataFrame, features: list[str]) -> DataFrame:
-    import numpy as np
-    import pandas as pd
-
-    values = np.array(rows["feature_values"].tolist(), dtype="float64")
-    wide = pd.DataFrame(values.reshape(len(rows), len(features)), columns=features)
-    return pd.concat([rows.drop(columns="feature_values"), wide], axis=1)
+    return {**row[0], "features": tuple(row[0]["features"])} if row else None

@@ -16,7 +16,6 @@ from ml_assets.errors import (
 )
 from ml_assets.operations.rollback import roll_back
 from ml_assets.registry import gates, serving
-from ml_assets.registry.aliases import follow_release
 from ml_assets.registry.gates import champion_gate
 from ml_assets.registry.model import MODEL_NAME
 from ml_assets.registry.promotion import promote, promote_by_hand
@@ -25,6 +24,7 @@ from ml_assets.registry.versions import (
     best_candidate,
     champion,
     current_challenger,
+    follow_release,
     read_version,
     register_challenger,
 )
@@ -94,8 +94,8 @@ def test_the_best_candidate_is_registered_once(first: Trained) -> None:
     deployment, training_set = first
     version = register(first)
     assert version == register(first) == current_challenger(deployment.connection)
-    assert version.family == "logistic_regression"
-    assert version.training_set_hash == training_set.hash
+    assert version.candidate.family == "logistic_regression"
+    assert version.candidate.training_set_hash == training_set.hash
     assert version.feature_views == training_set.feature_views
     assert version.seed == training_set.seed == 0
     assert alias(deployment, "challenger") == version.version
@@ -194,7 +194,7 @@ def test_the_champion_is_measured_on_the_challengers_test_split(
     challenger = current_challenger(deployment.connection)
     assert reigning is not None
     assert challenger is not None
-    assert reigning.training_set_hash != training_set.hash
+    assert reigning.candidate.training_set_hash != training_set.hash
 
     refused = decide(second, promotion_margin=0.9)
     assert not refused.served
@@ -486,7 +486,8 @@ def test_an_onnx_form_that_is_not_the_recorded_one_does_not_answer(first: Traine
     version = register(first)
     decide(first)
     deployment.connection.execute(
-        "update experiments set onnx_sha256 = repeat('0', 64) where run_id = %s", [version.run_id]
+        "update experiments set onnx_sha256 = repeat('0', 64) where run_id = %s",
+        [version.candidate.run_id],
     )
     with pytest.raises(StoreError, match="its sha256 is not the recorded 000000000000"):
         ask(deployment, ["w1"])
@@ -511,4 +512,4 @@ def ask(
 
 
 def test_a_version_that_is_not_there_is_none(first: Trained) -> None:
-    assert read_version(first[0].connection, version=10_000) is None
+    assert read_version(first[0].connection, 10_000) is None

@@ -23,10 +23,10 @@ from ml_assets.releases.pointer import (
     roll_back,
     rollback_target,
     services,
-    withdraw,
     withdrawals,
 )
 from ml_assets.stores import postgres
+from ml_assets_tests.search.measurements import withdraw
 
 
 def serve(connection: postgres.Connection, actor: str = "ann", **changed: object) -> None:
@@ -180,9 +180,11 @@ def test_a_release_that_is_named_is_gone_back_to(connection: postgres.Connection
 
 
 def test_the_last_reason_of_a_withdrawal_is_kept(connection: postgres.Connection) -> None:
-    for reason in ("slow", "wrong"):
-        withdraw(connection, "model_version", "1", "ann", reason)
-    assert withdrawals(connection, "model_version")["1"].reason == "wrong"
+    for generation in "ab":
+        serve(connection, generation_id=generation)
+    withdraw(connection, "b", "slow")
+    back(connection)
+    assert withdrawals(connection, "generation_id")["b"].reason == "worse"
 
 
 def test_a_part_is_served_as_long_as_releases_name_it(connection: postgres.Connection) -> None:

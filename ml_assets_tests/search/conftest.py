@@ -12,7 +12,7 @@ from ml_assets.search.answering.model import Engine
 from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.faiss.index import FaissIndex
 from ml_assets.search.indexes.keyword.index import KeywordIndex
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
@@ -63,7 +63,7 @@ def open_index(
     """Opens the index of the generation anew at every call, as a new process would."""
     # Two or three hundred rows are enough for product codes of 16 numbers.
     request.getfixturevalue("monkeypatch").setattr(
-        "ml_assets.search.indexes.faiss.index.TRAINS_FROM", 270
+        "ml_assets.search.indexes.faiss.codes.TRAINS_FROM", 270
     )
     with ExitStack() as stack:
 

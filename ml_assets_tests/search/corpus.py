@@ -15,8 +15,7 @@ from ml_assets.embeddings.space import VectorSpace
 from ml_assets.search.filters.language import Scalar
 from ml_assets.search.generation import ensure_generation
 from ml_assets.search.indexes.contract import AnyIndex
-from ml_assets.search.indexes.kinds import index_parameters, sync_index
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import Indexes, index_parameters, sync_index
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres

@@ -64,6 +64,15 @@ def back(
     return roll_back(connection, settings, mlflow.Tracking("unused"), reason, release)
 
 
+def withdraw(connection: postgres.Connection, identity: str, reason: str) -> None:
+    """Withdraw a generation, as a rollback from it does."""
+    connection.execute(
+        "insert into withdrawals (part, identity, actor, reason)"
+        " values ('generation_id', %s, 'ann', %s)",
+        [identity, reason],
+    )
+
+
 def age_releases(connection: postgres.Connection, days: int) -> None:
     """Pretend that all was served so many days earlier."""
     connection.execute("alter table releases disable trigger user")

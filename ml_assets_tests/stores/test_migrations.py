@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def migrate(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Itera
             yield lambda: migration.migrate(connection, "here")
         elif store == "duckdb":
             database = stack.enter_context(duckdb.connect(tmp_path / "a.duckdb"))
-            yield lambda: duckdb.migrate(database, "here")
+            yield lambda: migrations.migrate("duckdb", database, "here", duckdb.transaction)
         elif store == "clickhouse":
             client = stack.enter_context(clickhouse.connect(None, tmp_path))
             yield lambda: clickhouse.migrate(client, "here")
@@ -61,8 +62,9 @@ def migrate(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Itera
             file = stack.enter_context(
                 closing(sqlite3.connect(tmp_path / "a.sqlite", isolation_level=None))
             )
-            assert sqlite.migrate(file, "here") == [one.name for one in read_migrations(store)]
-            yield lambda: sqlite.migrate(file, "here")
+            again = partial(migrations.migrate, store, file, "here", sqlite.transaction)
+            assert again() == [each.name for each in read_migrations(store)]
+            yield again
 
 
 def test_what_is_new_is_applied_once(store: str, folder: Path, migrate: Migrate) -> None:

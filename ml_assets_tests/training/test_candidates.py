@@ -24,8 +24,8 @@ Trained = tuple[Deployment, TrainingSet]
 def task(trained: Trained) -> Task:
     deployment, training_set = trained
     return Task(
-        train=read_examples(deployment.connection, training_set, ["train"]),
-        validation=read_examples(deployment.connection, training_set, ["validation"]),
+        train=read_examples(deployment.connection, training_set, "train"),
+        validation=read_examples(deployment.connection, training_set, "validation"),
         features=training_set.features,
         labels=training_set.labels,
         seed=training_set.seed,
@@ -96,7 +96,7 @@ def test_mlflow_holds_the_run_and_the_model_it_reports_on(trained: Trained) -> N
     assert info.saved_input_example_info is not None
 
     model = load_model(deployment.tracking, candidate.model_uri, TRUSTED_TYPES)
-    test = read_examples(deployment.connection, training_set, ["test"])
+    test = read_examples(deployment.connection, training_set, "test")
     answers = predict_probabilities(model, test.inputs, training_set.labels)
     found = evaluate(training_set.labels, test.truth, answers).metrics
     assert found["macro_f1"] == pytest.approx(candidate.metrics["test_macro_f1"])

@@ -85,13 +85,22 @@ def test_a_small_label_is_left_out_and_said_so(deployment: Deployment) -> None:
     documents = labelled_documents(90)
     rare = [
         replace(
-            documents[0], document_id=f"rare-{n}", group=f"rare-{n}", text=f"w{n}", label="rare"
+            documents[0],
+            document_id=f"{label}-{n}",
+            group=f"{label}-{n}",
+            text=f"{label} w{n}",
+            label=label,
         )
+        for label in ("Rare", "rare")
         for n in range(MIN_GROUPS - 1)
     ]
     deployment.fill(documents + rare)
     built = deployment.build()
-    assert built.left_out == {"rare": MIN_GROUPS - 1}
+    assert built.left_out == {"Rare": MIN_GROUPS - 1, "rare": MIN_GROUPS - 1}
+    with deployment.open_duck() as duck:
+        current = current_training_set(duck)
+    assert current is not None
+    assert current.left_out == built.left_out
     assert built.labels == LABELS
 
 
@@ -121,6 +130,12 @@ def test_without_two_labels_there_is_no_training_set(deployment: Deployment, lab
     assert current.reason == built.reason
 
 
+def test_before_any_document_has_features_there_is_no_training_set(deployment: Deployment) -> None:
+    built = deployment.build()
+    assert (built.hash, len(built.rows)) == ("", 0)
+    assert "no labels" in built.reason
+
+
 def test_before_the_first_build_there_is_none(deployment: Deployment) -> None:
     with connect(deployment.settings.duckdb_file) as duck:
         assert current_training_set(duck) is None
@@ -130,12 +145,14 @@ def test_examples_hold_what_was_frozen(deployment: Deployment) -> None:
     documents = labelled_documents(90)
     deployment.fill([replace(documents[0], title="a title"), *documents[1:]])
     built = deployment.build()
-    examples = read_examples(deployment.connection, built)
-    assert examples.document_ids == tuple(built.rows["document_id"])
+    rows = built.rows.set_index("document_id")
+    examples = read_examples(deployment.connection, built, rows["split"]["document-0000"])
+    rows = rows[rows["split"] == rows["split"]["document-0000"]]
+    assert examples.document_ids == tuple(rows.index)
     assert examples.inputs[TEXT][0] == f"a title\n{documents[0].text}"
     vectors = examples.inputs[[f"e{n}" for n in range(SPACE.dimension)]].to_numpy()
     assert (vectors**2).sum(axis=1) == pytest.approx(1, abs=1e-5)
-    assert list(examples.truth) == list(built.rows["label"])
+    assert list(examples.truth) == list(rows["label"])
 
 
 def test_examples_of_documents_that_changed_are_refused(deployment: Deployment) -> None:
@@ -143,8 +160,11 @@ def test_examples_of_documents_that_changed_are_refused(deployment: Deployment) 
     deployment.fill(documents)
     built = deployment.build()
     deployment.fill([replace(documents[0], text="w5"), *documents[1:]])
-    with pytest.raises(NothingToDoError, match=r"1 of its 90 documents changed.*Materialize"):
-        read_examples(deployment.connection, built)
+    splits = built.rows.set_index("document_id")["split"]
+    count = (splits == splits["document-0000"]).sum()
+    message = f"1 of its {count} documents changed.*Materialize"
+    with pytest.raises(NothingToDoError, match=message):
+        read_examples(deployment.connection, built, splits["document-0000"])
 
 
 def test_a_label_needs_ten_groups(deployment: Deployment) -> None:

@@ -1,6 +1,8 @@
 -- name: current_build
-select
-    coalesce(hash, ''), space_id, seed, feature_views, features, left_out, unembedded, reason
+select {
+    hash: coalesce(hash, ''), space_id: space_id, seed: seed, feature_views: feature_views, features: features,
+    left_out: left_out, unembedded: unembedded, reason: reason
+}
 from training_set_builds
 order by build_id desc
 limit 1
@@ -8,10 +10,14 @@ limit 1
 -- name: insert_build
 insert into training_set_builds
     (hash, space_id, seed, feature_views, features, left_out, unembedded, reason)
-values (
-    nullif($hash, ''), $space_id, $seed, map($views, $fingerprints), $features,
-    map($labels, $groups), $unembedded, $reason
-)
+values (nullif($hash, ''), $space_id, $seed, $feature_views, $features, $left_out, $unembedded, $reason)
+
+-- name: insert_rows
+-- Once for each hash; none of a set that cannot be trained on.
+insert into training_sets by name
+select $hash as hash, document_id, label, group_id, split, label_time, text_hash, map($names, [{values}]) as features
+from frozen
+where not exists (select 1 from training_sets where hash = $hash)
 
 -- name: labels_not_trained_on
 select label
@@ -22,10 +28,8 @@ having count(*) filter (where split = 'train') = 0
 order by label
 
 -- name: rows
--- The rows of a training set; the features as a list, in the order of $features.
-select
-    document_id, label, group_id, split, label_time, text_hash,
-    list_transform($features::varchar[], lambda name: features[name]) as feature_values
+-- The rows of a training set, with a column for each feature.
+select document_id, label, group_id, split, label_time, text_hash, {values}
 from training_sets
 where hash = $hash
 order by document_id

@@ -8,14 +8,14 @@ values (
 on conflict (model_name, version) do nothing
 
 -- name: model_version
-select
-    a.model_name as name, a.version, a.run_id, e.family, a.uri, a.training_set_hash, a.space_id,
-    a.seed, a.feature_views, a.metrics
-from model_artifacts as a
-join experiments as e on e.run_id = a.run_id
-where
-    (%(run_id)s::text is null or a.run_id = %(run_id)s)
-    and (%(version)s::integer is null or a.version = %(version)s)
-    and a.model_name = %(model_name)s
-order by a.version
-limit 1
+select model_name as name, version, run_id, uri, space_id, seed, feature_views, metrics
+from model_artifacts
+where model_name = %(model_name)s and version = %(version)s
+
+-- name: points
+-- Every metric of the versions that are not known yet, a version after the other.
+select model_name as model, version, metric, value::float8 as value, created_at as at
+from model_artifacts
+cross join jsonb_each(metrics) as each (metric, value)
+where concat(model_name, '/', version) <> all(%(known)s)
+order by model_name, version

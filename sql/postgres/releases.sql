@@ -86,9 +86,16 @@ from parts
 where identity is not null
 group by identity
 
--- name: withdraw
+-- name: withdraw_left
+-- The parts that the release before the present one had, and the present one has not.
 insert into withdrawals (part, identity, actor, reason)
-values (%(part)s, %(identity)s, %(actor)s, %(reason)s)
+select part, to_jsonb(before) ->> part, present.actor, present.reason
+from releases present
+join releases before on upper(before.served) = lower(present.served)
+cross join unnest(%(parts)s::text[]) as part
+where upper_inf(present.served)
+    and to_jsonb(before) ->> part is not null
+    and to_jsonb(before) ->> part is distinct from to_jsonb(present) ->> part
 on conflict (part, identity) do update
 set actor = excluded.actor, reason = excluded.reason, withdrawn_at = now()
 

@@ -94,7 +94,17 @@ order by d.document_id collate "C"
 -- name: labels
 select document_id, label
 from documents
-where deleted_at is null and label is not null and document_id = any(%(document_ids)s)
+where deleted_at is null and label is not null and document_id = any(%s)
+
+-- name: points
+-- Every metric of every step of the trainings that are not known yet, a training after the other.
+select
+    run_id, family, point ->> 1 as split, point ->> 2 as metric, (point -> 0)::integer as step,
+    (point -> 3)::float8 as value, ended_at as logged_at
+from experiments
+cross join jsonb_array_elements(history) as point
+where run_id <> all(%(known)s)
+order by ended_at, run_id
 
 -- name: start_experiment
 -- In place of one that failed, or was killed; of two at once the first to complete stays.

@@ -27,6 +27,9 @@ select max(user_version, coalesce((select max(number) from entries), 0)) from pr
 -- name: numbers
 select number from entries where chunk_id in (select value from json_each(:chunk_ids))
 
+-- name: remove
+delete from entries where chunk_id in (select value from json_each(:chunk_ids)) returning number
+
 -- name: revisions
 select chunk_id, revision
 from entries

@@ -11,8 +11,7 @@ from ml_assets.embeddings.encoder import load_encoder
 from ml_assets.search.answering.engine import open_engine, search
 from ml_assets.search.generation import ensure_generation
 from ml_assets.search.indexes.keyword.index import KeywordIndex
-from ml_assets.search.indexes.kinds import index_parameters, sync_index
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import Indexes, index_parameters, sync_index
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.settings import load_settings
 from ml_assets.stores import postgres

@@ -90,20 +90,13 @@ def online_features(
     total = sum(deltas.values(), Delta())
     rows = [{"view": key, **asdict(delta)} for key, delta in deltas.items()]
     return dg.MaterializeResult(
-        metadata={
-            **asdict(total),
-            "outcome": _outcome(total),
-            "views": table(rows),
-        },
+        metadata={**asdict(total), "outcome": _outcome(total), "views": table(rows)},
         data_version=data_version(versions),
     )
 
 
 def _offline_result(
-    duck: offline_store.Connection,
-    view: FeatureView,
-    delta: Delta,
-    **more: str,
+    duck: offline_store.Connection, view: FeatureView, delta: Delta, **more: str
 ) -> dg.MaterializeResult:
     return dg.MaterializeResult(
         metadata={

@@ -46,9 +46,7 @@ def every_document_has_one_row(
 
 @dg.asset_check(asset="document_features", blocking=True)
 def no_feature_gives_the_label_away(
-    settings: dg.ResourceParam[Settings],
-    postgres: PostgresResource,
-    duckdb: OfflineStoreResource,
+    settings: dg.ResourceParam[Settings], postgres: PostgresResource, duckdb: OfflineStoreResource
 ) -> dg.AssetCheckResult:
     """No single training feature predicts the label almost perfectly."""
     views = [view for view in views_for("training") if view.entity == "document"]
@@ -79,14 +77,14 @@ def online_equals_offline(
 ) -> dg.AssetCheckResult:
     """The online store holds the latest offline values of every view, and nothing else."""
     with duckdb.get_connection() as duck, online_store.connect() as online:
-        differences = {
-            view.key: {
-                name: len(ids) for name, ids in online_differences(duck, online, view).items()
-            }
-            for view in views_for("serving")
+        differing = {
+            view.key: online_differences(duck, online, view) for view in views_for("serving")
         }
-    wrong = sum(sum(counts.values()) for counts in differences.values())
-    rows = [{"view": key, **counts} for key, counts in differences.items()]
+    wrong = sum(len(ids) for kinds in differing.values() for ids in kinds.values())
+    rows = [
+        {"view": key, **{kind: len(ids) for kind, ids in kinds.items()}}
+        for key, kinds in differing.items()
+    ]
     return dg.AssetCheckResult(
         passed=wrong == 0, metadata={"differences": wrong, "views": table(rows)}
     )

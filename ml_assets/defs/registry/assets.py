@@ -4,10 +4,14 @@ import dagster as dg
 
 from ml_assets.defs.assets import DAILY, asset, data_version, gate_table, nothing_to_train_on, table
 from ml_assets.defs.resources import MlflowResource, OfflineStoreResource, PostgresResource
-from ml_assets.registry.aliases import follow_release
 from ml_assets.registry.model import ModelVersion
 from ml_assets.registry.promotion import promote
-from ml_assets.registry.versions import champion, current_challenger, register_challenger
+from ml_assets.registry.versions import (
+    champion,
+    current_challenger,
+    follow_release,
+    register_challenger,
+)
 from ml_assets.releases.gates import Decision
 from ml_assets.settings import Settings
 from ml_assets.training.training_set import current_training_set
@@ -83,8 +87,8 @@ def _outcome(decision: Decision) -> str:
 def _version_metadata(version: ModelVersion) -> dict[str, dg.MetadataValue | str | int]:
     return {
         "version": version.version,
-        "family": version.family,
-        "training_set_hash": version.training_set_hash,
+        "family": version.candidate.family,
+        "training_set_hash": version.candidate.training_set_hash,
         "vector_space": version.space_id,
         "feature_views": ", ".join(version.feature_views),
         "metrics": table([{"metric": name, "value": v} for name, v in version.metrics.items()]),

@@ -15,11 +15,7 @@ def audit_chain_is_intact(postgres: PostgresResource) -> dg.AssetCheckResult:
         broken = audit.verify(connection)
         entries = audit.count_entries(connection)
     return dg.AssetCheckResult(
-        passed=broken is None,
-        metadata={
-            "entries": entries,
-            "first_broken_entry": broken or "none",
-        },
+        passed=broken is None, metadata={"entries": entries, "first_broken_entry": broken or "none"}
     )
 
 
@@ -32,10 +28,10 @@ def champion_has_earned_it(postgres: PostgresResource) -> dg.AssetCheckResult:
     if served is None:
         return dg.AssetCheckResult(passed=True, description="there is no champion")
     return dg.AssetCheckResult(
-        passed=promoted > 0 and served.family not in BASELINES,
+        passed=promoted > 0 and served.candidate.family not in BASELINES,
         metadata={
             "version": served.version,
-            "family": served.family,
+            "family": served.candidate.family,
             "promotions_in_the_audit_log": promoted,
         },
     )

@@ -1,6 +1,8 @@
 """Assets of the group `search`: the indexes of one generation, its measurements, its publishing."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import dagster as dg
 
@@ -8,20 +10,18 @@ from ml_assets.defs.assets import DAILY, asset, data_version, gate_table
 from ml_assets.defs.automation import ON_NEW_DATA, ON_NEW_DATA_OR_WEAR
 from ml_assets.defs.resources import EncoderResource, OpenSource, PostgresResource
 from ml_assets.defs.search.metadata import quality_metadata
-from ml_assets.defs.search.sync import sync_generations
-from ml_assets.documents.sources.base import JudgedQueries
+from ml_assets.embeddings.refresh import forget_outdated_vectors
 from ml_assets.embeddings.space import VectorSpace
-from ml_assets.progress import StageProgress
-from ml_assets.search.evaluation.measurement import Measurement, read_measurements
+from ml_assets.progress import Progress, StageProgress
+from ml_assets.search.evaluation.measurement import read_measurements
 from ml_assets.search.evaluation.measuring import measure_generation
 from ml_assets.search.generation import ensure_generation, published_generation
 from ml_assets.search.indexes.contract import IndexKind
-from ml_assets.search.indexes.kinds import KINDS, index_parameters
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import KINDS, Indexes, index_parameters, sync_index
+from ml_assets.search.indexes.wear import rebuild_if_worn
 from ml_assets.search.model import Generation
-from ml_assets.search.publishing.lifecycle import generations_to_sync
+from ml_assets.search.publishing.lifecycle import drop_expired, generations_to_sync
 from ml_assets.search.publishing.publish import publish_measured
-from ml_assets.search.publishing.retention import drop_expired
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres as store
 
@@ -52,7 +52,7 @@ def _index_asset(kind: IndexKind) -> dg.AssetsDefinition:
         with postgres.connect() as connection, progress(f"{kind.name} index") as step:
             current = current_generation(connection, settings, encoder.space())
             generations = generations_to_sync(connection, current)
-            return sync_generations(connection, indexes, generations, kind.name, step)
+            return _sync(connection, indexes, generations, kind.name, step)
 
     return index
 
@@ -61,12 +61,7 @@ INDEX_ASSETS = [_index_asset(kind) for kind in KINDS.values()]
 """The asset of every kind of index, chosen by the settings or not."""
 
 
-@asset(
-    kinds={"python"},
-    deps=INDEX_ASSETS,
-    automation_condition=ON_NEW_DATA,
-    pool="chroma",
-)
+@asset(kinds={"python"}, deps=INDEX_ASSETS, automation_condition=ON_NEW_DATA, pool="chroma")
 def search_evaluation(
     settings: dg.ResourceParam[Settings],
     source: dg.ResourceParam[OpenSource],
@@ -80,7 +75,26 @@ def search_evaluation(
     with postgres.connect() as connection, progress("search evaluation"):
         current = current_generation(connection, settings, encoder.space())
         measurement, fresh = measure_generation(connection, indexes, current, judged, encoder.load)
-    return _evaluated(current, measurement, judged, "yes" if fresh else "no: nothing changed since")
+    recall = {
+        f"{name}_{index}": value
+        for name in ("recall", "judged_recall", "reached")
+        for index, value in getattr(measurement, name).items()
+    }
+    return dg.MaterializeResult(
+        metadata={
+            "generation": current.generation_id,
+            "measured": "yes" if fresh else "no: nothing changed since",
+            **recall,
+            "sampled_vectors": measurement.sampled,
+            "judged_queries": measurement.judged_queries,
+            "judged_documents_missing": measurement.missing_documents,
+            "fusion": dg.MetadataValue.json(asdict(measurement.fusion)),
+            "tuning": dg.MetadataValue.json(asdict(measurement.tuning)),
+            **quality_metadata(measurement.quality, judged or ()),
+            "seconds": measurement.seconds,
+        },
+        data_version=data_version(current.generation_id, measurement.state),
+    )
 
 
 @asset(
@@ -126,32 +140,44 @@ def published_search(
     )
 
 
-def _evaluated(
-    generation: Generation,
-    measurement: Measurement,
-    judged: JudgedQueries | None,
-    measured: str,
+def _sync(
+    connection: store.Connection,
+    indexes: Indexes,
+    generations: Sequence[Generation],
+    kind: str,
+    step: Progress,
 ) -> dg.MaterializeResult:
-    recall = {
-        f"{name}_{index}": value
-        for name in ("recall", "judged_recall", "reached")
-        for index, value in getattr(measurement, name).items()
-    }
-    quality = (
-        quality_metadata(measurement.quality, judged or ()) if measurement.quality.methods else {}
-    )
+    """Bring one kind of index up to date: of the current generation, and of the served one.
+
+    A graph that churn has worn out is built anew.
+    """
+    for served in generations[1:]:
+        forget_outdated_vectors(connection, served.space_id)
+    shown: dict[str, Any] = {}
+    versions = []
+    for generation in generations:
+        if kind not in generation.parameters:
+            continue
+        identity = generation.generation_id
+        latest = read_measurements(connection, identity).latest
+        with indexes.open(connection, generation, kind) as index:
+            report = sync_index(connection, index, step)
+            rebuilt = rebuild_if_worn(connection, index, latest.reached if latest else {})
+        numbers = {
+            "generation": identity,
+            **asdict(report.delta),
+            "chunks": report.size,
+            "seconds": round(report.seconds, 3),
+        }
+        if generation == generations[0]:
+            did = "wrote the difference" if report.delta.touched else "nothing: it was current"
+            size = {} if report.bytes is None else {"bytes": report.bytes}
+            shown |= {**numbers, "did": did, **size, **report.details}
+        else:
+            shown |= {f"served_{name}": value for name, value in numbers.items()}
+        if rebuilt:
+            shown[f"maintenance_{identity}"] = rebuilt
+        versions.append((identity, report.version))
     return dg.MaterializeResult(
-        metadata={
-            "generation": generation.generation_id,
-            "measured": measured,
-            **recall,
-            "sampled_vectors": measurement.sampled,
-            "judged_queries": measurement.judged_queries,
-            "judged_documents_missing": measurement.missing_documents,
-            "fusion": dg.MetadataValue.json(asdict(measurement.fusion)),
-            "tuning": dg.MetadataValue.json(asdict(measurement.tuning)),
-            **quality,
-            "seconds": measurement.seconds,
-        },
-        data_version=data_version(generation.generation_id, measurement.state),
+        metadata=shown, data_version=data_version(*versions[0], *versions[1:])
     )

@@ -15,7 +15,7 @@ from ml_assets.search.evaluation.exact import find_probe
 from ml_assets.search.evaluation.measurement import read_measurements
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.consistency import compare_with_tables
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.search.indexes.wear import MAX_DEAD_SHARE, measure_wear
 from ml_assets.search.publishing.gates import measured_gates, same_chunks_gate
 from ml_assets.search.publishing.publish import reference_of

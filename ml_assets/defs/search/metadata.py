@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -21,21 +21,22 @@ MOST_QUERIES = 25
 
 
 def quality_metadata(quality: MethodQuality, judged: JudgedQueries) -> dict[str, dg.MetadataValue]:
-    """What a measured generation shows of its methods on the judged queries."""
+    """What a measured generation shows of its methods on the judged queries, if there are any."""
+    if not quality.methods:
+        return {}
     shown: dict[str, dg.MetadataValue] = {"methods": table(_method_rows(quality))}
     shown["results"] = dg.MetadataValue.json(dict(quality.methods))
-    if quality.comparison:
-        shown["hybrid_against_best_single"] = dg.MetadataValue.json(asdict(quality.comparison))
-        shown["wins_and_losses"] = table(query_rows(quality, judged))
+    if compared := quality.comparison:
+        shown["hybrid_against_best_single"] = dg.MetadataValue.json(asdict(compared))
+        shown["wins_and_losses"] = table(query_rows(quality.ndcg, compared.against, judged))
         shown["metrics_plot"] = plot(_draw(quality))
     return shown
 
 
-def query_rows(quality: MethodQuality, judged: JudgedQueries) -> list[dict[str, Any]]:
-    """The queries that hybrid wins and loses most against the best single index, best first."""
-    if quality.comparison is None:
-        return []
-    against, ndcg = quality.comparison.against, quality.ndcg
+def query_rows(
+    ndcg: Mapping[str, Mapping[str, float]], against: str, judged: JudgedQueries
+) -> list[dict[str, Any]]:
+    """The queries that hybrid wins and loses most against a single index, best first."""
     texts = {query.query_id: query.text for query in judged}
     rows: list[dict[str, Any]] = [
         {
@@ -46,9 +47,9 @@ def query_rows(quality: MethodQuality, judged: JudgedQueries) -> list[dict[str, 
         }
         for query_id, value in ndcg["hybrid"].items()
     ]
-    ordered = sorted(rows, key=lambda row: -row["difference"])
-    wins = [row for row in ordered if row["difference"] > 0][:MOST_QUERIES]
-    losses = [row for row in ordered if row["difference"] < 0][-MOST_QUERIES:]
+    rows.sort(key=lambda row: -row["difference"])
+    wins = [row for row in rows if row["difference"] > 0][:MOST_QUERIES]
+    losses = [row for row in rows if row["difference"] < 0][-MOST_QUERIES:]
     return [*wins, *losses]
 
 
@@ -59,18 +60,14 @@ def _method_rows(quality: MethodQuality) -> list[dict[str, Any]]:
             "half": half,
             "queries": metrics["queries"],
             **{
-                name: _interval(metrics[name], quality.intervals[method][half][name])
+                name: f"{metrics[name]:.3f} ({low:.3f} to {high:.3f})"
                 for name in METRICS
+                for low, high in [quality.intervals[method][half][name]]
             },
         }
         for method, halves in quality.methods.items()
         for half, metrics in halves.items()
     ]
-
-
-def _interval(mean: float, interval: Sequence[float]) -> str:
-    low, high = interval
-    return f"{mean:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _draw(quality: MethodQuality) -> Figure:

@@ -109,15 +109,10 @@ def _outcome(built: TrainingSet, changed: bool) -> str:
 
 
 def _splits(built: TrainingSet) -> list[dict[str, object]]:
-    rows = built.rows
-    parts = {split: rows[rows["split"] == split] for split in SPLITS}
+    columns = {"documents": "document_id", "groups": "group_id", "labels": "label"}
+    parts = {split: built.rows[built.rows["split"] == split] for split in SPLITS}
     return [
-        {
-            "split": split,
-            "documents": len(part),
-            "groups": part["group_id"].nunique(),
-            "labels": part["label"].nunique(),
-        }
+        {"split": split, **{name: part[column].nunique() for name, column in columns.items()}}
         for split, part in parts.items()
     ]
 

@@ -27,10 +27,11 @@ _CHAPTERS = _ROOM / "python_chapters.csv"
 _PAGES = _ROOM / "python_pages.csv"
 _JUDGED = _ROOM / "python_judged.jsonl"
 _BUILTIN_CHAPTERS = {
-    "functions": "Built-in Functions",
-    "stdtypes": "Built-in Types",
-    "exceptions": "Built-in Exceptions",
+    "library/functions": "Built-in Functions",
+    "library/stdtypes": "Built-in Types",
+    "library/exceptions": "Built-in Exceptions",
 }
+_PYTHON = ".".join(platform.python_version_tuple()[:2])
 
 
 class PythonDocs:
@@ -47,9 +48,8 @@ class PythonDocs:
 
     def collections(self) -> dict[str, str]:
         """Return the chapters; their fingerprint is that of Python and of the tables."""
-        digest = hashlib.sha256()
-        for part in (platform.python_version(), platform.python_implementation(), VERSION):
-            digest.update(part.encode() + b"\n")
+        parts = (platform.python_version(), platform.python_implementation(), VERSION)
+        digest = hashlib.sha256("".join(f"{part}\n" for part in parts).encode())
         for table in (_CHAPTERS, _PAGES):
             digest.update(table.read_bytes())
         chapters = {row["chapter"] for row in _rows(_CHAPTERS)}
@@ -68,17 +68,11 @@ class PythonDocs:
     def judged_queries(self) -> JudgedQueries:
         """Return the questions that this Python's documents can answer, with those documents."""
         known = {document.document_id for document in _documents()}
+        queries = []
         with _JUDGED.open(encoding="utf-8") as lines:
-            rows = list(map(json.loads, lines))
-        queries = (
-            JudgedQuery(
-                row["query_id"],
-                row["query"],
-                {name: grade for name, grade in row["relevant"].items() if name in known},
-                row["half"],
-            )
-            for row in rows
-        )
+            for row in map(json.loads, lines):
+                relevant = {name: n for name, n in row["relevant"].items() if name in known}
+                queries.append(JudgedQuery(row["query_id"], row["query"], relevant, row["half"]))
         return tuple(query for query in queries if query.relevant)
 
 
@@ -101,68 +95,46 @@ def _described() -> list[Described]:
     )
     if done.returncode:
         last = done.stderr.strip().rpartition("\n")[2]
-        raise SourceError(
-            f"cannot describe the standard library ({last})",
-            where=sys.executable,
-            do="Repair this Python, or set ML_ASSETS_SOURCE to another source",
-        )
+        message = f"cannot describe the standard library ({last})"
+        do = "Repair this Python, or set ML_ASSETS_SOURCE to another source"
+        raise SourceError(message, where=sys.executable, do=do)
     return [Described(**json.loads(line)) for line in done.stdout.splitlines()]
 
 
 def _document(
     item: Described, chapters: dict[str, str], pages: dict[str, str], exceptions: set[str]
 ) -> Document:
-    page = _page(item, pages, exceptions)
-    chapter = _chapter(item, chapters, page)
+    chapter, page = _place(item, chapters, pages, exceptions)
+    anchor = f"module-{item.name}" if item.kind == "module" else item.name
+    anchor = anchor.removeprefix("language." if item.kind == "topic" else "builtins.")
     return Document(
         document_id=item.name,
         collection=chapter,
         text=normalize(item.doc),
         title=item.name,
         label=chapter,
-        url=_url(item, page),
+        url=f"https://docs.python.org/{_PYTHON}/{page}.html#{anchor}",
         group=item.group,
-        metadata={
-            "kind": item.kind,
-            "module": item.module,
-            "python_version": ".".join(platform.python_version_tuple()[:2]),
-        },
+        metadata={"kind": item.kind, "module": item.module, "python_version": _PYTHON},
     )
 
 
-def _chapter(item: Described, chapters: dict[str, str], page: str) -> str:
+def _place(
+    item: Described, chapters: dict[str, str], pages: dict[str, str], exceptions: set[str]
+) -> tuple[str, str]:
+    """Return the chapter, and the page of the documentation, e.g. `library/asyncio-task`."""
     if item.kind == "topic":
-        return LANGUAGE
+        return LANGUAGE, pages.get(item.name, "reference/index")
     if item.module == "builtins":
-        return _BUILTIN_CHAPTERS[page.rpartition("/")[2]]
-    return chapters[item.module]
-
-
-def _page(item: Described, pages: dict[str, str], exceptions: set[str]) -> str:
-    """Return the page of the documentation, e.g. `library/asyncio-task`."""
-    if item.kind == "topic":
-        return pages.get(item.name, "reference/index")
-    if item.module == "builtins":
-        return _builtin_page(item, pages, exceptions)
-    for name in (item.name, item.group, item.defined_in, item.module):
-        if name in pages:
-            return pages[name]
-    return f"library/{item.module.lower()}"
-
-
-def _builtin_page(item: Described, pages: dict[str, str], exceptions: set[str]) -> str:
-    if item.group in exceptions:
-        return "library/exceptions"
-    if item.kind in ("function", "module"):
-        return "library/functions"
-    return pages.get(item.name, "library/stdtypes")
-
-
-def _url(item: Described, page: str) -> str:
-    version = ".".join(platform.python_version_tuple()[:2])
-    anchor = f"module-{item.name}" if item.kind == "module" else item.name
-    anchor = anchor.removeprefix("language." if item.kind == "topic" else "builtins.")
-    return f"https://docs.python.org/{version}/{page}.html#{anchor}"
+        page = pages.get(item.name, "library/stdtypes")
+        if item.kind in ("function", "module"):
+            page = "library/functions"
+        if item.group in exceptions:
+            page = "library/exceptions"
+        return _BUILTIN_CHAPTERS[page], page
+    names = (item.name, item.group, item.defined_in, item.module)
+    page = next((pages[name] for name in names if name in pages), f"library/{item.module.lower()}")
+    return chapters[item.module], page
 
 
 def _rows(table: Path) -> Iterator[dict[str, str]]:

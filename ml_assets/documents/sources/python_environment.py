@@ -6,14 +6,14 @@ import hashlib
 import platform
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from importlib.metadata import Distribution, distributions
 from pathlib import Path, PurePosixPath
 
 from ml_assets.documents.model import Document, Rejected
-from ml_assets.documents.normalize import check_name, normalize
-from ml_assets.documents.sources.python_syntax import Definition, definitions
+from ml_assets.documents.normalize import check_name, check_text, normalize
+from ml_assets.documents.sources.python_syntax import definitions
 
 VERSION = "1"
 """Raise it when the extraction changes: it is part of every fingerprint."""
@@ -48,10 +48,13 @@ class PythonEnvironment:
 
     def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
         """Stream the objects of these buckets, one source file in memory at a time."""
-        installed = _installed()
-        for name, modules in _owned_modules(installed).items():
+        taken: set[str] = set()
+        for name, distribution in _installed().items():
+            listed = _modules(distribution)
+            modules = {file: module for file, module in listed if file not in taken}
+            taken.update(modules)
             if _bucket_of(name) in collections:
-                yield from self._distribution(name, installed[name], modules)
+                yield from self._distribution(name, distribution, modules)
 
     def judged_queries(self) -> None:
         """Return None: nobody has asked questions about these packages."""
@@ -59,46 +62,33 @@ class PythonEnvironment:
     def _distribution(
         self, name: str, distribution: Distribution, modules: dict[str, str]
     ) -> Iterator[Document | Rejected]:
+        bucket, version = _bucket_of(name), distribution.version
         seen: set[str] = set()
-        version = distribution.version
         for file, module in modules.items():
             try:
                 source = Path(str(distribution.locate_file(file))).read_bytes()
                 objects = definitions(source, module)
             except (OSError, SyntaxError) as error:
-                reason = f"cannot be read ({error})"
-                yield Rejected(_bucket_of(name), f"{name} {file}", reason)
+                yield Rejected(bucket, f"{name} {file}", f"cannot be read ({error})")
                 continue
             for item in objects:
-                yield self._document(item, module, name, version, seen)
-
-    def _document(
-        self, item: Definition, module: str, distribution: str, version: str, seen: set[str]
-    ) -> Document | Rejected:
-        text = normalize(item.doc)
-        if wrong := self._wrong(item.name, text, seen):
-            place = f"{distribution} {item.name}"
-            return Rejected(_bucket_of(distribution), place, wrong)
-        seen.add(item.name)
-        return Document(
-            document_id=item.name,
-            collection=_bucket_of(distribution),
-            text=text,
-            title=item.name,
-            label=distribution,
-            group=item.group,
-            metadata={"kind": item.kind, "module": module, "version": version},
-        )
-
-    def _wrong(self, name: str, text: str, seen: set[str]) -> str | None:
-        if name in seen:
-            return "another object of this name comes earlier"
-        if not text.strip():
-            return "no text"
-        size = len(text.encode("utf-8"))
-        if size > self._max_bytes:
-            return f"{size} bytes of text, more than ML_ASSETS_MAX_DOCUMENT_BYTES={self._max_bytes}"
-        return check_name(name, "id")
+                text = normalize(item.doc)
+                wrong = check_text(text, self._max_bytes) or check_name(item.name, "id")
+                if item.name in seen:
+                    wrong = "another object of this name comes earlier"
+                if wrong:
+                    yield Rejected(bucket, f"{name} {item.name}", wrong)
+                    continue
+                seen.add(item.name)
+                yield Document(
+                    document_id=item.name,
+                    collection=bucket,
+                    text=text,
+                    title=item.name,
+                    label=name,
+                    group=item.group,
+                    metadata={"kind": item.kind, "module": module, "version": version},
+                )
 
 
 @lru_cache(maxsize=1)
@@ -117,24 +107,9 @@ def _installed() -> dict[str, Distribution]:
     """Return the distributions by their canonical names, sorted; of two the first on the path."""
     installed: dict[str, Distribution] = {}
     for distribution in distributions():
-        written = distribution.metadata["Name"]
-        if written:
+        if written := distribution.metadata["Name"]:
             installed.setdefault(re.sub(r"[-_.]+", "-", written).lower(), distribution)
     return dict(sorted(installed.items()))
-
-
-def _owned_modules(installed: Mapping[str, Distribution]) -> dict[str, dict[str, str]]:
-    """Return path and name of the modules of each distribution.
-
-    More than one may list a file; the first of them speaks for it.
-    """
-    taken: set[str] = set()
-    owned: dict[str, dict[str, str]] = {}
-    for name, distribution in installed.items():
-        modules = _modules(distribution)
-        owned[name] = {file: module for file, module in modules if file not in taken}
-        taken.update(owned[name])
-    return owned
 
 
 def _modules(distribution: Distribution) -> Iterator[tuple[str, str]]:

@@ -63,22 +63,24 @@ def describe(modules: Mapping[str, Iterable[str]]) -> Iterator[Described]:
     have are passed over. An inherited member belongs to the class that defines it, or, where that
     class is private, to the nearest public one.
     """
-    loaded = {name: module for name in modules if (module := _load(name)) is not None}
+    loaded = {name: value for name in modules if (value := _load(name)) is not None}
     chosen = _best(_module_candidates(loaded, modules))
-    members = _best(_member_candidates(chosen))
-    for name, loaded_module in loaded.items():
-        yield from _described(name, loaded_module, "module", name)
-    for candidate in chosen.values():
-        yield from _described(
-            candidate.name, candidate.value, _kind(candidate.value), candidate.module
-        )
-    functions = {candidate.name: candidate.value for candidate in chosen.values()}
-    for key, member in members.items():
-        function = functions.get(f"{member.module}.{member.name.rpartition('.')[2]}")
-        if key not in chosen and not _retells(function, member.value):
-            yield from _described(
-                member.name, member.value, _member_kind(member.value), member.module
-            )
+    members = _best(
+        member
+        for order, candidate in enumerate(chosen.values())
+        if inspect.isclass(candidate.value)
+        for member in _class_candidates(candidate, order, chosen)
+    )
+    for name, value in loaded.items():
+        yield from _described(name, value, "module", name)
+    functions = {}
+    for _, name, module, value in chosen.values():
+        functions[name] = value
+        yield from _described(name, value, _kind(value), module)
+    for key, (_, name, module, value) in members.items():
+        function = functions.get(f"{module}.{name.rpartition('.')[2]}")
+        if key not in chosen and not _retells(function, value):
+            yield from _described(name, value, _member_kind(value), module)
 
 
 def topics() -> Iterator[Described]:
@@ -127,30 +129,19 @@ def _module_candidates(
             own = getattr(value, "__name__", attribute)
             if getattr(module, own, value) is not value:
                 continue  # socket.SocketType: the base that socket.socket extends
-            distance = (
-                name != "builtins",
-                name.startswith("_"),
-                home != name,
-                not _accelerates(home, name),
-                own != attribute,
-                order,
-            )
+            away = (home != name, not _accelerates(home, name), own != attribute)
+            distance = (name != "builtins", name.startswith("_"), *away, order)
             yield _Candidate(distance, f"{name}.{attribute}", name, value)
-
-
-def _member_candidates(chosen: Mapping[int, _Candidate]) -> Iterator[_Candidate]:
-    for order, candidate in enumerate(chosen.values()):
-        if inspect.isclass(candidate.value):
-            yield from _class_candidates(candidate, order, chosen)
 
 
 def _class_candidates(
     candidate: _Candidate, order: int, chosen: Mapping[int, _Candidate]
 ) -> Iterator[_Candidate]:
-    """Yield the members of a class that no public base class has to offer."""
+    """Yield the members of a class that no public base class has with the same docstring."""
     seen: set[str] = set()
     for steps, owner in enumerate(candidate.value.__mro__):
-        if steps and (id(owner) in chosen or not _same_package(owner, candidate.module)):
+        inside = _accelerates(owner.__module__, candidate.module)
+        if steps and (id(owner) in chosen or not inside):
             seen.update(vars(owner))
             continue
         for attribute, value in vars(owner).items():
@@ -159,8 +150,9 @@ def _class_candidates(
             own = getattr(_function(value), "__name__", attribute)
             name = f"{candidate.name}.{attribute}"
             member = _Candidate((steps, own != attribute, order), name, candidate.module, value)
-            public = [base for base in candidate.value.__mro__[1:] if id(base) in chosen]
-            if not _repeats(value, attribute, public):
+            public = [vars(base) for base in candidate.value.__mro__[1:] if id(base) in chosen]
+            overridden = [names[attribute] for names in public if attribute in names]
+            if _own_doc(value) not in map(_own_doc, overridden):
                 yield member
             if inspect.isclass(value):
                 yield from _class_candidates(member, order, chosen)
@@ -175,12 +167,6 @@ def _is_member(owner: type, attribute: str, value: Any) -> bool:
     return not inspect.isclass(value) or value.__qualname__ == f"{owner.__qualname__}.{attribute}"
 
 
-def _repeats(value: Any, attribute: str, bases: Iterable[type]) -> bool:
-    """Say whether a base class has the same member with the same docstring."""
-    overridden = (vars(base)[attribute] for base in bases if attribute in vars(base))
-    return any(_own_doc(value) == _own_doc(base) for base in overridden)
-
-
 def _retells(function: Any, member: Any) -> bool:
     """Say whether a function is a method offered as a function, as in `random` and `turtle`."""
     code = getattr(function, "__code__", None)
@@ -189,8 +175,7 @@ def _retells(function: Any, member: Any) -> bool:
 
 
 def _described(name: str, value: Any, kind: str, module: str) -> Iterator[Described]:
-    doc = _own_doc(value)
-    if doc:
+    if doc := _own_doc(value):
         group = ".".join(name.split(".")[: module.count(".") + 2])
         exception = inspect.isclass(value) and issubclass(value, BaseException)
         yield Described(name, kind, module, group, _defined_in(value), exception, doc)
@@ -200,19 +185,14 @@ def _own_doc(value: Any) -> str:
     """Return the docstring a person wrote for this very object, or an empty text."""
     if inspect.isclass(value):
         doc = value.__doc__ if "__doc__" in vars(value) else None
+        signed = is_dataclass(value) or hasattr(value, "_fields")
+        if signed and str(doc).startswith(f"{value.__name__}(") and "\n" not in str(doc):
+            return ""  # A data class or named tuple, and its own signature.
     else:
         doc = getattr(_function(value), "__doc__", None)
     if not isinstance(doc, str) or doc.startswith(_GENERATED):
         return ""
-    if inspect.isclass(value) and _is_signature(value, doc):
-        return ""
     return inspect.cleandoc(doc).strip()
-
-
-def _is_signature(value: type, doc: str) -> bool:
-    """Say whether a data class or named tuple has no docstring but its own signature."""
-    generated = is_dataclass(value) or hasattr(value, "_fields")
-    return generated and doc.startswith(f"{value.__name__}(") and "\n" not in doc
 
 
 def _kind(value: Any) -> str:
@@ -252,10 +232,6 @@ def _defined_in(value: Any) -> str:
 def _accelerates(home: str, name: str) -> bool:
     """Say whether `home` is the accelerator (`_ssl`) or a submodule (`asyncio.tasks`) of `name`."""
     return home.lstrip("_").startswith(name.partition(".")[0])
-
-
-def _same_package(owner: type, module: str) -> bool:
-    return _accelerates(owner.__module__, module)
 
 
 def main() -> None:

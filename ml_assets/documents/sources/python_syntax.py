@@ -6,7 +6,6 @@ import ast
 import gc
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -31,17 +30,10 @@ def definitions(source: bytes, module: str) -> list[Definition]:
     Raises:
         SyntaxError: the source is not that of this Python, or is nested too deeply.
     """
-    with _no_garbage_collection():
-        return list(_definitions(_parse(source), module))
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Syntax trees have no cycles, so the collector need not look for any."""
     enabled = gc.isenabled()
-    gc.disable()
+    gc.disable()  # Syntax trees have no cycles that it could collect.
     try:
-        yield
+        return list(_definitions(_parse(source), module))
     finally:
         if enabled:
             gc.enable()
@@ -109,21 +101,13 @@ def _exported(tree: ast.Module) -> set[str] | None:
     """Return the names of a literal `__all__`, or None when there is none or it is computed."""
     exported: set[str] | None = None
     for node in tree.body:
-        targets, value = _assignment(node)
-        if not any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
-            continue
-        if not isinstance(value, ast.List | ast.Tuple) or isinstance(node, ast.AugAssign):
-            return None
-        names = [item.value for item in value.elts if isinstance(item, ast.Constant)]
-        if len(names) < len(value.elts):
-            return None
-        exported = {str(name) for name in names}
+        targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
+            value = getattr(node, "value", None)
+            if isinstance(node, ast.AugAssign) or not isinstance(value, ast.List | ast.Tuple):
+                return None
+            try:
+                exported = set(map(str, ast.literal_eval(value)))
+            except ValueError:
+                return None
     return exported
-
-
-def _assignment(node: ast.stmt) -> tuple[list[ast.expr], ast.expr | None]:
-    if isinstance(node, ast.Assign):
-        return node.targets, node.value
-    if isinstance(node, ast.AnnAssign | ast.AugAssign):
-        return [node.target], node.value
-    return [], None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING
 
 from psycopg import sql
 from psycopg.errors import UndefinedTable
@@ -18,7 +19,7 @@ from ml_assets.search.answering.snippet import query_terms, snippet
 from ml_assets.search.filters.language import NO_FILTER, Condition, is_unicode
 from ml_assets.search.filters.sql import check_known, sql_condition
 from ml_assets.search.generation import published_generation
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.search.model import Generation, Vector
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -78,7 +79,7 @@ def search(
         SpaceMismatchError: the encoder makes vectors of another space than the generation's.
         StoreError: an index is missing.
     """
-    _check_request(query, k, method)
+    check_request(query, k, method)
     check_known(engine.connection, filters)
     vector: Vector | None = None
     if method != "keyword":
@@ -112,34 +113,29 @@ def search_vector(
     filters: Condition = NO_FILTER,
 ) -> SearchResult:
     """Like `search`, with the vector of the query given; it may be None for "keyword"."""
+    reranker = engine.reranker if method == "hybrid" else None
+    most = max(k, engine.rerank_top) if reranker else k
     try:
-        return _search(engine, query, vector, k, method, filters)
+        for depth in DEPTHS:
+            ranked = rank_documents(engine, query, vector, method, filters, depth)
+            hits = list(islice(_hits(engine, ranked, query, most, filters), most))
+            complete = len(hits) >= k or ranked.exhausted
+            if complete:
+                break
     except UndefinedTable:
         raise StoreError(
             f"the vectors of generation {engine.generation.generation_id} were dropped",
             where="search",
             do="Open the published generation again",
         ) from None
-
-
-def _search(
-    engine: Engine, query: str, vector: Vector | None, k: int, method: Method, filters: Condition
-) -> SearchResult:
-    reranker = engine.reranker if method == "hybrid" else None
-    most = max(k, engine.rerank_top) if reranker else k
-    for depth in DEPTHS:
-        ranked = rank_documents(engine, query, vector, method, filters, depth)
-        hits = _hits(engine, ranked, query, most, filters)
-        complete = len(hits) >= k or ranked.exhausted
-        if complete:
-            break
     if reranker:
         hits = reranked(reranker, query, hits, engine.rerank_top)
     shown = tuple(hit for hit, _ in hits[:k])
     return SearchResult(shown, complete, engine.generation.generation_id, method, filters)
 
 
-def _check_request(query: str, k: int, method: str) -> None:
+def check_request(query: str, k: int, method: str) -> None:
+    """Refuse what no search can answer, with a UserError."""
     if not query.strip():
         raise UserError("the query is empty", where="search", do="Give some words to look for")
     if not is_unicode(query):
@@ -155,35 +151,22 @@ def _check_request(query: str, k: int, method: str) -> None:
 
 
 def _hits(
-    engine: Engine, ranked: Ranked, query: str, most: int, filters: Condition
-) -> list[tuple[Hit, str]]:
-    """The first documents, with the text that shows each, `most` at most.
+    engine: Engine, ranked: Ranked, query: str, window: int, filters: Condition
+) -> Iterator[tuple[Hit, str]]:
+    """The documents with the text that shows each, read `window` at a time.
 
     Those that died since the index was synced are passed over.
     """
     terms = query_terms(query)
-    hits: list[tuple[Hit, str]] = []
-    for start in range(0, len(ranked.documents), most):
-        window = ranked.documents[start : start + most]
-        rows = _details(engine, [ranked.chunks[document_id] for document_id, _ in window], filters)
-        for document_id, score in window:
-            row = rows.get(document_id)
-            if row is None or len(hits) == most:
-                continue
-            text = row.pop("text")
-            for name, by_document in ranked.ranks.items():
-                row[f"{name}_rank"] = by_document.get(document_id)
-            hits.append((Hit(**row, score=score, snippet=snippet(text, terms)), text))
-        if len(hits) == most:
-            break
-    return hits
-
-
-def _details(
-    engine: Engine, chunk_ids: Sequence[str], filters: Condition
-) -> dict[str, dict[str, Any]]:
     condition, bound = sql_condition(filters)
-    query = sql.SQL(statement("postgres/search/answering/hits")).format(filter=sql.SQL(condition))
-    with engine.connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(query, {**bound, "chunk_ids": list(chunk_ids)}).fetchall()
-    return {row["document_id"]: row for row in rows}
+    text = sql.SQL(statement("postgres/search/answering/hits")).format(filter=sql.SQL(condition))
+    for start in range(0, len(ranked.documents), window):
+        documents = ranked.documents[start : start + window]
+        bound["chunk_ids"] = [ranked.chunks[document_id] for document_id, _ in documents]
+        cursor = engine.connection.cursor(row_factory=dict_row)
+        rows = {row["document_id"]: row for row in cursor.execute(text, bound)}
+        for document_id, score in documents:
+            if row := rows.get(document_id):
+                content = row.pop("text")
+                row |= {f"{name}_rank": by.get(document_id) for name, by in ranked.ranks.items()}
+                yield Hit(**row, score=score, snippet=snippet(content, terms)), content

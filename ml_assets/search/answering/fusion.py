@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -44,7 +44,7 @@ def fuse(
     individual Rank Learning Methods", SIGIR 2009.
     """
     items, scaled = scale(by_index, method)
-    return ranked(items, weigh(scaled, {name: weights.get(name, 0.0) for name in by_index}))
+    return rank(items, scaled, {name: weights.get(name, 0.0) for name in by_index})
 
 
 def scale(by_index: Mapping[str, Scores], method: FusionMethod) -> tuple[list[str], Numbers]:
@@ -52,58 +52,37 @@ def scale(by_index: Mapping[str, Scores], method: FusionMethod) -> tuple[list[st
 
     An id that an index lacks counts with its `floor`, and in rrf not at all.
     """
-    items = sorted({item for scored in by_index.values() for item in scored.scores})
+    items = sorted({item for index in by_index.values() for item in index.scores})
     scaled = np.zeros((len(items), len(by_index)))
     if items:
         for column, name in enumerate(sorted(by_index)):
-            scaled[:, column] = _SCALES[method](items, by_index[name])
+            scaled[:, column] = _scaled(items, by_index[name], method)
     return items, scaled
 
 
-def weigh(scaled: Numbers, weights: Mapping[str, float]) -> Numbers:
-    """The weighted sum of scaled scores, of shape (ids,); the weights by the indexes' names."""
-    total: Numbers = scaled @ np.array([weights[name] for name in sorted(weights)])
-    return total
+def rank(
+    items: Sequence[str], scaled: Numbers, weights: Mapping[str, float]
+) -> list[tuple[str, float]]:
+    """The ids of `scale` with the weighted sum of their scores, best first; ties stay in order.
 
-
-def ranked(items: list[str], scores: Numbers) -> list[tuple[str, float]]:
-    """Sorted ids with their scores, of shape (ids,), best first; ties stay in the order of ids."""
+    The weights are by the indexes' names.
+    """
+    scores = scaled @ np.array([weights[name] for name in sorted(weights)])
     order = np.argsort(-scores, kind="stable")
     return [(items[place], float(scores[place])) for place in order]
 
 
-def _scores(items: list[str], scored: Scores) -> Numbers:
-    return np.array([scored.scores.get(item, scored.floor) for item in items])
-
-
-def _tmm(items: list[str], scored: Scores) -> Numbers:
-    scores = np.maximum(_scores(items, scored), 0.0)
-    return _divided(scores, scores.max())
-
-
-def _minmax(items: list[str], scored: Scores) -> Numbers:
-    scores = _scores(items, scored)
-    return _divided(scores - scores.min(), np.ptp(scores))
-
-
-def _zscore(items: list[str], scored: Scores) -> Numbers:
-    scores = _scores(items, scored)
-    return _divided(scores - scores.mean(), scores.std())
-
-
-def _rrf(items: list[str], scored: Scores) -> Numbers:
-    rank_of = {item: rank for rank, item in enumerate(scored.scores, start=1)}
-    return np.array([1 / (RRF_K + rank_of[item]) if item in rank_of else 0.0 for item in items])
-
-
-def _divided(scores: Numbers, by: float) -> Numbers:
+def _scaled(items: Sequence[str], index: Scores, method: FusionMethod) -> Numbers:
+    if method == "rrf":
+        ranks = {item: rank for rank, item in enumerate(index.scores, start=1)}
+        return np.array([1 / (RRF_K + ranks[item]) if item in ranks else 0.0 for item in items])
+    scores = np.array([index.scores.get(item, index.floor) for item in items])
+    if method == "tmm":
+        scores = np.maximum(scores, 0.0)
+        least, reach = 0.0, scores.max()
+    elif method == "minmax":
+        least, reach = scores.min(), np.ptp(scores)
+    else:
+        least, reach = scores.mean(), scores.std()
     # All equal, but for rounding: the index tells nothing, and adds nothing.
-    return scores / by if by > 1e-9 else np.zeros_like(scores)
-
-
-_SCALES: Mapping[FusionMethod, Callable[[list[str], Scores], Numbers]] = {
-    "tmm": _tmm,
-    "minmax": _minmax,
-    "zscore": _zscore,
-    "rrf": _rrf,
-}
+    return (scores - least) / reach if reach > 1e-9 else np.zeros_like(scores)

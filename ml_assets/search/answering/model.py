@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.indexes.contract import TextIndex, VectorIndex
@@ -14,14 +14,11 @@ if TYPE_CHECKING:
     from ml_assets.stores import postgres
 
 Method = Literal["hybrid", "vector", "keyword"]
-METHODS: tuple[Method, ...] = ("hybrid", "vector", "keyword")
+METHODS: tuple[Method, ...] = get_args(Method)
 
 
-class Reranker(Protocol):
-    """A model that scores how well a text answers a query."""
-
-    def score(self, query: str, texts: Sequence[str]) -> list[float]:
-        """One score per text; more is better."""
+Reranker: TypeAlias = Callable[[str, Sequence[str]], list[float]]
+"""Scores how well each of the texts answers a query; more is better."""
 
 
 @dataclass(frozen=True, slots=True)

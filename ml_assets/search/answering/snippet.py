@@ -33,28 +33,20 @@ def snippet(text: str, terms: Collection[str], length: int = LENGTH) -> str:
 
 
 def _best_start(text: str, terms: Collection[str], length: int) -> int:
-    places = _places(text, terms)
-    reach = length - _LEAD
-    best, most = 0, 0
-    for first, (start, _) in enumerate(places):
-        distinct = {term for at, term in places[first:] if at < start + reach}
-        if len(distinct) > most:
-            best, most = start, len(distinct)
-    return best
-
-
-def _places(text: str, terms: Collection[str]) -> list[tuple[int, str]]:
     tokens = analyzer().pre_tokenize(text).tokens
-    return [(token.char_offset_from, token.text) for token in tokens if token.text in terms]
+    places = [(token.char_offset_from, token.text) for token in tokens if token.text in terms]
+
+    def distinct(start: int) -> int:
+        return len({term for at, term in places if start <= at < start + length - _LEAD})
+
+    return max((at for at, _ in places), key=distinct, default=0)
 
 
 def _word_start(text: str, position: int) -> int:
     if position == 0 or text[position - 1].isspace():
         return position
-    for index in range(position, min(position + _LEAD, len(text))):
-        if text[index].isspace():
-            return index + 1
-    return position
+    following = enumerate(text[position : position + _LEAD], start=1)
+    return position + next((place for place, letter in following if letter.isspace()), 0)
 
 
 def _word_end(text: str, start: int, end: int) -> int:

@@ -26,9 +26,6 @@ from ml_assets.stores.sql import statement
 if TYPE_CHECKING:
     from ml_assets.embeddings.encoder import Encoder
 
-RERANKED = "reranked"
-"""The name of the hybrid method after the cross-encoder."""
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -116,7 +113,7 @@ def evaluate_methods(engine: Engine, answers: Sequence[Answer]) -> dict[str, dic
         "hybrid": hybrid,
         "vector": lambda answer: list(answer.scores["vector"].scores),
         "keyword": lambda answer: list(answer.scores["keyword"].scores),
-        **({RERANKED: reranked} if engine.reranker else {}),
+        **({"reranked": reranked} if engine.reranker else {}),
     }
     return {
         method: {

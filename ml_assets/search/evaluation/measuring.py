@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,8 +32,7 @@ from ml_assets.search.evaluation.metrics import K
 from ml_assets.search.evaluation.tuning import TUNING_VERSION, candidates, tune
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.contract import VectorIndex
-from ml_assets.search.indexes.kinds import index_versions
-from ml_assets.search.indexes.opening import Indexes, text_index, vector_indexes
+from ml_assets.search.indexes.kinds import Indexes, index_versions, text_index, vector_indexes
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
@@ -80,20 +79,9 @@ def measure_generation(
         SpaceMismatchError: the loaded encoder is of another space than the generation.
     """
     served = published_generation(connection)
-    if served and served != generation and served.space_id == generation.space_id:
-        _measure(connection, indexes, served, judged, load)
-    return _measure(connection, indexes, generation, judged, load, anew=anew)
-
-
-def _measure(
-    connection: postgres.Connection,
-    indexes: Indexes,
-    generation: Generation,
-    judged: JudgedQueries | None,
-    load: Callable[[], Encoder],
-    *,
-    anew: bool = False,
-) -> tuple[Measurement, bool]:
+    is_other = served and served.generation_id != generation.generation_id
+    if served and is_other and served.space_id == generation.space_id:
+        measure_generation(connection, indexes, served, judged, load)
     settings = indexes.settings
     state = present_state(connection, generation, judged, settings)
     latest = read_measurements(connection, generation.generation_id).latest
@@ -149,22 +137,27 @@ def evaluate_generation(
         k=K,
         seed=settings.seed,
     )
-    fused = replace(engine, fusion=tuned.fusion)
     halves = {"tuning": tuning, "reporting": reporting}
     return Measurement(
         state=state,
-        recall=recall.recall,
-        reached=recall.reached,
-        sampled=recall.sampled,
-        judged_recall=recall.judged_recall,
+        **asdict(recall),
         documents=index_versions(engine.connection, engine.generation)[engine.keyword.kind],
         tuning=tuned,
         tuning_basis=basis,
-        quality=measure_methods(fused, halves, settings.seed),
+        quality=measure_methods(replace(engine, fusion=tuned.fusion), halves, settings.seed),
         judged_queries=len(answers),
-        missing_documents=len({name for one in answers for name in one.query.relevant} - present),
+        missing_documents=len({d for answer in answers for d in answer.query.relevant} - present),
         seconds=round(time.perf_counter() - started, 3),
     )
+
+
+def _tuning_basis(tuning: Sequence[Answer], present: Collection[str], settings: Settings) -> str:
+    queries = [
+        (query.query_id, query.text, sorted(i for i in query.relevant.items() if i[0] in present))
+        for query in (answer.query for answer in tuning)
+    ]
+    parts = (TUNING_VERSION, settings.fusion, settings.feedback, queries)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def _choose_fusion(
@@ -175,20 +168,5 @@ def _choose_fusion(
     for measurement in (earlier.latest, earlier.published):
         if measurement and measurement.tuning_basis == basis:
             return measurement.tuning
-    return tune(
-        [(one.scores, one.query.relevant) for one in tuning],
-        candidates(settings.fusion, settings.feedback),
-    )
-
-
-def _tuning_basis(tuning: Sequence[Answer], present: Collection[str], settings: Settings) -> str:
-    queries = [
-        (
-            one.query.query_id,
-            one.query.text,
-            sorted(answer for answer in one.query.relevant.items() if answer[0] in present),
-        )
-        for one in tuning
-    ]
-    parts = (TUNING_VERSION, settings.fusion, settings.feedback, queries)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+    queries = [(answer.scores, answer.query.relevant) for answer in tuning]
+    return tune(queries, candidates(settings.fusion, settings.feedback))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from ml_assets.search.answering.fusion import Numbers, Scores, ranked, scale, weigh
+from ml_assets.search.answering.fusion import Numbers, Scores, rank, scale
 from ml_assets.search.evaluation.measurement import Tuned
 from ml_assets.search.evaluation.metrics import ndcg
 from ml_assets.search.model import Fusion, FusionMethod
@@ -41,10 +40,10 @@ def candidates(method: FusionChoice = "auto", feedback: FeedbackChoice = "auto")
     """The fusions that the settings leave, in order of preference; the first is the default."""
     methods: Sequence[FusionMethod] = get_args(FusionMethod) if method == "auto" else (method,)
     return [
-        Fusion(one, weight, moved)
+        Fusion(name, weight, moved)
         for moved in {"auto": (False, True), "on": (True,), "off": (False,)}[feedback]
-        for one in methods
-        for weight in sorted(_WEIGHTS, key=lambda weight: abs(weight - _FIRST_WEIGHT[one]))
+        for name in methods
+        for weight in sorted(_WEIGHTS, key=lambda weight: abs(weight - _FIRST_WEIGHT[name]))
     ]
 
 
@@ -94,16 +93,13 @@ def fused_by(scores: ScoresBy, feedback: bool) -> dict[str, Scores]:
 def _measure_query(
     scores: ScoresBy, relevant: Mapping[str, int], fusions: Sequence[Fusion]
 ) -> list[float]:
-    @cache  # scaling does not depend on the weights, and takes most of the time
-    def scaled_as(method: FusionMethod, feedback: bool) -> tuple[list[str], Numbers]:
-        return scale(fused_by(scores, feedback), method)
-
-    values = []
-    for fusion in fusions:
-        items, scaled = scaled_as(fusion.method, fusion.feedback)
-        ranking = [item for item, _ in ranked(items, weigh(scaled, fusion.weights))]
-        values.append(ndcg(ranking, relevant))
-    return values
+    # Scaling does not depend on the weights, and takes most of the time.
+    scaled = {
+        (method, feedback): scale(fused_by(scores, feedback), method)
+        for method, feedback in {(fusion.method, fusion.feedback) for fusion in fusions}
+    }
+    rankings = (rank(*scaled[f.method, f.feedback], f.weights) for f in fusions)
+    return [ndcg([item for item, _ in ranking], relevant) for ranking in rankings]
 
 
 def _gains_unseen(quality: Numbers) -> Numbers:

@@ -182,7 +182,10 @@ def _checked(field: object, value: object) -> Value:
     if not isinstance(field, str) or (field not in OWN_FIELDS and not metadata_key(field)):
         known = ", ".join((*OWN_FIELDS, f"{METADATA}<key>"))
         raise _wrong(f"there is no field {field!r}", f"Known: {known}")
-    _check_text("a field", field)
+    for name, text in (("a field", field), (field, value)):
+        if isinstance(text, str) and ("\0" in text or not is_unicode(text)):
+            what = f"{name} cannot be {text!r}, which no store can hold"
+            raise _wrong(what, "Leave out NUL and lone surrogates")
     if field == "created_at":
         if not isinstance(value, datetime):
             what = f"created_at is compared with a date, not with {value!r}"
@@ -194,15 +197,7 @@ def _checked(field: object, value: object) -> Value:
         raise _wrong(f"{field} cannot be {value!r} ({type(value).__name__})", f"Give {known}")
     if isinstance(value, float) and not math.isfinite(value):
         raise _wrong(f"{field} cannot be {value}", "Give a finite number")
-    if isinstance(value, str):
-        _check_text(field, value)
     return value
-
-
-def _check_text(what: str, text: str) -> None:
-    if "\0" in text or not is_unicode(text):
-        what = f"{what} cannot be {text!r}, which no store can hold"
-        raise _wrong(what, "Leave out NUL and lone surrogates")
 
 
 def _wrong(what: str, do: str) -> UserError:

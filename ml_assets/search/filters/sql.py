@@ -83,22 +83,19 @@ def _kind(value: language.Value) -> str:
 
 
 def _unknown(connection: postgres.Connection, key: str, asked: Iterable[str]) -> UserError:
-    known: dict[str, list[str]] = {}
-    for name, kind in connection.execute(statement("postgres/search/filters/metadata_types")):
-        known.setdefault(name, []).append(_KINDS[kind])
+    query = statement("postgres/search/filters/metadata_kinds")
+    known: dict[str, list[str]] = dict(connection.execute(query).fetchall())
     if key in known:
-        return UserError(
-            f"{METADATA}{key} is never {' or '.join(_KINDS[kind] for kind in asked)}",
-            where="filter",
-            do=f"Compare it with {' or '.join(known[key])}",
-        )
-    shown = [f"{name} ({' or '.join(kinds)})" for name, kinds in known.items()]
+        what = f"{METADATA}{key} is never {_in_words(asked)}"
+        return UserError(what, where="filter", do=f"Compare it with {_in_words(known[key])}")
+    shown = [f"{name} ({_in_words(kinds)})" for name, kinds in known.items()]
     listed = ", ".join(shown[:_MOST_SHOWN] + ["…"] * (len(shown) > _MOST_SHOWN))
-    return UserError(
-        f"no document has metadata {key!r}",
-        where="filter",
-        do=f"Known: {listed}" if listed else "No document has any: leave the filter out",
-    )
+    do = f"Known: {listed}" if listed else "No document has any: leave the filter out"
+    return UserError(f"no document has metadata {key!r}", where="filter", do=do)
+
+
+def _in_words(kinds: Iterable[str]) -> str:
+    return " or ".join(_KINDS[kind] for kind in kinds)
 
 
 def _sql(condition: language.Filter, bind: Bind) -> str:

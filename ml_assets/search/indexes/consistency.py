@@ -35,7 +35,7 @@ def compare_with_tables(
         {
             "index": index.kind,
             "expected": live,
-            "held": sizes[index.kind],
+            "indexed": sizes[index.kind],
             "compared": len(expected),
             **_differences(expected, dict(index.revisions(asked))),
         }

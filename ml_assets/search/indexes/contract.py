@@ -35,8 +35,8 @@ class Ranking:
     @classmethod
     def best_first(cls, scored: Iterable[tuple[float, str]], *, exhausted: bool) -> Self:
         """Rank scores with chunk ids; of equal scores the smaller id comes first."""
-        ranked = sorted(scored, key=lambda one: (-one[0], one[1]))
-        return cls([name for _, name in ranked], [score for score, _ in ranked], exhausted)
+        ranked = sorted(scored, key=lambda hit: (-hit[0], hit[1]))
+        return cls([chunk_id for _, chunk_id in ranked], [score for score, _ in ranked], exhausted)
 
 
 class Index(Protocol[Query]):

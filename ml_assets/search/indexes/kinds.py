@@ -1,23 +1,17 @@
-"""The kinds of index, and what is done with one of any. A new kind is a folder and a name here."""
+"""The kinds of index, and the indexes of a deployment. A new kind is a folder and a name here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
+from typing import Self
 
 from ml_assets.progress import Progress, no_progress
 from ml_assets.search.filters.language import NO_FILTER, Among, Condition, Filter
 from ml_assets.search.filters.sql import matching_chunk_ids
-from ml_assets.search.indexes import ledger
-from ml_assets.search.indexes.contract import (
-    AnyIndex,
-    Index,
-    IndexKind,
-    Query,
-    Ranking,
-    SyncReport,
-    Upkeep,
-)
+from ml_assets.search.indexes import contract, ledger
+from ml_assets.search.indexes.contract import AnyIndex, Index, IndexKind, Query, Ranking
 from ml_assets.search.model import Generation, Parameters
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
@@ -31,8 +25,8 @@ KINDS: Mapping[str, IndexKind] = {
 
 def index_parameters(settings: Settings) -> Parameters:
     """The kinds that the settings choose, each with what building it depends on."""
-    chosen = {name: kind.parameters(settings) for name, kind in KINDS.items()}
-    return {name: parameters for name, parameters in chosen.items() if parameters is not None}
+    chosen = ((name, kind.parameters(settings)) for name, kind in KINDS.items())
+    return {name: parameters for name, parameters in chosen if parameters is not None}
 
 
 def kinds_of(generation: Generation) -> list[IndexKind]:
@@ -40,14 +34,14 @@ def kinds_of(generation: Generation) -> list[IndexKind]:
     return [kind for name, kind in KINDS.items() if name in generation.parameters]
 
 
-def upkeep_of(kind: str) -> Upkeep:
+def upkeep_of(kind: str) -> contract.Upkeep:
     """How the indexes of a kind follow the tables."""
     return KINDS[kind].upkeep or ledger.UPKEEP
 
 
 def sync_index(
     connection: postgres.Connection, index: AnyIndex, progress: Progress = no_progress
-) -> SyncReport:
+) -> contract.SyncReport:
     """Make an index equal to the tables; only the difference is written."""
     return upkeep_of(index.kind).sync(connection, index, progress)
 
@@ -77,3 +71,67 @@ def index_versions(connection: postgres.Connection, generation: Generation) -> d
         kind.name: upkeep_of(kind.name).version(connection, generation, kind.name)
         for kind in kinds_of(generation)
     }
+
+
+class Indexes:
+    """Opens indexes by their kinds, on the stores that the settings name.
+
+    As a context manager it keeps to its end what takes long to open, once that was opened.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._kept: ExitStack | None = None
+        self._kinds: set[str] = set()
+
+    def __enter__(self) -> Self:
+        self._kept = ExitStack()
+        self._kept.callback(self._kinds.clear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._kept:
+            self._kept.close()
+        self._kept = None
+
+    @contextmanager
+    def open(
+        self, connection: postgres.Connection, generation: Generation, kind: str
+    ) -> Iterator[AnyIndex]:
+        """Open the index of a generation; it is closed at the end."""
+        with KINDS[kind].open(self.settings, connection, generation) as index:
+            keep = KINDS[kind].keep
+            if keep and self._kept is not None and kind not in self._kinds:
+                self._kept.enter_context(keep(self.settings))
+                self._kinds.add(kind)
+            yield index
+
+    @contextmanager
+    def open_all(
+        self, connection: postgres.Connection, generation: Generation
+    ) -> Iterator[dict[str, AnyIndex]]:
+        """Open all indexes of a generation, by their kinds."""
+        with ExitStack() as stack:
+            yield {
+                kind.name: stack.enter_context(self.open(connection, generation, kind.name))
+                for kind in kinds_of(generation)
+            }
+
+    def answering(self, generation: Generation) -> tuple[str, str]:
+        """The kinds that answer searches: of vectors, as the settings choose, and of texts.
+
+        A generation of before the setting has no such index; pgvector's answers for it.
+        """
+        chosen = self.settings.vector_index.partition("-")[0]
+        vector = chosen if chosen in generation.parameters else "pgvector"
+        return vector, next(kind.name for kind in kinds_of(generation) if kind.answers == "text")
+
+
+def vector_indexes(opened: Mapping[str, AnyIndex]) -> dict[str, contract.VectorIndex]:
+    """Those that rank by a vector."""
+    return {name: index for name, index in opened.items() if KINDS[name].answers == "vector"}
+
+
+def text_index(opened: Mapping[str, AnyIndex]) -> contract.TextIndex:
+    """The one that ranks by words."""
+    return next(index for name, index in opened.items() if KINDS[name].answers == "text")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from typing import Any
 from uuid import uuid4
 
@@ -41,10 +41,8 @@ def sync(
     folder, a restored backup, a killed run), the ledger is first rewritten from what it holds.
     """
     started = time.perf_counter()
-    try:
+    with closing(index):
         delta = _sync(connection, index, progress)
-    finally:
-        index.close()
     seconds = time.perf_counter() - started
     content = version(connection, index.generation, index.kind)
     return SyncReport(delta, delta.total, index.disk_bytes(), seconds, content)
@@ -86,8 +84,8 @@ def _sync(connection: postgres.Connection, index: LedgerIndex[Any], progress: Pr
 def version(connection: postgres.Connection, generation: Generation, kind: str) -> str:
     """A hash over the chunk ids and revisions that the index holds by its ledger."""
     query = statement("postgres/search/indexes/ledger_version")
-    row = connection.execute(query, _key(generation, kind)).fetchone()
-    return str(row[0]) if row else ""
+    [(content,)] = connection.execute(query, _key(generation, kind))
+    return str(content)
 
 
 def dead(connection: postgres.Connection, generation: Generation, kind: str) -> tuple[int, int]:
@@ -118,10 +116,8 @@ def _trust_the_index(
 ) -> int:
     """Rewrite the ledger unless the index is as it says; return how many chunks the index holds."""
     size = index.size()
-    count = statement("postgres/search/indexes/count_ledger")
-    recorded = connection.execute(count, key).fetchone()
-    known = connection.execute(statement("postgres/search/indexes/find_mark"), key).fetchone()
-    if recorded == (size,) and known == (index.mark(),):
+    recorded = connection.execute(statement("postgres/search/indexes/recorded"), key).fetchone()
+    if recorded == (size, index.mark()):
         return size
     with connection.transaction():
         connection.execute(statement("postgres/search/indexes/clear_ledger"), key)
@@ -136,12 +132,12 @@ def _trust_the_index(
 
 
 def _mark(
-    connection: postgres.Connection, key: dict[str, Any], index: LedgerIndex[Any], worn: int
+    connection: postgres.Connection, key: dict[str, Any], index: LedgerIndex[Any], dead: int
 ) -> None:
     if not (mark := index.mark()):
         mark = uuid4().hex
         index.set_mark(mark)
-    bound = {**key, "mark": mark, "worn": worn}
+    bound = {**key, "mark": mark, "worn": dead}
     connection.execute(statement("postgres/search/indexes/record_mark"), bound)
 
 

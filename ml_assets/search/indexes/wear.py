@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from ml_assets.search.indexes import ledger
 from ml_assets.search.indexes.contract import AnyIndex, GraphIndex
-from ml_assets.search.indexes.kinds import KINDS, kinds_of, upkeep_of
+from ml_assets.search.indexes.kinds import kinds_of, upkeep_of
 from ml_assets.search.model import Generation
 from ml_assets.stores import postgres
 
@@ -50,14 +50,19 @@ class Wear:
 
 
 def measure_wear(
-    connection: postgres.Connection, generation: Generation, reached: Mapping[str, float]
+    connection: postgres.Connection,
+    generation: Generation,
+    reached: Mapping[str, float],
+    only: str | None = None,
 ) -> list[Wear]:
-    """The wear of the graphs of a generation, as PostgreSQL knows it."""
-    return [
-        _measure(connection, generation, kind.name, reached)
-        for kind in kinds_of(generation)
-        if kind.is_graph
-    ]
+    """The wear of the graphs of a generation, or of one alone, as PostgreSQL knows it."""
+    measured = []
+    for name in (kind.name for kind in kinds_of(generation) if kind.is_graph):
+        if only in (None, name):
+            dead, live = upkeep_of(name).dead(connection, generation, name)
+            share = dead / (dead + live) if dead else 0.0
+            measured.append(Wear(name, dead, share, reached.get(name)))
+    return measured
 
 
 def rebuild_if_worn(
@@ -67,26 +72,15 @@ def rebuild_if_worn(
 
     Returns a message. The generation is measured again by the next evaluation.
     """
-    if not KINDS[index.kind].is_graph:
-        return None
-    graph, generation = cast("GraphIndex[Any]", index), index.generation
-    wear = _measure(connection, generation, index.kind, reached)
-    if not wear.is_worn:
+    generation = index.generation
+    measured = measure_wear(connection, generation, reached, index.kind)
+    if not any(wear.is_worn for wear in measured):
         return None
     with ledger.exclusively(connection, generation, index.kind):
-        remark = graph.rebuild()
+        remark = cast("GraphIndex[Any]", index).rebuild()
         if remark is None:
             return "worn, but a reader held the old index; the next run tries again"
         ledger.forget_wear(connection, generation, index.kind)
+    [wear] = measured
     of_chunks = "" if wear.reached is None else f", {wear.reached:.3f} reached"
     return f"built anew: {wear.dead} dead entries ({wear.share:.0%}){of_chunks}{remark}"
-
-
-def _measure(
-    connection: postgres.Connection,
-    generation: Generation,
-    kind: str,
-    reached: Mapping[str, float],
-) -> Wear:
-    dead, live = upkeep_of(kind).dead(connection, generation, kind)
-    return Wear(kind, dead, dead / (dead + live) if dead else 0.0, reached.get(kind))

@@ -62,7 +62,7 @@ def same_chunks_gate(rows: Sequence[Mapping[str, Any]]) -> Gate:
     numbers = {
         "expected": max((row["expected"] for row in rows), default=0),
         "compared": min((row["compared"] for row in rows), default=0),
-        **{row["index"]: row["held"] for row in rows},
+        **{row["index"]: row["indexed"] for row in rows},
     }
     name = "indexes_hold_the_live_chunks"
     if message:
@@ -141,15 +141,24 @@ def ndcg_gate(
     if len(common) < MIN_QUERIES and new != before:
         few = f"only {len(common)} judged queries are common to both, and {MIN_QUERIES} are needed"
         return Gate(name, "cannot tell", few, {"queries": len(common), "margin": margin})
-    numbers = _difference([new[query] - before[query] for query in common], margin, seed)
-    if not reference.itself and _documents(measurement) != _documents(reference.measurement):
+    differences = [new[query] - before[query] for query in common]
+    low, high = bootstrap_interval(differences, seed)
+    numbers: dict[str, float | int] = {
+        "difference": float(np.mean(differences)),
+        "low": low,
+        "high": high,
+        "margin": margin,
+        "queries": len(common),
+    }
+    documents = {each.documents for each in (measurement, reference.measurement) if each}
+    if not reference.itself and len(documents) > 1:
         message = "the published generation was measured on other documents"
         return Gate(name, "cannot tell", message, numbers)
     if new == before:
         return Gate(name, "pass", "it answers every query as the published one", numbers)
-    if numbers["low"] >= -margin:
+    if low >= -margin:
         return Gate(name, "pass", "it loses at most the margin", numbers)
-    if numbers["high"] < -margin:
+    if high < -margin:
         if reference.itself:
             message = "what is served answers worse than when it was published last"
             return Gate(name, "cannot tell", message, numbers)
@@ -158,21 +167,6 @@ def ndcg_gate(
     message = "the queries are too few to tell whether it loses more than the margin"
     needed = {"queries_needed": _queries_needed(numbers)}
     return Gate(name, "cannot tell", message, {**numbers, **needed})
-
-
-def _documents(measurement: Measurement | None) -> str | None:
-    return measurement.documents if measurement else None
-
-
-def _difference(differences: Sequence[float], margin: float, seed: int) -> dict[str, float | int]:
-    low, high = bootstrap_interval(differences, seed)
-    return {
-        "difference": float(np.mean(differences)),
-        "low": low,
-        "high": high,
-        "margin": margin,
-        "queries": len(differences),
-    }
 
 
 def _queries_needed(numbers: Mapping[str, float | int]) -> int:

@@ -57,8 +57,8 @@ def list_generations(
     connection: postgres.Connection, settings: Settings, described: str
 ) -> list[ListedGeneration]:
     """Every generation, the published one first, then those that were served last."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(statement("postgres/search/publishing/list_generations")).fetchall()
+    text = statement("postgres/search/publishing/list_generations")
+    rows = connection.cursor(row_factory=dict_row).execute(text).fetchall()
     served = services(connection, "generation_id")
     withdrawn = withdrawals(connection, "generation_id")
     published = present_parts(connection).generation_id

@@ -21,8 +21,7 @@ from ml_assets.search.evaluation.measurement import (
 )
 from ml_assets.search.evaluation.measuring import measure_generation, present_state
 from ml_assets.search.generation import kept_generation
-from ml_assets.search.indexes.kinds import index_versions
-from ml_assets.search.indexes.opening import Indexes, text_index, vector_indexes
+from ml_assets.search.indexes.kinds import Indexes, index_versions, text_index, vector_indexes
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing.gates import Reference, measured_gates
 from ml_assets.search.publishing.lifecycle import bring_up_to_date, compare_indexes
@@ -45,15 +44,13 @@ def publish_measured(
         NothingToDoError: there is no such generation, or its indexes were dropped.
         GateError: its last measurement is not of the present state, or a gate blocks.
     """
-    settings = indexes.settings
     with pointer.deciding_alone(connection):
         generation = kept_generation(connection, identity)
         withdrawn = pointer.withdrawals(connection, "generation_id").get(identity)
         if withdrawn:
             return Decision(False, False, f"{withdrawn}; `ml-assets publish` would serve it again")
-        measurement = _latest(connection, generation)
-        if measurement.state != present_state(connection, generation, judged, settings):
-            raise _unmeasured(identity, "has changed since it was measured")
+        state = present_state(connection, generation, judged, indexes.settings)
+        measurement = _latest(connection, generation, state)
         return _publish(connection, indexes, generation, measurement, reason)
 
 
@@ -148,16 +145,16 @@ def _publish(
     return Decision(True, moved, reason, gates)
 
 
-def _latest(connection: postgres.Connection, generation: Generation) -> Measurement:
+def _latest(
+    connection: postgres.Connection, generation: Generation, state: str | None = None
+) -> Measurement:
+    """The last measurement of a generation, of this state if one is given."""
     measurement = read_measurements(connection, generation.generation_id).latest
-    if measurement is None:
-        raise _unmeasured(generation.generation_id, "was never measured by this version")
-    return measurement
-
-
-def _unmeasured(identity: str, what: str) -> GateError:
-    return GateError(
-        f"generation {identity} {what}, so it is not published",
+    if measurement and state in (None, measurement.state):
+        return measurement
+    problem = "has changed since it was measured" if measurement else "was never measured"
+    raise GateError(
+        f"generation {generation.generation_id} {problem}, so it is not published",
         where="search",
         do="Materialize `search_evaluation`, or run `ml-assets run` with the settings that describe"
         " the generation",
@@ -165,23 +162,14 @@ def _unmeasured(identity: str, what: str) -> GateError:
 
 
 def _measure_recall(
-    connection: postgres.Connection,
-    indexes: Indexes,
-    generation: Generation,
-    earlier: Measurement,
+    connection: postgres.Connection, indexes: Indexes, generation: Generation, earlier: Measurement
 ) -> Measurement:
     """Measure anew what needs no encoder; what was judged on other documents tells of no index."""
     with indexes.open_all(connection, generation) as opened:
-        report = recall_against_exact(
-            connection, generation, vector_indexes(opened), seed=indexes.settings.seed
-        )
+        vectors, seed = vector_indexes(opened), indexes.settings.seed
+        report = recall_against_exact(connection, generation, vectors, seed=seed)
         documents = index_versions(connection, generation)[text_index(opened).kind]
-    measurement = replace(
-        earlier,
-        recall=report.recall,
-        reached=report.reached,
-        sampled=report.sampled,
-        judged_recall=earlier.judged_recall if earlier.documents == documents else {},
-    )
+    judged = earlier.judged_recall if earlier.documents == documents else {}
+    measurement = replace(earlier, **{**asdict(report), "judged_recall": judged})
     record_measurement(connection, generation.generation_id, measurement)
     return measurement

@@ -13,6 +13,7 @@ from ml_assets.stores.online.contract import OnlineStore, Value, Values, pack
 
 SCHEMES = ("redis", "rediss", "unix")
 
+_FEATURES, _REVISIONS = "ml_assets:features:", "ml_assets:revisions:"
 _BATCH = 1000
 """Entities that go to Redis, or come from it, in one round trip."""
 
@@ -57,34 +58,26 @@ class _Redis:
     def put_many(self, view: str, rows: Mapping[str, Values], revisions: Mapping[str, str]) -> None:
         for batch in _batches(rows):
             with self._client.pipeline(transaction=True) as pipeline:
-                pipeline.hset(_features(view), mapping={id_: pack(rows[id_]) for id_ in batch})
-                pipeline.hset(_revisions(view), mapping={id_: revisions[id_] for id_ in batch})
+                pipeline.hset(_FEATURES + view, mapping={id_: pack(rows[id_]) for id_ in batch})
+                pipeline.hset(_REVISIONS + view, mapping={id_: revisions[id_] for id_ in batch})
                 pipeline.execute()
 
     def get_many(self, view: str, entity_ids: Sequence[str]) -> dict[str, dict[str, Value]]:
         rows = {}
         for batch in _batches(entity_ids):
-            pairs = zip(batch, self._client.hmget(_features(view), batch), strict=True)
+            pairs = zip(batch, self._client.hmget(_FEATURES + view, batch), strict=True)
             rows.update({id_: json.loads(packed) for id_, packed in pairs if packed is not None})
         return rows
 
     def revisions(self, view: str) -> dict[str, str]:
-        return dict(self._client.hscan_iter(_revisions(view), count=_BATCH))
+        return dict(self._client.hscan_iter(_REVISIONS + view, count=_BATCH))
 
     def delete_many(self, view: str, entity_ids: Iterable[str]) -> None:
         for batch in _batches(entity_ids):
             with self._client.pipeline(transaction=True) as pipeline:
-                pipeline.hdel(_features(view), *batch)
-                pipeline.hdel(_revisions(view), *batch)
+                pipeline.hdel(_FEATURES + view, *batch)
+                pipeline.hdel(_REVISIONS + view, *batch)
                 pipeline.execute()
-
-
-def _features(view: str) -> str:
-    return f"ml_assets:features:{view}"
-
-
-def _revisions(view: str) -> str:
-    return f"ml_assets:revisions:{view}"
 
 
 def _address(url: str) -> str:

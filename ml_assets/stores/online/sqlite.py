@@ -10,9 +10,8 @@ from pathlib import Path
 
 from ml_assets.errors import StoreError
 from ml_assets.stores.folders import folder
-from ml_assets.stores.migrations import LEDGER, RECORD, Migration, find_pending
+from ml_assets.stores.migrations import migrate
 from ml_assets.stores.online.contract import OnlineStore, Value, Values, pack
-from ml_assets.stores.sql import statements
 
 SCHEMES = ("sqlite",)
 
@@ -27,7 +26,7 @@ def open_store(url: str) -> Iterator[OnlineStore]:
             # Write-ahead log: readers do not wait for the writer.
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = normal")
-            migrate(connection, str(path))
+            migrate("sqlite", connection, str(path), transaction)
             yield _Sqlite(connection)
     except sqlite3.DatabaseError as error:
         raise StoreError(
@@ -68,26 +67,6 @@ class _Sqlite:
                 "delete from online_features where view = ? and entity_id = ?",
                 ((view, entity_id) for entity_id in entity_ids),
             )
-
-
-def migrate(connection: sqlite3.Connection, where: str) -> list[str]:
-    """Apply the migrations that are missing, in one transaction; return their names."""
-    connection.execute(LEDGER)
-    if not _pending(connection, where):
-        return []
-    with transaction(connection):
-        # Read again: another process may have been faster.
-        pending = _pending(connection, where)
-        for migration in pending:
-            for part in statements(migration.text):
-                connection.execute(part)
-            connection.execute(RECORD, [migration.name, migration.checksum])
-    return [migration.name for migration in pending]
-
-
-def _pending(connection: sqlite3.Connection, where: str) -> list[Migration]:
-    applied = dict(connection.execute("select name, checksum from migrations"))
-    return find_pending("sqlite", applied, where)
 
 
 @contextmanager

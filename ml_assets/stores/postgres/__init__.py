@@ -3,9 +3,14 @@
 Not here: any statement of a room's own tables; each room brings its own from `sql/`.
 """
 
-from ml_assets.stores.postgres.bulk import analyze, copy_rows
 from ml_assets.stores.postgres.connection import connect, server_url
-from ml_assets.stores.postgres.statements import Connection, read_batches, read_counts
+from ml_assets.stores.postgres.statements import (
+    Connection,
+    analyze,
+    copy_rows,
+    read_batches,
+    read_counts,
+)
 
 __all__ = [
     "Connection",

@@ -24,8 +24,6 @@ _OPTIONS = f"-c search_path={SCHEMA},public -c timezone=UTC -c jit=off -c cursor
 PATIENCE = 30.0
 """Seconds to wait for a server that starts, or recovers from a crash."""
 
-_STARTING = "the database system is"
-_PAUSE = 0.1
 _migrated: set[str] = set()
 
 
@@ -90,10 +88,10 @@ def _open(url: str, where: str) -> Connection:
                 connect_timeout=10,
                 autocommit=True,
             ),
-            lambda error: _STARTING in str(error),
+            lambda error: "the database system is" in str(error),  # starting, or recovering
             seconds=PATIENCE,
-            pause=_PAUSE,
-            longest_pause=_PAUSE,
+            pause=0.1,
+            longest_pause=0.1,
         )
     except psycopg.OperationalError as error:
         raise StoreError(

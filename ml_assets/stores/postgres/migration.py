@@ -49,8 +49,7 @@ def _set_old_aside(connection: Connection, where: str) -> bool:
     """Rename the schema of a version before 0.1, if this is one, so that its rows can be copied."""
     if connection.execute("select to_regclass('ml_schema.migrations')").fetchone() == (None,):
         return False
-    row = connection.execute(statement("postgres/upgrade/count_old_migrations")).fetchone()
-    count = row[0] if row else 0
+    ((count,),) = connection.execute(statement("postgres/upgrade/count_old_migrations")).fetchall()
     if count not in (0, _OLD_MIGRATIONS):
         raise StoreError(
             f"the tables are too old to be upgraded ({count} of {_OLD_MIGRATIONS} migrations)",
@@ -59,7 +58,7 @@ def _set_old_aside(connection: Connection, where: str) -> bool:
         )
     if count:
         connection.execute(statement("postgres/upgrade/set_aside"))
-    return count > 0
+    return bool(count)
 
 
 def _create_extension(connection: Connection) -> None:
@@ -71,10 +70,8 @@ def _create_extension(connection: Connection) -> None:
             where="POSTGRES_URL",
             do="Install pgvector 0.8 or later on the server and run `create extension vector` once",
         ) from None
-    row = connection.execute(
-        "select extversion from pg_extension where extname = 'vector'"
-    ).fetchone()
-    version = str(row[0]) if row else "?"
+    query = "select extversion from pg_extension where extname = 'vector'"
+    ((version,),) = connection.execute(query).fetchall()
     if tuple(map(int, version.split(".")[:2])) < (0, 8):
         raise StoreError(
             f"pgvector {version} is too old", where="POSTGRES_URL", do="Update it to 0.8 or later"

@@ -1,25 +1,28 @@
-"""Statements of `sql/`, run with bound values."""
+"""What statements read and write: counts, batches, many rows at once."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
 import psycopg
-from psycopg.abc import Query, QueryNoTemplate
-from psycopg.rows import TupleRow
+from psycopg import sql
+from psycopg.abc import Query
+from psycopg.rows import TupleRow, dict_row
 
 Connection = psycopg.Connection[TupleRow]
 
+ANALYZE_ROWS = 100
+ANALYZE_SHARE = 0.05
+
 
 def read_counts(
-    connection: Connection, text: QueryNoTemplate, parameters: Any = None
+    connection: Connection, text: str | sql.Composed, parameters: Any = None
 ) -> dict[str, int]:
     """The one row of integers that a statement gives, by column name."""
-    cursor = connection.execute(text, parameters)
-    (row,) = cursor.fetchall()
-    names = [column.name for column in cursor.description or ()]
-    return {name: int(value) for name, value in zip(names, row, strict=True)}
+    with connection.cursor(row_factory=dict_row) as cursor:
+        (row,) = cursor.execute(text, parameters).fetchall()
+    return {name: int(value) for name, value in row.items()}
 
 
 def read_batches(
@@ -35,3 +38,35 @@ def read_batches(
         cursor.execute(text, parameters, binary=binary)
         while batch := cursor.fetchmany(size):
             yield batch
+
+
+def copy_rows(
+    connection: Connection,
+    table: str,
+    columns: Sequence[str],
+    types: Sequence[str],
+    rows: Iterable[Sequence[object]],
+) -> None:
+    """Write `rows` by binary COPY; `types` are names of types of PostgreSQL."""
+    command = sql.SQL("copy {} ({}) from stdin (format binary)").format(
+        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
+    )
+    with connection.cursor() as cursor, cursor.copy(command) as copy:
+        copy.set_types(list(types))
+        for row in rows:
+            copy.write_row(row)
+
+
+def analyze(connection: Connection, table: str, touched: int) -> None:
+    """Refresh the planner's statistics of `table` after a bulk write of `touched` rows.
+
+    Autovacuum comes a minute later, and never to a new partition's parent: till then the planner
+    takes nested loops. Few rows among many change no plan, and are left to it.
+    """
+    if touched < ANALYZE_ROWS:
+        return
+    row = connection.execute(
+        "select reltuples from pg_class where oid = to_regclass(%s)", [table]
+    ).fetchone()
+    if row is None or touched >= ANALYZE_SHARE * row[0]:
+        connection.execute(sql.SQL("analyze {}").format(sql.Identifier(table)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml_assets.training.examples import TEXT
 from ml_assets.training.families.base import Task
-from ml_assets.training.onnx.model import PREPARATION, OnnxModel, Preparation, Quantiles, Terms
+from ml_assets.training.onnx.model import PREPARATION, OnnxModel, Quantiles, Terms
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -89,8 +89,12 @@ def _convert(model: Pipeline) -> bytes:
         options={id(classifier): {"zipmap": False}},
         target_opset=_OPSET,
     )
-    preparation = Preparation([str(label) for label in classifier.classes_], terms, quantiles)
-    set_model_props(graph, {PREPARATION: json.dumps(asdict(preparation))})
+    preparation = {
+        "labels": [str(label) for label in classifier.classes_],
+        "terms": terms and asdict(terms),
+        "quantiles": quantiles and asdict(quantiles),
+    }
+    set_model_props(graph, {PREPARATION: json.dumps(preparation)})
     return bytes(graph.SerializeToString())
 
 

@@ -18,7 +18,10 @@ FILE = "model.onnx"
 """Its name beside the model in MLflow."""
 
 PREPARATION = "ml_assets.preparation"
-"""The key of the graph's metadata under which its preparation lies, as JSON."""
+"""The key in the graph's metadata of what stands before it: labels, terms and quantiles, as JSON.
+
+It lies in the artifacts of earlier versions: a new field needs a default, none is renamed.
+"""
 
 _BATCH = 64  # a text with 20,000 terms takes 80 kB
 
@@ -83,34 +86,11 @@ class Quantiles:
         return placed.astype(np.float32)
 
 
-@dataclass(frozen=True)
-class Preparation:
-    """All that stands between a document and the graph; None: the model does not read it.
-
-    It lies in the artifacts of earlier versions: a new field needs a default, none is renamed.
-    """
-
-    labels: list[str]
-    terms: Terms | None
-    quantiles: Quantiles | None
-
-    def feed(
-        self,
-        texts: Sequence[str],
-        features: Mapping[str, NDArray[np.float64]],
-        vectors: NDArray[np.float32],
-    ) -> dict[str, NDArray[np.float32]]:
-        """The inputs of the graph by name; each has a row per text."""
-        fed = {"vector": vectors}
-        if self.quantiles:
-            fed["features"] = self.quantiles.place(features)
-        if self.terms:
-            fed["text"] = self.terms.weigh(texts)
-        return fed
-
-
 class OnnxModel:
-    """The graph and its preparation, from the bytes that `export` gave."""
+    """The graph and what stands before it, from the bytes that `export` gave.
+
+    `labels` are in the order of the probabilities.
+    """
 
     def __init__(self, content: bytes) -> None:
         from onnxruntime import InferenceSession, SessionOptions
@@ -121,16 +101,9 @@ class OnnxModel:
         self._session = InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self._inputs = {node.name for node in self._session.get_inputs()}
         parts = json.loads(self._session.get_modelmeta().custom_metadata_map[PREPARATION])
-        self._preparation = Preparation(
-            parts["labels"],
-            Terms(**parts["terms"]) if parts["terms"] else None,
-            Quantiles(**parts["quantiles"]) if parts["quantiles"] else None,
-        )
-
-    @property
-    def labels(self) -> list[str]:
-        """The labels, in the order of the probabilities."""
-        return self._preparation.labels
+        self.labels: list[str] = parts["labels"]
+        self._terms = Terms(**parts["terms"]) if parts["terms"] else None
+        self._quantiles = Quantiles(**parts["quantiles"]) if parts["quantiles"] else None
 
     def predict_proba(
         self,
@@ -148,8 +121,13 @@ class OnnxModel:
         answers = []
         for start in range(0, len(texts), _BATCH):
             batch = slice(start, start + _BATCH)
-            part = {name: values[batch] for name, values in features.items()}
-            fed = self._preparation.feed(texts[batch], part, vectors[batch])
-            wanted = {name: values for name, values in fed.items() if name in self._inputs}
-            answers += self._session.run(["probabilities"], wanted)
+            fed = {"vector": vectors[batch]}
+            if self._quantiles:
+                part = {name: values[batch] for name, values in features.items()}
+                fed["features"] = self._quantiles.place(part)
+            if self._terms:
+                fed["text"] = self._terms.weigh(texts[batch])
+            answers += self._session.run(
+                ["probabilities"], {name: fed[name] for name in self._inputs}
+            )
         return np.concatenate(answers)

@@ -25,8 +25,7 @@ from ml_assets.search.indexes import consistency as quality
 from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.contract import Entry
 from ml_assets.search.indexes.faiss.index import FaissIndex
-from ml_assets.search.indexes.kinds import KINDS
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import KINDS, Indexes
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing import lifecycle
 from ml_assets.settings import Settings

@@ -12,7 +12,7 @@ from ml_assets.defs.search.checks import (
 )
 from ml_assets.search.evaluation.measurement import record_measurement
 from ml_assets.search.indexes import consistency as quality
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres

@@ -8,13 +8,12 @@ import pytest
 from ml_assets.defs.search.assets import current_generation
 from ml_assets.defs.search.checks import search_gates
 from ml_assets.embeddings.refresh import ensure_space
-from ml_assets.releases.pointer import withdraw
 from ml_assets.search.evaluation.measurement import record_measurement
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import SPACE
 from ml_assets_tests.search.corpus import generation_of
-from ml_assets_tests.search.measurements import measurement, publish
+from ml_assets_tests.search.measurements import measurement, publish, withdraw
 
 Stores = dict[str, Any]
 
@@ -108,7 +107,7 @@ def test_a_worse_search_blocks_and_an_unclear_one_warns(
     assert result.passed == passed
     assert (result.severity == dg.AssetCheckSeverity.ERROR) == blocks
     identity = current_generation(connection, settings, SPACE).generation_id
-    withdraw(connection, "generation_id", identity, "ann", "it got worse")
+    withdraw(connection, identity, "it got worse")
     withdrawn = check("hybrid_is_not_worse_than_published", stores)
     assert withdrawn.passed == passed
     assert withdrawn.severity == dg.AssetCheckSeverity.WARN

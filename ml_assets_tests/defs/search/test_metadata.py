@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ml_assets.defs.search.metadata import MOST_QUERIES, quality_metadata, query_rows
 from ml_assets.documents.sources.base import JudgedQuery
 from ml_assets.search.evaluation.measurement import Comparison, MethodQuality
@@ -45,7 +43,7 @@ def test_without_a_reporting_half_there_is_no_comparison() -> None:
 
 
 def test_wins_come_first_and_losses_last_and_ties_not_at_all() -> None:
-    rows = query_rows(QUALITY, JUDGED)
+    rows = query_rows(NDCG, "vector", JUDGED)
     assert [row["query"][:10] for row in rows] == ["question 2", "question 0"]
     assert [row["difference"] for row in rows] == [0.5, 0.2 - 0.9]
 
@@ -54,7 +52,7 @@ def test_of_many_queries_the_clearest_are_shown() -> None:
     count = 3 * MOST_QUERIES
     hybrid = {str(number): number / count for number in range(count)}
     many = {"hybrid": hybrid, "vector": dict.fromkeys(hybrid, 0.5)}
-    differences = [row["difference"] for row in query_rows(replace(QUALITY, ndcg=many), JUDGED)]
+    differences = [row["difference"] for row in query_rows(many, "vector", JUDGED)]
     assert len(differences) == 2 * MOST_QUERIES
     assert differences == sorted(differences, reverse=True)
     assert differences[0] == (count - 1) / count - 0.5

@@ -3,6 +3,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 
 from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, UserError
 from ml_assets.search.answering.engine import DEPTHS, open_engine, search
-from ml_assets.search.answering.feedback import rocchio
 from ml_assets.search.answering.model import METHODS, Engine, Method
+from ml_assets.search.answering.ranking import rocchio
 from ml_assets.search.filters.language import (
     METADATA,
     And,
@@ -26,9 +27,10 @@ from ml_assets.search.filters.language import (
     created_between,
 )
 from ml_assets.search.indexes.chroma.index import ChromaIndex
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.search.model import Fusion, Generation
-from ml_assets.settings import Settings
+from ml_assets.session import open_session
+from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import HashEncoder, other_space
 from ml_assets_tests.search.corpus import Doc, fill, generation_of, remove, sync_all
@@ -250,7 +252,7 @@ def test_feedback_moves_the_query_towards_what_was_found_first(engine: Engine) -
         for document_id in DOCS
     }
     (asked,), texts = HashEncoder().encode([query]), HashEncoder().encode(list(shown.values()))
-    towards = rocchio(asked, list(texts))
+    towards = rocchio(asked, texts.mean(axis=0))
     nearest = {
         document_id: max(towards @ vector for vector in HashEncoder().encode(doc.chunks))
         for document_id, doc in DOCS.items()
@@ -280,7 +282,7 @@ class ByLength:
     def __init__(self) -> None:
         self.asked: list[tuple[str, Sequence[str]]] = []
 
-    def score(self, query: str, texts: Sequence[str]) -> list[float]:
+    def __call__(self, query: str, texts: Sequence[str]) -> list[float]:
         self.asked.append((query, texts))
         return [float(len(text)) for text in texts]
 
@@ -382,3 +384,13 @@ def test_no_text_breaks_a_search_or_injects_sql(engine: Engine, text: str) -> No
         "select count(*) from documents join chunks using (document_id)"
     ).fetchone()
     assert count == (4,)
+
+
+def test_a_bad_request_is_refused_before_anything_is_opened(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with (
+        open_session(load_settings(home=home)) as session,
+        pytest.raises(UserError, match="--limit: 0 documents were asked for"),
+    ):
+        session.search("x", k=0)
+    assert not home.exists()

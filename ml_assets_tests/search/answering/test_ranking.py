@@ -1,7 +1,17 @@
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
 from ml_assets.search.answering.fusion import Scores
-from ml_assets.search.answering.ranking import fuse_documents, score_documents
+from ml_assets.search.answering.model import Engine
+from ml_assets.search.answering.ranking import (
+    fuse_documents,
+    rank_documents,
+    rocchio,
+    score_documents,
+)
+from ml_assets.search.filters.language import NO_FILTER
 from ml_assets.search.indexes.contract import Ranking
 from ml_assets.search.model import DEFAULT_FUSION, Fusion
 
@@ -25,3 +35,33 @@ def test_one_index_is_not_fused() -> None:
     assert fuse_documents(only, DEFAULT_FUSION) == [("b", 0.2), ("a", 0.1)]
     both = {**only, "keyword": Scores({"a": 5.0})}
     assert fuse_documents(both, Fusion("tmm", 1.0)) == [("a", 1.0), ("b", 0.0)]
+
+
+def test_the_query_moves_towards_the_mean_and_keeps_its_length() -> None:
+    query, up, down = np.eye(3, dtype=np.float32)
+    moved = rocchio(query, (up + down) / 2, weight=0.5)
+    assert moved == pytest.approx(np.array([1, 0.25, 0.25]) / np.sqrt(1 + 2 * 0.25**2))
+    assert moved.dtype == np.float32
+    assert np.linalg.norm(moved) == pytest.approx(1)
+
+
+class Fixed:
+    """An index that gives the same chunks for every query."""
+
+    def __init__(self, *chunk_ids: str) -> None:
+        self._ranking = Ranking(chunk_ids, [1.0] * len(chunk_ids), exhausted=True)
+
+    def query(self, *_: object) -> Ranking:
+        return self._ranking
+
+
+def test_a_document_is_shown_by_the_index_that_ranks_it_best() -> None:
+    keyword, vector = Fixed("a#1", "a#2", "b#0", "c#5"), Fixed("b#2", "a#0", "c#7")
+    engine = Engine(None, None, vector, keyword)  # type: ignore[arg-type]
+    query = np.ones(1, np.float32)
+    ranked = rank_documents(engine, "x", query, "hybrid", NO_FILTER, 10)
+    # Both rank c third: the words decide.
+    assert ranked.chunks == {"a": "a#1", "b": "b#2", "c": "c#5"}
+    assert ranked.ranks["vector"] == {"b": 1, "a": 2, "c": 3}
+    alone = rank_documents(engine, "x", query, "vector", NO_FILTER, 10)
+    assert alone.chunks == {"a": "a#0", "b": "b#2", "c": "c#7"}

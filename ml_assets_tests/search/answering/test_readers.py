@@ -14,7 +14,7 @@ from ml_assets.search.answering.engine import open_engine, search
 from ml_assets.search.answering.model import METHODS, Engine, Method
 from ml_assets.search.evaluation.measurement import record_measurement
 from ml_assets.search.generation import find_generation
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.search.publishing.publish import publish_by_hand
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres

@@ -52,12 +52,12 @@ def test_a_cross_encoder_reads_query_and_text_together(tmp_path: Path) -> None:
     reranker = load_reranker(of_model(build(tmp_path / "model")))
     assert reranker is not None
     texts = ["network socket", "parse arguments", "file"]
-    scores = reranker.score("parse", texts)
+    scores = reranker("parse", texts)
     assert len(set(scores)) == 3
-    assert reranker.score("parse", texts[::-1]) == pytest.approx(scores[::-1], abs=1e-6)
-    assert reranker.score("network", texts) != pytest.approx(scores, abs=1e-3)
-    assert reranker.score("parse", []) == []
-    assert len(reranker.score("parse", ["network " * 1000])) == 1
+    assert reranker("parse", texts[::-1]) == pytest.approx(scores[::-1], abs=1e-6)
+    assert reranker("network", texts) != pytest.approx(scores, abs=1e-3)
+    assert reranker("parse", []) == []
+    assert len(reranker("parse", ["network " * 1000])) == 1
 
 
 def test_what_is_no_cross_encoder_is_refused(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_cross_encoder_of_several_scores_is_refused(tmp_path: Path) -> None:
     reranker = load_reranker(of_model(build(tmp_path / "model", scores=3)))
     assert reranker is not None
     with pytest.raises(SettingError, match="gives 3 scores to a pair"):
-        reranker.score("parse", ["file"])
+        reranker("parse", ["file"])
 
 
 def test_a_damaged_model_is_a_clear_line(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_damaged_model_is_a_clear_line(tmp_path: Path) -> None:
     reranker = load_reranker(of_model(folder))
     assert reranker is not None
     with pytest.raises(SettingError, match=r"RERANK_MODEL: .* cannot be loaded"):
-        reranker.score("parse", ["file"])
+        reranker("parse", ["file"])
 
 
 def test_a_model_of_modules_says_its_kind(tmp_path: Path) -> None:

@@ -70,15 +70,13 @@ def test_what_is_measured_is_what_is_served(engine: Engine, fusion: Fusion) -> N
             assert results[method][one.query.query_id]["mrr@10"] == expected
 
 
-class Backwards:
+def backwards(query: str, texts: Sequence[str]) -> list[float]:
     """Prefers what was found last."""
-
-    def score(self, query: str, texts: Sequence[str]) -> list[float]:
-        return [float(place) for place in range(len(texts))]
+    return [float(place) for place in range(len(texts))]
 
 
 def test_a_reranker_is_measured_as_a_method_of_its_own(engine: Engine) -> None:
-    reranking = replace(engine, reranker=Backwards(), rerank_top=5)
+    reranking = replace(engine, reranker=backwards, rerank_top=5)
     asked = query_judged(reranking, QUERIES[:5], HashEncoder)
     results = evaluate_methods(reranking, asked)
     assert [metrics["mrr@10"] for metrics in results["hybrid"].values()] == [1] * 5

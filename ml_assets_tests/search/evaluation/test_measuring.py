@@ -23,8 +23,7 @@ from ml_assets.search.evaluation.tuning import candidates
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.generation import find_generation
 from ml_assets.search.indexes.contract import Ranking
-from ml_assets.search.indexes.kinds import sync_index
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import Indexes, sync_index
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import DEFAULT_FUSION, Generation, Vector
 from ml_assets.search.publishing.publish import serve

@@ -196,7 +196,7 @@ def lists_read(index: AnyIndex) -> tuple[int, int]:
     if isinstance(index, PgvectorIndex) and (lists := index._lists()):
         return index._beam(K, filtered=True), lists
     if isinstance(index, FaissIndex):
-        with index._files.searching() as (_, opened):
+        with index._reading() as (_, opened):
             lists = getattr(opened, "nlist", 0)
             return probes_of(lists, 0.5) if lists else 0, lists
     return 0, 0

@@ -1,5 +1,6 @@
 """What sets FAISS apart: product codes that are trained, files that change as one, an extra."""
 
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def index(
     monkeypatch: pytest.MonkeyPatch,
 ) -> FaissIndex:
     """Trained from 260 rows on, with a list for every twenty."""
-    monkeypatch.setattr("ml_assets.search.indexes.faiss.index.TRAINS_FROM", 260)
+    monkeypatch.setattr("ml_assets.search.indexes.faiss.codes.TRAINS_FROM", 260)
     monkeypatch.setattr("ml_assets.search.indexes.sizing._ROWS_OF_A_LIST", 20)
     return FaissIndex(settings.faiss_folder, generation)
 
@@ -44,7 +45,7 @@ def docs(start: int, stop: int, collection: str = "a") -> dict[str, Doc]:
 
 def lists(index: FaissIndex) -> int:
     """The lists of the index; none while it is flat."""
-    with index._files.searching() as (_, opened):
+    with index._reading() as (_, opened):
         return int(getattr(opened, "nlist", 0))
 
 
@@ -112,7 +113,7 @@ def test_a_second_try_keeps_to_the_chunks_that_pass(
     """The first one reads a single list, in which there are too few of them."""
     fill(connection, docs(0, 300))
     sync_index(connection, index)
-    monkeypatch.setattr("ml_assets.search.indexes.faiss.index.probes_of", lambda *_: 1)
+    monkeypatch.setattr("ml_assets.search.indexes.faiss.codes.probes_of", lambda *_: 1)
     passing = [f"d{n}#0" for n in range(0, 300, 30)]
     assert lists(index) > 1
     assert set(nearest(index, "text 7", 10, Among(passing))) == set(passing)
@@ -137,7 +138,7 @@ def test_a_killed_sync_leaves_the_old_index_and_no_file_behind(
 
     # The new file is written, and the rows do not name it yet.
     with monkeypatch.context() as patch:
-        patch.setattr("ml_assets.search.indexes.faiss.files.Path.replace", killed)
+        patch.setattr("ml_assets.search.indexes.faiss.index.Path.replace", killed)
         with pytest.raises(KeyboardInterrupt):
             sync_index(connection, index)
     index.close()
@@ -159,10 +160,10 @@ def test_nothing_to_do_writes_no_file(
     fill(connection, docs(0, 20))
     sync_index(connection, index)
     index.close()
-    before = [(file, file.stat().st_mtime_ns) for file in sorted(index._files.path.iterdir())]
+    before = [(file, file.stat().st_mtime_ns) for file in sorted(index.path.iterdir())]
     assert sync_index(connection, index).delta == Delta(unchanged=20)
     index.close()
-    after = [(file, file.stat().st_mtime_ns) for file in sorted(index._files.path.iterdir())]
+    after = [(file, file.stat().st_mtime_ns) for file in sorted(index.path.iterdir())]
     assert after == before
 
 
@@ -192,6 +193,24 @@ def test_a_damaged_file_is_a_clear_error(
     file.unlink()
     with pytest.raises(StoreError, match="cannot be used"):
         nearest(index, "text 1", 3)
+
+
+def test_a_file_that_a_writer_has_just_replaced_is_looked_up_again(
+    connection: postgres.Connection, index: FaissIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(connection, docs(0, 3))
+    sync_index(connection, index)
+    opened, looks = FaissIndex._index, list[str]()
+
+    def replaced(one: FaissIndex, rows: sqlite3.Connection) -> object:
+        looks.append("")
+        if len(looks) == 1:
+            raise FileNotFoundError
+        return opened(one, rows)
+
+    monkeypatch.setattr(FaissIndex, "_index", replaced)
+    assert nearest(index, "text 1", 1) == ["d1#0"]
+    assert len(looks) == 2
 
 
 def test_without_the_package_it_is_said_what_to_install(

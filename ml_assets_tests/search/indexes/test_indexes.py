@@ -348,7 +348,7 @@ def test_pgvector_uses_its_index_and_rebuilds_an_invalid_one(
     (vector,) = HashEncoder().encode(["word 1"])
     for query, bound in (
         index._unfiltered(vector, 5),
-        index._filtered(index._design.layout.query, vector, 5, NO_FILTER),
+        index._composed(index._design.layout.query, vector, 5, NO_FILTER),
     ):
         plan = connection.execute(sql.SQL("explain ") + query, bound).fetchall()
         (name,) = leaves(connection, index)

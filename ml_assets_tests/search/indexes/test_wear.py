@@ -20,8 +20,7 @@ from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.contract import VectorIndex
 from ml_assets.search.indexes.kinds import sync_index
 from ml_assets.search.indexes.pgvector import building
-from ml_assets.search.indexes.pgvector.build_memory import graph_bytes, plan_build
-from ml_assets.search.indexes.pgvector.building import build
+from ml_assets.search.indexes.pgvector.building import build, graph_bytes, plan_build
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.indexes.wear import Wear, measure_wear, rebuild_if_worn
 from ml_assets.search.model import Generation
@@ -50,16 +49,16 @@ def test_the_memory_of_a_build_is_what_pgvector_takes(
 def test_a_build_gets_what_it_needs_within_the_limit() -> None:
     parameters = {"m": 16, "type": "halfvec"}
     small = plan_build(10, 384, parameters)
-    assert (small.granted, small.message) == (64 << 20, "in memory")
+    assert (small.granted, small.lacking) == (64 << 20, "")
     large = plan_build(500_000, 384, parameters)
     assert large.granted == large.estimate < 1 << 30
     slow = plan_build(500_000, 384, parameters, limit=256 << 20)
     assert slow.granted == 256 << 20
-    assert "slow: the graph takes 7" in slow.message
-    assert "ML_ASSETS_BUILD_MEMORY" in slow.message
+    assert "slow: the graph takes 7" in slow.lacking
+    assert "ML_ASSETS_BUILD_MEMORY" in slow.lacking
     lists = plan_build(5_000_000, 384, {"index": "ivfflat", "type": "halfvec"}, limit=64 << 20)
-    assert "too little: the training of the lists takes 1" in lists.message
-    assert "graph" not in lists.message
+    assert "too little: the training of the lists takes 1" in lists.lacking
+    assert "graph" not in lists.lacking
 
 
 @pytest.mark.parametrize("chosen", ["hnsw", "ivfflat"])
@@ -72,11 +71,12 @@ def test_it_is_said_whether_anything_is_to_be_built(
     generation = generation_of(connection, settings.model_copy(update={"pgvector_index": chosen}))
     fill(connection, DOCS)
     index = PgvectorIndex(connection, generation)
-    assert index.build_plan().message == "in memory"
-    sync_index(connection, index)
-    assert index.build_plan().message == "nothing to build: the index is current"
+    current = "nothing to build: the index is current"
+    assert sync_index(connection, index).details["build"] == "in memory"
+    assert sync_index(connection, index).details["build"] == current
     monkeypatch.setattr("ml_assets.search.indexes.sizing._ROWS_OF_A_LIST", 10)
-    assert index.build_plan().due == (chosen == "ivfflat")
+    expected = "in memory" if chosen == "ivfflat" else current
+    assert sync_index(connection, index).details["build"] == expected
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_what_keeps_its_vector_does_not_wear(
 def test_a_build_anew_that_lacked_memory_says_so(
     connection: postgres.Connection, generation: Generation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ml_assets.search.indexes.pgvector.build_memory._BYTES_PER_NODE", 100_000)
+    monkeypatch.setattr("ml_assets.search.indexes.pgvector.building._BYTES_PER_NODE", 100_000)
     keep_the_dead(connection)
     fill(connection, DOCS)
     index = PgvectorIndex(connection, generation, build_memory=1 << 20)
@@ -357,7 +357,7 @@ def test_the_next_run_ends_a_rebuild_that_was_killed_before_the_swap(
     index = PgvectorIndex(connection, generation)
     sync_index(connection, index)
     with monkeypatch.context() as patched:
-        patched.setattr("ml_assets.search.indexes.pgvector.index.swap", kill)
+        patched.setattr("ml_assets.search.indexes.pgvector.building.swap", kill)
         with pytest.raises(Killed):
             index.rebuild()
     assert len(identities(connection, index)) == 2

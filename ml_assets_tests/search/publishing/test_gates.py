@@ -134,7 +134,7 @@ def test_what_was_measured_on_other_documents_cannot_tell(loss: float) -> None:
 
 
 def row(**changed: int) -> dict[str, Any]:
-    same = {"expected": 5, "held": 5, "compared": 5, "missing": 0, "extra": 0, "outdated": 0}
+    same = {"expected": 5, "indexed": 5, "compared": 5, "missing": 0, "extra": 0, "outdated": 0}
     return {"index": "chroma", **same, **changed}
 
 
@@ -142,7 +142,7 @@ def test_the_same_chunks() -> None:
     assert same_chunks_gate([row()]).outcome == "pass"
     for wrong in ("missing", "extra", "outdated"):
         assert same_chunks_gate([row(), row(**{wrong: 1})]).outcome == "block"
-    gate = same_chunks_gate([row(missing=2, held=3)])
+    gate = same_chunks_gate([row(missing=2, indexed=3)])
     assert gate.message == "chroma lacks 2, has 0 too many and 0 outdated"
     assert gate.numbers == {"expected": 5, "compared": 5, "chroma": 3}
 

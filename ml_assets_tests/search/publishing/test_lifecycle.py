@@ -19,8 +19,8 @@ from ml_assets.search.evaluation.measurement import (
     read_measurements,
     record_measurement,
 )
+from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.search.indexes.ledger import version
-from ml_assets.search.indexes.opening import Indexes
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing import publish as publishing

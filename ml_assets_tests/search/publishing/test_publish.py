@@ -12,7 +12,7 @@ from ml_assets.releases.gates import Gate
 from ml_assets.releases.pointer import list_releases, present_parts
 from ml_assets.search.evaluation.measurement import read_measurements, record_measurement
 from ml_assets.search.generation import find_generation, published_generation
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.search.model import DEFAULT_FUSION, Fusion, Generation
 from ml_assets.search.publishing.publish import publish_by_hand, publish_measured, serve
 from ml_assets.settings import Settings

@@ -11,10 +11,10 @@ from ml_assets.search.answering.engine import open_engine, search
 from ml_assets.search.generation import find_generation
 from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.keyword.index import KeywordIndex
-from ml_assets.search.indexes.opening import Indexes
+from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation
-from ml_assets.search.publishing.retention import drop_expired, expired_generations
+from ml_assets.search.publishing.lifecycle import drop_expired, expired_generations
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.fakes import HashEncoder

@@ -20,8 +20,8 @@ TEXTS = ("", "w3 w6 w3 w9 \u6f22\u5b57", "W3 w6. W9! w3-w6 1 22", "w" * 5000)
 def task(trained: Trained) -> Task:
     deployment, training_set = trained
     return Task(
-        train=read_examples(deployment.connection, training_set, ["train"]),
-        validation=read_examples(deployment.connection, training_set, ["validation"]),
+        train=read_examples(deployment.connection, training_set, "train"),
+        validation=read_examples(deployment.connection, training_set, "validation"),
         features=training_set.features,
         labels=training_set.labels,
         seed=training_set.seed,
@@ -36,7 +36,7 @@ def test_the_export_answers_as_its_original(name: str, task: Task, trained: Trai
     assert exported.reason == ""
     assert len(exported.sha256) == 64
 
-    rows = read_examples(deployment.connection, training_set, ["test"]).inputs
+    rows = read_examples(deployment.connection, training_set, "test").inputs
     rows.loc[rows.index[: len(TEXTS)], "text"] = list(TEXTS)
     rows.loc[rows.index[::3], task.features[-1]] = np.nan
     carried = OnnxModel(exported.content)

@@ -4,8 +4,5 @@ from chunks c
 join documents d using (document_id)
 where c.chunk_id = any(%(chunk_ids)s) and {filter}
 
--- name: vectors
-select embedding
-from {partition}
-where chunk_id = any(%(chunk_ids)s)
-order by chunk_id
+-- name: mean_vector
+select avg(embedding::vector) from {partition} where chunk_id = any(%(chunk_ids)s)

@@ -10,9 +10,9 @@ where exists (
 -- name: matching_chunks
 select c.chunk_id from chunks c join documents d using (document_id) where {filter}
 
--- name: metadata_types
-select item.key, jsonb_typeof(item.value)
+-- name: metadata_kinds
+select item.key, array_agg(distinct jsonb_typeof(item.value) order by jsonb_typeof(item.value))
 from documents d, jsonb_each(d.metadata) as item
 where d.deleted_at is null
-group by 1, 2
-order by 1, 2
+group by 1
+order by 1

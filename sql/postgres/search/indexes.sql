@@ -1,11 +1,6 @@
 -- name: clear_ledger
 delete from search_index_entries where generation_id = %(generation_id)s and index_kind = %(index_kind)s
 
--- name: count_ledger
-select count(*)
-from search_index_entries
-where generation_id = %(generation_id)s and index_kind = %(index_kind)s
-
 -- name: count_live
 select count(*) as chunks from chunks join documents using (document_id) where deleted_at is null
 
@@ -22,15 +17,15 @@ with live as (
     join chunks c on c.chunk_id = e.chunk_id and c.chunker = e.chunker and byteaeq(c.text_hash, e.text_hash)
     join documents d using (document_id)
     where d.deleted_at is null
-), held as (
+), indexed as (
     select chunk_id, revision
     from search_index_entries
     where generation_id = %(generation_id)s and index_kind = %(index_kind)s
 )
-select chunk_id, live.revision is null as gone, held.revision is not null as known
+select chunk_id, live.revision is null as gone, indexed.revision is not null as known
 from live
-full join held using (chunk_id)
-where live.revision is distinct from held.revision
+full join indexed using (chunk_id)
+where live.revision is distinct from indexed.revision
 order by hashtextextended(chunk_id, 0), chunk_id
 
 -- name: entries
@@ -49,9 +44,6 @@ join chunks c using (chunk_id, chunker, text_hash)
 join documents d using (document_id)
 where e.chunk_id = any(%(chunk_ids)s) and d.deleted_at is null
 order by e.chunk_id
-
--- name: find_mark
-select mark from search_index_marks where generation_id = %(generation_id)s and index_kind = %(index_kind)s
 
 -- name: forget_entries
 delete from search_index_entries
@@ -98,6 +90,12 @@ values (%(generation_id)s, %(index_kind)s, %(mark)s)
 on conflict (generation_id, index_kind) do update
 set mark = excluded.mark, worn = search_index_marks.worn + %(worn)s
 where search_index_marks.mark <> excluded.mark or %(worn)s > 0
+
+-- name: recorded
+-- How many chunks the ledger says that the index holds, and the mark that it should carry.
+select
+    (select count(*) from search_index_entries where generation_id = %(generation_id)s and index_kind = %(index_kind)s),
+    (select mark from search_index_marks where generation_id = %(generation_id)s and index_kind = %(index_kind)s)
 
 -- name: wear
 select

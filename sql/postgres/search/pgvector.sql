@@ -16,7 +16,7 @@ using ivfflat ((l2_normalize(embedding::{type}({dimension}))::{type}({dimension}
 with (lists = {lists})
 
 -- name: count_matching
-select count(*) from (select from documents d where {filter} limit %(most)s) as matching
+select count(*) as documents from (select from documents d where {filter} limit %(most)s) as matching
 
 -- name: dead_tuples
 -- PostgreSQL's own number of live tuples runs ahead of a fresh `analyze`; they are counted instead.

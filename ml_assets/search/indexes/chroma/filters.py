@@ -11,36 +11,23 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from ml_assets.search.filters.language import (
-    METADATA,
-    OWN_FIELDS,
-    And,
-    Compare,
-    Condition,
-    In,
-    Not,
-    Operator,
-    Or,
-    Scalar,
-    Value,
-    is_exact,
-    microseconds,
-)
+from ml_assets.search.filters import language
+from ml_assets.search.filters.language import And, Compare, Condition, In, Not, Or, Scalar, Value
 from ml_assets.search.indexes.contract import Entry
 
 Where = dict[str, Any]
 
-_SIGNS: dict[Operator, str] = {"<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
+_SIGNS: dict[language.Operator, str] = {"<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
 _LARGEST = 2**1023
 
 
 def chroma_metadata(entry: Entry) -> dict[str, Scalar]:
     """What Chroma stores beside a vector: the revision, and what `chroma_where` asks for."""
-    own = {field: getattr(entry, field) for field in OWN_FIELDS}
+    own = {field: getattr(entry, field) for field in language.OWN_FIELDS}
     return {
         "revision": entry.revision.hex(),
         **{field: value for field, value in own.items() if value is not None},
-        **{METADATA + key: _comparable(value) for key, value in entry.metadata.items()},
+        **{language.METADATA + key: _comparable(value) for key, value in entry.metadata.items()},
     }
 
 
@@ -53,16 +40,15 @@ def is_expressible(condition: Condition, *, holds: bool = True) -> bool:
             return is_expressible(inner, holds=not holds)
         case _:
             ordered = isinstance(condition, Compare)
-            return (holds or not ordered) and all(map(is_exact, condition.values))
+            return (holds or not ordered) and all(map(language.is_exact, condition.values))
 
 
 def chroma_where(condition: Condition, *, holds: bool = True) -> Where:
     """The condition as Chroma's `where`, or what holds where it does not."""
     match condition:
-        case And(parts):
-            return _joined("$and" if holds else "$or", parts, holds)
-        case Or(parts):
-            return _joined("$or" if holds else "$and", parts, holds)
+        case And(parts) | Or(parts):
+            every = isinstance(condition, And) == holds
+            return _joined([chroma_where(part, holds=holds) for part in parts], every)
         case Not(inner):
             return chroma_where(inner, holds=not holds)
         case Compare(field, operator, value):
@@ -73,21 +59,16 @@ def chroma_where(condition: Condition, *, holds: bool = True) -> Where:
             for scalar in map(_comparable, values):
                 lists.setdefault(type(scalar), []).append(scalar)
             sign = "$in" if holds else "$nin"
-            wheres = [{field: {sign: one}} for one in lists.values()]
-            return _all(wheres, "$or" if holds else "$and")
+            return _joined([{field: {sign: scalars}} for scalars in lists.values()], not holds)
 
 
-def _joined(sign: str, parts: tuple[Condition, ...], holds: bool) -> Where:
-    return _all([chroma_where(part, holds=holds) for part in parts], sign)
-
-
-def _all(wheres: list[Where], sign: str) -> Where:
-    return wheres[0] if len(wheres) == 1 else {sign: wheres}
+def _joined(wheres: list[Where], every: bool) -> Where:
+    return wheres[0] if len(wheres) == 1 else {"$and" if every else "$or": wheres}
 
 
 def _comparable(value: Value) -> Scalar:
     if isinstance(value, datetime):
-        return microseconds(value)
+        return language.microseconds(value)
     if isinstance(value, bool | str):
         return value
     # A larger one is compared by PostgreSQL.

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import sha256
+from heapq import nsmallest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ml_assets.errors import StoreError
 from ml_assets.search.filters.language import NO_FILTER, Among, Condition, Filter
-from ml_assets.search.indexes.chroma.filters import (
-    Where,
-    chroma_metadata,
-    chroma_where,
-    is_expressible,
-)
+from ml_assets.search.indexes.chroma.filters import chroma_metadata, chroma_where, is_expressible
 from ml_assets.search.indexes.contract import Entry, Ranking
 from ml_assets.search.model import Generation, Vector
-from ml_assets.stores.chroma import PAGE, pages, pages_of
+from ml_assets.stores.chroma import PAGE, pages
+from ml_assets.stores.patience import patiently
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
     from chromadb.api.models.Collection import Collection
 
-_PAUSES = (0.0, 0.02, 0.05, 0.1)
-"""Seconds until a reader asks again: while Chroma deletes a collection, it is half there for some
-milliseconds, and asking for it is an internal error ("Missing metadata segment")."""
+
+T = TypeVar("T")
 
 
 class ChromaIndex:
@@ -55,15 +50,17 @@ class ChromaIndex:
         """Exact when the graph gives fewer than `k` and more would match."""
         from chromadb.errors import InternalError, NotFoundError
 
+        def may_pass(error: BaseException) -> bool:
+            """Whether one that was built anew took its place, or it was dropped.
+
+            While Chroma deletes a collection, it is half there for some milliseconds, and asking
+            for it is an internal error ("Missing metadata segment").
+            """
+            self._opened = None
+            return isinstance(error, NotFoundError | InternalError)
+
         self.generation.check(vector)
-        for seconds in _PAUSES:
-            try:
-                return self._query(vector, k, filters)
-            except (NotFoundError, InternalError):
-                # One that was built anew took its place, or it was dropped.
-                self._opened = None
-                time.sleep(seconds)
-        return self._query(vector, k, filters)
+        return patiently(lambda: self._query(vector, k, filters), may_pass, seconds=2, pause=0.01)
 
     def expresses(self, condition: Condition) -> bool:
         return is_expressible(condition)
@@ -73,8 +70,7 @@ class ChromaIndex:
         among, where = None, None
         if isinstance(filters, Among):
             # Chroma refuses ids that it does not hold, such as those of chunks not yet indexed.
-            present = self._stored([], filters.chunk_ids)
-            among = [chunk_id for page in present for chunk_id in page["ids"]]
+            among = self._ids(filters.chunk_ids)
             if not among:
                 return Ranking((), (), exhausted=True)
         elif filters != NO_FILTER:
@@ -90,7 +86,7 @@ class ChromaIndex:
         if len(ids) == k:
             cosines = (1 - distance for distance in (nearest["distances"] or [[]])[0])
             return Ranking.best_first(zip(cosines, ids, strict=True), exhausted=False)
-        return _exact(self._stored(["embeddings"], among, where), vector, k)
+        return _exact(pages(collection, ["embeddings"], where, among), vector, k)
 
     def size(self) -> int:
         collection = self._find()
@@ -109,12 +105,9 @@ class ChromaIndex:
         self._delete(self._second_name)
         new = self._create(self._second_name)
         # The order by a hash is random: see `differing_entries`.
-        ids = sorted(
-            (chunk_id for page in self._stored([], None) for chunk_id in page["ids"]),
-            key=lambda chunk_id: sha256(chunk_id.encode()).digest(),
-        )
+        ids = sorted(self._ids(), key=lambda chunk_id: sha256(chunk_id.encode()).digest())
         size = min(PAGE, self._client.get_max_batch_size())
-        for page in pages_of(old, ["embeddings", "metadatas"], ids, size):
+        for page in pages(old, ["embeddings", "metadatas"], None, ids, size):
             new.add(ids=page["ids"], embeddings=page["embeddings"], metadatas=page["metadatas"])
         # The mark says that it is whole.
         new.modify(metadata=old.metadata)
@@ -139,7 +132,7 @@ class ChromaIndex:
         self._opened = None
 
     def revisions(self, chunk_ids: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
-        for page in self._stored(["metadatas"], chunk_ids):
+        for page in pages(self._find(), ["metadatas"], ids=chunk_ids):
             for chunk_id, metadata in zip(page["ids"], page["metadatas"], strict=True):
                 yield chunk_id, bytes.fromhex(str(metadata.get("revision", "")))
 
@@ -152,29 +145,22 @@ class ChromaIndex:
         self._existing().modify(metadata={"mark": mark})
 
     def upsert(self, entries: Sequence[Entry]) -> int:
-        if self._opened is None:
-            self._opened = self._create(self.name)
-        collection, size = self._opened, self._client.get_max_batch_size()
-        return sum(
-            _upsert(collection, entries[start : start + size])
-            for start in range(0, len(entries), size)
-        )
+        collection = self._opened = self._opened or self._create(self.name)
+        return sum(_upsert(collection, batch) for batch in self._batches(entries))
 
     def remove(self, chunk_ids: Sequence[str]) -> None:
-        collection = self._find()
-        if collection is None:
-            return
-        size = self._client.get_max_batch_size()
-        for start in range(0, len(chunk_ids), size):
-            collection.delete(ids=list(chunk_ids[start : start + size]))
+        if collection := self._find():
+            for batch in self._batches(chunk_ids):
+                collection.delete(ids=list(batch))
 
-    def _stored(
-        self, include: list[str], chunk_ids: Sequence[str] | None, where: Where | None = None
-    ) -> Iterator[Any]:
-        """Page by page what the index holds, of all or of `chunk_ids`."""
-        if chunk_ids is None:
-            return pages(self._find(), include, where)
-        return pages_of(self._find(), include, chunk_ids)
+    def _batches(self, items: Sequence[T]) -> Iterator[Sequence[T]]:
+        size = self._client.get_max_batch_size()
+        return (items[start : start + size] for start in range(0, len(items), size))
+
+    def _ids(self, chunk_ids: Sequence[str] | None = None) -> list[str]:
+        """The chunks that are there, of all or of `chunk_ids`."""
+        stored = pages(self._find(), [], ids=chunk_ids)
+        return [chunk_id for page in stored for chunk_id in page["ids"]]
 
     def _find(self) -> Collection | None:
         from chromadb.errors import NotFoundError
@@ -187,14 +173,10 @@ class ChromaIndex:
         return self._opened
 
     def _existing(self) -> Collection:
-        collection = self._find()
-        if collection is None:
-            raise StoreError(
-                f"there is no collection {self.name}",
-                where="Chroma",
-                do="Materialize `chroma_index`",
-            )
-        return collection
+        if collection := self._find():
+            return collection
+        what, do = f"there is no collection {self.name}", "Materialize `chroma_index`"
+        raise StoreError(what, where="Chroma", do=do)
 
     def _create(self, name: str) -> Collection:
         parameters = self.generation.parameters["chroma"]
@@ -221,6 +203,8 @@ def _upsert(collection: Collection, entries: Sequence[Entry]) -> int:
     """
     import numpy as np
 
+    from ml_assets.embeddings.quantization import unit
+
     present = collection.get(
         ids=[entry.chunk_id for entry in entries], include=["metadatas", "embeddings"]
     )
@@ -232,7 +216,8 @@ def _upsert(collection: Collection, entries: Sequence[Entry]) -> int:
     for entry in entries:
         vector = entry.vector
         before, metadata = stored.get(entry.chunk_id, (None, {}))
-        if before is None or not _is_same(vector, before):
+        # Chroma stores it at norm 1.
+        if before is None or np.ptp(unit([vector, before]), axis=0).max() >= 1e-6:
             moved[entry.chunk_id] = vector
         # Null the keys that it had and has no more: Chroma merges metadata.
         written[entry.chunk_id] = dict.fromkeys(metadata or {}) | chroma_metadata(entry)
@@ -247,15 +232,6 @@ def _upsert(collection: Collection, entries: Sequence[Entry]) -> int:
     return len(stored.keys() & moved.keys())
 
 
-def _is_same(vector: Vector, stored: Vector) -> bool:
-    """Whether Chroma made `stored` of `vector`: it stores it at norm 1."""
-    import numpy as np
-
-    return bool(
-        np.abs(vector / np.linalg.norm(vector) - stored / np.linalg.norm(stored)).max() < 1e-6
-    )
-
-
 def _exact(stored: Iterable[Any], vector: Vector, k: int) -> Ranking:
     """Compare with every vector, page by page."""
     import numpy as np
@@ -266,5 +242,5 @@ def _exact(stored: Iterable[Any], vector: Vector, k: int) -> Ranking:
     for page in stored:
         vectors = np.asarray(page["embeddings"], dtype=np.float32).reshape(-1, len(vector))
         scored += zip((unit(vectors) @ vector).tolist(), page["ids"], strict=True)
-    scored.sort(key=lambda one: (-one[0], one[1]))
-    return Ranking.best_first(scored[:k], exhausted=len(scored) <= k)
+    nearest = nsmallest(k, scored, key=lambda hit: (-hit[0], hit[1]))
+    return Ranking.best_first(nearest, exhausted=len(scored) <= k)

@@ -10,22 +10,8 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ml_assets.search.filters.language import (
-    Among,
-    And,
-    Compare,
-    Condition,
-    Filter,
-    In,
-    Not,
-    Or,
-    Scalar,
-    Value,
-    comparisons,
-    is_exact,
-    metadata_key,
-    microseconds,
-)
+from ml_assets.search.filters import language
+from ml_assets.search.filters.language import Among, And, Compare, Condition, In, Not, Or, Scalar
 
 if TYPE_CHECKING:
     import tantivy
@@ -35,7 +21,7 @@ _LONGEST_TOKEN = 1000
 
 def attribute_token(key: str, value: Scalar) -> str:
     """One metadata item as one raw token of the keyword index; a long one by its hash."""
-    if is_exact(value) and not isinstance(value, bool | str):
+    if language.is_exact(value) and not isinstance(value, bool | str):
         value = float(value) + 0.0  # 2 is 2.0, and minus zero is zero
     token = json.dumps([key, value], ensure_ascii=False)
     if len(token) <= _LONGEST_TOKEN:
@@ -46,12 +32,13 @@ def attribute_token(key: str, value: Scalar) -> str:
 def is_expressible(condition: Condition) -> bool:
     """Whether `keyword_query` matches exactly the documents that pass."""
     return all(
-        (isinstance(one, In) or one.field == "created_at") and all(map(is_exact, one.values))
-        for one in comparisons(condition)
+        (isinstance(part, In) or part.field == "created_at")
+        and all(map(language.is_exact, part.values))
+        for part in language.comparisons(condition)
     )
 
 
-def keyword_query(condition: Filter, schema: tantivy.Schema) -> tantivy.Query:
+def keyword_query(condition: language.Filter, schema: tantivy.Schema) -> tantivy.Query:
     """The condition as a query that matches what passes."""
     from tantivy import Occur, Query
 
@@ -69,17 +56,13 @@ def keyword_query(condition: Filter, schema: tantivy.Schema) -> tantivy.Query:
             excluded = (Occur.MustNot, keyword_query(inner, schema))
             return Query.boolean_query([(Occur.Must, Query.all_query()), excluded])
         case In(field, values):
-            key = metadata_key(field)
-            terms = [_term(key, value) for value in values]
-            return Query.term_set_query(schema, "attribute" if key else field, terms)
+            key = language.metadata_key(field)
+            terms = [language.microseconds(v) if isinstance(v, datetime) else v for v in values]
+            if key:
+                field, terms = "attribute", [attribute_token(key, term) for term in terms]
+            return Query.term_set_query(schema, field, terms)
         case Compare():
             return _range(condition, schema)
-
-
-def _term(key: str | None, value: Value) -> Scalar:
-    if isinstance(value, datetime):
-        return microseconds(value)
-    return value if key is None else attribute_token(key, value)
 
 
 def _range(condition: Compare, schema: tantivy.Schema) -> tantivy.Query:
@@ -88,7 +71,7 @@ def _range(condition: Compare, schema: tantivy.Schema) -> tantivy.Query:
     if not isinstance(condition.value, datetime):
         raise TypeError(f"tantivy knows no order of {condition.field}")
     below, inclusive = condition.operator[0] == "<", condition.operator[-1] == "="
-    moment = microseconds(condition.value)
+    moment = language.microseconds(condition.value)
     return Query.range_query(
         schema,
         condition.field,

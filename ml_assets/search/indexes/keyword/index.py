@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
 
 import tantivy
 
 from ml_assets.errors import StoreError
 from ml_assets.search.filters.language import NO_FILTER, Condition, Filter
 from ml_assets.search.indexes.contract import Entry, Ranking
-from ml_assets.search.indexes.keyword.filters import (
-    attribute_token,
-    is_expressible,
-    keyword_query,
-)
+from ml_assets.search.indexes.keyword.filters import attribute_token, is_expressible, keyword_query
 from ml_assets.search.model import Generation
-from ml_assets.stores.folders import folder
+from ml_assets.stores.folders import folder, usable
 
 MAX_TERMS = 256
 """Distinct terms of a query that count; a whole document is a query, too."""
@@ -92,16 +88,15 @@ class KeywordIndex:
         return True
 
     def close(self) -> None:
-        self._let_go()
-        self._opened = None
+        if self._writer is not None:
+            self._writer.wait_merging_threads()
+        self._writer = self._opened = None
 
     def revisions(self, chunk_ids: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
         index = self._find()
-        if index is None:
+        if index is None or not index.searcher().num_docs:
             return
         searcher = index.searcher()
-        if not searcher.num_docs:
-            return
         query = tantivy.Query.all_query()
         if chunk_ids is not None:
             query = tantivy.Query.term_set_query(index.schema, "chunk_id", list(chunk_ids))
@@ -156,48 +151,36 @@ class KeywordIndex:
         return self._opened
 
     def _open(self) -> tantivy.Index:
-        try:
+        with self._explained():
             index = tantivy.Index(_schema(), path=str(folder(self.path)))
-        except (ValueError, OSError) as error:
-            self._refuse(error)
         index.register_tokenizer(_ANALYZER, analyzer())
         return index
 
     def _writing(self) -> tantivy.IndexWriter:
         if self._writer is None:
             self._opened = self._find() or self._open()
-            try:
+            with self._explained():
                 # One thread: many would leave many small segments behind every small delta.
                 self._writer = self._opened.writer(_HEAP_BYTES, 1)
-            except (ValueError, OSError) as error:
-                self._refuse(error)
         return self._writer
 
     def _commit(self, writer: tantivy.IndexWriter) -> None:
-        try:
+        with self._explained():
             writer.commit()
-        except (ValueError, OSError) as error:
-            self._refuse(error)
         if self._opened:
             self._opened.reload()
 
-    def _let_go(self) -> None:
-        if self._writer is not None:
-            self._writer.wait_merging_threads()
-            self._writer = None
-
-    def _refuse(self, error: Exception) -> NoReturn:
-        if "LockBusy" in str(error):
-            raise StoreError(
-                "another program is writing this keyword index",
-                where=str(self.path),
-                do="Wait until it has finished",
-            ) from None
-        raise StoreError(
-            f"the keyword index cannot be used ({str(error).splitlines()[0]})",
-            where=str(self.path),
-            do="Check the disk; a damaged folder can be deleted, and is rebuilt",
-        ) from None
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        with usable(self.path, "the keyword index", ValueError, OSError):
+            try:
+                yield
+            except ValueError as error:
+                if "LockBusy" not in str(error):
+                    raise
+                what = "another program is writing this keyword index"
+                where, do = str(self.path), "Wait until it has finished"
+                raise StoreError(what, where=where, do=do) from None
 
 
 @cache

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing
 from typing import Any
 
+from ml_assets.embeddings.refresh import partition_name
 from ml_assets.search.indexes.contract import AnyIndex, IndexKind, Upkeep
-from ml_assets.search.indexes.pgvector.building import dead_tuples, partition_version
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
+from ml_assets.stores.sql import statement
 
 
 def _parameters(settings: Settings) -> Mapping[str, Any]:
@@ -19,13 +20,9 @@ def _parameters(settings: Settings) -> Mapping[str, Any]:
         "ef_construction": settings.hnsw_ef_construction,
         "ef_search": settings.hnsw_ef_search,
     }
-    match settings.pgvector_index:
-        case "hnsw":
-            return {"index": "hnsw", "type": settings.pgvector_type, **hnsw}
-        case "binary":
-            return {"index": "binary", "type": "bit", **hnsw}
-        case "ivfflat":
-            return {"index": "ivfflat", "type": settings.pgvector_type}
+    index = settings.pgvector_index
+    kind = "bit" if index == "binary" else settings.pgvector_type
+    return {"index": index, "type": kind, **({} if index == "ivfflat" else hnsw)}
 
 
 def _open(
@@ -34,6 +31,24 @@ def _open(
     from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 
     return closing(PgvectorIndex(connection, generation, build_memory=settings.build_memory))
+
+
+def partition_version(connection: postgres.Connection, generation: Generation, kind: str) -> str:
+    """A hash over the vectors of the partition, which the index follows."""
+    query = statement("postgres/search/pgvector/partition_version")
+    [(version,)] = connection.execute(query, {"space_id": generation.space_id})
+    return str(version)
+
+
+def _dead_tuples(
+    connection: postgres.Connection, generation: Generation, kind: str
+) -> tuple[int, int]:
+    """The dead tuples of the partition that no vacuum has removed yet, and its rows."""
+    space_id = generation.space_id
+    bound = {"space_id": space_id, "partition": partition_name(space_id)}
+    query = statement("postgres/search/pgvector/dead_tuples")
+    counts = postgres.read_counts(connection, query, bound)
+    return counts["dead"], counts["live"]
 
 
 KIND = IndexKind(
@@ -45,5 +60,5 @@ KIND = IndexKind(
     parameters=_parameters,
     open=_open,
     is_graph=True,
-    upkeep=Upkeep(lambda _, index, progress: index.sync(progress), partition_version, dead_tuples),
+    upkeep=Upkeep(lambda _, index, progress: index.sync(progress), partition_version, _dead_tuples),
 )

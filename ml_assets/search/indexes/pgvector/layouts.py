@@ -58,26 +58,10 @@ class Design:
     """The index of one generation: what it is called, and what building it depends on."""
 
     generation: Generation
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """Those of the generation that are pgvector's."""
-        return self.generation.parameters["pgvector"]
-
-    @property
-    def layout(self) -> Layout:
-        """How this kind of index is built and asked."""
-        return LAYOUTS[self.parameters["index"], self.parameters["type"]]
-
-    @property
-    def table(self) -> str:
-        """The partition that holds the vectors."""
-        return partition_name(self.generation.space_id)
-
-    @property
-    def name(self) -> str:
-        """The name of the index; generations of the same parameters share it."""
-        return f"{self.table}_{self.layout.name.format(**self.parameters)}"
+    parameters: Mapping[str, Any]
+    layout: Layout
+    name: str
+    """The name of the index; generations of the same parameters share it."""
 
     @property
     def second(self) -> str:
@@ -90,11 +74,19 @@ class Design:
         kind = self.parameters["type"]
         return {
             "index": sql.Identifier(self.name),
-            "partition": sql.Identifier(self.table),
+            "partition": sql.Identifier(partition_name(self.generation.space_id)),
             "dimension": sql.Literal(self.generation.dimension),
             "type": sql.Identifier(kind),
             "operators": sql.Identifier(f"{kind}_cosine_ops"),
         }
+
+
+def design_of(generation: Generation) -> Design:
+    """The design of a generation's index, by its parameters."""
+    parameters = generation.parameters["pgvector"]
+    layout = LAYOUTS[parameters["index"], parameters["type"]]
+    name = f"{partition_name(generation.space_id)}_{layout.name.format(**parameters)}"
+    return Design(generation, parameters, layout, name)
 
 
 def search_with(connection: postgres.Connection, settings: Mapping[str, str]) -> None:

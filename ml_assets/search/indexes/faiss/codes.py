@@ -1,0 +1,147 @@
+"""What FAISS computes: an index of product codes, and the nearest vectors.
+
+Product codes keep a few bytes a vector in memory: of the nearest by those, the stored vectors (one
+byte a number, on disk) say which are the nearest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_assets.embeddings.quantization import Matrix, from_uint8, uint8_rows, unit
+from ml_assets.errors import SettingError
+from ml_assets.search.indexes.sizing import candidates_of, is_outgrown, lists_of, probes_of
+from ml_assets.stores.sql import statement
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+TRAINS_FROM = 10_000
+"""Rows from which product codes are trained: 39 for each of 256 centroids, FAISS's minimum."""
+
+_TRAINS_ON = 65_536
+_GROWS = 4
+"""Trained anew when there are so many times as many rows as the training saw, or as few.
+
+Also when they only took the place of others: recall suffers under codes trained on other texts.
+"""
+
+_NUMBERS_OF_A_BYTE = 8
+"""That a code of one byte stands for, at most; with fewer, building takes far longer."""
+
+_BATCH = 4096
+
+Numbers = NDArray[np.int64]
+"""What FAISS calls its rows by; the table `entries` says which chunk each is."""
+
+
+def load() -> ModuleType:
+    """FAISS itself, an optional extra."""
+    try:
+        import faiss
+    except ImportError:
+        raise SettingError(
+            "FAISS is not installed",
+            where="ML_ASSETS_VECTOR_INDEX",
+            do="Install it (pip install faiss-cpu), or choose pgvector or chroma",
+        ) from None
+    # A query is one vector: one thread finds its nearest sooner than two.
+    faiss.omp_set_num_threads(1)
+    return faiss
+
+
+def made(dimension: int, factory: str = "IDMap,Flat") -> Any:
+    """An empty index that compares by the inner product."""
+    faiss = load()
+    return faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
+
+
+def trained(rows: sqlite3.Connection, index: Any) -> Any:
+    """The index itself, or one of product codes when there are rows enough to train it."""
+    count, lists = index.ntotal, getattr(index, "nlist", 0)
+    # How many of the rows were there when the codes were trained: numbers only grow.
+    (seen,) = rows.execute(statement("sqlite/faiss/count_seen")).fetchone()
+    known = lists and seen * _GROWS >= count and not is_outgrown(lists, count, _GROWS)
+    return index if count < TRAINS_FROM or known else _product_codes(rows, index.d, count)
+
+
+def nearest(
+    rows: sqlite3.Connection, index: Any, vector: Matrix, k: int, passing: Numbers | None
+) -> tuple[list[str], list[float]]:
+    """The `k` chunks nearest to a vector of shape (1, dimension) among `passing`, or fewer.
+
+    With their cosines. Product codes are read in √lists of the lists, in more under a filter, and
+    in all of them when that gives fewer than `k`.
+    """
+    lists = getattr(index, "nlist", 0)
+    if not lists:
+        numbers, cosines = _search(index, vector, k, passing)
+        return looked_up(rows, "chunk_ids", numbers), cosines.tolist()
+    probes = probes_of(lists, 1.0 if passing is None else len(passing) / index.ntotal)
+    numbers, _ = _search(index, vector, candidates_of(k), passing, probes)
+    if len(numbers) < k and probes < lists:
+        numbers, _ = _search(index, vector, candidates_of(k), passing, lists)
+    cosines = unit(_restored(looked_up(rows, "vectors", numbers), index.d)) @ vector[0]
+    best = np.argsort(-cosines)[:k]
+    return looked_up(rows, "chunk_ids", numbers[best]), cosines[best].tolist()
+
+
+def numbers_of(rows: sqlite3.Connection, name: str, chunk_ids: Sequence[str]) -> Numbers:
+    """The numbers that a statement gives for these chunks."""
+    bound = {"chunk_ids": json.dumps(list(chunk_ids))}
+    return np.asarray(rows.execute(statement(name), bound).fetchall(), dtype=np.int64).ravel()
+
+
+def looked_up(rows: sqlite3.Connection, name: str, numbers: Numbers) -> list[Any]:
+    """The `vectors` or the `chunk_ids` of these numbers, in their order."""
+    asked = numbers.tolist()
+    bound = {"numbers": json.dumps(asked)}
+    of_number = dict(rows.execute(statement(f"sqlite/faiss/{name}"), bound).fetchall())
+    return [of_number[number] for number in asked]
+
+
+def _product_codes(rows: sqlite3.Connection, dimension: int, count: int) -> Any:
+    """An inverted file of product codes over all stored vectors, trained on some of them."""
+    size = next(size for size in range(_NUMBERS_OF_A_BYTE, 0, -1) if dimension % size == 0)
+    index = made(dimension, f"IVF{lists_of(count)},PQ{dimension // size}x8")
+    # For comparing codes by their bits, which is not done here, and takes most of the time.
+    index.do_polysemous_training = False
+    sample = rows.execute(statement("sqlite/faiss/sample"), {"size": _TRAINS_ON}).fetchall()
+    faiss = load()
+    faiss.omp_set_num_threads(os.cpu_count() or 1)
+    try:
+        index.train(_restored([vector for (vector,) in sample], dimension))
+    finally:
+        faiss.omp_set_num_threads(1)
+    stored = rows.execute("select number, vector from entries")
+    while batch := stored.fetchmany(_BATCH):
+        numbers, vectors = zip(*batch, strict=True)
+        index.add_with_ids(_restored(vectors, dimension), np.asarray(numbers, dtype=np.int64))
+    (last,) = rows.execute(statement("sqlite/faiss/last_number")).fetchone()
+    rows.execute(f"pragma user_version = {last}")
+    return index
+
+
+def _search(
+    index: Any, vector: Matrix, k: int, passing: Numbers | None, probes: int = 0
+) -> tuple[Numbers, Matrix]:
+    """The numbers of the `k` nearest among `passing`, or fewer, with their inner products."""
+    faiss = load()
+    chosen: dict[str, Any] = {"nprobe": probes} if probes else {}
+    if passing is not None:
+        chosen["sel"] = faiss.IDSelectorBatch(passing)
+    kind = faiss.SearchParametersIVF if probes else faiss.SearchParameters
+    products, numbers = index.search(vector, min(k, index.ntotal), params=kind(**chosen))
+    present = numbers[0] >= 0
+    return numbers[0][present], products[0][present]
+
+
+def _restored(stored: Sequence[bytes], dimension: int) -> Matrix:
+    return from_uint8(np.frombuffer(b"".join(stored), dtype=uint8_rows(dimension)))
