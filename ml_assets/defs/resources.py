@@ -180,6 +180,7 @@ def build_resources(settings: Settings) -> dict[str, object]:
     return {
         "settings": settings,
         "progress": logged,
+        "thorough": False,
         "source": partial(open_source, settings.source, settings),
         "encoder": EncoderResource(
             partial(current_space, settings),

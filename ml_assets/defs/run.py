@@ -37,6 +37,7 @@ from ml_assets.operations.pending import (
     forget_finish,
     is_finish,
     remember_finish,
+    was_finished,
 )
 from ml_assets.operations.state import run_inputs
 from ml_assets.progress import StageProgress
@@ -100,8 +101,12 @@ def run_everything(
     progress: StageProgress,
     notify: Callable[[str], None],
     until: Until = "models",
+    *,
+    thorough: bool = False,
 ) -> RunReport:
     """Bring assets up to date: changed collections first, then search, then models; or `until` one.
+
+    Checks look at whole tables if it is to be `thorough`, or somebody wrote since the last run.
 
     A collection that cannot be read stays as it was, and the others go on. Without a label there
     is nothing to train on, and no step that would only say so is run.
@@ -118,9 +123,11 @@ def run_everything(
         chunker, space = current_chunker(settings), current_space(settings)
         find = partial(find_pending, connection, source, chunker, space)
         inputs, pending = run_inputs(settings, source), find()
+        thorough = thorough or not was_finished(connection, settings)
         forget_finish(connection)
         # Without the executor that waits for its turn: all runs of this command are one turn.
-        defs = build_definitions(settings, {"progress": progress}, dg.in_process_executor)
+        overrides = {"progress": progress, "thorough": thorough}
+        defs = build_definitions(settings, overrides, dg.in_process_executor)
         run = _Run(connection, instance, defs, RunReport(), uuid4().hex)
         if not _refresh(run, pending, find):
             return run.report
@@ -155,6 +162,8 @@ def _refresh(run: _Run, pending: Pending, find: Callable[[], Pending]) -> bool:
         # No step followed the one that failed, not even for the collections that it read.
         for keys in contiguous_ranges(run.instance, find().stale):
             _execute(run, "refresh_documents", range_tags(keys), _FOLLOWING)
+    if not report.requested:
+        _execute(run, "check_documents")
     return True
 
 

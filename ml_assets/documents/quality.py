@@ -1,20 +1,16 @@
-"""The data checks of documents and chunks, and nothing else: counts that are 0 when all is well."""
+"""The data checks of documents and chunks, and nothing else: problems, none when all is well."""
 
 from __future__ import annotations
 
 from psycopg.rows import class_row
 
 from ml_assets.documents.model import Rejected
+from ml_assets.problem import Problem
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
 COMPARED = 1_000
-"""Documents whose chunks are compared with their text because they changed last, or at random."""
-
-
-def count_identities(connection: postgres.Connection) -> dict[str, int]:
-    """Documents, those with an empty id, and those whose id stands twice."""
-    return postgres.read_counts(connection, statement("postgres/documents/count_identities"))
+"""Documents whose content is compared because they changed last, and as many at random."""
 
 
 def count_rejected(connection: postgres.Connection) -> tuple[int, list[str]]:
@@ -24,10 +20,28 @@ def count_rejected(connection: postgres.Connection) -> tuple[int, list[str]]:
     return len(rows), [f"{row.location}: {row.reason}" for row in rows[:5]]
 
 
-def count_uncovered(connection: postgres.Connection) -> dict[str, int]:
-    """Live documents without chunks, chunks of no live document, chunks unlike their text.
+def damaged_documents(connection: postgres.Connection, *, whole: bool = False) -> list[Problem]:
+    """Empty ids, documents that another hand added, removed or changed since they were read.
 
-    Texts are compared for at least `COMPARED` documents: those that changed last, and random ones.
+    Contents are compared for at least `COMPARED` documents: those that changed last, and random
+    ones; for all if `whole` is asked.
     """
-    query = statement("postgres/documents/count_uncovered")
-    return postgres.read_counts(connection, query, {"compared": COMPARED})
+    return postgres.read_problems(connection, "postgres/documents/damaged_documents", _size(whole))
+
+
+def damaged_chunks(connection: postgres.Connection, *, whole: bool = False) -> list[Problem]:
+    """Documents without their chunks, chunks without document, and chunks unlike their text.
+
+    Texts are compared as those of `damaged_documents` are.
+    """
+    return postgres.read_problems(connection, "postgres/documents/damaged_chunks", _size(whole))
+
+
+def forget_damaged(connection: postgres.Connection) -> None:
+    """Have what another hand changed read and cut again by the next run."""
+    connection.execute(statement("postgres/documents/forget_damaged"))
+    connection.execute(statement("postgres/documents/forget_damaged_chunks"))
+
+
+def _size(whole: bool) -> dict[str, int | None]:
+    return {"compared": None if whole else COMPARED}

@@ -11,6 +11,7 @@ from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from ml_assets.embeddings.space import VectorSpace
+from ml_assets.problem import Problem
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
@@ -26,10 +27,26 @@ NORM_TOLERANCE = 1e-3
 """Half precision keeps 11 bits: the norm of a unit vector is off by about 1e-4."""
 
 
-def match_chunks(connection: postgres.Connection, space: VectorSpace) -> dict[str, int]:
-    """Chunks, vectors, and the ways in which they fail to match one to one."""
+def unmatched(connection: postgres.Connection, space: VectorSpace) -> list[Problem]:
+    """The ways in which chunks and vectors fail to match one to one."""
+    bound = {"space_id": space.space_id}
+    return postgres.read_problems(connection, "postgres/embeddings/unmatched", bound)
+
+
+def altered_vectors(connection: postgres.Connection, space: VectorSpace) -> list[Problem]:
+    """Vectors that another hand changed since they were encoded, or of another dimension."""
     bound = {"space_id": space.space_id, "dimension": space.dimension}
-    return postgres.read_counts(connection, statement("postgres/embeddings/match_chunks"), bound)
+    return postgres.read_problems(connection, "postgres/embeddings/altered_vectors", bound)
+
+
+def forget_altered(connection: postgres.Connection, space: VectorSpace) -> None:
+    """Delete the vectors that another hand changed: the next run encodes their texts again."""
+    bound = {
+        "space_id": space.space_id,
+        "least": 1 - NORM_TOLERANCE,
+        "most": 1 + NORM_TOLERANCE,
+    }
+    connection.execute(statement("postgres/embeddings/forget_altered"), bound)
 
 
 def measure_norms(connection: postgres.Connection, space: VectorSpace) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from ml_assets.documents.history import count_changes
 from ml_assets.documents.sources import Source, open_source
 from ml_assets.embeddings.refresh import stale_collections
 from ml_assets.embeddings.space import VectorSpace
-from ml_assets.operations.state import run_inputs, state
+from ml_assets.operations.state import run_inputs, written
 from ml_assets.releases.pointer import expired
 from ml_assets.search.publishing.listing import described_generation
 from ml_assets.settings import Settings, secret
@@ -115,7 +115,8 @@ def last_finish(settings: Settings) -> Finish | None:
         source = open_source(settings.source, settings)
         if (
             row["changes"] != count_changes(connection)
-            or row["state"] != state(run_inputs(settings, source), settings)
+            or row["state"] != run_inputs(settings, source)
+            or row["written"] != written(connection, settings)
             or changed_collections(read_collections(connection), source.collections())
             or _waits_to_be_dropped(connection, settings)
         ):
@@ -130,6 +131,12 @@ def _waits_to_be_dropped(connection: postgres.Connection, settings: Settings) ->
     bound = {"generation_ids": retired}
     kept = connection.execute(statement("postgres/search/publishing/kept_of"), bound)
     return any(identity != described_generation(settings) for (identity,) in kept)
+
+
+def was_finished(connection: postgres.Connection, settings: Settings) -> bool:
+    """Whether nobody has written to the stores since a run ended well."""
+    row = connection.execute("select written from finished_run").fetchone()
+    return row == (written(connection, settings),)
 
 
 def is_finish(failed: Sequence[FailedCheck]) -> bool:
@@ -148,7 +155,12 @@ def remember_finish(
     warnings: Sequence[FailedCheck] = (),
 ) -> None:
     """Keep that a run ended well: on `run_inputs` as it began, and after so many `changes`."""
-    bound = {"state": state(inputs, settings), "changes": changes, "warnings": Jsonb(warnings)}
+    bound = {
+        "state": inputs,
+        "written": written(connection, settings),
+        "changes": changes,
+        "warnings": Jsonb(warnings),
+    }
     connection.execute(statement("postgres/operations/remember_finish"), bound)
 
 

@@ -1,4 +1,4 @@
-"""A hash over all that decides a run beside the documents: settings, code, and other stores."""
+"""Hashes over what decides a run beside the documents: settings and code, and what stores hold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 from ml_assets.documents.sources import Source
 from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.settings import Settings, secret
-from ml_assets.stores.sql import SQL
+from ml_assets.stores import postgres
+from ml_assets.stores.sql import SQL, statement
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -20,7 +21,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 def run_inputs(settings: Settings, source: Source) -> str:
     """A hash over what decides a run beside the documents: settings, code, judged queries."""
     parts = (
-        settings.model_dump_json(exclude={"actor", "postgres_url"}),
+        settings.model_dump_json(exclude={"actor", "home", "postgres_url"}),
         secret(settings.postgres_url),
         platform.python_version(),
         code_of(),
@@ -31,18 +32,22 @@ def run_inputs(settings: Settings, source: Source) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def state(inputs: str, settings: Settings) -> str:
-    """A hash over `run_inputs` and the files of the embedded stores, by size and time.
+def written(connection: postgres.Connection, settings: Settings) -> str:
+    """A hash over what PostgreSQL counted of all that was written, and the embedded stores' files.
 
-    A store that was removed, restored or written by another program is looked at again.
+    Of files size and time. Another hash: somebody wrote, removed or restored something.
     """
-    digest, home = hashlib.sha256(inputs.encode()), settings.home
+    connection.execute("select pg_stat_force_next_flush()")
+    counted = connection.execute(statement("postgres/operations/written")).fetchall()
+    digest, home = hashlib.sha256(repr(counted).encode()), settings.home
     stores = [home / "chroma", home / "chdb", home / "mlflow_artifacts", home / "online.sqlite"]
     indexes = [settings.keyword_folder, settings.faiss_folder]
     for store in (*stores, *indexes, settings.duckdb_file):
         for file in sorted(_files(store)):
             stat = file.stat()
-            digest.update(os.fsencode(f"{file} {stat.st_size} {stat.st_mtime_ns}\n"))
+            # Its place in the store, not on the disk: a home can be moved.
+            place = f"{store.name}/{file.relative_to(store)}"
+            digest.update(os.fsencode(f"{place} {stat.st_size} {stat.st_mtime_ns}\n"))
     return digest.hexdigest()
 
 

@@ -11,9 +11,13 @@ from ml_assets.errors import StoreError, first_line
 
 
 def folder(path: Path) -> Path:
-    """Create a folder with its parents, and say who is in the way when that fails."""
+    """Create a folder with its parents, for its owner alone, and say who is in the way."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        # Not for `mkdir`, which makes the parents for everybody.
+        for missing in reversed([each for each in (path, *path.parents) if not each.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)
+        if not path.is_dir():
+            raise NotADirectoryError(0, "there is a file of this name")
     except OSError as error:
         raise StoreError(
             f"cannot create the folder ({error.strerror})",
@@ -21,6 +25,23 @@ def folder(path: Path) -> Path:
             do="Free space, change its permissions, or set ML_ASSETS_HOME to another folder",
         ) from None
     return path
+
+
+def private_home(home: Path) -> Path:
+    """Create the folder of all embedded stores, and once close it, with all in it, to others.
+
+    One that holds other people's files, and no store yet, keeps its permissions.
+    """
+    marker = folder(home) / "postgres.lock"
+    if marker.exists() or home.stat().st_uid != os.geteuid():
+        return home
+    if (home / "postgres").exists() or not any(home.iterdir()):
+        for parent, folders, files in os.walk(home):
+            folders[:] = [name for name in folders if name != "postgres"]  # closed already
+            for path in (Path(parent), *(Path(parent, name) for name in files)):
+                if not path.is_symlink():
+                    path.chmod(path.stat().st_mode & 0o700)
+    return home
 
 
 @contextmanager

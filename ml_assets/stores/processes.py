@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 
 def process_exists(pid: int) -> bool:
@@ -13,11 +12,3 @@ def process_exists(pid: int) -> bool:
     except OSError as error:
         return isinstance(error, PermissionError)
     return True
-
-
-def process_name(pid: int) -> str:
-    """The name of its program, as Linux knows it; empty when there is none, or it is not told."""
-    try:
-        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""

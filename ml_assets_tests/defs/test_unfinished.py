@@ -60,7 +60,7 @@ def test_a_check_that_was_not_reached_after_a_write(
         raise StoreError("the server went away", do="Wait")
 
     with monkeypatch.context() as patch:
-        patch.setattr(embedding_checks, "match_chunks", gone)
+        patch.setattr(embedding_checks, "unmatched", gone)
         assert not materialize(every_chunk_has_one_vector, raise_on_error=False).success
     assert unfinished_collections(instance, NAMES) == {"a", "b"}
     assert materialize(every_chunk_has_one_vector).success

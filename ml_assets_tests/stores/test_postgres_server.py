@@ -12,9 +12,10 @@ import pytest
 from ml_assets.errors import StoreError
 from ml_assets.stores import postgres
 from ml_assets.stores.migrations import read_migrations
+from ml_assets.stores.postgres.embedded import binaries
 from ml_assets.stores.postgres.migration import migrate
 from ml_assets_tests.paths import PROJECT
-from ml_assets_tests.servers import PASSWORD, free_port, postgres_binaries, postgres_over_tcp
+from ml_assets_tests.servers import PASSWORD, free_port, postgres_over_tcp
 
 APPLICATION_PASSWORD = "it's-\\a-secret"
 
@@ -26,7 +27,7 @@ def admin_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         parts = urlsplit(url)
         environment = {
             **os.environ,
-            "PATH": f"{postgres_binaries()}:{os.environ['PATH']}",
+            "PATH": f"{binaries()}:{os.environ['PATH']}",
             "PGHOST": str(parts.hostname),
             "PGPORT": str(parts.port),
             "PGPASSWORD": PASSWORD,

@@ -6,9 +6,25 @@ create table {partition} (
 ) partition by list (chunker);
 alter table document_embeddings attach partition {partition} for values in ({space_id})
 
+-- name: altered_vectors
+select case
+        when vector_dims(embedding) <> %(dimension)s then 'vectors_of_another_dimension'
+        else 'altered_vectors'
+    end as problem,
+    chunk_id as name
+from document_embeddings
+where space_id = %(space_id)s
+    and (vector_dims(embedding) <> %(dimension)s or embedding_hash <> embedding_hash(embedding))
+
 -- name: create_staging
 create temp table if not exists staged_vectors (text_hash bytea primary key, embedding halfvec not null);
 truncate staged_vectors
+
+-- name: forget_altered
+-- Vectors that another hand changed: the next run encodes their texts again.
+delete from document_embeddings
+where space_id = %(space_id)s
+    and (embedding_hash <> embedding_hash(embedding) or l2_norm(embedding) not between %(least)s and %(most)s)
 
 -- name: find_orphans
 -- Vectors, of any space, whose chunk is gone. Created, not filled: only a query that writes no row is
@@ -62,31 +78,17 @@ using chunks c
 where e.space_id = %(space_id)s and c.chunk_id = e.chunk_id and c.text_hash <> e.text_hash
 
 -- name: insert_staged
-insert into document_embeddings (space_id, chunker, created_at, chunk_id, collection, text_hash, embedding)
-select %(space_id)s, c.chunker, c.created_at, c.chunk_id, c.collection, c.text_hash, s.embedding
+insert into document_embeddings (
+    space_id, chunker, created_at, chunk_id, collection, text_hash, embedding, embedding_hash
+)
+select %(space_id)s, c.chunker, c.created_at, c.chunk_id, c.collection, c.text_hash, s.embedding,
+    embedding_hash(s.embedding)
 from staged_vectors s
 join chunks c using (text_hash)
 where c.collection = any(%(collections)s)
 on conflict (chunk_id, space_id, chunker, created_at) do update
 set collection = excluded.collection, text_hash = excluded.text_hash, embedding = excluded.embedding,
-    embedded_at = excluded.embedded_at
-
--- name: match_chunks
--- Chunks and vectors are matched by their keys alone; only the dimensions need the vectors themselves.
-select
-    count(c.chunk_id) as chunks,
-    count(e.chunk_id) as vectors,
-    count(*) filter (where e.chunk_id is null) as chunks_without_vector,
-    count(*) filter (where c.chunk_id is null) as vectors_without_chunk,
-    count(*) filter (where e.text_hash <> c.text_hash) as vectors_of_another_text,
-    (
-        select count(*) from document_embeddings
-        where space_id = %(space_id)s and vector_dims(embedding) <> %(dimension)s
-    ) as vectors_of_another_dimension
-from chunks c
-full join (
-    select chunker, chunk_id, text_hash from document_embeddings where space_id = %(space_id)s
-) e using (chunk_id, chunker)
+    embedding_hash = excluded.embedding_hash, embedded_at = excluded.embedded_at
 
 -- name: measure_norms
 select coalesce(min(l2_norm(embedding)), 1) as smallest, coalesce(max(l2_norm(embedding)), 1) as largest
@@ -166,17 +168,21 @@ group by collection
 -- name: reuse
 -- Give pending chunks the vector that an equal text already has in this space.
 with known as materialized (
-    select distinct on (p.chunk_id) p.chunker, p.created_at, p.chunk_id, p.collection, p.text_hash, e.embedding
+    select distinct on (p.chunk_id) p.chunker, p.created_at, p.chunk_id, p.collection, p.text_hash, e.embedding,
+        e.embedding_hash
     from pending_vectors p
     join document_embeddings e on e.space_id = %(space_id)s and e.text_hash = p.text_hash
     where not p.is_current
     order by p.chunk_id
 )
-insert into document_embeddings (space_id, chunker, created_at, chunk_id, collection, text_hash, embedding)
-select %(space_id)s, chunker, created_at, chunk_id, collection, text_hash, embedding from known
+insert into document_embeddings (
+    space_id, chunker, created_at, chunk_id, collection, text_hash, embedding, embedding_hash
+)
+select %(space_id)s, chunker, created_at, chunk_id, collection, text_hash, embedding, embedding_hash
+from known
 on conflict (chunk_id, space_id, chunker, created_at) do update
 set collection = excluded.collection, text_hash = excluded.text_hash, embedding = excluded.embedding,
-    embedded_at = excluded.embedded_at
+    embedding_hash = excluded.embedding_hash, embedded_at = excluded.embedded_at
 
 -- name: sample_texts
 -- Texts with their vectors: the newest ones, and as many that a hash picks.
@@ -210,6 +216,21 @@ union
 select e.collection
 from document_embeddings e
 where e.space_id <> %(space_id)s and not exists (select from chunks c where c.chunk_id = e.chunk_id)
+
+-- name: unmatched
+-- Chunks and vectors are matched by their keys alone.
+select
+    case
+        when e.chunk_id is null then 'chunks_without_vector'
+        when c.chunk_id is null then 'vectors_without_chunk'
+        else 'vectors_of_another_text'
+    end as problem,
+    chunk_id as name
+from chunks c
+full join (
+    select chunker, chunk_id, text_hash from document_embeddings where space_id = %(space_id)s
+) e using (chunk_id, chunker)
+where e.text_hash is distinct from c.text_hash
 
 -- name: vector_indexes
 select i.relname

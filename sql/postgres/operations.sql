@@ -1,4 +1,14 @@
 -- name: remember_finish
-insert into finished_run (state, changes, warnings) values (%(state)s, %(changes)s, %(warnings)s)
+insert into finished_run (state, written, changes, warnings)
+values (%(state)s, %(written)s, %(changes)s, %(warnings)s)
 on conflict (one) do update
-set state = excluded.state, changes = excluded.changes, warnings = excluded.warnings, finished_at = now()
+set state = excluded.state, written = excluded.written, changes = excluded.changes,
+    warnings = excluded.warnings, finished_at = now()
+
+-- name: written
+-- Rows that were ever inserted, updated or deleted, and the files of the tables, of which truncating makes
+-- another: the same as before when nobody wrote. After a crash PostgreSQL counts from 0.
+select concat_ws(' ', sum(n_tup_ins + n_tup_upd + n_tup_del), sum(relfilenode::bigint))
+from pg_stat_user_tables
+join pg_class on pg_class.oid = relid
+where schemaname = 'ml_schema' and pg_class.relname <> 'finished_run'

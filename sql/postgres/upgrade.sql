@@ -19,9 +19,10 @@ from ml_schema_before.collections;
 
 insert into documents
     (document_id, collection, title, text, label, url, group_id, metadata, content_hash, created_at,
-    observed_at, changed_at, deleted_at, chunked_hash, chunker)
+    observed_at, changed_at, deleted_at, chunked_hash, chunker, stored_hash)
 select document_id, collection, title, text, label, url, group_id, metadata, content_hash, created_at,
-    observed_at, changed_at, deleted_at, chunked_hash, chunker
+    observed_at, changed_at, deleted_at, chunked_hash, chunker,
+    document_hash(title, text, label, url, group_id, metadata, created_at)
 from ml_schema_before.documents;
 
 insert into rejected_documents select * from ml_schema_before.rejected_documents;
@@ -65,8 +66,9 @@ join documents d using (document_id)
 where d.chunker is not null;
 
 insert into document_embeddings
-    (space_id, chunker, created_at, chunk_id, collection, text_hash, embedding, embedded_at)
-select e.space_id, c.chunker, c.created_at, e.chunk_id, e.collection, e.text_hash, e.embedding, e.embedded_at
+    (space_id, chunker, created_at, chunk_id, collection, text_hash, embedding, embedded_at, embedding_hash)
+select e.space_id, c.chunker, c.created_at, e.chunk_id, e.collection, e.text_hash, e.embedding, e.embedded_at,
+    embedding_hash(e.embedding)
 from ml_schema_before.document_embeddings e
 join chunks c using (chunk_id)
 -- In this order pgvector builds its graph.

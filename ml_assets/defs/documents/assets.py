@@ -49,6 +49,7 @@ def raw_documents(
     source: dg.ResourceParam[OpenSource],
     postgres: PostgresResource,
     progress: dg.ResourceParam[StageProgress],
+    thorough: dg.ResourceParam[bool],
 ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.MaterializeResult]:
     """Rows of `documents`, equal to the source; what left it is tombstoned.
 
@@ -66,7 +67,7 @@ def raw_documents(
         shown = relation(connection, "documents")
     version = data_version(sorted(report.versions.items()))
     if report.unread:
-        yield from _left_behind(report, version, postgres)
+        yield from _left_behind(report, version, postgres=postgres, thorough=thorough)
         raise IncompleteReadError(report.unread)
     for name, delta in report.deltas.items():
         context.add_asset_metadata(rows_of_partition(delta), partition_key=name)
@@ -74,7 +75,7 @@ def raw_documents(
 
 
 def _left_behind(
-    report: DocumentsReport, version: dg.DataVersion, postgres: PostgresResource
+    report: DocumentsReport, version: dg.DataVersion, **resources: object
 ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
     """What a step that fails leaves behind: the collections read, and the checks.
 
@@ -90,7 +91,8 @@ def _left_behind(
         )
     for check in CHECKS_OF_DOCUMENTS:
         (spec,) = check.check_specs
-        result = cast("dg.AssetCheckResult", check(postgres=postgres))
+        asked = {name: resources[name] for name in check.required_resource_keys}
+        result = cast("dg.AssetCheckResult", check(**asked))
         yield dg.AssetCheckEvaluation(
             RAW_DOCUMENTS,
             spec.name,

@@ -2,12 +2,14 @@
 
 import dagster as dg
 
+from ml_assets.defs.assets import problems_result
 from ml_assets.defs.resources import EncoderResource, PostgresResource
 from ml_assets.embeddings.quality import (
     NORM_TOLERANCE,
-    match_chunks,
+    altered_vectors,
     measure_fidelity,
     measure_norms,
+    unmatched,
 )
 from ml_assets.embeddings.speed import MIN_COSINE
 
@@ -16,14 +18,19 @@ from ml_assets.embeddings.speed import MIN_COSINE
 def every_chunk_has_one_vector(
     encoder: dg.ResourceParam[EncoderResource], postgres: PostgresResource
 ) -> dg.AssetCheckResult:
-    """Every live chunk has exactly one vector of its present text, of the space's dimension."""
-    space = encoder.space()
+    """Every live chunk has exactly one vector of its present text."""
     with postgres.connect() as connection:
-        counts = match_chunks(connection, space)
-    wrong = {name: count for name, count in counts.items() if name not in ("chunks", "vectors")}
-    return dg.AssetCheckResult(
-        passed=not any(wrong.values()), metadata={**counts, "vector_space": space.space_id}
-    )
+        problems = unmatched(connection, encoder.space())
+    return problems_result(problems, vector_space=encoder.space().space_id)
+
+
+@dg.asset_check(asset="embeddings", blocking=True)
+def vectors_are_as_they_were_encoded(
+    encoder: dg.ResourceParam[EncoderResource], postgres: PostgresResource
+) -> dg.AssetCheckResult:
+    """No vector was changed by another hand, and each has the dimension of its space."""
+    with postgres.connect() as connection:
+        return problems_result(altered_vectors(connection, encoder.space()))
 
 
 @dg.asset_check(asset="embeddings", blocking=True)

@@ -3,13 +3,14 @@
 Not here: any statement of a room's own tables; each room brings its own from `sql/`.
 """
 
-from ml_assets.stores.postgres.connection import connect, server_url
+from ml_assets.stores.postgres.connection import connect, server_url, stop
 from ml_assets.stores.postgres.statements import (
     Connection,
     analyze,
     copy_rows,
     read_batches,
     read_counts,
+    read_problems,
 )
 
 __all__ = [
@@ -19,5 +20,7 @@ __all__ = [
     "copy_rows",
     "read_batches",
     "read_counts",
+    "read_problems",
     "server_url",
+    "stop",
 ]

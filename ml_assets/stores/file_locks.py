@@ -1,0 +1,86 @@
+"""Locks on files, which the kernel lets go with the last process that holds them, however it ends.
+
+A lock is held through an open file, and by every process that inherits it. So never unlock one:
+close it. They hold between containers that share a folder, where process ids mean nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ml_assets.errors import StoreError
+
+_PAUSE = 0.005
+
+
+def try_lock(file: Path, *, shared: bool = False) -> int | None:
+    """Lock a file, which is made when it is absent; None when another process has it locked."""
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if not isinstance(error, BlockingIOError):
+            raise
+        return None
+    return descriptor
+
+
+def lock(file: Path, seconds: float, *, shared: bool = False) -> int:
+    """Lock a file, waiting for another process for at most `seconds`.
+
+    Raises:
+        StoreError: the other process does not let go of it.
+    """
+    taken: list[int] = []
+
+    def is_taken() -> bool:
+        descriptor = try_lock(file, shared=shared)
+        if descriptor is not None:
+            taken.append(descriptor)
+        return bool(taken)
+
+    if not wait_for(is_taken, seconds):
+        raise StoreError(
+            f"another process has locked it for more than {seconds:g} s",
+            where=str(file),
+            do="Wait for it, or end it, and run again",
+        )
+    return taken[0]
+
+
+def is_locked(file: Path) -> bool:
+    """Whether a process holds `file` alone; to look disturbs nobody else who looks."""
+    descriptor = try_lock(file, shared=True)
+    if descriptor is not None:
+        os.close(descriptor)
+    return descriptor is None
+
+
+@contextmanager
+def locked(file: Path, seconds: float) -> Iterator[None]:
+    """Hold `file` alone for the length of the block, after a wait of at most `seconds`.
+
+    Raises:
+        StoreError: another process does not let go of it.
+    """
+    descriptor = lock(file, seconds)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+    """Ask until `condition` holds, for at most `seconds`; return whether it does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_PAUSE)
+    return True

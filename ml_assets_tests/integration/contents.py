@@ -1,0 +1,112 @@
+"""Every row of every store of a home, to be compared with those of another."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psycopg
+
+from ml_assets.stores import chroma, clickhouse, postgres
+from ml_assets.stores.postgres.dump import list_databases
+
+Contents = dict[str, list[str]]
+
+
+def read_home(home: Path) -> Contents:
+    """The rows of every table as text, sorted, under the name of store and table.
+
+    To open chDB changes its files: a run then looks at every step.
+    """
+    return {
+        **read_postgres(home),
+        **_duckdb(home / "offline.duckdb"),
+        **_sqlite(home),
+        **_clickhouse(home),
+        **_chroma(home),
+        **_files(home),
+    }
+
+
+def read_postgres(home: Path) -> Contents:
+    """The rows of every database, and the indexes of ours."""
+    rows: Contents = {}
+    with postgres.connect(None, home) as connection:
+        databases = list_databases(connection)
+    for database in databases:
+        with psycopg.connect(postgres.server_url(None, home, database)) as connection:
+            for schema, table in connection.execute(
+                "select schemaname, tablename from pg_tables"
+                " where schemaname not in ('pg_catalog', 'information_schema')"
+            ).fetchall():
+                query = f'select t::text from "{schema}"."{table}" t'
+                name = f"{database}.{schema}.{table}"
+                rows[name] = sorted(row for (row,) in connection.execute(query).fetchall())
+            query = "select indexdef from pg_indexes where schemaname = 'ml_schema'"
+            rows[f"{database} indexes"] = sorted(row for (row,) in connection.execute(query))
+    return rows
+
+
+def _duckdb(file: Path) -> Contents:
+    if not file.exists():
+        return {}
+    with closing(duckdb.connect(str(file), read_only=True)) as connection:
+        tables = [
+            name
+            for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()
+        ]
+        return {
+            f"duckdb.{table}": sorted(map(str, connection.execute(f"from {table}").fetchall()))
+            for table in tables
+        }
+
+
+def _sqlite(home: Path) -> Contents:
+    rows: Contents = {}
+    for file in sorted(home.rglob("*")):
+        if file.is_file() and file.read_bytes()[:15] == b"SQLite format 3":
+            with closing(sqlite3.connect(file)) as connection:
+                query = (
+                    "select name from sqlite_master where type = 'table' and name not like '%fts%'"
+                )
+                for (table,) in connection.execute(query).fetchall():
+                    name = f"{file.relative_to(home)}.{table}"
+                    rows[name] = sorted(map(str, connection.execute(f'select * from "{table}"')))
+    return rows
+
+
+def _clickhouse(home: Path) -> Contents:
+    if not (home / "chdb").exists():
+        return {}
+    with clickhouse.connect(None, home) as client:
+        tables = [name for (name,) in client.query("show tables").result_rows]
+        return {
+            f"clickhouse.{table}": sorted(
+                map(str, client.query(f"select * from {table}").result_rows)
+            )
+            for table in tables
+        }
+
+
+def _chroma(home: Path) -> Contents:
+    rows: Contents = {}
+    with chroma.connect(None, home) as client:
+        for collection in client.list_collections():
+            held: Any = collection.get(include=["embeddings", "metadatas"])
+            entries = zip(held["ids"], held["embeddings"], held["metadatas"], strict=True)
+            rows[f"chroma.{collection.name}"] = sorted(
+                f"{id_} {vector.tobytes().hex()} {sorted(metadata.items())}"
+                for id_, vector, metadata in entries
+            )
+    return rows
+
+
+def _files(home: Path) -> Contents:
+    """The files of the indexes and of MLflow."""
+    return {
+        str(file.relative_to(home)): [file.read_bytes().hex()]
+        for store in ("keyword", "faiss", "mlflow_artifacts")
+        for file in (home / store).rglob("[!.]*")
+        if file.is_file()
+    }
