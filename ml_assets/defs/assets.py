@@ -142,7 +142,9 @@ def data_version(*parts: object) -> dg.DataVersion:
 
 
 def _cell(value: object) -> str | int | float | bool:
-    return value if isinstance(value, int | float | bool) else str(value)
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    return value if isinstance(value, int | bool) else str(value)
 
 
 def _column_type(values: Sequence[object]) -> str:
