@@ -111,6 +111,10 @@ class Settings(BaseSettings):
         0.0, ge=0, description="gate: macro-F1 a challenger must add to the champion's"
     )
     seed: int = Field(0, description="seed of splits and models")
+    owners: str = Field(
+        "team:ml-platform",
+        description="owners of the assets in the UI: team:NAME or email addresses",
+    )
     actor: str = Field(default_factory=_user, description="who, in the audit log")
 
     postgres_url: SecretStr | None = Field(None, validation_alias="POSTGRES_URL")

@@ -49,14 +49,21 @@ def asset(**own: Any) -> Callable[[Function], dg.AssetsDefinition]:
     def define(function: Function) -> dg.AssetsDefinition:
         shared = {
             "group_name": function.__module__.split(".")[-2],
-            "owners": ["team:ml-platform"],
             "backfill_policy": dg.BackfillPolicy.single_run(),
+            "metadata": {"dagster/code_references": _source(function)},
         }
         timed = function if isgeneratorfunction(function) else _timed(function)
         made: dg.AssetsDefinition = dg.asset(**{**shared, **own})(timed)
         return made
 
     return define
+
+
+def _source(function: Function) -> dg.CodeReferencesMetadataValue:
+    code = function.__code__
+    return dg.CodeReferencesMetadataValue(
+        [dg.LocalFileCodeReference(code.co_filename, code.co_firstlineno)]
+    )
 
 
 def _timed(function: Callable[..., dg.MaterializeResult]) -> Function:

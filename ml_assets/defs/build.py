@@ -61,12 +61,13 @@ def _deployed(
     others = {dg.AssetKey(f"{kind}_index") for kind in KINDS if kind not in chosen}
 
     parameters = _parameters(settings)
+    owners = [owner.strip() for owner in settings.owners.split(",")]
 
     def deployed(spec: dg.AssetSpec) -> dg.AssetSpec:
         name = spec.key.to_user_string()
         version = data_version(code_of(spec.group_name or ""), parameters.get(name)).value
         deps = [dep for dep in spec.deps if dep.asset_key not in others]
-        return spec.replace_attributes(deps=deps, code_version=version)
+        return spec.replace_attributes(deps=deps, code_version=version, owners=owners)
 
     return [asset.map_asset_specs(deployed) for asset in assets if asset.key not in others]
 
