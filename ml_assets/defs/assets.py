@@ -61,9 +61,10 @@ def asset(**own: Any) -> Callable[[Function], dg.AssetsDefinition]:
 
 def _source(function: Function) -> dg.CodeReferencesMetadataValue:
     code = function.__code__
-    return dg.CodeReferencesMetadataValue(
-        [dg.LocalFileCodeReference(code.co_filename, code.co_firstlineno)]
+    reference = dg.LocalFileCodeReference(
+        file_path=code.co_filename, line_number=code.co_firstlineno
     )
+    return dg.CodeReferencesMetadataValue(code_references=[reference])
 
 
 def _timed(function: Callable[..., dg.MaterializeResult]) -> Function:

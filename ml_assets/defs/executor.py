@@ -19,12 +19,7 @@ from ml_assets.defs.unfinished import open_checks
 from ml_assets.errors import GateError
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import postgres
-from ml_assets.stores.postgres.locks import exclusive
-
-EXCLUSION = "ml_assets.run"
-"""The lock in PostgreSQL that a run holds from before its first step until after its last."""
-
-ANOTHER_RUN = "Another run is at work on the same data; waiting for it to end."
+from ml_assets.stores.postgres.locks import turn
 
 
 def in_turn(
@@ -58,10 +53,10 @@ class _InTurn(InProcessExecutor):
         run, instance = plan_context.dagster_run, plan_context.instance
         url, home = secret(self._settings.postgres_url), self._settings.home
 
-        def waiting() -> None:
-            instance.report_engine_event(ANOTHER_RUN, run)
+        def tell(line: str) -> None:
+            instance.report_engine_event(line, run)
 
-        with postgres.connect(url, home) as connection, exclusive(connection, EXCLUSION, waiting):
+        with postgres.connect(url, home) as connection, turn(connection, tell):
             instance.add_run_tags(run.run_id, {TURN: run.run_id})
             self._refuse_unsound_input(plan_context)
             yield from super().execute(plan_context, execution_plan)

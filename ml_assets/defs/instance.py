@@ -11,6 +11,7 @@ import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from sqlalchemy.exc import DBAPIError
 
+from ml_assets.defs.partitions import PARTITIONS_NAME
 from ml_assets.errors import StoreError
 from ml_assets.settings import Settings, shipped
 from ml_assets.stores.folders import folder
@@ -58,6 +59,16 @@ def measured_rate(settings: Settings) -> float | None:
         if isinstance(texts, int) and isinstance(seconds, int | float) and texts and seconds:
             return texts / seconds
     return None
+
+
+def partition_range(settings: Settings) -> str:
+    """The range of all collections, for `dagster asset materialize --partition-range`.
+
+    Dagster's order is that of arrival: from the first to the last by name some are passed over.
+    """
+    with _records(settings) as instance:
+        names = instance.get_dynamic_partitions(PARTITIONS_NAME)
+    return f"{names[0]}...{names[-1]}" if names else ""
 
 
 def last_runs(settings: Settings, most: int = 5) -> list[dict[str, Any]]:

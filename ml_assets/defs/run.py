@@ -22,7 +22,6 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from ml_assets.defs.automation import TURN
 from ml_assets.defs.build import build_definitions
-from ml_assets.defs.executor import ANOTHER_RUN, EXCLUSION
 from ml_assets.defs.instance import PROCESS, open_instance
 from ml_assets.defs.partitions import contiguous_ranges, range_tags, ranges_apart
 from ml_assets.defs.unfinished import collections_to_run
@@ -43,7 +42,7 @@ from ml_assets.operations.state import run_inputs
 from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings, Until, secret
 from ml_assets.stores import postgres
-from ml_assets.stores.postgres.locks import exclusive
+from ml_assets.stores.postgres.locks import turn
 from ml_assets.training.training_set import has_labels
 
 _FOLLOWING = frozenset({dg.AssetKey("chunks"), dg.AssetKey("embeddings")})
@@ -117,7 +116,7 @@ def run_everything(
     source = open_source(settings.source, settings)
     with (
         postgres.connect(secret(settings.postgres_url), settings.home) as connection,
-        exclusive(connection, EXCLUSION, lambda: notify(ANOTHER_RUN)),
+        turn(connection, notify),
         open_instance(settings) as instance,
     ):
         chunker, space = current_chunker(settings), current_space(settings)
