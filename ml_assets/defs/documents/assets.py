@@ -91,7 +91,9 @@ def _left_behind(
         )
     for check in CHECKS_OF_DOCUMENTS:
         (spec,) = check.check_specs
-        asked = {name: resources[name] for name in check.required_resource_keys}
+        asked = {
+            name: resources[name] for name in resources if name in check.required_resource_keys
+        }
         result = cast("dg.AssetCheckResult", check(**asked))
         yield dg.AssetCheckEvaluation(
             RAW_DOCUMENTS,
