@@ -138,7 +138,7 @@ def _nearest_distances(
     text = statement("postgres/features/document_vectors")
     best = np.full(len(vectors), np.nan)
     for batch in postgres.read_batches(connection, text, {"space_id": space_id}, binary=True):
-        documents = unit([row[1].to_numpy() for row in batch])
+        documents = unit([vector.to_numpy() for _, vector in batch])
         best = np.fmax(best, (vectors @ documents.T).max(axis=1))
     distances: NDArray[np.float64] = np.clip(1 - best, 0, 2).round(6)
     return distances

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from psycopg.rows import dict_row
+
 from ml_assets.errors import NothingToDoError
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -31,9 +33,9 @@ def read_examples(
 
     rows = training_set.rows[training_set.rows["split"] == split]
     bound = {"space_id": training_set.space_id, "document_ids": rows["document_id"].tolist()}
-    with connection.cursor(binary=True) as cursor:
+    with connection.cursor(binary=True, row_factory=dict_row) as cursor:
         documents = cursor.execute(statement("postgres/training/examples"), bound).fetchall()
-    present = {document_id: text_hash for document_id, _, text_hash, _ in documents}
+    present = {row["document_id"]: row["text_hash"] for row in documents}
     expected = dict(zip(rows["document_id"], rows["text_hash"], strict=True))
     if present != expected:
         stale = sum(present.get(name) != text_hash for name, text_hash in expected.items())
@@ -43,9 +45,9 @@ def read_examples(
             do="Materialize training_set again",
         )
     inputs = model_inputs(
-        [text for _, text, _, _ in documents],
+        [row["seen"] for row in documents],
         {name: rows[name].to_numpy("float64") for name in training_set.features},
-        unit([vector.to_numpy() for *_, vector in documents]),
+        unit([row["embedding"].to_numpy() for row in documents]),
     )
     return Examples(inputs, rows["label"].to_numpy(dtype=object), tuple(expected))
 

@@ -38,7 +38,10 @@ def unknown_labels(
 def straddling_groups(duck: duckdb.Connection) -> dict[str, list[str]]:
     """Groups and texts of the current training set that are in more than one split."""
     current = current_hash(duck)
-    return {kind: _column(duck, f"straddling_{kind}", current) for kind in ("groups", "texts")}
+    return {
+        "groups": _column(duck, "straddling_groups", current),
+        "texts": _column(duck, "straddling_texts", current),
+    }
 
 
 def better_than_baselines(

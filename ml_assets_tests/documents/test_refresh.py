@@ -367,3 +367,9 @@ def test_what_is_written_at_every_reading_is_taken_and_read_again(
     assert changed(connection, settled) == ["notes"]
     refresh_documents(connection, settled, ["notes"])
     assert changed(connection, settled) == []
+
+
+def test_a_document_without_a_group_is_a_group_of_its_own(connection: postgres.Connection) -> None:
+    refresh(connection, MemorySource([document("x"), document("y", group="g")]))
+    rows = connection.execute("select document_id, group_id from documents order by 1").fetchall()
+    assert rows == [("x", "x"), ("y", "g")]

@@ -16,6 +16,7 @@ from ml_assets.embeddings.quantization import (
     to_float16,
     to_uint8,
     uint8_rows,
+    unit,
 )
 
 Matrix = NDArray[np.float32]
@@ -61,12 +62,17 @@ def test_a_constant_vector_comes_back_exactly(number: float, dimension: int) -> 
 
 
 def test_unit_vectors_of_384_numbers_keep_their_cosines() -> None:
-    drawn = np.random.default_rng(0).standard_normal((200, 384)).astype(np.float32)
-    unit = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-    exact = unit @ unit.T
-    assert np.abs(from_float16(to_float16(unit)) @ unit.T - exact).max() < 1e-4
-    assert np.abs(from_uint8(to_uint8(unit)) @ unit.T - exact).max() < 2e-3
-    assert to_uint8(unit).nbytes == 200 * (384 + 8)
+    rows = unit(np.random.default_rng(0).standard_normal((200, 384)))
+    exact = rows @ rows.T
+    assert np.abs(from_float16(to_float16(rows)) @ rows.T - exact).max() < 1e-4
+    assert np.abs(from_uint8(to_uint8(rows)) @ rows.T - exact).max() < 2e-3
+    assert to_uint8(rows).nbytes == 200 * (384 + 8)
+
+
+def test_a_vector_without_direction_stays() -> None:
+    rows = unit([[3, 4], [0, 0]])
+    assert rows.dtype == np.float32
+    assert rows.tolist() == [pytest.approx([0.6, 0.8]), [0, 0]]
 
 
 @pytest.mark.parametrize("quantize", BOTH)

@@ -32,7 +32,7 @@ from ml_assets.documents.sources import open_source
 from ml_assets.embeddings.refresh import refresh_embeddings
 from ml_assets.embeddings.space import current_chunker
 from ml_assets.search.indexes import ledger
-from ml_assets.search.indexes.pgvector.index import PgvectorIndex
+from ml_assets.search.indexes.pgvector import building
 from ml_assets.settings import Settings, load_settings, secret
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -267,12 +267,12 @@ def _die_at_the_next_write() -> None:
 
 
 def _while_building(settings: Settings, arrive: Callable[[], None]) -> None:
-    build_index = PgvectorIndex._build
+    build_index = building.build
 
-    def watched(self: PgvectorIndex) -> None:
-        self._connection.execute(_LINGERING_INDEX)
+    def watched(connection: postgres.Connection, *rest: Any) -> None:
+        connection.execute(_LINGERING_INDEX)
         threading.Thread(target=watch, daemon=True).start()
-        build_index(self)
+        build_index(connection, *rest)
 
     def watch() -> None:
         with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
@@ -282,4 +282,4 @@ def _while_building(settings: Settings, arrive: Callable[[], None]) -> None:
             connection.execute("drop event trigger linger")
             arrive()
 
-    PgvectorIndex._build = watched  # type: ignore[method-assign]
+    building.build = watched

@@ -13,6 +13,7 @@ import pytest
 from chromadb.api.models.Collection import Collection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg import Cursor
 
 from ml_assets.documents import staging
 from ml_assets.documents.chunking import Chunker
@@ -45,7 +46,7 @@ COLLECTIONS = ["a", "b"]
 SENTENCE = "Seven words make up this short sentence."
 DEATHS = {
     "reading": (staging, "content_hash"),
-    "a statement": (postgres, "run"),
+    "a statement": (Cursor, "execute"),
     "copying": (postgres, "copy_rows"),
     "encoding": (HashEncoder, "encode"),
     "chroma": (Collection, "upsert"),
@@ -106,7 +107,8 @@ operations = st.lists(
     | st.tuples(st.just("chunker"), st.integers(0, 1))
     | st.tuples(st.just("space"), st.integers(0, 1))
     | st.tuples(st.just("refresh"))
-    | st.tuples(st.just("killed"), st.sampled_from(sorted(DEATHS)), st.integers(1, 9)),
+    | st.tuples(st.just("killed"), st.sampled_from(sorted(DEATHS)), st.integers(1, 9))
+    | st.tuples(st.just("killed"), st.just("a statement"), st.integers(10, 60)),
     min_size=3,
     max_size=16,
 )

@@ -17,6 +17,20 @@ def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
         assert client.get_collection("kept", embedding_function=None).count() == 1
 
 
+def test_a_collection_is_read_page_by_page_whole_or_by_ids(tmp_path: Path) -> None:
+    with chroma.connect(None, tmp_path) as client:
+        collection = client.create_collection("kept", embedding_function=None)
+        collection.add(ids=["a", "b", "c"], embeddings=[[1.0, 0.0]] * 3)
+
+        def read(ids: list[str] | None = None) -> list[list[str]]:
+            return [page["ids"] for page in chroma.pages(collection, [], None, ids, size=1)]
+
+        assert sorted(read()) == [["a"], ["b"], ["c"]]
+        # A page of ids that are not there is empty, and the next one follows.
+        assert read(["absent", "b"]) == [[], ["b"]]
+    assert list(chroma.pages(None, [])) == []
+
+
 def test_telemetry_is_off(tmp_path: Path) -> None:
     with chroma.connect(None, tmp_path) as client:
         assert client.get_settings().anonymized_telemetry is False

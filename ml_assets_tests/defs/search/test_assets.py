@@ -139,7 +139,10 @@ def test_a_second_run_does_nothing_and_says_so(run_search: RunSearch, encoder: H
         said = metadata(second, index.key.to_user_string())
         assert said["did"] == "nothing: it was current"
         assert (said["added"], said["changed"], said["removed"], said["unchanged"]) == (0, 0, 0, 12)
-    assert str(metadata(second, "search_evaluation")["measured"]).startswith("no: nothing changed")
+    evaluation = metadata(second, "search_evaluation")
+    assert str(evaluation["measured"]).startswith("no: nothing changed")
+    # Of the measuring, not of the asset that found it done.
+    assert evaluation["seconds"] == metadata(first, "search_evaluation")["seconds"]
     assert metadata(second, "published_search")["pointer_moved"] is False
     assert versions(first) == versions(second)
     assert encoder.texts == []

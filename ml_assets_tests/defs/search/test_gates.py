@@ -82,6 +82,10 @@ def test_chunks_that_cannot_be_reached_block(
     result = check("indexes_reach_their_chunks", stores)
     assert result.passed == passed
     assert passed or result.severity == dg.AssetCheckSeverity.ERROR
+    # A worse nDCG of what is withdrawn is let pass, an index that is broken is not.
+    identity = current_generation(connection, settings, SPACE).generation_id
+    withdraw(connection, identity, "it got worse")
+    assert check("indexes_reach_their_chunks", stores).severity == result.severity
 
 
 @pytest.mark.parametrize(

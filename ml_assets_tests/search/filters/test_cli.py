@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from ml_assets import cli
 from ml_assets.console.queries import hits
 from ml_assets.search.answering.model import SearchResult
-from ml_assets.search.filters.language import NO_FILTER, Condition, In
+from ml_assets.search.filters.language import NO_FILTER, Condition, In, Scalar
 from ml_assets.search.filters.parse import condition_of, parse_condition
 from ml_assets.session import Session
 from ml_assets_tests.search.filters.conditions import equal
@@ -65,8 +65,15 @@ def test_a_wrong_filter_is_one_line(asked: list[Condition], options: list[str], 
 
 
 def test_a_number_of_the_command_line_is_met_as_text_too() -> None:
-    pairs = ["id=5", "ok=true", "kind=class", 'q="5"']
-    expected = [("id", ("5", 5)), ("ok", (True,)), ("kind", ("class",)), ("q", ("5",))]
+    pairs = ["id=5", "n=1.5", "ok=true", "kind=class", 'q="5"', "none=null"]
+    expected: list[tuple[str, tuple[Scalar, ...]]] = [
+        ("id", ("5", 5)),
+        ("n", ("1.5", 1.5)),
+        ("ok", (True,)),
+        ("kind", ("class",)),
+        ("q", ("5",)),
+        ("none", ("null",)),
+    ]
     for pair, (key, values) in zip(pairs, expected, strict=True):
         asked = condition_of(None, None, None, None, [pair], None)
         assert repr(asked) == repr(In(f"metadata.{key}", values))  # True == 1
