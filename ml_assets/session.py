@@ -132,6 +132,7 @@ class Session:
     @cached_property
     def _connection(self) -> postgres.Connection:
         url = secret(self.settings.postgres_url)
+        postgres.refuse_absent(url, self.settings.home)
         connection = self._stores.enter_context(postgres.connect(url, self.settings.home))
         self._stores.push(self._indexes)  # closed before it
         return connection

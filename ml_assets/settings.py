@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import re
+import sys
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -60,9 +61,11 @@ class Settings(BaseSettings):
     embedding_precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="arithmetic for many texts; auto: bfloat16 where the processor has it"
     )
-    chunk_tokens: int = Field(220, ge=16, description="tokens of a chunk, at most")
+    chunk_tokens: int = Field(220, ge=16, le=65_536, description="tokens of a chunk, at most")
     chunk_overlap: int = Field(30, ge=0, description="tokens two neighbouring chunks share")
-    max_document_bytes: int = Field(10_000_000, ge=1, description="larger ones are quarantined")
+    max_document_bytes: int = Field(
+        10_000_000, ge=1, le=1 << 29, description="larger ones are quarantined"
+    )
     max_removed_fraction: float = Field(
         0.5, ge=0, le=1, description="a read that loses a larger part of a collection is refused"
     )
@@ -88,7 +91,10 @@ class Settings(BaseSettings):
     hnsw_m: int = Field(16, ge=2, le=100, description="HNSW neighbours per node")
     hnsw_ef_construction: int = Field(128, ge=4, le=1000, description="HNSW build beam")
     build_memory: ByteSize = Field(
-        ByteSize(1 << 30), ge=1 << 20, description="memory for building an HNSW index, at most"
+        ByteSize(1 << 30),
+        ge=1 << 20,
+        le=1 << 40,
+        description="memory for building an HNSW index, at most",
     )
     hnsw_ef_search: int = Field(100, ge=1, le=1000, description="HNSW query beam")
     min_recall: float = Field(0.95, ge=0, le=1, description="gate: recall@10 against exact search")
@@ -99,7 +105,7 @@ class Settings(BaseSettings):
         0.02, ge=0, le=1, description="gate: nDCG@10 a generation may lose to the published one"
     )
     keep_generations_days: float = Field(
-        7, ge=0, description="days until the indexes of a retired search generation are dropped"
+        7, ge=0, le=36_500, description="days until the indexes of a retired generation are dropped"
     )
     retrain_after_labels: int = Field(
         100,
@@ -108,9 +114,9 @@ class Settings(BaseSettings):
     )
     retrain_after_days: float = Field(7, ge=0, description="days until it does when fewer changed")
     promotion_margin: float = Field(
-        0.0, ge=0, description="gate: macro-F1 a challenger must add to the champion's"
+        0.0, ge=0, le=1, description="gate: macro-F1 a challenger must add to the champion's"
     )
-    seed: int = Field(0, description="seed of splits and models")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of splits and models")
     owners: str = Field(
         "team:ml-platform",
         description="owners of the assets in the UI: team:NAME or email addresses",
@@ -125,6 +131,26 @@ class Settings(BaseSettings):
     duckdb_path: Path | None = Field(None, validation_alias="DUCKDB_PATH")
     keyword_index_path: Path | None = Field(None, validation_alias="KEYWORD_INDEX_PATH")
     dagster_home: Path | None = Field(None, validation_alias="DAGSTER_HOME")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_text(cls, value: object) -> object:
+        if isinstance(value, str | Path):
+            try:
+                str(value).encode()
+            except UnicodeEncodeError:
+                raise ValueError(
+                    f"it is not in {sys.getfilesystemencoding()}, as the locale says"
+                ) from None
+        return value
+
+    @field_validator("postgres_url")
+    @classmethod
+    def _is_url(cls, url: SecretStr | None) -> SecretStr | None:
+        # Words such as host=x dbname=y are a client's; a database beside ours has none of them.
+        if url and not url.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("it is not a URL such as postgresql://user@host:5432/database")
+        return url
 
     @field_validator("home", "duckdb_path", "keyword_index_path", "dagster_home")
     @classmethod

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
-from collections.abc import Callable, Iterator
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +23,10 @@ from ml_assets.settings import Settings, load_settings, secret
 
 if TYPE_CHECKING:
     from ml_assets.stores import postgres
+
+for _stream in (sys.stdout, sys.stderr):
+    if isinstance(_stream, io.TextIOWrapper):
+        _stream.reconfigure(errors="replace")  # a terminal without arrows is shown the rest
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,8 +56,28 @@ def connected() -> Iterator[tuple[Settings, postgres.Connection]]:
     from ml_assets.stores import postgres
 
     settings = load_settings()
+    postgres.refuse_absent(secret(settings.postgres_url), settings.home)
     with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
         yield settings, connection
+
+
+@contextmanager
+def home_or_empty() -> Iterator[Settings]:
+    """The settings; in place of a home that is not there, an empty one till the end of the block.
+
+    So a command that only looks has an answer, and makes no home.
+    """
+    from ml_assets.stores import postgres
+
+    settings = load_settings()
+    if postgres.exists(secret(settings.postgres_url), settings.home):
+        yield settings
+        return
+    with TemporaryDirectory(prefix="ml_assets-") as empty:
+        try:
+            yield settings.model_copy(update={"home": Path(empty)})
+        finally:
+            postgres.stop(Path(empty))
 
 
 @contextmanager
@@ -57,13 +87,26 @@ def _clear_errors() -> Iterator[None]:
     logging.captureWarnings(capture=True)
     logging.getLogger("py.warnings").addHandler(logging.NullHandler())
     try:
+        _refuse_bytes(sys.argv[1:])
         yield
     except UserError as error:
         err.print(f"[red]Error[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end is near, and in order
         err.print("Interrupted. What was committed is kept; run again to go on.")
         raise typer.Exit(130) from None
+
+
+def _refuse_bytes(arguments: Sequence[str]) -> None:
+    """Python hands on what is not UTF-8 as text that no store takes."""
+    for argument in arguments:
+        if not argument.isprintable() and argument != argument.encode(errors="replace").decode():
+            raise UserError(
+                f"{argument!r} is not in {sys.getfilesystemencoding()}, as the locale says",
+                where="argument",
+                do="Write it so, or set another locale, such as LC_ALL=C.UTF-8",
+            )
 
 
 def show(value: Any, rendered: Callable[[], RenderableType], *, as_json: bool) -> None:
@@ -92,3 +135,4 @@ def main(
     ] = False,
 ) -> None:
     """What all commands share; typer shows the help of the application above instead."""
+    os.umask(0o077)  # what the home holds is for its owner alone

@@ -14,12 +14,12 @@ import typer
 from rich.console import Group
 from rich.markup import escape
 
-from ml_assets.cli.app import Json, command, connected, err, out, show
+from ml_assets.cli.app import Json, command, connected, err, home_or_empty, out, show
 from ml_assets.console import runs
 from ml_assets.console.progress import stage_bars
 from ml_assets.console.status import status as shown_status
 from ml_assets.errors import IncompleteReadError, mask_secrets
-from ml_assets.settings import Until, child_environment, load_settings, shipped
+from ml_assets.settings import Until, child_environment, load_settings, secret, shipped
 
 
 @command
@@ -60,13 +60,17 @@ def plan(as_json: Json = False) -> None:
     from ml_assets.documents.sources import open_source
     from ml_assets.embeddings.space import current_chunker, current_space
     from ml_assets.operations.plan import plan_refresh
+    from ml_assets.stores import postgres
 
-    with connected() as (settings, connection):
+    with (
+        home_or_empty() as settings,
+        postgres.connect(secret(settings.postgres_url), settings.home) as connection,
+    ):
         source = open_source(settings.source, settings)
         chunker, space = current_chunker(settings), current_space(settings)
         most = settings.max_removed_fraction
         planned = plan_refresh(connection, source, chunker, space, max_removed_fraction=most)
-    rate = measured_rate(settings)
+        rate = measured_rate(settings)
     numbers = {**asdict(planned), "texts_per_second": rate}
     show(numbers, lambda: runs.plan(planned, rate), as_json=as_json)
     if planned.unread:
@@ -91,12 +95,13 @@ def status(as_json: Json = False) -> None:
     from ml_assets.defs.instance import last_runs, partition_range
     from ml_assets.operations.status import read_status
 
-    settings = load_settings()
-    numbers = {
-        **read_status(settings),
-        "last_runs": last_runs(settings),
-        "partition_range": partition_range(settings),
-    }
+    with home_or_empty() as settings:
+        numbers = {
+            **read_status(settings),
+            "last_runs": last_runs(settings),
+            "partition_range": partition_range(settings),
+        }
+    numbers["home"] = str(load_settings().home)
     show(numbers, lambda: Group(*shown_status(numbers)), as_json=as_json)
 
 

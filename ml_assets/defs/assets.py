@@ -36,6 +36,9 @@ EXAMPLES_LENGTH = 400
 
 NO_TRAINING_SET = "nothing to train on"
 
+EXAMPLES_LENGTH = 400
+"""Characters of the names of offenders that a check shows."""
+
 Function = Callable[..., Any]
 
 
@@ -84,15 +87,8 @@ def problems_result(problems: Sequence[Problem], **numbers: str | float) -> dg.A
         return dg.AssetCheckResult(passed=True, metadata=numbers)
     examples = ", ".join(name for each in problems for name in each.examples)
     rows = {each.problem: each.rows for each in problems}
-    return dg.AssetCheckResult(
-        passed=False,
-        metadata={
-            **numbers,
-            **rows,
-            "examples": examples[:EXAMPLES_LENGTH],
-            "repair": REPAIR,
-        },
-    )
+    told = {"examples": examples[:EXAMPLES_LENGTH], "repair": REPAIR}
+    return dg.AssetCheckResult(passed=False, metadata={**numbers, **rows, **told})
 
 
 def nothing_to_train_on(current: TrainingSet | None) -> dg.MaterializeResult:

@@ -2,8 +2,9 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,12 @@ def _records(settings: Settings) -> Iterator[dg.DagsterInstance]:
         raise _refusal(error.strerror, home) from None
     try:
         with dg.DagsterInstance.from_config(str(home)) as instance:
-            yield instance
+            try:
+                yield instance
+            except DBAPIError as error:
+                if "no such" not in str(error.orig):
+                    raise
+                raise _migrated(instance, error, home) from None
     except DBAPIError as error:
         raise _refusal(error.orig, home) from None
 
@@ -138,6 +144,17 @@ def _configure(home: Path, settings: Settings) -> None:
     config = home / "dagster.yaml"
     if settings.dagster_home is None or not config.exists():
         shutil.copyfile(shipped("dagster.yaml"), config)
+
+
+def _migrated(instance: dg.DagsterInstance, error: DBAPIError, home: Path) -> StoreError:
+    """Bring records of an older Dagster up to date, which lack a table or a column."""
+    with redirect_stdout(StringIO()):
+        instance.upgrade()
+    return StoreError(
+        f"Dagster's records were of an older version ({error.orig}), and were migrated",
+        where=str(home),
+        do="Run again",
+    )
 
 
 def _refusal(reason: object, home: Path) -> StoreError:

@@ -6,6 +6,7 @@ deployment that wants it done, or refused, before anything else starts.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from ml_assets.errors import UserError
@@ -28,6 +29,7 @@ def migrate_all(settings: Settings) -> list[str]:
 
 
 if __name__ == "__main__":
+    os.umask(0o077)  # as the command line does
     try:
         print("\n".join(migrate_all(load_settings())))
     except UserError as error:

@@ -28,7 +28,7 @@ Connection = duckdb.DuckDBPyConnection
 PATIENCE = 30.0
 """Seconds to wait for another process to let go of the file."""
 
-_HOLDER = re.compile(r"Conflicting lock is held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
+_HOLDER = re.compile(r"Conflicting lock is held in (?P<program>.*?)[ (]*PID (?P<pid>\d+)")
 _OTHER_MODE = "different configuration"
 
 
@@ -122,6 +122,8 @@ def _open_patiently(path: Path, read_only: bool, patience: float) -> Connection:
     except (duckdb.IOException, duckdb.ConnectionException) as error:
         if holder := _HOLDER.search(str(error)):
             program = f"{holder['program']} (PID {holder['pid']})"
+            if holder["pid"] == "0":  # its lock is all that is seen of it
+                program = "in another container"
             message = f"held by another process, {program}, for more than {patience:g} s"
             do = "Wait for it, end it, or set DUCKDB_PATH to another file"
         elif _OTHER_MODE in str(error):

@@ -63,7 +63,7 @@ def build_training_set(
         unembedded=len(labelled) - len(embedded),
         reason=reason,
     )
-    return replace(built, hash=_hash(built)) if len(rows) else built
+    return replace(built, hash=content_hash(built)) if len(rows) else built
 
 
 def freeze(duck: duckdb.Connection, training_set: TrainingSet) -> bool:
@@ -81,6 +81,15 @@ def freeze(duck: duckdb.Connection, training_set: TrainingSet) -> bool:
         duck.execute(insert_rows, {"hash": training_set.hash, "names": training_set.features})
         duck.execute(statement("duckdb/training/insert_build"), head)
     return True
+
+
+def forget_altered(duck: duckdb.Connection) -> None:
+    """Forget the current training set if its rows are not those of its hash; a run freezes it."""
+    current = current_training_set(duck)
+    if current and current.hash and content_hash(current) != current.hash:
+        with duckdb.transaction(duck):
+            for table in ("training_sets", "training_set_builds"):
+                duck.execute(f"delete from {table} where hash = ?", [current.hash])  # noqa: S608
 
 
 def has_labels(connection: postgres.Connection) -> bool:
@@ -140,7 +149,7 @@ def _split(labelled: DataFrame, seed: int) -> tuple[DataFrame, dict[Any, int]]:
     return rows[list(_COLUMNS)].reset_index(drop=True), left_out
 
 
-def _hash(built: TrainingSet) -> str:
+def content_hash(built: TrainingSet) -> str:
     """16 hex digits over all that decides what a model can learn from the rows."""
     import numpy as np
 

@@ -161,4 +161,4 @@ def test_bad_rows_are_set_aside_and_said(fresh: Project) -> None:
 
 def test_asking_before_the_first_run_says_what_to_do(fresh: Project) -> None:
     unlabelled(fresh, 3)
-    assert "no search was published yet" in fresh.call("search", "anything", code=1)
+    assert "nothing was run here yet" in fresh.call("search", "anything", code=1)

@@ -1,5 +1,7 @@
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import duckdb as library
@@ -77,6 +79,32 @@ def test_a_held_file_names_its_holder(tmp_path: Path) -> None:
     assert f"PID {holder.pid}" in str(raised.value)
     assert str(path) in str(raised.value)
     assert "DUCKDB_PATH" in str(raised.value)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be in another container")
+def test_a_file_that_another_container_holds_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.duckdb"
+    holder = hold(path)
+    script = """
+import sys
+from pathlib import Path
+from ml_assets.errors import StoreError
+from ml_assets.stores import duckdb
+try:
+    with duckdb.connect(Path(sys.argv[1]), patience=float(sys.argv[2])):
+        print("opened")
+except StoreError as error:
+    print(error)
+"""
+    contained = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", script]
+    try:
+        done = subprocess.run([*contained, path, "0.1"], capture_output=True, text=True, check=True)
+        assert "held by another process, in another container, for more than 0.1 s" in done.stdout
+        waiting = subprocess.Popen([*contained, path, "30"], stdout=subprocess.PIPE, text=True)
+        time.sleep(1)
+    finally:
+        holder.communicate("\n")
+    assert waiting.communicate(timeout=60)[0] == "opened\n"
 
 
 def test_a_file_that_is_let_go_is_opened(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
-from typing import Self
+from typing import Any, Self
+
+from typing_extensions import TypeIs
 
 from ml_assets.progress import Progress, no_progress
 from ml_assets.search.filters.language import NO_FILTER, Among, Condition, Filter
@@ -44,6 +46,21 @@ def sync_index(
 ) -> contract.SyncReport:
     """Make an index equal to the tables; only the difference is written."""
     return upkeep_of(index.kind).sync(connection, index, progress)
+
+
+def altered_entries(connection: postgres.Connection, index: AnyIndex) -> list[str]:
+    """The chunks that another hand changed in an index; none in one that PostgreSQL keeps."""
+    return ledger.altered(connection, index) if _has_ledger(index) else []
+
+
+def forget_altered(connection: postgres.Connection, index: AnyIndex) -> None:
+    """Have the next sync write again what another hand changed in the index."""
+    if _has_ledger(index):
+        ledger.forget_altered(connection, index)
+
+
+def _has_ledger(index: AnyIndex) -> TypeIs[contract.LedgerIndex[Any]]:
+    return KINDS[index.kind].upkeep is None
 
 
 def query_index(

@@ -3,7 +3,7 @@
 Not here: any statement of a room's own tables; each room brings its own from `sql/`.
 """
 
-from ml_assets.stores.postgres.connection import connect, server_url, stop
+from ml_assets.stores.postgres.connection import connect, exists, refuse_absent, server_url, stop
 from ml_assets.stores.postgres.statements import (
     Connection,
     analyze,
@@ -18,9 +18,11 @@ __all__ = [
     "analyze",
     "connect",
     "copy_rows",
+    "exists",
     "read_batches",
     "read_counts",
     "read_problems",
+    "refuse_absent",
     "server_url",
     "stop",
 ]

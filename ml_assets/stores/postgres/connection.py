@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from ml_assets.errors import StoreError, first_line
+from ml_assets.errors import NothingToDoError, StoreError, first_line
 from ml_assets.stores.patience import patiently
 from ml_assets.stores.postgres import embedded
 from ml_assets.stores.postgres.migration import SCHEMA, migrate
@@ -24,14 +24,12 @@ PATIENCE = 30.0
 """Seconds to wait for a server that starts, or recovers from a crash."""
 
 _SETTING = "POSTGRES_URL"
-_STARTING = "the database system is"
+_STARTING = "the database system is"  # starting, or recovering
 _GONE = (
     *("Is the server running locally", "server closed the connection unexpectedly"),
     *("unexpected postmaster exit", "Connection reset"),
 )
 """What a client says of a server that was killed just now; the embedded one is then started."""
-
-_PAUSE = 0.1
 _migrated: set[str] = set()
 
 
@@ -78,6 +76,23 @@ def connect(url: str | None, home: Path) -> Iterator[Connection]:
             where=where,
             do="Check the server, its log and its disk, and run again: nothing is half written",
         ) from None
+
+
+def refuse_absent(url: str | None, home: Path) -> None:
+    """Stop who only asks, before a home is made for that.
+
+    Raises:
+        NothingToDoError: there is no home yet.
+    """
+    if not exists(url, home):
+        raise NothingToDoError(
+            "nothing was run here yet", where=str(home), do="Run `ml-assets run`"
+        )
+
+
+def exists(url: str | None, home: Path) -> bool:
+    """Whether there is something to connect to, as far as one sees without doing it."""
+    return bool(url) or (home / "postgres").exists()
 
 
 def _finder(url: str | None, home: Path) -> Callable[[], str]:

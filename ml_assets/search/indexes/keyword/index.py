@@ -79,6 +79,9 @@ class KeywordIndex:
         index = self._find()
         return index.searcher().num_docs if index else 0
 
+    def differing(self, entries: Sequence[Entry]) -> list[str]:
+        return []
+
     def disk_bytes(self) -> int:
         return sum(file.stat().st_size for file in self.path.glob("*"))
 
