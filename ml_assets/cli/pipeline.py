@@ -92,11 +92,15 @@ def history(
 @command
 def status(as_json: Json = False) -> None:
     """Show collections, counts, the published generation, the champion and the last runs."""
-    from ml_assets.defs.instance import last_runs
+    from ml_assets.defs.instance import last_runs, partition_range
     from ml_assets.operations.status import read_status
 
     with home_or_empty() as settings:
-        numbers = {**read_status(settings), "last_runs": last_runs(settings)}
+        numbers = {
+            **read_status(settings),
+            "last_runs": last_runs(settings),
+            "partition_range": partition_range(settings),
+        }
     numbers["home"] = str(load_settings().home)
     show(numbers, lambda: Group(*shown_status(numbers)), as_json=as_json)
 

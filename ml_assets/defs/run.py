@@ -2,13 +2,25 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
+from uuid import uuid4
 
 import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.definitions.repository_definition.valid_definitions import (
+    SINGLETON_REPOSITORY_NAME,
+)
+from dagster._core.execution.api import execute_run_iterator
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
+from ml_assets.defs.automation import TURN
 from ml_assets.defs.build import build_definitions
 from ml_assets.defs.instance import PROCESS, open_instance
 from ml_assets.defs.partitions import contiguous_ranges, range_tags, ranges_apart
@@ -30,10 +42,10 @@ from ml_assets.operations.state import run_inputs
 from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings, Until, secret
 from ml_assets.stores import postgres
-from ml_assets.stores.postgres.locks import exclusive
+from ml_assets.stores.postgres.locks import turn
 from ml_assets.training.training_set import has_labels
 
-_FOLLOWING = [dg.AssetKey("chunks"), dg.AssetKey("embeddings")]
+_FOLLOWING = frozenset({dg.AssetKey("chunks"), dg.AssetKey("embeddings")})
 _JOBS = {
     "documents": (),
     "search": ("rebuild_search",),
@@ -41,8 +53,19 @@ _JOBS = {
 }
 """The jobs that follow `refresh_documents`, by where a run ends."""
 
-_ANOTHER_RUN = "Another run is at work on the same data; waiting for it to end."
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_REPOSITORY = RemoteRepositoryOrigin(
+    ManagedGrpcPythonEnvCodeLocationOrigin(
+        LoadableTargetOrigin(module_name="ml_assets.definitions"), "ml_assets"
+    ),
+    SINGLETON_REPOSITORY_NAME,
+)
+"""The code location of `workspace.yaml`."""
+
+_QUIET = {
+    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+    # A person sees the error at once, and runs again.
+    "execution": {"config": {"retries": {"disabled": {}}}},
+}
 
 
 @dataclass
@@ -93,7 +116,7 @@ def run_everything(
     source = open_source(settings.source, settings)
     with (
         postgres.connect(secret(settings.postgres_url), settings.home) as connection,
-        exclusive(connection, "ml_assets.run", lambda: notify(_ANOTHER_RUN)),
+        turn(connection, notify),
         open_instance(settings) as instance,
     ):
         chunker, space = current_chunker(settings), current_space(settings)
@@ -101,8 +124,10 @@ def run_everything(
         inputs, pending = run_inputs(settings, source), find()
         thorough = thorough or not was_finished(connection, settings)
         forget_finish(connection)
-        defs = build_definitions(settings, {"progress": progress, "thorough": thorough})
-        run = _Run(connection, instance, defs, RunReport())
+        # Without the executor that waits for its turn: all runs of this command are one turn.
+        overrides = {"progress": progress, "thorough": thorough}
+        defs = build_definitions(settings, overrides, dg.in_process_executor)
+        run = _Run(connection, instance, defs, RunReport(), uuid4().hex)
         if not _refresh(run, pending, find):
             return run.report
         changes = count_changes(connection)
@@ -120,6 +145,7 @@ class _Run:
     instance: dg.DagsterInstance
     defs: dg.Definitions
     report: RunReport
+    turn: str
 
 
 def _refresh(run: _Run, pending: Pending, find: Callable[[], Pending]) -> bool:
@@ -153,23 +179,26 @@ def _execute(
     run: _Run,
     job: str,
     tags: Mapping[str, str] = MappingProxyType({}),
-    assets: Sequence[dg.AssetKey] | None = None,
+    assets: Set[dg.AssetKey] | None = None,
 ) -> None:
     started = time.perf_counter()
     report = run.report
-    result = run.defs.resolve_job_def(job).execute_in_process(
-        instance=run.instance,
-        tags={**tags, PROCESS: str(os.getpid())},
+    definition = run.defs.resolve_job_def(job)
+    # Not `execute_in_process`: its runs are of no code location, and no page of the UI shows them.
+    created = run.instance.create_run_for_job(
+        definition,
         run_config=_QUIET,
-        raise_on_error=False,
+        tags={**tags, PROCESS: str(os.getpid()), TURN: run.turn},
         asset_selection=assets,
+        remote_job_origin=_REPOSITORY.get_job_origin(job),
     )
+    events = [*execute_run_iterator(InMemoryJob(definition), created, run.instance)]
     report.seconds[job] = report.seconds.get(job, 0) + time.perf_counter() - started
-    for event in result.all_events:
+    for event in events:
         _read_event(event, report)
     # Every partition's event has the numbers of the whole run.
-    for event in result.get_asset_materialization_events():
-        if event.asset_key == dg.AssetKey("embeddings"):
+    for event in events:
+        if event.is_step_materialization and event.asset_key == dg.AssetKey("embeddings"):
             metadata = event.step_materialization_data.materialization.metadata
             report.encoded += int(str(metadata["encoded_in_this_run"].value))
             report.reused += int(str(metadata["reused_in_this_run"].value))

@@ -93,7 +93,7 @@ def difference(
         for name in [row.collection]
     ]
     own = (source.name, chunker.fingerprint, space.space_id)
-    parts = (*own, sorted(present.items()), read, changes)
+    parts = (*own, sorted(present.items()), read, sorted(pending.stale), changes)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 

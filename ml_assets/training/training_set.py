@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import fields, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.features.join import point_in_time_join
@@ -95,6 +96,16 @@ def has_labels(connection: postgres.Connection) -> bool:
     """Whether a document has a label, or one once had, and models were trained."""
     row = connection.execute(statement("postgres/training/any_label")).fetchone()
     return bool(row and row[0])
+
+
+def changed_labels(
+    connection: postgres.Connection, since: datetime | None
+) -> tuple[int, datetime | None]:
+    """How many labelled documents are new, changed or gone since then, and since when any is."""
+    bound = {"since": since}
+    row = connection.execute(statement("postgres/training/changed_labels"), bound).fetchone()
+    documents, first = row or (0, None)
+    return documents, first
 
 
 def current_training_set(duck: duckdb.Connection) -> TrainingSet | None:

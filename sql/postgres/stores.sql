@@ -31,3 +31,9 @@ with moved_runs as (
     where starts_with(storage_location, %(old)s || '/')
 )
 update experiments set artifact_location = %(scheme)s || '/' where artifact_location = %(old)s
+
+-- name: columns
+select a.attname as name, format_type(a.atttypid, a.atttypmod) as type
+from pg_attribute a
+where a.attrelid = %(table)s::regclass and a.attnum > 0 and not a.attisdropped
+order by a.attnum

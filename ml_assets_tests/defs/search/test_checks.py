@@ -18,6 +18,7 @@ from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.fakes import SPACE
+from ml_assets_tests.graph import shown
 from ml_assets_tests.search.corpus import Doc, fill, sync_all
 from ml_assets_tests.search.measurements import measurement, publish
 
@@ -68,10 +69,10 @@ def test_indexes_are_compared_by_what_they_really_hold(
     assert isinstance(result, dg.AssetCheckResult)
     assert result.passed == (damaged == "nothing")
     if damaged in ("pgvector", "chroma"):
-        assert f"| {damaged} | 5 | 4 | 5 | 1 | 0 | 0 | d1#0 |" in result.metadata["indexes"].value
+        assert f"| {damaged} | 5 | 4 | 5 | 1 | 0 | 0 | d1#0 |" in shown(result.metadata["indexes"])
     if damaged == "title":
         for kind in ("chroma", "keyword"):
-            assert f"| {kind} | 5 | 5 | 5 | 0 | 0 | 1 | d1#0 |" in result.metadata["indexes"].value
+            assert f"| {kind} | 5 | 5 | 5 | 0 | 0 | 1 | d1#0 |" in shown(result.metadata["indexes"])
 
 
 @pytest.mark.parametrize("damaged", ["nothing", "chroma", "keyword", "title"])
@@ -97,7 +98,7 @@ def test_of_a_large_index_the_number_and_the_latest_are_compared(
     result = indexes_hold_the_live_chunks(**stores, thorough=False)
     assert isinstance(result, dg.AssetCheckResult)
     assert result.passed == (damaged == "nothing")
-    rows = result.metadata["indexes"].value
+    rows = shown(result.metadata["indexes"])
     # Another number: then all are compared, and it is told which one is missing.
     assert ("| 5 | 1 | 0 | 0 | d1#0 |" in rows) == (damaged in ("chroma", "keyword"))
     assert ("| 0 | 0 | 1 | d1#0 |" in rows) == (damaged == "title")
@@ -161,4 +162,4 @@ def test_a_worn_index_is_a_warning(
     result = indexes_are_not_worn(**three(stores))
     assert not result.passed
     assert result.severity == dg.AssetCheckSeverity.WARN
-    assert "| 0.5 | True |" in result.metadata["indexes"].value
+    assert "| 0.5 | True |" in shown(result.metadata["indexes"])
