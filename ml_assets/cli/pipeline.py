@@ -50,7 +50,7 @@ def repair() -> None:
     """
     from ml_assets.operations.repair import forget_damaged
 
-    forget_damaged(load_settings())
+    forget_damaged(load_settings(), _tell)
     _run(everything=True)
 
 
@@ -134,6 +134,10 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
+def _tell(line: str) -> None:
+    err.print(escape(line))
+
+
 def _run(everything: bool, until: Until = "models") -> None:
     settings = load_settings()
     title = f"ml-assets run: {escape(mask_secrets(settings.source))} → {settings.home}"
@@ -157,7 +161,7 @@ def _run(everything: bool, until: Until = "models") -> None:
             report = run_everything(
                 settings,
                 progress,
-                lambda line: err.print(escape(line)),
+                _tell,
                 until,
                 thorough=everything,
             )

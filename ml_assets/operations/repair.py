@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ml_assets.documents import quality as documents
 from ml_assets.embeddings import quality as embeddings
 from ml_assets.embeddings.space import current_space
@@ -10,18 +12,18 @@ from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.kinds import Indexes, forget_altered
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import duckdb, online, postgres
-from ml_assets.stores.postgres.locks import exclusive
+from ml_assets.stores.postgres.locks import turn
 from ml_assets.training import training_set
 
 
-def forget_damaged(settings: Settings) -> None:
+def forget_damaged(settings: Settings, notify: Callable[[str], None]) -> None:
     """Forget documents, chunks, vectors, features and index entries that are not as written.
 
     A run after it reads, cuts, encodes and computes them again, and writes the indexes anew.
     """
     with (
         postgres.connect(secret(settings.postgres_url), settings.home) as connection,
-        exclusive(connection, "ml_assets.run"),
+        turn(connection, notify),
         duckdb.connect(settings.duckdb_file) as duck,
         online.connect(secret(settings.redis_url), settings.home) as store,
     ):
