@@ -33,8 +33,8 @@ DAMAGE: list[dict[str, tuple[str, ...]]] = [
             "postgres: update chunks set text = 'Not so.' where chunk_id = 'garden-2#0'",
             (
                 "postgres: insert into chunks"
-                " select chunker, created_at, 'garden-3#9', document_id, collection, 9, start_offset,"
-                " end_offset, token_count, heading, text, text_hash"
+                " select chunker, created_at, 'garden-3#9', document_id, collection, 9,"
+                " start_offset, end_offset, token_count, heading, text, text_hash"
                 " from chunks where chunk_id = 'garden-3#0'"
             ),
         ),
