@@ -1,11 +1,14 @@
 """The main job from a prompt: the same Dagster jobs, in this process, on the instance of the UI."""
 
+from __future__ import annotations
+
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -32,6 +35,9 @@ from ml_assets.settings import Settings, Until, secret
 from ml_assets.stores import postgres
 from ml_assets.stores.postgres.locks import exclusive
 from ml_assets.training.training_set import has_labels
+
+if TYPE_CHECKING:
+    from dagster_shared.error import SerializableErrorInfo
 
 _FOLLOWING = [dg.AssetKey("chunks"), dg.AssetKey("embeddings")]
 _JOBS = {
@@ -102,7 +108,7 @@ def run_everything(
         thorough = thorough or not was_finished(connection, settings)
         forget_finish(connection)
         defs = build_definitions(settings, {"progress": progress, "thorough": thorough})
-        run = _Run(connection, instance, defs, RunReport())
+        run = _Run(connection, instance, defs, RunReport(), notify)
         if not _refresh(run, pending, find):
             return run.report
         changes = count_changes(connection)
@@ -120,6 +126,7 @@ class _Run:
     instance: dg.DagsterInstance
     defs: dg.Definitions
     report: RunReport
+    notify: Callable[[str], None]
 
 
 def _refresh(run: _Run, pending: Pending, find: Callable[[], Pending]) -> bool:
@@ -157,13 +164,20 @@ def _execute(
 ) -> None:
     started = time.perf_counter()
     report = run.report
-    result = run.defs.resolve_job_def(job).execute_in_process(
-        instance=run.instance,
-        tags={**tags, PROCESS: str(os.getpid())},
-        run_config=_QUIET,
-        raise_on_error=False,
-        asset_selection=assets,
-    )
+    for last in (False, True):
+        result = run.defs.resolve_job_def(job).execute_in_process(
+            instance=run.instance,
+            tags={**tags, PROCESS: str(os.getpid())},
+            run_config=_QUIET,
+            raise_on_error=False,
+            asset_selection=assets,
+        )
+        damaged = [] if last else _damaged_stores(result)
+        if not damaged:
+            break
+        # Who writes a store has removed it.
+        for line in damaged:
+            run.notify(line)
     report.seconds[job] = report.seconds.get(job, 0) + time.perf_counter() - started
     for event in result.all_events:
         _read_event(event, report)
@@ -190,15 +204,23 @@ def _read_event(event: dg.DagsterEvent, report: RunReport) -> None:
             report.failed_checks.append((check.check_name, blocking, numbers))
 
 
+def _damaged_stores(result: dg.ExecuteInProcessResult) -> list[str]:
+    """One line for each store whose damage was met, and which a second try makes anew."""
+    errors = [
+        _innermost(event.step_failure_data.error)
+        for event in result.all_events
+        if event.is_step_failure
+    ]
+    return [_told(error) for error in errors if error and error.cls_name == "DamagedStoreError"]
+
+
 def _failure(event: dg.DagsterEvent) -> list[str]:
     """One line for a mistake of the user's, the whole story for a defect.
 
     Raises:
         KeyboardInterrupt: the step was interrupted.
     """
-    error = event.step_failure_data.error
-    while error and error.cause:
-        error = error.cause
+    error = _innermost(event.step_failure_data.error)
     if error is None:
         return [f"{event.step_key}: failed"]
     if error.cls_name == "DagsterExecutionInterruptedError":
@@ -206,8 +228,19 @@ def _failure(event: dg.DagsterEvent) -> list[str]:
     if error.cls_name in ("DagsterAssetCheckFailedError", "IncompleteReadError"):
         return []  # the check is reported with its numbers, each collection with its reason
     if _is_user_error(error.cls_name or ""):
-        return [error.message.split(": ", 1)[-1].strip()]
+        return [_told(error)]
     return [f"{event.step_key}: {error.to_string()}"]
+
+
+def _innermost(error: SerializableErrorInfo | None) -> SerializableErrorInfo | None:
+    while error and error.cause:
+        error = error.cause
+    return error
+
+
+def _told(error: SerializableErrorInfo) -> str:
+    """What a user's error says, without its class."""
+    return error.message.split(": ", 1)[-1].strip()
 
 
 def _is_user_error(name: str) -> bool:

@@ -46,6 +46,22 @@ def sync_index(
     return upkeep_of(index.kind).sync(connection, index, progress)
 
 
+def touch_index(index: AnyIndex) -> None:
+    """Ask an index outside PostgreSQL for something: damaged files are told only by that.
+
+    Raises:
+        DamagedStoreError: they are.
+    """
+    if KINDS[index.kind].upkeep or not index.size():
+        return
+    if KINDS[index.kind].answers == "text":
+        index.query("a", 1)
+    else:
+        from numpy import eye
+
+        index.query(eye(1, index.generation.dimension, dtype="float32")[0], 1)
+
+
 def query_index(
     connection: postgres.Connection,
     index: Index[Query],
