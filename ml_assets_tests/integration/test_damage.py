@@ -51,7 +51,7 @@ def test_a_damaged_index_is_told_and_built_anew(
     assert project.call("search", "--json", "baking bread", **chosen) == before
 
 
-@pytest.mark.parametrize("damage", [cut, empty])
+@pytest.mark.parametrize("damage", [scribble, empty])
 def test_a_damaged_duckdb_file_is_set_aside_and_made_anew(
     project: Project, damage: Callable[[Path], None]
 ) -> None:
