@@ -30,7 +30,7 @@ from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import postgres
 from ml_assets.stores.migrations import STORES, read_migrations
 from ml_assets.stores.postgres.dump import dump, list_databases, load
-from ml_assets.stores.postgres.locks import exclusive
+from ml_assets.stores.postgres.locks import turn
 from ml_assets.stores.sql import statement
 
 _SERVER = "postgres"
@@ -43,8 +43,8 @@ _SERVERS = ("postgres_url", "chroma_url", "clickhouse_url", "redis_url", "mlflow
 _ELSEWHERE = ("duckdb_path", "keyword_index_path")
 
 
-def back_up(settings: Settings, target: Path, waiting: Callable[[], None]) -> Manifest:
-    """Copy the home into the new folder `target`; `waiting` is called while another run writes.
+def back_up(settings: Settings, target: Path, notify: Callable[[str], None]) -> Manifest:
+    """Copy the home into the new folder `target`; `notify` is told when it waits for a run.
 
     Raises:
         SettingError: a store is on a server, or outside the home.
@@ -63,7 +63,7 @@ def back_up(settings: Settings, target: Path, waiting: Callable[[], None]) -> Ma
         raise StoreError("it lies in the home", where=str(target), do="Choose another folder")
     with (
         postgres.connect(None, home) as connection,
-        exclusive(connection, "ml_assets.run", waiting),
+        turn(connection, notify),
         pointer.deciding_alone(connection),
         whole_folder(target) as folder,
     ):
