@@ -70,6 +70,10 @@ class DamagedStoreError(StoreError):
         self.path = path
 
 
+class ModelError(StoreError):
+    """The files of a model are missing, damaged, or hold what is not trusted."""
+
+
 class SpaceMismatchError(UserError):
     """Vectors of one vector space met an index or a table of another."""
 

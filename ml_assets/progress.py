@@ -18,5 +18,5 @@ def no_progress(done: int, total: int) -> None:
 
 @contextmanager
 def unwatched(stage: str) -> Iterator[Progress]:
-    """Show nothing: runs of the UI, the daemon and CI have Dagster's own log."""
+    """Show nothing."""
     yield no_progress

@@ -107,10 +107,20 @@ class Settings(BaseSettings):
     keep_generations_days: float = Field(
         7, ge=0, le=36_500, description="days until the indexes of a retired generation are dropped"
     )
+    retrain_after_labels: int = Field(
+        100,
+        ge=1,
+        description="labelled documents that changed until automation trains models again",
+    )
+    retrain_after_days: float = Field(7, ge=0, description="days until it does when fewer changed")
     promotion_margin: float = Field(
         0.0, ge=0, le=1, description="gate: macro-F1 a challenger must add to the champion's"
     )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of splits and models")
+    owners: str = Field(
+        "team:ml-platform",
+        description="owners of the assets in the UI: team:NAME or email addresses",
+    )
     actor: str = Field(default_factory=_user, description="who, in the audit log")
 
     postgres_url: SecretStr | None = Field(None, validation_alias="POSTGRES_URL")

@@ -47,6 +47,9 @@ class MemorySource:
     def __init__(self, documents: Sequence[Document | Rejected] = ()) -> None:
         self.documents = list(documents)
 
+    def stamp(self) -> str:
+        return repr(self.documents)
+
     def collections(self) -> dict[str, str]:
         names = sorted({row.collection for row in self.documents} - {UNATTRIBUTED})
         return {

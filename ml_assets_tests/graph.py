@@ -29,6 +29,13 @@ def fake_encoder(settings: Settings, encoder: HashEncoder) -> EncoderResource:
     )
 
 
+def shown(value: object) -> str:
+    """A table of metadata, one line for each row: `| 1 | two |`."""
+    assert isinstance(value, dg.TableMetadataValue)
+    rows = [record.data.values() for record in value.records]
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
+
+
 def asset_graph(settings: Settings | None = None) -> AssetGraph:
     """Resolve the graph within an instance of its own.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from ml_assets.cli.app import Json, command, connected, out, show
+from ml_assets.cli.app import Json, command, connected, err, out, show
 from ml_assets.console import releases as console
 from ml_assets.errors import NothingToDoError, SettingError
 from ml_assets.settings import Settings, secret
@@ -66,7 +66,12 @@ def publish(
     The indexes of a generation are brought up to date first. What was rolled back from may be
     published again so; a run does not do it on its own.
     """
-    with connected() as (settings, connection):
+    from ml_assets.stores.postgres.locks import turn
+
+    with (
+        connected() as (settings, connection),
+        turn(connection, lambda line: err.print(escape(line))),
+    ):
         if part.isdecimal() and len(part) < 16:
             decision = _promote(connection, settings, int(part), reason)
         else:

@@ -8,19 +8,36 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from functools import wraps
 from inspect import isgeneratorfunction
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from psycopg import sql
 
+from ml_assets.delta import Delta
+from ml_assets.problem import REPAIR, Problem
 from ml_assets.releases.gates import Gate
+from ml_assets.stores import postgres
+from ml_assets.stores.sql import statement
 from ml_assets.training.model import TrainingSet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+DAILY = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(hours=49), warn_window=timedelta(hours=25)
+)
+"""Looked at every night; an asset that was not is behind."""
+
+EXAMPLES_LENGTH = 400
+"""Characters of the names of offenders that are shown."""
+
 NO_TRAINING_SET = "nothing to train on"
+
+EXAMPLES_LENGTH = 400
+"""Characters of the names of offenders that a check shows."""
 
 Function = Callable[..., Any]
 
@@ -29,22 +46,28 @@ def asset(**own: Any) -> Callable[[Function], dg.AssetsDefinition]:
     """Make an asset of the group that its folder is named after; `own` is what is its alone.
 
     A range of partitions, and what follows it, is one run: so says the backfill policy of every
-    asset. The code version rises when equal input gives other output. What it took is metadata, in
-    seconds, unless the asset has a measure of its own.
+    asset. What it took is metadata, in seconds, unless the asset has a measure of its own.
     """
 
     def define(function: Function) -> dg.AssetsDefinition:
         shared = {
             "group_name": function.__module__.split(".")[-2],
-            "owners": ["team:ml-platform"],
-            "code_version": "1",
             "backfill_policy": dg.BackfillPolicy.single_run(),
+            "metadata": {"dagster/code_references": _source(function)},
         }
         timed = function if isgeneratorfunction(function) else _timed(function)
         made: dg.AssetsDefinition = dg.asset(**{**shared, **own})(timed)
         return made
 
     return define
+
+
+def _source(function: Function) -> dg.CodeReferencesMetadataValue:
+    code = function.__code__
+    reference = dg.LocalFileCodeReference(
+        file_path=code.co_filename, line_number=code.co_firstlineno
+    )
+    return dg.CodeReferencesMetadataValue(code_references=[reference])
 
 
 def _timed(function: Callable[..., dg.MaterializeResult]) -> Function:
@@ -58,6 +81,16 @@ def _timed(function: Callable[..., dg.MaterializeResult]) -> Function:
     return timed
 
 
+def problems_result(problems: Sequence[Problem], **numbers: str | float) -> dg.AssetCheckResult:
+    """Passed without any; else it names how many rows have which, the first, and the repair."""
+    if not problems:
+        return dg.AssetCheckResult(passed=True, metadata=numbers)
+    examples = ", ".join(name for each in problems for name in each.examples)
+    rows = {each.problem: each.rows for each in problems}
+    told = {"examples": examples[:EXAMPLES_LENGTH], "repair": REPAIR}
+    return dg.AssetCheckResult(passed=False, metadata={**numbers, **rows, **told})
+
+
 def nothing_to_train_on(current: TrainingSet | None) -> dg.MaterializeResult:
     """What an asset reports when there is no training set: nothing was written, and why."""
     reason = current.reason if current else "training_set was not materialized yet"
@@ -67,17 +100,33 @@ def nothing_to_train_on(current: TrainingSet | None) -> dg.MaterializeResult:
     )
 
 
-def table(rows: Sequence[Mapping[str, object]]) -> dg.MarkdownMetadataValue:
-    """A small markdown table; the keys of the first row are its header."""
-    if not rows:
-        return dg.MetadataValue.md("_no rows_")
-    header = list(rows[0])
-    lines = [" | ".join(header), " | ".join("---" for _ in header)]
-    lines += [" | ".join(_cell(row[key]) for key in header) for row in rows]
-    return dg.MetadataValue.md("\n".join(f"| {line} |" for line in lines))
+def table(rows: Sequence[Mapping[str, object]]) -> dg.TableMetadataValue:
+    """A small table with typed columns, which are the keys of the first row."""
+    header = list(rows[0]) if rows else []
+    columns = [dg.TableColumn(name, _column_type([row[name] for row in rows])) for name in header]
+    records = [dg.TableRecord({name: _cell(row[name]) for name in header}) for row in rows]
+    return dg.MetadataValue.table(records, dg.TableSchema(columns))
 
 
-def gate_table(gates: Sequence[Gate]) -> dg.MarkdownMetadataValue:
+def relation(connection: postgres.Connection, name: str) -> dict[str, Any]:
+    """What the UI shows of a table of PostgreSQL: where it lies, its columns, and its rows."""
+    bound = {"table": name}
+    columns = connection.execute(statement("postgres/stores/columns"), bound).fetchall()
+    count = sql.SQL("select count(*) as rows from {}").format(sql.Identifier(name))
+    return {
+        "dagster/relation_identifier": f"{connection.info.dbname}.ml_schema.{name}",
+        "dagster/column_schema": dg.TableSchema([dg.TableColumn(*column) for column in columns]),
+        "dagster/row_count": postgres.read_counts(connection, count)["rows"],
+    }
+
+
+def rows_of_partition(delta: Delta) -> dict[str, int]:
+    """The row delta of one collection, and how many rows it has, beside the total of all."""
+    rows = delta.added + delta.changed + delta.unchanged
+    return {**asdict(delta), "dagster/partition_row_count": rows}
+
+
+def gate_table(gates: Sequence[Gate]) -> dg.TableMetadataValue:
     """The verdict of each gate, with the numbers it compared."""
     return table([{**asdict(gate), "numbers": gate.compared} for gate in gates])
 
@@ -96,5 +145,13 @@ def data_version(*parts: object) -> dg.DataVersion:
     return dg.DataVersion(hashlib.sha256(repr(parts).encode()).hexdigest()[:16])
 
 
-def _cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+def _cell(value: object) -> str | int | float | bool:
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    return value if isinstance(value, int | bool) else str(value)
+
+
+def _column_type(values: Sequence[object]) -> str:
+    kinds = {type(value) for value in values}
+    numbers = {int: "int", float: "float", bool: "bool"}
+    return numbers.get(kinds.pop(), "string") if len(kinds) == 1 else "string"

@@ -3,32 +3,65 @@
 from __future__ import annotations
 
 import dagster as dg
+from dagster import AutomationCondition as When
 
-_AT_REST = ~dg.AutomationCondition.any_deps_in_progress() & ~dg.AutomationCondition.in_progress()
+TURN = "ml_assets/turn"
+"""The tag of runs that excluded all others while they wrote; those of one command share its value.
+Between an update and such a run, no other update can have come."""
 
-ON_NEW_DATA = (
-    (
-        dg.AutomationCondition.newly_missing() | dg.AutomationCondition.any_deps_updated()
-    ).since_last_handled()
-    & ~dg.AutomationCondition.any_deps_missing()
-    & _AT_REST
-).with_label("on_new_data")
-"""Follow the assets upstream, once per update.
+_SOUND = When.all_deps_match(
+    When.will_be_requested() | When.all_checks_match(When.check_passed(), blocking_only=True)
+).with_label("all_deps_blocking_checks_passed")
+"""Dagster's own condition of this name holds back what is requested in one run with its input, too;
+there, the run itself does not go past a check that fails."""
 
-`since_last_handled` is reset by the request itself, so a run that fails is not requested again
-until something upstream changes or a person reruns it: retries are bounded by one.
+_NOT_IN_VAIN = (
+    ~When.any_deps_missing() & _SOUND & ~When.any_deps_in_progress() & ~When.in_progress()
+)
+
+_UPDATED = (
+    When.any_deps_match(
+        (When.data_version_changed() & ~When.executed_with_root_target()) | When.will_be_requested()
+    )
+    | When.code_version_changed()
+).with_label("updated")
+
+_UNHANDLED = _UPDATED.since(
+    When.newly_requested()
+    | When.initial_evaluation()
+    | (When.newly_updated() & When.any_new_update_has_run_tags(tag_keys={TURN}))
+).with_label("updated_and_not_handled")
+"""A run that was asked for takes the update, and so does one that began after it.
+
+An update while another kind of run is at work on the asset is kept: that run may not have seen it.
 """
 
-_WEAK_INDEX = dg.AutomationCondition.asset_matches(
+_ASKED = When.newly_requested().since(_UPDATED)
+_ASKED_AGAIN = (When.newly_requested() & _ASKED & ~_ASKED.newly_true()).since(_UPDATED)
+_FAILED = When.execution_failed() & When.execution_failed().newly_true().since(_UPDATED)
+_RETRY = (_FAILED & _ASKED & ~_ASKED_AGAIN).with_label("failed_once")
+"""The run that was asked for failed: it is asked for once more, until there is an update again."""
+
+_ABSENT = When.newly_missing().since(When.newly_requested())
+
+
+ON_NEW_DATA = ((_ABSENT | _UNHANDLED | _RETRY) & _NOT_IN_VAIN).with_label("on_new_data")
+"""Follow the assets upstream: once per change of their data, or of the asset's own code.
+
+Nothing is requested past a blocking check that failed.
+"""
+
+_WORN = When.asset_matches(
     "search_evaluation",
-    dg.AutomationCondition.any_checks_match(dg.AutomationCondition.check_failed()).allow(
+    When.any_checks_match(When.check_failed()).allow(
         dg.AssetSelection.checks(
             dg.AssetCheckKey(dg.AssetKey("search_evaluation"), "indexes_are_not_worn")
         )
     ),
 )
+_NEWLY_WORN = _WORN.newly_true().since(When.newly_requested() | When.initial_evaluation())
 
-ON_NEW_DATA_OR_WEAR = (ON_NEW_DATA | (_WEAK_INDEX.newly_true() & _AT_REST)).with_label(
+ON_NEW_DATA_OR_WEAR = ((_ABSENT | _UNHANDLED | _NEWLY_WORN | _RETRY) & _NOT_IN_VAIN).with_label(
     "on_new_data_or_wear"
 )
 """Also when the check `indexes_are_not_worn` fails: the asset builds a worn index anew.

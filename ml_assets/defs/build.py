@@ -12,43 +12,84 @@ from typing import cast
 import dagster as dg
 
 import ml_assets.defs as room
+from ml_assets.defs.assets import data_version
+from ml_assets.defs.executor import in_turn
 from ml_assets.defs.jobs import JOBS
 from ml_assets.defs.resources import build_resources
 from ml_assets.defs.schedules import daily_refresh
-from ml_assets.defs.sensors import automation, collections_sensor
+from ml_assets.defs.sensors import automation, collections_sensor, labels_sensor
+from ml_assets.embeddings.space import current_chunker, current_space
+from ml_assets.errors import UserError
+from ml_assets.features.views import VIEWS, fingerprint
+from ml_assets.operations.state import code_of
 from ml_assets.search.indexes.kinds import KINDS, index_parameters
 from ml_assets.settings import Settings, load_settings
+from ml_assets.training.families.registry import FAMILIES
 
 
 def build_definitions(
-    settings: Settings | None = None, resource_overrides: Mapping[str, object] | None = None
+    settings: Settings | None = None,
+    resource_overrides: Mapping[str, object] | None = None,
+    executor: dg.ExecutorDefinition | None = None,
 ) -> dg.Definitions:
-    """The whole project for one deployment: `settings`, or those of the environment."""
+    """The whole project for one deployment: `settings`, or those of the environment.
+
+    Runs take turns, unless the caller has an `executor` and excludes the others itself.
+    """
     settings = settings or load_settings()
     loaded = dg.load_assets_from_modules(_modules("assets"))
+    checks = dg.load_asset_checks_from_modules(_modules("checks"))
     return dg.Definitions(
-        assets=_without_other_indexes(cast("list[dg.AssetsDefinition]", loaded), settings),
-        asset_checks=dg.load_asset_checks_from_modules(_modules("checks")),
+        assets=_deployed(cast("list[dg.AssetsDefinition]", loaded), settings),
+        asset_checks=checks,
         jobs=JOBS,
         schedules=[daily_refresh],
-        sensors=[collections_sensor, automation],
+        sensors=[collections_sensor, labels_sensor, automation],
         resources={**build_resources(settings), **(resource_overrides or {})},
-        executor=dg.in_process_executor,
+        executor=executor or in_turn(settings, checks),
     )
 
 
-def _without_other_indexes(
+def _deployed(
     assets: Sequence[dg.AssetsDefinition], settings: Settings
 ) -> list[dg.AssetsDefinition]:
-    """The assets without the indexes that the settings do not choose, and what depends on them."""
+    """The assets without the indexes that the settings do not choose; each with its code version.
+
+    That is another one with the code of its room, and with what decides its results beside it.
+    """
     chosen = index_parameters(settings)
     others = {dg.AssetKey(f"{kind}_index") for kind in KINDS if kind not in chosen}
 
-    def without(spec: dg.AssetSpec) -> dg.AssetSpec:
-        deps = [dep for dep in spec.deps if dep.asset_key not in others]
-        return spec.replace_attributes(deps=deps)
+    parameters = _parameters(settings)
+    owners = [owner.strip() for owner in settings.owners.split(",")]
 
-    return [asset.map_asset_specs(without) for asset in assets if asset.key not in others]
+    def deployed(spec: dg.AssetSpec) -> dg.AssetSpec:
+        name = spec.key.to_user_string()
+        version = data_version(code_of(spec.group_name or ""), parameters.get(name)).value
+        deps = [dep for dep in spec.deps if dep.asset_key not in others]
+        return spec.replace_attributes(deps=deps, code_version=version, owners=owners)
+
+    return [asset.map_asset_specs(deployed) for asset in assets if asset.key not in others]
+
+
+def _parameters(settings: Settings) -> dict[str, object]:
+    """What decides the results of assets beside code and data, by asset."""
+    try:
+        chunker, space = current_chunker(settings).fingerprint, current_space(settings).space_id
+    except UserError:  # a run will tell it; the other assets can be seen and run all the same
+        chunker = space = ""
+    views = [fingerprint(view) for view in VIEWS.values()]
+    families = [family.fingerprint for family in FAMILIES]
+    kinds = index_parameters(settings)
+    return {
+        "raw_documents": settings.max_document_bytes,
+        "chunks": chunker,
+        "embeddings": space,
+        **{f"{kind}_index": parameters for kind, parameters in kinds.items()},
+        **dict.fromkeys(("feature_definitions", "document_features", "collection_features"), views),
+        "training_set": (views, settings.seed),
+        "candidate_models": families,
+    }
 
 
 def _modules(name: str) -> list[ModuleType]:

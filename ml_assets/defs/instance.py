@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from sqlalchemy.exc import DBAPIError
 
+from ml_assets.defs.partitions import PARTITIONS_NAME
 from ml_assets.errors import StoreError
 from ml_assets.settings import Settings, shipped
 from ml_assets.stores.folders import folder
@@ -35,10 +37,17 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         StoreError: the records cannot be read or written, now or later in the block.
     """
     with _records(settings) as instance:
-        if settings.dagster_home is None:
-            # The runs of a home of ours are processes of this machine; of another they may not be.
-            end_dead_runs(instance)
+        _end_dead_runs_of_ours(instance, settings.home)
         yield instance
+
+
+def runs_at_work(instance: dg.DagsterInstance, home: Path) -> bool:
+    """Whether any run is queued or under way, a run whose process was killed apart."""
+    unfinished = dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)
+    if not instance.get_runs_count(unfinished):
+        return False
+    _end_dead_runs_of_ours(instance, home)
+    return bool(instance.get_runs_count(unfinished))
 
 
 def measured_rate(settings: Settings) -> float | None:
@@ -51,6 +60,16 @@ def measured_rate(settings: Settings) -> float | None:
         if isinstance(texts, int) and isinstance(seconds, int | float) and texts and seconds:
             return texts / seconds
     return None
+
+
+def partition_range(settings: Settings) -> str:
+    """The range of all collections, for `dagster asset materialize --partition-range`.
+
+    Dagster's order is that of arrival: from the first to the last by name some are passed over.
+    """
+    with _records(settings) as instance:
+        names = instance.get_dynamic_partitions(PARTITIONS_NAME)
+    return f"{names[0]}...{names[-1]}" if names else ""
 
 
 def last_runs(settings: Settings, most: int = 5) -> list[dict[str, Any]]:
@@ -68,6 +87,33 @@ def last_runs(settings: Settings, most: int = 5) -> list[dict[str, Any]]:
         }
         for record in records
     ]
+
+
+def latest_checks(settings: Settings, most: int = 500) -> list[dict[str, Any]]:
+    """The last result of each check: asset, check, when, whether it passed, and its numbers."""
+    evaluated = dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    with _records(settings) as instance:
+        records = instance.event_log_storage.get_event_records(evaluated, limit=most)
+    latest: dict[str, dict[str, Any]] = {}
+    for record in records:
+        event = record.event_log_entry.dagster_event
+        if event and (check := event.asset_check_evaluation_data):
+            row = {
+                "asset": check.asset_key.to_user_string(),
+                "check": check.check_name,
+                "checked": datetime.fromtimestamp(record.timestamp, UTC).isoformat(" ", "seconds"),
+                "passed": check.passed,
+                "blocks": check.severity == dg.AssetCheckSeverity.ERROR,
+                "numbers": {name: value.value for name, value in check.metadata.items()},
+            }
+            latest.setdefault(check.check_name, row)
+    return sorted(latest.values(), key=lambda row: (row["asset"], row["check"]))
+
+
+def _end_dead_runs_of_ours(instance: dg.DagsterInstance, home: Path) -> None:
+    # The runs of a home of ours are processes of this machine; of another they may not be.
+    if instance.is_persistent and Path(instance.root_directory) == home / "dagster":
+        end_dead_runs(instance)
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:

@@ -6,6 +6,7 @@ empty URL means embedded.
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -22,7 +23,7 @@ from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.sources import Source, open_source
 from ml_assets.embeddings.encoder import Encoder, load_encoder, load_float32
 from ml_assets.embeddings.space import VectorSpace, current_chunker, current_space
-from ml_assets.progress import unwatched
+from ml_assets.progress import Progress
 from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.settings import Settings
 from ml_assets.stores import clickhouse, duckdb, mlflow, online, postgres
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 OpenSource = Callable[[], Source]
 """Opens the configured source of documents; raises a UserError when it cannot be used."""
+
+
+PROGRESS_SECONDS = 10
+"""Between two lines about the progress of a step."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,23 @@ class EncoderResource:
     chunker: Callable[[], Chunker]
     load: Callable[..., Encoder]
     load_float32: Callable[[], Encoder]
+
+
+@contextmanager
+def logged(stage: str) -> Iterator[Progress]:
+    """Say in the log of the step, now and then, how far it is."""
+    log, started, told = dg.get_dagster_logger(), time.perf_counter(), time.perf_counter()
+
+    def report(done: int, total: int) -> None:
+        nonlocal told
+        now = time.perf_counter()
+        if now - told < PROGRESS_SECONDS:
+            return
+        told = now
+        of = f" of {total:,}" if total else ""
+        log.info(f"{stage}: {done:,}{of}, {done / (now - started):,.0f}/s")
+
+    yield report
 
 
 class PostgresResource(dg.ConfigurableResource):
@@ -126,14 +148,15 @@ class MlflowResource(dg.ConfigurableResource):
 
             MlFlow(self._context.replace_config(config))  # type: ignore[no-untyped-call]
         status = "FAILED"
-        try:
-            yield where
-            status = "FINISHED"
-        except KeyboardInterrupt:
-            status = "KILLED"
-            raise
-        finally:
-            module.end_run(status)
+        with mlflow.told(where):
+            try:
+                yield where
+                status = "FINISHED"
+            except KeyboardInterrupt:
+                status = "KILLED"
+                raise
+            finally:
+                module.end_run(status)
 
 
 class OnlineStoreResource(dg.ConfigurableResource):
@@ -157,7 +180,7 @@ def build_resources(settings: Settings) -> dict[str, object]:
     tracking = url("MLFLOW_TRACKING_URI")
     return {
         "settings": settings,
-        "progress": unwatched,
+        "progress": logged,
         "thorough": False,
         "source": partial(open_source, settings.source, settings),
         "encoder": EncoderResource(

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.definitions.repository_definition.valid_definitions import (
+    SINGLETON_REPOSITORY_NAME,
+)
+from dagster._core.execution.api import execute_run_iterator
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
+from ml_assets.defs.automation import TURN
 from ml_assets.defs.build import build_definitions
 from ml_assets.defs.instance import PROCESS, open_instance
 from ml_assets.defs.partitions import contiguous_ranges, range_tags, ranges_apart
@@ -33,13 +45,13 @@ from ml_assets.operations.state import run_inputs
 from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings, Until, secret
 from ml_assets.stores import postgres
-from ml_assets.stores.postgres.locks import exclusive
+from ml_assets.stores.postgres.locks import turn
 from ml_assets.training.training_set import has_labels
 
 if TYPE_CHECKING:
     from dagster_shared.error import SerializableErrorInfo
 
-_FOLLOWING = [dg.AssetKey("chunks"), dg.AssetKey("embeddings")]
+_FOLLOWING = frozenset({dg.AssetKey("chunks"), dg.AssetKey("embeddings")})
 _JOBS = {
     "documents": (),
     "search": ("rebuild_search",),
@@ -47,8 +59,19 @@ _JOBS = {
 }
 """The jobs that follow `refresh_documents`, by where a run ends."""
 
-_ANOTHER_RUN = "Another run is at work on the same data; waiting for it to end."
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_REPOSITORY = RemoteRepositoryOrigin(
+    ManagedGrpcPythonEnvCodeLocationOrigin(
+        LoadableTargetOrigin(module_name="ml_assets.definitions"), "ml_assets"
+    ),
+    SINGLETON_REPOSITORY_NAME,
+)
+"""The code location of `workspace.yaml`."""
+
+_QUIET = {
+    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+    # A person sees the error at once, and runs again.
+    "execution": {"config": {"retries": {"disabled": {}}}},
+}
 
 
 @dataclass
@@ -99,7 +122,7 @@ def run_everything(
     source = open_source(settings.source, settings)
     with (
         postgres.connect(secret(settings.postgres_url), settings.home) as connection,
-        exclusive(connection, "ml_assets.run", lambda: notify(_ANOTHER_RUN)),
+        turn(connection, notify),
         open_instance(settings) as instance,
     ):
         chunker, space = current_chunker(settings), current_space(settings)
@@ -107,8 +130,10 @@ def run_everything(
         inputs, pending = run_inputs(settings, source), find()
         thorough = thorough or not was_finished(connection, settings)
         forget_finish(connection)
-        defs = build_definitions(settings, {"progress": progress, "thorough": thorough})
-        run = _Run(connection, instance, defs, RunReport(), notify)
+        # Without the executor that waits for its turn: all runs of this command are one turn.
+        overrides = {"progress": progress, "thorough": thorough}
+        defs = build_definitions(settings, overrides, dg.in_process_executor)
+        run = _Run(connection, instance, defs, RunReport(), uuid4().hex, notify)
         if not _refresh(run, pending, find):
             return run.report
         changes = count_changes(connection)
@@ -126,6 +151,7 @@ class _Run:
     instance: dg.DagsterInstance
     defs: dg.Definitions
     report: RunReport
+    turn: str
     notify: Callable[[str], None]
 
 
@@ -160,30 +186,33 @@ def _execute(
     run: _Run,
     job: str,
     tags: Mapping[str, str] = MappingProxyType({}),
-    assets: Sequence[dg.AssetKey] | None = None,
+    assets: Set[dg.AssetKey] | None = None,
 ) -> None:
     started = time.perf_counter()
     report = run.report
+    definition = run.defs.resolve_job_def(job)
     for last in (False, True):
-        result = run.defs.resolve_job_def(job).execute_in_process(
-            instance=run.instance,
-            tags={**tags, PROCESS: str(os.getpid())},
+        # Not `execute_in_process`: its runs are of no code location, and no page of the UI shows
+        # them.
+        created = run.instance.create_run_for_job(
+            definition,
             run_config=_QUIET,
-            raise_on_error=False,
+            tags={**tags, PROCESS: str(os.getpid()), TURN: run.turn},
             asset_selection=assets,
+            remote_job_origin=_REPOSITORY.get_job_origin(job),
         )
-        damaged = [] if last else _damaged_stores(result)
-        if not damaged:
+        events = [*execute_run_iterator(InMemoryJob(definition), created, run.instance)]
+        damaged = [line for event in events for line in _damaged_stores(event)]
+        if last or not damaged:
             break
-        # Who writes a store has removed it.
-        for line in damaged:
+        for line in damaged:  # whoever writes a store has removed it, and makes it anew
             run.notify(line)
     report.seconds[job] = report.seconds.get(job, 0) + time.perf_counter() - started
-    for event in result.all_events:
+    for event in events:
         _read_event(event, report)
     # Every partition's event has the numbers of the whole run.
-    for event in result.get_asset_materialization_events():
-        if event.asset_key == dg.AssetKey("embeddings"):
+    for event in events:
+        if event.is_step_materialization and event.asset_key == dg.AssetKey("embeddings"):
             metadata = event.step_materialization_data.materialization.metadata
             report.encoded += int(str(metadata["encoded_in_this_run"].value))
             report.reused += int(str(metadata["reused_in_this_run"].value))
@@ -204,14 +233,12 @@ def _read_event(event: dg.DagsterEvent, report: RunReport) -> None:
             report.failed_checks.append((check.check_name, blocking, numbers))
 
 
-def _damaged_stores(result: dg.ExecuteInProcessResult) -> list[str]:
-    """One line for each store whose damage was met, and which a second try makes anew."""
-    errors = [
-        _innermost(event.step_failure_data.error)
-        for event in result.all_events
-        if event.is_step_failure
-    ]
-    return [_told(error) for error in errors if error and error.cls_name == "DamagedStoreError"]
+def _damaged_stores(event: dg.DagsterEvent) -> list[str]:
+    """The line of a store whose damage made the step fail."""
+    error = event.step_failure_data.error if event.is_step_failure else None
+    while error and error.cls_name != "DamagedStoreError":
+        error = error.cause
+    return [_told(error)] if error else []
 
 
 def _failure(event: dg.DagsterEvent) -> list[str]:
@@ -220,22 +247,17 @@ def _failure(event: dg.DagsterEvent) -> list[str]:
     Raises:
         KeyboardInterrupt: the step was interrupted.
     """
-    error = _innermost(event.step_failure_data.error)
-    if error is None:
-        return [f"{event.step_key}: failed"]
-    if error.cls_name == "DagsterExecutionInterruptedError":
-        raise KeyboardInterrupt  # Dagster turned Ctrl-C into the failure of a step
-    if error.cls_name in ("DagsterAssetCheckFailedError", "IncompleteReadError"):
-        return []  # the check is reported with its numbers, each collection with its reason
-    if _is_user_error(error.cls_name or ""):
-        return [_told(error)]
-    return [f"{event.step_key}: {error.to_string()}"]
-
-
-def _innermost(error: SerializableErrorInfo | None) -> SerializableErrorInfo | None:
-    while error and error.cause:
+    error, story = event.step_failure_data.error, "failed"
+    while error:
+        if error.cls_name == "DagsterExecutionInterruptedError":
+            raise KeyboardInterrupt  # Dagster turned Ctrl-C into the failure of a step
+        if error.cls_name in ("DagsterAssetCheckFailedError", "IncompleteReadError"):
+            return []  # the check is reported with its numbers, each collection with its reason
+        if _is_user_error(error.cls_name or ""):
+            return [_told(error)]  # whatever caused it
+        story = error.to_string()
         error = error.cause
-    return error
+    return [f"{event.step_key}: {story}"]
 
 
 def _told(error: SerializableErrorInfo) -> str:

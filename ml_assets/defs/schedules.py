@@ -13,6 +13,9 @@ from ml_assets.defs.partitions import (
 )
 from ml_assets.defs.resources import OpenSource, PostgresResource
 from ml_assets.documents.collections import unread_collections
+from ml_assets.errors import UserError
+
+_DOCUMENTS = [dg.AssetKey(name) for name in ("raw_documents", "chunks", "embeddings")]
 
 
 @dg.schedule(
@@ -26,11 +29,21 @@ def daily_refresh(
     source: dg.ResourceParam[OpenSource],
     postgres: PostgresResource,
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Every night: the whole lineage over every collection; what did not change costs nothing."""
-    register_collections(context.instance, source().collections())
+    """Every night: all collections, and with the last of them search and models, once.
+
+    Those that could not be read the last time come first: a run that one of them fails ends there.
+    What did not change costs little. The queue works the runs off in this order.
+    """
+    try:
+        register_collections(context.instance, source().collections())
+    except UserError as error:
+        yield dg.SkipReason(str(error))
+        return
     # Collections that left the source too: their documents are removed by being read again.
     registered = context.instance.get_dynamic_partitions(PARTITIONS_NAME)
     with postgres.connect() as connection:
         unread = unread_collections(connection)
-    for keys in ranges_apart(context.instance, registered, unread):
-        yield dg.RunRequest(tags=range_tags(keys))
+    *failing, last = reversed(ranges_apart(context.instance, registered, unread))
+    for keys in failing:
+        yield dg.RunRequest(asset_selection=_DOCUMENTS, tags=range_tags(keys))
+    yield dg.RunRequest(tags=range_tags(last))

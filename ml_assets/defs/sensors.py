@@ -1,20 +1,30 @@
-"""The sensors: one follows the source, one runs the automation conditions."""
+"""The sensors: one follows the source, one the labels, one runs the automation conditions."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 
-from ml_assets.defs.jobs import refresh_documents
+from ml_assets.defs.instance import runs_at_work
+from ml_assets.defs.jobs import refresh_documents, train_models
 from ml_assets.defs.partitions import range_tags, ranges_apart
 from ml_assets.defs.resources import EncoderResource, OpenSource, PostgresResource
-from ml_assets.defs.unfinished import collections_to_run
+from ml_assets.defs.unfinished import collections_to_run, open_checks_of_documents
 from ml_assets.errors import UserError
 from ml_assets.operations.pending import difference, find_pending
+from ml_assets.settings import Settings
+from ml_assets.training.training_set import changed_labels
+
+_SECONDS = 10
+"""Between two looks. A look at files asks their file system alone, if none was written."""
+
+_AT_WORK = "A run is at work; the next look comes when it has ended"
 
 
 @dg.sensor(
     job=refresh_documents,
-    minimum_interval_seconds=60,
+    minimum_interval_seconds=_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def collections_sensor(
@@ -27,8 +37,11 @@ def collections_sensor(
 
     The run key holds what the source has and what the tables hold, so that one difference is
     requested once: a run that fails is repeated once for what it left behind, then when the source
-    changes, by the nightly schedule, or by hand.
+    changes, by the nightly schedule, or by hand. While a run is at work the tables are halfway.
     """
+    if runs_at_work(context.instance, Path(postgres.home)):
+        yield dg.SkipReason(_AT_WORK)
+        return
     try:
         opened = source()
         chunker, space = encoder.chunker(), encoder.space()
@@ -45,9 +58,45 @@ def collections_sensor(
         yield dg.RunRequest(run_key=f"{keys.start}...{keys.end}:{digest}", tags=range_tags(keys))
 
 
+@dg.sensor(
+    job=train_models,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def labels_sensor(
+    context: dg.SensorEvaluationContext,
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Request models anew when so many labelled documents changed, or any did so long ago.
+
+    The first models are requested as soon as there are labels. A training that fails is requested
+    again a day later, or when as many labels changed again.
+    """
+    trained = context.instance.get_latest_materialization_event(dg.AssetKey("training_set"))
+    since = datetime.fromtimestamp(trained.timestamp, UTC) if trained else None
+    try:
+        with postgres.connect() as connection:
+            changed, first = changed_labels(connection, since)
+    except UserError as error:
+        yield dg.SkipReason(str(error))
+        return
+    now = datetime.now(UTC)
+    long = first and now - first >= timedelta(days=settings.retrain_after_days)
+    if not changed or (trained and changed < settings.retrain_after_labels and not long):
+        yield dg.SkipReason(f"{changed} labelled documents changed since the last training")
+    elif runs_at_work(context.instance, settings.home):
+        yield dg.SkipReason(_AT_WORK)
+    elif checks := open_checks_of_documents(context.instance):
+        yield dg.SkipReason(f"{checks[0].to_user_string()} did not pass")
+    else:
+        step = changed // settings.retrain_after_labels
+        yield dg.RunRequest(run_key=f"{since}:{step}:{now:%Y-%m-%d}")
+
+
 automation = dg.AutomationConditionSensorDefinition(
     "automation",
     target=dg.AssetSelection.all(),
     default_status=dg.DefaultSensorStatus.RUNNING,
-    minimum_interval_seconds=30,
+    minimum_interval_seconds=_SECONDS,
 )

@@ -8,10 +8,11 @@ blocking check that failed, or was not reached, must not be passed by the next r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import dagster as dg
 from dagster import AssetCheckKey
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 from ml_assets.defs.documents import checks as documents
 from ml_assets.defs.embeddings import checks as embeddings
@@ -31,7 +32,8 @@ def unfinished_collections(instance: dg.DagsterInstance, names: Iterable[str]) -
     """Those of `names` whose documents, chunks or vectors have no run that ended well."""
     known = instance.get_dynamic_partitions(PARTITIONS_NAME)
     keys = sorted(set(known).intersection(names))
-    if not keys or _has_open_check(instance):
+    # Checks look at whole tables, so an open one concerns all partitions.
+    if not keys or open_checks_of_documents(instance):
         return set(keys)
     return {key for asset in _PARTITIONED for key in _not_materialized(instance, asset, keys)}
 
@@ -41,21 +43,26 @@ def _not_materialized(instance: dg.DagsterInstance, asset: str, keys: list[str])
     return [key for key in keys if (state := states.get(key)) is None or state.value == "FAILED"]
 
 
-def _has_open_check(instance: dg.DagsterInstance) -> bool:
-    """Whether a check that blocks failed, or a check was not reached after its asset was written.
-
-    Checks look at whole tables, so an open one concerns all partitions.
-    """
+def open_checks_of_documents(instance: dg.DagsterInstance) -> list[AssetCheckKey]:
+    """The open checks of documents, chunks and vectors, on which all else is built."""
     defined = dg.load_asset_checks_from_modules([documents, embeddings])
-    check_keys = [key for checks in defined for key in checks.check_keys]
-    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(check_keys)
-    for key, record in latest.items():
-        if record.status.value == "FAILED" and record.event and record.event.dagster_event:
-            if record.event.dagster_event.asset_check_evaluation_data.blocking:
-                return True
-        elif record.status.value == "PLANNED" and _wrote(instance, key, record.run_id):
-            return True
-    return False
+    return open_checks(instance, [key for checks in defined for key in checks.check_keys])
+
+
+def open_checks(instance: dg.DagsterInstance, keys: Sequence[AssetCheckKey]) -> list[AssetCheckKey]:
+    """Those of `keys` that failed and block, or were not reached after their asset was written."""
+    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    return [key for key, record in latest.items() if _is_open(instance, key, record)]
+
+
+def _is_open(
+    instance: dg.DagsterInstance, key: AssetCheckKey, record: AssetCheckExecutionRecord
+) -> bool:
+    event = record.event and record.event.dagster_event
+    if record.status.value == "FAILED" and event:
+        check = event.asset_check_evaluation_data
+        return bool(check.blocking) and check.severity == dg.AssetCheckSeverity.ERROR
+    return record.status.value == "PLANNED" and _wrote(instance, key, record.run_id)
 
 
 def _wrote(instance: dg.DagsterInstance, key: AssetCheckKey, run_id: str) -> bool:

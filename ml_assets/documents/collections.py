@@ -14,6 +14,9 @@ from ml_assets.stores.sql import statement
 GONE = ""
 """The fingerprint of a collection that the source no longer has."""
 
+UNSETTLED = "written while it was read"
+"""The fingerprint of a collection that must be read again: no source gives this one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Collection:

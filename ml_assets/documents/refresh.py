@@ -10,7 +10,7 @@ from psycopg.rows import class_row, dict_row
 
 from ml_assets.delta import Delta
 from ml_assets.documents.chunking import Chunker
-from ml_assets.documents.collections import GONE
+from ml_assets.documents.collections import GONE, UNSETTLED
 from ml_assets.documents.sources.base import Source
 from ml_assets.documents.staging import copy, stage
 from ml_assets.errors import SourceError
@@ -18,6 +18,9 @@ from ml_assets.progress import Progress, no_progress
 from ml_assets.stores import postgres
 from ml_assets.stores.postgres.partitions import drop_empty_partitions, ensure_chunker_partition
 from ml_assets.stores.sql import statement
+
+_READINGS = 3
+"""So often a source is read that is written meanwhile."""
 
 ALWAYS_REMOVABLE = 10
 """So many documents may leave a collection whatever fraction of it they are."""
@@ -97,13 +100,10 @@ def refresh_documents(
     Raises:
         SourceError: the source cannot even say which collections it has.
     """
-    present = source.collections()
     with connection.transaction():
         # One at a time: what is staged as unchanged must be so when the rest is written.
         connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.documents'))")
-        connection.execute(statement("postgres/documents/create_staging"))
-        readable = sorted(present.keys() & set(collections))
-        unread = _stage_readable(connection, source, readable, progress)
+        present, unread = _stage(connection, source, collections, progress)
         staged = sorted(set(collections) - unread.keys())
         unread |= _refuse_emptying(connection, staged, max_removed_fraction)
         read = [name for name in staged if name not in unread]
@@ -171,6 +171,28 @@ def chunk_versions(connection: postgres.Connection, collections: Collection[str]
     bound = {"collections": sorted(collections)}
     rows = read_versions(connection, "postgres/documents/chunk_versions", bound)
     return {row.collection: row.content for row in rows}
+
+
+def _stage(
+    connection: postgres.Connection,
+    source: Source,
+    collections: Collection[str],
+    progress: Progress,
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Stage the collections as the source holds them from one of its stamps to an equal one.
+
+    Returns the fingerprints, and why the other collections cannot be read. What is written while it
+    is read is read again; at last it is taken as it was read, and left to be read again.
+    """
+    for _ in range(_READINGS):
+        before = source.stamp()
+        present = source.collections()
+        connection.execute(statement("postgres/documents/create_staging"))
+        names = sorted(present.keys() & set(collections))
+        unread = _stage_readable(connection, source, names, progress)
+        if source.stamp() == before:
+            return present, unread
+    return dict.fromkeys(present, UNSETTLED), unread
 
 
 def _stage_readable(

@@ -1,4 +1,4 @@
-"""The data checks of features, and nothing else: range, coverage, and leakage of the label."""
+"""The data checks of features: range, coverage, leakage of the label, and what was altered."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ml_assets.features.offline import query_current, read_current
-from ml_assets.features.views import FeatureView
+from ml_assets.features.online import online_differences
+from ml_assets.features.views import VIEWS, FeatureView
+from ml_assets.problem import Problem
 from ml_assets.stores import duckdb, postgres
+from ml_assets.stores.online import OnlineStore
 from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
@@ -74,6 +77,28 @@ def document_coverage(
     with duckdb.registered(duck, live=duckdb.arrow_table(rows, {"entity_id": "string"})):
         (row,) = read_current(duck, view, "coverage")
     return Coverage(**row)
+
+
+def altered_values(duck: duckdb.Connection, view: FeatureView) -> list[Problem]:
+    """Entities of which a row, of now or before, has other values than were computed."""
+    rows = duck.execute(_formatted("altered_values", view)).fetchall()
+    return Problem.of("entities_with_altered_values", [entity_id for (entity_id,) in rows])
+
+
+def forget_altered(duck: duckdb.Connection, online: OnlineStore) -> None:
+    """Forget altered rows, and what is online in their place: the next run computes all anew."""
+    for view in VIEWS.values():
+        with duckdb.transaction(duck):
+            duck.execute(_formatted("forget_altered", view))
+            for table in ("feature_inputs", "feature_states"):
+                duck.execute(f"delete from {table} where view = ?", [view.key])  # noqa: S608
+        if "serving" in view.uses:
+            online.delete_many(view.key, online_differences(duck, online, view)["different"])
+
+
+def _formatted(name: str, view: FeatureView) -> str:
+    text = statement(f"duckdb/features/{name}")
+    return text.format(table=view.table, columns=", ".join(view.columns))
 
 
 def label_leakage(

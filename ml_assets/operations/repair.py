@@ -5,19 +5,31 @@ from __future__ import annotations
 from ml_assets.documents import quality as documents
 from ml_assets.embeddings import quality as embeddings
 from ml_assets.embeddings.space import current_space
+from ml_assets.features import quality as features
+from ml_assets.search.generation import published_generation
+from ml_assets.search.indexes.kinds import Indexes, forget_altered
 from ml_assets.settings import Settings, secret
-from ml_assets.stores import postgres
+from ml_assets.stores import duckdb, online, postgres
 from ml_assets.stores.postgres.locks import exclusive
+from ml_assets.training import training_set
 
 
 def forget_damaged(settings: Settings) -> None:
-    """Forget documents, chunks and vectors that are not as they were written.
+    """Forget documents, chunks, vectors, features and index entries that are not as written.
 
-    A run after it reads, cuts and encodes them again, and brings the indexes up to date.
+    A run after it reads, cuts, encodes and computes them again, and writes the indexes anew.
     """
     with (
         postgres.connect(secret(settings.postgres_url), settings.home) as connection,
         exclusive(connection, "ml_assets.run"),
+        duckdb.connect(settings.duckdb_file) as duck,
+        online.connect(secret(settings.redis_url), settings.home) as store,
     ):
         documents.forget_damaged(connection)
         embeddings.forget_altered(connection, current_space(settings))
+        features.forget_altered(duck, store)
+        training_set.forget_altered(duck)
+        if generation := published_generation(connection):
+            with Indexes(settings).open_all(connection, generation) as indexes:
+                for index in indexes.values():
+                    forget_altered(connection, index)

@@ -24,7 +24,7 @@ def run_inputs(settings: Settings, source: Source) -> str:
         settings.model_dump_json(exclude={"actor", "home", "postgres_url"}),
         secret(settings.postgres_url),
         platform.python_version(),
-        _code(),
+        code_of(),
         current_chunker(settings).fingerprint,
         current_space(settings).space_id,
         source.judged_queries(),
@@ -58,10 +58,13 @@ def _files(store: Path) -> Iterable[Path]:
     return (file for file in store.rglob("[!.]*") if file.is_file())
 
 
-@lru_cache(maxsize=1)
-def _code() -> str:
+@lru_cache
+def code_of(room: str = "") -> str:
+    """A hash over the code and the SQL of a room, or of all."""
     digest = hashlib.sha256()
     for folder, pattern in ((_PACKAGE, "*.py"), (_PACKAGE, "*.jsonl"), (SQL, "*.sql")):
         for file in sorted(folder.rglob(pattern)):
-            digest.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes())
+            name = file.relative_to(folder)
+            if not room or room in name.with_suffix("").parts:
+                digest.update(str(name).encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()

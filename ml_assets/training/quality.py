@@ -9,7 +9,7 @@ from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
 from ml_assets.training.experiments import read_candidates
 from ml_assets.training.families.registry import BASELINES
-from ml_assets.training.training_set import current_hash
+from ml_assets.training.training_set import content_hash, current_hash, current_training_set
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,12 @@ def unknown_labels(
     live: dict[str, str] = dict(labels.fetchall())
     wrong = sorted(name for name, label in frozen.items() if live.get(name) != label)
     return wrong, _column(duck, "labels_not_trained_on", current)
+
+
+def is_as_frozen(duck: duckdb.Connection) -> bool:
+    """Whether the rows of the current training set are those of its hash."""
+    current = current_training_set(duck)
+    return current is None or not current.hash or content_hash(current) == current.hash
 
 
 def straddling_groups(duck: duckdb.Connection) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import fields, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.features.join import point_in_time_join
@@ -62,7 +63,7 @@ def build_training_set(
         unembedded=len(labelled) - len(embedded),
         reason=reason,
     )
-    return replace(built, hash=_hash(built)) if len(rows) else built
+    return replace(built, hash=content_hash(built)) if len(rows) else built
 
 
 def freeze(duck: duckdb.Connection, training_set: TrainingSet) -> bool:
@@ -82,10 +83,29 @@ def freeze(duck: duckdb.Connection, training_set: TrainingSet) -> bool:
     return True
 
 
+def forget_altered(duck: duckdb.Connection) -> None:
+    """Forget the current training set if its rows are not those of its hash; a run freezes it."""
+    current = current_training_set(duck)
+    if current and current.hash and content_hash(current) != current.hash:
+        with duckdb.transaction(duck):
+            for table in ("training_sets", "training_set_builds"):
+                duck.execute(f"delete from {table} where hash = ?", [current.hash])  # noqa: S608
+
+
 def has_labels(connection: postgres.Connection) -> bool:
     """Whether a document has a label, or one once had, and models were trained."""
     row = connection.execute(statement("postgres/training/any_label")).fetchone()
     return bool(row and row[0])
+
+
+def changed_labels(
+    connection: postgres.Connection, since: datetime | None
+) -> tuple[int, datetime | None]:
+    """How many labelled documents are new, changed or gone since then, and since when any is."""
+    bound = {"since": since}
+    row = connection.execute(statement("postgres/training/changed_labels"), bound).fetchone()
+    documents, first = row or (0, None)
+    return documents, first
 
 
 def current_training_set(duck: duckdb.Connection) -> TrainingSet | None:
@@ -129,7 +149,7 @@ def _split(labelled: DataFrame, seed: int) -> tuple[DataFrame, dict[Any, int]]:
     return rows[list(_COLUMNS)].reset_index(drop=True), left_out
 
 
-def _hash(built: TrainingSet) -> str:
+def content_hash(built: TrainingSet) -> str:
     """16 hex digits over all that decides what a model can learn from the rows."""
     import numpy as np
 

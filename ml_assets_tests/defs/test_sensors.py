@@ -4,6 +4,7 @@ import dagster as dg
 import pytest
 
 from ml_assets.defs import schedules, sensors
+from ml_assets.defs.embeddings.checks import vectors_have_unit_norm
 from ml_assets.defs.partitions import contiguous_ranges, range_tags, register_collections
 from ml_assets.defs.resources import EncoderResource, PostgresResource
 from ml_assets.documents.model import Document
@@ -11,8 +12,13 @@ from ml_assets.documents.refresh import refresh_documents
 from ml_assets.documents.sources import Source
 from ml_assets.embeddings.encoder import Encoder
 from ml_assets.errors import SourceError, WeightsError
+from ml_assets.settings import Settings
 from ml_assets_tests.fakes import MemorySource, unplugged
 from ml_assets_tests.graph import Run
+
+
+@dg.job
+def nothing() -> None: ...
 
 
 def tick(
@@ -127,6 +133,67 @@ def test_a_source_that_cannot_be_read_is_a_reason_to_skip(
     assert tick(instance, unreadable) == ([], [], "/data/x.csv: no such file. Look again")
 
 
+def test_nothing_is_requested_while_a_run_is_at_work(
+    instance: dg.DagsterInstance, resources: dict[str, object], source: MemorySource
+) -> None:
+    source.documents = [Document("x", "a", "Text.")]
+    run = instance.create_run_for_job(nothing, status=dg.DagsterRunStatus.STARTED)
+    assert "A run is at work" in str(tick(instance, resources)[2])
+    instance.report_run_canceled(run)
+    assert tick(instance, resources)[0] == [("a", "a")]
+
+
+def train(instance: dg.DagsterInstance, resources: dict[str, object], **more: float) -> str:
+    """The run key of the request for models, or why there is none."""
+    settings, postgres = resources["settings"], resources["postgres"]
+    assert isinstance(settings, Settings)
+    (item,) = sensors.labels_sensor(
+        dg.build_sensor_context(instance=instance),
+        settings=settings.model_copy(update=more),
+        postgres=postgres,
+    )
+    message = item.run_key if isinstance(item, dg.RunRequest) else item.skip_message
+    return str(message)
+
+
+def test_models_are_requested_after_so_many_labels_or_so_long(
+    instance: dg.DagsterInstance,
+    resources: dict[str, object],
+    source: MemorySource,
+    materialize: Run,
+) -> None:
+    source.documents = [Document(f"x{n}", "a", f"Text {n}.") for n in range(5)]
+    materialize()
+    assert train(instance, resources).startswith("0 labelled")
+    source.documents[0] = Document("x0", "a", "Text 0.", label="l")
+    materialize()
+    # The first models are not waited for.
+    assert train(instance, resources).startswith("None:0:")
+    instance.report_runless_asset_event(dg.AssetMaterialization("training_set"))
+    assert train(instance, resources).startswith("0 labelled")
+    source.documents = [Document(f"x{n}", "a", f"Text {n}.", label="l") for n in range(4)]
+    materialize()
+    assert train(instance, resources).startswith("4 labelled")
+    assert ":1:" in train(instance, resources, retrain_after_labels=3)
+    assert ":0:" in train(instance, resources, retrain_after_days=0)
+
+
+def test_no_models_are_requested_on_vectors_that_failed_their_check(
+    instance: dg.DagsterInstance,
+    resources: dict[str, object],
+    source: MemorySource,
+    materialize: Run,
+) -> None:
+    source.documents = [Document("x", "a", "Text.", label="l")]
+    materialize()
+    postgres = resources["postgres"]
+    assert isinstance(postgres, PostgresResource)
+    with postgres.connect() as connection:
+        connection.execute("update document_embeddings set embedding = embedding + embedding")
+    materialize(vectors_have_unit_norm, raise_on_error=False)
+    assert train(instance, resources) == "embeddings:vectors_have_unit_norm did not pass"
+
+
 def test_the_schedule_covers_every_collection(
     resources: dict[str, object], source: MemorySource
 ) -> None:
@@ -137,14 +204,18 @@ def test_the_schedule_covers_every_collection(
     def ranges() -> list[tuple[str, ...]]:
         context = dg.build_schedule_context(instance=instance)
         requests = schedules.daily_refresh(context, source=resources["source"], postgres=postgres)
-        return [tuple(request.tags.values())[:2] for request in requests]
+        return [
+            (*[*request.tags.values()][:2], len(request.asset_selection or ()))
+            for request in requests
+        ]
 
     with dg.instance_for_test() as instance:
-        assert ranges() == [("a", "c")]
+        assert ranges() == [("a", "c", 0)]
         with postgres.connect() as connection:
             refresh_documents(connection, unplugged(source, "b"), "abc")
-        # A run that one partition fails trains no model: the one that may fail runs alone.
-        assert ranges() == [("a", "a"), ("c", "c"), ("b", "b")]
+        # A run that one partition fails trains no model: the one that may fail runs alone, before,
+        # and search and models run once, with the last.
+        assert ranges() == [("b", "b", 3), ("c", "c", 3), ("a", "a", 0)]
 
 
 def test_ranges_hold_exactly_what_is_wanted(instance: dg.DagsterInstance) -> None:

@@ -1,5 +1,7 @@
 import re
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from ml_assets.documents.collections import (
     read_collections,
     unread_collections,
 )
+from ml_assets.documents.formats.rows import columns_from
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.refresh import (
     DocumentsReport,
@@ -19,6 +22,7 @@ from ml_assets.documents.refresh import (
     refresh_documents,
 )
 from ml_assets.documents.sources import Source
+from ml_assets.documents.sources.files import Files
 from ml_assets.embeddings.space import current_model
 from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
@@ -307,6 +311,62 @@ def test_chunks_follow_a_document_that_only_moved(connection: postgres.Connectio
     assert set(deltas) == {"b"}
     found = connection.execute("select distinct collection from chunks where document_id = 'x'")
     assert found.fetchall() == [("b",)]
+
+
+class WrittenMeanwhile(Files):
+    """A file in which `write` does something before each reading, and `mend` after it."""
+
+    def __init__(self, file: Path, write: Callable[[], object], mend: Callable[[], object]) -> None:
+        super().__init__(str(file), columns_from({}), 10_000)
+        self.readings = 0
+        self._write, self._mend = write, mend
+
+    def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
+        self.readings += 1
+        self._write()
+        yield from super().read(collections)
+        self._mend()
+
+
+def lines(count: int) -> str:
+    return "".join(f'{{"id": "d{n}", "text": "Text {n}."}}\n' for n in range(count))
+
+
+def test_a_file_cut_while_it_was_read_is_read_again(
+    connection: postgres.Connection, tmp_path: Path
+) -> None:
+    """It is whole again afterwards, so that neither fingerprint nor size tells of it."""
+    file = tmp_path / "notes.jsonl"
+    file.write_text(lines(50))
+
+    def first_time(count: int) -> None:
+        if source.readings == 1:
+            file.write_text(lines(count))
+
+    source = WrittenMeanwhile(file, lambda: first_time(30), lambda: first_time(50))
+    settled = Files(str(file), columns_from({}), 10_000)
+    report = refresh_documents(connection, source, source.collections())
+    assert source.readings == 2
+    assert report.deltas == {"notes": Delta(added=50)}
+    assert changed(connection, settled) == []
+
+
+def test_what_is_written_at_every_reading_is_taken_and_read_again(
+    connection: postgres.Connection, tmp_path: Path
+) -> None:
+    file = tmp_path / "notes.jsonl"
+    file.write_text(lines(3))
+
+    def append() -> None:
+        file.write_text(lines(3 + source.readings))
+
+    source = WrittenMeanwhile(file, append, append)
+    report = refresh_documents(connection, source, source.collections())
+    assert report.deltas == {"notes": Delta(added=6)}
+    settled = Files(str(file), columns_from({}), 10_000)
+    assert changed(connection, settled) == ["notes"]
+    refresh_documents(connection, settled, ["notes"])
+    assert changed(connection, settled) == []
 
 
 def test_a_document_without_a_group_is_a_group_of_its_own(connection: postgres.Connection) -> None:

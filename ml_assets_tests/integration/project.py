@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ml_assets.settings import Settings
 
@@ -81,6 +81,15 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={**self.environment, **more},
+        )
+
+    def start_logged(self, log: TextIO, *arguments: str, **more: str) -> "subprocess.Popen[bytes]":
+        """Run `ml-assets` on and on, what it prints in a file."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "ml_assets.cli", *arguments],
+            stdout=log,
+            stderr=log,
             env={**self.environment, **more},
         )
 

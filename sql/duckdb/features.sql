@@ -1,3 +1,10 @@
+-- name: altered_values
+-- Entities of which a row, of now or before, has other values than were computed.
+select distinct entity_id
+from {table}
+where not removed and value_hash <> md5(to_json(row({columns}))::varchar)
+order by entity_id
+
 -- name: append_changes
 insert into {table} by name
 select entity_id, event_time, known_time, removed, value_hash, {columns}
@@ -55,6 +62,12 @@ from entities
 anti join (from feature_inputs where view = $view) as inputs using (entity_id, input_hash)
 where removed_time is null
 order by entity_id
+
+-- name: forget_altered
+-- Rows with other values than were computed, and all but one of those that stand twice.
+delete from {table}
+where (not removed and value_hash <> md5(to_json(row({columns}))::varchar))
+    or rowid not in (select min(rowid) from {table} group by entity_id, event_time, known_time)
 
 -- name: forget_inputs
 delete from feature_inputs

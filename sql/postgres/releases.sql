@@ -49,6 +49,15 @@ delete from withdrawals w
 using releases r
 where upper_inf(r.served) and to_jsonb(r) ->> w.part = w.identity
 
+-- name: missing_entries
+-- Releases that no entry of the audit log tells of: there are fewer entries of an action than releases.
+select 'releases_without_audit_entry' as problem, release_id::text as name
+from (
+    select release_id, action, row_number() over (partition by action order by release_id desc) as latest
+    from releases
+) as numbered
+where latest > (select count(*) from model_audit_logs as log where log.action = numbered.action)
+
 -- name: open_release
 -- It begins where the one before was closed.
 insert into releases

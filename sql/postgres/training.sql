@@ -2,6 +2,13 @@
 -- Whether there is something to train on, or something trained that must learn that there is not.
 select exists (select from documents where label is not null) or exists (select from experiments)
 
+-- name: changed_labels
+-- Documents with a label that are new or changed since, those that left included, and the first of these times.
+select count(*) as documents, min(changed_at) as first
+from documents
+where changed_at > coalesce(%(since)s, '-infinity'::timestamptz)
+    and (label is not null or (deleted_at is not null and %(since)s::timestamptz is not null))
+
 -- name: candidate
 select
     run_id, training_set_hash, family, fingerprint, parameters, metrics, model_uri, onnx_sha256,
@@ -106,7 +113,7 @@ values (
     %(run_id)s, %(family)s, format('%%s on the training set %%s', %(family)s::text, left(%(hash)s, 12)), %(owner)s,
     %(hash)s, %(family)s, %(fingerprint)s
 )
-on conflict (training_set_hash, family, fingerprint) do update
+on conflict (training_set_hash, family, fingerprint) where status <> 'lost' do update
 set run_id = excluded.run_id, name = excluded.name, description = excluded.description,
     owner = excluded.owner, status = 'running', started_at = now(), ended_at = null
 where experiments.status <> 'completed'

@@ -1,16 +1,17 @@
 """Assets of the group `documents`: the source's collections, its documents, their chunks."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from typing import cast
 
 import dagster as dg
 
-from ml_assets.defs.assets import asset, data_version, table
+from ml_assets.defs.assets import DAILY, asset, data_version, relation, rows_of_partition, table
 from ml_assets.defs.automation import ON_NEW_DATA
-from ml_assets.defs.documents.checks import READABILITY, readability
+from ml_assets.defs.documents.checks import CHECKS_OF_DOCUMENTS
 from ml_assets.defs.partitions import COLLECTIONS, register_collections
 from ml_assets.defs.resources import EncoderResource, OpenSource, PostgresResource
 from ml_assets.documents.refresh import (
+    DocumentsReport,
     chunk_versions,
     refresh_chunks,
     refresh_documents,
@@ -22,7 +23,7 @@ from ml_assets.settings import Settings
 RAW_DOCUMENTS = dg.AssetKey("raw_documents")
 
 
-@asset(kinds={"python"})
+@asset(kinds={"python"}, freshness_policy=DAILY)
 def collections(
     context: dg.AssetExecutionContext, source: dg.ResourceParam[OpenSource]
 ) -> dg.MaterializeResult:
@@ -48,6 +49,7 @@ def raw_documents(
     source: dg.ResourceParam[OpenSource],
     postgres: PostgresResource,
     progress: dg.ResourceParam[StageProgress],
+    thorough: dg.ResourceParam[bool],
 ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.MaterializeResult]:
     """Rows of `documents`, equal to the source; what left it is tombstoned.
 
@@ -62,29 +64,45 @@ def raw_documents(
             run_id=context.run.run_id,
             progress=step,
         )
-        readable = readability(connection)
+        shown = relation(connection, "documents")
     version = data_version(sorted(report.versions.items()))
     if report.unread:
-        # Dagster itself materializes all partitions of a step that fails or none, and skips its
-        # checks: the collections that were read are told here, and the check on the others.
-        for name, delta in report.deltas.items():
-            yield dg.AssetMaterialization(
-                RAW_DOCUMENTS,
-                partition=name,
-                metadata=asdict(delta),
-                tags={"dagster/data_version": version.value},
-            )
-        yield dg.AssetCheckEvaluation(
-            RAW_DOCUMENTS,
-            READABILITY,
-            readable.passed,
-            readable.metadata,
-            severity=readable.severity,
-        )
+        yield from _left_behind(report, version, postgres=postgres, thorough=thorough)
         raise IncompleteReadError(report.unread)
     for name, delta in report.deltas.items():
-        context.add_asset_metadata(asdict(delta), partition_key=name)
-    yield dg.MaterializeResult(data_version=version)
+        context.add_asset_metadata(rows_of_partition(delta), partition_key=name)
+    yield dg.MaterializeResult(metadata=shown, data_version=version)
+
+
+def _left_behind(
+    report: DocumentsReport, version: dg.DataVersion, **resources: object
+) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
+    """What a step that fails leaves behind: the collections read, and the checks.
+
+    Dagster itself materializes all partitions of a step or none, and skips the checks on it;
+    without them automation would not go on with what was read.
+    """
+    for name, delta in report.deltas.items():
+        yield dg.AssetMaterialization(
+            RAW_DOCUMENTS,
+            partition=name,
+            metadata=rows_of_partition(delta),
+            tags={"dagster/data_version": version.value},
+        )
+    for check in CHECKS_OF_DOCUMENTS:
+        (spec,) = check.check_specs
+        asked = {
+            name: resources[name] for name in resources if name in check.required_resource_keys
+        }
+        result = cast("dg.AssetCheckResult", check(**asked))
+        yield dg.AssetCheckEvaluation(
+            RAW_DOCUMENTS,
+            spec.name,
+            result.passed,
+            result.metadata,
+            severity=result.severity,
+            blocking=spec.blocking,
+        )
 
 
 @asset(
@@ -107,8 +125,9 @@ def chunks(
             connection, chunker, names, run_id=context.run.run_id, progress=report
         )
         versions = chunk_versions(connection, names)
+        shown = relation(connection, "chunks")
     for name, delta in deltas.items():
         context.add_asset_metadata(
-            {**asdict(delta), "chunker": chunker.fingerprint}, partition_key=name
+            {**rows_of_partition(delta), "chunker": chunker.fingerprint}, partition_key=name
         )
-    return dg.MaterializeResult(data_version=data_version(sorted(versions.items())))
+    return dg.MaterializeResult(metadata=shown, data_version=data_version(sorted(versions.items())))

@@ -2,13 +2,10 @@
 
 import dagster as dg
 
-from ml_assets.defs.metadata import problems_result
+from ml_assets.defs.assets import problems_result
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.collections import unread_collections
 from ml_assets.documents.quality import count_rejected, damaged_chunks, damaged_documents
-from ml_assets.stores import postgres as store
-
-READABILITY = "collections_were_readable"
 
 
 @dg.asset_check(asset="raw_documents", blocking=True)
@@ -36,21 +33,24 @@ def rows_were_readable(postgres: PostgresResource) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset_check(asset="raw_documents", name=READABILITY)
+@dg.asset_check(asset="raw_documents")
 def collections_were_readable(postgres: PostgresResource) -> dg.AssetCheckResult:
     """Every collection could be read the last time; one that could not stays as it was."""
     with postgres.connect() as connection:
-        return readability(connection)
-
-
-def readability(connection: store.Connection) -> dg.AssetCheckResult:
-    """The result of `collections_were_readable`; a failing `raw_documents` records it itself."""
-    unread = unread_collections(connection)
+        unread = unread_collections(connection)
     return dg.AssetCheckResult(
         passed=not unread,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"unread": len(unread), "reasons": dg.MetadataValue.json(unread)},
     )
+
+
+CHECKS_OF_DOCUMENTS = [
+    documents_are_as_they_were_read,
+    rows_were_readable,
+    collections_were_readable,
+]
+"""The checks of `raw_documents`, which records them itself when it fails."""
 
 
 @dg.asset_check(asset="chunks", blocking=True)

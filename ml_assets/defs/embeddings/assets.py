@@ -1,10 +1,8 @@
 """The asset of the group `embeddings`: one vector per chunk in the current vector space."""
 
-from dataclasses import asdict
-
 import dagster as dg
 
-from ml_assets.defs.assets import asset, data_version
+from ml_assets.defs.assets import asset, data_version, relation, rows_of_partition
 from ml_assets.defs.automation import ON_NEW_DATA
 from ml_assets.defs.partitions import COLLECTIONS
 from ml_assets.defs.resources import EncoderResource, PostgresResource
@@ -37,10 +35,12 @@ def embeddings(
             run_id=context.run.run_id,
             progress=step,
         )
+        table = relation(connection, "document_embeddings")
     for name, delta in report.deltas.items():
-        context.add_asset_metadata(asdict(delta), partition_key=name)
+        context.add_asset_metadata(rows_of_partition(delta), partition_key=name)
     return dg.MaterializeResult(
         metadata={
+            **table,
             "vector_space": space.space_id,
             "model": space.model,
             "encoded_in_this_run": report.encoded,

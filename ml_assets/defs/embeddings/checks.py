@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ml_assets.defs.metadata import problems_result
+from ml_assets.defs.assets import problems_result
 from ml_assets.defs.resources import EncoderResource, PostgresResource
 from ml_assets.embeddings.quality import (
     NORM_TOLERANCE,

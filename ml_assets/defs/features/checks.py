@@ -4,10 +4,16 @@ from dataclasses import asdict
 
 import dagster as dg
 
-from ml_assets.defs.assets import table
+from ml_assets.defs.assets import problems_result, table
 from ml_assets.defs.resources import OfflineStoreResource, OnlineStoreResource, PostgresResource
 from ml_assets.features.online import online_differences
-from ml_assets.features.quality import LEAKAGE_SKILL, document_coverage, label_leakage, value_ranges
+from ml_assets.features.quality import (
+    LEAKAGE_SKILL,
+    altered_values,
+    document_coverage,
+    label_leakage,
+    value_ranges,
+)
 from ml_assets.features.views import (
     COLLECTION_ACTIVITY,
     DOCUMENT_TEXT,
@@ -15,6 +21,7 @@ from ml_assets.features.views import (
     FeatureView,
     views_for,
 )
+from ml_assets.problem import Problem
 from ml_assets.settings import Settings
 
 
@@ -28,6 +35,20 @@ def document_features_are_in_range(duckdb: OfflineStoreResource) -> dg.AssetChec
 def collection_features_are_in_range(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
     """Every known value of `collection_activity` is finite and in its declared range."""
     return _range_result(duckdb, COLLECTION_ACTIVITY)
+
+
+@dg.asset_check(asset="document_features", blocking=True)
+def document_features_are_as_computed(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
+    """No value of `document_text`, of now or before, was changed by another hand."""
+    with duckdb.get_connection() as duck:
+        return problems_result(altered_values(duck, DOCUMENT_TEXT))
+
+
+@dg.asset_check(asset="collection_features", blocking=True)
+def collection_features_are_as_computed(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
+    """No value of `collection_activity`, of now or before, was changed by another hand."""
+    with duckdb.get_connection() as duck:
+        return problems_result(altered_values(duck, COLLECTION_ACTIVITY))
 
 
 @dg.asset_check(asset="document_features", blocking=True)
@@ -80,14 +101,13 @@ def online_equals_offline(
         differing = {
             view.key: online_differences(duck, online, view) for view in views_for("serving")
         }
-    wrong = sum(len(ids) for kinds in differing.values() for ids in kinds.values())
-    rows = [
-        {"view": key, **{kind: len(ids) for kind, ids in kinds.items()}}
+    problems = [
+        problem
         for key, kinds in differing.items()
+        for kind, ids in kinds.items()
+        for problem in Problem.of(f"{kind}_in_{key}", ids)
     ]
-    return dg.AssetCheckResult(
-        passed=wrong == 0, metadata={"differences": wrong, "views": table(rows)}
-    )
+    return problems_result(problems, views=", ".join(differing))
 
 
 def _range_result(offline: OfflineStoreResource, view: FeatureView) -> dg.AssetCheckResult:

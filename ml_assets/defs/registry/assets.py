@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ml_assets.defs.assets import asset, data_version, gate_table, nothing_to_train_on, table
+from ml_assets.defs.assets import DAILY, asset, data_version, gate_table, nothing_to_train_on, table
 from ml_assets.defs.resources import MlflowResource, OfflineStoreResource, PostgresResource
 from ml_assets.registry.model import ModelVersion
 from ml_assets.registry.promotion import promote
@@ -45,7 +45,12 @@ def registered_model(
     )
 
 
-@asset(kinds={"mlflow", "postgres"}, deps=["registered_model"], pool="duckdb")
+@asset(
+    kinds={"mlflow", "postgres"},
+    deps=["registered_model"],
+    freshness_policy=DAILY,
+    pool="duckdb",
+)
 def champion_model(
     settings: dg.ResourceParam[Settings],
     postgres: PostgresResource,

@@ -2,20 +2,54 @@
 
 import dagster as dg
 
-from ml_assets.defs.resources import PostgresResource
+from ml_assets.defs.resources import MlflowResource, PostgresResource
+from ml_assets.errors import ModelError
+from ml_assets.registry.serving import load_served
 from ml_assets.registry.versions import champion
 from ml_assets.releases import audit
+from ml_assets.releases.pointer import present_parts
 from ml_assets.training.families.registry import BASELINES
 
 
 @dg.asset_check(asset="champion_model", blocking=True)
 def audit_chain_is_intact(postgres: PostgresResource) -> dg.AssetCheckResult:
-    """Every entry of the audit log follows from the one before it."""
+    """Every entry of the audit log follows from the one before it, and each release has one."""
     with postgres.connect() as connection:
         broken = audit.verify(connection)
+        missing = audit.missing_entries(connection)
         entries = audit.count_entries(connection)
     return dg.AssetCheckResult(
-        passed=broken is None, metadata={"entries": entries, "first_broken_entry": broken or "none"}
+        passed=broken is None and not missing,
+        metadata={
+            "entries": entries,
+            "first_broken_entry": broken or "none",
+            "releases_without_entry": ", ".join(missing[0].examples) if missing else "none",
+            "repair": "restore the log from a backup: `ml-assets restore`",
+        },
+    )
+
+
+@dg.asset_check(asset="champion_model", blocking=True)
+def champion_can_be_loaded(
+    postgres: PostgresResource, mlflow: MlflowResource
+) -> dg.AssetCheckResult:
+    """The champion is loaded as `ml-assets predict` loads it."""
+    with postgres.connect() as connection:
+        served = champion(connection)
+    if served is None:
+        return dg.AssetCheckResult(passed=True, description="there is no champion")
+    reason = ""
+    try:
+        load_served(mlflow.tracking, served)
+    except ModelError as error:
+        reason = str(error)
+    return dg.AssetCheckResult(
+        passed=not reason,
+        metadata={
+            "version": served.version,
+            "model": served.candidate.model_uri,
+            "reason": reason or "none",
+        },
     )
 
 
@@ -25,8 +59,15 @@ def champion_has_earned_it(postgres: PostgresResource) -> dg.AssetCheckResult:
     with postgres.connect() as connection:
         served = champion(connection)
         promoted = audit.count_entries(connection, served.subject, "promote") if served else 0
+        named = present_parts(connection).model_version
     if served is None:
-        return dg.AssetCheckResult(passed=True, description="there is no champion")
+        return dg.AssetCheckResult(
+            passed=named is None,
+            metadata={"version_that_is_not_registered": named, "repair": "ml-assets rollback"}
+            if named
+            else {},
+            description="there is no champion",
+        )
     return dg.AssetCheckResult(
         passed=promoted > 0 and served.candidate.family not in BASELINES,
         metadata={

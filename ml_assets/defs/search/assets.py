@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from ml_assets.defs.assets import asset, data_version, gate_table
+from ml_assets.defs.assets import DAILY, asset, data_version, gate_table
 from ml_assets.defs.automation import ON_NEW_DATA, ON_NEW_DATA_OR_WEAR
 from ml_assets.defs.resources import EncoderResource, OpenSource, PostgresResource
 from ml_assets.defs.search.metadata import quality_metadata
@@ -104,7 +104,11 @@ def search_evaluation(
 
 
 @asset(
-    kinds={"postgres"}, deps=["search_evaluation"], automation_condition=ON_NEW_DATA, pool="chroma"
+    kinds={"postgres"},
+    deps=["search_evaluation"],
+    freshness_policy=DAILY,
+    automation_condition=ON_NEW_DATA,
+    pool="chroma",
 )
 def published_search(
     context: dg.AssetExecutionContext,

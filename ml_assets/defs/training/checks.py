@@ -2,10 +2,17 @@
 
 import dagster as dg
 
-from ml_assets.defs.assets import table
+from ml_assets.defs.assets import problems_result, table
 from ml_assets.defs.resources import OfflineStoreResource, PostgresResource
+from ml_assets.problem import Problem
 from ml_assets.training.evaluation import beats
-from ml_assets.training.quality import better_than_baselines, straddling_groups, unknown_labels
+from ml_assets.training.quality import (
+    better_than_baselines,
+    is_as_frozen,
+    straddling_groups,
+    unknown_labels,
+)
+from ml_assets.training.training_set import current_hash
 
 
 @dg.asset_check(asset="training_set", blocking=True)
@@ -23,6 +30,14 @@ def labels_are_known(
             "labels_not_trained_on": ", ".join(unseen) or "none",
         },
     )
+
+
+@dg.asset_check(asset="training_set", blocking=True)
+def training_set_is_as_frozen(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
+    """The frozen rows were not changed by another hand."""
+    with duckdb.get_connection() as duck:
+        problems = [] if is_as_frozen(duck) else Problem.of("altered_sets", [current_hash(duck)])
+    return problems_result(problems)
 
 
 @dg.asset_check(asset="training_set", blocking=True)

@@ -35,6 +35,12 @@ class Source(Protocol):
     def name(self) -> str:
         """The source as people know it, without secrets, e.g. `python_docs`."""
 
+    def stamp(self) -> str:
+        """Return a word that is another one whenever what the source holds was written since.
+
+        It costs little, and says nothing of content: what was written again as it was has another.
+        """
+
     def collections(self) -> dict[str, str]:
         """Return every collection, sorted, with the fingerprint of its content.
 

@@ -43,6 +43,10 @@ class Beir:
         """The kind and the folder."""
         return f"beir:{self._folder}"
 
+    def stamp(self) -> str:
+        """Return what the file system says of the corpus."""
+        return self._corpus.stamp()
+
     def collections(self) -> dict[str, str]:
         """Return the one collection, with a hash of the corpus."""
         return self._corpus.collections()

@@ -14,10 +14,11 @@ from ml_assets.documents.formats import pages, tables
 from ml_assets.documents.formats.rows import Columns, Row, to_document
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import check_collection, content_hash, normalize
+from ml_assets.documents.sources import stamps
 from ml_assets.documents.sources.base import MAX_COLLECTIONS, UNATTRIBUTED
 from ml_assets.errors import SourceError, mask_secrets
 
-VERSION = "1"
+VERSION = "2"
 """Raise it when the reading changes: it is part of every fingerprint."""
 
 _split: dict[str, dict[str, str]] = {}
@@ -25,7 +26,6 @@ _split: dict[str, dict[str, str]] = {}
 run asks for them five times, and hashing bytes is much faster than parsing rows."""
 
 _MANY = "all"
-_PIECE = 1 << 20
 _SHOWN_COLUMNS = 20
 
 
@@ -57,6 +57,17 @@ class Files:
     def name(self) -> str:
         """The kind and the path, without passwords."""
         return f"files:{mask_secrets(self._pattern)}"
+
+    def stamp(self) -> str:
+        """Return a hash of what the file system says of the files, or else of their bytes."""
+        digest = self._digest()
+        with self._errors():
+            for file in self._files():
+                filesystem, _ = self._filesystem()
+                told = stamps.stamp(filesystem, file.path)
+                told = told or stamps.content_hash(filesystem, file.path).hex()
+                digest.update(f"\0{file.name}\0{told}".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
 
     def collections(self) -> dict[str, str]:
         """Return the collections with a hash of their content and of the mapping.
@@ -197,9 +208,7 @@ class Files:
         digest = self._digest()
         for file in self._files():
             digest.update(f"\0{file.name}\0".encode("utf-8", "surrogateescape"))
-            with self._filesystem()[0].open(file.path, "rb") as opened:
-                while piece := opened.read(_PIECE):
-                    digest.update(piece)
+            digest.update(stamps.content_hash(self._filesystem()[0], file.path))
         return digest.hexdigest()
 
     def _hash_rows(self) -> dict[str, str]:

@@ -42,6 +42,10 @@ class PythonDocs:
 
     name = "python_docs"
 
+    def stamp(self) -> str:
+        """Return a constant: the running Python does not change."""
+        return platform.python_version()
+
     def collections(self) -> dict[str, str]:
         """Return the chapters; their fingerprint is that of Python and of the tables."""
         parts = (platform.python_version(), platform.python_implementation(), VERSION)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import platform
 import re
+import sys
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from importlib.metadata import Distribution, distributions
 from pathlib import Path, PurePosixPath
 
@@ -35,16 +37,14 @@ class PythonEnvironment:
         """Describe the source; larger docstrings are quarantined."""
         self._max_bytes = max_document_bytes
 
+    def stamp(self) -> str:
+        """Return the times of the folders of packages: an installation writes there."""
+        folders = [folder for folder in map(Path, sys.path) if folder.is_dir()]
+        return repr([(str(folder), folder.stat().st_mtime_ns) for folder in folders])
+
     def collections(self) -> dict[str, str]:
         """Return the buckets; the fingerprint is that of versions and lists of files."""
-        parameters = f"{platform.python_version()} {VERSION} {self._max_bytes}\n"
-        digests = {_bucket(i): hashlib.sha256(parameters.encode()) for i in range(BUCKETS)}
-        for name, distribution in _installed().items():
-            record = distribution.read_text("RECORD") or ""
-            listed = hashlib.sha256(record.encode("utf-8", "surrogateescape")).hexdigest()
-            line = f"{name} {distribution.version} {listed}\n"
-            digests[_bucket_of(name)].update(line.encode())
-        return {bucket: digest.hexdigest() for bucket, digest in digests.items()}
+        return dict(_fingerprints(self.stamp(), self._max_bytes))
 
     def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
         """Stream the objects of these buckets, one source file in memory at a time."""
@@ -89,6 +89,18 @@ class PythonEnvironment:
                     group=item.group,
                     metadata={"kind": item.kind, "module": module, "version": version},
                 )
+
+
+@lru_cache(maxsize=1)
+def _fingerprints(stamp: str, max_bytes: int) -> dict[str, str]:
+    parameters = f"{platform.python_version()} {VERSION} {max_bytes}\n".encode()
+    digests = {_bucket(number): hashlib.sha256(parameters) for number in range(BUCKETS)}
+    for name, distribution in _installed().items():
+        record = distribution.read_text("RECORD") or ""
+        listed = hashlib.sha256(record.encode("utf-8", "surrogateescape")).hexdigest()
+        line = f"{name} {distribution.version} {listed}\n"
+        digests[_bucket_of(name)].update(line.encode())
+    return {bucket: digest.hexdigest() for bucket, digest in digests.items()}
 
 
 def _installed() -> dict[str, Distribution]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
-from typing import Self
+from typing import Any, Self
+
+from typing_extensions import TypeIs
 
 from ml_assets.progress import Progress, no_progress
 from ml_assets.search.filters.language import NO_FILTER, Among, Condition, Filter
@@ -52,7 +54,7 @@ def touch_index(index: AnyIndex) -> None:
     Raises:
         DamagedStoreError: they are.
     """
-    if KINDS[index.kind].upkeep or not index.size():
+    if not _has_ledger(index) or not index.size():
         return
     if KINDS[index.kind].answers == "text":
         index.query("a", 1)
@@ -60,6 +62,21 @@ def touch_index(index: AnyIndex) -> None:
         from numpy import eye
 
         index.query(eye(1, index.generation.dimension, dtype="float32")[0], 1)
+
+
+def altered_entries(connection: postgres.Connection, index: AnyIndex) -> list[str]:
+    """The chunks that another hand changed in an index; none in one that PostgreSQL keeps."""
+    return ledger.altered(connection, index) if _has_ledger(index) else []
+
+
+def forget_altered(connection: postgres.Connection, index: AnyIndex) -> None:
+    """Have the next sync write again what another hand changed in the index."""
+    if _has_ledger(index):
+        ledger.forget_altered(connection, index)
+
+
+def _has_ledger(index: AnyIndex) -> TypeIs[contract.LedgerIndex[Any]]:
+    return KINDS[index.kind].upkeep is None
 
 
 def query_index(

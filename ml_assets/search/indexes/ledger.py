@@ -98,6 +98,26 @@ def dead(connection: postgres.Connection, generation: Generation, kind: str) -> 
 UPKEEP = Upkeep(sync, version, dead)
 
 
+def altered(connection: postgres.Connection, index: LedgerIndex[Any]) -> list[str]:
+    """The chunks that another hand changed in the index; it is asked for all that it holds."""
+    query = statement("postgres/search/indexes/ledger_chunks")
+    key = _key(index.generation, index.kind)
+    return [
+        chunk_id
+        for rows in postgres.read_batches(connection, query, key, size=VECTORS_AT_A_TIME)
+        for chunk_id in index.differing(_entries(connection, index, [name for (name,) in rows]))
+    ]
+
+
+def forget_altered(connection: postgres.Connection, index: LedgerIndex[Any]) -> None:
+    """Have the next sync write again what another hand changed in the index."""
+    bound = {
+        **_key(index.generation, index.kind),
+        "chunk_ids": altered(connection, index),
+    }
+    connection.execute(statement("postgres/search/indexes/doubt_entries"), bound)
+
+
 def forget_wear(connection: postgres.Connection, generation: Generation, kind: str) -> None:
     """Tell that the index was built anew; the next evaluation measures the generation again."""
     key = _key(generation, kind)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from ml_assets.stores.postgres.statements import Connection
 
 _POLL_SECONDS = 0.05
+
+
+ANOTHER_RUN = "Another run is at work on the same data; waiting for it to end."
+
+
+def turn(connection: Connection, notify: Callable[[str], None]) -> AbstractContextManager[None]:
+    """Exclude every other run that writes, until the end of the block; tell it while waiting."""
+    return exclusive(connection, "ml_assets.run", lambda: notify(ANOTHER_RUN))
 
 
 @contextmanager

@@ -4,7 +4,9 @@ import dagster as dg
 import pytest
 
 from ml_assets.defs.features.checks import (
+    collection_features_are_as_computed,
     collection_features_are_in_range,
+    document_features_are_as_computed,
     document_features_are_in_range,
     every_document_has_one_row,
     no_feature_gives_the_label_away,
@@ -14,11 +16,14 @@ from ml_assets.defs.resources import OfflineStoreResource, OnlineStoreResource, 
 from ml_assets.documents.model import Document
 from ml_assets.features.collections import refresh_collection_features
 from ml_assets.features.documents import refresh_document_features
+from ml_assets.features.offline import values_version
 from ml_assets.features.online import refresh_online
-from ml_assets.features.views import COLLECTION_ACTIVITY, DOCUMENT_TEXT, views_for
+from ml_assets.features.quality import forget_altered
+from ml_assets.features.views import COLLECTION_ACTIVITY, DOCUMENT_TEXT, FeatureView, views_for
 from ml_assets.settings import Settings
 from ml_assets_tests.fakes import SPACE
 from ml_assets_tests.features.corpus import load_into
+from ml_assets_tests.graph import shown
 
 DOCUMENTS = [
     Document(f"d{n}", "a", f"Some words, and the number {n}.", label=str(n % 2)) for n in range(40)
@@ -80,7 +85,7 @@ def test_ranges_pass_and_fail(
     damage(duckdb, f"update {table} set {column} = {value}")
     result = check(duckdb=duckdb)
     assert not result.passed
-    assert column in result.metadata["ranges"].value
+    assert column in shown(result.metadata["ranges"])
 
 
 @pytest.mark.parametrize(
@@ -140,7 +145,64 @@ def test_the_online_copy_passes_and_fails(
             online.put_many(key, {"d0": {**values, "words": 0}}, {"d0": revision})
     result = online_equals_offline(duckdb=duckdb, online_store=online_store)
     assert not result.passed
-    assert result.metadata["differences"].value == 1
+    assert result.metadata[f"{change}_in_{key}"].value == 1
+    assert result.metadata["examples"].value == ("gone" if change == "extra" else "d0")
+
+
+@pytest.mark.parametrize(
+    ("check", "view", "column"),
+    [
+        (document_features_are_as_computed, DOCUMENT_TEXT, "words"),
+        (collection_features_are_as_computed, COLLECTION_ACTIVITY, "chunk_count"),
+    ],
+)
+def test_values_altered_in_their_range_are_told_and_computed_again(
+    postgres: PostgresResource,
+    duckdb: OfflineStoreResource,
+    online_store: OnlineStoreResource,
+    check: dg.AssetChecksDefinition,
+    view: FeatureView,
+    column: str,
+) -> None:
+    assert check(duckdb=duckdb).passed
+    with duckdb.get_connection() as duck:
+        before = values_version(duck, view)
+        duck.execute(f"update {view.table} set {column} = {column} + 1")
+    assert check(duckdb=duckdb).metadata["entities_with_altered_values"].value > 0
+    with (
+        postgres.connect() as connection,
+        duckdb.get_connection() as duck,
+        online_store.connect() as online,
+    ):
+        forget_altered(duck, online)
+        refresh_document_features(connection, duck, SPACE.space_id)
+        refresh_collection_features(connection, duck)
+        assert values_version(duck, view) == before
+    assert check(duckdb=duckdb).passed
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"delete from {DOCUMENT_TEXT.table} where entity_id = 'd0'",
+        f"insert into {DOCUMENT_TEXT.table} from {DOCUMENT_TEXT.table} where entity_id = 'd0'",
+    ],
+)
+def test_rows_that_were_lost_or_doubled_are_repaired(
+    postgres: PostgresResource,
+    duckdb: OfflineStoreResource,
+    online_store: OnlineStoreResource,
+    statement: str,
+) -> None:
+    damage(duckdb, statement)
+    with (
+        postgres.connect() as connection,
+        duckdb.get_connection() as duck,
+        online_store.connect() as online,
+    ):
+        forget_altered(duck, online)
+        refresh_document_features(connection, duck, SPACE.space_id)
+    assert every_document_has_one_row(postgres=postgres, duckdb=duckdb).passed
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from ml_assets.search.publishing import lifecycle
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource
-from ml_assets_tests.graph import Run, asset_graph
+from ml_assets_tests.graph import Run, asset_graph, shown
 from ml_assets_tests.search.corpus import ids
 from ml_assets_tests.search.measurements import back
 
@@ -109,10 +109,10 @@ def test_search_is_built_measured_and_published(
     evaluation = metadata(result, "search_evaluation")
     assert evaluation["measured"] == "yes"
     assert evaluation["recall_pgvector"] == evaluation["recall_chroma"] == 1
-    assert "| hybrid | reporting |" in str(evaluation["methods"])
+    assert "| hybrid | reporting |" in shown(evaluation["methods"])
     assert "data:image/png;base64," in str(evaluation["metrics_plot"])
     assert metadata(result, "published_search")["pointer_moved"] is True
-    gates = str(metadata(result, "published_search")["gates"])
+    gates = shown(metadata(result, "published_search")["gates"])
     assert "| indexes_reach_their_chunks | pass |" in gates
     assert "| indexes_hold_the_live_chunks | pass |" in gates
     assert "expected 12, compared 12, pgvector 12" in gates
@@ -189,7 +189,7 @@ def test_faiss_is_built_measured_and_served_where_it_is_chosen(
         for e in result.get_asset_check_evaluations()
         if e.check_name == "indexes_hold_the_live_chunks"
     )
-    assert "| faiss | 12 | 12 | 12 | 0 | 0 | 0 |" in str(compared)
+    assert "| faiss | 12 | 12 | 12 | 0 | 0 | 0 |" in shown(compared)
     postgres = resources["postgres"]
     assert isinstance(postgres, PostgresResource)
     with postgres.connect() as connection, open_engine(connection, Indexes(chosen)) as engine:

@@ -12,11 +12,13 @@ from ml_assets.defs.search.checks import (
 )
 from ml_assets.search.evaluation.measurement import record_measurement
 from ml_assets.search.indexes import consistency as quality
-from ml_assets.search.indexes.kinds import Indexes
+from ml_assets.search.indexes.chroma.index import ChromaIndex
+from ml_assets.search.indexes.kinds import Indexes, forget_altered, sync_index
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
-from ml_assets.stores import postgres
+from ml_assets.stores import chroma, postgres
 from ml_assets_tests.fakes import SPACE
+from ml_assets_tests.graph import shown
 from ml_assets_tests.search.corpus import Doc, fill, sync_all
 from ml_assets_tests.search.measurements import measurement, publish
 
@@ -63,14 +65,14 @@ def test_indexes_are_compared_by_what_they_really_hold(
         connection.execute("update documents set deleted_at = now() where document_id = 'd1'")
     elif damaged == "title":
         connection.execute("update documents set title = 'new' where document_id = 'd1'")
-    result = indexes_hold_the_live_chunks(**stores)
+    result = indexes_hold_the_live_chunks(**stores, thorough=False)
     assert isinstance(result, dg.AssetCheckResult)
     assert result.passed == (damaged == "nothing")
     if damaged in ("pgvector", "chroma"):
-        assert f"| {damaged} | 5 | 4 | 5 | 1 | 0 | 0 | d1#0 |" in result.metadata["indexes"].value
+        assert f"| {damaged} | 5 | 4 | 5 | 1 | 0 | 0 | d1#0 |" in shown(result.metadata["indexes"])
     if damaged == "title":
         for kind in ("chroma", "keyword"):
-            assert f"| {kind} | 5 | 5 | 5 | 0 | 0 | 1 | d1#0 |" in result.metadata["indexes"].value
+            assert f"| {kind} | 5 | 5 | 5 | 0 | 0 | 1 | d1#0 |" in shown(result.metadata["indexes"])
 
 
 @pytest.mark.parametrize("damaged", ["nothing", "chroma", "keyword", "title"])
@@ -93,13 +95,43 @@ def test_of_a_large_index_the_number_and_the_latest_are_compared(
         connection.execute(
             "update documents set title = 'new', changed_at = now() where document_id = 'd1'"
         )
-    result = indexes_hold_the_live_chunks(**stores)
+    result = indexes_hold_the_live_chunks(**stores, thorough=False)
     assert isinstance(result, dg.AssetCheckResult)
     assert result.passed == (damaged == "nothing")
-    rows = result.metadata["indexes"].value
+    rows = shown(result.metadata["indexes"])
     # Another number: then all are compared, and it is told which one is missing.
     assert ("| 5 | 1 | 0 | 0 | d1#0 |" in rows) == (damaged in ("chroma", "keyword"))
     assert ("| 0 | 0 | 1 | d1#0 |" in rows) == (damaged == "title")
+
+
+@pytest.mark.parametrize("change", ["vector", "metadata", "one key more"])
+def test_what_another_hand_changed_in_chroma_is_told_and_written_again(
+    connection: postgres.Connection,
+    settings: Settings,
+    stores: dict[str, Any],
+    generation: Generation,
+    change: str,
+) -> None:
+    assert indexes_hold_the_live_chunks(**stores, thorough=True).passed
+    with chroma.connect(None, settings.home) as client:
+        collection = client.get_collection(ChromaIndex(client, generation).name)
+        if change == "vector":
+            other = collection.get(ids=["d2#0"], include=["embeddings"])["embeddings"]
+            collection.update(ids=["d1#0"], embeddings=other)
+        else:
+            collection.update(
+                ids=["d1#0"],
+                metadatas=[{"collection": "z"} if change == "metadata" else {"more": 1}],
+            )
+    assert indexes_hold_the_live_chunks(**stores, thorough=False).passed
+    result = indexes_hold_the_live_chunks(**stores, thorough=True)
+    assert not result.passed
+    assert result.metadata["altered_in_chroma"].value == 1
+    assert result.metadata["examples"].value == "d1#0"
+    with stores["indexes"].open(connection, generation, "chroma") as index:
+        forget_altered(connection, index)
+        sync_index(connection, index)
+    assert indexes_hold_the_live_chunks(**stores, thorough=True).passed
 
 
 def test_what_is_published_must_answer(
@@ -130,4 +162,4 @@ def test_a_worn_index_is_a_warning(
     result = indexes_are_not_worn(**three(stores))
     assert not result.passed
     assert result.severity == dg.AssetCheckSeverity.WARN
-    assert "| 0.5 | True |" in result.metadata["indexes"].value
+    assert "| 0.5 | True |" in shown(result.metadata["indexes"])

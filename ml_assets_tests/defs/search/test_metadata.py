@@ -6,6 +6,7 @@ from ml_assets.defs.search.metadata import MOST_QUERIES, quality_metadata, query
 from ml_assets.documents.sources.base import JudgedQuery
 from ml_assets.search.evaluation.measurement import Comparison, MethodQuality
 from ml_assets.search.evaluation.metrics import METRICS
+from ml_assets_tests.graph import shown
 
 JUDGED = tuple(
     JudgedQuery(str(number), f"question\n{number} | or so", {"d": 1}, "reporting")
@@ -29,10 +30,10 @@ QUALITY = MethodQuality(
 
 
 def test_methods_have_their_intervals_and_a_plot() -> None:
-    shown = {name: str(value.value) for name, value in quality_metadata(QUALITY, JUDGED).items()}
-    assert "| hybrid | reporting | 3 | 0.500 (0.400 to 0.600) |" in shown["methods"]
-    assert "data:image/png;base64," in shown["metrics_plot"]
-    assert "| question 0 \\| or so | 0.2 | 0.9 | -0.7 |" in shown["wins_and_losses"]
+    metadata = quality_metadata(QUALITY, JUDGED)
+    assert "| hybrid | reporting | 3 | 0.500 (0.400 to 0.600) |" in shown(metadata["methods"])
+    assert "data:image/png;base64," in str(metadata["metrics_plot"].value)
+    assert "| question 0 | or so | 0.2 | 0.9 | -0.7 |" in shown(metadata["wins_and_losses"])
 
 
 def test_without_a_reporting_half_there_is_no_comparison() -> None:

@@ -28,6 +28,12 @@ full join indexed using (chunk_id)
 where live.revision is distinct from indexed.revision
 order by hashtextextended(chunk_id, 0), chunk_id
 
+-- name: doubt_entries
+-- Of a revision that nothing has: the next sync writes them again.
+update search_index_entries
+set revision = ''
+where generation_id = %(generation_id)s and index_kind = %(index_kind)s and chunk_id = any(%(chunk_ids)s)
+
 -- name: entries
 select
     e.chunk_id,
@@ -58,6 +64,11 @@ with fresh as (
 )
 update search_generations set measured = jsonb_set(measured, '{state}', '""')
 where generation_id in (select generation_id from fresh)
+
+-- name: ledger_chunks
+select chunk_id
+from search_index_entries
+where generation_id = %(generation_id)s and index_kind = %(index_kind)s
 
 -- name: ledger_version
 select concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hashbyteaextended(revision, 0))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from heapq import nsmallest
@@ -190,6 +190,19 @@ class ChromaIndex:
             name, embedding_function=None, configuration={"hnsw": hnsw}
         )
 
+    def differing(self, entries: Sequence[Entry]) -> list[str]:
+        collection = self._find()
+        if collection is None:
+            return []
+        stored = _stored(collection, entries)
+        return [
+            entry.chunk_id
+            for entry in entries
+            if (known := stored.get(entry.chunk_id))
+            and known[1].get("revision") == entry.revision.hex()
+            and not (_is_same(entry.vector, known[0]) and known[1] == chroma_metadata(entry))
+        ]
+
     def disk_bytes(self) -> int | None:
         if self._disk is None:
             return None
@@ -201,23 +214,13 @@ def _upsert(collection: Collection, entries: Sequence[Entry]) -> int:
 
     Returns how many vectors were replaced.
     """
-    import numpy as np
-
-    from ml_assets.embeddings.quantization import unit
-
-    present = collection.get(
-        ids=[entry.chunk_id for entry in entries], include=["metadatas", "embeddings"]
-    )
-    vectors = np.asarray(present["embeddings"], dtype=np.float32)
-    of_chunk = zip(vectors, present["metadatas"] or [], strict=True)
-    stored = dict(zip(present["ids"], of_chunk, strict=True))
+    stored = _stored(collection, entries)
     moved: dict[str, Any] = {}
     written: dict[str, Any] = {}
     for entry in entries:
         vector = entry.vector
         before, metadata = stored.get(entry.chunk_id, (None, {}))
-        # Chroma stores it at norm 1.
-        if before is None or np.ptp(unit([vector, before]), axis=0).max() >= 1e-6:
+        if before is None or not _is_same(vector, before):
             moved[entry.chunk_id] = vector
         # Null the keys that it had and has no more: Chroma merges metadata.
         written[entry.chunk_id] = dict.fromkeys(metadata or {}) | chroma_metadata(entry)
@@ -230,6 +233,27 @@ def _upsert(collection: Collection, entries: Sequence[Entry]) -> int:
     if written:
         collection.update(ids=[*written], metadatas=[*written.values()])
     return len(stored.keys() & moved.keys())
+
+
+def _stored(
+    collection: Collection, entries: Sequence[Entry]
+) -> dict[str, tuple[Vector, Mapping[str, Any]]]:
+    """Vector and metadata of those of the chunks that the collection holds."""
+    import numpy as np
+
+    ids = [entry.chunk_id for entry in entries]
+    page = collection.get(ids=ids, include=["metadatas", "embeddings"])
+    vectors = np.asarray(page["embeddings"], dtype=np.float32)
+    return dict(zip(page["ids"], zip(vectors, page["metadatas"] or [], strict=True), strict=True))
+
+
+def _is_same(vector: Vector, stored: Vector) -> bool:
+    """Whether Chroma made `stored` of `vector`: it stores it at norm 1."""
+    import numpy as np
+
+    from ml_assets.embeddings.quantization import unit
+
+    return bool(np.ptp(unit([vector, stored]), axis=0).max() < 1e-6)
 
 
 def _exact(stored: Iterable[Any], vector: Vector, k: int) -> Ranking:

@@ -68,6 +68,9 @@ class FaissIndex:
     def size(self) -> int:
         return sum(count for (count,) in self._select("select count(*) from entries"))
 
+    def differing(self, entries: Sequence[Entry]) -> list[str]:
+        return []
+
     def disk_bytes(self) -> int:
         return sum(file.stat().st_size for file in self.path.glob("*"))
 

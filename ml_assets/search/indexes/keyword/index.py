@@ -81,6 +81,9 @@ class KeywordIndex:
         with self._explained():
             return index.searcher().num_docs if index else 0
 
+    def differing(self, entries: Sequence[Entry]) -> list[str]:
+        return []
+
     def disk_bytes(self) -> int:
         return sum(file.stat().st_size for file in self.path.glob("*"))
 

@@ -1,0 +1,74 @@
+"""How a run is executed, whoever started it: one at a time, and on input that is sound.
+
+Runs of the UI, of sensors, schedules and Dagster's command line come here. `ml-assets run` excludes
+them itself, over all of its runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import dagster as dg
+from dagster._core.execution.context.system import PlanOrchestrationContext
+from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.retries import RetryMode
+from dagster._core.executor.in_process import InProcessExecutor
+
+from ml_assets.defs.automation import TURN
+from ml_assets.defs.unfinished import open_checks
+from ml_assets.errors import GateError
+from ml_assets.settings import Settings, secret
+from ml_assets.stores import postgres
+from ml_assets.stores.postgres.locks import turn
+
+
+def in_turn(
+    settings: Settings, checks: Iterable[dg.AssetChecksDefinition]
+) -> dg.ExecutorDefinition:
+    """Dagster's in-process executor; a run waits for its turn, and for none of `checks` to block.
+
+    The second of two runs is started, says in its log that it waits, and can be ended meanwhile.
+    """
+    blocking = [spec.key for each in checks for spec in each.check_specs if spec.blocking]
+    return dg.ExecutorDefinition(
+        name="in_process",
+        config_schema=dg.in_process_executor.config_schema.as_field(),
+        executor_creation_fn=lambda _: _InTurn(settings, blocking),
+    )
+
+
+class _InTurn(InProcessExecutor):
+    def __init__(self, settings: Settings, blocking: list[dg.AssetCheckKey]) -> None:
+        super().__init__(RetryMode.ENABLED)
+        self._settings, self._blocking = settings, blocking
+
+    def execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[dg.DagsterEvent]:
+        """Run the steps when no other run is at work.
+
+        Raises:
+            GateError: a step would read what did not pass its check.
+        """
+        run, instance = plan_context.dagster_run, plan_context.instance
+        url, home = secret(self._settings.postgres_url), self._settings.home
+
+        def tell(line: str) -> None:
+            instance.report_engine_event(line, run)
+
+        with postgres.connect(url, home) as connection, turn(connection, tell):
+            instance.add_run_tags(run.run_id, {TURN: run.run_id})
+            self._refuse_unsound_input(plan_context)
+            yield from super().execute(plan_context, execution_plan)
+
+    def _refuse_unsound_input(self, plan_context: PlanOrchestrationContext) -> None:
+        layer = plan_context.job.get_definition().asset_layer
+        made = layer.selected_asset_keys
+        read = {parent for key in made for parent in layer.get(key).parent_keys} - made
+        keys = [key for key in self._blocking if key.asset_key in read]
+        if failed := open_checks(plan_context.instance, keys):
+            names = ", ".join(f"{key.name} of {key.asset_key.to_user_string()}" for key in failed)
+            raise GateError(
+                f"{names} did not pass, and this run would build on it",
+                do="Mend it as the check says, and materialize that asset again",
+            )

@@ -1,0 +1,177 @@
+"""Runs from prompt, UI, sensors and schedule at once, on files that are edited meanwhile.
+
+`python -m ml_assets_tests.integration.racing 20` does twenty rounds in a folder of its own.
+"""
+
+import json
+import random
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from ml_assets_tests.integration.project import TOPICS, Project, write_documents, write_rows
+from ml_assets_tests.servers import free_port
+
+_LAUNCH = """
+mutation($execution: ExecutionParams!) {
+  launchRun(executionParams: $execution) { __typename ... on PythonError { message } }
+}
+"""
+_RUNS = "{ runsOrError { ... on Runs { results { runId jobName status } } } }"
+_RANGE = {
+    "dagster/asset_partition_range_start": "even",
+    "dagster/asset_partition_range_end": "odd",
+}
+PATIENCE = 600
+
+
+class Ui:
+    """A running `ml-assets ui`, asked by GraphQL."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/graphql",
+            json.dumps({"query": query, "variables": variables}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as response:
+            answer = json.load(response)
+        assert "errors" not in answer, answer
+        return answer["data"]
+
+    def launch(self, job: str, tags: dict[str, str] | None = None) -> None:
+        """Launch a job as the page of the job does."""
+        selector = {
+            "jobName": job,
+            "repositoryName": "__repository__",
+            "repositoryLocationName": "ml_assets",
+        }
+        metadata = {"tags": [{"key": k, "value": v} for k, v in (tags or {}).items()]}
+        execution = {"selector": selector, "runConfigData": {}, "executionMetadata": metadata}
+        answer = self.ask(_LAUNCH, execution=execution)["launchRun"]
+        assert answer["__typename"] == "LaunchRunSuccess", answer
+
+    def runs(self) -> list[dict[str, str]]:
+        """All runs, the newest first."""
+        runs: list[dict[str, str]] = self.ask(_RUNS)["runsOrError"]["results"]
+        return runs
+
+    def wait_until_at_rest(self, seconds: float) -> None:
+        """Until no run was queued or under way for so many seconds."""
+        deadline, since = time.monotonic() + PATIENCE, time.monotonic()
+        while time.monotonic() - since < seconds:
+            assert time.monotonic() < deadline, "runs go on and on"
+            if {run["status"] for run in self.runs()} - {"SUCCESS", "FAILURE", "CANCELED"}:
+                since = time.monotonic()
+            time.sleep(1)
+
+
+@contextmanager
+def served(project: Project) -> Iterator[Ui]:
+    """`ml-assets ui`, with its daemon, until the end of the block."""
+    ui = Ui(free_port())
+    log = (project.home.parent / "ui.log").open("w")
+    process = project.start_logged(log, "ui", "--port", str(ui.port))
+    try:
+        deadline = time.monotonic() + 180
+        while True:
+            try:
+                ui.ask("{ assetNodes { groupName } }")
+                break
+            except (urllib.error.URLError, TimeoutError, ConnectionError):
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(1)
+        yield ui
+    finally:
+        process.terminate()
+        process.wait(timeout=90)
+        log.close()
+
+
+def edit(project: Project, rng: random.Random) -> None:
+    """Change, add or remove a few documents; the file is written in place."""
+    rows = [json.loads(line) for line in project.file.read_text().splitlines()]
+    for _ in range(rng.randint(1, 4)):
+        label = rng.choice([*TOPICS])
+        words = " and ".join(rng.sample(TOPICS[label].split(), k=3))
+        match rng.choice(["change", "add", "remove"]):
+            case "change":
+                rng.choice(rows)["text"] = f"Now about {words}."
+            case "add":
+                row = {"id": f"{label}-new-{rng.random()}", "label": label, "text": f"Of {words}."}
+                rows.append({**row, "title": "", "shelf": rng.choice(["even", "odd"])})
+            case "remove":
+                rows.pop(rng.randrange(len(rows)))
+    write_rows(project.file, rows)
+
+
+def race(project: Project, rounds: int, seed: int = 0) -> list[dict[str, str]]:
+    """So many rounds of edits and runs of all kinds; return all runs when all is at rest."""
+    rng = random.Random(seed)
+    with served(project) as ui:
+        for number in range(rounds):
+            edit(project, rng)
+            prompt = project.start("run", "--until", "search")
+            ui.launch("rebuild_search")
+            edit(project, rng)
+            ui.launch("everything" if number % 4 == 0 else "refresh_documents", _RANGE)
+            if number:
+                # Of the model alone: what is left is withdrawn until it is published by hand.
+                project.call("rollback", "--reason", "try")
+                publish(project)
+            out, err = prompt.communicate(timeout=PATIENCE)
+            assert prompt.returncode == 0, f"round {number}: {out}{err}"
+            print(f"round {number}: {len(ui.runs())} runs", flush=True)
+        ui.wait_until_at_rest(30)
+        return ui.runs()
+
+
+def publish(project: Project) -> None:
+    """Publish the model again; it is refused in one line when documents changed meanwhile."""
+    process = project.start("publish", "1", "--reason", "back")
+    out, err = process.communicate(timeout=PATIENCE)
+    refused = "changed since it was frozen" in err and "Traceback" not in err
+    assert process.returncode == 0 or refused, f"{out}{err}"
+
+
+def failures(project: Project) -> list[str]:
+    """Of every run that did not end well: its job, and the errors in its log."""
+    with dg.DagsterInstance.from_config(str(project.home / "dagster")) as instance:
+        runs = [run for run in instance.get_runs() if run.status != dg.DagsterRunStatus.SUCCESS]
+        return [
+            f"{run.job_name} {run.status.value}: {errors(instance, run.run_id)}" for run in runs
+        ]
+
+
+def errors(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    """The messages of the first causes of what failed in a run."""
+    found = []
+    for entry in instance.all_logs(run_id):
+        event = entry.dagster_event
+        if event and (event.is_step_failure or event.is_job_failure):
+            error: Any = event.event_specific_data.error  # type: ignore[union-attr]
+            while error and error.cause:
+                error = error.cause
+            found.append(f"{event.step_key}: {error.message if error else event.message}")
+    return found
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        opened = Project(Path(folder) / "home", Path(folder) / "notes.jsonl")
+        write_documents(opened.file)
+        opened.call("run")
+        race(opened, int(sys.argv[1]))
+        print(*failures(opened), sep="\n")
