@@ -17,7 +17,7 @@ from ml_assets_tests.integration.stores import open_indexes, read_tables
 
 
 def read(home: Path) -> tuple[dict[str, Any], list[Any]]:
-    """The rows and index entries of a home; the numbers of its vectors, which vary a little, apart."""
+    """The rows and index entries of a home; apart the numbers of its vectors, which vary a bit."""
     settings: Settings = load_settings(home=home)
     space = current_space(settings)
     with postgres.connect(None, home) as connection:
