@@ -75,7 +75,7 @@ FEATURES = [
     Point("before", "features.documents:nearest_distances"),
     Point("write", "features.offline:statement"),
     Point("before", "features.offline:statement", 4),
-    Point("before", "features.online:_refresh_view"),
+    Point("before", "features.online:_values"),
     Point("before", "stores.online.sqlite:pack", 7),
     Point("write", "stores.online.sqlite:_Sqlite.put_many"),
     Point("after", "stores.online.sqlite:_Sqlite.put_many"),
