@@ -58,6 +58,10 @@ class StoreError(UserError):
     """A database or folder cannot be reached, opened or written."""
 
 
+class ModelError(StoreError):
+    """The files of a model are missing, damaged, or hold what is not trusted."""
+
+
 class SpaceMismatchError(UserError):
     """Vectors of one vector space met an index or a table of another."""
 

@@ -26,7 +26,8 @@ def mentioned_commands(text: str) -> Iterator[list[str]]:
     fenced = re.compile(r"^```.*\n((?s:.*?))^```$", re.MULTILINE)
     lines = [line for block in fenced.findall(text) for line in block.splitlines()]
     for line in [*re.findall(r"`([^`\n]+)`", fenced.sub("", text)), *lines]:
-        if called := re.search(r"(?:^|[ /])ml-assets (.+)", line):
+        # What a pipe goes on with is no word of ours.
+        if called := re.search(r"(?:^|[ /])ml-assets ([^|]+)", line):
             yield shlex.split(called[1], comments=True)
 
 

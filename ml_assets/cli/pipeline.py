@@ -17,6 +17,7 @@ from rich.markup import escape
 from ml_assets.cli.app import Json, command, connected, err, home_or_empty, out, show
 from ml_assets.console import runs
 from ml_assets.console.progress import stage_bars
+from ml_assets.console.status import failed_checks
 from ml_assets.console.status import status as shown_status
 from ml_assets.errors import IncompleteReadError, mask_secrets
 from ml_assets.settings import Until, child_environment, load_settings, secret, shipped
@@ -91,13 +92,14 @@ def history(
 
 @command
 def status(as_json: Json = False) -> None:
-    """Show collections, counts, the published generation, the champion and the last runs."""
-    from ml_assets.defs.instance import last_runs, partition_range
+    """Show collections, counts, the published generation, the champion, checks, the last runs."""
+    from ml_assets.defs.instance import last_runs, latest_checks, partition_range
     from ml_assets.operations.status import read_status
 
     with home_or_empty() as settings:
         numbers = {
             **read_status(settings),
+            "checks": latest_checks(settings),
             "last_runs": last_runs(settings),
             "partition_range": partition_range(settings),
         }
@@ -143,7 +145,7 @@ def _run(everything: bool, until: Until = "models") -> None:
         if not everything and (finish := last_finish(settings)):
             for part in runs.nothing_to_do(finish.ended, read_status(settings)):
                 out.print(part)
-            for line in runs.failed_checks(finish.warnings):
+            for line in failed_checks(finish.warnings):
                 err.print(line, soft_wrap=True)
             return
         # Dagster is imported only for a run that does something.

@@ -11,13 +11,12 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.text import Text
 
-from ml_assets.console.layout import NOTHING, cell, facts, moment, table
-from ml_assets.console.status import standing
+from ml_assets.console.layout import NOTHING, facts, moment, table
+from ml_assets.console.status import failed_checks, standing
 from ml_assets.errors import IncompleteReadError
 
 if TYPE_CHECKING:
     from ml_assets.defs.run import RunReport
-    from ml_assets.operations.pending import FailedCheck
     from ml_assets.operations.plan import Plan
 
 
@@ -81,18 +80,6 @@ def run_problems(report: RunReport) -> Iterator[str]:
     yield from failed_checks(report.failed_checks)
     for line in (*str(IncompleteReadError(report.unread)).splitlines(), *report.errors):
         yield f"[red]Error[/red] {escape(line)}"
-
-
-def failed_checks(failed: Sequence[FailedCheck]) -> Iterator[str]:
-    """One line per failed check, with the numbers it compared."""
-    for name, blocking, compared in failed:
-        kind = "[red]Blocking check failed[/red]" if blocking else "[yellow]Check failed[/yellow]"
-        text = ", ".join(
-            f"{key} {cell(value)}"
-            for key, value in compared.items()
-            if isinstance(value, int | float | str) and "\n" not in str(value)
-        )
-        yield f"{kind} {name}: {text}"
 
 
 def history(document_id: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:

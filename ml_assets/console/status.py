@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
+from rich.markup import escape
 from rich.text import Text
 
-from ml_assets.console.layout import facts, moment, table
+from ml_assets.console.layout import cell, facts, moment, table
+
+if TYPE_CHECKING:
+    from ml_assets.operations.pending import FailedCheck
 
 _METRICS = (
     ("validation F1", "validation_macro_f1"),
@@ -47,8 +51,25 @@ def status(numbers: Mapping[str, Any]) -> Iterator[RenderableType]:
         if rows:
             yield table(title, [{name: row[key] for name, key in columns.items()} for row in rows])
     yield from standing(numbers)
+    if checks := numbers["checks"]:
+        failed = [row for row in checks if not row["passed"]]
+        yield facts("Checks", {"passed": len(checks) - len(failed), "failed": len(failed)})
+        results = [(row["check"], row["blocks"], row["numbers"]) for row in failed]
+        yield from map(Text.from_markup, failed_checks(results))
     if numbers["last_runs"]:
         yield table("Last runs", numbers["last_runs"])
+
+
+def failed_checks(failed: Sequence[FailedCheck]) -> Iterator[str]:
+    """One line per failed check, with the numbers it compared."""
+    for name, blocking, compared in failed:
+        kind = "[red]Blocking check failed[/red]" if blocking else "[yellow]Check failed[/yellow]"
+        text = ", ".join(
+            f"{key} {cell(value)}"
+            for key, value in compared.items()
+            if isinstance(value, int | float | str) and "\n" not in str(value)
+        )
+        yield f"{kind} {name}: {escape(text)}"
 
 
 def standing(numbers: Mapping[str, Any]) -> Iterator[RenderableType]:

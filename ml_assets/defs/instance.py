@@ -89,6 +89,27 @@ def last_runs(settings: Settings, most: int = 5) -> list[dict[str, Any]]:
     ]
 
 
+def latest_checks(settings: Settings, most: int = 500) -> list[dict[str, Any]]:
+    """The last result of each check: asset, check, when, whether it passed, and its numbers."""
+    evaluated = dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    with _records(settings) as instance:
+        records = instance.event_log_storage.get_event_records(evaluated, limit=most)
+    latest: dict[str, dict[str, Any]] = {}
+    for record in records:
+        event = record.event_log_entry.dagster_event
+        if event and (check := event.asset_check_evaluation_data):
+            row = {
+                "asset": check.asset_key.to_user_string(),
+                "check": check.check_name,
+                "checked": datetime.fromtimestamp(record.timestamp, UTC).isoformat(" ", "seconds"),
+                "passed": check.passed,
+                "blocks": check.severity == dg.AssetCheckSeverity.ERROR,
+                "numbers": {name: value.value for name, value in check.metadata.items()},
+            }
+            latest.setdefault(check.check_name, row)
+    return sorted(latest.values(), key=lambda row: (row["asset"], row["check"]))
+
+
 def _end_dead_runs_of_ours(instance: dg.DagsterInstance, home: Path) -> None:
     # The runs of a home of ours are processes of this machine; of another they may not be.
     if instance.is_persistent and Path(instance.root_directory) == home / "dagster":

@@ -148,14 +148,15 @@ class MlflowResource(dg.ConfigurableResource):
 
             MlFlow(self._context.replace_config(config))  # type: ignore[no-untyped-call]
         status = "FAILED"
-        try:
-            yield where
-            status = "FINISHED"
-        except KeyboardInterrupt:
-            status = "KILLED"
-            raise
-        finally:
-            module.end_run(status)
+        with mlflow.told(where):
+            try:
+                yield where
+                status = "FINISHED"
+            except KeyboardInterrupt:
+                status = "KILLED"
+                raise
+            finally:
+                module.end_run(status)
 
 
 class OnlineStoreResource(dg.ConfigurableResource):

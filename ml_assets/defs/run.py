@@ -225,18 +225,17 @@ def _failure(event: dg.DagsterEvent) -> list[str]:
     Raises:
         KeyboardInterrupt: the step was interrupted.
     """
-    error = event.step_failure_data.error
-    while error and error.cause:
+    error, story = event.step_failure_data.error, "failed"
+    while error:
+        if error.cls_name == "DagsterExecutionInterruptedError":
+            raise KeyboardInterrupt  # Dagster turned Ctrl-C into the failure of a step
+        if error.cls_name in ("DagsterAssetCheckFailedError", "IncompleteReadError"):
+            return []  # the check is reported with its numbers, each collection with its reason
+        if _is_user_error(error.cls_name or ""):
+            return [error.message.split(": ", 1)[-1].strip()]  # whatever caused it
+        story = error.to_string()
         error = error.cause
-    if error is None:
-        return [f"{event.step_key}: failed"]
-    if error.cls_name == "DagsterExecutionInterruptedError":
-        raise KeyboardInterrupt  # Dagster turned Ctrl-C into the failure of a step
-    if error.cls_name in ("DagsterAssetCheckFailedError", "IncompleteReadError"):
-        return []  # the check is reported with its numbers, each collection with its reason
-    if _is_user_error(error.cls_name or ""):
-        return [error.message.split(": ", 1)[-1].strip()]
-    return [f"{event.step_key}: {error.to_string()}"]
+    return [f"{event.step_key}: {story}"]
 
 
 def _is_user_error(name: str) -> bool:

@@ -24,12 +24,13 @@ from ml_assets.operations.manifest import (
     verify,
     write_manifest,
 )
+from ml_assets.operations.pending import adopt_finish, was_finished
 from ml_assets.releases import pointer
-from ml_assets.settings import Settings
+from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import postgres
 from ml_assets.stores.migrations import STORES, read_migrations
 from ml_assets.stores.postgres.dump import dump, list_databases, load
-from ml_assets.stores.postgres.locks import exclusive
+from ml_assets.stores.postgres.locks import turn
 from ml_assets.stores.sql import statement
 
 _SERVER = "postgres"
@@ -42,8 +43,8 @@ _SERVERS = ("postgres_url", "chroma_url", "clickhouse_url", "redis_url", "mlflow
 _ELSEWHERE = ("duckdb_path", "keyword_index_path")
 
 
-def back_up(settings: Settings, target: Path, waiting: Callable[[], None]) -> Manifest:
-    """Copy the home into the new folder `target`; `waiting` is called while another run writes.
+def back_up(settings: Settings, target: Path, notify: Callable[[str], None]) -> Manifest:
+    """Copy the home into the new folder `target`; `notify` is told when it waits for a run.
 
     Raises:
         SettingError: a store is on a server, or outside the home.
@@ -62,7 +63,7 @@ def back_up(settings: Settings, target: Path, waiting: Callable[[], None]) -> Ma
         raise StoreError("it lies in the home", where=str(target), do="Choose another folder")
     with (
         postgres.connect(None, home) as connection,
-        exclusive(connection, "ml_assets.run", waiting),
+        turn(connection, notify),
         pointer.deciding_alone(connection),
         whole_folder(target) as folder,
     ):
@@ -72,7 +73,7 @@ def back_up(settings: Settings, target: Path, waiting: Callable[[], None]) -> Ma
         for store in sorted(home.iterdir()):
             if store.name.partition(".")[0] != _SERVER:
                 copy_still(store, folder / store.name)
-        manifest = _describe(connection, folder)
+        manifest = _describe(connection, folder, was_finished(connection, settings))
         write_manifest(folder, manifest)
         verify(folder, manifest)
     return manifest
@@ -106,6 +107,10 @@ def restore(settings: Settings, source: Path) -> Manifest:
         for name, end in manifest.links.items():
             (partial / name).symlink_to(end)
         postgres.stop(partial)
+        if manifest.finished:
+            with postgres.connect(None, partial) as connection:
+                adopt_finish(connection, load_settings(home=partial))
+            postgres.stop(partial)
     return manifest
 
 
@@ -137,7 +142,7 @@ def _refuse_used(home: Path) -> None:
         )
 
 
-def _describe(connection: postgres.Connection, folder: Path) -> Manifest:
+def _describe(connection: postgres.Connection, folder: Path, finished: bool) -> Manifest:
     applied = connection.execute(statement("postgres/stores/read_ledger"))
     everything = sorted(folder.rglob("*"))
     plain = [path for path in everything if not path.is_symlink()]
@@ -145,6 +150,7 @@ def _describe(connection: postgres.Connection, folder: Path) -> Manifest:
         format=FORMAT,
         ml_assets=version("ml-assets"),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        finished=finished,
         migrations=sorted(f"{store}/{name}" for store, name, _ in applied),
         files=[describe(folder, path) for path in plain if path.is_file()],
         folders=[

@@ -46,8 +46,8 @@ def whole_folder(path: Path, leave: Callable[[Path], None] = lambda left: None) 
         os.sync()
     except OSError as error:
         raise StoreError(
-            f"cannot be written ({error.strerror})",
-            where=str(path),
+            f"cannot be read or written ({error.strerror})",
+            where=str(error.filename or path),
             do="Free space, change its permissions, or choose another folder",
         ) from None
     finally:

@@ -30,11 +30,15 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a backup holds. `links` are symbolic: path and target; `folders` are all of them."""
+    """What a backup holds. `links` are symbolic: path and target; `folders` are all of them.
+
+    `finished`: nobody had written to the home since a run of it ended well.
+    """
 
     format: int
     ml_assets: str
     created_at: str
+    finished: bool
     migrations: Sequence[str]
     files: Sequence[File]
     folders: Sequence[str] = ()

@@ -18,10 +18,11 @@ from ml_assets.documents.sources import Source, open_source
 from ml_assets.embeddings.refresh import stale_collections
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.operations.state import run_inputs, written
+from ml_assets.registry.versions import astray
 from ml_assets.releases.pointer import expired
 from ml_assets.search.publishing.listing import described_generation
 from ml_assets.settings import Settings, secret
-from ml_assets.stores import postgres
+from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.sql import statement
 
 FailedCheck = tuple[str, bool, dict[str, Any]]
@@ -107,7 +108,8 @@ def last_finish(settings: Settings) -> Finish | None:
     servers = ("chroma_url", "redis_url", "clickhouse_url", "mlflow_tracking_uri")
     if any(getattr(settings, url) for url in servers):
         return None
-    with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
+    url = secret(settings.postgres_url)
+    with postgres.connect(url, settings.home) as connection:
         with connection.cursor(row_factory=dict_row) as cursor:
             row = cursor.execute("select * from finished_run").fetchone()
         if row is None:
@@ -119,6 +121,7 @@ def last_finish(settings: Settings) -> Finish | None:
             or row["written"] != written(connection, settings)
             or changed_collections(read_collections(connection), source.collections())
             or _waits_to_be_dropped(connection, settings)
+            or astray(connection, mlflow.tracking(None, url, settings.home))
         ):
             return None
         warnings = [(name, blocks, numbers) for name, blocks, numbers in row["warnings"]]
@@ -137,6 +140,11 @@ def was_finished(connection: postgres.Connection, settings: Settings) -> bool:
     """Whether nobody has written to the stores since a run ended well."""
     row = connection.execute("select written from finished_run").fetchone()
     return row == (written(connection, settings),)
+
+
+def adopt_finish(connection: postgres.Connection, settings: Settings) -> None:
+    """The run that ended well left the stores as they are now: their copy has other counts."""
+    connection.execute("update finished_run set written = %s", [written(connection, settings)])
 
 
 def is_finish(failed: Sequence[FailedCheck]) -> bool:

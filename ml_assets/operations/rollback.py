@@ -38,7 +38,7 @@ def roll_back(
     with pointer.deciding_alone(connection):
         target = pointer.rollback_target(connection, to)
         present = pointer.present_parts(connection)
-        gates = promotion.ready_for_rollback(connection, target.parts, present)
+        gates = promotion.ready_for_rollback(connection, where, target.parts, present)
         identity = target.parts.generation_id
         if identity and identity != present.generation_id:
             generation = kept_generation(connection, identity)

@@ -10,7 +10,7 @@ from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres
 from ml_assets.training.evaluation import beats, evaluate
 from ml_assets.training.examples import read_examples
-from ml_assets.training.experiments import read_candidates
+from ml_assets.training.experiments import is_stored, read_candidates
 from ml_assets.training.families.base import predict_probabilities
 from ml_assets.training.families.registry import BASELINES, TRUSTED_TYPES
 from ml_assets.training.model import TrainingSet
@@ -30,8 +30,12 @@ def promotion_gates(
     """The gates on a challenger of that score: against the baselines, and the current champion."""
     candidates = {each.family: each for each in read_candidates(connection, training_set.hash)}
     baselines = {name: candidates[name].metrics[METRIC] for name in BASELINES}
-    stands = None
-    if current and current.is_comparable(training_set):
+    stands: float | str = "there was no champion"
+    if current and not is_stored(where, current.candidate):
+        stands = f"the model of champion {current.version} is lost: it answers nothing"
+    elif current and not current.is_comparable(training_set):
+        stands = f"champion {current.version} has another vector space, feature view or split seed"
+    elif current:
         stands = score_on_test(connection, where, training_set, current)
     return [
         baseline_gate(score, baselines),
@@ -52,21 +56,17 @@ def baseline_gate(score: float, baselines: Mapping[str, float]) -> Gate:
 
 
 def champion_gate(
-    score: float, current: ModelVersion | None, stands: float | None, margin: float
+    score: float, current: ModelVersion | None, stands: float | str, margin: float
 ) -> Gate:
     """The challenger beats the current champion by the margin.
 
-    `stands` is the champion's score on the same split. It is None where the two cannot be compared:
-    the champion needs another vector space or other feature views, or was split by another seed and
-    so may have been trained on this test split. Then the gate cannot tell, and the baselines alone
-    decide.
+    `stands` is the champion's score on the same split, or why there is none: its model is lost, it
+    needs another vector space or other feature views, or was split by another seed and so may have
+    been trained on this test split. Then the gate cannot tell, and the baselines alone decide.
     """
     name, numbers = "challenger_beats_the_champion", {"challenger": score, "margin": margin}
-    if current is None:
-        return Gate(name, "pass", "there was no champion", numbers)
-    if stands is None:
-        message = f"champion {current.version} has another vector space, feature view or split seed"
-        return Gate(name, "cannot tell", message, numbers)
+    if current is None or isinstance(stands, str):
+        return Gate(name, "cannot tell" if current else "pass", str(stands), numbers)
     return _gate(
         name,
         {**numbers, "champion": stands},
@@ -92,7 +92,7 @@ def score_on_test(
     """Macro-F1 of `version` on the test split of `training_set`; computed if it is not its own."""
     if version.candidate.training_set_hash == training_set.hash:
         return version.metrics[METRIC]
-    model = mlflow.load_model(where, version.uri, TRUSTED_TYPES)
+    model = mlflow.load_model(where, version.candidate.model_uri, TRUSTED_TYPES)
     test = read_examples(connection, training_set, "test")
     answers = predict_probabilities(model, test.inputs, training_set.labels)
     return evaluate(training_set.labels, test.truth, answers).metrics["macro_f1"]

@@ -15,13 +15,13 @@ MODEL_NAME = "document_classifier"
 class ModelVersion:
     """A registered model version: the candidate that was chosen, and what it needs to answer.
 
-    It answers with vectors of `space_id` and with `feature_views`. `seed` is that of the split of
+    The number is ours: in MLflow it is found by its candidate's run and the URI of its model. It
+    answers with vectors of `space_id` and with `feature_views`. `seed` is that of the split of
     its training set; None: it was not kept.
     """
 
     name: str
     version: int
-    uri: str
     space_id: str
     seed: int | None
     feature_views: Mapping[str, str]

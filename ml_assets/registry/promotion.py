@@ -15,6 +15,7 @@ from ml_assets.releases import audit, pointer
 from ml_assets.releases.gates import Decision, Gate, refuse_blocked
 from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres
+from ml_assets.training.experiments import is_stored
 from ml_assets.training.model import TrainingSet
 
 
@@ -32,7 +33,7 @@ def promote(
 
     Raises:
         NothingToDoError: there is no challenger that was trained on `training_set`.
-        StoreError: the champion's model cannot be loaded.
+        StoreError: MLflow does not answer.
     """
     with pointer.deciding_alone(connection):
         challenger = current_challenger(connection)
@@ -51,6 +52,7 @@ def promote(
         asked = {
             "training_set_hash": training_set.hash,
             "current_champion": current.version if current else None,
+            "current_champion_is_lost": bool(current and not is_stored(where, current.candidate)),
             "margin": settings.promotion_margin,
         }
         subject, earlier = audit.last_entry(connection, "promote", "refuse") or ("", {})
@@ -89,6 +91,7 @@ def promote_by_hand(
         current = champion(connection)
         if current and current.version == number:
             return Decision(True, False, "it is the champion already")
+        _refuse_lost(where, version)
         if not version.is_comparable(training_set):
             raise GateError(
                 "it has another vector space, feature view or split seed than the training set",
@@ -105,18 +108,23 @@ def promote_by_hand(
 
 
 def ready_for_rollback(
-    connection: postgres.Connection, target: pointer.Parts, present: pointer.Parts
+    connection: postgres.Connection,
+    where: mlflow.Tracking,
+    target: pointer.Parts,
+    present: pointer.Parts,
 ) -> list[Gate]:
     """Check that the model of a release can be served again; no gate where it is served now.
 
     Raises:
         NothingToDoError: the record of its version is not there.
+        GateError: its model is lost.
         FeatureViewError: it needs feature views that the code no longer has.
     """
     number = target.model_version
     if number is None or number == present.model_version:
         return []
     version = _registered(connection, number)
+    _refuse_lost(where, version)
     views = {view.key: fingerprint(view) for view in views_for("training")}
     if version.feature_views != views:
         raise FeatureViewError(
@@ -134,6 +142,15 @@ def _registered(connection: postgres.Connection, number: int) -> ModelVersion:
             f"there is no version {number}", where=MODEL_NAME, do="See `ml-assets releases`"
         )
     return version
+
+
+def _refuse_lost(where: mlflow.Tracking, version: ModelVersion) -> None:
+    if not is_stored(where, version.candidate):
+        raise GateError(
+            f"its model {version.candidate.model_uri} is lost or damaged",
+            where=f"version {version.version} is not served",
+            do="Restore a backup that has it, or choose another: see `ml-assets releases`",
+        )
 
 
 def _serve(connection: postgres.Connection, version: ModelVersion, entry: audit.Entry) -> None:

@@ -52,14 +52,24 @@ def predict_texts(
         return []
     vectors = _embed(load(), [cut(text) or [text] for text in normal])
     features = _features(_nearest_distances(connection, space_id, vectors), normal)
-    candidate = version.candidate
-    if candidate.onnx_sha256:
-        exported = _open(where, candidate.model_uri, candidate.onnx_sha256)
-        given = exported.predict_proba(normal, features, vectors)
-        return [_ranked(exported.labels, row) for row in given]
-    model = mlflow.load_model(where, version.uri, TRUSTED_TYPES)
+    model = load_served(where, version)
+    if isinstance(model, OnnxModel):
+        given = model.predict_proba(normal, features, vectors)
+        return [_ranked(model.labels, row) for row in given]
     given = model.predict_proba(model_inputs(normal, features, vectors))
     return [_ranked(model.classes_, row) for row in given]
+
+
+def load_served(where: mlflow.Tracking, version: ModelVersion) -> Any:
+    """Load a version as it answers: its ONNX form, or else the model itself.
+
+    Raises:
+        ModelError: its files are missing or damaged.
+    """
+    candidate = version.candidate
+    if candidate.onnx_sha256:
+        return _open(where, candidate.model_uri, candidate.onnx_sha256)
+    return mlflow.load_model(where, candidate.model_uri, TRUSTED_TYPES)
 
 
 @lru_cache(maxsize=2)

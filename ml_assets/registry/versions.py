@@ -41,26 +41,16 @@ def register_challenger(
     challenger = current_challenger(connection)
     if challenger and challenger.candidate.run_id == best.run_id:
         return challenger
-    module = mlflow.activate(where)
-    tags = {
-        "family": best.family,
-        "training_set_hash": training_set.hash,
-        "space_id": training_set.space_id,
-        "feature_views": json.dumps(training_set.feature_views, sort_keys=True),
-        **{name: f"{value:.6g}" for name, value in best.metrics.items()},
-    }
-    number = mlflow.ensure_version(module, MODEL_NAME, best.model_uri, best.run_id, tags)
-    mlflow.set_alias(where, MODEL_NAME, "challenger", number)
     version = ModelVersion(
         name=MODEL_NAME,
-        version=number,
-        uri=f"models:/{MODEL_NAME}/{number}",
+        version=_next_number(connection),
         space_id=training_set.space_id,
         seed=training_set.seed,
         feature_views=training_set.feature_views,
         metrics=best.metrics,
         candidate=best,
     )
+    mlflow.set_alias(where, MODEL_NAME, "challenger", _in_mlflow(where, version))
     with connection.transaction():
         jsons = {name: Jsonb(getattr(version, name)) for name in ("feature_views", "metrics")}
         bound = {**asdict(best), **asdict(version), **jsons}
@@ -107,14 +97,48 @@ def follow_release(connection: postgres.Connection, where: mlflow.Tracking) -> l
     Raises:
         StoreError: MLflow does not answer, or does not have the version.
     """
+    moved = []
+    for alias, version in astray(connection, where).items():
+        number = _in_mlflow(where, version) if version else None
+        mlflow.set_alias(where, MODEL_NAME, alias, number)
+        moved.append(f"{alias} → {version.version if version else 'none'}")
+    return moved
+
+
+def astray(
+    connection: postgres.Connection, where: mlflow.Tracking
+) -> dict[str, ModelVersion | None]:
+    """The aliases that MLflow has elsewhere, or not at all, and the version that each is to name.
+
+    A version is told by its model: MLflow's numbers begin again where its records were lost.
+    """
     versions = {"challenger": current_challenger(connection), "champion": champion(connection)}
     if not any(versions.values()):
-        return []
+        return {}
     aliases = mlflow.read_aliases(where, MODEL_NAME)
-    moved = []
-    for alias, version in versions.items():
-        present, wanted = aliases.get(alias), version.version if version else None
-        if present != wanted:
-            mlflow.set_alias(where, MODEL_NAME, alias, wanted)
-            moved.append(f"{alias}: {present or 'none'} → {wanted or 'none'}")
-    return moved
+    return {
+        alias: version
+        for alias, version in versions.items()
+        if aliases.get(alias) != (version.candidate.model_uri if version else None)
+    }
+
+
+def _in_mlflow(where: mlflow.Tracking, version: ModelVersion) -> int:
+    """The number of a version in MLflow, where it is registered again if it is not there."""
+    candidate = version.candidate
+    tags = {
+        "family": candidate.family,
+        "training_set_hash": candidate.training_set_hash,
+        "space_id": version.space_id,
+        "feature_views": json.dumps(version.feature_views, sort_keys=True),
+        "version": str(version.version),
+        **{name: f"{value:.6g}" for name, value in version.metrics.items()},
+    }
+    return mlflow.ensure_version(where, version.name, candidate.model_uri, candidate.run_id, tags)
+
+
+def _next_number(connection: postgres.Connection) -> int:
+    """Ours, not MLflow's: that begins again where its records are renamed or lost."""
+    query = "select coalesce(max(version), 0) + 1 from model_artifacts where model_name = %s"
+    ((number,),) = connection.execute(query, [MODEL_NAME]).fetchall()
+    return int(number)

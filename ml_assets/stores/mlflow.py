@@ -11,22 +11,25 @@ import logging
 import os
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from time import time
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import psycopg
 
-from ml_assets.errors import StoreError, first_line
+from ml_assets.errors import ModelError, StoreError, first_line
+from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
 from ml_assets.stores.folders import folder
+from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -34,6 +37,12 @@ if TYPE_CHECKING:
 EXPERIMENT = "ml_assets"
 """The experiment of all runs."""
 
+_FOLDER = "mlflow_artifacts"
+_SCHEME = "ml-assets"
+_LOCATION = f"{_SCHEME}:/"
+"""Of the artifacts in our folder, in MLflow's records: wherever the home lies, it lies there."""
+
+_DOWN = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
 _REQUIREMENTS = ("scikit-learn", "skops", "numpy", "scipy", "pandas")
 _MODEL_FILE = "model.skops"
 _SWITCHES = {
@@ -47,10 +56,10 @@ _SWITCHES = {
 
 @dataclass(frozen=True, slots=True)
 class Tracking:
-    """Where MLflow keeps its runs; `artifacts` is empty where the server decides."""
+    """Where MLflow keeps its runs, and our folder of artifacts; None: the server decides."""
 
     uri: str
-    artifacts: str = ""
+    artifacts: Path | None = None
 
 
 def tracking(uri: str | None, postgres_url: str | None, home: Path) -> Tracking:
@@ -64,7 +73,7 @@ def tracking(uri: str | None, postgres_url: str | None, home: Path) -> Tracking:
             )
         return Tracking(uri)
     url = postgres.server_url(postgres_url, home, "mlflow")
-    artifacts = folder(home / "mlflow_artifacts").as_uri()
+    artifacts = folder(home / _FOLDER)
     # MLflow brings psycopg2, and would take any other driver that SQLAlchemy prefers.
     return Tracking("postgresql+psycopg2://" + url.split("://", 1)[1], artifacts)
 
@@ -74,14 +83,43 @@ def activate(where: Tracking) -> ModuleType:
     mlflow = _import()
     mlflow.set_tracking_uri(where.uri)
     mlflow.set_registry_uri(where.uri)
-    try:
-        if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+    if where.artifacts:
+        from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
+
+        repository = partial(home_artifacts, folder=where.artifacts)
+        _artifact_repository_registry.register(_SCHEME, repository)  # type: ignore[no-untyped-call]
+    with told(where):
+        experiment = mlflow.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            location = _LOCATION if where.artifacts else None
             with _existing_is_fine(mlflow):
-                mlflow.create_experiment(EXPERIMENT, artifact_location=where.artifacts or None)
+                mlflow.create_experiment(EXPERIMENT, artifact_location=location)
+        elif experiment.lifecycle_stage == "deleted":
+            mlflow.MlflowClient().restore_experiment(experiment.experiment_id)
+        elif where.artifacts and experiment.artifact_location != _LOCATION:
+            _move_artifacts(where, experiment.artifact_location)
         mlflow.set_experiment(EXPERIMENT)
-    except mlflow.exceptions.MlflowException as error:
-        raise _refusal(where, first_line(error)) from None
     return mlflow
+
+
+@contextmanager
+def told(where: Tracking, what: str = "") -> Iterator[None]:
+    """Tell in one line `what` MLflow, or what is below it, did not do in the block, and why."""
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except (MlflowException, DBAPIError, RequestException) as error:
+        place, server = "MLFLOW_TRACKING_URI", "the tracking server is up and the URL is right"
+        if where.artifacts:
+            place, server = "MLflow's own database, mlflow in PostgreSQL", "PostgreSQL is up"
+        do = "Look at its records: somebody changed them, or another version of MLflow did"
+        if getattr(error, "error_code", "INTERNAL_ERROR") in _DOWN:
+            do = f"Check that {server}"
+        reason = f"{what}: {first_line(error)}".removeprefix(": ")
+        raise StoreError(reason, where=place, do=do) from None
 
 
 def log_model(
@@ -112,12 +150,12 @@ def load_model(where: Tracking, uri: str, trusted: Sequence[str]) -> Any:
     mlflow's own loader takes the list of trusted types from the artifact, and so is not used.
 
     Raises:
-        StoreError: the artifact is missing, is in another format, or holds another type.
+        ModelError: the artifact is missing, damaged, in another format, or holds another type.
     """
     import skops.io
 
-    with _downloaded(where, uri) as folder:
-        return skops.io.load(folder / _MODEL_FILE, trusted=list(trusted))
+    with _file(where, uri, _MODEL_FILE) as file:
+        return skops.io.load(file, trusted=list(trusted))
 
 
 def log_file(mlflow: ModuleType, uri: str, name: str, content: bytes) -> None:
@@ -131,44 +169,74 @@ def log_file(mlflow: ModuleType, uri: str, name: str, content: bytes) -> None:
 def read_file(where: Tracking, uri: str, name: str, sha256: str) -> bytes:
     """Read a file that `log_file` put beside the model at `uri`.
 
-    Where the artifacts lie in a folder of ours, mlflow is not imported: that is slow.
-
     Raises:
-        StoreError: the file is missing, or its content is not that of `sha256`.
+        ModelError: the file is missing, or its content is not that of `sha256`.
     """
-    folder = Path(unquote(urlsplit(where.artifacts).path), "models", _model_id(uri), "artifacts")
-    if where.artifacts and (folder / name).exists():
-        content = (folder / name).read_bytes()
-    else:
-        with _downloaded(where, uri, name) as file:
-            content = file.read_bytes()
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise StoreError(
-            f"its sha256 is not the recorded {sha256[:12]}…: the file was altered or cut short",
-            where=f"{uri}/{name}",
-            do="Restore the artifact from a backup, or train and register the model again",
-        )
+    with _file(where, uri, name) as file:
+        content = file.read_bytes()
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise ValueError(f"its sha256 is not the recorded {sha256[:12]}…")
     return content
 
 
+def has_model(where: Tracking, uri: str, files: Mapping[str, str]) -> bool:
+    """Whether a model is there and sound, with the `files` beside it: names with their sha256.
+
+    What a server holds is not read: that it is there must do.
+    """
+    if where.artifacts is None:
+        return {_MODEL_FILE, *files} <= _listed(where, uri)
+    try:
+        for name, sha256 in files.items():
+            read_file(where, uri, name, sha256)
+        with _file(where, uri, _MODEL_FILE) as file, zipfile.ZipFile(file) as archive:
+            return archive.testzip() is None
+    except ModelError:
+        return False
+
+
 @contextmanager
-def _downloaded(where: Tracking, uri: str, name: str = "") -> Iterator[Path]:
-    """A copy of the model at `uri`, or of a file beside it, for the block in which it is read."""
+def _file(where: Tracking, uri: str, name: str) -> Iterator[Path]:
+    """A file of the model at `uri`: in our folder, or else a copy.
+
+    mlflow, which is slow to import, is asked only for the copy. A file that the block finds missing
+    or unsound is told.
+    """
+    try:
+        if where.artifacts:
+            yield where.artifacts / "models" / _model_id(uri) / "artifacts" / name
+        else:
+            with tempfile.TemporaryDirectory() as scratch:
+                yield _download(where, uri, name, Path(scratch))
+    # A type that is not trusted is a TypeError.
+    except (OSError, TypeError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
+        raise ModelError(
+            f"the model cannot be loaded ({first_line(error)})",
+            where=f"{uri}/{name}",
+            do="Run `ml-assets run`, which trains it again, or restore a backup",
+        ) from None
+
+
+def _download(where: Tracking, uri: str, name: str, folder: Path) -> Path:
+    if name not in _listed(where, uri):
+        raise FileNotFoundError("MLflow does not have it")
     mlflow = activate(where)
-    with tempfile.TemporaryDirectory() as scratch:
+    with told(where):
+        location = mlflow.MlflowClient().get_logged_model(_model_id(uri)).artifact_location
+        return Path(mlflow.artifacts.download_artifacts(f"{location}/{name}", dst_path=str(folder)))
+
+
+def _listed(where: Tracking, uri: str) -> set[str]:
+    """The files of a model on a server; none where the server does not know it."""
+    mlflow = activate(where)
+    with told(where):
         try:
-            artifact = uri
-            if name:
-                model = mlflow.MlflowClient().get_logged_model(_model_id(uri))
-                artifact = f"{model.artifact_location}/{name}"
-            yield Path(mlflow.artifacts.download_artifacts(artifact, dst_path=scratch))
-        # A type that is not trusted is a TypeError.
-        except (OSError, TypeError, mlflow.exceptions.MlflowException) as error:
-            raise StoreError(
-                f"the model cannot be loaded ({first_line(error)})",
-                where=f"{uri}/{name}".rstrip("/"),
-                do="Train and register it again",
-            ) from None
+            listed = mlflow.MlflowClient().list_logged_model_artifacts(_model_id(uri))
+            return {file.path for file in listed}
+        except mlflow.exceptions.MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return set()
 
 
 def _model_id(uri: str) -> str:
@@ -185,56 +253,79 @@ def log_steps(mlflow: ModuleType, run_id: str, steps: Sequence[tuple[int, str, f
 
 
 def ensure_version(
-    mlflow: ModuleType, name: str, uri: str, run_id: str, tags: Mapping[str, str]
+    where: Tracking, name: str, uri: str, run_id: str, tags: Mapping[str, str]
 ) -> int:
-    """Register the model at `uri` as a version of `name`, once per run; return its number."""
-    client = mlflow.MlflowClient()
-    versions = client.search_model_versions(f"name='{name}' and run_id='{run_id}'")
-    if versions:
-        return min(int(version.version) for version in versions)
-    with _existing_is_fine(mlflow):
-        client.create_registered_model(name)
-    created = client.create_model_version(
-        name, uri, run_id, tags=dict(tags), model_id=_model_id(uri)
-    )
-    return int(created.version)
+    """Register the model at `uri` as a version of `name`, if it is none; return its number.
 
-
-def read_aliases(where: Tracking, name: str) -> dict[str, int]:
-    """The version of every alias of a registered model; mlflow stays out where the store is ours.
-
-    To import it would take longer than all else of a run that finds the aliases in their places.
+    Raises:
+        StoreError: MLflow does not answer, or does not have the model.
     """
-    if not where.artifacts:
-        model = activate(where).MlflowClient().get_registered_model(name)
-        return {alias: int(version) for alias, version in model.aliases.items()}
-    with psycopg.connect(where.uri.replace("+psycopg2", "", 1)) as connection:
+    mlflow = activate(where)
+    client = mlflow.MlflowClient()
+    with told(where, f"{uri} cannot be registered"):
+        versions = client.search_model_versions(f"name='{name}' and run_id='{run_id}'")
+        for registered in versions:
+            if registered.source == uri:
+                return int(registered.version)
+        with _existing_is_fine(mlflow):
+            client.create_registered_model(name)
+        model = _model_id(uri)
+        created = client.create_model_version(name, uri, run_id, tags=dict(tags), model_id=model)
+        return int(created.version)
+
+
+def read_aliases(where: Tracking, name: str) -> dict[str, str]:
+    """The URI of the model that every alias of a registered model names; none where it is gone.
+
+    mlflow stays out where the store is ours: to import it would take longer than all else of a run
+    that finds the aliases in their places.
+    """
+    if where.artifacts is None:
+        client = activate(where).MlflowClient()
+        with told(where):
+            return {
+                alias: client.get_model_version(name, version).source
+                for model in client.search_registered_models(f"name='{name}'")
+                for alias, version in model.aliases.items()
+            }
+    with psycopg.connect(_database(where)) as connection:
         (table,) = connection.execute("select to_regclass('registered_model_aliases')").fetchall()
         if table == (None,):
             return {}
-        query = "select alias, version from registered_model_aliases where name = %s"
-        return dict(connection.execute(query, [name]).fetchall())
+        return dict(connection.execute(statement("postgres/stores/aliases"), [name]).fetchall())
 
 
 def set_alias(where: Tracking, name: str, alias: str, version: int | None) -> None:
     """Let an alias of a registered model name a version, or nothing."""
     mlflow = activate(where)
     client = mlflow.MlflowClient()
-    try:
+    with told(where, f"alias {alias}"):
         if version is None:
             client.delete_registered_model_alias(name, alias)
         else:
             client.set_registered_model_alias(name, alias, str(version))
-    except mlflow.exceptions.MlflowException as error:
-        raise _refusal(where, f"alias {alias}: {first_line(error)}") from None
 
 
-def _refusal(where: Tracking, what: str) -> StoreError:
-    place, do = "MLFLOW_TRACKING_URI", "Check that the tracking server is up and the URL is right"
-    if where.artifacts:
-        place = "MLflow's own database, mlflow in PostgreSQL"
-        do = "Check that PostgreSQL is up, or set MLFLOW_TRACKING_URI to a tracking server"
-    return StoreError(what, where=place, do=do)
+def _move_artifacts(where: Tracking, location: str) -> None:
+    """Write our location into records that have the path of a folder, as those of old homes do."""
+    with psycopg.connect(_database(where)) as connection:
+        bound = {"old": location, "scheme": f"{_SCHEME}:"}
+        connection.execute(statement("postgres/stores/move_artifacts"), bound)
+
+
+def _database(where: Tracking) -> str:
+    return where.uri.replace("+psycopg2", "", 1)
+
+
+def home_artifacts(uri: str, *given: Any, folder: Path | None = None, **more: Any) -> Any:
+    """What MLflow reads and writes artifacts of our scheme with: `folder`, else that of the home.
+
+    MLflow's own programs, as `mlflow ui`, find it as an entry point.
+    """
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+    path = (folder or load_settings().home / _FOLDER) / urlsplit(uri).path.lstrip("/")
+    return LocalArtifactRepository(path.as_uri(), *given, **more)
 
 
 @cache
@@ -247,6 +338,10 @@ def _import() -> ModuleType:
         import mlflow
         import mlflow.pyfunc
         import mlflow.sklearn
+        import mlflow.store.db.utils
+    # Whether our PostgreSQL is up was asked just before: ten times more takes 100 s, and is told as
+    # often. How often a server is asked is a switch.
+    mlflow.store.db.utils.MAX_RETRY_COUNT = 1
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return mlflow

@@ -5,20 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_assets.stores import duckdb, mlflow, postgres
-from ml_assets.training.evaluation import evaluate
+from ml_assets.training.evaluation import Evaluation, evaluate
 from ml_assets.training.examples import TEXT, read_examples
-from ml_assets.training.experiments import complete_experiment, experiment
+from ml_assets.training.experiments import complete_experiment, experiment, read_candidates
 from ml_assets.training.families.base import Family, Task, fit_family, predict_probabilities
-from ml_assets.training.families.registry import TRUSTED_TYPES
+from ml_assets.training.families.registry import FAMILIES, TRUSTED_TYPES
 from ml_assets.training.importance import permutation_importance
 from ml_assets.training.model import SPLITS, Candidate, Examples, TrainingSet
 from ml_assets.training.onnx.export import Export, export
 from ml_assets.training.onnx.model import FILE
 from ml_assets.training.plots import confusion_plot, reliability_plot
-from ml_assets.training.results import Trained, write_results
+from ml_assets.training.results import Trained, without_results, write_results
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 OpenDuck = Callable[[], AbstractContextManager[duckdb.Connection]]
 """Opens DuckDB for a short while: nobody else may write while it is open, and training is long."""
@@ -43,8 +46,7 @@ def train_candidates(
     Raises:
         NothingToDoError: documents changed since the training set was frozen.
     """
-    train, validation, test = (read_examples(connection, training_set, name) for name in SPLITS)
-    task = Task(train, validation, training_set.features, training_set.labels, training_set.seed)
+    task, test = _read_task(connection, training_set)
     module = mlflow.activate(where)
     done = []
     for number, family in enumerate(families):
@@ -68,29 +70,51 @@ def train_candidates(
     return done
 
 
+def write_lost_results(
+    connection: postgres.Connection,
+    open_duck: OpenDuck,
+    where: mlflow.Tracking,
+    training_set: TrainingSet,
+) -> int:
+    """Write the results that DuckDB no longer has of candidates anew; return of how many.
+
+    They follow from the models and the training set, so nothing is trained for them.
+    """
+    with open_duck() as duck:
+        lacking = without_results(duck, read_candidates(connection, training_set.hash))
+    if not lacking:
+        return 0
+    task, test = _read_task(connection, training_set)
+    families = {family.fingerprint: family for family in FAMILIES}
+    for candidate in lacking:
+        model = mlflow.load_model(where, candidate.model_uri, TRUSTED_TYPES)
+        importance = _importance(model, families[candidate.fingerprint], task)
+        evaluations, predictions = _assess(model, task, test)
+        with open_duck() as duck:
+            write_results(duck, Trained(candidate, (), evaluations, importance, predictions))
+    return len(lacking)
+
+
+def _read_task(connection: postgres.Connection, training_set: TrainingSet) -> tuple[Task, Examples]:
+    """What models are trained on, and the examples that test them."""
+    train, validation, test = (read_examples(connection, training_set, name) for name in SPLITS)
+    features, labels = training_set.features, training_set.labels
+    return Task(train, validation, features, labels, training_set.seed), test
+
+
 def _train(
     module: Any, run_id: str, training_set_hash: str, task: Task, test: Examples, family: Family
 ) -> Trained:
     """Fit and evaluate `family`, and log what came of it to the active MLflow run."""
-    import numpy as np
-    import pandas as pd
-
     started = time.perf_counter()
     fitted = fit_family(family, task)
     metrics = {"seconds": round(time.perf_counter() - started, 3)}
-    labels, evaluations = task.labels, {}
-    for split, examples in (("validation", task.validation), ("test", test)):
-        answers = predict_probabilities(fitted.model, examples.inputs, labels)
-        evaluations[split] = evaluate(labels, examples.truth, answers)
-        for name, value in evaluations[split].metrics.items():
+    evaluations, predictions = _assess(fitted.model, task, test)
+    for split, evaluation in evaluations.items():
+        for name, value in evaluation.metrics.items():
             metrics[f"{split}_{name}"] = value
-    predictions = {
-        "document_id": test.document_ids,
-        "label": test.truth,
-        "predicted": np.array(labels)[answers.argmax(axis=1)],
-        "probability": answers.max(axis=1),
-    }
-    uri = mlflow.log_model(module, fitted.model, task.train.inputs.head(5), labels, TRUSTED_TYPES)
+    inputs, labels = task.train.inputs.head(5), task.labels
+    uri = mlflow.log_model(module, fitted.model, inputs, labels, TRUSTED_TYPES)
     exported = Export(reason="a baseline is never served")
     if not family.baseline:
         exported = export(fitted.model, task)
@@ -114,10 +138,31 @@ def _train(
         onnx_sha256=exported.sha256,
         onnx_reason=exported.reason,
     )
-    importance = permutation_importance(
-        fitted.model, task.validation, labels, _groups(family, task), task.seed
-    )
-    return Trained(candidate, fitted.steps, evaluations, importance, pd.DataFrame(predictions))
+    importance = _importance(fitted.model, family, task)
+    return Trained(candidate, fitted.steps, evaluations, importance, predictions)
+
+
+def _assess(model: Any, task: Task, test: Examples) -> tuple[dict[str, Evaluation], DataFrame]:
+    """What a model achieves on validation and test, and what it answers on test."""
+    import numpy as np
+    import pandas as pd
+
+    labels, evaluations = task.labels, {}
+    for split, examples in (("validation", task.validation), ("test", test)):
+        answers = predict_probabilities(model, examples.inputs, labels)
+        evaluations[split] = evaluate(labels, examples.truth, answers)
+    predictions = {
+        "document_id": test.document_ids,
+        "label": test.truth,
+        "predicted": np.array(labels)[answers.argmax(axis=1)],
+        "probability": answers.max(axis=1),
+    }
+    return evaluations, pd.DataFrame(predictions)
+
+
+def _importance(model: Any, family: Family, task: Task) -> dict[str, float]:
+    groups = _groups(family, task)
+    return permutation_importance(model, task.validation, task.labels, groups, task.seed)
 
 
 def _groups(family: Family, task: Task) -> dict[str, list[str]]:

@@ -9,11 +9,12 @@ from dataclasses import asdict
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from ml_assets.stores import postgres
+from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.sql import statement
 from ml_assets.training.families.base import Family
 from ml_assets.training.families.registry import FAMILIES
 from ml_assets.training.model import Candidate, Step, TrainingSet
+from ml_assets.training.onnx.model import FILE
 
 
 def read_candidates(connection: postgres.Connection, training_set_hash: str) -> list[Candidate]:
@@ -30,10 +31,27 @@ def read_candidate(connection: postgres.Connection, run_id: str) -> Candidate | 
         return cursor.execute(text, {"run_id": run_id}).fetchone()
 
 
-def untrained(connection: postgres.Connection, training_set: TrainingSet) -> list[Family]:
-    """The families that are still to be trained on `training_set`."""
-    known = {each.fingerprint for each in read_candidates(connection, training_set.hash)}
+def untrained(
+    connection: postgres.Connection, where: mlflow.Tracking, training_set: TrainingSet
+) -> list[Family]:
+    """The families that are still to be trained on `training_set`.
+
+    A candidate whose model MLflow no longer has is one no more; its row stays for the versions that
+    were made of it.
+    """
+    candidates = read_candidates(connection, training_set.hash)
+    lost = {each.run_id for each in candidates if not is_stored(where, each)}
+    if lost:
+        query = "update experiments set status = 'lost' where run_id = any(%s)"
+        connection.execute(query, [list(lost)])
+    known = {each.fingerprint for each in candidates if each.run_id not in lost}
     return [family for family in FAMILIES if family.fingerprint not in known]
+
+
+def is_stored(where: mlflow.Tracking, candidate: Candidate) -> bool:
+    """Whether MLflow has the model of a candidate, in all forms that it was saved in."""
+    files = {FILE: candidate.onnx_sha256} if candidate.onnx_sha256 else {}
+    return mlflow.has_model(where, candidate.model_uri, files)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,15 @@ def write_results(duck: duckdb.Connection, trained: Trained) -> None:
             )
             with duckdb.registered(duck, written=rows.assign(**key)):
                 duck.execute(f"insert into {table} by name select * from written")  # noqa: S608
+
+
+def without_results(duck: duckdb.Connection, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those of the candidates whose performance or predictions are not there."""
+    query = (
+        "from experiment_performance select run_id intersect from model_predictions select run_id"
+    )
+    written = {run_id for (run_id,) in duck.execute(query).fetchall()}
+    return [candidate for candidate in candidates if candidate.run_id not in written]
 
 
 def _performance(evaluations: Mapping[str, Evaluation]) -> Iterator[dict[str, object]]:

@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.defs.instance import last_runs, measured_rate, open_instance, partition_range
+from ml_assets.defs.instance import (
+    last_runs,
+    latest_checks,
+    measured_rate,
+    open_instance,
+    partition_range,
+)
 from ml_assets.defs.partitions import register_collections
 from ml_assets.errors import StoreError
 from ml_assets.settings import Settings
@@ -18,6 +24,7 @@ def settings(home: Path, dagster_home: Path | None = None) -> Settings:
 def test_a_new_home_gets_the_projects_configuration_and_has_no_runs(tmp_path: Path) -> None:
     chosen = settings(tmp_path)
     assert last_runs(chosen) == []
+    assert latest_checks(chosen) == []
     assert measured_rate(chosen) is None
     written = (chosen.dagster_folder / "dagster.yaml").read_text()
     assert written == (PROJECT / "dagster.yaml").read_text()

@@ -115,6 +115,9 @@ def test_what_another_hand_did_is_told_and_repaired(
     for told in (project.call("run", code=1), project.call("run", code=1)):
         assert f"Blocking check failed {check}" in told
         assert "repair ml-assets repair" in told
+    (failed,) = [row for row in project.json("status")["checks"] if not row["passed"]]
+    assert (failed["check"], failed["blocks"]) == (check, True)
+    assert f"Blocking check failed {check}" in project.call("status")
     project.call("repair")
     assert "Nothing changed" in project.call("run")
     assert stores(project) == sound

@@ -1,5 +1,6 @@
 """Registering, promoting, refusing, and what happens when a run dies in between."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from ml_assets.errors import (
     FeatureViewError,
     GateError,
+    ModelError,
     NothingToDoError,
     SourceError,
     SpaceMismatchError,
@@ -17,7 +19,7 @@ from ml_assets.errors import (
 from ml_assets.operations.rollback import roll_back
 from ml_assets.registry import gates, serving
 from ml_assets.registry.gates import champion_gate
-from ml_assets.registry.model import MODEL_NAME
+from ml_assets.registry.model import MODEL_NAME, ModelVersion
 from ml_assets.registry.promotion import promote, promote_by_hand
 from ml_assets.registry.serving import predict_texts
 from ml_assets.registry.versions import (
@@ -31,10 +33,11 @@ from ml_assets.registry.versions import (
 from ml_assets.releases import audit, pointer
 from ml_assets.releases.gates import Decision
 from ml_assets.stores import mlflow
-from ml_assets.training.experiments import read_candidates
+from ml_assets.training.experiments import is_stored, read_candidates, untrained
 from ml_assets.training.model import TrainingSet
 from ml_assets.training.onnx.export import TOLERANCE
-from ml_assets_tests.corpus import Deployment, MeaningEncoder, labelled_documents
+from ml_assets.training.onnx.model import FILE
+from ml_assets_tests.corpus import FAST, Deployment, MeaningEncoder, labelled_documents
 from ml_assets_tests.fakes import SPACE, other_space
 
 Trained = tuple[Deployment, TrainingSet]
@@ -68,10 +71,11 @@ def numbers(decision: Decision) -> dict[str, float]:
     return {name: value for gate in decision.gates for name, value in gate.numbers.items()}
 
 
-def alias(deployment: Deployment, name: str) -> int | None:
+def alias(deployment: Deployment, name: str) -> str | None:
+    """The model that an alias names: its URI."""
     client = mlflow.activate(deployment.tracking).MlflowClient()
-    found = client.get_registered_model(MODEL_NAME).aliases.get(name)
-    return int(found) if found else None
+    number = client.get_registered_model(MODEL_NAME).aliases.get(name)
+    return client.get_model_version(MODEL_NAME, number).source if number else None
 
 
 def entries(deployment: Deployment) -> list[tuple[str, str]]:
@@ -98,10 +102,10 @@ def test_the_best_candidate_is_registered_once(first: Trained) -> None:
     assert version.candidate.training_set_hash == training_set.hash
     assert version.feature_views == training_set.feature_views
     assert version.seed == training_set.seed == 0
-    assert alias(deployment, "challenger") == version.version
+    assert alias(deployment, "challenger") == version.candidate.model_uri
     assert entries(deployment) == [("register", f"{MODEL_NAME}/{version.version}")]
     module = mlflow.activate(deployment.tracking)
-    tags = module.MlflowClient().get_model_version(MODEL_NAME, str(version.version)).tags
+    tags = module.MlflowClient().get_model_version_by_alias(MODEL_NAME, "challenger").tags
     assert tags["training_set_hash"] == training_set.hash
     assert tags["space_id"] == SPACE.space_id
     assert "document_text_v1" in tags["feature_views"]
@@ -131,7 +135,7 @@ def test_the_first_champion_has_to_beat_the_baselines(first: Trained) -> None:
     assert decision.served
     assert decision.changed
     assert champion(deployment.connection) == version
-    assert alias(deployment, "champion") == version.version
+    assert alias(deployment, "champion") == version.candidate.model_uri
     assert numbers(decision)["challenger"] > numbers(decision)["tfidf_baseline"]
     again = decide(first)
     assert (again.served, again.changed) == (True, False)
@@ -199,7 +203,7 @@ def test_the_champion_is_measured_on_the_challengers_test_split(
     refused = decide(second, promotion_margin=0.9)
     assert not refused.served
     assert champion(deployment.connection) == reigning
-    assert alias(deployment, "champion") == reigning.version
+    assert alias(deployment, "champion") == reigning.candidate.model_uri
     assert numbers(refused)["champion"] > numbers(refused)["tfidf_baseline"]
     # A score of its own split would be the stored one.
     assert numbers(refused)["champion"] != reigning.metrics["test_macro_f1"]
@@ -209,7 +213,7 @@ def test_the_champion_is_measured_on_the_challengers_test_split(
     accepted = decide(second)
     assert accepted.served
     assert champion(deployment.connection) == challenger
-    assert alias(deployment, "champion") == challenger.version
+    assert alias(deployment, "champion") == challenger.candidate.model_uri
     releases = pointer.list_releases(deployment.connection)
     assert [one.parts.model_version for one in releases] == [challenger.version, reigning.version]
     assert releases[1].served_until == releases[0].served_from
@@ -242,10 +246,10 @@ def test_the_margin_counts(second: Trained, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize(
     ("score", "stands", "outcome"),
-    [(0.80, 0.78, "block"), (0.82, 0.78, "pass"), (0.50, None, "cannot tell")],
+    [(0.80, 0.78, "block"), (0.82, 0.78, "pass"), (0.50, "its model is lost", "cannot tell")],
 )
 def test_the_gate_against_the_champion(
-    first: Trained, score: float, stands: float | None, outcome: str
+    first: Trained, score: float, stands: float | str, outcome: str
 ) -> None:
     version = register(first)
     gate = champion_gate(score, version, stands, 0.03)
@@ -273,11 +277,10 @@ def test_a_run_killed_between_release_and_alias_is_repaired_by_the_next(first: T
     )
     assert decision.served
     # What the killed run left: the release is committed, the alias is where it was.
-    before = alias(deployment, "champion")
-    assert before != version.version
+    mlflow.set_alias(deployment.tracking, MODEL_NAME, "champion", None)
     moved = follow_release(deployment.connection, deployment.tracking)
-    assert moved == [f"champion: {before or 'none'} → {version.version}"]
-    assert alias(deployment, "champion") == version.version
+    assert moved == [f"champion → {version.version}"]
+    assert alias(deployment, "champion") == version.candidate.model_uri
     assert follow_release(deployment.connection, deployment.tracking) == []
 
 
@@ -287,15 +290,17 @@ def test_an_alias_that_was_moved_by_hand_is_repaired_and_told(second: Trained) -
     challenger = current_challenger(deployment.connection)
     assert reigning is not None
     assert challenger is not None
-    mlflow.set_alias(deployment.tracking, MODEL_NAME, "champion", challenger.version)
+    client = mlflow.activate(deployment.tracking).MlflowClient()
+    number = client.get_model_version_by_alias(MODEL_NAME, "challenger").version
+    mlflow.set_alias(deployment.tracking, MODEL_NAME, "champion", int(number))
     mlflow.set_alias(deployment.tracking, MODEL_NAME, "challenger", None)
     assert champion(deployment.connection) == reigning
     assert follow_release(deployment.connection, deployment.tracking) == [
-        f"challenger: none → {challenger.version}",
-        f"champion: {challenger.version} → {reigning.version}",
+        f"challenger → {challenger.version}",
+        f"champion → {reigning.version}",
     ]
-    assert alias(deployment, "champion") == reigning.version
-    assert alias(deployment, "challenger") == challenger.version
+    assert alias(deployment, "champion") == reigning.candidate.model_uri
+    assert alias(deployment, "challenger") == challenger.candidate.model_uri
 
 
 def test_without_a_model_mlflow_is_not_asked(deployment: Deployment) -> None:
@@ -317,7 +322,7 @@ def test_what_a_person_rolled_back_from_no_run_promotes(
     target = roll_back(connection, settings, deployment.tracking, "it insults people")
     assert target.parts.model_version == reigning.version
     assert champion(connection) == reigning
-    assert alias(deployment, "champion") == reigning.version
+    assert alias(deployment, "champion") == reigning.candidate.model_uri
     again = decide(second)
     assert (again.served, again.changed) == (False, False)
     assert again.reason == (
@@ -446,9 +451,10 @@ def test_what_cannot_be_answered_is_said(first: Trained) -> None:
             ask(deployment, ["w1"])
     forget_onnx(deployment)
     deployment.connection.execute(
-        "update model_artifacts set uri = 'models:/nothing/1' where version = %s", [version.version]
+        "update experiments set model_uri = 'models:/nothing' where run_id = %s",
+        [version.candidate.run_id],
     )
-    with pytest.raises(StoreError, match="cannot be loaded"):
+    with pytest.raises(ModelError, match="cannot be loaded"):
         ask(deployment, ["w1"])
 
 
@@ -513,3 +519,121 @@ def ask(
 
 def test_a_version_that_is_not_there_is_none(first: Trained) -> None:
     assert read_version(first[0].connection, 10_000) is None
+
+
+def lose_model(deployment: Deployment, version: ModelVersion) -> None:
+    assert deployment.tracking.artifacts is not None
+    shutil.rmtree(
+        deployment.tracking.artifacts / "models" / version.candidate.model_uri.rpartition("/")[2]
+    )
+
+
+def test_a_champion_whose_model_is_lost_is_told_and_replaced(second: Trained) -> None:
+    deployment, _ = second
+    reigning, challenger = (
+        champion(deployment.connection),
+        current_challenger(deployment.connection),
+    )
+    assert reigning is not None
+    assert challenger is not None
+    assert not decide(second, promotion_margin=0.9).served
+    lose_model(deployment, reigning)
+    with pytest.raises(ModelError, match=r"cannot be loaded .* Run `ml-assets run`"):
+        ask(deployment, ["w1"])
+    # The refusal was of a champion that answered: now the baselines alone decide.
+    decision = decide(second, promotion_margin=0.9)
+    assert decision.served
+    assert f"the model of champion {reigning.version} is lost" in decision.reason
+    assert champion(deployment.connection) == challenger
+    ask(deployment, ["w1"])
+    with pytest.raises(
+        GateError, match=r"version \d+ is not served: its model models:/m-\w+ is lost"
+    ):
+        roll_back(deployment.connection, deployment.settings, deployment.tracking, "worse")
+    assert champion(deployment.connection) == challenger
+
+
+def test_the_champion_itself_is_trained_again_when_its_model_is_lost(
+    deployment: Deployment,
+) -> None:
+    deployment.fill(labelled_documents(180))
+    training_set = deployment.build()
+    deployment.train(training_set)
+    given = (deployment, training_set)
+    lost = register(given)
+    assert decide(given).served
+    lose_model(deployment, lost)
+    missing = untrained(deployment.connection, deployment.tracking, training_set)
+    assert [family.name for family in missing if family in FAST] == [lost.candidate.family]
+    deployment.train(training_set, missing[:1])
+    again = register(given)
+    assert again.version == lost.version + 1
+    assert again.candidate.fingerprint == lost.candidate.fingerprint
+    assert again.candidate.model_uri != lost.candidate.model_uri
+    assert decide(given).served
+    assert champion(deployment.connection) == again
+    ask(deployment, ["w1"])
+    assert read_version(deployment.connection, lost.version) == lost, "its record stays"
+
+
+@pytest.mark.parametrize("damage", ["cut short", "altered", "onnx gone"])
+def test_a_damaged_model_is_lost(deployment: Deployment, damage: str) -> None:
+    deployment.fill(labelled_documents(180))
+    training_set = deployment.build()
+    deployment.train(training_set)
+    version = register((deployment, training_set))
+    assert deployment.tracking.artifacts is not None
+    name = version.candidate.model_uri.rpartition("/")[2]
+    folder = deployment.tracking.artifacts / "models" / name / "artifacts"
+    skops = folder / "model.skops"
+    match damage:
+        case "cut short":
+            skops.write_bytes(skops.read_bytes()[:-100])
+        case "altered":
+            onnx = bytearray((folder / FILE).read_bytes())
+            onnx[len(onnx) // 2] ^= 1
+            (folder / FILE).write_bytes(onnx)
+        case _:
+            (folder / FILE).unlink()
+    assert not is_stored(deployment.tracking, version.candidate)
+
+
+def test_what_was_renamed_or_deleted_in_mlflow_is_registered_again(second: Trained) -> None:
+    """No number of MLflow's says what answers: after a renaming it begins again at 1."""
+    deployment, _ = second
+    reigning, challenger = (
+        champion(deployment.connection),
+        current_challenger(deployment.connection),
+    )
+    assert reigning is not None
+    assert challenger is not None
+    client = mlflow.activate(deployment.tracking).MlflowClient()
+    client.rename_registered_model(MODEL_NAME, "support_classifier")
+    assert follow_release(deployment.connection, deployment.tracking) == [
+        f"challenger → {challenger.version}",
+        f"champion → {reigning.version}",
+    ]
+    assert alias(deployment, "champion") == reigning.candidate.model_uri
+    for version in client.search_model_versions(f"name='{MODEL_NAME}'"):
+        client.delete_model_version(MODEL_NAME, version.version)
+    answers = ask(deployment, ["w1"])
+    assert len(follow_release(deployment.connection, deployment.tracking)) == 2
+    assert alias(deployment, "champion") == reigning.candidate.model_uri
+    assert champion(deployment.connection) == reigning
+    assert ask(deployment, ["w1"]) == answers
+
+
+def test_a_version_number_is_never_given_twice(second: Trained) -> None:
+    """MLflow's first version of a fresh registry is not our version 1."""
+    deployment, _ = second
+    reigning = champion(deployment.connection)
+    assert reigning is not None
+    client = mlflow.activate(deployment.tracking).MlflowClient()
+    client.rename_registered_model(MODEL_NAME, "another_classifier")
+    deployment.fill(labelled_documents(150))
+    training_set = deployment.build()
+    deployment.train(training_set)
+    version = register((deployment, training_set))
+    assert version.version == 3
+    assert not decide((deployment, training_set), promotion_margin=0.9).served
+    assert champion(deployment.connection) == reigning

@@ -4,13 +4,16 @@ import hashlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 import pandas as pd
+import psycopg
 import pytest
 
-from ml_assets.errors import StoreError
+from ml_assets.errors import ModelError, StoreError
 from ml_assets.stores import mlflow
 from ml_assets_tests.servers import free_port, mlflow_over_http
 
@@ -47,10 +50,26 @@ def contract(where: mlflow.Tracking) -> None:
     assert len(client.get_metric_history(run.info.run_id, "loss")) == 1500
 
     name = f"model_{run.info.run_id[:8]}"
-    number = mlflow.ensure_version(module, name, uri, run.info.run_id, {"tag": "value"})
-    assert mlflow.ensure_version(module, name, uri, run.info.run_id, {}) == number == 1
+    number = mlflow.ensure_version(where, name, uri, run.info.run_id, {"tag": "value"})
+    assert mlflow.ensure_version(where, name, uri, run.info.run_id, {}) == number == 1
     assert client.get_model_version(name, "1").tags["tag"] == "value"
-    loaded = mlflow.load_model(where, f"models:/{name}/1", [])
+    assert mlflow.read_aliases(where, name) == {}
+    mlflow.set_alias(where, name, "champion", 1)
+    assert mlflow.read_aliases(where, name) == {"champion": uri}
+    client.delete_model_version(name, "1")
+    assert mlflow.read_aliases(where, name) == {}
+    assert mlflow.ensure_version(where, name, uri, run.info.run_id, {}) == 2
+    client.rename_registered_model(name, f"other_{name}")
+    assert mlflow.read_aliases(where, name) == {}
+    assert mlflow.ensure_version(where, name, uri, run.info.run_id, {}) == 1
+    assert mlflow.has_model(where, uri, {"more.bin": SHA256})
+    assert not mlflow.has_model(where, uri, {"absent.bin": SHA256})
+    assert not mlflow.has_model(where, "models:/m-0123456789abcdef0123456789abcdef", {})
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        mlflow.load_model(where, "models:/m-0123456789abcdef0123456789abcdef", [])
+    with pytest.raises(StoreError, match="cannot be registered"):
+        mlflow.ensure_version(where, name, "models:/m-0123456789abcdef", run.info.run_id, {})
+    loaded = mlflow.load_model(where, uri, [])
     assert np.allclose(loaded.predict_proba(inputs), model.predict_proba(inputs))
 
 
@@ -58,7 +77,7 @@ def test_the_embedded_mode_keeps_the_contract(tracking: mlflow.Tracking) -> None
     contract(tracking)
     module = mlflow.activate(tracking)
     experiment = module.get_experiment_by_name(mlflow.EXPERIMENT)
-    assert experiment.artifact_location == tracking.artifacts
+    assert experiment.artifact_location == "ml-assets:/"
 
 
 def test_a_file_in_our_own_folder_is_read_without_mlflow(
@@ -74,7 +93,7 @@ def test_a_file_in_our_own_folder_is_read_without_mlflow(
 
 
 def test_a_tracking_server_keeps_the_same_contract(server: mlflow.Tracking) -> None:
-    assert server.artifacts == ""
+    assert server.artifacts is None
     contract(server)
 
 
@@ -125,3 +144,65 @@ def test_describing_where_runs_are_kept_does_not_import_mlflow(tmp_path: Path) -
 def test_a_uri_that_is_not_a_servers_is_refused_in_one_line(uri: str, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"^MLFLOW_TRACKING_URI: not a URL of a tracking server"):
         mlflow.tracking(uri, None, tmp_path)
+
+
+def test_a_moved_folder_has_its_models_and_no_record_of_its_place(
+    tracking: mlflow.Tracking, tmp_path: Path
+) -> None:
+    before = replace(tracking, artifacts=tmp_path / "before")
+    after = replace(tracking, artifacts=tmp_path / "after")
+    module = mlflow.activate(before)
+    with module.start_run() as run:
+        module.log_text("as it was", "note.txt")
+        uri = f"models:/{module.initialize_logged_model(name='model').model_id}"
+        mlflow.log_file(module, uri, "more.bin", CONTENT)
+    (tmp_path / "before").rename(tmp_path / "after")
+    assert mlflow.read_file(after, uri, "more.bin", SHA256) == CONTENT
+    module = mlflow.activate(after)
+    assert module.artifacts.load_text(f"runs:/{run.info.run_id}/note.txt") == "as it was"
+    with module.start_run():
+        module.log_text("more", "later.txt")
+    assert len(list((tmp_path / "after").rglob("later.txt"))) == 1
+    assert not (tmp_path / "before").exists()
+
+
+def test_records_with_the_path_of_a_folder_follow_the_home(
+    tracking: mlflow.Tracking, tmp_path: Path
+) -> None:
+    """As MLflow has them by itself, and homes had them before."""
+    where, old = replace(tracking, artifacts=tmp_path / "home"), (tmp_path / "old").as_uri()
+    module = mlflow.activate(where)
+    with psycopg.connect(where.uri.replace("+psycopg2", "")) as connection:
+        query = "update experiments set artifact_location = %s where name = %s"
+        connection.execute(query, [old, mlflow.EXPERIMENT])
+    with module.start_run() as run:
+        module.log_text("as it was", "note.txt")
+        uri = f"models:/{module.initialize_logged_model(name='model').model_id}"
+        mlflow.log_file(module, uri, "more.bin", CONTENT)
+    assert (tmp_path / "old").is_dir()
+    (tmp_path / "old").rename(tmp_path / "home")
+    module = mlflow.activate(where)
+    assert module.artifacts.load_text(f"runs:/{run.info.run_id}/note.txt") == "as it was"
+    model = module.MlflowClient().get_logged_model(uri.rpartition("/")[2])
+    assert model.artifact_location.startswith("ml-assets:/models/m-")
+    assert mlflow.read_file(where, uri, "more.bin", SHA256) == CONTENT
+
+
+def test_an_experiment_that_was_deleted_by_hand_is_restored(tracking: mlflow.Tracking) -> None:
+    client = mlflow.activate(tracking).MlflowClient()
+    experiment = client.get_experiment_by_name(mlflow.EXPERIMENT)
+    client.delete_experiment(experiment.experiment_id)
+    with mlflow.activate(tracking).start_run() as run:
+        assert run.info.experiment_id == experiment.experiment_id
+
+
+def test_a_database_that_does_not_answer_is_told_once_and_soon(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    where = mlflow.Tracking("postgresql+psycopg2://postgres@/mlflow?host=/nowhere", tmp_path)
+    started = perf_counter()
+    with pytest.raises(StoreError, match="Check that PostgreSQL is up") as raised:
+        mlflow.activate(where)
+    assert perf_counter() - started < 20, "MLflow itself asks ten times, for 100 s"
+    assert "\n" not in str(raised.value)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]

@@ -5,7 +5,7 @@ import pytest
 
 from ml_assets.stores import duckdb, mlflow
 from ml_assets.stores.mlflow import load_model
-from ml_assets.training.candidates import train_candidates
+from ml_assets.training.candidates import train_candidates, write_lost_results
 from ml_assets.training.evaluation import evaluate
 from ml_assets.training.examples import read_examples
 from ml_assets.training.experiments import read_candidate, read_candidates, untrained
@@ -34,7 +34,7 @@ def task(trained: Trained) -> Task:
 
 def test_a_trained_family_is_not_trained_again(trained: Trained) -> None:
     deployment, training_set = trained
-    assert untrained(deployment.connection, training_set) == list(FAMILIES[3:])
+    assert untrained(deployment.connection, deployment.tracking, training_set) == list(FAMILIES[3:])
     candidates = read_candidates(deployment.connection, training_set.hash)
     assert [candidate.family for candidate in candidates] == [each.name for each in FAST]
 
@@ -186,7 +186,7 @@ def test_a_crash_before_the_record_leaves_no_double_results(
             "update experiments set status = 'running', ended_at = null where run_id = %s",
             [before.run_id],
         )
-        missing = untrained(source.connection, training_set)[:1]
+        missing = untrained(source.connection, source.tracking, training_set)[:1]
         assert missing == [family(before.family)]
         with mlflow.activate(source.tracking).start_run():
             train_candidates(
@@ -228,4 +228,30 @@ def test_a_failure_closes_the_run_as_failed(trained: Trained) -> None:
         [FAMILIES[3].name],
     ).fetchall()
     assert rows == [("failed", True)]
-    assert untrained(deployment.connection, training_set) == list(FAMILIES[3:])
+    assert untrained(deployment.connection, deployment.tracking, training_set) == list(FAMILIES[3:])
+
+
+def test_results_that_are_lost_are_written_again_from_the_models(trained: Trained) -> None:
+    deployment, training_set = trained
+    tables = ("experiment_performance", "feature_importance", "model_predictions")
+
+    def rows() -> list[tuple[object, ...]]:
+        """But for the last digits, which a model has in memory alone."""
+        with deployment.open_duck() as duck:
+            frames = [duck.execute(f"from {table} order by all").df() for table in tables]
+        frames[0] = frames[0].drop(columns="logged_at")
+        return [row for frame in frames for row in frame.round(9).itertuples(index=False)]
+
+    arguments = (deployment.connection, deployment.open_duck, deployment.tracking, training_set)
+    write_lost_results(*arguments)  # those that another test put a later run in place of
+    before = rows()
+    with deployment.open_duck() as duck:
+        for table in tables:
+            duck.execute(f"delete from {table}")
+    assert write_lost_results(*arguments) == len(FAST)
+    assert rows() == before
+    assert write_lost_results(*arguments) == 0
+    with deployment.open_duck() as duck:
+        duck.execute("delete from model_predictions where family = 'tfidf_baseline'")
+    assert write_lost_results(*arguments) == 1
+    assert rows() == before

@@ -2,13 +2,12 @@
 insert into model_artifacts
     (model_name, version, run_id, uri, training_set_hash, space_id, seed, feature_views, metrics)
 values (
-    %(name)s, %(version)s, %(run_id)s, %(uri)s, %(training_set_hash)s, %(space_id)s,
+    %(name)s, %(version)s, %(run_id)s, %(model_uri)s, %(training_set_hash)s, %(space_id)s,
     %(seed)s, %(feature_views)s, %(metrics)s
 )
-on conflict (model_name, version) do nothing
 
 -- name: model_version
-select model_name as name, version, run_id, uri, space_id, seed, feature_views, metrics
+select model_name as name, version, run_id, space_id, seed, feature_views, metrics
 from model_artifacts
 where model_name = %(model_name)s and version = %(version)s
 

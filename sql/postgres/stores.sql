@@ -1,3 +1,10 @@
+-- name: aliases
+-- In MLflow's database: the model that each alias of a registered model names, by its URI.
+select a.alias, v.source
+from registered_model_aliases a
+join model_versions v on v.name = a.name and v.version = a.version
+where a.name = %s
+
 -- name: create_ledger
 -- The migrations of every store, with the sha256 of their text.
 create table if not exists migrations (
@@ -10,6 +17,20 @@ create table if not exists migrations (
 
 -- name: read_ledger
 select store, name, checksum from migrations
+
+-- name: move_artifacts
+-- In MLflow's database: locations below a folder are below the root of a scheme from now on.
+with moved_runs as (
+    update runs set artifact_uri = %(scheme)s || substr(artifact_uri, length(%(old)s) + 1)
+    where starts_with(artifact_uri, %(old)s || '/')
+), moved_models as (
+    update logged_models set artifact_location = %(scheme)s || substr(artifact_location, length(%(old)s) + 1)
+    where starts_with(artifact_location, %(old)s || '/')
+), moved_versions as (
+    update model_versions set storage_location = %(scheme)s || substr(storage_location, length(%(old)s) + 1)
+    where starts_with(storage_location, %(old)s || '/')
+)
+update experiments set artifact_location = %(scheme)s || '/' where artifact_location = %(old)s
 
 -- name: columns
 select a.attname as name, format_type(a.atttypid, a.atttypmod) as type

@@ -113,7 +113,7 @@ values (
     %(run_id)s, %(family)s, format('%%s on the training set %%s', %(family)s::text, left(%(hash)s, 12)), %(owner)s,
     %(hash)s, %(family)s, %(fingerprint)s
 )
-on conflict (training_set_hash, family, fingerprint) do update
+on conflict (training_set_hash, family, fingerprint) where status <> 'lost' do update
 set run_id = excluded.run_id, name = excluded.name, description = excluded.description,
     owner = excluded.owner, status = 'running', started_at = now(), ended_at = null
 where experiments.status <> 'completed'

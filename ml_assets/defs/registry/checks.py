@@ -2,7 +2,9 @@
 
 import dagster as dg
 
-from ml_assets.defs.resources import PostgresResource
+from ml_assets.defs.resources import MlflowResource, PostgresResource
+from ml_assets.errors import ModelError
+from ml_assets.registry.serving import load_served
 from ml_assets.registry.versions import champion
 from ml_assets.releases import audit
 from ml_assets.releases.pointer import present_parts
@@ -23,6 +25,30 @@ def audit_chain_is_intact(postgres: PostgresResource) -> dg.AssetCheckResult:
             "first_broken_entry": broken or "none",
             "releases_without_entry": ", ".join(missing[0].examples) if missing else "none",
             "repair": "restore the log from a backup: `ml-assets restore`",
+        },
+    )
+
+
+@dg.asset_check(asset="champion_model", blocking=True)
+def champion_can_be_loaded(
+    postgres: PostgresResource, mlflow: MlflowResource
+) -> dg.AssetCheckResult:
+    """The champion is loaded as `ml-assets predict` loads it."""
+    with postgres.connect() as connection:
+        served = champion(connection)
+    if served is None:
+        return dg.AssetCheckResult(passed=True, description="there is no champion")
+    reason = ""
+    try:
+        load_served(mlflow.tracking, served)
+    except ModelError as error:
+        reason = str(error)
+    return dg.AssetCheckResult(
+        passed=not reason,
+        metadata={
+            "version": served.version,
+            "model": served.candidate.model_uri,
+            "reason": reason or "none",
         },
     )
 

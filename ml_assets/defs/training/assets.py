@@ -20,7 +20,7 @@ from ml_assets.defs.resources import (
 )
 from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings
-from ml_assets.training.candidates import train_candidates
+from ml_assets.training.candidates import train_candidates, write_lost_results
 from ml_assets.training.experiments import read_candidates, untrained
 from ml_assets.training.model import SPLITS, Candidate, TrainingSet
 from ml_assets.training.plots import confusion_plot, reliability_plot
@@ -77,7 +77,7 @@ def candidate_models(
         return nothing_to_train_on(current)
     trained: list[Trained] = []
     with postgres.connect() as connection:
-        missing = untrained(connection, current)
+        missing = untrained(connection, mlflow.tracking, current)
         if missing:
             with mlflow.run() as where, progress("training") as report:
                 trained = train_candidates(
@@ -89,12 +89,14 @@ def candidate_models(
                     report,
                     owner=settings.actor,
                 )
+        rewritten = write_lost_results(connection, duckdb.get_connection, mlflow.tracking, current)
         candidates = read_candidates(connection, current.hash)
     return dg.MaterializeResult(
         metadata={
             "outcome": f"{len(trained)} families trained, {len(candidates) - len(trained)} kept",
             "training_set_hash": current.hash,
             "trained_in_this_run": len(trained),
+            "results_written_again": rewritten,
             "candidates": table([_summary(each) for each in candidates]),
             **_plots(trained),
         },

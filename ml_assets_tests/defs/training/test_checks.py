@@ -1,11 +1,16 @@
 """Each check of training and registry, passing and failing."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import dagster as dg
 import pytest
 
-from ml_assets.defs.registry.checks import audit_chain_is_intact, champion_has_earned_it
+from ml_assets.defs.registry.checks import (
+    audit_chain_is_intact,
+    champion_can_be_loaded,
+    champion_has_earned_it,
+)
 from ml_assets.defs.resources import OfflineStoreResource, PostgresResource
 from ml_assets.defs.training.checks import (
     a_model_beats_the_baselines,
@@ -14,9 +19,18 @@ from ml_assets.defs.training.checks import (
 )
 from ml_assets.registry.promotion import promote
 from ml_assets.registry.versions import register_challenger
+from ml_assets.stores import mlflow
 from ml_assets.training.model import TrainingSet
 from ml_assets.training.training_set import freeze
 from ml_assets_tests.corpus import Deployment
+
+
+@dataclass(frozen=True)
+class FakeMlflow:
+    """The resource, on the MLflow of the tests."""
+
+    tracking: mlflow.Tracking
+
 
 Check = Callable[..., dg.AssetCheckResult]
 
@@ -42,7 +56,7 @@ def check(trained: tuple[Deployment, TrainingSet]) -> Check:
     duck = OfflineStoreResource(database=str(deployment.settings.duckdb_file))
 
     def run(definition: dg.AssetChecksDefinition, **resources: object) -> dg.AssetCheckResult:
-        given = {"postgres": postgres, "duckdb": duck}
+        given = {"postgres": postgres, "duckdb": duck, "mlflow": FakeMlflow(deployment.tracking)}
         names = given.keys() & definition.required_resource_keys
         return definition(**{name: given[name] for name in names})  # type: ignore[no-any-return]
 
@@ -127,6 +141,7 @@ def test_champion_has_earned_it(trained: tuple[Deployment, TrainingSet], check: 
     deployment, training_set = trained
     connection = deployment.connection
     assert "there is no champion" in str(check(champion_has_earned_it).description)
+    assert check(champion_can_be_loaded).passed
     register_challenger(connection, deployment.tracking, training_set, deployment.settings)
     connection.execute(
         "update experiments set metrics = metrics || '{\"test_macro_f1\": 0}'"
@@ -135,6 +150,12 @@ def test_champion_has_earned_it(trained: tuple[Deployment, TrainingSet], check: 
     assert promote(connection, deployment.tracking, training_set, deployment.settings).served
     earned = check(champion_has_earned_it)
     assert earned.passed
+    assert check(champion_can_be_loaded).passed
+    connection.execute("update experiments set model_uri = model_uri || '-gone'")
+    lost = check(champion_can_be_loaded)
+    connection.execute("update experiments set model_uri = replace(model_uri, '-gone', '')")
+    assert not lost.passed
+    assert "the model cannot be loaded" in str(lost.metadata["reason"].value)
     assert earned.metadata["promotions_in_the_audit_log"].value == 1
     # Somebody put another version in the release by hand.
     connection.execute(
