@@ -110,9 +110,12 @@ class Settings(BaseSettings):
     retrain_after_labels: int = Field(
         100,
         ge=1,
+        le=10**9,
         description="labelled documents that changed until automation trains models again",
     )
-    retrain_after_days: float = Field(7, ge=0, description="days until it does when fewer changed")
+    retrain_after_days: float = Field(
+        7, ge=0, le=36_500, description="days until it does when fewer changed"
+    )
     promotion_margin: float = Field(
         0.0, ge=0, le=1, description="gate: macro-F1 a challenger must add to the champion's"
     )

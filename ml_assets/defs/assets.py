@@ -31,9 +31,6 @@ DAILY = dg.FreshnessPolicy.time_window(
 )
 """Looked at every night; an asset that was not is behind."""
 
-EXAMPLES_LENGTH = 400
-"""Characters of the names of offenders that are shown."""
-
 NO_TRAINING_SET = "nothing to train on"
 
 EXAMPLES_LENGTH = 400
