@@ -158,6 +158,8 @@ class Settings(BaseSettings):
     @field_validator("home", "duckdb_path", "keyword_index_path", "dagster_home")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
+        if path and "?" in str(path):
+            raise ValueError("Dagster keeps no records in a path with a ?")
         return path.expanduser().resolve() if path else None
 
     @field_validator("chunk_overlap")

@@ -157,7 +157,7 @@ def _run(everything: bool, until: Until = "models") -> None:
             report = run_everything(
                 settings,
                 progress,
-                lambda line: err.print(escape(line)),
+                lambda line: err.print(escape(line), soft_wrap=True),
                 until,
                 thorough=everything,
             )
