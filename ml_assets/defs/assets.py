@@ -97,6 +97,16 @@ def nothing_to_train_on(current: TrainingSet | None) -> dg.MaterializeResult:
     )
 
 
+def plain(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, Any]:
+    """Metadata as JSON takes it: a table is a list of its rows."""
+    return {
+        name: [dict(record.data) for record in value.records]
+        if isinstance(value, dg.TableMetadataValue)
+        else value.value
+        for name, value in metadata.items()
+    }
+
+
 def table(rows: Sequence[Mapping[str, object]]) -> dg.TableMetadataValue:
     """A small table with typed columns, which are the keys of the first row."""
     header = list(rows[0]) if rows else []

@@ -12,6 +12,7 @@ import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from sqlalchemy.exc import DBAPIError
 
+from ml_assets.defs.assets import plain
 from ml_assets.defs.partitions import PARTITIONS_NAME
 from ml_assets.errors import StoreError
 from ml_assets.settings import Settings, shipped
@@ -104,7 +105,7 @@ def latest_checks(settings: Settings, most: int = 500) -> list[dict[str, Any]]:
                 "checked": datetime.fromtimestamp(record.timestamp, UTC).isoformat(" ", "seconds"),
                 "passed": check.passed,
                 "blocks": check.severity == dg.AssetCheckSeverity.ERROR,
-                "numbers": {name: _plain(value) for name, value in check.metadata.items()},
+                "numbers": plain(check.metadata),
             }
             latest.setdefault(check.check_name, row)
     return sorted(latest.values(), key=lambda row: (row["asset"], row["check"]))
@@ -114,13 +115,6 @@ def _end_dead_runs_of_ours(instance: dg.DagsterInstance, home: Path) -> None:
     # The runs of a home of ours are processes of this machine; of another they may not be.
     if instance.is_persistent and Path(instance.root_directory) == home / "dagster":
         end_dead_runs(instance)
-
-
-def _plain(value: dg.MetadataValue[Any]) -> Any:
-    """What JSON and a table at the prompt can hold; of a table its rows."""
-    if isinstance(value, dg.TableMetadataValue):
-        return [dict(row.data) for row in value.records]
-    return value.value
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:

@@ -23,6 +23,7 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
+from ml_assets.defs.assets import plain
 from ml_assets.defs.automation import TURN
 from ml_assets.defs.build import build_definitions
 from ml_assets.defs.instance import PROCESS, open_instance
@@ -228,7 +229,7 @@ def _read_event(event: dg.DagsterEvent, report: RunReport) -> None:
     elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
         check = event.asset_check_evaluation_data
         if not check.passed:
-            numbers = {key: value.value for key, value in check.metadata.items()}
+            numbers = plain(check.metadata)
             blocking = check.severity == dg.AssetCheckSeverity.ERROR
             report.failed_checks.append((check.check_name, blocking, numbers))
 

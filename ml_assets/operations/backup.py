@@ -8,13 +8,14 @@ all is written and verified.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from ml_assets.errors import NothingToDoError, SettingError, StoreError
-from ml_assets.operations.copying import copy, copy_still, whole_folder
+from ml_assets.operations.copying import copy_still, whole_folder
 from ml_assets.operations.manifest import (
     FORMAT,
     Manifest,
@@ -102,8 +103,9 @@ def restore(settings: Settings, source: Path) -> Manifest:
                 database = Path(file.path).stem
                 load(postgres.server_url(None, partial, database), source / file.path)
             else:
-                copy(source / file.path, partial / file.path)
-                os.utime(partial / file.path, ns=(file.modified_ns, file.modified_ns))
+                restored = Path(shutil.copyfile(source / file.path, partial / file.path))
+                restored.chmod(0o600)
+                os.utime(restored, ns=(file.modified_ns, file.modified_ns))
         for name, end in manifest.links.items():
             (partial / name).symlink_to(end)
         postgres.stop(partial)

@@ -93,6 +93,7 @@ def copy(source: Path, target: Path) -> None:
             _copy_sqlite(source, target)
         else:
             shutil.copyfile(source, target)
+        target.chmod(0o600)
         os.utime(target, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 

@@ -1,10 +1,12 @@
 """What a run says of a step that failed: one line for what a person can mend, the story else."""
 
+import json
 from collections.abc import Callable
 
 import dagster as dg
 import pytest
 
+from ml_assets.defs.assets import plain, table
 from ml_assets.defs.run import _failure
 from ml_assets.errors import GateError, IncompleteReadError, StoreError
 
@@ -53,3 +55,11 @@ def test_a_defect_keeps_its_story() -> None:
 def test_an_interrupt_is_one() -> None:
     with pytest.raises(KeyboardInterrupt):
         fail(refuse(dg.DagsterExecutionInterruptedError()))
+
+
+def test_the_numbers_of_a_check_are_json_also_a_table() -> None:
+    metadata = {"rows": table([{"index": "chroma", "recall": 0.9}]), "of": dg.IntMetadataValue(3)}
+    assert json.loads(json.dumps(plain(metadata))) == {
+        "rows": [{"index": "chroma", "recall": 0.9}],
+        "of": 3,
+    }

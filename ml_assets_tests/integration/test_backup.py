@@ -38,9 +38,9 @@ BACKUP = [
 RESTORE = [
     Point("before", "operations.backup:verify"),
     Point("after", "operations.backup:verify"),
-    Point("before", "operations.backup:copy"),
-    Point("after", "operations.backup:copy", 5),
-    Point("write", "operations.backup:copy"),
+    Point("before", "operations.backup:shutil.copyfile"),
+    Point("after", "operations.backup:shutil.copyfile", 5),
+    Point("write", "operations.backup:shutil.copyfile"),
     Point("before", "operations.backup:load"),
     Point("after", "operations.backup:load"),
     Point("before", "operations.backup:postgres.stop"),
@@ -148,6 +148,8 @@ def test_a_restore_killed_at_ten_points_leaves_no_home_and_the_backup_whole(plac
     assert not place.partial("restored")
     assert not [p.info for p in psutil.process_iter(["cmdline"]) if ".partial" in str(p.info)]
     assert NOTHING in place.call("run", home=place.restored)
+    files = [path for path in place.restored.rglob("*") if path.is_file()]
+    assert [path for path in files if path.stat().st_mode & 0o077] == []
     for query in ("note 7", "tells of 3"):
         asked = ("search", query, "-k", "20", "--json")
         assert place.call(*asked, home=place.restored) == place.call(*asked)

@@ -112,7 +112,8 @@ def test_looking_at_every_step_computes_nothing(project: Project, first_run: str
     after = project.json("status")
     assert {name: after[name] for name in UNCHANGED} == {name: before[name] for name in UNCHANGED}
     assert after["last_runs"] != before["last_runs"]
-    assert not modules_imported(project, "run", "--all") & {*TO_EMBED}
+    # The champion is loaded as it answers, which is by ONNX Runtime.
+    assert not modules_imported(project, "run", "--all") & {*TO_EMBED} - {"onnxruntime"}
 
 
 def test_a_store_that_was_lost_is_made_again(project: Project, first_run: str) -> None:
