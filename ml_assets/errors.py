@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 # An unquoted @ in a password is not the last one before the host.
 _PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):[^/\s]*(?=@)")
@@ -56,6 +57,17 @@ class IncompleteReadError(SourceError):
 
 class StoreError(UserError):
     """A database or folder cannot be reached, opened or written."""
+
+
+class DamagedStoreError(StoreError):
+    """The files of a store are damaged, all of whose content the next run makes again."""
+
+    def __init__(self, what: str, path: Path, aside: Path | None = None) -> None:
+        """Say `what` is wrong, with which file or folder, and where it was put `aside`."""
+        moved = f", and was renamed to {aside.name}" if aside else ""
+        do = "Run `ml-assets run`, which builds it anew"
+        super().__init__(f"{what}{moved}", where=str(path), do=do)
+        self.path = path
 
 
 class ModelError(StoreError):

@@ -110,9 +110,12 @@ class Settings(BaseSettings):
     retrain_after_labels: int = Field(
         100,
         ge=1,
+        le=10**9,
         description="labelled documents that changed until automation trains models again",
     )
-    retrain_after_days: float = Field(7, ge=0, description="days until it does when fewer changed")
+    retrain_after_days: float = Field(
+        7, ge=0, le=36_500, description="days until it does when fewer changed"
+    )
     promotion_margin: float = Field(
         0.0, ge=0, le=1, description="gate: macro-F1 a challenger must add to the champion's"
     )
@@ -155,6 +158,8 @@ class Settings(BaseSettings):
     @field_validator("home", "duckdb_path", "keyword_index_path", "dagster_home")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
+        if path and "?" in str(path):
+            raise ValueError("Dagster keeps no records in a path with a ?")
         return path.expanduser().resolve() if path else None
 
     @field_validator("chunk_overlap")

@@ -28,6 +28,7 @@ from ml_assets.settings import load_settings
         ("BUILD_MEMORY", "9999PB", "is more than 1099511627776"),
         ("ACTOR", "caf\udce9", "it is not in utf-8, as the locale says"),
         ("HOME", "caf\udce9/home", "it is not in utf-8, as the locale says"),
+        ("HOME", "why?/home", "Dagster keeps no records in a path with a ?"),
         ("MIN_RECALL_BY_INDEX", "chroma", "'chroma' is not an index and its minimum"),
     ],
 )

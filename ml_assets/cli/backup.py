@@ -14,8 +14,6 @@ from ml_assets.settings import load_settings
 if TYPE_CHECKING:
     from ml_assets.operations.manifest import Manifest
 
-_WAITING = "A run is at work on the same data; waiting for it to end."
-
 
 @command
 def backup(folder: Annotated[Path, typer.Argument(help="A new folder for the copy.")]) -> None:
@@ -27,7 +25,7 @@ def backup(folder: Annotated[Path, typer.Argument(help="A new folder for the cop
     from ml_assets.operations.backup import back_up
 
     settings = load_settings()
-    manifest = back_up(settings, folder, lambda: err.print(_WAITING))
+    manifest = back_up(settings, folder, lambda line: err.print(escape(line)))
     _tell("Backed up", settings.home, folder, manifest)
 
 

@@ -135,7 +135,7 @@ def _uncollected() -> Iterator[None]:
 
 
 def _tell(line: str) -> None:
-    err.print(escape(line))
+    err.print(escape(line), soft_wrap=True)
 
 
 def _run(everything: bool, until: Until = "models") -> None:

@@ -31,9 +31,6 @@ DAILY = dg.FreshnessPolicy.time_window(
 )
 """Looked at every night; an asset that was not is behind."""
 
-EXAMPLES_LENGTH = 400
-"""Characters of the names of offenders that are shown."""
-
 NO_TRAINING_SET = "nothing to train on"
 
 EXAMPLES_LENGTH = 400
@@ -98,6 +95,16 @@ def nothing_to_train_on(current: TrainingSet | None) -> dg.MaterializeResult:
         metadata={"outcome": f"{NO_TRAINING_SET}: {reason}; nothing was written"},
         data_version=data_version(NO_TRAINING_SET),
     )
+
+
+def plain(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, Any]:
+    """Metadata as JSON takes it: a table is a list of its rows."""
+    return {
+        name: [dict(record.data) for record in value.records]
+        if isinstance(value, dg.TableMetadataValue)
+        else value.value
+        for name, value in metadata.items()
+    }
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> dg.TableMetadataValue:

@@ -27,13 +27,14 @@ _UPDATED = (
 ).with_label("updated")
 
 _UNHANDLED = _UPDATED.since(
-    When.newly_requested()
+    (When.newly_requested() & ~_UPDATED)
     | When.initial_evaluation()
     | (When.newly_updated() & When.any_new_update_has_run_tags(tag_keys={TURN}))
 ).with_label("updated_and_not_handled")
 """A run that was asked for takes the update, and so does one that began after it.
 
-An update while another kind of run is at work on the asset is kept: that run may not have seen it.
+What comes between the request and the next look, or while a run of another kind is at work on the
+asset, is kept: that run may not have seen it.
 """
 
 _ASKED = When.newly_requested().since(_UPDATED)

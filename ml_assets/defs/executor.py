@@ -7,8 +7,10 @@ them itself, over all of its runs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 
 import dagster as dg
+from dagster._core.errors import raise_execution_interrupts
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
@@ -56,7 +58,9 @@ class _InTurn(InProcessExecutor):
         def tell(line: str) -> None:
             instance.report_engine_event(line, run)
 
-        with postgres.connect(url, home) as connection, turn(connection, tell):
+        with postgres.connect(url, home) as connection, ExitStack() as turns:
+            with raise_execution_interrupts():  # who waits can be ended
+                turns.enter_context(turn(connection, tell))
             instance.add_run_tags(run.run_id, {TURN: run.run_id})
             self._refuse_unsound_input(plan_context)
             yield from super().execute(plan_context, execution_plan)

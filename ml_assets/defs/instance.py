@@ -12,6 +12,7 @@ import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from sqlalchemy.exc import DBAPIError
 
+from ml_assets.defs.assets import plain
 from ml_assets.defs.partitions import PARTITIONS_NAME
 from ml_assets.errors import StoreError
 from ml_assets.settings import Settings, shipped
@@ -104,7 +105,7 @@ def latest_checks(settings: Settings, most: int = 500) -> list[dict[str, Any]]:
                 "checked": datetime.fromtimestamp(record.timestamp, UTC).isoformat(" ", "seconds"),
                 "passed": check.passed,
                 "blocks": check.severity == dg.AssetCheckSeverity.ERROR,
-                "numbers": {name: value.value for name, value in check.metadata.items()},
+                "numbers": plain(check.metadata),
             }
             latest.setdefault(check.check_name, row)
     return sorted(latest.values(), key=lambda row: (row["asset"], row["check"]))

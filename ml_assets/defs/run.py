@@ -1,11 +1,14 @@
 """The main job from a prompt: the same Dagster jobs, in this process, on the instance of the UI."""
 
+from __future__ import annotations
+
 import os
 import time
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import dagster as dg
@@ -20,6 +23,7 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
+from ml_assets.defs.assets import plain
 from ml_assets.defs.automation import TURN
 from ml_assets.defs.build import build_definitions
 from ml_assets.defs.instance import PROCESS, open_instance
@@ -44,6 +48,9 @@ from ml_assets.settings import Settings, Until, secret
 from ml_assets.stores import postgres
 from ml_assets.stores.postgres.locks import turn
 from ml_assets.training.training_set import has_labels
+
+if TYPE_CHECKING:
+    from dagster_shared.error import SerializableErrorInfo
 
 _FOLLOWING = frozenset({dg.AssetKey("chunks"), dg.AssetKey("embeddings")})
 _JOBS = {
@@ -127,7 +134,7 @@ def run_everything(
         # Without the executor that waits for its turn: all runs of this command are one turn.
         overrides = {"progress": progress, "thorough": thorough}
         defs = build_definitions(settings, overrides, dg.in_process_executor)
-        run = _Run(connection, instance, defs, RunReport(), uuid4().hex)
+        run = _Run(connection, instance, defs, RunReport(), uuid4().hex, notify)
         if not _refresh(run, pending, find):
             return run.report
         changes = count_changes(connection)
@@ -146,6 +153,7 @@ class _Run:
     defs: dg.Definitions
     report: RunReport
     turn: str
+    notify: Callable[[str], None]
 
 
 def _refresh(run: _Run, pending: Pending, find: Callable[[], Pending]) -> bool:
@@ -184,15 +192,22 @@ def _execute(
     started = time.perf_counter()
     report = run.report
     definition = run.defs.resolve_job_def(job)
-    # Not `execute_in_process`: its runs are of no code location, and no page of the UI shows them.
-    created = run.instance.create_run_for_job(
-        definition,
-        run_config=_QUIET,
-        tags={**tags, PROCESS: str(os.getpid()), TURN: run.turn},
-        asset_selection=assets,
-        remote_job_origin=_REPOSITORY.get_job_origin(job),
-    )
-    events = [*execute_run_iterator(InMemoryJob(definition), created, run.instance)]
+    for last in (False, True):
+        # Not `execute_in_process`: its runs are of no code location, and no page of the UI shows
+        # them.
+        created = run.instance.create_run_for_job(
+            definition,
+            run_config=_QUIET,
+            tags={**tags, PROCESS: str(os.getpid()), TURN: run.turn},
+            asset_selection=assets,
+            remote_job_origin=_REPOSITORY.get_job_origin(job),
+        )
+        events = [*execute_run_iterator(InMemoryJob(definition), created, run.instance)]
+        damaged = [line for event in events for line in _damaged_stores(event)]
+        if last or not damaged:
+            break
+        for line in damaged:  # whoever writes a store has removed it, and makes it anew
+            run.notify(line)
     report.seconds[job] = report.seconds.get(job, 0) + time.perf_counter() - started
     for event in events:
         _read_event(event, report)
@@ -214,9 +229,17 @@ def _read_event(event: dg.DagsterEvent, report: RunReport) -> None:
     elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
         check = event.asset_check_evaluation_data
         if not check.passed:
-            numbers = {key: value.value for key, value in check.metadata.items()}
+            numbers = plain(check.metadata)
             blocking = check.severity == dg.AssetCheckSeverity.ERROR
             report.failed_checks.append((check.check_name, blocking, numbers))
+
+
+def _damaged_stores(event: dg.DagsterEvent) -> list[str]:
+    """The line of a store whose damage made the step fail."""
+    error = event.step_failure_data.error if event.is_step_failure else None
+    while error and error.cls_name != "DamagedStoreError":
+        error = error.cause
+    return [_told(error)] if error else []
 
 
 def _failure(event: dg.DagsterEvent) -> list[str]:
@@ -232,10 +255,15 @@ def _failure(event: dg.DagsterEvent) -> list[str]:
         if error.cls_name in ("DagsterAssetCheckFailedError", "IncompleteReadError"):
             return []  # the check is reported with its numbers, each collection with its reason
         if _is_user_error(error.cls_name or ""):
-            return [error.message.split(": ", 1)[-1].strip()]  # whatever caused it
+            return [_told(error)]  # whatever caused it
         story = error.to_string()
         error = error.cause
     return [f"{event.step_key}: {story}"]
+
+
+def _told(error: SerializableErrorInfo) -> str:
+    """What a user's error says, without its class."""
+    return error.message.split(": ", 1)[-1].strip()
 
 
 def _is_user_error(name: str) -> bool:

@@ -80,9 +80,10 @@ def find_export(model: ModelFolder, home: Path) -> Export | None:
     """
     path = _path(model, home)
     record = path.with_suffix(".json")
-    if not record.exists():
+    try:
+        stored = Export(path, **json.loads(record.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):  # there is none, or it was cut short
         return None
-    stored = Export(path, **json.loads(record.read_text(encoding="utf-8")))
     if stored.usable and not (stored.path.exists() and file_sha256(stored.path) == stored.sha256):
         return None
     return stored

@@ -8,6 +8,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -59,7 +60,7 @@ def measured_speeds(
 ) -> Speeds:
     """The speeds measured on this processor before, or now, with both loaded."""
     file = home / "models" / f"{model.space.space_id}-{_processor()}-{precision}-{_VERSION}.json"
-    if file.exists():
+    with suppress(FileNotFoundError, ValueError, TypeError):  # there is none, or it was cut short
         return Speeds(**json.loads(file.read_text(encoding="utf-8")))
     speeds = _measure(onnx, openvino)
     folder(file.parent)

@@ -8,13 +8,14 @@ all is written and verified.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from ml_assets.errors import NothingToDoError, SettingError, StoreError
-from ml_assets.operations.copying import copy, copy_still, whole_folder
+from ml_assets.operations.copying import copy_still, whole_folder
 from ml_assets.operations.manifest import (
     FORMAT,
     Manifest,
@@ -30,7 +31,7 @@ from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import postgres
 from ml_assets.stores.migrations import STORES, read_migrations
 from ml_assets.stores.postgres.dump import dump, list_databases, load
-from ml_assets.stores.postgres.locks import exclusive
+from ml_assets.stores.postgres.locks import turn
 from ml_assets.stores.sql import statement
 
 _SERVER = "postgres"
@@ -43,8 +44,8 @@ _SERVERS = ("postgres_url", "chroma_url", "clickhouse_url", "redis_url", "mlflow
 _ELSEWHERE = ("duckdb_path", "keyword_index_path")
 
 
-def back_up(settings: Settings, target: Path, waiting: Callable[[], None]) -> Manifest:
-    """Copy the home into the new folder `target`; `waiting` is called while another run writes.
+def back_up(settings: Settings, target: Path, notify: Callable[[str], None]) -> Manifest:
+    """Copy the home into the new folder `target`; `notify` is told when it waits for a run.
 
     Raises:
         SettingError: a store is on a server, or outside the home.
@@ -63,7 +64,7 @@ def back_up(settings: Settings, target: Path, waiting: Callable[[], None]) -> Ma
         raise StoreError("it lies in the home", where=str(target), do="Choose another folder")
     with (
         postgres.connect(None, home) as connection,
-        exclusive(connection, "ml_assets.run", waiting),
+        turn(connection, notify),
         pointer.deciding_alone(connection),
         whole_folder(target) as folder,
     ):
@@ -102,8 +103,9 @@ def restore(settings: Settings, source: Path) -> Manifest:
                 database = Path(file.path).stem
                 load(postgres.server_url(None, partial, database), source / file.path)
             else:
-                copy(source / file.path, partial / file.path)
-                os.utime(partial / file.path, ns=(file.modified_ns, file.modified_ns))
+                restored = Path(shutil.copyfile(source / file.path, partial / file.path))
+                restored.chmod(0o600)
+                os.utime(restored, ns=(file.modified_ns, file.modified_ns))
         for name, end in manifest.links.items():
             (partial / name).symlink_to(end)
         postgres.stop(partial)

@@ -46,8 +46,8 @@ def whole_folder(path: Path, leave: Callable[[Path], None] = lambda left: None) 
         os.sync()
     except OSError as error:
         raise StoreError(
-            f"cannot be written ({error.strerror})",
-            where=str(path),
+            f"cannot be read or written ({error.strerror})",
+            where=str(error.filename or path),
             do="Free space, change its permissions, or choose another folder",
         ) from None
     finally:
@@ -93,6 +93,7 @@ def copy(source: Path, target: Path) -> None:
             _copy_sqlite(source, target)
         else:
             shutil.copyfile(source, target)
+        target.chmod(0o600)
         os.utime(target, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ml_assets.errors import StoreError, first_line
-from ml_assets.stores.folders import folder
+from ml_assets.stores.file_locks import locked
+from ml_assets.stores.folders import folder, refusal
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
     from chromadb.api.models.Collection import Collection
+
+PATIENCE = 60.0
+"""Seconds to wait for another process that opens the folder."""
 
 PAGE = 5000
 """Entries read at once."""
@@ -31,7 +35,7 @@ def connect(url: str | None, home: Path) -> Iterator[ClientAPI]:
     import httpx
     from chromadb.errors import ChromaError
 
-    where = "CHROMA_URL" if url else str(embedded_folder(home))
+    path = None if url else embedded_folder(home)
     client: ClientAPI | None = None
     try:
         # The client reports an unreachable server, and a folder it cannot read, as ValueError.
@@ -39,10 +43,10 @@ def connect(url: str | None, home: Path) -> Iterator[ClientAPI]:
             with _REGISTRY:
                 client = _open(url, home)
         except ValueError as error:
-            raise _refusal(error, where) from None
+            raise _refusal(error, path) from None
         yield client
     except (ChromaError, httpx.HTTPError) as error:
-        raise _refusal(error, where) from error
+        raise _refusal(error, path) from None
     finally:
         if client is not None:
             with _REGISTRY:
@@ -81,7 +85,10 @@ def _open(url: str | None, home: Path) -> ClientAPI:
 
     settings = Settings(anonymized_telemetry=False)
     if not url:
-        return chromadb.PersistentClient(str(folder(embedded_folder(home))), settings)
+        # Of two that make its tables at once one fails.
+        path = str(folder(embedded_folder(home)))
+        with locked(home / "chroma.lock", PATIENCE), _forgotten_if_it_fails(path):
+            return chromadb.PersistentClient(path, settings)
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise StoreError(
@@ -98,6 +105,19 @@ def _open(url: str | None, home: Path) -> ClientAPI:
     )
 
 
+@contextmanager
+def _forgotten_if_it_fails(path: str) -> Iterator[None]:
+    """Chroma keeps what could not be opened, and hands it out when the folder is opened again."""
+    from chromadb.api.shared_system_client import SharedSystemClient as Shared
+
+    try:
+        yield
+    except Exception:
+        if path not in Shared._identifier_to_refcount:
+            Shared._identifier_to_system.pop(path, None)
+        raise
+
+
 def _close(client: ClientAPI) -> None:
     client.close()  # type: ignore[attr-defined]
     # Chroma leaves the HTTP sessions of its clients open.
@@ -107,11 +127,11 @@ def _close(client: ClientAPI) -> None:
             session.close()
 
 
-def _refusal(error: Exception, where: str) -> StoreError:
+def _refusal(error: Exception, path: Path | None) -> StoreError:
+    if path is not None:
+        return refusal(path, "the Chroma folder", error)
     return StoreError(
         f"Chroma does not answer ({first_line(error)})",
-        where=where,
-        do="Check that the server is up and the URL is right"
-        if where == "CHROMA_URL"
-        else "Check the disk and its permissions; a damaged folder can be deleted, and is rebuilt",
+        where="CHROMA_URL",
+        do="Check that the server is up and the URL is right",
     )

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from ml_assets.errors import StoreError, first_line
+from ml_assets.errors import DamagedStoreError, StoreError
 from ml_assets.stores import migrations
-from ml_assets.stores.folders import folder
+from ml_assets.stores.folders import folder, refusal
 from ml_assets.stores.patience import patiently
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ PATIENCE = 30.0
 """Seconds to wait for another process to let go of the file."""
 
 _HOLDER = re.compile(r"Conflicting lock is held in (?P<program>.*?)[ (]*PID (?P<pid>\d+)")
+_CORRUPT = "Corrupt database file"
 _OTHER_MODE = "different configuration"
 
 
@@ -40,24 +41,36 @@ def connect(
 
     Waits up to `patience` seconds, with growing pauses, while another process holds the file.
     """
+    try:
+        with _connected(path, read_only, patience) as connection:
+            yield connection
+    except duckdb.Error as error:
+        if not isinstance(error, duckdb.IOException) and not str(error).startswith(_CORRUPT):
+            raise
+        explained = refusal(path, "the DuckDB file", error)
+        if isinstance(explained, DamagedStoreError) and not read_only:
+            aside = path.with_name(f"{path.name}.damaged")
+            for file, kept in ((path, aside), (Path(f"{path}.wal"), Path(f"{aside}.wal"))):
+                if file.exists():
+                    file.replace(kept)
+            explained = DamagedStoreError(explained.what, path, aside)
+        raise explained from None
+
+
+@contextmanager
+def _connected(path: Path, read_only: bool, patience: float) -> Iterator[Connection]:
     folder(path.parent)
     connection = _open_patiently(path, read_only and path.exists(), patience)
     try:
         if read_only and not migrations.is_migrated("duckdb", connection, str(path)):
             connection.close()
-            with connect(path, patience=patience):
+            with _connected(path, False, patience):
                 pass
             connection = _open_patiently(path, read_only, patience)
         connection.execute("set timezone = 'UTC'")
         if not read_only:
             migrations.migrate("duckdb", connection, str(path), transaction)
         yield connection
-    except duckdb.IOException as error:
-        raise StoreError(
-            f"cannot be read or written ({first_line(error)})",
-            where=str(path),
-            do="Free space on the disk, or set DUCKDB_PATH to a file on another",
-        ) from None
     finally:
         connection.close()
 
@@ -130,9 +143,5 @@ def _open_patiently(path: Path, read_only: bool, patience: float) -> Connection:
             message = "open in this process in another mode (reading or writing)"
             do = "Close that connection first"
         else:
-            message = f"cannot be opened ({first_line(error)})"
-            do = (
-                "Check its permissions and the disk, move a damaged file away,"
-                " or set DUCKDB_PATH to another file"
-            )
+            raise
         raise StoreError(message, where=str(path), do=do) from None

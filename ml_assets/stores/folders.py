@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ml_assets.errors import StoreError, first_line
+from ml_assets.errors import DamagedStoreError, StoreError, first_line
+
+_DAMAGE = re.compile(
+    r"corrupt|malformed|not a database|not a valid DuckDB|read enough bytes|no such table"
+    r"|InvalidData|FileDoesNotExist|hnsw|finding id|read error in|read_index",
+    re.IGNORECASE,
+)
+"""What libraries say of files that were cut, altered or removed, and of nothing else."""
 
 
 def folder(path: Path) -> Path:
@@ -50,11 +58,18 @@ def usable(path: Path, what: str, *errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        raise StoreError(
-            f"{what} cannot be used ({first_line(error)})",
-            where=str(path),
-            do="Check the disk; a damaged folder can be deleted, and is rebuilt",
-        ) from None
+        raise refusal(path, what, error) from None
+
+
+def refusal(path: Path, what: str, error: Exception) -> StoreError:
+    """The error of a store that the error of its library means, by the words of that."""
+    if _DAMAGE.search(str(error).replace(str(path), "")):
+        return DamagedStoreError(f"{what} is damaged ({first_line(error)[:200]})", path)
+    return StoreError(
+        f"{what} cannot be used ({first_line(error)})",
+        where=str(path),
+        do="Check the permissions of the folder and the space on its disk",
+    )
 
 
 def write_whole(file: Path, text: str) -> None:

@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from time import time
@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 from ml_assets.errors import ModelError, StoreError, first_line
+from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
 from ml_assets.stores.folders import folder
 from ml_assets.stores.sql import statement
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "ml_assets"
 """The experiment of all runs."""
 
+_FOLDER = "mlflow_artifacts"
 _SCHEME = "ml-assets"
 _LOCATION = f"{_SCHEME}:/"
 """Of the artifacts in our folder, in MLflow's records: wherever the home lies, it lies there."""
@@ -71,7 +73,7 @@ def tracking(uri: str | None, postgres_url: str | None, home: Path) -> Tracking:
             )
         return Tracking(uri)
     url = postgres.server_url(postgres_url, home, "mlflow")
-    artifacts = folder(home / "mlflow_artifacts")
+    artifacts = folder(home / _FOLDER)
     # MLflow brings psycopg2, and would take any other driver that SQLAlchemy prefers.
     return Tracking("postgresql+psycopg2://" + url.split("://", 1)[1], artifacts)
 
@@ -82,7 +84,10 @@ def activate(where: Tracking) -> ModuleType:
     mlflow.set_tracking_uri(where.uri)
     mlflow.set_registry_uri(where.uri)
     if where.artifacts:
-        _keep_artifacts_in(where.artifacts)
+        from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
+
+        repository = partial(home_artifacts, folder=where.artifacts)
+        _artifact_repository_registry.register(_SCHEME, repository)  # type: ignore[no-untyped-call]
     with told(where):
         experiment = mlflow.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
@@ -312,16 +317,15 @@ def _database(where: Tracking) -> str:
     return where.uri.replace("+psycopg2", "", 1)
 
 
-def _keep_artifacts_in(folder: Path) -> None:
-    """Let MLflow read and write the location of ours in `folder`."""
-    from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
+def home_artifacts(uri: str, *given: Any, folder: Path | None = None, **more: Any) -> Any:
+    """What MLflow reads and writes artifacts of our scheme with: `folder`, else that of the home.
+
+    MLflow's own programs, as `mlflow ui`, find it as an entry point.
+    """
     from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-    def repository(uri: str, *given: Any, **more: Any) -> Any:
-        path = folder / urlsplit(uri).path.lstrip("/")
-        return LocalArtifactRepository(path.as_uri(), *given, **more)
-
-    _artifact_repository_registry.register(_SCHEME, repository)  # type: ignore[no-untyped-call]
+    path = (folder or load_settings().home / _FOLDER) / urlsplit(uri).path.lstrip("/")
+    return LocalArtifactRepository(path.as_uri(), *given, **more)
 
 
 @cache

@@ -3,7 +3,7 @@
 import dagster as dg
 import pytest
 
-from ml_assets.defs.automation import ON_NEW_DATA, ON_NEW_DATA_OR_WEAR
+from ml_assets.defs.automation import ON_NEW_DATA, ON_NEW_DATA_OR_WEAR, TURN
 from ml_assets.defs.build import build_definitions
 from ml_assets.defs.documents.assets import chunks, collections, raw_documents
 from ml_assets.defs.embeddings.assets import embeddings
@@ -63,6 +63,121 @@ def test_requests_once_per_update_and_never_for_a_failure(instance: dg.DagsterIn
     dg.materialize([downstream], instance=instance, selection=["downstream"])
     requested, cursor = tick(cursor)
     assert requested == 0
+
+
+class Ticks:
+    """An upstream asset with a data version, one that follows it, and the ticks of automation."""
+
+    def __init__(self, instance: dg.DagsterInstance, code_version: str = "1") -> None:
+        self.instance = instance
+        self.cursor: object = None
+        self.during: list[int] = []
+        self.fails = False
+        self.define(code_version)
+
+    def define(self, code_version: str) -> None:
+        @dg.asset
+        def source(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+            return dg.MaterializeResult(data_version=dg.DataVersion(context.run.tags["version"]))
+
+        @dg.asset(deps=[source], automation_condition=ON_NEW_DATA, code_version=code_version)
+        def target(context: dg.AssetExecutionContext) -> None:
+            if version := context.run.tags.get("meanwhile"):
+                self.update(version)
+                self.during.append(self.tick())
+            if self.fails:
+                raise ValueError
+
+        self.assets = [source, target]
+
+    def update(self, version: str, **tags: str) -> None:
+        self.run("source", version=version, **tags)
+
+    def run(self, name: str, **tags: str) -> None:
+        selected = {"instance": self.instance, "selection": [name], "tags": tags}
+        dg.materialize(self.assets, raise_on_error=False, **selected)  # type: ignore[arg-type]
+
+    def tick(self) -> int:
+        result = dg.evaluate_automation_conditions(
+            defs=dg.Definitions(assets=self.assets), instance=self.instance, cursor=self.cursor
+        )
+        self.cursor = result.cursor
+        return result.total_requested
+
+
+def test_an_update_that_comes_during_a_run_is_not_lost(instance: dg.DagsterInstance) -> None:
+    ticks = Ticks(instance)
+    assert ticks.tick() == 0
+    ticks.update("1")
+    assert ticks.tick() == 1
+    ticks.run("target", meanwhile="2")
+    assert ticks.during == [0]
+    assert [ticks.tick(), ticks.tick()] == [1, 0]
+
+
+def test_equal_data_are_no_update(instance: dg.DagsterInstance) -> None:
+    ticks = Ticks(instance)
+    ticks.update("1")
+    ticks.run("target")
+    assert ticks.tick() == 0
+    ticks.update("1")
+    assert ticks.tick() == 0
+    ticks.update("2")
+    assert ticks.tick() == 1
+
+
+def test_a_run_that_excluded_the_others_took_the_update(instance: dg.DagsterInstance) -> None:
+    """As one at the prompt does: nothing is asked for that is done already."""
+    ticks = Ticks(instance)
+    ticks.update("1")
+    ticks.run("target")
+    assert ticks.tick() == 0
+    ticks.update("2", **{TURN: "x"})
+    ticks.run("target", **{TURN: "x"})
+    assert [ticks.tick(), ticks.tick()] == [0, 0]
+
+
+def test_a_failure_is_asked_for_once_more(instance: dg.DagsterInstance) -> None:
+    ticks = Ticks(instance)
+    ticks.update("1")
+    ticks.run("target")
+    assert ticks.tick() == 0
+    for version in ("2", "3"):
+        ticks.update(version)
+        assert ticks.tick() == 1
+        ticks.fails = True
+        ticks.run("target")
+        assert ticks.tick() == 1
+        ticks.run("target")
+        assert [ticks.tick() for _ in range(3)] == [0, 0, 0]
+        ticks.fails = False
+        ticks.run("target")
+        assert ticks.tick() == 0
+
+
+def test_other_code_is_asked_for(instance: dg.DagsterInstance) -> None:
+    ticks = Ticks(instance)
+    ticks.update("1")
+    ticks.run("target")
+    assert ticks.tick() == 0
+    ticks.define("2")
+    assert [ticks.tick(), ticks.tick()] == [1, 0]
+
+
+def test_code_versions_follow_code_and_parameters(settings: Settings) -> None:
+    def versions(**more: object) -> dict[str, str | None]:
+        graph = asset_graph(settings.model_copy(update=more))
+        keys = graph.get_all_asset_keys()
+        return {key.to_user_string(): graph.get(key).code_version for key in keys}
+
+    before = versions()
+    assert len(set(before.values())) > 10
+    assert versions() == before
+    after = versions(chunk_tokens=100)
+    assert {name for name in before if before[name] != after[name]} == {"chunks"}
+    after = versions(hnsw_m=8)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"pgvector_index", "chroma_index"}
 
 
 @pytest.mark.parametrize("guard", ["a missing input", "an input at work", "its own run"])

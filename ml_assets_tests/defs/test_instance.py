@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.defs.instance import last_runs, latest_checks, measured_rate, open_instance
+from ml_assets.defs.instance import (
+    last_runs,
+    latest_checks,
+    measured_rate,
+    open_instance,
+    partition_range,
+)
+from ml_assets.defs.partitions import register_collections
 from ml_assets.errors import StoreError
 from ml_assets.settings import Settings
 from ml_assets_tests.paths import PROJECT
@@ -43,3 +50,12 @@ def test_a_configuration_that_cannot_be_written_is_one_clear_line(tmp_path: Path
     (chosen.dagster_folder / "dagster.yaml").mkdir(parents=True)
     with pytest.raises(StoreError, match="Is a directory"):
         last_runs(chosen)
+
+
+def test_the_range_of_all_collections_is_in_the_order_of_arrival(tmp_path: Path) -> None:
+    chosen = settings(tmp_path)
+    assert partition_range(chosen) == ""
+    with open_instance(chosen) as instance:
+        register_collections(instance, ["b", "c"])
+        register_collections(instance, ["a"])
+    assert partition_range(chosen) == "b...a"

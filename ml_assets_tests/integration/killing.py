@@ -11,6 +11,7 @@ from ml_assets import cli
 from ml_assets.settings import load_settings
 from ml_assets_tests.fakes import HashEncoder
 from ml_assets_tests.integration.crashing import Point, arm, use_fakes
+from ml_assets_tests.integration.project import OURS
 
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["ml_assets_tests.integration.killing", "chromadb", "pyarrow"])
@@ -37,6 +38,8 @@ def call(command: Command) -> tuple[int | None, str]:
 def _run(command: Command) -> None:
     os.setsid()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for name in OURS:
+        os.environ.pop(name, None)  # MLflow writes its URI into that of the tests' own process
     os.environ.update(command.environment)
     with command.output.open("w") as output:
         os.dup2(output.fileno(), 1)

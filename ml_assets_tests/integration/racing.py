@@ -129,8 +129,8 @@ def race(project: Project, rounds: int, seed: int = 0) -> list[dict[str, str]]:
             ui.launch("everything" if number % 4 == 0 else "refresh_documents", _RANGE)
             if number:
                 # Of the model alone: what is left is withdrawn until it is published by hand.
-                project.call("rollback", "--reason", "try")
-                publish(project)
+                by_hand(project, "rollback")
+                by_hand(project, "publish", "1")
             out, err = prompt.communicate(timeout=PATIENCE)
             assert prompt.returncode == 0, f"round {number}: {out}{err}"
             print(f"round {number}: {len(ui.runs())} runs", flush=True)
@@ -138,11 +138,11 @@ def race(project: Project, rounds: int, seed: int = 0) -> list[dict[str, str]]:
         return ui.runs()
 
 
-def publish(project: Project) -> None:
-    """Publish the model again; it is refused in one line when documents changed meanwhile."""
-    process = project.start("publish", "1", "--reason", "back")
+def by_hand(project: Project, *arguments: str) -> None:
+    """Publish or roll back; what the moment does not permit is refused in one line."""
+    process = project.start(*arguments, "--reason", "race")
     out, err = process.communicate(timeout=PATIENCE)
-    refused = "changed since it was frozen" in err and "Traceback" not in err
+    refused = "\nError " in f"\n{err}" and "Traceback" not in err
     assert process.returncode == 0 or refused, f"{out}{err}"
 
 
@@ -169,9 +169,11 @@ def errors(instance: dg.DagsterInstance, run_id: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         opened = Project(Path(folder) / "home", Path(folder) / "notes.jsonl")
         write_documents(opened.file)
         opened.call("run")
-        race(opened, int(sys.argv[1]))
-        print(*failures(opened), sep="\n")
+        try:
+            race(opened, int(sys.argv[1]))
+        finally:
+            print(*failures(opened), sep="\n")

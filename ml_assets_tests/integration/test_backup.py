@@ -2,7 +2,9 @@
 
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ml_assets.releases import pointer
 from ml_assets.stores import postgres
+from ml_assets.stores.file_locks import wait_for
+from ml_assets.stores.postgres import locks
 from ml_assets_tests.integration.contents import read_home, read_postgres
 from ml_assets_tests.integration.crashing import Point
 from ml_assets_tests.integration.killing import Command, call
@@ -33,9 +38,9 @@ BACKUP = [
 RESTORE = [
     Point("before", "operations.backup:verify"),
     Point("after", "operations.backup:verify"),
-    Point("before", "operations.backup:copy"),
-    Point("after", "operations.backup:copy", 5),
-    Point("write", "operations.backup:copy"),
+    Point("before", "operations.backup:shutil.copyfile"),
+    Point("after", "operations.backup:shutil.copyfile", 5),
+    Point("write", "operations.backup:shutil.copyfile"),
     Point("before", "operations.backup:load"),
     Point("after", "operations.backup:load"),
     Point("before", "operations.backup:postgres.stop"),
@@ -78,6 +83,10 @@ class Place:
         given, printed = call(Command(arguments, environment, output, point))
         assert given == code, f"{point}: exit {given}\n{printed}"
         return printed
+
+    def waits(self) -> bool:
+        output = self.folder / "output"
+        return output.exists() and locks.ANOTHER_RUN in output.read_text()
 
     def die(self, *arguments: str, home: Path | None = None, point: Point) -> None:
         end = signal.SIGXFSZ if point.kind == "write" else signal.SIGKILL
@@ -139,4 +148,26 @@ def test_a_restore_killed_at_ten_points_leaves_no_home_and_the_backup_whole(plac
     assert not place.partial("restored")
     assert not [p.info for p in psutil.process_iter(["cmdline"]) if ".partial" in str(p.info)]
     assert NOTHING in place.call("run", home=place.restored)
+    files = [path for path in place.restored.rglob("*") if path.is_file()]
+    assert [path for path in files if path.stat().st_mode & 0o077] == []
+    for query in ("note 7", "tells of 3"):
+        asked = ("search", query, "-k", "20", "--json")
+        assert place.call(*asked, home=place.restored) == place.call(*asked)
     assert read_home(place.restored) == read_home(place.home)
+
+
+def test_a_backup_waits_for_who_writes_or_publishes(place: Place) -> None:
+    target = place.folder / "later"
+    with (
+        ThreadPoolExecutor() as pool,
+        postgres.connect(None, place.home) as connection,
+        pointer.deciding_alone(connection),
+    ):
+        with locks.turn(connection, print):
+            (place.folder / "output").unlink()
+            backup = pool.submit(place.call, "backup", str(target))
+            assert wait_for(place.waits, 60)
+        time.sleep(1)
+        assert not backup.done()
+    assert "verified" in backup.result()
+    assert target.exists()

@@ -122,3 +122,20 @@ def test_it_runs_and_searches_from_another_folder(
     assert "Nothing changed" in ml_assets("run")
     result = json.loads(ml_assets("search", "baking", "--json", "-k", "1"))
     assert [Path(hit["document_id"]).name for hit in result["hits"]] == ["bread.txt"]
+
+
+def test_the_programs_of_mlflow_find_the_artifacts_of_the_home(
+    programs: Path, tmp_path: Path
+) -> None:
+    code = (
+        "from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository;"
+        "print(get_artifact_repository('ml-assets:/run/artifacts').artifact_dir)"
+    )
+    found = subprocess.run(
+        [programs / "python", "-W", "ignore", "-c", code],
+        env={"ML_ASSETS_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout.strip() == str(tmp_path / "mlflow_artifacts/run/artifacts"), found.stderr

@@ -110,14 +110,14 @@ def test_a_home_that_is_not_empty_is_left_alone(settings: Settings, backup: Path
 def test_a_backup_is_not_written_where_something_is(settings: Settings, tmp_path: Path) -> None:
     (settings.home / "postgres").mkdir(parents=True)
     with pytest.raises(StoreError, match="it exists already"):
-        back_up(settings, tmp_path, lambda: None)
+        back_up(settings, tmp_path, print)
     with pytest.raises(StoreError, match="it lies in the home"):
-        back_up(settings, settings.home / "backup", lambda: None)
+        back_up(settings, settings.home / "backup", print)
 
 
 def test_without_a_home_nothing_is_created(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(NothingToDoError, match="there is nothing to back up"):
-        back_up(settings, tmp_path / "backup", lambda: None)
+        back_up(settings, tmp_path / "backup", print)
     assert not settings.home.exists()
 
 
@@ -137,7 +137,7 @@ def test_a_store_that_is_not_in_the_home_is_named(
     monkeypatch.setenv(variable, value)
     settings = load_settings(home=tmp_path / "home")
     for call in (
-        lambda: back_up(settings, tmp_path / "other", lambda: None),
+        lambda: back_up(settings, tmp_path / "other", print),
         lambda: restore(settings, backup),
     ):
         with pytest.raises(SettingError, match=f"^{variable}: the store is o") as raised:

@@ -86,7 +86,7 @@ def test_who_runs_makes_no_difference(ended: Settings) -> None:
 
 
 def test_other_code_asks_for_a_run(ended: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "_code", lambda: "other")
+    monkeypatch.setattr(state, "code_of", lambda: "other")
     assert last_finish(ended) is None
 
 

@@ -1,11 +1,14 @@
 import http.server
+import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ml_assets.errors import StoreError
+from ml_assets.errors import DamagedStoreError, StoreError
 from ml_assets.stores import chroma
 
 
@@ -15,6 +18,30 @@ def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
         collection.add(ids=["a"], embeddings=[[1.0, 0.0]])
     with chroma.connect(None, tmp_path) as client:
         assert client.get_collection("kept", embedding_function=None).count() == 1
+
+
+OPEN = """
+import sys
+from pathlib import Path
+import chromadb
+from ml_assets.stores import chroma
+print("ready", flush=True)
+sys.stdin.readline()
+with chroma.connect(None, Path(sys.argv[1])) as client:
+    client.get_or_create_collection("shared", embedding_function=None)
+"""
+
+
+def test_processes_that_open_a_new_folder_at_once_all_succeed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OPEN, str(tmp_path / "new")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [subprocess.Popen(command, text=True, **pipes) for _ in range(3)]  # type: ignore[call-overload]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert [process.communicate(timeout=60)[1] for process in processes] == [""] * 3
 
 
 def test_a_collection_is_read_page_by_page_whole_or_by_ids(tmp_path: Path) -> None:
@@ -79,12 +106,16 @@ def test_a_server_that_is_no_chroma_names_the_setting(tmp_path: Path, other_serv
         pass
 
 
-def test_a_damaged_folder_is_named(tmp_path: Path) -> None:
+def test_a_damaged_folder_is_named_and_opens_once_it_is_removed(tmp_path: Path) -> None:
     folder = chroma.embedded_folder(tmp_path)
     folder.mkdir()
     (folder / "chroma.sqlite3").write_bytes(b"no database" * 1000)
-    with pytest.raises(StoreError, match=str(folder)), chroma.connect(None, tmp_path):
-        pass
+    for _ in range(2):
+        with pytest.raises(DamagedStoreError, match=str(folder)), chroma.connect(None, tmp_path):
+            pass
+    shutil.rmtree(folder)
+    with chroma.connect(None, tmp_path) as client:
+        assert client.list_collections() == []
 
 
 def test_an_unusable_home_is_named(tmp_path: Path) -> None:

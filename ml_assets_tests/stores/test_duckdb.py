@@ -161,7 +161,7 @@ def test_a_full_disk_is_a_clear_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FILL, str(path)], capture_output=True, text=True, check=False
     )
-    assert done.stdout.startswith(f"{path}: cannot be read or written"), done.stderr
+    assert done.stdout.startswith(f"{path}: the DuckDB file cannot be used ("), done.stderr
     with duckdb.connect(path) as connection:
         assert connection.execute("from feature_states").fetchall() == []
 

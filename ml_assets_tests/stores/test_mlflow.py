@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 import pandas as pd
@@ -193,3 +194,15 @@ def test_an_experiment_that_was_deleted_by_hand_is_restored(tracking: mlflow.Tra
     client.delete_experiment(experiment.experiment_id)
     with mlflow.activate(tracking).start_run() as run:
         assert run.info.experiment_id == experiment.experiment_id
+
+
+def test_a_database_that_does_not_answer_is_told_once_and_soon(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    where = mlflow.Tracking("postgresql+psycopg2://postgres@/mlflow?host=/nowhere", tmp_path)
+    started = perf_counter()
+    with pytest.raises(StoreError, match="Check that PostgreSQL is up") as raised:
+        mlflow.activate(where)
+    assert perf_counter() - started < 20, "MLflow itself asks ten times, for 100 s"
+    assert "\n" not in str(raised.value)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]

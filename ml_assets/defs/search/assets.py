@@ -1,5 +1,6 @@
 """Assets of the group `search`: the indexes of one generation, its measurements, its publishing."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -12,12 +13,13 @@ from ml_assets.defs.resources import EncoderResource, OpenSource, PostgresResour
 from ml_assets.defs.search.metadata import quality_metadata
 from ml_assets.embeddings.refresh import forget_outdated_vectors
 from ml_assets.embeddings.space import VectorSpace
+from ml_assets.errors import DamagedStoreError
 from ml_assets.progress import Progress, StageProgress
 from ml_assets.search.evaluation.measurement import read_measurements
 from ml_assets.search.evaluation.measuring import measure_generation
 from ml_assets.search.generation import ensure_generation, published_generation
 from ml_assets.search.indexes.contract import IndexKind
-from ml_assets.search.indexes.kinds import KINDS, Indexes, index_parameters, sync_index
+from ml_assets.search.indexes.kinds import KINDS, Indexes, index_parameters, sync_index, touch_index
 from ml_assets.search.indexes.wear import rebuild_if_worn
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing.lifecycle import drop_expired, generations_to_sync
@@ -52,7 +54,11 @@ def _index_asset(kind: IndexKind) -> dg.AssetsDefinition:
         with postgres.connect() as connection, progress(f"{kind.name} index") as step:
             current = current_generation(connection, settings, encoder.space())
             generations = generations_to_sync(connection, current)
-            return _sync(connection, indexes, generations, kind.name, step)
+            try:
+                return _sync(connection, indexes, generations, kind.name, step)
+            except DamagedStoreError as damaged:
+                shutil.rmtree(damaged.path)  # all of it is made from the tables, at the next try
+                raise
 
     return index
 
@@ -161,6 +167,7 @@ def _sync(
         identity = generation.generation_id
         latest = read_measurements(connection, identity).latest
         with indexes.open(connection, generation, kind) as index:
+            touch_index(index)
             report = sync_index(connection, index, step)
             rebuilt = rebuild_if_worn(connection, index, latest.reached if latest else {})
         numbers = {

@@ -48,6 +48,22 @@ def sync_index(
     return upkeep_of(index.kind).sync(connection, index, progress)
 
 
+def touch_index(index: AnyIndex) -> None:
+    """Ask an index outside PostgreSQL for something: damaged files are told only by that.
+
+    Raises:
+        DamagedStoreError: they are.
+    """
+    if not _has_ledger(index) or not index.size():
+        return
+    if KINDS[index.kind].answers == "text":
+        index.query("a", 1)
+    else:
+        from numpy import eye
+
+        index.query(eye(1, index.generation.dimension, dtype="float32")[0], 1)
+
+
 def altered_entries(connection: postgres.Connection, index: AnyIndex) -> list[str]:
     """The chunks that another hand changed in an index; none in one that PostgreSQL keeps."""
     return ledger.altered(connection, index) if _has_ledger(index) else []

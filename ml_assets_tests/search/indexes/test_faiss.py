@@ -188,7 +188,7 @@ def test_a_damaged_file_is_a_clear_error(
     index.close()
     (file,) = files(settings)
     file.write_bytes(b"nothing")
-    with pytest.raises(StoreError, match="can be deleted, and is rebuilt"):
+    with pytest.raises(StoreError, match="builds it anew"):
         nearest(index, "text 1", 3)
     file.unlink()
     with pytest.raises(StoreError, match="cannot be used"):

@@ -65,11 +65,12 @@ class KeywordIndex:
         terms = list(dict.fromkeys(analyzer().analyze(text)))[:MAX_TERMS]
         if not terms:
             return Ranking((), (), exhausted=True)
-        searcher = index.searcher()
-        hits = searcher.search(self._query(index, terms, filters), k, count=False).hits
-        scored = (
-            (score, str(searcher.doc(address).get_first("chunk_id"))) for score, address in hits
-        )
+        with self._explained():
+            searcher = index.searcher()
+            hits = searcher.search(self._query(index, terms, filters), k, count=False).hits
+            scored = [
+                (score, str(searcher.doc(address).get_first("chunk_id"))) for score, address in hits
+            ]
         return Ranking.best_first(scored, exhausted=len(hits) < k)
 
     def expresses(self, condition: Condition) -> bool:
@@ -77,7 +78,8 @@ class KeywordIndex:
 
     def size(self) -> int:
         index = self._find()
-        return index.searcher().num_docs if index else 0
+        with self._explained():
+            return index.searcher().num_docs if index else 0
 
     def differing(self, entries: Sequence[Entry]) -> list[str]:
         return []
@@ -103,10 +105,11 @@ class KeywordIndex:
         query = tantivy.Query.all_query()
         if chunk_ids is not None:
             query = tantivy.Query.term_set_query(index.schema, "chunk_id", list(chunk_ids))
-        for _, address in searcher.search(query, searcher.num_docs, count=False).hits:
-            stored = searcher.doc(address)
-            revision = bytes.fromhex(str(stored.get_first("revision")))
-            yield str(stored.get_first("chunk_id")), revision
+        with self._explained():
+            for _, address in searcher.search(query, searcher.num_docs, count=False).hits:
+                stored = searcher.doc(address)
+                revision = bytes.fromhex(str(stored.get_first("revision")))
+                yield str(stored.get_first("chunk_id")), revision
 
     def mark(self) -> str:
         file = self.path / _MARK

@@ -1,0 +1,77 @@
+"""Runs from prompt, UI, sensors and automation at once: none red, and equal to a fresh build."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml_assets.embeddings.space import current_space
+from ml_assets.settings import Settings, load_settings
+from ml_assets.stores import postgres
+from ml_assets_tests.integration.project import Project
+from ml_assets_tests.integration.racing import failures, race, served
+from ml_assets_tests.integration.stores import open_indexes, read_tables
+
+
+def read(home: Path) -> tuple[dict[str, Any], list[Any]]:
+    """The rows and index entries of a home; apart the numbers of its vectors, which vary a bit."""
+    settings: Settings = load_settings(home=home)
+    space = current_space(settings)
+    with postgres.connect(None, home) as connection:
+        rows: dict[str, Any] = read_tables(connection, space)
+        with open_indexes(connection, home, space) as indexes:
+            for index in indexes:
+                rows[index.kind] = {chunk_id for chunk_id, _ in index.revisions()}
+    vectors = [json.loads(row[-1]) for row in rows["vectors"]]
+    rows["vectors"] = [row[:-1] for row in rows["vectors"]]
+    return rows, vectors
+
+
+def test_runs_of_all_kinds_at_once_end_as_a_build_from_scratch(project: Project) -> None:
+    project.call("run", "--until", "search")
+    runs = race(project, rounds=1, seed=3)
+    assert failures(project) == []
+    assert {run["jobName"] for run in runs} >= {"rebuild_search", "everything"}
+    scratch = Project(project.home.parent / "scratch", project.file)
+    scratch.home.mkdir()
+    (scratch.home / "models").symlink_to((project.home / "models").resolve())
+    scratch.call("run", "--until", "search")
+    (lived, vectors), (built, expected) = read(project.home), read(scratch.home)
+    assert lived == built
+    assert np.allclose(vectors, expected, atol=1e-3)
+
+
+def test_runs_of_the_prompt_are_runs_of_the_ui(project: Project) -> None:
+    """The pages of the jobs show them, and those of one command share a tag."""
+    project.file.write_text(project.file.read_text().replace("About", "Of", 1))
+    project.call("run", "--until", "search")
+    query = (
+        '{ repositoryOrError(repositorySelector: {repositoryName: "__repository__",'
+        ' repositoryLocationName: "ml_assets"}) { ... on Repository { jobs { name'
+        " runs(limit: 1) { status tags { key value } } } } } }"
+    )
+    with served(project) as ui:
+        jobs = {job["name"]: job["runs"] for job in ui.ask(query)["repositoryOrError"]["jobs"]}
+    turns = set()
+    for name in ("refresh_documents", "rebuild_search"):
+        (run,) = jobs[name]
+        assert run["status"] == "SUCCESS"
+        turns.add({tag["key"]: tag["value"] for tag in run["tags"]}["ml_assets/turn"])
+    assert len(turns) == 1
+
+
+def test_dg_checks_and_launches(project: Project, tmp_path: Path) -> None:
+    environment = {**project.environment, "ML_ASSETS_HOME": str(tmp_path)}
+
+    def dg(*arguments: str) -> str:
+        command = [str(Path(sys.executable).parent / "dg"), *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    assert "loaded successfully" in dg("check", "defs")
+    assert "raw_documents" in dg("list", "defs", "--json")
+    assert "RUN_SUCCESS" in dg("launch", "--assets", "collections")
