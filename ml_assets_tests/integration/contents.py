@@ -46,7 +46,9 @@ def read_postgres(home: Path) -> Contents:
                 name = f"{database}.{schema}.{table}"
                 rows[name] = sorted(row for (row,) in connection.execute(query).fetchall())
             query = "select indexdef from pg_indexes where schemaname = 'ml_schema'"
-            rows[f"{database} indexes"] = sorted(row for (row,) in connection.execute(query))
+            # A database that is still empty is as good as none.
+            if indexes := sorted(row for (row,) in connection.execute(query)):
+                rows[f"{database} indexes"] = indexes
     return rows
 
 
