@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ml_assets.delta import Delta
-from ml_assets.errors import StoreError
+from ml_assets.errors import DamagedStoreError, StoreError
 from ml_assets.search.indexes import ledger
 from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.contract import Entry
@@ -226,7 +226,7 @@ def test_a_damaged_keyword_index_is_a_clear_error(
     sync_index(connection, index)
     index.close()
     (index.path / "meta.json").write_text("{")
-    with pytest.raises(StoreError, match="cannot be used"):
+    with pytest.raises(DamagedStoreError, match="the keyword index is damaged"):
         KeywordIndex(settings.keyword_folder, generation).size()
 
 
