@@ -8,8 +8,10 @@ from ml_assets.releases.audit import (
     append,
     count_entries,
     last_entry,
+    missing_entries,
     verify,
 )
+from ml_assets.releases.pointer import Parts, publish
 from ml_assets.stores import postgres
 
 ALTERED = "its content was altered"
@@ -75,3 +77,14 @@ def test_what_was_done_to_it_shows(
 def test_it_is_append_only(log: postgres.Connection, statement: str) -> None:
     with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
         log.execute(statement)
+
+
+def test_releases_whose_entries_were_deleted_are_named(connection: postgres.Connection) -> None:
+    for number in (1, 2, 3):
+        entry = Entry("tester", "promote", f"model/{number}", "because")
+        publish(connection, lambda _, number=number: Parts(model_version=number), entry)
+    assert missing_entries(connection) == []
+    tamper(connection, "delete from model_audit_logs where subject <> 'model/1'")
+    assert verify(connection) is None
+    (problem,) = missing_entries(connection)
+    assert (problem.rows, list(problem.examples)) == (2, ["1", "2"])
