@@ -109,6 +109,11 @@ def _refuse_bytes(arguments: Sequence[str]) -> None:
             )
 
 
+def tell(line: str) -> None:
+    """Say something beside the result, such as that another run is waited for."""
+    err.print(escape(line), soft_wrap=True)
+
+
 def show(value: Any, rendered: Callable[[], RenderableType], *, as_json: bool) -> None:
     """Print a result: as JSON, or as people read it."""
     if as_json:

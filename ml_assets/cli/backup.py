@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from ml_assets.cli.app import command, err, out
+from ml_assets.cli.app import command, out, tell
 from ml_assets.settings import load_settings
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ def backup(folder: Annotated[Path, typer.Argument(help="A new folder for the cop
     from ml_assets.operations.backup import back_up
 
     settings = load_settings()
-    manifest = back_up(settings, folder, lambda line: err.print(escape(line)))
-    _tell("Backed up", settings.home, folder, manifest)
+    manifest = back_up(settings, folder, tell)
+    _report("Backed up", settings.home, folder, manifest)
 
 
 @command
@@ -42,10 +42,10 @@ def restore(
 
     settings = load_settings()
     manifest = restore_home(settings, folder)
-    _tell("Restored", folder, settings.home, manifest)
+    _report("Restored", folder, settings.home, manifest)
 
 
-def _tell(verb: str, source: Path, target: Path, manifest: Manifest) -> None:
+def _report(verb: str, source: Path, target: Path, manifest: Manifest) -> None:
     what = f"{len(manifest.files)} files, {manifest.size / 2**20:.1f} MiB, verified"
     line = f"{verb} {source} to {target}: {what}; of {manifest.created_at}."
     out.print(escape(line), soft_wrap=True, highlight=False)

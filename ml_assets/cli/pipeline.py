@@ -14,7 +14,7 @@ import typer
 from rich.console import Group
 from rich.markup import escape
 
-from ml_assets.cli.app import Json, command, connected, err, home_or_empty, out, show
+from ml_assets.cli.app import Json, command, connected, err, home_or_empty, out, show, tell
 from ml_assets.console import runs
 from ml_assets.console.progress import stage_bars
 from ml_assets.console.status import failed_checks
@@ -50,7 +50,7 @@ def repair() -> None:
     """
     from ml_assets.operations.repair import forget_damaged
 
-    forget_damaged(load_settings(), _tell)
+    forget_damaged(load_settings(), tell)
     _run(everything=True)
 
 
@@ -134,10 +134,6 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
-def _tell(line: str) -> None:
-    err.print(escape(line), soft_wrap=True)
-
-
 def _run(everything: bool, until: Until = "models") -> None:
     settings = load_settings()
     title = f"ml-assets run: {escape(mask_secrets(settings.source))} → {settings.home}"
@@ -158,13 +154,7 @@ def _run(everything: bool, until: Until = "models") -> None:
     gc.freeze()
     try:
         with stage_bars(out) as progress:
-            report = run_everything(
-                settings,
-                progress,
-                _tell,
-                until,
-                thorough=everything,
-            )
+            report = run_everything(settings, progress, tell, until, thorough=everything)
     finally:
         gc.unfreeze()  # nanobind takes for leaked what is frozen at the end
     for part in runs.run_summary(report, read_status(settings)):
