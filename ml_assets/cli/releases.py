@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from ml_assets.cli.app import Json, command, connected, err, out, show
+from ml_assets.cli.app import Json, command, connected, out, show, tell
 from ml_assets.console import releases as console
 from ml_assets.errors import NothingToDoError, SettingError
 from ml_assets.settings import Settings, secret
@@ -70,7 +70,7 @@ def publish(
 
     with (
         connected() as (settings, connection),
-        turn(connection, lambda line: err.print(escape(line))),
+        turn(connection, tell),
     ):
         if part.isdecimal() and len(part) < 16:
             decision = _promote(connection, settings, int(part), reason)
