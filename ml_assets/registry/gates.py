@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ml_assets.errors import GateError
 from ml_assets.registry.model import ModelVersion
 from ml_assets.releases.gates import Gate
 from ml_assets.settings import Settings
@@ -27,8 +28,18 @@ def promotion_gates(
     current: ModelVersion | None,
     settings: Settings,
 ) -> list[Gate]:
-    """The gates on a challenger of that score: against the baselines, and the current champion."""
+    """The gates on a challenger of that score: against the baselines, and the current champion.
+
+    Raises:
+        GateError: a baseline was not trained on `training_set`.
+    """
     candidates = {each.family: each for each in read_candidates(connection, training_set.hash)}
+    if missing := [name for name in BASELINES if name not in candidates]:
+        raise GateError(
+            f"the baselines {', '.join(missing)} were not trained on this training set",
+            where="promotion",
+            do="Run `ml-assets run`, which trains what a killed run left out",
+        )
     baselines = {name: candidates[name].metrics[METRIC] for name in BASELINES}
     stands: float | str = "there was no champion"
     if current and not is_stored(where, current.candidate):

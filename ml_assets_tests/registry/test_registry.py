@@ -151,6 +151,15 @@ def test_the_first_champion_has_to_beat_the_baselines(first: Trained) -> None:
     )
 
 
+def test_without_a_baseline_nothing_is_decided(first: Trained) -> None:
+    deployment, _ = first
+    register(first)
+    deployment.connection.execute("delete from experiments where family = 'tfidf_baseline'")
+    with pytest.raises(GateError, match=r"tfidf_baseline were not trained .*`ml-assets run`"):
+        decide(first)
+    assert champion(deployment.connection) is None
+
+
 def test_a_challenger_worse_than_a_baseline_is_refused_once(first: Trained) -> None:
     deployment, _ = first
     set_score(first, "tfidf_baseline", 0.999)
