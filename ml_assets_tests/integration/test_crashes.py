@@ -44,7 +44,7 @@ FIRST_BUILD = [
     Point("sql", "postgres/embeddings/insert_staged", 2),
     Point("after", "embeddings.refresh:_write", 2),
     Point("event", "embeddings", 2),
-    Point("sql", "postgres/embeddings/unmatched"),
+    Point("sql", "postgres/embeddings/measure_norms"),
     Point("write", "search.indexes.chroma.index:ChromaIndex.upsert"),
     Point("after", "search.indexes.chroma.index:ChromaIndex.upsert", 2),
     Point("before", "search.indexes.chroma.index:ChromaIndex.set_mark"),
