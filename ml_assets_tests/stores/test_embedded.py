@@ -401,6 +401,17 @@ def test_settings_of_other_postgres_programs_reach_neither_side(home: Path) -> N
     assert user.end() == ""
 
 
+def test_a_home_that_gets_the_url_of_an_earlier_one_is_migrated(tmp_path: Path) -> None:
+    urls = []
+    for name in ("first", "second"):
+        home = tmp_path / f"{name} {'x' * 120}"
+        urls.append(postgres.server_url(None, home))
+        with postgres.connect(urls[-1], home) as connection:
+            assert connection.execute("select count(*) from documents").fetchone() == (0,)
+        postgres.stop(home)
+    assert urls[0] == urls[1]
+
+
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
     """A home as versions before this module made it: open to all, with a list of process ids."""

@@ -49,6 +49,7 @@ def server_url(url: str | None, home: Path, database: str = "") -> str:
 def stop(home: Path) -> None:
     """Stop the embedded server of `home`, unless another process uses it."""
     embedded.stop(home / "postgres")
+    _migrated.clear()  # the next server may get the same URL
 
 
 @contextmanager

@@ -166,8 +166,8 @@ def _launch(data: Path) -> None:
     """Start the server, with its lock handed to it, and wait until it takes connections."""
     if not data.exists() or not any(data.iterdir()):
         _create(data)
-    _own(data)
     _refuse_another_server(data)
+    _own(data)
     for stale in ("postmaster.pid", f".s.PGSQL.{_PORT}.lock", ".handle_pids.json"):
         (data / stale).unlink(missing_ok=True)
     _let_in(data)
