@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ml_assets.errors import GateError
 from ml_assets.registry.model import ModelVersion
 from ml_assets.releases.gates import Gate
+from ml_assets.releases.pointer import present_parts
 from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres
 from ml_assets.training.evaluation import beats, evaluate
@@ -42,6 +43,8 @@ def promotion_gates(
         )
     baselines = {name: candidates[name].metrics[METRIC] for name in BASELINES}
     stands: float | str = "there was no champion"
+    if current is None and (named := present_parts(connection).model_version) is not None:
+        stands = f"version {named} was served without being registered, and answered nothing"
     if current and not is_stored(where, current.candidate):
         stands = f"the model of champion {current.version} is lost: it answers nothing"
     elif current and not current.is_comparable(training_set):

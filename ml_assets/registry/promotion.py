@@ -55,7 +55,7 @@ def promote(
             "current_champion_is_lost": bool(current and not is_stored(where, current.candidate)),
             "margin": settings.promotion_margin,
         }
-        subject, earlier = audit.last_entry(connection, "promote", "refuse") or ("", {})
+        subject, earlier = audit.last_entry(connection, "refuse") or ("", {})
         if subject == challenger.subject and asked.items() <= earlier.items():
             gates = [Gate(**gate) for gate in earlier["gates"]]
             return Decision(False, False, _reason(gates), gates)
