@@ -12,6 +12,7 @@ from pathlib import Path
 import hypothesis
 import psycopg
 import pytest
+from dagster._core.storage.defs_state.base import set_defs_state_storage
 
 from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import postgres
@@ -57,6 +58,13 @@ def _keep_umask() -> Iterator[None]:
     os.umask(before)
     yield
     os.umask(before)
+
+
+@pytest.fixture(autouse=True)
+def _no_instance_of_another_test() -> Iterator[None]:
+    """Dagster asks the instance that was opened last, and fails when that one is gone."""
+    with set_defs_state_storage(None):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -4,9 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 import dagster as dg
-from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
-from ml_assets.defs.build import build_definitions
 from ml_assets.defs.resources import EncoderResource
 from ml_assets.embeddings.space import current_chunker
 from ml_assets.settings import Settings
@@ -34,13 +32,3 @@ def shown(value: object) -> str:
     assert isinstance(value, dg.TableMetadataValue)
     rows = [record.data.values() for record in value.records]
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
-
-
-def asset_graph(settings: Settings | None = None) -> AssetGraph:
-    """Resolve the graph within an instance of its own.
-
-    Dagster asks the instance that was opened last in this process, by whatever test, and fails
-    when that one is gone.
-    """
-    with dg.DagsterInstance.ephemeral():
-        return build_definitions(settings).resolve_asset_graph()

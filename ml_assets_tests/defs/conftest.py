@@ -57,14 +57,12 @@ def materialize(
         names = source.collections()
         register_collections(instance, names)
         (keys,) = contiguous_ranges(instance, names)
-        # Dagster asks the instance that was opened last in this process, as in `asset_graph`.
-        with dg.DagsterInstance.ephemeral():
-            return dg.materialize(
-                [collections, raw_documents, chunks, embeddings, *checks],
-                resources=resources,
-                instance=instance,
-                tags=range_tags(keys),
-                raise_on_error=raise_on_error,
-            )
+        return dg.materialize(
+            [collections, raw_documents, chunks, embeddings, *checks],
+            resources=resources,
+            instance=instance,
+            tags=range_tags(keys),
+            raise_on_error=raise_on_error,
+        )
 
     return run

@@ -12,7 +12,6 @@ from ml_assets.defs.partitions import range_tags, register_collections
 from ml_assets.documents.model import Document
 from ml_assets.settings import Settings
 from ml_assets_tests.fakes import HashEncoder, MemorySource, unplugged
-from ml_assets_tests.graph import asset_graph
 
 FOLLOWING = {
     "chunks",
@@ -166,7 +165,7 @@ def test_other_code_is_asked_for(instance: dg.DagsterInstance) -> None:
 
 def test_code_versions_follow_code_and_parameters(settings: Settings) -> None:
     def versions(**more: object) -> dict[str, str | None]:
-        graph = asset_graph(settings.model_copy(update=more))
+        graph = build_definitions(settings.model_copy(update=more)).resolve_asset_graph()
         keys = graph.get_all_asset_keys()
         return {key.to_user_string(): graph.get(key).code_version for key in keys}
 
@@ -223,7 +222,7 @@ def test_nothing_is_requested_past_a_guard(instance: dg.DagsterInstance, guard: 
 
 
 def test_every_asset_from_chunks_to_published_search_follows(settings: Settings) -> None:
-    graph = asset_graph(settings)
+    graph = build_definitions(settings).resolve_asset_graph()
     following = {
         key.to_user_string()
         for key in graph.get_all_asset_keys()

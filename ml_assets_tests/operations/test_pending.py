@@ -7,6 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from ml_assets.console.runs import failed_checks
+from ml_assets.defs.build import build_definitions
 from ml_assets.documents.history import count_changes
 from ml_assets.documents.refresh import refresh_documents
 from ml_assets.documents.sources import open_source
@@ -19,7 +20,6 @@ from ml_assets.operations.pending import (
 )
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
-from ml_assets_tests.graph import asset_graph
 from ml_assets_tests.search.corpus import generation_of
 from ml_assets_tests.search.measurements import age_releases, publish
 
@@ -152,5 +152,5 @@ def test_a_failed_check_that_a_run_can_pass_asks_for_one() -> None:
 
 
 def test_the_warnings_that_last_are_checks() -> None:
-    keys = asset_graph().asset_check_keys
+    keys = build_definitions().resolve_asset_graph().asset_check_keys
     assert {key.name for key in keys} >= pending.LASTING_WARNINGS

@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 from pgvector import HalfVector
 
+from ml_assets.defs.build import build_definitions
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.defs.search import assets as search_assets
 from ml_assets.defs.search import checks as search_checks
@@ -31,7 +32,7 @@ from ml_assets.search.publishing import lifecycle
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource
-from ml_assets_tests.graph import Run, asset_graph, shown
+from ml_assets_tests.graph import Run, shown
 from ml_assets_tests.search.corpus import ids
 from ml_assets_tests.search.measurements import back
 
@@ -204,10 +205,10 @@ def test_faiss_is_built_measured_and_served_where_it_is_chosen(
 
 def test_faiss_is_in_the_graph_only_where_it_is_chosen(settings: Settings) -> None:
     evaluation, faiss = dg.AssetKey("search_evaluation"), dg.AssetKey("faiss_index")
-    usual = asset_graph(settings)
+    usual = build_definitions(settings).resolve_asset_graph()
     assert faiss not in usual.get_all_asset_keys()
     chosen = settings.model_copy(update={"vector_index": "faiss-ivfpq"})
-    graph = asset_graph(chosen)
+    graph = build_definitions(chosen).resolve_asset_graph()
     assert graph.get_all_asset_keys() == usual.get_all_asset_keys() | {faiss}
     assert graph.get(evaluation).parent_keys == usual.get(evaluation).parent_keys | {faiss}
     assert graph.get(faiss).parent_keys == {dg.AssetKey("embeddings")}
