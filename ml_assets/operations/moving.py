@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import sql
 
+from ml_assets.documents.collections import count_rows
 from ml_assets.errors import SettingError, StoreError
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import chroma, mlflow, online, postgres
@@ -161,6 +163,26 @@ def find_mlflow(settings: Settings, connection: postgres.Connection) -> bool:
         " that of POSTGRES_URL, and over HTTP runs and models cannot keep their identities",
         where="MLFLOW_TRACKING_URI",
         do=f"Start it with --backend-store-uri postgresql://…/{MLFLOW}",
+    )
+
+
+def left_behind(settings: Settings) -> str:
+    """What to say of a home with an embedded database that is not in use, for an empty server."""
+    url, home = secret(settings.postgres_url), settings.home
+    if url is None or not (home / "postgres" / "PG_VERSION").exists():
+        return ""
+    with postgres.connect(url, home) as connection:
+        if count_rows(connection)["documents"]:
+            return ""
+    with postgres.connect(None, home) as connection:
+        documents = count_rows(connection)["documents"]
+    server = urlsplit(url)
+    if not documents:
+        return ""
+    return (
+        f"This home has an embedded database with {documents:,} documents, and the server at"
+        f" {server.hostname or 'localhost'}:{server.port or 5432} is empty. To move: `ml-assets"
+        " backup FOLDER` without the URL, `ml-assets restore FOLDER` with it into another home."
     )
 
 

@@ -126,13 +126,13 @@ def run(attempt: Attempt) -> None:
         refresh_stores(connection, settings.home, source, chunker, SPACE, lambda: encoder)
 
 
-def use_fakes(encoder: HashEncoder) -> None:
+def use_fakes(encoder: HashEncoder, float32: type[HashEncoder] = HashEncoder) -> None:
     """A small encoder in place of the model, and small batches."""
     build.build_definitions(load_settings())  # imports the modules of all assets and checks
     fakes: dict[str, Callable[..., object]] = {
         "current_space": lambda _: SPACE,
         "load_encoder": lambda *_: encoder,
-        "load_float32": lambda _: HashEncoder(),
+        "load_float32": lambda _: float32(),
     }
     for module in [module for name, module in sys.modules.items() if name.startswith("ml_assets.")]:
         for name, fake in fakes.items():

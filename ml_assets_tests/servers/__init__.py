@@ -88,10 +88,11 @@ def chroma_over_http(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def mlflow_over_http(folder: Path) -> Iterator[str]:
-    """The URL of an MLflow tracking server on SQLite."""
+def mlflow_over_http(folder: Path, records: str = "") -> Iterator[str]:
+    """The URL of an MLflow tracking server on the database `records`, else on SQLite."""
     port = free_port()
-    options = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--workers", "1"]
+    records = records or f"sqlite:///{folder / 'mlflow.db'}"
+    options = ["--backend-store-uri", records, "--workers", "1"]
     options += ["--artifacts-destination", str(folder / "artifacts"), "--port", str(port)]
     with serving([program("mlflow"), "server", "--host", "127.0.0.1", *options], folder, port):
         yield f"http://127.0.0.1:{port}"
