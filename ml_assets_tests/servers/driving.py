@@ -89,10 +89,10 @@ def scratch(stack: Stack, file: Path) -> Iterator[Callable[[], dict[str, Any]]]:
     home.mkdir(parents=True)
     if (stack.root / "data" / "models").exists():
         (home / "models").symlink_to(stack.root / "data" / "models")
-    copy = home.with_suffix(".jsonl")
-    copy.write_bytes(file.read_bytes())
     project = Project(home, file)
-    settings = load_settings(home=home, source=project.environment["ML_ASSETS_SOURCE"])
+    source = project.environment["ML_ASSETS_SOURCE"]
+    # MLflow wrote that of the stack into the environment of this process.
+    settings = load_settings(home=home, source=source, mlflow_tracking_uri=None)
     process = project.start("run")
 
     def finish() -> dict[str, Any]:
