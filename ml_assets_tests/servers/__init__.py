@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ml_assets.stores.postgres import server_url
 from ml_assets_tests.servers.postgres import (
     data_folder,
     find_postgres,
@@ -56,7 +57,8 @@ def postgres_over_tcp(folder: Path, version: str = "18") -> Iterator[str]:
         port = free_port()
         command, account = serve_command(postgres, data, port)
         with serving([*command, "-c", "fsync=off"], data, port, account):
-            yield f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}/postgres"
+            url = f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}/postgres"
+            yield server_url(url, folder, "postgres")  # waits while the server starts
 
 
 @contextmanager
