@@ -33,6 +33,7 @@ from ml_assets_tests.servers.driving import (
 )
 from ml_assets_tests.servers.postgres import find_postgres
 from ml_assets_tests.servers.running import POSTGRES, Stack, stack, start_rest
+from ml_assets_tests.servers.stack import STACK
 from ml_assets_tests.servers.starting import AbsentError, kill
 
 VICTIMS = ("postgres", "redis", "chroma", "mlflow", "daemon", "code", "worker")
@@ -54,7 +55,7 @@ def main() -> int:
     parser.add_argument("--postgres", default=POSTGRES, help="the version below the whole stack")
     arguments = parser.parse_args()
     only, version = arguments.only, arguments.postgres
-    chosen = [name for name in (*DRIVES, *CELLS) if any(fnmatch(name, each) for each in only)]
+    chosen = [name for name in (*CELLS, *DRIVES) if any(fnmatch(name, each) for each in only)]
     if not chosen:
         print(f"nothing is named {' '.join(only)}; there are {', '.join(DRIVES)} and {CELLS[0]}")
         return 2
@@ -67,7 +68,9 @@ def main() -> int:
     with folder_and_processes(failed) as root:
         on_the_stack = [name for name in chosen if not name.startswith("postgres-")]
         if on_the_stack:
-            whole_stack(root / "stack", version, on_the_stack, report)
+            file = root / "notes.jsonl"
+            write_documents(file)
+            whole_stack(root / "stack", version, file, on_the_stack, report)
         for name in chosen:
             if name.startswith("postgres-"):
                 attempt(name, partial(other_version, root / name, name[9:]), report)
@@ -83,16 +86,16 @@ def attempt(name: str, work: Callable[[], str], report: Callable[[str], None]) -
     except AbsentError as error:
         report(f"absent  {name}: {error}")
     except Exception as error:  # noqa: BLE001  each is reported, and the next one tried
-        report(f"failed  {name}: {type(error).__name__}: {error}")
-        return False
-    return True
+        report(f"failed  {name}: {type(error).__name__}: {' '.join(str(error).split())}")
+    else:
+        return True
+    return False
 
 
-def whole_stack(root: Path, version: str, names: list[str], report: Callable[[str], None]) -> None:
+def whole_stack(
+    root: Path, version: str, file: Path, names: list[str], report: Callable[[str], None]
+) -> None:
     """Start all servers, and do what was chosen one after the other, on one life of theirs."""
-    file = root / "notes.jsonl"
-    root.mkdir()
-    write_documents(file)
     try:
         find_postgres(version)
     except AbsentError as error:
@@ -146,7 +149,6 @@ def cell(servers: Stack, file: Path, name: str) -> str:
     add_line(file)
     held.touch()
     with scratch(servers, file) as finish:
-        ui_of(servers).launch("everything", RANGE)
         (reached,) = wait_for_file(held.parent, f"{stage}.*")
         if victim == "worker":
             kill(int(reached.suffix[1:]))
@@ -160,7 +162,7 @@ def cell(servers: Stack, file: Path, name: str) -> str:
     return f"converged {seconds:.0f} s after its return"
 
 
-def wait_for_file(folder: Path, pattern: str, seconds: float = 180) -> list[Path]:
+def wait_for_file(folder: Path, pattern: str, seconds: float = 300) -> list[Path]:
     deadline = time.monotonic() + seconds
     while not (found := [*folder.glob(pattern)]):
         assert time.monotonic() < deadline, f"no run came to {pattern}"
@@ -172,9 +174,10 @@ def restore(servers: Stack) -> None:
     """Let nothing of a failed piece of work stand in the way of the next."""
     for path in (servers.root / "data" / "hold").iterdir():
         path.unlink()
-    for name, server in [*servers.running.items()]:
-        if server.poll() not in (None, 0):
-            servers.start(name)
+    for server in STACK:
+        process = servers.running.get(server.name)
+        if server.health and not server.absent and (process is None or process.poll() is not None):
+            servers.start(server.name)
 
 
 def other_version(root: Path, version: str) -> str:
