@@ -90,9 +90,7 @@ def scratch(stack: Stack, file: Path) -> Iterator[Callable[[], dict[str, Any]]]:
     if (stack.root / "data" / "models").exists():
         (home / "models").symlink_to(stack.root / "data" / "models")
     project = Project(home, file)
-    source = project.environment["ML_ASSETS_SOURCE"]
-    # MLflow wrote that of the stack into the environment of this process.
-    settings = load_settings(home=home, source=source, mlflow_tracking_uri=None)
+    settings = load_settings(home=home, source=project.environment["ML_ASSETS_SOURCE"])
     process = project.start("run")
 
     def finish() -> dict[str, Any]:
