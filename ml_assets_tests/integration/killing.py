@@ -1,10 +1,10 @@
-"""A command that dies at a named point: what the children of the backup tests do."""
+"""A command that dies at a named point, or any time: the children of the tests that kill."""
 
 import multiprocessing
 import os
 import resource
+import signal
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_assets import cli
-from ml_assets.embeddings.quantization import unit
 from ml_assets.settings import load_settings
 from ml_assets.training import experiments
 from ml_assets_tests.corpus import FAST
@@ -28,32 +27,37 @@ FORK.set_forkserver_preload(["ml_assets_tests.integration.killing", "chromadb", 
 class Command:
     """`ml-assets` with these arguments, in this environment, until the point is reached.
 
-    It trains the quick families alone.
+    `fast`: it trains the families alone that are quick.
     """
 
     arguments: tuple[str, ...]
     environment: dict[str, str]
     output: Path
     point: Point | None = field(default=None)
+    fast: bool = False
 
 
 class TopicEncoder(HashEncoder):
-    """Texts of one of `TOPICS` are near each other, and no two of them equal."""
+    """Vectors that know the topic of a text, so that a model can be learned from them."""
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        vectors = 0.2 * super().encode(texts)
-        for vector, text in zip(vectors, texts, strict=True):
-            words = set(text.replace(".", "").split())
-            for number, known in enumerate(TOPICS.values()):
-                vector[number] += len(words & set(known.split()))
-        return unit(vectors)
+    def _vector(self, text: str) -> NDArray[np.float32]:
+        vector, words = super()._vector(text), {*text.lower().split()}
+        for axis, topic in enumerate(TOPICS.values()):
+            vector[axis] += len(words.intersection(topic.lower().split()))
+        return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
-def call(command: Command) -> tuple[int | None, str]:
-    """Run a command in a process group of its own; return its exit code and what it printed."""
+def call(command: Command, seconds: float = 180) -> tuple[int | None, str]:
+    """Run a command in a process group of its own; return its exit code and what it printed.
+
+    It is killed with all its children when it takes longer.
+    """
     process = FORK.Process(target=_run, args=(command,))
     process.start()
-    process.join(180)
+    process.join(seconds)
+    if process.is_alive():
+        os.killpg(process.pid or 0, signal.SIGKILL)
+        process.join()
     return process.exitcode, command.output.read_text()
 
 
@@ -67,7 +71,8 @@ def _run(command: Command) -> None:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
     use_fakes(TopicEncoder(), TopicEncoder)
-    vars(experiments)["FAMILIES"] = FAST
+    if command.fast:
+        vars(experiments)["FAMILIES"] = FAST
     if command.point:
         arm(command.point, load_settings(), "process")
     sys.exit(cli.app(list(command.arguments), standalone_mode=False))

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from mlflow import MlflowClient
 
+from ml_assets.registry.model import MODEL_NAME
 from ml_assets.stores import postgres
 from ml_assets_tests.integration.contents import Contents, read_home
 from ml_assets_tests.integration.crashing import Point
@@ -35,18 +37,24 @@ KILLS = [
 OF_A_PLACE = ("chroma/", "dagster/", "online.sqlite.migrations", "postgres.ml_schema.finished_run")
 """Ids, times and counts that a store gives anew wherever the same is written to it."""
 
+ASKED = ("predict", "--json", "About oven and soup.")
+
 Servers = dict[str, str]
 
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """Not below pytest's own folder, which another session may close to the server."""
+    """With the home of a pilot that has a champion.
+
+    Not below pytest's own folder, which another session may close to the server.
+    """
     with ExitStack() as stack:
         path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ml_assets-")))
         path.chmod(0o755)
         for home in ("pilot", "back"):
             stack.callback(postgres.stop, path / home)
         write_documents(path / "notes.jsonl", per_topic=20)
+        ml_assets(path, "pilot", "run")
         yield path
 
 
@@ -86,7 +94,7 @@ def ml_assets(
         "COLUMNS": "200",
         **(servers or {}),
     }
-    given, printed = call(Command(arguments, environment, folder / "output", point))
+    given, printed = call(Command(arguments, environment, folder / "output", point, fast=True), 600)
     assert given == code, f"{arguments} {point}: exit {given}\n{printed}"
     return printed
 
@@ -96,7 +104,6 @@ def contents(home: Path) -> Contents:
 
 
 def test_a_pilot_goes_to_servers_and_back(folder: Path, servers: Servers) -> None:
-    ml_assets(folder, "pilot", "run")
     backup, again = str(folder / "backup"), str(folder / "again")
     ml_assets(folder, "pilot", "backup", backup)
     for point in KILLS:
@@ -109,9 +116,8 @@ def test_a_pilot_goes_to_servers_and_back(folder: Path, servers: Servers) -> Non
     assert not {"postgres", "chroma", "online.sqlite", "mlflow_artifacts"} & {
         path.name for path in (folder / "served").iterdir()
     }
-    asked = ("predict", "--json", "About oven and soup.")
-    answer = ml_assets(folder, "pilot", *asked)
-    assert ml_assets(folder, "served", *asked, servers=servers) == answer
+    answer = ml_assets(folder, "pilot", *ASKED)
+    assert ml_assets(folder, "served", *ASKED, servers=servers) == answer
     ran = ml_assets(folder, "served", "run", servers=servers)
     assert "embedded new    0" in ran
     told = ml_assets(folder, "third", "restore", backup, servers=servers, code=1)
@@ -123,8 +129,29 @@ def test_a_pilot_goes_to_servers_and_back(folder: Path, servers: Servers) -> Non
     assert before.keys() == after.keys()
     for name, rows in before.items():
         assert after[name] == rows, name
-    assert json.loads(ml_assets(folder, "back", *asked)) == json.loads(answer)
+    assert json.loads(ml_assets(folder, "back", *ASKED)) == json.loads(answer)
     ran = ml_assets(folder, "back", "run")
     assert "embedded new    0" in ran
     runs = "mlflow.public.runs"
     assert len(contents(folder / "back")[runs]) == len(before[runs]), "nothing is trained again"
+
+
+def test_a_fresh_tracking_server_never_names_the_champion(folder: Path) -> None:
+    """Its models passed no gate; the next run trains and registers again, and is told why."""
+    (folder / "fresh").mkdir()
+    with mlflow_over_http(folder / "fresh") as url:
+        client = MlflowClient(url)
+        client.create_registered_model(MODEL_NAME)
+        client.create_model_version(MODEL_NAME, "s3://bucket/model", await_creation_for=0)
+        client.set_registered_model_alias(MODEL_NAME, "champion", "1")
+        fresh = {"MLFLOW_TRACKING_URI": url}
+        told = ml_assets(folder, "pilot", *ASKED, servers=fresh, code=1)
+        assert "the model cannot be loaded (MLflow does not have it). Run `ml-assets run`" in told
+        told = ml_assets(folder, "pilot", "backup", str(folder / "none"), servers=fresh, code=1)
+        assert "MLFLOW_TRACKING_URI: the tracking server keeps its records elsewhere" in told
+        assert not (folder / "none").exists()
+        ran = ml_assets(folder, "pilot", "run", servers=fresh)
+        assert "the model of champion 1 is lost: it answers nothing" in ran
+        ml_assets(folder, "pilot", *ASKED, servers=fresh)
+        served = client.get_model_version_by_alias(MODEL_NAME, "champion")
+        assert served.tags["version"] == "2"
