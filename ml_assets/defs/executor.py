@@ -6,6 +6,7 @@ them itself, over all of its runs.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 
@@ -15,13 +16,13 @@ from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
+from dagster._core.storage.tags import RETRY_STRATEGY_TAG
 
 from ml_assets.defs.automation import TURN
 from ml_assets.defs.unfinished import open_checks
 from ml_assets.errors import GateError
 from ml_assets.settings import Settings, secret
-from ml_assets.stores import postgres
-from ml_assets.stores.postgres.locks import turn
+from ml_assets.stores.postgres.locks import LOST, at_work
 
 
 def in_turn(
@@ -58,10 +59,18 @@ class _InTurn(InProcessExecutor):
         def tell(line: str) -> None:
             instance.report_engine_event(line, run)
 
-        with postgres.connect(url, home) as connection, ExitStack() as turns:
+        def lost() -> None:
+            # Interrupted, it would end as canceled, and later: what is native does not listen.
+            try:
+                instance.report_run_failed(run, LOST)
+            finally:
+                os._exit(1)
+
+        # A run that is launched again for one that failed has the tags of that one.
+        instance.add_run_tags(run.run_id, {TURN: run.run_id, RETRY_STRATEGY_TAG: "ALL_STEPS"})
+        with ExitStack() as turns:
             with raise_execution_interrupts():  # who waits can be ended
-                turns.enter_context(turn(connection, tell))
-            instance.add_run_tags(run.run_id, {TURN: run.run_id})
+                turns.enter_context(at_work(url, home, run.run_id, tell, lost))
             self._refuse_unsound_input(plan_context)
             yield from super().execute(plan_context, execution_plan)
 

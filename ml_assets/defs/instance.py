@@ -1,9 +1,11 @@
 """Dagster's records of this deployment: its instance, from a prompt as from the UI."""
 
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -13,42 +15,38 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from sqlalchemy.exc import DBAPIError
 
 from ml_assets.defs.assets import plain
+from ml_assets.defs.automation import TURN
 from ml_assets.defs.partitions import PARTITIONS_NAME
 from ml_assets.errors import StoreError
 from ml_assets.settings import Settings, shipped
+from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.folders import folder
-from ml_assets.stores.processes import process_exists
+from ml_assets.stores.postgres.locks import gone_workers
 
-PROCESS = "ml_assets/process"
-"""The tag of runs that says by which process they were created."""
-
-_UNFINISHED = [
+_STARTED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+_GONE = "The worker of this run is gone: it was killed, or its connection to PostgreSQL was cut"
+_LOOK_AGAIN_SECONDS = 3.0
 _RATE = ("encoded_in_this_run", "seconds")
 
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """The instance of the command line and the UI, without runs whose process was killed.
+    """The instance of the command line and the UI.
 
     Raises:
         StoreError: the records cannot be read or written, now or later in the block.
     """
     with _records(settings) as instance:
-        _end_dead_runs_of_ours(instance, settings.home)
         yield instance
 
 
-def runs_at_work(instance: dg.DagsterInstance, home: Path) -> bool:
-    """Whether any run is queued or under way, a run whose process was killed apart."""
-    unfinished = dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)
-    if not instance.get_runs_count(unfinished):
-        return False
-    _end_dead_runs_of_ours(instance, home)
-    return bool(instance.get_runs_count(unfinished))
+def runs_at_work(instance: dg.DagsterInstance) -> bool:
+    """Whether any run is queued or under way."""
+    return bool(instance.get_runs_count(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)))
 
 
 def measured_rate(settings: Settings) -> float | None:
@@ -111,35 +109,53 @@ def latest_checks(settings: Settings, most: int = 500) -> list[dict[str, Any]]:
     return sorted(latest.values(), key=lambda row: (row["asset"], row["check"]))
 
 
-def _end_dead_runs_of_ours(instance: dg.DagsterInstance, home: Path) -> None:
-    # The runs of a home of ours are processes of this machine; of another they may not be.
-    if instance.is_persistent and Path(instance.root_directory) == home / "dagster":
-        end_dead_runs(instance)
+def started_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """The runs of this project that began to work, or are to end."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=_STARTED))
+    return [run for run in runs if TURN in run.tags]
 
 
-def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark as failed every run whose process is gone; return the ids.
+def end_lost_runs(
+    instance: dg.DagsterInstance,
+    connection: postgres.Connection,
+    tracking: Callable[[], mlflow.Tracking],
+) -> list[dg.DagsterRun]:
+    """End every run whose worker is gone, on whatever host it was, in MLflow too; return them.
 
-    The runs of `instance` are processes of this machine.
+    A worker holds a lock in PostgreSQL. One that is just starting gets it between the two looks.
 
-    Dagster's launcher sees it when a process that it started itself is killed. Runs of
-    `ml-assets run` and `dagster asset materialize` are in no one's care.
+    Raises:
+        StoreError: a store cannot be asked. A training ends later what is left running in MLflow.
     """
-    runs = instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED))
-    dead = [run for run in runs if not _is_alive(instance, run)]
-    for run in dead:
-        instance.report_run_failed(run, "The process of this run was killed")
+    suspects = _without_worker(instance, connection)
+    if not suspects:
+        return []
+    time.sleep(_LOOK_AGAIN_SECONDS)
+    known = {run.run_id for run in suspects}
+    lost = [run for run in _without_worker(instance, connection) if run.run_id in known]
+    for run in lost:
+        if run.status == dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run, _GONE)
+        else:
+            instance.report_run_failed(run, _GONE)
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-    return [run.run_id for run in dead]
+    if any(instance.get_run_step_stats(run.run_id, ["candidate_models"]) for run in lost):
+        mlflow.end_abandoned(tracking(), partial(is_over, instance))
+    return lost
 
 
-def _is_alive(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    started = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_START)
-    pids = [entry.dagster_event.pid for entry in started if entry.dagster_event]
-    pids += [int(run.tags[PROCESS])] if PROCESS in run.tags else []
-    if not pids:
-        return True  # created by somebody else, and about to start
-    return any(pid is not None and process_exists(pid) for pid in pids)
+def is_over(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether this is a run of `instance` that has ended."""
+    run = instance.get_run_by_id(run_id) if run_id else None
+    return run is not None and run.is_finished
+
+
+def _without_worker(
+    instance: dg.DagsterInstance, connection: postgres.Connection
+) -> list[dg.DagsterRun]:
+    runs = started_runs(instance)
+    gone = gone_workers(connection, {run.tags[TURN] for run in runs}) if runs else set()
+    return [run for run in runs if run.tags[TURN] in gone]
 
 
 @contextmanager

@@ -19,6 +19,7 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 from pydantic import PrivateAttr
 
+from ml_assets.defs.instance import is_over
 from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.sources import Source, open_source
 from ml_assets.embeddings.encoder import Encoder, load_encoder, load_float32
@@ -136,9 +137,16 @@ class MlflowResource(dg.ConfigurableResource):
     def run(self) -> Iterator[mlflow.Tracking]:
         """Open the one MLflow run of this Dagster run, found by its tag `dagster_run_id`.
 
-        It is closed here: as FAILED after an error, as KILLED after Ctrl-C.
+        It is closed here: as FAILED after an error, as KILLED after Ctrl-C. What a killed run, or
+        an earlier try of this one, could not close is closed before.
         """
-        where = self.tracking
+        where, context = self.tracking, self._context
+
+        def is_left(run_id: str) -> bool:
+            instance = context.instance
+            return run_id == context.run_id or (instance is not None and is_over(instance, run_id))
+
+        mlflow.end_abandoned(where, is_left)
         module = mlflow.activate(where)
         config = {"experiment_name": mlflow.EXPERIMENT, "mlflow_tracking_uri": where.uri}
         with warnings.catch_warnings():
@@ -146,7 +154,7 @@ class MlflowResource(dg.ConfigurableResource):
             warnings.simplefilter("ignore")
             from dagster_mlflow.resources import MlFlow
 
-            MlFlow(self._context.replace_config(config))  # type: ignore[no-untyped-call]
+            MlFlow(context.replace_config(config))  # type: ignore[no-untyped-call]
         status = "FAILED"
         with mlflow.told(where):
             try:

@@ -12,7 +12,7 @@ import os
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -120,6 +120,24 @@ def told(where: Tracking, what: str = "") -> Iterator[None]:
             do = f"Check that {server}"
         reason = f"{what}: {first_line(error)}".removeprefix(": ")
         raise StoreError(reason, where=place, do=do) from None
+
+
+def end_abandoned(where: Tracking, is_over: Callable[[str], bool]) -> None:
+    """End the runs that a Dagster run which `is_over` left running, and those nested in them.
+
+    Raises:
+        StoreError: MLflow does not answer.
+    """
+    mlflow = activate(where)
+    client = mlflow.MlflowClient()
+    with told(where, "runs that were left running cannot be ended"):
+        experiment = mlflow.get_experiment_by_name(EXPERIMENT)
+        running = client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
+        for run in running:
+            parent = run.data.tags.get("mlflow.parentRunId")
+            opened = client.get_run(parent) if parent else run
+            if is_over(opened.data.tags.get("dagster_run_id", "")):
+                client.set_terminated(run.info.run_id, "KILLED")
 
 
 def log_model(
