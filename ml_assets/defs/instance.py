@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
-from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -140,14 +139,8 @@ def end_lost_runs(
             instance.report_run_failed(run, _GONE)
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     if any(instance.get_run_step_stats(run.run_id, ["candidate_models"]) for run in lost):
-        mlflow.end_abandoned(tracking(), partial(is_over, instance))
+        mlflow.end_abandoned(tracking(), {run.run_id for run in lost}.__contains__)
     return lost
-
-
-def is_over(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether this is a run of `instance` that has ended."""
-    run = instance.get_run_by_id(run_id) if run_id else None
-    return run is not None and run.is_finished
 
 
 def _without_worker(

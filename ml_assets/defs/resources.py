@@ -19,7 +19,6 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 from pydantic import PrivateAttr
 
-from ml_assets.defs.instance import is_over
 from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.sources import Source, open_source
 from ml_assets.embeddings.encoder import Encoder, load_encoder, load_float32
@@ -142,11 +141,11 @@ class MlflowResource(dg.ConfigurableResource):
         """
         where, context = self.tracking, self._context
 
-        def is_left(run_id: str) -> bool:
-            instance = context.instance
-            return run_id == context.run_id or (instance is not None and is_over(instance, run_id))
+        def is_over(run_id: str) -> bool:
+            run = context.instance.get_run_by_id(run_id) if context.instance and run_id else None
+            return run_id == context.run_id or bool(run and run.is_finished)
 
-        mlflow.end_abandoned(where, is_left)
+        mlflow.end_abandoned(where, is_over)
         module = mlflow.activate(where)
         config = {"experiment_name": mlflow.EXPERIMENT, "mlflow_tracking_uri": where.uri}
         with warnings.catch_warnings():

@@ -13,7 +13,7 @@ import pandas as pd
 import psycopg
 import pytest
 
-from ml_assets.errors import ModelError, StoreError
+from ml_assets.errors import ModelError, OutageError, StoreError
 from ml_assets.stores import mlflow
 from ml_assets_tests.servers import free_port, mlflow_over_http
 
@@ -99,7 +99,7 @@ def test_a_tracking_server_keeps_the_same_contract(server: mlflow.Tracking) -> N
 
 def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: Path) -> None:
     where = mlflow.tracking(f"http://user:secret@127.0.0.1:{free_port()}", None, tmp_path)
-    with pytest.raises(StoreError, match="MLFLOW_TRACKING_URI") as raised:
+    with pytest.raises(OutageError, match="MLFLOW_TRACKING_URI") as raised:
         mlflow.activate(where)
     assert "secret" not in str(raised.value)
 
