@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets_tests.servers import EXPECTED, free_port, program, wait_for
+from ml_assets_tests.servers import EXPECTED, program
+from ml_assets_tests.servers.starting import NotStartedError, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +34,6 @@ def test_a_server_that_ends_fails_with_its_last_words(tmp_path: Path) -> None:
     log.write_text("no such option")
     with (
         subprocess.Popen(["/bin/sh", "-c", "exit 3"]) as server,
-        pytest.raises(pytest.fail.Exception, match="does not start: no such option"),
+        pytest.raises(NotStartedError, match="does not start: no such option"),
     ):
-        wait_for(free_port(), server, log)
+        wait_until(lambda: False, server, log)

@@ -159,15 +159,15 @@ def arm(point: Point, settings: Settings, victim: str) -> None:
 
     match point.kind:
         case "before":
-            _wrap(point.name, before=arrive)
+            wrap(point.name, before=arrive)
         case "after":
-            _wrap(point.name, after=arrive)
+            wrap(point.name, after=arrive)
         case "sql":
             _after_statement(statement(point.name), arrive)
         case "event":
             _before_event(point.name, arrive)
         case "write":
-            _wrap(point.name, before=_die_at_the_next_write)
+            wrap(point.name, before=_die_at_the_next_write)
         case "hnsw":
             _while_building(settings, arrive)
 
@@ -209,7 +209,7 @@ def _kill_a_backend(settings: Settings) -> None:
     backend.wait()
 
 
-def _wrap(
+def wrap(
     name: str,
     before: Callable[[], None] = lambda: None,
     after: Callable[[], None] = lambda: None,

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
-import psycopg
 import pytest
 
-from ml_assets.stores import postgres
-from ml_assets.stores.postgres.embedded import as_account, binaries
+from ml_assets_tests.servers.postgres import (
+    data_folder,
+    find_postgres,
+    initialize,
+    serve_command,
+)
+from ml_assets_tests.servers.starting import (
+    PASSWORD,
+    AbsentError,
+    end,
+    find_program,
+    free_port,
+    launch,
+    listens,
+    wait_until,
+)
 
-PASSWORD = "tests-only"
+__all__ = ["PASSWORD", "free_port"]
 
 EXPECTED = frozenset({"redis-server", "chroma", "mlflow"})
 """What CI has: the first from Debian (`.ci/run`), the others, and PostgreSQL, from wheels."""
@@ -27,8 +36,7 @@ EXPECTED = frozenset({"redis-server", "chroma", "mlflow"})
 
 def program(name: str) -> str:
     """The path of a server's program, else skip; CI fails where one that it expects is missing."""
-    beside = Path(sys.executable).with_name(name)
-    path = str(beside) if beside.exists() else shutil.which(name)
+    path = find_program(name)
     if path:
         return path
     if os.environ.get("CI") and name in EXPECTED:
@@ -36,46 +44,19 @@ def program(name: str) -> str:
     pytest.skip(f"no program `{name}` on PATH: server mode is tested where there is one")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(port: int, server: subprocess.Popen[bytes], log: Path, seconds: float = 90) -> None:
-    """Return when something listens on `port`; a busy machine may take its time."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            ended = server.poll() is not None
-            if ended or time.monotonic() > deadline:
-                pytest.fail(f"{server.args!r} does not start: {log.read_text()[-500:]}")
-            time.sleep(0.05)
-        else:
-            return
-
-
 @contextmanager
-def postgres_over_tcp(folder: Path) -> Iterator[str]:
-    """The URL of a PostgreSQL that asks for a password: an embedded one, started another way."""
-    home, port, log = folder / "tcp", free_port(), folder / "log"
-    with psycopg.connect(postgres.server_url(None, home)) as connection:
-        connection.execute(f"alter role postgres password '{PASSWORD}'")
-    postgres.stop(home)
-    data = home / "postgres"
-    (data / "pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n")
-    options = ["-h", "127.0.0.1", "-p", str(port), "-k", "", "-c", "fsync=off"]
-    command = [binaries() / "postgres", "-D", "/proc/self/cwd", *options]
-    with log.open("wb") as out:
-        server = subprocess.Popen(command, **as_account(data), stdout=out, stderr=out)
+def postgres_over_tcp(folder: Path, version: str = "18") -> Iterator[str]:
+    """The URL of a PostgreSQL that asks for a password, as its superuser."""
     try:
-        wait_for(port, server, log)
-        yield f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}/postgres"
-    finally:
-        server.send_signal(signal.SIGQUIT)
-        server.wait(10)
+        postgres = find_postgres(version)
+    except AbsentError as error:
+        pytest.skip(str(error))
+    with data_folder(postgres, folder) as data:
+        initialize(postgres, data, PASSWORD)
+        port = free_port()
+        command, account = serve_command(postgres, data, port)
+        with serving([*command, "-c", "fsync=off"], data, port, account):
+            yield f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}/postgres"
 
 
 @contextmanager
@@ -117,17 +98,17 @@ def mlflow_over_http(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def serving(command: Sequence[str], folder: Path, port: int) -> Iterator[None]:
+def serving(
+    command: Sequence[str],
+    folder: Path,
+    port: int,
+    account: Mapping[str, Any] = MappingProxyType({}),
+) -> Iterator[None]:
     """Run a server in `folder` until the end of the block; it must listen on `port`."""
     log = folder / "server.log"
-    with log.open("wb") as out:
-        server = subprocess.Popen(
-            command, cwd=folder, stdout=out, stderr=out, start_new_session=True
-        )
+    server = launch(command, folder, log, **account)
     try:
-        wait_for(port, server, log)
+        wait_until(lambda: listens(port), server, log)
         yield
     finally:
-        # Some servers are a small family of processes; they end together.
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait(10)
+        end(server)

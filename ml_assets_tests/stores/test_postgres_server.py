@@ -1,7 +1,5 @@
 """PostgreSQL over TCP, as a server with passwords: the same code, and clear refusals."""
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -12,10 +10,9 @@ import pytest
 from ml_assets.errors import StoreError
 from ml_assets.stores import postgres
 from ml_assets.stores.migrations import read_migrations
-from ml_assets.stores.postgres.embedded import binaries
 from ml_assets.stores.postgres.migration import migrate
-from ml_assets_tests.paths import PROJECT
 from ml_assets_tests.servers import PASSWORD, free_port, postgres_over_tcp
+from ml_assets_tests.servers.postgres import make_role
 
 APPLICATION_PASSWORD = "it's-\\a-secret"
 
@@ -24,17 +21,7 @@ APPLICATION_PASSWORD = "it's-\\a-secret"
 def admin_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server on which the init script of the server mode has run."""
     with postgres_over_tcp(tmp_path_factory.mktemp("postgres_tcp")) as url:
-        parts = urlsplit(url)
-        environment = {
-            **os.environ,
-            "PATH": f"{binaries()}:{os.environ['PATH']}",
-            "PGHOST": str(parts.hostname),
-            "PGPORT": str(parts.port),
-            "PGPASSWORD": PASSWORD,
-            "ML_ASSETS_DB_PASSWORD": APPLICATION_PASSWORD,
-        }
-        script = PROJECT / "docker" / "postgres-init" / "10-databases.sh"
-        subprocess.run([script], env=environment, check=True, stdout=subprocess.DEVNULL)
+        make_role(urlsplit(url).port or 0, PASSWORD, APPLICATION_PASSWORD)
         yield url
 
 
