@@ -28,7 +28,7 @@ from ml_assets.defs.unfinished import open_checks
 from ml_assets.errors import GateError
 from ml_assets.settings import Settings, secret
 from ml_assets.stores.patience import outages_awaited
-from ml_assets.stores.postgres.locks import LOST, at_work
+from ml_assets.stores.postgres.locks import at_work
 
 PATIENCE = 180.0
 """Seconds that a run waits for a store that does not answer, each time that it opens one."""
@@ -71,10 +71,10 @@ class _InTurn(InProcessExecutor):
         def tell(line: str) -> None:
             instance.report_engine_event(line, run)
 
-        def lost() -> None:
+        def lost(line: str) -> None:
             # Interrupted, it would end as canceled, and later: what is native does not listen.
             try:
-                instance.report_run_failed(run, LOST)
+                instance.report_run_failed(run, line)
             finally:
                 os._exit(1)
 

@@ -1,12 +1,12 @@
 """Dagster's records of this deployment: its instance, from a prompt as from the UI."""
 
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import dagster as dg
@@ -27,8 +27,11 @@ _STARTED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+_MARKING_SECONDS = 0.2
+"""In which a run that is launched again for a lost one is marked by its own worker."""
 _GONE = "The worker of this run is gone: it was killed, or its connection to PostgreSQL was cut"
-_LOOK_AGAIN_SECONDS = 3.0
+_STARTING_SECONDS = 10.0
+"""In which a worker that has marked its run is connected, also where everything is slow."""
 _RATE = ("encoded_in_this_run", "seconds")
 
 
@@ -129,7 +132,9 @@ def end_lost_runs(
     suspects = _without_worker(instance, connection)
     if not suspects:
         return []
-    time.sleep(_LOOK_AGAIN_SECONDS)
+    # A command connects before it makes a run. A worker marks its run before it connects.
+    starting = any(run.tags[TURN] == run.run_id for run in suspects)
+    sleep(_STARTING_SECONDS if starting else _MARKING_SECONDS)
     known = {run.run_id for run in suspects}
     lost = [run for run in _without_worker(instance, connection) if run.run_id in known]
     for run in lost:

@@ -49,7 +49,7 @@ from ml_assets.operations.state import run_inputs
 from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings, Until, secret
 from ml_assets.stores import mlflow, postgres
-from ml_assets.stores.postgres.locks import LOST, at_work
+from ml_assets.stores.postgres.locks import at_work
 from ml_assets.training.training_set import has_labels
 
 if TYPE_CHECKING:
@@ -152,23 +152,24 @@ def run_everything(
 
 
 @contextmanager
-def _interrupted() -> Iterator[Callable[[], None]]:
+def _interrupted() -> Iterator[Callable[[str], None]]:
     """How another thread ends the block when the turn is lost.
 
     Raises:
         StoreError: it did.
     """
-    lost, thread = threading.Event(), threading.get_ident()
+    lost: list[str] = []
+    thread = threading.get_ident()
 
-    def interrupt() -> None:
-        lost.set()
+    def interrupt(line: str) -> None:
+        lost.append(line)
         signal.pthread_kill(thread, signal.SIGINT)
 
     try:
         yield interrupt
     except (KeyboardInterrupt, StoreError):
-        if lost.is_set():
-            raise StoreError(LOST, do="Run again: nothing is half written") from None
+        if lost:
+            raise StoreError(lost[0], do="Run again: nothing is half written") from None
         raise
 
 

@@ -4,8 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -49,7 +50,7 @@ def worker(url: str, name: str) -> Iterator["subprocess.Popen[str]"]:
 
 @pytest.fixture(autouse=True)
 def _look_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "_LOOK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(records, "_MARKING_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -66,9 +67,12 @@ def unasked() -> mlflow.Tracking:
 def job() -> None: ...
 
 
-def start(instance: dg.DagsterInstance, turn: str, status: str = "STARTED") -> dg.DagsterRun:
+def start(
+    instance: dg.DagsterInstance, turn: str, status: str = "STARTED", run_id: str | None = None
+) -> dg.DagsterRun:
     return instance.create_run_for_job(
         job,
+        run_id=run_id,
         status=dg.DagsterRunStatus(status),
         tags={TURN: turn} if turn else {},
         remote_job_origin=_REPOSITORY.get_job_origin("job"),
@@ -109,21 +113,19 @@ def test_a_run_that_just_starts_is_not_ended(
     postgres_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run = start(instance, "late")
-    with worker_started_during_the_look(postgres_url, "late", monkeypatch):
+    worker = str(uuid.uuid4())
+    run, pauses = start(instance, worker, run_id=worker), []
+
+    with ExitStack() as stack:
+
+        def connect(seconds: float) -> None:
+            pauses.append(seconds)
+            stack.enter_context(at_work(postgres_url, Path(), worker, print, print))
+
+        monkeypatch.setattr(records, "sleep", connect)
         assert end_lost_runs(instance, connection, unasked) == []
+    assert pauses == [records._STARTING_SECONDS]
     assert status(instance, run) == "STARTED"
-
-
-@contextmanager
-def worker_started_during_the_look(
-    url: str, name: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    """Between the first look and the second the worker connects."""
-    work = at_work(url, Path(), name, print, print)
-    monkeypatch.setattr(records.time, "sleep", lambda _: work.__enter__())
-    yield
-    work.__exit__(None, None, None)
 
 
 def test_a_worker_that_waits_for_its_turn_lives(
@@ -165,14 +167,17 @@ def test_who_loses_its_session_is_told(
     connection: postgres.Connection, postgres_url: str, tmp_path: Path
 ) -> None:
     told, wake = os.pipe()
-    work = at_work(postgres_url, tmp_path, "a", print, lambda: bool(os.write(wake, b"lost")))
+    work = at_work(
+        postgres_url, tmp_path, "a", print, lambda line: bool(os.write(wake, line.encode()))
+    )
     work.__enter__()
     connection.execute(
         "select pg_terminate_backend(l.pid) from pg_locks l join pg_database d"
         " on d.oid = l.database"
         " where l.locktype = 'advisory' and d.datname = current_database()"
     )
-    assert os.read(told, 4) == b"lost"
+    line = os.read(told, 1000).decode()
+    assert "terminating connection due to administrator command), and this run with it" in line
     assert gone_workers(connection, ["a"]) == {"a"}
     with pytest.raises(StoreError, match="connection is closed"):
         work.__exit__(None, None, None)

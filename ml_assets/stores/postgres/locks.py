@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 
+from ml_assets.errors import first_line
 from ml_assets.stores.postgres.connection import connect
 from ml_assets.stores.postgres.statements import Connection
 from ml_assets.stores.sql import statement
@@ -19,10 +20,6 @@ _WATCH_SECONDS = 1.0
 """Between two looks whether the session that holds the locks of a worker is still there."""
 
 ANOTHER_RUN = "Another run is at work on the same data; waiting for it to end."
-LOST = (
-    "The session in PostgreSQL that kept other runs from writing has ended, and this run with it:"
-    " the server was restarted, or the connection was cut"
-)
 
 
 def turn(connection: Connection, notify: Callable[[str], None]) -> AbstractContextManager[None]:
@@ -36,12 +33,12 @@ def at_work(
     home: Path,
     worker: str,
     notify: Callable[[str], None],
-    lost: Callable[[], None],
+    lost: Callable[[str], None],
 ) -> Iterator[None]:
     """Let all hosts see that `worker` lives, wait for its turn, and have it for the block.
 
     A session that ends gives up both, whatever ended it; its worker must not go on then. `lost` is
-    called, in a thread of its own, as soon as that is seen.
+    called with a line for a person, in a thread of its own, as soon as that is seen.
     """
     with connect(url, home) as connection:
         connection.execute(statement("postgres/stores/notice_lost_hosts"))
@@ -85,7 +82,7 @@ def _try(connection: Connection, name: str) -> bool:
 
 
 @contextmanager
-def _watched(connection: Connection, lost: Callable[[], None]) -> Iterator[None]:
+def _watched(connection: Connection, lost: Callable[[str], None]) -> Iterator[None]:
     """Call `lost` when the session ends within the block, in which nobody else may use it."""
     left = threading.Event()
 
@@ -93,8 +90,11 @@ def _watched(connection: Connection, lost: Callable[[], None]) -> Iterator[None]
         while not left.wait(_WATCH_SECONDS):
             try:
                 connection.execute("select 1")
-            except psycopg.Error:
-                lost()
+            except psycopg.Error as error:
+                lost(
+                    "The session in PostgreSQL that kept other runs from writing has ended"
+                    f" ({first_line(error)}), and this run with it"
+                )
                 return
 
     thread = threading.Thread(target=watch, daemon=True)
