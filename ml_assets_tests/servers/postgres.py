@@ -105,12 +105,12 @@ def make_role(port: int, password: str, application_password: str) -> None:
 def data_folder(postgres: Postgres, folder: Path) -> Iterator[Path]:
     """A place for data that the server can reach: in `folder`, or in the Debian of the server."""
     if not postgres.root:
-        yield folder / "data"
+        yield folder / "cluster"
         return
     inside = Path(tempfile.mkdtemp(prefix="ml_assets-", dir=postgres.root / "srv"))
     inside.chmod(0o755)
     try:
-        yield inside / "data"
+        yield inside / "cluster"
     finally:
         shutil.rmtree(inside)
 
