@@ -100,8 +100,7 @@ def _chroma(home: Path) -> Contents:
             held: Any = collection.get(include=["embeddings", "metadatas"])
             entries = zip(held["ids"], held["embeddings"], held["metadatas"], strict=True)
             rows[f"chroma.{collection.name}"] = sorted(
-                # Chroma stores vectors at norm 1: one that was copied differs in the last bit.
-                f"{id_} {(vector.round(5) + 0).tolist()} {sorted(metadata.items())}"
+                f"{id_} {vector.tobytes().hex()} {sorted(metadata.items())}"
                 for id_, vector, metadata in entries
             )
     return rows

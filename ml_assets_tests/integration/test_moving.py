@@ -5,14 +5,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import psycopg
 import pytest
 from mlflow import MlflowClient
 
 from ml_assets.registry.model import MODEL_NAME
-from ml_assets.stores import postgres
+from ml_assets.stores import chroma, postgres
 from ml_assets_tests.integration.contents import Contents, read_home
 from ml_assets_tests.integration.crashing import Point
 from ml_assets_tests.integration.killing import Command, call
@@ -34,7 +36,7 @@ KILLS = [
     Point("after", "operations.backup:place"),
     Point("after", "operations.backup:load_ours"),
 ]
-OF_A_PLACE = ("chroma/", "dagster/", "online.sqlite.migrations", "postgres.ml_schema.finished_run")
+OF_A_PLACE = ("chroma", "dagster/", "online.sqlite.migrations", "postgres.ml_schema.finished_run")
 """Ids, times and counts that a store gives anew wherever the same is written to it."""
 
 ASKED = ("predict", "--json", "About oven and soup.")
@@ -103,6 +105,19 @@ def contents(home: Path) -> Contents:
     return {name: rows for name, rows in read_home(home).items() if not name.startswith(OF_A_PLACE)}
 
 
+def chroma_entries(home: Path) -> dict[str, tuple[Any, dict[str, Any], list[Any]]]:
+    """The mark of every collection, the metadata of its entries by id, and their vectors."""
+    entries = {}
+    with chroma.connect(None, home) as client:
+        for collection in client.list_collections():
+            held: Any = collection.get(include=["embeddings", "metadatas"])
+            vectors = dict(zip(held["ids"], held["embeddings"], strict=True))
+            described = dict(zip(held["ids"], held["metadatas"], strict=True))
+            in_order = [vectors[id_] for id_ in sorted(vectors)]
+            entries[collection.name] = (collection.metadata, described, in_order)
+    return entries
+
+
 def test_a_pilot_goes_to_servers_and_back(folder: Path, servers: Servers) -> None:
     backup, again = str(folder / "backup"), str(folder / "again")
     ml_assets(folder, "pilot", "backup", backup)
@@ -129,6 +144,11 @@ def test_a_pilot_goes_to_servers_and_back(folder: Path, servers: Servers) -> Non
     assert before.keys() == after.keys()
     for name, rows in before.items():
         assert after[name] == rows, name
+    copied = chroma_entries(folder / "back")
+    for name, (mark, described, vectors) in chroma_entries(folder / "pilot").items():
+        assert copied[name][:2] == (mark, described)
+        # Chroma stores vectors at norm 1: one that was copied differs in the last bit.
+        assert np.allclose(copied[name][2], vectors, atol=1e-6)
     assert json.loads(ml_assets(folder, "back", *ASKED)) == json.loads(answer)
     ran = ml_assets(folder, "back", "run")
     assert "embedded new    0" in ran
