@@ -9,8 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import psycopg
 import pytest
 
+from ml_assets.stores.patience import patiently
 from ml_assets_tests.servers.postgres import (
     data_folder,
     find_postgres,
@@ -56,7 +58,15 @@ def postgres_over_tcp(folder: Path, version: str = "18") -> Iterator[str]:
         port = free_port()
         command, account = serve_command(postgres, data, port)
         with serving([*command, "-c", "fsync=off"], data, port, account):
-            yield f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}/postgres"
+            url = f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}/postgres"
+            # It listens before it takes connections.
+            patiently(
+                lambda: psycopg.connect(url).close(),
+                lambda error: isinstance(error, psycopg.OperationalError),
+                seconds=120,
+                pause=0.05,
+            )
+            yield url
 
 
 @contextmanager
