@@ -14,13 +14,13 @@ import typer
 from rich.console import Group
 from rich.markup import escape
 
-from ml_assets.cli.app import Json, command, connected, err, home_or_empty, out, show, tell
+from ml_assets.cli.app import Json, command, err, home_or_empty, out, reading, show, tell
 from ml_assets.console import runs
 from ml_assets.console.progress import stage_bars
 from ml_assets.console.status import failed_checks
 from ml_assets.console.status import status as shown_status
 from ml_assets.errors import IncompleteReadError, mask_secrets
-from ml_assets.settings import Until, child_environment, load_settings, secret, shipped
+from ml_assets.settings import Until, child_environment, load_settings, shipped
 
 
 @command
@@ -65,7 +65,7 @@ def plan(as_json: Json = False) -> None:
 
     with (
         home_or_empty() as settings,
-        postgres.connect(secret(settings.postgres_url), settings.home) as connection,
+        postgres.connect_reader(settings) as connection,
     ):
         source = open_source(settings.source, settings)
         chunker, space = current_chunker(settings), current_space(settings)
@@ -85,7 +85,7 @@ def history(
     """Tell what changed a document, when, and why: text, chunker, vector space, source."""
     from ml_assets.documents.history import read_history
 
-    with connected() as (_, connection):
+    with reading() as (_, connection):
         rows = read_history(connection, document_id)
     show(rows, lambda: runs.history(document_id, rows), as_json=as_json)
 
