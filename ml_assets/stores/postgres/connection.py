@@ -14,9 +14,9 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from ml_assets.errors import NothingToDoError, StoreError, first_line
+from ml_assets.errors import NothingToDoError, OutageError, StoreError, first_line
 from ml_assets.settings import Settings, secret
-from ml_assets.stores.patience import patiently
+from ml_assets.stores.patience import patiently, until_it_answers
 from ml_assets.stores.postgres import embedded
 from ml_assets.stores.postgres.migration import migrate
 from ml_assets.stores.postgres.refusals import (
@@ -39,6 +39,18 @@ _GONE = (
 )
 """What a client says of a server that was killed just now; the embedded one is then started."""
 _UNKNOWN = re.compile(r'invalid URI query parameter: "(\w+)"')
+_AWAY = (
+    *(_STARTING, "Connection refused", "could not translate host name", "failed to resolve host"),
+    *("timeout expired", "No route to host", "Network is unreachable", "Connection reset"),
+    *("server closed the connection unexpectedly", "terminating connection"),
+    *("too many clients", "remaining connection slots", "too many connections"),
+)
+"""What a client says of a server that may be there soon. What else it says, waiting does not mend.
+
+Of an error while connecting it keeps the words alone, and no code.
+"""
+_ENDED = ("08", "57P")
+"""Classes of codes: the connection broke, or the server ended it."""
 _migrated: set[str] = set()
 
 
@@ -77,7 +89,10 @@ def connect(url: str | None, home: Path, where: str = "") -> Iterator[Connection
 
     where, find = where or _where(url, home), _finder(url, home)
     try:
-        with _open(find, where) as connection, _permitted(connection, where):
+        with (
+            until_it_answers(lambda: _open(find, where)) as connection,
+            _permitted(connection, where),
+        ):
             server = url or where
             if server not in _migrated:
                 refuse_shared_session(connection, lambda: _open(find, where), where)
@@ -90,7 +105,9 @@ def connect(url: str | None, home: Path, where: str = "") -> Iterator[Connection
             # So that the next connection sees in the counts of rows all that this one wrote.
             connection.execute("select pg_stat_force_next_flush()")
     except psycopg.OperationalError as error:
-        raise StoreError(
+        code = error.sqlstate
+        kind = OutageError if code is None or code.startswith(_ENDED) else StoreError
+        raise kind(
             first_line(error),
             where=where,
             do="Check the server, its log and its disk, and run again: nothing is half written",
@@ -160,7 +177,8 @@ def _open(find: Callable[[], str], where: str) -> Connection:
             longest_pause=0.1,
         )
     except psycopg.OperationalError as error:
-        raise StoreError(
+        kind = OutageError if any(words in str(error) for words in _AWAY) else StoreError
+        raise kind(
             " ".join(str(error).split()).rstrip(".?"),
             where=where,
             do="Check that the server is up and the URL is right" if by_url else f"See {where}.log",
@@ -202,7 +220,7 @@ def _parameters(url: str, where: str) -> dict[str, Any]:
 
 
 def _create_database(find: Callable[[], str], database: str, where: str) -> None:
-    with _open(find, where) as connection:
+    with until_it_answers(lambda: _open(find, where)) as connection:
         try:
             exists = connection.execute("select 1 from pg_database where datname = %s", [database])
             if exists.fetchone() is None:
