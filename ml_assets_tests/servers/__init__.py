@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import psycopg
 import pytest
 
-from ml_assets.stores.patience import patiently
+from ml_assets.stores.postgres import server_url
 from ml_assets_tests.servers.postgres import (
     HERE,
     copy,
@@ -65,7 +65,8 @@ def postgres_over_tcp(folder: Path, version: str = "18") -> Iterator[str]:
         port = free_port()
         command, account = serve_command(postgres, data, port)
         with serving([*command, "-c", "fsync=off"], data, port, account=account):
-            yield _when_it_answers(f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}/postgres")
+            url = f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}/postgres"
+            yield server_url(url, folder, "postgres")  # waits while the server starts
 
 
 @contextmanager
@@ -85,17 +86,6 @@ def application_server(folder: Path, version: str) -> Iterator[tuple[str, str]]:
         yield admin, f"postgresql://ml_assets:{PASSWORD}@127.0.0.1:{server.port}/ml_assets"
 
 
-def _when_it_answers(url: str) -> str:
-    """The same URL, once the server takes connections: it listens before."""
-    patiently(
-        lambda: psycopg.connect(url).close(),
-        lambda error: isinstance(error, psycopg.OperationalError),
-        seconds=120,
-        pause=0.05,
-    )
-    return url
-
-
 @contextmanager
 def replica(folder: Path, primary: str, version: str = "18") -> Iterator[str]:
     """The URL of a copy of the whole server of `primary`, which follows it and takes no writes."""
@@ -105,9 +95,8 @@ def replica(folder: Path, primary: str, version: str = "18") -> Iterator[str]:
         command, account = serve_command(postgres, data, port)
         with serving([*command, "-c", "fsync=off"], data, port, account=account):
             url = urlsplit(primary)
-            yield _when_it_answers(
-                urlunsplit(url._replace(netloc=f"postgres:{PASSWORD}@127.0.0.1:{port}"))
-            )
+            copied = urlunsplit(url._replace(netloc=f"postgres:{PASSWORD}@127.0.0.1:{port}"))
+            yield server_url(copied, folder, url.path[1:])  # waits while the server starts
 
 
 @contextmanager
@@ -153,9 +142,13 @@ def chroma_over_http(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def mlflow_over_http(folder: Path) -> Iterator[str]:
-    """The URL of an MLflow tracking server; of compose's, but on SQLite, and with one worker."""
-    alone = ["--workers=1", f"--backend-store-uri=sqlite:///{folder / 'mlflow.db'}"]
+def mlflow_over_http(folder: Path, records: str = "") -> Iterator[str]:
+    """The URL of an MLflow tracking server; of compose's, but with one worker.
+
+    It is on the database `records`, else on SQLite.
+    """
+    records = records or f"sqlite:///{folder / 'mlflow.db'}"
+    alone = ["--workers=1", f"--backend-store-uri={records}"]
     with _as_in_compose("mlflow", "MLFLOW_TRACKING_URI", folder, alone) as url:
         yield url
 
