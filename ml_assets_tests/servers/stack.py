@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from ml_assets_tests.servers.starting import PASSWORD
+
 SECRETS = ("POSTGRES_PASSWORD", "ML_ASSETS_DB_PASSWORD", "CLICKHOUSE_PASSWORD", "REDIS_PASSWORD")
 PORTS = {
     "postgres": 5432,
@@ -127,6 +129,7 @@ STACK = (
         command=(
             *("mlflow", "server", "--host={bind}", "--port={mlflow_port}"),
             *("--workers=2", "--serve-artifacts"),
+            "--uvicorn-opts=--timeout-worker-healthcheck=120",
         ),
         environment={
             "MLFLOW_BACKEND_STORE_URI": f"postgresql+psycopg2://{ROLE}:{_DATABASE}/mlflow",
@@ -186,8 +189,11 @@ def places(secrets: Mapping[str, str], ports: Mapping[str, int], **more: str) ->
 def places_here(root: Path, ports: Mapping[str, int], **more: str) -> dict[str, str]:
     """The places of this machine: all of it below `root`, on free ports, seen from here only."""
     hosts = {f"{name}_host": "127.0.0.1" for name in PORTS}
-    secrets = {name: f"{name.lower()}-here" for name in SECRETS}
-    return places(secrets, ports, **{**hosts, "bind": "127.0.0.1", "root": str(root), **more})
+    return places(
+        dict.fromkeys(SECRETS, PASSWORD),
+        ports,
+        **{**hosts, "bind": "127.0.0.1", "root": str(root), **more},
+    )
 
 
 def put(words: tuple[str, ...], where: Mapping[str, str]) -> list[str]:

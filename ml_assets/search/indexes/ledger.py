@@ -66,8 +66,7 @@ def sync(
         else:
             held = dict(index.revisions())
             delta, replaced = _write_differences(connection, index, held, progress)
-            adopt = statement("postgres/search/indexes/adopt_entries")
-            connection.execute(adopt, {**key, **_arrays(held)})
+            _adopt(connection, key, held)
         if delta.added or delta.removed:
             size = index.size()  # twice a sync and no more: it takes Chroma long
         content = version(connection, generation, index.kind)
@@ -187,12 +186,12 @@ def altered(connection: postgres.Connection, index: LedgerIndex[Any]) -> list[st
 
 
 def forget_altered(connection: postgres.Connection, index: LedgerIndex[Any]) -> None:
-    """Have the next sync write again what another hand changed in the index."""
-    bound = {
-        **_key(index.generation, index.kind),
-        "chunk_ids": altered(connection, index),
-    }
-    connection.execute(statement("postgres/search/indexes/doubt_entries"), bound)
+    """Have the next sync write again what another hand changed, added or removed in the index."""
+    key = _key(index.generation, index.kind)
+    with exclusively(connection, index.generation, index.kind):
+        _adopt(connection, key, dict(index.revisions()))
+        bound = {**key, "chunk_ids": altered(connection, index)}
+        connection.execute(statement("postgres/search/indexes/doubt_entries"), bound)
 
 
 def forget_wear(connection: postgres.Connection, generation: Generation, kind: str) -> None:
@@ -213,6 +212,12 @@ def _alone(index: LedgerIndex[Any]) -> AbstractContextManager[None]:
     if index.lock is None:
         return nullcontext()
     return locked(folder(index.lock.parent) / index.lock.name, PATIENCE)
+
+
+def _adopt(connection: postgres.Connection, key: dict[str, Any], held: Mapping[str, bytes]) -> None:
+    """Let the ledger say what an index holds."""
+    adopt = statement("postgres/search/indexes/adopt_entries")
+    connection.execute(adopt, {**key, **_arrays(held)})
 
 
 def _mark(index: LedgerIndex[Any], mark: str) -> None:
