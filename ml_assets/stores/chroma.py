@@ -11,9 +11,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ml_assets.errors import StoreError, first_line
+from ml_assets.errors import OutageError, StoreError, first_line
 from ml_assets.stores.file_locks import locked
 from ml_assets.stores.folders import folder, refusal
+from ml_assets.stores.patience import until_it_answers
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -38,12 +39,7 @@ def connect(url: str | None, home: Path) -> Iterator[ClientAPI]:
     path = None if url else embedded_folder(home)
     client: ClientAPI | None = None
     try:
-        # The client reports an unreachable server, and a folder it cannot read, as ValueError.
-        try:
-            with _REGISTRY:
-                client = _open(url, home)
-        except ValueError as error:
-            raise _refusal(error, path) from None
+        client = until_it_answers(lambda: _open_registered(url, home, path))
         yield client
     except (ChromaError, httpx.HTTPError) as error:
         raise _refusal(error, path) from None
@@ -51,6 +47,15 @@ def connect(url: str | None, home: Path) -> Iterator[ClientAPI]:
         if client is not None:
             with _REGISTRY:
                 _close(client)
+
+
+def _open_registered(url: str | None, home: Path, path: Path | None) -> ClientAPI:
+    # The client reports an unreachable server, and a folder it cannot read, as ValueError.
+    try:
+        with _REGISTRY:
+            return _open(url, home)
+    except ValueError as error:
+        raise _refusal(error, path) from None
 
 
 def embedded_folder(home: Path) -> Path:
@@ -130,7 +135,10 @@ def _close(client: ClientAPI) -> None:
 def _refusal(error: Exception, path: Path | None) -> StoreError:
     if path is not None:
         return refusal(path, "the Chroma folder", error)
-    return StoreError(
+    import httpx
+
+    kind = OutageError if isinstance(error, ValueError | httpx.TransportError) else StoreError
+    return kind(
         f"Chroma does not answer ({first_line(error)})",
         where="CHROMA_URL",
         do="Check that the server is up and the URL is right",

@@ -12,7 +12,7 @@ import os
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -25,10 +25,11 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from ml_assets.errors import ModelError, StoreError, first_line
+from ml_assets.errors import ModelError, OutageError, StoreError, first_line
 from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
 from ml_assets.stores.folders import folder
+from ml_assets.stores.patience import until_it_answers
 from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
@@ -92,8 +93,8 @@ def activate(where: Tracking) -> ModuleType:
 
         repository = partial(home_artifacts, folder=where.artifacts)
         _artifact_repository_registry.register(_SCHEME, repository)  # type: ignore[no-untyped-call]
+    experiment = until_it_answers(partial(_experiment, mlflow, where))
     with told(where):
-        experiment = mlflow.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
             location = _LOCATION if where.artifacts else None
             with _existing_is_fine(mlflow):
@@ -104,6 +105,11 @@ def activate(where: Tracking) -> ModuleType:
             _move_artifacts(where, experiment.artifact_location)
         mlflow.set_experiment(EXPERIMENT)
     return mlflow
+
+
+def _experiment(mlflow: ModuleType, where: Tracking) -> Any:
+    with told(where):
+        return mlflow.get_experiment_by_name(EXPERIMENT)
 
 
 @contextmanager
@@ -119,11 +125,29 @@ def told(where: Tracking, what: str = "") -> Iterator[None]:
         place, server = "MLFLOW_TRACKING_URI", "the tracking server is up and the URL is right"
         if where.artifacts:
             place, server = "MLflow's own database, mlflow in PostgreSQL", "PostgreSQL is up"
-        do = "Look at its records: somebody changed them, or another version of MLflow did"
-        if getattr(error, "error_code", "INTERNAL_ERROR") in _DOWN:
-            do = f"Check that {server}"
         reason = f"{what}: {first_line(error)}".removeprefix(": ")
+        if getattr(error, "error_code", "INTERNAL_ERROR") in _DOWN:
+            raise OutageError(reason, where=place, do=f"Check that {server}") from None
+        do = "Look at its records: somebody changed them, or another version of MLflow did"
         raise StoreError(reason, where=place, do=do) from None
+
+
+def end_abandoned(where: Tracking, is_over: Callable[[str], bool]) -> None:
+    """End the runs that a Dagster run which `is_over` left running, and those nested in them.
+
+    Raises:
+        StoreError: MLflow does not answer.
+    """
+    mlflow = activate(where)
+    client = mlflow.MlflowClient()
+    with told(where, "runs that were left running cannot be ended"):
+        experiment = mlflow.get_experiment_by_name(EXPERIMENT)
+        running = client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
+        for run in running:
+            parent = run.data.tags.get("mlflow.parentRunId")
+            opened = client.get_run(parent) if parent else run
+            if is_over(opened.data.tags.get("dagster_run_id", "")):
+                client.set_terminated(run.info.run_id, "KILLED")
 
 
 def log_model(

@@ -37,3 +37,18 @@ select a.attname as name, format_type(a.atttypid, a.atttypmod) as type
 from pg_attribute a
 where a.attrelid = %(table)s::regclass and a.attnum > 0 and not a.attisdropped
 order by a.attnum
+
+-- name: gone_workers
+-- Those of these workers whose lock no session holds. A lock's 64 bits are shown in two halves.
+select worker
+from unnest(%s::text[]) as worker
+where not exists (
+    select from pg_locks l join pg_database d on d.oid = l.database
+    where l.locktype = 'advisory' and d.datname = current_database()
+        and (l.classid::bigint << 32) | l.objid::bigint = hashtext('ml_assets.worker:' || worker)::bigint
+)
+
+-- name: notice_lost_hosts
+-- The server gives up a session a minute after its host is gone. By itself it does after two hours.
+select set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false),
+    set_config('tcp_keepalives_count', '3', false)
