@@ -115,6 +115,15 @@ def _refuse_bytes(arguments: Sequence[str]) -> None:
             )
 
 
+def tell_what_is_left_behind(settings: Settings) -> None:
+    """Say that a server is empty while the home has a database of its own, if that is so."""
+    if settings.postgres_url and (settings.home / "postgres").exists():
+        from ml_assets.operations.moving import left_behind
+
+        if line := left_behind(settings):
+            tell(line)
+
+
 def tell(line: str) -> None:
     """Say something beside the result, such as that another run is waited for."""
     err.print(escape(line), soft_wrap=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ml_assets.stores.postgres import server_url
 from ml_assets_tests.servers.postgres import (
     data_folder,
     find_postgres,
@@ -57,7 +58,8 @@ def postgres_over_tcp(folder: Path, version: str = "18") -> Iterator[str]:
         port = free_port()
         command, account = serve_command(postgres, data, port)
         with serving([*command, "-c", "fsync=off"], data, port, account=account):
-            yield f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}/postgres"
+            url = f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}/postgres"
+            yield server_url(url, folder, "postgres")  # waits while the server starts
 
 
 @contextmanager
@@ -85,9 +87,13 @@ def chroma_over_http(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def mlflow_over_http(folder: Path) -> Iterator[str]:
-    """The URL of an MLflow tracking server; of compose's, but on SQLite, and with one worker."""
-    alone = ["--workers=1", f"--backend-store-uri=sqlite:///{folder / 'mlflow.db'}"]
+def mlflow_over_http(folder: Path, records: str = "") -> Iterator[str]:
+    """The URL of an MLflow tracking server; of compose's, but with one worker.
+
+    It is on the database `records`, else on SQLite.
+    """
+    records = records or f"sqlite:///{folder / 'mlflow.db'}"
+    alone = ["--workers=1", f"--backend-store-uri={records}"]
     with _as_in_compose("mlflow", "MLFLOW_TRACKING_URI", folder, alone) as url:
         yield url
 

@@ -39,7 +39,7 @@ _DAGSTER = {
 }
 ML_ASSETS = {
     **_DAGSTER,
-    "ML_ASSETS_HOME": "{root}/data",
+    "ML_ASSETS_HOME": "{root}/data/home",
     "ML_ASSETS_SOURCE": "{source}",
     "POSTGRES_URL": f"postgresql://{ROLE}:{_DATABASE}/ml_assets",
     "CHROMA_URL": "http://{chroma_host}:{chroma_port}",
@@ -47,8 +47,8 @@ ML_ASSETS = {
     "@{clickhouse_host}:{clickhouse_port}/ml_assets",
     "REDIS_URL": "redis://:{REDIS_PASSWORD}@{redis_host}:{redis_port}/0",
     "MLFLOW_TRACKING_URI": "http://{mlflow_host}:{mlflow_port}",
-    "DUCKDB_PATH": "{root}/data/offline.duckdb",
-    "KEYWORD_INDEX_PATH": "{root}/data/keyword",
+    "DUCKDB_PATH": "{root}/data/home/offline.duckdb",
+    "KEYWORD_INDEX_PATH": "{root}/data/home/keyword",
 }
 
 

@@ -88,6 +88,10 @@ class _Redis:
             rows.update({id_: json.loads(packed) for id_, packed in pairs if packed is not None})
         return rows
 
+    def views(self) -> list[str]:
+        keys = self._client.scan_iter(f"{_REVISIONS}*", count=_BATCH)
+        return sorted({key.removeprefix(_REVISIONS) for key in keys})
+
     def revisions(self, view: str) -> dict[str, str]:
         return dict(self._client.hscan_iter(_REVISIONS + view, count=_BATCH))
 
