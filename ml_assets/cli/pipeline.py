@@ -14,7 +14,17 @@ import typer
 from rich.console import Group
 from rich.markup import escape
 
-from ml_assets.cli.app import Json, command, connected, err, home_or_empty, out, show, tell
+from ml_assets.cli.app import (
+    Json,
+    command,
+    err,
+    home_or_empty,
+    out,
+    reading,
+    show,
+    tell,
+    tell_what_is_left_behind,
+)
 from ml_assets.console import runs
 from ml_assets.console.progress import stage_bars
 from ml_assets.console.status import failed_checks
@@ -65,7 +75,10 @@ def plan(as_json: Json = False) -> None:
 
     with (
         home_or_empty() as settings,
-        postgres.connect(secret(settings.postgres_url), settings.home) as connection,
+        # It is a run that is rolled back, and writes.
+        postgres.connect(
+            secret(settings.postgres_url or settings.postgres_read_url), settings.home
+        ) as connection,
     ):
         source = open_source(settings.source, settings)
         chunker, space = current_chunker(settings), current_space(settings)
@@ -85,7 +98,7 @@ def history(
     """Tell what changed a document, when, and why: text, chunker, vector space, source."""
     from ml_assets.documents.history import read_history
 
-    with connected() as (_, connection):
+    with reading() as (_, connection):
         rows = read_history(connection, document_id)
     show(rows, lambda: runs.history(document_id, rows), as_json=as_json)
 
@@ -96,6 +109,7 @@ def status(as_json: Json = False) -> None:
     from ml_assets.defs.instance import last_runs, latest_checks, partition_range
     from ml_assets.operations.status import read_status
 
+    tell_what_is_left_behind(load_settings())
     with home_or_empty() as settings:
         numbers = {
             **read_status(settings),
@@ -138,6 +152,7 @@ def _run(everything: bool, until: Until = "models") -> None:
     settings = load_settings()
     title = f"ml-assets run: {escape(mask_secrets(settings.source))} → {settings.home}"
     out.print(title, highlight=False, soft_wrap=True)
+    tell_what_is_left_behind(settings)
     with _uncollected():
         from ml_assets.operations.pending import last_finish
         from ml_assets.operations.status import read_status
