@@ -44,6 +44,7 @@ class ChromaIndex:
         self.name = f"{PREFIX}{generation.generation_id}"
         self._second_name = f"{self.name}-next"
         """Of the collection that is being built to take its place."""
+        self.lock = disk and disk / f".{generation.generation_id}.lock"
         self._client = client
         self._disk = disk
         self._opened: Collection | None = None
