@@ -74,20 +74,26 @@ def partition_range(settings: Settings) -> str:
 
 
 def last_runs(settings: Settings, most: int = 5) -> list[dict[str, Any]]:
-    """The newest Dagster runs: job, status, when, and seconds."""
+    """The newest Dagster runs: job, status, when, and seconds; None: not begun, or not ended."""
     with _records(settings) as instance:
         records = instance.get_run_records(limit=most)
     return [
         {
             "job": record.dagster_run.job_name,
             "status": record.dagster_run.status.value,
-            "started": datetime.fromtimestamp(record.start_time or 0, UTC).isoformat(
-                " ", "seconds"
-            ),
-            "seconds": round((record.end_time or 0) - (record.start_time or 0), 1),
+            "started": _moment(record.start_time),
+            "seconds": _seconds(record.start_time, record.end_time),
         }
         for record in records
     ]
+
+
+def _moment(timestamp: float | None) -> str | None:
+    return datetime.fromtimestamp(timestamp, UTC).isoformat(" ", "seconds") if timestamp else None
+
+
+def _seconds(start: float | None, end: float | None) -> float | None:
+    return round(end - start, 1) if start and end else None
 
 
 def latest_checks(settings: Settings, most: int = 500) -> list[dict[str, Any]]:

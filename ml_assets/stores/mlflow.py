@@ -48,6 +48,8 @@ _MODEL_FILE = "model.skops"
 _SWITCHES = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # "View run … at …", in the middle of our own lines.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # The default waits for minutes before it says that a server is down.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "GIT_PYTHON_REFRESH": "quiet",
@@ -118,8 +120,20 @@ def told(where: Tracking, what: str = "") -> Iterator[None]:
         do = "Look at its records: somebody changed them, or another version of MLflow did"
         if getattr(error, "error_code", "INTERNAL_ERROR") in _DOWN:
             do = f"Check that {server}"
-        reason = f"{what}: {first_line(error)}".removeprefix(": ")
+        reason = f"{what}: {_reason(error)}".removeprefix(": ")
         raise StoreError(reason, where=place, do=do) from None
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong; of the network in its own words, not in those of all libraries above it."""
+    from urllib3.exceptions import HTTPError
+
+    root: BaseException = error
+    while below := root.__cause__ or root.__context__:
+        root = below
+    if isinstance(root, OSError | HTTPError):
+        return f"it does not answer ({getattr(root, 'strerror', None) or root})"
+    return first_line(error)
 
 
 def log_model(
