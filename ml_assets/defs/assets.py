@@ -88,6 +88,21 @@ def problems_result(problems: Sequence[Problem], **numbers: str | float) -> dg.A
     return dg.AssetCheckResult(passed=False, metadata={**numbers, **rows, **told})
 
 
+def gate_result(gate: Gate) -> dg.AssetCheckResult:
+    """A gate as a check: what it cannot tell fails as a warning, which blocks nothing."""
+    blocks = gate.outcome == "block"
+    return dg.AssetCheckResult(
+        check_name=gate.name,
+        passed=gate.outcome == "pass",
+        severity=dg.AssetCheckSeverity.ERROR if blocks else dg.AssetCheckSeverity.WARN,
+        metadata={
+            "message": gate.message,
+            **gate.numbers,
+            **({"do": gate.do} if blocks else {}),
+        },
+    )
+
+
 def nothing_to_train_on(current: TrainingSet | None) -> dg.MaterializeResult:
     """What an asset reports when there is no training set: nothing was written, and why."""
     reason = current.reason if current else "training_set was not materialized yet"
