@@ -19,6 +19,7 @@ from psycopg import sql
 from ml_assets.delta import Delta
 from ml_assets.problem import REPAIR, Problem
 from ml_assets.releases.gates import Gate
+from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 from ml_assets.training.model import TrainingSet
@@ -31,12 +32,20 @@ DAILY = dg.FreshnessPolicy.time_window(
 )
 """Looked at every night; an asset that was not is behind."""
 
+PREFIX = load_settings().key_prefix.split("/") if load_settings().key_prefix else None
+"""Of all keys. Read once: jobs and automation conditions are constants of their modules."""
+
 NO_TRAINING_SET = "nothing to train on"
 
 EXAMPLES_LENGTH = 400
 """Characters of the names of offenders that a check shows."""
 
 Function = Callable[..., Any]
+
+
+def key(name: str) -> dg.AssetKey:
+    """The key of the asset of that name, behind the prefix of this deployment."""
+    return dg.AssetKey([*(PREFIX or ()), name])
 
 
 def asset(**own: Any) -> Callable[[Function], dg.AssetsDefinition]:

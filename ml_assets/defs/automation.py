@@ -5,6 +5,8 @@ from __future__ import annotations
 import dagster as dg
 from dagster import AutomationCondition as When
 
+from ml_assets.defs.assets import key
+
 TURN = "ml_assets/turn"
 """The tag of runs that excluded all others while they wrote; those of one command share its value.
 Between an update and such a run, no other update can have come."""
@@ -53,11 +55,9 @@ Nothing is requested past a blocking check that failed.
 """
 
 _WORN = When.asset_matches(
-    "search_evaluation",
+    key("search_evaluation"),
     When.any_checks_match(When.check_failed()).allow(
-        dg.AssetSelection.checks(
-            dg.AssetCheckKey(dg.AssetKey("search_evaluation"), "indexes_are_not_worn")
-        )
+        dg.AssetSelection.checks(dg.AssetCheckKey(key("search_evaluation"), "indexes_are_not_worn"))
     ),
 )
 _NEWLY_WORN = _WORN.newly_true().since(When.newly_requested() | When.initial_evaluation())

@@ -12,7 +12,7 @@ import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from sqlalchemy.exc import DBAPIError
 
-from ml_assets.defs.assets import plain
+from ml_assets.defs.assets import key, plain
 from ml_assets.defs.partitions import PARTITIONS_NAME
 from ml_assets.errors import StoreError
 from ml_assets.settings import Settings, shipped
@@ -54,7 +54,7 @@ def runs_at_work(instance: dg.DagsterInstance, home: Path) -> bool:
 def measured_rate(settings: Settings) -> float | None:
     """Texts encoded per second by the newest run that encoded some; None before any did."""
     with _records(settings) as instance:
-        events = instance.fetch_materializations(dg.AssetKey("embeddings"), limit=200).records
+        events = instance.fetch_materializations(key("embeddings"), limit=200).records
     for record in events:
         metadata = record.asset_materialization.metadata if record.asset_materialization else {}
         texts, seconds = (metadata[key].value if key in metadata else 0 for key in _RATE)

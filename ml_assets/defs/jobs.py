@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dagster as dg
 
+from ml_assets.defs.assets import key
+
 _ONCE_MORE = dg.RetryPolicy(max_retries=1, delay=5)
 """For a store or a source that is gone for a moment."""
 
@@ -16,7 +18,9 @@ refresh_documents = dg.define_asset_job(
 
 check_documents = dg.define_asset_job(
     "check_documents",
-    selection=dg.AssetSelection.checks_for_assets("raw_documents", "chunks", "embeddings"),
+    selection=dg.AssetSelection.checks_for_assets(
+        key("raw_documents"), key("chunks"), key("embeddings")
+    ),
     description="Check documents, chunks and vectors as they stand; nothing is read or written.",
 )
 
