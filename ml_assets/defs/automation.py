@@ -17,8 +17,16 @@ _SOUND = When.all_deps_match(
 """Dagster's own condition of this name holds back what is requested in one run with its input, too;
 there, the run itself does not go past a check that fails."""
 
+_HALF = (
+    When.any_deps_match(When.execution_failed() & ~When.will_be_requested())
+    .allow(dg.AssetSelection.groups("search"))
+    .with_label("half_of_the_indexes_follow")
+)
+"""An index that failed is behind those that did not: to evaluate them would compare two states. Of
+documents the collections that could be read go on alone."""
+
 _NOT_IN_VAIN = (
-    ~When.any_deps_missing() & _SOUND & ~When.any_deps_in_progress() & ~When.in_progress()
+    ~When.any_deps_missing() & _SOUND & ~_HALF & ~When.any_deps_in_progress() & ~When.in_progress()
 )
 
 _UPDATED = (

@@ -113,6 +113,10 @@ def test_a_model_beats_the_baselines(broken: tuple[Deployment, TrainingSet], che
         "update experiments set metrics = metrics || '{\"validation_macro_f1\": 0.999}'"
         " where family = 'tfidf_baseline'"
     )
+    deployment.connection.execute(
+        "update experiments set metrics = metrics || '{\"validation_macro_f1\": 0.5}'"
+        " where family = 'logistic_regression'"
+    )
     failed = check(a_model_beats_the_baselines)
     assert not failed.passed
     assert failed.severity == dg.AssetCheckSeverity.ERROR
