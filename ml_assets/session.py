@@ -1,18 +1,19 @@
 """One opened deployment, asked from Python: search, predict, features, documents.
 
 What is slow to open (PostgreSQL, the indexes, the encoder) is opened at its first use and kept.
+After an error of a store, the next call opens the stores anew.
 Not here: anything that writes; that is a run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.errors import FeatureViewError, NothingToDoError
+from ml_assets.errors import FeatureViewError, NothingToDoError, StoreError, UserError
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.filters.parse import parse_condition
 from ml_assets.settings import Settings, load_settings, secret
@@ -38,8 +39,7 @@ class Session:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        # The stores turn their own errors into lines for people, so they have to see them.
-        self._stores.__exit__(*error)
+        self._close(*error)
 
     def search(
         self,
@@ -65,9 +65,10 @@ class Session:
 
         check_request(query, k, method)  # before anything is opened
         condition = parse_condition(filters) if isinstance(filters, str) else filters
-        engine = self._published_engine()
-        encoder = None if method == "keyword" else load_encoder(self.settings)
-        return search(engine, query, encoder, k=k, method=method, filters=condition)
+        with self._answering():
+            engine = self._published_engine()
+            encoder = None if method == "keyword" else load_encoder(self.settings)
+            return search(engine, query, encoder, k=k, method=method, filters=condition)
 
     def predict(self, texts: Sequence[str]) -> list[dict[str, float]]:
         """Return the champion's probabilities of every label, likeliest first, for each text.
@@ -89,14 +90,15 @@ class Session:
 
         settings, chunker = self.settings, current_chunker(self.settings)
         url = secret(settings.postgres_url)
-        return predict_texts(
-            self._connection,
-            mlflow.tracking(secret(settings.mlflow_tracking_uri), url, settings.home),
-            current_space(settings).space_id,
-            lambda: load_encoder(settings),
-            lambda text: [chunk.text for chunk in chunker.chunk("", text)],
-            texts,
-        )
+        with self._answering():
+            return predict_texts(
+                self._connection,
+                mlflow.tracking(secret(settings.mlflow_tracking_uri), url, settings.home),
+                current_space(settings).space_id,
+                lambda: load_encoder(settings),
+                lambda text: [chunk.text for chunk in chunker.chunk("", text)],
+                texts,
+            )
 
     def features(self, view: str, entity: str) -> dict[str, Value]:
         """Return the latest online values of an entity: a document's id, or a collection's name.
@@ -110,7 +112,8 @@ class Session:
 
         if view not in VIEWS:
             raise FeatureViewError(f"there is no view {view!r}", do=f"Known: {', '.join(VIEWS)}")
-        values = self._online.get_many(VIEWS[view].key, [entity])
+        with self._answering():
+            values = self._online.get_many(VIEWS[view].key, [entity])
         if entity not in values:
             raise NothingToDoError(
                 f"{view} has no values of {entity!r}",
@@ -127,7 +130,26 @@ class Session:
         """
         from ml_assets.documents.history import read_document
 
-        return read_document(self._connection, document_id)
+        with self._answering():
+            return read_document(self._connection, document_id)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Close the stores at an error that is not about the question, so that it is told now."""
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, StoreError) or not isinstance(error, UserError):
+                self._close(type(error), error, error.__traceback__)
+            raise
+
+    def _close(self, *error: Any) -> None:
+        stores, self._stores, self._indexes = self._stores, ExitStack(), ExitStack()
+        self._engine = None
+        for opened in ("_connection", "_online"):
+            vars(self).pop(opened, None)
+        # The stores turn their own errors into lines for people, so they have to see them.
+        stores.__exit__(*error)
 
     @cached_property
     def _connection(self) -> postgres.Connection:

@@ -13,12 +13,13 @@ import hypothesis
 import psycopg
 import pytest
 from dagster._core.storage.defs_state.base import set_defs_state_storage
+from psycopg import sql
 
 from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import postgres
-from ml_assets_tests.corpus import deployment, tracking, trained
+from ml_assets_tests.corpus import deployment, kept_deployment, tracking, trained
 
-__all__ = ["deployment", "tracking", "trained"]
+__all__ = ["deployment", "kept_deployment", "tracking", "trained"]
 
 
 # A busy machine is not a slow function.
@@ -40,15 +41,27 @@ SLOW_MODULES = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what starts a server or another process, loads a model, or opens Dagster.
+    """Say which tests are slow, start with them, and keep together what shares a fixture.
 
-    `make test-quick` leaves that out; whatever asks for a slow fixture through another is slow too.
+    Slow is what starts a server or another process, loads a model, or opens Dagster, itself or by a
+    fixture: `make test-quick` leaves that out. A worker that has nothing but a long test to run at
+    the end leaves the others idle. Tests that share a fixture of their module run in one worker,
+    in their order, and it is made once.
     """
     for item in items:
         module = item.path.relative_to(Path(__file__).parent).as_posix()
         fixtures = getattr(item, "fixturenames", ())
         if module.startswith(SLOW_MODULES) or not SLOW_FIXTURES.isdisjoint(fixtures):
             item.add_marker(pytest.mark.slow)
+        if "module" in _scopes(item):
+            item.add_marker(pytest.mark.xdist_group(module))
+    items.sort(key=lambda item: "slow" not in item.keywords)
+
+
+def _scopes(item: pytest.Item) -> set[str]:
+    """The scopes of the fixtures that a test asks for, itself or by another."""
+    definitions = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]
+    return {definition.scope for chosen in definitions.values() for definition in chosen}
 
 
 @pytest.fixture(autouse=True)
@@ -94,9 +107,14 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """The URL of one embedded server that all tests of this worker share."""
+    """The URL of one embedded server that all tests of this worker share; it never syncs a disk."""
     home = Path(tempfile.mkdtemp(prefix="ml_assets-"))
-    yield postgres.server_url(None, home)
+    url = postgres.server_url(None, home)
+    with psycopg.connect(url, autocommit=True) as connection:
+        for option in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(sql.SQL("alter system set {} = off").format(sql.Identifier(option)))
+        connection.execute("select pg_reload_conf()")
+    yield url
     postgres.stop(home)
     shutil.rmtree(home)
 

@@ -83,7 +83,11 @@ def tracking(uri: str | None, postgres_url: str | None, home: Path) -> Tracking:
 def activate(where: Tracking) -> ModuleType:
     """Import mlflow, point it to `where`, make sure of the experiment, and return the module."""
     mlflow = _import()
+    # Else the next deployment of this process would take it for a setting.
+    setting = mlflow.environment_variables.MLFLOW_TRACKING_URI
+    before = setting.get_raw()
     mlflow.set_tracking_uri(where.uri)
+    setting.set(before) if before else setting.unset()
     mlflow.set_registry_uri(where.uri)
     if where.artifacts:
         from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry

@@ -39,14 +39,13 @@ where action in ('publish', 'promote')
 
 
 def add_line(file: Path) -> None:
-    """One more labelled document, of which there is no other."""
-    number = sum(1 for _ in file.open())
-    label = [*TOPICS][number % len(TOPICS)]
-    words = random.Random(number).sample(TOPICS[label].split(), k=4)
-    row = {"id": f"line-{number}", "title": "", "text": f"Line {number}: {' and '.join(words)}."}
-    row |= {"label": label, "shelf": "even", "created_at": "2026-03-01T10:00:00Z"}
-    with file.open("a") as lines:
-        lines.write(json.dumps(row) + "\n")
+    """One more document, with the label of the first, of which there is no other."""
+    lines = file.read_text().splitlines()
+    words = random.Random(len(lines)).sample(TOPICS["kitchen"].split(), k=4)
+    text = f"Line {len(lines)}: {' and '.join(words)}."
+    row = {**json.loads(lines[0]), "id": f"line-{len(lines)}", "title": "", "text": text}
+    with file.open("a") as more:
+        more.write(json.dumps(row) + "\n")
 
 
 def contents(settings: Settings) -> dict[str, Any]:
@@ -65,16 +64,17 @@ def contents(settings: Settings) -> dict[str, Any]:
             if kind in generation.parameters:
                 with indexes.open(connection, generation, kind) as index:
                     held[kind] = {chunk_id for chunk_id, _ in index.revisions()}
-    with ml_assets.open(settings) as session:
-        held["hits"] = [[hit.document_id for hit in session.search(q).hits] for q in QUERIES]
-        held["answers"] = [len(session.predict([query])[0]) for query in QUERIES]
     with online.connect(secret(settings.redis_url), settings.home) as store:
         ids = sorted(store.revisions(DOCUMENT_TEXT.key))
         values = store.get_many(DOCUMENT_TEXT.key, ids)
         held["online"] = {name: [_rounded(v) for v in values[name].values()] for name in ids}
-    with duckdb.connect(settings.duckdb_file, read_only=True) as duck:
+    with duckdb.connect(settings.duckdb_file) as duck:
         trained = current_training_set(duck)
         held["trained on"] = set(trained.rows["document_id"]) if trained else set()
+    with ml_assets.open(settings) as session:
+        held["hits"] = [[hit.document_id for hit in session.search(q).hits] for q in QUERIES]
+        if trained:
+            held["labels"] = set(session.predict(QUERIES[:1])[0])
     return held
 
 
@@ -90,9 +90,7 @@ def scratch(stack: Stack, file: Path) -> Iterator[Callable[[], dict[str, Any]]]:
     if (stack.root / "data" / "models").exists():
         (home / "models").symlink_to(stack.root / "data" / "models")
     project = Project(home, file)
-    source = project.environment["ML_ASSETS_SOURCE"]
-    # MLflow wrote that of the stack into the environment of this process.
-    settings = load_settings(home=home, source=source, mlflow_tracking_uri=None)
+    settings = load_settings(home=home, source=project.environment["ML_ASSETS_SOURCE"])
     process = project.start("run")
 
     def finish() -> dict[str, Any]:

@@ -127,6 +127,7 @@ STACK = (
         command=(
             *("mlflow", "server", "--host={bind}", "--port={mlflow_port}"),
             *("--workers=2", "--serve-artifacts"),
+            "--uvicorn-opts=--timeout-worker-healthcheck=120",
         ),
         environment={
             "MLFLOW_BACKEND_STORE_URI": f"postgresql+psycopg2://{ROLE}:{_DATABASE}/mlflow",

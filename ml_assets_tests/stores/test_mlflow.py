@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from ml_assets.errors import ModelError, StoreError
+from ml_assets.settings import Settings, load_settings, secret
 from ml_assets.stores import mlflow
 from ml_assets_tests.servers import free_port, mlflow_over_http
 
@@ -27,6 +28,17 @@ def server(tmp_path: Path) -> Iterator[mlflow.Tracking]:
 
 CONTENT = b"a file beside the model"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.mark.parametrize("before", [None, "http://set-by-a-person:5000"])
+def test_tracking_is_no_setting_of_the_next_deployment(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    if before:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", before)
+    where = mlflow.tracking(None, None, settings.home)
+    assert mlflow.activate(where).get_tracking_uri() == where.uri
+    assert secret(load_settings().mlflow_tracking_uri) == before
 
 
 def contract(where: mlflow.Tracking) -> None:

@@ -110,12 +110,12 @@ def altered(connection: postgres.Connection, index: LedgerIndex[Any]) -> list[st
 
 
 def forget_altered(connection: postgres.Connection, index: LedgerIndex[Any]) -> None:
-    """Have the next sync write again what another hand changed in the index."""
-    bound = {
-        **_key(index.generation, index.kind),
-        "chunk_ids": altered(connection, index),
-    }
-    connection.execute(statement("postgres/search/indexes/doubt_entries"), bound)
+    """Have the next sync write again what another hand changed, added or removed in the index."""
+    key = _key(index.generation, index.kind)
+    with exclusively(connection, index.generation, index.kind):
+        _read_anew(connection, key, index)
+        bound = {**key, "chunk_ids": altered(connection, index)}
+        connection.execute(statement("postgres/search/indexes/doubt_entries"), bound)
 
 
 def forget_wear(connection: postgres.Connection, generation: Generation, kind: str) -> None:
@@ -137,8 +137,15 @@ def _trust_the_index(
     """Rewrite the ledger unless the index is as it says; return how many chunks the index holds."""
     size = index.size()
     recorded = connection.execute(statement("postgres/search/indexes/recorded"), key).fetchone()
-    if recorded == (size, index.mark()):
-        return size
+    if recorded != (size, index.mark()):
+        _read_anew(connection, key, index)
+    return size
+
+
+def _read_anew(
+    connection: postgres.Connection, key: dict[str, Any], index: LedgerIndex[Any]
+) -> None:
+    """Rewrite the ledger from what the index holds."""
     with connection.transaction():
         connection.execute(statement("postgres/search/indexes/clear_ledger"), key)
         postgres.copy_rows(
@@ -148,7 +155,6 @@ def _trust_the_index(
             ("text", "text", "text", "bytea"),
             ((*key.values(), chunk_id, revision) for chunk_id, revision in index.revisions()),
         )
-    return size
 
 
 def _mark(
