@@ -34,6 +34,7 @@ class Session:
         self._stores = ExitStack()
         self._indexes = ExitStack()
         self._engine: Engine | None = None
+        self._marks: dict[str, str] = {}
 
     def __enter__(self) -> Session:
         return self
@@ -52,7 +53,8 @@ class Session:
         """Find the `k` best documents in the published generation, each shown by its best chunk.
 
         `filters` is a condition, or its text as `ml-assets search --filter` takes it. When another
-        generation was published since the last call, that one answers.
+        generation was published since the last call, or documents changed, on this host or another,
+        that is what answers.
 
         Raises:
             NothingToDoError: no search was published yet.
@@ -169,16 +171,22 @@ class Session:
     def _published_engine(self) -> Engine:
         from ml_assets.search.answering.engine import open_engine
         from ml_assets.search.generation import published_generation
-        from ml_assets.search.indexes.kinds import Indexes
+        from ml_assets.search.indexes.kinds import Indexes, index_marks
 
         published = published_generation(self._connection)
-        if self._engine is None or self._engine.generation != published:
-            self._engine = None
+        marks = index_marks(self._connection, published) if published else {}
+        engine = self._engine
+        if (
+            engine is None
+            or engine.behind
+            or (engine.generation, self._marks) != (published, marks)
+        ):
+            self._engine, self._marks = None, marks
             self._indexes.close()
-            self._engine = self._indexes.enter_context(
+            engine = self._engine = self._indexes.enter_context(
                 open_engine(self._connection, Indexes(self.settings), published)
             )
-        return self._engine
+        return engine
 
 
 def open_session(settings: Settings | Path | str | None = None) -> Session:

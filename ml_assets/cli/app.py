@@ -20,6 +20,7 @@ from rich.markup import escape
 
 from ml_assets.errors import UserError
 from ml_assets.settings import Settings, load_settings, secret
+from ml_assets.stores.patience import outages_awaited
 
 if TYPE_CHECKING:
     from ml_assets.stores import postgres
@@ -43,6 +44,10 @@ out = Console()
 err = Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+_PATIENCE = 20.0
+"""Seconds that a command waits for a store that does not answer; runs of the daemon wait longer."""
 
 
 def command(function: Callable[..., None]) -> None:
@@ -88,7 +93,8 @@ def _clear_errors() -> Iterator[None]:
     logging.getLogger("py.warnings").addHandler(logging.NullHandler())
     try:
         _refuse_bytes(sys.argv[1:])
-        yield
+        with outages_awaited(_PATIENCE, tell):
+            yield
     except UserError as error:
         err.print(f"[red]Error[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
         raise typer.Exit(1) from None
@@ -107,6 +113,15 @@ def _refuse_bytes(arguments: Sequence[str]) -> None:
                 where="argument",
                 do="Write it so, or set another locale, such as LC_ALL=C.UTF-8",
             )
+
+
+def tell_what_is_left_behind(settings: Settings) -> None:
+    """Say that a server is empty while the home has a database of its own, if that is so."""
+    if settings.postgres_url and (settings.home / "postgres").exists():
+        from ml_assets.operations.moving import left_behind
+
+        if line := left_behind(settings):
+            tell(line)
 
 
 def tell(line: str) -> None:

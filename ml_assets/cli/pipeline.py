@@ -14,7 +14,17 @@ import typer
 from rich.console import Group
 from rich.markup import escape
 
-from ml_assets.cli.app import Json, command, connected, err, home_or_empty, out, show, tell
+from ml_assets.cli.app import (
+    Json,
+    command,
+    connected,
+    err,
+    home_or_empty,
+    out,
+    show,
+    tell,
+    tell_what_is_left_behind,
+)
 from ml_assets.console import runs
 from ml_assets.console.progress import stage_bars
 from ml_assets.console.status import failed_checks
@@ -96,6 +106,7 @@ def status(as_json: Json = False) -> None:
     from ml_assets.defs.instance import last_runs, latest_checks, partition_range
     from ml_assets.operations.status import read_status
 
+    tell_what_is_left_behind(load_settings())
     with home_or_empty() as settings:
         numbers = {
             **read_status(settings),
@@ -138,6 +149,7 @@ def _run(everything: bool, until: Until = "models") -> None:
     settings = load_settings()
     title = f"ml-assets run: {escape(mask_secrets(settings.source))} → {settings.home}"
     out.print(title, highlight=False, soft_wrap=True)
+    tell_what_is_left_behind(settings)
     with _uncollected():
         from ml_assets.operations.pending import last_finish
         from ml_assets.operations.status import read_status

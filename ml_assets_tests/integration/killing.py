@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from ml_assets import cli
 from ml_assets.settings import load_settings
+from ml_assets.training import experiments
+from ml_assets_tests.corpus import FAST
 from ml_assets_tests.fakes import HashEncoder
 from ml_assets_tests.integration.crashing import Point, arm, use_fakes
 from ml_assets_tests.integration.project import OURS, TOPICS
@@ -23,12 +25,16 @@ FORK.set_forkserver_preload(["ml_assets_tests.integration.killing", "chromadb", 
 
 @dataclass(frozen=True)
 class Command:
-    """`ml-assets` with these arguments, in this environment, until the point is reached."""
+    """`ml-assets` with these arguments, in this environment, until the point is reached.
+
+    `fast`: it trains the families alone that are quick.
+    """
 
     arguments: tuple[str, ...]
     environment: dict[str, str]
     output: Path
     point: Point | None = field(default=None)
+    fast: bool = False
 
 
 class TopicEncoder(HashEncoder):
@@ -65,6 +71,8 @@ def _run(command: Command) -> None:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
     use_fakes(TopicEncoder(), TopicEncoder)
+    if command.fast:
+        vars(experiments)["FAMILIES"] = FAST
     if command.point:
         arm(command.point, load_settings(), "process")
     sys.exit(cli.app(list(command.arguments), standalone_mode=False))

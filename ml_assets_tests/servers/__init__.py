@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from ml_assets.stores.postgres import server_url
 from ml_assets_tests.servers.postgres import (
     data_folder,
     find_postgres,
     initialize,
     serve_command,
 )
+from ml_assets_tests.servers.stack import ML_ASSETS, PORTS, STACK, environment, places_here, put
 from ml_assets_tests.servers.starting import (
     PASSWORD,
     AbsentError,
@@ -55,8 +57,9 @@ def postgres_over_tcp(folder: Path, version: str = "18") -> Iterator[str]:
         initialize(postgres, data, PASSWORD)
         port = free_port()
         command, account = serve_command(postgres, data, port)
-        with serving([*command, "-c", "fsync=off"], data, port, account):
-            yield f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}/postgres"
+        with serving([*command, "-c", "fsync=off"], data, port, account=account):
+            url = f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}/postgres"
+            yield server_url(url, folder, "postgres")  # waits while the server starts
 
 
 @contextmanager
@@ -72,29 +75,41 @@ def clickhouse_over_http(folder: Path) -> Iterator[str]:
 @contextmanager
 def redis_over_tcp(folder: Path) -> Iterator[str]:
     """The URL of a Redis server that asks for a password."""
-    port = free_port()
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--requirepass", PASSWORD]
-    with serving([program("redis-server"), *options], folder, port):
-        yield f"redis://:{PASSWORD}@127.0.0.1:{port}/0"
+    with _as_in_compose("redis", "REDIS_URL", folder) as url:
+        yield url
 
 
 @contextmanager
 def chroma_over_http(folder: Path) -> Iterator[str]:
     """The URL of a Chroma server."""
-    port = free_port()
-    options = ["run", "--path", str(folder), "--host", "127.0.0.1", "--port", str(port)]
-    with serving([program("chroma"), *options], folder, port):
-        yield f"http://127.0.0.1:{port}"
+    with _as_in_compose("chroma", "CHROMA_URL", folder) as url:
+        yield url
 
 
 @contextmanager
-def mlflow_over_http(folder: Path) -> Iterator[str]:
-    """The URL of an MLflow tracking server on SQLite."""
-    port = free_port()
-    options = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--workers", "1"]
-    options += ["--artifacts-destination", str(folder / "artifacts"), "--port", str(port)]
-    with serving([program("mlflow"), "server", "--host", "127.0.0.1", *options], folder, port):
-        yield f"http://127.0.0.1:{port}"
+def mlflow_over_http(folder: Path, records: str = "") -> Iterator[str]:
+    """The URL of an MLflow tracking server; of compose's, but with one worker.
+
+    It is on the database `records`, else on SQLite.
+    """
+    records = records or f"sqlite:///{folder / 'mlflow.db'}"
+    alone = ["--workers=1", f"--backend-store-uri={records}"]
+    with _as_in_compose("mlflow", "MLFLOW_TRACKING_URI", folder, alone) as url:
+        yield url
+
+
+@contextmanager
+def _as_in_compose(
+    name: str, setting: str, folder: Path, more: Sequence[str] = ()
+) -> Iterator[str]:
+    """The URL of a server that is started as the whole stack starts it."""
+    (server,) = (each for each in STACK if each.name == name)
+    ports = {each: free_port() for each in PORTS}
+    where = places_here(folder, ports)
+    first, *words = [*put(server.command, where), *put(server.here, where), *more]
+    settings = environment(server, where)
+    with serving([program(first), *words], folder, ports[name], settings):
+        yield ML_ASSETS[setting].format_map(where)
 
 
 @contextmanager
@@ -102,11 +117,12 @@ def serving(
     command: Sequence[str],
     folder: Path,
     port: int,
+    settings: Mapping[str, str] = MappingProxyType({}),
     account: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[None]:
     """Run a server in `folder` until the end of the block; it must listen on `port`."""
     log = folder / "server.log"
-    server = launch(command, folder, log, **account)
+    server = launch(command, folder, log, settings, **account)
     try:
         wait_until(lambda: listens(port), server, log)
         yield

@@ -25,9 +25,6 @@ from ml_assets_tests.integration.racing import Ui
 from ml_assets_tests.integration.stores import read_tables
 from ml_assets_tests.servers.running import Stack
 
-PATIENCE = 180.0
-"""Seconds after which a stack has to have converged without a hand."""
-
 QUERIES = ("baking bread with flour", "rocket orbit", "violin melody", "pruning a rose")
 
 _UNFINISHED = "select status from runs where status not in ('SUCCESS', 'FAILURE', 'CANCELED')"
@@ -120,9 +117,7 @@ def differences(stack: Stack, expected: dict[str, Any]) -> str:
     return f"not as from scratch: {', '.join(unequal)}" if unequal else ""
 
 
-def wait_for_rest(
-    stack: Stack, finish: Callable[[], dict[str, Any]], seconds: float = PATIENCE
-) -> float:
+def wait_for_rest(stack: Stack, finish: Callable[[], dict[str, Any]], seconds: float) -> float:
     """Return after how many seconds from now the stack is as the build from scratch.
 
     Raises:

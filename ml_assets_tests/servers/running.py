@@ -54,13 +54,14 @@ _QUIET = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_T
 
 @dataclass
 class Stack:
-    """The servers that run, below one folder."""
+    """The servers that run, below one folder; after `patience` seconds they have to converge."""
 
     root: Path
     postgres: Postgres
     data: Path
     places: dict[str, str]
     settings_of_tests: dict[str, str]
+    patience: float = 180
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self, name: str) -> None:

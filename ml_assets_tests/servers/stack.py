@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from ml_assets_tests.servers.starting import PASSWORD
+
 SECRETS = ("POSTGRES_PASSWORD", "ML_ASSETS_DB_PASSWORD", "CLICKHOUSE_PASSWORD", "REDIS_PASSWORD")
 PORTS = {
     "postgres": 5432,
@@ -37,7 +39,7 @@ _DAGSTER = {
 }
 ML_ASSETS = {
     **_DAGSTER,
-    "ML_ASSETS_HOME": "{root}/data",
+    "ML_ASSETS_HOME": "{root}/data/home",
     "ML_ASSETS_SOURCE": "{source}",
     "POSTGRES_URL": f"postgresql://{ROLE}:{_DATABASE}/ml_assets",
     "CHROMA_URL": "http://{chroma_host}:{chroma_port}",
@@ -45,8 +47,8 @@ ML_ASSETS = {
     "@{clickhouse_host}:{clickhouse_port}/ml_assets",
     "REDIS_URL": "redis://:{REDIS_PASSWORD}@{redis_host}:{redis_port}/0",
     "MLFLOW_TRACKING_URI": "http://{mlflow_host}:{mlflow_port}",
-    "DUCKDB_PATH": "{root}/data/offline.duckdb",
-    "KEYWORD_INDEX_PATH": "{root}/data/keyword",
+    "DUCKDB_PATH": "{root}/data/home/offline.duckdb",
+    "KEYWORD_INDEX_PATH": "{root}/data/home/keyword",
 }
 
 
@@ -187,8 +189,11 @@ def places(secrets: Mapping[str, str], ports: Mapping[str, int], **more: str) ->
 def places_here(root: Path, ports: Mapping[str, int], **more: str) -> dict[str, str]:
     """The places of this machine: all of it below `root`, on free ports, seen from here only."""
     hosts = {f"{name}_host": "127.0.0.1" for name in PORTS}
-    secrets = {name: f"{name.lower()}-here" for name in SECRETS}
-    return places(secrets, ports, **{**hosts, "bind": "127.0.0.1", "root": str(root), **more})
+    return places(
+        dict.fromkeys(SECRETS, PASSWORD),
+        ports,
+        **{**hosts, "bind": "127.0.0.1", "root": str(root), **more},
+    )
 
 
 def put(words: tuple[str, ...], where: Mapping[str, str]) -> list[str]:

@@ -19,21 +19,55 @@ create table if not exists migrations (
 select store, name, checksum from migrations
 
 -- name: move_artifacts
--- In MLflow's database: locations below a folder are below the root of a scheme from now on.
+-- In MLflow's database: what lies below one location lies below another from now on.
 with moved_runs as (
-    update runs set artifact_uri = %(scheme)s || substr(artifact_uri, length(%(old)s) + 1)
-    where starts_with(artifact_uri, %(old)s || '/')
+    update runs set artifact_uri = rtrim(%(new)s, '/') || substr(artifact_uri, length(rtrim(%(old)s, '/')) + 1)
+    where starts_with(artifact_uri, rtrim(%(old)s, '/') || '/')
 ), moved_models as (
-    update logged_models set artifact_location = %(scheme)s || substr(artifact_location, length(%(old)s) + 1)
-    where starts_with(artifact_location, %(old)s || '/')
+    update logged_models
+    set artifact_location = rtrim(%(new)s, '/') || substr(artifact_location, length(rtrim(%(old)s, '/')) + 1)
+    where starts_with(artifact_location, rtrim(%(old)s, '/') || '/')
 ), moved_versions as (
-    update model_versions set storage_location = %(scheme)s || substr(storage_location, length(%(old)s) + 1)
-    where starts_with(storage_location, %(old)s || '/')
+    update model_versions
+    set storage_location = rtrim(%(new)s, '/') || substr(storage_location, length(rtrim(%(old)s, '/')) + 1)
+    where starts_with(storage_location, rtrim(%(old)s, '/') || '/')
 )
-update experiments set artifact_location = %(scheme)s || '/' where artifact_location = %(old)s
+update experiments set artifact_location = %(new)s where artifact_location = %(old)s
+
+-- name: mlflow_is_used
+-- In MLflow's database: whether it has more than the tables and the experiments of a new one.
+select exists (select from runs) or exists (select from registered_models) or exists (select from logged_models)
+
+-- name: experiment
+-- In MLflow's database.
+select creation_time, artifact_location from experiments where name = %s
+
+-- name: prepare_load
+-- Until the end of the transaction: names are qualified, and an HNSW index whose graph does not fit takes
+-- many times as long to build.
+set local search_path = '';
+set local check_function_bodies = off;
+set local client_min_messages = warning;
+set local statement_timeout = 0;
+set local maintenance_work_mem = '512MB'
 
 -- name: columns
 select a.attname as name, format_type(a.atttypid, a.atttypmod) as type
 from pg_attribute a
 where a.attrelid = %(table)s::regclass and a.attnum > 0 and not a.attisdropped
 order by a.attnum
+
+-- name: gone_workers
+-- Those of these workers whose lock no session holds. A lock's 64 bits are shown in two halves.
+select worker
+from unnest(%s::text[]) as worker
+where not exists (
+    select from pg_locks l join pg_database d on d.oid = l.database
+    where l.locktype = 'advisory' and d.datname = current_database()
+        and (l.classid::bigint << 32) | l.objid::bigint = hashtext('ml_assets.worker:' || worker)::bigint
+)
+
+-- name: notice_lost_hosts
+-- The server gives up a session a minute after its host is gone. By itself it does after two hours.
+select set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false),
+    set_config('tcp_keepalives_count', '3', false)

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ml_assets.defs.assets import gate_result, problems_result
+from ml_assets.defs.assets import check, gate_result, problems_result
 from ml_assets.defs.resources import OfflineStoreResource, PostgresResource
 from ml_assets.problem import Problem
 from ml_assets.training.quality import (
@@ -14,7 +14,7 @@ from ml_assets.training.quality import (
 from ml_assets.training.training_set import current_hash
 
 
-@dg.asset_check(asset="training_set", blocking=True)
+@check(asset="training_set", blocking=True)
 def labels_are_known(
     postgres: PostgresResource, duckdb: OfflineStoreResource
 ) -> dg.AssetCheckResult:
@@ -31,7 +31,7 @@ def labels_are_known(
     )
 
 
-@dg.asset_check(asset="training_set", blocking=True)
+@check(asset="training_set", blocking=True)
 def training_set_is_as_frozen(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
     """The frozen rows were not changed by another hand."""
     with duckdb.get_connection() as duck:
@@ -39,7 +39,7 @@ def training_set_is_as_frozen(duckdb: OfflineStoreResource) -> dg.AssetCheckResu
     return problems_result(problems)
 
 
-@dg.asset_check(asset="training_set", blocking=True)
+@check(asset="training_set", blocking=True)
 def splits_are_disjoint(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
     """Every group and every text is in one split only."""
     with duckdb.get_connection() as duck:
@@ -53,7 +53,7 @@ def splits_are_disjoint(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset_check(asset="candidate_models", blocking=True)
+@check(asset="candidate_models", blocking=True)
 def a_model_beats_the_baselines(
     postgres: PostgresResource, duckdb: OfflineStoreResource
 ) -> dg.AssetCheckResult:

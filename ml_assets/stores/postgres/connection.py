@@ -12,8 +12,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from ml_assets.errors import NothingToDoError, StoreError, first_line
-from ml_assets.stores.patience import patiently
+from ml_assets.errors import NothingToDoError, OutageError, StoreError, first_line
+from ml_assets.stores.patience import patiently, until_it_answers
 from ml_assets.stores.postgres import embedded
 from ml_assets.stores.postgres.migration import SCHEMA, migrate
 from ml_assets.stores.postgres.statements import Connection
@@ -30,6 +30,18 @@ _GONE = (
     *("unexpected postmaster exit", "Connection reset"),
 )
 """What a client says of a server that was killed just now; the embedded one is then started."""
+_AWAY = (
+    *(_STARTING, "Connection refused", "could not translate host name", "failed to resolve host"),
+    *("timeout expired", "No route to host", "Network is unreachable", "Connection reset"),
+    *("server closed the connection unexpectedly", "terminating connection"),
+    *("too many clients", "remaining connection slots", "too many connections"),
+)
+"""What a client says of a server that may be there soon. What else it says, waiting does not mend.
+
+Of an error while connecting it keeps the words alone, and no code.
+"""
+_ENDED = ("08", "57P")
+"""Classes of codes: the connection broke, or the server ended it."""
 _migrated: set[str] = set()
 
 
@@ -62,7 +74,7 @@ def connect(url: str | None, home: Path) -> Iterator[Connection]:
 
     where = _where(url, home)
     try:
-        with _open(_finder(url, home), where) as connection:
+        with until_it_answers(lambda: _open(_finder(url, home), where)) as connection:
             server = url or where
             if server not in _migrated:
                 migrate(connection, where)
@@ -72,7 +84,9 @@ def connect(url: str | None, home: Path) -> Iterator[Connection]:
             # So that the next connection sees in the counts of rows all that this one wrote.
             connection.execute("select pg_stat_force_next_flush()")
     except psycopg.OperationalError as error:
-        raise StoreError(
+        code = error.sqlstate
+        kind = OutageError if code is None or code.startswith(_ENDED) else StoreError
+        raise kind(
             first_line(error),
             where=where,
             do="Check the server, its log and its disk, and run again: nothing is half written",
@@ -133,7 +147,8 @@ def _open(find: Callable[[], str], where: str) -> Connection:
             longest_pause=0.1,
         )
     except psycopg.OperationalError as error:
-        raise StoreError(
+        kind = OutageError if any(words in str(error) for words in _AWAY) else StoreError
+        raise kind(
             " ".join(str(error).split()).rstrip(".?"),
             where=where,
             do="Check that the server is up and the URL is right"
@@ -151,7 +166,7 @@ def _is_connection_string(url: str) -> bool:
 
 
 def _create_database(find: Callable[[], str], database: str, where: str) -> None:
-    with _open(find, where) as connection:
+    with until_it_answers(lambda: _open(find, where)) as connection:
         try:
             exists = connection.execute("select 1 from pg_database where datname = %s", [database])
             if exists.fetchone() is None:

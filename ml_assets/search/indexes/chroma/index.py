@@ -16,7 +16,7 @@ from ml_assets.search.indexes.chroma.files import Files, altered_files, read_fil
 from ml_assets.search.indexes.chroma.filters import chroma_metadata, chroma_where, is_expressible
 from ml_assets.search.indexes.contract import Entry, Ranking
 from ml_assets.search.model import Generation, Vector
-from ml_assets.stores.chroma import PAGE, pages
+from ml_assets.stores.chroma import PAGE, PREFIX, pages
 from ml_assets.stores.patience import patiently
 
 if TYPE_CHECKING:
@@ -41,9 +41,10 @@ class ChromaIndex:
         `disk` is the folder of an embedded store, to tell its size and whether it is damaged.
         """
         self.generation = generation
-        self.name = f"generation-{generation.generation_id}"
+        self.name = f"{PREFIX}{generation.generation_id}"
         self._second_name = f"{self.name}-next"
         """Of the collection that is being built to take its place."""
+        self.lock = disk and disk / f".{generation.generation_id}.lock"
         self._client = client
         self._disk = disk
         self._opened: Collection | None = None
