@@ -91,7 +91,7 @@ class Session:
         from ml_assets.stores import mlflow
 
         settings, chunker = self.settings, current_chunker(self.settings)
-        url = secret(settings.postgres_url)
+        url = secret(settings.reading_url)
         with self._answering():
             return predict_texts(
                 self._connection,
@@ -155,9 +155,8 @@ class Session:
 
     @cached_property
     def _connection(self) -> postgres.Connection:
-        url = secret(self.settings.postgres_url)
-        postgres.refuse_absent(url, self.settings.home)
-        connection = self._stores.enter_context(postgres.connect(url, self.settings.home))
+        postgres.refuse_absent(secret(self.settings.reading_url), self.settings.home)
+        connection = self._stores.enter_context(postgres.connect_reader(self.settings))
         self._stores.push(self._indexes)  # closed before it
         return connection
 

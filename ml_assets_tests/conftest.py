@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +11,11 @@ import hypothesis
 import psycopg
 import pytest
 from dagster._core.storage.defs_state.base import set_defs_state_storage
-from psycopg import sql
 
 from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import postgres
 from ml_assets_tests.corpus import deployment, kept_deployment, tracking, trained
+from ml_assets_tests.servers import application_server
 
 __all__ = ["deployment", "kept_deployment", "tracking", "trained"]
 
@@ -36,7 +34,7 @@ SLOW_MODULES = (
     *("defs/test_dead_runs.py", "defs/test_instance.py", "defs/training/test_assets.py"),
     *("embeddings/", "search/answering/test_rerank.py", "search/answering/test_readers.py"),
     *("stores/test_clickhouse.py", "stores/test_mlflow.py", "stores/test_duckdb.py"),
-    *("stores/test_migrations.py", "stores/test_postgres_server.py", "stores/test_chroma.py"),
+    *("stores/test_migrations.py", "stores/test_postgres_", "stores/test_chroma.py"),
 )
 
 
@@ -90,6 +88,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 _STORE_VARIABLES = {
     "POSTGRES_URL",
+    "POSTGRES_READ_URL",
     "CHROMA_URL",
     "CLICKHOUSE_URL",
     "REDIS_URL",
@@ -105,18 +104,26 @@ def settings(tmp_path: Path) -> Settings:
     return load_settings(home=tmp_path / "home", actor="tester")
 
 
+OLDEST_POSTGRES = "16"
+"""The oldest that a wheel has. A home of a test has the newest, embedded: so both are tested."""
+
+
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """The URL of one embedded server that all tests of this worker share; it never syncs a disk."""
-    home = Path(tempfile.mkdtemp(prefix="ml_assets-"))
-    url = postgres.server_url(None, home)
-    with psycopg.connect(url, autocommit=True) as connection:
-        for option in ("fsync", "full_page_writes", "synchronous_commit"):
-            connection.execute(sql.SQL("alter system set {} = off").format(sql.Identifier(option)))
-        connection.execute("select pg_reload_conf()")
-    yield url
-    postgres.stop(home)
-    shutil.rmtree(home)
+def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    with application_server(tmp_path_factory.mktemp("postgres"), OLDEST_POSTGRES) as urls:
+        yield urls
+
+
+@pytest.fixture(scope="session")
+def postgres_admin(_servers: tuple[str, str]) -> str:
+    """The URL of the server that all tests of this worker share, as its superuser."""
+    return _servers[0]
+
+
+@pytest.fixture(scope="session")
+def postgres_server(_servers: tuple[str, str]) -> str:
+    """The URL of that server as the role of the server mode, which is no superuser."""
+    return _servers[1]
 
 
 @pytest.fixture

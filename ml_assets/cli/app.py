@@ -67,6 +67,17 @@ def connected() -> Iterator[tuple[Settings, postgres.Connection]]:
 
 
 @contextmanager
+def reading() -> Iterator[tuple[Settings, postgres.Connection]]:
+    """The settings, and a connection for a command that only reads."""
+    from ml_assets.stores import postgres
+
+    settings = load_settings()
+    postgres.refuse_absent(secret(settings.reading_url), settings.home)
+    with postgres.connect_reader(settings) as connection:
+        yield settings, connection
+
+
+@contextmanager
 def home_or_empty() -> Iterator[Settings]:
     """The settings; in place of a home that is not there, an empty one till the end of the block.
 
@@ -75,7 +86,7 @@ def home_or_empty() -> Iterator[Settings]:
     from ml_assets.stores import postgres
 
     settings = load_settings()
-    if postgres.exists(secret(settings.postgres_url), settings.home):
+    if postgres.exists(secret(settings.reading_url), settings.home):
         yield settings
         return
     with TemporaryDirectory(prefix="ml_assets-") as empty:

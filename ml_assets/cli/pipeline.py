@@ -17,10 +17,10 @@ from rich.markup import escape
 from ml_assets.cli.app import (
     Json,
     command,
-    connected,
     err,
     home_or_empty,
     out,
+    reading,
     show,
     tell,
     tell_what_is_left_behind,
@@ -75,7 +75,10 @@ def plan(as_json: Json = False) -> None:
 
     with (
         home_or_empty() as settings,
-        postgres.connect(secret(settings.postgres_url), settings.home) as connection,
+        # It is a run that is rolled back, and writes.
+        postgres.connect(
+            secret(settings.postgres_url or settings.postgres_read_url), settings.home
+        ) as connection,
     ):
         source = open_source(settings.source, settings)
         chunker, space = current_chunker(settings), current_space(settings)
@@ -95,7 +98,7 @@ def history(
     """Tell what changed a document, when, and why: text, chunker, vector space, source."""
     from ml_assets.documents.history import read_history
 
-    with connected() as (_, connection):
+    with reading() as (_, connection):
         rows = read_history(connection, document_id)
     show(rows, lambda: runs.history(document_id, rows), as_json=as_json)
 

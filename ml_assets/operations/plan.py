@@ -45,6 +45,8 @@ def plan_refresh(
         SourceError: the source cannot even say which collections it has.
     """
     names = find_pending(connection, source, chunker, space).collections
+    if not names:  # who may only read can be told so
+        return Plan((), {}, Delta(), Delta(), 0, 0, 0)
     with connection.transaction(force_rollback=True):
         documents = refresh_documents(
             connection, source, names, max_removed_fraction=max_removed_fraction

@@ -36,7 +36,7 @@ def openings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         monkeypatch.setattr(owner, name, watched)
 
-    watch(postgres, "connect")
+    watch(postgres, "connect_reader")
     watch(engine, "open_engine")
     watch(encoder.onnx, "find_export")
     return opened
@@ -65,7 +65,7 @@ def test_a_session_opens_once_and_follows_what_is_published(
         first = session.search("baking bread", k=3)
         assert len(first.hits) == 3
         opened = list(openings)
-        assert opened.count("connect") == opened.count("open_engine") == 1
+        assert opened.count("connect_reader") == opened.count("open_engine") == 1
         assert session.search("baking bread", k=3) == first
         even = session.search("baking", k=3, filters='collection = "even"')
         assert {hit.collection for hit in even.hits} == {"even"}
@@ -84,7 +84,7 @@ def test_a_session_opens_once_and_follows_what_is_published(
         later = session.search("baking bread", k=3)
         assert later.generation_id != first.generation_id
         assert openings.count("open_engine") == 2
-        assert openings.count("connect") == 1
+        assert openings.count("connect_reader") == 1
 
 
 def test_features_are_those_of_the_online_store(project: Project) -> None:
@@ -129,7 +129,7 @@ def test_a_server_that_goes_away_is_told_by_the_call_and_asked_again_by_the_next
     ):
         ask()
         ask()
-        assert openings.count("connect") == 1, "a question without an answer closes nothing"
+        assert openings.count("connect_reader") == 1, "a question without an answer closes nothing"
         other.execute(f"alter database {database} allow_connections false")
         end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s"
         assert other.execute(end, [database]).rowcount == 1

@@ -16,7 +16,8 @@ create table if not exists migrations (
 )
 
 -- name: read_ledger
-select store, name, checksum from migrations
+-- By the whole name: who may not use the schema is told so.
+select store, name, checksum from ml_schema.migrations
 
 -- name: move_artifacts
 -- In MLflow's database: what lies below one location lies below another from now on.
@@ -56,6 +57,59 @@ select a.attname as name, format_type(a.atttypid, a.atttypmod) as type
 from pg_attribute a
 where a.attrelid = %(table)s::regclass and a.attnum > 0 and not a.attisdropped
 order by a.attnum
+
+-- name: begin_session
+-- By statements, not when connecting: a pooler drops the options of a connection, or refuses them. Joins of
+-- cursors, which are read to their end, become slow when they are planned for their first tenth.
+select
+    set_config('search_path', concat_ws(', ', 'ml_schema', (
+        select quote_ident(nspname)
+        from pg_extension join pg_namespace n on n.oid = extnamespace
+        where extname = 'vector'
+    ), 'public'), false),
+    set_config('timezone', 'UTC', false),
+    set_config('jit', 'off', false),
+    set_config('cursor_tuple_fraction', '1', false)
+
+-- name: mark_session
+-- The mark goes when the session ends, unless a pooler gives the session to the next client.
+select set_config('ml_assets.client', 'here', false)
+
+-- name: look_at_session
+-- The server process behind a connection, and whether a client marked it that had it before.
+select pg_backend_pid() as pid, coalesce(current_setting('ml_assets.client', true), '') <> '' as marked
+
+-- name: find_pgvector
+select
+    quote_ident(nspname) as schema, extversion as version,
+    has_schema_privilege(n.oid, 'usage') as usable, quote_ident(current_user) as role
+from pg_extension join pg_namespace n on n.oid = extnamespace
+where extname = 'vector'
+
+-- name: has_ledger
+-- Whether the tables are there, with checksums: without a privilege on them, too.
+select exists (
+    select
+    from pg_attribute
+    join pg_class c on c.oid = attrelid
+    join pg_namespace n on n.oid = relnamespace
+    where nspname = 'ml_schema' and relname = 'migrations' and attname = 'checksum'
+)
+
+-- name: rights
+-- What the role of a connection may do; the schema and its owner are null when there is none yet.
+select
+    quote_ident(current_user) as role,
+    quote_ident(current_database()) as database,
+    (select quote_ident(pg_get_userbyid(nspowner)) from pg_namespace where nspname = 'ml_schema') as owner,
+    coalesce((
+        select
+            has_schema_privilege(n.oid, 'usage') and coalesce(bool_and(has_table_privilege(c.oid, 'select')), true)
+        from pg_namespace n
+        left join pg_class c on relnamespace = n.oid and relkind in ('r', 'p')
+        where nspname = 'ml_schema'
+        group by n.oid
+    ), true) as reads
 
 -- name: gone_workers
 -- Those of these workers whose lock no session holds. A lock's 64 bits are shown in two halves.
