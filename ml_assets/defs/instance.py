@@ -149,7 +149,8 @@ def end_lost_runs(
         else:
             instance.report_run_failed(run, _GONE)
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-    if any(instance.get_run_step_stats(run.run_id, [_TRAINING]) for run in lost):
+    training = key("candidate_models").to_python_identifier()
+    if any(instance.get_run_step_stats(run.run_id, [training]) for run in lost):
         mlflow.end_abandoned(tracking(), {run.run_id for run in lost}.__contains__)
     return lost
 
