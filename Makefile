@@ -31,7 +31,11 @@ ui: ## the Dagster UI on the same data
 	@$(SETUP)
 	@$(BIN)/ml-assets ui --port $(PORT)
 
-test: lint ## lint, then the tests with coverage
+test: lint ## lint, then the tests
+	@$(BIN)/pytest -n 2 --dist loadgroup $(PYTEST)
+
+coverage: ## the tests, and the lines that none of them runs: it takes a third longer
+	@$(SETUP) --dev
 	@$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(PYTEST)
 
 test-quick: ## the tests that start no server, process, model or Dagster: under a minute
