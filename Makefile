@@ -21,7 +21,7 @@ BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(REPETITIONS),--repetitions $(REPETIT
 BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $(if $(VECTORS),--vectors $(VECTORS)) \
 	$(if $(BEIR),--beir $(BEIR))
 
-.PHONY: run test test-quick ui lint test-install bench bench-search bench-churn bench-setup clean
+.PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-setup clean
 
 run: ## bring everything up to date: documents, search, models
 	@$(SETUP)
@@ -49,6 +49,10 @@ lint: ## formatting, rules, types, who may import whom, and how large a room is
 	@$(BIN)/mypy
 	@said=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$said"; exit 1; }
 	@$(BIN)/python scripts/check_layout.py
+
+test-servers: ## the server mode without Docker, driven and killed; ONLY=chroma:indexes:5 chooses, POSTGRES=18 too
+	@$(SETUP) --dev
+	@$(BIN)/python -m ml_assets_tests.servers $(ONLY) $(if $(POSTGRES),--postgres $(POSTGRES))
 
 test-install: ## resolve every extra on every Python, and install the wheel afresh; needs the network
 	@$(PYTHON) scripts/check_install.py

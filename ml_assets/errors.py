@@ -30,8 +30,8 @@ class UserError(Exception):
     def __init__(self, what: str, *, do: str, where: str = "") -> None:
         """Say `what` is wrong, `where` (file and row, setting, store), and what to `do`."""
         self.what, self.do = what, do
-        line = f"{where}: {what}" if where else what
-        super().__init__(mask_secrets(line) + (f". {do}" if do else ""))
+        self.reason = mask_secrets(f"{where}: {what}" if where else what)
+        super().__init__(self.reason + (f". {do}" if do else ""))
 
 
 class SettingError(UserError):
@@ -57,6 +57,10 @@ class IncompleteReadError(SourceError):
 
 class StoreError(UserError):
     """A database or folder cannot be reached, opened or written."""
+
+
+class OutageError(StoreError):
+    """A store does not answer: it is down, or just starting. It may answer soon."""
 
 
 class DamagedStoreError(StoreError):

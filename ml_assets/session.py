@@ -1,18 +1,19 @@
 """One opened deployment, asked from Python: search, predict, features, documents.
 
 What is slow to open (PostgreSQL, the indexes, the encoder) is opened at its first use and kept.
+After an error of a store, the next call opens the stores anew.
 Not here: anything that writes; that is a run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.errors import FeatureViewError, NothingToDoError
+from ml_assets.errors import FeatureViewError, NothingToDoError, StoreError, UserError
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.filters.parse import parse_condition
 from ml_assets.settings import Settings, load_settings, secret
@@ -33,13 +34,13 @@ class Session:
         self._stores = ExitStack()
         self._indexes = ExitStack()
         self._engine: Engine | None = None
+        self._marks: dict[str, str] = {}
 
     def __enter__(self) -> Session:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        # The stores turn their own errors into lines for people, so they have to see them.
-        self._stores.__exit__(*error)
+        self._close(*error)
 
     def search(
         self,
@@ -52,7 +53,8 @@ class Session:
         """Find the `k` best documents in the published generation, each shown by its best chunk.
 
         `filters` is a condition, or its text as `ml-assets search --filter` takes it. When another
-        generation was published since the last call, that one answers.
+        generation was published since the last call, or documents changed, on this host or another,
+        that is what answers.
 
         Raises:
             NothingToDoError: no search was published yet.
@@ -65,9 +67,10 @@ class Session:
 
         check_request(query, k, method)  # before anything is opened
         condition = parse_condition(filters) if isinstance(filters, str) else filters
-        engine = self._published_engine()
-        encoder = None if method == "keyword" else load_encoder(self.settings)
-        return search(engine, query, encoder, k=k, method=method, filters=condition)
+        with self._answering():
+            engine = self._published_engine()
+            encoder = None if method == "keyword" else load_encoder(self.settings)
+            return search(engine, query, encoder, k=k, method=method, filters=condition)
 
     def predict(self, texts: Sequence[str]) -> list[dict[str, float]]:
         """Return the champion's probabilities of every label, likeliest first, for each text.
@@ -88,15 +91,16 @@ class Session:
         from ml_assets.stores import mlflow
 
         settings, chunker = self.settings, current_chunker(self.settings)
-        url = secret(settings.postgres_url)
-        return predict_texts(
-            self._connection,
-            mlflow.tracking(secret(settings.mlflow_tracking_uri), url, settings.home),
-            current_space(settings).space_id,
-            lambda: load_encoder(settings),
-            lambda text: [chunk.text for chunk in chunker.chunk("", text)],
-            texts,
-        )
+        url = secret(settings.reading_url)
+        with self._answering():
+            return predict_texts(
+                self._connection,
+                mlflow.tracking(secret(settings.mlflow_tracking_uri), url, settings.home),
+                current_space(settings).space_id,
+                lambda: load_encoder(settings),
+                lambda text: [chunk.text for chunk in chunker.chunk("", text)],
+                texts,
+            )
 
     def features(self, view: str, entity: str) -> dict[str, Value]:
         """Return the latest online values of an entity: a document's id, or a collection's name.
@@ -110,7 +114,8 @@ class Session:
 
         if view not in VIEWS:
             raise FeatureViewError(f"there is no view {view!r}", do=f"Known: {', '.join(VIEWS)}")
-        values = self._online.get_many(VIEWS[view].key, [entity])
+        with self._answering():
+            values = self._online.get_many(VIEWS[view].key, [entity])
         if entity not in values:
             raise NothingToDoError(
                 f"{view} has no values of {entity!r}",
@@ -127,13 +132,31 @@ class Session:
         """
         from ml_assets.documents.history import read_document
 
-        return read_document(self._connection, document_id)
+        with self._answering():
+            return read_document(self._connection, document_id)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Close the stores at an error that is not about the question, so that it is told now."""
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, StoreError) or not isinstance(error, UserError):
+                self._close(type(error), error, error.__traceback__)
+            raise
+
+    def _close(self, *error: Any) -> None:
+        stores, self._stores, self._indexes = self._stores, ExitStack(), ExitStack()
+        self._engine = None
+        for opened in ("_connection", "_online"):
+            vars(self).pop(opened, None)
+        # The stores turn their own errors into lines for people, so they have to see them.
+        stores.__exit__(*error)
 
     @cached_property
     def _connection(self) -> postgres.Connection:
-        url = secret(self.settings.postgres_url)
-        postgres.refuse_absent(url, self.settings.home)
-        connection = self._stores.enter_context(postgres.connect(url, self.settings.home))
+        postgres.refuse_absent(secret(self.settings.reading_url), self.settings.home)
+        connection = self._stores.enter_context(postgres.connect_reader(self.settings))
         self._stores.push(self._indexes)  # closed before it
         return connection
 
@@ -147,16 +170,22 @@ class Session:
     def _published_engine(self) -> Engine:
         from ml_assets.search.answering.engine import open_engine
         from ml_assets.search.generation import published_generation
-        from ml_assets.search.indexes.kinds import Indexes
+        from ml_assets.search.indexes.kinds import Indexes, index_marks
 
         published = published_generation(self._connection)
-        if self._engine is None or self._engine.generation != published:
-            self._engine = None
+        marks = index_marks(self._connection, published) if published else {}
+        engine = self._engine
+        if (
+            engine is None
+            or engine.behind
+            or (engine.generation, self._marks) != (published, marks)
+        ):
+            self._engine, self._marks = None, marks
             self._indexes.close()
-            self._engine = self._indexes.enter_context(
+            engine = self._engine = self._indexes.enter_context(
                 open_engine(self._connection, Indexes(self.settings), published)
             )
-        return self._engine
+        return engine
 
 
 def open_session(settings: Settings | Path | str | None = None) -> Session:

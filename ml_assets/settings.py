@@ -127,6 +127,7 @@ class Settings(BaseSettings):
     actor: str = Field(default_factory=_user, description="who, in the audit log")
 
     postgres_url: SecretStr | None = Field(None, validation_alias="POSTGRES_URL")
+    postgres_read_url: SecretStr | None = Field(None, validation_alias="POSTGRES_READ_URL")
     chroma_url: SecretStr | None = Field(None, validation_alias="CHROMA_URL")
     clickhouse_url: SecretStr | None = Field(None, validation_alias="CLICKHOUSE_URL")
     redis_url: SecretStr | None = Field(None, validation_alias="REDIS_URL")
@@ -147,7 +148,7 @@ class Settings(BaseSettings):
                 ) from None
         return value
 
-    @field_validator("postgres_url")
+    @field_validator("postgres_url", "postgres_read_url")
     @classmethod
     def _is_url(cls, url: SecretStr | None) -> SecretStr | None:
         # Words such as host=x dbname=y are a client's; a database beside ours has none of them.
@@ -183,6 +184,11 @@ class Settings(BaseSettings):
         """The minima of `min_recall_by_index`, by index."""
         pairs = [pair.split("=") for pair in self.min_recall_by_index.split(",") if pair]
         return {index.strip(): float(minimum) for index, minimum in pairs}
+
+    @cached_property
+    def reading_url(self) -> SecretStr | None:
+        """The PostgreSQL of what only reads: a replica, or that of the runs."""
+        return self.postgres_read_url or self.postgres_url
 
     @cached_property
     def duckdb_file(self) -> Path:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +14,10 @@ from dagster._core.storage.defs_state.base import set_defs_state_storage
 
 from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import postgres
-from ml_assets_tests.corpus import deployment, tracking, trained
+from ml_assets_tests.corpus import deployment, kept_deployment, tracking, trained
+from ml_assets_tests.servers import application_server
 
-__all__ = ["deployment", "tracking", "trained"]
+__all__ = ["deployment", "kept_deployment", "tracking", "trained"]
 
 
 # A busy machine is not a slow function.
@@ -35,20 +34,32 @@ SLOW_MODULES = (
     *("defs/test_dead_runs.py", "defs/test_instance.py", "defs/training/test_assets.py"),
     *("embeddings/", "search/answering/test_rerank.py", "search/answering/test_readers.py"),
     *("stores/test_clickhouse.py", "stores/test_mlflow.py", "stores/test_duckdb.py"),
-    *("stores/test_migrations.py", "stores/test_postgres_server.py", "stores/test_chroma.py"),
+    *("stores/test_migrations.py", "stores/test_postgres_", "stores/test_chroma.py"),
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what starts a server or another process, loads a model, or opens Dagster.
+    """Say which tests are slow, start with them, and keep together what shares a fixture.
 
-    `make test-quick` leaves that out; whatever asks for a slow fixture through another is slow too.
+    Slow is what starts a server or another process, loads a model, or opens Dagster, itself or by a
+    fixture: `make test-quick` leaves that out. A worker that has nothing but a long test to run at
+    the end leaves the others idle. Tests that share a fixture of their module run in one worker,
+    in their order, and it is made once.
     """
     for item in items:
         module = item.path.relative_to(Path(__file__).parent).as_posix()
         fixtures = getattr(item, "fixturenames", ())
         if module.startswith(SLOW_MODULES) or not SLOW_FIXTURES.isdisjoint(fixtures):
             item.add_marker(pytest.mark.slow)
+        if "module" in _scopes(item):
+            item.add_marker(pytest.mark.xdist_group(module))
+    items.sort(key=lambda item: "slow" not in item.keywords)
+
+
+def _scopes(item: pytest.Item) -> set[str]:
+    """The scopes of the fixtures that a test asks for, itself or by another."""
+    definitions = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]
+    return {definition.scope for chosen in definitions.values() for definition in chosen}
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +88,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 _STORE_VARIABLES = {
     "POSTGRES_URL",
+    "POSTGRES_READ_URL",
     "CHROMA_URL",
     "CLICKHOUSE_URL",
     "REDIS_URL",
@@ -92,13 +104,26 @@ def settings(tmp_path: Path) -> Settings:
     return load_settings(home=tmp_path / "home", actor="tester")
 
 
+OLDEST_POSTGRES = "16"
+"""The oldest that a wheel has. A home of a test has the newest, embedded: so both are tested."""
+
+
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """The URL of one embedded server that all tests of this worker share."""
-    home = Path(tempfile.mkdtemp(prefix="ml_assets-"))
-    yield postgres.server_url(None, home)
-    postgres.stop(home)
-    shutil.rmtree(home)
+def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    with application_server(tmp_path_factory.mktemp("postgres"), OLDEST_POSTGRES) as urls:
+        yield urls
+
+
+@pytest.fixture(scope="session")
+def postgres_admin(_servers: tuple[str, str]) -> str:
+    """The URL of the server that all tests of this worker share, as its superuser."""
+    return _servers[0]
+
+
+@pytest.fixture(scope="session")
+def postgres_server(_servers: tuple[str, str]) -> str:
+    """The URL of that server as the role of the server mode, which is no superuser."""
+    return _servers[1]
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -124,15 +124,26 @@ def deployment(
 
 
 @pytest.fixture(scope="module")
-def trained(
+def kept_deployment(
     postgres_server: str, tracking: mlflow.Tracking, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Deployment, TrainingSet]]:
+) -> Iterator[Callable[[], Deployment]]:
+    """Opens empty deployments for one module; its tests leave them as they were."""
+    with ExitStack() as stack:
+
+        def open_one() -> Deployment:
+            home = tmp_path_factory.mktemp("home")
+            url = postgres.server_url(postgres_server, home, f"kept_{home.name}")
+            connection = stack.enter_context(postgres.connect(url, home))
+            return Deployment(connection, load_settings(home=home, actor="tester"), tracking)
+
+        yield open_one
+
+
+@pytest.fixture(scope="module")
+def trained(kept_deployment: Callable[[], Deployment]) -> tuple[Deployment, TrainingSet]:
     """A deployment with a training set and the fast families trained on it, for one module."""
-    home = tmp_path_factory.mktemp("home")
-    url = postgres.server_url(postgres_server, home, f"trained_{home.name}")
-    with postgres.connect(url, home) as connection:
-        opened = Deployment(connection, load_settings(home=home, actor="tester"), tracking)
-        opened.fill(labelled_documents())
-        training_set = opened.build()
-        opened.train(training_set)
-        yield opened, training_set
+    opened = kept_deployment()
+    opened.fill(labelled_documents())
+    training_set = opened.build()
+    opened.train(training_set)
+    return opened, training_set

@@ -12,9 +12,20 @@ import yaml
 from ml_assets.settings import Settings, load_settings, secret
 from ml_assets_tests.paths import PROJECT
 from ml_assets_tests.servers import PASSWORD, postgres_over_tcp
+from ml_assets_tests.servers.postgres import INIT_SCRIPT
+from ml_assets_tests.servers.running import POSTGRES
+from ml_assets_tests.servers.stack import (
+    DATABASES,
+    PORTS,
+    ROLE,
+    SECRETS,
+    STACK,
+    environment,
+    places,
+    put,
+)
 
 DOCKER = PROJECT / "docker"
-SECRETS = ("POSTGRES_PASSWORD", "ML_ASSETS_DB_PASSWORD", "CLICKHOUSE_PASSWORD", "REDIS_PASSWORD")
 URLS = {
     "postgres_url": ("postgres", 5432),
     "chroma_url": ("chroma", 8000),
@@ -55,9 +66,33 @@ def code_settings(compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> S
     return load_settings()
 
 
-def test_every_service_of_the_server_mode_is_there(compose: dict[str, Any]) -> None:
-    stores = {"postgres", "chroma", "clickhouse", "redis", "mlflow"}
-    assert set(compose["services"]) == stores | {"migrate", "code", "webserver", "daemon"}
+def test_compose_is_the_list_of_servers(compose: dict[str, Any]) -> None:
+    """What `make test-servers` starts is what compose says: a change of one alone fails."""
+    where = places({name: f"value-of-{name.lower()}" for name in SECRETS}, PORTS)
+    for server in STACK:
+        service = compose["services"][server.name]
+        assert service["image"] == server.image
+        assert service.get("command", []) == put(server.command, where), server.name
+        assert service.get("environment", {}) == environment(server, where), server.name
+        check = service.get("healthcheck", {"test": []})["test"]
+        assert check == put(server.health, where), server.name
+        assert set(service.get("depends_on", {})) == set(server.after), server.name
+    assert set(compose["services"]) == {server.name for server in STACK}
+
+
+def test_the_init_script_makes_the_role_and_the_databases_of_the_list() -> None:
+    script = INIT_SCRIPT.read_text()
+    assert re.findall(r"^create role (\w+) (.*)$", script, re.MULTILINE) == [
+        (ROLE, "login password :'password';")
+    ]
+    made = re.findall(r"^create database (\w+) owner (\w+);$", script, re.MULTILINE)
+    assert made == [(database, ROLE) for database in DATABASES]
+
+
+def test_what_is_started_here_is_of_the_version_of_compose() -> None:
+    images = {server.name: server.image for server in STACK}
+    assert images["postgres"].endswith(f"-pg{POSTGRES}")
+    assert re.match(r"redis:7\.", images["redis"]), "Debian's is 7.0"
 
 
 @pytest.mark.parametrize("missing", SECRETS)
@@ -82,6 +117,7 @@ def test_the_code_location_has_the_url_of_every_store(
     compose: dict[str, Any], code_settings: Settings
 ) -> None:
     known = {name for name in Settings.model_fields if name.endswith(("_url", "_uri"))}
+    known.remove("postgres_read_url")  # a replica is another server's copy
     assert known == set(URLS), "a store was added: compose.yaml must name its server"
     for name, place in URLS.items():
         parts = urlsplit(secret(getattr(code_settings, name)) or "")

@@ -21,6 +21,7 @@ from rich.markup import escape
 
 from ml_assets.errors import SettingError, UserError
 from ml_assets.settings import Settings, load_settings, secret
+from ml_assets.stores.patience import outages_awaited
 
 if TYPE_CHECKING:
     from ml_assets.stores import postgres
@@ -47,6 +48,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
 
 
+_PATIENCE = 20.0
+"""Seconds that a command waits for a store that does not answer; runs of the daemon wait longer."""
+
+
 def command(function: Callable[..., None]) -> None:
     """Make a command of a function, with its name and its docstring."""
     app.command()(_clear_errors()(function))
@@ -64,6 +69,17 @@ def connected() -> Iterator[tuple[Settings, postgres.Connection]]:
 
 
 @contextmanager
+def reading() -> Iterator[tuple[Settings, postgres.Connection]]:
+    """The settings, and a connection for a command that only reads."""
+    from ml_assets.stores import postgres
+
+    settings = load_settings()
+    postgres.refuse_absent(secret(settings.reading_url), settings.home)
+    with postgres.connect_reader(settings) as connection:
+        yield settings, connection
+
+
+@contextmanager
 def home_or_empty() -> Iterator[Settings]:
     """The settings; in place of a home that is not there, an empty one till the end of the block.
 
@@ -72,7 +88,7 @@ def home_or_empty() -> Iterator[Settings]:
     from ml_assets.stores import postgres
 
     settings = load_settings()
-    if postgres.exists(secret(settings.postgres_url), settings.home):
+    if postgres.exists(secret(settings.reading_url), settings.home):
         yield settings
         return
     with TemporaryDirectory(prefix="ml_assets-") as empty:
@@ -90,7 +106,8 @@ def _clear_errors() -> Iterator[None]:
     logging.getLogger("py.warnings").addHandler(logging.NullHandler())
     try:
         _refuse_bytes(sys.argv[1:])
-        yield
+        with outages_awaited(_PATIENCE, tell):
+            yield
     except UserError as error:
         err.print(f"[red]Error[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
         raise typer.Exit(1) from None
@@ -123,6 +140,15 @@ def refuse_busy(port: int) -> None:
                 where="--port",
                 do="End the program that uses it, or give another",
             ) from None
+
+
+def tell_what_is_left_behind(settings: Settings) -> None:
+    """Say that a server is empty while the home has a database of its own, if that is so."""
+    if settings.postgres_url and (settings.home / "postgres").exists():
+        from ml_assets.operations.moving import left_behind
+
+        if line := left_behind(settings):
+            tell(line)
 
 
 def tell(line: str) -> None:

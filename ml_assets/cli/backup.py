@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @command
 def backup(folder: Annotated[Path, typer.Argument(help="A new folder for the copy.")]) -> None:
-    """Copy the home, every embedded store of it, into a new folder; readers go on.
+    """Copy the home, with every store of it, embedded or on a server, into a new folder.
 
-    It waits for a run that writes, and runs wait for it. The folder is there when all is written
-    and verified, and not before. A store on a server is backed up by its own means.
+    Readers go on. It waits for a run that writes, and runs wait for it. The folder is there when
+    all is written and verified, and not before.
     """
     from ml_assets.operations.backup import back_up
 
@@ -35,13 +35,13 @@ def restore(
 ) -> None:
     """Make the home of a backup: at ML_ASSETS_HOME, where nothing is yet.
 
-    Every file is verified first. pgvector's indexes are built again. A run then goes on from where
-    the backup was taken.
+    What has the URL of a server goes there; the servers must be empty. Every file is verified
+    first. pgvector's indexes are built again. A run then goes on from where the backup was taken.
     """
     from ml_assets.operations.backup import restore as restore_home
 
     settings = load_settings()
-    manifest = restore_home(settings, folder)
+    manifest = restore_home(settings, folder, tell)
     _report("Restored", folder, settings.home, manifest)
 
 

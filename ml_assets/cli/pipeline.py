@@ -19,13 +19,14 @@ from ml_assets.cli.app import (
     Json,
     Port,
     command,
-    connected,
     err,
     home_or_empty,
     out,
+    reading,
     refuse_busy,
     show,
     tell,
+    tell_what_is_left_behind,
 )
 from ml_assets.console import runs
 from ml_assets.console.progress import stage_bars
@@ -80,7 +81,10 @@ def plan(as_json: Json = False) -> None:
 
     with (
         home_or_empty() as settings,
-        postgres.connect(secret(settings.postgres_url), settings.home) as connection,
+        # It is a run that is rolled back, and writes.
+        postgres.connect(
+            secret(settings.postgres_url or settings.postgres_read_url), settings.home
+        ) as connection,
     ):
         source = open_source(settings.source, settings)
         chunker, space = current_chunker(settings), current_space(settings)
@@ -100,7 +104,7 @@ def history(
     """Tell what changed a document, when, and why: text, chunker, vector space, source."""
     from ml_assets.documents.history import read_history
 
-    with connected() as (_, connection):
+    with reading() as (_, connection):
         rows = read_history(connection, document_id)
     show(rows, lambda: runs.history(document_id, rows), as_json=as_json)
 
@@ -111,6 +115,7 @@ def status(as_json: Json = False) -> None:
     from ml_assets.defs.instance import last_runs, latest_checks, partition_range
     from ml_assets.operations.status import read_status
 
+    tell_what_is_left_behind(load_settings())
     with home_or_empty() as settings:
         numbers = {
             **read_status(settings),
@@ -171,6 +176,7 @@ def _run(everything: bool, until: Until = "models", verbose: bool = False) -> No
     settings = load_settings()
     title = f"ml-assets run: {escape(mask_secrets(settings.source))} → {settings.home}"
     out.print(title, highlight=False, soft_wrap=True)
+    tell_what_is_left_behind(settings)
     with _uncollected():
         from ml_assets.operations.pending import last_finish
         from ml_assets.operations.status import read_status

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from ml_assets.cli.app import Json, command, show
+from ml_assets.cli.app import Json, command, show, tell_what_is_left_behind
 from ml_assets.console.queries import hits, predictions
 from ml_assets.errors import UserError
 
@@ -58,6 +58,7 @@ def search(
 
     chosen = condition_of(collection, label, since, until, where, written)
     with open_session() as session:
+        tell_what_is_left_behind(session.settings)
         result = session.search(query, k=limit, method=cast("Method", method), filters=chosen)
     shown = {**asdict(result), "filters": format_condition(chosen)}
     show(shown, lambda: hits(result), as_json=as_json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from ml_assets.cli.app import Json, command, connected, out, show, tell
+from ml_assets.cli.app import Json, command, connected, out, reading, show, tell
 from ml_assets.console import releases as console
 from ml_assets.errors import NothingToDoError, SettingError
 from ml_assets.settings import Settings, secret
@@ -36,7 +36,7 @@ def releases(
     from ml_assets.releases.pointer import list_releases
 
     time = _time(at) if at else None
-    with connected() as (_, connection):
+    with reading() as (_, connection):
         rows = list_releases(connection, time)
     show([asdict(row) for row in rows], lambda: console.releases(rows), as_json=as_json)
 
@@ -49,7 +49,7 @@ def search_generations(as_json: Json = False) -> None:
     """
     from ml_assets.search.publishing.listing import described_generation, list_generations
 
-    with connected() as (settings, connection):
+    with reading() as (settings, connection):
         rows = list_generations(connection, settings, described_generation(settings))
     show([asdict(row) for row in rows], lambda: console.generations(rows), as_json=as_json)
 

@@ -28,7 +28,10 @@ def hits(result: SearchResult) -> RenderableType:
             lines.append(Text(f"    {hit.url}\n", style="blue", no_wrap=True, overflow="ignore"))
     if not result.hits:
         lines.append(Text("No document matches."))
-    if not result.complete:
+    if result.behind:
+        behind = f"Incomplete: an index of this host lacks changes of {result.behind} documents,"
+        lines.append(Text(f"{behind} and is being written just now.", style="yellow"))
+    elif not result.complete:
         why = "the filter left" if result.filters != NO_FILTER else "there are"
         lines.append(Text(f"Incomplete: {why} fewer than asked for.", style="yellow"))
     return Group(*lines)

@@ -6,7 +6,8 @@ import hashlib
 import io
 import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from functools import wraps
@@ -17,6 +18,7 @@ import dagster as dg
 from psycopg import sql
 
 from ml_assets.delta import Delta
+from ml_assets.errors import OutageError, SourceError, StoreError
 from ml_assets.problem import REPAIR, Problem
 from ml_assets.releases.gates import Gate
 from ml_assets.stores import postgres
@@ -36,6 +38,9 @@ NO_TRAINING_SET = "nothing to train on"
 EXAMPLES_LENGTH = 400
 """Characters of the names of offenders that a check shows."""
 
+_PAUSE_SECONDS = 5
+"""Between two tries of a step."""
+
 Function = Callable[..., Any]
 
 
@@ -53,10 +58,53 @@ def asset(**own: Any) -> Callable[[Function], dg.AssetsDefinition]:
             "metadata": {"dagster/code_references": _source(function)},
         }
         timed = function if isgeneratorfunction(function) else _timed(function)
-        made: dg.AssetsDefinition = dg.asset(**{**shared, **own})(timed)
+        made: dg.AssetsDefinition = dg.asset(**{**shared, **own})(tried_again(timed))
         return made
 
     return define
+
+
+def check(**own: Any) -> Callable[[Function], dg.AssetChecksDefinition]:
+    """Make a check of an asset."""
+
+    def define(function: Function) -> dg.AssetChecksDefinition:
+        return dg.asset_check(**own)(tried_again(function))
+
+    return define
+
+
+def tried_again(function: Function) -> Function:
+    """Let Dagster try a step again that a store or a source failed; another error would recur."""
+
+    @wraps(function)
+    def once(*arguments: Any, **resources: Any) -> Any:
+        with _asking_again():
+            return function(*arguments, **resources)
+
+    @wraps(function)
+    def each(*arguments: Any, **resources: Any) -> Any:
+        with _asking_again():
+            yield from function(*arguments, **resources)
+
+    return each if isgeneratorfunction(function) else once
+
+
+@contextmanager
+def _asking_again() -> Iterator[None]:
+    try:
+        yield
+    except OutageError as outage:  # the next try waits for the store, too
+        raise dg.RetryRequested(max_retries=2, seconds_to_wait=_PAUSE_SECONDS) from outage
+    except (StoreError, SourceError) as error:
+        raise dg.RetryRequested(max_retries=1, seconds_to_wait=_PAUSE_SECONDS) from error
+
+
+def failed_by_outage(event: dg.DagsterEvent) -> bool:
+    """Whether a store that did not answer is what made the step of this event fail."""
+    error = event.step_failure_data.error
+    while error and error.cls_name != OutageError.__name__:
+        error = error.cause
+    return error is not None
 
 
 def _source(function: Function) -> dg.CodeReferencesMetadataValue:

@@ -6,6 +6,7 @@ them itself, over all of its runs.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 
@@ -15,13 +16,25 @@ from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
+from dagster._core.storage.tags import (
+    MAX_RETRIES_TAG,
+    RETRY_ON_ASSET_OR_OP_FAILURE_TAG,
+    RETRY_STRATEGY_TAG,
+)
 
+from ml_assets.defs.assets import failed_by_outage
 from ml_assets.defs.automation import TURN
 from ml_assets.defs.unfinished import open_checks
 from ml_assets.errors import GateError
 from ml_assets.settings import Settings, secret
-from ml_assets.stores import postgres
-from ml_assets.stores.postgres.locks import turn
+from ml_assets.stores.patience import outages_awaited
+from ml_assets.stores.postgres.locks import at_work
+
+PATIENCE = 180.0
+"""Seconds that a run waits for a store that does not answer, each time that it opens one."""
+
+_AGAIN = {RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true", MAX_RETRIES_TAG: "24"}
+"""The tags of a run that an outage failed. Those launched for it wait in the queue like others."""
 
 
 def in_turn(
@@ -58,12 +71,24 @@ class _InTurn(InProcessExecutor):
         def tell(line: str) -> None:
             instance.report_engine_event(line, run)
 
-        with postgres.connect(url, home) as connection, ExitStack() as turns:
+        def lost(line: str) -> None:
+            # Interrupted, it would end as canceled, and later: what is native does not listen.
+            try:
+                instance.report_run_failed(run, line)
+            finally:
+                os._exit(1)
+
+        # A run that is launched again for one that failed has the tags of that one.
+        instance.add_run_tags(run.run_id, {TURN: run.run_id, RETRY_STRATEGY_TAG: "ALL_STEPS"})
+        with ExitStack() as turns:
+            turns.enter_context(outages_awaited(PATIENCE, tell))
             with raise_execution_interrupts():  # who waits can be ended
-                turns.enter_context(turn(connection, tell))
-            instance.add_run_tags(run.run_id, {TURN: run.run_id})
+                turns.enter_context(at_work(url, home, run.run_id, tell, lost))
             self._refuse_unsound_input(plan_context)
-            yield from super().execute(plan_context, execution_plan)
+            for event in super().execute(plan_context, execution_plan):
+                if event.is_step_failure and failed_by_outage(event):
+                    instance.add_run_tags(run.run_id, _AGAIN)
+                yield event
 
     def _refuse_unsound_input(self, plan_context: PlanOrchestrationContext) -> None:
         layer = plan_context.job.get_definition().asset_layer
@@ -72,6 +97,8 @@ class _InTurn(InProcessExecutor):
         keys = [key for key in self._blocking if key.asset_key in read]
         if failed := open_checks(plan_context.instance, keys):
             names = ", ".join(f"{key.name} of {key.asset_key.to_user_string()}" for key in failed)
+            # To launch it again would end the same.
+            plan_context.instance.add_run_tags(plan_context.run_id, {MAX_RETRIES_TAG: "0"})
             raise GateError(
                 f"{names} did not pass, and this run would build on it",
                 do="Mend it as the check says, and materialize that asset again",

@@ -1,11 +1,12 @@
 """Dagster's records of this deployment: its instance, from a prompt as from the UI."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import dagster as dg
@@ -13,42 +14,41 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from sqlalchemy.exc import DBAPIError
 
 from ml_assets.defs.assets import plain
+from ml_assets.defs.automation import TURN
 from ml_assets.defs.partitions import PARTITIONS_NAME
 from ml_assets.errors import StoreError
 from ml_assets.settings import Settings, shipped
+from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.folders import folder
-from ml_assets.stores.processes import process_exists
+from ml_assets.stores.postgres.locks import gone_workers
 
-PROCESS = "ml_assets/process"
-"""The tag of runs that says by which process they were created."""
-
-_UNFINISHED = [
+_STARTED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+_MARKING_SECONDS = 0.2
+"""In which a run that is launched again for a lost one is marked by its own worker."""
+_GONE = "The worker of this run is gone: it was killed, or its connection to PostgreSQL was cut"
+_STARTING_SECONDS = 10.0
+"""In which a worker that has marked its run is connected, also where everything is slow."""
 _RATE = ("encoded_in_this_run", "seconds")
 
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """The instance of the command line and the UI, without runs whose process was killed.
+    """The instance of the command line and the UI.
 
     Raises:
         StoreError: the records cannot be read or written, now or later in the block.
     """
     with _records(settings) as instance:
-        _end_dead_runs_of_ours(instance, settings.home)
         yield instance
 
 
-def runs_at_work(instance: dg.DagsterInstance, home: Path) -> bool:
-    """Whether any run is queued or under way, a run whose process was killed apart."""
-    unfinished = dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)
-    if not instance.get_runs_count(unfinished):
-        return False
-    _end_dead_runs_of_ours(instance, home)
-    return bool(instance.get_runs_count(unfinished))
+def runs_at_work(instance: dg.DagsterInstance) -> bool:
+    """Whether any run is queued or under way."""
+    return bool(instance.get_runs_count(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)))
 
 
 def measured_rate(settings: Settings) -> float | None:
@@ -111,35 +111,49 @@ def latest_checks(settings: Settings, most: int = 500) -> list[dict[str, Any]]:
     return sorted(latest.values(), key=lambda row: (row["asset"], row["check"]))
 
 
-def _end_dead_runs_of_ours(instance: dg.DagsterInstance, home: Path) -> None:
-    # The runs of a home of ours are processes of this machine; of another they may not be.
-    if instance.is_persistent and Path(instance.root_directory) == home / "dagster":
-        end_dead_runs(instance)
+def started_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """The runs of this project that began to work, or are to end."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=_STARTED))
+    return [run for run in runs if TURN in run.tags]
 
 
-def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark as failed every run whose process is gone; return the ids.
+def end_lost_runs(
+    instance: dg.DagsterInstance,
+    connection: postgres.Connection,
+    tracking: Callable[[], mlflow.Tracking],
+) -> list[dg.DagsterRun]:
+    """End every run whose worker is gone, on whatever host it was, in MLflow too; return them.
 
-    The runs of `instance` are processes of this machine.
+    A worker holds a lock in PostgreSQL. One that is just starting gets it between the two looks.
 
-    Dagster's launcher sees it when a process that it started itself is killed. Runs of
-    `ml-assets run` and `dagster asset materialize` are in no one's care.
+    Raises:
+        StoreError: a store cannot be asked. A training ends later what is left running in MLflow.
     """
-    runs = instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED))
-    dead = [run for run in runs if not _is_alive(instance, run)]
-    for run in dead:
-        instance.report_run_failed(run, "The process of this run was killed")
+    suspects = _without_worker(instance, connection)
+    if not suspects:
+        return []
+    # A command connects before it makes a run. A worker marks its run before it connects.
+    starting = any(run.tags[TURN] == run.run_id for run in suspects)
+    sleep(_STARTING_SECONDS if starting else _MARKING_SECONDS)
+    known = {run.run_id for run in suspects}
+    lost = [run for run in _without_worker(instance, connection) if run.run_id in known]
+    for run in lost:
+        if run.status == dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run, _GONE)
+        else:
+            instance.report_run_failed(run, _GONE)
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-    return [run.run_id for run in dead]
+    if any(instance.get_run_step_stats(run.run_id, ["candidate_models"]) for run in lost):
+        mlflow.end_abandoned(tracking(), {run.run_id for run in lost}.__contains__)
+    return lost
 
 
-def _is_alive(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    started = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_START)
-    pids = [entry.dagster_event.pid for entry in started if entry.dagster_event]
-    pids += [int(run.tags[PROCESS])] if PROCESS in run.tags else []
-    if not pids:
-        return True  # created by somebody else, and about to start
-    return any(pid is not None and process_exists(pid) for pid in pids)
+def _without_worker(
+    instance: dg.DagsterInstance, connection: postgres.Connection
+) -> list[dg.DagsterRun]:
+    runs = started_runs(instance)
+    gone = gone_workers(connection, {run.tags[TURN] for run in runs}) if runs else set()
+    return [run for run in runs if run.tags[TURN] in gone]
 
 
 @contextmanager

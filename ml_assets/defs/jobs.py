@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import dagster as dg
 
-_ONCE_MORE = dg.RetryPolicy(max_retries=1, delay=5)
-"""For a store or a source that is gone for a moment."""
-
 refresh_documents = dg.define_asset_job(
     "refresh_documents",
-    op_retry_policy=_ONCE_MORE,
     selection=dg.AssetSelection.groups("documents", "embeddings"),
     description="Read the given collections, and chunk and embed what changed.",
 )
@@ -22,21 +18,18 @@ check_documents = dg.define_asset_job(
 
 rebuild_search = dg.define_asset_job(
     "rebuild_search",
-    op_retry_policy=_ONCE_MORE,
     selection=dg.AssetSelection.groups("search"),
     description="Bring the three indexes up to date, measure them, and publish.",
 )
 
 train_models = dg.define_asset_job(
     "train_models",
-    op_retry_policy=_ONCE_MORE,
     selection=dg.AssetSelection.groups("features", "training", "registry", "monitoring"),
     description="Compute features, train the candidates, and promote one that earned it.",
 )
 
 everything = dg.define_asset_job(
     "everything",
-    op_retry_policy=_ONCE_MORE,
     selection=dg.AssetSelection.all(),
     description="The whole lineage, from the given collections to the champion.",
 )

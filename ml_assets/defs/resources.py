@@ -136,9 +136,16 @@ class MlflowResource(dg.ConfigurableResource):
     def run(self) -> Iterator[mlflow.Tracking]:
         """Open the one MLflow run of this Dagster run, found by its tag `dagster_run_id`.
 
-        It is closed here: as FAILED after an error, as KILLED after Ctrl-C.
+        It is closed here: as FAILED after an error, as KILLED after Ctrl-C. What a killed run, or
+        an earlier try of this one, could not close is closed before.
         """
-        where = self.tracking
+        where, context = self.tracking, self._context
+
+        def is_over(run_id: str) -> bool:
+            run = context.instance.get_run_by_id(run_id) if context.instance and run_id else None
+            return run_id == context.run_id or bool(run and run.is_finished)
+
+        mlflow.end_abandoned(where, is_over)
         module = mlflow.activate(where)
         config = {"experiment_name": mlflow.EXPERIMENT, "mlflow_tracking_uri": where.uri}
         with warnings.catch_warnings():
@@ -146,7 +153,7 @@ class MlflowResource(dg.ConfigurableResource):
             warnings.simplefilter("ignore")
             from dagster_mlflow.resources import MlFlow
 
-            MlFlow(self._context.replace_config(config))  # type: ignore[no-untyped-call]
+            MlFlow(context.replace_config(config))  # type: ignore[no-untyped-call]
         status = "FAILED"
         with mlflow.told(where):
             try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -26,13 +28,14 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from ml_assets.defs.assets import plain
 from ml_assets.defs.automation import TURN
 from ml_assets.defs.build import build_definitions
-from ml_assets.defs.instance import PROCESS, open_instance
+from ml_assets.defs.instance import end_lost_runs, open_instance
 from ml_assets.defs.partitions import contiguous_ranges, range_tags, ranges_apart
 from ml_assets.defs.unfinished import collections_to_run
 from ml_assets.documents.collections import unread_collections
 from ml_assets.documents.history import count_changes
 from ml_assets.documents.sources import open_source
 from ml_assets.embeddings.space import current_chunker, current_space
+from ml_assets.errors import StoreError
 from ml_assets.operations.pending import (
     FailedCheck,
     Pending,
@@ -45,8 +48,8 @@ from ml_assets.operations.pending import (
 from ml_assets.operations.state import run_inputs
 from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings, Until, secret
-from ml_assets.stores import postgres
-from ml_assets.stores.postgres.locks import turn
+from ml_assets.stores import mlflow, postgres
+from ml_assets.stores.postgres.locks import at_work
 from ml_assets.training.training_set import has_labels
 
 if TYPE_CHECKING:
@@ -120,12 +123,16 @@ def run_everything(
     Raises:
         UserError: the source, a setting or a store cannot be used.
     """
-    source = open_source(settings.source, settings)
+    source, turn = open_source(settings.source, settings), uuid4().hex
+    url, home = secret(settings.postgres_url), settings.home
     with (
-        postgres.connect(secret(settings.postgres_url), settings.home) as connection,
-        turn(connection, notify),
+        _interrupted() as interrupt,
+        at_work(url, home, turn, notify, interrupt),
+        postgres.connect(url, home) as connection,
         open_instance(settings) as instance,
     ):
+        tracked = secret(settings.mlflow_tracking_uri)
+        end_lost_runs(instance, connection, lambda: mlflow.tracking(tracked, url, home))
         chunker, space = current_chunker(settings), current_space(settings)
         find = partial(find_pending, connection, source, chunker, space)
         inputs, pending = run_inputs(settings, source), find()
@@ -134,7 +141,7 @@ def run_everything(
         # Without the executor that waits for its turn: all runs of this command are one turn.
         overrides = {"progress": progress, "thorough": thorough}
         defs = build_definitions(settings, overrides, dg.in_process_executor)
-        run = _Run(connection, instance, defs, RunReport(), uuid4().hex, notify)
+        run = _Run(connection, instance, defs, RunReport(), turn, notify)
         if not _refresh(run, pending, find):
             return run.report
         changes = count_changes(connection)
@@ -142,6 +149,28 @@ def run_everything(
         if until == "models" and run.report.succeeded and is_finish(run.report.failed_checks):
             remember_finish(connection, settings, inputs, changes, run.report.failed_checks)
     return run.report
+
+
+@contextmanager
+def _interrupted() -> Iterator[Callable[[str], None]]:
+    """How another thread ends the block when the turn is lost.
+
+    Raises:
+        StoreError: it did.
+    """
+    lost: list[str] = []
+    thread = threading.get_ident()
+
+    def interrupt(line: str) -> None:
+        lost.append(line)
+        signal.pthread_kill(thread, signal.SIGINT)
+
+    try:
+        yield interrupt
+    except (KeyboardInterrupt, StoreError):
+        if lost:
+            raise StoreError(lost[0], do="Run again: nothing is half written") from None
+        raise
 
 
 @dataclass(frozen=True)
@@ -198,7 +227,7 @@ def _execute(
         created = run.instance.create_run_for_job(
             definition,
             run_config=_QUIET,
-            tags={**tags, PROCESS: str(os.getpid()), TURN: run.turn},
+            tags={**tags, TURN: run.turn},
             asset_selection=assets,
             remote_job_origin=_REPOSITORY.get_job_origin(job),
         )

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import dagster as dg
 
-from ml_assets.defs.instance import runs_at_work
+from ml_assets.defs.instance import end_lost_runs, runs_at_work, started_runs
 from ml_assets.defs.jobs import refresh_documents, train_models
 from ml_assets.defs.partitions import range_tags, ranges_apart
-from ml_assets.defs.resources import EncoderResource, OpenSource, PostgresResource
+from ml_assets.defs.resources import EncoderResource, MlflowResource, OpenSource, PostgresResource
 from ml_assets.defs.unfinished import collections_to_run, open_checks_of_documents
 from ml_assets.errors import UserError
 from ml_assets.operations.pending import difference, find_pending
@@ -39,7 +38,7 @@ def collections_sensor(
     requested once: a run that fails is repeated once for what it left behind, then when the source
     changes, by the nightly schedule, or by hand. While a run is at work the tables are halfway.
     """
-    if runs_at_work(context.instance, Path(postgres.home)):
+    if runs_at_work(context.instance):
         yield dg.SkipReason(_AT_WORK)
         return
     try:
@@ -85,13 +84,32 @@ def labels_sensor(
     long = first and now - first >= timedelta(days=settings.retrain_after_days)
     if not changed or (trained and changed < settings.retrain_after_labels and not long):
         yield dg.SkipReason(f"{changed} labelled documents changed since the last training")
-    elif runs_at_work(context.instance, settings.home):
+    elif runs_at_work(context.instance):
         yield dg.SkipReason(_AT_WORK)
     elif checks := open_checks_of_documents(context.instance):
         yield dg.SkipReason(f"{checks[0].to_user_string()} did not pass")
     else:
         step = changed // settings.retrain_after_labels
         yield dg.RunRequest(run_key=f"{since}:{step}:{now:%Y-%m-%d}")
+
+
+@dg.sensor(minimum_interval_seconds=_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)
+def workers_sensor(
+    context: dg.SensorEvaluationContext, postgres: PostgresResource, mlflow: MlflowResource
+) -> dg.SkipReason:
+    """End the runs whose worker is gone, so that the others come to their turn.
+
+    They end as failed, and Dagster asks for them again (`run_retries` of `dagster.yaml`).
+    """
+    if not started_runs(context.instance):
+        return dg.SkipReason("No run is under way")
+    try:
+        with postgres.connect() as connection:
+            lost = end_lost_runs(context.instance, connection, lambda: mlflow.tracking)
+    except UserError as error:
+        return dg.SkipReason(str(error))
+    ended = ", ".join(run.run_id for run in lost)
+    return dg.SkipReason(f"Ended {ended}" if ended else "Every worker is at work")
 
 
 automation = dg.AutomationConditionSensorDefinition(

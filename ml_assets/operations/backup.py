@@ -1,4 +1,4 @@
-"""A backup: a consistent copy of everything embedded under the home, in a folder of its own.
+"""A backup: a consistent copy of a home and of its servers, in a folder of its own.
 
 It is taken between two runs that write, while readers go on. PostgreSQL's databases are dumped, all
 else of the home is copied; a manifest has the sha256 of every file. The folder gets its name when
@@ -15,23 +15,36 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ml_assets.errors import NothingToDoError, SettingError, StoreError
-from ml_assets.operations.copying import copy_still, whole_folder
+from ml_assets.operations.copying import copy_still, remove, whole_folder
 from ml_assets.operations.manifest import (
     FORMAT,
+    NAME,
     Manifest,
     describe,
+    hash_file,
     read_manifest,
     refuse_newer,
     verify,
     write_manifest,
 )
+from ml_assets.operations.moving import (
+    MLFLOW,
+    claimed,
+    fetch,
+    find_mlflow,
+    load_mlflow,
+    load_ours,
+    on_servers,
+    place,
+)
 from ml_assets.operations.pending import adopt_finish, was_finished
 from ml_assets.releases import pointer
-from ml_assets.settings import Settings, load_settings
+from ml_assets.settings import Settings, load_settings, secret
 from ml_assets.stores import postgres
 from ml_assets.stores.migrations import STORES, read_migrations
-from ml_assets.stores.postgres.dump import dump, list_databases, load
+from ml_assets.stores.postgres.dump import dump
 from ml_assets.stores.postgres.locks import turn
+from ml_assets.stores.postgres.migration import SCHEMA
 from ml_assets.stores.sql import statement
 
 _SERVER = "postgres"
@@ -39,22 +52,24 @@ _SERVER = "postgres"
 
 Its log and its locks lie beside it: `postgres.log`, `postgres.lock`.
 """
+_OURS, _MLFLOW = f"{_SERVER}/postgres.dump", f"{_SERVER}/mlflow.dump"
 
-_SERVERS = ("postgres_url", "chroma_url", "clickhouse_url", "redis_url", "mlflow_tracking_uri")
 _ELSEWHERE = ("duckdb_path", "keyword_index_path")
 
 
 def back_up(settings: Settings, target: Path, notify: Callable[[str], None]) -> Manifest:
     """Copy the home into the new folder `target`; `notify` is told when it waits for a run.
 
+    What is on servers is copied as it would lie in a home where all is embedded.
+
     Raises:
-        SettingError: a store is on a server, or outside the home.
+        SettingError: a file is outside the home, or MLflow's records out of reach.
         NothingToDoError: there is no home yet.
         StoreError: `target` exists, a store cannot be read, or the copy cannot be written.
     """
-    _refuse_servers(settings)
-    target, home = target.expanduser().resolve(), settings.home
-    if not (home / _SERVER).is_dir():
+    _refuse_elsewhere(settings)
+    target, home, url = target.expanduser().resolve(), settings.home, secret(settings.postgres_url)
+    if not postgres.exists(url, home):
         raise NothingToDoError(
             "there is nothing to back up", where=str(home), do="Run `ml-assets run`"
         )
@@ -63,69 +78,90 @@ def back_up(settings: Settings, target: Path, notify: Callable[[str], None]) -> 
     if target.is_relative_to(home):
         raise StoreError("it lies in the home", where=str(target), do="Choose another folder")
     with (
-        postgres.connect(None, home) as connection,
+        postgres.connect(url, home) as connection,
         turn(connection, notify),
         pointer.deciding_alone(connection),
         whole_folder(target) as folder,
     ):
         (folder / _SERVER).mkdir()
-        for name in list_databases(connection):
-            dump(postgres.server_url(None, home, name), folder / _SERVER / f"{name}.dump")
-        for store in sorted(home.iterdir()):
-            if store.name.partition(".")[0] != _SERVER:
+        dump(postgres.server_url(url, home), folder / _OURS, SCHEMA)
+        if find_mlflow(settings, connection):
+            dump(postgres.server_url(url, home, MLFLOW), folder / _MLFLOW, "public")
+        for store in sorted(home.iterdir()) if home.is_dir() else ():
+            if store.name.partition(".")[0] != _SERVER and store.name not in on_servers(settings):
                 copy_still(store, folder / store.name)
+        fetch(settings, folder)
         manifest = _describe(connection, folder, was_finished(connection, settings))
         write_manifest(folder, manifest)
         verify(folder, manifest)
     return manifest
 
 
-def restore(settings: Settings, source: Path) -> Manifest:
-    """Make the home that a backup was made of; it must not exist, or be empty.
+def restore(settings: Settings, source: Path, notify: Callable[[str], None]) -> Manifest:
+    """Make the home that a backup was made of, and fill the servers that are set.
 
-    The backup is verified first. The home gets its name when all of it is there.
+    The home must not exist, or be empty; so must be the servers. The backup is verified first. The
+    home gets its name when all of it is there. After a kill the same restore goes on.
 
     Raises:
-        SettingError: a store is on a server, or outside the home.
-        StoreError: the folder is no backup, a newer one or damaged, or the home is not empty.
+        SettingError: a file is outside the home, or MLflow's records out of reach.
+        StoreError: the folder is no backup, a newer one or damaged; home or server is not empty.
     """
-    _refuse_servers(settings)
-    source, home = source.expanduser().resolve(), settings.home
+    _refuse_elsewhere(settings)
+    source, home, url = source.expanduser().resolve(), settings.home, secret(settings.postgres_url)
     manifest = read_manifest(source)
     refuse_newer(source, manifest, _migrations())
     _refuse_used(home)
     verify(source, manifest)
-    with whole_folder(home, postgres.stop) as partial:
-        for name in manifest.folders:
-            (partial / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        for file in manifest.files:
-            if file.path.startswith(f"{_SERVER}/"):
-                database = Path(file.path).stem
-                load(postgres.server_url(None, partial, database), source / file.path)
-            else:
-                restored = Path(shutil.copyfile(source / file.path, partial / file.path))
-                restored.chmod(0o600)
-                os.utime(restored, ns=(file.modified_ns, file.modified_ns))
-        for name, end in manifest.links.items():
-            (partial / name).symlink_to(end)
-        postgres.stop(partial)
-        if manifest.finished:
-            with postgres.connect(None, partial) as connection:
-                adopt_finish(connection, load_settings(home=partial))
-            postgres.stop(partial)
+    if url is None:
+        _restore(settings, source, manifest, begun=False)
+        return manifest
+    with (
+        postgres.connect(url, home) as connection,
+        turn(connection, notify),
+        claimed(connection, hash_file(source / NAME)[:16]) as begun,
+    ):
+        _restore(settings, source, manifest, begun=begun)
     return manifest
 
 
-def _refuse_servers(settings: Settings) -> None:
-    fields = type(settings).model_fields
-    for name in (*_SERVERS, *_ELSEWHERE):
+def _restore(settings: Settings, source: Path, manifest: Manifest, *, begun: bool) -> None:
+    with whole_folder(settings.home, postgres.stop) as partial:
+        _copy_files(source, manifest, partial)
+        url, local = secret(settings.postgres_url), load_settings(home=partial)
+        with postgres.connect(url, partial) as connection:
+            if (source / _MLFLOW).exists():
+                find_mlflow(settings, connection)
+                load_mlflow(settings, partial, source / _MLFLOW, begun=begun)
+            place(settings, partial)
+            for name in on_servers(settings):
+                remove(partial / name)
+            load_ours(connection, source / _OURS)
+            if manifest.finished:
+                adopt_finish(connection, local)
+        postgres.stop(partial)
+
+
+def _copy_files(source: Path, manifest: Manifest, home: Path) -> None:
+    for name in manifest.folders:
+        (home / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+    for file in manifest.files:
+        if not file.path.startswith(f"{_SERVER}/"):
+            restored = Path(shutil.copyfile(source / file.path, home / file.path))
+            restored.chmod(0o600)
+            os.utime(restored, ns=(file.modified_ns, file.modified_ns))
+    for name, end in manifest.links.items():
+        (home / name).symlink_to(end)
+
+
+def _refuse_elsewhere(settings: Settings) -> None:
+    for name in _ELSEWHERE:
         value = getattr(settings, name)
-        if value and not (name in _ELSEWHERE and value.is_relative_to(settings.home)):
-            place = "outside the home" if name in _ELSEWHERE else "on a server"
+        if value and not value.is_relative_to(settings.home):
             raise SettingError(
-                f"the store is {place}, and a backup is a copy of the home",
-                where=str(fields[name].validation_alias),
-                do="Back it up by its own means; unset the variable where all is embedded",
+                "the store is outside the home, and a backup is a copy of the home",
+                where=str(type(settings).model_fields[name].validation_alias),
+                do="Back it up by its own means; unset the variable where it lies in the home",
             )
 
 

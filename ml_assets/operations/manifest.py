@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_assets.errors import StoreError
 
-FORMAT = 1
+FORMAT = 2
 """Of the folder of a backup; a later one may be read only by a later ml_assets."""
 
 NAME = "manifest.json"

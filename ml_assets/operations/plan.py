@@ -49,6 +49,9 @@ def plan_refresh(
     """
     names = find_pending(connection, source, chunker, space).collections
     stored = count_rows(connection)
+    if not names:  # who may only read can be told so
+        same = (Delta(unchanged=stored["documents"]), Delta(unchanged=stored["chunks"]))
+        return Plan((), {}, *same, 0, 0, 0)
     with connection.transaction(force_rollback=True):
         documents = refresh_documents(
             connection, source, names, max_removed_fraction=max_removed_fraction

@@ -21,7 +21,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 def run_inputs(settings: Settings, source: Source) -> str:
     """A hash over what decides a run beside the documents: settings, code, judged queries."""
     parts = (
-        settings.model_dump_json(exclude={"actor", "home", "postgres_url"}),
+        settings.model_dump_json(exclude={"actor", "home", "postgres_url", "postgres_read_url"}),
         secret(settings.postgres_url),
         platform.python_version(),
         code_of(),

@@ -14,7 +14,7 @@ from ml_assets.registry.versions import champion
 from ml_assets.releases.pointer import present_parts, services
 from ml_assets.search.evaluation.measurement import as_json, read_measurements
 from ml_assets.search.publishing.listing import described_generation, list_generations
-from ml_assets.settings import Settings, secret
+from ml_assets.settings import Settings
 from ml_assets.stores import duckdb, postgres
 from ml_assets.training.experiments import read_candidates
 from ml_assets.training.training_set import current_hash
@@ -23,7 +23,7 @@ from ml_assets.training.training_set import current_hash
 def read_status(settings: Settings) -> dict[str, Any]:
     """Counts, collections, generations, candidates of the current training set, the champion."""
     space = current_space(settings)
-    with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
+    with postgres.connect_reader(settings) as connection:
         generations = list_generations(connection, settings, described_generation(settings))
         published = present_parts(connection).generation_id
         measured = read_measurements(connection, published).published if published else None

@@ -11,9 +11,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ml_assets.errors import StoreError, first_line
+from ml_assets.errors import OutageError, StoreError, first_line
 from ml_assets.stores.file_locks import locked
 from ml_assets.stores.folders import folder, refusal
+from ml_assets.stores.patience import until_it_answers
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -22,8 +23,13 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 """Seconds to wait for another process that opens the folder."""
 
+PREFIX = "generation-"
+"""Of the names of our collections."""
+
 PAGE = 5000
 """Entries read at once."""
+
+_HNSW = ("space", "max_neighbors", "ef_construction", "ef_search")
 
 _REGISTRY = Lock()
 """Chroma keeps one store per folder and process, and counts its clients without a lock."""
@@ -38,12 +44,7 @@ def connect(url: str | None, home: Path) -> Iterator[ClientAPI]:
     path = None if url else embedded_folder(home)
     client: ClientAPI | None = None
     try:
-        # The client reports an unreachable server, and a folder it cannot read, as ValueError.
-        try:
-            with _REGISTRY:
-                client = _open(url, home)
-        except ValueError as error:
-            raise _refusal(error, path) from None
+        client = until_it_answers(lambda: _open_registered(url, home, path))
         yield client
     except (ChromaError, httpx.HTTPError) as error:
         raise _refusal(error, path) from None
@@ -51,6 +52,15 @@ def connect(url: str | None, home: Path) -> Iterator[ClientAPI]:
         if client is not None:
             with _REGISTRY:
                 _close(client)
+
+
+def _open_registered(url: str | None, home: Path, path: Path | None) -> ClientAPI:
+    # The client reports an unreachable server, and a folder it cannot read, as ValueError.
+    try:
+        with _REGISTRY:
+            return _open(url, home)
+    except ValueError as error:
+        raise _refusal(error, path) from None
 
 
 def embedded_folder(home: Path) -> Path:
@@ -77,6 +87,48 @@ def pages(
         if ids is None and not page["ids"]:
             return
         yield page
+
+
+def copy_collections(source: ClientAPI, target: ClientAPI) -> None:
+    """Copy what one store holds into another, where a copy that was cut short is made anew.
+
+    The metadata of a collection come last: they say that it is whole.
+
+    Raises:
+        StoreError: the other holds collections that are not of this one.
+    """
+    wanted, present = _ours(source), _ours(target)
+    whole = {name for name, collection in present.items() if collection.metadata}
+    if strange := sorted(
+        name
+        for name in whole
+        if name not in wanted or present[name].metadata != wanted[name].metadata
+    ):
+        raise StoreError(
+            f"it is not empty: it has the collection {strange[0]}",
+            where="CHROMA_URL",
+            do="Name an empty server, or delete its collections",
+        )
+    size = min(PAGE, target.get_max_batch_size())
+    for name in sorted(wanted.keys() - whole):
+        if name in present:
+            target.delete_collection(name)
+        _copy_collection(wanted[name], target, size)
+
+
+def _ours(client: ClientAPI) -> dict[str, Collection]:
+    collections = client.list_collections()
+    return {each.name: each for each in collections if each.name.startswith(PREFIX)}
+
+
+def _copy_collection(old: Collection, target: ClientAPI, size: int) -> None:
+    hnsw: Any = old.configuration.get("hnsw") or {}
+    kept: Any = {name: hnsw[name] for name in _HNSW if name in hnsw}
+    new = target.create_collection(old.name, embedding_function=None, configuration={"hnsw": kept})
+    for page in pages(old, ["embeddings", "metadatas"], size=size):
+        new.add(ids=page["ids"], embeddings=page["embeddings"], metadatas=page["metadatas"])
+    if old.metadata:
+        new.modify(metadata=old.metadata)
 
 
 def _open(url: str | None, home: Path) -> ClientAPI:
@@ -130,7 +182,10 @@ def _close(client: ClientAPI) -> None:
 def _refusal(error: Exception, path: Path | None) -> StoreError:
     if path is not None:
         return refusal(path, "the Chroma folder", error)
-    return StoreError(
+    import httpx
+
+    kind = OutageError if isinstance(error, ValueError | httpx.TransportError) else StoreError
+    return kind(
         f"Chroma does not answer ({first_line(error)})",
         where="CHROMA_URL",
         do="Check that the server is up and the URL is right",

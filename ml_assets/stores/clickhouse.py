@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from ml_assets.errors import StoreError, first_line
+from ml_assets.errors import OutageError, StoreError, first_line
 from ml_assets.stores.folders import folder
 from ml_assets.stores.migrations import find_pending
-from ml_assets.stores.patience import patiently
+from ml_assets.stores.patience import patiently, until_it_answers
 from ml_assets.stores.sql import statements
 
 if TYPE_CHECKING:
@@ -36,10 +36,20 @@ _LOCKED = "Unable to open the chdb engine"
 @contextmanager
 def connect(url: str | None, home: Path, *, patience: float = PATIENCE) -> Iterator[Client]:
     """Open a migrated client; it is closed at the end, also after an error."""
-    client = _open_server(url) if url else _open_patiently(folder(home / "chdb"), patience)
+    from clickhouse_connect.driver.exceptions import OperationalError
+
+    client = (
+        until_it_answers(lambda: _open_server(url))
+        if url
+        else _open_patiently(folder(home / "chdb"), patience)
+    )
     try:
         migrate(client, "CLICKHOUSE_URL" if url else str(home / "chdb"))
         yield client
+    except OperationalError as error:
+        if url is None:
+            raise
+        raise _refusal(error) from None
     finally:
         client.close()
 
@@ -94,11 +104,15 @@ def _open_server(url: str) -> Client:
             client.command(f"create database if not exists `{database}`")
         return clickhouse_connect.get_client(dsn=server, database=database)
     except (Error, ValueError) as error:
-        raise StoreError(
-            first_line(error),
-            where="CLICKHOUSE_URL",
-            do="Check that the server is up and the URL is right",
-        ) from None
+        raise _refusal(error) from None
+
+
+def _refusal(error: Exception) -> StoreError:
+    from clickhouse_connect.driver.exceptions import OperationalError
+
+    kind = OutageError if isinstance(error, OperationalError) else StoreError
+    do = "Check that the server is up and the URL is right"
+    return kind(first_line(error), where="CLICKHOUSE_URL", do=do)
 
 
 def _open_patiently(data: Path, patience: float) -> Client:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -26,10 +26,11 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from ml_assets.errors import ModelError, StoreError, first_line
+from ml_assets.errors import ModelError, OutageError, StoreError, first_line
 from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
 from ml_assets.stores.folders import folder
+from ml_assets.stores.patience import until_it_answers
 from ml_assets.stores.processes import run_program
 from ml_assets.stores.sql import statement
 
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
 EXPERIMENT = "ml_assets"
 """The experiment of all runs."""
 
-_FOLDER = "mlflow_artifacts"
+FOLDER = "mlflow_artifacts"
 _SCHEME = "ml-assets"
-_LOCATION = f"{_SCHEME}:/"
+LOCATION = f"{_SCHEME}:/"
 """Of the artifacts in our folder, in MLflow's records: wherever the home lies, it lies there."""
 
 _DOWN = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
@@ -75,7 +76,7 @@ def tracking(uri: str | None, postgres_url: str | None, home: Path) -> Tracking:
             )
         return Tracking(uri)
     url = postgres.server_url(postgres_url, home, "mlflow")
-    artifacts = folder(home / _FOLDER)
+    artifacts = folder(home / FOLDER)
     # MLflow brings psycopg2, and would take any other driver that SQLAlchemy prefers.
     return Tracking("postgresql+psycopg2://" + url.split("://", 1)[1], artifacts)
 
@@ -83,25 +84,35 @@ def tracking(uri: str | None, postgres_url: str | None, home: Path) -> Tracking:
 def activate(where: Tracking) -> ModuleType:
     """Import mlflow, point it to `where`, make sure of the experiment, and return the module."""
     mlflow = _import()
+    # Else the next deployment of this process would take it for a setting.
+    setting = mlflow.environment_variables.MLFLOW_TRACKING_URI
+    before = setting.get_raw()
     mlflow.set_tracking_uri(where.uri)
+    setting.set(before) if before else setting.unset()
     mlflow.set_registry_uri(where.uri)
     if where.artifacts:
         from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
 
         repository = partial(home_artifacts, folder=where.artifacts)
         _artifact_repository_registry.register(_SCHEME, repository)  # type: ignore[no-untyped-call]
+    experiment = until_it_answers(partial(_experiment, mlflow, where))
     with told(where):
-        experiment = mlflow.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
-            location = _LOCATION if where.artifacts else None
+            location = LOCATION if where.artifacts else None
             with _existing_is_fine(mlflow):
                 mlflow.create_experiment(EXPERIMENT, artifact_location=location)
         elif experiment.lifecycle_stage == "deleted":
             mlflow.MlflowClient().restore_experiment(experiment.experiment_id)
-        elif where.artifacts and experiment.artifact_location != _LOCATION:
-            _move_artifacts(where, experiment.artifact_location)
+        elif where.artifacts and experiment.artifact_location != LOCATION:
+            with psycopg.connect(_database(where)) as connection:
+                move_artifacts(connection, experiment.artifact_location, LOCATION)
         mlflow.set_experiment(EXPERIMENT)
     return mlflow
+
+
+def _experiment(mlflow: ModuleType, where: Tracking) -> Any:
+    with told(where):
+        return mlflow.get_experiment_by_name(EXPERIMENT)
 
 
 @contextmanager
@@ -117,10 +128,10 @@ def told(where: Tracking, what: str = "") -> Iterator[None]:
         place, server = "MLFLOW_TRACKING_URI", "the tracking server is up and the URL is right"
         if where.artifacts:
             place, server = "MLflow's own database, mlflow in PostgreSQL", "PostgreSQL is up"
-        do = "Look at its records: somebody changed them, or another version of MLflow did"
-        if getattr(error, "error_code", "INTERNAL_ERROR") in _DOWN:
-            do = f"Check that {server}"
         reason = f"{what}: {first_line(error)}".removeprefix(": ")
+        if getattr(error, "error_code", "INTERNAL_ERROR") in _DOWN:
+            raise OutageError(reason, where=place, do=f"Check that {server}") from None
+        do = "Look at its records: somebody changed them, or another version of MLflow did"
         raise StoreError(reason, where=place, do=do) from None
 
 
@@ -135,6 +146,24 @@ def serve(postgres_url: str | None, home: Path, port: int) -> int:
     }
     words = ["-m", "mlflow", "server", "--host=127.0.0.1", f"--port={port}", "--workers=1"]
     return run_program([sys.executable, *words], environment)
+
+
+def end_abandoned(where: Tracking, is_over: Callable[[str], bool]) -> None:
+    """End the runs that a Dagster run which `is_over` left running, and those nested in them.
+
+    Raises:
+        StoreError: MLflow does not answer.
+    """
+    mlflow = activate(where)
+    client = mlflow.MlflowClient()
+    with told(where, "runs that were left running cannot be ended"):
+        experiment = mlflow.get_experiment_by_name(EXPERIMENT)
+        running = client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
+        for run in running:
+            parent = run.data.tags.get("mlflow.parentRunId")
+            opened = client.get_run(parent) if parent else run
+            if is_over(opened.data.tags.get("dagster_run_id", "")):
+                client.set_terminated(run.info.run_id, "KILLED")
 
 
 def log_model(
@@ -321,11 +350,29 @@ def set_alias(where: Tracking, name: str, alias: str, version: int | None) -> No
             client.set_registered_model_alias(name, alias, str(version))
 
 
-def _move_artifacts(where: Tracking, location: str) -> None:
-    """Write our location into records that have the path of a folder, as those of old homes do."""
-    with psycopg.connect(_database(where)) as connection:
-        bound = {"old": location, "scheme": f"{_SCHEME}:"}
-        connection.execute(statement("postgres/stores/move_artifacts"), bound)
+def artifacts_of(where: Tracking) -> tuple[str, Any]:
+    """Where a server has the artifacts of our experiment, and what reads and writes them there."""
+    mlflow = activate(where)
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    with told(where):
+        location = str(mlflow.get_experiment_by_name(EXPERIMENT).artifact_location)
+        return location, get_artifact_repository(location)
+
+
+def created_at(where: Tracking) -> int:
+    """When our experiment was made, in milliseconds: a server and its database agree on it."""
+    mlflow = activate(where)
+    with told(where):
+        return int(mlflow.get_experiment_by_name(EXPERIMENT).creation_time)
+
+
+def move_artifacts(connection: psycopg.Connection, old: str, new: str) -> None:
+    """Write another location into MLflow's records: the path of a folder, as old homes have it.
+
+    Or that of a server, whose artifacts were copied.
+    """
+    connection.execute(statement("postgres/stores/move_artifacts"), {"old": old, "new": new})
 
 
 def _database(where: Tracking) -> str:
@@ -339,7 +386,7 @@ def home_artifacts(uri: str, *given: Any, folder: Path | None = None, **more: An
     """
     from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-    path = (folder or load_settings().home / _FOLDER) / urlsplit(uri).path.lstrip("/")
+    path = (folder or load_settings().home / FOLDER) / urlsplit(uri).path.lstrip("/")
     return LocalArtifactRepository(path.as_uri(), *given, **more)
 
 

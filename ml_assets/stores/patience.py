@@ -3,10 +3,46 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
+from ml_assets.errors import OutageError
+
 T = TypeVar("T")
+
+
+_patience: ContextVar[tuple[float, Callable[[str], None]]] = ContextVar(
+    "patience", default=(0.0, lambda line: None)
+)
+
+
+@contextmanager
+def outages_awaited(seconds: float, tell: Callable[[str], None]) -> Iterator[None]:
+    """Wait for so long, within the block, for a store that does not answer; tell it once.
+
+    Without it, who asks is answered at once.
+    """
+    token = _patience.set((seconds, tell))
+    try:
+        yield
+    finally:
+        _patience.reset(token)
+
+
+def until_it_answers(attempt: Callable[[], T]) -> T:
+    """Call `attempt`, which opens a store, again and again where `outages_awaited`."""
+    seconds, tell = _patience.get()
+    told: list[OutageError] = []
+
+    def may_pass(error: Exception) -> bool:
+        if isinstance(error, OutageError) and seconds and not told:
+            told.append(error)
+            tell(f"{error.reason}. Waiting for it, at most {seconds:g} s")
+        return isinstance(error, OutageError)
+
+    return patiently(attempt, may_pass, seconds=seconds, pause=0.1)
 
 
 def patiently(

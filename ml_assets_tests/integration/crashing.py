@@ -54,10 +54,10 @@ create event trigger linger on ddl_command_end when tag in ('CREATE INDEX')
 class Point:
     """Where something happens, when a process comes there for the n-th time.
 
-    before, after: a call of the function `module:path`; sql: the statement was executed, its
-    transaction is still open; event: the asset's materialization, or the event of that type, is
-    about to be stored; write: within the function, a file grows over 1 byte; hnsw: PostgreSQL is
-    building the index.
+    before, after: a call of the function `module:path`; sql: the statement, or without a name any,
+    was executed, its transaction is still open; event: the asset's materialization, or the event of
+    that type, or any, is about to be stored; write: within the function, a file grows over 1 byte;
+    hnsw: PostgreSQL is building the index.
     """
 
     kind: Literal["before", "after", "sql", "event", "write", "hnsw"]
@@ -126,13 +126,13 @@ def run(attempt: Attempt) -> None:
         refresh_stores(connection, settings.home, source, chunker, SPACE, lambda: encoder)
 
 
-def use_fakes(encoder: HashEncoder) -> None:
+def use_fakes(encoder: HashEncoder, float32: type[HashEncoder] = HashEncoder) -> None:
     """A small encoder in place of the model, and small batches."""
     build.build_definitions(load_settings())  # imports the modules of all assets and checks
     fakes: dict[str, Callable[..., object]] = {
         "current_space": lambda _: SPACE,
         "load_encoder": lambda *_: encoder,
-        "load_float32": lambda _: HashEncoder(),
+        "load_float32": lambda _: float32(),
     }
     for module in [module for name, module in sys.modules.items() if name.startswith("ml_assets.")]:
         for name, fake in fakes.items():
@@ -159,15 +159,15 @@ def arm(point: Point, settings: Settings, victim: str) -> None:
 
     match point.kind:
         case "before":
-            _wrap(point.name, before=arrive)
+            wrap(point.name, before=arrive)
         case "after":
-            _wrap(point.name, after=arrive)
+            wrap(point.name, after=arrive)
         case "sql":
-            _after_statement(statement(point.name), arrive)
+            _after_statement(statement(point.name) if point.name else None, arrive)
         case "event":
             _before_event(point.name, arrive)
         case "write":
-            _wrap(point.name, before=_die_at_the_next_write)
+            wrap(point.name, before=_die_at_the_next_write)
         case "hnsw":
             _while_building(settings, arrive)
 
@@ -180,11 +180,11 @@ def strike(settings: Settings, victim: str) -> None:
         _kill_a_backend(settings)
     else:
         if victim == "server":
-            _kill_server(settings.home / "postgres")
+            kill_server(settings.home / "postgres")
         os.killpg(0, signal.SIGKILL)
 
 
-def _kill_server(data: Path) -> None:
+def kill_server(data: Path) -> None:
     postmaster = psutil.Process(int((data / "postmaster.pid").read_text().split()[0]))
     for process in (postmaster, *postmaster.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):
@@ -209,7 +209,7 @@ def _kill_a_backend(settings: Settings) -> None:
     backend.wait()
 
 
-def _wrap(
+def wrap(
     name: str,
     before: Callable[[], None] = lambda: None,
     after: Callable[[], None] = lambda: None,
@@ -231,12 +231,12 @@ def _wrap(
     setattr(owner, last, wrapped)
 
 
-def _after_statement(wanted: str, arrive: Callable[[], None]) -> None:
+def _after_statement(wanted: str | None, arrive: Callable[[], None]) -> None:
     execute = psycopg.Cursor.execute
 
     def run(self: psycopg.Cursor[Any], query: Any, *bound: Any, **more: Any) -> Any:
         cursor = execute(self, query, *bound, **more)
-        if query == wanted:
+        if wanted in (None, query):
             arrive()
         return cursor
 
@@ -248,7 +248,7 @@ def _before_event(name: str, arrive: Callable[[], None]) -> None:
 
     def handle_new_event(self: dg.DagsterInstance, event: Any, **more: Any) -> None:
         happened = event.dagster_event
-        if happened and name in (_materialized(happened), happened.event_type_value):
+        if happened and name in ("", _materialized(happened), happened.event_type_value):
             arrive()
         handle(self, event, **more)
 

@@ -53,7 +53,7 @@ def test_faiss_serves_where_it_is_chosen(fresh: Project) -> None:
 
 
 def test_ctrl_c_keeps_what_was_committed(fresh: Project) -> None:
-    unlabelled(fresh, 2500)
+    unlabelled(fresh, 1000)
     process = fresh.start("run")
     deadline = time.monotonic() + 120
     assert process.stdout is not None
@@ -67,9 +67,9 @@ def test_ctrl_c_keeps_what_was_committed(fresh: Project) -> None:
     assert "Interrupted. What was committed is kept" in err
     assert "Traceback" not in err
     kept = fresh.json("status")
-    assert kept["documents"] == 2500
+    assert kept["documents"] == 1000
     fresh.call("run")
-    assert fresh.json("status")["vectors"] == 2500
+    assert fresh.json("status")["vectors"] == 1000
 
 
 def test_two_runs_at_once_end_as_one(fresh: Project) -> None:

@@ -2,18 +2,24 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 import ml_assets
 from ml_assets.embeddings import encoder
-from ml_assets.errors import FeatureViewError, NothingToDoError
+from ml_assets.errors import FeatureViewError, NothingToDoError, StoreError
 from ml_assets.features.views import DOCUMENT_TEXT
 from ml_assets.search.answering import engine
-from ml_assets.settings import load_settings
+from ml_assets.session import Session
+from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import online, postgres
 from ml_assets_tests.integration.project import Project
+from ml_assets_tests.servers import redis_over_tcp
 
 
 @pytest.fixture
@@ -30,7 +36,7 @@ def openings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         monkeypatch.setattr(owner, name, watched)
 
-    watch(postgres, "connect")
+    watch(postgres, "connect_reader")
     watch(engine, "open_engine")
     watch(encoder.onnx, "find_export")
     return opened
@@ -59,7 +65,7 @@ def test_a_session_opens_once_and_follows_what_is_published(
         first = session.search("baking bread", k=3)
         assert len(first.hits) == 3
         opened = list(openings)
-        assert opened.count("connect") == opened.count("open_engine") == 1
+        assert opened.count("connect_reader") == opened.count("open_engine") == 1
         assert session.search("baking bread", k=3) == first
         even = session.search("baking", k=3, filters='collection = "even"')
         assert {hit.collection for hit in even.hits} == {"even"}
@@ -78,7 +84,7 @@ def test_a_session_opens_once_and_follows_what_is_published(
         later = session.search("baking bread", k=3)
         assert later.generation_id != first.generation_id
         assert openings.count("open_engine") == 2
-        assert openings.count("connect") == 1
+        assert openings.count("connect_reader") == 1
 
 
 def test_features_are_those_of_the_online_store(project: Project) -> None:
@@ -95,3 +101,54 @@ def test_a_home_and_a_url_are_settings(project: Project) -> None:
     url = ml_assets.open("postgresql://host/base").settings.postgres_url
     assert url
     assert url.get_secret_value() == "postgresql://host/base"
+
+
+CALLS: dict[str, Callable[[Session], object]] = {
+    "search": lambda session: session.search("bread", method="keyword"),
+    "predict": lambda session: session.predict(["About bread."]),
+    "document": lambda session: session.document("absent"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_server_that_goes_away_is_told_by_the_call_and_asked_again_by_the_next(
+    settings: Settings,
+    postgres_server: str,
+    postgres_url: str,
+    openings: list[str],
+    call: Callable[[Session], object],
+) -> None:
+    def ask() -> None:
+        with pytest.raises(NothingToDoError):
+            call(session)
+
+    database = conninfo_to_dict(postgres_url)["dbname"]
+    with (
+        psycopg.connect(postgres_server, autocommit=True) as other,
+        ml_assets.open(load_settings(home=settings.home, postgres_url=postgres_url)) as session,
+    ):
+        ask()
+        ask()
+        assert openings.count("connect_reader") == 1, "a question without an answer closes nothing"
+        other.execute(f"alter database {database} allow_connections false")
+        end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s"
+        assert other.execute(end, [database]).rowcount == 1
+        for _ in range(2):
+            with pytest.raises(StoreError, match="POSTGRES_URL"):
+                call(session)
+        other.execute(f"alter database {database} allow_connections true")
+        ask()
+    # Nothing is left open.
+    with pytest.raises(NothingToDoError), session:
+        call(session)
+
+
+def test_an_online_store_that_goes_away_is_told_by_the_call(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with redis_over_tcp(tmp_path) as url:
+        session = ml_assets.open(load_settings(home=settings.home, redis_url=url))
+        with pytest.raises(NothingToDoError, match="no values of"):
+            session.features("document_text", "absent")
+    with pytest.raises(StoreError, match="REDIS_URL"):
+        session.features("document_text", "absent")

@@ -41,7 +41,7 @@ def edit(backup: Path, **changes: object) -> None:
 
 def refused(settings: Settings, backup: Path) -> str:
     with pytest.raises(StoreError) as raised:
-        restore(settings, backup)
+        restore(settings, backup, print)
     assert not settings.home.exists()
     return str(raised.value)
 
@@ -103,7 +103,7 @@ def test_a_home_that_is_not_empty_is_left_alone(settings: Settings, backup: Path
     settings.home.mkdir()
     (settings.home / "online.sqlite").write_text("mine")
     with pytest.raises(StoreError, match="it is not empty"):
-        restore(settings, backup)
+        restore(settings, backup, print)
     assert (settings.home / "online.sqlite").read_text() == "mine"
 
 
@@ -124,9 +124,6 @@ def test_without_a_home_nothing_is_created(settings: Settings, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
-        ("POSTGRES_URL", "postgresql://u:secret@h/d"),
-        ("CHROMA_URL", "http://h:8000"),
-        ("MLFLOW_TRACKING_URI", "http://h:5000"),
         ("DUCKDB_PATH", "/elsewhere/offline.duckdb"),
         ("KEYWORD_INDEX_PATH", "/elsewhere/keyword"),
     ],
@@ -138,11 +135,10 @@ def test_a_store_that_is_not_in_the_home_is_named(
     settings = load_settings(home=tmp_path / "home")
     for call in (
         lambda: back_up(settings, tmp_path / "other", print),
-        lambda: restore(settings, backup),
+        lambda: restore(settings, backup, print),
     ):
-        with pytest.raises(SettingError, match=f"^{variable}: the store is o") as raised:
+        with pytest.raises(SettingError, match=f"^{variable}: the store is outside the home"):
             call()
-        assert "secret" not in str(raised.value)
 
 
 def test_a_later_manifest_may_know_more_files(backup: Path) -> None:

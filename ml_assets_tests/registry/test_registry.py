@@ -1,8 +1,9 @@
 """Registering, promoting, refusing, and what happens when a run dies in between."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -177,9 +178,10 @@ def test_a_challenger_worse_than_a_baseline_is_refused_once(first: Trained) -> N
     assert decide(first, promotion_margin=0.1).changed
 
 
-@pytest.fixture
-def second(deployment: Deployment) -> tuple[Deployment, TrainingSet]:
+@pytest.fixture(scope="module")
+def champion_and_challenger(kept_deployment: Callable[[], Deployment]) -> Trained:
     """A champion of one training set, and the candidates of the next."""
+    deployment = kept_deployment()
     deployment.fill(labelled_documents(180))
     before = deployment.build()
     deployment.train(before)
@@ -190,6 +192,28 @@ def second(deployment: Deployment) -> tuple[Deployment, TrainingSet]:
     deployment.train(after)
     register((deployment, after))
     return deployment, after
+
+
+@pytest.fixture
+def second(champion_and_challenger: Trained, tmp_path: Path) -> Iterator[Trained]:
+    """The same; what a test writes to PostgreSQL and DuckDB is undone, and MLflow follows."""
+    deployment, _ = champion_and_challenger
+    file = deployment.settings.duckdb_file
+    shutil.copy(file, tmp_path / file.name)
+    with deployment.connection.transaction(force_rollback=True):
+        follow_release(deployment.connection, deployment.tracking)
+        yield champion_and_challenger
+    shutil.copy(tmp_path / file.name, file)
+
+
+@pytest.fixture
+def models(tracking: mlflow.Tracking, tmp_path: Path) -> Iterator[Path]:
+    """The folder of MLflow's models, for a test to damage; whole again afterwards."""
+    assert tracking.artifacts is not None
+    folder = tracking.artifacts / "models"
+    shutil.copytree(folder, tmp_path / "models")
+    yield folder
+    shutil.copytree(tmp_path / "models", folder, dirs_exist_ok=True)
 
 
 def extra_documents() -> list[Any]:
@@ -403,10 +427,9 @@ def test_a_champion_of_another_space_or_split_cannot_be_compared_and_that_is_sai
 
 
 def test_a_challenger_of_an_older_training_set_is_not_promoted(second: Trained) -> None:
-    deployment, _ = second
-    deployment.fill(labelled_documents(150))
+    deployment, training_set = second
     with pytest.raises(NothingToDoError, match="no version was registered"):
-        decide((deployment, deployment.build()))
+        decide((deployment, replace(training_set, hash="another")))
 
 
 def test_the_champion_answers_for_texts_it_never_saw(first: Trained) -> None:
@@ -530,14 +553,11 @@ def test_a_version_that_is_not_there_is_none(first: Trained) -> None:
     assert read_version(first[0].connection, 10_000) is None
 
 
-def lose_model(deployment: Deployment, version: ModelVersion) -> None:
-    assert deployment.tracking.artifacts is not None
-    shutil.rmtree(
-        deployment.tracking.artifacts / "models" / version.candidate.model_uri.rpartition("/")[2]
-    )
+def folder_of(models: Path, version: ModelVersion) -> Path:
+    return models / version.candidate.model_uri.rpartition("/")[2]
 
 
-def test_a_champion_whose_model_is_lost_is_told_and_replaced(second: Trained) -> None:
+def test_a_champion_whose_model_is_lost_is_told_and_replaced(second: Trained, models: Path) -> None:
     deployment, _ = second
     reigning, challenger = (
         champion(deployment.connection),
@@ -546,7 +566,7 @@ def test_a_champion_whose_model_is_lost_is_told_and_replaced(second: Trained) ->
     assert reigning is not None
     assert challenger is not None
     assert not decide(second, promotion_margin=0.9).served
-    lose_model(deployment, reigning)
+    shutil.rmtree(folder_of(models, reigning))
     with pytest.raises(ModelError, match=r"cannot be loaded .* Run `ml-assets run`"):
         ask(deployment, ["w1"])
     # The refusal was of a champion that answered: now the baselines alone decide.
@@ -563,7 +583,7 @@ def test_a_champion_whose_model_is_lost_is_told_and_replaced(second: Trained) ->
 
 
 def test_the_champion_itself_is_trained_again_when_its_model_is_lost(
-    deployment: Deployment,
+    deployment: Deployment, models: Path
 ) -> None:
     deployment.fill(labelled_documents(180))
     training_set = deployment.build()
@@ -571,7 +591,7 @@ def test_the_champion_itself_is_trained_again_when_its_model_is_lost(
     given = (deployment, training_set)
     lost = register(given)
     assert decide(given).served
-    lose_model(deployment, lost)
+    shutil.rmtree(folder_of(models, lost))
     missing = untrained(deployment.connection, deployment.tracking, training_set)
     assert [family.name for family in missing if family in FAST] == [lost.candidate.family]
     deployment.train(training_set, missing[:1])
@@ -586,14 +606,11 @@ def test_the_champion_itself_is_trained_again_when_its_model_is_lost(
 
 
 @pytest.mark.parametrize("damage", ["cut short", "altered", "onnx gone"])
-def test_a_damaged_model_is_lost(deployment: Deployment, damage: str) -> None:
-    deployment.fill(labelled_documents(180))
-    training_set = deployment.build()
-    deployment.train(training_set)
-    version = register((deployment, training_set))
-    assert deployment.tracking.artifacts is not None
-    name = version.candidate.model_uri.rpartition("/")[2]
-    folder = deployment.tracking.artifacts / "models" / name / "artifacts"
+def test_a_damaged_model_is_lost(first: Trained, models: Path, damage: str) -> None:
+    deployment, _ = first
+    version = register(first)
+    assert is_stored(deployment.tracking, version.candidate)
+    folder = folder_of(models, version) / "artifacts"
     skops = folder / "model.skops"
     match damage:
         case "cut short":
@@ -632,17 +649,19 @@ def test_what_was_renamed_or_deleted_in_mlflow_is_registered_again(second: Train
     assert ask(deployment, ["w1"]) == answers
 
 
-def test_a_version_number_is_never_given_twice(second: Trained) -> None:
+def test_a_version_number_is_never_given_twice(deployment: Deployment) -> None:
     """MLflow's first version of a fresh registry is not our version 1."""
-    deployment, _ = second
-    reigning = champion(deployment.connection)
-    assert reigning is not None
+    deployment.fill(labelled_documents(180))
+    before = deployment.build()
+    deployment.train(before)
+    reigning = register((deployment, before))
+    assert decide((deployment, before)).served
     client = mlflow.activate(deployment.tracking).MlflowClient()
     client.rename_registered_model(MODEL_NAME, "another_classifier")
     deployment.fill(labelled_documents(150))
     training_set = deployment.build()
     deployment.train(training_set)
     version = register((deployment, training_set))
-    assert version.version == 3
+    assert (reigning.version, version.version) == (1, 2)
     assert not decide((deployment, training_set), promotion_margin=0.9).served
     assert champion(deployment.connection) == reigning

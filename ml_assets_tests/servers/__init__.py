@@ -8,15 +8,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
+import psycopg
 import pytest
 
+from ml_assets.stores.postgres import server_url
 from ml_assets_tests.servers.postgres import (
+    HERE,
+    copy,
     data_folder,
     find_postgres,
     initialize,
+    make_folder,
+    make_role,
+    not_root,
     serve_command,
 )
+from ml_assets_tests.servers.stack import ML_ASSETS, PORTS, STACK, environment, places_here, put
 from ml_assets_tests.servers.starting import (
     PASSWORD,
     AbsentError,
@@ -30,8 +39,8 @@ from ml_assets_tests.servers.starting import (
 
 __all__ = ["PASSWORD", "free_port"]
 
-EXPECTED = frozenset({"redis-server", "chroma", "mlflow"})
-"""What CI has: the first from Debian (`.ci/run`), the others, and PostgreSQL, from wheels."""
+EXPECTED = frozenset({"redis-server", "pgbouncer", "chroma", "mlflow"})
+"""What CI has: the first two from Debian (`.ci/run`), the others, and PostgreSQL, from wheels."""
 
 
 def program(name: str) -> str:
@@ -55,8 +64,57 @@ def postgres_over_tcp(folder: Path, version: str = "18") -> Iterator[str]:
         initialize(postgres, data, PASSWORD)
         port = free_port()
         command, account = serve_command(postgres, data, port)
-        with serving([*command, "-c", "fsync=off"], data, port, account):
-            yield f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}/postgres"
+        with serving([*command, "-c", "fsync=off"], data, port, account=account):
+            url = f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}/postgres"
+            yield server_url(url, folder, "postgres")  # waits while the server starts
+
+
+@contextmanager
+def application_server(folder: Path, version: str) -> Iterator[tuple[str, str]]:
+    """The URLs of a server as its superuser and as the role of the server mode.
+
+    That role may create databases here, and those have pgvector.
+    """
+    with postgres_over_tcp(folder, version) as admin:
+        server = urlsplit(admin)
+        make_role(server.port or 0, PASSWORD, PASSWORD)
+        with psycopg.connect(admin, autocommit=True) as connection:
+            connection.execute("alter role ml_assets createdb")
+        template = urlunsplit(server._replace(path="/template1"))
+        with psycopg.connect(template, autocommit=True) as connection:
+            connection.execute("create extension vector")
+        yield admin, f"postgresql://ml_assets:{PASSWORD}@127.0.0.1:{server.port}/ml_assets"
+
+
+@contextmanager
+def replica(folder: Path, primary: str, version: str = "18") -> Iterator[str]:
+    """The URL of a copy of the whole server of `primary`, which follows it and takes no writes."""
+    postgres, port = find_postgres(version), free_port()
+    with data_folder(postgres, folder) as data:
+        copy(postgres, data, primary)
+        command, account = serve_command(postgres, data, port)
+        with serving([*command, "-c", "fsync=off"], data, port, account=account):
+            url = urlsplit(primary)
+            copied = urlunsplit(url._replace(netloc=f"postgres:{PASSWORD}@127.0.0.1:{port}"))
+            yield server_url(copied, folder, url.path[1:])  # waits while the server starts
+
+
+@contextmanager
+def pgbouncer(folder: Path, url: str, mode: str) -> Iterator[str]:
+    """The URL of a pooler before the server of `url`; as is usual it ignores `options`."""
+    port, server = free_port(), urlsplit(url)
+    folder /= "pgbouncer"
+    make_folder(folder)
+    (folder / "users.txt").write_text(f'"{server.username}" "{unquote(server.password or "")}"')
+    (folder / "pgbouncer.ini").write_text(
+        f"[databases]\n* = host=127.0.0.1 port={server.port}\n[pgbouncer]\n"
+        f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+        f"auth_type = plain\nauth_file = {HERE}/users.txt\npool_mode = {mode}\n"
+        "ignore_startup_parameters = options, extra_float_digits\n"
+    )
+    with serving([program("pgbouncer"), f"{HERE}/pgbouncer.ini"], folder, port, account=not_root()):
+        place = server.netloc.replace(f":{server.port}", f":{port}")
+        yield urlunsplit(server._replace(netloc=place))
 
 
 @contextmanager
@@ -72,29 +130,41 @@ def clickhouse_over_http(folder: Path) -> Iterator[str]:
 @contextmanager
 def redis_over_tcp(folder: Path) -> Iterator[str]:
     """The URL of a Redis server that asks for a password."""
-    port = free_port()
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--requirepass", PASSWORD]
-    with serving([program("redis-server"), *options], folder, port):
-        yield f"redis://:{PASSWORD}@127.0.0.1:{port}/0"
+    with _as_in_compose("redis", "REDIS_URL", folder) as url:
+        yield url
 
 
 @contextmanager
 def chroma_over_http(folder: Path) -> Iterator[str]:
     """The URL of a Chroma server."""
-    port = free_port()
-    options = ["run", "--path", str(folder), "--host", "127.0.0.1", "--port", str(port)]
-    with serving([program("chroma"), *options], folder, port):
-        yield f"http://127.0.0.1:{port}"
+    with _as_in_compose("chroma", "CHROMA_URL", folder) as url:
+        yield url
 
 
 @contextmanager
-def mlflow_over_http(folder: Path) -> Iterator[str]:
-    """The URL of an MLflow tracking server on SQLite."""
-    port = free_port()
-    options = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--workers", "1"]
-    options += ["--artifacts-destination", str(folder / "artifacts"), "--port", str(port)]
-    with serving([program("mlflow"), "server", "--host", "127.0.0.1", *options], folder, port):
-        yield f"http://127.0.0.1:{port}"
+def mlflow_over_http(folder: Path, records: str = "") -> Iterator[str]:
+    """The URL of an MLflow tracking server; of compose's, but with one worker.
+
+    It is on the database `records`, else on SQLite.
+    """
+    records = records or f"sqlite:///{folder / 'mlflow.db'}"
+    alone = ["--workers=1", f"--backend-store-uri={records}"]
+    with _as_in_compose("mlflow", "MLFLOW_TRACKING_URI", folder, alone) as url:
+        yield url
+
+
+@contextmanager
+def _as_in_compose(
+    name: str, setting: str, folder: Path, more: Sequence[str] = ()
+) -> Iterator[str]:
+    """The URL of a server that is started as the whole stack starts it."""
+    (server,) = (each for each in STACK if each.name == name)
+    ports = {each: free_port() for each in PORTS}
+    where = places_here(folder, ports)
+    first, *words = [*put(server.command, where), *put(server.here, where), *more]
+    settings = environment(server, where)
+    with serving([program(first), *words], folder, ports[name], settings):
+        yield ML_ASSETS[setting].format_map(where)
 
 
 @contextmanager
@@ -102,11 +172,12 @@ def serving(
     command: Sequence[str],
     folder: Path,
     port: int,
+    settings: Mapping[str, str] = MappingProxyType({}),
     account: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[None]:
     """Run a server in `folder` until the end of the block; it must listen on `port`."""
     log = folder / "server.log"
-    server = launch(command, folder, log, **account)
+    server = launch(command, folder, log, settings, **account)
     try:
         wait_until(lambda: listens(port), server, log)
         yield

@@ -24,7 +24,7 @@ INIT_SCRIPT = PROJECT / "docker" / "postgres-init" / "10-databases.sh"
 DEBIAN = Path("/opt/ml_assets-trixie")
 """A later Debian with PostgreSQL 17 and pgvector; made once, 700 MB, and kept."""
 
-_HERE = "/proc/self/cwd"
+HERE = "/proc/self/cwd"
 """The folder that a process was started in, even if it may not enter the folders above."""
 
 _NOBODY = 65534
@@ -44,10 +44,10 @@ class Postgres:
             enter = ["chroot", f"--userspec={_NOBODY}:{_NOBODY}", str(self.root)]
             account: dict[str, Any] = {}
         else:
-            place, enter = _HERE, []
-            account = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
+            place, enter, account = HERE, [], not_root()
         words = [place if option == "DATA" else option for option in options]
-        return [*enter, str(self.programs / program), *words], account if _is_root() else {}
+        command = [str(self.programs / program), *words]
+        return [*enter, *command] if _is_root() else command, account
 
 
 def find_postgres(version: str) -> Postgres:
@@ -70,14 +70,20 @@ def find_postgres(version: str) -> Postgres:
 
 def initialize(postgres: Postgres, data: Path, password: str) -> None:
     """Make a data folder whose superuser connects over TCP, with that password."""
-    data.mkdir(parents=True, mode=0o700)
-    if _is_root():
-        os.chown(data, _NOBODY, _NOBODY)
+    make_folder(data)
     options = ("-U", "postgres", "-A", "trust", "--locale=C", "-E", "utf8", "-N")
     _finish(data, *postgres.run("initdb", data, "-D", "DATA", *options))
     alter = f"alter role postgres password '{password}'\n"
     _finish(data, *postgres.run("postgres", data, "--single", "-D", "DATA", "postgres"), text=alter)
-    (data / "pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n")
+    lines = (f"host {what} all 127.0.0.1/32 scram-sha-256\n" for what in ("all", "replication"))
+    (data / "pg_hba.conf").write_text("".join(lines))
+
+
+def copy(postgres: Postgres, data: Path, primary: str) -> None:
+    """Make the data folder of a replica that follows the server of a superuser's URL."""
+    make_folder(data)
+    options = ("-D", "DATA", "-d", primary, "--write-recovery-conf", "--checkpoint=fast")
+    _finish(data, *postgres.run("pg_basebackup", data, *options))
 
 
 def serve_command(postgres: Postgres, data: Path, port: int) -> tuple[list[str], dict[str, Any]]:
@@ -105,12 +111,12 @@ def make_role(port: int, password: str, application_password: str) -> None:
 def data_folder(postgres: Postgres, folder: Path) -> Iterator[Path]:
     """A place for data that the server can reach: in `folder`, or in the Debian of the server."""
     if not postgres.root:
-        yield folder / "data"
+        yield folder / "cluster"
         return
     inside = Path(tempfile.mkdtemp(prefix="ml_assets-", dir=postgres.root / "srv"))
     inside.chmod(0o755)
     try:
-        yield inside / "data"
+        yield inside / "cluster"
     finally:
         shutil.rmtree(inside)
 
@@ -149,6 +155,18 @@ def install_package(name: str) -> None:
         done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)
     if done.returncode:
         raise AbsentError(f"apt-get install {name}: {done.stderr.strip()[-200:]}")
+
+
+def not_root() -> dict[str, Any]:
+    """The account, for `subprocess`, of a server that refuses to run as root."""
+    return {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if _is_root() else {}
+
+
+def make_folder(data: Path) -> None:
+    """Make a folder of the account that runs the servers."""
+    data.mkdir(parents=True, mode=0o700)
+    if _is_root():
+        os.chown(data, _NOBODY, _NOBODY)
 
 
 def _is_root() -> bool:

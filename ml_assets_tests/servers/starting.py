@@ -61,7 +61,7 @@ def launch(
 
 
 def wait_until(
-    ready: Callable[[], bool], server: subprocess.Popen[bytes], log: Path, seconds: float = 120
+    ready: Callable[[], bool], server: subprocess.Popen[bytes], log: Path, seconds: float = 300
 ) -> None:
     """Return when the server is ready; a busy machine may take its time.
 

@@ -122,3 +122,28 @@ def test_an_unusable_home_is_named(tmp_path: Path) -> None:
     (tmp_path / "chroma").write_text("in the way")
     with pytest.raises(StoreError, match="cannot create"), chroma.connect(None, tmp_path):
         pass
+
+
+def test_a_copy_of_what_was_cut_short_is_made_anew_and_others_stay(tmp_path: Path) -> None:
+    name = f"{chroma.PREFIX}a"
+    with (
+        chroma.connect(None, tmp_path / "source") as source,
+        chroma.connect(None, tmp_path / "target") as target,
+    ):
+        for client, ids in ((source, ["a", "b"]), (target, ["cut short"])):
+            collection = client.create_collection(name, embedding_function=None)
+            collection.add(
+                ids=ids, embeddings=[[1.0, 0.0]] * len(ids), metadatas=[{"n": 1}] * len(ids)
+            )
+        source.get_collection(name, embedding_function=None).modify(metadata={"mark": "whole"})
+        target.create_collection("another-program", embedding_function=None)
+        for _ in range(2):
+            chroma.copy_collections(source, target)
+            copied = target.get_collection(name, embedding_function=None)
+            assert copied.get()["ids"] == ["a", "b"]
+            assert copied.get()["metadatas"] == [{"n": 1}] * 2
+            assert copied.metadata == {"mark": "whole"}
+        copied.modify(metadata={"mark": "another"})
+        with pytest.raises(StoreError, match=f"it is not empty: it has the collection {name}"):
+            chroma.copy_collections(source, target)
+        assert len(target.list_collections()) == 2

@@ -13,7 +13,8 @@ import pandas as pd
 import psycopg
 import pytest
 
-from ml_assets.errors import ModelError, StoreError
+from ml_assets.errors import ModelError, OutageError, StoreError
+from ml_assets.settings import Settings, load_settings, secret
 from ml_assets.stores import mlflow
 from ml_assets_tests.servers import free_port, mlflow_over_http
 
@@ -27,6 +28,17 @@ def server(tmp_path: Path) -> Iterator[mlflow.Tracking]:
 
 CONTENT = b"a file beside the model"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.mark.parametrize("before", [None, "http://set-by-a-person:5000"])
+def test_tracking_is_no_setting_of_the_next_deployment(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    if before:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", before)
+    where = mlflow.tracking(None, None, settings.home)
+    assert mlflow.activate(where).get_tracking_uri() == where.uri
+    assert secret(load_settings().mlflow_tracking_uri) == before
 
 
 def contract(where: mlflow.Tracking) -> None:
@@ -99,7 +111,7 @@ def test_a_tracking_server_keeps_the_same_contract(server: mlflow.Tracking) -> N
 
 def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: Path) -> None:
     where = mlflow.tracking(f"http://user:secret@127.0.0.1:{free_port()}", None, tmp_path)
-    with pytest.raises(StoreError, match="MLFLOW_TRACKING_URI") as raised:
+    with pytest.raises(OutageError, match="MLFLOW_TRACKING_URI") as raised:
         mlflow.activate(where)
     assert "secret" not in str(raised.value)
 
@@ -186,6 +198,30 @@ def test_records_with_the_path_of_a_folder_follow_the_home(
     model = module.MlflowClient().get_logged_model(uri.rpartition("/")[2])
     assert model.artifact_location.startswith("ml-assets:/models/m-")
     assert mlflow.read_file(where, uri, "more.bin", SHA256) == CONTENT
+
+
+def test_what_a_dead_run_left_running_is_ended_and_nothing_else(
+    tracking: mlflow.Tracking,
+) -> None:
+    module = mlflow.activate(tracking)
+    client = module.MlflowClient()
+    experiment = module.get_experiment_by_name(mlflow.EXPERIMENT).experiment_id
+
+    def start(**tags: str) -> str:
+        return str(client.create_run(experiment, tags=tags).info.run_id)
+
+    def status(run_id: str) -> str:
+        return str(client.get_run(run_id).info.status)
+
+    dead, alive = start(dagster_run_id="dead"), start(dagster_run_id="alive")
+    of_dead, of_alive = (start(**{"mlflow.parentRunId": parent}) for parent in (dead, alive))
+    ended = start(dagster_run_id="dead")
+    client.set_terminated(ended, "FAILED")
+    of_ended, foreign = start(**{"mlflow.parentRunId": ended}), start()
+    mlflow.end_abandoned(tracking, lambda run_id: run_id == "dead")
+    assert [status(run_id) for run_id in (dead, of_dead, of_ended)] == ["KILLED"] * 3
+    assert [status(run_id) for run_id in (alive, of_alive, foreign)] == ["RUNNING"] * 3
+    assert status(ended) == "FAILED"
 
 
 def test_an_experiment_that_was_deleted_by_hand_is_restored(tracking: mlflow.Tracking) -> None:

@@ -141,3 +141,17 @@ def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
         writer.put_many("view_v1", {"a": {"x": 1}}, {"a": "1"})
         with transaction(connection):
             assert reader.get_many("view_v1", ["a"]) == {"a": {"x": 1}}
+
+
+def test_a_store_is_copied_into_an_empty_one(open_store: Open, tmp_path: Path) -> None:
+    with online.connect(None, tmp_path / "other") as other, open_store() as store:
+        assert store.views() == []
+        other.put_many("view_v1", ROWS, {"a": "1", "b b": "2"})
+        store.put_many("view_v1", {"a": ROWS["a"]}, {"a": "1"})  # a copy that was cut short
+        online.copy_values(other, store, "the store")
+        assert store.get_many("view_v1", ["a", "b b"]) == ROWS
+        assert store.revisions("view_v1") == {"a": "1", "b b": "2"}
+        assert store.views() == other.views() == ["view_v1"]
+        store.put_many("view_v2", {"a": {}}, {"a": "1"})
+        with pytest.raises(StoreError, match=r"^the store: it is not empty: it has .* view_v2"):
+            online.copy_values(other, store, "the store")

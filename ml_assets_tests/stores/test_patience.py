@@ -2,8 +2,9 @@
 
 import pytest
 
+from ml_assets.errors import OutageError, StoreError
 from ml_assets.stores import patience
-from ml_assets.stores.patience import patiently
+from ml_assets.stores.patience import outages_awaited, patiently, until_it_answers
 
 
 class Clock:
@@ -71,3 +72,44 @@ def test_no_patience_means_one_attempt(clock: Clock) -> None:
     with pytest.raises(OSError, match="locked"):
         patiently(door, is_locked, seconds=0, pause=0.25)
     assert door.knocks == 1
+
+
+class Store:
+    """Answers at the `opens`th knock; is away until then, or refuses what no waiting mends."""
+
+    def __init__(self, opens: int, error: Exception | None = None) -> None:
+        self.opens, self.knocks = opens, 0
+        self.error = error or OutageError("refused", where="REDIS_URL", do="Start it")
+
+    def __call__(self) -> str:
+        self.knocks += 1
+        if self.knocks < self.opens:
+            raise self.error
+        return "open"
+
+
+def test_a_store_that_is_away_is_waited_for_and_told_once(clock: Clock) -> None:
+    lines: list[str] = []
+    with outages_awaited(20, lines.append):
+        assert until_it_answers(Store(4)) == "open"
+        assert lines == ["REDIS_URL: refused. Waiting for it, at most 20 s"]
+        with pytest.raises(OutageError, match="refused"):
+            until_it_answers(Store(1000))
+    assert sum(clock.pauses) <= 2 * 20
+    assert max(clock.pauses) <= 1
+
+
+def test_outages_are_not_awaited_where_nobody_asked_for_it(clock: Clock) -> None:
+    with outages_awaited(20, print):
+        pass
+    with pytest.raises(OutageError):
+        until_it_answers(Store(2))
+    assert clock.pauses == []
+
+
+def test_what_a_store_refuses_is_not_waited_for(clock: Clock) -> None:
+    lines: list[str] = []
+    refused = StoreError("wrong password", where="REDIS_URL", do="Correct it")
+    with outages_awaited(20, lines.append), pytest.raises(StoreError, match="wrong password"):
+        until_it_answers(Store(2, refused))
+    assert clock.pauses == lines == []

@@ -59,7 +59,7 @@ group by collection
 select
     collection,
     count(*)::int as count,
-    concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hashbyteaextended(text_hash, 0)))) as content
+    concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hash_record_extended(row(text_hash), 0)))) as content
 from chunks
 where collection = any(%(collections)s)
 group by collection
@@ -80,7 +80,7 @@ with counted as (
     select
         collection,
         count(*) as documents,
-        sum(hashtextextended(document_id, hashbyteaextended(content_hash, 0))) as content
+        sum(hashtextextended(document_id, hash_record_extended(row(content_hash), 0))) as content
     from documents
     where collection = any(%(collections)s) and deleted_at is null
     group by collection

@@ -243,7 +243,7 @@ where indrelid = to_regclass(%(table)s) and amname in ('hnsw', 'ivfflat')
 select
     collection,
     count(*)::int as count,
-    concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hashbyteaextended(text_hash, 0)))) as content
+    concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hash_record_extended(row(text_hash), 0)))) as content
 from document_embeddings
 where space_id = %(space_id)s and collection = any(%(collections)s)
 group by collection

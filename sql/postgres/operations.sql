@@ -12,3 +12,9 @@ select concat_ws(' ', sum(n_tup_ins + n_tup_upd + n_tup_del), sum(relfilenode::b
 from pg_stat_user_tables
 join pg_class on pg_class.oid = relid
 where schemaname = 'ml_schema' and pg_class.relname <> 'finished_run'
+
+-- name: comment
+select obj_description('ml_schema'::regnamespace, 'pg_namespace')
+
+-- name: tables
+select tablename from pg_tables where schemaname = 'ml_schema' and tablename <> 'migrations' order by tablename

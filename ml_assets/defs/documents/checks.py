@@ -2,14 +2,14 @@
 
 import dagster as dg
 
-from ml_assets.defs.assets import problems_result
+from ml_assets.defs.assets import check, problems_result
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.collections import unread_collections
 from ml_assets.documents.quality import damaged_chunks, damaged_documents, read_rejected
 from ml_assets.problem import EXAMPLES
 
 
-@dg.asset_check(asset="raw_documents", blocking=True)
+@check(asset="raw_documents", blocking=True)
 def documents_are_as_they_were_read(
     postgres: PostgresResource, thorough: dg.ResourceParam[bool]
 ) -> dg.AssetCheckResult:
@@ -22,7 +22,7 @@ def documents_are_as_they_were_read(
         return problems_result(damaged_documents(connection, whole=thorough))
 
 
-@dg.asset_check(asset="raw_documents")
+@check(asset="raw_documents")
 def rows_were_readable(postgres: PostgresResource) -> dg.AssetCheckResult:
     """No row of the source was quarantined; `ml-assets rejected` lists those that were."""
     with postgres.connect() as connection:
@@ -35,7 +35,7 @@ def rows_were_readable(postgres: PostgresResource) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset_check(asset="raw_documents")
+@check(asset="raw_documents")
 def collections_were_readable(postgres: PostgresResource) -> dg.AssetCheckResult:
     """Every collection could be read the last time; one that could not stays as it was."""
     with postgres.connect() as connection:
@@ -55,7 +55,7 @@ CHECKS_OF_DOCUMENTS = [
 """The checks of `raw_documents`, which records them itself when it fails."""
 
 
-@dg.asset_check(asset="chunks", blocking=True)
+@check(asset="chunks", blocking=True)
 def chunks_are_pieces_of_their_documents(
     postgres: PostgresResource, thorough: dg.ResourceParam[bool]
 ) -> dg.AssetCheckResult:

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ml_assets.defs.assets import problems_result
+from ml_assets.defs.assets import check, problems_result
 from ml_assets.defs.resources import EncoderResource, PostgresResource
 from ml_assets.embeddings.quality import (
     NORM_TOLERANCE,
@@ -14,7 +14,7 @@ from ml_assets.embeddings.quality import (
 from ml_assets.embeddings.speed import MIN_COSINE
 
 
-@dg.asset_check(asset="embeddings", blocking=True)
+@check(asset="embeddings", blocking=True)
 def every_chunk_has_one_vector(
     encoder: dg.ResourceParam[EncoderResource], postgres: PostgresResource
 ) -> dg.AssetCheckResult:
@@ -24,7 +24,7 @@ def every_chunk_has_one_vector(
     return problems_result(problems, vector_space=encoder.space().space_id)
 
 
-@dg.asset_check(asset="embeddings", blocking=True)
+@check(asset="embeddings", blocking=True)
 def vectors_are_as_they_were_encoded(
     encoder: dg.ResourceParam[EncoderResource], postgres: PostgresResource
 ) -> dg.AssetCheckResult:
@@ -33,7 +33,7 @@ def vectors_are_as_they_were_encoded(
         return problems_result(altered_vectors(connection, encoder.space()))
 
 
-@dg.asset_check(asset="embeddings", blocking=True)
+@check(asset="embeddings", blocking=True)
 def vectors_have_unit_norm(
     encoder: dg.ResourceParam[EncoderResource], postgres: PostgresResource
 ) -> dg.AssetCheckResult:
@@ -46,7 +46,7 @@ def vectors_have_unit_norm(
     )
 
 
-@dg.asset_check(asset="embeddings", blocking=True)
+@check(asset="embeddings", blocking=True)
 def vectors_agree_with_float32(
     encoder: dg.ResourceParam[EncoderResource], postgres: PostgresResource
 ) -> dg.AssetCheckResult:

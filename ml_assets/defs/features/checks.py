@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import dagster as dg
 
-from ml_assets.defs.assets import problems_result, table
+from ml_assets.defs.assets import check, problems_result, table
 from ml_assets.defs.resources import OfflineStoreResource, OnlineStoreResource, PostgresResource
 from ml_assets.features.online import online_differences
 from ml_assets.features.quality import (
@@ -25,33 +25,33 @@ from ml_assets.problem import Problem
 from ml_assets.settings import Settings
 
 
-@dg.asset_check(asset="document_features", blocking=True)
+@check(asset="document_features", blocking=True)
 def document_features_are_in_range(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
     """Every known value of `document_text` is finite and in its declared range."""
     return _range_result(duckdb, DOCUMENT_TEXT)
 
 
-@dg.asset_check(asset="collection_features", blocking=True)
+@check(asset="collection_features", blocking=True)
 def collection_features_are_in_range(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
     """Every known value of `collection_activity` is finite and in its declared range."""
     return _range_result(duckdb, COLLECTION_ACTIVITY)
 
 
-@dg.asset_check(asset="document_features", blocking=True)
+@check(asset="document_features", blocking=True)
 def document_features_are_as_computed(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
     """No value of `document_text`, of now or before, was changed by another hand."""
     with duckdb.get_connection() as duck:
         return problems_result(altered_values(duck, DOCUMENT_TEXT))
 
 
-@dg.asset_check(asset="collection_features", blocking=True)
+@check(asset="collection_features", blocking=True)
 def collection_features_are_as_computed(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
     """No value of `collection_activity`, of now or before, was changed by another hand."""
     with duckdb.get_connection() as duck:
         return problems_result(altered_values(duck, COLLECTION_ACTIVITY))
 
 
-@dg.asset_check(asset="document_features", blocking=True)
+@check(asset="document_features", blocking=True)
 def every_document_has_one_row(
     postgres: PostgresResource, duckdb: OfflineStoreResource
 ) -> dg.AssetCheckResult:
@@ -65,7 +65,7 @@ def every_document_has_one_row(
     )
 
 
-@dg.asset_check(asset="document_features", blocking=True)
+@check(asset="document_features", blocking=True)
 def no_feature_gives_the_label_away(
     settings: dg.ResourceParam[Settings], postgres: PostgresResource, duckdb: OfflineStoreResource
 ) -> dg.AssetCheckResult:
@@ -92,7 +92,7 @@ def no_feature_gives_the_label_away(
     )
 
 
-@dg.asset_check(asset="online_features", blocking=True)
+@check(asset="online_features", blocking=True)
 def online_equals_offline(
     duckdb: OfflineStoreResource, online_store: OnlineStoreResource
 ) -> dg.AssetCheckResult:

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from ml_assets.defs.assets import check
 from ml_assets.defs.resources import MlflowResource, PostgresResource
 from ml_assets.errors import ModelError
 from ml_assets.registry.serving import load_served
@@ -11,7 +12,7 @@ from ml_assets.releases.pointer import present_parts
 from ml_assets.training.families.registry import BASELINES
 
 
-@dg.asset_check(asset="champion_model", blocking=True)
+@check(asset="champion_model", blocking=True)
 def audit_chain_is_intact(postgres: PostgresResource) -> dg.AssetCheckResult:
     """Every entry of the audit log follows from the one before it, and each release has one."""
     with postgres.connect() as connection:
@@ -29,7 +30,7 @@ def audit_chain_is_intact(postgres: PostgresResource) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset_check(asset="champion_model", blocking=True)
+@check(asset="champion_model", blocking=True)
 def champion_can_be_loaded(
     postgres: PostgresResource, mlflow: MlflowResource
 ) -> dg.AssetCheckResult:
@@ -53,7 +54,7 @@ def champion_can_be_loaded(
     )
 
 
-@dg.asset_check(asset="champion_model", blocking=True)
+@check(asset="champion_model", blocking=True)
 def champion_has_earned_it(postgres: PostgresResource) -> dg.AssetCheckResult:
     """The present release names a registered model that is no baseline; an entry promoted it."""
     with postgres.connect() as connection:

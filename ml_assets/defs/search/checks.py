@@ -5,10 +5,10 @@ from dataclasses import asdict
 
 import dagster as dg
 
-from ml_assets.defs.assets import problems_result, table
+from ml_assets.defs.assets import check, problems_result, table, tried_again
 from ml_assets.defs.resources import EncoderResource, PostgresResource
 from ml_assets.defs.search.assets import current_generation
-from ml_assets.errors import StoreError
+from ml_assets.errors import OutageError, StoreError
 from ml_assets.problem import Problem
 from ml_assets.releases.pointer import withdrawals
 from ml_assets.search.answering.engine import open_engine, search_vector
@@ -35,7 +35,7 @@ _GATES = {
 """The gates on a measurement, and what each of them asks."""
 
 
-@dg.asset_check(asset="search_evaluation", blocking=True, pool="chroma")
+@check(asset="search_evaluation", blocking=True, pool="chroma")
 def indexes_hold_the_live_chunks(
     settings: dg.ResourceParam[Settings],
     encoder: dg.ResourceParam[EncoderResource],
@@ -65,7 +65,7 @@ def indexes_hold_the_live_chunks(
     return result._replace(metadata={**result.metadata, "indexes": table(rows)})
 
 
-@dg.asset_check(asset="search_evaluation")
+@check(asset="search_evaluation")
 def indexes_are_not_worn(
     settings: dg.ResourceParam[Settings],
     encoder: dg.ResourceParam[EncoderResource],
@@ -93,6 +93,7 @@ def indexes_are_not_worn(
         for name, asks in _GATES.items()
     ]
 )
+@tried_again
 def search_gates(
     settings: dg.ResourceParam[Settings],
     encoder: dg.ResourceParam[EncoderResource],
@@ -118,7 +119,7 @@ def search_gates(
         )
 
 
-@dg.asset_check(asset="published_search", blocking=True)
+@check(asset="published_search", blocking=True)
 def published_search_answers(
     postgres: PostgresResource, indexes: dg.ResourceParam[Indexes]
 ) -> dg.AssetCheckResult:
@@ -132,6 +133,8 @@ def published_search_answers(
         try:
             with open_engine(connection, indexes, generation) as engine:
                 result = search_vector(engine, probe.text, probe.vector)
+        except OutageError:
+            raise
         except StoreError as error:
             return dg.AssetCheckResult(passed=False, metadata={"reason": str(error)})
     hits = [hit.document_id for hit in result.hits]

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ml_assets.defs.assets import problems_result, table
+from ml_assets.defs.assets import check, problems_result, table
 from ml_assets.defs.resources import OfflineStoreResource, PostgresResource
 from ml_assets.problem import Problem
 from ml_assets.training.evaluation import beats
@@ -15,7 +15,7 @@ from ml_assets.training.quality import (
 from ml_assets.training.training_set import current_hash
 
 
-@dg.asset_check(asset="training_set", blocking=True)
+@check(asset="training_set", blocking=True)
 def labels_are_known(
     postgres: PostgresResource, duckdb: OfflineStoreResource
 ) -> dg.AssetCheckResult:
@@ -32,7 +32,7 @@ def labels_are_known(
     )
 
 
-@dg.asset_check(asset="training_set", blocking=True)
+@check(asset="training_set", blocking=True)
 def training_set_is_as_frozen(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
     """The frozen rows were not changed by another hand."""
     with duckdb.get_connection() as duck:
@@ -40,7 +40,7 @@ def training_set_is_as_frozen(duckdb: OfflineStoreResource) -> dg.AssetCheckResu
     return problems_result(problems)
 
 
-@dg.asset_check(asset="training_set", blocking=True)
+@check(asset="training_set", blocking=True)
 def splits_are_disjoint(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
     """Every group and every text is in one split only."""
     with duckdb.get_connection() as duck:
@@ -54,7 +54,7 @@ def splits_are_disjoint(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset_check(asset="candidate_models", blocking=True)
+@check(asset="candidate_models", blocking=True)
 def a_model_beats_the_baselines(
     postgres: PostgresResource, duckdb: OfflineStoreResource
 ) -> dg.AssetCheckResult:

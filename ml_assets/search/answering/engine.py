@@ -19,7 +19,7 @@ from ml_assets.search.answering.snippet import query_terms, snippet
 from ml_assets.search.filters.language import NO_FILTER, Condition, is_unicode
 from ml_assets.search.filters.sql import check_known, sql_condition
 from ml_assets.search.generation import published_generation
-from ml_assets.search.indexes.kinds import Indexes
+from ml_assets.search.indexes.kinds import Indexes, follow_index
 from ml_assets.search.model import Generation, Vector
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -38,6 +38,8 @@ def open_engine(
 ) -> Iterator[Engine]:
     """Open the published generation, or the one that is given, with the indexes that answer.
 
+    Those of this host are brought up to what another host last wrote.
+
     Raises:
         NothingToDoError: no generation was published yet.
         StoreError: an index cannot be opened.
@@ -54,10 +56,9 @@ def open_engine(
         indexes.open(connection, opened, text) as keyword,
         indexes.open(connection, opened, vector) as nearest,
     ):
-        reranker = load_reranker(settings)
-        yield Engine(
-            connection, opened, nearest, keyword, opened.fusion, reranker, settings.rerank_top
-        )
+        behind = max(follow_index(connection, index) for index in (keyword, nearest))
+        reranker, top = load_reranker(settings), settings.rerank_top
+        yield Engine(connection, opened, nearest, keyword, opened.fusion, reranker, top, behind)
 
 
 def search(
@@ -131,7 +132,9 @@ def search_vector(
     if reranker:
         hits = reranked(reranker, query, hits, engine.rerank_top)
     shown = tuple(hit for hit, _ in hits[:k])
-    return SearchResult(shown, complete, engine.generation.generation_id, method, filters)
+    behind = engine.behind
+    complete = complete and not behind
+    return SearchResult(shown, complete, engine.generation.generation_id, method, filters, behind)
 
 
 def check_request(query: str, k: int, method: str) -> None:

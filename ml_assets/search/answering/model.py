@@ -35,6 +35,8 @@ class Engine:
     fusion: Fusion = DEFAULT_FUSION
     reranker: Reranker | None = None
     rerank_top: int = 20
+    behind: int = 0
+    """Documents by which an index of this host is behind, because another process writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +61,14 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Hits, best first; `complete`: there are k of them, or all that match."""
+    """Hits, best first; `complete`: there are k of them, or all that match.
+
+    It is not complete when an index of this host was `behind` by some documents.
+    """
 
     hits: tuple[Hit, ...]
     complete: bool
     generation_id: str
     method: Method = "hybrid"
     filters: Condition = NO_FILTER
+    behind: int = 0

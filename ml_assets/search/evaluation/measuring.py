@@ -32,7 +32,13 @@ from ml_assets.search.evaluation.metrics import K
 from ml_assets.search.evaluation.tuning import TUNING_VERSION, candidates, tune
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.contract import VectorIndex
-from ml_assets.search.indexes.kinds import Indexes, index_versions, text_index, vector_indexes
+from ml_assets.search.indexes.kinds import (
+    Indexes,
+    follow_index,
+    index_versions,
+    text_index,
+    vector_indexes,
+)
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
@@ -88,6 +94,8 @@ def measure_generation(
     if latest and latest.state == state and not anew:
         return latest, False
     with indexes.open_all(connection, generation) as opened:
+        for index in opened.values():
+            follow_index(connection, index)  # another host may have synced them
         vectors = vector_indexes(opened)
         engine = Engine(
             connection,

@@ -14,6 +14,8 @@ from ml_assets.search.model import Generation, Vector
 from ml_assets.settings import Settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pgvector import HalfVector
 
     from ml_assets.stores import postgres
@@ -100,6 +102,11 @@ class LedgerIndex(Index[Query], Protocol):
     """An index outside PostgreSQL, which the ledger brings up to date."""
 
     stores_vectors: bool
+    lock: Path | None
+    """The file that whoever writes an index of this host locks; None for one on a server."""
+
+    def revisions(self, chunk_ids: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
+        """The chunks that the index itself holds, of all or of `chunk_ids`."""
 
     def mark(self) -> str:
         """The mark that was last set on the index; empty when there is none."""

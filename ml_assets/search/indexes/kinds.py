@@ -48,6 +48,19 @@ def sync_index(
     return upkeep_of(index.kind).sync(connection, index, progress)
 
 
+def follow_index(connection: postgres.Connection, index: AnyIndex) -> int:
+    """Bring an index of this host up to what another host last wrote; nothing else is touched.
+
+    Returns how many documents it is still behind, while another process writes it.
+    """
+    return ledger.follow(connection, index) if _has_ledger(index) else 0
+
+
+def index_marks(connection: postgres.Connection, generation: Generation) -> dict[str, str]:
+    """What tells by its kind each index that is outside PostgreSQL from its earlier content."""
+    return ledger.marks(connection, generation)
+
+
 def touch_index(index: AnyIndex) -> None:
     """Ask an index outside PostgreSQL for something: damaged files are told only by that.
 

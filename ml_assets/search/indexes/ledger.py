@@ -3,20 +3,23 @@
 The ledger `search_index_entries` says which revision of which chunk an index holds. Each batch goes
 to the index first and to the ledger after: a run killed in between repeats one batch.
 
-A random mark, in the index and in PostgreSQL, tells that both speak of the same content. It is
-taken off the index before the first batch and renewed after the last: a restored index, a restored
-database and the index of another host all carry another one.
+The index carries the hash of its content as its mark: it is taken off before the first batch and
+set after the last. An index whose mark is the one that PostgreSQL has is as the ledger says; any
+other one (lost, restored, or of another host) is asked for what it holds. So every host has an
+index of its own by one ledger, and hosts whose indexes are equal never write it in turn.
 """
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import replace
 from typing import Any
-from uuid import uuid4
 
-from psycopg.rows import class_row
+from psycopg import sql
+from psycopg.rows import TupleRow, class_row
 
 from ml_assets.delta import Delta
 from ml_assets.progress import Progress, no_progress
@@ -24,12 +27,24 @@ from ml_assets.search.generation import on_vectors
 from ml_assets.search.indexes.contract import Entry, LedgerIndex, SyncReport, Upkeep
 from ml_assets.search.model import Generation
 from ml_assets.stores import postgres
+from ml_assets.stores.file_locks import locked, try_lock
+from ml_assets.stores.folders import folder
 from ml_assets.stores.postgres.locks import exclusive
 from ml_assets.stores.sql import statement
 
 VECTORS_AT_A_TIME = 2000
 TEXTS_AT_A_TIME = 10_000
 """Chunks that an index stores at a time, with vectors or without."""
+
+PATIENCE = 600.0
+"""Seconds to wait for a reader of this host that brings the index up to date."""
+
+_LEDGER = statement("postgres/search/indexes/ledger_entries")
+_HELD = statement("postgres/search/indexes/held_entries")
+"""What an index holds: by the ledger, or by itself."""
+
+_EMPTY = "0"
+"""The content of an index that holds nothing; there may be none to carry it."""
 
 
 def sync(
@@ -38,54 +53,115 @@ def sync(
     """Make `index` hold exactly the live chunks that are embedded in the generation's space.
 
     When the index carries another mark or another number of chunks than PostgreSQL says (a lost
-    folder, a restored backup, a killed run), the ledger is first rewritten from what it holds.
+    folder, a restored backup, a killed run, another host), it is compared by what it holds itself,
+    and the ledger then says that.
     """
     started = time.perf_counter()
-    with closing(index):
-        delta = _sync(connection, index, progress)
+    generation, key = index.generation, _key(index.generation, index.kind)
+    with exclusively(connection, generation, index.kind), _alone(index), closing(index):
+        size = index.size()
+        recorded = connection.execute(statement("postgres/search/indexes/recorded"), key).fetchone()
+        if recorded == (size, index.mark()):
+            delta, replaced = _write_differences(connection, index, None, progress)
+        else:
+            held = dict(index.revisions())
+            delta, replaced = _write_differences(connection, index, held, progress)
+            _adopt(connection, key, held)
+        if delta.added or delta.removed:
+            size = index.size()  # twice a sync and no more: it takes Chroma long
+        content = version(connection, generation, index.kind)
+        if size or delta.removed:
+            _mark(index, content if size else "")
+            bound = {**key, "mark": content, "worn": replaced + delta.removed}
+            connection.execute(statement("postgres/search/indexes/record_mark"), bound)
+    delta = replace(delta, unchanged=size - delta.added - delta.changed)
     seconds = time.perf_counter() - started
-    content = version(connection, index.generation, index.kind)
     return SyncReport(delta, delta.total, index.disk_bytes(), seconds, content)
 
 
-def _sync(connection: postgres.Connection, index: LedgerIndex[Any], progress: Progress) -> Delta:
-    generation = index.generation
-    batch = VECTORS_AT_A_TIME if index.stores_vectors else TEXTS_AT_A_TIME
-    key = _key(generation, index.kind)
-    with exclusively(connection, generation, index.kind):
-        size = _trust_the_index(connection, key, index)
-        added = changed = removed = replaced = 0
-        query = on_vectors(generation, statement("postgres/search/indexes/differing_entries"))
-        for rows in postgres.read_batches(connection, query, key, size=batch):
-            if index.mark():
-                index.set_mark("")
-            if gone := [chunk_id for chunk_id, is_gone, _ in rows if is_gone]:
-                index.remove(gone)
-                forget = statement("postgres/search/indexes/forget_entries")
-                connection.execute(forget, {**key, "chunk_ids": gone})
-                removed += len(gone)
-            if wanted := {chunk_id: known for chunk_id, is_gone, known in rows if not is_gone}:
-                entries = _entries(connection, index, list(wanted))
-                replaced += index.upsert(entries)
-                _record(connection, key, entries)
-                known = sum(wanted[entry.chunk_id] for entry in entries)
-                added += len(entries) - known
-                changed += known
-            progress(added + changed + removed, 0)
-        if added or removed:
-            size = index.size()  # twice a sync and no more: it takes Chroma long
-        if size:
-            _mark(connection, key, index, replaced + removed)
-        elif removed:
+def follow(connection: postgres.Connection, index: LedgerIndex[Any]) -> int:
+    """Bring an index of this host up to date if another host wrote since; the ledger stays.
+
+    Returns how many documents the index is behind: 0, unless another process writes it just now,
+    or this one may not.
+    """
+    lock = index.lock
+    if lock is None or _follows(connection, index):
+        return 0
+    try:
+        descriptor = try_lock(folder(lock.parent) / lock.name)
+    except OSError:
+        descriptor = None
+    with closing(index):
+        held = dict(index.revisions())
+        if descriptor is None:
+            rows = _differing(connection, index, held)
+            return len({name.rpartition("#")[0] for batch in rows for name, *_ in batch})
+        try:
+            if not _follows(connection, index):  # somebody else was quicker
+                _write_differences(connection, index, held, no_progress)
+                _mark(index, _content(connection, _HELD, _arrays(held)) if held else "")
+        finally:
+            os.close(descriptor)
+    return 0
+
+
+def marks(connection: postgres.Connection, generation: Generation) -> dict[str, str]:
+    """The mark by kind of each index of a generation, as it was last synced on any host."""
+    bound = {"generation_id": generation.generation_id}
+    return dict(connection.execute(statement("postgres/search/indexes/marks"), bound).fetchall())
+
+
+def _follows(connection: postgres.Connection, index: LedgerIndex[Any]) -> bool:
+    known = marks(connection, index.generation).get(index.kind)
+    return known in (None, index.mark()) or (known == _EMPTY and not index.size())
+
+
+def _write_differences(
+    connection: postgres.Connection,
+    index: LedgerIndex[Any],
+    held: dict[str, bytes] | None,
+    progress: Progress,
+) -> tuple[Delta, int]:
+    """Write to the index what differs from the tables; return that, and the vectors replaced.
+
+    What the index holds is told by the ledger, which is kept with every batch, or else is `held`,
+    which is. The mark comes off before the first one.
+    """
+    key = _key(index.generation, index.kind)
+    added = changed = removed = replaced = 0
+    for rows in _differing(connection, index, held):
+        if index.mark():
             index.set_mark("")
-        return Delta(added, changed, removed, size - added - changed)
+        if gone := [chunk_id for chunk_id, is_gone, _ in rows if is_gone]:
+            index.remove(gone)
+            _forget(connection, key, held, gone)
+            removed += len(gone)
+        if wanted := {chunk_id: known for chunk_id, is_gone, known in rows if not is_gone}:
+            entries = _entries(connection, index, list(wanted))
+            replaced += index.upsert(entries)
+            _record(connection, key, held, entries)
+            known = sum(wanted[entry.chunk_id] for entry in entries)
+            added += len(entries) - known
+            changed += known
+        progress(added + changed + removed, 0)
+    return Delta(added, changed, removed), replaced
+
+
+def _differing(
+    connection: postgres.Connection, index: LedgerIndex[Any], held: dict[str, bytes] | None
+) -> Iterator[list[TupleRow]]:
+    """Batches of the chunks that differ: id, whether it is gone, whether the index has it."""
+    query = statement("postgres/search/indexes/differing_entries")
+    bound = _key(index.generation, index.kind) if held is None else _arrays(held)
+    text = query.replace("{entries}", _LEDGER if held is None else _HELD)
+    size = VECTORS_AT_A_TIME if index.stores_vectors else TEXTS_AT_A_TIME
+    return postgres.read_batches(connection, on_vectors(index.generation, text), bound, size=size)
 
 
 def version(connection: postgres.Connection, generation: Generation, kind: str) -> str:
     """A hash over the chunk ids and revisions that the index holds by its ledger."""
-    query = statement("postgres/search/indexes/ledger_version")
-    [(content,)] = connection.execute(query, _key(generation, kind))
-    return str(content)
+    return _content(connection, _LEDGER, _key(generation, kind))
 
 
 def dead(connection: postgres.Connection, generation: Generation, kind: str) -> tuple[int, int]:
@@ -110,12 +186,12 @@ def altered(connection: postgres.Connection, index: LedgerIndex[Any]) -> list[st
 
 
 def forget_altered(connection: postgres.Connection, index: LedgerIndex[Any]) -> None:
-    """Have the next sync write again what another hand changed in the index."""
-    bound = {
-        **_key(index.generation, index.kind),
-        "chunk_ids": altered(connection, index),
-    }
-    connection.execute(statement("postgres/search/indexes/doubt_entries"), bound)
+    """Have the next sync write again what another hand changed, added or removed in the index."""
+    key = _key(index.generation, index.kind)
+    with exclusively(connection, index.generation, index.kind):
+        _adopt(connection, key, dict(index.revisions()))
+        bound = {**key, "chunk_ids": altered(connection, index)}
+        connection.execute(statement("postgres/search/indexes/doubt_entries"), bound)
 
 
 def forget_wear(connection: postgres.Connection, generation: Generation, kind: str) -> None:
@@ -131,34 +207,32 @@ def exclusively(
     return exclusive(connection, f"ml_schema.search.{generation.generation_id}.{kind}")
 
 
-def _trust_the_index(
-    connection: postgres.Connection, key: dict[str, Any], index: LedgerIndex[Any]
-) -> int:
-    """Rewrite the ledger unless the index is as it says; return how many chunks the index holds."""
-    size = index.size()
-    recorded = connection.execute(statement("postgres/search/indexes/recorded"), key).fetchone()
-    if recorded == (size, index.mark()):
-        return size
-    with connection.transaction():
-        connection.execute(statement("postgres/search/indexes/clear_ledger"), key)
-        postgres.copy_rows(
-            connection,
-            "search_index_entries",
-            ("generation_id", "index_kind", "chunk_id", "revision"),
-            ("text", "text", "text", "bytea"),
-            ((*key.values(), chunk_id, revision) for chunk_id, revision in index.revisions()),
-        )
-    return size
+def _alone(index: LedgerIndex[Any]) -> AbstractContextManager[None]:
+    """Be the only one who writes the files of an index of this host; a server has locks itself."""
+    if index.lock is None:
+        return nullcontext()
+    return locked(folder(index.lock.parent) / index.lock.name, PATIENCE)
 
 
-def _mark(
-    connection: postgres.Connection, key: dict[str, Any], index: LedgerIndex[Any], dead: int
-) -> None:
-    if not (mark := index.mark()):
-        mark = uuid4().hex
+def _adopt(connection: postgres.Connection, key: dict[str, Any], held: Mapping[str, bytes]) -> None:
+    """Let the ledger say what an index holds."""
+    adopt = statement("postgres/search/indexes/adopt_entries")
+    connection.execute(adopt, {**key, **_arrays(held)})
+
+
+def _mark(index: LedgerIndex[Any], mark: str) -> None:
+    if index.mark() != mark:
         index.set_mark(mark)
-    bound = {**key, "mark": mark, "worn": dead}
-    connection.execute(statement("postgres/search/indexes/record_mark"), bound)
+
+
+def _content(connection: postgres.Connection, entries: str, bound: Mapping[str, Any]) -> str:
+    query = statement("postgres/search/indexes/content_version").replace("{entries}", entries)
+    [(content,)] = connection.execute(sql.SQL(query), bound).fetchall()
+    return str(content)
+
+
+def _arrays(held: Mapping[str, bytes]) -> dict[str, Any]:
+    return {"chunk_ids": list(held), "revisions": list(held.values())}
 
 
 def _entries(
@@ -171,13 +245,32 @@ def _entries(
         return cursor.execute(query, bound).fetchall()
 
 
-def _record(connection: postgres.Connection, key: dict[str, Any], entries: Sequence[Entry]) -> None:
-    bound = {
-        **key,
-        "chunk_ids": [entry.chunk_id for entry in entries],
-        "revisions": [entry.revision for entry in entries],
-    }
-    connection.execute(statement("postgres/search/indexes/record_entries"), bound)
+def _record(
+    connection: postgres.Connection,
+    key: dict[str, Any],
+    held: dict[str, bytes] | None,
+    entries: Sequence[Entry],
+) -> None:
+    revisions = {entry.chunk_id: entry.revision for entry in entries}
+    if held is not None:
+        held.update(revisions)
+        return
+    record = statement("postgres/search/indexes/record_entries")
+    connection.execute(record, {**key, **_arrays(revisions)})
+
+
+def _forget(
+    connection: postgres.Connection,
+    key: dict[str, Any],
+    held: dict[str, bytes] | None,
+    gone: Sequence[str],
+) -> None:
+    if held is not None:
+        for chunk_id in gone:
+            del held[chunk_id]
+        return
+    forget = statement("postgres/search/indexes/forget_entries")
+    connection.execute(forget, {**key, "chunk_ids": gone})
 
 
 def _key(generation: Generation, kind: str) -> dict[str, Any]:

@@ -9,10 +9,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from ml_assets.errors import StoreError
 from ml_assets.stores.online import redis, sqlite
 from ml_assets.stores.online.contract import OnlineStore, Value, Values
 
-__all__ = ["OnlineStore", "Value", "Values", "connect"]
+__all__ = ["OnlineStore", "Value", "Values", "connect", "copy_values"]
+
+_BATCH = 1000
 
 _OPEN: dict[str, Callable[[str], AbstractContextManager[OnlineStore]]] = {
     **dict.fromkeys(sqlite.SCHEMES, sqlite.open_store),
@@ -25,3 +28,26 @@ def connect(url: str | None, home: Path) -> AbstractContextManager[OnlineStore]:
     url = url or f"sqlite://{home / 'online.sqlite'}"
     # The variable is REDIS_URL: Redis says what is wrong with the URL of something else.
     return _OPEN.get(url.partition("://")[0], redis.open_store)(url)
+
+
+def copy_values(source: OnlineStore, target: OnlineStore, where: str) -> None:
+    """Copy all views of one store into another, which is `where` an error says.
+
+    What a copy that was cut short has written is written again.
+
+    Raises:
+        StoreError: the other holds values that are not of this one.
+    """
+    for view in target.views():
+        if not target.revisions(view).items() <= source.revisions(view).items():
+            raise StoreError(
+                f"it is not empty: it has feature values of {view}",
+                where=where,
+                do="Name an empty database of it, such as redis://host:6379/1",
+            )
+    for view in source.views():
+        revisions = source.revisions(view)
+        ids = list(revisions)
+        for start in range(0, len(ids), _BATCH):
+            rows = source.get_many(view, ids[start : start + _BATCH])
+            target.put_many(view, rows, revisions)

@@ -19,6 +19,9 @@ class OnlineStore(Protocol):
     def get_many(self, view: str, entity_ids: Sequence[str]) -> dict[str, dict[str, Value]]:
         """Read the values of those of `entity_ids` that the store has."""
 
+    def views(self) -> list[str]:
+        """The views that have entities."""
+
     def revisions(self, view: str) -> dict[str, str]:
         """Read the revision of every entity of `view`."""
 

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from ml_assets.errors import StoreError
+from ml_assets.errors import OutageError, StoreError, first_line
 from ml_assets.stores.online.contract import OnlineStore, Value, Values, pack
+from ml_assets.stores.patience import until_it_answers
 
 SCHEMES = ("redis", "rediss", "unix")
 
@@ -36,14 +37,32 @@ def open_store(url: str) -> Iterator[OnlineStore]:
         ) from None
     try:
         with client:
-            client.ping()
+            until_it_answers(lambda: _ping(client, url))
             yield _Redis(client)
     except RedisError as error:
-        raise StoreError(
-            f"{_address(url)} cannot be used ({error})",
-            where="REDIS_URL",
-            do="Check that the server is up and the URL is right, or unset it",
-        ) from None
+        raise _refusal(error, url) from None
+
+
+def _ping(client: Any, url: str) -> None:
+    from redis import RedisError
+
+    try:
+        client.ping()
+    except RedisError as error:
+        raise _refusal(error, url) from None
+
+
+def _refusal(error: Exception, url: str) -> StoreError:
+    from redis import exceptions
+
+    gone = isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError)
+    refused = isinstance(error, exceptions.AuthenticationError | exceptions.AuthorizationError)
+    kind = OutageError if gone and not refused else StoreError
+    return kind(
+        f"{_address(url)} cannot be used ({first_line(error)})",
+        where="REDIS_URL",
+        do="Check that the server is up and the URL is right, or unset it",
+    )
 
 
 class _Redis:
@@ -68,6 +87,10 @@ class _Redis:
             pairs = zip(batch, self._client.hmget(_FEATURES + view, batch), strict=True)
             rows.update({id_: json.loads(packed) for id_, packed in pairs if packed is not None})
         return rows
+
+    def views(self) -> list[str]:
+        keys = self._client.scan_iter(f"{_REVISIONS}*", count=_BATCH)
+        return sorted({key.removeprefix(_REVISIONS) for key in keys})
 
     def revisions(self, view: str) -> dict[str, str]:
         return dict(self._client.hscan_iter(_REVISIONS + view, count=_BATCH))

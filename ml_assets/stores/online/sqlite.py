@@ -57,6 +57,10 @@ class _Sqlite:
         )
         return {entity_id: json.loads(packed) for entity_id, packed in rows}
 
+    def views(self) -> list[str]:
+        rows = self._connection.execute("select distinct view from online_features order by view")
+        return [view for (view,) in rows]
+
     def revisions(self, view: str) -> dict[str, str]:
         query = "select entity_id, revision from online_features where view = ?"
         return dict(self._connection.execute(query, [view]))

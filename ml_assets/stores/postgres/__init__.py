@@ -3,7 +3,14 @@
 Not here: any statement of a room's own tables; each room brings its own from `sql/`.
 """
 
-from ml_assets.stores.postgres.connection import connect, exists, refuse_absent, server_url, stop
+from ml_assets.stores.postgres.connection import (
+    connect,
+    connect_reader,
+    exists,
+    refuse_absent,
+    server_url,
+    stop,
+)
 from ml_assets.stores.postgres.statements import (
     Connection,
     analyze,
@@ -17,6 +24,7 @@ __all__ = [
     "Connection",
     "analyze",
     "connect",
+    "connect_reader",
     "copy_rows",
     "exists",
     "read_batches",

@@ -3,33 +3,54 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from ml_assets.errors import NothingToDoError, StoreError, first_line
-from ml_assets.stores.patience import patiently
+from ml_assets.errors import NothingToDoError, OutageError, StoreError, first_line
+from ml_assets.settings import Settings, secret
+from ml_assets.stores.patience import patiently, until_it_answers
 from ml_assets.stores.postgres import embedded
-from ml_assets.stores.postgres.migration import SCHEMA, migrate
+from ml_assets.stores.postgres.migration import migrate
+from ml_assets.stores.postgres.refusals import (
+    not_permitted,
+    refuse_old_server,
+    refuse_shared_session,
+)
 from ml_assets.stores.postgres.statements import Connection
+from ml_assets.stores.sql import statement
 
-# Cursors are read to their end: planned for their first tenth, joins become slow.
-_OPTIONS = f"-c search_path={SCHEMA},public -c timezone=UTC -c jit=off -c cursor_tuple_fraction=1"
 PATIENCE = 30.0
 """Seconds to wait for a server that starts, or recovers from a crash."""
 
 _SETTING = "POSTGRES_URL"
+_READ_SETTING = "POSTGRES_READ_URL"
 _STARTING = "the database system is"  # starting, or recovering
 _GONE = (
     *("Is the server running locally", "server closed the connection unexpectedly"),
     *("unexpected postmaster exit", "Connection reset"),
 )
 """What a client says of a server that was killed just now; the embedded one is then started."""
+_UNKNOWN = re.compile(r'invalid URI query parameter: "(\w+)"')
+_AWAY = (
+    *(_STARTING, "Connection refused", "could not translate host name", "failed to resolve host"),
+    *("timeout expired", "No route to host", "Network is unreachable", "Connection reset"),
+    *("server closed the connection unexpectedly", "terminating connection"),
+    *("too many clients", "remaining connection slots", "too many connections"),
+)
+"""What a client says of a server that may be there soon. What else it says, waiting does not mend.
+
+Of an error while connecting it keeps the words alone, and no code.
+"""
+_ENDED = ("08", "57P")
+"""Classes of codes: the connection broke, or the server ended it."""
 _migrated: set[str] = set()
 
 
@@ -49,21 +70,33 @@ def server_url(url: str | None, home: Path, database: str = "") -> str:
 def stop(home: Path) -> None:
     """Stop the embedded server of `home`, unless another process uses it."""
     embedded.stop(home / "postgres")
-    _migrated.clear()  # the next server may get the same URL
+    forget_migrated()  # the next server may get the same URL
+
+
+def forget_migrated() -> None:
+    """Look at each server again when it is connected to next."""
+    _migrated.clear()
 
 
 @contextmanager
-def connect(url: str | None, home: Path) -> Iterator[Connection]:
+def connect(url: str | None, home: Path, where: str = "") -> Iterator[Connection]:
     """Open a migrated connection in `ml_schema`, in autocommit.
 
-    What belongs together says so with `connection.transaction()`.
+    What belongs together says so with `connection.transaction()`. `where` is the setting that the
+    URL is of, when that is not POSTGRES_URL.
     """
     from pgvector.psycopg import register_vector
 
-    where = _where(url, home)
+    where, find = where or _where(url, home), _finder(url, home)
     try:
-        with _open(_finder(url, home), where) as connection:
+        with (
+            until_it_answers(lambda: _open(find, where)) as connection,
+            _permitted(connection, where),
+        ):
             server = url or where
+            if server not in _migrated:
+                refuse_shared_session(connection, lambda: _open(find, where), where)
+            connection.execute(statement("postgres/stores/begin_session"))
             if server not in _migrated:
                 migrate(connection, where)
                 _migrated.add(server)
@@ -72,11 +105,20 @@ def connect(url: str | None, home: Path) -> Iterator[Connection]:
             # So that the next connection sees in the counts of rows all that this one wrote.
             connection.execute("select pg_stat_force_next_flush()")
     except psycopg.OperationalError as error:
-        raise StoreError(
+        code = error.sqlstate
+        kind = OutageError if code is None or code.startswith(_ENDED) else StoreError
+        raise kind(
             first_line(error),
             where=where,
             do="Check the server, its log and its disk, and run again: nothing is half written",
         ) from None
+
+
+def connect_reader(settings: Settings) -> AbstractContextManager[Connection]:
+    """Open a connection for what only reads: to POSTGRES_READ_URL, where it is set."""
+    if url := secret(settings.postgres_read_url):
+        return connect(url, settings.home, _READ_SETTING)
+    return connect(secret(settings.postgres_url), settings.home)
 
 
 def refuse_absent(url: str | None, home: Path) -> None:
@@ -105,53 +147,80 @@ def _where(url: str | None, home: Path) -> str:
     return _SETTING if url else str(home / "postgres")
 
 
+@contextmanager
+def _permitted(connection: Connection, where: str) -> Iterator[None]:
+    try:
+        yield
+    except (
+        psycopg.errors.InsufficientPrivilege,
+        psycopg.errors.ReadOnlySqlTransaction,
+    ) as error:
+        raise not_permitted(connection, error, where) from None
+
+
 def _open(find: Callable[[], str], where: str) -> Connection:
     url = find()
     if url.partition("//")[2].partition("/")[0].count("@") > 1:
         # The client would take what follows the first one for the host, and print it.
         raise StoreError("the password has an @", where=where, do="Write it as %40")
-    if not _is_connection_string(url):
-        # The client's own words can hold a part of the password.
-        raise StoreError(
-            "not a PostgreSQL URL",
-            where=where,
-            do="Write postgresql://user:password@host:5432/database, with / of a password as %2F",
-        )
-    passing = (_STARTING,) if where == _SETTING else (_STARTING, *_GONE)
+    by_url = where in (_SETTING, _READ_SETTING)
+    passing = (_STARTING,) if by_url else (_STARTING, *_GONE)
+    ours: dict[str, Any] = {"application_name": f"ml_assets:{os.getpid()}", "connect_timeout": 10}
+    for given in ours.keys() & _parameters(url, where).keys():
+        del ours[given]
     try:
-        return patiently(
-            lambda: psycopg.connect(
-                find(),
-                application_name=f"ml_assets:{os.getpid()}",
-                options=_OPTIONS,
-                connect_timeout=10,
-                autocommit=True,
-            ),
+        connection = patiently(
+            lambda: psycopg.connect(find(), autocommit=True, **ours),
             lambda error: any(words in str(error) for words in passing),
             seconds=PATIENCE,
             pause=0.1,
             longest_pause=0.1,
         )
     except psycopg.OperationalError as error:
-        raise StoreError(
+        kind = OutageError if any(words in str(error) for words in _AWAY) else StoreError
+        raise kind(
             " ".join(str(error).split()).rstrip(".?"),
             where=where,
-            do="Check that the server is up and the URL is right"
-            if where == _SETTING
-            else f"See {where}.log",
+            do="Check that the server is up and the URL is right" if by_url else f"See {where}.log",
         ) from None
-
-
-def _is_connection_string(url: str) -> bool:
     try:
-        ports = str(conninfo_to_dict(url).get("port", "")).split(",")
-    except psycopg.ProgrammingError:
-        return False
-    return all(port.isdecimal() for port in ports if port)
+        refuse_old_server(connection, where)
+    except StoreError:
+        connection.close()
+        raise
+    return connection
+
+
+def _parameters(url: str, where: str) -> dict[str, Any]:
+    """What a URL says, by the client's names.
+
+    Raises:
+        StoreError: it is not a URL, or has a parameter that the client does not know. The client's
+            own words can hold a part of the password, and are not shown.
+    """
+    try:
+        words = conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        unknown = _UNKNOWN.search(str(error))
+        if unknown and "@" not in url.partition("?")[2]:
+            raise StoreError(
+                f"PostgreSQL has no parameter {unknown[1]}",
+                where=where,
+                do="Correct it, or write a setting of the server as options=-c%20name%3Dvalue",
+            ) from None
+        words = {"port": "none"}
+    ports = str(words.get("port", "")).split(",")
+    if not all(port.isdecimal() for port in ports if port):
+        raise StoreError(
+            "not a PostgreSQL URL",
+            where=where,
+            do="Write postgresql://user:password@host:5432/database, with / of a password as %2F",
+        )
+    return words
 
 
 def _create_database(find: Callable[[], str], database: str, where: str) -> None:
-    with _open(find, where) as connection:
+    with until_it_answers(lambda: _open(find, where)) as connection:
         try:
             exists = connection.execute("select 1 from pg_database where datname = %s", [database])
             if exists.fetchone() is None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import psycopg
 
 from ml_assets.errors import StoreError, first_line
-from ml_assets.stores.migrations import STORES, find_pending
+from ml_assets.stores.migrations import STORES, Migration, find_pending
+from ml_assets.stores.postgres.refusals import refuse_old_pgvector
 from ml_assets.stores.postgres.statements import Connection
 from ml_assets.stores.sql import statement
 
@@ -19,21 +20,25 @@ def migrate(connection: Connection, where: str = "POSTGRES_URL") -> list[str]:
     """Apply the migrations that are missing, in one transaction; return their names.
 
     Whatever runs opens PostgreSQL first. So it remembers the migrations of the other stores as
-    well: a home of a newer ml_assets is refused before anything is written to any store.
+    well: a home of a newer ml_assets is refused before anything is written to any store. When none
+    is missing nothing is written, so that a role that may only read gets through.
 
     Raises:
         StoreError: the tables are those of a newer ml_assets, or a migration was edited.
     """
+    if connection.execute(statement("postgres/stores/has_ledger")).fetchone() == (True,):
+        refuse_old_pgvector(connection, where)
+        if not any(_find_pending(connection, where).values()):
+            return []
     with connection.transaction():
         connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.migrations'))")
         old = _set_old_aside(connection, where)
-        connection.execute(f"create schema if not exists {SCHEMA}")
-        _create_extension(connection)
+        if connection.execute("select to_regnamespace(%s)", [SCHEMA]).fetchone() == (None,):
+            connection.execute(f"create schema {SCHEMA}")
+        _refuse_another_schema(connection, where)
+        _create_extension(connection, where)
         connection.execute(statement("postgres/stores/create_ledger"))
-        applied: dict[str, dict[str, str]] = {store: {} for store in STORES}
-        for store, name, checksum in connection.execute(statement("postgres/stores/read_ledger")):
-            applied[store][name] = checksum
-        pending = {store: find_pending(store, applied[store], where) for store in STORES}
+        pending = _find_pending(connection, where)
         for migration in pending["postgres"]:
             connection.execute(migration.text)
         record = "insert into migrations (store, name, checksum) values (%s, %s, %s)"
@@ -43,6 +48,13 @@ def migrate(connection: Connection, where: str = "POSTGRES_URL") -> list[str]:
         if old:
             connection.execute(statement("postgres/upgrade/carry_over"))
     return [migration.name for migration in pending["postgres"]]
+
+
+def _find_pending(connection: Connection, where: str) -> dict[str, list[Migration]]:
+    applied: dict[str, dict[str, str]] = {store: {} for store in STORES}
+    for store, name, checksum in connection.execute(statement("postgres/stores/read_ledger")):
+        applied[store][name] = checksum
+    return {store: find_pending(store, applied[store], where) for store in STORES}
 
 
 def _set_old_aside(connection: Connection, where: str) -> bool:
@@ -61,18 +73,27 @@ def _set_old_aside(connection: Connection, where: str) -> bool:
     return bool(count)
 
 
-def _create_extension(connection: Connection) -> None:
-    try:
-        connection.execute("create extension if not exists vector schema public")
-    except psycopg.Error as error:
+def _refuse_another_schema(connection: Connection, where: str) -> None:
+    """Stop before tables are made in the schema of somebody else."""
+    ((schema,),) = connection.execute("select current_schema()").fetchall()
+    if schema != SCHEMA:
         raise StoreError(
-            f"pgvector is not available ({first_line(error)})",
-            where="POSTGRES_URL",
-            do="Install pgvector 0.8 or later on the server and run `create extension vector` once",
-        ) from None
-    query = "select extversion from pg_extension where extname = 'vector'"
-    ((version,),) = connection.execute(query).fetchall()
-    if tuple(map(int, version.split(".")[:2])) < (0, 8):
-        raise StoreError(
-            f"pgvector {version} is too old", where="POSTGRES_URL", do="Update it to 0.8 or later"
+            f"the search path does not hold: it leads to {schema}, not to {SCHEMA}",
+            where=where,
+            do="Let the pooler in between pool sessions, or connect to the server itself",
         )
+
+
+def _create_extension(connection: Connection, where: str) -> None:
+    query = "select from pg_extension where extname = 'vector'"
+    if connection.execute(query).fetchone() is None:
+        try:
+            connection.execute("create extension vector schema public")
+        except psycopg.Error as error:
+            raise StoreError(
+                f"pgvector is not available ({first_line(error)})",
+                where=where,
+                do="Install pgvector 0.8 or later on the server and run `create extension vector`"
+                " in the database, once",
+            ) from None
+    refuse_old_pgvector(connection, where)

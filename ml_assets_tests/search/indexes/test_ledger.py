@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,28 @@ def test_a_kill_between_removal_and_ledger_converges(
     survivor = open_index()
     left = survivor.size() - 10  # FAISS forgets what no mark was set after
     assert sync(connection, survivor) == Delta(removed=left, unchanged=10)
+    assert ids(open_index()) == set(recorded(connection))
+
+
+@outside_postgres
+def test_an_entry_in_the_place_of_another_is_repaired(
+    connection: postgres.Connection, generation: Generation, open_index: OpenOutside
+) -> None:
+    """Another hand leaves number and mark as they were."""
+    fill(connection, DOCS)
+    index = open_index()
+    sync(connection, index)
+    (entry,) = ledger._entries(connection, index, ["d0#0"])
+    mark = index.mark()
+    index.remove(["d1#0"])
+    index.upsert([replace(entry, chunk_id="ghost#0")])
+    index.set_mark(mark)
+    index.close()
+    assert sync(connection, open_index()) == Delta(unchanged=12)
+    index = open_index()
+    ledger.forget_altered(connection, index)
+    index.close()
+    assert sync(connection, open_index()) == Delta(added=1, removed=1, unchanged=11)
     assert ids(open_index()) == set(recorded(connection))
 
 

@@ -1,5 +1,20 @@
--- name: clear_ledger
-delete from search_index_entries where generation_id = %(generation_id)s and index_kind = %(index_kind)s
+-- name: adopt_entries
+-- Let the ledger say what an index holds; what it says already is not written again.
+with held as (
+    select chunk_id, revision from unnest(%(chunk_ids)s::text[], %(revisions)s::bytea[]) as h (chunk_id, revision)
+), gone as (
+    delete from search_index_entries e
+    where generation_id = %(generation_id)s and index_kind = %(index_kind)s
+        and not exists (select from held where held.chunk_id = e.chunk_id)
+)
+insert into search_index_entries as e (generation_id, index_kind, chunk_id, revision)
+select %(generation_id)s, %(index_kind)s, chunk_id, revision from held
+on conflict (generation_id, index_kind, chunk_id) do update set revision = excluded.revision
+where e.revision <> excluded.revision
+
+-- name: content_version
+select concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hashbyteaextended(revision, 0))))
+from ({entries}) as held
 
 -- name: count_live
 select count(*) as chunks from chunks join documents using (document_id) where deleted_at is null
@@ -7,6 +22,7 @@ select count(*) as chunks from chunks join documents using (document_id) where d
 -- name: differing_entries
 -- Chunks that an index does not hold as they are: live, embedded ones that it lacks in their present
 -- revision, and those that it holds although they are gone, dead, or wait for the vector of their text.
+-- What it holds is told by `entries`: the ledger, or the index itself.
 -- In the order of a hash: Chroma's graph, built in the order of the ids, had recall 0.91 instead of 0.97.
 -- byteaeq, not `=`: the planner takes two equal columns for independent keys, and the join for one row.
 with live as (
@@ -18,9 +34,7 @@ with live as (
     join documents d using (document_id)
     where d.deleted_at is null
 ), indexed as (
-    select chunk_id, revision
-    from search_index_entries
-    where generation_id = %(generation_id)s and index_kind = %(index_kind)s
+    {entries}
 )
 select chunk_id, live.revision is null as gone, indexed.revision is not null as known
 from live
@@ -65,13 +79,16 @@ with fresh as (
 update search_generations set measured = jsonb_set(measured, '{state}', '""')
 where generation_id in (select generation_id from fresh)
 
+-- name: held_entries
+select chunk_id, revision from unnest(%(chunk_ids)s::text[], %(revisions)s::bytea[]) as held (chunk_id, revision)
+
 -- name: ledger_chunks
 select chunk_id
 from search_index_entries
 where generation_id = %(generation_id)s and index_kind = %(index_kind)s
 
--- name: ledger_version
-select concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hashbyteaextended(revision, 0))))
+-- name: ledger_entries
+select chunk_id, revision
 from search_index_entries
 where generation_id = %(generation_id)s and index_kind = %(index_kind)s
 
@@ -88,6 +105,9 @@ select c.chunk_id, index_revision(c.text_hash, d.fields_hash)
 from sample
 join chunks c using (chunk_id)
 join documents d using (document_id)
+
+-- name: marks
+select index_kind, mark from search_index_marks where generation_id = %(generation_id)s
 
 -- name: record_entries
 insert into search_index_entries (generation_id, index_kind, chunk_id, revision)

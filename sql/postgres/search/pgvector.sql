@@ -67,7 +67,7 @@ where d.deleted_at is null
 update search_generations set measured = jsonb_set(measured, '{state}', '""') where generation_id = %(generation_id)s
 
 -- name: partition_version
-select concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hashbyteaextended(text_hash, 0))))
+select concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hash_record_extended(row(text_hash), 0))))
 from document_embeddings
 where space_id = %(space_id)s
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
@@ -9,12 +10,13 @@ from heapq import nsmallest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ml_assets.errors import StoreError
+from ml_assets.errors import DamagedStoreError, StoreError
 from ml_assets.search.filters.language import NO_FILTER, Among, Condition, Filter
+from ml_assets.search.indexes.chroma.files import Files, altered_files, read_files
 from ml_assets.search.indexes.chroma.filters import chroma_metadata, chroma_where, is_expressible
 from ml_assets.search.indexes.contract import Entry, Ranking
 from ml_assets.search.model import Generation, Vector
-from ml_assets.stores.chroma import PAGE, pages
+from ml_assets.stores.chroma import PAGE, PREFIX, pages
 from ml_assets.stores.patience import patiently
 
 if TYPE_CHECKING:
@@ -36,12 +38,13 @@ class ChromaIndex:
     ) -> None:
         """Name the index; nothing is created before the first `upsert`.
 
-        `disk` is the folder of an embedded store, to tell its size.
+        `disk` is the folder of an embedded store, to tell its size and whether it is damaged.
         """
         self.generation = generation
-        self.name = f"generation-{generation.generation_id}"
+        self.name = f"{PREFIX}{generation.generation_id}"
         self._second_name = f"{self.name}-next"
         """Of the collection that is being built to take its place."""
+        self.lock = disk and disk / f".{generation.generation_id}.lock"
         self._client = client
         self._disk = disk
         self._opened: Collection | None = None
@@ -110,7 +113,7 @@ class ChromaIndex:
         for page in pages(old, ["embeddings", "metadatas"], None, ids, size):
             new.add(ids=page["ids"], embeddings=page["embeddings"], metadatas=page["metadatas"])
         # The mark says that it is whole.
-        new.modify(metadata=old.metadata)
+        new.modify(metadata=self._marked(new, (old.metadata or {}).get("mark", "")))
         self._delete(self.name)
         new.modify(name=self.name)
         self._opened = new
@@ -142,7 +145,15 @@ class ChromaIndex:
         return str(((collection and collection.metadata) or {}).get("mark", ""))
 
     def set_mark(self, mark: str) -> None:
-        self._existing().modify(metadata={"mark": mark})
+        collection = self._existing()
+        collection.modify(metadata=self._marked(collection, mark))
+
+    def _marked(self, collection: Collection, mark: str) -> dict[str, Any]:
+        """The metadata of a collection with this mark; with one, its files are as they are now."""
+        files = _files(collection)
+        if mark and self._disk:
+            files = read_files(self._disk, str(collection.id), files)
+        return {"mark": mark, "files": json.dumps(files)}
 
     def upsert(self, entries: Sequence[Entry]) -> int:
         collection = self._opened = self._opened or self._create(self.name)
@@ -169,8 +180,24 @@ class ChromaIndex:
         for name in (self.name, self._second_name, self.name):
             if self._opened is None:
                 with suppress(NotFoundError):
-                    self._opened = self._client.get_collection(name, embedding_function=None)
+                    self._opened = self._whole(name)
         return self._opened
+
+    def _whole(self, name: str) -> Collection:
+        """Open the collection of this name.
+
+        Raises:
+            DamagedStoreError: its files are not as they were when its mark was set.
+        """
+        collection = self._client.get_collection(name, embedding_function=None)
+        metadata = collection.metadata or {}
+        if self._disk and metadata.get("mark"):
+            altered = altered_files(self._disk, str(collection.id), _files(collection))
+            # A writer takes the mark off before it changes anything.
+            if altered and self._client.get_collection(name).metadata == metadata:
+                what = f"the Chroma folder is damaged ({altered[0]} is not as it was written)"
+                raise DamagedStoreError(what, self._disk)
+        return collection
 
     def _existing(self) -> Collection:
         if collection := self._find():
@@ -207,6 +234,14 @@ class ChromaIndex:
         if self._disk is None:
             return None
         return sum(file.stat().st_size for file in self._disk.rglob("*") if file.is_file())
+
+
+def _files(collection: Collection) -> Files:
+    """The files of a collection as they were when its mark was last set."""
+    return {
+        name: tuple(file)
+        for name, file in json.loads((collection.metadata or {}).get("files", "{}")).items()
+    }
 
 
 def _upsert(collection: Collection, entries: Sequence[Entry]) -> int:

@@ -42,6 +42,7 @@ class FaissIndex:
         """Name the folder under `home`; nothing is created before the first `upsert`."""
         self.generation = generation
         self.path = home / generation.generation_id
+        self.lock: Path | None = home / f".{generation.generation_id}.lock"
         self._rows: sqlite3.Connection | None = None
         self._loaded: tuple[str, Any] = ("", None)
         """The index, and the name of its file."""

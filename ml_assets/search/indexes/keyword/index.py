@@ -47,6 +47,7 @@ class KeywordIndex:
         """Name the folder under `home`; nothing is created before the first `upsert`."""
         self.generation = generation
         self.path = home / generation.generation_id
+        self.lock: Path | None = home / f".{generation.generation_id}.lock"
         self._opened: tantivy.Index | None = None
         self._writer: tantivy.IndexWriter | None = None
 
