@@ -136,7 +136,10 @@ def run_everything(
         chunker, space = current_chunker(settings), current_space(settings)
         find = partial(find_pending, connection, source, chunker, space)
         inputs, pending = run_inputs(settings, source), find()
-        thorough = thorough or not was_finished(connection, settings)
+        untouched = was_finished(connection, settings)
+        if untouched is False:
+            notify("The stores were changed since the last run: checks look at all that they hold")
+        thorough = thorough or not untouched
         forget_finish(connection)
         # Without the executor that waits for its turn: all runs of this command are one turn.
         overrides = {"progress": progress, "thorough": thorough}

@@ -91,7 +91,7 @@ def back_up(settings: Settings, target: Path, notify: Callable[[str], None]) -> 
             if store.name.partition(".")[0] != _SERVER and store.name not in on_servers(settings):
                 copy_still(store, folder / store.name)
         fetch(settings, folder)
-        manifest = _describe(connection, folder, was_finished(connection, settings))
+        manifest = _describe(connection, folder, bool(was_finished(connection, settings)))
         write_manifest(folder, manifest)
         verify(folder, manifest)
     return manifest

@@ -140,10 +140,10 @@ def _waits_to_be_dropped(connection: postgres.Connection, settings: Settings) ->
     return any(identity != described_generation(settings) for (identity,) in kept)
 
 
-def was_finished(connection: postgres.Connection, settings: Settings) -> bool:
-    """Whether nobody has written to the stores since a run ended well."""
+def was_finished(connection: postgres.Connection, settings: Settings) -> bool | None:
+    """Whether nobody has written to the stores since a run ended well; None: the last did not."""
     row = connection.execute("select written from finished_run").fetchone()
-    return row == (written(connection, settings),)
+    return None if row is None else row == (written(connection, settings),)
 
 
 def adopt_finish(connection: postgres.Connection, settings: Settings) -> None:

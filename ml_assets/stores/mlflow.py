@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import sys
 import tempfile
 import warnings
 import zipfile
@@ -30,6 +31,7 @@ from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
 from ml_assets.stores.folders import folder
 from ml_assets.stores.patience import until_it_answers
+from ml_assets.stores.processes import run_program
 from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
@@ -133,6 +135,19 @@ def told(where: Tracking, what: str = "") -> Iterator[None]:
             raise OutageError(reason, where=place, do=f"Check that {server}") from None
         do = "Look at its records: somebody changed them, or another version of MLflow did"
         raise StoreError(reason, where=place, do=do) from None
+
+
+def serve(postgres_url: str | None, home: Path, port: int) -> int:
+    """Serve the pages of MLflow on 127.0.0.1 until they are ended; return the exit code."""
+    where = tracking(None, postgres_url, home)
+    environment = {
+        **_SWITCHES,
+        "MLFLOW_BACKEND_STORE_URI": where.uri,  # no list of processes shows its password
+        "ML_ASSETS_HOME": str(home),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    words = ["-m", "mlflow", "server", "--host=127.0.0.1", f"--port={port}", "--workers=1"]
+    return run_program([sys.executable, *words], environment)
 
 
 def end_abandoned(where: Tracking, is_over: Callable[[str], bool]) -> None:

@@ -204,14 +204,14 @@ def die(place: Place, kills: int, seed: int = 0) -> Iterator[str]:
         write_rows(place.file, documents(edition))
         until = rng.choice(["search", "search", "models"])
         point, limit = moment(rng, seconds[until])
+        where = f"{until}, {point or f'{limit:.1f} s'}"
         code, printed = place.attempt("run", "--until", until, point=point, seconds=limit)
         if code not in (-signal.SIGKILL, -signal.SIGXFSZ):
-            print(f"{point} was not reached", flush=True)
+            print(f"not reached: {where}", flush=True)
             if code:
-                yield f"{point}: the run ended with {code}: {printed}"
+                yield f"{where}: the run ended with {code}: {printed}"
             continue
         number += 1
-        where = f"{until}, {point or f'{limit:.1f} s'}"
         if rng.randrange(4) == 0 and (place.home / "postgres" / "postmaster.pid").exists():
             kill_server(place.home / "postgres")
             where += " and its server"

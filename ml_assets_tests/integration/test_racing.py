@@ -1,33 +1,11 @@
 """Runs from prompt, UI, sensors and automation at once: none red, and equal to a fresh build."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from ml_assets.embeddings.space import current_space
-from ml_assets.settings import Settings, load_settings
-from ml_assets.stores import postgres
 from ml_assets_tests.integration.project import Project
-from ml_assets_tests.integration.racing import failures, race, served
-from ml_assets_tests.integration.stores import open_indexes, read_tables
-
-
-def read(home: Path) -> tuple[dict[str, Any], list[Any]]:
-    """The rows and index entries of a home; apart the numbers of its vectors, which vary a bit."""
-    settings: Settings = load_settings(home=home)
-    space = current_space(settings)
-    with postgres.connect(None, home) as connection:
-        rows: dict[str, Any] = read_tables(connection, space)
-        with open_indexes(connection, home, space) as indexes:
-            for index in indexes:
-                rows[index.kind] = {chunk_id for chunk_id, _ in index.revisions()}
-    vectors = [json.loads(row[-1]) for row in rows["vectors"]]
-    rows["vectors"] = [row[:-1] for row in rows["vectors"]]
-    return rows, vectors
+from ml_assets_tests.integration.racing import differences, failures, race, served
 
 
 def test_runs_of_all_kinds_at_once_end_as_a_build_from_scratch(project: Project) -> None:
@@ -35,13 +13,7 @@ def test_runs_of_all_kinds_at_once_end_as_a_build_from_scratch(project: Project)
     runs = race(project, rounds=1, seed=3)
     assert failures(project) == []
     assert {run["jobName"] for run in runs} >= {"rebuild_search", "everything"}
-    scratch = Project(project.home.parent / "scratch", project.file)
-    scratch.home.mkdir()
-    (scratch.home / "models").symlink_to((project.home / "models").resolve())
-    scratch.call("run", "--until", "search")
-    (lived, vectors), (built, expected) = read(project.home), read(scratch.home)
-    assert lived == built
-    assert np.allclose(vectors, expected, atol=1e-3)
+    assert differences(project) == []
 
 
 def test_runs_of_the_prompt_are_runs_of_the_ui(project: Project) -> None:
