@@ -21,7 +21,7 @@ BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(REPETITIONS),--repetitions $(REPETIT
 BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $(if $(VECTORS),--vectors $(VECTORS)) \
 	$(if $(BEIR),--beir $(BEIR))
 
-.PHONY: run test test-quick test-servers ui lint test-install bench bench-search bench-churn bench-setup clean
+.PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-setup clean
 
 run: ## bring everything up to date: documents, search, models
 	@$(SETUP)
@@ -31,7 +31,11 @@ ui: ## the Dagster UI on the same data
 	@$(SETUP)
 	@$(BIN)/ml-assets ui --port $(PORT)
 
-test: lint ## lint, then the tests with coverage
+test: lint ## lint, then the tests
+	@$(BIN)/pytest -n 2 --dist loadgroup $(PYTEST)
+
+coverage: ## the tests, and the lines that none of them runs: it takes a third longer
+	@$(SETUP) --dev
 	@$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(PYTEST)
 
 test-quick: ## the tests that start no server, process, model or Dagster: under a minute

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 # An unquoted @ in a password is not the last one before the host.
-_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):[^/\s]*(?=@)")
+# What our own messages tell to write is no secret, also where one error is the reason of another.
+_PASSWORD = re.compile(r"(?<=://)(?!user:password@host:\d)([^/@\s:]*):[^/\s]*(?=@)")
 _PARAMETER = re.compile(r"(password=)[^&\s]+", re.IGNORECASE)
 
 

@@ -124,6 +124,11 @@ class Settings(BaseSettings):
         "team:ml-platform",
         description="owners of the assets in the UI: team:NAME or email addresses",
     )
+    key_prefix: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9_]+(/[A-Za-z0-9_]+)*)?$",
+        description="what the keys of all assets begin with: NAME, or NAME/NAME",
+    )
     actor: str = Field(default_factory=_user, description="who, in the audit log")
 
     postgres_url: SecretStr | None = Field(None, validation_alias="POSTGRES_URL")

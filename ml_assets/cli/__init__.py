@@ -3,7 +3,7 @@
 Computing belongs in the room that owns the subject, the look of tables in `console`.
 """
 
-from ml_assets.cli import backup, pipeline, queries, releases
+from ml_assets.cli import backup, pipeline, queries, records, releases
 from ml_assets.cli.app import app
 
-__all__ = ["app", "backup", "pipeline", "queries", "releases"]
+__all__ = ["app", "backup", "pipeline", "queries", "records", "releases"]

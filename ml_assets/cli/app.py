@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.markup import escape
 
-from ml_assets.errors import UserError
+from ml_assets.errors import SettingError, UserError
 from ml_assets.settings import Settings, load_settings, secret
 from ml_assets.stores.patience import outages_awaited
 
@@ -44,6 +45,7 @@ out = Console()
 err = Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
 
 
 _PATIENCE = 20.0
@@ -124,6 +126,20 @@ def _refuse_bytes(arguments: Sequence[str]) -> None:
                 where="argument",
                 do="Write it so, or set another locale, such as LC_ALL=C.UTF-8",
             )
+
+
+def refuse_busy(port: int) -> None:
+    """Stop before a server is started on a port that another program has."""
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise SettingError(
+                f"port {port} cannot be used ({error.strerror})",
+                where="--port",
+                do="End the program that uses it, or give another",
+            ) from None
 
 
 def tell_what_is_left_behind(settings: Settings) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,11 +17,13 @@ from rich.markup import escape
 
 from ml_assets.cli.app import (
     Json,
+    Port,
     command,
     err,
     home_or_empty,
     out,
     reading,
+    refuse_busy,
     show,
     tell,
     tell_what_is_left_behind,
@@ -29,7 +32,7 @@ from ml_assets.console import runs
 from ml_assets.console.progress import stage_bars
 from ml_assets.console.status import failed_checks
 from ml_assets.console.status import status as shown_status
-from ml_assets.errors import IncompleteReadError, mask_secrets
+from ml_assets.errors import IncompleteReadError, NothingToDoError, mask_secrets
 from ml_assets.settings import Until, child_environment, load_settings, secret, shipped
 
 
@@ -41,6 +44,9 @@ def run(
     until: Annotated[
         Until, typer.Option(help="Stop after the documents and vectors, or the search.")
     ] = "models",
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show the seconds of every step.")
+    ] = False,
 ) -> None:
     """Bring everything up to date, from the source to the champion model.
 
@@ -49,7 +55,7 @@ def run(
     time: what was committed is kept, and the next run goes on from there. Exit code 1 when a
     blocking check failed.
     """
-    _run(everything, until)
+    _run(everything, until, verbose)
 
 
 @command
@@ -123,19 +129,37 @@ def status(as_json: Json = False) -> None:
 
 @command
 def ui(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 3000,
+    port: Port = 3000,
 ) -> None:
     """Open the Dagster UI on the same data: lineage, runs, checks, backfills."""
     from ml_assets.defs.instance import open_instance
 
     settings = load_settings()
+    refuse_busy(port)
     with open_instance(settings):
         pass  # the UI shows no run as running whose process was killed
+    _take_the_ui(settings.dagster_folder / "ui.lock", port)
     workspace = str(shipped("workspace.yaml"))
     words = ["-m", "dagster", "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)]
     # In place of this process, so that signals reach Dagster.
     python = sys.executable
     os.execve(python, [python, *words], child_environment(settings))  # noqa: S606
+
+
+def _take_the_ui(file: Path, port: int) -> None:
+    """Be the only UI of the home: two would start every run of sensors and schedules twice."""
+    from ml_assets.stores.file_locks import try_lock
+
+    descriptor = try_lock(file)
+    if descriptor is None:
+        raise NothingToDoError(
+            "the UI of this home is open already",
+            where=str(file.parent),
+            do=f"Open http://127.0.0.1:{file.read_text()}, or end it first",
+        )
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, str(port).encode())
+    os.set_inheritable(descriptor, True)  # the UI, which takes the place of this process, holds it
 
 
 @contextmanager
@@ -148,7 +172,7 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
-def _run(everything: bool, until: Until = "models") -> None:
+def _run(everything: bool, until: Until = "models", verbose: bool = False) -> None:
     settings = load_settings()
     title = f"ml-assets run: {escape(mask_secrets(settings.source))} → {settings.home}"
     out.print(title, highlight=False, soft_wrap=True)
@@ -172,7 +196,7 @@ def _run(everything: bool, until: Until = "models") -> None:
             report = run_everything(settings, progress, tell, until, thorough=everything)
     finally:
         gc.unfreeze()  # nanobind takes for leaked what is frozen at the end
-    for part in runs.run_summary(report, read_status(settings)):
+    for part in runs.run_summary(report, read_status(settings), None if verbose else 10):
         out.print(part)
     for line in runs.run_problems(report):
         err.print(line, soft_wrap=True)

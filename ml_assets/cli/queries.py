@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from ml_assets.cli.app import Json, command, show, tell_what_is_left_behind
 from ml_assets.console.queries import hits, predictions
+from ml_assets.errors import UserError
 
 if TYPE_CHECKING:
     from ml_assets.search.answering.model import Method
+    from ml_assets.session import Session
+
+_TOGETHER = 256
+_ONE_KIND = "Give texts, or --file with a file of one text per line (- is standard input)"
 
 
 @command
@@ -57,15 +66,37 @@ def search(
 
 @command
 def predict(
-    texts: Annotated[list[str], typer.Argument(help="One or more texts to label.")],
+    texts: Annotated[list[str] | None, typer.Argument(help="One or more texts to label.")] = None,
+    lines: Annotated[
+        typer.FileText | None,
+        typer.Option("--file", help="Label each line of this file; - is standard input."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Label texts with the champion model, with probabilities.
 
     Example: ml-assets predict "Return the absolute value of a number."
+
+    With --file the answers are JSON Lines, one for each line that is not blank.
     """
     from ml_assets.session import open_session
 
+    if bool(texts) == bool(lines):
+        raise UserError("there is no text, or there are two kinds of it", do=_ONE_KIND)
     with open_session() as session:
-        answers = session.predict(texts)
-    show(answers, lambda: predictions(texts, answers), as_json=as_json)
+        if lines:
+            _predict_lines(session, lines)
+            return
+        answers = session.predict(texts or ())
+    show(answers, lambda: predictions(texts or (), answers), as_json=as_json)
+
+
+def _predict_lines(session: Session, lines: Iterable[str]) -> None:
+    """Answer as many lines at a time as are encoded together: a file may be of any length."""
+    texts = (line.strip() for line in lines if line.strip())
+    while batch := list(islice(texts, _TOGETHER)):
+        for text, answer in zip(batch, session.predict(batch), strict=True):
+            label = next(iter(answer))
+            told = {"text": text, "label": label, "probabilities": answer}
+            sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
+        sys.stdout.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from heapq import nlargest
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -40,8 +41,13 @@ def plan(planned: Plan, texts_per_second: float | None) -> RenderableType:
     )
 
 
-def run_summary(report: RunReport, numbers: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """What a run did and where things stand: counts, search quality, candidates, seconds."""
+def run_summary(
+    report: RunReport, numbers: Mapping[str, Any], most: int | None = None
+) -> Iterator[RenderableType]:
+    """What a run did and where things stand: counts, search quality, candidates, seconds.
+
+    Of the steps, the `most` that took longest; all if that is None.
+    """
     yield facts(
         "Documents",
         {
@@ -58,8 +64,11 @@ def run_summary(report: RunReport, numbers: Mapping[str, Any]) -> Iterator[Rende
     yield from standing(numbers)
     if not report.labelled:
         yield Text("\n  No document has a label, so there is no model to train.")
-    seconds = {name: f"{value:.1f} s" for name, value in report.seconds.items() if value >= 0.05}
-    yield facts("Seconds per stage", seconds)
+    seconds = {name: value for name, value in report.seconds.items() if value >= 0.05}
+    longest = nlargest(most or len(seconds), seconds, key=lambda name: seconds[name])
+    shown = {name: f"{value:.1f} s" for name, value in seconds.items() if name in longest}
+    rest = "; --verbose shows all" if len(shown) < len(seconds) else ""
+    yield facts(f"Seconds per stage{rest}", shown)
 
 
 def nothing_to_do(ended: datetime, numbers: Mapping[str, Any]) -> Iterator[RenderableType]:

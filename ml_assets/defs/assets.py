@@ -21,6 +21,7 @@ from ml_assets.delta import Delta
 from ml_assets.errors import OutageError, SourceError, StoreError
 from ml_assets.problem import REPAIR, Problem
 from ml_assets.releases.gates import Gate
+from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 from ml_assets.training.model import TrainingSet
@@ -33,6 +34,9 @@ DAILY = dg.FreshnessPolicy.time_window(
 )
 """Looked at every night; an asset that was not is behind."""
 
+PREFIX = load_settings().key_prefix.split("/") if load_settings().key_prefix else None
+"""Of all keys. Read once: jobs and automation conditions are constants of their modules."""
+
 NO_TRAINING_SET = "nothing to train on"
 
 EXAMPLES_LENGTH = 400
@@ -42,6 +46,11 @@ _PAUSE_SECONDS = 5
 """Between two tries of a step."""
 
 Function = Callable[..., Any]
+
+
+def key(name: str) -> dg.AssetKey:
+    """The key of the asset of that name, behind the prefix of this deployment."""
+    return dg.AssetKey([*(PREFIX or ()), name])
 
 
 def asset(**own: Any) -> Callable[[Function], dg.AssetsDefinition]:
@@ -134,6 +143,21 @@ def problems_result(problems: Sequence[Problem], **numbers: str | float) -> dg.A
     rows = {each.problem: each.rows for each in problems}
     told = {"examples": examples[:EXAMPLES_LENGTH], "repair": REPAIR}
     return dg.AssetCheckResult(passed=False, metadata={**numbers, **rows, **told})
+
+
+def gate_result(gate: Gate) -> dg.AssetCheckResult:
+    """A gate as a check: what it cannot tell fails as a warning, which blocks nothing."""
+    blocks = gate.outcome == "block"
+    return dg.AssetCheckResult(
+        check_name=gate.name,
+        passed=gate.outcome == "pass",
+        severity=dg.AssetCheckSeverity.ERROR if blocks else dg.AssetCheckSeverity.WARN,
+        metadata={
+            "message": gate.message,
+            **gate.numbers,
+            **({"do": gate.do} if blocks else {}),
+        },
+    )
 
 
 def nothing_to_train_on(current: TrainingSet | None) -> dg.MaterializeResult:

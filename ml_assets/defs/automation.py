@@ -5,6 +5,8 @@ from __future__ import annotations
 import dagster as dg
 from dagster import AutomationCondition as When
 
+from ml_assets.defs.assets import key
+
 TURN = "ml_assets/turn"
 """The tag of runs that excluded all others while they wrote; those of one command share its value.
 Between an update and such a run, no other update can have come."""
@@ -15,8 +17,16 @@ _SOUND = When.all_deps_match(
 """Dagster's own condition of this name holds back what is requested in one run with its input, too;
 there, the run itself does not go past a check that fails."""
 
+_HALF = (
+    When.any_deps_match(When.execution_failed() & ~When.will_be_requested())
+    .allow(dg.AssetSelection.groups("search"))
+    .with_label("half_of_the_indexes_follow")
+)
+"""An index that failed is behind those that did not: to evaluate them would compare two states. Of
+documents the collections that could be read go on alone."""
+
 _NOT_IN_VAIN = (
-    ~When.any_deps_missing() & _SOUND & ~When.any_deps_in_progress() & ~When.in_progress()
+    ~When.any_deps_missing() & _SOUND & ~_HALF & ~When.any_deps_in_progress() & ~When.in_progress()
 )
 
 _UPDATED = (
@@ -53,11 +63,9 @@ Nothing is requested past a blocking check that failed.
 """
 
 _WORN = When.asset_matches(
-    "search_evaluation",
+    key("search_evaluation"),
     When.any_checks_match(When.check_failed()).allow(
-        dg.AssetSelection.checks(
-            dg.AssetCheckKey(dg.AssetKey("search_evaluation"), "indexes_are_not_worn")
-        )
+        dg.AssetSelection.checks(dg.AssetCheckKey(key("search_evaluation"), "indexes_are_not_worn"))
     ),
 )
 _NEWLY_WORN = _WORN.newly_true().since(When.newly_requested() | When.initial_evaluation())

@@ -12,7 +12,7 @@ from typing import cast
 import dagster as dg
 
 import ml_assets.defs as room
-from ml_assets.defs.assets import data_version
+from ml_assets.defs.assets import PREFIX, data_version, key
 from ml_assets.defs.executor import in_turn
 from ml_assets.defs.jobs import JOBS
 from ml_assets.defs.resources import build_resources
@@ -37,8 +37,8 @@ def build_definitions(
     Runs take turns, unless the caller has an `executor` and excludes the others itself.
     """
     settings = settings or load_settings()
-    loaded = dg.load_assets_from_modules(_modules("assets"))
-    checks = dg.load_asset_checks_from_modules(_modules("checks"))
+    loaded = dg.load_assets_from_modules(_modules("assets"), key_prefix=PREFIX)
+    checks = dg.load_asset_checks_from_modules(_modules("checks"), asset_key_prefix=PREFIX)
     return dg.Definitions(
         assets=_deployed(cast("list[dg.AssetsDefinition]", loaded), settings),
         asset_checks=checks,
@@ -58,13 +58,13 @@ def _deployed(
     That is another one with the code of its room, and with what decides its results beside it.
     """
     chosen = index_parameters(settings)
-    others = {dg.AssetKey(f"{kind}_index") for kind in KINDS if kind not in chosen}
+    others = {key(f"{kind}_index") for kind in KINDS if kind not in chosen}
 
     parameters = _parameters(settings)
     owners = [owner.strip() for owner in settings.owners.split(",")]
 
     def deployed(spec: dg.AssetSpec) -> dg.AssetSpec:
-        name = spec.key.to_user_string()
+        name = spec.key.path[-1]
         version = data_version(code_of(spec.group_name or ""), parameters.get(name)).value
         deps = [dep for dep in spec.deps if dep.asset_key not in others]
         return spec.replace_attributes(deps=deps, code_version=version, owners=owners)

@@ -13,7 +13,7 @@ import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from sqlalchemy.exc import DBAPIError
 
-from ml_assets.defs.assets import plain
+from ml_assets.defs.assets import key, plain
 from ml_assets.defs.automation import TURN
 from ml_assets.defs.partitions import PARTITIONS_NAME
 from ml_assets.errors import StoreError
@@ -54,7 +54,7 @@ def runs_at_work(instance: dg.DagsterInstance) -> bool:
 def measured_rate(settings: Settings) -> float | None:
     """Texts encoded per second by the newest run that encoded some; None before any did."""
     with _records(settings) as instance:
-        events = instance.fetch_materializations(dg.AssetKey("embeddings"), limit=200).records
+        events = instance.fetch_materializations(key("embeddings"), limit=200).records
     for record in events:
         metadata = record.asset_materialization.metadata if record.asset_materialization else {}
         texts, seconds = (metadata[key].value if key in metadata else 0 for key in _RATE)
@@ -74,20 +74,26 @@ def partition_range(settings: Settings) -> str:
 
 
 def last_runs(settings: Settings, most: int = 5) -> list[dict[str, Any]]:
-    """The newest Dagster runs: job, status, when, and seconds."""
+    """The newest Dagster runs: job, status, when, and seconds; None: not begun, or not ended."""
     with _records(settings) as instance:
         records = instance.get_run_records(limit=most)
     return [
         {
             "job": record.dagster_run.job_name,
             "status": record.dagster_run.status.value,
-            "started": datetime.fromtimestamp(record.start_time or 0, UTC).isoformat(
-                " ", "seconds"
-            ),
-            "seconds": round((record.end_time or 0) - (record.start_time or 0), 1),
+            "started": _moment(record.start_time),
+            "seconds": _seconds(record.start_time, record.end_time),
         }
         for record in records
     ]
+
+
+def _moment(timestamp: float | None) -> str | None:
+    return datetime.fromtimestamp(timestamp, UTC).isoformat(" ", "seconds") if timestamp else None
+
+
+def _seconds(start: float | None, end: float | None) -> float | None:
+    return round(end - start, 1) if start and end else None
 
 
 def latest_checks(settings: Settings, most: int = 500) -> list[dict[str, Any]]:
@@ -143,7 +149,8 @@ def end_lost_runs(
         else:
             instance.report_run_failed(run, _GONE)
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-    if any(instance.get_run_step_stats(run.run_id, ["candidate_models"]) for run in lost):
+    training = key("candidate_models").to_python_identifier()
+    if any(instance.get_run_step_stats(run.run_id, [training]) for run in lost):
         mlflow.end_abandoned(tracking(), {run.run_id for run in lost}.__contains__)
     return lost
 

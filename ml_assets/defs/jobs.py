@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dagster as dg
 
+from ml_assets.defs.assets import key
+
 refresh_documents = dg.define_asset_job(
     "refresh_documents",
     selection=dg.AssetSelection.groups("documents", "embeddings"),
@@ -12,7 +14,9 @@ refresh_documents = dg.define_asset_job(
 
 check_documents = dg.define_asset_job(
     "check_documents",
-    selection=dg.AssetSelection.checks_for_assets("raw_documents", "chunks", "embeddings"),
+    selection=dg.AssetSelection.checks_for_assets(
+        key("raw_documents"), key("chunks"), key("embeddings")
+    ),
     description="Check documents, chunks and vectors as they stand; nothing is read or written.",
 )
 

@@ -25,7 +25,7 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
-from ml_assets.defs.assets import plain
+from ml_assets.defs.assets import key, plain
 from ml_assets.defs.automation import TURN
 from ml_assets.defs.build import build_definitions
 from ml_assets.defs.instance import end_lost_runs, open_instance
@@ -55,7 +55,7 @@ from ml_assets.training.training_set import has_labels
 if TYPE_CHECKING:
     from dagster_shared.error import SerializableErrorInfo
 
-_FOLLOWING = frozenset({dg.AssetKey("chunks"), dg.AssetKey("embeddings")})
+_FOLLOWING = frozenset({key("chunks"), key("embeddings")})
 _JOBS = {
     "documents": (),
     "search": ("rebuild_search",),
@@ -245,7 +245,7 @@ def _execute(
         _read_event(event, report)
     # Every partition's event has the numbers of the whole run.
     for event in events:
-        if event.is_step_materialization and event.asset_key == dg.AssetKey("embeddings"):
+        if event.is_step_materialization and event.asset_key == key("embeddings"):
             metadata = event.step_materialization_data.materialization.metadata
             report.encoded += int(str(metadata["encoded_in_this_run"].value))
             report.reused += int(str(metadata["reused_in_this_run"].value))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from ml_assets.defs.assets import key
 from ml_assets.defs.jobs import everything
 from ml_assets.defs.partitions import (
     PARTITIONS_NAME,
@@ -15,7 +16,7 @@ from ml_assets.defs.resources import OpenSource, PostgresResource
 from ml_assets.documents.collections import unread_collections
 from ml_assets.errors import UserError
 
-_DOCUMENTS = [dg.AssetKey(name) for name in ("raw_documents", "chunks", "embeddings")]
+_DOCUMENTS = [key(name) for name in ("raw_documents", "chunks", "embeddings")]
 
 
 @dg.schedule(

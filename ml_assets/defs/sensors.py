@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from ml_assets.defs.assets import key
 from ml_assets.defs.instance import end_lost_runs, runs_at_work, started_runs
 from ml_assets.defs.jobs import refresh_documents, train_models
 from ml_assets.defs.partitions import range_tags, ranges_apart
@@ -72,7 +73,7 @@ def labels_sensor(
     The first models are requested as soon as there are labels. A training that fails is requested
     again a day later, or when as many labels changed again.
     """
-    trained = context.instance.get_latest_materialization_event(dg.AssetKey("training_set"))
+    trained = context.instance.get_latest_materialization_event(key("training_set"))
     since = datetime.fromtimestamp(trained.timestamp, UTC) if trained else None
     try:
         with postgres.connect() as connection:

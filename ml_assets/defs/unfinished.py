@@ -14,6 +14,7 @@ import dagster as dg
 from dagster import AssetCheckKey
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
+from ml_assets.defs.assets import PREFIX, key
 from ml_assets.defs.documents import checks as documents
 from ml_assets.defs.embeddings import checks as embeddings
 from ml_assets.defs.partitions import COLLECTIONS, PARTITIONS_NAME, register_collections
@@ -35,18 +36,18 @@ def unfinished_collections(instance: dg.DagsterInstance, names: Iterable[str]) -
     # Checks look at whole tables, so an open one concerns all partitions.
     if not keys or open_checks_of_documents(instance):
         return set(keys)
-    return {key for asset in _PARTITIONED for key in _not_materialized(instance, asset, keys)}
+    return {name for asset in _PARTITIONED for name in _not_materialized(instance, asset, keys)}
 
 
 def _not_materialized(instance: dg.DagsterInstance, asset: str, keys: list[str]) -> list[str]:
-    states = instance.get_status_by_partition(dg.AssetKey(asset), keys, COLLECTIONS) or {}
-    return [key for key in keys if (state := states.get(key)) is None or state.value == "FAILED"]
+    states = instance.get_status_by_partition(key(asset), keys, COLLECTIONS) or {}
+    return [name for name in keys if (state := states.get(name)) is None or state.value == "FAILED"]
 
 
 def open_checks_of_documents(instance: dg.DagsterInstance) -> list[AssetCheckKey]:
     """The open checks of documents, chunks and vectors, on which all else is built."""
-    defined = dg.load_asset_checks_from_modules([documents, embeddings])
-    return open_checks(instance, [key for checks in defined for key in checks.check_keys])
+    defined = dg.load_asset_checks_from_modules([documents, embeddings], asset_key_prefix=PREFIX)
+    return open_checks(instance, [each for checks in defined for each in checks.check_keys])
 
 
 def open_checks(instance: dg.DagsterInstance, keys: Sequence[AssetCheckKey]) -> list[AssetCheckKey]:

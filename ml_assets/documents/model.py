@@ -37,3 +37,5 @@ class Rejected:
     location: str
     reason: str
     document_id: str | None = None
+    rejected_at: datetime | None = None
+    """None until it is in the table."""

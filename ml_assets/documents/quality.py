@@ -13,11 +13,12 @@ COMPARED = 1_000
 """Documents whose content is compared because they changed last, and as many at random."""
 
 
-def count_rejected(connection: postgres.Connection) -> tuple[int, list[str]]:
-    """How many rows were quarantined, and `location: reason` of the first five."""
+def read_rejected(connection: postgres.Connection, most: int) -> tuple[list[Rejected], int]:
+    """The first `most` quarantined rows, by their place in the source, and the number of all."""
+    counts = postgres.read_counts(connection, "select count(*) as rows from rejected_documents")
     with connection.cursor(row_factory=class_row(Rejected)) as cursor:
-        rows = cursor.execute(statement("postgres/documents/rejected")).fetchall()
-    return len(rows), [f"{row.location}: {row.reason}" for row in rows[:5]]
+        rows = cursor.execute(statement("postgres/documents/rejected"), {"most": most}).fetchall()
+    return rows, counts["rows"]
 
 
 def damaged_documents(connection: postgres.Connection, *, whole: bool = False) -> list[Problem]:

@@ -28,7 +28,11 @@ from ml_assets.stores.sql import statement
 FailedCheck = tuple[str, bool, dict[str, Any]]
 """Name, whether it blocks, and its numbers."""
 
-LASTING_WARNINGS = {"rows_were_readable", "hybrid_is_not_worse_than_published"}
+LASTING_WARNINGS = {
+    "rows_were_readable",
+    "hybrid_is_compared_with_published",
+    "a_model_beats_the_baselines",
+}
 """Checks that fail again on the same documents and settings, whatever a run does: a run that ended
 with them is finished, and they are told again. Of others, as of a worn index, a run takes care."""
 

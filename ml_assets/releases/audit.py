@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from ml_assets.problem import Problem
@@ -15,13 +17,15 @@ from ml_assets.stores.sql import statement
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Who did what to which subject, and why."""
+    """Who did what to which subject, and why; its number and time, once it is in the log."""
 
     actor: str
     action: str
     subject: str
     reason: str
     details: Mapping[str, Any] = field(default_factory=dict)
+    entry_id: int | None = None
+    logged_at: datetime | None = None
 
 
 def append(connection: postgres.Connection, entry: Entry) -> None:
@@ -30,6 +34,13 @@ def append(connection: postgres.Connection, entry: Entry) -> None:
         "select append_audit(%s, %s, %s, %s, %s)",
         [entry.actor, entry.action, entry.subject, entry.reason, Jsonb(dict(entry.details))],
     )
+
+
+def read_entries(connection: postgres.Connection, most: int) -> list[Entry]:
+    """The last `most` entries, the newest last."""
+    with connection.cursor(row_factory=class_row(Entry)) as cursor:
+        bound = {"most": most}
+        return cursor.execute(statement("postgres/releases/last_entries"), bound).fetchall()
 
 
 def last_entry(connection: postgres.Connection, *actions: str) -> tuple[str, dict[str, Any]] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import sys
 import tempfile
 import warnings
 import zipfile
@@ -30,6 +31,7 @@ from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
 from ml_assets.stores.folders import folder
 from ml_assets.stores.patience import until_it_answers
+from ml_assets.stores.processes import run_program
 from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ _MODEL_FILE = "model.skops"
 _SWITCHES = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # "View run … at …", in the middle of our own lines.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # The default waits for minutes before it says that a server is down.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "GIT_PYTHON_REFRESH": "quiet",
@@ -126,11 +130,24 @@ def told(where: Tracking, what: str = "") -> Iterator[None]:
         place, server = "MLFLOW_TRACKING_URI", "the tracking server is up and the URL is right"
         if where.artifacts:
             place, server = "MLflow's own database, mlflow in PostgreSQL", "PostgreSQL is up"
-        reason = f"{what}: {first_line(error)}".removeprefix(": ")
+        reason = f"{what}: {_reason(error)}".removeprefix(": ")
         if getattr(error, "error_code", "INTERNAL_ERROR") in _DOWN:
             raise OutageError(reason, where=place, do=f"Check that {server}") from None
         do = "Look at its records: somebody changed them, or another version of MLflow did"
         raise StoreError(reason, where=place, do=do) from None
+
+
+def serve(postgres_url: str | None, home: Path, port: int) -> int:
+    """Serve the pages of MLflow on 127.0.0.1 until they are ended; return the exit code."""
+    where = tracking(None, postgres_url, home)
+    environment = {
+        **_SWITCHES,
+        "MLFLOW_BACKEND_STORE_URI": where.uri,  # no list of processes shows its password
+        "ML_ASSETS_HOME": str(home),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    words = ["-m", "mlflow", "server", "--host=127.0.0.1", f"--port={port}", "--workers=1"]
+    return run_program([sys.executable, *words], environment)
 
 
 def end_abandoned(where: Tracking, is_over: Callable[[str], bool]) -> None:
@@ -149,6 +166,18 @@ def end_abandoned(where: Tracking, is_over: Callable[[str], bool]) -> None:
             opened = client.get_run(parent) if parent else run
             if is_over(opened.data.tags.get("dagster_run_id", "")):
                 client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong; of the network in its own words, not in those of all libraries above it."""
+    from urllib3.exceptions import HTTPError
+
+    root: BaseException = error
+    while below := root.__cause__ or root.__context__:
+        root = below
+    if isinstance(root, OSError | HTTPError):
+        return f"it does not answer ({getattr(root, 'strerror', None) or root})"
+    return first_line(error)
 
 
 def log_model(

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from types import FrameType
 
 
 def process_exists(pid: int) -> bool:
@@ -12,3 +17,22 @@ def process_exists(pid: int) -> bool:
     except OSError as error:
         return isinstance(error, PermissionError)
     return True
+
+
+def run_program(words: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run a program at the prompt until it ends; signals are for it. Return its exit code."""
+    with subprocess.Popen(words, env={**os.environ, **environment}) as process:
+
+        def hand_on(number: int, _: FrameType | None) -> None:
+            # The Ctrl-C of a terminal reaches both.
+            if not (number == signal.SIGINT and sys.stdin.isatty()):
+                process.send_signal(number)
+
+        before = {
+            number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            return process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -90,6 +91,17 @@ def evaluate(
 def beats(score: float, baseline: float) -> bool:
     """Whether a score from 0 to 1 is better than a baseline's, or equals one that is perfect."""
     return score > baseline or score == baseline == 1.0
+
+
+def difference_interval(score: float, other: float, count: int) -> tuple[float, float]:
+    """95 % interval of `score` - `other`, each over `count` answers (Agresti and Caffo 2000).
+
+    Scores are taken as shares of right answers, of samples that have nothing in common. Models that
+    answer the same documents differ by chance less than that: the interval is a wide one.
+    """
+    first, second = ((share * count + 1) / (count + 2) for share in (score, other))
+    margin = 1.96 * sqrt((first * (1 - first) + second * (1 - second)) / (count + 2))
+    return first - second - margin, first - second + margin
 
 
 def reliability(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[Bin, ...]:

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
+from ml_assets.releases.gates import Gate
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
+from ml_assets.training.evaluation import beats, difference_interval
 from ml_assets.training.experiments import read_candidates
 from ml_assets.training.families.registry import BASELINES
 from ml_assets.training.training_set import content_hash, current_hash, current_training_set
-
-
-@dataclass(frozen=True, slots=True)
-class BaselineScores:
-    """Macro-F1 on validation: all families, the best that is no baseline, the best baseline."""
-
-    all: Mapping[str, float]
-    best: str
-    score: float
-    baseline: float
 
 
 def unknown_labels(
@@ -50,19 +39,36 @@ def straddling_groups(duck: duckdb.Connection) -> dict[str, list[str]]:
     }
 
 
-def better_than_baselines(
-    connection: postgres.Connection, duck: duckdb.Connection
-) -> BaselineScores | None:
-    """Compare the candidates of the current training set; None: it has none."""
+def validation_gate(connection: postgres.Connection, duck: duckdb.Connection) -> Gate | None:
+    """The best candidate of the current training set against its best baseline, on validation.
+
+    It blocks when its macro-F1 is worse by more than chance explains on so many documents, and
+    cannot tell when it is no better. None: there is no candidate.
+    """
     current = current_hash(duck)
     candidates = read_candidates(connection, current) if current else []
     scores = {each.family: each.metrics["validation_macro_f1"] for each in candidates}
-    baselines = [value for name, value in scores.items() if name in BASELINES]
-    others = {name: value for name, value in scores.items() if name not in BASELINES}
-    if not others:
+    best, rival = (
+        max(names, key=scores.__getitem__, default="")
+        for names in ([*scores.keys() - set(BASELINES)], [*scores.keys() & set(BASELINES)])
+    )
+    if not best or not rival:
         return None
-    best = max(others, key=others.__getitem__)
-    return BaselineScores(scores, best, others[best], max(baselines, default=0.0))
+    query = "select count(*) from training_sets where hash = ? and split = 'validation'"
+    ((documents,),) = duck.execute(query, [current]).fetchall()
+    low, high = difference_interval(scores[best], scores[rival], documents)
+    numbers = {best: scores[best], rival: scores[rival], "low": low, "high": high}
+    numbers["documents"] = documents
+    told = (
+        f"macro-F1 on validation: {best} {scores[best]:.4f}, {rival} {scores[rival]:.4f};"
+        f" of {documents} documents a difference is known to {low:+.2f} … {high:+.2f}"
+    )
+    name = "a_model_beats_the_baselines"
+    if beats(scores[best], scores[rival]):
+        return Gate(name, "pass", told, numbers)
+    if high >= 0:
+        return Gate(name, "cannot tell", told, numbers)
+    return Gate(name, "block", told, numbers, "Train on more documents, or on better labels")
 
 
 def _column(duck: duckdb.Connection, name: str, training_set_hash: str) -> list[str]:

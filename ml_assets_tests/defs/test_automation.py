@@ -324,3 +324,52 @@ def test_a_worn_index_is_requested_once_until_it_was_mended(
     assert tick() == set()
     report(passed=False)
     assert tick() == {"pgvector_index", "chroma_index", "search_evaluation"}
+
+
+def test_indexes_are_not_evaluated_while_one_of_them_is_behind(
+    instance: dg.DagsterInstance,
+) -> None:
+    """A store is away, longer for one index than for the other; both were asked for twice."""
+    away: set[str] = set()
+
+    def index(name: str) -> dg.AssetsDefinition:
+        @dg.asset(name=name, group_name="search", deps=[upstream], automation_condition=ON_NEW_DATA)
+        def built() -> None:
+            if name in away:
+                raise ValueError
+
+        return built
+
+    indexes = [index("left"), index("right")]
+
+    @dg.asset(group_name="search", deps=indexes, automation_condition=ON_NEW_DATA)
+    def evaluation() -> None: ...
+
+    assets, cursor = [upstream, *indexes, evaluation], None
+
+    def tick() -> set[str]:
+        nonlocal cursor
+        result = dg.evaluate_automation_conditions(
+            defs=dg.Definitions(assets=assets), instance=instance, cursor=cursor
+        )
+        cursor = result.cursor
+        names = {each.key.to_user_string() for each in assets}
+        return {name for name in names if result.get_num_requested(dg.AssetKey(name))}
+
+    def run(*names: str) -> None:
+        dg.materialize(assets, instance=instance, selection=[*names], raise_on_error=False)
+
+    asked = {"left", "right", "evaluation"}
+    run("upstream", *asked)
+    assert tick() == set()
+    run("upstream")
+    assert tick() == asked
+    away.update(("left", "right"))
+    run(*asked)
+    assert tick() == asked
+    away.remove("left")
+    run(*asked)
+    assert [tick(), tick()] == [set(), set()]
+    away.clear()
+    run("right")
+    assert tick() == {"evaluation"}

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import dagster as dg
 import pytest
+from dagster._core.test_utils import create_run_for_test
 
 from ml_assets.defs.instance import (
     last_runs,
@@ -28,6 +30,20 @@ def test_a_new_home_gets_the_projects_configuration_and_has_no_runs(tmp_path: Pa
     assert measured_rate(chosen) is None
     written = (chosen.dagster_folder / "dagster.yaml").read_text()
     assert written == (PROJECT / "dagster.yaml").read_text()
+
+
+def test_a_run_that_waits_has_not_begun_and_one_at_work_has_not_ended(tmp_path: Path) -> None:
+    chosen = settings(tmp_path)
+    with open_instance(chosen) as instance:
+        run = create_run_for_test(instance, "waits")
+        told = last_runs(chosen)
+        instance.report_dagster_event(
+            dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, "waits"), run_id=run.run_id
+        )
+        (started,) = last_runs(chosen)
+    assert told == [{"job": "waits", "status": "NOT_STARTED", "started": None, "seconds": None}]
+    assert started["started"]
+    assert started["seconds"] is None
 
 
 def test_a_home_that_has_a_configuration_keeps_it(tmp_path: Path) -> None:

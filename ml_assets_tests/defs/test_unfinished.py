@@ -7,7 +7,7 @@ from ml_assets.defs.documents.checks import rows_were_readable
 from ml_assets.defs.embeddings import checks as embedding_checks
 from ml_assets.defs.embeddings.checks import every_chunk_has_one_vector, vectors_have_unit_norm
 from ml_assets.defs.resources import PostgresResource
-from ml_assets.defs.unfinished import unfinished_collections
+from ml_assets.defs.unfinished import open_checks, unfinished_collections
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.errors import StoreError
 from ml_assets_tests.fakes import MemorySource
@@ -74,3 +74,16 @@ def test_a_warning_asks_for_no_run(
     result = materialize(rows_were_readable)
     assert [check.passed for check in result.get_asset_check_evaluations()] == [False]
     assert unfinished_collections(instance, NAMES) == set()
+
+
+@pytest.mark.parametrize("severity", list(dg.AssetCheckSeverity))
+def test_only_an_error_of_a_blocking_check_is_open(
+    instance: dg.DagsterInstance, severity: dg.AssetCheckSeverity
+) -> None:
+    key = dg.AssetCheckKey(dg.AssetKey("candidate_models"), "a_model_beats_the_baselines")
+    instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            key.asset_key, key.name, passed=False, severity=severity, blocking=True
+        )
+    )
+    assert open_checks(instance, [key]) == [key] * (severity == dg.AssetCheckSeverity.ERROR)

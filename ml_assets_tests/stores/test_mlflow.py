@@ -104,16 +104,22 @@ def test_a_file_in_our_own_folder_is_read_without_mlflow(
     assert mlflow.read_file(tracking, uri, "more.bin", SHA256) == CONTENT
 
 
-def test_a_tracking_server_keeps_the_same_contract(server: mlflow.Tracking) -> None:
+def test_a_tracking_server_keeps_the_same_contract(
+    server: mlflow.Tracking, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert server.artifacts is None
     contract(server)
+    assert "View run" not in capfd.readouterr().out
 
 
 def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: Path) -> None:
     where = mlflow.tracking(f"http://user:secret@127.0.0.1:{free_port()}", None, tmp_path)
-    with pytest.raises(OutageError, match="MLFLOW_TRACKING_URI") as raised:
+    with pytest.raises(OutageError) as raised:
         mlflow.activate(where)
-    assert "secret" not in str(raised.value)
+    assert str(raised.value) == (
+        "MLFLOW_TRACKING_URI: it does not answer (Connection refused)."
+        " Check that the tracking server is up and the URL is right"
+    )
 
 
 def test_our_own_database_is_named_where_no_server_is_set(

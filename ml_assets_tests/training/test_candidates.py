@@ -14,7 +14,7 @@ from ml_assets.training.families.registry import FAMILIES, TRUSTED_TYPES
 from ml_assets.training.importance import permutation_importance
 from ml_assets.training.model import Examples, TrainingSet
 from ml_assets.training.onnx.model import FILE, OnnxModel
-from ml_assets.training.quality import better_than_baselines, straddling_groups, unknown_labels
+from ml_assets.training.quality import straddling_groups, unknown_labels, validation_gate
 from ml_assets_tests.corpus import FAST, Deployment, family
 
 Trained = tuple[Deployment, TrainingSet]
@@ -42,13 +42,12 @@ def test_a_trained_family_is_not_trained_again(trained: Trained) -> None:
 def test_the_meaning_beats_the_words(trained: Trained) -> None:
     deployment, _ = trained
     with deployment.open_duck() as duck:
-        scores = better_than_baselines(deployment.connection, duck)
+        gate = validation_gate(deployment.connection, duck)
         assert straddling_groups(duck) == {"groups": [], "texts": []}
         assert unknown_labels(deployment.connection, duck) == ([], [])
-    assert scores is not None
-    assert scores.score > scores.baseline
-    assert scores.best == "logistic_regression"
-    assert scores.score > 0.7
+    assert gate is not None
+    assert gate.outcome == "pass"
+    assert gate.numbers["logistic_regression"] > 0.7
 
 
 def test_duckdb_holds_performance_importance_and_predictions(trained: Trained) -> None:

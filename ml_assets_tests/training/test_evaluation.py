@@ -12,7 +12,14 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from ml_assets.training.evaluation import Bin, beats, calibration_error, evaluate, reliability
+from ml_assets.training.evaluation import (
+    Bin,
+    beats,
+    calibration_error,
+    difference_interval,
+    evaluate,
+    reliability,
+)
 from ml_assets.training.plots import confusion_plot, reliability_plot
 
 LABELS = ("a", "b", "c", "d")
@@ -84,3 +91,16 @@ def test_a_perfect_baseline_can_only_be_equalled() -> None:
     assert not beats(0.5, 0.5)
     assert not beats(0.9, 1.0)
     assert beats(1.0, 1.0)
+
+
+def test_an_interval_by_hand() -> None:
+    # 9 and 3 of 10 count as 10 and 4 of 12: their variances are 5/36 and 8/36, each over 12.
+    low, high = difference_interval(0.9, 0.3, 10)
+    margin = 1.96 * (13 / 36 / 12) ** 0.5
+    assert (low, high) == pytest.approx((0.5 - margin, 0.5 + margin))
+    assert difference_interval(0.0, 1.0, 2)[1] > 0 > difference_interval(0.0, 1.0, 3)[1]
+
+
+def test_more_answers_narrow_an_interval() -> None:
+    widths = [high - low for low, high in (difference_interval(0.6, 0.5, n) for n in (26, 260))]
+    assert widths[0] > 0.4 > 0.2 > widths[1]

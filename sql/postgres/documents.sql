@@ -295,7 +295,10 @@ where collection = any(%(collections)s)
 order by document_id
 
 -- name: rejected
-select collection, location, reason, document_id from rejected_documents order by collection, location
+select collection, location, reason, document_id, rejected_at
+from rejected_documents
+order by collection, location
+limit %(most)s
 
 -- name: remove_absent
 -- Tombstone what a complete read no longer holds; the text goes, the id stays.

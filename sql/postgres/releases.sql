@@ -36,6 +36,15 @@ where not (linked and sound)
 order by entry_id
 limit 1
 
+-- name: last_entries
+select * from (
+    select entry_id, logged_at, actor, action, subject, reason, details
+    from model_audit_logs
+    order by entry_id desc
+    limit %(most)s
+) as newest
+order by entry_id
+
 -- name: last_entry
 select subject, details
 from model_audit_logs

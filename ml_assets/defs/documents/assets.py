@@ -5,7 +5,15 @@ from typing import cast
 
 import dagster as dg
 
-from ml_assets.defs.assets import DAILY, asset, data_version, relation, rows_of_partition, table
+from ml_assets.defs.assets import (
+    DAILY,
+    asset,
+    data_version,
+    key,
+    relation,
+    rows_of_partition,
+    table,
+)
 from ml_assets.defs.automation import ON_NEW_DATA
 from ml_assets.defs.documents.checks import CHECKS_OF_DOCUMENTS
 from ml_assets.defs.partitions import COLLECTIONS, register_collections
@@ -20,7 +28,7 @@ from ml_assets.errors import IncompleteReadError
 from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings
 
-RAW_DOCUMENTS = dg.AssetKey("raw_documents")
+RAW_DOCUMENTS = key("raw_documents")
 
 
 @asset(kinds={"python"}, freshness_policy=DAILY)

@@ -5,7 +5,8 @@ import dagster as dg
 from ml_assets.defs.assets import check, problems_result
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.collections import unread_collections
-from ml_assets.documents.quality import count_rejected, damaged_chunks, damaged_documents
+from ml_assets.documents.quality import damaged_chunks, damaged_documents, read_rejected
+from ml_assets.problem import EXAMPLES
 
 
 @check(asset="raw_documents", blocking=True)
@@ -23,9 +24,10 @@ def documents_are_as_they_were_read(
 
 @check(asset="raw_documents")
 def rows_were_readable(postgres: PostgresResource) -> dg.AssetCheckResult:
-    """No row of the source was quarantined; those that were are in `rejected_documents`."""
+    """No row of the source was quarantined; `ml-assets rejected` lists those that were."""
     with postgres.connect() as connection:
-        rejected, examples = count_rejected(connection)
+        rows, rejected = read_rejected(connection, EXAMPLES)
+    examples = [f"{row.location}: {row.reason}" for row in rows]
     return dg.AssetCheckResult(
         passed=rejected == 0,
         severity=dg.AssetCheckSeverity.WARN,

@@ -107,11 +107,18 @@ def test_a_worse_search_blocks_and_an_unclear_one_warns(
     old = generation_of(connection, settings.model_copy(update={"hnsw_m": 24}))
     publish(connection, old, hybrid=[0.5] * 40)
     measured(connection, settings, hybrid=ndcg)
-    result = check("hybrid_is_not_worse_than_published", stores)
-    assert result.passed == passed
-    assert (result.severity == dg.AssetCheckSeverity.ERROR) == blocks
+    gate, compared = "hybrid_is_not_worse_than_published", "hybrid_is_compared_with_published"
+    result = check(gate, stores)
+    assert result.passed != blocks
+    assert not blocks or result.severity == dg.AssetCheckSeverity.ERROR
+    assert check(compared, stores).passed == (passed or blocks)
     identity = current_generation(connection, settings, SPACE).generation_id
     withdraw(connection, identity, "it got worse")
-    withdrawn = check("hybrid_is_not_worse_than_published", stores)
-    assert withdrawn.passed == passed
-    assert withdrawn.severity == dg.AssetCheckSeverity.WARN
+    assert check(gate, stores).passed
+    warning = check(compared, stores)
+    assert warning.passed == passed
+    if not passed:
+        assert warning.severity == dg.AssetCheckSeverity.WARN
+        assert warning.metadata["queries"].value == 40
+    (spec,) = (each for each in search_gates.check_specs if each.name == compared)
+    assert not spec.blocking

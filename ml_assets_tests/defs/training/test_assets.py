@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -22,7 +23,8 @@ from ml_assets.defs.training.checks import (
 from ml_assets.registry.model import MODEL_NAME
 from ml_assets.registry.versions import champion
 from ml_assets.stores import duckdb, mlflow
-from ml_assets.training import candidates, experiments
+from ml_assets.training import candidates, experiments, quality
+from ml_assets.training.model import Candidate
 from ml_assets_tests.corpus import FAST, Deployment, labelled_documents, unlabelled
 from ml_assets_tests.fakes import HashEncoder
 from ml_assets_tests.graph import fake_encoder, shown
@@ -109,6 +111,26 @@ def test_from_labels_to_a_champion_and_then_nothing_to_do(run: Run, deployment: 
     third = run()
     assert versions(third)["training_set"] != versions(first)["training_set"]
     assert metadata(third, "candidate_models")["trained_in_this_run"] == 3
+
+
+def test_what_so_few_documents_cannot_tell_is_a_warning(
+    run: Run, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def equal(*asked: Any) -> list[Candidate]:
+        score = {"validation_macro_f1": 0.6}
+        return [replace(each, metrics=score) for each in experiments.read_candidates(*asked)]
+
+    monkeypatch.setattr(quality, "read_candidates", equal)
+    deployment.fill(labelled_documents(120))
+    result = run()
+    assert result.success
+    checks = {each.check_name: each for each in result.get_asset_check_evaluations()}
+    told = checks.pop("a_model_beats_the_baselines")
+    assert all(each.passed for each in checks.values())
+    assert not told.passed
+    assert told.severity == dg.AssetCheckSeverity.WARN
+    assert "documents a difference is known to" in str(told.metadata["message"].value)
+    assert metadata(result, "champion_model")["outcome"] == "promoted"
 
 
 def versions(result: dg.ExecuteInProcessResult) -> dict[str, object]:

@@ -113,9 +113,30 @@ def test_a_model_beats_the_baselines(broken: tuple[Deployment, TrainingSet], che
         "update experiments set metrics = metrics || '{\"validation_macro_f1\": 0.999}'"
         " where family = 'tfidf_baseline'"
     )
+    deployment.connection.execute(
+        "update experiments set metrics = metrics || '{\"validation_macro_f1\": 0.5}'"
+        " where family = 'logistic_regression'"
+    )
     failed = check(a_model_beats_the_baselines)
     assert not failed.passed
-    assert "baselines 0.9990 at best" in str(failed.description)
+    assert failed.severity == dg.AssetCheckSeverity.ERROR
+    assert failed.metadata["tfidf_baseline"].value == 0.999
+    documents = failed.metadata["documents"].value
+    assert f"tfidf_baseline 0.9990; of {documents} documents" in str(
+        failed.metadata["message"].text
+    )
+    # So few documents do not tell the two apart.
+    with deployment.open_duck() as duck:
+        duck.execute(
+            "delete from training_sets where split = 'validation' and document_id not in"
+            " (select document_id from training_sets where split = 'validation' limit 6)"
+        )
+    untold = check(a_model_beats_the_baselines)
+    assert not untold.passed
+    assert untold.severity == dg.AssetCheckSeverity.WARN
+    assert untold.metadata["documents"].value == 6
+    assert "do" in failed.metadata
+    assert "do" not in untold.metadata
     with deployment.open_duck() as duck:
         duck.execute("delete from training_set_builds")
     assert check(a_model_beats_the_baselines).passed
@@ -128,11 +149,13 @@ def test_audit_chain_is_intact(trained: tuple[Deployment, TrainingSet], check: C
     sound = check(audit_chain_is_intact)
     assert sound.passed
     assert sound.metadata["entries"].value == 1
+    assert "repair" not in sound.metadata
     connection.execute("alter table model_audit_logs disable trigger all")
     connection.execute("update model_audit_logs set actor = 'somebody else'")
     failed = check(audit_chain_is_intact)
     assert not failed.passed
     assert "content was altered" in str(failed.metadata["first_broken_entry"].value)
+    assert "ml-assets restore" in str(failed.metadata["repair"].value)
     connection.execute("update model_audit_logs set actor = 'tester'")
     assert check(audit_chain_is_intact).passed
 

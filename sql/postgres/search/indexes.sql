@@ -13,7 +13,7 @@ on conflict (generation_id, index_kind, chunk_id) do update set revision = exclu
 where e.revision <> excluded.revision
 
 -- name: content_version
-select concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hashbyteaextended(revision, 0))))
+select concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hash_record_extended(row(revision), 0))))
 from ({entries}) as held
 
 -- name: count_live

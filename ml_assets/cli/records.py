@@ -1,0 +1,95 @@
+"""Commands that show what the stores keep: quarantined rows, the audit log, and the stores."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from ml_assets.cli.app import Json, Port, command, connected, err, out, refuse_busy, show
+from ml_assets.console import records
+from ml_assets.errors import SettingError
+from ml_assets.settings import secret
+
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="Rows to show.")]
+
+
+@command
+def rejected(limit: Limit = 50, as_json: Json = False) -> None:
+    """Show the quarantined rows: where each stands in the source, and why it is no document.
+
+    A row that is mended in the source becomes a document at the next run.
+    """
+    from ml_assets.documents.quality import read_rejected
+
+    with connected() as (_, connection):
+        rows, count = read_rejected(connection, limit)
+    show([asdict(row) for row in rows], lambda: records.rejected(rows, count), as_json=as_json)
+
+
+@command
+def audit(limit: Limit = 50, as_json: Json = False) -> None:
+    """Show who published, promoted, rolled back or dropped what, and why; the newest last.
+
+    The hash chain over all of them is verified. Exit code 1 when one was altered or is missing.
+    """
+    from ml_assets.releases import audit as log
+
+    with connected() as (_, connection):
+        entries = log.read_entries(connection, limit)
+        broken = log.verify(connection)
+        missing = log.missing_entries(connection)
+    numbers = {
+        "entries": [asdict(entry) for entry in entries],
+        "broken": broken,
+        "missing": [asdict(problem) for problem in missing],
+    }
+    show(numbers, lambda: records.audit(entries), as_json=as_json)
+    if broken:
+        err.print(f"[red]Error[/red] the audit log was altered at entry {broken}", soft_wrap=True)
+    for problem in missing:
+        releases = ", ".join(problem.examples)
+        err.print(f"[red]Error[/red] no entry tells of release {releases}", soft_wrap=True)
+    if broken or missing:
+        raise typer.Exit(1)
+
+
+@command
+def sql(
+    statement: Annotated[
+        list[str] | None, typer.Argument(help="SQL to execute; none opens a prompt.")
+    ] = None,
+) -> None:
+    """Open psql on the database of the home, or execute statements in it.
+
+    Example: ml-assets sql "select collection, count(*) from documents group by 1"
+    """
+    from ml_assets.stores import postgres
+    from ml_assets.stores.postgres.client import open_client
+
+    with connected() as (settings, _):
+        url = postgres.server_url(secret(settings.postgres_url), settings.home)
+        code = open_client(url, statement or ())
+    raise typer.Exit(code)
+
+
+@command
+def mlflow(port: Port = 5000) -> None:
+    """Open MLflow's own pages on the experiments, runs and model versions of the home.
+
+    PostgreSQL stays while they are open. Ctrl-C ends them.
+    """
+    from ml_assets.stores.mlflow import serve
+
+    with connected() as (settings, _):
+        if settings.mlflow_tracking_uri:
+            raise SettingError(
+                "MLflow is on a server, which has pages of its own",
+                where="MLFLOW_TRACKING_URI",
+                do="Open its address in a browser",
+            )
+        refuse_busy(port)
+        out.print(f"MLflow: http://127.0.0.1:{port}", highlight=False)
+        code = serve(secret(settings.postgres_url), settings.home, port)
+    raise typer.Exit(code)

@@ -1,0 +1,41 @@
+"""What the stores keep: quarantined rows, and the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from ml_assets.console.layout import moment, table
+
+if TYPE_CHECKING:
+    from ml_assets.documents.model import Rejected
+    from ml_assets.releases.audit import Entry
+
+
+def rejected(rows: Sequence[Rejected], count: int) -> RenderableType:
+    """The quarantined rows, by their place in the source."""
+    if not rows:
+        return Text("No row is quarantined.")
+    more = f"{len(rows):,} of {count:,}; --limit shows more" if len(rows) < count else f"{count:,}"
+    return table(f"Quarantined rows: {more}", [asdict(row) for row in rows])
+
+
+def audit(entries: Sequence[Entry]) -> RenderableType:
+    """Who did what, when and why, the newest last."""
+    if not entries:
+        return Text("Nothing was published, promoted, rolled back or dropped yet.")
+    shown = [
+        {
+            "entry": entry.entry_id,
+            "when": moment(entry.logged_at),
+            "by": entry.actor,
+            "what": f"{entry.action} {entry.subject}",
+            "why": entry.reason,
+        }
+        for entry in entries
+    ]
+    return table("Audit log", shown)

@@ -1,0 +1,173 @@
+"""Commands at the prompt, on a database of their own."""
+
+import json
+import os
+import socket
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+from ml_assets import cli
+from ml_assets.console.runs import run_summary
+from ml_assets.defs.run import RunReport
+from ml_assets.releases.audit import Entry, append
+from ml_assets.session import Session
+from ml_assets.stores import postgres
+from ml_assets.stores.file_locks import try_lock
+from ml_assets.stores.folders import folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home of the commands, on the database of the test."""
+    monkeypatch.setenv("ML_ASSETS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("POSTGRES_URL", postgres_url)
+    monkeypatch.setenv("COLUMNS", "160")
+    return tmp_path / "home"
+
+
+def call(*words: str, text: str | None = None) -> Result:
+    return CliRunner().invoke(cli.app, words, input=text)
+
+
+def test_quarantined_rows_are_listed(home: Path, connection: postgres.Connection) -> None:
+    assert "No row is quarantined" in call("rejected").output
+    for line, reason in ((2, "no text"), (7, "the id is there twice")):
+        connection.execute(
+            "insert into rejected_documents (collection, location, reason) values ('c', %s, %s)",
+            [f"f.csv:{line}", reason],
+        )
+    everything = call("rejected").output
+    assert "Quarantined rows: 2" in everything
+    assert "f.csv:7" in everything
+    first = call("rejected", "--limit", "1")
+    assert "1 of 2; --limit shows more" in first.output
+    assert "f.csv:7" not in first.output
+    rows = json.loads(call("rejected", "--json").output)
+    assert [row["reason"] for row in rows] == ["no text", "the id is there twice"]
+
+
+def test_the_audit_log_is_shown_and_verified(home: Path, connection: postgres.Connection) -> None:
+    assert "yet" in call("audit").output
+    for version in ("1", "2", "3"):
+        append(connection, Entry("ann", "promote", f"model:{version}", "better"))
+    done = call("audit", "--json", "--limit", "2")
+    entries = json.loads(done.output)["entries"]
+    assert [entry["subject"] for entry in entries] == ["model:2", "model:3"]
+    assert "promote model:1" in call("audit").output
+    assert done.exit_code == 0
+    connection.execute("alter table model_audit_logs disable trigger all")
+    connection.execute("update model_audit_logs set reason = 'worse' where subject = 'model:2'")
+    done = call("audit")
+    assert done.exit_code == 1
+    assert "the audit log was altered at entry 2" in done.output
+
+
+def test_a_release_without_entry_is_named(home: Path, connection: postgres.Connection) -> None:
+    connection.execute(
+        "insert into releases (served, actor, action, reason)"
+        " values (tstzrange(now(), null), 'ann', 'publish', 'better')"
+    )
+    done = call("audit")
+    assert done.exit_code == 1
+    assert "no entry tells of release 1" in done.output
+
+
+@pytest.mark.parametrize(("statement", "code"), [("select 6 * 7 as product", 0), ("nonsense", 1)])
+def test_sql_is_executed_by_psql(
+    home: Path,
+    connection: postgres.Connection,
+    capfd: pytest.CaptureFixture[str],
+    statement: str,
+    code: int,
+) -> None:
+    assert call("sql", "select count(*) from documents", statement).exit_code == code
+    assert ("42" in capfd.readouterr().out) == (code == 0)
+
+
+@pytest.fixture
+def labelled(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
+    """What the champion is asked for, at a time; it finds everything long."""
+    asked: list[Sequence[str]] = []
+
+    def predict(_: object, texts: Sequence[str]) -> list[dict[str, float]]:
+        asked.append(texts)
+        return [{"long": 0.75, "short": 0.25} for _ in texts]
+
+    monkeypatch.setattr(Session, "predict", predict)
+    return asked
+
+
+def test_lines_of_standard_input_are_labelled_as_json_lines(labelled: list[Sequence[str]]) -> None:
+    done = call("predict", "--file", "-", text="one\n\n  two é \n" + "more\n" * 300)
+    assert [len(texts) for texts in labelled] == [256, 46]
+    lines = [json.loads(line) for line in done.output.splitlines()]
+    assert len(lines) == 302
+    assert lines[1] == {
+        "text": "two é",
+        "label": "long",
+        "probabilities": {"long": 0.75, "short": 0.25},
+    }
+
+
+@pytest.mark.parametrize("words", [[], ["a text", "--file", "-"]])
+def test_a_prediction_is_of_texts_or_of_a_file(
+    labelled: list[Sequence[str]], words: list[str]
+) -> None:
+    done = call("predict", *words, text="")
+    assert done.exit_code == 1
+    assert "one text per line" in done.output
+    assert labelled == []
+
+
+@pytest.mark.parametrize("command", ["ui", "mlflow"])
+def test_a_busy_port_is_told_at_once(
+    home: Path, connection: postgres.Connection, command: str
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        done = call(command, "--port", port)
+    assert done.exit_code == 1
+    assert f"--port: port {port} cannot be used" in done.output
+
+
+def test_the_second_ui_of_a_home_names_the_first(home: Path) -> None:
+    lock = folder(home / "dagster") / "ui.lock"
+    lock.write_text("3033")
+    held = try_lock(lock)
+    assert held is not None
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    done = call("ui", "--port", port)
+    assert done.exit_code == 1
+    assert "Open http://127.0.0.1:3033" in done.output
+    os.close(held)
+
+
+def test_mlflow_on_a_server_has_pages_of_its_own(
+    home: Path, connection: postgres.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    assert "MLFLOW_TRACKING_URI: MLflow is on a server" in call("mlflow").output
+
+
+@pytest.mark.parametrize(("most", "shown"), [(10, 10), (None, 12)])
+def test_a_summary_shows_the_longest_steps(most: int | None, shown: int) -> None:
+    report = RunReport(seconds={f"step {number}": float(number) for number in range(13)})
+    counts = dict.fromkeys(("collections", "documents", "rejected", "chunks", "vectors"), 0)
+    numbers = {**counts, "measurement": None, "candidates": None, "champion": None}
+    written = StringIO()
+    console = Console(file=written, width=80)
+    for part in run_summary(report, numbers, most):
+        console.print(part)
+    text = written.getvalue()
+    assert text.count("step ") == shown
+    assert "step 12" in text
+    assert ("--verbose shows all" in text) == (most is not None)
