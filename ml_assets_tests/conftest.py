@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import hypothesis
 import psycopg
@@ -134,6 +135,20 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     yield url
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def admin_url(postgres_admin: str, postgres_url: str) -> str:
+    """The database of the test, as superuser."""
+    return urlunsplit(urlsplit(postgres_admin)._replace(path=urlsplit(postgres_url).path))
+
+
+@pytest.fixture
+def superuser(admin_url: str) -> Iterator[postgres.Connection]:
+    """A connection to the database of the test for what its role may not do, in `ml_schema`."""
+    options = "-c search_path=ml_schema"
+    with psycopg.connect(admin_url, autocommit=True, options=options) as opened:
+        yield opened
 
 
 @pytest.fixture

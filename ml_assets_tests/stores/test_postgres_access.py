@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -20,12 +20,6 @@ from ml_assets_tests.servers import PASSWORD, free_port, pgbouncer
 def _new_process() -> None:
     """What a process has looked at, it does not look at again."""
     forget_migrated()
-
-
-@pytest.fixture
-def admin_url(postgres_admin: str, postgres_url: str) -> str:
-    """The database of the test, as superuser."""
-    return urlunsplit(urlsplit(postgres_admin)._replace(path=urlsplit(postgres_url).path))
 
 
 @pytest.fixture

@@ -338,7 +338,7 @@ def leaves(connection: postgres.Connection, index: PgvectorIndex) -> list[str]:
 
 @pytest.mark.parametrize("open_index", PGVECTOR, indirect=True)
 def test_pgvector_uses_its_index_and_rebuilds_an_invalid_one(
-    connection: postgres.Connection, open_index: OpenIndex
+    connection: postgres.Connection, superuser: postgres.Connection, open_index: OpenIndex
 ) -> None:
     fill(connection, {f"d{number}": Doc((f"word {number}",)) for number in range(40)})
     index = open_index()
@@ -353,9 +353,8 @@ def test_pgvector_uses_its_index_and_rebuilds_an_invalid_one(
         plan = connection.execute(sql.SQL("explain ") + query, bound).fetchall()
         (name,) = leaves(connection, index)
         assert name in "".join(line for (line,) in plan)
-    connection.execute(
-        "update pg_index set indisvalid = false where indexrelid = to_regclass(%s)", [index.name]
-    )
+    invalid = "update pg_index set indisvalid = false where indexrelid = to_regclass(%s)"
+    superuser.execute(invalid, [index.name])
     assert ids(index) == set()
     assert sync_index(connection, index).delta == Delta(added=40)
     assert index.size() == 40

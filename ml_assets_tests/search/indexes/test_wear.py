@@ -367,7 +367,7 @@ def test_the_next_run_ends_a_rebuild_that_was_killed_before_the_swap(
 
 
 def test_a_second_index_that_is_not_valid_is_dropped(
-    connection: postgres.Connection, generation: Generation
+    connection: postgres.Connection, superuser: postgres.Connection, generation: Generation
 ) -> None:
     fill(connection, DOCS)
     index = PgvectorIndex(connection, generation)
@@ -376,20 +376,20 @@ def test_a_second_index_that_is_not_valid_is_dropped(
     second = f"{index.name}_next"
     build(connection, index._design, second, 1 << 30)
     invalid = "update pg_index set indisvalid = false where indexrelid = to_regclass(%s)"
-    connection.execute(invalid, [second])
+    superuser.execute(invalid, [second])
     assert sync_index(connection, index).delta == Delta(unchanged=300)
     assert identities(connection, index) == {index.name: first}
     # Also on the way of a rebuild, which needs its name.
     build(connection, index._design, second, 1 << 30)
-    connection.execute(invalid, [second])
+    superuser.execute(invalid, [second])
     assert index.rebuild() is not None
     assert list(identities(connection, index)) == [index.name]
 
 
 @pytest.fixture
-def slow_builds(connection: postgres.Connection) -> Iterator[None]:
+def slow_builds(superuser: postgres.Connection, connection: postgres.Connection) -> Iterator[None]:
     """The building of any index takes half a second, in its transaction."""
-    connection.execute(
+    superuser.execute(
         """
         create or replace function linger() returns event_trigger language plpgsql as $$
         begin perform pg_sleep(0.5); end $$;
@@ -398,7 +398,7 @@ def slow_builds(connection: postgres.Connection) -> Iterator[None]:
         """
     )
     yield
-    connection.execute("drop event trigger linger; drop function linger")
+    superuser.execute("drop event trigger linger; drop function linger")
 
 
 @pytest.mark.usefixtures("slow_builds")
@@ -430,6 +430,7 @@ def test_generations_that_share_an_index_build_it_once(
 @pytest.mark.parametrize("why", ["outgrown", "leftover"])
 def test_a_reader_does_not_wait_for_a_build(
     connection: postgres.Connection,
+    superuser: postgres.Connection,
     postgres_url: str,
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
@@ -446,7 +447,7 @@ def test_a_reader_does_not_wait_for_a_build(
     else:
         second = f"{index.name}_next"
         build(connection, index._design, second, 1 << 30)
-        connection.execute(
+        superuser.execute(
             "update pg_index set indisvalid = false where indexrelid = to_regclass(%s)", [second]
         )
         change = index.rebuild
