@@ -62,11 +62,11 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def servers(folder: Path) -> Iterator[Servers]:
-    """As `docker/compose.yaml` has them, with a role of few rights."""
+    """As `docker/compose.yaml` has them, on an older PostgreSQL, with a role of few rights."""
     with ExitStack() as stack:
         for name in ("server", "redis", "chroma-server", "mlflow"):
             (folder / name).mkdir(mode=0o755)
-        admin = stack.enter_context(postgres_over_tcp(folder / "server"))
+        admin = stack.enter_context(postgres_over_tcp(folder / "server", "16"))
         port = urlsplit(admin).port or 0
         make_role(port, PASSWORD, PASSWORD)
         server = f"ml_assets:{PASSWORD}@127.0.0.1:{port}"
