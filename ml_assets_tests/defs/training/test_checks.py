@@ -51,7 +51,7 @@ def check(trained: tuple[Deployment, TrainingSet]) -> Check:
     """Run a check on the stores of the trained deployment."""
     deployment, _ = trained
     info = deployment.connection.info
-    url = f"postgresql://{info.user}@/{info.dbname}?host={info.host}"
+    url = f"postgresql://{info.user}:{info.password}@{info.host}:{info.port}/{info.dbname}"
     postgres = PostgresResource(url=url, home=str(deployment.settings.home))
     duck = OfflineStoreResource(database=str(deployment.settings.duckdb_file))
 
