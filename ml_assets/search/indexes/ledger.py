@@ -71,7 +71,7 @@ def sync(
             size = index.size()  # twice a sync and no more: it takes Chroma long
         content = version(connection, generation, index.kind)
         if size or delta.removed:
-            _mark(index, content if size else "")
+            _mark(index, content if size else "", delta)
             bound = {**key, "mark": content, "worn": replaced + delta.removed}
             connection.execute(statement("postgres/search/indexes/record_mark"), bound)
     delta = replace(delta, unchanged=size - delta.added - delta.changed)
@@ -99,8 +99,8 @@ def follow(connection: postgres.Connection, index: LedgerIndex[Any]) -> int:
             return len({name.rpartition("#")[0] for batch in rows for name, *_ in batch})
         try:
             if not _follows(connection, index):  # somebody else was quicker
-                _write_differences(connection, index, held, no_progress)
-                _mark(index, _content(connection, _HELD, _arrays(held)) if held else "")
+                delta, _ = _write_differences(connection, index, held, no_progress)
+                _mark(index, _content(connection, _HELD, _arrays(held)) if held else "", delta)
         finally:
             os.close(descriptor)
     return 0
@@ -220,8 +220,8 @@ def _adopt(connection: postgres.Connection, key: dict[str, Any], held: Mapping[s
     connection.execute(adopt, {**key, **_arrays(held)})
 
 
-def _mark(index: LedgerIndex[Any], mark: str) -> None:
-    if index.mark() != mark:
+def _mark(index: LedgerIndex[Any], mark: str, written: Delta) -> None:
+    if written.touched or index.mark() != mark:
         index.set_mark(mark)
 
 
