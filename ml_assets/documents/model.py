@@ -37,5 +37,3 @@ class Rejected:
     location: str
     reason: str
     document_id: str | None = None
-    rejected_at: datetime | None = None
-    """None until it is in the table."""

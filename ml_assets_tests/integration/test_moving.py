@@ -160,7 +160,7 @@ def test_a_fresh_tracking_server_never_names_the_champion(folder: Path) -> None:
     """Its models passed no gate; the next run trains and registers again, and is told why."""
     (folder / "fresh").mkdir()
     with mlflow_over_http(folder / "fresh") as url:
-        client = MlflowClient(url)
+        client = MlflowClient(url, registry_uri=url)
         client.create_registered_model(MODEL_NAME)
         client.create_model_version(MODEL_NAME, "s3://bucket/model", await_creation_for=0)
         client.set_registered_model_alias(MODEL_NAME, "champion", "1")

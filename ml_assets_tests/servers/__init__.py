@@ -64,7 +64,9 @@ def postgres_over_tcp(folder: Path, version: str = "18") -> Iterator[str]:
         initialize(postgres, data, PASSWORD)
         port = free_port()
         command, account = serve_command(postgres, data, port)
-        with serving([*command, "-c", "fsync=off"], data, port, account=account):
+        # No role but a superuser may drop a database while the server itself is at work in it.
+        settings = ("-c", "fsync=off", "-c", "autovacuum=off")
+        with serving([*command, *settings], data, port, account=account):
             url = f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}/postgres"
             yield server_url(url, folder, "postgres")  # waits while the server starts
 

@@ -84,8 +84,8 @@ def scratch(stack: Stack, file: Path) -> Iterator[Callable[[], dict[str, Any]]]:
     """Begin a build from scratch on embedded stores; what it gives waits for its end."""
     home = stack.root / "scratch" / str(time.monotonic_ns())
     home.mkdir(parents=True)
-    if (stack.root / "data" / "models").exists():
-        (home / "models").symlink_to(stack.root / "data" / "models")
+    if (stack.root / "data" / "home" / "models").exists():
+        (home / "models").symlink_to(stack.root / "data" / "home" / "models")
     project = Project(home, file)
     settings = load_settings(home=home, source=project.environment["ML_ASSETS_SOURCE"])
     process = project.start("run")

@@ -58,7 +58,7 @@ def whole_stack(root: Path, version: str, file: Path, names: list[str], report: 
             "the stack", lambda: start_rest(servers, report) or "all is healthy", report
         ):
             return
-        (root / "data" / "hold").mkdir()
+        (root / "data" / "home" / "hold").mkdir(parents=True, exist_ok=True)
         if not attempt("first build", partial(first_build, servers, file), report):
             return
         for name in names:
@@ -94,7 +94,7 @@ def drive(servers: Stack, file: Path, _: str) -> str:
 def cell(servers: Stack, file: Path, name: str) -> str:
     """Kill one server in a stage of a run, start it after its outage, and wait for convergence."""
     victim, stage, outage = name.split(":")
-    held = servers.root / "data" / "hold" / stage
+    held = servers.root / "data" / "home" / "hold" / stage
     add_line(file)
     held.touch()
     with scratch(servers, file) as finish:
@@ -121,7 +121,7 @@ def wait_for_file(folder: Path, pattern: str, seconds: float = 300) -> list[Path
 
 def restore(servers: Stack) -> None:
     """Let nothing of a failed piece of work stand in the way of the next."""
-    for path in (servers.root / "data" / "hold").iterdir():
+    for path in (servers.root / "data" / "home" / "hold").iterdir():
         path.unlink()
     for server in STACK:
         process = servers.running.get(server.name)

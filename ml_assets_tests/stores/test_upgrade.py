@@ -59,7 +59,6 @@ def read(connection: psycopg.Connection[tuple[object, ...]]) -> dict[str, list[o
 def before(postgres_url: str) -> dict[str, list[object]]:
     """The rows of a database of the version before."""
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute("create extension vector schema public")
         connection.execute(gzip.decompress(DUMP.read_bytes()))
         return read(connection)
 

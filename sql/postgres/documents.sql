@@ -295,7 +295,7 @@ where collection = any(%(collections)s)
 order by document_id
 
 -- name: rejected
-select collection, location, reason, document_id, rejected_at
+select collection, location, reason, document_id
 from rejected_documents
 order by collection, location
 limit %(most)s
