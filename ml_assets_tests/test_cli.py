@@ -114,6 +114,17 @@ def test_lines_of_standard_input_are_labelled_as_json_lines(labelled: list[Seque
     }
 
 
+def test_a_file_that_is_not_utf_8_is_one_line(
+    labelled: list[Sequence[str]], tmp_path: Path
+) -> None:
+    file = tmp_path / "latin.txt"
+    file.write_bytes("café".encode("latin-1"))
+    done = call("predict", "--file", str(file))
+    assert done.exit_code == 1
+    assert "latin.txt: it is not UTF-8" in done.output
+    assert labelled == []
+
+
 @pytest.mark.parametrize("words", [[], ["a text", "--file", "-"]])
 def test_a_prediction_is_of_texts_or_of_a_file(
     labelled: list[Sequence[str]], words: list[str]

@@ -128,9 +128,7 @@ def status(as_json: Json = False) -> None:
 
 
 @command
-def ui(
-    port: Port = 3000,
-) -> None:
+def ui(port: Port = 3000) -> None:
     """Open the Dagster UI on the same data: lineage, runs, checks, backfills."""
     from ml_assets.defs.instance import open_instance
 

@@ -85,7 +85,11 @@ def predict(
         raise UserError("there is no text, or there are two kinds of it", do=_ONE_KIND)
     with open_session() as session:
         if lines:
-            _predict_lines(session, lines)
+            try:
+                _predict_lines(session, lines)
+            except UnicodeDecodeError as error:
+                what = f"it is not UTF-8 ({error.reason})"
+                raise UserError(what, where=lines.name, do="Convert it, and try again") from None
             return
         answers = session.predict(texts or ())
     show(answers, lambda: predictions(texts or (), answers), as_json=as_json)

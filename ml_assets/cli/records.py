@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ml_assets.cli.app import Json, Port, command, connected, err, out, refuse_busy, show
+from ml_assets.cli.app import Json, Port, command, connected, err, out, reading, refuse_busy, show
 from ml_assets.console import records
 from ml_assets.errors import SettingError
 from ml_assets.settings import secret
@@ -23,7 +23,7 @@ def rejected(limit: Limit = 50, as_json: Json = False) -> None:
     """
     from ml_assets.documents.quality import read_rejected
 
-    with connected() as (_, connection):
+    with reading() as (_, connection):
         rows, count = read_rejected(connection, limit)
     show([asdict(row) for row in rows], lambda: records.rejected(rows, count), as_json=as_json)
 
@@ -36,7 +36,7 @@ def audit(limit: Limit = 50, as_json: Json = False) -> None:
     """
     from ml_assets.releases import audit as log
 
-    with connected() as (_, connection):
+    with reading() as (_, connection):
         entries = log.read_entries(connection, limit)
         broken = log.verify(connection)
         missing = log.missing_entries(connection)
