@@ -45,7 +45,7 @@ def put(connection: postgres.Connection, document_id: str, doc: Doc) -> None:
     )
     connection.execute(
         "insert into documents (document_id, collection, title, text, label, group_id, metadata,"
-        " content_hash, created_at) values (%s, %s, %s, %s, %s, '', %s, '', %s)",
+        " content_hash, chunked_hash, created_at) values (%s, %s, %s, %s, %s, '', %s, '', '', %s)",
         [
             document_id,
             doc.collection,
