@@ -56,7 +56,7 @@ def indexes_hold_the_live_chunks(
     or after the stores were changed behind its back, for all that it holds.
     """
     with postgres.connect() as connection:
-        generation = current_generation(connection, settings, encoder.space())
+        generation = current_generation(connection, settings, encoder)
         with indexes.open_all(connection, generation) as opened:
             rows = compare_with_tables(connection, list(opened.values()), whole=thorough)
             problems = [
@@ -83,7 +83,7 @@ def indexes_are_not_worn(
     When it fails, automation has the index built anew; so has the next run by hand.
     """
     with postgres.connect() as connection:
-        generation = current_generation(connection, settings, encoder.space())
+        generation = current_generation(connection, settings, encoder)
         latest = read_measurements(connection, generation.generation_id).latest
         wear = measure_wear(connection, generation, latest.reached if latest else {})
     rows = [{**asdict(graph), "worn": graph.is_worn} for graph in wear]
@@ -109,7 +109,7 @@ def search_gates(
 ) -> Iterator[dg.AssetCheckResult]:
     """The gates of a generation as blocking checks: nothing is published past a failed one."""
     with postgres.connect() as connection:
-        identity = current_generation(connection, settings, encoder.space()).generation_id
+        identity = current_generation(connection, settings, encoder).generation_id
         measurement = read_measurements(connection, identity).latest
         gates = measured_gates(measurement, reference_of(connection, identity), settings)
         withdrawn = identity in withdrawals(connection, "generation_id")

@@ -105,7 +105,7 @@ def query_index(
     """
     filters: Filter = condition
     if condition != NO_FILTER and not index.expresses(condition):
-        filters = Among(tuple(matching_chunk_ids(connection, condition)))
+        filters = Among(tuple(matching_chunk_ids(connection, index.generation, condition)))
         if not filters.chunk_ids:
             return Ranking((), (), exhausted=True)
     return index.query(query, k, filters)

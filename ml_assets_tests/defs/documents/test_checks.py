@@ -55,7 +55,7 @@ DOCUMENT_CHECKS = [
         chunks_are_pieces_of_their_documents,
         "update chunks set heading = 'h' where chunk_id = 'x#0'",
     ),
-    (chunks_are_pieces_of_their_documents, "update documents set chunk_count = 2"),
+    (chunks_are_pieces_of_their_documents, "update chunked_documents set chunk_count = 2"),
     (
         documents_are_as_they_were_read,
         "update documents set title = 'Other' where document_id = 'x'",
