@@ -37,7 +37,7 @@ READS = {
     "embeddings": "chunks chunkers",  # the delta from chunks to vectors is one statement
     "features": "documents current_chunks change_log document_embeddings",  # so is this one
     "search": "documents chunked_documents embedding_spaces",  # filters and vectors
-    "training": "documents current_chunks document_embeddings",  # the vector of each labelled document
+    "training": "documents current_chunks document_embeddings",  # a vector of each document
 }
 """Joins that would be slow as two statements, and what is still to be given by its owner."""
 

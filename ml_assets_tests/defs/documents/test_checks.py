@@ -92,6 +92,8 @@ def test_document_checks_pass_and_fail(
     assert check(postgres=filled, thorough=True).passed
     with filled.connect() as connection:
         connection.execute("alter table chunks drop constraint chunks_document_id_fkey")
+        marks = "alter table chunked_documents drop constraint chunked_documents_document_id_fkey"
+        connection.execute(marks)
         connection.execute(damage)  # type: ignore[arg-type]
     assert not check(postgres=filled, thorough=True).passed
 

@@ -55,9 +55,9 @@ def measured(connection: postgres.Connection, settings: Settings, **changed: Any
 @pytest.mark.parametrize(
     ("changed", "passed"),
     [
-        ({"recall": {"pgvector": 1.0, "chroma": 0.95}}, True),
-        ({"recall": {"pgvector": 1.0, "chroma": 0.949}}, False),
-        ({"recall": {"chroma": 1.0}, "judged_recall": {"chroma": 0.8}}, False),
+        ({"recall": {"pgvector": 0.95, "chroma": 1.0}}, True),
+        ({"recall": {"pgvector": 0.949, "chroma": 1.0}}, False),
+        ({"recall": {"pgvector": 1.0}, "judged_recall": {"pgvector": 0.8}}, False),
         (None, False),
     ],
 )
@@ -74,6 +74,20 @@ def test_recall_is_compared_with_the_minimum(
     assert result.passed == passed
     assert result.metadata["minimum"].value == 0.95
     assert passed or result.severity == dg.AssetCheckSeverity.ERROR
+
+
+@pytest.mark.parametrize("changed", ["recall", "reached"])
+def test_an_index_that_does_not_answer_warns(
+    connection: postgres.Connection, settings: Settings, stores: Stores, changed: str
+) -> None:
+    measured(connection, settings)
+    assert check("indexes_beside_are_as_good", stores).passed
+    measured(connection, settings, **{changed: {"pgvector": 1.0, "chroma": 0.9}})
+    for name in ("vector_indexes_agree_with_exact_search", "indexes_reach_their_chunks"):
+        assert check(name, stores).passed
+    warning = check("indexes_beside_are_as_good", stores)
+    assert (warning.passed, warning.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "ML_ASSETS_VECTOR_INDEX" in str(warning.metadata["do"].value)
 
 
 @pytest.mark.parametrize(("reached", "passed"), [(0.95, True), (0.94, False)])

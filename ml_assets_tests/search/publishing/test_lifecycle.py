@@ -163,9 +163,9 @@ def test_publishing_by_hand_asks_the_gates(
     assert served(connection) == second.generation_id
     assert withdrawals(connection, "generation_id") == {}
     documents = documents_version(connection)
-    poor = measurement(documents=documents, judged_recall={"chroma": 0.5})
+    poor = measurement(documents=documents, judged_recall={"pgvector": 0.5})
     record_measurement(connection, first.generation_id, poor)
-    with pytest.raises(GateError, match=r"agree_with_exact_search: .*chroma_judged 0\.5"):
+    with pytest.raises(GateError, match=r"agree_with_exact_search: .*pgvector_judged 0\.5"):
         publish_by_hand(connection, Indexes(settings), first.generation_id, "hurry")
     never = generation_of(connection, settings.model_copy(update={"hnsw_m": 30}))
     with pytest.raises(GateError, match="never measured"):
