@@ -1,0 +1,18 @@
+"""What a whole run imports, but what starts threads: they would not be there after a fork."""
+
+import importlib
+
+from ml_assets.defs import build
+from ml_assets.settings import load_settings
+from ml_assets_tests.integration import killing
+
+__all__ = ["killing"]
+
+build.build_definitions(load_settings())  # imports the modules of all assets and checks
+
+for name in (
+    *("chromadb", "clickhouse_connect", "matplotlib.figure", "mlflow", "pandas", "pyarrow"),
+    *("skl2onnx", "sklearn.ensemble", "sklearn.neural_network", "skops.io", "tantivy"),
+    *("tokenizers", "torch"),
+):
+    importlib.import_module(name)
