@@ -71,6 +71,7 @@ def ml_assets(
     """
     from ml_assets.cli import app
 
+    os.environ.clear()
     os.environ.update(environment)
     if families:
         train_only(families)

@@ -1,5 +1,6 @@
 """What a whole run imports, but what starts threads: they would not be there after a fork."""
 
+import gc
 import importlib
 
 from ml_assets.defs import build
@@ -16,3 +17,6 @@ for name in (
     *("tokenizers", "torch"),
 ):
     importlib.import_module(name)
+
+gc.collect()
+gc.freeze()  # no child looks through all that, or gets a copy of it
