@@ -71,7 +71,6 @@ def ml_assets(
     """
     from ml_assets.cli import app
 
-    os.environ.clear()
     os.environ.update(environment)
     if families:
         train_only(families)
