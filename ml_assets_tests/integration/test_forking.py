@@ -19,8 +19,10 @@ def test_it_says_what_a_started_one_says(
     assert out + err
 
 
-def test_it_stops_its_server(tmp_path: Path) -> None:
+def test_it_stops_its_server(tmp_path: Path, exported_models: Path) -> None:
     project = Project(tmp_path / "home", tmp_path / "notes.jsonl")
+    project.home.mkdir()
+    (project.home / "models").symlink_to(exported_models)
     project.file.write_text('{"id": "a", "text": "One.", "shelf": "b"}\n')
     project.call("run", "--until", "documents")
     assert (project.home / "postgres" / "PG_VERSION").exists()
