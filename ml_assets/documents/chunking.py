@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ml_assets.documents.streams import batches
 from ml_assets.errors import SettingError
@@ -84,6 +84,23 @@ class Chunker:
         tokenizer = hashlib.sha256(self.tokenizer_file.read_bytes()).hexdigest()
         parts = [VERSION, tokenizer, self.sequence_tokens, self.tokens, self.overlap, self.prompt]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+    @property
+    def definition(self) -> dict[str, str | int]:
+        """What a generation keeps of it: enough for one like it to be made again."""
+        return {"chunker": self.fingerprint, "tokens": self.tokens, "overlap": self.overlap}
+
+    def made_again(self, definition: Mapping[str, Any]) -> Chunker | None:
+        """The chunker of a `definition`, for the same model as this one.
+
+        None when it was for another model, or made by another version of the code.
+        """
+        sizes = {name: definition[name] for name in ("tokens", "overlap") if name in definition}
+        try:
+            made = replace(self, **sizes)
+        except SettingError:
+            return None
+        return made if made.fingerprint == definition["chunker"] else None
 
     @cached_property
     def heading_tokens(self) -> int:
