@@ -22,7 +22,6 @@ from psycopg import sql
 from psycopg.rows import TupleRow, class_row
 
 from ml_assets.delta import Delta
-from ml_assets.embeddings.refresh import partition_name
 from ml_assets.progress import Progress, no_progress
 from ml_assets.search.filters.language import Condition
 from ml_assets.search.filters.sql import sql_condition
@@ -140,13 +139,13 @@ def _record_synced(connection: postgres.Connection, generation: Generation, kind
 
 
 def _on_waiting(generation: Generation, query: str, **parts: sql.Composable) -> sql.Composed:
-    partition = sql.Identifier(partition_name(generation.space_id))
-    waiting = sql.SQL(statement("postgres/search/indexes/waiting")).format(partition=partition)
+    waiting = on_vectors(generation, statement("postgres/search/indexes/waiting"))
     return sql.SQL(query).format(waiting=waiting, **parts)
 
 
 def _waiting_for(generation: Generation, kinds: Sequence[str]) -> dict[str, Any]:
-    return {"generation_id": generation.generation_id, "index_kinds": list(kinds)}
+    identity, chunker = generation.generation_id, generation.chunker
+    return {"generation_id": identity, "chunker": chunker, "index_kinds": list(kinds)}
 
 
 def _follows(connection: postgres.Connection, index: LedgerIndex[Any]) -> bool:

@@ -168,7 +168,7 @@ def test_a_result_tells_what_waits_to_be_indexed(
             connection.execute("update documents set changed_at = now() where document_id = 'new0'")
             found = search(engine, "novelword", None, method="keyword")
             assert (found.behind, found.complete) == (1, False)
-            connection.execute("update documents set content_hash = chunked_hash")
+            connection.execute("update documents set content_hash = ''")
         sync_all(connection, settings, published)
         assert search(engine, "novelword", None, method="keyword").behind == 0
         connection.execute("delete from document_embeddings where chunk_id = 'new1#0'")

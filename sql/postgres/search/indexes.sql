@@ -17,7 +17,7 @@ select concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hash_record_exten
 from ({entries}) as held
 
 -- name: count_live
-select count(*) as chunks from chunks join documents using (document_id) where deleted_at is null
+select count(*) as chunks from {chunks} join documents using (document_id) where deleted_at is null
 
 -- name: count_waiting
 select count(*) as documents, count(*) filter (where {passing}) as could_pass
@@ -34,7 +34,7 @@ with live as (
         e.chunk_id,
         index_revision(c.text_hash, d.fields_hash) as revision
     from {partition} e
-    join chunks c on c.chunk_id = e.chunk_id and c.chunker = e.chunker and byteaeq(c.text_hash, e.text_hash)
+    join {chunks} c on c.chunk_id = e.chunk_id and byteaeq(c.text_hash, e.text_hash)
     join documents d using (document_id)
     where d.deleted_at is null
 ), indexed as (
@@ -64,7 +64,7 @@ select
     d.metadata,
     case when %(embeddings)s::boolean then e.embedding end as embedding
 from {partition} e
-join chunks c using (chunk_id, chunker, text_hash)
+join {chunks} c using (chunk_id, text_hash)
 join documents d using (document_id)
 where e.chunk_id = any(%(chunk_ids)s) and d.deleted_at is null
 order by e.chunk_id
@@ -99,7 +99,7 @@ where generation_id = %(generation_id)s and index_kind = %(index_kind)s
 -- name: live_revisions
 -- The present revisions of live chunks: those of the documents that changed last, and others at random.
 with live as (
-    select chunk_id, changed_at from chunks join documents using (document_id) where deleted_at is null
+    select chunk_id, changed_at from {chunks} join documents using (document_id) where deleted_at is null
 ), sample as (
     (select chunk_id from live order by changed_at desc limit %(size)s)
     union
@@ -107,7 +107,7 @@ with live as (
 )
 select c.chunk_id, index_revision(c.text_hash, d.fields_hash)
 from sample
-join chunks c using (chunk_id)
+join {chunks} c using (chunk_id)
 join documents d using (document_id)
 
 -- name: marks
@@ -154,13 +154,16 @@ where d.deleted_at is null
             left join search_index_marks m on m.generation_id = %(generation_id)s and m.index_kind = asked.kind
         ), '-infinity')
     and (
-        d.chunked_hash is distinct from d.content_hash
+        not exists (
+            select from chunked_documents m
+            where m.document_id = d.document_id and m.chunker = %(chunker)s and m.content_hash = d.content_hash
+        )
         or exists (
-            select from chunks c
+            select from {chunks} c
             where c.document_id = d.document_id and (
                 not exists (
                     select from {partition} e
-                    where e.chunk_id = c.chunk_id and e.chunker = c.chunker and e.text_hash = c.text_hash
+                    where e.chunk_id = c.chunk_id and e.text_hash = c.text_hash
                 )
                 or exists (
                     select from unnest(%(index_kinds)s::text[]) as asked (kind)
