@@ -551,7 +551,7 @@ def test_bad_files(
         ("<p>café".encode(), "café"),
         ("<meta charset=iso-8859-2><p>Łódź".encode("iso-8859-2"), "Łódź"),
         (b'<meta http-equiv=x content="text/html; charset=koi8-r"><p>\xc4\xc1', "да"),
-        ("<p>caf\xe9 \x96 bar".encode("latin-1"), "café – bar"),
+        ("<p>caf\xe9 \x96 bar".encode("latin-1"), "café \u2013 bar"),
         ("<meta charset=none><p>caf\xe9".encode("latin-1"), "café"),
         ("<p>naïve".encode("utf-16"), "naïve"),
     ],
