@@ -30,7 +30,7 @@ PATIENCE = 30.0
 """Seconds to wait for another process to let go of the folder."""
 
 _MARK = (
-    "select table, uniqExact(partition_id), max(max_block_number), max(data_version)"
+    "select table, uniqExact(partition_id), max(greatest(max_block_number, data_version))"
     " from system.parts where active and database = currentDatabase() group by table order by table"
 )
 _HOLDER = "holder.pid"
