@@ -31,6 +31,7 @@ FailedCheck = tuple[str, bool, dict[str, Any]]
 LASTING_WARNINGS = {
     "rows_were_readable",
     "hybrid_is_compared_with_published",
+    "indexes_beside_are_as_good",
     "a_model_beats_the_baselines",
 }
 """Checks that fail again on the same documents and settings, whatever a run does: a run that ended
