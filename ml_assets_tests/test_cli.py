@@ -6,6 +6,7 @@ import socket
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -182,3 +183,28 @@ def test_a_summary_shows_the_longest_steps(most: int | None, shown: int) -> None
     assert text.count("step ") == shown
     assert "step 12" in text
     assert ("--verbose shows all" in text) == (most is not None)
+
+
+def test_a_summary_leaves_out_nothing_in_silence() -> None:
+    """Removals, quarantined rows, labels with too few documents, and why there is no model."""
+    small = {f"l{number}": number for number in range(1, 13)}
+    report = RunReport(removed=7, small_labels=small, no_model="fewer than two labels have 10")
+    counts = dict.fromkeys(("collections", "documents", "rejected", "chunks", "vectors"), 0)
+    numbers = {**counts, "rejected": 3, "measurement": None, "candidates": None, "champion": None}
+
+    def told(report: RunReport, numbers: dict[str, Any]) -> str:
+        written = StringIO()
+        console = Console(file=written, width=200)
+        for part in run_summary(report, numbers):
+            console.print(part)
+        return written.getvalue()
+
+    text = told(report, numbers)
+    assert "removed         7" in text
+    assert "3 (`ml-assets rejected` lists them)" in text
+    assert "Fewer than two labels have 10, so there is no model to train." in text
+    assert "12 labels have too few groups of documents to train on: l1 (1), l2 (2)" in text
+    assert "l10 (10), …" in text
+    assert "l11" not in text
+    quiet = told(RunReport(), {**numbers, "rejected": 0})
+    assert not any(word in quiet for word in ("removed", "rejected", "no model", "too few"))

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ml_assets.operations.plan import Plan
 
 
+_MOST_LABELS = 10
+
+
 def plan(planned: Plan, texts_per_second: float | None) -> RenderableType:
     """What a run would do, and about how long the encoding would take."""
     rows = [{"rows": name, **asdict(getattr(planned, name))} for name in ("documents", "chunks")]
@@ -38,6 +41,8 @@ def plan(planned: Plan, texts_per_second: float | None) -> RenderableType:
                 "minutes": minutes,
             },
         ),
+        facts("Left out", {"quarantined rows": f"{planned.rejected:,}"}),
+        *_left_out(planned.no_model, planned.small_labels),
     )
 
 
@@ -54,7 +59,8 @@ def run_summary(
             "collections": f"{numbers['collections']:,}, {len(report.requested)} changed",
             **({"not read": len(report.unread)} if report.unread else {}),
             "documents": numbers["documents"],
-            "quarantined": numbers["rejected"],
+            **({"removed": report.removed} if report.removed else {}),
+            "quarantined": _quarantined(numbers["rejected"]),
             "chunks": numbers["chunks"],
             "embedded new": report.encoded,
             "vectors copied": report.reused,
@@ -62,13 +68,28 @@ def run_summary(
         },
     )
     yield from standing(numbers)
-    if not report.labelled:
-        yield Text("\n  No document has a label, so there is no model to train.")
+    yield from _left_out(report.no_model, report.small_labels)
     seconds = {name: value for name, value in report.seconds.items() if value >= 0.05}
     longest = nlargest(most or len(seconds), seconds, key=lambda name: seconds[name])
     shown = {name: f"{value:.1f} s" for name, value in seconds.items() if name in longest}
     rest = "; --verbose shows all" if len(shown) < len(seconds) else ""
     yield facts(f"Seconds per stage{rest}", shown)
+
+
+def _quarantined(rows: int) -> str:
+    return f"{rows:,}{' (`ml-assets rejected` lists them)' if rows else ''}"
+
+
+def _left_out(no_model: str, small_labels: Mapping[str, int]) -> Iterator[RenderableType]:
+    """Why there is no model, and which labels are left out of one."""
+    if no_model:
+        reason = f"{no_model[0].upper()}{no_model[1:]}"
+        yield Text(f"\n  {reason}, so there is no model to train.")
+    if small_labels:
+        named = [f"{label} ({groups})" for label, groups in small_labels.items()]
+        shown = ", ".join([*named[:_MOST_LABELS], *["…"] * (len(named) > _MOST_LABELS)])
+        count = "1 label has" if len(named) == 1 else f"{len(named):,} labels have"
+        yield Text(f"\n  {count} too few groups of documents to train on: {shown}")
 
 
 def nothing_to_do(ended: datetime, numbers: Mapping[str, Any]) -> Iterator[RenderableType]:

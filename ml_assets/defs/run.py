@@ -50,7 +50,7 @@ from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings, Until, secret
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.postgres.locks import at_work
-from ml_assets.training.training_set import has_labels
+from ml_assets.training.training_set import has_labels, small_labels, untrainable
 
 if TYPE_CHECKING:
     from dagster_shared.error import SerializableErrorInfo
@@ -82,17 +82,21 @@ _QUIET = {
 class RunReport:
     """What one `ml-assets run` did: texts encoded, vectors reused, seconds, and what failed.
 
-    `unread`: why a collection could not be read.
+    `removed`: documents that left the source. `unread`: why a collection could not be read.
+    `small_labels`: those with too few groups to train on, and how many they have. `no_model`: why
+    there is nothing to train on.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
     encoded: int = 0
     reused: int = 0
+    removed: int = 0
+    small_labels: dict[str, int] = field(default_factory=dict)
+    no_model: str = ""
     failed_checks: list[FailedCheck] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     unread: dict[str, str] = field(default_factory=dict)
     requested: list[str] = field(default_factory=list)
-    labelled: bool = True
 
     @property
     def succeeded(self) -> bool:
@@ -210,9 +214,12 @@ def _refresh(run: _Run, pending: Pending, find: Callable[[], Pending]) -> bool:
 def _follow(run: _Run, until: Until) -> None:
     """Build and publish the search, and train models, as far as the input is sound."""
     report = run.report
-    report.labelled = until != "models" or has_labels(run.connection)
+    labelled = until != "models" or has_labels(run.connection)
+    if until == "models":
+        report.no_model = untrainable(run.connection)
+        report.small_labels, _ = small_labels(run.connection)
     for job in _JOBS[until]:
-        if report.may_go_on and (report.labelled or job != "train_models"):
+        if report.may_go_on and (labelled or job != "train_models"):
             _execute(run, job)
 
 
@@ -244,6 +251,12 @@ def _execute(
     report.seconds[job] = report.seconds.get(job, 0) + time.perf_counter() - started
     for event in events:
         _read_event(event, report)
+    report.removed += sum(
+        int(str(number.value))
+        for event in events
+        if event.is_step_materialization and event.asset_key == key("raw_documents")
+        if (number := event.step_materialization_data.materialization.metadata.get("removed"))
+    )
     # Every partition's event has the numbers of the whole run.
     for event in events:
         if event.is_step_materialization and event.asset_key == key("embeddings"):

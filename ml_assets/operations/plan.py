@@ -16,6 +16,7 @@ from ml_assets.embeddings.space import VectorSpace
 from ml_assets.operations.pending import find_pending
 from ml_assets.search.generation import chunkers_beside
 from ml_assets.stores import postgres
+from ml_assets.training.training_set import small_labels, untrainable
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,9 @@ class Plan:
     encode: int
     reuse: int
     vector_bytes: int
+    rejected: int
+    small_labels: dict[str, int]
+    no_model: str
 
 
 def plan_refresh(
@@ -51,9 +55,9 @@ def plan_refresh(
     """
     names = find_pending(connection, source, chunker, space).collections
     if not names:  # who may only read can be told so
-        stored = count_rows(connection)["documents"], count_followed(connection)
-        same = (Delta(unchanged=stored[0]), Delta(unchanged=stored[1]))
-        return Plan((), {}, *same, 0, 0, 0)
+        counts = count_rows(connection)
+        same = (Delta(unchanged=counts["documents"]), Delta(unchanged=count_followed(connection)))
+        return Plan((), {}, *same, 0, 0, 0, counts["rejected"], *_labels(connection))
     with connection.transaction(force_rollback=True):
         documents = refresh_documents(
             connection, source, names, max_removed_fraction=max_removed_fraction
@@ -61,7 +65,8 @@ def plan_refresh(
         beside = chunkers_beside(connection, chunker, space.space_id)
         chunks = refresh_chunks(connection, chunker, names, beside=beside)
         encode, reuse = count_encodings(connection, space, names)
-        after = count_rows(connection)["documents"], count_followed(connection)
+        counts, followed = count_rows(connection), count_followed(connection)
+        after, labels = (counts["documents"], followed), _labels(connection)
     return Plan(
         tuple(names),
         documents.unread,
@@ -70,7 +75,14 @@ def plan_refresh(
         encode,
         reuse,
         (encode + reuse) * space.dimension * 2,
+        counts["rejected"],
+        *labels,
     )
+
+
+def _labels(connection: postgres.Connection) -> tuple[dict[str, int], str]:
+    small, _ = small_labels(connection)
+    return small, untrainable(connection)
 
 
 def _of_all(deltas: Iterable[Delta], after: int) -> Delta:

@@ -18,6 +18,7 @@ from ml_assets.stores.sql import statement
 from ml_assets.training.examples import model_inputs
 from ml_assets.training.families.registry import TRUSTED_TYPES
 from ml_assets.training.onnx.model import FILE, OnnxModel
+from ml_assets.training.training_set import untrainable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,6 +81,9 @@ def _open(where: mlflow.Tracking, uri: str, sha256: str) -> OnnxModel:
 def _nothing_served(connection: postgres.Connection) -> NothingToDoError:
     last = current_challenger(connection)
     if last is None:
+        if reason := untrainable(connection):  # a run would not help
+            do = "Give more documents a label: name its column, `files:…?label=COLUMN`"
+            return NothingToDoError(f"no model was promoted yet: {reason}", do=do)
         return NothingToDoError("no model was promoted yet", do="Run `ml-assets run`")
     # Refused by a gate, or left by a rollback: a run does not promote it.
     return NothingToDoError(

@@ -98,6 +98,27 @@ def has_labels(connection: postgres.Connection) -> bool:
     return bool(row and row[0])
 
 
+def small_labels(connection: postgres.Connection) -> tuple[dict[str, int], int]:
+    """The labels of live documents with fewer than `MIN_GROUPS` groups, and how many have more.
+
+    Groups as the documents name them: those that share a text are one more rarely than not.
+    """
+    rows = connection.execute(statement("postgres/training/label_groups")).fetchall()
+    small = {label: groups for label, groups in rows if groups < MIN_GROUPS}
+    return small, len(rows) - len(small)
+
+
+def untrainable(connection: postgres.Connection) -> str:
+    """Why no run can train a model on the documents as they are labelled; empty: one may."""
+    small, large = small_labels(connection)
+    if large >= 2:
+        return ""
+    if not small and not large:
+        return "no document has a label"
+    labels = len(small) + large
+    return f"fewer than two labels have {MIN_GROUPS} groups of documents ({large} of {labels})"
+
+
 def changed_labels(
     connection: postgres.Connection, since: datetime | None
 ) -> tuple[int, datetime | None]:

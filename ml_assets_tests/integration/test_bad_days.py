@@ -37,7 +37,7 @@ def test_a_source_without_labels_ends_at_the_published_search(fresh: Project) ->
     assert status["champion"] is None
     assert status["candidates"] == []
     refusal = fresh.call("predict", "anything", code=1)
-    assert "no model was promoted yet" in refusal
+    assert "no model was promoted yet: no document has a label" in refusal
 
 
 def test_faiss_serves_where_it_is_chosen(fresh: Project) -> None:

@@ -7,7 +7,7 @@ import pytest
 from ml_assets.delta import Delta
 from ml_assets.documents.collections import count_rows
 from ml_assets.documents.history import read_history
-from ml_assets.documents.model import Document
+from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.refresh import refresh_chunks, refresh_documents
 from ml_assets.embeddings.refresh import refresh_embeddings
 from ml_assets.errors import NothingToDoError
@@ -65,6 +65,30 @@ def test_the_plan_is_what_the_run_does(connection: postgres.Connection) -> None:
         ):
             assert planned == replace(done, unchanged=stored[name] - done.added - done.changed)
     assert find_pending(connection, source, CHUNKER, SPACE).collections == []
+
+
+def test_the_plan_tells_what_is_left_out(connection: postgres.Connection) -> None:
+    def of(label: str, count: int) -> list[Document]:
+        return [
+            Document(f"{label}{n}", "a", f"Text {label} {n}.", label=label) for n in range(count)
+        ]
+
+    source = MemorySource([Document("x", "a", "No label.")])
+
+    def left_out() -> tuple[int, dict[str, int], str]:
+        plan = plan_refresh(connection, source, CHUNKER, SPACE)
+        return plan.rejected, plan.small_labels, plan.no_model
+
+    assert left_out() == (0, {}, "no document has a label")
+    source.documents += [*of("few", 9), *of("enough", 10)]
+    few = (0, {"few": 9}, "fewer than two labels have 10 groups of documents (1 of 2)")
+    assert left_out() == few
+    run(connection, source)
+    assert left_out() == few, "with nothing to read, too"
+    source.documents += of("many", 11)
+    assert left_out() == (0, {"few": 9}, "")
+    source.documents.append(Rejected("a", "row 9", "no text"))
+    assert left_out()[0] == 1
 
 
 def test_the_history_tells_why(connection: postgres.Connection) -> None:

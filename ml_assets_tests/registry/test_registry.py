@@ -467,8 +467,13 @@ def test_a_document_gets_the_answer_it_got_in_training(first: Trained) -> None:
 
 def test_what_cannot_be_answered_is_said(first: Trained) -> None:
     deployment, _ = first
-    with pytest.raises(NothingToDoError, match="no model was promoted yet"):
+    with pytest.raises(NothingToDoError, match=r"promoted yet\. Run `ml-assets run`"):
         ask(deployment, ["w1"])
+    with deployment.connection.transaction(force_rollback=True):
+        deployment.connection.execute("update documents set label = null")
+        # A run cannot help.
+        with pytest.raises(NothingToDoError, match=r"yet: no document has a label\. Give more"):
+            ask(deployment, ["w1"])
     version = register(first)
     decide(first)
     with pytest.raises(SourceError, match="text 2: it is empty"):

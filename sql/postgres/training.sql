@@ -63,6 +63,13 @@ order by wanted.document_id collate "C"
 -- name: fail_experiment
 update experiments set status = 'failed', ended_at = now() where run_id = %(run_id)s
 
+-- name: label_groups
+select label, count(distinct group_id)::int as groups
+from documents
+where deleted_at is null and label is not null
+group by label
+order by label
+
 -- name: labelled
 -- Every live document with a label: its group, when it became what it is, a hash of what a model sees of
 -- it, one of its text without case and spacing, and whether the vector space has all of its chunks.

@@ -18,6 +18,7 @@ from ml_assets.defs.automation import ON_NEW_DATA
 from ml_assets.defs.documents.checks import CHECKS_OF_DOCUMENTS
 from ml_assets.defs.partitions import COLLECTIONS, register_collections
 from ml_assets.defs.resources import EncoderResource, OpenSource, PostgresResource
+from ml_assets.documents.quality import read_rejected
 from ml_assets.documents.refresh import (
     DocumentsReport,
     chunk_versions,
@@ -30,6 +31,9 @@ from ml_assets.search.generation import chunkers_beside
 from ml_assets.settings import Settings
 
 RAW_DOCUMENTS = key("raw_documents")
+
+_MOST_REJECTED = 20
+"""Quarantined rows that the UI shows; `ml-assets rejected` has all."""
 
 
 @asset(kinds={"python"}, freshness_policy=DAILY)
@@ -73,7 +77,14 @@ def raw_documents(
             run_id=context.run.run_id,
             progress=step,
         )
-        shown = relation(connection, "documents")
+        rows, quarantined = read_rejected(connection, _MOST_REJECTED)
+        shown = {
+            **relation(connection, "documents"),
+            "quarantined": quarantined,
+            "quarantined_rows": table(
+                [{"place": row.location, "reason": row.reason} for row in rows]
+            ),
+        }
     version = data_version(sorted(report.versions.items()))
     if report.unread:
         yield from _left_behind(report, version, postgres=postgres, thorough=thorough)
