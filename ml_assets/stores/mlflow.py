@@ -189,6 +189,7 @@ def log_model(
     """
     from numpy import asarray
 
+    _import_skops()
     info = mlflow.sklearn.log_model(
         model,
         name="model",
@@ -210,10 +211,9 @@ def load_model(where: Tracking, uri: str, trusted: Sequence[str]) -> Any:
     Raises:
         ModelError: the artifact is missing, damaged, in another format, or holds another type.
     """
-    import skops.io
-
+    skops_io = _import_skops()
     with _file(where, uri, _MODEL_FILE) as file:
-        return skops.io.load(file, trusted=list(trusted))
+        return skops_io.load(file, trusted=list(trusted))
 
 
 def log_file(mlflow: ModuleType, uri: str, name: str, content: bytes) -> None:
@@ -421,6 +421,21 @@ def _import() -> ModuleType:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return mlflow
+
+
+@cache
+def _import_skops() -> ModuleType:
+    """Import `skops.io` without torch, which it gets with all of scikit-learn and never uses."""
+    unseen = "torch" not in sys.modules
+    if unseen:
+        sys.modules["torch"] = None  # type: ignore[assignment]  # as if it were not installed
+    try:
+        import skops.io
+    finally:
+        if unseen:
+            del sys.modules["torch"]
+    module: ModuleType = skops.io
+    return module
 
 
 @contextmanager
