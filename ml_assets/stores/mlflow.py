@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib.abc import MetaPathFinder
 from importlib.metadata import version
 from pathlib import Path
 from time import time
@@ -426,16 +427,22 @@ def _import() -> ModuleType:
 @cache
 def _import_skops() -> ModuleType:
     """Import `skops.io` without torch, which it gets with all of scikit-learn and never uses."""
-    unseen = "torch" not in sys.modules
-    if unseen:
-        sys.modules["torch"] = None  # type: ignore[assignment]  # as if it were not installed
+    sys.meta_path.insert(0, _NoTorch)
     try:
         import skops.io
     finally:
-        if unseen:
-            del sys.modules["torch"]
+        sys.meta_path.remove(_NoTorch)
     module: ModuleType = skops.io
     return module
+
+
+class _NoTorch(MetaPathFinder):
+    """An import of torch fails, as where it is not installed."""
+
+    @classmethod
+    def find_spec(cls, fullname: str, *_: object) -> None:
+        if fullname == "torch":
+            raise ModuleNotFoundError(fullname, name=fullname)
 
 
 @contextmanager
