@@ -10,13 +10,12 @@ from datetime import datetime
 from pgvector import HalfVector
 from psycopg.types.json import Jsonb
 
-from ml_assets.embeddings.refresh import ensure_space
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.search.filters.language import Scalar
 from ml_assets.search.generation import ensure_generation
 from ml_assets.search.indexes.contract import AnyIndex
 from ml_assets.search.indexes.kinds import Indexes, index_parameters, sync_index
-from ml_assets.search.model import Generation
+from ml_assets.search.model import CHUNKING, Generation, Parameters
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import CHUNKER, SPACE, HashEncoder, ensure_partitions
@@ -82,6 +81,11 @@ def fill(connection: postgres.Connection, docs: Mapping[str, Doc]) -> None:
             ],
         )
         cursor.executemany(
+            "insert into chunked_documents (chunker, document_id, content_hash, chunk_count)"
+            f" values ('{CHUNKER}', %s, '', %s)",
+            [(document_id, len(doc.chunks)) for document_id, doc in docs.items()],
+        )
+        cursor.executemany(
             "insert into chunks (chunker, created_at, chunk_id, document_id, collection,"
             " chunk_index, start_offset, end_offset, token_count, heading, text, text_hash)"
             f" values ('{CHUNKER}', '-infinity', %s, %s, %s, %s, 0, %s, 1, '', %s, %s)",
@@ -107,8 +111,13 @@ def generation_of(
     connection: postgres.Connection, settings: Settings, space: VectorSpace = SPACE
 ) -> Generation:
     """The generation of the settings, in the space of the tests."""
-    ensure_space(connection, space)
-    return ensure_generation(connection, space.space_id, index_parameters(settings))
+    ensure_partitions(connection, space)
+    return ensure_generation(connection, space.space_id, parameters_of(settings))
+
+
+def parameters_of(settings: Settings) -> Parameters:
+    """The parameters of a generation over the chunks that a test writes itself."""
+    return {**index_parameters(settings), CHUNKING: {"chunker": CHUNKER}}
 
 
 def sync_all(connection: postgres.Connection, settings: Settings, generation: Generation) -> None:
