@@ -152,6 +152,23 @@ def test_k_bounds_and_exhaustion_are_told(synced: AnyIndex) -> None:
     assert everything.exhausted
 
 
+@pytest.mark.parametrize("k", [2, 4, 50])
+def test_many_queries_answer_as_each_alone(
+    connection: postgres.Connection, synced: AnyIndex, k: int
+) -> None:
+    texts = ["red", "red apple pie", "green apple", "fast red car"]
+    queries = texts if isinstance(synced, KeywordIndex) else list(HashEncoder().encode(texts))
+    connection.execute("update documents set deleted_at = now() where document_id = 'c'")
+    alone = [synced.query(query, k) for query in queries]
+    assert len({tuple(ranking.chunk_ids) for ranking in alone}) > 1
+    together = synced.query_many(queries, k)
+    assert [ranking.chunk_ids for ranking in together] == [each.chunk_ids for each in alone]
+    assert [ranking.exhausted for ranking in together] == [each.exhausted for each in alone]
+    for ranking, each in zip(together, alone, strict=True):
+        assert ranking.scores == pytest.approx(each.scores, abs=1e-6)
+    assert synced.query_many([], k) == []
+
+
 BOTH = And((In("metadata.n", ("1", 1)), In("metadata.s", ("x", 3))))
 FILTERS = [
     (equal("collection", "food"), {"a", "b"}),
@@ -308,6 +325,11 @@ def test_a_query_of_a_missing_index_is_an_error(
             pytest.raises(StoreError, match="chroma_index"),
         ):
             ask(ChromaIndex(client, generation))
+        with (
+            chroma.connect(None, settings.home) as client,
+            pytest.raises(StoreError, match="chroma_index"),
+        ):
+            ChromaIndex(client, generation).query_many(list(HashEncoder().encode(["a"])), 1)
 
 
 @pytest.mark.parametrize(
