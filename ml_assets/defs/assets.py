@@ -146,7 +146,7 @@ def problems_result(problems: Sequence[Problem], **numbers: str | float) -> dg.A
 
 
 def gate_result(gate: Gate) -> dg.AssetCheckResult:
-    """A gate as a check: what it cannot tell fails as a warning, which blocks nothing."""
+    """A gate as a check: what does not block fails as a warning."""
     blocks = gate.outcome == "block"
     return dg.AssetCheckResult(
         check_name=gate.name,
@@ -155,7 +155,7 @@ def gate_result(gate: Gate) -> dg.AssetCheckResult:
         metadata={
             "message": gate.message,
             **gate.numbers,
-            **({"do": gate.do} if blocks else {}),
+            **({"do": gate.do} if gate.do else {}),
         },
     )
 

@@ -16,7 +16,10 @@ Vector: TypeAlias = "NDArray[np.float32]"
 FusionMethod = Literal["tmm", "minmax", "zscore", "rrf"]
 
 Parameters = Mapping[str, Mapping[str, Any]]
-"""The parameters of every index kind: what building it depends on."""
+"""What building depends on: the parameters of every index kind, and under `CHUNKING` those of the
+chunker whose chunks they hold."""
+
+CHUNKING = "chunking"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,11 @@ class Generation:
     model: str = ""
     fusion: Fusion = DEFAULT_FUSION
     dropped: bool = False
+
+    @property
+    def chunker(self) -> str:
+        """The chunker whose chunks its indexes hold."""
+        return str(self.parameters[CHUNKING]["chunker"])
 
     def check(self, vector: Vector) -> None:
         """Refuse the vector of a query unless its shape is (dimension,)."""

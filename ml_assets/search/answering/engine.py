@@ -18,7 +18,7 @@ from ml_assets.search.answering.rerank import load_reranker, reranked
 from ml_assets.search.answering.snippet import query_terms, snippet
 from ml_assets.search.filters.language import NO_FILTER, Condition, is_unicode
 from ml_assets.search.filters.sql import check_known, sql_condition
-from ml_assets.search.generation import published_generation
+from ml_assets.search.generation import on_vectors, published_generation
 from ml_assets.search.indexes.kinds import Indexes, follow_index
 from ml_assets.search.model import Generation, Vector
 from ml_assets.stores import postgres
@@ -154,15 +154,16 @@ def check_request(query: str, k: int, method: str) -> None:
 
 
 def _hits(
-    engine: Engine, ranked: Ranked, query: str, window: int, filters: Condition
+    engine: Engine, ranked: Ranked, asked: str, window: int, filters: Condition
 ) -> Iterator[tuple[Hit, str]]:
     """The documents with the text that shows each, read `window` at a time.
 
     Those that died since the index was synced are passed over.
     """
-    terms = query_terms(query)
+    terms = query_terms(asked)
     condition, bound = sql_condition(filters)
-    text = sql.SQL(statement("postgres/search/answering/hits")).format(filter=sql.SQL(condition))
+    query = statement("postgres/search/answering/hits")
+    text = on_vectors(engine.generation, query, filter=sql.SQL(condition))
     for start in range(0, len(ranked.documents), window):
         documents = ranked.documents[start : start + window]
         bound["chunk_ids"] = [ranked.chunks[document_id] for document_id, _ in documents]

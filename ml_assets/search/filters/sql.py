@@ -12,6 +12,8 @@ from psycopg.types.json import Jsonb
 from ml_assets.errors import UserError
 from ml_assets.search.filters import language
 from ml_assets.search.filters.language import METADATA, Among, And, Compare, In, Not, Or
+from ml_assets.search.generation import on_vectors
+from ml_assets.search.model import Generation
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
@@ -42,11 +44,13 @@ def sql_condition(condition: language.Filter) -> tuple[LiteralString, dict[str, 
     return " and ".join(["d.deleted_at is null", *(_sql(part, bind) for part in asked)]), bound
 
 
-def matching_chunk_ids(connection: postgres.Connection, condition: language.Condition) -> list[str]:
-    """The ids of the live chunks whose document passes, in no order."""
+def matching_chunk_ids(
+    connection: postgres.Connection, generation: Generation, condition: language.Condition
+) -> list[str]:
+    """The ids of the live chunks of a generation whose document passes, in no order."""
     asked, bound = sql_condition(condition)
     text = statement("postgres/search/filters/matching_chunks")
-    rows = connection.execute(sql.SQL(text).format(filter=sql.SQL(asked)), bound)
+    rows = connection.execute(on_vectors(generation, text, filter=sql.SQL(asked)), bound)
     return [chunk_id for (chunk_id,) in rows]
 
 

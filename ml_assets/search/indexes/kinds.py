@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any, Self
@@ -105,7 +105,7 @@ def query_index(
     """
     filters: Filter = condition
     if condition != NO_FILTER and not index.expresses(condition):
-        filters = Among(tuple(matching_chunk_ids(connection, condition)))
+        filters = Among(tuple(matching_chunk_ids(connection, index.generation, condition)))
         if not filters.chunk_ids:
             return Ranking((), (), exhausted=True)
     return index.query(query, k, filters)
@@ -117,6 +117,15 @@ def index_versions(connection: postgres.Connection, generation: Generation) -> d
         kind.name: upkeep_of(kind.name).version(connection, generation, kind.name)
         for kind in kinds_of(generation)
     }
+
+
+def answering_kind(chosen: str, built: Container[str]) -> str:
+    """The kind that answers searches of vectors, among those that are `built`, as is `chosen`.
+
+    A generation of before the setting has no such index; pgvector's answers for it.
+    """
+    kind = chosen.partition("-")[0]
+    return kind if kind in built else "pgvector"
 
 
 class Indexes:
@@ -164,12 +173,8 @@ class Indexes:
             }
 
     def answering(self, generation: Generation) -> tuple[str, str]:
-        """The kinds that answer searches: of vectors, as the settings choose, and of texts.
-
-        A generation of before the setting has no such index; pgvector's answers for it.
-        """
-        chosen = self.settings.vector_index.partition("-")[0]
-        vector = chosen if chosen in generation.parameters else "pgvector"
+        """The kinds that answer searches: of vectors, as the settings choose, and of texts."""
+        vector = answering_kind(self.settings.vector_index, generation.parameters)
         return vector, next(kind.name for kind in kinds_of(generation) if kind.answers == "text")
 
 

@@ -1,6 +1,6 @@
 -- name: hits
 select d.document_id, d.title, d.url, d.collection, d.label, c.text, c.chunk_index, c.start_offset, c.end_offset
-from chunks c
+from {chunks} c
 join documents d using (document_id)
 where c.chunk_id = any(%(chunk_ids)s) and {filter}
 

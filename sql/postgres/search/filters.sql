@@ -8,7 +8,7 @@ where exists (
 )
 
 -- name: matching_chunks
-select c.chunk_id from chunks c join documents d using (document_id) where {filter}
+select c.chunk_id from {chunks} c join documents d using (document_id) where {filter}
 
 -- name: metadata_kinds
 select item.key, array_agg(distinct jsonb_typeof(item.value) order by jsonb_typeof(item.value))

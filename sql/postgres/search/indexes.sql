@@ -17,7 +17,7 @@ select concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hash_record_exten
 from ({entries}) as held
 
 -- name: count_live
-select count(*) as chunks from chunks join documents using (document_id) where deleted_at is null
+select count(*) as chunks from {chunks} join documents using (document_id) where deleted_at is null
 
 -- name: differing_entries
 -- Chunks that an index does not hold as they are: live, embedded ones that it lacks in their present
@@ -30,7 +30,7 @@ with live as (
         e.chunk_id,
         index_revision(c.text_hash, d.fields_hash) as revision
     from {partition} e
-    join chunks c on c.chunk_id = e.chunk_id and c.chunker = e.chunker and byteaeq(c.text_hash, e.text_hash)
+    join {chunks} c on c.chunk_id = e.chunk_id and byteaeq(c.text_hash, e.text_hash)
     join documents d using (document_id)
     where d.deleted_at is null
 ), indexed as (
@@ -60,7 +60,7 @@ select
     d.metadata,
     case when %(embeddings)s::boolean then e.embedding end as embedding
 from {partition} e
-join chunks c using (chunk_id, chunker, text_hash)
+join {chunks} c using (chunk_id, text_hash)
 join documents d using (document_id)
 where e.chunk_id = any(%(chunk_ids)s) and d.deleted_at is null
 order by e.chunk_id
@@ -95,7 +95,7 @@ where generation_id = %(generation_id)s and index_kind = %(index_kind)s
 -- name: live_revisions
 -- The present revisions of live chunks: those of the documents that changed last, and others at random.
 with live as (
-    select chunk_id, changed_at from chunks join documents using (document_id) where deleted_at is null
+    select chunk_id, changed_at from {chunks} join documents using (document_id) where deleted_at is null
 ), sample as (
     (select chunk_id from live order by changed_at desc limit %(size)s)
     union
@@ -103,7 +103,7 @@ with live as (
 )
 select c.chunk_id, index_revision(c.text_hash, d.fields_hash)
 from sample
-join chunks c using (chunk_id)
+join {chunks} c using (chunk_id)
 join documents d using (document_id)
 
 -- name: marks
