@@ -19,7 +19,7 @@ from ml_assets.search.answering.ranking import (
 from ml_assets.search.evaluation.bootstrap import compare, mean_metrics, metric_intervals
 from ml_assets.search.evaluation.measurement import Interval, MethodQuality
 from ml_assets.search.evaluation.metrics import NDCG, Metrics, evaluate_ranking
-from ml_assets.search.evaluation.tuning import MIN_QUERIES, FeedbackChoice, ScoresBy, fused_by
+from ml_assets.search.evaluation.tuning import FeedbackChoice, ScoresBy, fused_by
 from ml_assets.search.model import Vector
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -43,7 +43,7 @@ def query_judged(
     load: Callable[[], Encoder],
     feedback: FeedbackChoice = "auto",
 ) -> list[Answer]:
-    """Query both indexes for every judged query, and the moved query where feedback may serve.
+    """Query both indexes for every judged query, and the moved query unless feedback is off.
 
     One encoding for all; no text is read, so that measuring is cheap.
 
@@ -54,14 +54,13 @@ def query_judged(
     check_space(engine.generation, encoder)
     texts = [query.text for query in judged]
     vectors = list(encoder.encode(texts))
-    tuning = sum(query.half == "tuning" for query in judged)
     matching = engine.keyword.query_many(texts, DEPTH)
     nearest = engine.vector.query_many(vectors, DEPTH)
     rankings = [
         {"keyword": keyword, "vector": vector}
         for keyword, vector in zip(matching, nearest, strict=True)
     ]
-    if feedback == "on" or (feedback == "auto" and tuning >= MIN_QUERIES):
+    if feedback != "off":
         moved = list(map(moved_query, repeat(engine), rankings, vectors))
         for by_index, again in zip(rankings, engine.vector.query_many(moved, DEPTH), strict=True):
             by_index["feedback"] = again
