@@ -596,6 +596,49 @@ def test_accents_are_folded_and_the_exact_form_ranks_first(
     index.close()
 
 
+SPELLINGS = {
+    "sha1": Doc(("Commit 356a192b7913b04c54574d18c28d46e6395428ab mends the loop.",)),
+    "sha2": Doc((f"The installer has the checksum {'e3b0c442' * 8}.",)),
+    "blob": Doc((f"Attached: {'QUJD' * 500} ends here.",)),
+    "chinese": Doc(("数据库连接超时时请检查防火墙设置",)),
+    "printer": Doc(("打印机无法启动请更换墨盒",)),
+    "japanese": Doc(("プリンターの電源を入れてください。",)),
+    "thai": Doc(("กรุณาตรวจสอบเครื่องพิมพ์ก่อนใช้งาน",)),
+    "unseen": Doc(("The in\u00adsur\u00adance pays for eight\u200b years.",)),
+    "ligature": Doc(("The \ufb01re certi\ufb01cate expires.",)),
+    "wide": Doc(("The unit \uff21\uff22\uff14\uff17\uff11 is in hall two.",)),
+}
+BY_SPELLING = {
+    "356a192b7913b04c54574d18c28d46e6395428ab": "sha1",
+    "E3B0C442" * 8: "sha2",
+    "QUJD" * 500: "blob",
+    "数据库": "chinese",
+    "打印机": "printer",
+    "墨": "printer",
+    "電源": "japanese",
+    "เครื่องพิมพ์": "thai",
+    "insurance": "unseen",
+    "eight": "unseen",
+    "in\u00adsurance": "unseen",
+    "fire certificate": "ligature",
+    "AB471": "wide",
+    "\uff21\uff22\uff14\uff17\uff11": "wide",
+}
+"""Queries, and the one document that each finds."""
+
+
+def test_however_a_word_is_spelled_its_document_is_found_first(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> None:
+    fill(connection, SPELLINGS)
+    index = KeywordIndex(settings.keyword_folder, generation)
+    sync_index(connection, index)
+    found = {query: index.query(query, 5).chunk_ids[:1] for query in BY_SPELLING}
+    assert found == {query: [f"{document}#0"] for query, document in BY_SPELLING.items()}
+    assert not index.query("连超", 5).chunk_ids, "a pair that is written nowhere finds nothing"
+    index.close()
+
+
 def test_a_keyword_index_of_before_the_folding_answers_as_it_did(
     connection: postgres.Connection, settings: Settings, generation: Generation
 ) -> None:
