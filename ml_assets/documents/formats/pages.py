@@ -1,4 +1,4 @@
-"""Text, Markdown and HTML files as rows: one file, one row."""
+"""Text, Markdown, HTML and other files of one document as rows: one file, one row."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
+from ml_assets.documents.formats import extracted
 from ml_assets.documents.formats.html import html_text
 from ml_assets.documents.formats.markdown import read_markdown
 from ml_assets.documents.formats.rows import Row
 
-FORMATS = (".txt", ".md", ".markdown", ".html", ".htm")
+_TEXTS = (".txt", ".md", ".markdown", ".html", ".htm")
+FORMATS = (*_TEXTS, *extracted.FORMATS)
 COLUMNS = ("id", "title", "text", "folder", "name")
 """The columns of a page: its path below the source, title, text, first folder, and file name."""
 
@@ -28,17 +30,15 @@ def read_page(file: BinaryIO, path: str, suffix: str, max_bytes: int) -> Row | s
 
     `path` is relative to the source, and `suffix` one of the `FORMATS`.
     """
-    content = file.read(max_bytes + 1)
-    if len(content) > max_bytes:
-        return f"more bytes than ML_ASSETS_MAX_DOCUMENT_BYTES={max_bytes}"
-    text = _decode(content, declares=suffix in _HTML)
-    if text is None:
-        return "invalid UTF-8"
-    title = ""
-    if suffix in _HTML:
-        title, text = html_text(text)
-    elif suffix in _MARKDOWN:
-        title, text = read_markdown(text)
+    most = max_bytes if suffix in _TEXTS else extracted.MAX_BYTES
+    content = file.read(most + 1)
+    if len(content) > most:
+        setting = "ML_ASSETS_MAX_DOCUMENT_BYTES=" if suffix in _TEXTS else ""
+        return f"more bytes than {setting}{most}"
+    found = _text(content, suffix) if suffix in _TEXTS else extracted.extract(content, suffix)
+    if isinstance(found, str):
+        return found
+    title, text = found
     place = PurePosixPath(path)
     folder = place.parts[0] if len(place.parts) > 1 else ""
     stem = place.name[: place.name.lower().rfind(suffix)]
@@ -46,13 +46,24 @@ def read_page(file: BinaryIO, path: str, suffix: str, max_bytes: int) -> Row | s
     return dict(zip(COLUMNS, cells, strict=True))
 
 
-def _decode(content: bytes, *, declares: bool) -> str | None:
-    """Return the text of UTF-8, or of the encoding that an HTML page declares; None: neither."""
+def _text(content: bytes, suffix: str) -> tuple[str, str] | str:
+    """Return the title and the text, or why it is not readable."""
+    if suffix in _HTML:
+        return html_text(_decode_html(content))
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return "invalid UTF-8"
+    return read_markdown(text) if suffix in _MARKDOWN else ("", text)
+
+
+def _decode_html(content: bytes) -> str:
+    """Decode a page as browsers do: by its mark, as UTF-8, as it declares, or as Windows-1252."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16", "replace")
     with suppress(UnicodeDecodeError):
         return content.decode("utf-8-sig")
-    if declares and (charset := _CHARSET.search(content[:_HEAD])):
+    if declared := _CHARSET.search(content[:_HEAD]):
         with suppress(LookupError, UnicodeDecodeError):
-            return content.decode(charset[1].decode("ascii"))
-    return None
+            return content.decode(declared[1].decode("ascii"))
+    return content.decode("cp1252", "replace")

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from ml_assets.documents.formats import pages, tables
+from ml_assets.documents.formats import extracted, pages, tables
 from ml_assets.documents.formats.rows import Columns, Row, check_columns, to_document
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import check_collection, content_hash, normalize
@@ -158,7 +158,7 @@ class Files:
 
     def _read(self, file: _File) -> Iterator[tuple[str, Row | str]]:
         if file.suffix not in FORMATS:
-            yield "", f"not readable: {', '.join(FORMATS)} are"
+            yield "", f"not a kind that is read ({file.suffix or 'no suffix'})"
             return
         compression = None if file.suffix == ".parquet" else "infer"
         with self._filesystem()[0].open(file.path, "rb", compression=compression) as opened:
@@ -225,6 +225,8 @@ class Files:
                 if file.suffix in FORMATS:
                     with suppress(*_OF_ONE_FILE):
                         word = told(self._filesystem()[0], file.path)
+                if file.suffix in extracted.FORMATS:  # another version may extract another text
+                    word += extracted.extractor()
                 digest.update(f"\0{file.name}\0{word}".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 

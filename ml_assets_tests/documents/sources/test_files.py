@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_assets.documents.formats import tables
+from ml_assets.documents.formats import extracted, tables
 from ml_assets.documents.formats.rows import Columns, Numbered, columns_from
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import check_collection, check_name, normalize
@@ -525,7 +525,7 @@ def test_a_row_without_a_date_has_no_collection(folder: Path) -> None:
         ("x.jsonl", '{"id": 1}'.encode("utf-16"), {}, "x.jsonl: UTF-16, not UTF-8"),
         ("x.parquet", b"PAR1 no parquet", {}, "x.parquet: not readable as Parquet"),
         ("x.parquet", b"", {}, "x.parquet: not readable as Parquet"),
-        ("x.docx", b"PK", {}, "x.docx: unreadable format. Readable: .csv, .tsv, .jsonl"),
+        ("x.odt", b"PK", {}, "x.odt: unreadable format. Readable: .csv, .tsv, .jsonl"),
         ("x.csv.gz", b"no gzip", {}, "cannot be read (Not a gzipped file"),
         (
             "x.csv.gz",
@@ -545,6 +545,24 @@ def test_bad_files(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("<p>café".encode(), "café"),
+        ("<meta charset=iso-8859-2><p>Łódź".encode("iso-8859-2"), "Łódź"),
+        (b'<meta http-equiv=x content="text/html; charset=koi8-r"><p>\xc4\xc1', "да"),
+        ("<p>caf\xe9 \x96 bar".encode("latin-1"), "café \u2013 bar"),
+        ("<meta charset=none><p>caf\xe9".encode("latin-1"), "café"),
+        ("<p>naïve".encode("utf-16"), "naïve"),
+    ],
+)
+def test_the_encoding_of_html_is_found_as_browsers_do(
+    folder: Path, content: bytes, text: str
+) -> None:
+    write(folder / "a.html", content)
+    assert [row.text for row in documents(source(folder))] == [text]
+
+
 def test_single_bad_files_do_not_refuse_a_source(folder: Path) -> None:
     write(folder / "a.csv", "id,text\n1,one\n")
     write(folder / "b.csv", "id,body\n2,two\n")
@@ -553,7 +571,7 @@ def test_single_bad_files_do_not_refuse_a_source(folder: Path) -> None:
     (folder / "e.csv").symlink_to(folder / "gone.csv")
     write(folder / "f.csv", 'id,text\n6,"never closed\n')
     write(folder / "g.parquet", b"PAR1 no parquet")
-    write(folder / "h.pdf", b"%PDF")
+    write(folder / "h.odt", b"PK")
     files = source(folder / "*")
     assert [row.document_id for row in documents(files)] == ["1", "4"]
     reasons = {row.location: row.reason for row in rejected(files)}
@@ -564,7 +582,7 @@ def test_single_bad_files_do_not_refuse_a_source(folder: Path) -> None:
     assert reasons["e.csv"] == "cannot be read (No such file or directory)"
     assert "a quoted cell is never closed" in reasons["f.csv"]
     assert "not readable as Parquet" in reasons["g.parquet"]
-    assert reasons["h.pdf"].startswith("not readable: .csv, .tsv")
+    assert reasons["h.odt"] == "not a kind that is read (.odt)"
     before = files.collections()
     write(folder / "gone.csv", "id,text\n5,five\n")
     assert files.collections() != before
@@ -572,14 +590,28 @@ def test_single_bad_files_do_not_refuse_a_source(folder: Path) -> None:
 
 def test_what_a_folder_holds_beside_pages_is_told(folder: Path) -> None:
     write(folder / "a.txt", "a page")
-    write(folder / "b.docx", b"PK")
+    write(folder / "b.odt", b"PK")
     files = source(folder)
-    assert [row.location for row in rejected(files)] == ["b.docx"]
+    assert [row.location for row in rejected(files)] == ["b.odt"]
     before = files.collections()
-    write(folder / "b.docx", b"PK more")  # it is not read, so nothing changed
+    write(folder / "b.odt", b"PK more")  # it is not read, so nothing changed
     assert files.collections() == before
     write(folder / "c.png", b"\x89PNG")
     assert files.collections() != before
+
+
+def test_documents_of_other_programs_are_pages(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder / "mail" / "a.eml", "Subject: Lift 5\nFrom: a@b.c\n\nIt stands still.\n")
+    files = source(folder, label="folder")
+    (mail,) = documents(files)
+    assert (mail.document_id, mail.title, mail.label) == ("mail/a.eml", "Lift 5", "mail")
+    before = files.collections()
+    monkeypatch.setattr(extracted, "extractor", lambda: "")
+    assert files.collections() != before  # so that it is read once the library is installed
+    with pytest.raises(SourceError, match="needs kreuzberg"):
+        rows(files)
 
 
 def test_compression_is_looked_through_for_pages_too(folder: Path) -> None:

@@ -24,3 +24,9 @@ limit %(size)s
 
 -- name: measurements
 select measured, evaluation from search_generations where generation_id = %(generation_id)s
+
+-- name: record_published
+update search_generations
+set evaluation = %(evaluation)s, fusion = %(fusion)s
+where generation_id = %(generation_id)s
+    and (evaluation, fusion) is distinct from (%(evaluation)s::jsonb, %(fusion)s::jsonb)

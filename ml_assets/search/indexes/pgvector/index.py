@@ -6,7 +6,7 @@ HNSW, IVFFlat, or HNSW over the signs of the numbers: `layouts.py` says what set
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from math import ceil
 from typing import Any
@@ -103,6 +103,24 @@ class PgvectorIndex:
             if len(scored) >= k:
                 break
         return Ranking.best_first(scored[:k], exhausted=len(scored) < k)
+
+    def query_many(self, vectors: Sequence[Vector], k: int) -> list[Ranking]:
+        """Ask for all before the first answer is read; those that fall short are asked again."""
+        for vector in vectors:
+            self.generation.check(vector)
+        self._set_beam(k, filtered=False)
+        with self._connection.pipeline():
+            asked = [
+                self._connection.execute(*self._unfiltered(vector, k), prepare=True)
+                for vector in vectors
+            ]
+        found = map(_scores, asked)
+        return [
+            Ranking.best_first(scored, exhausted=False)
+            if len(scored) >= k
+            else self.query(vector, k)
+            for vector, scored in zip(vectors, found, strict=True)
+        ]
 
     def expresses(self, condition: Condition) -> bool:
         return True
@@ -252,8 +270,7 @@ class PgvectorIndex:
     def _scored(
         self, query: sql.Composed, bound: Mapping[str, Any], *, prepare: bool | None = None
     ) -> _Scored:
-        rows = self._connection.execute(query, bound, prepare=prepare)
-        return [(1 - distance, chunk_id) for chunk_id, distance in rows]
+        return _scores(self._connection.execute(query, bound, prepare=prepare))
 
     def _rebuild(self) -> bool:
         # The old one answers until then. `reindex concurrently` would wait for every snapshot, also
@@ -278,3 +295,7 @@ class PgvectorIndex:
     def _exclusively(self) -> AbstractContextManager[None]:
         # By its name: generations that differ only in how widely they search share the index.
         return exclusive(self._connection, f"ml_schema.search.{self.name}")
+
+
+def _scores(rows: Iterable[tuple[str, float]]) -> _Scored:
+    return [(1 - distance, chunk_id) for chunk_id, distance in rows]
