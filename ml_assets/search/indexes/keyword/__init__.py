@@ -17,7 +17,7 @@ VERSION = 4
 
 def _parameters(settings: Settings) -> Mapping[str, Any]:
     return {
-        "analyzer": "simple, at most 40 characters, lowercase, accents folded, English stems",
+        "analyzer": "pairs where no spaces are written, lowercase, accents folded, English stems",
         # A term counts by its better field, plus this part of the other: both were chosen on the
         # tuning halves of `python_docs` and SciFact.
         "title_boost": 1.0,

@@ -14,6 +14,7 @@ from ml_assets.errors import StoreError
 from ml_assets.search.filters.language import NO_FILTER, Condition, Filter
 from ml_assets.search.indexes.contract import Entry, Ranking
 from ml_assets.search.indexes.keyword.filters import attribute_token, is_expressible, keyword_query
+from ml_assets.search.indexes.keyword.spelling import spell
 from ml_assets.search.indexes.keyword.words import Term, accent_marks, analyzer, query_terms
 from ml_assets.search.model import Generation
 from ml_assets.stores.folders import folder, usable
@@ -67,6 +68,9 @@ class KeywordIndex:
                 (score, str(searcher.doc(address).get_first("chunk_id"))) for score, address in hits
             ]
         return Ranking.best_first(scored, exhausted=len(hits) < k)
+
+    def query_many(self, texts: Sequence[str], k: int) -> list[Ranking]:
+        return [self.query(text, k) for text in texts]
 
     def expresses(self, condition: Condition) -> bool:
         return is_expressible(condition)
@@ -225,12 +229,15 @@ def _schema(folds: bool) -> tantivy.Schema:
 def _document(entry: Entry, folds: bool) -> tantivy.Document:
     document = tantivy.Document()
     document.add_text("revision", entry.revision.hex())
-    for field in ("chunk_id", "title", "text", "collection", "label"):
-        if (text := getattr(entry, field)) is not None:
-            document.add_text(field, text)
+    for field in ("chunk_id", "collection", "label"):
+        if (word := getattr(entry, field)) is not None:
+            document.add_text(field, word)
+    title, text = (spell(entry.title), spell(entry.text)) if folds else (entry.title, entry.text)
+    document.add_text("title", title)
+    document.add_text("text", text)
     if entry.created_at is not None:
         document.add_integer("created_at", entry.created_at)
-    for mark in accent_marks((entry.title, entry.text)) if folds else ():
+    for mark in accent_marks((title, text)) if folds else ():
         document.add_text("accents", mark)
     for key, value in entry.metadata.items():
         document.add_text("attribute", attribute_token(key, value))

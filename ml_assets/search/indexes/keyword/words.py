@@ -13,8 +13,12 @@ from functools import cache
 
 import tantivy
 
+from ml_assets.search.indexes.keyword.spelling import LONGEST, spell
+
 MAX_TERMS = 256
 """Distinct terms of a query that count; a whole document is a query, too."""
+
+_LONGEST_BYTES = 4 * LONGEST + 1
 
 _WITHOUT = "-"
 """What the mark of a word begins with that stands in a text with accents only; no term has it."""
@@ -43,7 +47,7 @@ def analyzer(*, folded: bool = True) -> tantivy.TextAnalyzer:
     """What cuts texts into terms: words, lowercase, without accents, by their English stems."""
     builder = (
         tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
-        .filter(tantivy.Filter.remove_long(40))
+        .filter(tantivy.Filter.remove_long(_LONGEST_BYTES))
         .filter(tantivy.Filter.lowercase())
     )
     if folded:
@@ -56,7 +60,8 @@ def query_terms(text: str, *, folded: bool = True) -> list[Term]:
 
     Its accents may be characters of their own, as some systems write them; those of texts are not.
     """
-    terms = dict.fromkeys(_terms(unicodedata.normalize("NFC", text)))
+    text = unicodedata.normalize("NFC", text)
+    terms = dict.fromkeys(_terms(spell(text, of_query=True) if folded else text))
     if not folded:
         terms = dict.fromkeys(Term(term.written, term.written) for term in terms)
     return list(terms)[:MAX_TERMS]
