@@ -27,6 +27,8 @@ import sys
 import time
 from pathlib import Path
 from ml_assets.stores.postgres.locks import at_work
+from ml_assets_tests.graph import evaluate
+from ml_assets_tests.graph import evaluate
 
 url, worker = sys.argv[1:]
 with at_work(url, Path(), worker, print, print):
@@ -150,7 +152,8 @@ def test_the_sensor_says_what_it_ended(
     def tick(url: str = postgres_url) -> str:
         store = PostgresResource(url=url, home=str(tmp_path))
         context = dg.build_sensor_context(instance=instance)
-        skip = workers_sensor(context, postgres=store, mlflow=MlflowResource(home=str(tmp_path)))
+        asked = {"postgres": store, "mlflow": MlflowResource(home=str(tmp_path))}
+        skip = evaluate(workers_sensor, context, **asked)
         assert isinstance(skip, dg.SkipReason)
         return skip.skip_message or ""
 
