@@ -21,14 +21,13 @@ from ml_assets.defs.sensors import workers_sensor
 from ml_assets.errors import StoreError
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.postgres.locks import at_work, gone_workers
+from ml_assets_tests.graph import evaluate
 
 WORKER = """
 import sys
 import time
 from pathlib import Path
 from ml_assets.stores.postgres.locks import at_work
-from ml_assets_tests.graph import evaluate
-from ml_assets_tests.graph import evaluate
 
 url, worker = sys.argv[1:]
 with at_work(url, Path(), worker, print, print):
