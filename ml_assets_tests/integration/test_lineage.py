@@ -60,9 +60,9 @@ def test_every_table_tells_its_name_columns_and_rows(project: Project, first_run
     with dg.DagsterInstance.from_config(str(project.home / "dagster")) as instance:
         events = [instance.get_latest_materialization_event(key) for key in keys]
     told = {
-        event.asset_key.to_user_string(): event.asset_materialization.metadata
+        event.asset_materialization.asset_key.to_user_string(): event.asset_materialization.metadata
         for event in events
-        if event and event.asset_key and event.asset_materialization
+        if event and event.asset_materialization
     }
     assert told.keys() - NO_TABLE == TABLES.keys()
     told = {name: told[name] for name in TABLES}
