@@ -13,6 +13,7 @@ OWNERS = {
     "collections": "documents",
     "documents": "documents",
     "rejected_documents": "documents",
+    "rejected_counts": "documents",
     "chunks": "documents",
     "change_log": "documents",
     "embedding_spaces": "embeddings",

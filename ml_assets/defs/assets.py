@@ -140,14 +140,20 @@ def _timed(function: Callable[..., dg.MaterializeResult]) -> Function:
     return timed
 
 
-def problems_result(problems: Sequence[Problem], **numbers: str | float) -> dg.AssetCheckResult:
+def problems_result(
+    problems: Sequence[Problem],
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+    **numbers: str | float,
+) -> dg.AssetCheckResult:
     """Passed without any; else it names how many rows have which, the first, and the repair."""
     if not problems:
         return dg.AssetCheckResult(passed=True, metadata=numbers)
     examples = ", ".join(name for each in problems for name in each.examples)
     rows = {each.problem: each.rows for each in problems}
     told = {"examples": examples[:EXAMPLES_LENGTH], "repair": REPAIR}
-    return dg.AssetCheckResult(passed=False, metadata={**numbers, **rows, **told})
+    return dg.AssetCheckResult(
+        passed=False, severity=severity, metadata={**numbers, **rows, **told}
+    )
 
 
 def gate_result(gate: Gate) -> dg.AssetCheckResult:

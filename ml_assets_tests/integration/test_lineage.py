@@ -39,10 +39,10 @@ def test_one_command_goes_from_documents_to_a_champion(project: Project, first_r
 
 
 TABLES = {
-    "raw_documents": "ml_assets.ml_schema.documents",
-    "chunks": "ml_assets.ml_schema.chunks",
-    "embeddings": "ml_assets.ml_schema.document_embeddings",
-    "feature_definitions": "ml_assets.ml_schema.feature_definitions",
+    "raw_documents": "postgres.ml_schema.documents",
+    "chunks": "postgres.ml_schema.chunks",
+    "embeddings": "postgres.ml_schema.document_embeddings",
+    "feature_definitions": "postgres.ml_schema.feature_definitions",
     "document_features": "offline.main.features_document_text_v1",
     "collection_features": "offline.main.features_collection_activity_v1",
     "online_features": "online_features",
