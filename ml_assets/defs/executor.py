@@ -24,6 +24,7 @@ from dagster._core.storage.tags import (
 
 from ml_assets.defs.assets import failed_by_outage
 from ml_assets.defs.automation import TURN
+from ml_assets.defs.instance import records_kept_open
 from ml_assets.defs.unfinished import open_checks
 from ml_assets.errors import GateError
 from ml_assets.settings import Settings, secret
@@ -85,6 +86,7 @@ class _InTurn(InProcessExecutor):
             with raise_execution_interrupts():  # who waits can be ended
                 turns.enter_context(at_work(url, home, run.run_id, tell, lost))
             self._refuse_unsound_input(plan_context)
+            turns.enter_context(records_kept_open(instance))
             for event in super().execute(plan_context, execution_plan):
                 if event.is_step_failure and failed_by_outage(event):
                     instance.add_run_tags(run.run_id, _AGAIN)

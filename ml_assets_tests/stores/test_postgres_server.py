@@ -123,6 +123,50 @@ def write_and_be_ended(url: str) -> None:
         connection.execute("select 1")
 
 
+def test_a_kept_connection_is_handed_out_again_and_brings_nothing_of_before(
+    postgres_url: str,
+) -> None:
+    idle: list[postgres.Connection] = []
+    with postgres.connect(postgres_url, Path(), idle=idle) as connection:
+        assert not idle
+        connection.execute("create temp table staged as select 1 as n")
+        first = connection.info.backend_pid
+    with postgres.connect(postgres_url, Path(), idle=idle) as connection:
+        assert connection.info.backend_pid == first
+        assert not idle, "who has it has it alone"
+        assert connection.execute("select to_regclass('staged')").fetchone() == (None,)
+        with postgres.connect(postgres_url, Path(), idle=idle) as second:
+            assert second.info.backend_pid != first
+    assert len(idle) == 2
+    for kept in idle:
+        kept.close()
+
+
+def test_a_kept_connection_that_failed_or_was_ended_is_not_handed_out(postgres_url: str) -> None:
+    idle: list[postgres.Connection] = []
+    with (
+        pytest.raises(psycopg.errors.UndefinedTable),
+        postgres.connect(postgres_url, Path(), idle=idle) as failed,
+    ):
+        failed.execute("select * from absent")
+    assert failed.closed
+    assert not idle
+    with postgres.connect(postgres_url, Path(), idle=idle) as left:
+        left.autocommit = False
+        left.execute("select 1")
+    assert left.closed
+    assert not idle, "its transaction is still open"
+    with postgres.connect(postgres_url, Path(), idle=idle) as ended:
+        pass
+    with psycopg.connect(postgres_url, autocommit=True) as other:
+        other.execute("select pg_terminate_backend(%s)", [ended.info.backend_pid])
+    with postgres.connect(postgres_url, Path(), idle=idle) as connection:
+        assert connection.info.backend_pid != ended.info.backend_pid
+    assert ended.closed
+    assert idle == [connection]
+    connection.close()
+
+
 def test_a_full_disk_is_one_line(postgres_url: str) -> None:
     full = psycopg.errors.DiskFull("could not extend file\nHINT: Check free disk space.")
     with (

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from ml_assets.stores.postgres.embedded import binaries
 from ml_assets.stores.postgres.migration import SCHEMA
+from ml_assets.stores.postgres.programs import binaries
 from ml_assets.stores.processes import run_program
 
 

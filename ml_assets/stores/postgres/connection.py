@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 
 from ml_assets.errors import NothingToDoError, OutageError, StoreError, first_line
 from ml_assets.settings import Settings, secret
@@ -79,28 +80,19 @@ def forget_migrated() -> None:
 
 
 @contextmanager
-def connect(url: str | None, home: Path, where: str = "") -> Iterator[Connection]:
+def connect(
+    url: str | None, home: Path, where: str = "", idle: list[Connection] | None = None
+) -> Iterator[Connection]:
     """Open a migrated connection in `ml_schema`, in autocommit.
 
     What belongs together says so with `connection.transaction()`. `where` is the setting that the
-    URL is of, when that is not POSTGRES_URL.
+    URL is of, when that is not POSTGRES_URL. With `idle`, one of these is handed out if it still
+    works, and one that ends well is put there, without its temporary tables, for its owner to
+    close.
     """
-    from pgvector.psycopg import register_vector
-
     where, find = where or _where(url, home), _finder(url, home)
     try:
-        with (
-            until_it_answers(lambda: _open(find, where)) as connection,
-            _permitted(connection, where),
-        ):
-            server = url or where
-            if server not in _migrated:
-                refuse_shared_session(connection, lambda: _open(find, where), where)
-            connection.execute(statement("postgres/stores/begin_session"))
-            if server not in _migrated:
-                migrate(connection, where)
-                _migrated.add(server)
-            register_vector(connection)
+        with _session(find, url or where, where, idle) as connection:
             yield connection
             # So that the next connection sees in the counts of rows all that this one wrote.
             connection.execute("select pg_stat_force_next_flush()")
@@ -112,6 +104,54 @@ def connect(url: str | None, home: Path, where: str = "") -> Iterator[Connection
             where=where,
             do="Check the server, its log and its disk, and run again: nothing is half written",
         ) from None
+
+
+@contextmanager
+def _session(
+    find: Callable[[], str], server: str, where: str, idle: list[Connection] | None
+) -> Iterator[Connection]:
+    """One of `idle`, or a new one; a session that ends well is put there, another one closed."""
+    connection = _working(idle) or until_it_answers(lambda: _begin(find, server, where))
+    try:
+        with _permitted(connection, where):
+            yield connection
+        if idle is not None and connection.info.transaction_status == TransactionStatus.IDLE:
+            connection.execute("discard temp")
+            idle.append(connection)
+    finally:
+        if idle is None or connection not in idle:
+            connection.close()
+
+
+def _working(idle: list[Connection] | None) -> Connection | None:
+    while idle:
+        connection = idle.pop()
+        try:
+            connection.execute("select 1")
+        except psycopg.OperationalError:  # its server was ended since
+            connection.close()
+        else:
+            return connection
+    return None
+
+
+def _begin(find: Callable[[], str], server: str, where: str) -> Connection:
+    from pgvector.psycopg import register_vector
+
+    connection = _open(find, where)
+    try:
+        with _permitted(connection, where):
+            if server not in _migrated:
+                refuse_shared_session(connection, lambda: _open(find, where), where)
+            connection.execute(statement("postgres/stores/begin_session"))
+            if server not in _migrated:
+                migrate(connection, where)
+                _migrated.add(server)
+            register_vector(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def connect_reader(settings: Settings) -> AbstractContextManager[Connection]:

