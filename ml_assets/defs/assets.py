@@ -209,9 +209,10 @@ def relation(connection: postgres.Connection, name: str) -> dict[str, Any]:
 
 def relation_of_duckdb(duck: duckdb.Connection, name: str) -> dict[str, Any]:
     """The same of a table of the offline store."""
-    stored = duck.table(name)
-    ((database, rows),) = stored.aggregate("current_database(), count(*)").fetchall()
-    columns = zip(stored.columns, stored.types, strict=True)
+    described_table = duck.execute(f"describe {name}").fetchall()
+    columns = [(column, kind) for column, kind, *_ in described_table]
+    count = f"select current_database(), count(*) from {name}"  # noqa: S608
+    ((database, rows),) = duck.execute(count).fetchall()
     return described(f"{database}.main.{name}", columns, rows)
 
 
