@@ -21,7 +21,7 @@ from ml_assets.search.indexes.contract import Entry
 from ml_assets.search.indexes.keyword.index import KeywordIndex
 from ml_assets.search.indexes.kinds import index_parameters
 from ml_assets.search.indexes.ledger import VECTORS_AT_A_TIME
-from ml_assets.search.model import Generation
+from ml_assets.search.model import CHUNKING, Generation
 from ml_assets.settings import load_settings
 from ml_assets.stores import chroma, postgres
 
@@ -81,7 +81,7 @@ def _rows(texts: Sequence[corpus.Text]) -> Rows:
         )
         for text, vector in zip(texts, vectors, strict=True)
     ]
-    parameters = index_parameters(load_settings())
+    parameters = {**index_parameters(load_settings()), CHUNKING: {"chunker": "bench"}}
     return Rows(entries, vectors, Generation("bench", "bench", DIMENSION, parameters))
 
 

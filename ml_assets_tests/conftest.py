@@ -44,15 +44,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Slow is what starts a server or another process, loads a model, or opens Dagster, itself or by a
     fixture: `make test-quick` leaves that out. A worker that has nothing but a long test to run at
-    the end leaves the others idle. Tests that share a fixture of their module run in one worker,
-    in their order, and it is made once.
+    the end leaves the others idle. Tests that share a fixture of their module or package run in one
+    worker, in their order, and it is made once.
     """
     for item in items:
         module = item.path.relative_to(Path(__file__).parent).as_posix()
         fixtures = getattr(item, "fixturenames", ())
         if module.startswith(SLOW_MODULES) or not SLOW_FIXTURES.isdisjoint(fixtures):
             item.add_marker(pytest.mark.slow)
-        if "module" in _scopes(item):
+        scopes = _scopes(item)
+        if "package" in scopes:
+            item.add_marker(pytest.mark.xdist_group(module.rpartition("/")[0]))
+        elif "module" in scopes:
             item.add_marker(pytest.mark.xdist_group(module))
     items.sort(key=lambda item: "slow" not in item.keywords)
 
@@ -127,12 +130,22 @@ def postgres_server(_servers: tuple[str, str]) -> str:
     return _servers[1]
 
 
+@pytest.fixture(scope="session")
+def _migrated(postgres_server: str) -> str:
+    """The name of a migrated database, to be copied."""
+    with postgres.connect(postgres.server_url(postgres_server, Path(), "migrated"), Path()):
+        return "migrated"
+
+
 @pytest.fixture
-def postgres_url(postgres_server: str) -> Iterator[str]:
-    """The URL of a database of the test's own."""
+def postgres_url(request: pytest.FixtureRequest, postgres_server: str) -> Iterator[str]:
+    """The URL of a database of the test's own: empty, unless the test asks for a `connection`."""
     name = f"test_{uuid.uuid4().hex}"
-    url = postgres.server_url(postgres_server, Path(), name)
-    yield url
+    if "connection" in request.fixturenames:
+        template = request.getfixturevalue("_migrated")
+        with psycopg.connect(postgres_server, autocommit=True) as connection:
+            connection.execute(f"create database {name} template {template}")
+    yield postgres.server_url(postgres_server, Path(), name)
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(f"drop database {name} with (force)")
 

@@ -9,13 +9,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ml_assets.documents.chunkers import follow_chunkers
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.sources.base import UNATTRIBUTED
 from ml_assets.embeddings.refresh import ensure_space
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.errors import SourceError
 from ml_assets.stores.postgres import Connection
-from ml_assets.stores.postgres.partitions import ensure_chunker_partition
 
 SPACE = VectorSpace(
     model="hash",
@@ -35,7 +35,7 @@ CHUNKER = "0" * 16
 
 def ensure_partitions(connection: Connection, space: VectorSpace = SPACE) -> None:
     """Create the partitions of what a test writes itself."""
-    ensure_chunker_partition(connection, "chunks", CHUNKER)
+    follow_chunkers(connection, CHUNKER, [])
     ensure_space(connection, space, [CHUNKER])
 
 

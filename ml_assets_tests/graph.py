@@ -1,14 +1,17 @@
 """The asset graph, as tests look at it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import cast
 
 import dagster as dg
 
 from ml_assets.defs.resources import EncoderResource
+from ml_assets.documents.chunking import Chunker
 from ml_assets.embeddings.space import current_chunker
 from ml_assets.settings import Settings
-from ml_assets_tests.fakes import HashEncoder
+from ml_assets_tests.fakes import CHUNKER, HashEncoder
 
 Run = Callable[..., dg.ExecuteInProcessResult]
 """Materializes with the given checks; what it returns tells how that went."""
@@ -25,6 +28,22 @@ def fake_encoder(settings: Settings, encoder: HashEncoder) -> EncoderResource:
         lambda *_: encoder,
         lambda: HashEncoder(encoder.space),
     )
+
+
+@dataclass(frozen=True)
+class _ByHand:
+    """In the place of a chunker, for chunks that a test writes itself."""
+
+    fingerprint: str = CHUNKER
+
+    @property
+    def definition(self) -> dict[str, str]:
+        return {"chunker": self.fingerprint}
+
+
+def by_hand(settings: Settings, encoder: HashEncoder) -> EncoderResource:
+    """The fake encoder, for chunks that a test writes itself."""
+    return replace(fake_encoder(settings, encoder), chunker=lambda: cast("Chunker", _ByHand()))
 
 
 def shown(value: object) -> str:

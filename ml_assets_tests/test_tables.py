@@ -15,6 +15,9 @@ OWNERS = {
     "rejected_documents": "documents",
     "rejected_counts": "documents",
     "chunks": "documents",
+    "chunkers": "documents",
+    "chunked_documents": "documents",
+    "current_chunks": "documents",
     "change_log": "documents",
     "embedding_spaces": "embeddings",
     "document_embeddings": "embeddings",
@@ -32,10 +35,10 @@ OWNERS = {
 }
 
 READS = {
-    "embeddings": "chunks",  # the delta from chunks to vectors is one statement
-    "features": "documents chunks change_log document_embeddings",  # so is this one
-    "search": "documents chunks document_embeddings embedding_spaces",  # filters and vectors
-    "training": "documents chunks document_embeddings",  # the vector of each labelled document
+    "embeddings": "chunks chunkers",  # the delta from chunks to vectors is one statement
+    "features": "documents current_chunks change_log document_embeddings",  # so is this one
+    "search": "documents chunked_documents embedding_spaces",  # filters and vectors
+    "training": "documents current_chunks document_embeddings",  # a vector of each document
 }
 """Joins that would be slow as two statements, and what is still to be given by its owner."""
 

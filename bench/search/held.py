@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ml_assets.documents.chunkers import follow_chunkers
 from ml_assets.embeddings.refresh import ensure_space, partition_name
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.search.generation import ensure_generation
 from ml_assets.search.indexes.kinds import index_parameters
-from ml_assets.search.model import Generation
+from ml_assets.search.model import CHUNKING, Generation
 from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import postgres
-from ml_assets.stores.postgres.partitions import ensure_chunker_partition
 from ml_assets.stores.sql import read_statements
 
 _STATEMENTS = read_statements(Path(__file__).with_name("held.sql"))
@@ -57,19 +57,18 @@ def fill(
         for target, query in {**_COPIED, "bench.vectors": vectors}.items():
             _copy(filled, connection, target, query)
     connection.execute(_STATEMENTS["index_held_out"])
-    chunkers = connection.execute("select distinct chunker from bench.chunks").fetchall()
-    for (chunker,) in chunkers:
-        ensure_chunker_partition(connection, "chunks", chunker)
-    ensure_space(connection, space, [chunker for (chunker,) in chunkers])
+    [(chunker,)] = connection.execute("select distinct chunker from bench.chunks").fetchall()
+    follow_chunkers(connection, chunker, [])
+    ensure_space(connection, space, [chunker])
     available = postgres.read_counts(connection, "select count(*) as places from bench.places")
     if available["places"] < chunks + held_out:
         sys.exit(f"{chunks + held_out:,} chunks are needed, and {available['places']:,} are there")
     added = {"added": _ids(connection, "take_held_out", {"size": chunks})}
     _timed(connection, added, "add_documents", "add_chunks", "add_vectors")
     connection.execute(f"analyze documents, chunks, {partition_name(space.space_id)}")
-    return ensure_generation(
-        connection, space.space_id, index_parameters(settings or load_settings())
-    )
+    parameters = index_parameters(settings or load_settings())
+    chunking = {CHUNKING: {"chunker": chunker}}
+    return ensure_generation(connection, space.space_id, {**parameters, **chunking})
 
 
 def churn(connection: postgres.Connection, chunks: int, turn: int) -> Churn:

@@ -7,11 +7,11 @@ where chunk_id = any(%(added)s)
 -- name: add_documents
 insert into documents (
     document_id, collection, title, text, label, url, group_id, metadata, content_hash, created_at,
-    observed_at, changed_at, deleted_at, chunked_hash, chunker, stored_hash, chunk_count
+    observed_at, changed_at, deleted_at, stored_hash
 )
 select
     document_id, collection, title, text, label, url, group_id, metadata, content_hash, created_at,
-    observed_at, changed_at, deleted_at, chunked_hash, chunker, stored_hash, chunk_count
+    observed_at, changed_at, deleted_at, stored_hash
 from bench.documents
 where document_id in (select document_id from bench.chunks where chunk_id = any(%(added)s))
 on conflict do nothing
@@ -74,7 +74,7 @@ limit %(size)s
 -- All columns but those that are generated.
 select
     document_id, collection, title, text, label, url, group_id, metadata, content_hash,
-    created_at, observed_at, changed_at, deleted_at, chunked_hash, chunker, stored_hash, chunk_count
+    created_at, observed_at, changed_at, deleted_at, stored_hash
 from documents
 where deleted_at is null
 

@@ -26,9 +26,9 @@ _CHUNKS_OF_A_DOCUMENT = 1.6
 """Or more: of 77,000 documents of this source come 145,000 chunks."""
 
 _CHUNKS = """
-select c.chunk_id, d.document_id, d.title, c.heading, c.text, c.text_hash, halfvec_send(e.embedding)
+select chunk_id, d.document_id, d.title, c.heading, c.text, text_hash, halfvec_send(e.embedding)
 from {partition} e
-join chunks c on c.chunk_id = e.chunk_id and byteaeq(c.text_hash, e.text_hash)
+join current_chunks c using (chunk_id, chunker, text_hash)
 join documents d using (document_id)
 where d.deleted_at is null
 order by md5(d.document_id), c.chunk_index

@@ -12,10 +12,13 @@ from psycopg.types.json import Jsonb
 
 from bench.search.real import Chunk
 from bench.search.vectors import Matrix, Vectors
+from ml_assets.documents.chunkers import follow_chunkers
 from ml_assets.embeddings.refresh import ensure_space, partition_name
 from ml_assets.embeddings.space import VectorSpace
+from ml_assets.search.indexes.kinds import index_parameters
+from ml_assets.search.model import CHUNKING, Parameters
+from ml_assets.settings import Settings
 from ml_assets.stores import postgres
-from ml_assets.stores.postgres.partitions import ensure_chunker_partition
 
 PART = "part"
 """The key of the metadata by which the rows are filtered: 0 to 99, by chance."""
@@ -42,7 +45,7 @@ def fill(
     connection: postgres.Connection, space: VectorSpace, rows: Iterable[tuple[Chunk, Matrix]]
 ) -> int:
     """Write chunks with their vectors, in batches; return how many."""
-    ensure_chunker_partition(connection, "chunks", _CHUNKER)
+    follow_chunkers(connection, _CHUNKER, [])
     ensure_space(connection, space, [_CHUNKER])
     connection.execute(
         "insert into collections (collection, source, fingerprint) values (%s, 'bench', '')",
@@ -60,6 +63,12 @@ def fill(
         # Vacuumed, as a table is that was not just filled.
         connection.execute(sql.SQL("vacuum (analyze) {}").format(sql.Identifier(table)))
     return count
+
+
+def parameters_of(connection: postgres.Connection, settings: Settings) -> Parameters:
+    """The parameters of a generation of the chunks that are there."""
+    [(chunker,)] = connection.execute("select chunker from chunkers where is_current").fetchall()
+    return {**index_parameters(settings), CHUNKING: {"chunker": chunker}}
 
 
 def _documents(

@@ -157,7 +157,7 @@ def problems_result(
 
 
 def gate_result(gate: Gate) -> dg.AssetCheckResult:
-    """A gate as a check: what it cannot tell fails as a warning, which blocks nothing."""
+    """A gate as a check: what does not block fails as a warning."""
     blocks = gate.outcome == "block"
     return dg.AssetCheckResult(
         check_name=gate.name,
@@ -166,7 +166,7 @@ def gate_result(gate: Gate) -> dg.AssetCheckResult:
         metadata={
             "message": gate.message,
             **gate.numbers,
-            **({"do": gate.do} if blocks else {}),
+            **({"do": gate.do} if gate.do else {}),
         },
     )
 

@@ -42,6 +42,12 @@ def count_rows(connection: postgres.Connection) -> dict[str, int]:
     return postgres.read_counts(connection, statement("postgres/documents/counts"))
 
 
+def documents_version(connection: postgres.Connection) -> str:
+    """A hash over the content of all live documents."""
+    [(version,)] = connection.execute(statement("postgres/documents/version"))
+    return str(version)
+
+
 def changed_collections(stored: Iterable[Collection], present: Mapping[str, str]) -> list[str]:
     """The collections whose fingerprint differs from the `present` one, gone ones included.
 
@@ -53,7 +59,10 @@ def changed_collections(stored: Iterable[Collection], present: Mapping[str, str]
 
 
 def uncut_collections(connection: postgres.Connection, chunker: str) -> list[str]:
-    """The collections whose chunks are behind their documents, or those of another chunker."""
+    """The collections whose chunks are behind their documents.
+
+    Those of `chunker`, or of any that follows; all while another one is the current one.
+    """
     query = statement("postgres/documents/uncut_collections")
     return [name for (name,) in connection.execute(query, {"chunker": chunker})]
 

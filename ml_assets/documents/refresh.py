@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from psycopg.rows import class_row, dict_row
 
 from ml_assets.delta import Delta
+from ml_assets.documents.chunkers import follow_chunkers, followed_chunkers
 from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.collections import GONE, UNSETTLED
 from ml_assets.documents.sources.base import Source
@@ -16,7 +17,6 @@ from ml_assets.documents.staging import copy, stage
 from ml_assets.errors import SourceError
 from ml_assets.progress import Progress, no_progress
 from ml_assets.stores import postgres
-from ml_assets.stores.postgres.partitions import drop_empty_partitions, ensure_chunker_partition
 from ml_assets.stores.sql import statement
 
 _READINGS = 3
@@ -133,33 +133,39 @@ def refresh_chunks(
     chunker: Chunker,
     collections: Collection[str],
     *,
+    beside: Collection[Chunker] = (),
     batch: int = 500,
     run_id: str | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, Delta]:
     """Make `chunks` equal to the chunks of the live documents of `collections`.
 
-    Only documents whose content or chunker changed are cut again, `batch` of them to a
-    transaction, so that a killed run loses one batch at most.
+    Those of `chunker`, which is the current one from now on, and of the chunkers `beside` it, of
+    which generations are kept. What any other one made of a document goes when that changes.
+
+    Only documents whose content changed since a chunker cut them are cut again, `batch` of them to
+    a transaction, so that a killed run loses one batch at most.
     """
     names = sorted(collections)
-    bound = {"collections": names, "chunker": chunker.fingerprint, "run_id": run_id}
-    ensure_chunker_partition(connection, "chunks", chunker.fingerprint)
+    chunkers = {each.fingerprint: each for each in (chunker, *beside)}
+    follow_chunkers(connection, chunker.fingerprint, list(chunkers))
+    bound = {"collections": names, "chunkers": list(chunkers), "run_id": run_id}
     with connection.transaction():
         connection.execute("drop table if exists misplaced_chunks")
         connection.execute(statement("postgres/documents/find_misplaced"), bound)
         connection.execute(statement("postgres/documents/follow_moves"))
-        deltas = read_deltas(connection, "postgres/documents/remove_orphan_chunks")
+        deltas = read_deltas(connection, "postgres/documents/remove_orphan_chunks", bound)
     connection.execute(statement("postgres/documents/create_chunk_staging"))
     done = 0
-    with connection.cursor("uncut", row_factory=class_row(_Uncut), withhold=True) as uncut:
-        uncut.execute(statement("postgres/documents/pending_chunks"), bound)
-        while documents := uncut.fetchmany(batch):
-            for name, delta in _apply_chunks(connection, chunker, documents, bound).items():
-                deltas[name] += delta
-            done += len(documents)
-            progress(done, 0)
-    drop_empty_partitions(connection, "chunks")
+    for identity, each in chunkers.items():
+        own = {**bound, "chunker": identity}
+        with connection.cursor("uncut", row_factory=class_row(_Uncut), withhold=True) as uncut:
+            uncut.execute(statement("postgres/documents/pending_chunks"), own)
+            while documents := uncut.fetchmany(batch):
+                for name, delta in _apply_chunks(connection, each, documents, own).items():
+                    deltas[name] += delta
+                done += len(documents)
+                progress(done, 0)
     for row in read_versions(connection, "postgres/documents/chunk_versions", bound):
         delta = deltas[row.collection]
         deltas[row.collection] += Delta(unchanged=row.count - delta.added - delta.changed)
@@ -168,8 +174,8 @@ def refresh_chunks(
 
 
 def chunk_versions(connection: postgres.Connection, collections: Collection[str]) -> dict[str, str]:
-    """One hash per collection over its chunks."""
-    bound = {"collections": sorted(collections)}
+    """One hash per collection over its chunks, of every chunker that follows."""
+    bound = {"collections": sorted(collections), "chunkers": followed_chunkers(connection)}
     rows = read_versions(connection, "postgres/documents/chunk_versions", bound)
     return {row.collection: row.content for row in rows}
 

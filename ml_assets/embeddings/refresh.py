@@ -13,6 +13,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from ml_assets.delta import Delta
+from ml_assets.documents.chunkers import followed_chunkers
 from ml_assets.documents.collections import uncut_collections
 from ml_assets.documents.history import log_changes
 from ml_assets.documents.refresh import read_deltas, read_versions
@@ -57,9 +58,10 @@ class _Text:
     total: int
 
 
-def partition_name(space_id: str) -> str:
-    """The table that holds the vectors of one space."""
-    return partitions.partition_name("document_embeddings", space_id)
+def partition_name(space_id: str, chunker: str | None = None) -> str:
+    """The table that holds the vectors of one space, or those of the chunks of one chunker."""
+    table = partitions.partition_name("document_embeddings", space_id)
+    return partitions.partition_name(table, chunker) if chunker else table
 
 
 def ensure_space(
@@ -76,19 +78,14 @@ def ensure_space(
             query = sql.SQL(statement("postgres/embeddings/add_space"))
             connection.execute(query.format(partition=sql.Identifier(table), **bound))
         for chunker in chunkers:
-            if not partitions.exists(connection, partitions.partition_name(table, chunker)):
-                _drop_vector_indexes(connection, table)
-                partitions.ensure_chunker_partition(connection, table, chunker)
+            partitions.ensure_chunker_partition(connection, table, chunker)
 
 
-def _drop_vector_indexes(connection: postgres.Connection, table: str) -> None:
-    """Drop the indexes that would cover a new partition; the next sync builds them over its rows.
-
-    Built over none, IVFFlat has no lists, and HNSW grows more slowly than it is built.
-    """
-    query = statement("postgres/embeddings/vector_indexes")
-    for (name,) in connection.execute(query, {"table": table}).fetchall():
-        connection.execute(sql.SQL("drop index {}").format(sql.Identifier(name)))
+def drop_vectors(connection: postgres.Connection, chunker: str) -> None:
+    """Drop the vectors of the chunks of one chunker, of every space."""
+    for (space_id,) in connection.execute("select space_id from embedding_spaces").fetchall():
+        table = sql.Identifier(partition_name(space_id, chunker))
+        connection.execute(sql.SQL("drop table if exists {}").format(table))
 
 
 def stale_collections(connection: postgres.Connection, chunker: str, space_id: str) -> list[str]:
@@ -110,17 +107,17 @@ def refresh_embeddings(
 ) -> EmbeddingReport:
     """Give every chunk of `collections` exactly one vector of `space`.
 
-    `load` is called only when a text must be encoded. `batch` texts are written to a transaction
-    while the next ones are encoded, so that a killed run repeats two batches at most.
+    Those of the chunkers that follow the documents. `load` is called only when a text must be
+    encoded. `batch` texts are written to a transaction while the next ones are encoded, so that a
+    killed run repeats two batches at most.
 
     Raises:
         SpaceMismatchError: the loaded encoder makes vectors of another space.
     """
     names = sorted(collections)
     bound = {"space_id": space.space_id, "collections": names}
+    ensure_space(connection, space, followed_chunkers(connection))
     find_pending(connection, space, names)
-    chunkers = connection.execute("select distinct chunker from pending_vectors").fetchall()
-    ensure_space(connection, space, [chunker for (chunker,) in chunkers])
     with connection.transaction():
         connection.execute(statement("postgres/embeddings/follow_moves"), bound)
         moved = connection.execute(statement("postgres/embeddings/find_moved_to_space"), bound)
@@ -133,13 +130,13 @@ def refresh_embeddings(
         connection.execute(statement("postgres/embeddings/find_orphans"), bound)
         removed = read_deltas(connection, "postgres/embeddings/remove_orphans", bound)
     encoded, written = _encode_pending(connection, space, load, bound, batch, progress)
-    table = partition_name(space.space_id)
-    partitions.drop_empty_partitions(connection, table)
     deltas = {name: pending[name] + removed[name] for name in names}
     rows = read_versions(connection, "postgres/embeddings/versions", bound)
     for row in rows:
         deltas[row.collection] += Delta(unchanged=row.count - pending[row.collection].total)
-    postgres.analyze(connection, table, sum(deltas.values(), Delta()).touched)
+    postgres.analyze(
+        connection, partition_name(space.space_id), sum(deltas.values(), Delta()).touched
+    )
     versions = {row.collection: row.content for row in rows}
     return EmbeddingReport(deltas, encoded, reused + written - encoded, versions)
 
@@ -164,9 +161,9 @@ def find_pending(
 
 
 def count_vectors(connection: postgres.Connection, space: VectorSpace) -> int:
-    """How many vectors of `space` there are."""
-    text = "select count(*) as vectors from document_embeddings where space_id = %s"
-    return postgres.read_counts(connection, text, [space.space_id])["vectors"]
+    """How many vectors of `space` the chunks of the current chunker have."""
+    text = statement("postgres/embeddings/count_current")
+    return postgres.read_counts(connection, text, {"space_id": space.space_id})["vectors"]
 
 
 def count_encodings(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg.rows import dict_row
@@ -17,7 +17,7 @@ from ml_assets.documents.history import count_changes
 from ml_assets.documents.sources import Source, open_source
 from ml_assets.embeddings.refresh import stale_collections
 from ml_assets.embeddings.space import VectorSpace
-from ml_assets.operations.state import run_inputs, written
+from ml_assets.operations.state import is_marked, run_inputs, written
 from ml_assets.registry.versions import astray
 from ml_assets.releases.pointer import expired
 from ml_assets.search.publishing.listing import described_generation
@@ -31,10 +31,18 @@ FailedCheck = tuple[str, bool, dict[str, Any]]
 LASTING_WARNINGS = {
     "rows_were_readable",
     "hybrid_is_compared_with_published",
+    "indexes_beside_are_as_good",
     "a_model_beats_the_baselines",
 }
 """Checks that fail again on the same documents and settings, whatever a run does: a run that ended
 with them is finished, and they are told again. Of others, as of a worn index, a run takes care."""
+
+
+LOOK_AGAIN = timedelta(hours=1)
+"""For so long the mark of a server stands for what it holds."""
+
+_HOSTS = 16
+"""How many states are known in which a run ended well: each host with a home of its own has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,28 +112,30 @@ def difference(
 def last_finish(settings: Settings) -> Finish | None:
     """How the last run ended, if a run now would change nothing; None if it might.
 
-    It is None, too, with a store on a server: what happens to a server leaves no trace here.
+    Of a store on a server only a mark is looked at, so it is None, too, when that is all that was
+    looked at for `LOOK_AGAIN`.
 
     Raises:
         UserError: the source, a setting or PostgreSQL cannot be used.
     """
-    servers = ("chroma_url", "redis_url", "clickhouse_url", "mlflow_tracking_uri")
-    if any(getattr(settings, url) for url in servers):
-        return None
-    url = secret(settings.postgres_url)
+    url, tracked = secret(settings.postgres_url), secret(settings.mlflow_tracking_uri)
     with postgres.connect(url, settings.home) as connection:
         with connection.cursor(row_factory=dict_row) as cursor:
-            row = cursor.execute("select * from finished_run").fetchone()
+            row = cursor.execute(
+                "select *, now() - finished_at as age from finished_run"
+            ).fetchone()
         if row is None:
             return None
         source = open_source(settings.source, settings)
         if (
             row["changes"] != count_changes(connection)
             or row["state"] != run_inputs(settings, source)
-            or row["written"] != written(connection, settings)
+            or (row["age"] > LOOK_AGAIN and is_marked(settings))
+            or written(connection, settings) not in row["written"].split()
             or changed_collections(read_collections(connection), source.collections())
             or _waits_to_be_dropped(connection, settings)
-            or astray(connection, mlflow.tracking(None, url, settings.home))
+            # Of a server the mark tells it.
+            or (tracked is None and astray(connection, mlflow.tracking(None, url, settings.home)))
         ):
             return None
         warnings = [(name, blocks, numbers) for name, blocks, numbers in row["warnings"]]
@@ -142,8 +152,8 @@ def _waits_to_be_dropped(connection: postgres.Connection, settings: Settings) ->
 
 def was_finished(connection: postgres.Connection, settings: Settings) -> bool | None:
     """Whether nobody has written to the stores since a run ended well; None: the last did not."""
-    row = connection.execute("select written from finished_run").fetchone()
-    return None if row is None else row == (written(connection, settings),)
+    row = connection.execute("select written from finished_run where state <> ''").fetchone()
+    return None if row is None else written(connection, settings) in row[0].split()
 
 
 def adopt_finish(connection: postgres.Connection, settings: Settings) -> None:
@@ -167,9 +177,13 @@ def remember_finish(
     warnings: Sequence[FailedCheck] = (),
 ) -> None:
     """Keep that a run ended well: on `run_inputs` as it began, and after so many `changes`."""
+    row = connection.execute("select written from finished_run").fetchone()
+    # In turn on hosts with homes of their own, each knows what it left.
+    present = written(connection, settings)
+    known = [each for each in (row[0].split() if row else ()) if each != present]
     bound = {
         "state": inputs,
-        "written": written(connection, settings),
+        "written": " ".join([*known, present][-_HOSTS:]),
         "changes": changes,
         "warnings": Jsonb(warnings),
     }
@@ -177,5 +191,5 @@ def remember_finish(
 
 
 def forget_finish(connection: postgres.Connection) -> None:
-    """A run begins: until it has ended well, nothing is finished."""
-    connection.execute("delete from finished_run")
+    """A run begins: until it has ended well, nothing is finished, for no settings."""
+    connection.execute("update finished_run set state = ''")

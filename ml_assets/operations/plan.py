@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ml_assets.delta import Delta
+from ml_assets.documents.chunkers import count_followed
 from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.collections import count_rows
 from ml_assets.documents.refresh import refresh_chunks, refresh_documents
@@ -13,6 +14,7 @@ from ml_assets.documents.sources.base import Source
 from ml_assets.embeddings.refresh import count_encodings
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.operations.pending import find_pending
+from ml_assets.search.generation import chunkers_beside
 from ml_assets.stores import postgres
 
 
@@ -48,28 +50,30 @@ def plan_refresh(
         SourceError: the source cannot even say which collections it has.
     """
     names = find_pending(connection, source, chunker, space).collections
-    stored = count_rows(connection)
     if not names:  # who may only read can be told so
-        same = (Delta(unchanged=stored["documents"]), Delta(unchanged=stored["chunks"]))
+        stored = count_rows(connection)["documents"], count_followed(connection)
+        same = (Delta(unchanged=stored[0]), Delta(unchanged=stored[1]))
         return Plan((), {}, *same, 0, 0, 0)
     with connection.transaction(force_rollback=True):
         documents = refresh_documents(
             connection, source, names, max_removed_fraction=max_removed_fraction
         )
-        chunks = refresh_chunks(connection, chunker, names)
+        beside = chunkers_beside(connection, chunker, space.space_id)
+        chunks = refresh_chunks(connection, chunker, names, beside=beside)
         encode, reuse = count_encodings(connection, space, names)
+        after = count_rows(connection)["documents"], count_followed(connection)
     return Plan(
         tuple(names),
         documents.unread,
-        _of_all(documents.deltas.values(), stored["documents"]),
-        _of_all(chunks.values(), stored["chunks"]),
+        _of_all(documents.deltas.values(), after[0]),
+        _of_all(chunks.values(), after[1]),
         encode,
         reuse,
         (encode + reuse) * space.dimension * 2,
     )
 
 
-def _of_all(deltas: Iterable[Delta], stored: int) -> Delta:
-    """The sum of the deltas, where what they do not speak of is unchanged."""
+def _of_all(deltas: Iterable[Delta], after: int) -> Delta:
+    """The sum of the deltas, where what they do not speak of is unchanged, of all rows `after`."""
     delta = sum(deltas, Delta())
-    return replace(delta, unchanged=stored - delta.changed - delta.removed)
+    return replace(delta, unchanged=after - delta.added - delta.changed)

@@ -5,24 +5,40 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache, partial
 from pathlib import Path
+from uuid import uuid4
 
 from ml_assets.documents.sources import Source
 from ml_assets.embeddings.space import current_chunker, current_space
+from ml_assets.errors import StoreError
+from ml_assets.registry.model import MODEL_NAME
 from ml_assets.settings import Settings, secret
-from ml_assets.stores import postgres
+from ml_assets.stores import chroma, clickhouse, mlflow, online, postgres
 from ml_assets.stores.sql import SQL, statement
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
+def is_marked(settings: Settings) -> bool:
+    """Whether a store other than PostgreSQL is on a server, and told by a mark."""
+    return any(url for url, _, _ in _stores(settings))
+
+
+_PLACES = {
+    *("home", "postgres_url", "postgres_read_url", "chroma_url", "clickhouse_url", "redis_url"),
+    *("mlflow_tracking_uri", "duckdb_path", "keyword_index_path"),
+}
+
+
 def run_inputs(settings: Settings, source: Source) -> str:
-    """A hash over what decides a run beside the documents: settings, code, judged queries."""
+    """A hash over what decides a run beside the documents: settings, code, judged queries.
+
+    Where the stores lie is not in it: what they hold is `written`.
+    """
     parts = (
-        settings.model_dump_json(exclude={"actor", "home", "postgres_url", "postgres_read_url"}),
-        secret(settings.postgres_url),
+        settings.model_dump_json(exclude={"actor", *_PLACES}),
         platform.python_version(),
         code_of(),
         current_chunker(settings).fingerprint,
@@ -33,22 +49,42 @@ def run_inputs(settings: Settings, source: Source) -> str:
 
 
 def written(connection: postgres.Connection, settings: Settings) -> str:
-    """A hash over what PostgreSQL counted of all that was written, and the embedded stores' files.
+    """A hash over what PostgreSQL counted of all that was written, and the other stores' marks.
 
-    Of files size and time. Another hash: somebody wrote, removed or restored something.
+    Of embedded stores that is the size and time of their files. Another hash: somebody wrote,
+    removed or restored something, or a server does not answer.
     """
     connection.execute("select pg_stat_force_next_flush()")
     counted = connection.execute(statement("postgres/operations/written")).fetchall()
-    digest, home = hashlib.sha256(repr(counted).encode()), settings.home
-    stores = [home / "chroma", home / "chdb", home / "mlflow_artifacts", home / "online.sqlite"]
-    indexes = [settings.keyword_folder, settings.faiss_folder]
-    for store in (*stores, *indexes, settings.duckdb_file):
+    digest, local = hashlib.sha256(repr(counted).encode()), []
+    for url, name, ask in _stores(settings):
+        if url is None:
+            local.append(settings.home / name)
+        else:
+            digest.update(_mark(ask, url).encode())
+    for store in (*local, settings.keyword_folder, settings.faiss_folder, settings.duckdb_file):
         for file in sorted(_files(store)):
             stat = file.stat()
             # Its place in the store, not on the disk: a home can be moved.
             place = f"{store.name}/{file.relative_to(store)}"
             digest.update(os.fsencode(f"{place} {stat.st_size} {stat.st_mtime_ns}\n"))
     return digest.hexdigest()
+
+
+def _stores(settings: Settings) -> Iterator[tuple[str | None, str, Callable[[str], str]]]:
+    """Each store that has a URL or lies in the home: both, and what asks a server for its mark."""
+    yield secret(settings.chroma_url), "chroma", chroma.mark
+    yield secret(settings.clickhouse_url), "chdb", clickhouse.mark
+    tracking = secret(settings.mlflow_tracking_uri)
+    yield tracking, mlflow.FOLDER, partial(mlflow.mark, name=MODEL_NAME)
+    yield secret(settings.redis_url), "online.sqlite", online.mark
+
+
+def _mark(ask: Callable[[str], str], url: str) -> str:
+    try:
+        return ask(url)
+    except StoreError:
+        return uuid4().hex  # what cannot be asked is never as it was; a run tells why
 
 
 def _files(store: Path) -> Iterable[Path]:

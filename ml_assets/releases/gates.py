@@ -1,7 +1,7 @@
 """Gates and decisions: the same for everything that is served.
 
-A gate passes, blocks, or cannot tell. Noise must neither block nor pass unseen: a gate that cannot
-tell does not block, and is reported.
+A gate passes, blocks, warns, or cannot tell. Noise must neither block nor pass unseen: a gate that
+cannot tell does not block, and is reported; so is one that warns of what is not served.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Literal
 
 from ml_assets.errors import GateError
 
-Outcome = Literal["pass", "block", "cannot tell"]
+Outcome = Literal["pass", "block", "warn", "cannot tell"]
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
     """The outcome of one gate, in words and in the numbers that were compared.
 
-    A gate that blocks says what to `do`.
+    A gate that blocks or warns says what to `do`.
     """
 
     name: str

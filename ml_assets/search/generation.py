@@ -1,4 +1,4 @@
-"""Generations: sets of indexes, by their vector space and their parameters."""
+"""Generations: sets of indexes, by their vector space, their chunker and their parameters."""
 
 from __future__ import annotations
 
@@ -9,24 +9,31 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from ml_assets.documents.chunkers import chunks_of
+from ml_assets.documents.chunking import Chunker
 from ml_assets.embeddings.refresh import partition_name
 from ml_assets.errors import NothingToDoError, SpaceMismatchError
-from ml_assets.releases.pointer import present_parts
-from ml_assets.search.model import Fusion, Generation, Parameters
+from ml_assets.releases.pointer import present_parts, services
+from ml_assets.search.model import CHUNKING, Fusion, Generation, Parameters
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
 
 def generation_id(space_id: str, parameters: Parameters) -> str:
-    """16 hex digits over the vector space, the index kinds and their parameters."""
+    """16 hex digits over the vector space, the chunker, the index kinds and their parameters."""
     definition = json.dumps([space_id, parameters], sort_keys=True)
     return hashlib.sha256(definition.encode()).hexdigest()[:16]
+
+
+def chunked_by(chunker: Chunker, kinds: Parameters) -> Parameters:
+    """The parameters of a generation: of its index kinds, and of the chunker."""
+    return {**kinds, CHUNKING: chunker.definition}
 
 
 def ensure_generation(
     connection: postgres.Connection, space_id: str, parameters: Parameters
 ) -> Generation:
-    """Find the generation of this space and these parameters, or create it."""
+    """Find the generation of this space and these parameters (`chunked_by`), or create it."""
     identity = generation_id(space_id, parameters)
     if not connection.execute(
         "select 1 from embedding_spaces where space_id = %s", [space_id]
@@ -76,9 +83,37 @@ def kept_generation(connection: postgres.Connection, identity: str) -> Generatio
     return generation
 
 
-def on_vectors(generation: Generation, text: str) -> sql.Composed:
-    """The statement, with the table that holds the generation's vectors as its `{partition}`."""
-    return sql.SQL(text).format(partition=sql.Identifier(partition_name(generation.space_id)))
+def vectors_of(generation: Generation) -> str:
+    """The table that holds the vectors of a generation, one for each of its chunks."""
+    return partition_name(generation.space_id, generation.chunker)
+
+
+def tables_of(generation: Generation) -> dict[str, sql.Identifier]:
+    """The tables of a generation, as statements name them: `{partition}` holds its vectors."""
+    return {
+        "partition": sql.Identifier(vectors_of(generation)),
+        "chunks": sql.Identifier(chunks_of(generation.chunker)),
+    }
+
+
+def on_vectors(generation: Generation, text: str, **parts: sql.Composable) -> sql.Composed:
+    """The statement on the tables of a generation, with the other parts that it has."""
+    return sql.SQL(text).format(**tables_of(generation), **parts)
+
+
+def chunkers_beside(
+    connection: postgres.Connection, current: Chunker, space_id: str
+) -> list[Chunker]:
+    """The chunkers of what is served, or was and is kept, that go on following the documents.
+
+    Beside the `current` one, those for the same model in the same space: what another model reads,
+    or another version of the code cut, cannot be made here.
+    """
+    served = list(services(connection, "generation_id"))
+    bound = {"space_id": space_id, "generation_ids": served}
+    rows = connection.execute(statement("postgres/search/generation/chunkings"), bound)
+    others = [other for (other,) in rows if other["chunker"] != current.fingerprint]
+    return [made for other in others if (made := current.made_again(other))]
 
 
 def published_generation(connection: postgres.Connection) -> Generation | None:

@@ -16,7 +16,10 @@ Vector: TypeAlias = "NDArray[np.float32]"
 FusionMethod = Literal["tmm", "minmax", "zscore", "rrf"]
 
 Parameters = Mapping[str, Mapping[str, Any]]
-"""The parameters of every index kind: what building it depends on."""
+"""What building depends on: the parameters of every index kind, and under `CHUNKING` those of the
+chunker whose chunks they hold."""
+
+CHUNKING = "chunking"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class Fusion:
     """How the rankings of the keyword and the vector index become one.
 
     `keyword_weight` is 0 to 1; the rest is the weight of the vector index. With `feedback` the
-    vector of the query is moved towards the first documents (`answering/feedback.py`). The
+    vector of the query is moved towards the first documents (`answering/ranking.py`). The
     default was chosen on the tuning halves of SciFact, Cranfield and `python_docs`.
 
     Raises:
@@ -33,7 +36,7 @@ class Fusion:
 
     method: FusionMethod = "tmm"
     keyword_weight: float = 0.3
-    feedback: bool = False
+    feedback: bool = True
 
     def __post_init__(self) -> None:
         if self.method not in get_args(FusionMethod):
@@ -73,6 +76,11 @@ class Generation:
     model: str = ""
     fusion: Fusion = DEFAULT_FUSION
     dropped: bool = False
+
+    @property
+    def chunker(self) -> str:
+        """The chunker whose chunks its indexes hold."""
+        return str(self.parameters[CHUNKING]["chunker"])
 
     def check(self, vector: Vector) -> None:
         """Refuse the vector of a query unless its shape is (dimension,)."""

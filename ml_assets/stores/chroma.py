@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -13,8 +14,9 @@ from urllib.parse import urlsplit
 
 from ml_assets.errors import OutageError, StoreError, first_line
 from ml_assets.stores.file_locks import locked
-from ml_assets.stores.folders import folder, refusal
+from ml_assets.stores.folders import folder, query_refusal, refusal
 from ml_assets.stores.patience import until_it_answers
+from ml_assets.stores.web import ask
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -29,6 +31,7 @@ PREFIX = "generation-"
 PAGE = 5000
 """Entries read at once."""
 
+_COLLECTIONS = "api/v2/tenants/default_tenant/databases/default_database/collections"
 _HNSW = ("space", "max_neighbors", "ef_construction", "ef_search")
 
 _REGISTRY = Lock()
@@ -66,6 +69,28 @@ def _open_registered(url: str | None, home: Path, path: Path | None) -> ClientAP
 def embedded_folder(home: Path) -> Path:
     """The folder of the embedded store."""
     return home / "chroma"
+
+
+def mark(url: str) -> str:
+    """What a server tells of our collections at once: their identity, metadata and counts.
+
+    Their entries are not read, and the library is not imported.
+
+    Raises:
+        OutageError: it does not answer.
+    """
+    told = json.loads(ask(url, _COLLECTIONS))
+    ours = [
+        (
+            each["name"],
+            each["id"],
+            sorted((each["metadata"] or {}).items()),
+            ask(url, f"{_COLLECTIONS}/{each['id']}/count"),
+        )
+        for each in told
+        if each["name"].startswith(PREFIX)
+    ]
+    return repr(sorted(ours, key=lambda each: each[0]))
 
 
 def pages(
@@ -182,6 +207,8 @@ def _close(client: ClientAPI) -> None:
 def _refusal(error: Exception, path: Path | None) -> StoreError:
     if path is not None:
         return refusal(path, "the Chroma folder", error)
+    if of_query := query_refusal("Chroma", "CHROMA_URL", error):
+        return of_query
     import httpx
 
     kind = OutageError if isinstance(error, ValueError | httpx.TransportError) else StoreError

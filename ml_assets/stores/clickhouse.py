@@ -29,6 +29,10 @@ DATABASE = "ml_assets"
 PATIENCE = 30.0
 """Seconds to wait for another process to let go of the folder."""
 
+_MARK = (
+    "select table, uniqExact(partition_id), max(greatest(max_block_number, data_version))"
+    " from system.parts where active and database = currentDatabase() group by table order by table"
+)
 _HOLDER = "holder.pid"
 _LOCKED = "Unable to open the chdb engine"
 
@@ -49,6 +53,23 @@ def connect(url: str | None, home: Path, *, patience: float = PATIENCE) -> Itera
     except OperationalError as error:
         if url is None:
             raise
+        raise _refusal(error) from None
+    finally:
+        client.close()
+
+
+def mark(url: str) -> str:
+    """Which blocks and mutations the tables of a server have: merges change neither.
+
+    Raises:
+        StoreError: it does not answer, or refuses.
+    """
+    from clickhouse_connect.driver.exceptions import Error
+
+    client = _open_server(url)
+    try:
+        return repr(client.query(_MARK).result_rows)
+    except Error as error:
         raise _refusal(error) from None
     finally:
         client.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import sys
 import tempfile
 import warnings
@@ -33,6 +34,7 @@ from ml_assets.stores.folders import folder
 from ml_assets.stores.patience import until_it_answers
 from ml_assets.stores.processes import run_program
 from ml_assets.stores.sql import statement
+from ml_assets.stores.web import ask
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -351,6 +353,20 @@ def read_aliases(where: Tracking, name: str) -> dict[str, str]:
         if table == (None,):
             return {}
         return dict(connection.execute(statement("postgres/stores/aliases"), [name]).fetchall())
+
+
+def mark(uri: str, name: str) -> str:
+    """What a server tells of a registered model: versions, aliases, and the files of their models.
+
+    mlflow is not imported, and no model is read.
+
+    Raises:
+        OutageError: it does not answer.
+    """
+    told = ask(uri, f"api/2.0/mlflow/registered-models/get?name={name}").decode()
+    models = sorted(set(re.findall(r'"models:/([\w-]+)"', told)))
+    files = [ask(uri, f"api/2.0/mlflow/logged-models/{m}/artifacts/directories") for m in models]
+    return repr((told, files))
 
 
 def set_alias(where: Tracking, name: str, alias: str, version: int | None) -> None:

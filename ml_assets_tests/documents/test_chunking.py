@@ -54,6 +54,29 @@ def test_chunks_cover_the_text_and_fit_the_model(title: str, text: str) -> None:
     assert [chunk.start for chunk in chunks] == sorted({chunk.start for chunk in chunks})
 
 
+@settings(max_examples=100, deadline=None)
+@given(title=st.text(max_size=60), text=TEXTS, window=st.integers(1, 90))
+def test_a_long_text_is_cut_window_by_window(title: str, text: str, window: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunking, "_CHARACTERS", window)
+        chunks = SMALL.chunk(title, text)
+    covered: set[int] = set()
+    for index, chunk in enumerate(chunks):
+        assert (chunk.index, text[chunk.start : chunk.end]) == (index, chunk.text)
+        assert chunk.text.strip() == chunk.text != ""
+        assert chunk.token_count <= 40
+        covered.update(range(chunk.start, chunk.end))
+    assert all(position in covered or char.isspace() for position, char in enumerate(text))
+    assert [chunk.start for chunk in chunks] == sorted({chunk.start for chunk in chunks})
+
+
+def test_where_a_window_ends_is_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = " ".join(f"Sentence {n} has some words, and ends." for n in range(300))
+    whole = SMALL.chunk("T", text)
+    monkeypatch.setattr(chunking, "_CHARACTERS", 1_000)
+    assert SMALL.chunk("T", text) == whole
+
+
 def test_a_short_text_is_one_chunk_with_its_title_as_heading() -> None:
     (chunk,) = CHUNKER.chunk("os.path.join", "  Join path components.\n")
     assert chunk.embedded_text == "os.path.join\nJoin path components."

@@ -261,7 +261,8 @@ def test_another_chunker_ends_as_a_build_from_scratch(connection: postgres.Conne
     wider = Chunker(CHUNKER.tokenizer_file, 80, tokens=60, overlap=4)
     assert refresh_chunks(connection, wider, ["a"])["a"].touched > 0
     assert chunk_versions(connection, ["a"]) != before
-    assert refresh_chunks(connection, CHUNKER, ["a"])["a"].touched > 0
+    # Those of the first are there as they were.
+    assert refresh_chunks(connection, CHUNKER, ["a"])["a"].touched == 0
     assert chunk_versions(connection, ["a"]) == before
 
 

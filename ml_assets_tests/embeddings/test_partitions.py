@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from pgvector import HalfVector
 
 from ml_assets.delta import Delta
+from ml_assets.documents.chunkers import drop_chunks, known_chunkers
 from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.model import Document
 from ml_assets.documents.refresh import refresh_chunks, refresh_documents
 from ml_assets.embeddings.refresh import (
     EmbeddingReport,
+    drop_vectors,
     partition_name,
     refresh_embeddings,
     stale_collections,
@@ -74,56 +75,101 @@ def test_rows_follow_the_time_of_their_document(
     assert after == {("x#0", "2021-01-01 00:00:00+00"), ("y#0", "-infinity")}
 
 
-def test_another_chunker_takes_the_place_of_the_first(connection: postgres.Connection) -> None:
+def test_chunks_of_another_chunker_stand_beside_those_of_the_first(
+    connection: postgres.Connection,
+) -> None:
     documents = (dated("x", 2020, LONG), dated("y", None))
     load(connection, *documents)
+    before = [places(connection, table) for table in ("chunks", VECTORS)]
     _, report = load(connection, *documents, chunker=OTHER)
-    assert report.deltas["a"].touched > 0
-    for table in ("chunks", VECTORS):
-        assert partitions(connection, table) == [f"{table}_{OTHER.fingerprint}_default"]
+    # What both cut alike is not encoded again.
+    assert (report.reused, report.encoded > 0) == (1, True)
+    for table, first in zip(("chunks", VECTORS), before, strict=True):
+        names = {each.fingerprint: f"{table}_{each.fingerprint}" for each in (CHUNKER, OTHER)}
+        assert partitions(connection, table) == sorted(f"{name}_default" for name in names.values())
+        of_first = names[CHUNKER.fingerprint]
+        assert {row for row in places(connection, table) if row[1].startswith(of_first)} == first
     rows = connection.execute(
         "select count(*), count(*) filter (where c.text_hash = e.text_hash)"
         " from chunks c full join document_embeddings e using (chunk_id, chunker, created_at)"
     ).fetchone()
     assert rows is not None
-    assert rows[0] == rows[1] > 2
+    assert rows[0] == rows[1] > 4
     assert stale_collections(connection, OTHER.fingerprint, SPACE.space_id) == []
+    # The way back encodes nothing, but has to be gone: another chunker is the current one.
+    assert stale_collections(connection, CHUNKER.fingerprint, SPACE.space_id) == ["a"]
+    chunks, report = load(connection, *documents)
+    assert (chunks.touched, report.encoded, report.reused) == (0, 0, 0)
+    assert stale_collections(connection, CHUNKER.fingerprint, SPACE.space_id) == []
 
 
-def test_an_index_of_vectors_is_not_built_over_an_empty_partition(
-    connection: postgres.Connection,
+def count(connection: postgres.Connection, chunker: Chunker) -> tuple[int, int, int]:
+    """Chunks, vectors and marks of a chunker."""
+    counts = [
+        connection.execute(f"select count(*) from {table} where chunker = %s", [identity])  # type: ignore[call-overload]
+        for identity in [chunker.fingerprint]
+        for table in ("chunks", "document_embeddings", "chunked_documents")
+    ]
+    first, second, third = (rows.fetchall()[0][0] for rows in counts)
+    return first, second, third
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_chunker_beside_the_current_one_follows_and_another_loses_what_changed(
+    connection: postgres.Connection, beside: bool
 ) -> None:
-    """An IVFFlat index would have no lists, and its next build would not be due."""
-    load(connection, dated("x", None))
-    connection.execute(
-        f"create index by_list on {VECTORS}"  # type: ignore[call-overload]
-        " using ivfflat ((embedding::halfvec(16)) halfvec_cosine_ops)"
-    )
-    load(connection, dated("x", 2020), dated("y", None))
-    assert connection.execute("select to_regclass('by_list')").fetchone() == ("by_list",)
-    load(connection, dated("x", 2020), dated("y", None), chunker=OTHER)
-    assert connection.execute("select to_regclass('by_list')").fetchone() == (None,)
+    load(connection, dated("x", None), dated("y", None))
+    changed = MemorySource([dated("x", None, "Other text."), dated("y", None), dated("z", None)])
+    refresh_documents(connection, changed, ["a"])
+    # It was followed by the run before.
+    assert stale_collections(connection, OTHER.fingerprint, SPACE.space_id) == ["a"]
+    refresh_chunks(connection, OTHER, ["a"], beside=[CHUNKER] if beside else [], run_id="r2")
+    encoder = HashEncoder()
+    refresh_embeddings(connection, SPACE, lambda: encoder, ["a"])
+    assert len(encoder.texts) == 2  # for both chunkers
+    assert count(connection, OTHER) == (3, 3, 3)
+    assert count(connection, CHUNKER) == ((3, 3, 3) if beside else (1, 1, 1))
+    assert stale_collections(connection, OTHER.fingerprint, SPACE.space_id) == []
+    told = connection.execute(
+        "select document_id, reason from change_log where stage = 'chunks' order by 1"
+    ).fetchall()
+    assert told == [("y", f"chunker {OTHER.fingerprint}")]
+    refresh_documents(connection, MemorySource([dated("y", None)]), ["a"])
+    assert stale_collections(connection, OTHER.fingerprint, SPACE.space_id) == ["a"]
+    refresh_chunks(connection, OTHER, ["a"], beside=[CHUNKER] if beside else [])
+    refresh_embeddings(connection, SPACE, lambda: encoder, ["a"])
+    assert count(connection, OTHER) == count(connection, CHUNKER) == (1, 1, 1)
 
 
-def test_vectors_left_in_the_partition_of_another_chunker_are_seen(
-    connection: postgres.Connection,
-) -> None:
-    """A run was killed between chunks and vectors: the text is the same, the chunker is not."""
+def test_a_run_that_is_killed_between_two_chunkers_is_seen(connection: postgres.Connection) -> None:
     load(connection, dated("x", None))
-    refresh_chunks(connection, OTHER, ["a"])
+    refresh_chunks(connection, OTHER, ["a"], beside=[CHUNKER])
+    assert stale_collections(connection, OTHER.fingerprint, SPACE.space_id) == ["a"]
+    refresh_embeddings(connection, SPACE, HashEncoder, ["a"])
+    assert stale_collections(connection, OTHER.fingerprint, SPACE.space_id) == []
+    connection.execute("delete from chunked_documents where chunker = %s", [CHUNKER.fingerprint])
     assert stale_collections(connection, OTHER.fingerprint, SPACE.space_id) == ["a"]
 
 
-def test_a_partition_that_is_read_is_dropped_by_the_next_run(
-    connection: postgres.Connection, postgres_url: str
-) -> None:
+def test_a_chunker_is_dropped_with_its_chunks_and_vectors(connection: postgres.Connection) -> None:
     load(connection, dated("x", None))
-    with postgres.connect(postgres_url, Path()) as reader, reader.transaction():
-        reader.execute("select count(*) from chunks")
-        refresh_chunks(connection, OTHER, ["a"])
-        assert len(partitions(connection, "chunks")) == 2
-    refresh_chunks(connection, OTHER, ["a"])
-    assert partitions(connection, "chunks") == [f"chunks_{OTHER.fingerprint}_default"]
+    load(connection, dated("x", None), chunker=OTHER)
+    assert known_chunkers(connection) == sorted([CHUNKER.fingerprint, OTHER.fingerprint])
+    drop_vectors(connection, CHUNKER.fingerprint)
+    drop_chunks(connection, CHUNKER.fingerprint)
+    assert known_chunkers(connection) == [OTHER.fingerprint]
+    assert count(connection, CHUNKER) == (0, 0, 0)
+    assert count(connection, OTHER) == (1, 1, 1)
+    load(connection, dated("x", None))
+    assert count(connection, CHUNKER) == (1, 1, 1)
+
+
+def test_a_chunker_is_made_again_of_its_definition() -> None:
+    assert OTHER.made_again(CHUNKER.definition) == CHUNKER
+    assert OTHER.made_again({**CHUNKER.definition, "chunker": "0" * 16}) is None
+    assert OTHER.made_again({"chunker": CHUNKER.fingerprint}) is None
+    too_long = {**CHUNKER.definition, "tokens": 400}
+    assert OTHER.made_again(too_long) is None
 
 
 TIER = """

@@ -1,6 +1,6 @@
 """A run that dies at a named point: what the children of the crash tests do.
 
-The children are forked by a server that has imported this module, so that each starts at once.
+The children are forked (see `forking`), so that each starts at once.
 """
 
 import hashlib
@@ -37,6 +37,7 @@ from ml_assets.settings import Settings, load_settings, secret
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 from ml_assets_tests.fakes import SPACE, HashEncoder
+from ml_assets_tests.integration.forking import print_into
 from ml_assets_tests.integration.stores import refresh_stores
 
 BATCH = 4
@@ -105,15 +106,11 @@ class LoggingEncoder(HashEncoder):
 
 
 def run(attempt: Attempt) -> None:
-    """Bring the stores up to date, in a process group of its own, until the point is reached."""
-    os.setsid()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    """Bring the stores up to date, until the point is reached."""
     os.environ.update(attempt.environment)
     settings = load_settings()
     attempt.log("").parent.mkdir(parents=True, exist_ok=True)
-    with attempt.log("output").open("w") as output:
-        os.dup2(output.fileno(), 1)
-        os.dup2(output.fileno(), 2)
+    print_into(attempt.log("output"))
     encoder = LoggingEncoder(attempt.log("encoded"))
     use_fakes(encoder)
     log_committed(attempt, settings)

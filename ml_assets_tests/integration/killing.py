@@ -1,9 +1,6 @@
 """A command that dies at a named point, or any time: the children of the tests that kill."""
 
-import multiprocessing
 import os
-import resource
-import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,14 +10,11 @@ from numpy.typing import NDArray
 
 from ml_assets import cli
 from ml_assets.settings import load_settings
-from ml_assets.training import experiments
 from ml_assets_tests.corpus import FAST
 from ml_assets_tests.fakes import HashEncoder
 from ml_assets_tests.integration.crashing import Point, arm, use_fakes
-from ml_assets_tests.integration.project import OURS, TOPICS
-
-FORK = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["ml_assets_tests.integration.killing", "chromadb", "pyarrow"])
+from ml_assets_tests.integration.forking import fork, print_into, train_only
+from ml_assets_tests.integration.project import TOPICS
 
 
 @dataclass(frozen=True)
@@ -52,27 +46,16 @@ def call(command: Command, seconds: float = 180) -> tuple[int | None, str]:
 
     It is killed with all its children when it takes longer.
     """
-    process = FORK.Process(target=_run, args=(command,))
-    process.start()
-    process.join(seconds)
-    if process.is_alive():
-        os.killpg(process.pid or 0, signal.SIGKILL)
-        process.join()
-    return process.exitcode, command.output.read_text()
+    command.output.unlink(missing_ok=True)
+    return fork(seconds, _run, command), command.output.read_text()
 
 
 def _run(command: Command) -> None:
-    os.setsid()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for name in OURS:
-        os.environ.pop(name, None)  # MLflow writes its URI into that of the tests' own process
     os.environ.update(command.environment)
-    with command.output.open("w") as output:
-        os.dup2(output.fileno(), 1)
-        os.dup2(output.fileno(), 2)
+    print_into(command.output)
     use_fakes(TopicEncoder(), TopicEncoder)
     if command.fast:
-        vars(experiments)["FAMILIES"] = FAST
+        train_only(FAST)
     if command.point:
         arm(command.point, load_settings(), "process")
     sys.exit(cli.app(list(command.arguments), standalone_mode=False))

@@ -28,6 +28,7 @@ from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.keyword.index import KeywordIndex
 from ml_assets.search.indexes.kinds import index_parameters, sync_index
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
+from ml_assets.search.model import CHUNKING
 from ml_assets.settings import load_settings
 from ml_assets.stores import chroma, duckdb, online, postgres
 
@@ -37,9 +38,10 @@ TABLES = {
     "documents": "select document_id, collection, title, text, label, content_hash"
     " from documents where deleted_at is null order by 1",
     "chunks": "select chunk_id, collection, start_offset, end_offset, token_count, heading,"
-    " text, text_hash from chunks order by 1",
+    " text, text_hash from current_chunks order by 1",
     "vectors": "select chunk_id, collection, text_hash, embedding::text from"
-    " document_embeddings where space_id = %(space_id)s order by 1",
+    " document_embeddings where space_id = %(space_id)s"
+    " and chunker = (select chunker from chunkers where is_current) order by 1",
 }
 
 Index = PgvectorIndex | ChromaIndex | KeywordIndex
@@ -91,7 +93,9 @@ def open_indexes(
     connection: postgres.Connection, home: Path, space: VectorSpace, **settings: object
 ) -> Iterator[tuple[Index, ...]]:
     """The three indexes of the generation of `space` and the settings."""
+    row = connection.execute("select chunker from chunkers where is_current").fetchone()
     parameters = index_parameters(load_settings(**settings))
+    parameters = {**parameters, CHUNKING: {"chunker": row and row[0]}}
     generation = ensure_generation(connection, space.space_id, parameters)
     with chroma.connect(None, home) as client:
         indexes = (

@@ -1,6 +1,5 @@
 """Killed at any point, a run leaves a state from which the next one converges."""
 
-import multiprocessing
 import os
 import signal
 import tempfile
@@ -20,15 +19,12 @@ from ml_assets.stores import postgres
 from ml_assets_tests.fakes import SPACE
 from ml_assets_tests.integration import crashing
 from ml_assets_tests.integration.crashing import BATCH, Attempt, Point
+from ml_assets_tests.integration.forking import fork
 from ml_assets_tests.integration.project import write_rows
 from ml_assets_tests.integration.stores import read_stores
 
 pytestmark = pytest.mark.xdist_group("crashes")
 
-FORK = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(
-    ["ml_assets_tests.integration.crashing", "chromadb", "matplotlib.figure", "pyarrow"]
-)
 PATIENCE = 120
 
 # Each list is in the order of the run: what was committed at one point is there at the next.
@@ -117,10 +113,8 @@ class Deployment:
             self.home, dict(self.environment), number, point, victim, everything=not self.url
         )
         self.attempts.append(attempt)
-        process = FORK.Process(target=crashing.run, args=(attempt,))
-        process.start()
-        process.join(PATIENCE)
-        assert process.exitcode == code, f"{point}: {process.exitcode}\n{attempt.read('output')}"
+        given = fork(PATIENCE, crashing.run, attempt)
+        assert given == code, f"{point}: {given}\n{attempt.read('output')}"
         if point and victim == "server":
             self.reuse_server_pid()
         return attempt.read("output")

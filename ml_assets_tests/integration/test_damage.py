@@ -1,6 +1,7 @@
 """Damaged stores: told in one line by who asks, built anew by the next run, as from scratch."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,7 @@ def test_a_damaged_index_is_told_and_built_anew(
 def test_a_damaged_duckdb_file_is_set_aside_and_made_anew(
     project: Project, damage: Callable[[Path], None]
 ) -> None:
+    project = replace(project, fast=True)
     project.call("run")
     file = project.home / "offline.duckdb"
     before = project.json("status")["candidates"]

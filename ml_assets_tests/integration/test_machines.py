@@ -77,8 +77,9 @@ def test_a_url_in_words_is_refused_at_once(nowhere: Project) -> None:
     assert "tests-only" not in refusal
 
 
-def test_records_of_an_older_dagster_are_migrated(nowhere: Project) -> None:
+def test_records_of_an_older_dagster_are_migrated(nowhere: Project, exported_models: Path) -> None:
     nowhere.home.mkdir(parents=True)
+    (nowhere.home / "models").symlink_to(exported_models)
     nowhere.call("run", code=1, ML_ASSETS_SOURCE="files:/nowhere.csv")
     nowhere.json("status")  # makes the records
     records = nowhere.home / "dagster" / "history" / "runs" / "index.db"

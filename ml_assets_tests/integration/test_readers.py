@@ -20,9 +20,13 @@ def grants() -> str:
     return DOCS.read_text("utf-8").partition("```sql needs a server\n")[2].partition("```")[0]
 
 
-def test_readers_need_select_alone(tmp_path: Path, postgres_admin: str, postgres_url: str) -> None:
+def test_readers_need_select_alone(
+    tmp_path: Path, postgres_admin: str, postgres_url: str, exported_models: Path
+) -> None:
     write_documents(tmp_path / "notes.jsonl", per_topic=5)
     project = Project(tmp_path / "home", tmp_path / "notes.jsonl")
+    project.home.mkdir()
+    (project.home / "models").symlink_to(exported_models)
     path = urlsplit(postgres_url).path
     admin = urlunsplit(urlsplit(postgres_admin)._replace(path=path))
     with psycopg.connect(admin, autocommit=True) as connection:

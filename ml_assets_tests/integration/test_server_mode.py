@@ -16,14 +16,16 @@ from ml_assets_tests.servers.matrix import whole_stack
 CELLS = ["chroma:indexes:5", "worker:embeddings:5"]
 
 
-def test_killed_parts_come_back_and_the_stores_are_as_from_scratch(tmp_path: Path) -> None:
+def test_killed_parts_come_back_and_the_stores_are_as_from_scratch(
+    tmp_path: Path, exported_models: Path
+) -> None:
     for name in ("redis-server", "chroma", "mlflow"):
         program(name)
     file = tmp_path / "notes.jsonl"
     # Without labels: nothing is trained, which takes longest.
     write_rows(file, [{**row, "label": ""} for row in write_documents(file, per_topic=10)])
     lines: list[str] = []
-    whole_stack(tmp_path / "stack", "18", file, CELLS, lines.append)
+    whole_stack(tmp_path / "stack", "18", file, CELLS, lines.append, exported_models)
     assert [line for line in lines if line.startswith("failed")] == []
     assert [line.split()[1] for line in lines if "converged" in line] == [f"{c}:" for c in CELLS]
     assert processes_of(tmp_path) == []

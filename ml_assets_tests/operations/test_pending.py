@@ -11,15 +11,18 @@ from ml_assets.defs.build import build_definitions
 from ml_assets.documents.history import count_changes
 from ml_assets.documents.refresh import refresh_documents
 from ml_assets.documents.sources import open_source
+from ml_assets.errors import StoreError
 from ml_assets.operations import pending, state
 from ml_assets.operations.pending import (
+    adopt_finish,
     forget_finish,
     is_finish,
     last_finish,
     remember_finish,
+    was_finished,
 )
 from ml_assets.settings import Settings
-from ml_assets.stores import postgres
+from ml_assets.stores import chroma, clickhouse, mlflow, online, postgres
 from ml_assets_tests.search.corpus import generation_of
 from ml_assets_tests.search.measurements import age_releases, publish
 
@@ -72,13 +75,78 @@ CHANGES: list[Callable[[Settings], Settings]] = [
     write_a_store,
     lambda settings: settings.model_copy(update={"seed": 1}),
     lambda settings: settings.model_copy(update={"chunk_tokens": 100}),
-    lambda settings: settings.model_copy(update={"redis_url": SecretStr("redis://x")}),
+    lambda settings: settings.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1")}),
 ]
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_asks_for_a_run(ended: Settings, change: Callable[[Settings], Settings]) -> None:
     assert last_finish(change(ended)) is None
+
+
+STORES = {
+    "chroma_url": chroma,
+    "clickhouse_url": clickhouse,
+    "redis_url": online,
+    "mlflow_tracking_uri": mlflow,
+}
+
+
+@pytest.mark.parametrize("setting", STORES)
+def test_a_server_is_told_by_its_mark_for_an_hour(
+    ended: Settings,
+    connection: postgres.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+) -> None:
+    marks = ["first"]
+
+    def mark(url: str, name: str = "") -> str:
+        assert (url, bool(name)) == ("http://x", setting == "mlflow_tracking_uri")
+        if not marks:
+            raise StoreError("no answer", do="")
+        return marks[0]
+
+    monkeypatch.setattr(STORES[setting], "mark", mark)
+    changed = ended.model_copy(update={setting: SecretStr("http://x")})
+    assert last_finish(changed) is None
+    end_a_run(connection, changed)
+    assert last_finish(changed) is not None
+    assert was_finished(connection, changed)
+    for other in (["second"], []):
+        marks[:] = other
+        assert last_finish(changed) is None
+    marks[:] = ["first"]
+    for minutes, finished in ((59, True), (61, False)):
+        query = "update finished_run set finished_at = now() - make_interval(mins => %s)"
+        connection.execute(query, [minutes])
+        assert (last_finish(changed) is not None) == finished
+
+
+def test_what_has_no_mark_is_known_for_longer(
+    ended: Settings, connection: postgres.Connection
+) -> None:
+    connection.execute("update finished_run set finished_at = now() - interval '1 day'")
+    assert last_finish(ended) is not None
+
+
+def test_another_host_does_not_make_one_look_again(
+    ended: Settings, connection: postgres.Connection
+) -> None:
+    other = Settings(**{**ended.model_dump(), "home": ended.home.with_name("other")})
+    (other.home / "keyword").mkdir(parents=True)
+    (other.home / "keyword" / "meta.json").write_text("{}")
+    assert last_finish(other) is None
+    assert was_finished(connection, other) is False
+    source = open_source(other.source, other)
+    inputs = state.run_inputs(other, source)
+    remember_finish(connection, other, inputs, count_changes(connection))
+    for _ in range(2):
+        for host in (ended, other):
+            assert last_finish(host) is not None
+    lose_a_store(other)
+    assert last_finish(other) is None
+    assert last_finish(ended) is not None
 
 
 def test_who_runs_makes_no_difference(ended: Settings) -> None:
@@ -108,12 +176,15 @@ def test_a_change_by_another_job_asks_for_a_run(
 def test_a_run_at_work_is_not_finished(ended: Settings, connection: postgres.Connection) -> None:
     forget_finish(connection)
     assert last_finish(ended) is None
+    assert was_finished(connection, ended) is None
 
 
 def test_what_waits_to_be_dropped_asks_for_a_run(
-    ended: Settings, connection: postgres.Connection
+    ended: Settings, connection: postgres.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A retired generation whose time is over is dropped by a run, though nothing else changed."""
+    monkeypatch.setattr(pending, "written", lambda *_: "same")  # whatever is published here
+    adopt_finish(connection, ended)
     generation = generation_of(connection, ended)
     other = generation_of(connection, ended.model_copy(update={"hnsw_m": 24}))
     for each in (generation, other):

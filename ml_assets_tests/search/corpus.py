@@ -10,13 +10,12 @@ from datetime import datetime
 from pgvector import HalfVector
 from psycopg.types.json import Jsonb
 
-from ml_assets.embeddings.refresh import ensure_space
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.search.filters.language import Scalar
 from ml_assets.search.generation import ensure_generation
 from ml_assets.search.indexes.contract import AnyIndex
 from ml_assets.search.indexes.kinds import Indexes, index_parameters, sync_index
-from ml_assets.search.model import Generation
+from ml_assets.search.model import CHUNKING, Generation, Parameters
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import CHUNKER, SPACE, HashEncoder, ensure_partitions
@@ -56,6 +55,11 @@ def put(connection: postgres.Connection, document_id: str, doc: Doc) -> None:
             doc.created_at,
         ],
     )
+    connection.execute(
+        "insert into chunked_documents (chunker, document_id, content_hash, chunk_count)"
+        " values (%s, %s, '', %s)",
+        [CHUNKER, document_id, len(doc.chunks)],
+    )
     for index, text in enumerate(doc.chunks):
         _put_chunk(connection, document_id, index, text, doc.collection)
 
@@ -81,8 +85,13 @@ def generation_of(
     connection: postgres.Connection, settings: Settings, space: VectorSpace = SPACE
 ) -> Generation:
     """The generation of the settings, in the space of the tests."""
-    ensure_space(connection, space)
-    return ensure_generation(connection, space.space_id, index_parameters(settings))
+    ensure_partitions(connection, space)
+    return ensure_generation(connection, space.space_id, parameters_of(settings))
+
+
+def parameters_of(settings: Settings) -> Parameters:
+    """The parameters of a generation over the chunks that a test writes itself."""
+    return {**index_parameters(settings), CHUNKING: {"chunker": CHUNKER}}
 
 
 def _put_chunk(

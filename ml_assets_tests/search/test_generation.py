@@ -12,6 +12,7 @@ from ml_assets.search.indexes.kinds import index_parameters
 from ml_assets.search.model import DEFAULT_FUSION, Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
+from ml_assets_tests.search.corpus import parameters_of
 
 
 def test_space_and_parameters_make_the_id(settings: Settings) -> None:
@@ -29,7 +30,7 @@ def test_a_generation_is_created_once(
     assert not generation.dropped
     assert generation.dimension == 16
     assert generation.fusion == DEFAULT_FUSION
-    again = ensure_generation(connection, generation.space_id, index_parameters(settings))
+    again = ensure_generation(connection, generation.space_id, parameters_of(settings))
     assert again == generation
     assert find_generation(connection, generation.generation_id) == generation
 

@@ -1,7 +1,8 @@
 """The code location of the server mode, whose runs stop once at a point that the test names.
 
 The folder `hold` of the home is the switch: a file there with the name of a stage is renamed by the
-first run that comes to it, which then waits until that file is gone.
+first run that comes to it, which then waits until that file is gone. The source and
+the assets are looked at more often.
 """
 
 import os
@@ -10,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from ml_assets.definitions import defs
+from ml_assets.defs.sensors import automation, collections_sensor
 from ml_assets.settings import load_settings
 from ml_assets_tests.integration.crashing import wrap
 
@@ -37,6 +39,9 @@ def hold(folder: Path, stage: str) -> None:
     while mine.exists():
         time.sleep(0.02)
 
+
+for sensor in (automation, collections_sensor):
+    vars(sensor)["_min_interval"] = 3
 
 for name, function in STAGES.items():
     wrap(function, before=partial(hold, load_settings().home / "hold", name))

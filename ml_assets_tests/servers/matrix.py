@@ -40,8 +40,18 @@ def attempt(name: str, work: Callable[[], str], report: Report) -> bool:
     return False
 
 
-def whole_stack(root: Path, version: str, file: Path, names: list[str], report: Report) -> None:
-    """Start all servers, and do what was chosen one after the other, on one life of theirs."""
+def whole_stack(
+    root: Path,
+    version: str,
+    file: Path,
+    names: list[str],
+    report: Report,
+    models: Path | None = None,
+) -> None:
+    """Start all servers, and do what was chosen one after the other, on one life of theirs.
+
+    The `models` of another home need not be exported again.
+    """
     try:
         find_postgres(version)
     except AbsentError as error:
@@ -58,7 +68,10 @@ def whole_stack(root: Path, version: str, file: Path, names: list[str], report: 
             "the stack", lambda: start_rest(servers, report) or "all is healthy", report
         ):
             return
-        (root / "data" / "home" / "hold").mkdir(parents=True, exist_ok=True)
+        home = root / "data" / "home"
+        (home / "hold").mkdir(parents=True, exist_ok=True)
+        if models:
+            (home / "models").symlink_to(models)
         if not attempt("first build", partial(first_build, servers, file), report):
             return
         for name in names:

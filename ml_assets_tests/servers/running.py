@@ -16,7 +16,7 @@ import psycopg
 
 from ml_assets.settings import Settings, load_settings
 from ml_assets.stores.postgres.programs import binaries
-from ml_assets_tests.integration.project import OURS
+from ml_assets_tests.integration.forking import OURS
 from ml_assets_tests.paths import PROJECT
 from ml_assets_tests.servers.postgres import (
     Postgres,
@@ -176,8 +176,14 @@ def _end_all(running: Stack) -> None:
 
 
 def _configure_dagster(root: Path, port: int) -> None:
-    """The files of docker/ for Dagster, with the places of this machine."""
-    changes = {"dagster.yaml": {"/logs": f"{root}/logs/compute"}}
+    """The files of docker/ for Dagster, with the places of this machine and shorter waits."""
+    changes = {
+        "dagster.yaml": {
+            "/logs": f"{root}/logs/compute",
+            "free_slots_after_run_end_seconds: 60": "free_slots_after_run_end_seconds: 5",
+            "poll_interval_seconds: 30": "poll_interval_seconds: 5",
+        }
+    }
     changes["workspace.yaml"] = {"host: code": "host: 127.0.0.1", "port: 4000": f"port: {port}"}
     for name, places in changes.items():
         text = (PROJECT / "docker" / name).read_text()

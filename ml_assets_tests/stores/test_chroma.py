@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.errors import DamagedStoreError, StoreError
+from ml_assets.errors import DamagedStoreError, OutageError, StoreError
 from ml_assets.stores import chroma
+from ml_assets_tests.servers import chroma_over_http
 
 
 def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
@@ -25,6 +26,7 @@ import sys
 from pathlib import Path
 import chromadb
 from ml_assets.stores import chroma
+from ml_assets_tests.servers import chroma_over_http
 print("ready", flush=True)
 sys.stdin.readline()
 with chroma.connect(None, Path(sys.argv[1])) as client:
@@ -147,3 +149,23 @@ def test_a_copy_of_what_was_cut_short_is_made_anew_and_others_stay(tmp_path: Pat
         with pytest.raises(StoreError, match=f"it is not empty: it has the collection {name}"):
             chroma.copy_collections(source, target)
         assert len(target.list_collections()) == 2
+
+
+def test_a_mark_of_a_server_tells_entries_metadata_and_another_collection(tmp_path: Path) -> None:
+    name = f"{chroma.PREFIX}x"
+    with chroma_over_http(tmp_path) as url, chroma.connect(url, tmp_path) as client:
+        marks = [chroma.mark(url)]
+        client.create_collection("not-ours", embedding_function=None)
+        assert chroma.mark(url) == marks[0]
+        for _ in range(2):
+            collection = client.create_collection(name, embedding_function=None)
+            marks.append(chroma.mark(url))
+            collection.add(ids=["a"], embeddings=[[1.0, 0.0]])
+            marks.append(chroma.mark(url))
+            collection.modify(metadata={"mark": "1", "files": "{}", "more": "x"})
+            marks.append(chroma.mark(url))
+            assert {chroma.mark(url) for _ in range(8)} == {marks[-1]}  # in whatever order
+            client.delete_collection(name)
+        assert len({*marks}) == len(marks)
+    with pytest.raises(OutageError):
+        chroma.mark(url)

@@ -90,3 +90,22 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(
     with pytest.raises(StoreError, match=message) as raised, clickhouse.connect(url, tmp_path):
         pass
     assert "secret" not in str(raised.value)
+
+
+def test_a_mark_tells_writes_and_no_merges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "chdb"
+    monkeypatch.setattr(clickhouse, "_open_server", lambda url: clickhouse._open_embedded(folder))
+
+    def after(*commands: str) -> str:
+        with clickhouse.connect(None, tmp_path) as client:
+            for command in commands:
+                client.command(command)
+        return clickhouse.mark("http://x")
+
+    row = "insert into training_metrics values ('run', 'family', 'train', 'loss', 1, {}, 0)"
+    marks = [after(), after(row.format(1)), after(row.format(2))]
+    assert after("optimize table training_metrics final") == marks[-1]
+    change = "alter table training_metrics update value = 3 where 1 settings mutations_sync = 2"
+    marks.append(after(change))
+    assert len({*marks}) == 4
+    assert after("truncate table training_metrics") == marks[0]

@@ -105,11 +105,28 @@ def test_a_file_in_our_own_folder_is_read_without_mlflow(
 
 
 def test_a_tracking_server_keeps_the_same_contract(
-    server: mlflow.Tracking, capfd: pytest.CaptureFixture[str]
+    server: mlflow.Tracking, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert server.artifacts is None
     contract(server)
     assert "View run" not in capfd.readouterr().out
+    assert_marked(server, tmp_path)
+
+
+def assert_marked(server: mlflow.Tracking, folder: Path) -> None:
+    """A mark tells another alias, another version, and a lost file of a model."""
+    client = mlflow.activate(server).MlflowClient()
+    name = min(model.name for model in client.search_registered_models())
+    assert mlflow.mark(server.uri, "absent") == mlflow.mark(server.uri, "absent")
+    marks = [mlflow.mark(server.uri, "absent"), mlflow.mark(server.uri, name)]
+    client.set_registered_model_alias(name, "champion", "1")
+    marks.append(mlflow.mark(server.uri, name))
+    assert mlflow.mark(server.uri, name) == marks[-1]
+    (beside,) = folder.rglob("more.bin")
+    beside.unlink()
+    marks.append(mlflow.mark(server.uri, name))
+    client.delete_model_version(name, "1")
+    assert len({*marks, mlflow.mark(server.uri, name)}) == 5
 
 
 def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: Path) -> None:

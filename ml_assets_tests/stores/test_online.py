@@ -155,3 +155,25 @@ def test_a_store_is_copied_into_an_empty_one(open_store: Open, tmp_path: Path) -
         store.put_many("view_v2", {"a": {}}, {"a": "1"})
         with pytest.raises(StoreError, match=r"^the store: it is not empty: it has .* view_v2"):
             online.copy_values(other, store, "the store")
+
+
+def test_a_mark_of_redis_tells_what_was_written(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also another value under the same revision; of many entities their number alone."""
+    with online.connect(redis_url, tmp_path) as store:
+        store.delete_many("marked", store.revisions("marked"))
+        marks = [online.mark(redis_url)]
+        for rows in ({"a": {"n": 1}, "b": {"n": 1}}, {"a": {"n": 2}}):
+            store.put_many("marked", rows, dict.fromkeys(rows, "1"))
+            marks.append(online.mark(redis_url))
+        store.get_many("marked", ["a"])
+        assert online.mark(redis_url) == marks[-1]
+        monkeypatch.setattr(online.redis, "_HASHED", 1)
+        marks.append(online.mark(redis_url))
+        store.put_many("marked", {"a": {"n": 3}}, {"a": "2"})
+        assert online.mark(redis_url) == marks[-1]
+        store.delete_many("marked", ["a"])
+        assert len({*marks, online.mark(redis_url)}) == len(marks) + 1
+    with pytest.raises(StoreError):
+        online.mark(redis_url.replace(PASSWORD, "wrong"))

@@ -25,7 +25,7 @@ DUMP = Path(__file__).with_name("before_0_1.sql.gz")
 KEPT = {
     "collections": "collection, source, fingerprint, document_count, refreshed_at",
     "documents": "document_id, collection, title, text, label, url, group_id, metadata, created_at,"
-    " content_hash, changed_at, deleted_at, chunked_hash, chunker, fields_hash",
+    " content_hash, changed_at, deleted_at, fields_hash",
     "rejected_documents": "collection, location, document_id, reason, rejected_at",
     "chunks": "chunk_id, document_id, collection, chunk_index, start_offset, end_offset,"
     " token_count, heading, text, text_hash",
@@ -87,11 +87,13 @@ def test_chunks_and_vectors_lie_in_the_partitions_of_their_chunker(
     upgraded: postgres.Connection,
 ) -> None:
     rows = upgraded.execute(
-        "select c.tableoid::regclass::text = 'chunks_' || d.chunker || '_default'"
+        "select c.tableoid::regclass::text = 'chunks_' || m.chunker || '_default'"
         " and e.tableoid::regclass::text"
-        " = concat_ws('_', 'document_embeddings', e.space_id, d.chunker, 'default')"
+        " = concat_ws('_', 'document_embeddings', e.space_id, m.chunker, 'default')"
         " and c.created_at = coalesce(d.created_at, '-infinity') and e.created_at = c.created_at"
-        " from documents d join chunks c using (document_id)"
+        " and m.content_hash = d.content_hash and m.chunk_count = 1"
+        " from documents d join chunked_documents m using (document_id)"
+        " join chunks c using (document_id, chunker)"
         " join document_embeddings e on e.chunk_id = c.chunk_id and e.chunker = c.chunker"
     ).fetchall()
     assert rows == [(True,)] * 35

@@ -1,9 +1,9 @@
 -- name: apply_chunks
--- Make the chunks of the staged documents exactly the staged chunks.
+-- Make the chunks that a chunker makes of the staged documents exactly the staged chunks.
 with removed as (
     delete from chunks c
     using staged_sources s
-    where c.document_id = s.document_id
+    where c.chunker = %(chunker)s and c.document_id = s.document_id
         and not exists (select from staged_chunks n where n.chunk_id = c.chunk_id)
     returning c.collection
 ), incoming as (
@@ -13,10 +13,10 @@ with removed as (
                 n.start_offset, n.end_offset, n.token_count, n.heading, n.text, n.text_hash, d.collection
             )
             as differs,
-        (c.chunker, c.created_at) is distinct from (%(chunker)s, coalesce(d.created_at, '-infinity')) as moves
+        c.created_at is distinct from coalesce(d.created_at, '-infinity') as moves
     from staged_chunks n
     join documents d using (document_id)
-    left join chunks c using (chunk_id)
+    left join chunks c on c.chunk_id = n.chunk_id and c.chunker = %(chunker)s
 ), added as (
     insert into chunks (chunker, created_at, chunk_id, document_id, collection, chunk_index, start_offset,
         end_offset, token_count, heading, text, text_hash)
@@ -25,27 +25,35 @@ with removed as (
     from incoming
     where is_new
 ), changed as (
-    -- Of another chunker, or another time: the row goes to that partition.
+    -- Of another time: the row goes to that partition.
     update chunks c
-    set chunker = %(chunker)s, created_at = n.dated, collection = n.owner, start_offset = n.start_offset,
+    set created_at = n.dated, collection = n.owner, start_offset = n.start_offset,
         end_offset = n.end_offset, token_count = n.token_count, heading = n.heading, text = n.text,
         text_hash = n.text_hash
     from incoming n
-    where c.chunk_id = n.chunk_id and not n.is_new and (n.differs or n.moves)
+    where c.chunker = %(chunker)s and c.chunk_id = n.chunk_id and not n.is_new and (n.differs or n.moves)
 ), logged as (
-    -- The document is as it was, and yet its chunks are made anew.
+    -- The document is as it was, and yet chunks are made of it anew. The current chunker is the first of a
+    -- run: those beside it say nothing that it did not say.
     insert into change_log (stage, collection, document_id, action, reason, run_id)
     select 'chunks', d.collection, d.document_id, 'changed', 'chunker ' || %(chunker)s, %(run_id)s
     from staged_sources s
     join documents d using (document_id)
-    where d.chunked_hash = s.content_hash and d.chunker <> %(chunker)s
-), marked as (
-    update documents d
-    set chunked_hash = s.content_hash, chunker = %(chunker)s, chunk_count = (
-            select count(*) from staged_chunks n where n.document_id = s.document_id
+    where exists (
+            select from chunked_documents m
+            where m.document_id = s.document_id and m.content_hash = s.content_hash
         )
+        and not exists (
+            select from chunked_documents m where m.document_id = s.document_id and m.chunker = %(chunker)s
+        )
+        and exists (select from chunkers where chunker = %(chunker)s and is_current)
+), marked as (
+    insert into chunked_documents (chunker, document_id, content_hash, chunk_count)
+    select %(chunker)s, s.document_id, s.content_hash,
+        (select count(*) from staged_chunks n where n.document_id = s.document_id)
     from staged_sources s
-    where d.document_id = s.document_id
+    on conflict (document_id, chunker) do update
+    set content_hash = excluded.content_hash, chunk_count = excluded.chunk_count
 )
 select collection, sum(added)::int as added, sum(changed)::int as changed, sum(removed)::int as removed from (
     select owner as collection, (is_new)::int as added, (differs and not is_new)::int as changed, 0 as removed
@@ -61,7 +69,7 @@ select
     count(*)::int as count,
     concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hash_record_extended(row(text_hash), 0)))) as content
 from chunks
-where collection = any(%(collections)s)
+where collection = any(%(collections)s) and chunker = any(%(chunkers)s)
 group by collection
 
 -- name: collections
@@ -72,6 +80,9 @@ order by collection
 -- name: count_changes
 -- Not the highest number: of two transactions the one with the lower numbers may commit later.
 select count(*) as changes from change_log
+
+-- name: count_followed
+select count(*) as chunks from chunks where chunker in (select chunker from chunkers where is_followed)
 
 -- name: count_rejections
 with gone as (
@@ -111,7 +122,7 @@ select
     d.documents,
     d.tombstones,
     (select count(*) from rejected_documents)::int as rejected,
-    (select count(*) from chunks)::int as chunks
+    (select count(*) from current_chunks)::int as chunks
 from (
     select
         count(*) filter (where deleted_at is null)::int as documents,
@@ -164,7 +175,7 @@ with compared as (
     union
     (select document_id from documents where deleted_at is null order by random() limit %(compared)s)
 ), counted as (
-    select document_id, count(*) as chunks from chunks group by document_id
+    select document_id, chunker, count(*) as chunks from chunks group by document_id, chunker
 )
 select
     case
@@ -173,9 +184,16 @@ select
         else 'documents_with_another_number_of_chunks'
     end as problem,
     coalesce(d.document_id, c.document_id) as name
-from (select document_id, chunk_count from documents where deleted_at is null) d
-full join counted c using (document_id)
-where d.document_id is null or c.chunks is null or c.chunks <> d.chunk_count
+from (
+    -- Every followed chunker cuts every live document; of another, some may be left.
+    select document_id, chunker, m.chunk_count
+    from documents
+    cross join chunkers
+    left join chunked_documents m using (document_id, chunker)
+    where deleted_at is null and (is_followed or m.document_id is not null)
+) d
+full join counted c using (document_id, chunker)
+where d.document_id is null or c.chunks is null or c.chunks is distinct from d.chunk_count
 union all
 select 'chunks_unlike_their_text', c.chunk_id
 from compared
@@ -243,21 +261,27 @@ group by collection
 order by collection
 
 -- name: find_misplaced
--- Chunks whose document moved, or is gone: then its collection is null. Created, not filled: only a query
--- that writes no row is parallel.
+-- Chunks whose document moved, or is gone, or has changed while their chunker is not followed: then its
+-- collection is null. Created, not filled: only a query that writes no row is parallel.
 create temp table misplaced_chunks as
-select c.document_id, c.chunk_index, case when d.deleted_at is null then d.collection end as collection
+select c.chunker, c.document_id, c.chunk_index,
+    case when d.deleted_at is null and not outdated.is_left then d.collection end as collection
 from chunks c
 join documents d using (document_id)
+left join chunked_documents m using (document_id, chunker)
+cross join lateral (
+    select c.chunker <> all(%(chunkers)s) and m.content_hash is distinct from d.content_hash as is_left
+) outdated
 where d.collection = any(%(collections)s)
-    and (d.deleted_at is not null or d.collection <> c.collection)
+    and (d.deleted_at is not null or outdated.is_left or d.collection <> c.collection)
 
 -- name: follow_moves
 -- Chunks go where their documents went.
 update chunks c
 set collection = m.collection
 from misplaced_chunks m
-where c.document_id = m.document_id and c.chunk_index = m.chunk_index and m.collection is not null
+where c.chunker = m.chunker and c.document_id = m.document_id and c.chunk_index = m.chunk_index
+    and m.collection is not null
 
 -- name: log_changes
 -- A run that follows a killed one does not say it again.
@@ -278,7 +302,7 @@ where document_id = %(document_id)s and deleted_at is null
 -- Have what another hand changed read and cut again; a run compares what it reads with the hashes.
 with altered as (
     update documents
-    set content_hash = '', chunked_hash = null
+    set content_hash = ''
     where deleted_at is null
         and stored_hash <> document_hash(title, text, label, url, group_id, metadata, created_at)
     returning collection
@@ -314,13 +338,14 @@ where collection in (select collection from damaged) or (
 )
 
 -- name: forget_damaged_chunks
-update documents d
-set chunked_hash = null
-where deleted_at is null and (
-    chunk_count <> (select count(*) from chunks c where c.document_id = d.document_id)
+delete from chunked_documents m
+using documents d
+where d.document_id = m.document_id and (
+    d.deleted_at is not null
+    or chunk_count <> (select count(*) from chunks c where c.document_id = m.document_id and c.chunker = m.chunker)
     or exists (
         select from chunks c
-        where c.document_id = d.document_id and (
+        where c.document_id = m.document_id and c.chunker = m.chunker and (
             c.text <> substr(d.text, c.start_offset + 1, c.end_offset - c.start_offset)
             or c.text_hash
                 <> sha256(convert_to(case when c.heading = '' then '' else c.heading || E'\n' end || c.text, 'UTF8'))
@@ -336,12 +361,13 @@ where document_id = %(document_id)s
 order by change_id
 
 -- name: pending_chunks
-select document_id, title, text, content_hash
-from documents
-where collection = any(%(collections)s)
-    and deleted_at is null
-    and (chunked_hash, chunker) is distinct from (content_hash, %(chunker)s)
-order by document_id
+select d.document_id, d.title, d.text, d.content_hash
+from documents d
+left join chunked_documents m on m.document_id = d.document_id and m.chunker = %(chunker)s
+where d.collection = any(%(collections)s)
+    and d.deleted_at is null
+    and m.content_hash is distinct from d.content_hash
+order by d.document_id
 
 -- name: rejected
 select collection, location, reason, document_id
@@ -354,8 +380,7 @@ limit %(most)s
 with removed as (
     update documents d
     set deleted_at = now(), changed_at = now(), title = '', text = '', label = null, url = null,
-        metadata = '{}', content_hash = '', chunked_hash = null, chunker = null, stored_hash = null,
-        chunk_count = null
+        metadata = '{}', content_hash = '', stored_hash = null
     from absent_documents a
     where d.document_id = a.document_id and a.collection = any(%(collections)s)
     returning d.collection, d.document_id
@@ -366,12 +391,18 @@ with removed as (
 select collection, count(*) as removed from removed group by collection
 
 -- name: remove_orphan_chunks
--- Chunks of tombstoned documents.
+-- Chunks of tombstoned documents, and what an unfollowed chunker made of those that changed since.
 with removed as (
     delete from chunks c
     using misplaced_chunks m
-    where c.document_id = m.document_id and c.chunk_index = m.chunk_index and m.collection is null
+    where c.chunker = m.chunker and c.document_id = m.document_id and c.chunk_index = m.chunk_index
+        and m.collection is null
     returning c.collection
+), unmarked as (
+    delete from chunked_documents m
+    using documents d
+    where d.document_id = m.document_id and d.collection = any(%(collections)s)
+        and (d.deleted_at is not null or m.chunker <> all(%(chunkers)s) and m.content_hash <> d.content_hash)
 )
 select collection, count(*)::int as removed from removed group by collection
 
@@ -423,15 +454,22 @@ where (d.content_hash, d.collection) is distinct from (s.content_hash, s.collect
 
 -- name: uncut_collections
 -- Collections with documents to chunk again, or chunks that outlived their document: a run that was killed
--- before it cut them, whatever the source says since.
+-- before it cut them, whatever the source says since; all of them, when another chunker is current.
 select distinct d.collection
 from documents d
 left join chunks c using (document_id)
 where case
     when d.deleted_at is not null then c.document_id is not null
-    else (d.chunked_hash, d.chunker) is distinct from (d.content_hash, %(chunker)s)
-        or c.collection is distinct from d.collection
+    else c.collection is distinct from d.collection
+        or not exists (select from chunkers where chunker = %(chunker)s and is_current)
 end
+union
+select d.collection
+from documents d
+cross join chunkers k
+left join chunked_documents m using (document_id, chunker)
+where d.deleted_at is null and m.content_hash is distinct from d.content_hash
+    and (k.is_followed or m.content_hash is not null)
 
 -- name: upsert_staged
 -- Write the staged documents that are new or differ, and log why.
@@ -490,3 +528,22 @@ left join (
     where reason is not null
     group by collection
 ) differing using (collection)
+
+-- name: add_chunkers
+insert into chunkers (chunker, is_current, is_followed)
+select chunker, false, true from unnest(%(chunkers)s::text[]) as chunker
+on conflict do nothing
+
+-- name: follow_chunkers
+-- Those that follow the documents from now on; another one than the current one may not be current.
+update chunkers
+set is_current = false, is_followed = chunker = any(%(chunkers)s)
+where (is_current and chunker <> %(chunker)s) or is_followed <> (chunker = any(%(chunkers)s))
+
+-- name: make_current
+update chunkers set is_current = true where chunker = %(chunker)s and not is_current
+
+-- name: version
+select concat_ws(' ', count(*), sum(hashtextextended(document_id, hash_record_extended(row(content_hash), 0))))
+from documents
+where deleted_at is null

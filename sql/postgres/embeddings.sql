@@ -16,6 +16,11 @@ from document_embeddings
 where space_id = %(space_id)s
     and (vector_dims(embedding) <> %(dimension)s or embedding_hash <> embedding_hash(embedding))
 
+-- name: count_current
+select count(*) as vectors
+from document_embeddings
+where space_id = %(space_id)s and chunker = (select chunker from chunkers where is_current)
+
 -- name: create_staging
 create temp table if not exists staged_vectors (text_hash bytea primary key, embedding halfvec not null);
 truncate staged_vectors
@@ -30,26 +35,29 @@ where space_id = %(space_id)s
 -- Vectors, of any space, whose chunk is gone. Created, not filled: only a query that writes no row is
 -- parallel.
 create temp table orphaned_vectors as
-select e.space_id, e.chunk_id
+select e.space_id, e.chunk_id, e.chunker
 from document_embeddings e
 where e.collection = any(%(collections)s)
-    and not exists (select from chunks c where c.chunk_id = e.chunk_id)
+    and not exists (select from chunks c where c.chunk_id = e.chunk_id and c.chunker = e.chunker)
 
 -- name: find_moved_to_space
 -- Documents that get vectors only because the space is new: their present text has one in another.
 select distinct c.document_id
 from chunks c
 where c.collection = any(%(collections)s)
+    and c.chunker in (select chunker from chunkers where is_followed)
     and not exists (
-        select from document_embeddings e where e.space_id = %(space_id)s and e.chunk_id = c.chunk_id
+        select from document_embeddings e
+        where e.space_id = %(space_id)s and e.chunk_id = c.chunk_id and e.chunker = c.chunker
     )
     and exists (
         select from document_embeddings e
-        where e.space_id <> %(space_id)s and e.chunk_id = c.chunk_id and e.text_hash = c.text_hash
+        where e.space_id <> %(space_id)s and e.chunk_id = c.chunk_id and e.chunker = c.chunker
+            and e.text_hash = c.text_hash
     )
 
 -- name: find_pending
--- The chunks whose vector is absent, or that of an earlier text, or of another collection, chunker or time.
+-- The followed chunks whose vector is absent, or that of an earlier text, or of another collection or time.
 -- What follows asks these few instead of all chunks. Created, not filled: only a query that writes no row is
 -- parallel.
 create temp table pending_vectors as
@@ -58,24 +66,26 @@ select c.chunk_id, c.chunker, c.created_at, c.collection, c.text_hash,
     e.chunk_id is null as is_new,
     e.text_hash is not distinct from c.text_hash as is_current
 from chunks c
-left join document_embeddings e on e.chunk_id = c.chunk_id and e.space_id = %(space_id)s
+left join document_embeddings e
+    on e.chunk_id = c.chunk_id and e.chunker = c.chunker and e.space_id = %(space_id)s
 where c.collection = any(%(collections)s)
-    and (e.text_hash, e.collection, e.chunker, e.created_at)
-        is distinct from (c.text_hash, c.collection, c.chunker, c.created_at)
+    and c.chunker in (select chunker from chunkers where is_followed)
+    and (e.text_hash, e.collection, e.created_at) is distinct from (c.text_hash, c.collection, c.created_at)
 
 -- name: follow_moves
 -- Vectors go where their chunks went. Only those: an update of a row is an insert into the HNSW graph.
 update document_embeddings e
-set collection = p.collection, chunker = p.chunker, created_at = p.created_at
+set collection = p.collection, created_at = p.created_at
 from pending_vectors p
-where e.space_id = %(space_id)s and e.chunk_id = p.chunk_id
-    and (e.collection, e.chunker, e.created_at) <> (p.collection, p.chunker, p.created_at)
+where e.space_id = %(space_id)s and e.chunk_id = p.chunk_id and e.chunker = p.chunker
+    and (e.collection, e.created_at) <> (p.collection, p.created_at)
 
 -- name: forget_outdated
 -- Vectors of a text that their chunk no longer has; a refresh replaces only those of the current space.
 delete from document_embeddings e
 using chunks c
-where e.space_id = %(space_id)s and c.chunk_id = e.chunk_id and c.text_hash <> e.text_hash
+where e.space_id = %(space_id)s and c.chunk_id = e.chunk_id and c.chunker = e.chunker
+    and c.text_hash <> e.text_hash
 
 -- name: insert_staged
 insert into document_embeddings (
@@ -85,7 +95,7 @@ select %(space_id)s, c.chunker, c.created_at, c.chunk_id, c.collection, c.text_h
     embedding_hash(s.embedding)
 from staged_vectors s
 join chunks c using (text_hash)
-where c.collection = any(%(collections)s)
+where c.collection = any(%(collections)s) and c.chunker in (select chunker from chunkers where is_followed)
 on conflict (chunk_id, space_id, chunker, created_at) do update
 set collection = excluded.collection, text_hash = excluded.text_hash, embedding = excluded.embedding,
     embedding_hash = excluded.embedding_hash, embedded_at = excluded.embedded_at
@@ -139,9 +149,11 @@ with pending as (
         ) as known
     from chunks c
     where c.collection = any(%(collections)s)
+        and c.chunker in (select chunker from chunkers where is_followed)
         and not exists (
             select from document_embeddings e
-            where e.space_id = %(space_id)s and e.chunk_id = c.chunk_id and e.text_hash = c.text_hash
+            where e.space_id = %(space_id)s and e.chunk_id = c.chunk_id and e.chunker = c.chunker
+                and e.text_hash = c.text_hash
         )
 )
 select
@@ -158,7 +170,7 @@ on conflict (space_id) do nothing
 with removed as (
     delete from document_embeddings e
     using orphaned_vectors o
-    where e.space_id = o.space_id and e.chunk_id = o.chunk_id
+    where e.space_id = o.space_id and e.chunk_id = o.chunk_id and e.chunker = o.chunker
     returning e.collection, e.space_id
 )
 select collection, count(*) filter (where space_id = %(space_id)s)::int as removed
@@ -168,12 +180,12 @@ group by collection
 -- name: reuse
 -- Give pending chunks the vector that an equal text already has in this space.
 with known as materialized (
-    select distinct on (p.chunk_id) p.chunker, p.created_at, p.chunk_id, p.collection, p.text_hash, e.embedding,
-        e.embedding_hash
+    select distinct on (p.chunk_id, p.chunker) p.chunker, p.created_at, p.chunk_id, p.collection, p.text_hash,
+        e.embedding, e.embedding_hash
     from pending_vectors p
     join document_embeddings e on e.space_id = %(space_id)s and e.text_hash = p.text_hash
     where not p.is_current
-    order by p.chunk_id
+    order by p.chunk_id, p.chunker
 )
 insert into document_embeddings (
     space_id, chunker, created_at, chunk_id, collection, text_hash, embedding, embedding_hash
@@ -187,38 +199,38 @@ set collection = excluded.collection, text_hash = excluded.text_hash, embedding 
 -- name: sample_texts
 -- Texts with their vectors: the newest ones, and as many that a hash picks.
 with sample as (
-    (select chunk_id from document_embeddings where space_id = %(space_id)s
-        order by embedded_at desc, chunk_id limit %(size)s)
+    (select chunk_id, chunker from document_embeddings where space_id = %(space_id)s
+        order by embedded_at desc, chunk_id, chunker limit %(size)s)
     union
-    (select chunk_id from document_embeddings where space_id = %(space_id)s
-        order by md5(chunk_id), chunk_id limit %(size)s)
+    (select chunk_id, chunker from document_embeddings where space_id = %(space_id)s
+        order by md5(chunk_id), chunk_id, chunker limit %(size)s)
 )
 select c.chunk_id, case when c.heading = '' then c.text else c.heading || E'\n' || c.text end as text, e.embedding
 from sample
-join document_embeddings e using (chunk_id)
+join document_embeddings e using (chunk_id, chunker)
 join chunks c using (chunk_id, chunker, text_hash)
 where e.space_id = %(space_id)s
-order by c.chunk_id
+order by c.chunk_id, c.chunker
 
 -- name: stale_collections
 -- Collections with chunks to embed, or vectors that outlived their chunk: a run that was killed between two
 -- stages, whatever the source says since. The two tables are joined once, in parallel.
 select coalesce(c.collection, e.collection)
-from chunks c
+from (select * from chunks where chunker in (select chunker from chunkers where is_followed)) c
 full join (
     select chunk_id, chunker, created_at, collection, text_hash
     from document_embeddings
-    where space_id = %(space_id)s
-) e using (chunk_id)
-where (c.text_hash, c.collection, c.chunker, c.created_at)
-    is distinct from (e.text_hash, e.collection, e.chunker, e.created_at)
+    where space_id = %(space_id)s and chunker in (select chunker from chunkers where is_followed)
+) e using (chunk_id, chunker)
+where (c.text_hash, c.collection, c.created_at) is distinct from (e.text_hash, e.collection, e.created_at)
 union
 select e.collection
 from document_embeddings e
-where e.space_id <> %(space_id)s and not exists (select from chunks c where c.chunk_id = e.chunk_id)
+where (e.space_id <> %(space_id)s or e.chunker not in (select chunker from chunkers where is_followed))
+    and not exists (select from chunks c where c.chunk_id = e.chunk_id and c.chunker = e.chunker)
 
 -- name: unmatched
--- Chunks and vectors are matched by their keys alone.
+-- Followed chunks and their vectors are matched by their keys alone.
 select
     case
         when e.chunk_id is null then 'chunks_without_vector'
@@ -226,18 +238,13 @@ select
         else 'vectors_of_another_text'
     end as problem,
     chunk_id as name
-from chunks c
+from (select * from chunks where chunker in (select chunker from chunkers where is_followed)) c
 full join (
-    select chunker, chunk_id, text_hash from document_embeddings where space_id = %(space_id)s
+    select chunker, chunk_id, text_hash
+    from document_embeddings
+    where space_id = %(space_id)s and chunker in (select chunker from chunkers where is_followed)
 ) e using (chunk_id, chunker)
 where e.text_hash is distinct from c.text_hash
-
--- name: vector_indexes
-select i.relname
-from pg_index
-join pg_class i on i.oid = indexrelid
-join pg_am on pg_am.oid = i.relam
-where indrelid = to_regclass(%(table)s) and amname in ('hnsw', 'ivfflat')
 
 -- name: versions
 select
@@ -246,4 +253,5 @@ select
     concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hash_record_extended(row(text_hash), 0)))) as content
 from document_embeddings
 where space_id = %(space_id)s and collection = any(%(collections)s)
+    and chunker in (select chunker from chunkers where is_followed)
 group by collection

@@ -8,7 +8,7 @@ with documents_seen as (
         max(changed_at) as changed_time
     from documents
 ), chunks_seen as (
-    select coalesce(sum(hashtextextended(concat_ws(' ', collection, chunk_id), 0)), 0) as content from chunks
+    select coalesce(sum(hashtextextended(concat_ws(' ', collection, chunk_id), 0)), 0) as content from current_chunks
 ), changes_seen as (
     select coalesce(max(change_id), 0) as last, max(changed_at) as changed_time
     from change_log
@@ -34,7 +34,7 @@ with documents_seen as (
     where deleted_at is null
     group by collection
 ), chunks_seen as (
-    select collection, count(*) as chunk_count from chunks group by collection
+    select collection, count(*) as chunk_count from current_chunks group by collection
 ), changes_seen as (
     select
         collection,
@@ -84,7 +84,7 @@ with documents_seen as (
         count(*) as vectors,
         coalesce(sum(hashtextextended(e.chunk_id || ' ' || encode(e.text_hash, 'hex'), 0)), 0) as content
     from document_embeddings e
-    join chunks c on c.chunk_id = e.chunk_id and c.chunker = e.chunker and byteaeq(c.text_hash, e.text_hash)
+    join current_chunks c on c.chunk_id = e.chunk_id and c.chunker = e.chunker and byteaeq(c.text_hash, e.text_hash)
     join documents d using (document_id)
     where e.space_id = %(space_id)s and d.deleted_at is null
 )
@@ -100,7 +100,7 @@ from documents_seen d, vectors_seen v
 -- byteaeq, not `=`: the planner takes two equal columns for independent keys, and the join for one row.
 select c.document_id, avg(e.embedding::vector)
 from document_embeddings e
-join chunks c on c.chunk_id = e.chunk_id and c.chunker = e.chunker and byteaeq(c.text_hash, e.text_hash)
+join current_chunks c on c.chunk_id = e.chunk_id and c.chunker = e.chunker and byteaeq(c.text_hash, e.text_hash)
 where e.space_id = %(space_id)s
     and exists (select from documents d where d.document_id = c.document_id and d.deleted_at is null)
 group by c.document_id

@@ -3,6 +3,3 @@
 create table {partition} (like {table} including all) partition by range (created_at);
 create table {default} partition of {partition} default;
 alter table {table} attach partition {partition} for values in ({chunker})
-
--- name: of_table
-select relname from pg_inherits join pg_class on oid = inhrelid where inhparent = to_regclass(%s)

@@ -53,7 +53,7 @@ select
     ) as text_hash,
     avg(e.embedding::vector) as embedding
 from wanted
-join chunks as c using (document_id)
+join current_chunks as c using (document_id)
 join document_embeddings as e
     on e.space_id = %(space_id)s and e.chunk_id = c.chunk_id and e.chunker = c.chunker
 group by wanted.document_id, wanted.seen
@@ -71,7 +71,7 @@ with pieces as (
         chunks.document_id,
         string_agg(chunks.text_hash, '\x'::bytea order by chunks.chunk_index) as text_hashes,
         bool_and(e.chunk_id is not null) as embedded
-    from chunks
+    from current_chunks as chunks
     left join document_embeddings as e
         on e.space_id = %(space_id)s and e.chunk_id = chunks.chunk_id and e.chunker = chunks.chunker
         and e.text_hash = chunks.text_hash

@@ -19,11 +19,26 @@ from ml_schema_before.collections;
 
 insert into documents
     (document_id, collection, title, text, label, url, group_id, metadata, content_hash, created_at,
-    observed_at, changed_at, deleted_at, chunked_hash, chunker, stored_hash)
+    observed_at, changed_at, deleted_at, stored_hash)
 select document_id, collection, title, text, label, url, group_id, metadata, content_hash, created_at,
-    observed_at, changed_at, deleted_at, chunked_hash, chunker,
+    observed_at, changed_at, deleted_at,
     document_hash(title, text, label, url, group_id, metadata, created_at)
 from ml_schema_before.documents;
+
+-- Of several chunkers the one with most documents is the current one.
+insert into chunkers (chunker, is_current, is_followed)
+select chunker, number = 1, number = 1
+from (
+    select chunker, row_number() over (order by count(*) desc, chunker) as number
+    from ml_schema_before.documents
+    where chunker is not null
+    group by chunker
+) as known;
+insert into chunked_documents (chunker, document_id, content_hash, chunk_count)
+select d.chunker, d.document_id, d.chunked_hash,
+    (select count(*) from ml_schema_before.chunks c where c.document_id = d.document_id)
+from ml_schema_before.documents d
+where d.chunker is not null and d.chunked_hash is not null and d.deleted_at is null;
 
 insert into rejected_documents (collection, location, document_id, reason, rejected_at, stored_hash)
 select collection, location, document_id, reason, rejected_at,
@@ -40,7 +55,7 @@ declare
     space record;
     made_by text;
 begin
-    for made_by in select distinct chunker from documents where chunker is not null loop
+    for made_by in select chunker from chunkers loop
         execute format(
             'create table chunks_%1$s partition of chunks for values in (%1$L) partition by range (created_at);'
             'create table chunks_%1$s_default partition of chunks_%1$s default', made_by);
@@ -50,7 +65,7 @@ begin
             'create table document_embeddings_%1$s partition of document_embeddings'
             ' (check (vector_dims(embedding) = %2$s)) for values in (%1$L) partition by list (chunker)',
             space.space_id, space.dimension);
-        for made_by in select distinct chunker from documents where chunker is not null loop
+        for made_by in select chunker from chunkers loop
             execute format(
                 'create table document_embeddings_%1$s_%2$s partition of document_embeddings_%1$s'
                 ' for values in (%2$L) partition by range (created_at);'
@@ -63,11 +78,12 @@ end $$;
 insert into chunks
     (chunker, created_at, chunk_id, document_id, collection, chunk_index, start_offset, end_offset,
     token_count, heading, text, text_hash)
-select d.chunker, coalesce(d.created_at, '-infinity'), c.chunk_id, c.document_id, c.collection,
+select b.chunker, coalesce(d.created_at, '-infinity'), c.chunk_id, c.document_id, c.collection,
     c.chunk_index, c.start_offset, c.end_offset, c.token_count, c.heading, c.text, c.text_hash
 from ml_schema_before.chunks c
 join documents d using (document_id)
-where d.chunker is not null;
+join ml_schema_before.documents b using (document_id)
+where b.chunker is not null;
 
 insert into document_embeddings
     (space_id, chunker, created_at, chunk_id, collection, text_hash, embedding, embedded_at, embedding_hash)
@@ -85,7 +101,8 @@ from ml_schema_before.change_log;
 
 insert into search_generations
     (generation_id, space_id, parameters, fusion, evaluation, measured, created_at, dropped_at)
-select generation_id, space_id, parameters, coalesce(evaluation -> 'fusion', '{}'), evaluation, measured,
+select generation_id, space_id, jsonb_set(parameters, '{chunking}', jsonb_build_object(
+        'chunker', coalesce((select chunker from chunkers where is_current), 'none'))), coalesce(evaluation -> 'fusion', '{}'), evaluation, measured,
     created_at, case when state = 'dropped' then coalesce(retired_at, now()) end
 from ml_schema_before.search_generations;
 insert into search_index_entries select * from ml_schema_before.search_index_entries;

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from bench.search.contenders.protocol import Ask, Job
-from bench.search.tables import PART
+from bench.search.tables import PART, parameters_of
 from ml_assets.embeddings.space import current_space
 from ml_assets.search.filters.language import NO_FILTER, Compare, Condition
 from ml_assets.search.generation import ensure_generation
@@ -80,7 +80,7 @@ class Index:
             generation = ensure_generation(
                 connection,
                 current_space(self._settings).space_id,
-                index_parameters(self._settings),
+                parameters_of(connection, self._settings),
             )
             with KINDS[self._kind].open(self._settings, connection, generation) as index:
                 yield connection, index

@@ -26,6 +26,7 @@ from ml_assets.documents.refresh import (
 )
 from ml_assets.errors import IncompleteReadError
 from ml_assets.progress import StageProgress
+from ml_assets.search.generation import chunkers_beside
 from ml_assets.settings import Settings
 
 RAW_DOCUMENTS = key("raw_documents")
@@ -126,12 +127,20 @@ def chunks(
     postgres: PostgresResource,
     progress: dg.ResourceParam[StageProgress],
 ) -> dg.MaterializeResult:
-    """Rows of `chunks`: pieces of the documents that the embedding model reads whole."""
+    """Rows of `chunks`: pieces of the documents that the embedding model reads whole.
+
+    Of the chunker that the settings describe, and beside it of those whose generations are kept.
+    """
     names = context.partition_keys
     chunker = encoder.chunker()
     with postgres.connect() as connection, progress("chunks") as report:
         deltas = refresh_chunks(
-            connection, chunker, names, run_id=context.run.run_id, progress=report
+            connection,
+            chunker,
+            names,
+            beside=chunkers_beside(connection, chunker, encoder.space().space_id),
+            run_id=context.run.run_id,
+            progress=report,
         )
         versions = chunk_versions(connection, names)
         shown = relation(connection, "chunks")

@@ -12,12 +12,11 @@ from ml_assets.defs.automation import ON_NEW_DATA, ON_NEW_DATA_OR_WEAR
 from ml_assets.defs.resources import EncoderResource, OpenSource, PostgresResource
 from ml_assets.defs.search.metadata import quality_metadata
 from ml_assets.embeddings.refresh import forget_outdated_vectors
-from ml_assets.embeddings.space import VectorSpace
 from ml_assets.errors import DamagedStoreError
 from ml_assets.progress import Progress, StageProgress
 from ml_assets.search.evaluation.measurement import read_measurements
 from ml_assets.search.evaluation.measuring import measure_generation
-from ml_assets.search.generation import ensure_generation, published_generation
+from ml_assets.search.generation import chunked_by, ensure_generation, published_generation
 from ml_assets.search.indexes.contract import IndexKind
 from ml_assets.search.indexes.kinds import KINDS, Indexes, index_parameters, sync_index, touch_index
 from ml_assets.search.indexes.wear import rebuild_if_worn
@@ -29,10 +28,11 @@ from ml_assets.stores import postgres as store
 
 
 def current_generation(
-    connection: store.Connection, settings: Settings, space: VectorSpace
+    connection: store.Connection, settings: Settings, encoder: EncoderResource
 ) -> Generation:
-    """The generation of the space that the settings describe; created when it is new."""
-    return ensure_generation(connection, space.space_id, index_parameters(settings))
+    """The generation that the settings describe; created when it is new."""
+    parameters = chunked_by(encoder.chunker(), index_parameters(settings))
+    return ensure_generation(connection, encoder.space().space_id, parameters)
 
 
 def _index_asset(kind: IndexKind) -> dg.AssetsDefinition:
@@ -52,7 +52,7 @@ def _index_asset(kind: IndexKind) -> dg.AssetsDefinition:
         progress: dg.ResourceParam[StageProgress],
     ) -> dg.MaterializeResult:
         with postgres.connect() as connection, progress(f"{kind.name} index") as step:
-            current = current_generation(connection, settings, encoder.space())
+            current = current_generation(connection, settings, encoder)
             generations = generations_to_sync(connection, current)
             try:
                 return _sync(connection, indexes, generations, kind.name, step)
@@ -79,7 +79,7 @@ def search_evaluation(
     """Recall against exact search, and the quality of each method, with intervals."""
     judged = source().judged_queries()
     with postgres.connect() as connection, progress("search evaluation"):
-        current = current_generation(connection, settings, encoder.space())
+        current = current_generation(connection, settings, encoder)
         measurement, fresh = measure_generation(connection, indexes, current, judged, encoder.load)
     recall = {
         f"{name}_{index}": value
@@ -126,7 +126,7 @@ def published_search(
     judged = source().judged_queries()
     reason = f"run {context.run.run_id}"
     with postgres.connect() as connection:
-        current = current_generation(connection, settings, encoder.space())
+        current = current_generation(connection, settings, encoder)
         decision = publish_measured(connection, indexes, current.generation_id, judged, reason)
         dropped, waiting = drop_expired(connection, indexes, current)
         served = published_generation(connection)

@@ -7,7 +7,7 @@ import json
 import math
 import re
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -20,9 +20,13 @@ from ml_assets.errors import SourceError
 Row = Mapping[str, object]
 """A row of a table, by column name."""
 
+Numbered = tuple[str, Row | str]
+"""Where the row stands within its file, and the row, or the reason why it cannot be read."""
+
 ROLES = ("id", "text", "title", "label", "url", "group", "created_at")
 OPTIONS = (*ROLES, "metadata", "collection_by")
 PERIODS = ("day", "month", "quarter", "year")
+_SHOWN_COLUMNS = 20
 _SPACE_BEFORE_ZONE = re.compile(r"\s+(?=[+-]\d\d:?\d\d$)")
 
 
@@ -42,6 +46,11 @@ class Columns:
         named = {self.roles[role] for role in self.named if role in self.roles}
         split = {self.collection_by} if self.collection_by else set()
         return {self.roles["text"], *named, *self.metadata, *split}
+
+    @property
+    def wanted(self) -> set[str]:
+        """The columns that are read where they are there."""
+        return self.required | set(self.roles.values())
 
     def canonical(self) -> str:
         """Return an unambiguous text, for fingerprints."""
@@ -73,6 +82,35 @@ def columns_from(options: Mapping[str, str]) -> Columns:
     return Columns(roles, named, metadata, given["created_at"], period)
 
 
+def as_wanted(names: Sequence[str], columns: Columns, where: str) -> list[str]:
+    """Return the names of a table's columns as the source calls them: case and spaces are forgiven.
+
+    Raises:
+        SourceError: a column is missing, or two have one name.
+    """
+    absent = {name.casefold(): name for name in columns.wanted - set(names)}
+    known = [absent.get(name.strip().casefold(), name) for name in names]
+    for name in columns.wanted:
+        if known.count(name) > 1:
+            message = f"two columns have the name {name}"
+            raise SourceError(message, where=where, do="Rename one of them")
+    check_columns(known, columns, where)
+    return known
+
+
+def check_columns(names: Collection[str], columns: Columns, where: str) -> None:
+    """Stop where a table has not all the columns that it must have."""
+    if missing := sorted(name for name in columns.required if not _is_there(name, names)):
+        shown = ", ".join([*names][:_SHOWN_COLUMNS]) + (" …" * (len(names) > _SHOWN_COLUMNS))
+        do = f"The columns are: {shown}. Map them, as in ?text=body&label=topic"
+        raise SourceError(f"no column {', '.join(missing)}", where=where, do=do)
+
+
+def _is_there(name: str, names: Collection[str]) -> bool:
+    """Whether a column is there, or is a part of one that holds objects: `author.name`."""
+    return name in names or name.partition(".")[0] in names
+
+
 def to_document(
     row: Row, columns: Columns, location: str, collection: str, max_bytes: int
 ) -> Document | Rejected:
@@ -80,18 +118,22 @@ def to_document(
 
     `collection` is that of a source which no column splits. A row without a column of ids is known
     by a hash of its title and text. Empty cells and numbers that are not finite count as absent.
+    Where a title stands alone, it is the text as well.
     """
     identity = None
     try:
         collection = collection or _collection(row, columns)
         identity = _checked(_identity(row, columns), check_name, "id")
         label = _cell(row, columns, "label")
-        metadata = ((normalize(name), _plain(row.get(name))) for name in columns.metadata)
+        metadata = ((normalize(name), _plain(_value(row, name))) for name in columns.metadata)
+        title = _cell(row, columns, "title")
+        text = _cell(row, columns, "text")
+        text = text if text.strip() else title
         return Document(
             document_id=identity,
             collection=collection,
-            text=_checked(_cell(row, columns, "text"), check_text, max_bytes),
-            title=_cell(row, columns, "title"),
+            text=_checked(text, check_text, max_bytes),
+            title=title,
             label=_checked(label, check_name, "label") if label else None,
             url=_cell(row, columns, "url") or None,
             group=_cell(row, columns, "group"),
@@ -163,12 +205,24 @@ def _text(value: object, role: str) -> str:
     raise _UnusableError(f"the {role} is a {type(value).__name__}, not text")
 
 
+def _value(row: Row, name: str) -> object:
+    """A cell, or what an object within it holds: `author.name`."""
+    if name in row:
+        return row[name]
+    value: object = row
+    for key in name.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
 def _plain(value: object) -> str | int | float | bool | None:
     """Return a cell as a value of metadata; None when it is absent."""
     if isinstance(value, bool | int) or value is None:
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, Decimal) and value.is_finite():
+        return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, list | dict):
         return normalize(json.dumps(value, ensure_ascii=False, sort_keys=True, default=str))
     return normalize(str(value)) or None

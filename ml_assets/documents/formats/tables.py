@@ -7,13 +7,11 @@ import json
 import re
 from collections.abc import Iterator
 from itertools import count
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from ml_assets.documents.formats.rows import Row
-from ml_assets.errors import SourceError, first_line
-
-Numbered = tuple[str, Row | str]
-"""Where the row stands within its file, and the row, or the reason why it cannot be read."""
+from ml_assets.documents.formats.parquet import read_parquet
+from ml_assets.documents.formats.rows import Columns, Numbered, Row, as_wanted
+from ml_assets.errors import SourceError
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 OPEN_COLUMNS = (".jsonl", ".ndjson")
@@ -23,20 +21,36 @@ _INVALID = "invalid UTF-8"
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 _FIELD_LIMIT = 2**31 - 1
 _BATCH = 500
+_DELIMITERS = (",", ";", "|", "\t")
+_LONGEST = 1 << 26
+"""Bytes of a row of text; more are never held in memory."""
+
+_SWALLOWED = 4
+"""So many lines of a row that each look like a row of their own are rows that a quote swallowed."""
 
 
-def read_table(file: BinaryIO, suffix: str, name: str) -> Iterator[Numbered]:
+def read_table(file: BinaryIO, suffix: str, name: str, columns: Columns) -> Iterator[Numbered]:
     """Stream the rows of an open file of one of the `FORMATS`.
+
+    Of Parquet only the columns that play a role are read. A heading that differs from one of these
+    in case, or by spaces around it, is that column.
 
     Raises:
         SourceError: the file is not of that format.
     """
     if suffix == ".parquet":
-        return _read_parquet(file, name)
+        return read_parquet(file, name, columns)
     if suffix in OPEN_COLUMNS:
-        lines = enumerate(_lines(file, name), 1)
-        return ((f"line {number}", _json_object(line)) for number, line in lines if line.strip())
-    return _read_csv(file, name, "\t" if suffix == ".tsv" else ",")
+        return _read_json_lines(file, name)
+    return _read_csv(file, name, "\t" if suffix == ".tsv" else "", columns)
+
+
+def _read_json_lines(file: BinaryIO, name: str) -> Iterator[Numbered]:
+    for number, line in enumerate(_lines(file, name), 1):
+        if len(line) > _LONGEST:
+            yield f"line {number}", f"more than {_LONGEST} bytes in a line"
+        elif line.strip():
+            yield f"line {number}", _json_object(line)
 
 
 def _json_object(line: bytes) -> Row | str:
@@ -51,18 +65,26 @@ def _json_object(line: bytes) -> Row | str:
     return row if isinstance(row, dict) else "not a JSON object"
 
 
-def _read_csv(file: BinaryIO, name: str, delimiter: str) -> Iterator[Numbered]:
+def _read_csv(file: BinaryIO, name: str, delimiter: str, columns: Columns) -> Iterator[Numbered]:
+    """Read rows of CSV, whose delimiter is that of its header, or of TSV, which has no quotes."""
     # A row that is too long is one bad row; the limit of the csv module would end the whole file.
     csv.field_size_limit(_FIELD_LIMIT)
-    # Bytes that are not UTF-8 become lone surrogates, so that they spoil one row and no more.
-    text = (line.decode("utf-8", "surrogateescape") for line in _lines(file, name))
-    reader = csv.reader(text, delimiter=delimiter, strict=True)
-    header = _header(reader, name)
+    text = _TextLines(file, name)
+    reader = csv.reader(
+        text,
+        delimiter=delimiter or max(_DELIMITERS, key=text.first.count),
+        quoting=csv.QUOTE_NONE if delimiter else csv.QUOTE_MINIMAL,
+        strict=True,
+    )
+    if not text.first:
+        return
+    header = as_wanted(_header(reader, name), columns, name)
     for number in count(2):
         place = f"row {number}"
+        text.forget()
         try:
             if cells := next(reader):
-                yield place, _csv_row(header, cells)
+                yield place, _csv_row(header, cells, text.held, reader.dialect.delimiter)
         except StopIteration:
             return
         except csv.Error as error:
@@ -70,7 +92,43 @@ def _read_csv(file: BinaryIO, name: str, delimiter: str) -> Iterator[Numbered]:
                 do = 'Add the missing closing quote; within a cell, write " as ""'
                 message = "a quoted cell is never closed"
                 raise SourceError(message, where=f"{name} {place}", do=do) from None
-            yield place, f"not CSV ({error})"
+            behind = f" {len(text.held)} lines behind its first" if len(text.held) > 1 else ""
+            yield place, f"not CSV ({error}{behind})"
+
+
+class _TextLines:
+    """The lines of a file as text, and those of the row that is being read."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._lines = _lines(file, name)
+        self._name = name
+        self.first = self._decoded(next(self._lines, b""))
+        self.held: list[str] = []
+        self._size = 0
+        self._began = False
+
+    def forget(self) -> None:
+        """Begin another row."""
+        self.held, self._size = [], 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._decoded(next(self._lines)) if self._began else self.first
+        self._began = True
+        self._size += len(line)
+        if self._size > _LONGEST:
+            message = f"a row of more than {_LONGEST} bytes"
+            do = 'Close its quote, or split the row; within a cell, write " as ""'
+            raise SourceError(message, where=self._name, do=do)
+        self.held.append(line)
+        return line
+
+    @staticmethod
+    def _decoded(line: bytes) -> str:
+        # Bytes that are not UTF-8 become lone surrogates, so that they spoil one row and no more.
+        return line.decode("utf-8", "surrogateescape")
 
 
 def _header(reader: Iterator[list[str]], name: str) -> list[str]:
@@ -86,7 +144,10 @@ def _header(reader: Iterator[list[str]], name: str) -> list[str]:
     return header
 
 
-def _csv_row(header: list[str], cells: list[str]) -> Row | str:
+def _csv_row(header: list[str], cells: list[str], lines: list[str], delimiter: str) -> Row | str:
+    between = len(header) - 1
+    if len(lines) >= _SWALLOWED and all(line.count(delimiter) == between for line in lines):
+        return f'a quote swallowed {len(lines) - 1} more rows (within a cell, write " as "")'
     if len(cells) != len(header):
         return f"{len(cells)} cells, but the header has {len(header)}"
     if any(map(_ESCAPED_BYTE.search, cells)):
@@ -95,42 +156,16 @@ def _csv_row(header: list[str], cells: list[str]) -> Row | str:
 
 
 def _lines(file: BinaryIO, name: str) -> Iterator[bytes]:
-    """Yield the lines with their ends, the first without its byte order mark."""
-    first = file.readline()
+    """Yield the lines with their ends, the first without its byte order mark.
+
+    A line that is too long is cut to one byte more than it may have; the rest is passed over.
+    """
+    first = file.readline(_LONGEST + 1)
     if first.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise SourceError("UTF-16, not UTF-8", where=name, do="Save the file as UTF-8")
-    yield first.removeprefix(b"\xef\xbb\xbf")
-    yield from file
-
-
-def _read_parquet(file: BinaryIO, name: str) -> Iterator[Numbered]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    numbers = count(1)
-    try:
-        for batch in pq.ParquetFile(file).iter_batches(batch_size=_BATCH):
-            for cells in zip(*map(_values, batch.columns), strict=True):
-                yield f"row {next(numbers)}", _parquet_row(batch.schema.names, cells)
-    except (pa.ArrowException, OSError) as error:
-        message = f"not readable as Parquet ({first_line(error)})"
-        raise SourceError(message, where=name, do="Write or copy the file again") from None
-
-
-def _values(column: Any) -> list[object]:
-    """Return the cells of a column as Python objects; a bad byte becomes a lone surrogate."""
-    import pyarrow as pa
-
-    kind = column.type
-    if pa.types.is_timestamp(kind):
-        column = column.cast(pa.timestamp("us", "UTC" if kind.tz else None), safe=False)
-    elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
-        cells = column.cast(pa.large_binary()).to_pylist()
-        return [None if cell is None else cell.decode("utf-8", "surrogateescape") for cell in cells]
-    return list(column.to_pylist())
-
-
-def _parquet_row(names: list[str], cells: tuple[object, ...]) -> Row | str:
-    if any(isinstance(cell, str) and _ESCAPED_BYTE.search(cell) for cell in cells):
-        return _INVALID
-    return dict(zip(names, cells, strict=True))
+    line = first.removeprefix(b"\xef\xbb\xbf")
+    while line:
+        yield line
+        while len(line) > _LONGEST and not line.endswith(b"\n"):
+            line = file.readline(_LONGEST + 1)
+        line = file.readline(_LONGEST + 1)

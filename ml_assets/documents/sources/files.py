@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import lzma
 import zlib
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from ml_assets.documents.formats import pages, tables
-from ml_assets.documents.formats.rows import Columns, Row, to_document
+from ml_assets.documents.formats import extracted, pages, tables
+from ml_assets.documents.formats.rows import Columns, Row, check_columns, to_document
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import check_collection, content_hash, normalize
 from ml_assets.documents.sources import stamps
 from ml_assets.documents.sources.base import MAX_COLLECTIONS, UNATTRIBUTED
 from ml_assets.errors import SourceError, mask_secrets
 
-VERSION = "2"
+VERSION = "3"
 """Raise it when the reading changes: it is part of every fingerprint."""
 
 _split: dict[str, dict[str, str]] = {}
@@ -26,7 +27,13 @@ _split: dict[str, dict[str, str]] = {}
 run asks for them five times, and hashing bytes is much faster than parsing rows."""
 
 _MANY = "all"
-_SHOWN_COLUMNS = 20
+FORMATS: tuple[str, ...] = (*tables.FORMATS, *pages.FORMATS)
+
+_OF_ONE_FILE = (
+    *(FileNotFoundError, PermissionError, IsADirectoryError, gzip.BadGzipFile),
+    *(EOFError, zlib.error, lzma.LZMAError),
+)
+"""A broken link, a closed or a damaged file: the others can be read all the same."""
 
 
 class _File(NamedTuple):
@@ -60,14 +67,11 @@ class Files:
 
     def stamp(self) -> str:
         """Return a hash of what the file system says of the files, or else of their bytes."""
-        digest = self._digest()
-        with self._errors():
-            for file in self._files():
-                filesystem, _ = self._filesystem()
-                told = stamps.stamp(filesystem, file.path)
-                told = told or stamps.content_hash(filesystem, file.path).hex()
-                digest.update(f"\0{file.name}\0{told}".encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()
+        return self._hash_files(
+            lambda filesystem, path: (
+                stamps.stamp(filesystem, path) or stamps.content_hash(filesystem, path).hex()
+            )
+        )
 
     def collections(self) -> dict[str, str]:
         """Return the collections with a hash of their content and of the mapping.
@@ -102,7 +106,7 @@ class Files:
 
     def _outcomes(self) -> Iterator[Document | Rejected]:
         """Yield every row as what becomes of it."""
-        seen: set[str] = set()
+        seen: dict[str, str] = {}
         first: Rejected | None = None
         collection = "" if self._columns.collection_by else self._collection()
         for location, row in self._rows():
@@ -110,12 +114,8 @@ class Files:
                 outcome: Document | Rejected = Rejected(collection, location, row)
             else:
                 outcome = to_document(row, self._columns, location, collection, self._max_bytes)
-            if isinstance(outcome, Document):
-                identity = outcome.document_id
-                if identity in seen:
-                    reason = f"the id {identity!r} is that of an earlier row"
-                    outcome = Rejected(outcome.collection, location, reason, identity)
-                seen.add(identity)
+                if isinstance(outcome, Document):
+                    outcome = self._unless_seen(outcome, row, location, seen)
             if isinstance(outcome, Rejected):
                 first = first or outcome
             yield outcome
@@ -127,59 +127,66 @@ class Files:
         do = "Mend the rows, or name other columns, as in ?text=body"
         raise SourceError(message, where=self.name, do=do)
 
+    def _unless_seen(
+        self, document: Document, row: Row, location: str, seen: dict[str, str]
+    ) -> Document | Rejected:
+        """Return the document, or that it has the id of an earlier one."""
+        identity = document.document_id
+        earlier = seen.setdefault(identity, location)
+        if earlier == location:
+            return document
+        what = f"the id {identity!r}" if self._columns.roles.get("id") in row else "the text"
+        reason = f"{what} is that of an earlier row, {earlier}"
+        return Rejected(document.collection, location, reason, identity)
+
     def _rows(self) -> Iterator[tuple[str, Row | str]]:
-        """Yield every row with its place, once its file is known to have the columns."""
+        """Yield every row with its place, and why a file among others cannot be read."""
         names: dict[str, None] = {}
-        open_columns = True
-        for file in self._files():
-            fixed = file.suffix in tables.FORMATS and file.suffix not in tables.OPEN_COLUMNS
-            open_columns &= not fixed
-            checked = not fixed
-            for place, row in self._read(file):
-                if not isinstance(row, str):
-                    names.update(dict.fromkeys(row))
-                    if not checked:
-                        self._check_columns(list(row), file.name)
-                        checked = True
-                yield f"{file.name} {place}".strip(), row
-        if names and open_columns:
-            self._check_columns(list(names), self.name)
+        files = self._files()
+        for file in files:
+            try:
+                for place, row in self._read(file):
+                    if file.suffix in tables.OPEN_COLUMNS and not isinstance(row, str):
+                        names.update(dict.fromkeys(row))
+                    yield f"{file.name} {place}".strip(), row
+            except (SourceError, *_OF_ONE_FILE) as error:
+                if len(files) == 1:
+                    raise
+                yield file.name, _reason(error)
+        if names and all(file.suffix in tables.OPEN_COLUMNS for file in files):
+            check_columns(names, self._columns, self.name)
 
     def _read(self, file: _File) -> Iterator[tuple[str, Row | str]]:
+        if file.suffix not in FORMATS:
+            yield "", f"not a kind that is read ({file.suffix or 'no suffix'})"
+            return
         compression = None if file.suffix == ".parquet" else "infer"
         with self._filesystem()[0].open(file.path, "rb", compression=compression) as opened:
             if file.suffix in tables.FORMATS:
-                yield from tables.read_table(opened, file.suffix, file.name)
+                yield from tables.read_table(opened, file.suffix, file.name, self._columns)
             else:
-                yield "", pages.read_page(opened, file.name, self._max_bytes)
-
-    def _check_columns(self, names: list[str], where: str) -> None:
-        if missing := sorted(self._columns.required - set(names)):
-            shown = ", ".join(names[:_SHOWN_COLUMNS]) + (" …" * (len(names) > _SHOWN_COLUMNS))
-            do = f"The columns are: {shown}. Map them, as in ?text=body&label=topic"
-            raise SourceError(f"no column {', '.join(missing)}", where=where, do=do)
+                yield "", pages.read_page(opened, file.name, file.suffix, self._max_bytes)
 
     def _files(self) -> list[_File]:
         """Return every file, in the order of their paths."""
         filesystem, root = self._filesystem()
         filesystem.invalidate_cache()
-        formats: tuple[str, ...] = (*tables.FORMATS, *pages.FORMATS)
         if filesystem.isfile(root):
             base, paths = str(PurePosixPath(root).parent), [root]
         elif filesystem.isdir(root):
-            base, formats = root, pages.FORMATS
-            paths = [path for path in filesystem.find(root) if _suffix(path) in formats]
+            base, paths = root, filesystem.find(root)
         else:
             base, paths = _fixed_part(root), filesystem.glob(root)
-            paths = [path for path in paths if filesystem.isfile(path)]
+            paths = [path for path in paths if not filesystem.isdir(path)]
         named = ((path, normalize(path.removeprefix(base).lstrip("/"))) for path in sorted(paths))
         files = [_File(*pair, _suffix(pair[0])) for pair in named if "/." not in f"/{pair[1]}"]
+        readable = [file for file in files if file.suffix in FORMATS]
+        if files and not readable:
+            do = f"Readable: {', '.join(FORMATS)}"
+            raise SourceError("unreadable format", where=files[0].name, do=do)
         if not files:
             do = f"Give a file, a folder with {', '.join(pages.FORMATS)}, or a glob"
             raise SourceError("no such file", where=self.name, do=do)
-        if unknown := [file.name for file in files if file.suffix not in formats]:
-            do = f"Readable: {', '.join(formats)}"
-            raise SourceError("unreadable format", where=unknown[0], do=do)
         return files
 
     def _filesystem(self) -> tuple[Any, str]:
@@ -205,10 +212,22 @@ class Files:
         return name
 
     def _hash_bytes(self) -> str:
+        return self._hash_files(
+            lambda filesystem, path: stamps.content_hash(filesystem, path).hex()
+        )
+
+    def _hash_files(self, told: Callable[[Any, str], str]) -> str:
+        """Return a hash of the names, and of what is told of each file that is read."""
         digest = self._digest()
-        for file in self._files():
-            digest.update(f"\0{file.name}\0".encode("utf-8", "surrogateescape"))
-            digest.update(stamps.content_hash(self._filesystem()[0], file.path))
+        with self._errors():
+            for file in self._files():
+                word = ""
+                if file.suffix in FORMATS:
+                    with suppress(*_OF_ONE_FILE):
+                        word = told(self._filesystem()[0], file.path)
+                if file.suffix in extracted.FORMATS:  # another version may extract another text
+                    word += extracted.extractor()
+                digest.update(f"\0{file.name}\0{word}".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
     def _hash_rows(self) -> dict[str, str]:
@@ -236,14 +255,22 @@ class Files:
         """Turn the errors of reading files into one line."""
         try:
             yield
+        except _OF_ONE_FILE as error:
+            do = "Check the file and its permissions, and run again"
+            raise SourceError(_reason(error), where=self.name, do=do) from None
         except OSError as error:
             message = f"cannot be read ({error.strerror or error})"
             do = "Check the path, its permissions and the connection, and run again"
             raise SourceError(message, where=self.name, do=do) from None
-        except (EOFError, zlib.error, lzma.LZMAError) as error:
-            message = f"a compressed file is broken ({error})"
-            do = "Copy or compress the file again"
-            raise SourceError(message, where=self.name, do=do) from None
+
+
+def _reason(error: Exception) -> str:
+    """Why one file cannot be read."""
+    if isinstance(error, OSError):
+        return f"cannot be read ({error.strerror or error})"
+    if isinstance(error, SourceError):
+        return str(error)
+    return f"a compressed file is broken ({error})"
 
 
 def _row_hash(row: Document | Rejected) -> bytes:

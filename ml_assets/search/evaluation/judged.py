@@ -18,7 +18,7 @@ from ml_assets.search.answering.ranking import (
 from ml_assets.search.evaluation.bootstrap import compare, mean_metrics, metric_intervals
 from ml_assets.search.evaluation.measurement import Interval, MethodQuality
 from ml_assets.search.evaluation.metrics import NDCG, Metrics, evaluate_ranking
-from ml_assets.search.evaluation.tuning import MIN_QUERIES, FeedbackChoice, ScoresBy, fused_by
+from ml_assets.search.evaluation.tuning import FeedbackChoice, ScoresBy, fused_by
 from ml_assets.search.model import Vector
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -42,7 +42,7 @@ def query_judged(
     load: Callable[[], Encoder],
     feedback: FeedbackChoice = "auto",
 ) -> list[Answer]:
-    """Query both indexes for every judged query, and the moved query where feedback may serve.
+    """Query both indexes for every judged query, and the moved query unless feedback is off.
 
     One encoding for all; no text is read, so that measuring is cheap.
 
@@ -52,11 +52,10 @@ def query_judged(
     encoder = load()
     check_space(engine.generation, encoder)
     vectors = encoder.encode([query.text for query in judged])
-    tuning = sum(query.half == "tuning" for query in judged)
     answers = []
     for query, vector in zip(judged, vectors, strict=True):
         rankings = query_both(engine, query.text, vector)
-        if feedback == "on" or (feedback == "auto" and tuning >= MIN_QUERIES):
+        if feedback != "off":
             rankings["feedback"] = query_moved(engine, rankings, vector)
         scores = {name: score_documents(ranking) for name, ranking in rankings.items()}
         answers.append(Answer(query, vector, scores))

@@ -16,7 +16,7 @@ from ml_assets.search.model import Fusion
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
-VERSION = 5
+VERSION = 6
 """Raise it when the measuring or the fields change, so that generations are measured again."""
 
 Interval: TypeAlias = tuple[float, float]
@@ -171,12 +171,17 @@ def record_measurement(
 def record_published(
     connection: postgres.Connection, generation_id: str, measurement: Measurement
 ) -> None:
-    """Keep what a generation is published with; it is served with this fusion from now on."""
+    """Keep what a generation is published with; it is served with this fusion from now on.
+
+    The same is not written again: every write asks other hosts to look at all they hold.
+    """
     document = as_json(measurement)
-    connection.execute(
-        "update search_generations set evaluation = %s, fusion = %s where generation_id = %s",
-        [Jsonb(document), Jsonb(document["tuning"]["fusion"]), generation_id],
-    )
+    bound = {
+        "generation_id": generation_id,
+        "evaluation": Jsonb(document),
+        "fusion": Jsonb(document["tuning"]["fusion"]),
+    }
+    connection.execute(statement("postgres/search/evaluation/record_published"), bound)
 
 
 @cache

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ml_assets.documents.collections import documents_version
 from ml_assets.documents.sources.base import JudgedQueries
 from ml_assets.search.answering.model import Engine
 from ml_assets.search.answering.rerank import load_reranker
@@ -149,7 +150,7 @@ def evaluate_generation(
     return Measurement(
         state=state,
         **asdict(recall),
-        documents=index_versions(engine.connection, engine.generation)[engine.keyword.kind],
+        documents=documents_version(engine.connection),
         tuning=tuned,
         tuning_basis=basis,
         quality=measure_methods(replace(engine, fusion=tuned.fusion), halves, settings.seed),

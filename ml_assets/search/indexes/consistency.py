@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ml_assets.search.generation import on_vectors
 from ml_assets.search.indexes.contract import AnyIndex
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -23,12 +24,13 @@ def compare_with_tables(
     which may not show a chunk that is there in the place of another. Where a store keeps itself
     equal to the tables, there are no revisions to compare.
     """
-    count = statement("postgres/search/indexes/count_live")
+    generation = indexes[0].generation
+    count = on_vectors(generation, statement("postgres/search/indexes/count_live"))
     live = postgres.read_counts(connection, count)["chunks"]
     sizes = {index.kind: index.size() for index in indexes}
     whole = whole or live <= COMPARED or any(size != live for size in sizes.values())
     bound = {"size": None if whole else COMPARED // 2}
-    query = statement("postgres/search/indexes/live_revisions")
+    query = on_vectors(generation, statement("postgres/search/indexes/live_revisions"))
     expected: dict[str, bytes] = dict(connection.execute(query, bound, binary=True).fetchall())
     asked = None if whole else list(expected)
     return [

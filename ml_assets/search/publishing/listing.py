@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from psycopg.rows import dict_row
 
-from ml_assets.embeddings.space import current_space
+from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.releases.pointer import Withdrawal, present_parts, services, withdrawals
 from ml_assets.search.evaluation.measurement import read_measurements
-from ml_assets.search.generation import generation_id
+from ml_assets.search.generation import chunked_by, generation_id
 from ml_assets.search.indexes.kinds import index_parameters
-from ml_assets.search.model import Parameters
+from ml_assets.search.model import CHUNKING, Parameters
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -50,7 +50,8 @@ class ListedGeneration:
 
 def described_generation(settings: Settings) -> str:
     """The id of the generation that the settings describe, whether it was built or not."""
-    return generation_id(current_space(settings).space_id, index_parameters(settings))
+    parameters = chunked_by(current_chunker(settings), index_parameters(settings))
+    return generation_id(current_space(settings).space_id, parameters)
 
 
 def list_generations(
@@ -80,7 +81,7 @@ def list_generations(
             retired_at=retired_at,
             withdrawn=withdrawn.get(identity),
             described_by_settings=identity == described,
-            indexes=sorted(parameters),
+            indexes=sorted(parameters.keys() - {CHUNKING}),
             differs=differing(parameters, reference) if reference else {},
             recall=measurement.recall if measurement else {},
             ndcg=measurement.ndcg if measurement else None,

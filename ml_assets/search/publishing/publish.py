@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
+from ml_assets.documents.collections import documents_version
 from ml_assets.documents.sources import open_source
 from ml_assets.documents.sources.base import JudgedQueries
 from ml_assets.embeddings.encoder import load_encoder
@@ -21,7 +22,7 @@ from ml_assets.search.evaluation.measurement import (
 )
 from ml_assets.search.evaluation.measuring import measure_generation, present_state
 from ml_assets.search.generation import kept_generation
-from ml_assets.search.indexes.kinds import Indexes, index_versions, text_index, vector_indexes
+from ml_assets.search.indexes.kinds import Indexes, vector_indexes
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing.gates import Reference, measured_gates
 from ml_assets.search.publishing.lifecycle import bring_up_to_date, compare_indexes
@@ -168,7 +169,7 @@ def _measure_recall(
     with indexes.open_all(connection, generation) as opened:
         vectors, seed = vector_indexes(opened), indexes.settings.seed
         report = recall_against_exact(connection, generation, vectors, seed=seed)
-        documents = index_versions(connection, generation)[text_index(opened).kind]
+        documents = documents_version(connection)
     judged = earlier.judged_recall if earlier.documents == documents else {}
     measurement = replace(earlier, **{**asdict(report), "judged_recall": judged})
     record_measurement(connection, generation.generation_id, measurement)

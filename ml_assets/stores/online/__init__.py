@@ -12,8 +12,9 @@ from pathlib import Path
 from ml_assets.errors import StoreError
 from ml_assets.stores.online import redis, sqlite
 from ml_assets.stores.online.contract import OnlineStore, Value, Values
+from ml_assets.stores.online.redis import mark
 
-__all__ = ["OnlineStore", "Value", "Values", "connect", "copy_values"]
+__all__ = ["OnlineStore", "Value", "Values", "connect", "copy_values", "mark"]
 
 _BATCH = 1000
 

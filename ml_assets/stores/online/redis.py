@@ -17,11 +17,20 @@ SCHEMES = ("redis", "rediss", "unix")
 _FEATURES, _REVISIONS = "ml_assets:features:", "ml_assets:revisions:"
 _BATCH = 1000
 """Entities that go to Redis, or come from it, in one round trip."""
+_HASHED = 20_000
+"""Entities of a view whose content a mark holds: Redis does nothing else while it hashes them."""
+_HASH = "return redis.sha1hex(redis.call('dump', KEYS[1]))"
 
 
 @contextmanager
 def open_store(url: str) -> Iterator[OnlineStore]:
     """Open the server at `url`; closed at the end."""
+    with _connected(url) as client:
+        yield _Redis(client)
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[Any]:
     from redis import Redis, RedisError
 
     try:
@@ -38,9 +47,24 @@ def open_store(url: str) -> Iterator[OnlineStore]:
     try:
         with client:
             until_it_answers(lambda: _ping(client, url))
-            yield _Redis(client)
+            yield client
     except RedisError as error:
         raise _refusal(error, url) from None
+
+
+def mark(url: str) -> str:
+    """How many entities each view has; of few also a hash over all that Redis holds of them.
+
+    Raises:
+        StoreError: it does not answer, or refuses.
+    """
+    with _connected(url) as client:
+        parts: list[tuple[str, int, str]] = []
+        for key in sorted(client.scan_iter("ml_assets:*", count=_BATCH)):
+            length = client.hlen(key)
+            content = client.eval(_HASH, 1, key) if length <= _HASHED else ""
+            parts.append((key, length, content))
+        return repr(parts)
 
 
 def _ping(client: Any, url: str) -> None:

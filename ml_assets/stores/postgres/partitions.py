@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from psycopg import sql
-from psycopg.errors import LockNotAvailable
 
 from ml_assets.stores.postgres.statements import Connection
 from ml_assets.stores.sql import statement
-
-_PATIENCE = "1s"
-"""A reader's transaction is waited for so long; behind us the next readers wait."""
 
 
 def partition_name(table: str, key: str) -> str:
@@ -36,16 +30,3 @@ def ensure_chunker_partition(connection: Connection, table: str, chunker: str) -
 def exists(connection: Connection, table: str) -> bool:
     """Whether there is a table of this name."""
     return connection.execute("select to_regclass(%s)", [table]).fetchone() != (None,)
-
-
-def drop_empty_partitions(connection: Connection, table: str) -> None:
-    """Drop the partitions of `table` that hold nothing; one that is read stays until next time."""
-    for (name,) in connection.execute(
-        statement("postgres/partitions/of_table"), [table]
-    ).fetchall():
-        partition = sql.Identifier(name)
-        rows = connection.execute(sql.SQL("select 1 from {} limit 1").format(partition))
-        if rows.fetchone() is None:
-            with suppress(LockNotAvailable), connection.transaction():
-                connection.execute("select set_config('lock_timeout', %s, true)", [_PATIENCE])
-                connection.execute(sql.SQL("drop table {}").format(partition))

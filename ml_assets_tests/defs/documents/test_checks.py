@@ -58,7 +58,7 @@ DOCUMENT_CHECKS = [
         chunks_are_pieces_of_their_documents,
         "update chunks set heading = 'h' where chunk_id = 'x#0'",
     ),
-    (chunks_are_pieces_of_their_documents, "update documents set chunk_count = 2"),
+    (chunks_are_pieces_of_their_documents, "update chunked_documents set chunk_count = 2"),
     (
         documents_are_as_they_were_read,
         "update documents set title = 'Other' where document_id = 'x'",
@@ -95,6 +95,8 @@ def test_document_checks_pass_and_fail(
     assert check(postgres=filled, thorough=True).passed
     with filled.connect() as connection:
         connection.execute("alter table chunks drop constraint chunks_document_id_fkey")
+        marks = "alter table chunked_documents drop constraint chunked_documents_document_id_fkey"
+        connection.execute(marks)
         connection.execute(damage)  # type: ignore[arg-type]
     assert not check(postgres=filled, thorough=True).passed
 

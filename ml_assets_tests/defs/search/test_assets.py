@@ -31,8 +31,8 @@ from ml_assets.search.model import Generation
 from ml_assets.search.publishing import lifecycle
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma
-from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource
-from ml_assets_tests.graph import Run, shown
+from ml_assets_tests.fakes import HashEncoder, MemorySource
+from ml_assets_tests.graph import Run, fake_encoder, shown
 from ml_assets_tests.search.corpus import ids
 from ml_assets_tests.search.measurements import back
 
@@ -374,7 +374,8 @@ def test_all_chunks_are_compared_before_the_pointer_moves(
         changed = settings.model_copy(update={"hnsw_ef_construction": 80})
         resources["settings"] = changed
         dg.materialize([*INDEXES, search_evaluation], resources=resources, instance=instance)
-        swap_a_chunk(settings, search_assets.current_generation(connection, changed, SPACE))
+        current = fake_encoder(changed, HashEncoder())
+        swap_a_chunk(settings, search_assets.current_generation(connection, changed, current))
         said = "indexes_hold_the_live_chunks: chroma lacks 1, has 1 too many and 0 outdated"
         with pytest.raises(GateError, match=said):
             dg.materialize([published_search], resources=resources, instance=instance)

@@ -17,8 +17,8 @@ from ml_assets.search.indexes.kinds import Indexes, forget_altered, sync_index
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
-from ml_assets_tests.fakes import SPACE
-from ml_assets_tests.graph import shown
+from ml_assets_tests.fakes import HashEncoder
+from ml_assets_tests.graph import by_hand, shown
 from ml_assets_tests.search.corpus import Doc, fill, sync_all
 from ml_assets_tests.search.measurements import measurement, publish
 
@@ -28,8 +28,9 @@ DOCS = {f"d{number}": Doc((f"This is text number {number}.",), "T") for number i
 @pytest.fixture
 def stores(resources: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """The resources that the checks ask for."""
-    own = {name: resources[name] for name in ("settings", "encoder", "postgres")}
-    return {**own, "indexes": Indexes(settings)}
+    own = {name: resources[name] for name in ("settings", "postgres")}
+    encoder = by_hand(settings, HashEncoder())
+    return {**own, "encoder": encoder, "indexes": Indexes(settings)}
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def generation(
     connection: postgres.Connection, settings: Settings, stores: dict[str, Any]
 ) -> Generation:
     fill(connection, DOCS)
-    built = current_generation(connection, settings, SPACE)
+    built = current_generation(connection, settings, by_hand(settings, HashEncoder()))
     sync_all(connection, settings, built)
     return built
 

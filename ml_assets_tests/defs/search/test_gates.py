@@ -7,11 +7,11 @@ import pytest
 
 from ml_assets.defs.search.assets import current_generation
 from ml_assets.defs.search.checks import search_gates
-from ml_assets.embeddings.refresh import ensure_space
 from ml_assets.search.evaluation.measurement import record_measurement
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
-from ml_assets_tests.fakes import SPACE
+from ml_assets_tests.fakes import HashEncoder, ensure_partitions
+from ml_assets_tests.graph import by_hand
 from ml_assets_tests.search.corpus import generation_of
 from ml_assets_tests.search.measurements import measurement, publish, withdraw
 
@@ -25,9 +25,10 @@ def stores(
     settings: Settings,
 ) -> Stores:
     """The resources of the checks, with a current generation that was not measured yet."""
-    ensure_space(connection, SPACE)
-    current_generation(connection, settings, SPACE)
-    return {name: resources[name] for name in ("settings", "encoder", "postgres")}
+    ensure_partitions(connection)
+    current(connection, settings)
+    own = {name: resources[name] for name in ("settings", "postgres")}
+    return {**own, "encoder": by_hand(settings, HashEncoder())}
 
 
 def check(name: str, stores: Stores) -> dg.AssetCheckResult:
@@ -41,17 +42,22 @@ def check(name: str, stores: Stores) -> dg.AssetCheckResult:
     return result
 
 
+def current(connection: postgres.Connection, settings: Settings) -> str:
+    encoder = by_hand(settings, HashEncoder())
+    return current_generation(connection, settings, encoder).generation_id
+
+
 def measured(connection: postgres.Connection, settings: Settings, **changed: Any) -> None:
-    identity = current_generation(connection, settings, SPACE).generation_id
+    identity = current(connection, settings)
     record_measurement(connection, identity, measurement(**changed))
 
 
 @pytest.mark.parametrize(
     ("changed", "passed"),
     [
-        ({"recall": {"pgvector": 1.0, "chroma": 0.95}}, True),
-        ({"recall": {"pgvector": 1.0, "chroma": 0.949}}, False),
-        ({"recall": {"chroma": 1.0}, "judged_recall": {"chroma": 0.8}}, False),
+        ({"recall": {"pgvector": 0.95, "chroma": 1.0}}, True),
+        ({"recall": {"pgvector": 0.949, "chroma": 1.0}}, False),
+        ({"recall": {"pgvector": 1.0}, "judged_recall": {"pgvector": 0.8}}, False),
         (None, False),
     ],
 )
@@ -70,6 +76,20 @@ def test_recall_is_compared_with_the_minimum(
     assert passed or result.severity == dg.AssetCheckSeverity.ERROR
 
 
+@pytest.mark.parametrize("changed", ["recall", "reached"])
+def test_an_index_that_does_not_answer_warns(
+    connection: postgres.Connection, settings: Settings, stores: Stores, changed: str
+) -> None:
+    measured(connection, settings)
+    assert check("indexes_beside_are_as_good", stores).passed
+    measured(connection, settings, **{changed: {"pgvector": 1.0, "chroma": 0.9}})
+    for name in ("vector_indexes_agree_with_exact_search", "indexes_reach_their_chunks"):
+        assert check(name, stores).passed
+    warning = check("indexes_beside_are_as_good", stores)
+    assert (warning.passed, warning.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "ML_ASSETS_VECTOR_INDEX" in str(warning.metadata["do"].value)
+
+
 @pytest.mark.parametrize(("reached", "passed"), [(0.95, True), (0.94, False)])
 def test_chunks_that_cannot_be_reached_block(
     connection: postgres.Connection,
@@ -83,7 +103,7 @@ def test_chunks_that_cannot_be_reached_block(
     assert result.passed == passed
     assert passed or result.severity == dg.AssetCheckSeverity.ERROR
     # A worse nDCG of what is withdrawn is let pass, an index that is broken is not.
-    identity = current_generation(connection, settings, SPACE).generation_id
+    identity = current(connection, settings)
     withdraw(connection, identity, "it got worse")
     assert check("indexes_reach_their_chunks", stores).severity == result.severity
 
@@ -112,7 +132,7 @@ def test_a_worse_search_blocks_and_an_unclear_one_warns(
     assert result.passed != blocks
     assert not blocks or result.severity == dg.AssetCheckSeverity.ERROR
     assert check(compared, stores).passed == (passed or blocks)
-    identity = current_generation(connection, settings, SPACE).generation_id
+    identity = current(connection, settings)
     withdraw(connection, identity, "it got worse")
     assert check(gate, stores).passed
     warning = check(compared, stores)

@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
@@ -18,8 +19,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_assets.documents.formats import tables
-from ml_assets.documents.formats.rows import columns_from
+from ml_assets.documents.formats import extracted, tables
+from ml_assets.documents.formats.rows import Columns, Numbered, columns_from
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import check_collection, check_name, normalize
 from ml_assets.documents.sources.files import Files
@@ -57,8 +58,7 @@ def write(path: Path, content: str | bytes) -> Path:
 # What good files become
 
 
-@pytest.mark.parametrize("suffix", ["csv", "tsv"])
-def test_all_columns(folder: Path, suffix: str) -> None:
+def test_all_columns(folder: Path) -> None:
     cells = [
         ["key", "body", "head", "topic", "link", "thread", "when", "lang"],
         [
@@ -73,9 +73,9 @@ def test_all_columns(folder: Path, suffix: str) -> None:
         ],
         ["8", 'say "hi"', "", "", "", "", "", ""],
     ]
-    path = folder / f"notes.{suffix}"
+    path = folder / "notes.csv"
     with path.open("w", encoding="utf-8-sig", newline="") as file:
-        csv.writer(file, delimiter="\t" if suffix == "tsv" else ",").writerows(cells)
+        csv.writer(file).writerows(cells)
     columns = {"id": "key", "text": "body", "title": "head", "label": "topic", "url": "link"}
     found = rows(source(path, group="thread", created_at="when", metadata="lang", **columns))
     assert found == [
@@ -92,6 +92,72 @@ def test_all_columns(folder: Path, suffix: str) -> None:
         ),
         Document("8", "notes", 'say "hi"'),
     ]
+
+
+def test_tsv_has_no_quotes(folder: Path) -> None:
+    path = write(folder / "x.tsv", 'id\ttext\n1\t"Lift 5"\n2\tpipe of 3"\n3\t"open\n4\tlast\n')
+    assert [row.text for row in documents(source(path))] == [
+        '"Lift 5"',
+        'pipe of 3"',
+        '"open',
+        "last",
+    ]
+
+
+@pytest.mark.parametrize("delimiter", [";", "|", "\t"])
+def test_the_header_tells_the_delimiter_of_csv(folder: Path, delimiter: str) -> None:
+    rows_of_cells = [["id", "text", "label"], ["1", "a, b, c, d", "x"]]
+    lines = "".join(delimiter.join(cells) + "\n" for cells in rows_of_cells)
+    (document,) = documents(source(write(folder / "x.csv", lines)))
+    assert (document.text, document.label) == ("a, b, c, d", "x")
+
+
+def test_headings_may_differ_in_case_and_spaces(folder: Path) -> None:
+    path = write(folder / "x.csv", "ID, Text ,TOPIC\n1,hello,a\n")
+    (document,) = documents(source(path, label="topic"))
+    assert (document.document_id, document.text, document.label) == ("1", "hello", "a")
+    path = write(folder / "x.csv", "id,Text,text\n1,no,yes\n")
+    assert [row.text for row in documents(source(path))] == ["yes"]
+    with pytest.raises(SourceError, match="two columns have the name text"):
+        rows(source(write(folder / "x.csv", "id,Text,TEXT\n1,no,yes\n")))
+
+
+def test_rows_that_a_lone_quote_swallowed_are_told(folder: Path) -> None:
+    swallowed = "".join(f"{n},part {n},x\n" for n in range(3, 3_003))
+    path = write(
+        folder / "x.csv", f'id,text,label\n1,a,x\n2,"5 inches,x\n{swallowed}9,12",x\n4,b,x\n'
+    )
+    assert rejected(source(path)) == [
+        Rejected(
+            "x", "x.csv row 3", 'a quote swallowed 3001 more rows (within a cell, write " as "")'
+        )
+    ]
+    assert [row.document_id for row in documents(source(path))] == ["1", "4"]
+    path = write(folder / "x.csv", 'id,text\n1,"Dear all,\n\ncome, see, eat,\nlater,\nyours"\n')
+    assert [row.text for row in documents(source(path))] == [
+        "Dear all,\n\ncome, see, eat,\nlater,\nyours"
+    ]
+
+
+def test_a_title_alone_is_a_text(folder: Path) -> None:
+    path = write(folder / "x.csv", "id,title,text\n1,A survey of lifts,\n2,,\n3, ,x\n")
+    first, second, third = rows(source(path))
+    assert first == Document("1", "x", "A survey of lifts", "A survey of lifts")
+    assert isinstance(second, Rejected)
+    assert isinstance(third, Document)
+    assert third.text == "x"
+
+
+def test_what_an_object_holds_is_metadata_by_its_path(folder: Path) -> None:
+    row = {"id": 1, "text": "a", "author": {"name": "Kim", "more": {"age": 7}}, "a.b": "flat"}
+    path = write(folder / "x.jsonl", json.dumps(row) + '\n{"id": 2, "text": "b", "author": "no"}\n')
+    first, second = documents(source(path, metadata="author.name,author.more.age,a.b"))
+    assert first.metadata == {"author.name": "Kim", "author.more.age": 7, "a.b": "flat"}
+    assert second.metadata == {}
+    table = pa.table({"id": ["1"], "text": ["a"], "author": [{"name": "Kim"}]})
+    pq.write_table(table, folder / "x.parquet")
+    (document,) = documents(source(folder / "x.parquet", metadata="author.name"))
+    assert document.metadata == {"author.name": "Kim"}
 
 
 def test_values_of_json(folder: Path) -> None:
@@ -131,6 +197,43 @@ def test_values_of_parquet(folder: Path) -> None:
     assert bad == Rejected("x", "x.parquet row 2", "the id is empty")
 
 
+def test_only_the_columns_of_parquet_that_are_used_are_read(folder: Path) -> None:
+    far = pa.array([253_402_300_800_000, 0], pa.timestamp("ms"))  # the first is in the year 10000
+    table = pa.table(
+        {
+            "id": ["1", "2"],
+            "text": ["one", "two"],
+            "until": far,
+            "picture": [b"\xff\xd8", b"\x89"],
+            "price": pa.array([Decimal("2.50"), Decimal("3.00")]),
+        }
+    )
+    pq.write_table(table, folder / "x.parquet")
+    found = documents(source(folder / "x.parquet", metadata="price"))
+    assert [row.metadata for row in found] == [{"price": 2.5}, {"price": 3}]
+    bad, good = rows(source(folder / "x.parquet", metadata="until"))
+    reason = "until is out of the range of Python's timestamp[us]"
+    assert bad == Rejected("x", "x.parquet row 1", reason)
+    assert isinstance(good, Document)
+    assert good.metadata == {"until": "1970-01-01 00:00:00"}
+    with pytest.raises(
+        SourceError, match=r"no column body\. The columns are: id, text, until, pict"
+    ):
+        rows(source(folder / "x.parquet", text="body"))
+
+
+@pytest.mark.parametrize("name", ["text", "picture"])
+def test_two_columns_of_one_name_in_parquet(folder: Path, name: str) -> None:
+    columns = [pa.array(["1"]), pa.array(["a"]), pa.array(["b"]), pa.array(["c"])]
+    table = pa.Table.from_arrays(columns, names=["id", "text", name, "picture"])
+    pq.write_table(table, folder / "x.parquet")
+    if name == "picture":  # nobody asks for it
+        assert len(documents(source(folder / "x.parquet"))) == 1
+    else:
+        with pytest.raises(SourceError, match="two columns have the name text"):
+            rows(source(folder / "x.parquet"))
+
+
 def test_a_label_can_be_switched_off(folder: Path) -> None:
     path = write(folder / "x.csv", "id,text,label\n1,hello,a\n")
     assert [row.label for row in documents(source(path))] == ["a"]
@@ -142,7 +245,7 @@ def test_rows_without_ids_are_known_by_their_content(folder: Path) -> None:
     first, second, third = rows(source(path))
     assert isinstance(first, Document)
     assert isinstance(third, Rejected)
-    assert third.reason == f"the id {first.document_id!r} is that of an earlier row"
+    assert third.reason == "the text is that of an earlier row, x.csv row 2"
     path = write(folder / "x.csv", "text,label\nworld,b\nhello,a\n")
     assert {row.document_id for row in documents(source(path))} == {
         first.document_id,
@@ -180,8 +283,8 @@ def test_pages(folder: Path) -> None:
         None,
     )
     assert (page.document_id, page.title, page.label) == ("sports/a.html", "The page", "sports")
-    assert page.text == "Head\n\nOne bold word.\nTwo & three\n\nfour\na\n  b"
-    assert (note.document_id, note.title) == ("sports/deep/b.md", "The *title*")
+    assert page.text == "Head\n\nOne bold word.\n\nTwo & three\nfour\n\na\n  b"
+    assert (note.document_id, note.title) == ("sports/deep/b.md", "The title")
     assert note.text == "intro\n\n# The *title* #\n\nbody\n"
     assert [row.collection for row in documents(source(folder, collection_by="name"))] == [
         "c.txt",
@@ -216,7 +319,7 @@ def test_only_the_collections_asked_for(folder: Path) -> None:
     assert [row.document_id for row in found if isinstance(row, Document)] == ["2"]
     assert [row for row in found if isinstance(row, Rejected)] == [
         Rejected("q", "x.csv row 4", "no text", "3"),
-        Rejected("q", "x.csv row 6", "the id '1' is that of an earlier row", "1"),
+        Rejected("q", "x.csv row 6", "the id '1' is that of an earlier row, x.csv row 2", "1"),
         Rejected("", "x.csv row 7", "the collection 'a/b' has a path separator or '..'"),
     ]
 
@@ -255,9 +358,9 @@ def test_a_split_file_is_parsed_once_for_all_that_ask(
     parsed: list[str] = []
     read_table = tables.read_table
 
-    def counting(file: BinaryIO, suffix: str, name: str) -> Iterator[tables.Numbered]:
+    def counting(file: BinaryIO, suffix: str, name: str, columns: Columns) -> Iterator[Numbered]:
         parsed.append(name)
-        return read_table(file, suffix, name)
+        return read_table(file, suffix, name, columns)
 
     monkeypatch.setattr(tables, "read_table", counting)
     first, again = (source(path, collection_by="part").collections() for _ in range(2))
@@ -274,7 +377,7 @@ def test_a_split_file_is_parsed_once_for_all_that_ask(
     [
         ("2,,x,", "no text", "2"),
         ("2,  ,x,", "no text", "2"),
-        ("1,again,x,", "the id '1' is that of an earlier row", "1"),
+        ("1,again,x,", "the id '1' is that of an earlier row, x.csv row 2", "1"),
         (",hello,x,", "the id is empty", None),
         ("2,hello,x,yesterday", "created_at is 'yesterday', not a date in ISO 8601", "2"),
         ("2,hello,x,2024-02-30", "created_at is '2024-02-30', not a date in ISO 8601", "2"),
@@ -348,11 +451,9 @@ def test_bad_pages(folder: Path) -> None:
     write(folder / "good.txt", "fine")
     write(folder / "huge.txt", "x" * 20_000)
     write(folder / "latin.txt", b"caf\xe9")
-    write(folder / "void.txt", "")
     assert [(row.location, row.reason) for row in rejected(source(folder))] == [
         ("huge.txt", "more bytes than ML_ASSETS_MAX_DOCUMENT_BYTES=10000"),
         ("latin.txt", "invalid UTF-8"),
-        ("void.txt", "no text"),
     ]
 
 
@@ -424,7 +525,7 @@ def test_a_row_without_a_date_has_no_collection(folder: Path) -> None:
         ("x.jsonl", '{"id": 1}'.encode("utf-16"), {}, "x.jsonl: UTF-16, not UTF-8"),
         ("x.parquet", b"PAR1 no parquet", {}, "x.parquet: not readable as Parquet"),
         ("x.parquet", b"", {}, "x.parquet: not readable as Parquet"),
-        ("x.docx", b"PK", {}, "x.docx: unreadable format. Readable: .csv, .tsv, .jsonl"),
+        ("x.odt", b"PK", {}, "x.odt: unreadable format. Readable: .csv, .tsv, .jsonl"),
         ("x.csv.gz", b"no gzip", {}, "cannot be read (Not a gzipped file"),
         (
             "x.csv.gz",
@@ -442,6 +543,99 @@ def test_bad_files(
         rows(source(path, **options))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("<p>café".encode(), "café"),
+        ("<meta charset=iso-8859-2><p>Łódź".encode("iso-8859-2"), "Łódź"),
+        (b'<meta http-equiv=x content="text/html; charset=koi8-r"><p>\xc4\xc1', "да"),
+        ("<p>caf\xe9 \x96 bar".encode("latin-1"), "café \u2013 bar"),
+        ("<meta charset=none><p>caf\xe9".encode("latin-1"), "café"),
+        ("<p>naïve".encode("utf-16"), "naïve"),
+    ],
+)
+def test_the_encoding_of_html_is_found_as_browsers_do(
+    folder: Path, content: bytes, text: str
+) -> None:
+    write(folder / "a.html", content)
+    assert [row.text for row in documents(source(folder))] == [text]
+
+
+def test_single_bad_files_do_not_refuse_a_source(folder: Path) -> None:
+    write(folder / "a.csv", "id,text\n1,one\n")
+    write(folder / "b.csv", "id,body\n2,two\n")
+    write(folder / "c.csv.gz", b"no gzip")
+    write(folder / "d.csv.gz", gzip.compress(b"id,text\n4,four\n", mtime=0)[:-9])
+    (folder / "e.csv").symlink_to(folder / "gone.csv")
+    write(folder / "f.csv", 'id,text\n6,"never closed\n')
+    write(folder / "g.parquet", b"PAR1 no parquet")
+    write(folder / "h.odt", b"PK")
+    files = source(folder / "*")
+    assert [row.document_id for row in documents(files)] == ["1", "4"]
+    reasons = {row.location: row.reason for row in rejected(files)}
+    assert reasons.keys() == {path.name for path in folder.iterdir()} - {"a.csv"}
+    assert reasons["b.csv"].startswith("b.csv: no column text. The columns are: id, body")
+    assert reasons["c.csv.gz"].startswith("cannot be read (Not a gzipped file")
+    assert reasons["d.csv.gz"].startswith("a compressed file is broken")
+    assert reasons["e.csv"] == "cannot be read (No such file or directory)"
+    assert "a quoted cell is never closed" in reasons["f.csv"]
+    assert "not readable as Parquet" in reasons["g.parquet"]
+    assert reasons["h.odt"] == "not a kind that is read (.odt)"
+    before = files.collections()
+    write(folder / "gone.csv", "id,text\n5,five\n")
+    assert files.collections() != before
+
+
+def test_what_a_folder_holds_beside_pages_is_told(folder: Path) -> None:
+    write(folder / "a.txt", "a page")
+    write(folder / "b.odt", b"PK")
+    files = source(folder)
+    assert [row.location for row in rejected(files)] == ["b.odt"]
+    before = files.collections()
+    write(folder / "b.odt", b"PK more")  # it is not read, so nothing changed
+    assert files.collections() == before
+    write(folder / "c.png", b"\x89PNG")
+    assert files.collections() != before
+
+
+def test_documents_of_other_programs_are_pages(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder / "mail" / "a.eml", "Subject: Lift 5\nFrom: a@b.c\n\nIt stands still.\n")
+    files = source(folder, label="folder")
+    (mail,) = documents(files)
+    assert (mail.document_id, mail.title, mail.label) == ("mail/a.eml", "Lift 5", "mail")
+    before = files.collections()
+    monkeypatch.setattr(extracted, "extractor", lambda: "")
+    assert files.collections() != before  # so that it is read once the library is installed
+    with pytest.raises(SourceError, match="needs kreuzberg"):
+        rows(files)
+
+
+def test_compression_is_looked_through_for_pages_too(folder: Path) -> None:
+    html = "<title>Kettle</title><p>Descale <b>it</b>."
+    write(folder / "kettle.html.gz", gzip.compress(html.encode()))
+    write(folder / "plain.txt.gz", gzip.compress(b"words"))
+    page, plain = documents(source(folder))
+    assert (page.document_id, page.title, page.text) == ("kettle.html.gz", "Kettle", "Descale it.")
+    assert (plain.title, plain.text) == ("plain", "words")
+
+
+def test_a_line_without_end_is_one_bad_row_in_little_memory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_LONGEST", 1_000)
+    good = b'{"id": 1, "text": "one"}\n'
+    path = write(folder / "x.jsonl", good + b'{"id": 2, "text": "' + b"x" * 5_000 + b'"}\n' + good)
+    assert rejected(source(path))[0] == Rejected(
+        "x", "x.jsonl line 2", "more than 1000 bytes in a line"
+    )
+    assert len(rows(source(path))) == 3
+    for content in (b"id,text\n1," + b"x" * 5_000, b'id,text\n1,"' + b"x\n" * 5_000):
+        with pytest.raises(SourceError, match="a row of more than 1000 bytes"):
+            rows(source(write(folder / "x.csv", content)))
 
 
 @pytest.mark.parametrize("pattern", ["none.csv", "*.csv", "empty"])
@@ -520,7 +714,7 @@ def as_rows(wanted: list[Document]) -> Iterator[dict[str, str | None]]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(written(), st.sampled_from(["csv", "tsv", "jsonl", "parquet"]))
+@given(written(), st.sampled_from(["csv", "jsonl", "parquet"]))
 def test_round_trip(wanted: list[Document], suffix: str) -> None:
     cells = list(as_rows(wanted))
     with TemporaryDirectory() as place:
@@ -532,8 +726,7 @@ def test_round_trip(wanted: list[Document], suffix: str) -> None:
             path.write_text("\n".join(map(json.dumps, cells)))
         else:
             with path.open("w", encoding="utf-8", newline="") as file:
-                delimiter = "\t" if suffix == "tsv" else ","
-                writer = csv.DictWriter(file, list(cells[0]), delimiter=delimiter)
+                writer = csv.DictWriter(file, list(cells[0]))
                 writer.writeheader()
                 writer.writerows(cells)
         files = source(path, collection_by="part", metadata="k")

@@ -17,6 +17,7 @@ from ml_assets.search.indexes.keyword.index import KeywordIndex
 from ml_assets.search.indexes.kinds import query_index, sync_index
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.indexes.sizing import probes_of
+from ml_assets.search.model import Generation
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import CHUNKER, SPACE, HashEncoder, ensure_partitions
 from ml_assets_tests.search.choices import AnyIndex
@@ -79,14 +80,16 @@ def test_every_index_finds_what_the_oracle_finds(
 )
 @given(conditions(fewest=0))
 def test_the_ids_that_pass_are_those_of_the_oracle(
-    filled: postgres.Connection, condition: Condition
+    filled: postgres.Connection, generation: Generation, condition: Condition
 ) -> None:
-    assert set(matching_chunk_ids(filled, condition)) == expected(condition)
+    assert set(matching_chunk_ids(filled, generation, condition)) == expected(condition)
 
 
-def test_the_dead_pass_no_filter(filled: postgres.Connection) -> None:
+def test_the_dead_pass_no_filter(filled: postgres.Connection, generation: Generation) -> None:
     filled.execute("update documents set deleted_at = now() where document_id = 'd0'")
-    assert set(matching_chunk_ids(filled, EVERYTHING)) == expected(EVERYTHING) - {"d0#0"}
+    assert set(matching_chunk_ids(filled, generation, EVERYTHING)) == expected(EVERYTHING) - {
+        "d0#0"
+    }
 
 
 ROWS, CLUSTERS, K = 3000, 30, 10
@@ -176,7 +179,9 @@ def test_near_neighbours_are_found_under_every_filter(
     queries = clustered[:: ROWS // 20]
     recall = {}
     for condition in FILTERS:
-        passing = sorted(int(one[1:-2]) for one in matching_chunk_ids(connection, condition))
+        passing = sorted(
+            int(one[1:-2]) for one in matching_chunk_ids(connection, index.generation, condition)
+        )
         wanted = min(K, len(passing))
         right = 0
         for query in queries:

@@ -19,6 +19,7 @@ from ml_assets.search.filters.language import (
     Condition,
     In,
     Not,
+    Or,
     all_of,
     created_between,
 )
@@ -64,6 +65,26 @@ def synced(connection: postgres.Connection, index: AnyIndex) -> AnyIndex:
     fill(connection, DOCS)
     sync_index(connection, index)
     return index
+
+
+NAMES = [f"l{number}" for number in range(40_000)]
+EAT = equal("label", "eat")
+MANY: list[Condition] = [
+    Or((*(equal("label", name) for name in NAMES[:1200]), EAT)),
+    And((*(Not(equal("label", name)) for name in NAMES[:1200]), EAT)),
+    In("label", ("eat", *NAMES)),
+    And((In("metadata.s", ("x", *NAMES)), EAT)),
+]
+
+
+def test_a_filter_of_any_length_is_answered(
+    connection: postgres.Connection, synced: AnyIndex
+) -> None:
+    for condition in MANY:
+        found = ask(synced, filters=condition, connection=connection)
+        # Of the two chunks that pass, one has the word.
+        expected = {"a#0"} if isinstance(synced, KeywordIndex) else {"a#0", "a#1"}
+        assert set(found.chunk_ids) == expected
 
 
 def test_an_index_that_was_never_built_is_empty(index: AnyIndex) -> None:
@@ -515,6 +536,100 @@ def test_the_boost_of_the_title_decides_which_field_counts_more(
 
     assert best(0.1) == ["x#0", "t#0"]
     assert best(10) == ["t#0", "x#0"]
+
+
+ACCENTS = {
+    # The exact form ranks first, although the other is in the shorter text.
+    "a": Doc(("The café at the corner.",), "Müller"),
+    "b": Doc(("A cafe.",), "Muller"),
+    "c": Doc(("A cafe, or a café, of one kind or another.",), "Both"),
+    "d": Doc(("Voilà, the naïve way.",), "Other"),
+}
+BY_ACCENT = {
+    "cafe": ["b#0", "c#0", "a#0"],
+    "café": ["c#0", "a#0", "b#0"],
+    "CAFE\u0301": ["c#0", "a#0", "b#0"],
+    "Muller": ["b#0", "a#0"],
+    "Müller": ["a#0", "b#0"],
+    "voila": ["d#0"],
+    "naive naïf": ["d#0"],
+}
+"""Queries, and what each finds: a text with both forms has the one that is asked for."""
+
+
+def test_accents_are_folded_and_the_exact_form_ranks_first(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> None:
+    fill(connection, ACCENTS)
+    index = KeywordIndex(settings.keyword_folder, generation)
+    sync_index(connection, index)
+    found = {query: index.query(query, 5) for query in BY_ACCENT}
+    assert {query: ranking.chunk_ids for query, ranking in found.items()} == BY_ACCENT
+    only = found["voila"].scores[0]
+    assert index.query("voilà", 5).scores[0] == only, "where there is one form, it counts whole"
+    remove(connection, "a")
+    remove(connection, "c")
+    sync_index(connection, index)
+    assert index.query("Müller", 5).scores == index.query("Muller", 5).scores
+    index.close()
+
+
+SPELLINGS = {
+    "sha1": Doc(("Commit 356a192b7913b04c54574d18c28d46e6395428ab mends the loop.",)),
+    "sha2": Doc((f"The installer has the checksum {'e3b0c442' * 8}.",)),
+    "blob": Doc((f"Attached: {'QUJD' * 500} ends here.",)),
+    "chinese": Doc(("数据库连接超时时请检查防火墙设置",)),
+    "printer": Doc(("打印机无法启动请更换墨盒",)),
+    "japanese": Doc(("プリンターの電源を入れてください。",)),
+    "thai": Doc(("กรุณาตรวจสอบเครื่องพิมพ์ก่อนใช้งาน",)),
+    "unseen": Doc(("The in\u00adsur\u00adance pays for eight\u200b years.",)),
+    "ligature": Doc(("The \ufb01re certi\ufb01cate expires.",)),
+    "wide": Doc(("The unit \uff21\uff22\uff14\uff17\uff11 is in hall two.",)),
+}
+BY_SPELLING = {
+    "356a192b7913b04c54574d18c28d46e6395428ab": "sha1",
+    "E3B0C442" * 8: "sha2",
+    "QUJD" * 500: "blob",
+    "数据库": "chinese",
+    "打印机": "printer",
+    "墨": "printer",
+    "電源": "japanese",
+    "เครื่องพิมพ์": "thai",
+    "insurance": "unseen",
+    "eight": "unseen",
+    "in\u00adsurance": "unseen",
+    "fire certificate": "ligature",
+    "AB471": "wide",
+    "\uff21\uff22\uff14\uff17\uff11": "wide",
+}
+"""Queries, and the one document that each finds."""
+
+
+def test_however_a_word_is_spelled_its_document_is_found_first(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> None:
+    fill(connection, SPELLINGS)
+    index = KeywordIndex(settings.keyword_folder, generation)
+    sync_index(connection, index)
+    found = {query: index.query(query, 5).chunk_ids[:1] for query in BY_SPELLING}
+    assert found == {query: [f"{document}#0"] for query, document in BY_SPELLING.items()}
+    assert not index.query("连超", 5).chunk_ids, "a pair that is written nowhere finds nothing"
+    index.close()
+
+
+def test_a_keyword_index_of_before_the_folding_answers_as_it_did(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> None:
+    """Until the next run has published another, and after a rollback."""
+    before = {**generation.parameters["keyword"], "layout": 3}
+    older = replace(generation, parameters={**generation.parameters, "keyword": before})
+    fill(connection, ACCENTS)
+    index = KeywordIndex(settings.keyword_folder, older)
+    sync_index(connection, index)
+    index.close()
+    assert index.query("cafe", 5).chunk_ids == ["b#0", "c#0"]
+    assert set(index.query("cafe\u0301", 5).chunk_ids) == {"a#0", "c#0"}
+    index.close()
 
 
 BROKEN = ['"', "title:x AND (", "a OR OR b^^", "* ? ~2 [1 TO", "\x00\x01", "+-/\\", "x" * 100_000]

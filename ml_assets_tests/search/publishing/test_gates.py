@@ -24,9 +24,11 @@ from ml_assets_tests.search.measurements import measurement
     ("measured", "by_index", "outcome"),
     [
         ({}, {}, "pass"),
-        ({"recall": {"pgvector": 1.0, "chroma": 0.949}}, {}, "block"),
+        ({"recall": {"pgvector": 1.0, "chroma": 0.949}}, {}, "warn"),
+        ({"recall": {"pgvector": 0.949, "chroma": 0.949}}, {}, "block"),
         ({"recall": {"pgvector": 1.0, "chroma": 0.949}}, {"chroma": 0.9}, "pass"),
-        ({}, {"chroma": 0.98}, "block"),
+        ({}, {"chroma": 0.98}, "warn"),
+        ({}, {"pgvector": 0.995}, "block"),
         ({"judged_recall": {"pgvector": 0.94}}, {}, "block"),
         ({"judged_recall": {}}, {}, "pass"),
         ({}, {"chrome": 0.5}, "block"),
@@ -34,13 +36,15 @@ from ml_assets_tests.search.measurements import measurement
     ],
 )
 def test_recall(measured: dict[str, Any], by_index: dict[str, float], outcome: str) -> None:
-    gate = recall_gate(measurement(**measured), 0.95, by_index)
+    gate = recall_gate(measurement(**measured), "pgvector", 0.95, by_index)
     assert gate.outcome == outcome
+    assert bool(gate.do) == (outcome != "pass")
     assert gate.numbers["minimum"] == 0.95
 
 
 def test_the_gate_names_the_index_and_where() -> None:
-    gate = recall_gate(measurement(judged_recall={"chroma": 0.5}), 0.95, {})
+    gate = recall_gate(measurement(judged_recall={"chroma": 0.5}), "chroma", 0.95, {})
+    assert gate.outcome == "block"
     assert gate.message == "the recall of chroma on judged queries is too low"
     assert gate.numbers["chroma_judged"] == 0.5
 
@@ -49,12 +53,23 @@ def test_the_gate_names_the_index_and_where() -> None:
     ("reached", "outcome"),
     [
         ({"pgvector": 1.0, "chroma": 0.99}, "pass"),
-        ({"pgvector": 1.0, "chroma": 0.945}, "block"),
+        ({"pgvector": 1.0, "chroma": 0.945}, "warn"),
+        ({"pgvector": 0.945, "chroma": 0.945}, "block"),
         ({}, "block"),
     ],
 )
 def test_reach(reached: dict[str, float], outcome: str) -> None:
-    assert reach_gate(measurement(reached=reached)).outcome == outcome
+    gate = reach_gate(measurement(reached=reached), "pgvector")
+    assert gate.outcome == outcome
+    assert bool(gate.do) == (outcome != "pass")
+
+
+def test_the_index_that_the_settings_choose_is_the_one_that_blocks(settings: Settings) -> None:
+    poor = measurement(reached={"pgvector": 1.0, "chroma": 0.5})
+    for chosen, outcome in (("pgvector", "warn"), ("chroma", "block"), ("faiss-flat", "warn")):
+        asked = settings.model_copy(update={"vector_index": chosen})
+        gate = measured_gates(poor, Reference(), asked)[1]
+        assert (gate.outcome, "ML_ASSETS_VECTOR_INDEX" in gate.do) == (outcome, True)
 
 
 def compared(differences: Any, *, same: bool = False) -> Gate:
@@ -116,7 +131,11 @@ def against(other: Measurement | None) -> Reference:
 
 
 def test_what_was_never_measured_is_blocked() -> None:
-    assert recall_gate(None, 0.95, {}).outcome == reach_gate(None).outcome == "block"
+    assert (
+        recall_gate(None, "pgvector", 0.95, {}).outcome
+        == reach_gate(None, "pgvector").outcome
+        == "block"
+    )
 
 
 @pytest.mark.parametrize("loss", [0.0, 0.5])

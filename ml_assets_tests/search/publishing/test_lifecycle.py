@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ml_assets.documents.collections import documents_version
 from ml_assets.documents.sources.base import JudgedQuery
 from ml_assets.embeddings.refresh import forget_outdated_vectors
 from ml_assets.errors import GateError, NothingToDoError
@@ -20,7 +21,6 @@ from ml_assets.search.evaluation.measurement import (
     record_measurement,
 )
 from ml_assets.search.indexes.kinds import Indexes
-from ml_assets.search.indexes.ledger import version
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing import publish as publishing
@@ -144,7 +144,9 @@ def test_a_space_that_lacks_vectors_is_refused_with_their_number(
     publish(connection, older)
     publish(connection, generation)
     put(connection, "new", Doc(("a zebra", "two zebras")))
-    with pytest.raises(GateError, match=r"lacks the vectors of 2 of 22 live chunks\. Set .*'hash'"):
+    with pytest.raises(
+        GateError, match=r"lacks the vectors of 1 of 21 live documents\. Set .*'hash'"
+    ):
         back(connection, settings, "it got worse")
     assert served(connection) == generation.generation_id
     remove(connection, "new")
@@ -160,10 +162,10 @@ def test_publishing_by_hand_asks_the_gates(
     assert {gate.outcome for gate in decision.gates} == {"pass"}
     assert served(connection) == second.generation_id
     assert withdrawals(connection, "generation_id") == {}
-    documents = version(connection, first, "keyword")
-    poor = measurement(documents=documents, judged_recall={"chroma": 0.5})
+    documents = documents_version(connection)
+    poor = measurement(documents=documents, judged_recall={"pgvector": 0.5})
     record_measurement(connection, first.generation_id, poor)
-    with pytest.raises(GateError, match=r"agree_with_exact_search: .*chroma_judged 0\.5"):
+    with pytest.raises(GateError, match=r"agree_with_exact_search: .*pgvector_judged 0\.5"):
         publish_by_hand(connection, Indexes(settings), first.generation_id, "hurry")
     never = generation_of(connection, settings.model_copy(update={"hnsw_m": 30}))
     with pytest.raises(GateError, match="never measured"):

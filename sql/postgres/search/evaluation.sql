@@ -1,7 +1,7 @@
 -- name: find_probe
 select d.document_id, c.text, e.embedding
 from {partition} e
-join chunks c using (chunk_id, chunker)
+join {chunks} c using (chunk_id)
 join documents d using (document_id)
 where d.deleted_at is null
 order by e.chunk_id
@@ -16,7 +16,7 @@ where document_id = any(%(document_ids)s) and deleted_at is null
 -- The order by a hash is random, and the same for the same seed.
 select e.chunk_id, e.embedding
 from {partition} e
-join chunks c using (chunk_id, chunker)
+join {chunks} c using (chunk_id)
 join documents d using (document_id)
 where d.deleted_at is null
 order by md5(%(seed)s || e.chunk_id), e.chunk_id
@@ -24,3 +24,9 @@ limit %(size)s
 
 -- name: measurements
 select measured, evaluation from search_generations where generation_id = %(generation_id)s
+
+-- name: record_published
+update search_generations
+set evaluation = %(evaluation)s, fusion = %(fusion)s
+where generation_id = %(generation_id)s
+    and (evaluation, fusion) is distinct from (%(evaluation)s::jsonb, %(fusion)s::jsonb)

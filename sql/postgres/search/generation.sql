@@ -1,3 +1,9 @@
+-- name: chunkings
+select distinct parameters -> 'chunking' as definition
+from search_generations
+where space_id = %(space_id)s and generation_id = any(%(generation_ids)s) and dropped_at is null
+order by definition
+
 -- name: find_generation
 select
     g.generation_id, g.space_id, s.dimension, g.parameters, s.definition ->> 'model' as model, g.fusion,

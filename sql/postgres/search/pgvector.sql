@@ -24,12 +24,12 @@ select
     (
         select coalesce(sum(n_dead_tup), 0)::bigint
         from pg_stat_user_tables
-        where relid in (select relid from pg_partition_tree(to_regclass(%(partition)s)))
+        where relid in (select relid from pg_partition_tree(to_regclass(%(table)s)))
     ) as dead,
-    (select count(*) from document_embeddings where space_id = %(space_id)s) as live
+    (select count(*) from {partition}) as live
 
 -- name: documents_of
-join chunks c on c.chunk_id = e.chunk_id and c.chunker = e.chunker
+join {chunks} c on c.chunk_id = e.chunk_id
 join documents d on d.document_id = c.document_id
 
 -- name: exact
@@ -58,7 +58,7 @@ with nearest as materialized (
 )
 select n.chunk_id, n.distance
 from nearest n
-join chunks c on c.chunk_id = n.chunk_id
+join {chunks} c on c.chunk_id = n.chunk_id
 join documents d on d.document_id = c.document_id
 where d.deleted_at is null
 
@@ -68,8 +68,7 @@ update search_generations set measured = jsonb_set(measured, '{state}', '""') wh
 
 -- name: partition_version
 select concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hash_record_extended(row(text_hash), 0))))
-from document_embeddings
-where space_id = %(space_id)s
+from {partition}
 
 -- name: query
 select e.chunk_id, e.embedding::{type}({dimension}) <=> %(vector)s::{type}({dimension}) as distance

@@ -1,12 +1,19 @@
--- name: count_without_vector
-select
-    count(*) filter (where e.chunk_id is null) as lacking,
+-- name: chunkers_read
+select distinct parameters -> 'chunking' ->> 'chunker' from search_generations where dropped_at is null
+
+-- name: count_lacking
+-- Live documents that the generation's chunker did not cut as they are, or whose chunks lack a vector.
+select count(*) filter (where m.content_hash is distinct from d.content_hash or lacks.vectors) as lacking,
     count(*) as live
-from chunks c
-join documents d using (document_id)
-left join document_embeddings e
-    on e.space_id = %(space_id)s and e.chunk_id = c.chunk_id and e.chunker = c.chunker
-    and byteaeq(e.text_hash, c.text_hash)
+from documents d
+left join chunked_documents m on m.document_id = d.document_id and m.chunker = %(chunker)s
+cross join lateral (
+    select exists (
+        select from {chunks} c
+        left join {partition} e on e.chunk_id = c.chunk_id and byteaeq(e.text_hash, c.text_hash)
+        where c.document_id = d.document_id and e.chunk_id is null
+    ) as vectors
+) lacks
 where d.deleted_at is null
 
 -- name: forget_generation
@@ -18,10 +25,17 @@ with entries as (
 )
 update search_generations set dropped_at = now() where generation_id = %(generation_id)s
 
--- name: generations_of_space
+-- name: never_served
+-- Built so long ago, and never served; the oldest first.
 select generation_id
 from search_generations
-where space_id = %(space_id)s and generation_id <> %(generation_id)s and dropped_at is null
+where generation_id <> all(%(served)s) and created_at <= now() - make_interval(secs => %(days)s * 86400)
+order by created_at
+
+-- name: other_generations
+select generation_id
+from search_generations
+where generation_id <> %(generation_id)s and dropped_at is null
 
 -- name: kept_of
 -- Those of some generations that have their indexes, in the same order.

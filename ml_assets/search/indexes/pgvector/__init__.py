@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing
 from typing import Any
 
-from ml_assets.embeddings.refresh import partition_name
+from ml_assets.search.generation import on_vectors, vectors_of
 from ml_assets.search.indexes.contract import AnyIndex, IndexKind, Upkeep
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
@@ -35,8 +35,8 @@ def _open(
 
 def partition_version(connection: postgres.Connection, generation: Generation, kind: str) -> str:
     """A hash over the vectors of the partition, which the index follows."""
-    query = statement("postgres/search/pgvector/partition_version")
-    [(version,)] = connection.execute(query, {"space_id": generation.space_id})
+    query = on_vectors(generation, statement("postgres/search/pgvector/partition_version"))
+    [(version,)] = connection.execute(query)
     return str(version)
 
 
@@ -44,16 +44,14 @@ def _dead_tuples(
     connection: postgres.Connection, generation: Generation, kind: str
 ) -> tuple[int, int]:
     """The dead tuples of the partition that no vacuum has removed yet, and its rows."""
-    space_id = generation.space_id
-    bound = {"space_id": space_id, "partition": partition_name(space_id)}
-    query = statement("postgres/search/pgvector/dead_tuples")
-    counts = postgres.read_counts(connection, query, bound)
+    query = on_vectors(generation, statement("postgres/search/pgvector/dead_tuples"))
+    counts = postgres.read_counts(connection, query, {"table": vectors_of(generation)})
     return counts["dead"], counts["live"]
 
 
 KIND = IndexKind(
     "pgvector",
-    description="The index on the vectors of the current space; PostgreSQL keeps it current once"
+    description="The index on the vectors of the generation; PostgreSQL keeps it current once"
     " built.",
     technology="postgres",
     answers="vector",

@@ -195,7 +195,8 @@ class PgvectorIndex:
 
     def _unfiltered(self, vector: Vector, k: int) -> tuple[sql.Composed, dict[str, Any]]:
         nearest, bound = self._composed(self._design.layout.query, vector, k, None)
-        return sql.SQL(statement("postgres/search/pgvector/live_of")).format(nearest=nearest), bound
+        query = statement("postgres/search/pgvector/live_of")
+        return on_vectors(self.generation, query, nearest=nearest), bound
 
     def _composed(
         self, name: str, vector: Vector, k: int, filters: Filter | None
@@ -203,13 +204,15 @@ class PgvectorIndex:
         """The statement over live documents that pass, or over all vectors if `filters` is None."""
         import pgvector
 
-        documents, condition, bound = "", "true", dict[str, Any]()
+        documents: sql.Composable = sql.SQL("")
+        condition, bound = "true", dict[str, Any]()
         if filters is not None:
-            documents = statement("postgres/search/pgvector/documents_of")
+            joined = statement("postgres/search/pgvector/documents_of")
+            documents = on_vectors(self.generation, joined)
             condition, bound = sql_condition(filters)
         query = sql.SQL(statement(f"postgres/search/pgvector/{name}")).format(
             **self._design.names,
-            documents=sql.SQL(documents),
+            documents=documents,
             filter=sql.SQL(condition),
             k=sql.Literal(k),
             candidates=sql.Literal(candidates_of(k)),

@@ -11,7 +11,7 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
-from ml_assets.embeddings.refresh import partition_name
+from ml_assets.search.generation import tables_of
 from ml_assets.search.model import Generation
 from ml_assets.stores import postgres
 
@@ -24,7 +24,7 @@ _set_for: MutableMapping[postgres.Connection, Mapping[str, str]] = WeakKeyDictio
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One kind of index: its name after the partition's, and its statements."""
+    """One kind of index: how its name begins, and its statements."""
 
     name: str
     build: str
@@ -44,7 +44,7 @@ _LISTS = ("ivfflat.probes", {"ivfflat.iterative_scan": "relaxed_order"})
 _IVFFLAT = ("build_ivfflat", "query_ivfflat", *_LISTS)
 
 LAYOUTS = {
-    ("hnsw", "halfvec"): Layout("m{m}_e{ef_construction}", *_HNSW, 4000),
+    ("hnsw", "halfvec"): Layout("hnsw_m{m}_e{ef_construction}", *_HNSW, 4000),
     ("hnsw", "vector"): Layout("vector_m{m}_e{ef_construction}", *_HNSW, 2000),
     ("ivfflat", "halfvec"): Layout("ivfflat", *_IVFFLAT, 4000),
     ("ivfflat", "vector"): Layout("vector_ivfflat", *_IVFFLAT, 2000),
@@ -74,7 +74,7 @@ class Design:
         kind = self.parameters["type"]
         return {
             "index": sql.Identifier(self.name),
-            "partition": sql.Identifier(partition_name(self.generation.space_id)),
+            **tables_of(self.generation),
             "dimension": sql.Literal(self.generation.dimension),
             "type": sql.Identifier(kind),
             "operators": sql.Identifier(f"{kind}_cosine_ops"),
@@ -85,7 +85,9 @@ def design_of(generation: Generation) -> Design:
     """The design of a generation's index, by its parameters."""
     parameters = generation.parameters["pgvector"]
     layout = LAYOUTS[parameters["index"], parameters["type"]]
-    name = f"{partition_name(generation.space_id)}_{layout.name.format(**parameters)}"
+    # Together 63 characters at most, which is what PostgreSQL keeps of a name.
+    of = f"{generation.space_id}_{generation.chunker}"
+    name = f"{layout.name.format(**parameters)}_{of}"
     return Design(generation, parameters, layout, name)
 
 

@@ -1,0 +1,69 @@
+"""PDF, office documents, mail, books and notebooks: title and text, as kreuzberg extracts them."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+FORMATS = {
+    ".pdf": "application/pdf",
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".epub": "application/epub+zip",
+    ".rtf": "application/rtf",
+    ".eml": "message/rfc822",
+    ".ipynb": "application/x-ipynb+json",
+    ".rst": "text/x-rst",
+}
+"""The media type of each suffix."""
+
+MAX_BYTES = 1 << 26
+"""Bytes of a file that is looked into; what comes out is a text, whose length a setting bounds."""
+
+_MOST_SECONDS = 120
+
+_LIBRARY = "kreuzberg-pdfium"
+"""The folder of temporary files that it unpacks its PDF library into, and loads it from."""
+
+
+def extractor() -> str:
+    """Return which version extracts, for fingerprints; empty when it is not installed."""
+    try:
+        return version("kreuzberg")
+    except PackageNotFoundError:
+        return ""
+
+
+def extract(content: bytes, suffix: str) -> tuple[str, str] | str:
+    """Return the title, empty when there is none, and the text; or why there is neither.
+
+    No text is written: the extractor's cache, which would keep all, is off.
+    """
+    if not extractor():
+        return f"{suffix} needs kreuzberg: pip install 'ml-assets[documents]'"
+    from kreuzberg import ExtractionConfig, KreuzbergError, extract_bytes_sync
+
+    if suffix == ".pdf" and not _is_ours(place := Path(tempfile.gettempdir()) / _LIBRARY):
+        return f"another user could write {place}: remove it, or set TMPDIR to a folder of your own"
+    config = ExtractionConfig(use_cache=False, extraction_timeout_secs=_MOST_SECONDS)
+    try:
+        result = extract_bytes_sync(content, FORMATS[suffix], config)
+    except KreuzbergError as error:
+        return f"not readable as {suffix} ({' '.join(str(error).split())[:200]})"
+    told: dict[str, Any] = dict(result.metadata)
+    office = told.get("core_properties") or {}
+    title = told.get("title") or told.get("subject") or office.get("title") or ""
+    return " ".join(str(title).split()), result.content
+
+
+def _is_ours(folder: Path) -> bool:
+    """Make a folder that nobody else writes; whether it is one, who ever made it."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    made = folder.lstat()
+    ours = made.st_uid in (os.geteuid(), 0) and not made.st_mode & 0o022
+    return stat.S_ISDIR(made.st_mode) and ours

@@ -1,0 +1,141 @@
+"""The title and the visible text of an HTML page, parsed as browsers do (HTML5)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from selectolax.lexbor import LexborNode
+
+_HIDDEN = frozenset(
+    (
+        *("head", "iframe", "noembed", "noframes", "noscript", "object", "script", "style"),
+        *("template", "title"),
+    )
+)
+_LINES = frozenset(
+    (
+        *("address", "article", "aside", "blockquote", "body", "br", "caption", "center", "dd"),
+        *("details", "dialog", "dir", "div", "dl", "dt", "fieldset", "figcaption", "figure"),
+        *("footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hgroup", "hr", "legend"),
+        *("li", "main", "menu", "nav", "ol", "p", "pre", "search", "section", "summary", "table"),
+        *("textarea", "tr", "ul"),
+    )
+)
+"""Elements that are displayed on lines of their own."""
+
+_WORDS = frozenset(("button", "input", "label", "meter", "optgroup", "option", "progress"))
+"""Elements that are displayed apart from what is beside them; so are the cells of a table."""
+
+_APART = _WORDS | {"select", "td", "th"}
+_AS_IT_STANDS = frozenset(("pre", "textarea"))
+
+_SPACES = re.compile(r"[ \t\r\n\f]+")
+_SPACES_BEFORE_LINE_END = re.compile(r"[ \t]+(?=\n)")
+_BLANK_LINES = re.compile(r"\n{3,}")
+
+_TAG = re.compile(r"<(/?)([a-zA-Z][^\s/<>]*)([^<>]*)>")
+_TITLE = re.compile(r"<title(?:\s[^<>]*)?/?>", re.IGNORECASE)
+_TITLE_END = re.compile(r"</title", re.IGNORECASE)
+_DEEPEST = 500
+"""Elements within each other, as browsers bound them; the time of a parser is quadratic in it."""
+
+_LONGEST_TAG = 4096
+"""Characters of attributes that are read; the time of a parser is quadratic in their number."""
+
+_CLOSE_THEMSELVES = frozenset(
+    (
+        *("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source"),
+        *("track", "wbr", "html", "head", "body", "li", "p", "dt", "dd", "rb", "rt", "rtc", "rp"),
+        *("optgroup", "option", "colgroup", "caption", "thead", "tbody", "tfoot", "tr", "td", "th"),
+        *("script", "style", "title", "textarea", "iframe", "noscript", "template", "param"),
+    )
+)
+"""Elements that do not nest in themselves, or need no end tag."""
+
+
+def html_text(html: str) -> tuple[str, str]:
+    """Return the title and the visible text of a page: one line per block, `pre` as it stands.
+
+    The time is linear in the length, whatever the page is: what is nested deeper than browsers
+    allow is read flat, and overlong attributes are passed over.
+    """
+    from selectolax.lexbor import LexborHTMLParser
+
+    page = LexborHTMLParser(_end_title(_flatten(html)))
+    heading = page.css_first("head > title") or page.css_first("h1")
+    title = _SPACES.sub(" ", heading.text()).strip() if heading else ""
+    text = "".join(_pieces(page.root)) if page.root else ""
+    return title, _BLANK_LINES.sub("\n\n", _SPACES_BEFORE_LINE_END.sub("", text)).strip()
+
+
+def _pieces(root: LexborNode) -> Iterator[str]:
+    """Yield the text in the order of the page, white space collapsed outside of `pre`."""
+    preformatted, line_begins = 0, True
+    for node, begins in _walk(root):
+        tag = node.tag or ""
+        preformatted += (1 if begins else -1) * (tag in _AS_IT_STANDS)
+        if tag == "-text":
+            text = node.text_content or ""
+            if not preformatted:
+                text = _SPACES.sub(" ", text)
+                text = text.lstrip(" ") if line_begins else text
+        elif tag in _LINES:
+            text = "\n" if begins or tag != "br" else ""
+        else:
+            text = " " if tag in _APART and not line_begins else ""
+        if text:
+            yield text
+            line_begins = text[-1] in " \n"
+
+
+def _walk(root: LexborNode) -> Iterator[tuple[LexborNode, bool]]:
+    """Yield each element that is displayed where it begins (True) and ends, a text once."""
+    around: list[LexborNode] = []
+    node: LexborNode | None = root
+    while node is not None:
+        yield node, True
+        if node.tag not in _HIDDEN and (child := node.child):
+            around.append(node)
+            node = child
+            continue
+        if node.tag != "-text":
+            yield node, False
+        while node.next is None and around:
+            node = around.pop()
+            yield node, False
+        node = node.next if around else None
+
+
+def _end_title(html: str) -> str:
+    """End a title that is never ended before the next tag: else it would be all of the page."""
+    start = _TITLE.search(html)
+    if start is None or _TITLE_END.search(html, start.end()):
+        return html
+    end = html.find("<", start.end())
+    return html if end < 0 else f"{html[:end]}</title>{html[end:]}"
+
+
+def _flatten(html: str) -> str:
+    """Drop tags beyond the deepest level, and overlong attributes."""
+    depth = 0
+
+    def tag(found: re.Match[str]) -> str:
+        nonlocal depth
+        end, name, attributes = found.groups()
+        kept = found[0] if len(attributes) <= _LONGEST_TAG else f"<{end}{name}>"
+        if (name := name.lower()) in _CLOSE_THEMSELVES:
+            return kept
+        if end:
+            depth = max(0, depth - 1)
+            return kept if depth < _DEEPEST else _instead(name)
+        depth += 1
+        return kept if depth <= _DEEPEST else _instead(name)
+
+    return _TAG.sub(tag, html)
+
+
+def _instead(name: str) -> str:
+    return "<br>" if name in _LINES else ""

@@ -1,0 +1,40 @@
+"""Short questions to a server over HTTP, where the library of the store takes long to import."""
+
+from __future__ import annotations
+
+import base64
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from ml_assets.errors import OutageError, first_line
+
+_SECONDS = 10.0
+
+
+def ask(url: str, path: str) -> bytes:
+    """What the server at `url` says to a GET of `path`, that there is no such thing included.
+
+    Raises:
+        OutageError: it does not answer, or not so.
+    """
+    from http.client import HTTPException
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    parts = urlsplit(url)
+    place = parts._replace(netloc=parts.netloc.rpartition("@")[2], path=parts.path.rstrip("/"))
+    try:
+        request = Request(f"{urlunsplit(place)}/{path}")  # noqa: S310  it is the store's own URL
+        if parts.password:
+            who = f"{unquote(parts.username or '')}:{unquote(parts.password)}"
+            encoded = base64.b64encode(who.encode()).decode()
+            request.add_header("Authorization", f"Basic {encoded}")
+        with urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
+            content: bytes = answer.read()
+    except HTTPError as error:
+        with error:
+            if error.code == 404:
+                return error.read()
+        raise OutageError(str(error.code), where=parts.netloc, do="Check the URL") from None
+    except (OSError, HTTPException, ValueError) as error:
+        raise OutageError(first_line(error), where=parts.netloc, do="Check the URL") from None
+    return content

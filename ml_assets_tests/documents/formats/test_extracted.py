@@ -1,0 +1,130 @@
+"""Documents of other programs: what is extracted, what is told, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ml_assets.documents.formats import extracted
+from ml_assets.documents.formats.extracted import extract
+
+_WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+_PACKAGE = "http://schemas.openxmlformats.org/package/2006"
+_OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument"
+_MAIN = "application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
+
+
+def docx(body: str) -> bytes:
+    """A document of Word with this body."""
+    parts = {
+        "[Content_Types].xml": f'<Types xmlns="{_PACKAGE}/content-types"><Override'
+        f' PartName="/word/document.xml" ContentType="{_MAIN}"/></Types>',
+        "_rels/.rels": f'<Relationships xmlns="{_PACKAGE}/relationships"><Relationship Id="r1"'
+        f' Type="{_OFFICE}" Target="word/document.xml"/></Relationships>',
+        "word/document.xml": f'<w:document xmlns:w="{_WORD}"><w:body>{body}</w:body></w:document>',
+    }
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def pdf(text: str, title: str) -> bytes:
+    """A PDF of one page with one line."""
+    drawn = f"BT /F1 12 Tf 20 100 Td ({text}) Tj ET"
+    objects = [
+        "<</Type/Catalog/Pages 2 0 R>>",
+        "<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        "<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 200]/Contents 4 0 R/Resources 7 0 R>>",
+        f"<</Length {len(drawn)}>>stream\n{drawn}\nendstream",
+        "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+        f"<</Title({title})>>",
+        "<</Font<</F1 5 0 R>>>>",
+    ]
+    file, places = "%PDF-1.4\n", []
+    for number, written in enumerate(objects, 1):
+        places.append(f"{len(file):010} 00000 n \n")
+        file += f"{number} 0 obj\n{written}\nendobj\n"
+    table = f"xref\n0 8\n0000000000 65535 f \n{''.join(places)}"
+    trailer = f"trailer<</Size 8/Root 1 0 R/Info 6 0 R>>\nstartxref\n{len(file)}\n%%EOF"
+    return f"{file}{table}{trailer}".encode()
+
+
+NOTEBOOK = {
+    "nbformat": 4,
+    "nbformat_minor": 5,
+    "metadata": {},
+    "cells": [{"cell_type": "markdown", "metadata": {}, "source": ["Pump hours by month"]}],
+}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content", "title", "words"),
+    [
+        (".pdf", pdf("Grease the valve", "Valves"), "Valves", "Grease the valve"),
+        (".docx", docx("<w:p><w:r><w:t>Prime it</w:t></w:r></w:p>"), "", "Prime it"),
+        (".rtf", rb"{\rtf1\ansi A caf\'e9}", "", "A café"),
+        (
+            ".eml",
+            b"Subject: Lift 5\nFrom: a@b.c\n\nIt stands still.\n",
+            "Lift 5",
+            "It stands still.",
+        ),
+        (".ipynb", json.dumps(NOTEBOOK).encode(), "", "Pump hours by month"),
+        (".rst", b"Pumps\n=====\n\nTwo *litres*.\n", "", "Two litres."),
+    ],
+)
+def test_title_and_text(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    suffix: str,
+    content: bytes,
+    title: str,
+    words: str,
+) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME", "TMPDIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    found = extract(content, suffix)
+    assert isinstance(found, tuple)
+    assert found[0] == title
+    assert words in found[1]
+    # A cache would keep texts that were erased.
+    assert {path.name for path in tmp_path.rglob("*")} <= {"kreuzberg-pdfium", "libpdfium.so"}
+
+
+@pytest.mark.parametrize("suffix", [".pdf", ".docx", ".xlsx", ".pptx", ".epub", ".ipynb"])
+def test_damaged_files_are_told_in_one_line(suffix: str) -> None:
+    reason = extract(b"garbage", suffix)
+    assert isinstance(reason, str)
+    assert reason.startswith(f"not readable as {suffix} (")
+    assert "\n" not in reason
+
+
+def test_an_archive_that_grows_beyond_measure_is_refused() -> None:
+    reason = extract(docx("<w:p><w:r><w:t>" + "word " * 30_000_000), ".docx")
+    assert isinstance(reason, str)
+    assert "exceeds limit" in reason
+
+
+def test_a_library_that_another_user_could_have_put_there_is_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "kreuzberg-pdfium").mkdir()
+    (tmp_path / "kreuzberg-pdfium").chmod(0o777)
+    reason = extract(pdf("a", "b"), ".pdf")
+    assert isinstance(reason, str)
+    assert reason.endswith("remove it, or set TMPDIR to a folder of your own")
+
+
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extracted, "extractor", lambda: "")
+    assert extract(b"", ".pdf") == ".pdf needs kreuzberg: pip install 'ml-assets[documents]'"

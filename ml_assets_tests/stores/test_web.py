@@ -1,0 +1,52 @@
+"""Short questions to a server over HTTP."""
+
+import base64
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from ml_assets.errors import OutageError
+from ml_assets.stores.web import ask
+from ml_assets_tests.servers import free_port
+
+
+@pytest.fixture
+def place() -> Iterator[str]:
+    """Host and port of a server that answers a path with what it was asked, by its status."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(int(self.path.rpartition("/")[2]))
+            self.end_headers()
+            self.wfile.write(f"{self.path} {self.headers['Authorization']}".encode())
+
+        def log_message(self, *_: object) -> None:
+            """Keep quiet."""
+
+    server = HTTPServer(("127.0.0.1", 0), Page)
+    thread = threading.Thread(target=server.serve_forever, args=[0.05])
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_server_below_a_path_is_asked_as_the_user_of_its_url(place: str) -> None:
+    assert ask(f"http://{place}/below/", "x/200") == b"/below/x/200 None"
+    credentials = base64.b64encode(b"me:p@ss").decode()
+    expected = f"/x/200 Basic {credentials}".encode()
+    assert ask(f"http://me:p%40ss@{place}", "x/200") == expected
+
+
+def test_that_there_is_no_such_thing_is_an_answer(place: str) -> None:
+    assert ask(f"http://{place}", "x/404") == b"/x/404 None"
+
+
+def test_what_does_not_answer_is_told_without_its_password(place: str) -> None:
+    for url in (f"http://me:hidden@{place}", f"http://me:hidden@127.0.0.1:{free_port()}", "x"):
+        with pytest.raises(OutageError) as raised:
+            ask(url, "x/401")
+        assert "hidden" not in str(raised.value)
