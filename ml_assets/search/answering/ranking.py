@@ -116,14 +116,20 @@ def query_moved(
 
     These are the first by the default fusion, each by its best chunk, whatever fusion was tuned.
     """
+    return query_index(
+        engine.connection, engine.vector, moved_query(engine, rankings, vector), depth, filters
+    )
+
+
+def moved_query(engine: Engine, rankings: Rankings, vector: Vector) -> Vector:
+    """The vector moved towards the first documents of `rankings`, for feedback."""
     by_index = {name: score_documents(ranking) for name, ranking in rankings.items()}
     first = fuse_documents(by_index, DEFAULT_FUSION)[:FEEDBACK_DOCUMENTS]
     chunks = {**_first_chunks(rankings["keyword"]), **_first_chunks(rankings["vector"])}
     text = on_vectors(engine.generation, statement("postgres/search/answering/mean_vector"))
     bound = {"chunk_ids": [chunks[document_id] for document_id, _ in first]}
     ((mean,),) = engine.connection.execute(text, bound, binary=True).fetchall()
-    moved = vector if mean is None else rocchio(vector, mean.to_numpy())
-    return query_index(engine.connection, engine.vector, moved, depth, filters)
+    return vector if mean is None else rocchio(vector, mean.to_numpy())
 
 
 def rocchio(query: Vector, mean: Vector, weight: float = FEEDBACK_WEIGHT) -> Vector:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ml_assets.search.answering.fusion import Numbers, Scores, rank, scale
 from ml_assets.search.evaluation.measurement import Tuned
-from ml_assets.search.evaluation.metrics import ndcg
+from ml_assets.search.evaluation.metrics import K, ndcg
 from ml_assets.search.model import Fusion, FusionMethod
 
 TUNING_VERSION = 2
@@ -98,7 +98,7 @@ def _measure_query(
         (method, feedback): scale(fused_by(scores, feedback), method)
         for method, feedback in {(fusion.method, fusion.feedback) for fusion in fusions}
     }
-    rankings = (rank(*scaled[f.method, f.feedback], f.weights) for f in fusions)
+    rankings = (rank(*scaled[f.method, f.feedback], f.weights, K) for f in fusions)
     return [ndcg([item for item, _ in ranking], relevant) for ranking in rankings]
 
 

@@ -69,6 +69,9 @@ class Index(Protocol[Query]):
             StoreError: the generation has no index here.
         """
 
+    def query_many(self, queries: Sequence[Query], k: int, /) -> list[Ranking]:
+        """What `query` gives for each of the queries, in less time where the store can."""
+
     def expresses(self, condition: Condition, /) -> bool:
         """Whether the index itself can tell exactly which chunks pass the condition."""
 

@@ -88,8 +88,7 @@ def test_lists_are_trained_anew_when_churn_left_few_that_they_were_trained_on(
     sync_index(connection, index)
     fresh = recall_against_exact(connection, generation, {"faiss": index})
     for start in range(0, 400, step):
-        for name in docs(start, start + step):
-            remove(connection, name)
+        remove(connection, *docs(start, start + step))
         fill(connection, docs(start + 400, start + 400 + step))
         sync_index(connection, index)
     assert "faiss" not in {one.index for one in measure_wear(connection, generation, {})}
@@ -224,8 +223,7 @@ def test_an_index_that_lost_all_its_chunks_answers_with_none(
 ) -> None:
     fill(connection, docs(0, 3))
     sync_index(connection, index)
-    for name in docs(0, 3):
-        remove(connection, name)
+    remove(connection, *docs(0, 3))
     assert sync_index(connection, index).delta == Delta(removed=3)
     index.close()
     assert index.size() == 0

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -173,6 +174,23 @@ def test_k_bounds_and_exhaustion_are_told(synced: AnyIndex) -> None:
     assert everything.exhausted
 
 
+@pytest.mark.parametrize("k", [2, 4, 50])
+def test_many_queries_answer_as_each_alone(
+    connection: postgres.Connection, synced: AnyIndex, k: int
+) -> None:
+    texts = ["red", "red apple pie", "green apple", "fast red car"]
+    queries = texts if isinstance(synced, KeywordIndex) else list(HashEncoder().encode(texts))
+    connection.execute("update documents set deleted_at = now() where document_id = 'c'")
+    alone = [synced.query(query, k) for query in queries]
+    assert len({tuple(ranking.chunk_ids) for ranking in alone}) > 1
+    together = synced.query_many(queries, k)
+    assert [ranking.chunk_ids for ranking in together] == [each.chunk_ids for each in alone]
+    assert [ranking.exhausted for ranking in together] == [each.exhausted for each in alone]
+    for ranking, each in zip(together, alone, strict=True):
+        assert ranking.scores == pytest.approx(each.scores, abs=1e-6)
+    assert synced.query_many([], k) == []
+
+
 BOTH = And((In("metadata.n", ("1", 1)), In("metadata.s", ("x", 3))))
 FILTERS = [
     (equal("collection", "food"), {"a", "b"}),
@@ -246,7 +264,8 @@ def test_a_wide_filter_walks_the_graph_and_falls_back(
     fill(connection, DOCS)
     index = PgvectorIndex(connection, generation)
     sync_index(connection, index)
-    monkeypatch.setattr("ml_assets.search.indexes.pgvector.index.NARROW", 0)
+    for name in ("NARROW", "BROAD"):
+        monkeypatch.setattr(f"ml_assets.search.indexes.pgvector.index.{name}", 0)
     food = equal("collection", "food")
     some = ask(index, "red apple", 2, food)
     assert some.chunk_ids[0] == "a#0"
@@ -254,6 +273,31 @@ def test_a_wide_filter_walks_the_graph_and_falls_back(
     found = ask(index, "red apple", 10, food)
     assert set(found.chunk_ids) == {"a#0", "a#1", "b#0"}
     assert found.exhausted
+
+
+def test_the_share_that_passes_decides_between_walking_and_comparing(
+    connection: postgres.Connection, generation: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = {f"m{number:03}": Doc((f"word {number}",), collection="many") for number in range(28)}
+    rare = {f"r{number}": Doc((f"word rare {number}",), collection="rare") for number in range(4)}
+    fill(connection, {**many, **rare})
+    index = PgvectorIndex(connection, generation)
+    sync_index(connection, index)
+    walk, shares = PgvectorIndex._passing_of_nearest, []
+
+    def walked(index: PgvectorIndex, *asked: Any) -> Any:
+        shares.append(asked[-1])
+        return walk(index, *asked)
+
+    monkeypatch.setattr(PgvectorIndex, "_passing_of_nearest", walked)
+    module = "ml_assets.search.indexes.pgvector.index"
+    for narrow, broad, expected in ((0, 0.12, [0.875, 0.125]), (0, 0.13, [0.875]), (28, 0.12, [])):
+        monkeypatch.setattr(f"{module}.NARROW", narrow)
+        monkeypatch.setattr(f"{module}.BROAD", broad)
+        shares.clear()
+        assert len(ask(index, "word 7", 10, equal("collection", "many")).chunk_ids) == 10
+        assert len(ask(index, "word 7", 4, equal("collection", "rare")).chunk_ids) == 4
+        assert shares == expected
 
 
 def test_what_the_graph_does_not_reach_is_found_exactly(
@@ -329,6 +373,11 @@ def test_a_query_of_a_missing_index_is_an_error(
             pytest.raises(StoreError, match="chroma_index"),
         ):
             ask(ChromaIndex(client, generation))
+        with (
+            chroma.connect(None, settings.home) as client,
+            pytest.raises(StoreError, match="chroma_index"),
+        ):
+            ChromaIndex(client, generation).query_many(list(HashEncoder().encode(["a"])), 1)
 
 
 @pytest.mark.parametrize(

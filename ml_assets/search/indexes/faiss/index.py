@@ -63,6 +63,9 @@ class FaissIndex:
                 pause=0.01,
             )
 
+    def query_many(self, vectors: Sequence[Vector], k: int) -> list[Ranking]:
+        return [self.query(vector, k) for vector in vectors]
+
     def expresses(self, condition: Condition) -> bool:
         return condition == NO_FILTER
 

@@ -69,6 +69,9 @@ class KeywordIndex:
             ]
         return Ranking.best_first(scored, exhausted=len(hits) < k)
 
+    def query_many(self, texts: Sequence[str], k: int) -> list[Ranking]:
+        return [self.query(text, k) for text in texts]
+
     def expresses(self, condition: Condition) -> bool:
         return is_expressible(condition)
 
