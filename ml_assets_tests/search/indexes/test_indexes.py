@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -263,7 +264,8 @@ def test_a_wide_filter_walks_the_graph_and_falls_back(
     fill(connection, DOCS)
     index = PgvectorIndex(connection, generation)
     sync_index(connection, index)
-    monkeypatch.setattr("ml_assets.search.indexes.pgvector.index.NARROW", 0)
+    for name in ("NARROW", "BROAD"):
+        monkeypatch.setattr(f"ml_assets.search.indexes.pgvector.index.{name}", 0)
     food = equal("collection", "food")
     some = ask(index, "red apple", 2, food)
     assert some.chunk_ids[0] == "a#0"
@@ -271,6 +273,31 @@ def test_a_wide_filter_walks_the_graph_and_falls_back(
     found = ask(index, "red apple", 10, food)
     assert set(found.chunk_ids) == {"a#0", "a#1", "b#0"}
     assert found.exhausted
+
+
+def test_the_share_that_passes_decides_between_walking_and_comparing(
+    connection: postgres.Connection, generation: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = {f"m{number:03}": Doc((f"word {number}",), collection="many") for number in range(28)}
+    rare = {f"r{number}": Doc((f"word rare {number}",), collection="rare") for number in range(4)}
+    fill(connection, {**many, **rare})
+    index = PgvectorIndex(connection, generation)
+    sync_index(connection, index)
+    walk, shares = PgvectorIndex._passing_of_nearest, []
+
+    def walked(index: PgvectorIndex, *asked: Any) -> Any:
+        shares.append(asked[-1])
+        return walk(index, *asked)
+
+    monkeypatch.setattr(PgvectorIndex, "_passing_of_nearest", walked)
+    module = "ml_assets.search.indexes.pgvector.index"
+    for narrow, broad, expected in ((0, 0.12, [0.875, 0.125]), (0, 0.13, [0.875]), (28, 0.12, [])):
+        monkeypatch.setattr(f"{module}.NARROW", narrow)
+        monkeypatch.setattr(f"{module}.BROAD", broad)
+        shares.clear()
+        assert len(ask(index, "word 7", 10, equal("collection", "many")).chunk_ids) == 10
+        assert len(ask(index, "word 7", 4, equal("collection", "rare")).chunk_ids) == 4
+        assert shares == expected
 
 
 def test_what_the_graph_does_not_reach_is_found_exactly(
