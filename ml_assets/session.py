@@ -49,12 +49,13 @@ class Session:
         k: int = 10,
         method: Method = "hybrid",
         filters: Condition | str = NO_FILTER,
+        min_relevance: float = 0.0,
     ) -> SearchResult:
         """Find the `k` best documents in the published generation, each shown by its best chunk.
 
         `filters` is a condition, or its text as `ml-assets search --filter` takes it. When another
         generation was published since the last call, or documents changed, on this host or another,
-        that is what answers.
+        that is what answers. Documents of less than `min_relevance` are left out.
 
         Raises:
             NothingToDoError: no search was published yet.
@@ -70,7 +71,15 @@ class Session:
         with self._answering():
             engine = self._published_engine()
             encoder = None if method == "keyword" else load_encoder(self.settings)
-            return search(engine, query, encoder, k=k, method=method, filters=condition)
+            return search(
+                engine,
+                query,
+                encoder,
+                k=k,
+                method=method,
+                filters=condition,
+                min_relevance=min_relevance,
+            )
 
     def predict(self, texts: Sequence[str]) -> list[dict[str, float]]:
         """Return the champion's probabilities of every label, likeliest first, for each text.

@@ -82,7 +82,7 @@ class Settings(BaseSettings):
         "auto", description="how rankings are fused; auto: as tuned on judged queries, else tmm"
     )
     feedback: Literal["auto", "on", "off"] = Field(
-        "auto", description="ask again near the first results; auto: where tuning found it better"
+        "auto", description="ask again near the first results; auto: unless tuning found it worse"
     )
     rerank_model: str = Field(
         "", description="cross-encoder, id or path, that reorders first results; empty: none"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -86,10 +87,9 @@ class Deployment:
     def fill(self, documents: Sequence[Document]) -> None:
         """Bring documents, chunks, vectors and features to the state of `documents`."""
         names = ["all"]
-        tokenizer = current_model(self.settings).tokenizer_file
         source = MemorySource(documents)
         refresh_documents(self.connection, source, names, max_removed_fraction=1.0)
-        refresh_chunks(self.connection, Chunker(tokenizer, 256), names)
+        refresh_chunks(self.connection, _chunker(), names)
         refresh_embeddings(self.connection, SPACE, MeaningEncoder, names)
         with self.open_duck() as duck:
             refresh_document_features(self.connection, duck, SPACE.space_id)
@@ -105,6 +105,12 @@ class Deployment:
         """Train `families` in an MLflow run of the test's own."""
         with mlflow.activate(self.tracking).start_run():
             train_candidates(self.connection, self.open_duck, self.tracking, training_set, families)
+
+
+@cache
+def _chunker() -> Chunker:
+    """One for all deployments: it reads the tokenizer from its file once."""
+    return Chunker(current_model(load_settings()).tokenizer_file, 256)
 
 
 @pytest.fixture(scope="session")

@@ -161,7 +161,7 @@ def show(value: Any, rendered: Callable[[], RenderableType], *, as_json: bool) -
     if as_json:
         out.print_json(json.dumps(value, default=str))
     else:
-        out.print(rendered())
+        out.print(rendered(), crop=False)  # what is to be copied is whole, also in a pipe
 
 
 def _show_version(wanted: bool) -> None:

@@ -43,6 +43,12 @@ def search(
             "--filter", help="A condition on collection, label, created_at, metadata.<key>."
         ),
     ] = None,
+    min_relevance: Annotated[
+        float,
+        typer.Option(
+            "--min-relevance", min=0, max=1, help="Only what is so relevant; 0 to 1, any query."
+        ),
+    ] = 0.0,
     as_json: Json = False,
 ) -> None:
     """Search the published generation: keyword and vector, fused.
@@ -59,7 +65,13 @@ def search(
     chosen = condition_of(collection, label, since, until, where, written)
     with open_session() as session:
         tell_what_is_left_behind(session.settings)
-        result = session.search(query, k=limit, method=cast("Method", method), filters=chosen)
+        result = session.search(
+            query,
+            k=limit,
+            method=cast("Method", method),
+            filters=chosen,
+            min_relevance=min_relevance,
+        )
     shown = {**asdict(result), "filters": format_condition(chosen)}
     show(shown, lambda: hits(result), as_json=as_json)
 

@@ -14,27 +14,47 @@ from ml_assets.console.layout import table
 from ml_assets.search.filters.language import NO_FILTER
 
 if TYPE_CHECKING:
-    from ml_assets.search.answering.model import SearchResult
+    from ml_assets.search.answering.model import Hit, SearchResult
 
 
 def hits(result: SearchResult) -> RenderableType:
-    """The documents of a search, best first, with the text that matched."""
+    """The documents of a search, best first: relevance, collection, text that matched, id, URL."""
     lines: list[RenderableType] = []
     for rank, hit in enumerate(result.hits, start=1):
         title = (hit.title or hit.document_id, "bold")
-        lines.append(Text.assemble((f"{rank:>2}. ", "dim"), title, f"  {hit.collection}"))
+        relevance = "" if hit.relevance is None else f"  {hit.relevance:.2f}"
+        lines.append(_whole((f"{rank:>2}. ", "dim"), title, f"  {hit.collection}", relevance))
         lines.append(Padding(Text(" ".join(hit.snippet.split()), style="default"), (0, 0, 0, 4)))
-        if hit.url:
-            lines.append(Text(f"    {hit.url}\n", style="blue", no_wrap=True, overflow="ignore"))
+        lines += [_whole(f"    {place}", style="blue") for place in _places(hit)]
+        lines.append(Text())
     if not result.hits:
         lines.append(Text("No document matches."))
     if result.behind:
-        behind = f"Incomplete: an index of this host lacks changes of {result.behind} documents,"
-        lines.append(Text(f"{behind} and is being written just now.", style="yellow"))
+        lines.append(Text(_behind(result), style="yellow"))
     elif not result.complete:
         why = "the filter left" if result.filters != NO_FILTER else "there are"
         lines.append(Text(f"Incomplete: {why} fewer than asked for.", style="yellow"))
     return Group(*lines)
+
+
+def _places(hit: Hit) -> list[str]:
+    """Where to go on: the id, which other commands take, and the URL, unless one is the other."""
+    return list(dict.fromkeys(filter(None, (hit.document_id, hit.url))))
+
+
+def _behind(result: SearchResult) -> str:
+    count = result.behind
+    waiting = "1 document waits" if count == 1 else f"{count:,} documents wait"
+    if result.complete:
+        return f"{waiting} to be indexed; none could pass the filter."
+    return f"Incomplete: {waiting} to be indexed. `ml-assets run` does that, unless it runs."
+
+
+def _whole(*parts: str | tuple[str, str], style: str = "") -> Text:
+    """One line, however narrow the terminal is, or the pipe: it may be copied."""
+    line = Text.assemble(*parts, no_wrap=True, overflow="ignore")
+    line.stylize(style)
+    return line
 
 
 def predictions(texts: Sequence[str], answers: Sequence[Mapping[str, float]]) -> Group:

@@ -1,5 +1,6 @@
 """Dagster's records of this deployment: its instance, from a prompt as from the UI."""
 
+import logging
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -124,6 +125,8 @@ class _EventFiles:
 
 def _open_file(url: str) -> Engine:
     engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+    # An interrupt that comes while one is closed goes on, to who tells it in one line.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _: object) -> None:

@@ -27,7 +27,7 @@ class Fusion:
     """How the rankings of the keyword and the vector index become one.
 
     `keyword_weight` is 0 to 1; the rest is the weight of the vector index. With `feedback` the
-    vector of the query is moved towards the first documents (`answering/feedback.py`). The
+    vector of the query is moved towards the first documents (`answering/ranking.py`). The
     default was chosen on the tuning halves of SciFact, Cranfield and `python_docs`.
 
     Raises:
@@ -36,7 +36,7 @@ class Fusion:
 
     method: FusionMethod = "tmm"
     keyword_weight: float = 0.3
-    feedback: bool = False
+    feedback: bool = True
 
     def __post_init__(self) -> None:
         if self.method not in get_args(FusionMethod):

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from ml_assets.errors import OutageError, StoreError, chain, first_line
 from ml_assets.stores.file_locks import locked
-from ml_assets.stores.folders import folder, refusal
+from ml_assets.stores.folders import folder, query_refusal, refusal
 from ml_assets.stores.patience import until_it_answers
 from ml_assets.stores.web import ask
 
@@ -207,6 +207,8 @@ def _close(client: ClientAPI) -> None:
 def _refusal(error: Exception, path: Path | None) -> StoreError:
     if path is not None:
         return refusal(path, "the Chroma folder", error)
+    if of_query := query_refusal("Chroma", "CHROMA_URL", error):
+        return of_query
     import httpx
 
     kind = OutageError if isinstance(error, ValueError | httpx.TransportError) else StoreError

@@ -17,6 +17,14 @@ _DAMAGE = re.compile(
 )
 """What libraries say of files that were cut, altered or removed, and of nothing else."""
 
+_QUERY = re.compile(
+    r"too many (SQL )?variables|expression tree is too large|parser stack overflow"
+    r"|too many (terms|clauses|values)|(query|string or blob|statement) (is )?too (big|large|long)"
+    r"|validation error|invalid where|invalid argument",
+    re.IGNORECASE,
+)
+"""What they say of a query that they do not take, while their files are whole."""
+
 
 def folder(path: Path) -> Path:
     """Create a folder with its parents, for its owner alone, and say who is in the way."""
@@ -62,13 +70,29 @@ def usable(path: Path, what: str, *errors: type[Exception]) -> Iterator[None]:
 
 
 def refusal(path: Path, what: str, error: Exception) -> StoreError:
-    """The error of a store that the error of its library means, by the words of that."""
+    """The error of a store that the error of its library means, by the words of that.
+
+    One of the query says nothing of the disk.
+    """
+    if of_query := query_refusal(what, str(path), error):
+        return of_query
     if _DAMAGE.search(str(error).replace(str(path), "")):
         return DamagedStoreError(f"{what} is damaged ({first_line(error)[:200]})", path)
     return StoreError(
         f"{what} cannot be used ({first_line(error)})",
         where=str(path),
         do="Check the permissions of the folder and the space on its disk",
+    )
+
+
+def query_refusal(what: str, where: str, error: Exception) -> StoreError | None:
+    """The error of a store that does not take a query; None if the error is another one."""
+    if not _QUERY.search(str(error)):
+        return None
+    return StoreError(
+        f"{what} does not take this query ({first_line(error)[:200]})",
+        where=where,
+        do="Ask for less at a time: fewer values or terms in the filter",
     )
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib.abc import MetaPathFinder
 from importlib.metadata import version
 from pathlib import Path
 from time import time
@@ -209,6 +210,7 @@ def log_model(
     """
     from numpy import asarray
 
+    _import_skops()
     info = mlflow.sklearn.log_model(
         model,
         name="model",
@@ -230,10 +232,9 @@ def load_model(where: Tracking, uri: str, trusted: Sequence[str]) -> Any:
     Raises:
         ModelError: the artifact is missing, damaged, in another format, or holds another type.
     """
-    import skops.io
-
+    skops_io = _import_skops()
     with _file(where, uri, _MODEL_FILE) as file:
-        return skops.io.load(file, trusted=list(trusted))
+        return skops_io.load(file, trusted=list(trusted))
 
 
 def log_file(mlflow: ModuleType, uri: str, name: str, content: bytes) -> None:
@@ -455,6 +456,27 @@ def _import() -> ModuleType:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return mlflow
+
+
+@cache
+def _import_skops() -> ModuleType:
+    """Import `skops.io` without torch, which it gets with all of scikit-learn and never uses."""
+    sys.meta_path.insert(0, _NoTorch)
+    try:
+        import skops.io
+    finally:
+        sys.meta_path.remove(_NoTorch)
+    module: ModuleType = skops.io
+    return module
+
+
+class _NoTorch(MetaPathFinder):
+    """An import of torch fails, as where it is not installed."""
+
+    @classmethod
+    def find_spec(cls, fullname: str, *_: object) -> None:
+        if fullname == "torch":
+            raise ModuleNotFoundError(fullname, name=fullname)
 
 
 @contextmanager

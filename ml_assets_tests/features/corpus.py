@@ -1,6 +1,7 @@
 """Documents of a test, chunked and embedded."""
 
 from collections.abc import Callable
+from functools import cache
 
 from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.model import Document
@@ -24,7 +25,12 @@ def load_into(
     source = MemorySource(documents)
     known = [n for (n,) in connection.execute("select collection from collections").fetchall()]
     names = sorted({*source.collections(), *known})
-    tokenizer = current_model(load_settings()).tokenizer_file
     refresh_documents(connection, source, names, max_removed_fraction=1.0)
-    refresh_chunks(connection, Chunker(tokenizer, 64, tokens=chunk_tokens, overlap=4), names)
+    refresh_chunks(connection, _chunker(chunk_tokens), names)
     refresh_embeddings(connection, space, lambda: HashEncoder(space), names)
+
+
+@cache
+def _chunker(tokens: int) -> Chunker:
+    """One for all loads: each reads the tokenizer from its file once."""
+    return Chunker(current_model(load_settings()).tokenizer_file, 64, tokens=tokens, overlap=4)

@@ -14,12 +14,13 @@ __all__ = ["killing"]
 build.build_definitions(load_settings())  # imports the modules of all assets and checks
 
 mlflow._import()  # with its switches
+mlflow._import_skops()
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     for name in (
         *("chromadb", "clickhouse_connect", "matplotlib.figure", "pandas", "pyarrow", "skl2onnx"),
-        *("sklearn.ensemble", "sklearn.neural_network", "skops.io", "tantivy", "tokenizers"),
+        *("sklearn.ensemble", "sklearn.neural_network", "tantivy", "tokenizers"),
     ):
         importlib.import_module(name)
 

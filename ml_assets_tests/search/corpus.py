@@ -35,50 +35,76 @@ class Doc:
 
 def put(connection: postgres.Connection, document_id: str, doc: Doc) -> None:
     """Write a document as the stages before search would: live, chunked and embedded."""
-    ensure_partitions(connection)
-    remove(connection, document_id)
-    connection.execute(
-        "insert into collections (collection, source, fingerprint) values (%s, 's', 'f')"
-        " on conflict do nothing",
-        [doc.collection],
-    )
-    connection.execute(
-        "insert into documents (document_id, collection, title, text, label, group_id, metadata,"
-        " content_hash, created_at) values (%s, %s, %s, %s, %s, '', %s, '', %s)",
-        [
-            document_id,
-            doc.collection,
-            doc.title,
-            "\n".join(doc.chunks),
-            doc.label,
-            Jsonb(dict(doc.metadata)),
-            doc.created_at,
-        ],
-    )
-    connection.execute(
-        "insert into chunked_documents (chunker, document_id, content_hash, chunk_count)"
-        " values (%s, %s, '', %s)",
-        [CHUNKER, document_id, len(doc.chunks)],
-    )
-    for index, text in enumerate(doc.chunks):
-        _put_chunk(connection, document_id, index, text, doc.collection)
+    fill(connection, {document_id: doc})
 
 
-def remove(connection: postgres.Connection, document_id: str) -> None:
-    """Make a document, its chunks and vectors vanish."""
+def remove(connection: postgres.Connection, *document_ids: str) -> None:
+    """Make documents, their chunks and vectors vanish."""
     connection.execute(
         "delete from document_embeddings where chunk_id in"
-        " (select chunk_id from chunks where document_id = %s)",
-        [document_id],
+        " (select chunk_id from chunks where document_id = any(%s))",
+        [[*document_ids]],
     )
-    connection.execute("delete from documents where document_id = %s", [document_id])
+    connection.execute("delete from documents where document_id = any(%s)", [[*document_ids]])
 
 
 def fill(connection: postgres.Connection, docs: Mapping[str, Doc]) -> None:
-    """Write several documents."""
-    with connection.transaction():
-        for document_id, doc in docs.items():
-            put(connection, document_id, doc)
+    """Write several documents, each statement for all of them at once."""
+    chunks = [
+        (document_id, doc.collection, index, text, hashlib.sha256(text.encode()).digest())
+        for document_id, doc in docs.items()
+        for index, text in enumerate(doc.chunks)
+    ]
+    vectors = HashEncoder().encode([text for *_, text, _ in chunks])
+    with connection.transaction(), connection.cursor() as cursor:
+        ensure_partitions(connection)
+        remove(connection, *docs)
+        cursor.executemany(
+            "insert into collections (collection, source, fingerprint) values (%s, 's', 'f')"
+            " on conflict do nothing",
+            [(name,) for name in sorted({doc.collection for doc in docs.values()})],
+        )
+        cursor.executemany(
+            "insert into documents (document_id, collection, title, text, label, group_id,"
+            " metadata, content_hash, created_at) values (%s, %s, %s, %s, %s, '', %s, '', %s)",
+            [
+                (
+                    document_id,
+                    doc.collection,
+                    doc.title,
+                    "\n".join(doc.chunks),
+                    doc.label,
+                    Jsonb(dict(doc.metadata)),
+                    doc.created_at,
+                )
+                for document_id, doc in docs.items()
+            ],
+        )
+        cursor.executemany(
+            "insert into chunked_documents (chunker, document_id, content_hash, chunk_count)"
+            f" values ('{CHUNKER}', %s, '', %s)",
+            [(document_id, len(doc.chunks)) for document_id, doc in docs.items()],
+        )
+        cursor.executemany(
+            "insert into chunks (chunker, created_at, chunk_id, document_id, collection,"
+            " chunk_index, start_offset, end_offset, token_count, heading, text, text_hash)"
+            f" values ('{CHUNKER}', '-infinity', %s, %s, %s, %s, 0, %s, 1, '', %s, %s)",
+            [
+                (f"{document_id}#{index}", document_id, collection, index, len(text), text, hashed)
+                for document_id, collection, index, text, hashed in chunks
+            ],
+        )
+        cursor.executemany(
+            "insert into document_embeddings"
+            " (space_id, chunker, created_at, chunk_id, collection, text_hash, embedding)"
+            f" values ('{SPACE.space_id}', '{CHUNKER}', '-infinity', %s, %s, %s, %s)",
+            [
+                (f"{document_id}#{index}", collection, hashed, HalfVector(vector))
+                for (document_id, collection, index, _, hashed), vector in zip(
+                    chunks, vectors, strict=True
+                )
+            ],
+        )
 
 
 def generation_of(
@@ -92,25 +118,6 @@ def generation_of(
 def parameters_of(settings: Settings) -> Parameters:
     """The parameters of a generation over the chunks that a test writes itself."""
     return {**index_parameters(settings), CHUNKING: {"chunker": CHUNKER}}
-
-
-def _put_chunk(
-    connection: postgres.Connection, document_id: str, index: int, text: str, collection: str
-) -> None:
-    chunk_id, text_hash = f"{document_id}#{index}", hashlib.sha256(text.encode()).digest()
-    connection.execute(
-        "insert into chunks (chunker, created_at, chunk_id, document_id, collection, chunk_index,"
-        " start_offset, end_offset, token_count, heading, text, text_hash)"
-        " values (%s, '-infinity', %s, %s, %s, %s, 0, %s, 1, '', %s, %s)",
-        [CHUNKER, chunk_id, document_id, collection, index, len(text), text, text_hash],
-    )
-    (vector,) = HashEncoder().encode([text])
-    connection.execute(
-        "insert into document_embeddings"
-        " (space_id, chunker, created_at, chunk_id, collection, text_hash, embedding)"
-        " values (%s, %s, '-infinity', %s, %s, %s, %s)",
-        [SPACE.space_id, CHUNKER, chunk_id, collection, text_hash, HalfVector(vector)],
-    )
 
 
 def sync_all(connection: postgres.Connection, settings: Settings, generation: Generation) -> None:

@@ -175,6 +175,15 @@ def test_describing_where_runs_are_kept_does_not_import_mlflow(tmp_path: Path) -
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_to_save_and_load_models_imports_no_torch() -> None:
+    """Nor does it keep anybody from importing it."""
+    code = (
+        "import sys; from ml_assets.stores import mlflow; mlflow._import_skops();"
+        "sys.exit('torch' in sys.modules or 'skops.io' not in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 @pytest.mark.parametrize("uri", ["mlflow", "mlflow:5000", "file:///tmp/mlruns"])
 def test_a_uri_that_is_not_a_servers_is_refused_in_one_line(uri: str, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"^MLFLOW_TRACKING_URI: not a URL of a tracking server"):

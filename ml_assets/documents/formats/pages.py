@@ -48,21 +48,22 @@ def read_page(file: BinaryIO, path: str, suffix: str, max_bytes: int) -> Row | s
 
 def _text(content: bytes, suffix: str) -> tuple[str, str] | str:
     """Return the title and the text, or why it is not readable."""
-    text = _decode(content, declares=suffix in _HTML)
-    if text is None:
-        return "invalid UTF-8"
     if suffix in _HTML:
-        return html_text(text)
+        return html_text(_decode_html(content))
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return "invalid UTF-8"
     return read_markdown(text) if suffix in _MARKDOWN else ("", text)
 
 
-def _decode(content: bytes, *, declares: bool) -> str | None:
-    """Return the text of UTF-8, or of the encoding that an HTML page declares; None: neither."""
+def _decode_html(content: bytes) -> str:
+    """Decode a page as browsers do: by its mark, as UTF-8, as it declares, or as Windows-1252."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16", "replace")
     with suppress(UnicodeDecodeError):
         return content.decode("utf-8-sig")
-    if declares and (charset := _CHARSET.search(content[:_HEAD])):
+    if declared := _CHARSET.search(content[:_HEAD]):
         with suppress(LookupError, UnicodeDecodeError):
-            return content.decode(charset[1].decode("ascii"))
-    return None
+            return content.decode(declared[1].decode("ascii"))
+    return content.decode("cp1252", "replace")

@@ -158,7 +158,7 @@ class Files:
 
     def _read(self, file: _File) -> Iterator[tuple[str, Row | str]]:
         if file.suffix not in FORMATS:
-            yield "", f"not readable: {', '.join(FORMATS)} are"
+            yield "", f"not a kind that is read ({file.suffix or 'no suffix'})"
             return
         compression = None if file.suffix == ".parquet" else "infer"
         with self._filesystem()[0].open(file.path, "rb", compression=compression) as opened:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -13,13 +13,14 @@ from psycopg.rows import dict_row
 
 from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, UserError
 from ml_assets.search.answering.model import METHODS, Engine, Hit, Method, SearchResult
-from ml_assets.search.answering.ranking import DEPTH, Ranked, rank_documents
+from ml_assets.search.answering.ranking import DEPTH, Ranked, cosines_of, rank_documents
+from ml_assets.search.answering.relevance import least_cosine, relevance
 from ml_assets.search.answering.rerank import load_reranker, reranked
 from ml_assets.search.answering.snippet import query_terms, snippet
 from ml_assets.search.filters.language import NO_FILTER, Condition, is_unicode
 from ml_assets.search.filters.sql import check_known, sql_condition
 from ml_assets.search.generation import on_vectors, published_generation
-from ml_assets.search.indexes.kinds import Indexes, follow_index
+from ml_assets.search.indexes.kinds import Indexes, follow_index, waiting_documents
 from ml_assets.search.model import Generation, Vector
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -69,14 +70,16 @@ def search(
     k: int = 10,
     method: Method = "hybrid",
     filters: Condition = NO_FILTER,
+    min_relevance: float = 0.0,
 ) -> SearchResult:
     """Find the `k` best documents for `query`, each shown by its best chunk.
 
     `encoder` may be None when `method` is "keyword".
 
     Raises:
-        UserError: the query is empty, `k` is not in 1..100, there is no such method, or the filter
-            asks for metadata that no document has.
+        UserError: the query is empty, `k` is not in 1..100, there is no such method, the method has
+            no relevance, or the filter asks for a collection, a label or metadata that no document
+            has.
         SpaceMismatchError: the encoder makes vectors of another space than the generation's.
         StoreError: an index is missing.
     """
@@ -90,7 +93,9 @@ def search(
             )
         check_space(engine.generation, encoder)
         vector = encoder.encode([query])[0]
-    return search_vector(engine, query, vector, k=k, method=method, filters=filters)
+    return search_vector(
+        engine, query, vector, k=k, method=method, filters=filters, min_relevance=min_relevance
+    )
 
 
 def check_space(generation: Generation, encoder: Encoder) -> None:
@@ -112,17 +117,21 @@ def search_vector(
     k: int = 10,
     method: Method = "hybrid",
     filters: Condition = NO_FILTER,
+    min_relevance: float = 0.0,
 ) -> SearchResult:
     """Like `search`, with the vector of the query given; it may be None for "keyword"."""
     reranker = engine.reranker if method == "hybrid" else None
     most = max(k, engine.rerank_top) if reranker else k
+    least = _least(engine, method, min_relevance)
     try:
         for depth in DEPTHS:
-            ranked = rank_documents(engine, query, vector, method, filters, depth)
-            hits = list(islice(_hits(engine, ranked, query, most, filters), most))
+            ranked = rank_documents(engine, query, vector, method, filters, depth, least)
+            hits = list(islice(_hits(engine, ranked, query, vector, most, filters), most))
             complete = len(hits) >= k or ranked.exhausted
             if complete:
                 break
+        answering = (engine.vector, engine.keyword)
+        waiting = waiting_documents(engine.connection, engine.generation, answering, filters)
     except UndefinedTable:
         raise StoreError(
             f"the vectors of generation {engine.generation.generation_id} were dropped",
@@ -131,10 +140,19 @@ def search_vector(
         ) from None
     if reranker:
         hits = reranked(reranker, query, hits, engine.rerank_top)
-    shown = tuple(hit for hit, _ in hits[:k])
-    behind = engine.behind
-    complete = complete and not behind
-    return SearchResult(shown, complete, engine.generation.generation_id, method, filters, behind)
+    behind = max(engine.behind, waiting.documents)
+    complete = complete and not (engine.behind or waiting.could_pass)
+    identity = engine.generation.generation_id
+    return SearchResult(tuple(hits[:k]), complete, identity, method, filters, behind)
+
+
+def _least(engine: Engine, method: Method, min_relevance: float) -> float:
+    """The cosine that a document must have."""
+    if min_relevance and method == "keyword":
+        raise UserError(
+            "words alone tell no relevance", where="--min-relevance", do="Use hybrid or vector"
+        )
+    return least_cosine(engine.generation, min_relevance)
 
 
 def check_request(query: str, k: int, method: str) -> None:
@@ -154,9 +172,14 @@ def check_request(query: str, k: int, method: str) -> None:
 
 
 def _hits(
-    engine: Engine, ranked: Ranked, asked: str, window: int, filters: Condition
-) -> Iterator[tuple[Hit, str]]:
-    """The documents with the text that shows each, read `window` at a time.
+    engine: Engine,
+    ranked: Ranked,
+    asked: str,
+    vector: Vector | None,
+    window: int,
+    filters: Condition,
+) -> Iterator[Hit]:
+    """The documents, each with the text that shows it, read `window` at a time.
 
     Those that died since the index was synced are passed over.
     """
@@ -169,8 +192,31 @@ def _hits(
         bound["chunk_ids"] = [ranked.chunks[document_id] for document_id, _ in documents]
         cursor = engine.connection.cursor(row_factory=dict_row)
         rows = {row["document_id"]: row for row in cursor.execute(text, bound)}
+        cosines = _cosines(engine, ranked, vector, rows)
         for document_id, score in documents:
             if row := rows.get(document_id):
-                content = row.pop("text")
                 row |= {f"{name}_rank": by.get(document_id) for name, by in ranked.ranks.items()}
-                yield Hit(**row, score=score, snippet=snippet(content, terms)), content
+                keyword, cosine = ranked.scores.get("keyword", {}), cosines.get(document_id)
+                yield Hit(
+                    **row,
+                    score=score,
+                    snippet=snippet(row["text"], terms),
+                    keyword_score=keyword.get(document_id),
+                    vector_score=cosine,
+                    relevance=None if cosine is None else relevance(engine.generation, cosine),
+                )
+
+
+def _cosines(
+    engine: Engine, ranked: Ranked, vector: Vector | None, documents: Collection[str]
+) -> dict[str, float]:
+    """The cosine of each document's nearest chunk that was found; none without a vector."""
+    if vector is None:
+        return {}
+    known = ranked.scores.get("vector", {})
+    cosines = {name: known[name] for name in documents if name in known}
+    chunk_of = {ranked.chunks[name]: name for name in documents if name not in known}
+    if chunk_of:  # found by its words, or by feedback, alone
+        more = cosines_of(engine, vector, list(chunk_of))
+        cosines |= {chunk_of[chunk_id]: cosine for chunk_id, cosine in more.items()}
+    return cosines

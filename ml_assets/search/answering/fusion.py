@@ -61,14 +61,14 @@ def scale(by_index: Mapping[str, Scores], method: FusionMethod) -> tuple[list[st
 
 
 def rank(
-    items: Sequence[str], scaled: Numbers, weights: Mapping[str, float]
+    items: Sequence[str], scaled: Numbers, weights: Mapping[str, float], most: int | None = None
 ) -> list[tuple[str, float]]:
     """The ids of `scale` with the weighted sum of their scores, best first; ties stay in order.
 
-    The weights are by the indexes' names.
+    The weights are by the indexes' names. Of the ids `most` are given, or all.
     """
     scores = scaled @ np.array([weights[name] for name in sorted(weights)])
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores, kind="stable")[:most]
     return [(items[place], float(scores[place])) for place in order]
 
 

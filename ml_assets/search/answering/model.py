@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from ml_assets.search.filters.language import NO_FILTER, Condition
+from ml_assets.search.filters.language import NO_FILTER, Condition, Scalar
 from ml_assets.search.indexes.contract import TextIndex, VectorIndex
 from ml_assets.search.model import DEFAULT_FUSION, Fusion, Generation
 
@@ -41,7 +42,11 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One document of a result, shown by its best chunk."""
+    """One document of a result, shown by its best chunk, whose whole text is `text`.
+
+    `score` orders one result, and is relative to it; `relevance` compares across queries. It is
+    None where no vector was asked for.
+    """
 
     document_id: str
     title: str
@@ -49,12 +54,21 @@ class Hit:
     collection: str
     label: str | None
     score: float
+    relevance: float | None
+    text: str
     snippet: str
     chunk_index: int
     start_offset: int
     end_offset: int
+    created_at: datetime | None = None
+    observed_at: datetime | None = None
+    metadata: Mapping[str, Scalar] = field(default_factory=dict)
     keyword_rank: int | None = None
     vector_rank: int | None = None
+    keyword_score: float | None = None
+    """BM25 of the best chunk that the keyword index found."""
+    vector_score: float | None = None
+    """The cosine of the query to the nearest chunk that was found."""
     rerank_score: float | None = None
     """The score of the cross-encoder; None beyond the documents it reads."""
 
@@ -63,7 +77,8 @@ class Hit:
 class SearchResult:
     """Hits, best first; `complete`: there are k of them, or all that match.
 
-    It is not complete when an index of this host was `behind` by some documents.
+    `behind`: documents that wait to be indexed, or that an index of this host still lacks. With
+    one among them that could pass the filter, the result is not complete.
     """
 
     hits: tuple[Hit, ...]

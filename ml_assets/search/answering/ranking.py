@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, zip_longest
@@ -14,17 +14,17 @@ from ml_assets.search.answering.model import Engine, Method
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.generation import on_vectors
 from ml_assets.search.indexes.contract import Ranking
-from ml_assets.search.indexes.kinds import query_index
+from ml_assets.search.indexes.kinds import NO_LEAST, query_index
 from ml_assets.search.model import DEFAULT_FUSION, Fusion, Vector
 from ml_assets.stores.sql import statement
 
 DEPTH = 100
 """Chunks asked of each index."""
 
-FEEDBACK_DOCUMENTS = 3
-FEEDBACK_WEIGHT = 0.5
-"""How many documents move the query, and how far; chosen on the tuning halves of SciFact, Cranfield
-and `python_docs` among 2, 3 and 5 documents, and 0.3, 0.5 and 1."""
+FEEDBACK_DOCUMENTS = 2
+FEEDBACK_WEIGHT = 0.7
+"""How many documents move the query, and how far; chosen on Cranfield and `python_docs` among 1, 2,
+3, 5 and 10 documents, and 0.3, 0.5, 0.7 and 1."""
 
 Rankings = Mapping[str, Ranking]
 """The ranking of each index for one query, by its name: `keyword`, `vector`."""
@@ -32,10 +32,14 @@ Rankings = Mapping[str, Ranking]
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """Documents, best first, with their score, their rank by index, and their best chunk."""
+    """Documents, best first, with their score, their rank by index, and their best chunk.
+
+    `scores` are those of the indexes for the query itself, which feedback does not move.
+    """
 
     documents: Sequence[tuple[str, float]]
     ranks: Mapping[str, Mapping[str, int]]
+    scores: Mapping[str, Mapping[str, float]]
     chunks: Mapping[str, str]
     exhausted: bool
 
@@ -47,21 +51,28 @@ def rank_documents(
     method: Method,
     filters: Condition,
     depth: int,
+    least: float = NO_LEAST,
 ) -> Ranked:
     """Rank the documents that pass the filter, by one index or by both, as the engine fuses.
 
-    `vector` may be None for "keyword".
+    `vector` may be None for "keyword". Of a document with another `least` cosine than `NO_LEAST`,
+    the nearest chunk has at least that.
     """
     if method == "keyword" or vector is None:
         matching = query_index(engine.connection, engine.keyword, query, depth, filters)
         rankings = {"keyword": matching}
     elif method == "vector":
-        nearest = query_index(engine.connection, engine.vector, vector, depth, filters)
+        nearest = query_index(engine.connection, engine.vector, vector, depth, filters, least)
         rankings = {"vector": nearest}
     else:
-        rankings = query_both(engine, query, vector, filters, depth)
+        rankings = query_both(engine, query, vector, filters, depth, least)
+    scores = {name: score_documents(ranking).scores for name, ranking in rankings.items()}
+    if method == "hybrid" and vector is not None:
+        nearest = rankings["vector"]
         if engine.fusion.feedback:
             rankings["vector"] = query_moved(engine, rankings, vector, filters, depth)
+        if least > NO_LEAST:
+            rankings = _near(engine, rankings, nearest, vector, least)
     by_index = {name: score_documents(ranking) for name, ranking in rankings.items()}
     ranks = {
         name: {document_id: rank for rank, document_id in enumerate(scored.scores, start=1)}
@@ -70,18 +81,26 @@ def rank_documents(
     return Ranked(
         fuse_documents(by_index, engine.fusion),
         ranks,
+        scores,
         _best_chunks(rankings),
         all(ranking.exhausted for ranking in rankings.values()),
     )
 
 
 def query_both(
-    engine: Engine, query: str, vector: Vector, filters: Condition = NO_FILTER, depth: int = DEPTH
+    engine: Engine,
+    query: str,
+    vector: Vector,
+    filters: Condition = NO_FILTER,
+    depth: int = DEPTH,
+    least: float = NO_LEAST,
 ) -> dict[str, Ranking]:
-    """Query both indexes at a time, for `depth` chunks each."""
+    """Query both indexes at a time, for `depth` chunks each, of vectors with the `least` cosine."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         # The vectors in the other thread, which mostly waits for PostgreSQL.
-        nearest = pool.submit(query_index, engine.connection, engine.vector, vector, depth, filters)
+        nearest = pool.submit(
+            query_index, engine.connection, engine.vector, vector, depth, filters, least
+        )
         matching = query_index(engine.connection, engine.keyword, query, depth, filters)
         return {"keyword": matching, "vector": nearest.result()}
 
@@ -97,14 +116,20 @@ def query_moved(
 
     These are the first by the default fusion, each by its best chunk, whatever fusion was tuned.
     """
+    return query_index(
+        engine.connection, engine.vector, moved_query(engine, rankings, vector), depth, filters
+    )
+
+
+def moved_query(engine: Engine, rankings: Rankings, vector: Vector) -> Vector:
+    """The vector moved towards the first documents of `rankings`, for feedback."""
     by_index = {name: score_documents(ranking) for name, ranking in rankings.items()}
     first = fuse_documents(by_index, DEFAULT_FUSION)[:FEEDBACK_DOCUMENTS]
     chunks = {**_first_chunks(rankings["keyword"]), **_first_chunks(rankings["vector"])}
     text = on_vectors(engine.generation, statement("postgres/search/answering/mean_vector"))
     bound = {"chunk_ids": [chunks[document_id] for document_id, _ in first]}
     ((mean,),) = engine.connection.execute(text, bound, binary=True).fetchall()
-    moved = vector if mean is None else rocchio(vector, mean.to_numpy())
-    return query_index(engine.connection, engine.vector, moved, depth, filters)
+    return vector if mean is None else rocchio(vector, mean.to_numpy())
 
 
 def rocchio(query: Vector, mean: Vector, weight: float = FEEDBACK_WEIGHT) -> Vector:
@@ -116,6 +141,15 @@ def rocchio(query: Vector, mean: Vector, weight: float = FEEDBACK_WEIGHT) -> Vec
     moved = query + weight * mean
     unit: Vector = (moved / np.linalg.norm(moved)).astype(np.float32)
     return unit
+
+
+def cosines_of(engine: Engine, vector: Vector, chunk_ids: Sequence[str]) -> dict[str, float]:
+    """The cosine of a query's vector to each of these chunks that has a vector."""
+    from pgvector import HalfVector
+
+    text = on_vectors(engine.generation, statement("postgres/search/answering/cosines"))
+    bound = {"chunk_ids": list(chunk_ids), "vector": HalfVector(vector)}
+    return dict(engine.connection.execute(text, bound).fetchall())
 
 
 def score_documents(ranking: Ranking) -> Scores:
@@ -142,8 +176,44 @@ def _first_chunks(ranking: Ranking) -> dict[str, str]:
     """Documents in the order of their first chunk, with that chunk."""
     first: dict[str, str] = {}
     for chunk_id in ranking.chunk_ids:
-        first.setdefault(chunk_id.rpartition("#")[0], chunk_id)
+        first.setdefault(_document(chunk_id), chunk_id)
     return first
+
+
+def _document(chunk_id: str) -> str:
+    return chunk_id.rpartition("#")[0]
+
+
+def _near(
+    engine: Engine, rankings: Rankings, nearest: Ranking, vector: Vector, least: float
+) -> dict[str, Ranking]:
+    """What the rankings have of documents that are near enough.
+
+    These are the `nearest`, down to the least cosine; if that was not reached, also others of which
+    the chunk that was found has it.
+    """
+    near = _first_chunks(nearest)
+    if not nearest.exhausted:
+        found = [chunk for name, chunk in _best_chunks(rankings).items() if name not in near]
+        cosines = cosines_of(engine, vector, found)
+        near |= {_document(chunk): chunk for chunk in found if cosines.get(chunk, -1.0) >= least}
+    kept = {name: _only(ranking, near, nearest.exhausted) for name, ranking in rankings.items()}
+    ranked = _first_chunks(kept["vector"])
+    # A moved query has others among its first; what it lacks is the last.
+    lacking = [chunk for chunk in nearest.chunk_ids if _document(chunk) not in ranked]
+    floor = min(kept["vector"].scores, default=0.0)
+    kept["vector"] = Ranking(
+        [*kept["vector"].chunk_ids, *lacking],
+        [*kept["vector"].scores, *([floor] * len(lacking))],
+        nearest.exhausted,
+    )
+    return kept
+
+
+def _only(ranking: Ranking, documents: Container[str], exhausted: bool) -> Ranking:
+    pairs = zip(ranking.chunk_ids, ranking.scores, strict=True)
+    kept = [(chunk_id, score) for chunk_id, score in pairs if _document(chunk_id) in documents]
+    return Ranking([name for name, _ in kept], [score for _, score in kept], exhausted)
 
 
 def _best_chunks(rankings: Rankings) -> dict[str, str]:

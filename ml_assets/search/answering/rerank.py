@@ -33,14 +33,12 @@ def load_reranker(settings: Settings) -> Reranker | None:
     return _find(settings.rerank_model) if settings.rerank_model else None
 
 
-def reranked(
-    reranker: Reranker, query: str, hits: Sequence[tuple[Hit, str]], top: int
-) -> list[tuple[Hit, str]]:
-    """The first `top` hits in the order of the reranker, before the others; each with its text."""
+def reranked(reranker: Reranker, query: str, hits: Sequence[Hit], top: int) -> list[Hit]:
+    """The first `top` hits in the order of the reranker, before the others."""
     first, others = hits[:top], hits[top:]
-    scores = reranker(query, [f"{hit.title}\n{text}".strip() for hit, text in first])
+    scores = reranker(query, [f"{hit.title}\n{hit.text}".strip() for hit in first])
     scored = sorted(zip(scores, first, strict=True), key=lambda pair: -pair[0])
-    return [*((replace(hit, rerank_score=score), text) for score, (hit, text) in scored), *others]
+    return [*(replace(hit, rerank_score=score) for score, hit in scored), *others]
 
 
 @lru_cache(maxsize=1)

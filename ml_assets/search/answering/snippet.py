@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection
 
-from ml_assets.search.indexes.keyword.index import analyzer
+from ml_assets.search.indexes.keyword.words import analyzer
 
 LENGTH = 240
 """Characters of a snippet, at most, without its ellipses."""
@@ -14,7 +15,7 @@ _LEAD = 40
 
 def query_terms(text: str) -> frozenset[str]:
     """The distinct terms of a query, as the keyword index sees them."""
-    return frozenset(analyzer().analyze(text))
+    return frozenset(analyzer().analyze(unicodedata.normalize("NFC", text)))
 
 
 def snippet(text: str, terms: Collection[str], length: int = LENGTH) -> str:

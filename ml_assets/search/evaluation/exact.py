@@ -73,7 +73,7 @@ def recall_against_exact(
         chosen = np.random.default_rng(seed).permutation(len(judged))[:sample]
         queries = np.vstack([queries, unit(judged[chosen])])
     nearest = {
-        name: [index.query(query, k + 1).chunk_ids for query in queries]
+        name: [ranking.chunk_ids for ranking in index.query_many(list(queries), k + 1)]
         for name, index in indexes.items()
     }
     kth, wanted, cosines = _scan(connection, generation, ids, queries, k, nearest)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Literal
 
 from ml_assets.documents.sources.base import JudgedQueries, JudgedQuery
 from ml_assets.search.answering.engine import MAX_K, check_space, search_vector
 from ml_assets.search.answering.model import Engine
 from ml_assets.search.answering.ranking import (
+    DEPTH,
     fuse_documents,
-    query_both,
-    query_moved,
+    moved_query,
     score_documents,
 )
 from ml_assets.search.evaluation.bootstrap import compare, mean_metrics, metric_intervals
 from ml_assets.search.evaluation.measurement import Interval, MethodQuality
 from ml_assets.search.evaluation.metrics import NDCG, Metrics, evaluate_ranking
-from ml_assets.search.evaluation.tuning import MIN_QUERIES, FeedbackChoice, ScoresBy, fused_by
+from ml_assets.search.evaluation.tuning import FeedbackChoice, ScoresBy, fused_by
 from ml_assets.search.model import Vector
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -42,7 +43,7 @@ def query_judged(
     load: Callable[[], Encoder],
     feedback: FeedbackChoice = "auto",
 ) -> list[Answer]:
-    """Query both indexes for every judged query, and the moved query where feedback may serve.
+    """Query both indexes for every judged query, and the moved query unless feedback is off.
 
     One encoding for all; no text is read, so that measuring is cheap.
 
@@ -51,16 +52,22 @@ def query_judged(
     """
     encoder = load()
     check_space(engine.generation, encoder)
-    vectors = encoder.encode([query.text for query in judged])
-    tuning = sum(query.half == "tuning" for query in judged)
-    answers = []
-    for query, vector in zip(judged, vectors, strict=True):
-        rankings = query_both(engine, query.text, vector)
-        if feedback == "on" or (feedback == "auto" and tuning >= MIN_QUERIES):
-            rankings["feedback"] = query_moved(engine, rankings, vector)
-        scores = {name: score_documents(ranking) for name, ranking in rankings.items()}
-        answers.append(Answer(query, vector, scores))
-    return answers
+    texts = [query.text for query in judged]
+    vectors = list(encoder.encode(texts))
+    matching = engine.keyword.query_many(texts, DEPTH)
+    nearest = engine.vector.query_many(vectors, DEPTH)
+    rankings = [
+        {"keyword": keyword, "vector": vector}
+        for keyword, vector in zip(matching, nearest, strict=True)
+    ]
+    if feedback != "off":
+        moved = list(map(moved_query, repeat(engine), rankings, vectors))
+        for by_index, again in zip(rankings, engine.vector.query_many(moved, DEPTH), strict=True):
+            by_index["feedback"] = again
+    return [
+        Answer(query, vector, {name: score_documents(each) for name, each in by_index.items()})
+        for query, vector, by_index in zip(judged, vectors, rankings, strict=True)
+    ]
 
 
 def half_of(answers: Sequence[Answer], half: Literal["tuning", "reporting"]) -> list[Answer]:

@@ -10,10 +10,10 @@ import numpy as np
 
 from ml_assets.search.answering.fusion import Numbers, Scores, rank, scale
 from ml_assets.search.evaluation.measurement import Tuned
-from ml_assets.search.evaluation.metrics import ndcg
+from ml_assets.search.evaluation.metrics import K, ndcg
 from ml_assets.search.model import Fusion, FusionMethod
 
-TUNING_VERSION = 1
+TUNING_VERSION = 2
 """Raise it when the choosing changes, so that generations choose again."""
 
 MIN_QUERIES = 50
@@ -41,7 +41,7 @@ def candidates(method: FusionChoice = "auto", feedback: FeedbackChoice = "auto")
     methods: Sequence[FusionMethod] = get_args(FusionMethod) if method == "auto" else (method,)
     return [
         Fusion(name, weight, moved)
-        for moved in {"auto": (False, True), "on": (True,), "off": (False,)}[feedback]
+        for moved in {"auto": (True, False), "on": (True,), "off": (False,)}[feedback]
         for name in methods
         for weight in sorted(_WEIGHTS, key=lambda weight: abs(weight - _FIRST_WEIGHT[name]))
     ]
@@ -98,7 +98,7 @@ def _measure_query(
         (method, feedback): scale(fused_by(scores, feedback), method)
         for method, feedback in {(fusion.method, fusion.feedback) for fusion in fusions}
     }
-    rankings = (rank(*scaled[f.method, f.feedback], f.weights) for f in fusions)
+    rankings = (rank(*scaled[f.method, f.feedback], f.weights, K) for f in fusions)
     return [ndcg([item for item, _ in ranking], relevant) for ranking in rankings]
 
 

@@ -148,6 +148,11 @@ def comparisons(condition: Condition) -> Iterator[In | Compare]:
             yield condition
 
 
+def size(condition: Condition) -> int:
+    """How many values a condition compares with."""
+    return sum(len(comparison.values) for comparison in comparisons(condition))
+
+
 def is_exact(value: Value) -> bool:
     """Whether a double tells the value from all others, if it is a number."""
     return isinstance(value, str | datetime) or -_EXACT < value < _EXACT

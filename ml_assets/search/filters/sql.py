@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Any, LiteralString
 
 from psycopg import sql
@@ -26,6 +27,9 @@ _SIGNS: dict[language.Operator, LiteralString] = {"<": "<", "<=": "<=", ">": ">"
 _KINDS = {"string": "a text", "number": "a number", "boolean": "true or false"}
 """What a person calls the types of jsonb; metadata has no others."""
 _MOST_SHOWN = 20
+_MOST_MEANT = 3
+_MOST_WRITTEN = 20
+"""Values that a person writes, at most; a longer list is a program's, and may run ahead."""
 
 
 def sql_condition(condition: language.Filter) -> tuple[LiteralString, dict[str, Any]]:
@@ -55,18 +59,53 @@ def matching_chunk_ids(
 
 
 def check_known(connection: postgres.Connection, condition: language.Condition) -> None:
-    """Refuse metadata keys that no live document has, and types that a key never has.
+    """Refuse collections, labels and metadata keys that no live document has, and wrong types.
 
-    A filter on them would silently find nothing. Of several values of an `in` one suffices: sources
-    such as CSV keep numbers as texts. A key that is there is looked up at the first document which
-    has it; only an error reads all.
+    A filter on them would silently find nothing, or, under a `not`, leave out nothing. Of a type
+    that a key never has, one of several suffices: sources such as CSV keep numbers as texts. Of
+    more than `_MOST_WRITTEN` collections or labels, which no person wrote, one must be there. What
+    is there is looked up at the first document which has it; only an error reads all.
 
     Raises:
-        UserError: names the keys, or the types, that there are.
+        UserError: names what there is, and what is meant, as it seems.
     """
+    asked = list(language.comparisons(condition))
+    for field in ("collection", "label"):
+        values = [value for one in asked if one.field == field for value in one.values]
+        if values:
+            _check_values(connection, field, [str(value) for value in dict.fromkeys(values)])
+    _check_metadata(connection, asked)
+
+
+def _check_values(connection: postgres.Connection, field: str, values: list[str]) -> None:
+    query = statement(f"postgres/search/filters/present_{field}s")
+    present = {name for (name,) in connection.execute(query, {"values": values})}
+    lacking = [value for value in values if value not in present]
+    if not lacking or (present and len(values) > _MOST_WRITTEN):
+        return
+    known = [name for (name,) in connection.execute(statement(f"postgres/search/filters/{field}s"))]
+    what = f"no document has the {field} {lacking[0]!r}"
+    do = _suggestion(lacking[0], known, f"No document has a {field}: leave the filter out")
+    raise UserError(what, where="filter", do=do)
+
+
+def _suggestion(wrong: str, known: Sequence[str], none: str) -> str:
+    """What was meant, as it seems, or what there is."""
+    if not known:
+        return none
+    lower = {name.lower(): name for name in reversed(known)}
+    near = [lower[name] for name in get_close_matches(wrong.lower(), lower, _MOST_MEANT)]
+    if near:
+        return f"Did you mean {' or '.join(map(repr, near))}?"
+    return f"Known: {', '.join([*known[:_MOST_SHOWN], *['…'] * (len(known) > _MOST_SHOWN)])}"
+
+
+def _check_metadata(
+    connection: postgres.Connection, comparisons: Iterable[language.In | Compare]
+) -> None:
     asked = [
         (key, list(dict.fromkeys(map(_kind, comparison.values))))
-        for comparison in language.comparisons(condition)
+        for comparison in comparisons
         if (key := language.metadata_key(comparison.field))
     ]
     if not asked:
@@ -92,9 +131,11 @@ def _unknown(connection: postgres.Connection, key: str, asked: Iterable[str]) ->
     if key in known:
         what = f"{METADATA}{key} is never {_in_words(asked)}"
         return UserError(what, where="filter", do=f"Compare it with {_in_words(known[key])}")
-    shown = [f"{name} ({_in_words(kinds)})" for name, kinds in known.items()]
-    listed = ", ".join(shown[:_MOST_SHOWN] + ["…"] * (len(shown) > _MOST_SHOWN))
+    shown = {name: f"{name} ({_in_words(kinds)})" for name, kinds in known.items()}
+    listed = ", ".join([*shown.values()][:_MOST_SHOWN] + ["…"] * (len(shown) > _MOST_SHOWN))
     do = f"Known: {listed}" if listed else "No document has any: leave the filter out"
+    if near := get_close_matches(key, known, _MOST_MEANT):
+        do = f"Did you mean {' or '.join(shown[name] for name in near)}?"
     return UserError(f"no document has metadata {key!r}", where="filter", do=do)
 
 

@@ -40,6 +40,20 @@ class Ranking:
         ranked = sorted(scored, key=lambda hit: (-hit[0], hit[1]))
         return cls([chunk_id for _, chunk_id in ranked], [score for score, _ in ranked], exhausted)
 
+    def down_to(self, least: float) -> Ranking:
+        """What has the `least` score; when something has not, there is nothing more that has."""
+        kept = sum(score >= least for score in self.scores)
+        whole = self.exhausted or kept < len(self.scores)
+        return Ranking(self.chunk_ids[:kept], self.scores[:kept], whole)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many documents wait to be indexed, and how many of them `could_pass` a filter."""
+
+    documents: int
+    could_pass: int
+
 
 class Index(Protocol[Query]):
     """One index of one generation. It owns the handle on its store."""
@@ -54,6 +68,9 @@ class Index(Protocol[Query]):
             SpaceMismatchError: the vector has another dimension than the space.
             StoreError: the generation has no index here.
         """
+
+    def query_many(self, queries: Sequence[Query], k: int, /) -> list[Ranking]:
+        """What `query` gives for each of the queries, in less time where the store can."""
 
     def expresses(self, condition: Condition, /) -> bool:
         """Whether the index itself can tell exactly which chunks pass the condition."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any, Self
@@ -13,12 +13,22 @@ from ml_assets.progress import Progress, no_progress
 from ml_assets.search.filters.language import NO_FILTER, Among, Condition, Filter
 from ml_assets.search.filters.sql import matching_chunk_ids
 from ml_assets.search.indexes import contract, ledger
-from ml_assets.search.indexes.contract import AnyIndex, Index, IndexKind, Query, Ranking
+from ml_assets.search.indexes.contract import (
+    AnyIndex,
+    Index,
+    IndexKind,
+    Query,
+    Ranking,
+    Waiting,
+)
 from ml_assets.search.model import Generation, Parameters
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 
 _FOLDERS = ("pgvector", "chroma", "keyword", "faiss")
+
+NO_LEAST = -1.0
+"""The least cosine that there is: nothing is left out."""
 
 KINDS: Mapping[str, IndexKind] = {
     name: import_module(f"ml_assets.search.indexes.{name}").KIND for name in _FOLDERS
@@ -88,6 +98,17 @@ def forget_altered(connection: postgres.Connection, index: AnyIndex) -> None:
         ledger.forget_altered(connection, index)
 
 
+def waiting_documents(
+    connection: postgres.Connection,
+    generation: Generation,
+    indexes: Iterable[AnyIndex],
+    condition: Condition,
+) -> Waiting:
+    """The live documents that the tables have and these indexes of a generation have not."""
+    kinds = [index.kind for index in indexes if _has_ledger(index)]
+    return ledger.waiting_documents(connection, generation, kinds, condition)
+
+
 def _has_ledger(index: AnyIndex) -> TypeIs[contract.LedgerIndex[Any]]:
     return KINDS[index.kind].upkeep is None
 
@@ -98,17 +119,20 @@ def query_index(
     query: Query,
     k: int,
     condition: Condition = NO_FILTER,
+    least: float = NO_LEAST,
 ) -> Ranking:
-    """Rank the `k` best chunks that pass the condition.
+    """Rank the `k` best chunks that pass the condition, and have the `least` score.
 
-    A condition that the index cannot express exactly is resolved to chunk ids by PostgreSQL.
+    The index walks from the best on, so that the first one of less ends the search: no other has
+    more. A condition that the index cannot express exactly is resolved to chunk ids by PostgreSQL.
     """
     filters: Filter = condition
     if condition != NO_FILTER and not index.expresses(condition):
         filters = Among(tuple(matching_chunk_ids(connection, index.generation, condition)))
         if not filters.chunk_ids:
             return Ranking((), (), exhausted=True)
-    return index.query(query, k, filters)
+    ranking = index.query(query, k, filters)
+    return ranking if least == NO_LEAST else ranking.down_to(least)
 
 
 def index_versions(connection: postgres.Connection, generation: Generation) -> dict[str, str]:

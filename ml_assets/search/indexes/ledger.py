@@ -23,8 +23,10 @@ from psycopg.rows import TupleRow, class_row
 
 from ml_assets.delta import Delta
 from ml_assets.progress import Progress, no_progress
+from ml_assets.search.filters.language import Condition
+from ml_assets.search.filters.sql import sql_condition
 from ml_assets.search.generation import on_vectors
-from ml_assets.search.indexes.contract import Entry, LedgerIndex, SyncReport, Upkeep
+from ml_assets.search.indexes.contract import Entry, LedgerIndex, SyncReport, Upkeep, Waiting
 from ml_assets.search.model import Generation
 from ml_assets.stores import postgres
 from ml_assets.stores.file_locks import locked, try_lock
@@ -74,6 +76,7 @@ def sync(
             _mark(index, content if size else "", delta)
             bound = {**key, "mark": content, "worn": replaced + delta.removed}
             connection.execute(statement("postgres/search/indexes/record_mark"), bound)
+            _record_synced(connection, generation, index.kind)
     delta = replace(delta, unchanged=size - delta.added - delta.changed)
     seconds = time.perf_counter() - started
     return SyncReport(delta, delta.total, index.disk_bytes(), seconds, content)
@@ -110,6 +113,39 @@ def marks(connection: postgres.Connection, generation: Generation) -> dict[str, 
     """The mark by kind of each index of a generation, as it was last synced on any host."""
     bound = {"generation_id": generation.generation_id}
     return dict(connection.execute(statement("postgres/search/indexes/marks"), bound).fetchall())
+
+
+def waiting_documents(
+    connection: postgres.Connection,
+    generation: Generation,
+    kinds: Sequence[str],
+    condition: Condition,
+) -> Waiting:
+    """The live documents that were written since the indexes of these kinds last had all of them.
+
+    Looked at one by one, so that none counts which they have in the meantime: few, or none.
+    """
+    passing, bound = sql_condition(condition)
+    query = statement("postgres/search/indexes/count_waiting")
+    text = _on_waiting(generation, query, passing=sql.SQL(passing))
+    row = connection.execute(text, {**bound, **_waiting_for(generation, kinds)}).fetchone()
+    return Waiting(*row) if row else Waiting(0, 0)
+
+
+def _record_synced(connection: postgres.Connection, generation: Generation, kind: str) -> None:
+    """Keep when the index had every document, unless one waits for a stage before it."""
+    text = _on_waiting(generation, statement("postgres/search/indexes/record_synced"))
+    connection.execute(text, {**_key(generation, kind), **_waiting_for(generation, [kind])})
+
+
+def _on_waiting(generation: Generation, query: str, **parts: sql.Composable) -> sql.Composed:
+    waiting = on_vectors(generation, statement("postgres/search/indexes/waiting"))
+    return sql.SQL(query).format(waiting=waiting, **parts)
+
+
+def _waiting_for(generation: Generation, kinds: Sequence[str]) -> dict[str, Any]:
+    identity, chunker = generation.generation_id, generation.chunker
+    return {"generation_id": identity, "chunker": chunker, "index_kinds": list(kinds)}
 
 
 def _follows(connection: postgres.Connection, index: LedgerIndex[Any]) -> bool:

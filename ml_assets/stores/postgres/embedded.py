@@ -19,6 +19,7 @@ import re
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from typing import Any
 from ml_assets.errors import StoreError
 from ml_assets.stores.file_locks import is_locked, lock, locked, try_lock, wait_for
 from ml_assets.stores.folders import private_home
+from ml_assets.stores.postgres.memory import available_memory, memory_settings
 from ml_assets.stores.postgres.programs import binaries_for
 
 PATIENCE = 120.0
@@ -171,6 +173,7 @@ def _launch(data: Path) -> None:
                 "-D",
                 _here(data),
                 *_OPTIONS,
+                *_memory_options(),
             ],
             **as_account(data),
             stdout=descriptor,
@@ -187,6 +190,11 @@ def _launch(data: Path) -> None:
         text = log.read_bytes()[before:].decode(errors="replace")
         raise _refusal(data, _reason(text) or f"not ready after {PATIENCE:g} s")
     _server(data).write_text(_postmaster_lines(data)[0])
+
+
+def _memory_options() -> Iterator[str]:
+    for name, value in memory_settings(available_memory()).items():
+        yield from ("-c", f"{name}={value}")
 
 
 def _create(data: Path) -> None:

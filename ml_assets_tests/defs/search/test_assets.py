@@ -18,6 +18,7 @@ from ml_assets.defs.search.assets import (
 )
 from ml_assets.documents.model import Document
 from ml_assets.documents.sources.base import JudgedQuery
+from ml_assets.embeddings.space import current_chunker
 from ml_assets.errors import GateError
 from ml_assets.search.answering.engine import open_engine, search
 from ml_assets.search.evaluation.measurement import read_measurements
@@ -31,10 +32,11 @@ from ml_assets.search.model import Generation
 from ml_assets.search.publishing import lifecycle
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma
+from ml_assets.stores.postgres import Connection
 from ml_assets_tests.fakes import HashEncoder, MemorySource
 from ml_assets_tests.graph import Run, fake_encoder, shown
 from ml_assets_tests.search.corpus import ids
-from ml_assets_tests.search.measurements import back
+from ml_assets_tests.search.measurements import back, publish
 
 ASSET = dict(zip(KINDS, INDEX_ASSETS, strict=True))
 INDEXES = [ASSET[kind] for kind in ("pgvector", "chroma", "keyword")]
@@ -342,6 +344,30 @@ def test_publishing_alone_asks_the_gates_too(
     resources["settings"] = settings.model_copy(update={"min_recall": 1.1})
     with pytest.raises(GateError, match="vector_indexes_agree_with_exact_search"):
         dg.materialize([published_search], resources=resources, instance=instance)
+
+
+def test_chunks_of_what_serves_follow_beside_those_of_another_size(
+    materialize: Run,
+    resources: dict[str, object],
+    settings: Settings,
+    source: MemorySource,
+    encoder: HashEncoder,
+    connection: Connection,
+) -> None:
+    source.documents = list(DOCUMENTS[:2])
+    materialize()
+    first = search_assets.current_generation(connection, settings, fake_encoder(settings, encoder))
+    publish(connection, first)
+    changed = settings.model_copy(update={"chunk_tokens": 32, "chunk_overlap": 4})
+    resources.update(settings=changed, encoder=fake_encoder(changed, encoder))
+    source.documents = list(DOCUMENTS[:3])
+    materialize()
+    rows = connection.execute(
+        "select chunker, is_current, count(*) from chunkers join chunked_documents using (chunker)"
+        " group by 1, 2 order by 2"
+    ).fetchall()
+    now = current_chunker(changed).fingerprint
+    assert rows == [(first.chunker, False, 3), (now, True, 3)]
 
 
 def swap_a_chunk(settings: Settings, generation: Generation) -> None:

@@ -545,6 +545,24 @@ def test_bad_files(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("<p>café".encode(), "café"),
+        ("<meta charset=iso-8859-2><p>Łódź".encode("iso-8859-2"), "Łódź"),
+        (b'<meta http-equiv=x content="text/html; charset=koi8-r"><p>\xc4\xc1', "да"),
+        ("<p>caf\xe9 \x96 bar".encode("latin-1"), "café \u2013 bar"),
+        ("<meta charset=none><p>caf\xe9".encode("latin-1"), "café"),
+        ("<p>naïve".encode("utf-16"), "naïve"),
+    ],
+)
+def test_the_encoding_of_html_is_found_as_browsers_do(
+    folder: Path, content: bytes, text: str
+) -> None:
+    write(folder / "a.html", content)
+    assert [row.text for row in documents(source(folder))] == [text]
+
+
 def test_single_bad_files_do_not_refuse_a_source(folder: Path) -> None:
     write(folder / "a.csv", "id,text\n1,one\n")
     write(folder / "b.csv", "id,body\n2,two\n")
@@ -564,7 +582,7 @@ def test_single_bad_files_do_not_refuse_a_source(folder: Path) -> None:
     assert reasons["e.csv"] == "cannot be read (No such file or directory)"
     assert "a quoted cell is never closed" in reasons["f.csv"]
     assert "not readable as Parquet" in reasons["g.parquet"]
-    assert reasons["h.odt"].startswith("not readable: .csv, .tsv")
+    assert reasons["h.odt"] == "not a kind that is read (.odt)"
     before = files.collections()
     write(folder / "gone.csv", "id,text\n5,five\n")
     assert files.collections() != before

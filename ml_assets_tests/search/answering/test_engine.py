@@ -85,7 +85,12 @@ def test_a_hit_tells_where_it_came_from(engine: Engine) -> None:
     assert hit.snippet == "Arguments are parsed from the command line."
     assert hit.score == pytest.approx(1, abs=1e-3)
     assert hit.rerank_score is None
-    assert result.complete
+    assert hit.text == hit.snippet
+    assert (hit.metadata, hit.created_at) == ({"kind": "module"}, DOCS["argparse"].created_at)
+    assert hit.observed_at is not None
+    assert hit.vector_score == pytest.approx(1, abs=1e-3)
+    assert (hit.keyword_score or 0) > 1
+    assert (result.complete, result.behind) == (True, 0)
     assert result.generation_id == engine.generation.generation_id
 
 
@@ -95,6 +100,81 @@ def test_every_method_finds_and_names_its_ranks(engine: Engine, method: Method) 
     assert result.hits[0].document_id == "socket"
     assert (result.hits[0].keyword_rank is None) == (method == "vector")
     assert (result.hits[0].vector_rank is None) == (method == "keyword")
+
+
+def test_relevance_compares_across_queries(engine: Engine) -> None:
+    """The first score of every hybrid search is about 1; relevance follows the cosine."""
+    for method in ("hybrid", "vector"):
+        for query in ("Low-level networking.", "zzz qqq"):
+            for hit in search(engine, query, HashEncoder(), method=method).hits:  # type: ignore[arg-type]
+                best = max(cosine(query, text) for text in DOCS[hit.document_id].chunks)
+                assert hit.vector_score == pytest.approx(best, abs=2e-3)
+                assert hit.relevance == pytest.approx(max(best, 0), abs=2e-3)
+    assert search(engine, "networking", None, method="keyword").hits[0].relevance is None
+
+
+@pytest.mark.parametrize("feedback", [False, True])
+@pytest.mark.parametrize("depth", [1, 100])
+def test_what_is_less_relevant_is_left_out(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, feedback: bool, depth: int
+) -> None:
+    monkeypatch.setattr("ml_assets.search.answering.engine.DEPTHS", (depth, 100))
+    query = "command lines networking"
+    moved = replace(engine, fusion=Fusion(feedback=feedback))
+    nearest = {name: max(cosine(query, text) for text in doc.chunks) for name, doc in DOCS.items()}
+    for method in ("hybrid", "vector"):
+        for least in sorted(nearest.values()):
+            expected = {name for name, best in nearest.items() if best >= least - 2e-3}
+            found = search(
+                moved,
+                query,
+                HashEncoder(),
+                method=method,  # type: ignore[arg-type]
+                min_relevance=max(least - 2e-3, 0),
+            )
+            assert {hit.document_id for hit in found.hits} == expected
+            assert found.complete
+
+
+def test_a_least_relevance_needs_vectors_and_is_0_to_1(engine: Engine) -> None:
+    with pytest.raises(UserError, match="words alone tell no relevance"):
+        search(engine, "command", None, method="keyword", min_relevance=0.5)
+    with pytest.raises(UserError, match=r"0 to 1, not 1.5"):
+        search(engine, "command", HashEncoder(), min_relevance=1.5)
+
+
+def test_a_result_tells_what_waits_to_be_indexed(
+    connection: postgres.Connection, settings: Settings, published: Generation
+) -> None:
+    new = {f"new{n}": Doc(("Novelword appears.",), "New", "text", "cli") for n in range(3)}
+    fill(connection, new)
+    with open_engine(connection, Indexes(settings)) as engine:
+
+        def told(**options: object) -> tuple[int, bool]:
+            found = search(engine, "novelword", None, method="keyword", **options)  # type: ignore[arg-type]
+            assert not found.hits
+            return found.behind, found.complete
+
+        assert told() == (3, False)
+        assert told(filters=equal("label", "cli")) == (3, False)
+        assert told(filters=equal("collection", "net")) == (3, True), "none of them could pass"
+    sync_all(connection, settings, published)
+    with open_engine(connection, Indexes(settings)) as engine:
+        found = search(engine, "novelword", None, method="keyword")
+        assert len(found.hits) == 3
+        assert (found.behind, found.complete) == (0, True)
+        for change in ("content_hash = 'x'", "label = 'net'"):  # its chunks, or its fields
+            connection.execute(f"update documents set {change} where document_id = 'new0'")
+            connection.execute("update documents set changed_at = now() where document_id = 'new0'")
+            found = search(engine, "novelword", None, method="keyword")
+            assert (found.behind, found.complete) == (1, False)
+            connection.execute("update documents set content_hash = ''")
+        sync_all(connection, settings, published)
+        assert search(engine, "novelword", None, method="keyword").behind == 0
+        connection.execute("delete from document_embeddings where chunk_id = 'new1#0'")
+        connection.execute("update documents set changed_at = now() where document_id = 'new1'")
+        sync_all(connection, settings, published)
+        assert search(engine, "novelword", None, method="keyword").behind == 1, "not embedded"
 
 
 def test_chroma_answers_when_the_settings_say_so(
@@ -158,7 +238,11 @@ def test_a_filtered_result_has_k_documents_or_all_that_pass(
 
 
 UNKNOWN: list[tuple[Condition, str]] = [
-    (equal("metadata.knid", "module"), r"no document has metadata 'knid'. Known: kind \(a text\)$"),
+    (
+        equal("metadata.knid", "module"),
+        r"no document has metadata 'knid'. Did you mean kind \(a text\)\?$",
+    ),
+    (equal("metadata.zz", "module"), r"no document has metadata 'zz'. Known: kind \(a text\)$"),
     (Not(equal("metadata.knid", "module")), "no document has metadata 'knid'"),
     (equal("metadata.kind", 1), "metadata.kind is never a number. Compare it with a text"),
     (
@@ -166,15 +250,29 @@ UNKNOWN: list[tuple[Condition, str]] = [
         "metadata.kind is never a number or true or false. Compare it with a text",
     ),
     (Compare("metadata.kind", "<", 1), "metadata.kind is never a number. Compare it with a text"),
+    (equal("metadata.kin", "module"), r"Did you mean kind \(a text\)\?$"),
+    (
+        equal("collection", "texts"),
+        r"no document has the collection 'texts'. Did you mean 'text'\?$",
+    ),
+    (equal("collection", "TEXT"), r"Did you mean 'text'\?$"),
+    (equal("label", "nowhere"), "no document has the label 'nowhere'. Known: cli, net$"),
+    (Not(equal("label", "nets")), "Did you mean 'net'"),
+    (In("label", ("cli", "nets")), "no document has the label 'nets'"),
+    (In("label", tuple(f"l{n}" for n in range(50))), "no document has the label 'l0'"),
 ]
 
 
 @pytest.mark.parametrize(("filters", "said"), UNKNOWN)
-def test_metadata_that_no_document_has_is_refused(
-    engine: Engine, filters: Condition, said: str
-) -> None:
+def test_what_no_document_has_is_refused(engine: Engine, filters: Condition, said: str) -> None:
     with pytest.raises(UserError, match=said):
         search(engine, "command", HashEncoder(), filters=filters)
+
+
+def test_of_many_labels_one_suffices(engine: Engine) -> None:
+    """A program's list may run ahead of the documents."""
+    asked = In("label", ("net", *(f"l{number}" for number in range(50))))
+    assert ids(engine, "command", filters=asked) == ["socket"]
 
 
 def test_one_of_several_types_suffices(engine: Engine) -> None:
@@ -246,10 +344,12 @@ def test_feedback_moves_the_query_towards_what_was_found_first(engine: Engine) -
     query = "networking"
     moved = replace(engine, fusion=Fusion("tmm", 0.0, feedback=True))
     found = search(moved, query, HashEncoder()).hits
-    # All three documents are among the first; what shows them is what they are nearest by.
+    # What shows the first two is what they are nearest by.
+    still = replace(engine, fusion=Fusion(feedback=False))
+    first = [hit.document_id for hit in search(still, query, HashEncoder(), k=2).hits]
     shown = {
         document_id: max(DOCS[document_id].chunks, key=lambda text: cosine(query, text))
-        for document_id in DOCS
+        for document_id in first
     }
     (asked,), texts = HashEncoder().encode([query]), HashEncoder().encode(list(shown.values()))
     towards = rocchio(asked, texts.mean(axis=0))

@@ -54,7 +54,14 @@ class Confused(HashEncoder):
         return super().encode([f"text number {39 - int(text.split()[-1])}" for text in texts])
 
 
-class Forgetful(PgvectorIndex):
+class OneByOne(PgvectorIndex):
+    """Asks itself, whose answers are other ones, for each of many queries."""
+
+    def query_many(self, vectors: Sequence[Vector], k: int) -> list[Ranking]:
+        return [self.query(vector, k) for vector in vectors]
+
+
+class Forgetful(OneByOne):
     """Loses every second neighbour."""
 
     def query(self, vector: Vector, k: int, filters: Condition = NO_FILTER) -> Ranking:
@@ -86,7 +93,7 @@ def test_equal_texts_are_as_good_as_each_other(
 
 
 def test_an_index_that_returns_far_vectors_has_low_recall(engine: Engine) -> None:
-    class Backwards(PgvectorIndex):
+    class Backwards(OneByOne):
         def query(self, vector: Vector, k: int, filters: Condition = NO_FILTER) -> Ranking:
             return super().query(np.negative(vector), k, filters)
 
@@ -96,7 +103,7 @@ def test_an_index_that_returns_far_vectors_has_low_recall(engine: Engine) -> Non
 
 
 def test_an_index_must_find_a_chunk_by_its_own_vector(engine: Engine) -> None:
-    class Blind(PgvectorIndex):
+    class Blind(OneByOne):
         def query(self, vector: Vector, k: int, filters: Condition = NO_FILTER) -> Ranking:
             found = super().query(vector, k + 1, filters)
             return Ranking(found.chunk_ids[1:], found.scores[1:], exhausted=False)

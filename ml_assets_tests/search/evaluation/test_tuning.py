@@ -32,7 +32,7 @@ def test_the_default_is_preferred_and_settings_narrow_the_choice() -> None:
     assert candidates("rrf")[0] == Fusion("rrf", 0.5)
     assert {fusion.method for fusion in candidates("minmax")} == {"minmax"}
     assert {fusion.feedback for fusion in candidates()} == {False, True}
-    assert not candidates()[0].feedback
+    assert candidates()[0].feedback
     assert {fusion.feedback for fusion in candidates("auto", "off")} == {False}
     assert {fusion.feedback for fusion in candidates("tmm", "on")} == {True}
     weights = [fusion.keyword_weight for fusion in candidates("tmm", "off")]

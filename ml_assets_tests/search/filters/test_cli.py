@@ -1,6 +1,7 @@
 """Filters at the prompt."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from rich.console import Console
@@ -8,7 +9,7 @@ from typer.testing import CliRunner
 
 from ml_assets import cli
 from ml_assets.console.queries import hits
-from ml_assets.search.answering.model import SearchResult
+from ml_assets.search.answering.model import Hit, SearchResult
 from ml_assets.search.filters.language import NO_FILTER, Condition, In, Scalar
 from ml_assets.search.filters.parse import condition_of, parse_condition
 from ml_assets.session import Session
@@ -77,6 +78,57 @@ def test_a_number_of_the_command_line_is_met_as_text_too() -> None:
     for pair, (key, values) in zip(pairs, expected, strict=True):
         asked = condition_of(None, None, None, None, [pair], None)
         assert repr(asked) == repr(In(f"metadata.{key}", values))  # True == 1
+
+
+def hit(**given: object) -> Hit:
+    """A document with a path and a URL that are longer than a line."""
+    path, url = f"notes/{'very-' * 30}long.md", f"https://example.org/{'x' * 100}"
+    known: dict[str, object] = {"document_id": path, "title": "A title", "url": url, "score": 1.0}
+    known |= {"collection": "notes", "label": None, "relevance": 0.42, "text": "The whole text."}
+    known |= {"snippet": "The whole …", "chunk_index": 0, "start_offset": 0, "end_offset": 9}
+    known |= {"created_at": datetime(2026, 1, 31, tzinfo=UTC), "metadata": {"kind": "class"}}
+    known |= {"keyword_score": 7.5, "vector_score": 0.61}
+    return Hit(**(known | given))  # type: ignore[arg-type]
+
+
+def test_a_hit_can_be_followed_in_a_pipe_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The output of a test is one: 80 columns wide."""
+    shown = SearchResult((hit(), hit(document_id="b", url=None)), True, "g")
+    monkeypatch.setattr(Session, "search", lambda *_, **__: shown)
+    lines = CliRunner().invoke(cli.app, ["search", "q"]).stdout.splitlines()
+    assert f"    {shown.hits[0].document_id}" in lines
+    assert f"    {shown.hits[0].url}" in lines
+    assert "    b" in lines
+    assert " 1. A title  notes  0.42" in lines
+
+
+def test_json_has_all_that_is_known_of_a_hit(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+
+    def answer(*_: object, **options: object) -> SearchResult:
+        asked.update(options)
+        return SearchResult((hit(),), True, "g")
+
+    monkeypatch.setattr(Session, "search", answer)
+    done = CliRunner().invoke(cli.app, ["search", "q", "--json", "--min-relevance", "0.3"])
+    assert asked["min_relevance"] == 0.3
+    (told,) = json.loads(done.stdout)["hits"]
+    assert told["metadata"] == {"kind": "class"}
+    assert told["created_at"].startswith("2026-01-31")
+    assert told["text"] == "The whole text."
+    assert (told["keyword_score"], told["vector_score"], told["relevance"]) == (7.5, 0.61, 0.42)
+
+
+def test_what_waits_to_be_indexed_is_told() -> None:
+    for behind, complete, said in [
+        (1, False, "Incomplete: 1 document waits to be indexed. `ml-assets run`"),
+        (3, False, "Incomplete: 3 documents wait to be indexed"),
+        (3, True, "3 documents wait to be indexed; none could pass the filter."),
+    ]:
+        screen = Console(width=100)
+        with screen.capture() as shown:
+            screen.print(hits(SearchResult((), complete, "g", behind=behind)))
+        assert said in shown.get()
 
 
 def test_an_incomplete_result_blames_a_filter_only_where_there_is_one() -> None:

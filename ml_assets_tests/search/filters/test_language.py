@@ -146,6 +146,8 @@ EXPRESSED: list[tuple[Condition, bool, bool]] = [
     (equal("metadata.n", -(2**53)), False, False),
     (equal("metadata.n", True), True, True),
     (Or((LABEL, And(()))), False, True),
+    (In("label", tuple(map(str, range(500)))), True, True),
+    (Or((LABEL, In("label", tuple(map(str, range(500)))))), False, True),
 ]
 
 

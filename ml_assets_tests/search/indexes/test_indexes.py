@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from ml_assets.search.filters.language import (
     Condition,
     In,
     Not,
+    Or,
     all_of,
     created_between,
 )
@@ -64,6 +66,26 @@ def synced(connection: postgres.Connection, index: AnyIndex) -> AnyIndex:
     fill(connection, DOCS)
     sync_index(connection, index)
     return index
+
+
+NAMES = [f"l{number}" for number in range(40_000)]
+EAT = equal("label", "eat")
+MANY: list[Condition] = [
+    Or((*(equal("label", name) for name in NAMES[:1200]), EAT)),
+    And((*(Not(equal("label", name)) for name in NAMES[:1200]), EAT)),
+    In("label", ("eat", *NAMES)),
+    And((In("metadata.s", ("x", *NAMES)), EAT)),
+]
+
+
+def test_a_filter_of_any_length_is_answered(
+    connection: postgres.Connection, synced: AnyIndex
+) -> None:
+    for condition in MANY:
+        found = ask(synced, filters=condition, connection=connection)
+        # Of the two chunks that pass, one has the word.
+        expected = {"a#0"} if isinstance(synced, KeywordIndex) else {"a#0", "a#1"}
+        assert set(found.chunk_ids) == expected
 
 
 def test_an_index_that_was_never_built_is_empty(index: AnyIndex) -> None:
@@ -152,6 +174,23 @@ def test_k_bounds_and_exhaustion_are_told(synced: AnyIndex) -> None:
     assert everything.exhausted
 
 
+@pytest.mark.parametrize("k", [2, 4, 50])
+def test_many_queries_answer_as_each_alone(
+    connection: postgres.Connection, synced: AnyIndex, k: int
+) -> None:
+    texts = ["red", "red apple pie", "green apple", "fast red car"]
+    queries = texts if isinstance(synced, KeywordIndex) else list(HashEncoder().encode(texts))
+    connection.execute("update documents set deleted_at = now() where document_id = 'c'")
+    alone = [synced.query(query, k) for query in queries]
+    assert len({tuple(ranking.chunk_ids) for ranking in alone}) > 1
+    together = synced.query_many(queries, k)
+    assert [ranking.chunk_ids for ranking in together] == [each.chunk_ids for each in alone]
+    assert [ranking.exhausted for ranking in together] == [each.exhausted for each in alone]
+    for ranking, each in zip(together, alone, strict=True):
+        assert ranking.scores == pytest.approx(each.scores, abs=1e-6)
+    assert synced.query_many([], k) == []
+
+
 BOTH = And((In("metadata.n", ("1", 1)), In("metadata.s", ("x", 3))))
 FILTERS = [
     (equal("collection", "food"), {"a", "b"}),
@@ -225,7 +264,8 @@ def test_a_wide_filter_walks_the_graph_and_falls_back(
     fill(connection, DOCS)
     index = PgvectorIndex(connection, generation)
     sync_index(connection, index)
-    monkeypatch.setattr("ml_assets.search.indexes.pgvector.index.NARROW", 0)
+    for name in ("NARROW", "BROAD"):
+        monkeypatch.setattr(f"ml_assets.search.indexes.pgvector.index.{name}", 0)
     food = equal("collection", "food")
     some = ask(index, "red apple", 2, food)
     assert some.chunk_ids[0] == "a#0"
@@ -233,6 +273,31 @@ def test_a_wide_filter_walks_the_graph_and_falls_back(
     found = ask(index, "red apple", 10, food)
     assert set(found.chunk_ids) == {"a#0", "a#1", "b#0"}
     assert found.exhausted
+
+
+def test_the_share_that_passes_decides_between_walking_and_comparing(
+    connection: postgres.Connection, generation: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = {f"m{number:03}": Doc((f"word {number}",), collection="many") for number in range(28)}
+    rare = {f"r{number}": Doc((f"word rare {number}",), collection="rare") for number in range(4)}
+    fill(connection, {**many, **rare})
+    index = PgvectorIndex(connection, generation)
+    sync_index(connection, index)
+    walk, shares = PgvectorIndex._passing_of_nearest, []
+
+    def walked(index: PgvectorIndex, *asked: Any) -> Any:
+        shares.append(asked[-1])
+        return walk(index, *asked)
+
+    monkeypatch.setattr(PgvectorIndex, "_passing_of_nearest", walked)
+    module = "ml_assets.search.indexes.pgvector.index"
+    for narrow, broad, expected in ((0, 0.12, [0.875, 0.125]), (0, 0.13, [0.875]), (28, 0.12, [])):
+        monkeypatch.setattr(f"{module}.NARROW", narrow)
+        monkeypatch.setattr(f"{module}.BROAD", broad)
+        shares.clear()
+        assert len(ask(index, "word 7", 10, equal("collection", "many")).chunk_ids) == 10
+        assert len(ask(index, "word 7", 4, equal("collection", "rare")).chunk_ids) == 4
+        assert shares == expected
 
 
 def test_what_the_graph_does_not_reach_is_found_exactly(
@@ -308,6 +373,11 @@ def test_a_query_of_a_missing_index_is_an_error(
             pytest.raises(StoreError, match="chroma_index"),
         ):
             ask(ChromaIndex(client, generation))
+        with (
+            chroma.connect(None, settings.home) as client,
+            pytest.raises(StoreError, match="chroma_index"),
+        ):
+            ChromaIndex(client, generation).query_many(list(HashEncoder().encode(["a"])), 1)
 
 
 @pytest.mark.parametrize(
@@ -515,6 +585,100 @@ def test_the_boost_of_the_title_decides_which_field_counts_more(
 
     assert best(0.1) == ["x#0", "t#0"]
     assert best(10) == ["t#0", "x#0"]
+
+
+ACCENTS = {
+    # The exact form ranks first, although the other is in the shorter text.
+    "a": Doc(("The café at the corner.",), "Müller"),
+    "b": Doc(("A cafe.",), "Muller"),
+    "c": Doc(("A cafe, or a café, of one kind or another.",), "Both"),
+    "d": Doc(("Voilà, the naïve way.",), "Other"),
+}
+BY_ACCENT = {
+    "cafe": ["b#0", "c#0", "a#0"],
+    "café": ["c#0", "a#0", "b#0"],
+    "CAFE\u0301": ["c#0", "a#0", "b#0"],
+    "Muller": ["b#0", "a#0"],
+    "Müller": ["a#0", "b#0"],
+    "voila": ["d#0"],
+    "naive naïf": ["d#0"],
+}
+"""Queries, and what each finds: a text with both forms has the one that is asked for."""
+
+
+def test_accents_are_folded_and_the_exact_form_ranks_first(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> None:
+    fill(connection, ACCENTS)
+    index = KeywordIndex(settings.keyword_folder, generation)
+    sync_index(connection, index)
+    found = {query: index.query(query, 5) for query in BY_ACCENT}
+    assert {query: ranking.chunk_ids for query, ranking in found.items()} == BY_ACCENT
+    only = found["voila"].scores[0]
+    assert index.query("voilà", 5).scores[0] == only, "where there is one form, it counts whole"
+    remove(connection, "a")
+    remove(connection, "c")
+    sync_index(connection, index)
+    assert index.query("Müller", 5).scores == index.query("Muller", 5).scores
+    index.close()
+
+
+SPELLINGS = {
+    "sha1": Doc(("Commit 356a192b7913b04c54574d18c28d46e6395428ab mends the loop.",)),
+    "sha2": Doc((f"The installer has the checksum {'e3b0c442' * 8}.",)),
+    "blob": Doc((f"Attached: {'QUJD' * 500} ends here.",)),
+    "chinese": Doc(("数据库连接超时时请检查防火墙设置",)),
+    "printer": Doc(("打印机无法启动请更换墨盒",)),
+    "japanese": Doc(("プリンターの電源を入れてください。",)),
+    "thai": Doc(("กรุณาตรวจสอบเครื่องพิมพ์ก่อนใช้งาน",)),
+    "unseen": Doc(("The in\u00adsur\u00adance pays for eight\u200b years.",)),
+    "ligature": Doc(("The \ufb01re certi\ufb01cate expires.",)),
+    "wide": Doc(("The unit \uff21\uff22\uff14\uff17\uff11 is in hall two.",)),
+}
+BY_SPELLING = {
+    "356a192b7913b04c54574d18c28d46e6395428ab": "sha1",
+    "E3B0C442" * 8: "sha2",
+    "QUJD" * 500: "blob",
+    "数据库": "chinese",
+    "打印机": "printer",
+    "墨": "printer",
+    "電源": "japanese",
+    "เครื่องพิมพ์": "thai",
+    "insurance": "unseen",
+    "eight": "unseen",
+    "in\u00adsurance": "unseen",
+    "fire certificate": "ligature",
+    "AB471": "wide",
+    "\uff21\uff22\uff14\uff17\uff11": "wide",
+}
+"""Queries, and the one document that each finds."""
+
+
+def test_however_a_word_is_spelled_its_document_is_found_first(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> None:
+    fill(connection, SPELLINGS)
+    index = KeywordIndex(settings.keyword_folder, generation)
+    sync_index(connection, index)
+    found = {query: index.query(query, 5).chunk_ids[:1] for query in BY_SPELLING}
+    assert found == {query: [f"{document}#0"] for query, document in BY_SPELLING.items()}
+    assert not index.query("连超", 5).chunk_ids, "a pair that is written nowhere finds nothing"
+    index.close()
+
+
+def test_a_keyword_index_of_before_the_folding_answers_as_it_did(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> None:
+    """Until the next run has published another, and after a rollback."""
+    before = {**generation.parameters["keyword"], "layout": 3}
+    older = replace(generation, parameters={**generation.parameters, "keyword": before})
+    fill(connection, ACCENTS)
+    index = KeywordIndex(settings.keyword_folder, older)
+    sync_index(connection, index)
+    index.close()
+    assert index.query("cafe", 5).chunk_ids == ["b#0", "c#0"]
+    assert set(index.query("cafe\u0301", 5).chunk_ids) == {"a#0", "c#0"}
+    index.close()
 
 
 BROKEN = ['"', "title:x AND (", "a OR OR b^^", "* ? ~2 [1 TO", "\x00\x01", "+-/\\", "x" * 100_000]

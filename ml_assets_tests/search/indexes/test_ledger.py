@@ -283,8 +283,7 @@ def test_any_edits_end_in_the_index_built_from_scratch(
     edits: list[tuple[str, Doc | None] | None],
 ) -> None:
     """`None` syncs; what is stored in the end must equal what a new index stores."""
-    for document_id in IDS:
-        remove(connection, document_id)
+    remove(connection, *IDS)
     with_faiss = generation_of(connection, settings.model_copy(update=CHOICES["faiss flat"]))
     home, fresh = tmp_path_factory.mktemp("kept"), tmp_path_factory.mktemp("fresh")
     with chroma.connect(None, home) as client, chroma.connect(None, fresh) as new_client:

@@ -184,8 +184,7 @@ def test_wear_is_measured_and_gone_after_building_anew(
     sync_all(connection, settings, generation)
     connection.execute("select pg_stat_force_next_flush()")
     assert not any(one.is_worn for one in measure_wear(connection, generation, {}))
-    for number in range(150):
-        remove(connection, f"d{number}")
+    remove(connection, *(f"d{number}" for number in range(150)))
     sync_all(connection, settings, generation)
     connection.execute("select pg_stat_force_next_flush()")
     worn = {one.index: one for one in measure_wear(connection, generation, {})}
@@ -211,8 +210,7 @@ def test_what_keeps_its_vector_does_not_wear(
 ) -> None:
     fill(connection, DOCS)
     sync_all(connection, settings, generation)
-    for document_id, doc in DOCS.items():
-        put(connection, document_id, replace(doc, label="new"))
+    fill(connection, {name: replace(doc, label="new") for name, doc in DOCS.items()})
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a vector was written again")
@@ -238,8 +236,7 @@ def test_a_build_anew_that_lacked_memory_says_so(
     fill(connection, DOCS)
     index = PgvectorIndex(connection, generation, build_memory=1 << 20)
     sync_index(connection, index)
-    for number in range(150):
-        remove(connection, f"d{number}")
+    remove(connection, *(f"d{number}" for number in range(150)))
     connection.execute("select pg_stat_force_next_flush()")
     said = rebuild_if_worn(connection, index, {})
     assert said

@@ -1,3 +1,21 @@
+-- name: collections
+select distinct collection from documents where deleted_at is null order by 1
+
+-- name: labels
+select distinct label from documents where deleted_at is null and label is not null order by 1 limit 10000
+
+-- name: present_collections
+-- Of these, those of a live document; each stops at the first one.
+select value
+from unnest(%(values)s::text[]) as asked (value)
+where exists (select from documents d where d.deleted_at is null and d.collection = asked.value)
+
+-- name: present_labels
+-- Of these, those of a live document; each stops at the first one.
+select value
+from unnest(%(values)s::text[]) as asked (value)
+where exists (select from documents d where d.deleted_at is null and d.label = asked.value)
+
 -- name: present_metadata
 -- Of these keys with a type, those that a live document has; each stops at the first one.
 select asked.key, asked.kind

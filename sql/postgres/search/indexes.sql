@@ -19,6 +19,10 @@ from ({entries}) as held
 -- name: count_live
 select count(*) as chunks from {chunks} join documents using (document_id) where deleted_at is null
 
+-- name: count_waiting
+select count(*) as documents, count(*) filter (where {passing}) as could_pass
+from {waiting}
+
 -- name: differing_entries
 -- Chunks that an index does not hold as they are: live, embedded ones that it lacks in their present
 -- revision, and those that it holds although they are gone, dead, or wait for the vector of their text.
@@ -122,6 +126,11 @@ on conflict (generation_id, index_kind) do update
 set mark = excluded.mark, worn = search_index_marks.worn + %(worn)s
 where search_index_marks.mark <> excluded.mark or %(worn)s > 0
 
+-- name: record_synced
+-- Since when the index has every document, if it has.
+update search_index_marks set synced_at = now()
+where generation_id = %(generation_id)s and index_kind = %(index_kind)s and not exists (select from {waiting})
+
 -- name: recorded
 -- How many chunks the ledger says that the index holds, and the mark that it should carry.
 select
@@ -132,3 +141,39 @@ select
 select
     coalesce((select worn from search_index_marks where generation_id = %(generation_id)s and index_kind = %(index_kind)s), 0) as dead,
     (select count(*) from search_index_entries where generation_id = %(generation_id)s and index_kind = %(index_kind)s) as live
+
+-- name: waiting
+-- Live documents, written since all of these indexes last had every one, that are not in them as they are: their
+-- chunks are not made anew, not embedded, or not indexed.
+documents d
+where d.deleted_at is null
+    and d.changed_at >= coalesce(
+        (
+            select min(coalesce(m.synced_at, '-infinity'))
+            from unnest(%(index_kinds)s::text[]) as asked (kind)
+            left join search_index_marks m on m.generation_id = %(generation_id)s and m.index_kind = asked.kind
+        ), '-infinity')
+    and (
+        not exists (
+            select from chunked_documents m
+            where m.document_id = d.document_id and m.chunker = %(chunker)s and m.content_hash = d.content_hash
+        )
+        or exists (
+            select from {chunks} c
+            where c.document_id = d.document_id and (
+                not exists (
+                    select from {partition} e
+                    where e.chunk_id = c.chunk_id and e.text_hash = c.text_hash
+                )
+                or exists (
+                    select from unnest(%(index_kinds)s::text[]) as asked (kind)
+                    where not exists (
+                        select from search_index_entries i
+                        where i.generation_id = %(generation_id)s and i.index_kind = asked.kind
+                            and i.chunk_id = c.chunk_id
+                            and i.revision = index_revision(c.text_hash, d.fields_hash)
+                    )
+                )
+            )
+        )
+    )

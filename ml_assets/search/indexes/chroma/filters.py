@@ -20,6 +20,10 @@ Where = dict[str, Any]
 _SIGNS: dict[language.Operator, str] = {"<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
 _LARGEST = 2**1023
 
+MOST_VALUES = 500
+"""Values of a condition, at most: it becomes a statement of SQLite, which takes 32,766 variables
+and expressions that are 1,000 deep. PostgreSQL resolves what is longer."""
+
 
 def chroma_metadata(entry: Entry) -> dict[str, Scalar]:
     """What Chroma stores beside a vector: the revision, and what `chroma_where` asks for."""
@@ -31,13 +35,18 @@ def chroma_metadata(entry: Entry) -> dict[str, Scalar]:
     }
 
 
-def is_expressible(condition: Condition, *, holds: bool = True) -> bool:
-    """Whether `chroma_where` is exactly the condition, or its negation unless it `holds`."""
+def is_expressible(condition: Condition) -> bool:
+    """Whether `chroma_where` is exactly the condition, and Chroma takes it."""
+    return language.size(condition) <= MOST_VALUES and _is_exact(condition, holds=True)
+
+
+def _is_exact(condition: Condition, *, holds: bool) -> bool:
+    """Whether it is exactly the condition, or its negation unless it `holds`."""
     match condition:
         case And(parts) | Or(parts):
-            return bool(parts) and all(is_expressible(part, holds=holds) for part in parts)
+            return bool(parts) and all(_is_exact(part, holds=holds) for part in parts)
         case Not(inner):
-            return is_expressible(inner, holds=not holds)
+            return _is_exact(inner, holds=not holds)
         case _:
             ordered = isinstance(condition, Compare)
             return (holds or not ordered) and all(map(language.is_exact, condition.values))

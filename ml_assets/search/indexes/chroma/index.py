@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from heapq import nsmallest
@@ -51,6 +51,16 @@ class ChromaIndex:
 
     def query(self, vector: Vector, k: int, filters: Filter = NO_FILTER) -> Ranking:
         """Exact when the graph gives fewer than `k` and more would match."""
+        self.generation.check(vector)
+        return self._asked(lambda: self._query(vector, k, filters))
+
+    def query_many(self, vectors: Sequence[Vector], k: int) -> list[Ranking]:
+        """Ask for all in one call; those that fall short are asked again."""
+        for vector in vectors:
+            self.generation.check(vector)
+        return self._asked(lambda: self._query_many(vectors, k)) if len(vectors) else []
+
+    def _asked(self, ask: Callable[[], T]) -> T:
         from chromadb.errors import InternalError, NotFoundError
 
         def may_pass(error: BaseException) -> bool:
@@ -62,8 +72,7 @@ class ChromaIndex:
             self._opened = None
             return isinstance(error, NotFoundError | InternalError)
 
-        self.generation.check(vector)
-        return patiently(lambda: self._query(vector, k, filters), may_pass, seconds=2, pause=0.01)
+        return patiently(ask, may_pass, seconds=2, pause=0.01)
 
     def expresses(self, condition: Condition) -> bool:
         return is_expressible(condition)
@@ -85,11 +94,21 @@ class ChromaIndex:
             where=where,
             include=["distances"],
         )
-        ids = nearest["ids"][0]
-        if len(ids) == k:
-            cosines = (1 - distance for distance in (nearest["distances"] or [[]])[0])
-            return Ranking.best_first(zip(cosines, ids, strict=True), exhausted=False)
+        if ranking := _full(nearest["ids"][0], (nearest["distances"] or [[]])[0], k):
+            return ranking
         return _exact(pages(collection, ["embeddings"], where, among), vector, k)
+
+    def _query_many(self, vectors: Sequence[Vector], k: int) -> list[Ranking]:
+        import numpy as np
+
+        nearest = self._existing().query(
+            query_embeddings=np.stack(vectors), n_results=k, include=["distances"]
+        )
+        found = zip(vectors, nearest["ids"], nearest["distances"] or [], strict=True)
+        return [
+            _full(ids, distances, k) or self._query(vector, k, NO_FILTER)
+            for vector, ids, distances in found
+        ]
 
     def size(self) -> int:
         collection = self._find()
@@ -234,6 +253,14 @@ class ChromaIndex:
         if self._disk is None:
             return None
         return sum(file.stat().st_size for file in self._disk.rglob("*") if file.is_file())
+
+
+def _full(ids: Sequence[str], distances: Iterable[float], k: int) -> Ranking | None:
+    """The ranking of what the graph gave, unless it gave fewer than `k`."""
+    if len(ids) < k:
+        return None
+    cosines = (1 - distance for distance in distances)
+    return Ranking.best_first(zip(cosines, ids, strict=True), exhausted=False)
 
 
 def _files(collection: Collection) -> Files:

@@ -14,27 +14,19 @@ from ml_assets.errors import StoreError
 from ml_assets.search.filters.language import NO_FILTER, Condition, Filter
 from ml_assets.search.indexes.contract import Entry, Ranking
 from ml_assets.search.indexes.keyword.filters import attribute_token, is_expressible, keyword_query
+from ml_assets.search.indexes.keyword.spelling import spell
+from ml_assets.search.indexes.keyword.words import Term, accent_marks, analyzer, query_terms
 from ml_assets.search.model import Generation
 from ml_assets.stores.folders import folder, usable
 
-MAX_TERMS = 256
-"""Distinct terms of a query that count; a whole document is a query, too."""
+INEXACT = 0.5
+"""What a word counts that differs from the query's in its accents, where others do not."""
 
 _ANALYZER = "ml_assets_english"
 _MARK = "ml_assets_mark"
+_UNFOLDED = 3
+"""The last layout whose words keep their accents."""
 _HEAP_BYTES = 128_000_000
-
-
-@cache
-def analyzer() -> tantivy.TextAnalyzer:
-    """What cuts texts and queries into terms: words, lowercase, by their English stems."""
-    return (
-        tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
-        .filter(tantivy.Filter.remove_long(40))
-        .filter(tantivy.Filter.lowercase())
-        .filter(tantivy.Filter.stemmer("english"))
-        .build()
-    )
 
 
 class KeywordIndex:
@@ -48,6 +40,8 @@ class KeywordIndex:
         self.generation = generation
         self.path = home / generation.generation_id
         self.lock: Path | None = home / f".{generation.generation_id}.lock"
+        # Those of before the folding answer until the next run has published another.
+        self._folds = int(generation.parameters["keyword"]["layout"]) > _UNFOLDED
         self._opened: tantivy.Index | None = None
         self._writer: tantivy.IndexWriter | None = None
 
@@ -63,16 +57,20 @@ class KeywordIndex:
                 where=str(self.path),
                 do="Materialize `keyword_index`, or check KEYWORD_INDEX_PATH",
             )
-        terms = list(dict.fromkeys(analyzer().analyze(text)))[:MAX_TERMS]
+        terms = query_terms(text, folded=self._folds)
         if not terms:
             return Ranking((), (), exhausted=True)
         with self._explained():
             searcher = index.searcher()
-            hits = searcher.search(self._query(index, terms, filters), k, count=False).hits
+            asked = self._query(index.schema, searcher, terms, filters)
+            hits = searcher.search(asked, k, count=False).hits
             scored = [
                 (score, str(searcher.doc(address).get_first("chunk_id"))) for score, address in hits
             ]
         return Ranking.best_first(scored, exhausted=len(hits) < k)
+
+    def query_many(self, texts: Sequence[str], k: int) -> list[Ranking]:
+        return [self.query(text, k) for text in texts]
 
     def expresses(self, condition: Condition) -> bool:
         return is_expressible(condition)
@@ -123,7 +121,7 @@ class KeywordIndex:
         writer = self._writing()
         for entry in entries:
             writer.delete_documents_by_term("chunk_id", entry.chunk_id)
-            writer.add_document(_document(entry))
+            writer.add_document(_document(entry, self._folds))
         self._commit(writer)
         return 0
 
@@ -133,24 +131,48 @@ class KeywordIndex:
             writer.delete_documents_by_term("chunk_id", chunk_id)
         self._commit(writer)
 
-    def _query(self, index: tantivy.Index, terms: Sequence[str], filters: Filter) -> tantivy.Query:
+    def _query(
+        self,
+        schema: tantivy.Schema,
+        searcher: tantivy.Searcher,
+        terms: Sequence[Term],
+        filters: Filter,
+    ) -> tantivy.Query:
         from tantivy import Occur, Query
 
-        schema = index.schema
-        parameters = self.generation.parameters["keyword"]
-        boost, tie_breaker = float(parameters["title_boost"]), float(parameters["tie_breaker"])
-
-        def either_field(term: str) -> tantivy.Query:
-            title = Query.term_query(schema, "title", term, "freq")
-            text = Query.term_query(schema, "text", term, "freq")
-            return Query.disjunction_max_query([Query.boost_query(title, boost), text], tie_breaker)
-
-        matching = Query.boolean_query([(Occur.Should, either_field(term)) for term in terms])
+        matching = Query.boolean_query(
+            [(Occur.Should, self._finding(schema, searcher, term)) for term in terms]
+        )
         if filters == NO_FILTER:
             return matching
         # A condition decides, and does not score.
         passing = Query.const_score_query(keyword_query(filters, schema), 0.0)
         return Query.boolean_query([(Occur.Must, matching), (Occur.Must, passing)])
+
+    def _finding(
+        self, schema: tantivy.Schema, searcher: tantivy.Searcher, term: Term
+    ) -> tantivy.Query:
+        """What has the term; where some has it in the written form, the others count less."""
+        from tantivy import Occur, Query
+
+        parameters = self.generation.parameters["keyword"]
+        boost, tie_breaker = float(parameters["title_boost"]), float(parameters["tie_breaker"])
+        title = Query.term_query(schema, "title", term.folded, "freq")
+        text = Query.term_query(schema, "text", term.folded, "freq")
+        either = Query.disjunction_max_query([Query.boost_query(title, boost), text], tie_breaker)
+        # Of nearly all words there is one form, which this tells at once.
+        if not self._folds or not searcher.doc_freq("accents", term.mark):
+            return either
+        marked = Query.term_query(schema, "accents", term.mark, "basic")
+        decides = (
+            (Occur.Must, Query.const_score_query(marked, 0.0))
+            if term.is_accented
+            else (Occur.MustNot, marked)
+        )
+        exact = Query.boolean_query([(Occur.Must, either), decides])
+        if not searcher.search(exact, 1, count=False).hits:
+            return either
+        return Query.disjunction_max_query([exact, Query.boost_query(either, INEXACT)])
 
     def _find(self) -> tantivy.Index | None:
         if self._opened is None and (self.path / "meta.json").exists():
@@ -159,8 +181,8 @@ class KeywordIndex:
 
     def _open(self) -> tantivy.Index:
         with self._explained():
-            index = tantivy.Index(_schema(), path=str(folder(self.path)))
-        index.register_tokenizer(_ANALYZER, analyzer())
+            index = tantivy.Index(_schema(self._folds), path=str(folder(self.path)))
+        index.register_tokenizer(_ANALYZER, analyzer(folded=self._folds))
         return index
 
     def _writing(self) -> tantivy.IndexWriter:
@@ -191,27 +213,32 @@ class KeywordIndex:
 
 
 @cache
-def _schema() -> tantivy.Schema:
+def _schema(folds: bool) -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
     # tantivy opens a folder only with its fields in the same order.
     for field in ("chunk_id", "revision"):
         builder.add_text_field(field, stored=True, tokenizer_name="raw", index_option="basic")
     for field in ("title", "text"):
         builder.add_text_field(field, tokenizer_name=_ANALYZER, index_option="freq")
-    for field in ("collection", "label", "attribute"):
+    for field in ("collection", "label", "attribute", *(("accents",) if folds else ())):
         builder.add_text_field(field, tokenizer_name="raw", index_option="basic")
     builder.add_integer_field("created_at", indexed=True, fast=True)
     return builder.build()
 
 
-def _document(entry: Entry) -> tantivy.Document:
+def _document(entry: Entry, folds: bool) -> tantivy.Document:
     document = tantivy.Document()
     document.add_text("revision", entry.revision.hex())
-    for field in ("chunk_id", "title", "text", "collection", "label"):
-        if (text := getattr(entry, field)) is not None:
-            document.add_text(field, text)
+    for field in ("chunk_id", "collection", "label"):
+        if (word := getattr(entry, field)) is not None:
+            document.add_text(field, word)
+    title, text = (spell(entry.title), spell(entry.text)) if folds else (entry.title, entry.text)
+    document.add_text("title", title)
+    document.add_text("text", text)
     if entry.created_at is not None:
         document.add_integer("created_at", entry.created_at)
+    for mark in accent_marks((title, text)) if folds else ():
+        document.add_text("accents", mark)
     for key, value in entry.metadata.items():
         document.add_text("attribute", attribute_token(key, value))
     return document

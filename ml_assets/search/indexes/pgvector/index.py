@@ -6,8 +6,9 @@ HNSW, IVFFlat, or HNSW over the signs of the numbers: `layouts.py` says what set
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from math import ceil
 from typing import Any
 
 from psycopg import sql
@@ -26,12 +27,19 @@ from ml_assets.stores import postgres
 from ml_assets.stores.postgres.locks import exclusive
 from ml_assets.stores.sql import statement
 
-NARROW = 5_000
-"""Documents up to which comparing with all of them beats the walk through the graph."""
+BROAD = 0.12
+"""The share of the documents that must pass a filter for the walk through the graph, which looks at
+so many more chunks, to end sooner than comparing with all that pass."""
+
+NARROW = 500
+"""Documents that are compared with, whatever their share is."""
 
 FILTERED = 100
 """Chunks asked of the graph under a filter, at least: the walk ends when they are found, and the
 nearest may be the last."""
+
+_WALK = 2
+"""So many times as many chunks as would do on average are looked at before all are compared."""
 
 _Scored = list[tuple[float, str]]
 """Cosines with chunk ids."""
@@ -96,6 +104,24 @@ class PgvectorIndex:
                 break
         return Ranking.best_first(scored[:k], exhausted=len(scored) < k)
 
+    def query_many(self, vectors: Sequence[Vector], k: int) -> list[Ranking]:
+        """Ask for all before the first answer is read; those that fall short are asked again."""
+        for vector in vectors:
+            self.generation.check(vector)
+        self._set_beam(k, filtered=False)
+        with self._connection.pipeline():
+            asked = [
+                self._connection.execute(*self._unfiltered(vector, k), prepare=True)
+                for vector in vectors
+            ]
+        found = map(_scores, asked)
+        return [
+            Ranking.best_first(scored, exhausted=False)
+            if len(scored) >= k
+            else self.query(vector, k)
+            for vector, scored in zip(vectors, found, strict=True)
+        ]
+
     def expresses(self, condition: Condition) -> bool:
         return True
 
@@ -143,18 +169,21 @@ class PgvectorIndex:
         """What is found, each time by a wider search; the last one is exact."""
         if filters == NO_FILTER:
             yield self._live_of_nearest(vector, k)
-        if filters == NO_FILTER or not self._is_narrow(filters):
             yield self._approximate(vector, max(k, FILTERED), filters)
+        elif share := self._broad_share(filters):
+            yield self._passing_of_nearest(vector, max(k, FILTERED), filters, share)
         yield self._scored(*self._composed("exact", vector, k, filters))
 
-    def _is_narrow(self, filters: Filter) -> bool:
+    def _broad_share(self, filters: Filter) -> float:
+        """About the share of the documents that pass; 0 when all of these are to be compared."""
         if isinstance(filters, Among):
-            return True
+            return 0.0
         condition, bound = sql_condition(filters)
-        query = sql.SQL(statement("postgres/search/pgvector/count_matching"))
-        narrow = query.format(filter=sql.SQL(condition))
-        bound["most"] = NARROW + 1
-        return postgres.read_counts(self._connection, narrow, bound)["documents"] <= NARROW
+        query = sql.SQL(statement("postgres/search/pgvector/sample_passing"))
+        sampled = query.format(filter=sql.SQL(condition))
+        counts = postgres.read_counts(self._connection, sampled, bound)
+        share = counts["passing"] / max(1, counts["sampled"])
+        return 0.0 if share < BROAD or share * counts["documents"] <= NARROW else share
 
     def _live_of_nearest(self, vector: Vector, k: int) -> _Scored:
         """Those of the `k` nearest that are live: nearly always all of them.
@@ -163,6 +192,23 @@ class PgvectorIndex:
         """
         self._set_beam(k, filtered=False)
         return self._scored(*self._unfiltered(vector, k), prepare=True)
+
+    def _passing_of_nearest(self, vector: Vector, k: int, filters: Filter, share: float) -> _Scored:
+        """The first `k` of the nearest that pass.
+
+        The filter is asked of each chunk that the walk comes to: PostgreSQL, which expects that
+        hardly any document passes a comparison of metadata, would compare with all that pass.
+        """
+        if self._design.parameters["index"] == "binary":  # it compares candidates itself
+            return self._approximate(vector, k, filters)
+        self._set_beam(k, filtered=True)
+        most = ceil(_WALK * k / share)
+        nearest, bound = self._composed(self._design.layout.query, vector, most, None)
+        condition, asked = sql_condition(filters)
+        query = statement("postgres/search/pgvector/passing_of")
+        parts = {"nearest": nearest, "filter": sql.SQL(condition), "k": sql.Literal(k)}
+        passing = self._scored(on_vectors(self.generation, query, **parts), {**bound, **asked})
+        return sorted(passing, reverse=True)
 
     def _approximate(self, vector: Vector, k: int, filters: Filter) -> _Scored:
         self._set_beam(k, filtered=True)
@@ -224,8 +270,7 @@ class PgvectorIndex:
     def _scored(
         self, query: sql.Composed, bound: Mapping[str, Any], *, prepare: bool | None = None
     ) -> _Scored:
-        rows = self._connection.execute(query, bound, prepare=prepare)
-        return [(1 - distance, chunk_id) for chunk_id, distance in rows]
+        return _scores(self._connection.execute(query, bound, prepare=prepare))
 
     def _rebuild(self) -> bool:
         # The old one answers until then. `reindex concurrently` would wait for every snapshot, also
@@ -250,3 +295,7 @@ class PgvectorIndex:
     def _exclusively(self) -> AbstractContextManager[None]:
         # By its name: generations that differ only in how widely they search share the index.
         return exclusive(self._connection, f"ml_schema.search.{self.name}")
+
+
+def _scores(rows: Iterable[tuple[str, float]]) -> _Scored:
+    return [(1 - distance, chunk_id) for chunk_id, distance in rows]

@@ -1,0 +1,43 @@
+"""Spelling of texts and queries before they are cut into words."""
+
+from __future__ import annotations
+
+import pytest
+
+from ml_assets.search.indexes.keyword.spelling import LONGEST, spell
+
+
+@pytest.mark.parametrize(
+    ("text", "spelled"),
+    [
+        ("Plain words, as they are.", "Plain words, as they are."),
+        ("café Müller", "café Müller"),
+        ("数据库 ok", " 数 据 库 数据 据库  ok"),
+        ("库", " 库 "),
+        ("x数y", "x 数 y"),
+        (
+            "soft\u00adhyphen, zero\u200bwidth, \u202bbidi\u202c, \ufeffmark",
+            "softhyphen, zerowidth, bidi, mark",
+        ),
+        ("\ufb01re \uff21\uff11", "fire A1"),
+        ("한국어 문장", "한국어 문장"),
+    ],
+)
+def test_texts(text: str, spelled: str) -> None:
+    assert spell(text) == spelled
+
+
+@pytest.mark.parametrize(
+    ("query", "spelled"),
+    [("数据库", " 数据 据库 "), ("库", " 库 "), ("。", "。"), ("plain", "plain")],
+)
+def test_queries_ask_for_pairs(query: str, spelled: str) -> None:
+    assert spell(query, of_query=True) == spelled
+
+
+def test_a_long_word_is_its_hash_whatever_its_case() -> None:
+    kept, long = "a" * LONGEST, "aB" * LONGEST
+    assert spell(kept) == kept
+    assert spell(f"see {long}!") == spell(f"see {long.lower()}!")
+    assert len(spell(long)) == 64
+    assert spell(long) != spell(f"{long}a")
