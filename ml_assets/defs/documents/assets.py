@@ -77,12 +77,12 @@ def raw_documents(
             run_id=context.run.run_id,
             progress=step,
         )
-        rows, quarantined = read_rejected(connection, _MOST_REJECTED)
+        rejected, quarantined = read_rejected(connection, _MOST_REJECTED)
         shown = {
             **relation(connection, "documents"),
             "quarantined": quarantined,
             "quarantined_rows": table(
-                [{"place": row.location, "reason": row.reason} for row in rows]
+                [{"place": row.location, "reason": row.reason} for row in rejected]
             ),
         }
     version = data_version(sorted(report.versions.items()))
