@@ -6,7 +6,7 @@ Everything else is a defect and keeps its traceback.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 # An unquoted @ in a password is not the last one before the host.
@@ -23,6 +23,13 @@ def mask_secrets(text: str) -> str:
 def first_line(error: Exception) -> str:
     """The message of an error, in one line without its last full stop."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, what caused it, what caused that, and so on."""
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 class UserError(Exception):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import dagster as dg
 
@@ -15,6 +15,15 @@ from ml_assets_tests.fakes import CHUNKER, HashEncoder
 
 Run = Callable[..., dg.ExecuteInProcessResult]
 """Materializes with the given checks; what it returns tells how that went."""
+
+
+def evaluate(
+    asked: dg.SensorDefinition | dg.ScheduleDefinition, context: object, **resources: object
+) -> Any:
+    """What a sensor or a schedule says. Called itself, it takes no resource that is closed."""
+    if isinstance(asked, dg.SensorDefinition):
+        return asked._raw_fn(context, **resources)
+    return asked._execution_fn.decorated_fn(context, **resources)  # type: ignore[union-attr]
 
 
 def fake_encoder(settings: Settings, encoder: HashEncoder) -> EncoderResource:

@@ -13,6 +13,7 @@ OWNERS = {
     "collections": "documents",
     "documents": "documents",
     "rejected_documents": "documents",
+    "rejected_counts": "documents",
     "chunks": "documents",
     "chunkers": "documents",
     "chunked_documents": "documents",

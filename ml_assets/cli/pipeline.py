@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -139,6 +140,9 @@ def ui(port: Port = 3000) -> None:
     _take_the_ui(settings.dagster_folder / "ui.lock", port)
     workspace = str(shipped("workspace.yaml"))
     words = ["-m", "dagster", "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)]
+    # A shell has its background jobs ignore Ctrl-C; Dagster, which ends its processes by that and
+    # takes SIGTERM for it, would go on for ever.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     # In place of this process, so that signals reach Dagster.
     python = sys.executable
     os.execve(python, [python, *words], child_environment(settings))  # noqa: S606

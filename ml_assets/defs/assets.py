@@ -6,7 +6,7 @@ import hashlib
 import io
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
@@ -29,6 +29,8 @@ from ml_assets.training.model import TrainingSet
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ml_assets.stores import duckdb
+
 DAILY = dg.FreshnessPolicy.time_window(
     fail_window=timedelta(hours=49), warn_window=timedelta(hours=25)
 )
@@ -41,6 +43,9 @@ NO_TRAINING_SET = "nothing to train on"
 
 EXAMPLES_LENGTH = 400
 """Characters of the names of offenders that a check shows."""
+
+PARTITION_VERSION = "partition_version"
+"""Metadata: the data version of one partition. Dagster gives all partitions of a step the same."""
 
 _PAUSE_SECONDS = 5
 """Between two tries of a step."""
@@ -135,14 +140,20 @@ def _timed(function: Callable[..., dg.MaterializeResult]) -> Function:
     return timed
 
 
-def problems_result(problems: Sequence[Problem], **numbers: str | float) -> dg.AssetCheckResult:
+def problems_result(
+    problems: Sequence[Problem],
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+    **numbers: str | float,
+) -> dg.AssetCheckResult:
     """Passed without any; else it names how many rows have which, the first, and the repair."""
     if not problems:
         return dg.AssetCheckResult(passed=True, metadata=numbers)
     examples = ", ".join(name for each in problems for name in each.examples)
     rows = {each.problem: each.rows for each in problems}
     told = {"examples": examples[:EXAMPLES_LENGTH], "repair": REPAIR}
-    return dg.AssetCheckResult(passed=False, metadata={**numbers, **rows, **told})
+    return dg.AssetCheckResult(
+        passed=False, severity=severity, metadata={**numbers, **rows, **told}
+    )
 
 
 def gate_result(gate: Gate) -> dg.AssetCheckResult:
@@ -192,17 +203,38 @@ def relation(connection: postgres.Connection, name: str) -> dict[str, Any]:
     bound = {"table": name}
     columns = connection.execute(statement("postgres/stores/columns"), bound).fetchall()
     count = sql.SQL("select count(*) as rows from {}").format(sql.Identifier(name))
+    rows = postgres.read_counts(connection, count)["rows"]
+    return described(f"{connection.info.dbname}.ml_schema.{name}", columns, rows)
+
+
+def relation_of_duckdb(duck: duckdb.Connection, name: str) -> dict[str, Any]:
+    """The same of a table of the offline store."""
+    described_table = duck.execute(f"describe {name}").fetchall()
+    columns = [(column, kind) for column, kind, *_ in described_table]
+    count = f"select current_database(), count(*) from {name}"  # noqa: S608
+    ((database, rows),) = duck.execute(count).fetchall()
+    return described(f"{database}.main.{name}", columns, rows)
+
+
+def described(identifier: str, columns: Iterable[tuple[str, object]], rows: int) -> dict[str, Any]:
+    """A table under the names that the UI shows; `columns` are pairs of name and type."""
+    schema = dg.TableSchema([dg.TableColumn(name, str(kind)) for name, kind in columns])
     return {
-        "dagster/relation_identifier": f"{connection.info.dbname}.ml_schema.{name}",
-        "dagster/column_schema": dg.TableSchema([dg.TableColumn(*column) for column in columns]),
-        "dagster/row_count": postgres.read_counts(connection, count)["rows"],
+        "dagster/relation_identifier": identifier,
+        "dagster/column_schema": schema,
+        "dagster/row_count": rows,
     }
 
 
-def rows_of_partition(delta: Delta) -> dict[str, int]:
-    """The row delta of one collection, and how many rows it has, beside the total of all."""
+def rows_of_partition(delta: Delta, *content: object) -> dict[str, int | str]:
+    """The row delta of one collection, how many rows it has, and the version of its content."""
     rows = delta.added + delta.changed + delta.unchanged
-    return {**asdict(delta), "dagster/partition_row_count": rows}
+    version = data_version(*content).value
+    return {
+        **asdict(delta),
+        "dagster/partition_row_count": rows,
+        PARTITION_VERSION: version,
+    }
 
 
 def gate_table(gates: Sequence[Gate]) -> dg.TableMetadataValue:

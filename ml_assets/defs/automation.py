@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import dagster as dg
 from dagster import AutomationCondition as When
+from dagster._core.definitions.events import AssetKeyPartitionKey
 
-from ml_assets.defs.assets import key
+from ml_assets.defs.assets import PARTITION_VERSION, key
 
 TURN = "ml_assets/turn"
 """The tag of runs that excluded all others while they wrote; those of one command share its value.
@@ -29,9 +32,67 @@ _NOT_IN_VAIN = (
     ~When.any_deps_missing() & _SOUND & ~_HALF & ~When.any_deps_in_progress() & ~When.in_progress()
 )
 
+
+class _DataChanged(When[dg.AssetKey]):
+    """The data of the asset, or of a partition, are others than at the last look.
+
+    Dagster's `data_version_changed` compares what all partitions of a step share, so that a run
+    over other partitions than the one before seems to change them all. Here each has its own.
+    """
+
+    @property
+    def name(self) -> str:
+        return "data_changed"
+
+    @property
+    def requires_cursor(self) -> bool:
+        return False
+
+    async def evaluate(  # type: ignore[override]  # Dagster awaits what can be awaited
+        self, context: dg.AutomationContext[dg.AssetKey]
+    ) -> dg.AutomationResult[dg.AssetKey]:
+        view, last = context.asset_graph_view, context.previous_temporal_context
+        if last is None:
+            return dg.AutomationResult(context, context.get_empty_subset())
+        updated = await view.compute_updated_since_temporal_context_subset(
+            key=context.key, temporal_context=last
+        )
+        look = partial(_is_other, view.instance, last.last_event_id or 0, view.last_event_id or 0)
+        changed = set(filter(look, updated.expensively_compute_asset_partitions()))
+        return dg.AutomationResult(
+            context, view.get_asset_subset_from_asset_partitions(context.key, changed)
+        )
+
+
+def _is_other(
+    instance: dg.DagsterInstance, last: int, now: int, partition: AssetKeyPartitionKey
+) -> bool:
+    """Whether the data at the event `now` are others than at the event `last`.
+
+    What does not say its version is taken for changed. What came after `now` is left to the next
+    look.
+    """
+    asset, name = partition
+    select = partial(dg.AssetRecordsFilter, asset, [name] if name else None)
+    before = _latest_version(instance, select(before_storage_id=last + 1))
+    since = _latest_version(instance, select(after_storage_id=last, before_storage_id=now + 1))
+    return since is not None and since != before
+
+
+def _latest_version(
+    instance: dg.DagsterInstance, records_filter: dg.AssetRecordsFilter
+) -> str | None:
+    for record in instance.fetch_materializations(records_filter, limit=1).records:
+        event = record.asset_materialization
+        own = event.metadata.get(PARTITION_VERSION) if event else None
+        tags = (event.tags if event else None) or {}
+        return str(own.value if own else tags.get("dagster/data_version", record.storage_id))
+    return None
+
+
 _UPDATED = (
     When.any_deps_match(
-        (When.data_version_changed() & ~When.executed_with_root_target()) | When.will_be_requested()
+        (_DataChanged() & ~When.executed_with_root_target()) | When.will_be_requested()
     )
     | When.code_version_changed()
 ).with_label("updated")

@@ -26,7 +26,7 @@ from ml_assets.defs.assets import failed_by_outage
 from ml_assets.defs.automation import TURN
 from ml_assets.defs.instance import records_kept_open
 from ml_assets.defs.unfinished import open_checks
-from ml_assets.errors import GateError
+from ml_assets.errors import GateError, OutageError
 from ml_assets.settings import Settings, secret
 from ml_assets.stores.patience import outages_awaited
 from ml_assets.stores.postgres.locks import at_work
@@ -83,8 +83,12 @@ class _InTurn(InProcessExecutor):
         instance.add_run_tags(run.run_id, {TURN: run.run_id, RETRY_STRATEGY_TAG: "ALL_STEPS"})
         with ExitStack() as turns:
             turns.enter_context(outages_awaited(PATIENCE, tell))
-            with raise_execution_interrupts():  # who waits can be ended
-                turns.enter_context(at_work(url, home, run.run_id, tell, lost))
+            try:
+                with raise_execution_interrupts():  # who waits can be ended
+                    turns.enter_context(at_work(url, home, run.run_id, tell, lost))
+            except OutageError:
+                instance.add_run_tags(run.run_id, _AGAIN)
+                raise
             self._refuse_unsound_input(plan_context)
             turns.enter_context(records_kept_open(instance))
             for event in super().execute(plan_context, execution_plan):

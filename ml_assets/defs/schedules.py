@@ -1,6 +1,6 @@
 """The daily schedule."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
@@ -14,7 +14,7 @@ from ml_assets.defs.partitions import (
 )
 from ml_assets.defs.resources import OpenSource, PostgresResource
 from ml_assets.documents.collections import unread_collections
-from ml_assets.errors import UserError
+from ml_assets.errors import OutageError, UserError
 
 _DOCUMENTS = [key(name) for name in ("raw_documents", "chunks", "embeddings")]
 
@@ -33,7 +33,8 @@ def daily_refresh(
     """Every night: all collections, and with the last of them search and models, once.
 
     Those that could not be read the last time come first: a run that one of them fails ends there.
-    What did not change costs little. The queue works the runs off in this order.
+    What did not change costs little. The queue works the runs off in this order. They are asked for
+    although PostgreSQL is away: a run waits for it, and is started again until it is back.
     """
     try:
         register_collections(context.instance, source().collections())
@@ -42,9 +43,15 @@ def daily_refresh(
         return
     # Collections that left the source too: their documents are removed by being read again.
     registered = context.instance.get_dynamic_partitions(PARTITIONS_NAME)
-    with postgres.connect() as connection:
-        unread = unread_collections(connection)
-    *failing, last = reversed(ranges_apart(context.instance, registered, unread))
+    *failing, last = reversed(ranges_apart(context.instance, registered, _unread(postgres)))
     for keys in failing:
         yield dg.RunRequest(asset_selection=_DOCUMENTS, tags=range_tags(keys))
     yield dg.RunRequest(tags=range_tags(last))
+
+
+def _unread(postgres: PostgresResource) -> Mapping[str, str]:
+    try:
+        with postgres.connect() as connection:
+            return unread_collections(connection)
+    except OutageError:
+        return {}

@@ -116,6 +116,7 @@ def workers_sensor(
 automation = dg.AutomationConditionSensorDefinition(
     "automation",
     target=dg.AssetSelection.all(),
+    use_user_code_server=True,  # Dagster's daemon knows no condition but its own
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=_SECONDS,
 )

@@ -30,6 +30,14 @@ def damaged_documents(connection: postgres.Connection, *, whole: bool = False) -
     return postgres.read_problems(connection, "postgres/documents/damaged_documents", _size(whole))
 
 
+def damaged_rejections(connection: postgres.Connection, *, whole: bool = False) -> list[Problem]:
+    """Quarantined rows that another hand added, removed or changed since they were written.
+
+    `COMPARED` random ones are compared; all if `whole` is asked.
+    """
+    return postgres.read_problems(connection, "postgres/documents/damaged_rejections", _size(whole))
+
+
 def damaged_chunks(connection: postgres.Connection, *, whole: bool = False) -> list[Problem]:
     """Documents without their chunks, chunks without document, and chunks unlike their text.
 
@@ -41,6 +49,7 @@ def damaged_chunks(connection: postgres.Connection, *, whole: bool = False) -> l
 def forget_damaged(connection: postgres.Connection) -> None:
     """Have what another hand changed read and cut again by the next run."""
     connection.execute(statement("postgres/documents/forget_damaged"))
+    connection.execute(statement("postgres/documents/forget_damaged_rejections"))
     connection.execute(statement("postgres/documents/forget_damaged_chunks"))
 
 

@@ -121,6 +121,7 @@ def refresh_documents(
         removed = read_deltas(connection, "postgres/documents/remove_absent", bound)
         written = read_deltas(connection, "postgres/documents/upsert_staged", bound)
         connection.execute(statement("postgres/documents/replace_rejections"), bound)
+        connection.execute(statement("postgres/documents/count_rejections"), bound)
         versions = read_versions(connection, "postgres/documents/count_documents", bound)
     deltas = {name: written[name] + removed[name] for name in read}
     postgres.analyze(connection, "documents", sum(deltas.values(), Delta()).touched)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from psycopg.rows import class_row, dict_row
@@ -59,15 +59,11 @@ def measure_norms(connection: postgres.Connection, space: VectorSpace) -> tuple[
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
-    """The worst cosine of sampled vectors to those of float32; 1 without any vector.
-
-    `state` is a hash over the sampled texts and vectors: same state, same cosine.
-    """
+    """The worst cosine of sampled vectors to those of float32; 1 without any vector."""
 
     worst_cosine: float
     worst_chunk: str
     sampled: int
-    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,30 +80,39 @@ def measure_fidelity(
 ) -> Fidelity:
     """Encode sampled texts again, in float32, and compare the stored vectors with that.
 
-    `load` gives the float32 encoder; it is called only when the sample is not the last one's.
+    `load` gives the float32 encoder. A sample that the last measurement had, of the same text and
+    vector, is not encoded again: weights and tokenizer are those of the space, so its cosine cannot
+    have moved.
     """
     bound = {"space_id": space.space_id, "size": SAMPLE}
     with connection.cursor(row_factory=class_row(_Stored)) as cursor:
         rows = cursor.execute(statement("postgres/embeddings/sample_texts"), bound).fetchall()
-    stored = [row.embedding.to_numpy().astype("float32") for row in rows]
-    digest = hashlib.sha256()
-    for row, vector in zip(rows, stored, strict=True):
-        digest.update(f"{row.chunk_id}\0{row.text}\0".encode() + vector.tobytes())
-    last = connection.execute(
-        "select fidelity from embedding_spaces where space_id = %(space_id)s", bound
-    ).fetchone()
-    if last and last[0] and last[0]["state"] == digest.hexdigest():
-        return Fidelity(**last[0])
-    fidelity = Fidelity(1.0, "", len(rows), digest.hexdigest())
-    if rows:
-        exact = load().encode([row.text for row in rows])
-        worst_cosine, worst_chunk = min(
-            (float(vector @ expected) / float(vector @ vector) ** 0.5, row.chunk_id)
-            for row, vector, expected in zip(rows, stored, exact, strict=True)
-        )
-        fidelity = replace(fidelity, worst_cosine=worst_cosine, worst_chunk=worst_chunk)
+    sample = {_digest(row): row for row in rows}
+    known: dict[str, float] = {}
+    for (last,) in connection.execute(
+        "select fidelity -> 'cosines' from embedding_spaces where space_id = %(space_id)s", bound
+    ):
+        known = last or {}
+    new = [digest for digest in sample if digest not in known]
+    cosines = {digest: known[digest] for digest in sample if digest in known}
+    if new:
+        exact = load().encode([sample[digest].text for digest in new])
+        for digest, expected in zip(new, exact, strict=True):
+            vector = sample[digest].embedding.to_numpy().astype("float32")
+            cosines[digest] = float(vector @ expected) / float(vector @ vector) ** 0.5
+    worst_cosine, worst_chunk = min(
+        ((cosines[digest], row.chunk_id) for digest, row in sample.items()), default=(1.0, "")
+    )
+    fidelity = Fidelity(worst_cosine, worst_chunk, len(rows))
     connection.execute(
         "update embedding_spaces set fidelity = %s where space_id = %s",
-        [Jsonb(asdict(fidelity)), space.space_id],
+        [Jsonb({**asdict(fidelity), "cosines": cosines}), space.space_id],
     )
     return fidelity
+
+
+def _digest(row: _Stored) -> str:
+    """A hash over the text and the vector that is stored of it."""
+    return hashlib.sha256(
+        row.text.encode() + b"\0" + row.embedding.to_numpy().tobytes()
+    ).hexdigest()

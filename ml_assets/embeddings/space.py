@@ -75,12 +75,17 @@ def current_chunker(settings: Settings) -> Chunker:
     Raises:
         SettingError: a chunk of `chunk_tokens` does not fit the model.
     """
-    model = current_model(settings)
+    return _chunker(current_model(settings), settings.chunk_tokens, settings.chunk_overlap)
+
+
+@lru_cache(maxsize=4)
+def _chunker(model: ModelFolder, tokens: int, overlap: int) -> Chunker:
+    """A run asks for it a dozen times, and reading a tokenizer takes 30 ms or more."""
     return Chunker(
         model.tokenizer_file,
         model.space.max_tokens,
-        tokens=settings.chunk_tokens,
-        overlap=settings.chunk_overlap,
+        tokens=tokens,
+        overlap=overlap,
         prompt=model.space.prompt,
     )
 

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ml_assets.errors import OutageError, StoreError, first_line
+from ml_assets.errors import OutageError, StoreError, chain, first_line
 from ml_assets.stores.file_locks import locked
 from ml_assets.stores.folders import folder, query_refusal, refusal
 from ml_assets.stores.patience import until_it_answers
@@ -212,8 +212,9 @@ def _refusal(error: Exception, path: Path | None) -> StoreError:
     import httpx
 
     kind = OutageError if isinstance(error, ValueError | httpx.TransportError) else StoreError
-    return kind(
-        f"Chroma does not answer ({first_line(error)})",
-        where="CHROMA_URL",
-        do="Check that the server is up and the URL is right",
-    )
+    reason, do = first_line(error), "Check that the server is up and the URL is right"
+    for each in chain(error):
+        status = each.response.status_code if isinstance(each, httpx.HTTPStatusError) else 0
+        if status in (401, 403) or type(each).__name__ in ("ChromaAuthError", "AuthorizationError"):
+            kind, do = StoreError, "Check user and password in it: http://user:password@host:8000"
+    return kind(f"Chroma does not answer ({reason})", where="CHROMA_URL", do=do)

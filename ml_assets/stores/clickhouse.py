@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,7 @@ _MARK = (
     "select table, uniqExact(partition_id), max(greatest(max_block_number, data_version))"
     " from system.parts where active and database = currentDatabase() group by table order by table"
 )
+_REFUSED = re.compile(r"AUTHENTICATION_FAILED|REQUIRED_PASSWORD|status 40[13]\b")
 _HOLDER = "holder.pid"
 _LOCKED = "Unable to open the chdb engine"
 
@@ -133,6 +135,8 @@ def _refusal(error: Exception) -> StoreError:
 
     kind = OutageError if isinstance(error, OperationalError) else StoreError
     do = "Check that the server is up and the URL is right"
+    if _REFUSED.search(str(error)):
+        kind, do = StoreError, "Check user and password in it: http://user:password@host:8123"
     return kind(first_line(error), where="CLICKHOUSE_URL", do=do)
 
 

@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from ml_assets.errors import ModelError, OutageError, StoreError, first_line
+from ml_assets.errors import ModelError, OutageError, StoreError, chain, first_line
 from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
 from ml_assets.stores.folders import folder
@@ -49,6 +49,7 @@ LOCATION = f"{_SCHEME}:/"
 """Of the artifacts in our folder, in MLflow's records: wherever the home lies, it lies there."""
 
 _DOWN = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
+_REFUSED = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED")
 _REQUIREMENTS = ("scikit-learn", "skops", "numpy", "scipy", "pandas")
 _MODEL_FILE = "model.skops"
 _SWITCHES = {
@@ -134,10 +135,29 @@ def told(where: Tracking, what: str = "") -> Iterator[None]:
         if where.artifacts:
             place, server = "MLflow's own database, mlflow in PostgreSQL", "PostgreSQL is up"
         reason = f"{what}: {_reason(error)}".removeprefix(": ")
-        if getattr(error, "error_code", "INTERNAL_ERROR") in _DOWN:
+        if getattr(error, "error_code", "") in _REFUSED:
+            do = "Check user and password: in the URL, or MLFLOW_TRACKING_USERNAME and _PASSWORD"
+            raise StoreError(reason, where=place, do=do) from None
+        if _is_outage(error):
             raise OutageError(reason, where=place, do=f"Check that {server}") from None
         do = "Look at its records: somebody changed them, or another version of MLflow did"
         raise StoreError(reason, where=place, do=do) from None
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether the network, the database, or a server that says so about itself is in trouble.
+
+    MLflow gives its own mistakes, on this side of the network, the code of a broken server.
+    """
+    from mlflow.exceptions import MlflowException, RestException
+    from sqlalchemy.exc import DBAPIError
+    from urllib3.exceptions import HTTPError
+
+    if not isinstance(error, MlflowException):
+        return True
+    if error.error_code != "INTERNAL_ERROR" or isinstance(error, RestException):
+        return error.error_code in _DOWN
+    return any(isinstance(each, OSError | HTTPError | DBAPIError) for each in chain(error))
 
 
 def serve(postgres_url: str | None, home: Path, port: int) -> int:
@@ -175,9 +195,7 @@ def _reason(error: Exception) -> str:
     """What went wrong; of the network in its own words, not in those of all libraries above it."""
     from urllib3.exceptions import HTTPError
 
-    root: BaseException = error
-    while below := root.__cause__ or root.__context__:
-        root = below
+    *_, root = chain(error)
     if isinstance(root, OSError | HTTPError):
         return f"it does not answer ({getattr(root, 'strerror', None) or root})"
     return first_line(error)

@@ -277,6 +277,42 @@ def test_what_was_read_goes_on_though_another_collection_failed(
     assert again.total_requested == 0
 
 
+def test_a_run_over_other_partitions_is_no_update_of_what_it_leaves_as_it_was(
+    instance: dg.DagsterInstance, resources: dict[str, object], source: MemorySource
+) -> None:
+    """As `ml-assets run --until documents` over others than the run before."""
+
+    @dg.asset(deps=[chunks, embeddings], automation_condition=ON_NEW_DATA)
+    def index() -> None: ...
+
+    assets = [collections, raw_documents, chunks, embeddings, index]
+    defs = dg.Definitions(assets=assets, jobs=[refresh_documents], resources=resources)
+    source.documents = [Document(f"x{name}", name, "One.") for name in "abc"]
+    register_collections(instance, "abc")
+    cursor: object = None
+
+    def tick() -> int:
+        nonlocal cursor
+        result = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=cursor)
+        cursor = result.cursor
+        return result.total_requested
+
+    def refresh(first: str, last: str) -> None:
+        defs.resolve_job_def("refresh_documents").execute_in_process(
+            instance=instance,
+            tags={**range_tags(dg.PartitionKeyRange(first, last)), TURN: f"{first}{last}"},
+        )
+
+    refresh("a", "c")
+    instance.report_runless_asset_event(dg.AssetMaterialization("index"))
+    assert tick() == 0
+    refresh("a", "b")
+    assert tick() == 0
+    source.documents[1] = Document("xb", "b", "Another.")
+    refresh("b", "c")
+    assert tick() == 1
+
+
 def test_a_worn_index_is_requested_once_until_it_was_mended(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:

@@ -21,6 +21,7 @@ from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import postgres
 from ml_assets.stores.postgres import locks
 from ml_assets_tests.fakes import MemorySource
+from ml_assets_tests.graph import evaluate
 
 SEARCH = {
     *("pgvector_index", "chroma_index", "keyword_index"),
@@ -58,7 +59,7 @@ def ticks(
         asked = {name: resources[name] for name in ("source", "encoder", "postgres")}
         requests = [
             item
-            for item in sensors.collections_sensor(context, **asked)
+            for item in evaluate(sensors.collections_sensor, context, **asked)
             if isinstance(item, dg.RunRequest) and item.run_key not in state["keys"]
         ]
         for request in requests:

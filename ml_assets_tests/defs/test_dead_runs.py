@@ -21,6 +21,7 @@ from ml_assets.defs.sensors import workers_sensor
 from ml_assets.errors import StoreError
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.postgres.locks import at_work, gone_workers
+from ml_assets_tests.graph import evaluate
 
 WORKER = """
 import sys
@@ -150,7 +151,8 @@ def test_the_sensor_says_what_it_ended(
     def tick(url: str = postgres_url) -> str:
         store = PostgresResource(url=url, home=str(tmp_path))
         context = dg.build_sensor_context(instance=instance)
-        skip = workers_sensor(context, postgres=store, mlflow=MlflowResource(home=str(tmp_path)))
+        asked = {"postgres": store, "mlflow": MlflowResource(home=str(tmp_path))}
+        skip = evaluate(workers_sensor, context, **asked)
         assert isinstance(skip, dg.SkipReason)
         return skip.skip_message or ""
 

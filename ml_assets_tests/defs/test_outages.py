@@ -6,8 +6,9 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
+from pydantic import SecretStr
 
-from ml_assets.defs import assets
+from ml_assets.defs import assets, executor
 from ml_assets.defs.assets import asset, check
 from ml_assets.defs.executor import in_turn
 from ml_assets.errors import (
@@ -19,6 +20,7 @@ from ml_assets.errors import (
     StoreError,
 )
 from ml_assets.settings import Settings, load_settings
+from ml_assets_tests.servers import free_port
 
 OUTAGE = OutageError("does not answer", where="CHROMA_URL", do="Start it")
 
@@ -132,3 +134,13 @@ def test_a_run_that_an_outage_failed_is_launched_again(settings: Settings) -> No
 def test_a_run_that_its_input_failed_is_not(settings: Settings) -> None:
     error = GateError("a gate blocks", do="See it")
     assert run_of(settings, error).tags["dagster/will_retry"] == "false"
+
+
+def test_a_run_that_found_no_postgres_is_launched_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor, "PATIENCE", 0.2)
+    away = SecretStr(f"postgresql://a@127.0.0.1:{free_port()}/b")
+    tags = run_of(settings.model_copy(update={"postgres_url": away}), OUTAGE).tags
+    assert tags["dagster/will_retry"] == "true"
+    assert tags["dagster/max_retries"] == "24"

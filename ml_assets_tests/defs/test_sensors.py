@@ -14,7 +14,8 @@ from ml_assets.embeddings.encoder import Encoder
 from ml_assets.errors import SourceError, WeightsError
 from ml_assets.settings import Settings
 from ml_assets_tests.fakes import MemorySource, unplugged
-from ml_assets_tests.graph import Run
+from ml_assets_tests.graph import Run, evaluate
+from ml_assets_tests.servers import free_port
 
 
 @dg.job
@@ -26,7 +27,7 @@ def tick(
 ) -> tuple[list[tuple[str, str]], list[dg.RunRequest], str | None]:
     context = dg.build_sensor_context(instance=instance)
     asked = {name: resources[name] for name in ("source", "encoder", "postgres")}
-    yielded = list(sensors.collections_sensor(context, **asked))
+    yielded = list(evaluate(sensors.collections_sensor, context, **asked))
     requests = [item for item in yielded if isinstance(item, dg.RunRequest)]
     skips = [item.skip_message for item in yielded if isinstance(item, dg.SkipReason)]
     ranges = [tuple(request.tags.values()) for request in requests]
@@ -147,7 +148,8 @@ def train(instance: dg.DagsterInstance, resources: dict[str, object], **more: fl
     """The run key of the request for models, or why there is none."""
     settings, postgres = resources["settings"], resources["postgres"]
     assert isinstance(settings, Settings)
-    (item,) = sensors.labels_sensor(
+    (item,) = evaluate(
+        sensors.labels_sensor,
         dg.build_sensor_context(instance=instance),
         settings=settings.model_copy(update=more),
         postgres=postgres,
@@ -202,11 +204,12 @@ def test_the_schedule_covers_every_collection(
     assert isinstance(postgres, PostgresResource)
 
     def ranges() -> list[tuple[str, ...]]:
-        context = dg.build_schedule_context(instance=instance)
-        requests = schedules.daily_refresh(context, source=resources["source"], postgres=postgres)
+        context, source = dg.build_schedule_context(instance=instance), resources["source"]
         return [
             (*[*request.tags.values()][:2], len(request.asset_selection or ()))
-            for request in requests
+            for request in evaluate(
+                schedules.daily_refresh, context, source=source, postgres=postgres
+            )
         ]
 
     with dg.instance_for_test() as instance:
@@ -216,6 +219,9 @@ def test_the_schedule_covers_every_collection(
         # A run that one partition fails trains no model: the one that may fail runs alone, before,
         # and search and models run once, with the last.
         assert ranges() == [("b", "b", 3), ("c", "c", 3), ("a", "a", 0)]
+        # PostgreSQL is away at that moment: the runs wait for it.
+        postgres = PostgresResource(url=f"postgresql://a@127.0.0.1:{free_port()}/b", home="")
+        assert ranges() == [("a", "c", 0)]
 
 
 def test_ranges_hold_exactly_what_is_wanted(instance: dg.DagsterInstance) -> None:

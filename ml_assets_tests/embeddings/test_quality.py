@@ -32,12 +32,30 @@ def test_the_newest_vectors_are_always_sampled(connection: postgres.Connection) 
     assert (found.worst_chunk, found.worst_cosine) == ("newest#0", pytest.approx(-1, abs=1e-3))
 
 
-def test_an_unchanged_sample_is_not_encoded_again(connection: postgres.Connection) -> None:
+def test_only_what_is_new_in_the_sample_is_encoded_again(connection: postgres.Connection) -> None:
     embed(connection, Document("x", "a", "One."), Document("y", "a", "Two."))
     first = measure_fidelity(connection, SPACE, HashEncoder)
+    assert first.sampled == 2
     assert measure_fidelity(connection, SPACE, never) == first
     embed(connection, Document("x", "a", "One edited."), Document("y", "a", "Two."))
-    assert measure_fidelity(connection, SPACE, HashEncoder).state != first.state
+    again = HashEncoder()
+    assert measure_fidelity(connection, SPACE, lambda: again).worst_cosine > 0.99
+    assert again.texts == ["One edited."]
+    assert measure_fidelity(connection, SPACE, never).sampled == 2
+
+
+def test_a_sampled_vector_that_was_altered_is_compared_anew(
+    connection: postgres.Connection,
+) -> None:
+    embed(connection, Document("x", "a", "One."), Document("y", "a", "Two."))
+    measure_fidelity(connection, SPACE, HashEncoder)
+    connection.execute(
+        "update document_embeddings set embedding = embedding - embedding - embedding"
+        " where chunk_id = 'x#0'"
+    )
+    for load in (HashEncoder, never):  # the worst is remembered, too
+        found = measure_fidelity(connection, SPACE, load)
+        assert (found.worst_chunk, found.worst_cosine) == ("x#0", pytest.approx(-1, abs=1e-3))
 
 
 def test_without_vectors_nothing_is_wrong(connection: postgres.Connection) -> None:

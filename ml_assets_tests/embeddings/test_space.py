@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ml_assets.embeddings import space as space_module
-from ml_assets.embeddings.space import BUNDLED_SHA256, current_model, current_space
+from ml_assets.embeddings.space import BUNDLED_SHA256, current_chunker, current_model, current_space
 from ml_assets.errors import SettingError, WeightsError
 from ml_assets.settings import Settings, load_settings
 from ml_assets_tests.fakes import SPACE
@@ -88,3 +88,12 @@ def test_a_prompt_is_part_of_the_space(copied_model: Path) -> None:
     config = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
     (copied_model / "config_sentence_transformers.json").write_text(json.dumps(config))
     assert space_module._open.__wrapped__(str(copied_model)).space.space_id != before
+
+
+def test_a_chunker_is_made_once_for_the_same_settings(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    assert current_chunker(settings) is current_chunker(Settings(home=tmp_path / "other"))
+    shorter = current_chunker(settings.model_copy(update={"chunk_tokens": 100}))
+    assert shorter.tokens == 100
+    apart = current_chunker(settings.model_copy(update={"chunk_overlap": 10}))
+    assert apart.overlap == 10

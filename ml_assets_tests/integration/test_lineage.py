@@ -12,6 +12,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from ml_assets.defs.build import build_definitions
+from ml_assets.settings import load_settings
 from ml_assets_tests.integration.project import Project, write_rows
 
 NOTHING = "Nothing changed since the run that ended"
@@ -34,6 +36,44 @@ def test_one_command_goes_from_documents_to_a_champion(project: Project, first_r
     assert len(status["candidates"]) >= 5
     assert status["champion"]["version"] == 1
     assert {run["status"] for run in status["last_runs"]} == {"SUCCESS"}
+
+
+TABLES = {
+    "raw_documents": "postgres.ml_schema.documents",
+    "chunks": "postgres.ml_schema.chunks",
+    "embeddings": "postgres.ml_schema.document_embeddings",
+    "feature_definitions": "postgres.ml_schema.feature_definitions",
+    "document_features": "offline.main.features_document_text_v1",
+    "collection_features": "offline.main.features_collection_activity_v1",
+    "online_features": "online_features",
+    "training_set": "offline.main.training_sets",
+    "training_metrics": "ml_assets.training_metrics",
+}
+NO_TABLE = {"pgvector_index", "published_search", "champion_model"}
+"""Kept in a database, but an index or a pointer."""
+
+
+def test_every_table_tells_its_name_columns_and_rows(project: Project, first_run: str) -> None:
+    graph = build_definitions(load_settings(home=project.home)).resolve_asset_graph()
+    tables = {"postgres", "duckdb", "sqlite", "clickhouse"}
+    keys = [key for key in graph.get_all_asset_keys() if tables & graph.get(key).kinds]
+    with dg.DagsterInstance.from_config(str(project.home / "dagster")) as instance:
+        events = [instance.get_latest_materialization_event(key) for key in keys]
+    told = {
+        event.asset_materialization.asset_key.to_user_string(): event.asset_materialization.metadata
+        for event in events
+        if event and event.asset_materialization
+    }
+    assert told.keys() - NO_TABLE == TABLES.keys()
+    told = {name: told[name] for name in TABLES}
+    assert {name: told[name]["dagster/relation_identifier"].value for name in told} == TABLES
+    for name, metadata in told.items():
+        schema, rows = metadata["dagster/column_schema"], metadata["dagster/row_count"].value
+        assert isinstance(schema, dg.TableSchemaMetadataValue)
+        assert all(column.name and column.type for column in schema.schema.columns)
+        assert len(schema.schema.columns) > 3, name
+        assert isinstance(rows, int)
+        assert rows > 0, name
 
 
 def test_search_finds_filters_and_explains(project: Project, first_run: str) -> None:

@@ -15,6 +15,7 @@ from ml_assets.defs.build import build_definitions
 from ml_assets.defs.instance import open_instance
 from ml_assets.defs.unfinished import open_checks_of_documents, unfinished_collections
 from ml_assets.settings import load_settings
+from ml_assets_tests.graph import evaluate
 
 defs = build_definitions()
 graph = defs.resolve_asset_graph()
@@ -22,9 +23,10 @@ with open_instance(load_settings()) as instance:
     resources = defs.resources
     asked = {name: resources[name] for name in ("source", "postgres")}
     context = dg.build_schedule_context(instance=instance)
-    nightly = [*schedules.daily_refresh(context, **asked)]
+    nightly = [*evaluate(schedules.daily_refresh, context, **asked)]
     asked["encoder"] = resources["encoder"]
-    sensed = [*sensors.collections_sensor(dg.build_sensor_context(instance=instance), **asked)]
+    context = dg.build_sensor_context(instance=instance)
+    sensed = [*evaluate(sensors.collections_sensor, context, **asked)]
     cursor, requested = None, []
     for _ in range(2):
         tick = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=cursor)

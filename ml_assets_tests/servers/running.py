@@ -181,7 +181,7 @@ def _configure_dagster(root: Path, port: int) -> None:
         "dagster.yaml": {
             "/logs": f"{root}/logs/compute",
             "free_slots_after_run_end_seconds: 60": "free_slots_after_run_end_seconds: 5",
-            "poll_interval_seconds: 30": "poll_interval_seconds: 5",
+            "poll_interval_seconds: 10": "poll_interval_seconds: 5",
         }
     }
     changes["workspace.yaml"] = {"host: code": "host: 127.0.0.1", "port: 4000": f"port: {port}"}

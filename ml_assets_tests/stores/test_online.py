@@ -115,6 +115,7 @@ def test_a_wrong_password_is_a_clear_line(redis_url: str, tmp_path: Path) -> Non
     with pytest.raises(StoreError, match="REDIS_URL") as raised, online.connect(wrong, tmp_path):
         pass
     assert "wrong@" not in str(raised.value)
+    assert "Check user and password in it" in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,18 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.exceptions import MlflowException, RestException
+from mlflow.protos.databricks_pb2 import RESOURCE_EXHAUSTED, TEMPORARILY_UNAVAILABLE
+from requests import RequestException
 
 from ml_assets.errors import OutageError, StoreError
-from ml_assets.stores import chroma, clickhouse, online, postgres
+from ml_assets.stores import chroma, clickhouse, mlflow, online, postgres
 from ml_assets.stores.patience import outages_awaited
 from ml_assets_tests.servers import free_port, program, serving
 
@@ -69,3 +73,83 @@ def test_a_server_that_starts_later_is_used_then(redis_port: int, tmp_path: Path
     (line,) = lines
     assert line.startswith(f"REDIS_URL: 127.0.0.1:{redis_port} cannot be used")
     assert line.endswith("Waiting for it, at most 60 s")
+
+
+@pytest.fixture
+def says(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Host and port of a server that answers all that is asked of it by the status of the test."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(request.param)
+            self.end_headers()
+            self.wfile.write(b"no entry")
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            """Keep quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    thread = threading.Thread(target=server.serve_forever, args=[0.05])
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def ask_mlflow(url: str, home: Path) -> AbstractContextManager[Any]:
+    return nullcontext(mlflow.activate(mlflow.tracking(url, None, home)))
+
+
+BY_HTTP: dict[str, Connect] = {
+    "CHROMA_URL": chroma.connect,
+    "CLICKHOUSE_URL": clickhouse.connect,
+    "MLFLOW_TRACKING_URI": ask_mlflow,
+}
+
+
+@pytest.mark.parametrize("setting", BY_HTTP)
+@pytest.mark.parametrize("says", [401, 403, 503], indirect=True)
+def test_a_refused_password_is_no_outage(
+    says: str, setting: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    refused = request.node.callspec.params["says"] != 503
+    with (
+        pytest.raises(StoreError) as raised,
+        BY_HTTP[setting](f"http://me:hidden@{says}", tmp_path),
+    ):
+        pass
+    line = str(raised.value)
+    assert line.startswith(f"{setting}: ")
+    assert ("Check user and password" in line) == refused
+    assert isinstance(raised.value, OutageError) != refused
+    assert "hidden" not in line
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (MlflowException("no flavor"), StoreError),
+        (MlflowException("x", RESOURCE_EXHAUSTED), StoreError),
+        (MlflowException("x", TEMPORARILY_UNAVAILABLE), OutageError),
+        (RestException({"error_code": "INTERNAL_ERROR", "message": "x"}), OutageError),
+        (RestException({"error_code": "INVALID_PARAMETER_VALUE", "message": "x"}), StoreError),
+        (RequestException("x"), OutageError),
+    ],
+)
+def test_a_mistake_of_mlflow_is_no_outage(error: Exception, kind: type[StoreError]) -> None:
+    def failing() -> None:
+        with mlflow.told(mlflow.Tracking("http://x")):
+            raise error
+
+    with pytest.raises(StoreError) as raised:
+        failing()
+    assert type(raised.value) is kind
+    wrapped = MlflowException("y")
+    wrapped.__cause__ = ConnectionRefusedError("x")
+    error = wrapped
+    with pytest.raises(OutageError):
+        failing()

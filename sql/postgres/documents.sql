@@ -84,6 +84,19 @@ select count(*) as changes from change_log
 -- name: count_followed
 select count(*) as chunks from chunks where chunker in (select chunker from chunkers where is_followed)
 
+-- name: count_rejections
+with gone as (
+    delete from rejected_counts
+    where collection = any(%(collections)s) or (collection = '' and %(heard)s)
+)
+insert into rejected_counts
+select collection, count(*)
+from rejected_documents
+where collection = any(%(collections)s) or collection = ''
+group by collection
+on conflict (collection) do update
+set rejected = excluded.rejected
+
 -- name: count_documents
 -- Count the live documents of each collection, and return one fingerprint of their content: it changes when
 -- a document does. One scan for both.
@@ -215,6 +228,22 @@ left join (
 ) n using (collection)
 where c.document_count <> coalesce(n.documents, 0)
 
+-- name: damaged_rejections
+-- What another hand did to the quarantined rows; `compared` random ones are compared, or all.
+with compared as (
+    select * from rejected_documents order by random() limit %(compared)s
+), counted as (
+    select collection, count(*) as found from rejected_documents group by collection
+)
+select 'altered_rejections' as problem, location as name
+from compared
+where stored_hash is distinct from rejection_hash(collection, location, document_id, reason, rejected_at)
+union all
+select 'collections_with_another_number_of_rejections', coalesce(nullif(collection, ''), 'of no collection')
+from rejected_counts
+full join counted using (collection)
+where coalesce(rejected, 0) <> coalesce(found, 0)
+
 -- name: find_absent
 -- Note the live documents that the complete read no longer holds; count them, and all live ones.
 with live as (
@@ -286,6 +315,26 @@ from collections o
 left join counted n using (collection)
 where o.collection = c.collection and (
     c.document_count <> coalesce(n.documents, 0) or c.collection in (select collection from altered)
+)
+
+-- name: forget_damaged_rejections
+-- Have the collections read again of which quarantined rows were changed; any one tells those of none.
+with damaged as (
+    select collection
+    from rejected_documents
+    where stored_hash is distinct from rejection_hash(collection, location, document_id, reason, rejected_at)
+    union
+    select collection
+    from rejected_counts
+    full join (
+        select collection, count(*) as found from rejected_documents group by collection
+    ) n using (collection)
+    where coalesce(rejected, 0) <> coalesce(found, 0)
+)
+update collections
+set fingerprint = 'to be read again'
+where collection in (select collection from damaged) or (
+    collection = (select min(collection) from collections) and exists (select from damaged where collection = '')
 )
 
 -- name: forget_damaged_chunks
@@ -363,12 +412,14 @@ with gone as (
     delete from rejected_documents
     where collection = any(%(collections)s) or (collection = '' and %(heard)s)
 )
-insert into rejected_documents (collection, location, document_id, reason)
-select distinct on (collection, location) collection, location, document_id, reason
+insert into rejected_documents (collection, location, document_id, reason, stored_hash)
+select distinct on (collection, location)
+    collection, location, document_id, reason, rejection_hash(collection, location, document_id, reason, now())
 from staged_rejections
 where collection = any(%(collections)s) or collection = ''
 on conflict (collection, location) do update
-set document_id = excluded.document_id, reason = excluded.reason, rejected_at = now()
+set document_id = excluded.document_id, reason = excluded.reason, rejected_at = now(),
+    stored_hash = excluded.stored_hash
 
 -- name: save_collections
 insert into collections (collection, source, fingerprint)

@@ -40,7 +40,11 @@ select d.chunker, d.document_id, d.chunked_hash,
 from ml_schema_before.documents d
 where d.chunker is not null and d.chunked_hash is not null and d.deleted_at is null;
 
-insert into rejected_documents select * from ml_schema_before.rejected_documents;
+insert into rejected_documents (collection, location, document_id, reason, rejected_at, stored_hash)
+select collection, location, document_id, reason, rejected_at,
+    rejection_hash(collection, location, document_id, reason, rejected_at)
+from ml_schema_before.rejected_documents;
+insert into rejected_counts select collection, count(*) from rejected_documents group by collection;
 
 insert into embedding_spaces (space_id, dimension, definition, created_at, fidelity)
 select space_id, dimension, definition, created_at, fidelity from ml_schema_before.embedding_spaces;

@@ -20,6 +20,11 @@ create table state (
 );
 insert into state (one) values (1);
 
+-- name: held
+select number, chunk_id, revision, vector
+from entries
+where chunk_id in (select value from json_each(:chunk_ids))
+
 -- name: last_number
 -- Given to a row ever, as far as it matters: those that training saw are not given again.
 select max(user_version, coalesce((select max(number) from entries), 0)) from pragma_user_version

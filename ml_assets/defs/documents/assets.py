@@ -79,7 +79,8 @@ def raw_documents(
         yield from _left_behind(report, version, postgres=postgres, thorough=thorough)
         raise IncompleteReadError(report.unread)
     for name, delta in report.deltas.items():
-        context.add_asset_metadata(rows_of_partition(delta), partition_key=name)
+        rows = rows_of_partition(delta, report.versions.get(name))
+        context.add_asset_metadata(rows, partition_key=name)
     yield dg.MaterializeResult(metadata=shown, data_version=version)
 
 
@@ -95,7 +96,7 @@ def _left_behind(
         yield dg.AssetMaterialization(
             RAW_DOCUMENTS,
             partition=name,
-            metadata=rows_of_partition(delta),
+            metadata=rows_of_partition(delta, report.versions.get(name)),
             tags={"dagster/data_version": version.value},
         )
     for check in CHECKS_OF_DOCUMENTS:
@@ -144,7 +145,6 @@ def chunks(
         versions = chunk_versions(connection, names)
         shown = relation(connection, "chunks")
     for name, delta in deltas.items():
-        context.add_asset_metadata(
-            {**rows_of_partition(delta), "chunker": chunker.fingerprint}, partition_key=name
-        )
+        rows = rows_of_partition(delta, versions.get(name))
+        context.add_asset_metadata({**rows, "chunker": chunker.fingerprint}, partition_key=name)
     return dg.MaterializeResult(metadata=shown, data_version=data_version(sorted(versions.items())))

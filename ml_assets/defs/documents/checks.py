@@ -5,7 +5,12 @@ import dagster as dg
 from ml_assets.defs.assets import check, problems_result
 from ml_assets.defs.resources import PostgresResource
 from ml_assets.documents.collections import unread_collections
-from ml_assets.documents.quality import damaged_chunks, damaged_documents, read_rejected
+from ml_assets.documents.quality import (
+    damaged_chunks,
+    damaged_documents,
+    damaged_rejections,
+    read_rejected,
+)
 from ml_assets.problem import EXAMPLES
 
 
@@ -36,6 +41,19 @@ def rows_were_readable(postgres: PostgresResource) -> dg.AssetCheckResult:
 
 
 @check(asset="raw_documents")
+def quarantined_rows_are_as_they_were_read(
+    postgres: PostgresResource, thorough: dg.ResourceParam[bool]
+) -> dg.AssetCheckResult:
+    """No quarantined row was added, removed or changed by another hand.
+
+    It blocks nothing: nothing is made of them.
+    """
+    with postgres.connect() as connection:
+        problems = damaged_rejections(connection, whole=thorough)
+    return problems_result(problems, dg.AssetCheckSeverity.WARN)
+
+
+@check(asset="raw_documents")
 def collections_were_readable(postgres: PostgresResource) -> dg.AssetCheckResult:
     """Every collection could be read the last time; one that could not stays as it was."""
     with postgres.connect() as connection:
@@ -50,6 +68,7 @@ def collections_were_readable(postgres: PostgresResource) -> dg.AssetCheckResult
 CHECKS_OF_DOCUMENTS = [
     documents_are_as_they_were_read,
     rows_were_readable,
+    quarantined_rows_are_as_they_were_read,
     collections_were_readable,
 ]
 """The checks of `raw_documents`, which records them itself when it fails."""

@@ -37,7 +37,8 @@ def embeddings(
         )
         table = relation(connection, "document_embeddings")
     for name, delta in report.deltas.items():
-        context.add_asset_metadata(rows_of_partition(delta), partition_key=name)
+        rows = rows_of_partition(delta, space.space_id, report.versions.get(name))
+        context.add_asset_metadata(rows, partition_key=name)
     return dg.MaterializeResult(
         metadata={
             **table,

@@ -4,7 +4,14 @@ from dataclasses import asdict
 
 import dagster as dg
 
-from ml_assets.defs.assets import asset, data_version, table
+from ml_assets.defs.assets import (
+    asset,
+    data_version,
+    described,
+    relation,
+    relation_of_duckdb,
+    table,
+)
 from ml_assets.defs.resources import (
     EncoderResource,
     OfflineStoreResource,
@@ -27,6 +34,7 @@ from ml_assets.features.views import (
 )
 from ml_assets.progress import StageProgress
 from ml_assets.stores import duckdb as offline_store
+from ml_assets.stores.online.contract import COLUMNS
 
 
 @asset(kinds={"postgres"})
@@ -34,6 +42,7 @@ def feature_definitions(postgres: PostgresResource) -> dg.MaterializeResult:
     """Rows of `feature_definitions`: the views of the code, every version that there was."""
     with postgres.connect() as connection:
         delta = refresh_definitions(connection)
+        shown = relation(connection, "feature_definitions")
     rows = [
         {
             "view": view.name,
@@ -45,7 +54,7 @@ def feature_definitions(postgres: PostgresResource) -> dg.MaterializeResult:
         for view in VIEWS.values()
     ]
     return dg.MaterializeResult(
-        metadata={**asdict(delta), "outcome": _outcome(delta), "views": table(rows)},
+        metadata={**asdict(delta), **shown, "outcome": _outcome(delta), "views": table(rows)},
         data_version=data_version(*map(fingerprint, VIEWS.values())),
     )
 
@@ -89,8 +98,9 @@ def online_features(
         versions = [values_version(duck, view) for view in views]
     total = sum(deltas.values(), Delta())
     rows = [{"view": key, **asdict(delta)} for key, delta in deltas.items()]
+    shown = described("online_features", COLUMNS.items(), total.total)
     return dg.MaterializeResult(
-        metadata={**asdict(total), "outcome": _outcome(total), "views": table(rows)},
+        metadata={**asdict(total), **shown, "outcome": _outcome(total), "views": table(rows)},
         data_version=data_version(versions),
     )
 
@@ -101,6 +111,7 @@ def _offline_result(
     return dg.MaterializeResult(
         metadata={
             **asdict(delta),
+            **relation_of_duckdb(duck, view.table),
             **more,
             "outcome": _outcome(delta),
             "statistics": table(statistics(duck, view)),

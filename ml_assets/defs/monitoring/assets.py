@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import dagster as dg
 
-from ml_assets.defs.assets import asset, data_version, table
+from ml_assets.defs.assets import asset, data_version, described, table
 from ml_assets.defs.resources import ClickHouseResource, PostgresResource
 from ml_assets.monitoring.metrics import (
     copy_model_performance,
@@ -22,10 +22,14 @@ def training_metrics(
         trainings = copy_training_metrics(connection, client)
         versions = copy_model_performance(connection, client)
         series = training_series(client)
+        described_table = client.query("describe table training_metrics").result_rows
+        columns = [(name, kind) for name, kind, *_ in described_table]
+        shown = described(f"{client.database}.training_metrics", columns, trainings.total)
     total = trainings + versions
     return dg.MaterializeResult(
         metadata={
             **asdict(total),
+            **shown,
             "outcome": f"{total.added} points written" if total.added else "nothing to copy",
             "training_points": trainings.added + trainings.unchanged,
             "model_performance_points": versions.added + versions.unchanged,

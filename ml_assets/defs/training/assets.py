@@ -10,6 +10,7 @@ from ml_assets.defs.assets import (
     data_version,
     nothing_to_train_on,
     plot,
+    relation_of_duckdb,
     table,
 )
 from ml_assets.defs.resources import (
@@ -44,8 +45,10 @@ def training_set(
     with postgres.connect() as connection, duckdb.get_connection() as duck:
         built = build_training_set(connection, duck, settings, space_id)
         changed = freeze(duck, built)
+        shown = relation_of_duckdb(duck, "training_sets")
     return dg.MaterializeResult(
         metadata={
+            **shown,
             "outcome": _outcome(built, changed),
             "hash": built.hash or "none",
             "documents": len(built.rows),

@@ -9,6 +9,9 @@ from typing import Protocol
 Value = int | float | bool | str | None
 Values = Mapping[str, Value]
 
+COLUMNS = {"view": "text", "entity_id": "text", "revision": "text", "features": "json"}
+"""What a store holds of an entity."""
+
 
 class OnlineStore(Protocol):
     """Rows of values by entity. A `view` is a key with its version, such as `document_text_v1`."""

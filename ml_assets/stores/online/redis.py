@@ -81,12 +81,12 @@ def _refusal(error: Exception, url: str) -> StoreError:
 
     gone = isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError)
     refused = isinstance(error, exceptions.AuthenticationError | exceptions.AuthorizationError)
-    kind = OutageError if gone and not refused else StoreError
-    return kind(
-        f"{_address(url)} cannot be used ({first_line(error)})",
-        where="REDIS_URL",
-        do="Check that the server is up and the URL is right, or unset it",
-    )
+    kind, do = StoreError, "Check that the server is up and the URL is right, or unset it"
+    if refused:
+        do = "Check user and password in it: redis://user:password@host:6379/0"
+    elif gone:
+        kind = OutageError
+    return kind(f"{_address(url)} cannot be used ({first_line(error)})", where="REDIS_URL", do=do)
 
 
 class _Redis:

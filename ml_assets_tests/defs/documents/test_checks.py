@@ -5,6 +5,7 @@ from ml_assets.defs.documents.checks import (
     chunks_are_pieces_of_their_documents,
     collections_were_readable,
     documents_are_as_they_were_read,
+    quarantined_rows_are_as_they_were_read,
     rows_were_readable,
 )
 from ml_assets.defs.embeddings.checks import (
@@ -14,7 +15,9 @@ from ml_assets.defs.embeddings.checks import (
     vectors_have_unit_norm,
 )
 from ml_assets.defs.resources import PostgresResource
+from ml_assets.documents.collections import changed_collections, read_collections
 from ml_assets.documents.model import Document, Rejected
+from ml_assets.documents.quality import forget_damaged
 from ml_assets.documents.refresh import refresh_documents
 from ml_assets_tests.fakes import MemorySource, unplugged
 from ml_assets_tests.graph import Run
@@ -121,6 +124,45 @@ def test_rejected_rows_are_a_warning_with_examples(
     assert not result.passed
     assert result.severity == dg.AssetCheckSeverity.WARN
     assert result.metadata["examples"].value == ["f.csv:2: no text"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("update rejected_documents set reason = 'none' where collection = 'a'", {"f.csv:2"}),
+        ("update rejected_documents set location = 'f.csv:9' where collection = ''", {"f.csv:9"}),
+        ("delete from rejected_documents where collection = 'a'", {"a"}),
+        ("delete from rejected_documents", {"a", "of no collection"}),
+        (
+            "insert into rejected_documents (collection, location, reason) values ('b', 'x', 'y')",
+            {"x", "b"},
+        ),
+    ],
+)
+def test_quarantined_rows_that_another_hand_changed_are_told_and_read_again(
+    source: MemorySource, filled: PostgresResource, damage: str, told: set[str]
+) -> None:
+    def check() -> dg.AssetCheckResult:
+        result = quarantined_rows_are_as_they_were_read(postgres=filled, thorough=False)
+        assert isinstance(result, dg.AssetCheckResult)
+        return result
+
+    source.documents += [Rejected("a", "f.csv:2", "no text", "z"), Rejected("", "f.csv:3", "bad")]
+    query = "select collection, location, document_id, reason from rejected_documents order by 1"
+    with filled.connect() as connection:
+        refresh_documents(connection, source, ["a", "b"])
+        assert check().passed
+        before = connection.execute(query).fetchall()
+        connection.execute(damage)  # type: ignore[arg-type]
+        result = check()
+        assert not result.passed
+        assert result.severity == dg.AssetCheckSeverity.WARN
+        assert set(str(result.metadata["examples"].value).split(", ")) == told
+        forget_damaged(connection)
+        again = changed_collections(read_collections(connection), source.collections())
+        refresh_documents(connection, source, again)
+        assert connection.execute(query).fetchall() == before
+    assert check().passed
 
 
 def test_a_collection_that_was_not_read_is_a_warning_with_its_reason(

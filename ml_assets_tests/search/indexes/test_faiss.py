@@ -2,16 +2,19 @@
 
 import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ml_assets.delta import Delta
-from ml_assets.errors import SettingError, StoreError
+from ml_assets.errors import DamagedStoreError, SettingError, StoreError
 from ml_assets.search.evaluation.exact import recall_against_exact
 from ml_assets.search.filters.language import NO_FILTER, Among, Filter
+from ml_assets.search.indexes.faiss import codes
 from ml_assets.search.indexes.faiss.index import FaissIndex
-from ml_assets.search.indexes.kinds import sync_index
+from ml_assets.search.indexes.kinds import altered_entries, forget_altered, sync_index
 from ml_assets.search.indexes.wear import measure_wear
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
@@ -117,6 +120,55 @@ def test_a_second_try_keeps_to_the_chunks_that_pass(
     assert lists(index) > 1
     assert set(nearest(index, "text 7", 10, Among(passing))) == set(passing)
     assert len(nearest(index, "text 7", 100)) == 100
+
+
+@pytest.mark.parametrize(
+    ("count", "damage"),
+    [(20, "other"), (300, "other"), (300, "row"), (20, "lost"), (300, "lost")],
+)
+def test_a_vector_that_another_hand_changed_is_told_and_written_again(
+    connection: postgres.Connection, index: FaissIndex, count: int, damage: str
+) -> None:
+    """In well-formed files, flat or of product codes, of as many entries as before."""
+    fill(connection, docs(0, count))
+    sync_index(connection, index)
+    assert (lists(index) > 0) == (count == 300)
+    assert altered_entries(connection, index) == []
+    with index._changing() as (rows, opened):
+        number = codes.numbers_of(rows, "sqlite/faiss/numbers", ["d7#0"])
+        if damage == "row":
+            other = "(select vector from entries where chunk_id = 'd8#0')"
+            rows.execute(f"update entries set vector = {other} where chunk_id = 'd7#0'")
+        else:
+            opened.remove_ids(number)
+            vector, kept = HashEncoder().encode(["text 8"]), number if damage == "other" else [999]
+            opened.add_with_ids(vector, np.asarray(kept, dtype=np.int64))
+    index.set_mark(index.mark())
+    index.close()
+    assert altered_entries(connection, index) == ["d7#0"]
+    if damage != "lost":
+        forget_altered(connection, index)
+        index.close()
+        assert sync_index(connection, index).delta == Delta(changed=1, unchanged=count - 1)
+        assert altered_entries(connection, index) == []
+        assert nearest(index, "text 7", 1) == ["d7#0"]
+
+
+def test_files_that_do_not_belong_together_are_damaged(
+    connection: postgres.Connection, settings: Settings, index: FaissIndex
+) -> None:
+    fill(connection, docs(0, 20))
+    sync_index(connection, index)
+    index.close()
+    with closing(sqlite3.connect(index.path / "rows.sqlite")) as rows, rows:
+        rows.execute("delete from entries where chunk_id = 'd7#0'")
+    with pytest.raises(DamagedStoreError, match="20 vectors of 19 entries"):
+        nearest(index, "text 7", 1)
+    with closing(sqlite3.connect(index.path / "rows.sqlite")) as rows, rows:
+        rows.execute("insert into entries values (99, 'd7#0', '', null)")
+    index.close()
+    with pytest.raises(DamagedStoreError, match="have no entries"):
+        nearest(index, "text 7", 1)
 
 
 def test_a_killed_sync_leaves_the_old_index_and_no_file_behind(

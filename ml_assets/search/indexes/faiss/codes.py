@@ -10,18 +10,21 @@ import json
 import os
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_assets.embeddings.quantization import Matrix, from_uint8, uint8_rows, unit
+from ml_assets.embeddings.quantization import Matrix, from_uint8, to_uint8, uint8_rows, unit
 from ml_assets.errors import SettingError
 from ml_assets.search.indexes.sizing import candidates_of, is_outgrown, lists_of, probes_of
 from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+    from ml_assets.search.indexes.contract import Entry
 
 TRAINS_FROM = 10_000
 """Rows from which product codes are trained: 39 for each of 256 centroids, FAISS's minimum."""
@@ -37,6 +40,9 @@ _NUMBERS_OF_A_BYTE = 8
 """That a code of one byte stands for, at most; with fewer, building takes far longer."""
 
 _BATCH = 4096
+
+_ROUNDING, _QUANTIZING = 1e-6, 0.01
+"""Of squared distances between unit vectors: what rounding and what one byte a number adds."""
 
 Numbers = NDArray[np.int64]
 """What FAISS calls its rows by; the table `entries` says which chunk each is."""
@@ -104,7 +110,71 @@ def looked_up(rows: sqlite3.Connection, name: str, numbers: Numbers) -> list[Any
     asked = numbers.tolist()
     bound = {"numbers": json.dumps(asked)}
     of_number = dict(rows.execute(statement(f"sqlite/faiss/{name}"), bound).fetchall())
+    if unknown := set(asked) - of_number.keys():
+        raise RuntimeError(f"corrupt: vectors {sorted(unknown)[:3]} have no entries")
     return [of_number[number] for number in asked]
+
+
+def altered(rows: sqlite3.Connection, index: Any, entries: Sequence[Entry]) -> list[str]:
+    """The chunks of which the index has another vector than the entry in its revision, or none.
+
+    A vector is another one when it is further from that of the entry than what quantizing loses.
+    """
+    expected = {entry.chunk_id: entry for entry in entries}
+    bound = {"chunk_ids": json.dumps(list(expected))}
+    stored = [
+        (number, expected[chunk_id], vector)
+        for number, chunk_id, revision, vector in rows.execute(
+            statement("sqlite/faiss/held"), bound
+        )
+        if revision == expected[chunk_id].revision
+    ]
+    if not stored:
+        return []
+    numbers = np.asarray([number for number, *_ in stored], dtype=np.int64)
+    vectors = unit([entry.vector for _, entry, _ in stored])
+    same = _error(_held(index, numbers), vectors) <= _allowed(index, vectors)
+    if hasattr(index, "nlist"):
+        quantized = _restored([vector for *_, vector in stored], index.d)
+        same &= np.abs(quantized - vectors).max(axis=1) <= to_uint8(vectors)["step"]
+    return [entry.chunk_id for (_, entry, _), kept in zip(stored, same, strict=True) if not kept]
+
+
+def _held(index: Any, numbers: Numbers) -> Matrix:
+    """The vectors that the index itself has of these numbers; nan where it has none."""
+    faiss = load()
+    held = np.full((len(numbers), index.d), np.nan, dtype=np.float32)
+    if not hasattr(index, "nlist"):
+        places = {number: at for at, number in enumerate(faiss.vector_to_array(index.id_map))}
+        flat = faiss.downcast_index(index.index)
+        for row, number in enumerate(numbers):
+            if number in places:
+                held[row] = flat.reconstruct(places[number])
+        return held
+    index.set_direct_map_type(faiss.DirectMap.Hashtable)
+    try:
+        for row, number in enumerate(numbers.tolist()):
+            with suppress(RuntimeError):  # it has no vector of this number
+                held[row] = index.reconstruct(number)
+    finally:
+        index.set_direct_map_type(faiss.DirectMap.NoMap)
+    return held
+
+
+def _allowed(index: Any, vectors: Matrix) -> NDArray[np.float32]:
+    """How far the index may be from each vector: by product codes, as far as the best of them.
+
+    Twice that: the vector was coded before or after it was quantized, which moves it to and fro.
+    """
+    if not hasattr(index, "nlist"):
+        return np.full(len(vectors), _ROUNDING, dtype=np.float32)
+    return 2 * _error(index.sa_decode(index.sa_encode(vectors)), vectors) + _QUANTIZING
+
+
+def _error(some: Matrix, others: Matrix) -> NDArray[np.float32]:
+    """The squared distance of each row to that of the other matrix."""
+    squared: NDArray[np.float32] = ((some - others) ** 2).sum(axis=1)
+    return squared
 
 
 def _product_codes(rows: sqlite3.Connection, dimension: int, count: int) -> Any:

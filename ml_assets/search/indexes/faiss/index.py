@@ -73,7 +73,10 @@ class FaissIndex:
         return sum(count for (count,) in self._select("select count(*) from entries"))
 
     def differing(self, entries: Sequence[Entry]) -> list[str]:
-        return []
+        if not (self.path / _ROWS).exists():
+            return []
+        with self._explained(), self._reading() as (rows, index):
+            return codes.altered(rows, index, entries) if index else []
 
     def disk_bytes(self) -> int:
         return sum(file.stat().st_size for file in self.path.glob("*"))
@@ -206,7 +209,11 @@ class FaissIndex:
         if name != self._loaded[0]:
             file = self.path / name
             file.stat()  # FAISS has no error of its own for a file that is gone
-            self._loaded = (name, codes.load().read_index(str(file)))
+            index = codes.load().read_index(str(file))
+            (count,) = rows.execute("select count(*) from entries").fetchone()
+            if index.ntotal != count:
+                raise RuntimeError(f"corrupt: {index.ntotal} vectors of {count} entries")
+            self._loaded = (name, index)
         return self._loaded[1]
 
     def _write(self, rows: sqlite3.Connection) -> None:
