@@ -41,7 +41,7 @@ def hold(folder: Path, stage: str) -> None:
 
 
 for sensor in (automation, collections_sensor):
-    vars(sensor)["_min_interval"] = 3
+    vars(sensor)["_min_interval"] = 5
 
 for name, function in STAGES.items():
     wrap(function, before=partial(hold, load_settings().home / "hold", name))
