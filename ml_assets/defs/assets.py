@@ -44,7 +44,7 @@ NO_TRAINING_SET = "nothing to train on"
 EXAMPLES_LENGTH = 400
 """Characters of the names of offenders that a check shows."""
 
-PARTITION_VERSION = "partition_version"
+VERSION_OF_PARTITION = "partition_version"
 """Metadata: the data version of one partition. Dagster gives all partitions of a step the same."""
 
 _PAUSE_SECONDS = 5
@@ -233,7 +233,7 @@ def rows_of_partition(delta: Delta, *content: object) -> dict[str, int | str]:
     return {
         **asdict(delta),
         "dagster/partition_row_count": rows,
-        PARTITION_VERSION: version,
+        VERSION_OF_PARTITION: version,
     }
 
 

@@ -8,7 +8,7 @@ import dagster as dg
 from dagster import AutomationCondition as When
 from dagster._core.definitions.events import AssetKeyPartitionKey
 
-from ml_assets.defs.assets import PARTITION_VERSION, key
+from ml_assets.defs.assets import VERSION_OF_PARTITION, key
 
 TURN = "ml_assets/turn"
 """The tag of runs that excluded all others while they wrote; those of one command share its value.
@@ -84,7 +84,7 @@ def _latest_version(
 ) -> str | None:
     for record in instance.fetch_materializations(records_filter, limit=1).records:
         event = record.asset_materialization
-        own = event.metadata.get(PARTITION_VERSION) if event else None
+        own = event.metadata.get(VERSION_OF_PARTITION) if event else None
         tags = (event.tags if event else None) or {}
         return str(own.value if own else tags.get("dagster/data_version", record.storage_id))
     return None

@@ -34,7 +34,7 @@ def ask(url: str, path: str) -> bytes:
         with error:
             if error.code == 404:
                 return error.read()
-        raise OutageError(str(error.code), where=parts.netloc, do="Check the URL") from None
+        raise OutageError(str(error.code), where=place.netloc, do="Check the URL") from None
     except (OSError, HTTPException, ValueError) as error:
-        raise OutageError(first_line(error), where=parts.netloc, do="Check the URL") from None
+        raise OutageError(first_line(error), where=place.netloc, do="Check the URL") from None
     return content

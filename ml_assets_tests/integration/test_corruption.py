@@ -14,8 +14,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from ml_assets.search.indexes import keyword
 from ml_assets.search.indexes.keyword.index import KeywordIndex
+from ml_assets.search.indexes.keyword.spelling import VERSION
 from ml_assets.search.model import Generation
 from ml_assets.stores import chroma, duckdb, postgres
 from ml_assets_tests.integration.dying import Place, read
@@ -183,7 +183,7 @@ def by_hand(place: Place, damage: str) -> None:
 
 def alter_keyword_index(place: Place, what: str) -> None:
     (folder,) = (path for path in place.home.glob("keyword/*") if path.is_dir())
-    generation = Generation(folder.name, "", 0, {"keyword": {"layout": keyword.VERSION}})
+    generation = Generation(folder.name, "", 0, {"keyword": {"layout": VERSION}})
     with closing(KeywordIndex(folder.parent, generation)) as index:
         mark = index.mark()
         index.remove([what.split()[-1]])

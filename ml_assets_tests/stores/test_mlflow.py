@@ -150,7 +150,7 @@ def test_our_own_database_is_named_where_no_server_is_set(
     monkeypatch.setattr(module, "get_experiment_by_name", refuse)
     with pytest.raises(StoreError, match="MLflow's own database") as raised:
         mlflow.activate(tracking)
-    assert "the schema is out of date. Check that PostgreSQL is up" in str(raised.value)
+    assert "the schema is out of date. Look at its records: " in str(raised.value)
 
 
 def test_a_pickled_model_is_not_loaded(tracking: mlflow.Tracking) -> None:

@@ -28,6 +28,12 @@ _KINDS = {"string": "a text", "number": "a number", "boolean": "true or false"}
 """What a person calls the types of jsonb; metadata has no others."""
 _MOST_SHOWN = 20
 _MOST_MEANT = 3
+_NAMES = {
+    "collection": ("present_collections", "collections"),
+    "label": ("present_labels", "labels"),
+}
+"""The statements that tell which of some values there are, and which there are at all."""
+
 _MOST_WRITTEN = 20
 """Values that a person writes, at most; a longer list is a program's, and may run ahead."""
 
@@ -78,12 +84,13 @@ def check_known(connection: postgres.Connection, condition: language.Condition) 
 
 
 def _check_values(connection: postgres.Connection, field: str, values: list[str]) -> None:
-    query = statement(f"postgres/search/filters/present_{field}s")
+    present_of, all_of = _NAMES[field]
+    query = statement(f"postgres/search/filters/{present_of}")
     present = {name for (name,) in connection.execute(query, {"values": values})}
     lacking = [value for value in values if value not in present]
     if not lacking or (present and len(values) > _MOST_WRITTEN):
         return
-    known = [name for (name,) in connection.execute(statement(f"postgres/search/filters/{field}s"))]
+    known = [name for (name,) in connection.execute(statement(f"postgres/search/filters/{all_of}"))]
     what = f"no document has the {field} {lacking[0]!r}"
     do = _suggestion(lacking[0], known, f"No document has a {field}: leave the filter out")
     raise UserError(what, where="filter", do=do)

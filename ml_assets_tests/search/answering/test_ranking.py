@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -57,7 +59,8 @@ class Fixed:
 
 def test_a_document_is_shown_by_the_index_that_ranks_it_best() -> None:
     keyword, vector = Fixed("a#1", "a#2", "b#0", "c#5"), Fixed("b#2", "a#0", "c#7")
-    engine = Engine(None, None, vector, keyword)  # type: ignore[arg-type]
+    unmoved = replace(DEFAULT_FUSION, feedback=False)
+    engine = Engine(None, None, vector, keyword, unmoved)  # type: ignore[arg-type]
     query = np.ones(1, np.float32)
     ranked = rank_documents(engine, "x", query, "hybrid", NO_FILTER, 10)
     # Both rank c third: the words decide.

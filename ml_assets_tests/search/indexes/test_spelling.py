@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from ml_assets.search.indexes.keyword import spelling
 from ml_assets.search.indexes.keyword.spelling import LONGEST, spell
+from ml_assets.search.indexes.keyword.words import accent_marks, analyzer, query_terms
+from ml_assets_tests import golden
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,23 @@ def test_texts(text: str, spelled: str) -> None:
 )
 def test_queries_ask_for_pairs(query: str, spelled: str) -> None:
     assert spell(query, of_query=True) == spelled
+
+
+def test_golden_terms() -> None:
+    texts = [
+        "Running café \u0142\u00f3d\u017a at 3.14",
+        "数据库 in\u00adsurance \ufb01re",
+        f"{'ab' * 99} x_y",
+    ]
+    output = [
+        [
+            analyzer().analyze(spell(text)),
+            sorted(accent_marks([spell(text)])),
+            list(map(str, query_terms(text))),
+        ]
+        for text in texts
+    ]
+    golden.check("ml_assets.search.indexes.keyword.spelling.VERSION", spelling.VERSION, output)
 
 
 def test_a_long_word_is_its_hash_whatever_its_case() -> None:

@@ -7,12 +7,10 @@ from contextlib import AbstractContextManager, closing
 from typing import Any
 
 from ml_assets.search.indexes.contract import AnyIndex, IndexKind
+from ml_assets.search.indexes.keyword.spelling import VERSION
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
-
-VERSION = 4
-"""Raise it when what the index holds of a text changes, so that it is built anew."""
 
 
 def _parameters(settings: Settings) -> Mapping[str, Any]:

@@ -12,6 +12,9 @@ import re
 import unicodedata
 from itertools import pairwise
 
+VERSION = 4
+"""Raise it when what the index holds of a text changes, so that it is built anew."""
+
 LONGEST = 128
 """Characters of a word that is kept as it is."""
 
