@@ -142,13 +142,14 @@ def _write_definition(connection: postgres.Connection, view: FeatureView) -> Del
     }
     text = statement("postgres/features/read_definition")
     known = connection.execute(text, values).fetchone()
-    if known and known[0] != values["fingerprint"]:
+    # Where the definition is this one, another hand changed its fingerprint.
+    if known and known[0] != values["fingerprint"] and not known[1]:
         raise FeatureViewError(
             f"its definition changed, but it is still version {view.version}",
             where=f"feature view {view.name}",
             do=f"Set its version to {view.version + 1}, with a migration for its table",
         )
-    if known and known[1]:
+    if known and known[2]:
         return Delta(unchanged=1)
     connection.execute(statement("postgres/features/write_definition"), values)
     return Delta(changed=1) if known else Delta(added=1)

@@ -76,6 +76,18 @@ def test_definitions_are_written_once(connection: postgres.Connection) -> None:
     assert row == ("document", fingerprint(DOCUMENT_TEXT), "?")
 
 
+@pytest.mark.parametrize("damage", ["fingerprint = 'x'", "definition = '{}'", "entity = 'x'"])
+def test_a_definition_that_another_hand_changed_is_written_again(
+    connection: postgres.Connection, damage: str
+) -> None:
+    query = "select * from feature_definitions order by view"
+    refresh_definitions(connection)
+    before = connection.execute(query).fetchall()
+    connection.execute(f"update feature_definitions set {damage}")  # type: ignore[arg-type]
+    assert refresh_definitions(connection) == Delta(changed=2)
+    assert connection.execute(query).fetchall() == before
+
+
 def test_a_change_asks_for_a_version(connection: postgres.Connection) -> None:
     refresh_definitions(connection)
     changed = replace(DOCUMENT_TEXT, ttl=timedelta(days=1))

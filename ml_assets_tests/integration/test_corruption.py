@@ -117,7 +117,12 @@ BY_REPAIR = {
         ),
         Kind(
             "duckdb: delete from features_document_text_v1 where entity_id = 'space-2'",
-            r"every_document_has_one_row",
+            r"every_document_has_one_row: .*without_row_in_document_text_v1 1",
+        ),
+        Kind(
+            "duckdb: insert into features_document_text_v1"
+            " select * from features_document_text_v1 where entity_id = 'space-5'",
+            r"every_document_has_one_row: .*with_several_in_document_text_v1 1",
         ),
     ),
     "what is made of features": (
@@ -138,6 +143,8 @@ BY_RUN = (
         "postgres: delete from document_embeddings where chunk_id = 'space-5#0'",
         r"embedded new +1 ",
     ),
+    Kind("postgres: update embedding_spaces set definition = '{}'", CHANGED),
+    Kind("postgres: update feature_definitions set fingerprint = 'x'", CHANGED),
     Kind("chroma: without space-6#0", r"chroma index +[1-9]"),
     Kind("keyword: without space-7#0", r"keyword index +[1-9]"),
     Kind("duckdb: delete from features_collection_activity_v1", CHANGED),
@@ -155,6 +162,12 @@ BY_RUN = (
     ),
 )
 """What a run makes again from what it follows from, without being asked for."""
+
+
+DEFINED = (
+    "select 'space', space_id, definition from embedding_spaces union all"
+    " select fingerprint, view, definition from feature_definitions order by 1, 2"
+)
 
 
 def by_hand(place: Place, damage: str) -> None:
@@ -213,11 +226,18 @@ def stores(place: Place, home: Path | None = None) -> dict[str, Any]:
     with postgres.connect(None, home) as connection:
         query = f"select {columns} from documents where deleted_at is null order by 1"
         rows = connection.execute(query).fetchall()
+        defined = connection.execute(DEFINED).fetchall()
     with psycopg.connect(postgres.server_url(None, home, "mlflow")) as connection:
         named = connection.execute(aliases).fetchall()
     with duckdb.connect(home / "offline.duckdb") as duck:
         results = duck.execute("select count(*) from experiment_performance").fetchall()
-    return {**read(home), "fields": rows, "aliases": named, "results": results}
+    return {
+        **read(home),
+        "fields": rows,
+        "aliases": named,
+        "results": results,
+        "defined": defined,
+    }
 
 
 @pytest.fixture(scope="module")

@@ -162,9 +162,12 @@ select
 from pending
 
 -- name: register_space
+-- Its id is a hash of its definition: another one was written by another hand.
 insert into embedding_spaces (space_id, dimension, definition)
 values (%(space_id)s, %(dimension)s, %(definition)s)
-on conflict (space_id) do nothing
+on conflict (space_id) do update
+set dimension = excluded.dimension, definition = excluded.definition
+where (embedding_spaces.dimension, embedding_spaces.definition) <> (excluded.dimension, excluded.definition)
 
 -- name: remove_orphans
 with removed as (

@@ -126,7 +126,9 @@ order by md5(document_id || %(seed)s)
 limit %(sample)s
 
 -- name: read_definition
-select fingerprint, definition = %(definition)s::jsonb
+select
+    fingerprint, definition = %(definition)s::jsonb,
+    (fingerprint, definition, entity) = (%(fingerprint)s, %(definition)s::jsonb, %(entity)s)
 from feature_definitions
 where view = %(view)s and version = %(version)s
 
@@ -136,4 +138,5 @@ select document_id, text from documents where document_id = any(%(document_ids)s
 -- name: write_definition
 insert into feature_definitions (view, version, entity, fingerprint, definition)
 values (%(view)s, %(version)s, %(entity)s, %(fingerprint)s, %(definition)s)
-on conflict (view, version) do update set definition = excluded.definition
+on conflict (view, version) do update
+set definition = excluded.definition, fingerprint = excluded.fingerprint, entity = excluded.entity

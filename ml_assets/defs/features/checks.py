@@ -21,7 +21,7 @@ from ml_assets.features.views import (
     FeatureView,
     views_for,
 )
-from ml_assets.problem import Problem
+from ml_assets.problem import REPAIR, Problem
 from ml_assets.settings import Settings
 
 
@@ -59,9 +59,16 @@ def every_document_has_one_row(
     views = [view for view in VIEWS.values() if view.entity == "document"]
     with postgres.connect() as connection, duckdb.get_connection() as duck:
         coverages = {view.key: document_coverage(connection, duck, view) for view in views}
+    rows = [{"view": key, **asdict(row)} for key, row in coverages.items()]
+    wrong = {
+        f"{kind}_in_{key}": count
+        for key, coverage in coverages.items()
+        for kind, count in asdict(coverage).items()
+        if kind != "live" and count
+    }
     return dg.AssetCheckResult(
         passed=all(coverage.exact for coverage in coverages.values()),
-        metadata={"views": table([{"view": key, **asdict(row)} for key, row in coverages.items()])},
+        metadata={"views": table(rows), **wrong, **({"repair": REPAIR} if wrong else {})},
     )
 
 
