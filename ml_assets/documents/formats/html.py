@@ -26,17 +26,17 @@ _LINES = frozenset(
 )
 """Elements that are displayed on lines of their own."""
 
-_WORDS = frozenset(("button", "input", "label", "meter", "optgroup", "option", "progress"))
-"""Elements that are displayed apart from what is beside them; so are the cells of a table."""
+_APART = frozenset(
+    ("button", "input", "label", "meter", "optgroup", "option", "progress", "select", "td", "th")
+)
+"""Elements that are displayed apart from what is beside them."""
 
-_APART = _WORDS | {"select", "td", "th"}
 _AS_IT_STANDS = frozenset(("pre", "textarea"))
 
 _SPACES = re.compile(r"[ \t\r\n\f]+")
-_SPACES_BEFORE_LINE_END = re.compile(r"[ \t]+(?=\n)")
 _BLANK_LINES = re.compile(r"\n{3,}")
 
-_TAG = re.compile(r"<(/?)([a-zA-Z][^\s/<>]*)([^<>]*)>")
+_TAG = re.compile(r"<(/?)([a-zA-Z][^\s/<>]*+)([^<>]*+)>")
 _TITLE = re.compile(r"<title(?:\s[^<>]*)?/?>", re.IGNORECASE)
 _TITLE_END = re.compile(r"</title", re.IGNORECASE)
 _DEEPEST = 500
@@ -67,8 +67,9 @@ def html_text(html: str) -> tuple[str, str]:
     page = LexborHTMLParser(_end_title(_flatten(html)))
     heading = page.css_first("head > title") or page.css_first("h1")
     title = _SPACES.sub(" ", heading.text()).strip() if heading else ""
-    text = "".join(_pieces(page.root)) if page.root else ""
-    return title, _BLANK_LINES.sub("\n\n", _SPACES_BEFORE_LINE_END.sub("", text)).strip()
+    lines = "".join(_pieces(page.root)).split("\n") if page.root else []
+    text = "\n".join(line.rstrip(" \t") for line in lines)
+    return title, _BLANK_LINES.sub("\n\n", text).strip()
 
 
 def _pieces(root: LexborNode) -> Iterator[str]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, BinaryIO
 
-from ml_assets.documents.formats.rows import Columns, Numbered, Row, as_wanted
+from ml_assets.documents.formats.rows import (
+    ESCAPED_BYTE,
+    INVALID,
+    Columns,
+    Numbered,
+    Row,
+    as_wanted,
+)
 from ml_assets.errors import SourceError, first_line
 
 _BATCH = 500
-_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 
 
 def read_parquet(file: BinaryIO, name: str, columns: Columns) -> Iterator[Numbered]:
@@ -70,6 +75,6 @@ def _row(names: list[str], cells: tuple[object, ...]) -> Row | str:
     for name, cell in zip(names, cells, strict=True):
         if isinstance(cell, _OutOfRange):
             return f"{name} {cell.why}"
-        if isinstance(cell, str) and _ESCAPED_BYTE.search(cell):
-            return "invalid UTF-8"
+        if isinstance(cell, str) and ESCAPED_BYTE.search(cell):
+            return INVALID
     return dict(zip(names, cells, strict=True))

@@ -23,10 +23,15 @@ Row = Mapping[str, object]
 Numbered = tuple[str, Row | str]
 """Where the row stands within its file, and the row, or the reason why it cannot be read."""
 
+INVALID = "invalid UTF-8"
+ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
+"""What stands in a cell for a byte that is not UTF-8."""
+
 ROLES = ("id", "text", "title", "label", "url", "group", "created_at")
 OPTIONS = (*ROLES, "metadata", "collection_by")
 PERIODS = ("day", "month", "quarter", "year")
 _SHOWN_COLUMNS = 20
+_LONGEST_DATE = 100
 _SPACE_BEFORE_ZONE = re.compile(r"\s+(?=[+-]\d\d:?\d\d$)")
 
 
@@ -179,7 +184,7 @@ def _moment(row: Row, columns: Columns) -> datetime | None:
     if value is None or value == "":
         return None
     try:
-        if not isinstance(value, str | date):
+        if not isinstance(value, str | date) or len(str(value)) > _LONGEST_DATE:
             raise TypeError
         moment = datetime.fromisoformat(_SPACE_BEFORE_ZONE.sub("", str(value).strip()))
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)

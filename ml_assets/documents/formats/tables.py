@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from collections.abc import Iterator
 from itertools import count
 from typing import BinaryIO
 
 from ml_assets.documents.formats.parquet import read_parquet
-from ml_assets.documents.formats.rows import Columns, Numbered, Row, as_wanted
+from ml_assets.documents.formats.rows import (
+    ESCAPED_BYTE,
+    INVALID,
+    Columns,
+    Numbered,
+    Row,
+    as_wanted,
+)
 from ml_assets.errors import SourceError
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 OPEN_COLUMNS = (".jsonl", ".ndjson")
 """Formats in which a row may lack columns that others have."""
 
-_INVALID = "invalid UTF-8"
-_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 _FIELD_LIMIT = 2**31 - 1
-_BATCH = 500
 _DELIMITERS = (",", ";", "|", "\t")
 _LONGEST = 1 << 26
 """Bytes of a row of text; more are never held in memory."""
@@ -57,7 +60,7 @@ def _json_object(line: bytes) -> Row | str:
     try:
         row = json.loads(line.decode("utf-8").strip())
     except UnicodeDecodeError:
-        return _INVALID
+        return INVALID
     except json.JSONDecodeError as error:
         return f"not JSON ({error.msg} at column {error.colno})"
     except (ValueError, RecursionError) as error:
@@ -137,7 +140,7 @@ def _header(reader: Iterator[list[str]], name: str) -> list[str]:
     except csv.Error as error:
         do = 'Put a cell with a comma or a line end in quotes; within them, write " as ""'
         raise SourceError(f"the header is not CSV ({error})", where=name, do=do) from None
-    if any(map(_ESCAPED_BYTE.search, header)):
+    if any(map(ESCAPED_BYTE.search, header)):
         raise SourceError("the header is not UTF-8", where=name, do="Save the file as UTF-8")
     if len(set(header)) < len(header):
         raise SourceError("two columns have one name", where=name, do="Rename one of them")
@@ -150,8 +153,8 @@ def _csv_row(header: list[str], cells: list[str], lines: list[str], delimiter: s
         return f'a quote swallowed {len(lines) - 1} more rows (within a cell, write " as "")'
     if len(cells) != len(header):
         return f"{len(cells)} cells, but the header has {len(header)}"
-    if any(map(_ESCAPED_BYTE.search, cells)):
-        return _INVALID
+    if any(map(ESCAPED_BYTE.search, cells)):
+        return INVALID
     return dict(zip(header, cells, strict=True))
 
 

@@ -48,6 +48,12 @@ def test_lines_are_kept_below_the_deepest_level() -> None:
     assert html_text("<div>" * 600 + "</div>" * 600 + "<pre>a\n b</pre>")[1] == "a\n b"
 
 
+@pytest.mark.parametrize("page", ["<" + "a" * 300_000, f"<pre>{' ' * 300_000}x", "<a " * 100_000])
+def test_long_runs_take_linear_time(page: str) -> None:
+    """Quadratic, each would take minutes."""
+    assert len(html_text(page)[1]) <= 300_001
+
+
 def test_thousands_of_attributes_are_passed_over() -> None:
     attributes = " ".join(f"a{n}=1" for n in range(200_000))
     assert html_text(f"<p {attributes}>one<p class=x>two") == ("", "one\n\ntwo")

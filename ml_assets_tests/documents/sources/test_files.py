@@ -457,6 +457,11 @@ def test_bad_pages(folder: Path) -> None:
     ]
 
 
+def test_a_long_date_is_refused_in_linear_time(folder: Path) -> None:
+    path = write(folder / "x.csv", f"id,text,created_at\n1,a,2{' ' * 300_000}4\n2,b,2024-01-01\n")
+    assert [row.document_id for row in rejected(source(path))] == ["1"]
+
+
 def test_a_document_of_20_megabytes_is_one_bad_row(folder: Path) -> None:
     path = write(folder / "x.csv", f"id,text\n1,{'x' * 20_000_000}\n2,ok\n")
     bad, good = rows(source(path, max_bytes=10_000_000))
