@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 Progress = Callable[[int, int], None]
 """Called with (done, total); total is 0 while it is unknown."""
@@ -14,9 +14,3 @@ StageProgress = Callable[[str], AbstractContextManager[Progress]]
 
 def no_progress(done: int, total: int) -> None:
     """Report nothing."""
-
-
-@contextmanager
-def unwatched(stage: str) -> Iterator[Progress]:
-    """Show nothing."""
-    yield no_progress

@@ -97,6 +97,7 @@ class Session:
         from ml_assets.embeddings.encoder import load_encoder
         from ml_assets.embeddings.space import current_chunker, current_space
         from ml_assets.registry.serving import predict_texts
+        from ml_assets.search.indexes.kinds import Indexes
         from ml_assets.stores import mlflow
 
         settings, chunker = self.settings, current_chunker(self.settings)
@@ -105,6 +106,7 @@ class Session:
             return predict_texts(
                 self._connection,
                 mlflow.tracking(secret(settings.mlflow_tracking_uri), url, settings.home),
+                Indexes(settings),
                 current_space(settings).space_id,
                 lambda: load_encoder(settings),
                 lambda text: [chunk.text for chunk in chunker.chunk("", text)],

@@ -18,6 +18,7 @@ OWNERS = {
     "chunkers": "documents",
     "chunked_documents": "documents",
     "current_chunks": "documents",
+    "followed_chunks": "documents",
     "change_log": "documents",
     "embedding_spaces": "embeddings",
     "document_embeddings": "embeddings",
@@ -35,7 +36,7 @@ OWNERS = {
 }
 
 READS = {
-    "embeddings": "chunks chunkers",  # the delta from chunks to vectors is one statement
+    "embeddings": "chunks chunkers followed_chunks",  # the delta to vectors is one statement
     "features": "documents current_chunks change_log document_embeddings",  # so is this one
     "search": "documents chunked_documents embedding_spaces",  # filters and vectors
     "training": "documents current_chunks document_embeddings",  # a vector of each document

@@ -25,6 +25,9 @@ _READINGS = 3
 ALWAYS_REMOVABLE = 10
 """So many documents may leave a collection whatever fraction of it they are."""
 
+_BATCH = 500
+"""Documents that are cut at a time."""
+
 _SOURCE = {"document_id": "text", "content_hash": "bytea"}
 _CHUNK = {
     **dict.fromkeys(("chunk_id", "document_id"), "text"),
@@ -134,7 +137,6 @@ def refresh_chunks(
     collections: Collection[str],
     *,
     beside: Collection[Chunker] = (),
-    batch: int = 500,
     run_id: str | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, Delta]:
@@ -143,8 +145,8 @@ def refresh_chunks(
     Those of `chunker`, which is the current one from now on, and of the chunkers `beside` it, of
     which generations are kept. What any other one made of a document goes when that changes.
 
-    Only documents whose content changed since a chunker cut them are cut again, `batch` of them to
-    a transaction, so that a killed run loses one batch at most.
+    Only documents whose content changed since a chunker cut them are cut again, a batch of them
+    to a transaction, so that a killed run loses one batch at most.
     """
     names = sorted(collections)
     chunkers = {each.fingerprint: each for each in (chunker, *beside)}
@@ -161,7 +163,7 @@ def refresh_chunks(
         own = {**bound, "chunker": identity}
         with connection.cursor("uncut", row_factory=class_row(_Uncut), withhold=True) as uncut:
             uncut.execute(statement("postgres/documents/pending_chunks"), own)
-            while documents := uncut.fetchmany(batch):
+            while documents := uncut.fetchmany(_BATCH):
                 for name, delta in _apply_chunks(connection, each, documents, own).items():
                     deltas[name] += delta
                 done += len(documents)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from ml_assets.embeddings.encoder import Encoder
 
-BATCH = 512
+_BATCH = 512
 """Texts that are encoded and written at a time: enough that sorting all texts by length, for less
 padding, gains nothing more."""
 
@@ -101,14 +101,13 @@ def refresh_embeddings(
     load: Callable[[], Encoder],
     collections: Collection[str],
     *,
-    batch: int = BATCH,
     run_id: str | None = None,
     progress: Progress = no_progress,
 ) -> EmbeddingReport:
     """Give every chunk of `collections` exactly one vector of `space`.
 
     Those of the chunkers that follow the documents. `load` is called only when a text must be
-    encoded. `batch` texts are written to a transaction while the next ones are encoded, so that a
+    encoded. A batch of texts is written to a transaction while the next ones are encoded, so that a
     killed run repeats two batches at most.
 
     Raises:
@@ -129,7 +128,7 @@ def refresh_embeddings(
         connection.execute("drop table if exists orphaned_vectors")
         connection.execute(statement("postgres/embeddings/find_orphans"), bound)
         removed = read_deltas(connection, "postgres/embeddings/remove_orphans", bound)
-    encoded, written = _encode_pending(connection, space, load, bound, batch, progress)
+    encoded, written = _encode_pending(connection, space, load, bound, progress)
     deltas = {name: pending[name] + removed[name] for name in names}
     rows = read_versions(connection, "postgres/embeddings/versions", bound)
     for row in rows:
@@ -186,13 +185,12 @@ def _encode_pending(
     space: VectorSpace,
     load: Callable[[], Encoder],
     bound: Mapping[str, object],
-    batch: int,
     progress: Progress,
 ) -> tuple[int, int]:
     """Encode the distinct texts without a vector; return (texts encoded, rows written)."""
     with connection.cursor("pending", row_factory=class_row(_Text), withhold=True) as pending:
         pending.execute(statement("postgres/embeddings/pending_texts"), bound)
-        first = pending.fetchmany(batch)
+        first = pending.fetchmany(_BATCH)
         if not first:
             return 0, 0
         encoder = load()
@@ -207,7 +205,7 @@ def _encode_pending(
         def encode(rows: Sequence[_Text]) -> NDArray[np.float32]:
             return encoder.encode([row.embedded_text for row in rows])
 
-        batches = chain([first], iter(lambda: pending.fetchmany(batch), []))
+        batches = chain([first], iter(lambda: pending.fetchmany(_BATCH), []))
         encoded = written = 0
         with closing(work_ahead(encode, batches)) as ahead:
             for rows, vectors in ahead:

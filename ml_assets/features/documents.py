@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ml_assets.delta import Delta
-from ml_assets.features.neighbours import nearest_distances
+from ml_assets.features.neighbours import UNKNOWN, nearest_others
 from ml_assets.features.offline import ENTITY_HEADER, current_rows, refresh_view
 from ml_assets.features.text import text_features
 from ml_assets.features.views import DOCUMENT_TEXT
@@ -15,7 +17,9 @@ from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 _TEXT_COLUMNS = DOCUMENT_TEXT.columns[:-1]
 """All but the distance to the nearest document are functions of the text alone."""
@@ -31,8 +35,8 @@ def refresh_document_features(
 ) -> Delta:
     """Make the latest rows of `document_text` those of the live documents, in space `space_id`.
 
-    A text is described once; the distances of all are computed anew when any document or vector
-    changed. Nothing is read but a hash when none did.
+    A text is described once. Documents whose vector changed, or that of their nearest, are compared
+    with all; the others with those that changed. Nothing is read but a hash when nothing changed.
     """
     return refresh_view(
         connection,
@@ -55,8 +59,10 @@ def _compute(
         text = statement("duckdb/features/entities_to_compute")
         pending = duck.execute(text, {"view": DOCUMENT_TEXT.key}).fetchall()
         texts = _describe_texts(connection, [entity_id for (entity_id,) in pending], progress)
-        neighbours = _neighbours(connection, space_id)
+        neighbours = _neighbours(connection, duck, space_id)
         with duckdb.registered(duck, computed_texts=texts, neighbours=neighbours):
+            for step in "forget_neighbours", "save_neighbours":
+                duck.execute(statement(f"duckdb/features/{step}"))
             columns, current = ", ".join(_TEXT_COLUMNS), current_rows(DOCUMENT_TEXT)
             text = statement("duckdb/features/compute_document_text")
             duck.execute(text.format(text_columns=columns, current=current))
@@ -74,19 +80,53 @@ def _describe_texts(
     return duckdb.arrow_table(rows, {"entity_id": "string", **types})
 
 
-def _neighbours(connection: postgres.Connection, space_id: str) -> pa.Table:
+def _neighbours(
+    connection: postgres.Connection, duck: duckdb.Connection, space_id: str
+) -> pa.Table:
+    """The nearest other document of each, and the distance to it, with a hash of its own vector."""
+    import numpy as np
+
+    document_ids, vectors = read_vectors(connection, space_id)
+    hashes = [hashlib.blake2b(vector, digest_size=16).hexdigest() for vector in vectors]
+    current = dict(zip(document_ids, hashes, strict=True))
+    stored = {
+        document_id: (neighbour_id, distance)
+        for document_id, vector_hash, neighbour_id, distance in duck.execute(
+            "select entity_id, vector_hash, neighbour_id, nearest_distance from document_neighbours"
+        ).fetchall()
+        if current.get(document_id) == vector_hash
+    }
+    places = {document_id: place for place, document_id in enumerate(document_ids)}
+    nearest = np.full(len(vectors), UNKNOWN, np.intp)
+    distances = np.full(len(vectors), np.nan)
+    for document_id, (neighbour_id, distance) in stored.items():
+        if neighbour_id in stored:
+            place = places[document_id]
+            nearest[place], distances[place] = places[neighbour_id], distance
+    nearest_others(vectors, nearest, distances)
+    names = [None if place == UNKNOWN else document_ids[place] for place in nearest]
+    return duckdb.arrow_table(
+        zip(document_ids, hashes, names, distances.tolist(), strict=True),
+        {
+            "entity_id": "string",
+            "vector_hash": "string",
+            "neighbour_id": "string",
+            "nearest_distance": "double",
+        },
+    )
+
+
+def read_vectors(
+    connection: postgres.Connection, space_id: str, some: Collection[str] | None = None
+) -> tuple[list[str], NDArray[np.float32]]:
+    """The ids of the live documents, of all or of `some`, and their vectors, a row each."""
     import numpy as np
 
     text = statement("postgres/features/document_vectors")
-    bound = {"space_id": space_id}
+    bound = {"space_id": space_id, "document_ids": None if some is None else list(some)}
     document_ids: list[str] = []
     parts = [np.empty((0, 0), np.float32)]
     for batch in postgres.read_batches(connection, text, bound, binary=True):
         document_ids += [row[0] for row in batch]
         parts.append(np.stack([row[1].to_numpy() for row in batch]))
-    vectors = np.concatenate(parts[1:] or parts, dtype=np.float32)
-    distances = nearest_distances(vectors).tolist()
-    return duckdb.arrow_table(
-        zip(document_ids, distances, strict=True),
-        {"entity_id": "string", "nearest_distance": "double"},
-    )
+    return document_ids, np.concatenate(parts[1:] or parts, dtype=np.float32)

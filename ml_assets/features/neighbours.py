@@ -1,4 +1,4 @@
-"""Distance to the nearest other vector, exact, in bounded memory."""
+"""The nearest other vector of each, exact, in bounded memory; and again when a few have changed."""
 
 from __future__ import annotations
 
@@ -11,45 +11,70 @@ if TYPE_CHECKING:
 BLOCK = 2048
 """Rows of a block; two blocks' similarities are 16 MiB."""
 
+UNKNOWN = -1
+"""In the place of a row's nearest: it was not looked for, or there is no other row."""
 
-def nearest_distances(vectors: NDArray[np.float32], block: int = BLOCK) -> NDArray[np.float64]:
-    """Return 1 - cosine to the nearest other row, shape (n,), in [0, 2].
 
-    `vectors` (n, dimension) are normalised in place; a zero vector is at distance 1 of all. A row
-    without another has nan. The nearest row is found in float32, its distance computed in float64
-    and rounded to 6 decimals, so that a row's distance does not depend on how blocks fall.
+def nearest_others(
+    vectors: NDArray[np.float32],
+    nearest: NDArray[np.intp],
+    distances: NDArray[np.float64],
+    block: int = BLOCK,
+) -> None:
+    """Find the nearest other row of each, and 1 - cosine to it, in [0, 2]; both in place.
+
+    `vectors` (n, dimension) are normalised in place; a zero vector is at distance 1 of all. Of
+    `nearest` (n,), the rows that are `UNKNOWN` are compared with all, the others, whose distance
+    is known, with those alone: so no vector of theirs and of their nearest may have changed. A row
+    without another stays `UNKNOWN`, with nan. The nearest row is found in float32, its distance
+    computed in float64 and rounded to 6 decimals, so that it does not depend on how blocks fall.
     """
     import numpy as np
 
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     np.divide(vectors, norms, out=vectors, where=norms > 0)
-    count = len(vectors)
-    if count < 2:
-        return np.full(count, np.nan)
-    distances = np.empty(count)
-    for start in range(0, count, block):
-        rows = vectors[start : start + block]
-        nearest = _nearest(vectors, rows, start, block)
-        cosines = np.einsum("ij,ij->i", rows, vectors[nearest], dtype=np.float64)
-        distances[start : start + block] = np.clip(1 - cosines, 0, 2).round(6)
+    if len(vectors) < 2:
+        nearest[:], distances[:] = UNKNOWN, np.nan
+        return
+    unknown, known = (np.flatnonzero(rows) for rows in (nearest == UNKNOWN, nearest != UNKNOWN))
+    for start in range(0, len(unknown), block):
+        rows = unknown[start : start + block]
+        nearest[rows] = _nearest(vectors, rows, np.arange(len(vectors)), block)
+        distances[rows] = _distances(vectors, rows, nearest[rows])
+    for start in range(0, len(known) if len(unknown) else 0, block):
+        rows = known[start : start + block]
+        others = _nearest(vectors, rows, unknown, block)
+        candidates = _distances(vectors, rows, others)
+        nearer = candidates < distances[rows]
+        nearest[rows[nearer]], distances[rows[nearer]] = others[nearer], candidates[nearer]
+
+
+def _distances(
+    vectors: NDArray[np.float32], rows: NDArray[np.intp], others: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    import numpy as np
+
+    cosines = np.einsum("ij,ij->i", vectors[rows], vectors[others], dtype=np.float64)
+    distances: NDArray[np.float64] = np.clip(1 - cosines, 0, 2).round(6)
     return distances
 
 
 def _nearest(
-    vectors: NDArray[np.float32], rows: NDArray[np.float32], start: int, block: int
+    vectors: NDArray[np.float32], rows: NDArray[np.intp], among: NDArray[np.intp], block: int
 ) -> NDArray[np.intp]:
-    """The index of the nearest vector of each of `rows`, which are those from `start` on."""
+    """The nearest of each of `rows` that is `among` these, and not the row itself."""
     import numpy as np
 
+    own = vectors[rows]
     best = np.full(len(rows), -np.inf, np.float32)
-    nearest = np.zeros(len(rows), np.intp)
+    nearest = np.full(len(rows), among[0])
     each = np.arange(len(rows))
-    for offset in range(0, len(vectors), block):
-        similarities = rows @ vectors[offset : offset + block].T
-        if offset == start:
-            np.fill_diagonal(similarities, -np.inf)
+    for start in range(0, len(among), block):
+        others = among[start : start + block]
+        similarities = own @ vectors[others].T
+        similarities[rows[:, None] == others] = -np.inf
         column = similarities.argmax(axis=1)
         nearer = similarities[each, column]
         better = nearer > best
-        best[better], nearest[better] = nearer[better], column[better] + offset
+        best[better], nearest[better] = nearer[better], others[column][better]
     return nearest

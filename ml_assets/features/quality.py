@@ -87,6 +87,7 @@ def altered_values(duck: duckdb.Connection, view: FeatureView) -> list[Problem]:
 
 def forget_altered(duck: duckdb.Connection, online: OnlineStore) -> None:
     """Forget altered rows, and what is online in their place: the next run computes all anew."""
+    duck.execute("delete from document_neighbours")
     for view in VIEWS.values():
         with duckdb.transaction(duck):
             duck.execute(_formatted("forget_altered", view))

@@ -120,6 +120,11 @@ def fingerprint(view: FeatureView) -> str:
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 
+def training_views() -> dict[str, str]:
+    """What models are trained on: the fingerprint of each view, by its key."""
+    return {view.key: fingerprint(view) for view in views_for("training")}
+
+
 def refresh_definitions(
     connection: postgres.Connection, views: Iterable[FeatureView] = tuple(VIEWS.values())
 ) -> Delta:

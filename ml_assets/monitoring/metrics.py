@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from psycopg import Cursor
+from psycopg.rows import TupleRow
+
 from ml_assets.delta import Delta
+from ml_assets.registry import versions
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
+from ml_assets.training import experiments
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -16,14 +22,13 @@ if TYPE_CHECKING:
 
 def copy_training_metrics(connection: postgres.Connection, client: Client) -> Delta:
     """Copy the steps of every training that ClickHouse does not hold."""
-    points = statement("postgres/training/points")
-    return _copy(connection, client, "training_metrics", "run_id", points)
+    return _copy(connection, client, "training_metrics", "run_id", experiments.metric_points)
 
 
 def copy_model_performance(connection: postgres.Connection, client: Client) -> Delta:
     """Copy the metrics of every registered model version that ClickHouse does not hold."""
-    points = statement("postgres/registry/points")
-    return _copy(connection, client, "model_performance", "concat(model, '/', version)", points)
+    key = "concat(model, '/', version)"
+    return _copy(connection, client, "model_performance", key, versions.metric_points)
 
 
 def training_series(client: Client) -> list[dict[str, object]]:
@@ -32,7 +37,11 @@ def training_series(client: Client) -> list[dict[str, object]]:
 
 
 def _copy(
-    connection: postgres.Connection, client: Client, table: str, series: str, points: str
+    connection: postgres.Connection,
+    client: Client,
+    table: str,
+    series: str,
+    points: Callable[[postgres.Connection, Collection[str]], Cursor[TupleRow]],
 ) -> Delta:
     """Copy the `points` of every series that `table` does not hold; their first columns name it.
 
@@ -41,7 +50,7 @@ def _copy(
     """
     known = client.query(f"select {series}, count() from {table} final group by all")  # noqa: S608
     counts = dict(map(tuple, known.result_rows))
-    cursor = connection.execute(points, {"known": list(counts)})
+    cursor = points(connection, counts)
     names = [column.name for column in cursor.description or ()]
     rows = cursor.fetchall()
     for _, batch in groupby(rows, key=itemgetter(0, 1)):

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ml_assets.errors import FeatureViewError, GateError, NothingToDoError
-from ml_assets.features.views import fingerprint, views_for
+from ml_assets.features.views import training_views
 from ml_assets.registry.gates import METRIC, promotion_gates, score_on_test
 from ml_assets.registry.model import MODEL_NAME, ModelVersion
 from ml_assets.registry.versions import champion, current_challenger, read_version
@@ -125,7 +125,7 @@ def ready_for_rollback(
         return []
     version = _registered(connection, number)
     _refuse_lost(where, version)
-    views = {view.key: fingerprint(view) for view in views_for("training")}
+    views = training_views()
     if version.feature_views != views:
         raise FeatureViewError(
             f"version {number} was trained on others ({', '.join(version.feature_views)})",

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from ml_assets.documents.normalize import normalize
 from ml_assets.embeddings.encoder import Encoder
 from ml_assets.errors import FeatureViewError, NothingToDoError, SourceError, SpaceMismatchError
+from ml_assets.features.documents import read_vectors
 from ml_assets.features.text import text_features
-from ml_assets.features.views import DOCUMENT_TEXT, fingerprint, views_for
+from ml_assets.features.views import DOCUMENT_TEXT, training_views
 from ml_assets.registry.model import ModelVersion
 from ml_assets.registry.versions import champion, current_challenger
+from ml_assets.search.generation import published_generation
+from ml_assets.search.indexes.kinds import Indexes, kept_by_tables
 from ml_assets.stores import mlflow, postgres
-from ml_assets.stores.sql import statement
 from ml_assets.training.examples import model_inputs
 from ml_assets.training.families.registry import TRUSTED_TYPES
 from ml_assets.training.onnx.model import FILE, OnnxModel
@@ -25,9 +27,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_CANDIDATES = 50
+"""Chunks near a text whose documents are compared with it: the mean of a document's vectors may be
+nearer than any chunk of it is."""
+
+
 def predict_texts(
     connection: postgres.Connection,
     where: mlflow.Tracking,
+    indexes: Indexes,
     space_id: str,
     load: Callable[[], Encoder],
     cut: Callable[[str], list[str]],
@@ -35,7 +43,8 @@ def predict_texts(
 ) -> list[dict[str, float]]:
     """Return the champion's probabilities of every label, likeliest first, for each text.
 
-    The encoder is of `space_id`; `cut` makes chunks of a text.
+    The encoder is of `space_id`; `cut` makes chunks of a text. The nearest document is looked for
+    in the `indexes` of the served search.
 
     Raises:
         NothingToDoError: there is no champion.
@@ -52,7 +61,8 @@ def predict_texts(
     if not normal:
         return []
     vectors = _embed(load(), [cut(text) or [text] for text in normal])
-    features = _features(_nearest_distances(connection, space_id, vectors), normal)
+    nearest = _nearest_distances(connection, indexes, space_id, vectors)
+    features = _features(nearest, normal)
     model = load_served(where, version)
     if isinstance(model, OnnxModel):
         given = model.predict_proba(normal, features, vectors)
@@ -133,7 +143,7 @@ def _check(version: ModelVersion, space_id: str) -> None:
             where="ML_ASSETS_EMBEDDING_MODEL",
             do="Set it back, or train and promote a model of the new space",
         )
-    if version.feature_views != {view.key: fingerprint(view) for view in views_for("training")}:
+    if version.feature_views != training_views():
         raise FeatureViewError(
             f"the champion was trained on other versions ({', '.join(version.feature_views)})",
             where="feature views",
@@ -142,20 +152,41 @@ def _check(version: ModelVersion, space_id: str) -> None:
 
 
 def _nearest_distances(
-    connection: postgres.Connection, space_id: str, vectors: NDArray[np.float32]
+    connection: postgres.Connection,
+    indexes: Indexes,
+    space_id: str,
+    vectors: NDArray[np.float32],
 ) -> NDArray[np.float64]:
-    """1 - cosine to the nearest document, shape (len(vectors),); NaN where there is none."""
+    """1 - cosine to the nearest document, shape (len(vectors),); NaN where there is none.
+
+    Of the documents that the served index finds near; of all while none is of this space.
+    """
     import numpy as np
 
     from ml_assets.embeddings.quantization import unit
 
-    text = statement("postgres/features/document_vectors")
-    best = np.full(len(vectors), np.nan)
-    for batch in postgres.read_batches(connection, text, {"space_id": space_id}, binary=True):
-        documents = unit([vector.to_numpy() for _, vector in batch])
-        best = np.fmax(best, (vectors @ documents.T).max(axis=1))
+    near = _near_documents(connection, indexes, space_id, vectors)
+    document_ids, documents = read_vectors(connection, space_id, near)
+    if not document_ids:
+        return np.full(len(vectors), np.nan)
+    best = (vectors @ unit(documents).T).max(axis=1)
     distances: NDArray[np.float64] = np.clip(1 - best, 0, 2).round(6)
     return distances
+
+
+def _near_documents(
+    connection: postgres.Connection,
+    indexes: Indexes,
+    space_id: str,
+    vectors: NDArray[np.float32],
+) -> set[str] | None:
+    generation = published_generation(connection)
+    kind = kept_by_tables(generation) if generation else None
+    if generation is None or kind is None or generation.space_id != space_id:
+        return None
+    with indexes.open(connection, generation, kind) as index:
+        rankings = index.query_many(list(vectors), _CANDIDATES)
+    return {name.rpartition("#")[0] for ranking in rankings for name in ranking.chunk_ids}
 
 
 def _ranked(labels: Any, probabilities: Any) -> dict[str, float]:

@@ -64,7 +64,6 @@ class Withdrawal:
     identity: str
     actor: str
     reason: str
-    withdrawn_at: datetime
 
     def __str__(self) -> str:
         """Who withdrew it, and why."""

@@ -14,7 +14,7 @@ from ml_assets.documents.chunking import Chunker
 from ml_assets.embeddings.refresh import partition_name
 from ml_assets.errors import NothingToDoError, SpaceMismatchError
 from ml_assets.releases.pointer import present_parts, services
-from ml_assets.search.model import CHUNKING, Fusion, Generation, Parameters
+from ml_assets.search.model import Fusion, Generation, Parameters
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
@@ -25,15 +25,10 @@ def generation_id(space_id: str, parameters: Parameters) -> str:
     return hashlib.sha256(definition.encode()).hexdigest()[:16]
 
 
-def chunked_by(chunker: Chunker, kinds: Parameters) -> Parameters:
-    """The parameters of a generation: of its index kinds, and of the chunker."""
-    return {**kinds, CHUNKING: chunker.definition}
-
-
 def ensure_generation(
     connection: postgres.Connection, space_id: str, parameters: Parameters
 ) -> Generation:
-    """Find the generation of this space and these parameters (`chunked_by`), or create it."""
+    """Find the generation of this space and these `generation_parameters`, or create it."""
     identity = generation_id(space_id, parameters)
     if not connection.execute(
         "select 1 from embedding_spaces where space_id = %s", [space_id]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from psycopg.rows import class_row
+from psycopg import Cursor
+from psycopg.rows import TupleRow, class_row
 from psycopg.types.json import Jsonb
 
 from ml_assets.stores import mlflow, postgres
@@ -19,16 +20,26 @@ from ml_assets.training.onnx.model import FILE
 
 def read_candidates(connection: postgres.Connection, training_set_hash: str) -> list[Candidate]:
     """The candidates of a training set, of the present versions of the families, in their order."""
-    bound = {"hash": training_set_hash, "fingerprints": [each.fingerprint for each in FAMILIES]}
-    with connection.cursor(row_factory=class_row(Candidate)) as cursor:
-        return cursor.execute(statement("postgres/training/candidates"), bound).fetchall()
+    return _candidates(connection, training_set_hash, None)
 
 
 def read_candidate(connection: postgres.Connection, run_id: str) -> Candidate | None:
     """The candidate of an MLflow run."""
+    return next(iter(_candidates(connection, None, run_id)), None)
+
+
+def _candidates(
+    connection: postgres.Connection, training_set_hash: str | None, run_id: str | None
+) -> list[Candidate]:
+    fingerprints = [each.fingerprint for each in FAMILIES]
+    bound = {"hash": training_set_hash, "fingerprints": fingerprints, "run_id": run_id}
     with connection.cursor(row_factory=class_row(Candidate)) as cursor:
-        text = statement("postgres/training/candidate")
-        return cursor.execute(text, {"run_id": run_id}).fetchone()
+        return cursor.execute(statement("postgres/training/candidates"), bound).fetchall()
+
+
+def metric_points(connection: postgres.Connection, known: Collection[str]) -> Cursor[TupleRow]:
+    """Every metric of every step of the trainings that are not `known`, by their run ids."""
+    return connection.execute(statement("postgres/training/points"), {"known": list(known)})
 
 
 def untrained(

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.features.join import point_in_time_join
-from ml_assets.features.views import fingerprint, views_for
+from ml_assets.features.views import training_views, views_for
 from ml_assets.settings import Settings
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
@@ -56,7 +56,7 @@ def build_training_set(
         hash="",
         space_id=space_id,
         seed=settings.seed,
-        feature_views={view.key: fingerprint(view) for view in views},
+        feature_views=training_views(),
         features=features,
         rows=rows,
         left_out=left_out,

@@ -240,9 +240,12 @@ def test_how_many_may_leave_at_once(
     assert len(live(connection)) == (documents if refused else documents - lost)
 
 
-def test_chunks_follow_their_documents(connection: postgres.Connection) -> None:
+def test_chunks_follow_their_documents(
+    connection: postgres.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml_assets.documents.refresh._BATCH", 1)
     refresh(connection, MemorySource([document("x", LONG), document("y")]))
-    first = refresh_chunks(connection, CHUNKER, ["a"], batch=1)["a"]
+    first = refresh_chunks(connection, CHUNKER, ["a"])["a"]
     assert first.added > 3
     assert refresh_chunks(connection, CHUNKER, ["a"]) == {"a": Delta(unchanged=first.added)}
     refresh(connection, MemorySource([document("x", LONG[:60]), document("y")]))

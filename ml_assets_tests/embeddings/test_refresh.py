@@ -25,8 +25,14 @@ from ml_assets_tests.embeddings.corpus import CHUNKER, load_documents
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource, other_space
 
 
+@pytest.fixture(autouse=True)
+def batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two texts each, so that there are several."""
+    monkeypatch.setattr("ml_assets.embeddings.refresh._BATCH", 2)
+
+
 def total(connection: postgres.Connection, encoder: HashEncoder, names: list[str]) -> Delta:
-    report = refresh_embeddings(connection, encoder.space, lambda: encoder, names, batch=2)
+    report = refresh_embeddings(connection, encoder.space, lambda: encoder, names)
     return sum(report.deltas.values(), Delta())
 
 
@@ -219,9 +225,9 @@ def test_what_was_encoded_before_a_failure_is_kept(connection: postgres.Connecti
     names = load_documents(connection, *(Document(f"d{n}", "a", f"Text {n}.") for n in range(9)))
     failing = Failing()
     with pytest.raises(OSError, match="the GPU is gone"):
-        refresh_embeddings(connection, SPACE, lambda: failing, names, batch=2)
+        refresh_embeddings(connection, SPACE, lambda: failing, names)
     encoder = HashEncoder()
-    report = refresh_embeddings(connection, SPACE, lambda: encoder, names, batch=2)
+    report = refresh_embeddings(connection, SPACE, lambda: encoder, names)
     # The batch that waited to be written when the next one failed is kept, too.
     assert (report.encoded, len(encoder.texts)) == (3, 3)
     assert_exact(connection, encoder)

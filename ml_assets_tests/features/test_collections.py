@@ -61,6 +61,21 @@ def test_changes_are_counted_and_dated(
     assert events[-1] == last
 
 
+def test_a_change_that_commits_after_one_of_a_higher_number_is_seen(
+    connection: postgres.Connection, duck: duckdb.Connection, load: Load
+) -> None:
+    load(ONE)
+    connection.execute("alter sequence change_log_change_id_seq restart with 100")
+    load(Document("x", "a", "123456", label="l"))
+    refresh_collection_features(connection, duck)
+    connection.execute(
+        "insert into change_log (change_id, stage, collection, document_id, action, reason)"
+        " overriding system value values (50, 'documents', 'a', 'x', 'changed', 'text')"
+    )
+    assert refresh_collection_features(connection, duck) == Delta(changed=1)
+    assert current(duck)["a"]["changed"] == 2
+
+
 def test_other_chunks_correct_the_row_of_their_documents(
     connection: postgres.Connection, duck: duckdb.Connection, load: Load
 ) -> None:

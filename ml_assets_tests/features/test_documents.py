@@ -12,6 +12,7 @@ from ml_assets.delta import Delta
 from ml_assets.documents.model import Document
 from ml_assets.features import documents as document_features
 from ml_assets.features.documents import refresh_document_features
+from ml_assets.features.neighbours import UNKNOWN, nearest_others
 from ml_assets.features.offline import current_rows, statistics, values_version
 from ml_assets.features.text import text_features
 from ml_assets.features.views import DOCUMENT_TEXT
@@ -134,6 +135,37 @@ def test_only_changed_texts_are_described_again(
     load(ONE, Document("y", "a", "Two, edited."), THREE)
     refresh(connection, duck)
     assert described == ["Two, edited."]
+    assert_current(connection, duck)
+
+
+def test_only_what_changed_is_compared_with_all(
+    connection: postgres.Connection,
+    duck: duckdb.Connection,
+    load: Load,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The document that changed, and those whose nearest it was."""
+    documents = {f"d{n:02}": Document(f"d{n:02}", "a", f"Text {n}.") for n in range(30)}
+    load(*documents.values())
+    refresh(connection, duck)
+    pairs = "select entity_id, neighbour_id from document_neighbours order by 1"
+    near = {name for name, other in duck.execute(pairs).fetchall() if other == "d07"}
+    compared: list[int] = []
+
+    def watched(vectors: Any, nearest: Any, distances: Any) -> None:
+        compared.extend(np.flatnonzero(nearest == UNKNOWN).tolist())
+        nearest_others(vectors, nearest, distances)
+
+    monkeypatch.setattr(document_features, "nearest_others", watched)
+    documents["d07"] = Document("d07", "a", "Another text.")
+    load(*documents.values())
+    refresh(connection, duck)
+    assert compared == sorted(int(name[1:]) for name in {"d07", *near})
+    assert_current(connection, duck)
+    compared.clear()
+    load(*(document for name, document in documents.items() if name != "d20"))
+    refresh(connection, duck)
+    assert len(compared) < 15
     assert_current(connection, duck)
 
 
@@ -322,6 +354,10 @@ def test_any_sequence_ends_as_a_build_from_scratch(
     connection: postgres.Connection, tmp_path: Path
 ) -> None:
     inputs = "select entity_id, input_hash from feature_inputs order by all"
+    # Of two that are as near, one that was the nearest stays it.
+    neighbours = (
+        "select entity_id, vector_hash, nearest_distance from document_neighbours order by all"
+    )
 
     @hypothesis_settings(max_examples=12, deadline=None)
     @given(states=st.lists(collections_of_documents, min_size=1, max_size=3))
@@ -332,10 +368,12 @@ def test_any_sequence_ends_as_a_build_from_scratch(
                 refresh(connection, duck)
             assert_current(connection, duck)
             found, seen = current(duck), duck.execute(inputs).fetchall()
+            nearest = duck.execute(neighbours).fetchall()
             assert refresh(connection, duck).touched == 0
         (tmp_path / "scratch.duckdb").unlink(missing_ok=True)
         with duckdb.connect(tmp_path / "scratch.duckdb") as scratch:
             refresh(connection, scratch)
             assert (current(scratch), scratch.execute(inputs).fetchall()) == (found, seen)
+            assert scratch.execute(neighbours).fetchall() == nearest
 
     check()

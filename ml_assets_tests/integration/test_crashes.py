@@ -68,7 +68,7 @@ LATER_EDITS = [
 ]
 OTHER_GENERATION = [Point("hnsw"), Point("sql", "postgres/releases/open_release")]
 FEATURES = [
-    Point("before", "features.documents:nearest_distances"),
+    Point("before", "features.documents:nearest_others"),
     Point("write", "features.offline:statement"),
     Point("before", "features.offline:statement", 4),
     Point("before", "features.online:_values"),

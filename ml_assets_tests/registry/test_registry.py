@@ -1,7 +1,7 @@
 """Registering, promoting, refusing, and what happens when a run dies in between."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ml_assets.errors import (
     SpaceMismatchError,
     StoreError,
 )
+from ml_assets.features.documents import read_vectors
 from ml_assets.operations.rollback import roll_back
 from ml_assets.registry import gates, serving
 from ml_assets.registry.gates import champion_gate
@@ -33,6 +34,9 @@ from ml_assets.registry.versions import (
 )
 from ml_assets.releases import audit, pointer
 from ml_assets.releases.gates import Decision
+from ml_assets.search.generation import ensure_generation
+from ml_assets.search.indexes.kinds import Indexes, index_parameters
+from ml_assets.search.model import CHUNKING
 from ml_assets.stores import mlflow
 from ml_assets.training.experiments import is_stored, read_candidates, untrained
 from ml_assets.training.model import TrainingSet
@@ -547,11 +551,38 @@ def ask(
     return predict_texts(
         deployment.connection,
         deployment.tracking,
+        Indexes(deployment.settings),
         space_id,
         MeaningEncoder,
         lambda text: [text],
         texts,
     )
+
+
+def test_only_documents_that_the_served_index_finds_near_are_read(
+    first: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment, _ = first
+    connection, indexes = deployment.connection, Indexes(deployment.settings)
+    vectors = MeaningEncoder().encode(["w1 w2 w3", "w70 w71"])
+    read: list[Collection[str] | None] = []
+
+    def watched(*given: Any) -> Any:
+        read.append(given[-1])
+        return read_vectors(*given)
+
+    monkeypatch.setattr(serving, "read_vectors", watched)
+    nearest = serving._nearest_distances(connection, indexes, SPACE.space_id, vectors)
+    [(chunker,)] = connection.execute("select chunker from chunkers where is_current").fetchall()
+    parameters = {**index_parameters(deployment.settings), CHUNKING: {"chunker": chunker}}
+    generation = ensure_generation(connection, SPACE.space_id, parameters)
+    monkeypatch.setattr(serving, "published_generation", lambda _: generation)
+    monkeypatch.setattr(serving, "_CANDIDATES", 1)
+    found = serving._nearest_distances(connection, indexes, SPACE.space_id, vectors)
+    assert found.tolist() == nearest.tolist()
+    assert read[0] is None
+    assert read[1] is not None
+    assert 1 <= len(read[1]) <= 2
 
 
 def test_a_version_that_is_not_there_is_none(first: Trained) -> None:

@@ -78,6 +78,16 @@ where view = $view and not exists (
         and changes.action in ('added', 'changed', 'unchanged')
 )
 
+-- name: forget_neighbours
+delete from document_neighbours
+where not exists (
+    from neighbours
+    where neighbours.entity_id = document_neighbours.entity_id
+        and neighbours.vector_hash = document_neighbours.vector_hash
+        and neighbours.neighbour_id is not distinct from document_neighbours.neighbour_id
+        and neighbours.nearest_distance is not distinct from document_neighbours.nearest_distance
+)
+
 -- name: labelled_values
 select dense_rank() over (order by label) - 1 as label, {columns}
 from labels
@@ -164,6 +174,11 @@ select $view, entity_id, input_hash
 from changes
 where action in ('added', 'changed', 'unchanged')
     and entity_id not in (select entity_id from feature_inputs where view = $view)
+
+-- name: save_neighbours
+insert into document_neighbours by name
+from neighbours
+where entity_id not in (select entity_id from document_neighbours)
 
 -- name: save_state
 insert or replace into feature_states (view, state_hash, changed_time, refreshed_time)

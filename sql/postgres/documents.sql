@@ -82,9 +82,11 @@ order by collection
 select count(*) as changes from change_log
 
 -- name: count_followed
-select count(*) as chunks from chunks where chunker in (select chunker from chunkers where is_followed)
+select count(*) as chunks from followed_chunks
 
 -- name: count_rejections
+-- One statement removes and writes: a row that it has written is not removed, as the delete sees what was there
+-- before, and passes over what was updated since.
 with gone as (
     delete from rejected_counts
     where collection = any(%(collections)s) or (collection = '' and %(heard)s)
@@ -199,9 +201,7 @@ select 'chunks_unlike_their_text', c.chunk_id
 from compared
 join documents d using (document_id)
 join chunks c using (document_id)
-where c.text <> substr(d.text, c.start_offset + 1, c.end_offset - c.start_offset)
-    or c.text_hash
-        <> sha256(convert_to(case when c.heading = '' then '' else c.heading || E'\n' end || c.text, 'UTF8'))
+where is_altered(c, d)
 
 -- name: damaged_documents
 -- What another hand did to the documents since they were read; contents are compared as texts of chunks are.
@@ -214,12 +214,10 @@ select 'documents_with_an_empty_id' as problem, document_id as name
 from documents
 where trim(document_id) = ''
 union all
-select 'ids_that_stand_twice', document_id from documents group by document_id having count(*) > 1
-union all
 select 'altered_documents', document_id
 from compared
-join documents using (document_id)
-where stored_hash <> document_hash(title, text, label, url, group_id, metadata, created_at)
+join documents d using (document_id)
+where is_altered(d)
 union all
 select 'collections_with_another_number_of_documents', collection
 from collections c
@@ -231,18 +229,18 @@ where c.document_count <> coalesce(n.documents, 0)
 -- name: damaged_rejections
 -- What another hand did to the quarantined rows; `compared` random ones are compared, or all.
 with compared as (
-    select * from rejected_documents order by random() limit %(compared)s
+    select r from rejected_documents r order by random() limit %(compared)s
 ), counted as (
-    select collection, count(*) as found from rejected_documents group by collection
+    select collection, count(*) as rows from rejected_documents group by collection
 )
-select 'altered_rejections' as problem, location as name
+select 'altered_rejections' as problem, (r).location as name
 from compared
-where stored_hash is distinct from rejection_hash(collection, location, document_id, reason, rejected_at)
+where is_altered(r)
 union all
 select 'collections_with_another_number_of_rejections', coalesce(nullif(collection, ''), 'of no collection')
 from rejected_counts
 full join counted using (collection)
-where coalesce(rejected, 0) <> coalesce(found, 0)
+where coalesce(rejected, 0) <> coalesce(rows, 0)
 
 -- name: find_absent
 -- Note the live documents that the complete read no longer holds; count them, and all live ones.
@@ -301,10 +299,9 @@ where document_id = %(document_id)s and deleted_at is null
 -- name: forget_damaged
 -- Have what another hand changed read and cut again; a run compares what it reads with the hashes.
 with altered as (
-    update documents
+    update documents d
     set content_hash = ''
-    where deleted_at is null
-        and stored_hash <> document_hash(title, text, label, url, group_id, metadata, created_at)
+    where is_altered(d)
     returning collection
 ), counted as (
     select collection, count(*) as documents from documents where deleted_at is null group by collection
@@ -321,15 +318,15 @@ where o.collection = c.collection and (
 -- Have the collections read again of which quarantined rows were changed; any one tells those of none.
 with damaged as (
     select collection
-    from rejected_documents
-    where stored_hash is distinct from rejection_hash(collection, location, document_id, reason, rejected_at)
+    from rejected_documents r
+    where is_altered(r)
     union
     select collection
     from rejected_counts
     full join (
-        select collection, count(*) as found from rejected_documents group by collection
+        select collection, count(*) as rows from rejected_documents group by collection
     ) n using (collection)
-    where coalesce(rejected, 0) <> coalesce(found, 0)
+    where coalesce(rejected, 0) <> coalesce(rows, 0)
 )
 update collections
 set fingerprint = 'to be read again'
@@ -345,11 +342,7 @@ where d.document_id = m.document_id and (
     or chunk_count <> (select count(*) from chunks c where c.document_id = m.document_id and c.chunker = m.chunker)
     or exists (
         select from chunks c
-        where c.document_id = m.document_id and c.chunker = m.chunker and (
-            c.text <> substr(d.text, c.start_offset + 1, c.end_offset - c.start_offset)
-            or c.text_hash
-                <> sha256(convert_to(case when c.heading = '' then '' else c.heading || E'\n' end || c.text, 'UTF8'))
-        )
+        where c.document_id = m.document_id and c.chunker = m.chunker and is_altered(c, d)
     )
 )
 
@@ -408,6 +401,7 @@ select collection, count(*)::int as removed from removed group by collection
 
 -- name: replace_rejections
 -- '' is the collection of rows that do not say to which they belong; any complete read tells all of them.
+-- A row that is written again is not removed: see `count_rejections`.
 with gone as (
     delete from rejected_documents
     where collection = any(%(collections)s) or (collection = '' and %(heard)s)

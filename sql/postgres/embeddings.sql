@@ -43,9 +43,8 @@ where e.collection = any(%(collections)s)
 -- name: find_moved_to_space
 -- Documents that get vectors only because the space is new: their present text has one in another.
 select distinct c.document_id
-from chunks c
+from followed_chunks c
 where c.collection = any(%(collections)s)
-    and c.chunker in (select chunker from chunkers where is_followed)
     and not exists (
         select from document_embeddings e
         where e.space_id = %(space_id)s and e.chunk_id = c.chunk_id and e.chunker = c.chunker
@@ -65,11 +64,10 @@ select c.chunk_id, c.chunker, c.created_at, c.collection, c.text_hash,
     -- A vector of this chunk: is there none yet, and is it that of the present text?
     e.chunk_id is null as is_new,
     e.text_hash is not distinct from c.text_hash as is_current
-from chunks c
+from followed_chunks c
 left join document_embeddings e
     on e.chunk_id = c.chunk_id and e.chunker = c.chunker and e.space_id = %(space_id)s
 where c.collection = any(%(collections)s)
-    and c.chunker in (select chunker from chunkers where is_followed)
     and (e.text_hash, e.collection, e.created_at) is distinct from (c.text_hash, c.collection, c.created_at)
 
 -- name: follow_moves
@@ -94,8 +92,8 @@ insert into document_embeddings (
 select %(space_id)s, c.chunker, c.created_at, c.chunk_id, c.collection, c.text_hash, s.embedding,
     embedding_hash(s.embedding)
 from staged_vectors s
-join chunks c using (text_hash)
-where c.collection = any(%(collections)s) and c.chunker in (select chunker from chunkers where is_followed)
+join followed_chunks c using (text_hash)
+where c.collection = any(%(collections)s)
 on conflict (chunk_id, space_id, chunker, created_at) do update
 set collection = excluded.collection, text_hash = excluded.text_hash, embedding = excluded.embedding,
     embedding_hash = excluded.embedding_hash, embedded_at = excluded.embedded_at
@@ -147,9 +145,8 @@ with pending as (
             select from document_embeddings e
             where e.space_id = %(space_id)s and e.text_hash = c.text_hash
         ) as known
-    from chunks c
+    from followed_chunks c
     where c.collection = any(%(collections)s)
-        and c.chunker in (select chunker from chunkers where is_followed)
         and not exists (
             select from document_embeddings e
             where e.space_id = %(space_id)s and e.chunk_id = c.chunk_id and e.chunker = c.chunker
@@ -162,7 +159,8 @@ select
 from pending
 
 -- name: register_space
--- Its id is a hash of its definition: another one was written by another hand.
+-- The model's name is not in the hash that its id is: the same model may be named in another way. All else that
+-- differs was written by another hand.
 insert into embedding_spaces (space_id, dimension, definition)
 values (%(space_id)s, %(dimension)s, %(definition)s)
 on conflict (space_id) do update
@@ -219,7 +217,7 @@ order by c.chunk_id, c.chunker
 -- Collections with chunks to embed, or vectors that outlived their chunk: a run that was killed between two
 -- stages, whatever the source says since. The two tables are joined once, in parallel.
 select coalesce(c.collection, e.collection)
-from (select * from chunks where chunker in (select chunker from chunkers where is_followed)) c
+from followed_chunks c
 full join (
     select chunk_id, chunker, created_at, collection, text_hash
     from document_embeddings
@@ -241,7 +239,7 @@ select
         else 'vectors_of_another_text'
     end as problem,
     chunk_id as name
-from (select * from chunks where chunker in (select chunker from chunkers where is_followed)) c
+from followed_chunks c
 full join (
     select chunker, chunk_id, text_hash
     from document_embeddings

@@ -10,13 +10,14 @@ with documents_seen as (
 ), chunks_seen as (
     select coalesce(sum(hashtextextended(concat_ws(' ', collection, chunk_id), 0)), 0) as content from current_chunks
 ), changes_seen as (
-    select coalesce(max(change_id), 0) as last, max(changed_at) as changed_time
+    -- Not the highest number: of two transactions the one with the lower numbers may commit later.
+    select count(*) as changes, max(changed_at) as changed_time
     from change_log
     where stage = 'documents'
 )
 select
     d.live as entities,
-    encode(sha256(convert_to(concat_ws(' ', d.content, c.content, l.last), 'UTF8')), 'hex') as state_hash,
+    encode(sha256(convert_to(concat_ws(' ', d.content, c.content, l.changes), 'UTF8')), 'hex') as state_hash,
     coalesce(greatest(d.changed_time, l.changed_time), to_timestamp(0)) as state_time
 from documents_seen d, chunks_seen c, changes_seen l
 
@@ -41,8 +42,8 @@ with documents_seen as (
         count(*) filter (where action = 'added') as added,
         count(*) filter (where action = 'changed') as changed,
         count(*) filter (where action = 'removed') as removed,
-        max(changed_at) as changed_time,
-        max(change_id) as last
+        count(*) as changes,
+        max(changed_at) as changed_time
     from change_log
     where stage = 'documents'
     group by collection
@@ -54,7 +55,7 @@ select
     null::timestamptz,
     greatest(t.changed_time, l.changed_time),
     case when d.collection is null then greatest(t.changed_time, l.changed_time) end,
-    concat_ws(' ', d.content, l.last),
+    concat_ws(' ', d.content, l.changes),
     d.document_count,
     case when d.collection is not null then coalesce(k.chunk_count, 0) end,
     d.mean_characters,
@@ -96,12 +97,13 @@ select
 from documents_seen d, vectors_seen v
 
 -- name: document_vectors
--- One vector per live document: the mean of its chunks' vectors.
+-- One vector per live document, of all or of some: the mean of its chunks' vectors.
 -- byteaeq, not `=`: the planner takes two equal columns for independent keys, and the join for one row.
 select c.document_id, avg(e.embedding::vector)
 from document_embeddings e
 join current_chunks c on c.chunk_id = e.chunk_id and c.chunker = e.chunker and byteaeq(c.text_hash, e.text_hash)
 where e.space_id = %(space_id)s
+    and (%(document_ids)s::text[] is null or c.document_id = any(%(document_ids)s))
     and exists (select from documents d where d.document_id = c.document_id and d.deleted_at is null)
 group by c.document_id
 order by c.document_id

@@ -118,4 +118,4 @@ on conflict (part, identity) do update
 set actor = excluded.actor, reason = excluded.reason, withdrawn_at = now()
 
 -- name: withdrawals
-select identity, actor, reason, withdrawn_at from withdrawals where part = %(part)s
+select identity, actor, reason from withdrawals where part = %(part)s

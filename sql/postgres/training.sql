@@ -9,19 +9,14 @@ from documents
 where changed_at > coalesce(%(since)s, '-infinity'::timestamptz)
     and (label is not null or (deleted_at is not null and %(since)s::timestamptz is not null))
 
--- name: candidate
+-- name: candidates
+-- Of a training set, or the one of a run.
 select
     run_id, training_set_hash, family, fingerprint, parameters, metrics, model_uri, onnx_sha256,
     onnx_reason
 from experiments
 where run_id = %(run_id)s
-
--- name: candidates
-select
-    run_id, training_set_hash, family, fingerprint, parameters, metrics, model_uri, onnx_sha256,
-    onnx_reason
-from experiments
-where training_set_hash = %(hash)s and fingerprint = any(%(fingerprints)s) and status = 'completed'
+    or (training_set_hash = %(hash)s and fingerprint = any(%(fingerprints)s) and status = 'completed')
 order by array_position(%(fingerprints)s::text[], fingerprint)
 
 -- name: complete_experiment

@@ -18,7 +18,7 @@ from ml_assets.problem import EXAMPLES
 def documents_are_as_they_were_read(
     postgres: PostgresResource, thorough: dg.ResourceParam[bool]
 ) -> dg.AssetCheckResult:
-    """Each id is there once, and no document was added, removed or changed by another hand.
+    """No document was added, removed or changed by another hand.
 
     In a large corpus contents are compared for the documents that changed last, and random ones;
     for all in a run with `--all`, or after the stores were changed behind its back.

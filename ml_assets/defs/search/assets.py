@@ -16,9 +16,15 @@ from ml_assets.errors import DamagedStoreError
 from ml_assets.progress import Progress, StageProgress
 from ml_assets.search.evaluation.measurement import read_measurements
 from ml_assets.search.evaluation.measuring import measure_generation
-from ml_assets.search.generation import chunked_by, ensure_generation, published_generation
+from ml_assets.search.generation import ensure_generation, published_generation
 from ml_assets.search.indexes.contract import IndexKind
-from ml_assets.search.indexes.kinds import KINDS, Indexes, index_parameters, sync_index, touch_index
+from ml_assets.search.indexes.kinds import (
+    KINDS,
+    Indexes,
+    generation_parameters,
+    sync_index,
+    touch_index,
+)
 from ml_assets.search.indexes.wear import rebuild_if_worn
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing.lifecycle import drop_expired, generations_to_sync
@@ -31,7 +37,7 @@ def current_generation(
     connection: store.Connection, settings: Settings, encoder: EncoderResource
 ) -> Generation:
     """The generation that the settings describe; created when it is new."""
-    parameters = chunked_by(encoder.chunker(), index_parameters(settings))
+    parameters = generation_parameters(settings, encoder.chunker())
     return ensure_generation(connection, encoder.space().space_id, parameters)
 
 

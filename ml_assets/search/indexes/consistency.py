@@ -29,9 +29,10 @@ def compare_with_tables(
     live = postgres.read_counts(connection, count)["chunks"]
     sizes = {index.kind: index.size() for index in indexes}
     whole = whole or live <= COMPARED or any(size != live for size in sizes.values())
-    bound = {"size": None if whole else COMPARED // 2}
-    query = on_vectors(generation, statement("postgres/search/indexes/live_revisions"))
-    expected: dict[str, bytes] = dict(connection.execute(query, bound, binary=True).fetchall())
+    name = "all_live_revisions" if whole else "live_revisions"
+    query = on_vectors(generation, statement(f"postgres/search/indexes/{name}"))
+    rows = connection.execute(query, {"size": COMPARED // 2}, binary=True)
+    expected: dict[str, bytes] = dict(rows.fetchall())
     asked = None if whole else list(expected)
     return [
         {

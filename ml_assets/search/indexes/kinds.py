@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from typing_extensions import TypeIs
 
+from ml_assets.documents.chunking import Chunker
 from ml_assets.progress import Progress, no_progress
 from ml_assets.search.filters.language import NO_FILTER, Among, Condition, Filter
 from ml_assets.search.filters.sql import matching_chunk_ids
@@ -21,7 +22,7 @@ from ml_assets.search.indexes.contract import (
     Ranking,
     Waiting,
 )
-from ml_assets.search.model import Generation, Parameters
+from ml_assets.search.model import CHUNKING, Generation, Parameters
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 
@@ -39,6 +40,11 @@ def index_parameters(settings: Settings) -> Parameters:
     """The kinds that the settings choose, each with what building it depends on."""
     chosen = ((name, kind.parameters(settings)) for name, kind in KINDS.items())
     return {name: parameters for name, parameters in chosen if parameters is not None}
+
+
+def generation_parameters(settings: Settings, chunker: Chunker) -> Parameters:
+    """The parameters of the generation that the settings describe, of the chunks of a chunker."""
+    return {**index_parameters(settings), CHUNKING: chunker.definition}
 
 
 def kinds_of(generation: Generation) -> list[IndexKind]:
@@ -98,6 +104,12 @@ def forget_altered(connection: postgres.Connection, index: AnyIndex) -> None:
         ledger.forget_altered(connection, index)
 
 
+def kept_by_tables(generation: Generation) -> str | None:
+    """The kind of vectors that PostgreSQL itself keeps equal to the tables, if there is one."""
+    kinds = (kind for kind in kinds_of(generation) if kind.upkeep and kind.answers == "vector")
+    return next((kind.name for kind in kinds), None)
+
+
 def waiting_documents(
     connection: postgres.Connection,
     generation: Generation,
@@ -146,10 +158,10 @@ def index_versions(connection: postgres.Connection, generation: Generation) -> d
 def answering_kind(chosen: str, built: Container[str]) -> str:
     """The kind that answers searches of vectors, among those that are `built`, as is `chosen`.
 
-    A generation of before the setting has no such index; pgvector's answers for it.
+    A generation of before the setting has no such index; the first of another kind answers for it.
     """
-    kind = chosen.partition("-")[0]
-    return kind if kind in built else "pgvector"
+    preferred = (chosen.partition("-")[0], *KINDS)
+    return next(name for name in preferred if name in built and KINDS[name].answers == "vector")
 
 
 class Indexes:
@@ -205,6 +217,11 @@ class Indexes:
 def vector_indexes(opened: Mapping[str, AnyIndex]) -> dict[str, contract.VectorIndex]:
     """Those that rank by a vector."""
     return {name: index for name, index in opened.items() if KINDS[name].answers == "vector"}
+
+
+def text_kinds() -> list[str]:
+    """The kinds that rank by words; a generation has an index of one of them."""
+    return [name for name, kind in KINDS.items() if kind.answers == "text"]
 
 
 def text_index(opened: Mapping[str, AnyIndex]) -> contract.TextIndex:

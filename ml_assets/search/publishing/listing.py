@@ -12,8 +12,8 @@ from psycopg.rows import dict_row
 from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.releases.pointer import Withdrawal, present_parts, services, withdrawals
 from ml_assets.search.evaluation.measurement import read_measurements
-from ml_assets.search.generation import chunked_by, generation_id
-from ml_assets.search.indexes.kinds import index_parameters
+from ml_assets.search.generation import generation_id
+from ml_assets.search.indexes.kinds import generation_parameters, text_kinds
 from ml_assets.search.model import CHUNKING, Parameters
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
@@ -50,7 +50,7 @@ class ListedGeneration:
 
 def described_generation(settings: Settings) -> str:
     """The id of the generation that the settings describe, whether it was built or not."""
-    parameters = chunked_by(current_chunker(settings), index_parameters(settings))
+    parameters = generation_parameters(settings, current_chunker(settings))
     return generation_id(current_space(settings).space_id, parameters)
 
 
@@ -59,7 +59,8 @@ def list_generations(
 ) -> list[ListedGeneration]:
     """Every generation, the published one first, then those that were served last."""
     text = statement("postgres/search/publishing/list_generations")
-    rows = connection.cursor(row_factory=dict_row).execute(text).fetchall()
+    cursor = connection.cursor(row_factory=dict_row)
+    rows = cursor.execute(text, {"text_kinds": text_kinds()}).fetchall()
     served = services(connection, "generation_id")
     withdrawn = withdrawals(connection, "generation_id")
     published = present_parts(connection).generation_id

@@ -106,7 +106,9 @@ def test_relevance_compares_across_queries(engine: Engine) -> None:
     """The first score of every hybrid search is about 1; relevance follows the cosine."""
     for method in ("hybrid", "vector"):
         for query in ("Low-level networking.", "zzz qqq"):
-            for hit in search(engine, query, HashEncoder(), method=method).hits:  # type: ignore[arg-type]
+            hits = search(engine, query, HashEncoder(), method=method).hits  # type: ignore[arg-type]
+            assert {hit.document_id for hit in hits} == DOCS.keys()
+            for hit in hits:
                 best = max(cosine(query, text) for text in DOCS[hit.document_id].chunks)
                 assert hit.vector_score == pytest.approx(best, abs=2e-3)
                 assert hit.relevance == pytest.approx(max(best, 0), abs=2e-3)
@@ -461,6 +463,16 @@ TEXTS = st.one_of(
     st.text(min_size=1),
     st.lists(st.one_of(SQL, st.text(max_size=5)), min_size=1).map(" ".join),
 )
+
+
+@pytest.mark.parametrize("piece", PIECES[:-1])
+def test_a_piece_of_another_language_is_a_word_like_others(engine: Engine, piece: str) -> None:
+    for method in ("hybrid", "keyword"):
+        hits = search(engine, f"{piece} networking", HashEncoder(), method=method).hits  # type: ignore[arg-type]
+        assert "socket" in {hit.document_id for hit in hits}
+    passing = In("metadata.kind", (piece, "module"))
+    hits = search(engine, "command", HashEncoder(), filters=passing).hits
+    assert {hit.document_id for hit in hits} == {"argparse", "socket"}
 
 
 # One engine serves all the examples: a search changes nothing.

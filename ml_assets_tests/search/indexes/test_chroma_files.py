@@ -1,5 +1,6 @@
 """Files of a Chroma graph that another hand changed are told, and never read in native code."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -55,6 +56,26 @@ def test_altered_files_of_a_graph_are_told(
     file.write_bytes(with_another_bit(file.read_bytes()))
     with pytest.raises(DamagedStoreError, match=file.name):
         size(connection, settings, generation)
+
+
+def test_files_that_were_copied_without_their_times_are_read_once(
+    connection: postgres.Connection,
+    settings: Settings,
+    generation: Generation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fill(connection, DOCS)
+    sync(connection, settings, generation)
+    copied = sorted(graph(settings.home).iterdir())
+    for file in copied:
+        os.utime(file, ns=(1, 1))
+    read, digest = [], hashlib.file_digest
+    monkeypatch.setattr(
+        hashlib, "file_digest", lambda file, name: read.append(file.name) or digest(file, name)
+    )
+    for _ in range(3):
+        assert size(connection, settings, generation) == 1100
+    assert sorted(read) == [str(file) for file in copied]
 
 
 def graph(home: Path) -> Path:

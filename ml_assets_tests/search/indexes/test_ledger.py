@@ -21,16 +21,35 @@ from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.contract import Entry
 from ml_assets.search.indexes.faiss.index import FaissIndex
 from ml_assets.search.indexes.keyword.index import KeywordIndex
-from ml_assets.search.indexes.kinds import sync_index
+from ml_assets.search.indexes.kinds import answering_kind, sync_index
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
+from ml_assets.stores.sql import statement
 from ml_assets_tests.fakes import HashEncoder
 from ml_assets_tests.search.choices import CHOICES, AnyIndex
 from ml_assets_tests.search.corpus import Doc, fill, generation_of, ids, put, remove
 
 DOCS = {f"d{number}": Doc((f"text {number}", "tail"), f"title {number}") for number in range(6)}
+
+
+def test_a_new_kind_of_index_needs_no_migration(
+    connection: postgres.Connection, generation: Generation
+) -> None:
+    key = {"generation_id": generation.generation_id, "index_kind": "a plug-in"}
+    record = statement("postgres/search/indexes/record_entries")
+    connection.execute(record, {**key, "chunk_ids": ["d#0"], "revisions": [b"r"]})
+    record = statement("postgres/search/indexes/record_mark")
+    connection.execute(record, {**key, "mark": "m", "worn": 0})
+    assert ledger.marks(connection, generation) == {"a plug-in": "m"}
+    assert ledger.dead(connection, generation, "a plug-in") == (0, 1)
+
+
+def test_searches_are_answered_by_a_kind_that_was_built() -> None:
+    assert answering_kind("faiss-flat", ["keyword", "faiss", "pgvector"]) == "faiss"
+    assert answering_kind("faiss-flat", ["keyword", "chroma", "pgvector"]) == "pgvector"
+    assert answering_kind("pgvector", ["keyword", "chroma", "chunking"]) == "chroma"
 
 
 class KilledError(Exception):

@@ -12,8 +12,8 @@ from ml_assets.embeddings.space import current_model
 from ml_assets.errors import GateError
 from ml_assets.search.answering.engine import open_engine, search
 from ml_assets.search.evaluation.measuring import measure_generation
-from ml_assets.search.generation import chunked_by, chunkers_beside, ensure_generation
-from ml_assets.search.indexes.kinds import Indexes, index_parameters
+from ml_assets.search.generation import chunkers_beside, ensure_generation
+from ml_assets.search.indexes.kinds import Indexes, generation_parameters
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing.lifecycle import drop_expired, generations_to_sync
 from ml_assets.search.publishing.listing import list_generations
@@ -53,7 +53,7 @@ class World:
         beside = chunkers_beside(self.connection, chunker, SPACE.space_id)
         refresh_chunks(self.connection, chunker, ["a"], beside=beside)
         refresh_embeddings(self.connection, SPACE, lambda: self.encoder, ["a"])
-        parameters = chunked_by(chunker, index_parameters(self.settings))
+        parameters = generation_parameters(self.settings, chunker)
         return ensure_generation(self.connection, SPACE.space_id, parameters)
 
     def run(self, chunker: Chunker, *names: str, min_recall: float = 0.95) -> Generation:

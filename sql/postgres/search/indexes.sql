@@ -96,6 +96,13 @@ select chunk_id, revision
 from search_index_entries
 where generation_id = %(generation_id)s and index_kind = %(index_kind)s
 
+-- name: all_live_revisions
+-- The present revisions of all live chunks.
+select c.chunk_id, index_revision(c.text_hash, d.fields_hash)
+from {chunks} c
+join documents d using (document_id)
+where d.deleted_at is null
+
 -- name: live_revisions
 -- The present revisions of live chunks: those of the documents that changed last, and others at random.
 with live as (

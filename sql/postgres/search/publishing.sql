@@ -50,7 +50,7 @@ select
     g.dropped_at is not null as dropped,
     (
         select count(*) from search_index_entries e
-        where e.generation_id = g.generation_id and e.index_kind = 'keyword'
+        where e.generation_id = g.generation_id and e.index_kind = any(%(text_kinds)s)
     ) as chunks
 from search_generations g
 join embedding_spaces s using (space_id)

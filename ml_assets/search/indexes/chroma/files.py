@@ -10,6 +10,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from functools import lru_cache
 from pathlib import Path
 
 Files = Mapping[str, tuple[int, int, str]]
@@ -26,10 +27,15 @@ def read_files(disk: Path, collection_id: str, known: Files) -> Files:
         if last and (last[0], last[1]) == (size, moment):
             files[file.name] = (size, moment, last[2])
         else:
-            with file.open("rb") as content:
-                digest = hashlib.file_digest(content, "sha256").hexdigest()
-            files[file.name] = (size, moment, digest)
+            files[file.name] = (size, moment, _sha256(file, size, moment))
     return files
+
+
+@lru_cache(maxsize=256)
+def _sha256(file: Path, size: int, moment: int) -> str:
+    """The hash of a file as it is then: one copied without its times is read once a process."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def altered_files(disk: Path, collection_id: str, known: Files) -> list[str]:
