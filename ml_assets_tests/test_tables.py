@@ -29,7 +29,6 @@ OWNERS = {
     "experiments": "training",
     "model_artifacts": "registry",
     "releases": "releases",
-    "served_releases": "releases",
     "withdrawals": "releases",
     "model_audit_logs": "releases",
     "finished_run": "operations",
@@ -38,14 +37,20 @@ OWNERS = {
 READS = {
     "embeddings": "chunks chunkers followed_chunks",  # the delta to vectors is one statement
     "features": "documents current_chunks change_log document_embeddings",  # so is this one
-    "search": "documents chunked_documents embedding_spaces",  # filters and vectors
+    # Filters and vectors.
+    "search": "documents chunked_documents chunks document_embeddings embedding_spaces",
     "training": "documents current_chunks document_embeddings",  # a vector of each document
 }
 """Joins that would be slow as two statements, and what is still to be given by its owner."""
 
+_OF_NO_ROOM = ("migrations", "upgrade", "partitions", "stores")
+
 _ONE_LINE = re.compile(r"\s*(select|insert|update|delete|with|truncate|alter|drop|copy)\s")
 _READ = re.compile(r"\b(?:from|join|using)\s+((?:\w+,\s+)*\w+)")
-_WRITE = re.compile(r"\b(?:insert into|update|delete from|truncate|alter table|copy)\s+(\w+)")
+_WRITE = re.compile(
+    r"\b(?:insert into|update|delete from|truncate|alter table|copy|drop table(?: if exists)?)"
+    r"\s+(\w+)"
+)
 
 
 def statements() -> Iterator[tuple[str, str]]:
@@ -54,15 +59,32 @@ def statements() -> Iterator[tuple[str, str]]:
     for file in folder.rglob("*.sql"):
         room = file.relative_to(folder).parts[0].removesuffix(".sql")
         # Those of the stores themselves are of no room: the upgrade of a home copies every table.
-        if room not in ("migrations", "upgrade", "partitions", "stores"):
+        if room not in _OF_NO_ROOM:
             for text in read_statements(file).values():
-                yield room, re.sub(r"--.*", "", text)
+                yield room, re.sub(r"--.*", "", _named(text))
     package = PROJECT / "ml_assets"
     for file in package.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             text = node.value if isinstance(node, ast.Constant) else None
             if isinstance(text, str) and _ONE_LINE.match(text):
-                yield file.relative_to(package).parts[0], text
+                yield file.relative_to(package).parts[0], _named(text)
+
+
+def _named(text: str) -> str:
+    """With the tables of a generation in place of their names in braces."""
+    return text.replace("{partition}", "document_embeddings").replace("{chunks}", "chunks")
+
+
+def executed() -> set[tuple[str, str]]:
+    """The pairs of a room and a statement, by its path, of another one."""
+    package = PROJECT / "ml_assets"
+    return {
+        (room, path)
+        for file in package.rglob("*.py")
+        for room in [file.relative_to(package).parts[0]]
+        for path in re.findall(r'"(?:postgres|duckdb)/(\w+/\w+(?:/\w+)?)"', file.read_text("utf-8"))
+        if path.partition("/")[0] not in (room, *_OF_NO_ROOM)
+    }
 
 
 def reached(pattern: re.Pattern[str]) -> set[tuple[str, str]]:
@@ -89,6 +111,10 @@ def test_every_table_has_an_owner() -> None:
 
 def test_a_table_is_written_by_the_room_that_owns_it() -> None:
     assert not reached(_WRITE)
+
+
+def test_a_statement_is_executed_by_its_room_alone() -> None:
+    assert not executed()
 
 
 def test_a_table_is_read_by_its_owner_and_by_whom_the_list_names() -> None:

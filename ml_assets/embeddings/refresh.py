@@ -81,11 +81,13 @@ def ensure_space(
             partitions.ensure_chunker_partition(connection, table, chunker)
 
 
-def drop_vectors(connection: postgres.Connection, chunker: str) -> None:
-    """Drop the vectors of the chunks of one chunker, of every space."""
-    for (space_id,) in connection.execute("select space_id from embedding_spaces").fetchall():
-        table = sql.Identifier(partition_name(space_id, chunker))
-        connection.execute(sql.SQL("drop table if exists {}").format(table))
+def drop_vectors(connection: postgres.Connection, *, space_id: str = "", chunker: str = "") -> None:
+    """Drop the vectors of one space, of the chunks of one chunker in every space, or of both."""
+    spaces = connection.execute("select space_id from embedding_spaces").fetchall()
+    for (each,) in spaces:
+        if (space_id or each) == each and (space_id or chunker):
+            table = sql.Identifier(partition_name(each, chunker or None))
+            connection.execute(sql.SQL("drop table if exists {}").format(table))
 
 
 def stale_collections(connection: postgres.Connection, chunker: str, space_id: str) -> list[str]:

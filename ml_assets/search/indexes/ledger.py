@@ -42,7 +42,7 @@ PATIENCE = 600.0
 """Seconds to wait for a reader of this host that brings the index up to date."""
 
 _LEDGER = statement("postgres/search/indexes/ledger_entries")
-_HELD = statement("postgres/search/indexes/held_entries")
+_GIVEN = statement("postgres/search/indexes/given_entries")
 """What an index holds: by the ledger, or by itself."""
 
 _EMPTY = "0"
@@ -66,9 +66,9 @@ def sync(
         if recorded == (size, index.mark()):
             delta, replaced = _write_differences(connection, index, None, progress)
         else:
-            held = dict(index.revisions())
-            delta, replaced = _write_differences(connection, index, held, progress)
-            _adopt(connection, key, held)
+            indexed = dict(index.revisions())
+            delta, replaced = _write_differences(connection, index, indexed, progress)
+            _adopt(connection, key, indexed)
         if delta.added or delta.removed:
             size = index.size()  # twice a sync and no more: it takes Chroma long
         content = version(connection, generation, index.kind)
@@ -96,14 +96,16 @@ def follow(connection: postgres.Connection, index: LedgerIndex[Any]) -> int:
     except OSError:
         descriptor = None
     with closing(index):
-        held = dict(index.revisions())
+        indexed = dict(index.revisions())
         if descriptor is None:
-            rows = _differing(connection, index, held)
+            rows = _differing(connection, index, indexed)
             return len({name.rpartition("#")[0] for batch in rows for name, *_ in batch})
         try:
             if not _follows(connection, index):  # somebody else was quicker
-                delta, _ = _write_differences(connection, index, held, no_progress)
-                _mark(index, _content(connection, _HELD, _arrays(held)) if held else "", delta)
+                delta, _ = _write_differences(connection, index, indexed, no_progress)
+                _mark(
+                    index, _content(connection, _GIVEN, _arrays(indexed)) if indexed else "", delta
+                )
         finally:
             os.close(descriptor)
     return 0
@@ -156,27 +158,27 @@ def _follows(connection: postgres.Connection, index: LedgerIndex[Any]) -> bool:
 def _write_differences(
     connection: postgres.Connection,
     index: LedgerIndex[Any],
-    held: dict[str, bytes] | None,
+    indexed: dict[str, bytes] | None,
     progress: Progress,
 ) -> tuple[Delta, int]:
     """Write to the index what differs from the tables; return that, and the vectors replaced.
 
-    What the index holds is told by the ledger, which is kept with every batch, or else is `held`,
+    What the index holds is told by the ledger, which is kept with every batch, or else is `indexed`,
     which is. The mark comes off before the first one.
     """
     key = _key(index.generation, index.kind)
     added = changed = removed = replaced = 0
-    for rows in _differing(connection, index, held):
+    for rows in _differing(connection, index, indexed):
         if index.mark():
             index.set_mark("")
         if gone := [chunk_id for chunk_id, is_gone, _ in rows if is_gone]:
             index.remove(gone)
-            _forget(connection, key, held, gone)
+            _forget(connection, key, indexed, gone)
             removed += len(gone)
         if wanted := {chunk_id: known for chunk_id, is_gone, known in rows if not is_gone}:
             entries = _entries(connection, index, list(wanted))
             replaced += index.upsert(entries)
-            _record(connection, key, held, entries)
+            _record(connection, key, indexed, entries)
             known = sum(wanted[entry.chunk_id] for entry in entries)
             added += len(entries) - known
             changed += known
@@ -185,12 +187,12 @@ def _write_differences(
 
 
 def _differing(
-    connection: postgres.Connection, index: LedgerIndex[Any], held: dict[str, bytes] | None
+    connection: postgres.Connection, index: LedgerIndex[Any], indexed: dict[str, bytes] | None
 ) -> Iterator[list[TupleRow]]:
     """Batches of the chunks that differ: id, whether it is gone, whether the index has it."""
     query = statement("postgres/search/indexes/differing_entries")
-    bound = _key(index.generation, index.kind) if held is None else _arrays(held)
-    text = query.replace("{entries}", _LEDGER if held is None else _HELD)
+    bound = _key(index.generation, index.kind) if indexed is None else _arrays(indexed)
+    text = query.replace("{entries}", _LEDGER if indexed is None else _GIVEN)
     size = VECTORS_AT_A_TIME if index.stores_vectors else TEXTS_AT_A_TIME
     return postgres.read_batches(connection, on_vectors(index.generation, text), bound, size=size)
 
@@ -249,10 +251,12 @@ def _alone(index: LedgerIndex[Any]) -> AbstractContextManager[None]:
     return locked(folder(index.lock.parent) / index.lock.name, PATIENCE)
 
 
-def _adopt(connection: postgres.Connection, key: dict[str, Any], held: Mapping[str, bytes]) -> None:
+def _adopt(
+    connection: postgres.Connection, key: dict[str, Any], indexed: Mapping[str, bytes]
+) -> None:
     """Let the ledger say what an index holds."""
     adopt = statement("postgres/search/indexes/adopt_entries")
-    connection.execute(adopt, {**key, **_arrays(held)})
+    connection.execute(adopt, {**key, **_arrays(indexed)})
 
 
 def _mark(index: LedgerIndex[Any], mark: str, written: Delta) -> None:
@@ -266,8 +270,8 @@ def _content(connection: postgres.Connection, entries: str, bound: Mapping[str, 
     return str(content)
 
 
-def _arrays(held: Mapping[str, bytes]) -> dict[str, Any]:
-    return {"chunk_ids": list(held), "revisions": list(held.values())}
+def _arrays(indexed: Mapping[str, bytes]) -> dict[str, Any]:
+    return {"chunk_ids": list(indexed), "revisions": list(indexed.values())}
 
 
 def _entries(
@@ -283,12 +287,12 @@ def _entries(
 def _record(
     connection: postgres.Connection,
     key: dict[str, Any],
-    held: dict[str, bytes] | None,
+    indexed: dict[str, bytes] | None,
     entries: Sequence[Entry],
 ) -> None:
     revisions = {entry.chunk_id: entry.revision for entry in entries}
-    if held is not None:
-        held.update(revisions)
+    if indexed is not None:
+        indexed.update(revisions)
         return
     record = statement("postgres/search/indexes/record_entries")
     connection.execute(record, {**key, **_arrays(revisions)})
@@ -297,12 +301,12 @@ def _record(
 def _forget(
     connection: postgres.Connection,
     key: dict[str, Any],
-    held: dict[str, bytes] | None,
+    indexed: dict[str, bytes] | None,
     gone: Sequence[str],
 ) -> None:
-    if held is not None:
+    if indexed is not None:
         for chunk_id in gone:
-            del held[chunk_id]
+            del indexed[chunk_id]
         return
     forget = statement("postgres/search/indexes/forget_entries")
     connection.execute(forget, {**key, "chunk_ids": gone})

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
 from ml_assets.documents.chunkers import drop_chunks, known_chunkers
-from ml_assets.embeddings.refresh import drop_vectors, forget_outdated_vectors, partition_name
+from ml_assets.embeddings.refresh import drop_vectors, forget_outdated_vectors
 from ml_assets.errors import GateError
 from ml_assets.releases import audit
 from ml_assets.releases.gates import Gate, refuse_blocked
@@ -137,7 +136,7 @@ def _unread_chunkers(connection: postgres.Connection, described: Generation) -> 
 
 def _drop_chunker(connection: postgres.Connection, chunker: str) -> None:
     """Drop the chunks of a chunker, and their vectors in every space."""
-    drop_vectors(connection, chunker)
+    drop_vectors(connection, chunker=chunker)
     drop_chunks(connection, chunker)
 
 
@@ -172,10 +171,9 @@ def _drop(
         with connection.transaction():
             be_patient(connection)
             if unused:
-                connection.execute(on_vectors(generation, "drop table if exists {partition}"))
+                drop_vectors(connection, space_id=generation.space_id, chunker=generation.chunker)
             if unread_space:
-                space = sql.Identifier(partition_name(generation.space_id))
-                connection.execute(sql.SQL("drop table if exists {}").format(space))
+                drop_vectors(connection, space_id=generation.space_id)
             if unread_chunks:
                 _drop_chunker(connection, generation.chunker)
             connection.execute(statement("postgres/search/publishing/forget_generation"), bound)

@@ -1,20 +1,20 @@
 -- name: adopt_entries
 -- Let the ledger say what an index holds; what it says already is not written again.
-with held as (
-    select chunk_id, revision from unnest(%(chunk_ids)s::text[], %(revisions)s::bytea[]) as h (chunk_id, revision)
+with indexed as (
+    select chunk_id, revision from unnest(%(chunk_ids)s::text[], %(revisions)s::bytea[]) as i (chunk_id, revision)
 ), gone as (
     delete from search_index_entries e
     where generation_id = %(generation_id)s and index_kind = %(index_kind)s
-        and not exists (select from held where held.chunk_id = e.chunk_id)
+        and not exists (select from indexed where indexed.chunk_id = e.chunk_id)
 )
 insert into search_index_entries as e (generation_id, index_kind, chunk_id, revision)
-select %(generation_id)s, %(index_kind)s, chunk_id, revision from held
+select %(generation_id)s, %(index_kind)s, chunk_id, revision from indexed
 on conflict (generation_id, index_kind, chunk_id) do update set revision = excluded.revision
 where e.revision <> excluded.revision
 
 -- name: content_version
 select concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hash_record_extended(row(revision), 0))))
-from ({entries}) as held
+from ({entries}) as indexed
 
 -- name: count_live
 select count(*) as chunks from {chunks} join documents using (document_id) where deleted_at is null
@@ -83,8 +83,8 @@ with fresh as (
 update search_generations set measured = jsonb_set(measured, '{state}', '""')
 where generation_id in (select generation_id from fresh)
 
--- name: held_entries
-select chunk_id, revision from unnest(%(chunk_ids)s::text[], %(revisions)s::bytea[]) as held (chunk_id, revision)
+-- name: given_entries
+select chunk_id, revision from unnest(%(chunk_ids)s::text[], %(revisions)s::bytea[]) as given (chunk_id, revision)
 
 -- name: ledger_chunks
 select chunk_id
