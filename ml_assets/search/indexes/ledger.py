@@ -163,8 +163,8 @@ def _write_differences(
 ) -> tuple[Delta, int]:
     """Write to the index what differs from the tables; return that, and the vectors replaced.
 
-    What the index holds is told by the ledger, which is kept with every batch, or else is `indexed`,
-    which is. The mark comes off before the first one.
+    What the index holds is told by the ledger, which is kept with every batch, or else is
+    `indexed`, which is. The mark comes off before the first one.
     """
     key = _key(index.generation, index.kind)
     added = changed = removed = replaced = 0
