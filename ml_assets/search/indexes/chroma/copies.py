@@ -22,8 +22,8 @@ HEAD = "head"
 
 Metadata = Mapping[str, Any]
 
-_AT_ONCE = 1000
-"""Copies of the nearest that are read at once; where there are more, they are read one by one."""
+_AT_ONCE = 100
+"""Copies of all the nearest that are read at once, at least; of more, those of one at a time."""
 
 
 class Copies:
@@ -123,8 +123,9 @@ class Copies:
             where: Any = {HEAD: {"$in": list(some)}}
             return collection.get(where=where, limit=most, include=["metadatas"])
 
-        page = ask(heads, _AT_ONCE)
-        if len(page["ids"]) < _AT_ONCE:
+        most = max(2 * k, _AT_ONCE)
+        page = ask(heads, most)
+        if len(page["ids"]) < most:
             return _by_head([page])
         found: dict[str, list[str]] = {}
         for head in heads:

@@ -106,19 +106,20 @@ class ChromaIndex:
     def _query_many(self, vectors: Sequence[Vector], k: int) -> list[Ranking]:
         import numpy as np
 
-        nearest = self._existing().query(
+        graph = self._existing()
+        nearest = graph.query(
             query_embeddings=np.stack(vectors), n_results=k, include=["distances"]
         )
-        found = zip(vectors, nearest["ids"], nearest["distances"] or [], strict=True)
-        rankings = [
-            _full(ids, distances, k) or self._query(vector, k, NO_FILTER)
-            for vector, ids, distances in found
+        answers = zip(vectors, nearest["ids"], nearest["distances"] or [], strict=True)
+        found = [
+            _full(ids, distances, k) or _nearest(graph, vector, k, None, None)
+            for vector, ids, distances in answers
         ]
         if self._copies.find() is None:
-            return rankings
+            return found
         return [
             _with_copies(each, each, self._copies.of_nearest(each.chunk_ids, k), k)
-            for each in rankings
+            for each in found
         ]
 
     def size(self) -> int:
