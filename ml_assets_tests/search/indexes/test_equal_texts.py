@@ -15,7 +15,6 @@ from ml_assets.search.evaluation.exact import recall_against_exact
 from ml_assets.search.filters.language import NO_FILTER, Condition, In, Not
 from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.kinds import altered_entries, forget_altered, query_index, sync_index
-from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
@@ -125,7 +124,7 @@ def assert_each_vector_once(index: ChromaIndex, docs: dict[str, Doc]) -> None:
     assert graph is None or graph.count() == len({doc.chunks[0] for doc in docs.values()})
 
 
-@pytest.mark.parametrize("open_index", ["chroma", "chroma server", "pgvector"], indirect=True)
+@pytest.mark.parametrize("open_index", ["chroma", "chroma server"], indirect=True)
 def test_a_graph_reaches_all_of_a_corpus_with_many_equal_texts(
     connection: postgres.Connection, generation: Generation, open_index: OpenIndex
 ) -> None:
@@ -133,7 +132,7 @@ def test_a_graph_reaches_all_of_a_corpus_with_many_equal_texts(
     others = {f"r{number}": Doc((f"My own words {number}",)) for number in range(1200)}
     fill(connection, others | same(800))
     index = open_index()
-    assert isinstance(index, ChromaIndex | PgvectorIndex)
+    assert isinstance(index, ChromaIndex)
     sync_index(connection, index)
     report = recall_against_exact(connection, generation, {index.kind: index})
     assert report.reached[index.kind] == 1.0
@@ -239,6 +238,21 @@ def test_what_another_hand_took_is_written_again(
         sync_index(connection, index)
         check(connection, index, docs, "No comment", 10)
         assert_each_vector_once(index, docs)
+
+
+def test_copies_of_an_index_that_was_lost_are_not_kept(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> None:
+    fill(connection, same(5))
+    with chroma.connect(None, settings.home) as client:
+        index = ChromaIndex(client, generation)
+        sync_index(connection, index)
+        client.delete_collection(index.name)
+        remove(connection, "n3", "n4")
+        index.close()
+        assert index.size() == 0
+        assert sync_index(connection, index).delta == Delta(added=3)
+        assert ids(index) == {"n0#0", "n1#0", "n2#0"}
 
 
 def test_a_store_with_copies_is_copied_whole(

@@ -190,6 +190,9 @@ class ChromaIndex:
         return {"mark": mark, "files": json.dumps(files)}
 
     def upsert(self, entries: Sequence[Entry]) -> int:
+        if self._find() is None:
+            self._delete(self._copies.name)  # of a graph that was lost
+            self._copies.close()
         collection = self._opened = self._opened or self._create(self.name)
         batches = self._batches(entries)
         return sum(write_entries(collection, self._copies, batch) for batch in batches)
