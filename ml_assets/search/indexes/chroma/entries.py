@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ml_assets.search.indexes.chroma.copies import HEAD, Copies, Metadata
@@ -64,11 +64,17 @@ def read_entries(graph: Collection, copies: Copies, entries: Sequence[Entry]) ->
     return of_copies | {name: within[name] for name in ids if name in within}
 
 
-def is_equal(entry: Entry, held: tuple[Vector | None, Metadata]) -> bool:
-    """Whether what is stored is the entry."""
-    vector, metadata = held
-    own = {key: value for key, value in metadata.items() if key != HEAD}
-    return vector is not None and _is_same(entry.vector, vector) and own == chroma_metadata(entry)
+def differing_chunks(graph: Collection, copies: Copies, entries: Sequence[Entry]) -> Iterator[str]:
+    """The chunks of which something else is stored than the entry, in the entry's revision."""
+    known = read_entries(graph, copies, entries)
+    for entry in entries:
+        vector, metadata = known.get(entry.chunk_id, (None, {}))
+        if metadata.get("revision") != entry.revision.hex():
+            continue
+        own = {key: value for key, value in metadata.items() if key != HEAD}
+        same = vector is not None and _is_same(entry.vector, vector)
+        if not same or own != chroma_metadata(entry):
+            yield entry.chunk_id
 
 
 def _is_same(vector: Vector, stored: Vector) -> bool:

@@ -15,8 +15,7 @@ from ml_assets.errors import DamagedStoreError, StoreError
 from ml_assets.search.filters.language import NO_FILTER, Among, Condition, Filter
 from ml_assets.search.indexes.chroma.copies import Copies
 from ml_assets.search.indexes.chroma.entries import (
-    is_equal,
-    read_entries,
+    differing_chunks,
     remove_chunks,
     write_entries,
 )
@@ -260,17 +259,13 @@ class ChromaIndex:
             name, embedding_function=None, configuration={"hnsw": hnsw}
         )
 
-    def differing(self, entries: Sequence[Entry]) -> list[str]:
-        collection = self._find()
-        if collection is None:
+    def differing(self, batches: Iterable[Sequence[Entry]]) -> list[str]:
+        if (collection := self._find()) is None:
             return []
-        known = read_entries(collection, self._copies, entries)
         return [
-            entry.chunk_id
-            for entry in entries
-            if (held := known.get(entry.chunk_id))
-            and held[1].get("revision") == entry.revision.hex()
-            and not is_equal(entry, held)
+            chunk_id
+            for entries in batches
+            for chunk_id in differing_chunks(collection, self._copies, entries)
         ]
 
     def disk_bytes(self) -> int | None:
