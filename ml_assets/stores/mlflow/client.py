@@ -92,7 +92,7 @@ def import_mlflow() -> ModuleType:
         import mlflow.pyfunc
         import mlflow.sklearn
         import mlflow.store.db.utils
-    # Whether our PostgreSQL is up was asked just before: ten times more takes 100 s, and is told as
+    # Whether our PostgreSQL is up was asked just before: ten times more takes long, and is told as
     # often. How often a server is asked is a switch.
     mlflow.store.db.utils.MAX_RETRY_COUNT = 1
     for name in ("mlflow", "alembic"):
