@@ -6,6 +6,7 @@ Rate limits and outages are waited for; what no second try can mend is one line 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import os
 import threading
@@ -15,7 +16,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -122,7 +122,7 @@ def discover_dimension(endpoint: Endpoint) -> int:
     Raises:
         UserError: as `Connection.embed`.
     """
-    connection = connect(endpoint, os.getpid())
+    connection = connect(endpoint)
     answer = connection.start(connection.embed(["dimension"])).result()
     return int(answer.vectors.shape[1])
 
@@ -142,7 +142,8 @@ class Connection:
         self.most_texts = MOST_TEXTS
         self._resume = 0.0
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="embeddings", daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
         headers = {"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
         # The bounded queue decides how many requests there are, not the pool.
         limits = httpx.Limits(max_connections=None)
@@ -159,11 +160,11 @@ class Connection:
             OutageError: it does not answer.
             UserError: the account has nothing left, or the answer holds no vectors.
         """
-        from tenacity import AsyncRetrying, retry_if_exception_type, stop_before_delay
+        from tenacity import AsyncRetrying, retry_if_exception_type
 
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(_AgainError),
-            stop=stop_before_delay(PATIENCE) | _tried_enough,
+            stop=_tried_enough,
             wait=_pause,
             reraise=True,
         )
@@ -177,6 +178,13 @@ class Connection:
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Begin to work in the event loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def close(self) -> None:
+        """Close what is open, and end the thread."""
+        self.start(self._client.aclose()).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     async def _ask(self, texts: Sequence[str]) -> Answer:
         import httpx
@@ -234,15 +242,29 @@ class Connection:
         return message.replace(key, "***") if key else message
 
 
-@lru_cache(maxsize=4)
-def connect(endpoint: Endpoint, process: int) -> Connection:
-    """The connection of this process, which is asked for by its number: a fork has no threads."""
-    return Connection(endpoint)
+_CONNECTIONS: dict[tuple[Endpoint, int], Connection] = {}
+"""Of each process by its number: a fork has no threads."""
+
+
+def connect(endpoint: Endpoint) -> Connection:
+    """The connection of this process to an endpoint, opened at the first use."""
+    place = (endpoint, os.getpid())
+    if place not in _CONNECTIONS:
+        _CONNECTIONS[place] = Connection(endpoint)
+    return _CONNECTIONS[place]
+
+
+@atexit.register
+def close_connections() -> None:
+    """Close all connections of this process; what asks again opens new ones."""
+    for place in [place for place in _CONNECTIONS if place[1] == os.getpid()]:
+        _CONNECTIONS.pop(place).close()
 
 
 def _tried_enough(state: RetryCallState) -> bool:
     error = state.outcome.exception() if state.outcome else None
-    return state.attempt_number >= TRIES and not getattr(error, "limited", False)
+    too_often = state.attempt_number >= TRIES and not getattr(error, "limited", False)
+    return too_often or (state.seconds_since_start or 0) + state.upcoming_sleep > PATIENCE
 
 
 def _pause(state: RetryCallState) -> float:

@@ -168,11 +168,10 @@ def count_vectors(connection: postgres.Connection, space: VectorSpace) -> int:
 
 def count_encodings(
     connection: postgres.Connection, space: VectorSpace, collections: Collection[str]
-) -> tuple[int, int]:
-    """How many texts `refresh_embeddings` would encode, and how many vectors it would reuse."""
+) -> dict[str, int]:
+    """What `refresh_embeddings` would do: texts to `encode`, their `tokens`, vectors to `reuse`."""
     bound = {"space_id": space.space_id, "collections": sorted(collections)}
-    counts = postgres.read_counts(connection, statement("postgres/embeddings/plan"), bound)
-    return counts["encode"], counts["reuse"]
+    return postgres.read_counts(connection, statement("postgres/embeddings/plan"), bound)
 
 
 def pending_tokens(connection: postgres.Connection, space: VectorSpace) -> int:

@@ -66,8 +66,8 @@ class VectorSpace:
 class ModelFolder:
     """A model's files, its weights verified, and its space; of a remote one, its tokenizer alone.
 
-    `given`: how many numbers a vector has before it is cut to the space's dimension. `record`: where
-    that is noted of a remote model.
+    `given`: how many numbers a vector has before it is cut to the space's dimension; of a remote
+    model that is noted in the file `record`.
     """
 
     path: Path

@@ -1,11 +1,11 @@
-"""A remote model, over any server that speaks like OpenAI's: several requests at a time, each paid
-for once and within what a run may cost.
+"""A remote model, on any server that speaks like OpenAI's: several requests at a time.
+
+Each is paid for once, and none that could cost more than the job may is sent.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -73,7 +73,7 @@ class OpenAIEncoder:
         self.batch_weight = settings.embedding_request_tokens
         self.meter = Meter(settings.embedding_price, settings.embedding_max_cost or math.inf)
         self._tokenizer = load_tokenizer(model.tokenizer_file)
-        self._connection = connect(endpoint, os.getpid())
+        self._connection = connect(endpoint)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the vectors of `texts`: float32, shape (len(texts), dimension), unit norm."""
