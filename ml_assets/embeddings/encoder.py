@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ml_assets.embeddings.runtimes import onnx, openvino, reference
+from ml_assets.embeddings.runtimes.gpu import GpuEncoder
 from ml_assets.embeddings.runtimes.openai import OpenAIEncoder
 from ml_assets.embeddings.runtimes.reference import Precision, SentenceTransformerEncoder
 from ml_assets.embeddings.runtimes.speed import measured_speeds
@@ -67,9 +68,10 @@ class ParallelEncoder(Encoder, Protocol):
 def load_encoder(settings: Settings, tokens: int = 0) -> Encoder:
     """The encoder of the model that the settings name, for a job of about `tokens` tokens.
 
-    A remote model is asked, a static one looked up. Of others, on a CPU, it is the model's verified
-    ONNX export, made here at the first use, on ONNX Runtime or OpenVINO; for a model that does not
-    export, or by the setting `encoder`, sentence-transformers.
+    A remote model is asked, a static one looked up. Of others, on a GPU it is the model itself, in
+    batches that fill it; on a CPU the model's verified ONNX export, made here at the first use, on
+    ONNX Runtime or OpenVINO; for a model that does not export, or by the setting `encoder`,
+    sentence-transformers.
 
     Raises:
         SettingError: there is no such model.
@@ -80,6 +82,8 @@ def load_encoder(settings: Settings, tokens: int = 0) -> Encoder:
     if way := _WAYS.get(model.space.pooling):
         return way(model, settings)
     path = _export_path(settings)
+    if path is None and _uses_gpu(settings):
+        return _on_gpu(model, settings.embedding_precision)
     if path is None:
         return _reference(model, _precision(settings, reference.native_precision))
     exact = _on_onnx(model, path)
@@ -116,6 +120,7 @@ _WAYS: dict[str, Callable[[ModelFolder, Settings], Encoder]] = {
 
 # One of each kind in a process: a model takes much memory.
 _reference = lru_cache(maxsize=1)(SentenceTransformerEncoder)
+_on_gpu = lru_cache(maxsize=1)(GpuEncoder)
 _on_onnx = lru_cache(maxsize=2)(onnx.onnx_encoder)
 _on_openvino = lru_cache(maxsize=1)(openvino.openvino_encoder)
 
@@ -130,6 +135,15 @@ def _export_path(settings: Settings) -> Path | None:
     if export is None:
         export = onnx.export(model, settings.home, SentenceTransformerEncoder(model, "float32"))
     return export.path if export.usable else None
+
+
+def _uses_gpu(settings: Settings) -> bool:
+    """Whether there is a GPU that torch can use, and nothing else was asked for."""
+    if settings.encoder != "auto" or not _has_gpu():
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _has_gpu() -> bool:

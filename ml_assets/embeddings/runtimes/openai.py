@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ml_assets.documents.streams import as_done, batches
 from ml_assets.embeddings.endpoint import MOST_TEXTS, Answer, RefusedError, connect, endpoint_of
 from ml_assets.embeddings.space import ModelFolder, load_tokenizer
-from ml_assets.errors import CostError, SettingError, SpaceMismatchError
+from ml_assets.errors import CostError, SpaceMismatchError
 from ml_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -64,10 +64,10 @@ class OpenAIEncoder:
     ordered = False
 
     def __init__(self, model: ModelFolder, settings: Settings) -> None:
-        """Describe the model; nothing is sent yet."""
+        """Describe the remote model that the settings name; nothing is sent yet."""
         endpoint = endpoint_of(settings)
         if endpoint is None:
-            raise SettingError("it names no remote model", where="ML_ASSETS_EMBEDDING_MODEL", do="")
+            raise ValueError("the settings name a model of this machine")
         self.space, self._model = model.space, model
         self.ahead = settings.embedding_requests
         self.batch_weight = settings.embedding_request_tokens
