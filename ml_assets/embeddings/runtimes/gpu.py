@@ -150,7 +150,8 @@ class GpuEncoder:
     @cached_property
     def budget(self) -> int:
         """Tokens of a batch, padding counted: as many as half of the free memory takes."""
-        config: Any = self._module[0].auto_model.config
+        transformer: Any = self._module[0].auto_model
+        config = transformer.config
         numbers = 8 * config.hidden_size + 2 * getattr(config, "intermediate_size", 4096)
         width = next(self._module.parameters()).element_size()
         room = int(_MEMORY * self._free_bytes() / (numbers * width))
