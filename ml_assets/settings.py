@@ -262,18 +262,6 @@ class Settings(BaseSettings):
         return self.dagster_home or self.home / "dagster"
 
 
-def child_environment(settings: Settings) -> dict[str, str]:
-    """The environment for a `dagster` process on the same data as `settings`."""
-    return {
-        **os.environ,
-        "ML_ASSETS_HOME": str(settings.home),
-        "DAGSTER_HOME": str(settings.dagster_folder),
-        # gRPC's fork handlers crash some of the children that the code server forks; it forks,
-        # rather than spawns, where root starts the embedded PostgreSQL as another user.
-        "GRPC_ENABLE_FORK_SUPPORT": "0",
-    }
-
-
 def secret(url: SecretStr | None) -> str | None:
     """Reveal a URL, at the moment it is used to connect."""
     return url.get_secret_value() if url else None

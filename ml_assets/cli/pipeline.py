@@ -34,7 +34,8 @@ from ml_assets.console.progress import stage_bars
 from ml_assets.console.status import failed_checks
 from ml_assets.console.status import status as shown_status
 from ml_assets.errors import IncompleteReadError, NothingToDoError, mask_secrets
-from ml_assets.settings import Until, child_environment, load_settings, secret, shipped
+from ml_assets.settings import Until, load_settings, secret, shipped
+from ml_assets.stores.processes import child_environment
 
 
 @command
@@ -146,8 +147,15 @@ def ui(port: Port = 3000) -> None:
     # takes SIGTERM for it, would go on for ever.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # In place of this process, so that signals reach Dagster.
+    environment = child_environment(
+        ML_ASSETS_HOME=str(settings.home),
+        DAGSTER_HOME=str(settings.dagster_folder),
+        # gRPC's fork handlers crash some of the children that the code server forks; it forks,
+        # rather than spawns, where root starts the embedded PostgreSQL as another user.
+        GRPC_ENABLE_FORK_SUPPORT="0",
+    )
     python = sys.executable
-    os.execve(python, [python, *words], child_environment(settings))  # noqa: S606
+    os.execve(python, [python, *words], environment)  # noqa: S606
 
 
 def _take_the_ui(file: Path, port: int) -> None:

@@ -155,7 +155,7 @@ def current_chunker(settings: Settings) -> Chunker:
 
 @lru_cache(maxsize=4)
 def _chunker(model: ModelFolder, tokens: int, overlap: int) -> Chunker:
-    """A run asks for it a dozen times, and reading a tokenizer takes 30 ms or more."""
+    """A run asks for it a dozen times, and reading a tokenizer takes its time."""
     return Chunker(
         model.tokenizer_file,
         model.space.max_tokens,
