@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 
-from psycopg import Cursor
-from psycopg.rows import TupleRow, dict_row
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from ml_assets.registry.model import MODEL_NAME, ModelVersion
@@ -122,11 +121,6 @@ def astray(
         for alias, version in versions.items()
         if aliases.get(alias) != (version.candidate.model_uri if version else None)
     }
-
-
-def metric_points(connection: postgres.Connection, known: Collection[str]) -> Cursor[TupleRow]:
-    """Every metric of the versions that are not `known`, by model and number: `model/3`."""
-    return connection.execute(statement("postgres/registry/points"), {"known": list(known)})
 
 
 def _in_mlflow(where: mlflow.Tracking, version: ModelVersion) -> int:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from psycopg import Cursor
-from psycopg.rows import TupleRow, class_row
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from ml_assets.stores import mlflow, postgres
@@ -35,11 +34,6 @@ def _candidates(
     bound = {"hash": training_set_hash, "fingerprints": fingerprints, "run_id": run_id}
     with connection.cursor(row_factory=class_row(Candidate)) as cursor:
         return cursor.execute(statement("postgres/training/candidates"), bound).fetchall()
-
-
-def metric_points(connection: postgres.Connection, known: Collection[str]) -> Cursor[TupleRow]:
-    """Every metric of every step of the trainings that are not `known`, by their run ids."""
-    return connection.execute(statement("postgres/training/points"), {"known": list(known)})
 
 
 def untrained(
