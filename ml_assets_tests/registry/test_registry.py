@@ -378,6 +378,37 @@ def test_what_a_person_rolled_back_from_no_run_promotes(
         promote_by_hand(connection, deployment.tracking, training_set, settings, 10_000, "typo")
 
 
+def test_a_model_that_was_withdrawn_stays_so_when_its_documents_come_back(
+    second: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rolled back from, then other documents, then the same again: the run has its one version."""
+    deployment, before = second
+    connection, settings = deployment.connection, deployment.settings
+    withdrawn = current_challenger(connection)
+    assert withdrawn is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(gates, "score_on_test", lambda *_: 0.0)
+        assert decide(second).served
+    roll_back(connection, settings, deployment.tracking, "it insults people")
+    other = replace(before, hash="another")
+    connection.execute(
+        "insert into experiments (run_id, name, description, owner, status, ended_at,"
+        " training_set_hash, family, fingerprint, metrics, model_uri)"
+        " select 'other', name, description, owner, status, ended_at, 'another', family,"
+        " fingerprint, metrics, model_uri from experiments where run_id = %s",
+        [withdrawn.candidate.run_id],
+    )
+    later = register((deployment, other))
+    assert later.version == withdrawn.version + 1
+    assert register(second) == current_challenger(connection) == withdrawn
+    assert alias(deployment, "challenger") == withdrawn.candidate.model_uri
+    with monkeypatch.context() as patched:
+        patched.setattr(gates, "score_on_test", lambda *_: 0.0)
+        again = decide(second)
+    assert (again.served, again.changed) == (False, False)
+    assert again.reason == f"version {withdrawn.version} was withdrawn by tester: it insults people"
+
+
 def test_a_model_whose_feature_views_are_gone_is_not_rolled_back_to(second: Trained) -> None:
     deployment, _ = second
     connection = deployment.connection
