@@ -90,7 +90,9 @@ def plan(as_json: Json = False) -> None:
         source = open_source(settings.source, settings)
         chunker, space = current_chunker(settings), current_space(settings)
         most = settings.max_removed_fraction
-        planned = plan_refresh(connection, source, chunker, space, max_removed_fraction=most)
+        planned = plan_refresh(
+            connection, source, chunker, space, max_removed_fraction=most, notify=tell
+        )
         rate = measured_rate(settings)
     numbers = {**asdict(planned), "texts_per_second": rate}
     show(numbers, lambda: runs.plan(planned, rate), as_json=as_json)

@@ -70,6 +70,14 @@ class Pending:
         return sorted({*changed_collections(self.stored, self.present), *self.stale})
 
     @property
+    def gone(self) -> list[str]:
+        """The collections that left the source, of which nothing is left to be done."""
+        emptied = {
+            row.collection for row in self.stored if row.fingerprint == GONE and not row.documents
+        }
+        return sorted(emptied - self.present.keys() - set(self.collections))
+
+    @property
     def unread(self) -> list[str]:
         """The collections that could not be read the last time."""
         return [row.collection for row in self.stored if row.read_error is not None]

@@ -24,7 +24,7 @@ from pathlib import Path
 from time import time
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import psycopg
 
@@ -48,8 +48,10 @@ _SCHEME = "ml-assets"
 LOCATION = f"{_SCHEME}:/"
 """Of the artifacts in our folder, in MLflow's records: wherever the home lies, it lies there."""
 
+_OWN = "MLflow's own database, mlflow in PostgreSQL"
 _DOWN = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
 _REFUSED = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED")
+_CREDENTIALS = ("USERNAME", "PASSWORD")
 _REQUIREMENTS = ("scikit-learn", "skops", "numpy", "scipy", "pandas")
 _MODEL_FILE = "model.skops"
 _SWITCHES = {
@@ -74,7 +76,7 @@ class Tracking:
 def tracking(uri: str | None, postgres_url: str | None, home: Path) -> Tracking:
     """Return where runs are kept: `uri`, else a database beside ours; mlflow is not imported."""
     if uri:
-        if "://" not in uri or uri.startswith("file:"):
+        if urlsplit(uri).scheme not in ("http", "https"):
             raise StoreError(
                 "not a URL of a tracking server",
                 where="MLFLOW_TRACKING_URI",
@@ -110,7 +112,7 @@ def activate(where: Tracking) -> ModuleType:
         elif experiment.lifecycle_stage == "deleted":
             mlflow.MlflowClient().restore_experiment(experiment.experiment_id)
         elif where.artifacts and experiment.artifact_location != LOCATION:
-            with psycopg.connect(_database(where)) as connection:
+            with _records(where) as connection:
                 move_artifacts(connection, experiment.artifact_location, LOCATION)
         mlflow.set_experiment(EXPERIMENT)
     return mlflow
@@ -133,7 +135,7 @@ def told(where: Tracking, what: str = "") -> Iterator[None]:
     except (MlflowException, DBAPIError, RequestException) as error:
         place, server = "MLFLOW_TRACKING_URI", "the tracking server is up and the URL is right"
         if where.artifacts:
-            place, server = "MLflow's own database, mlflow in PostgreSQL", "PostgreSQL is up"
+            place, server = _OWN, "PostgreSQL is up"
         reason = f"{what}: {_reason(error)}".removeprefix(": ")
         if getattr(error, "error_code", "") in _REFUSED:
             do = "Check user and password: in the URL, or MLFLOW_TRACKING_USERNAME and _PASSWORD"
@@ -367,7 +369,7 @@ def read_aliases(where: Tracking, name: str) -> dict[str, str]:
                 for model in client.search_registered_models(f"name='{name}'")
                 for alias, version in model.aliases.items()
             }
-    with psycopg.connect(_database(where)) as connection:
+    with _records(where) as connection:
         (table,) = connection.execute("select to_regclass('registered_model_aliases')").fetchall()
         if table == (None,):
             return {}
@@ -382,10 +384,21 @@ def mark(uri: str, name: str) -> str:
     Raises:
         OutageError: it does not answer.
     """
-    told = ask(uri, f"api/2.0/mlflow/registered-models/get?name={name}").decode()
+    url = _with_credentials(uri)
+    told = ask(url, f"api/2.0/mlflow/registered-models/get?name={name}").decode()
     models = sorted(set(re.findall(r'"models:/([\w-]+)"', told)))
-    files = [ask(uri, f"api/2.0/mlflow/logged-models/{m}/artifacts/directories") for m in models]
+    files = [ask(url, f"api/2.0/mlflow/logged-models/{m}/artifacts/directories") for m in models]
     return repr((told, files))
+
+
+def _with_credentials(uri: str) -> str:
+    """The URL with the user and password of MLflow's own variables, unless it has some."""
+    parts = urlsplit(uri)
+    user, password = (os.environ.get(f"MLFLOW_TRACKING_{name}") for name in _CREDENTIALS)
+    if parts.password or not (user and password):
+        return uri
+    who = f"{quote(user, safe='')}:{quote(password, safe='')}"
+    return urlunsplit(parts._replace(netloc=f"{who}@{parts.netloc.rpartition('@')[2]}"))
 
 
 def set_alias(where: Tracking, name: str, alias: str, version: int | None) -> None:
@@ -424,8 +437,18 @@ def move_artifacts(connection: psycopg.Connection, old: str, new: str) -> None:
     connection.execute(statement("postgres/stores/move_artifacts"), {"old": old, "new": new})
 
 
-def _database(where: Tracking) -> str:
-    return where.uri.replace("+psycopg2", "", 1)
+@contextmanager
+def _records(where: Tracking) -> Iterator[psycopg.Connection]:
+    """MLflow's own database.
+
+    Raises:
+        OutageError: it cannot be connected to, or the connection broke.
+    """
+    try:
+        with psycopg.connect(where.uri.replace("+psycopg2", "", 1)) as connection:
+            yield connection
+    except psycopg.OperationalError as error:
+        raise OutageError(first_line(error), where=_OWN, do="Check that PostgreSQL is up") from None
 
 
 def home_artifacts(uri: str, *given: Any, folder: Path | None = None, **more: Any) -> Any:

@@ -170,7 +170,8 @@ def test_champion_has_earned_it(trained: tuple[Deployment, TrainingSet], check: 
         "update experiments set metrics = metrics || '{\"test_macro_f1\": 0}'"
         " where family = 'tfidf_baseline'"
     )
-    assert promote(connection, deployment.tracking, training_set, deployment.settings).served
+    where, settings = deployment.tracking, deployment.settings
+    assert promote(connection, deployment.open_duck, where, training_set, settings).served
     earned = check(champion_has_earned_it)
     assert earned.passed
     assert check(champion_can_be_loaded).passed
