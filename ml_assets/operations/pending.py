@@ -19,8 +19,7 @@ from ml_assets.embeddings.refresh import stale_collections
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.operations.state import is_marked, run_inputs, written
 from ml_assets.registry.versions import astray
-from ml_assets.releases.pointer import expired
-from ml_assets.search.publishing.listing import described_generation
+from ml_assets.search.publishing.listing import described_generation, expired
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.sql import statement
@@ -141,21 +140,13 @@ def last_finish(settings: Settings) -> Finish | None:
             or (row["age"] > LOOK_AGAIN and is_marked(settings))
             or written(connection, settings) not in row["written"].split()
             or changed_collections(read_collections(connection), source.collections())
-            or _waits_to_be_dropped(connection, settings)
+            or expired(connection, described_generation(settings), settings.keep_generations_days)
             # Of a server the mark tells it.
             or (tracked is None and astray(connection, mlflow.tracking(None, url, settings.home)))
         ):
             return None
         warnings = [(name, blocks, numbers) for name, blocks, numbers in row["warnings"]]
         return Finish(row["finished_at"], warnings)
-
-
-def _waits_to_be_dropped(connection: postgres.Connection, settings: Settings) -> bool:
-    """Whether the indexes of a retired search generation have been kept for their time."""
-    retired = expired(connection, "generation_id", settings.keep_generations_days)
-    bound = {"generation_ids": retired}
-    kept = connection.execute(statement("postgres/search/publishing/kept_of"), bound)
-    return any(identity != described_generation(settings) for (identity,) in kept)
 
 
 def was_finished(connection: postgres.Connection, settings: Settings) -> bool | None:

@@ -21,6 +21,7 @@ from ml_assets.operations.pending import (
     remember_finish,
     was_finished,
 )
+from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, clickhouse, mlflow, online, postgres
 from ml_assets_tests.search.corpus import generation_of
@@ -182,7 +183,7 @@ def test_a_run_at_work_is_not_finished(ended: Settings, connection: postgres.Con
 def test_what_waits_to_be_dropped_asks_for_a_run(
     ended: Settings, connection: postgres.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A retired generation whose time is over is dropped by a run, though nothing else changed."""
+    """A generation whose time is over is dropped by a run, though nothing else changed."""
     monkeypatch.setattr(pending, "written", lambda *_: "same")  # whatever is published here
     adopt_finish(connection, ended)
     generation = generation_of(connection, ended)
@@ -194,6 +195,21 @@ def test_what_waits_to_be_dropped_asks_for_a_run(
     assert last_finish(ended) is None
     publish(connection, generation)
     assert last_finish(ended) is not None
+    # One that was never served goes, too.
+    refused = generation_of(connection, ended.model_copy(update={"hnsw_m": 8}))
+    assert last_finish(ended) is not None
+    age_releases(connection, 8)
+    drop(connection, other)
+    assert last_finish(ended) is None
+    drop(connection, refused)
+    assert last_finish(ended) is not None
+
+
+def drop(connection: postgres.Connection, generation: Generation) -> None:
+    connection.execute(
+        "update search_generations set dropped_at = now() where generation_id = %s",
+        [generation.generation_id],
+    )
 
 
 WARNING = ("rows_were_readable", False, {"rejected": 3, "examples": ["line 2: no text"]})
