@@ -40,6 +40,9 @@ with them is finished, and they are told again. Of others, as of a worn index, a
 LOOK_AGAIN = timedelta(hours=1)
 """For so long the mark of a server stands for what it holds."""
 
+_BEGUN = "begun by "
+"""Before the turn that has not ended well yet, in the place of the state of one that has."""
+
 _HOSTS = 16
 """How many states are known in which a run ended well: each host with a home of its own has one."""
 
@@ -151,8 +154,10 @@ def last_finish(settings: Settings) -> Finish | None:
 
 def was_finished(connection: postgres.Connection, settings: Settings) -> bool | None:
     """Whether nobody has written to the stores since a run ended well; None: the last did not."""
-    row = connection.execute("select written from finished_run where state <> ''").fetchone()
-    return None if row is None else written(connection, settings) in row[0].split()
+    row = connection.execute("select state, written from finished_run").fetchone()
+    if row is None or not row[0] or row[0].startswith(_BEGUN):
+        return None
+    return written(connection, settings) in row[1].split()
 
 
 def adopt_finish(connection: postgres.Connection, settings: Settings) -> None:
@@ -171,16 +176,21 @@ def is_finish(failed: Sequence[FailedCheck]) -> bool:
 def remember_finish(
     connection: postgres.Connection,
     settings: Settings,
+    turn: str,
     inputs: str,
     changes: int,
     warnings: Sequence[FailedCheck] = (),
 ) -> None:
-    """Keep that a run ended well: on `run_inputs` as it began, and after so many `changes`."""
+    """Keep that a run ended well: on `run_inputs` as it began, and after so many `changes`.
+
+    Not if somebody went back to another release since its `turn` began: the next run looks at all.
+    """
     row = connection.execute("select written from finished_run").fetchone()
     # In turn on hosts with homes of their own, each knows what it left.
     present = written(connection, settings)
     known = [each for each in (row[0].split() if row else ()) if each != present]
     bound = {
+        "begun": f"{_BEGUN}{turn}",
         "state": inputs,
         "written": " ".join([*known, present][-_HOSTS:]),
         "changes": changes,
@@ -189,6 +199,7 @@ def remember_finish(
     connection.execute(statement("postgres/operations/remember_finish"), bound)
 
 
-def forget_finish(connection: postgres.Connection) -> None:
-    """A run begins: until it has ended well, nothing is finished, for no settings."""
-    connection.execute("update finished_run set state = ''")
+def forget_finish(connection: postgres.Connection, turn: str) -> None:
+    """A turn begins: until it has ended well, nothing is finished, for no settings."""
+    state = {"state": f"{_BEGUN}{turn}"}
+    connection.execute(statement("postgres/operations/forget_finish"), state)

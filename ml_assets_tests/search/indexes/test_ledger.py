@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
+from ml_assets.stores.file_locks import locked
 from ml_assets_tests.fakes import HashEncoder, MemorySource
 from ml_assets_tests.search.choices import CHOICES, AnyIndex
 from ml_assets_tests.search.corpus import Doc, fill, generation_of, ids, put, remove
@@ -386,3 +388,36 @@ def test_documents_that_are_written_while_an_index_is_synced_are_waited_for(
         "select synced_at > (select max(changed_at) from documents) from search_index_marks"
     ).fetchall()
     assert row == (True,)
+
+
+@pytest.mark.parametrize("open_index", ["faiss flat", "keyword"], indirect=True)
+def test_a_folder_is_dropped_whole_or_told(
+    connection: postgres.Connection,
+    generation: Generation,
+    open_index: OpenOutside,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is dropped is gone; a folder that stays is not forgotten."""
+    fill(connection, DOCS)
+    index = open_index()
+    assert not isinstance(index, ChromaIndex)
+    sync(connection, index)
+    assert index.lock is not None
+    with locked(index.lock, 0):  # a reader of this host brings it up to date
+        assert not index.drop()
+    assert index.size() == len(DOCS) * 2
+    with monkeypatch.context() as patched:
+
+        def refuse(path: Path, error: type[OSError] = OSError) -> None:
+            raise error(1, "no", str(path))
+
+        patched.setattr(shutil, "rmtree", refuse)
+        assert not index.drop()  # NFS keeps what another host has open
+        patched.setattr(shutil, "rmtree", partial(refuse, error=PermissionError))
+        with pytest.raises(StoreError, match=r"cannot be removed.*Change its permissions"):
+            index.drop()
+    assert index.size() == len(DOCS) * 2
+    assert index.drop()
+    assert not index.path.exists()
+    assert not index.lock.exists()
+    assert index.drop()
