@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
@@ -408,12 +409,12 @@ def test_a_folder_is_dropped_whole_or_told(
     assert index.size() == len(DOCS) * 2
     with monkeypatch.context() as patched:
 
-        def refuse(path: Path, error: type[OSError] = OSError) -> None:
-            raise error(1, "no", str(path))
+        def refuse(number: int, path: Path) -> None:
+            raise OSError(number, "no", str(path))
 
-        patched.setattr(shutil, "rmtree", refuse)
+        patched.setattr(shutil, "rmtree", partial(refuse, errno.EBUSY))
         assert not index.drop()  # NFS keeps what another host has open
-        patched.setattr(shutil, "rmtree", partial(refuse, error=PermissionError))
+        patched.setattr(shutil, "rmtree", partial(refuse, errno.EACCES))
         with pytest.raises(StoreError, match=r"cannot be removed.*Change its permissions"):
             index.drop()
     assert index.size() == len(DOCS) * 2
