@@ -115,7 +115,6 @@ def test_a_table_is_written_by_the_room_that_owns_it() -> None:
 
 def test_a_statement_is_executed_by_its_room_alone() -> None:
     still_to_be_given = {
-        ("operations", "search/publishing/kept_of"),
         ("monitoring", "training/points"),
         ("monitoring", "registry/points"),
     }
