@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import psycopg
 
+from ml_assets.search.indexes.chroma.copies import HEAD
 from ml_assets.stores import chroma, clickhouse, postgres
 from ml_assets.stores.postgres.dump import list_databases
 
@@ -97,13 +98,13 @@ def _chroma(home: Path) -> Contents:
     rows: Contents = {}
     with chroma.connect(None, home) as client:
         for collection in client.list_collections():
-            held: Any = collection.get(include=["embeddings", "metadatas"])
-            entries = zip(held["ids"], held["embeddings"], held["metadatas"], strict=True)
-            rows[f"chroma.{collection.name}"] = sorted(
-                f"{id_} {vector.tobytes().hex()} {sorted(metadata.items())}"
-                for id_, vector, metadata in entries
+            held: Any = collection.get(include=["metadatas"])
+            # Which one of equal texts stands in the graph depends on who came first.
+            rows.setdefault(f"chroma.{collection.name.removesuffix('-copies')}", []).extend(
+                f"{id_} {sorted((key, own[key]) for key in own if key != HEAD)}"
+                for id_, own in zip(held["ids"], held["metadatas"], strict=True)
             )
-    return rows
+    return {name: sorted(entries) for name, entries in rows.items()}
 
 
 def _files(home: Path) -> Contents:
