@@ -98,12 +98,15 @@ def _chroma(home: Path) -> Contents:
     rows: Contents = {}
     with chroma.connect(None, home) as client:
         for collection in client.list_collections():
-            held: Any = collection.get(include=["metadatas"])
-            # Which one of equal texts stands in the graph depends on who came first.
-            rows.setdefault(f"chroma.{collection.name.removesuffix('-copies')}", []).extend(
-                f"{id_} {sorted((key, own[key]) for key in own if key != HEAD)}"
-                for id_, own in zip(held["ids"], held["metadatas"], strict=True)
-            )
+            held: Any = collection.get(include=["embeddings", "metadatas"])
+            graph = collection.name.removesuffix("-copies")
+            found = rows.setdefault(f"chroma.{graph}", [])
+            entries = zip(held["ids"], held["embeddings"], held["metadatas"], strict=True)
+            for id_, vector, own in entries:
+                # Which one of equal texts stands in the graph depends on who came first.
+                found.append(f"{id_} {sorted((key, own[key]) for key in own if key != HEAD)}")
+                if graph == collection.name:
+                    found.append(f"{own['vector']} {vector.tobytes().hex()}")
     return {name: sorted(entries) for name, entries in rows.items()}
 
 
