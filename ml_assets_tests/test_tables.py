@@ -35,8 +35,8 @@ OWNERS = {
 }
 
 READS = {
-    "embeddings": "chunks chunkers",  # the delta from chunks to vectors is one statement
-    "features": "documents current_chunks change_log document_embeddings",  # so is this one
+    "embeddings": "chunks",  # the delta from chunks to vectors is one statement
+    "features": "documents current_chunks document_embeddings",  # so is this one
     "search": "documents chunked_documents embedding_spaces",  # filters and vectors
     "training": "documents current_chunks document_embeddings",  # a vector of each document
 }
