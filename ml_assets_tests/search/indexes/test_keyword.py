@@ -174,7 +174,9 @@ def test_no_text_at_all_breaks_the_parser(synced_keyword: KeywordIndex, text: st
 def synced_keyword(
     connection: postgres.Connection, settings: Settings, generation: Generation
 ) -> KeywordIndex:
-    fill(connection, {"a": Doc(("red apple", "green apple"), "Fruit"), "b": Doc(("red car",))})
+    fill(
+        connection, {"a": Doc(("red apple", "green apple"), "Fruit"), "b": Doc(("red apple pie",))}
+    )
     index = KeywordIndex(settings.keyword_folder, generation)
     sync_index(connection, index)
     return index
