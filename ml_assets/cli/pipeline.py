@@ -74,7 +74,7 @@ def repair() -> None:
 
 @command
 def plan(as_json: Json = False) -> None:
-    """Show what a run would do: rows, texts to encode, vectors to reuse. Nothing is written."""
+    """Show what a run would do: rows, texts to encode, tokens, cost. Nothing is written."""
     from ml_assets.defs.instance import measured_rate
     from ml_assets.documents.sources import open_source
     from ml_assets.embeddings.space import current_chunker, current_space
@@ -93,8 +93,10 @@ def plan(as_json: Json = False) -> None:
         most = settings.max_removed_fraction
         planned = plan_refresh(connection, source, chunker, space, max_removed_fraction=most)
         rate = measured_rate(settings)
-    numbers = {**asdict(planned), "texts_per_second": rate}
-    show(numbers, lambda: runs.plan(planned, rate), as_json=as_json)
+    price = settings.embedding_price
+    costs = {"cost": runs.cost_of(planned, price)} if price else {}
+    numbers = {**asdict(planned), "texts_per_second": rate, **costs}
+    show(numbers, lambda: runs.plan(planned, rate, price), as_json=as_json)
     if planned.unread:
         raise IncompleteReadError(planned.unread)
 

@@ -139,7 +139,7 @@ from (
 ) texts
 
 -- name: plan
--- Chunks without a vector of their present text: distinct texts to encode, and vectors to copy.
+-- Chunks without a vector of their present text: distinct texts to encode, their tokens, and vectors to copy.
 with pending as (
     select c.text_hash, c.token_count,
         exists (
@@ -154,11 +154,14 @@ with pending as (
             where e.space_id = %(space_id)s and e.chunk_id = c.chunk_id and e.chunker = c.chunker
                 and e.text_hash = c.text_hash
         )
+),
+unknown as (
+    select max(token_count) as tokens from pending where not known group by text_hash
 )
 select
-    count(distinct text_hash) filter (where not known)::int as encode,
-    (count(*) - count(distinct text_hash) filter (where not known))::int as reuse
-from pending
+    (select count(*) from unknown)::int as encode,
+    ((select count(*) from pending) - (select count(*) from unknown))::int as reuse,
+    (select coalesce(sum(tokens), 0) from unknown)::bigint as tokens
 
 -- name: register_space
 -- Its id is a hash of its definition: another one was written by another hand.
