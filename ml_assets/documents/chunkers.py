@@ -38,7 +38,7 @@ def followed_chunkers(connection: postgres.Connection) -> list[str]:
 def present_chunker(connection: postgres.Connection) -> str | None:
     """The chunker that the settings of the last run describe; None before the first."""
     row = connection.execute("select chunker from chunkers where is_current").fetchone()
-    return row and row[0]
+    return str(row[0]) if row else None
 
 
 def count_followed(connection: postgres.Connection) -> int:
