@@ -122,6 +122,17 @@ def test_a_move_ends_the_same_in_either_order(
     assert rows.fetchall() == [("x", "b", None), ("y", "b", None)]
 
 
+def test_what_moves_is_counted_where_it_was_also_when_that_is_not_read(
+    connection: postgres.Connection,
+) -> None:
+    before = [document(name) for name in "xz"]
+    refresh(connection, MemorySource([*before, document("y", collection="b")]))
+    moved = [document(name, collection="b") for name in "xy"]
+    refresh_documents(connection, MemorySource([document("z"), *moved]), ["b"])
+    counts = connection.execute("select collection, document_count from collections order by 1")
+    assert counts.fetchall() == [("a", 1), ("b", 2)]
+
+
 def test_a_read_that_fails_writes_nothing(connection: postgres.Connection) -> None:
     source = MemorySource([document("x"), document("y")])
     refresh(connection, source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -45,13 +46,15 @@ def _front_matter(page: str) -> tuple[str, str]:
     if not found:
         return "", page
     try:
-        said = yaml.safe_load(found[1])
+        fields = yaml.safe_load(found[1])
+        title = fields.get("title") if isinstance(fields, dict) else None
+        # A list or a mapping may name one inside of another so often that no memory holds its text.
+        text = str(title) if isinstance(title, str | int | float | datetime.date) else ""
     except (yaml.YAMLError, ValueError, RecursionError):
         return "", page
-    if not isinstance(said, dict):
+    if not isinstance(fields, dict):
         return "", page
-    title = said.get("title")
-    return "" if title is None else " ".join(str(title).split()), page[found.end() :]
+    return " ".join(text[:_LONGEST_TITLE].split()), page[found.end() :]
 
 
 def _plain(heading: str) -> str:

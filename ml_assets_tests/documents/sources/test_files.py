@@ -137,6 +137,8 @@ def test_rows_that_a_lone_quote_swallowed_are_told(folder: Path) -> None:
     assert [row.text for row in documents(source(path))] == [
         "Dear all,\n\ncome, see, eat,\nlater,\nyours"
     ]
+    path = write(folder / "x.csv", 'text\n"one\ntwo\nthree\nfour"\n')
+    assert [row.text for row in documents(source(path))] == ["one\ntwo\nthree\nfour"]
 
 
 def test_a_title_alone_is_a_text(folder: Path) -> None:
@@ -558,6 +560,8 @@ def test_bad_files(
         (b'<meta http-equiv=x content="text/html; charset=koi8-r"><p>\xc4\xc1', "да"),
         ("<p>caf\xe9 \x96 bar".encode("latin-1"), "café \u2013 bar"),
         ("<meta charset=none><p>caf\xe9".encode("latin-1"), "café"),
+        ("<meta charset=undefined><p>caf\xe9".encode("latin-1"), "café"),
+        ("<meta charset=punycode><p>caf\xe9".encode("latin-1"), "café"),
         ("<p>naïve".encode("utf-16"), "naïve"),
     ],
 )
