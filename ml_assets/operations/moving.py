@@ -176,12 +176,12 @@ def left_behind(settings: Settings) -> str:
             return ""
     with postgres.connect(None, home) as connection:
         documents = count_rows(connection)["documents"]
-    server = conninfo_to_dict(url)
+    server = {"host": "localhost", "port": 5432, **conninfo_to_dict(url)}
     if not documents:
         return ""
     return (
         f"This home has an embedded database with {documents:,} documents, and the server at"
-        f" {server.get('host') or 'localhost'}:{server.get('port') or 5432} is empty. To move: `ml-assets"
+        f" {server['host']}:{server['port']} is empty. To move: `ml-assets"
         " backup FOLDER` without the URL, `ml-assets restore FOLDER` with it into another home."
     )
 

@@ -12,6 +12,9 @@ from ml_assets.stores.web import ask
 from ml_assets_tests.servers import free_port
 
 
+ELSEWHERE = "/elsewhere/200"
+
+
 @pytest.fixture
 def place() -> Iterator[str]:
     """Host and port of a server that answers a path with what it was asked, by its status."""
@@ -19,6 +22,7 @@ def place() -> Iterator[str]:
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(int(self.path.rpartition("/")[2]))
+            self.send_header("Location", ELSEWHERE)
             self.end_headers()
             self.wfile.write(f"{self.path} {self.headers['Authorization']}".encode())
 
@@ -39,6 +43,10 @@ def test_a_server_below_a_path_is_asked_as_the_user_of_its_url(place: str) -> No
     credentials = base64.b64encode(b"me:p@ss").decode()
     expected = f"/x/200 Basic {credentials}".encode()
     assert ask(f"http://me:p%40ss@{place}", "x/200") == expected
+
+
+def test_another_server_is_not_told_who_asks(place: str) -> None:
+    assert ask(f"http://me:hidden@{place}", "x/302") == f"{ELSEWHERE} None".encode()
 
 
 def test_that_there_is_no_such_thing_is_an_answer(place: str) -> None:

@@ -20,7 +20,7 @@ from ml_assets.documents.sources import stamps
 from ml_assets.documents.sources.base import MAX_COLLECTIONS, UNATTRIBUTED
 from ml_assets.errors import SourceError, mask_secrets
 
-VERSION = "3"
+VERSION = "4"
 """Raise it when the reading changes: it is part of every fingerprint."""
 
 _split: dict[str, dict[str, str]] = {}
