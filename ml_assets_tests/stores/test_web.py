@@ -11,7 +11,6 @@ from ml_assets.errors import OutageError
 from ml_assets.stores.web import ask
 from ml_assets_tests.servers import free_port
 
-
 ELSEWHERE = "/elsewhere/200"
 
 
