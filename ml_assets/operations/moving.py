@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 
 from ml_assets.documents.collections import count_rows
 from ml_assets.errors import SettingError, StoreError
@@ -176,12 +176,12 @@ def left_behind(settings: Settings) -> str:
             return ""
     with postgres.connect(None, home) as connection:
         documents = count_rows(connection)["documents"]
-    server = {"host": "localhost", "port": 5432, **conninfo_to_dict(url)}
     if not documents:
         return ""
+    place = urlsplit(url).netloc.rpartition("@")[2] or "localhost"
     return (
         f"This home has an embedded database with {documents:,} documents, and the server at"
-        f" {server['host']}:{server['port']} is empty. To move: `ml-assets"
+        f" {place} is empty. To move: `ml-assets"
         " backup FOLDER` without the URL, `ml-assets restore FOLDER` with it into another home."
     )
 
