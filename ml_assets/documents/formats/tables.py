@@ -70,7 +70,8 @@ def _json_object(line: bytes) -> Row | str:
 
 def _read_csv(file: BinaryIO, name: str, delimiter: str, columns: Columns) -> Iterator[Numbered]:
     """Read rows of CSV, whose delimiter is that of its header, or of TSV, which has no quotes."""
-    # A row that is too long is one bad row; the limit of the csv module would end the whole file.
+    # The limit of the csv module would end the whole file at a long cell; a row that is longer than
+    # `_LONGEST` ends it still.
     csv.field_size_limit(_FIELD_LIMIT)
     text = _TextLines(file, name)
     reader = csv.reader(
