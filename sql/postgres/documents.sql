@@ -572,7 +572,8 @@ with incoming as (
             when d.content_hash <> s.content_hash and d.text <> s.text then 'text'
             when d.content_hash <> s.content_hash then 'title, label or metadata'
         end as reason,
-        d.document_id is null or d.deleted_at is not null as is_new
+        d.document_id is null or d.deleted_at is not null as is_new,
+        case when d.deleted_at is null then d.collection end as former_collection
     from staged_contents s
     -- The limit keeps this a look-up for each: they are few, and the table has long rows.
     left join lateral (
@@ -601,6 +602,17 @@ with incoming as (
         case when is_new then 'added' else 'changed' end, reason, %(run_id)s
     from incoming
     where reason is not null
+), left_behind as (
+    -- Those of a read are counted afterwards.
+    update collections c
+    set document_count = c.document_count - n.documents
+    from (
+        select former_collection as collection, count(*) as documents
+        from incoming
+        where former_collection <> all(%(collections)s)
+        group by former_collection
+    ) n
+    where c.collection = n.collection
 )
 select
     collection, coalesce(added, 0) as added, coalesce(changed, 0) as changed,
