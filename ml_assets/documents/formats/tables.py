@@ -150,7 +150,8 @@ def _header(reader: Iterator[list[str]], name: str) -> list[str]:
 
 def _csv_row(header: list[str], cells: list[str], lines: list[str], delimiter: str) -> Row | str:
     between = len(header) - 1
-    if len(lines) >= _SWALLOWED and all(line.count(delimiter) == between for line in lines):
+    alike = between and all(line.count(delimiter) == between for line in lines)
+    if alike and len(lines) >= _SWALLOWED:
         return f'a quote swallowed {len(lines) - 1} more rows (within a cell, write " as "")'
     if len(cells) != len(header):
         return f"{len(cells)} cells, but the header has {len(header)}"
