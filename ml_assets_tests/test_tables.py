@@ -91,18 +91,6 @@ def _named(text: str) -> str:
     return text.replace("{partition}", "document_embeddings").replace("{chunks}", "chunks")
 
 
-def executed() -> set[tuple[str, str]]:
-    """The pairs of a room and a statement, by its path, of another one."""
-    package = PROJECT / "ml_assets"
-    return {
-        (room, path)
-        for file in package.rglob("*.py")
-        for room in [file.relative_to(package).parts[0]]
-        for path in re.findall(r'"(?:postgres|duckdb)/(\w+/\w+(?:/\w+)?)"', file.read_text("utf-8"))
-        if path.partition("/")[0] not in (room, *_OF_NO_ROOM)
-    }
-
-
 def reached(pattern: re.Pattern[str]) -> set[tuple[str, str]]:
     """The pairs of a room and a table that it does not own."""
     return {
@@ -127,14 +115,6 @@ def test_every_table_has_an_owner() -> None:
 
 def test_a_table_is_written_by_the_room_that_owns_it() -> None:
     assert not reached(_WRITE)
-
-
-def test_a_statement_is_executed_by_its_room_alone() -> None:
-    still_to_be_given = {
-        ("monitoring", "training/points"),
-        ("monitoring", "registry/points"),
-    }
-    assert executed() <= still_to_be_given
 
 
 def test_a_table_is_read_by_its_owner_and_by_whom_the_list_names() -> None:
