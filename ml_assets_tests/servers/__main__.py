@@ -52,7 +52,7 @@ def main() -> int:
         on_the_stack = [name for name in chosen if not name.startswith("postgres-")]
         if on_the_stack:
             file = root / "notes.jsonl"
-            write_documents(file)
+            write_documents(file, per_topic=30)
             whole_stack(root / "stack", version, file, on_the_stack, report)
         for name in chosen:
             if name.startswith("postgres-"):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -86,22 +89,23 @@ def scratch(stack: Stack, file: Path) -> Iterator[Callable[[], dict[str, Any]]]:
     home.mkdir(parents=True)
     if (stack.root / "data" / "home" / "models").exists():
         (home / "models").symlink_to(stack.root / "data" / "home" / "models")
-    project = Project(home, file)
+    project = Project(home, file, fast=True)
     settings = load_settings(home=home, source=project.environment["ML_ASSETS_SOURCE"])
-    process = project.start("run")
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(project.call, "run")
 
-    def finish() -> dict[str, Any]:
-        out, err = process.communicate(timeout=600)
-        assert process.returncode == 0, out + err
-        return contents(settings)
+        @cache
+        def finish() -> dict[str, Any]:
+            run.result()
+            return contents(settings)
 
-    try:
-        yield finish
-    finally:
-        process.kill()
-        process.wait()
-        postgres.server_url(None, home)
-        postgres.stop(home)
+        try:
+            yield finish
+        finally:
+            wait([run])
+            postgres.server_url(None, home)
+            postgres.stop(home)
+            shutil.rmtree(home)
 
 
 def differences(stack: Stack, expected: dict[str, Any]) -> str:
