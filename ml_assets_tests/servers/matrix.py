@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
+
+from ml_assets_tests.defs.ticking import World
 from ml_assets_tests.integration.project import Project, write_documents
+from ml_assets_tests.servers.connections import counted
 from ml_assets_tests.servers.driving import add_line, prompt, scratch, ui_of, wait_for_rest
+from ml_assets_tests.servers.hosts import drive_hosts
 from ml_assets_tests.servers.postgres import find_postgres
 from ml_assets_tests.servers.running import Stack, stack, start_rest
 from ml_assets_tests.servers.stack import STACK
@@ -26,7 +32,8 @@ RUNS = (
 STAGES = tuple(stage for run in RUNS for stage in run if stage != "starting")
 OUTAGES = (5, 90)
 CELLS = [f"{v}:{s}:{o}" for o in OUTAGES for v in VICTIMS for s in STAGES] + ["worker:starting:5"]
-DRIVES = ("drive", "postgres-16", "postgres-18")
+DRIVES = ("drive", "hosts", "hosts-on-servers", "ticks", "postgres-16", "postgres-18")
+ON_THE_STACK = ("drive", *CELLS)
 
 RANGE = {"dagster/asset_partition_range_start": "even", "dagster/asset_partition_range_end": "odd"}
 
@@ -96,18 +103,22 @@ def first_build(servers: Stack, file: Path) -> str:
 
 def drive(servers: Stack, file: Path) -> str:
     """All that a person does: prompt, UI, a new line for the sensor, questions, rollback."""
+    names = {process.pid: name for name, process in servers.running.items()}
     add_line(file)
-    with scratch(servers, file) as finish:
-        prompt(servers, "run")
+    with scratch(servers, file) as finish, counted(servers.admin_url, names) as most:
         ui_of(servers).launch("everything", RANGE)
+        prompt(servers, "run")
         wait_for_rest(servers, finish, servers.patience)
+    assert max(most["code's"], most["other"]) <= 6, f"connections of a run: {most}"
+    assert most["code"] <= 3, f"connections of the code location: {most}"
     add_line(file)
     with scratch(servers, file) as finish:
         wait_for_rest(servers, finish, servers.patience)
     for words in ("search rocket", "predict bread", "status", "releases"):
         prompt(servers, *words.split())
     prompt(servers, "rollback", "--reason", "test")
-    return "prompt, UI, sensor, questions, rollback"
+    counts = ", ".join(f"{name} {number}" for name, number in most.most_common())
+    return f"prompt, UI, sensor, questions, rollback; at most so many connections: {counts}"
 
 
 def in_passes(cells: Sequence[str]) -> list[list[str]]:
@@ -195,6 +206,30 @@ def restore(servers: Stack) -> None:
         process = servers.running.get(server.name)
         if server.health and not server.absent and (process is None or process.poll() is not None):
             servers.start(server.name)
+
+
+def alone(name: str, root: Path, version: str) -> str:
+    """What needs no whole stack: two hosts, ticks, another version of PostgreSQL."""
+    if name.startswith("hosts"):
+        return drive_hosts(root, version, name)
+    if name == "ticks":
+        return drive_ticks()
+    return other_version(root, name.removeprefix("postgres-"))
+
+
+def drive_ticks() -> str:
+    """Ticks between every two steps of updates that come, and stores that go, at any moment."""
+    ticks = 0
+    for seed in range(6):
+        with dg.DagsterInstance.ephemeral() as instance:
+            world = World(random.Random(seed), instance)
+            world.tick()
+            world.build()
+            world.live(updates=4)
+        assert not world.halves, f"seed {seed}: {world.halves[0]}"
+        assert world.made["published_search"] == world.source, f"seed {seed}: left behind"
+        ticks += world.ticks
+    return f"{ticks} ticks, none asked for half of an update"
 
 
 def other_version(root: Path, version: str) -> str:
