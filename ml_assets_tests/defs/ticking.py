@@ -205,8 +205,8 @@ class World:
                 self.failed += 1
                 again = self.wait(waiting.run.asset_selection or (), waiting.run.tags, waiting.then)
                 self.queue.append(again)
-            if not self.left:
-                self.away.clear()
+                if not self.left:
+                    self.away.clear()
 
     def wait(
         self, assets: Iterable[dg.AssetKey], tags: Mapping[str, str], then: Sequence[Waiting] = ()
