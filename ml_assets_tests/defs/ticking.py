@@ -173,13 +173,15 @@ class World:
         context = dg.build_sensor_context(
             self.instance, cursor=self.cursor, repository_def=self.repository
         )
-        told = _evaluate(automation, context)
+        told = self.told = _evaluate(automation, context)
         self.cursor = told.cursor
         for request in told.run_requests or ():
             if request.asset_graph_subset:
                 self.backfill(request.asset_graph_subset)
             else:
-                self.queue.append(self.wait(request.asset_selection or (), request.tags))
+                part = {"dagster/partition": request.partition_key} if request.partition_key else {}
+                asked = self.wait(request.asset_selection or (), {**request.tags, **part})
+                self.queue.append(asked)
         return len(told.run_requests or ())
 
     def backfill(self, asked: AssetGraphSubset) -> None:
