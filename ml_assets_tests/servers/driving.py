@@ -48,8 +48,8 @@ def add_line(file: Path) -> None:
         more.write(json.dumps(row) + "\n")
 
 
-def contents(settings: Settings) -> dict[str, Any]:
-    """Rows, index entries, hits, online values and training documents of a deployment.
+def contents(settings: Settings, *, models: bool = True) -> dict[str, Any]:
+    """Rows, index entries, hits, online values and, with models, training documents and labels.
 
     Not the numbers of vectors: which texts share a batch moves their last bit.
     """
@@ -68,13 +68,13 @@ def contents(settings: Settings) -> dict[str, Any]:
         ids = sorted(store.revisions(DOCUMENT_TEXT.key))
         values = store.get_many(DOCUMENT_TEXT.key, ids)
         held["online"] = {name: [_rounded(v) for v in values[name].values()] for name in ids}
-    with duckdb.connect(settings.duckdb_file) as duck:
-        trained = current_training_set(duck)
-        held["trained on"] = set(trained.rows["document_id"]) if trained else set()
     with ml_assets.open(settings) as session:
         held["hits"] = [[hit.document_id for hit in session.search(q).hits] for q in QUERIES]
-        if trained:
-            held["labels"] = set(session.predict(QUERIES[:1])[0])
+        if models:
+            with duckdb.connect(settings.duckdb_file) as duck:
+                trained = current_training_set(duck)
+            held["trained on"] = set(trained.rows["document_id"]) if trained else set()
+            held["labels"] = set(session.predict(QUERIES[:1])[0]) if trained else set()
     return held
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml_assets.settings import Settings, load_settings
+from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
 from ml_assets_tests.integration.project import Project, write_documents
 from ml_assets_tests.integration.racing import edit
@@ -98,13 +98,6 @@ def drive_hosts(root: Path, version: str, name: str) -> str:
 
 
 def _contents(project: Project, urls: Mapping[str, str]) -> dict[str, Any]:
-    held = contents(_settings(project, urls))
-    return {name: held[name] for name in held if name not in ("trained on", "labels")}
-
-
-def _settings(project: Project, urls: Mapping[str, str]) -> Settings:
-    return load_settings(
-        home=project.home,
-        source=project.environment["ML_ASSETS_SOURCE"],
-        **{name.lower(): url for name, url in urls.items()},
-    )
+    given: dict[str, Any] = {name.lower(): url for name, url in urls.items()}
+    source = project.environment["ML_ASSETS_SOURCE"]
+    return contents(load_settings(home=project.home, source=source, **given), models=False)
