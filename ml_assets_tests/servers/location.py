@@ -6,9 +6,9 @@ and the families alone that are quick are trained.
 """
 
 import os
-import sys
 import time
 from functools import partial
+from multiprocessing import parent_process
 from pathlib import Path
 
 from ml_assets.definitions import defs
@@ -51,7 +51,7 @@ for sensor in (automation, collections_sensor, labels_sensor, workers_sensor):
 
 train_only(FAST)
 
-if "execute_run" in sys.argv:
+if parent_process():  # a worker; the code server has none
     hold(load_settings().home / "hold", STARTING)
 
 for name, function in STAGES.items():
