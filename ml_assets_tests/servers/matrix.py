@@ -60,10 +60,12 @@ def whole_stack(
     names: list[str],
     report: Report,
     models: Path | None = None,
+    first: str = "",
 ) -> None:
     """Start all servers, and do what was chosen one after the other, on one life of theirs.
 
-    The `models` of another home need not be exported again.
+    The `models` of another home need not be exported again; `first` is a cell that the first build
+    meets.
     """
     try:
         find_postgres(version)
@@ -77,15 +79,18 @@ def whole_stack(
     }
     with stack(root, version, "ml_assets_tests.servers.location", **settings) as servers:
         report(f"passed  postgres {version} starts")
+        home = root / "data" / "home"
+        (home / "hold").mkdir(parents=True)
+        if models:
+            (home / "models").symlink_to(models)
+        if first:
+            hold(servers, first)
         if not attempt(
             "the stack", lambda: start_rest(servers, report) or "all is healthy", report
         ):
             return
-        home = root / "data" / "home"
-        (home / "hold").mkdir(parents=True, exist_ok=True)
-        if models:
-            (home / "models").symlink_to(models)
-        if not attempt("first build", partial(first_build, servers, file), report):
+        name = f"first build {first}".rstrip()
+        if not attempt(name, partial(first_build, servers, file, first), report):
             return
         for name in set(names) & {"drive"}:
             attempt(name, partial(drive, servers, file), report)
@@ -93,9 +98,14 @@ def whole_stack(
             one_pass(servers, file, cells, report)
 
 
-def first_build(servers: Stack, file: Path) -> str:
-    """Sensors and automation build all; a cell has three minutes more than that takes here."""
+def first_build(servers: Stack, file: Path, name: str) -> str:
+    """Sensors and automation build all, past the cell of that name if one is given.
+
+    A later cell has three minutes more than that takes here.
+    """
     with scratch(servers, file) as finish:
+        if name:
+            kill_and_start(servers, name)
         seconds = wait_for_rest(servers, finish, 900)
     servers.patience += seconds
     return f"as from scratch after {seconds:.0f} s"
@@ -140,13 +150,12 @@ def one_pass(servers: Stack, file: Path, cells: Sequence[str], report: Report) -
 
     What comes after a cell that failed has another document.
     """
-    hold = servers.root / "data" / "home" / "hold"
-    add_line(file)
     for name in cells:
-        (hold / stage_of(name)).touch()
+        hold(servers, name)
+    add_line(file)
     with scratch(servers, file) as finish:
         for name, following in zip(cells, (*cells[1:], ""), strict=True):
-            if not attempt(name, partial(cell, servers, hold, name, following, finish), report):
+            if not attempt(name, partial(cell, servers, name, following, finish), report):
                 break
         else:
             return
@@ -155,47 +164,48 @@ def one_pass(servers: Stack, file: Path, cells: Sequence[str], report: Report) -
         one_pass(servers, file, cells[cells.index(following) :], report)
 
 
-def cell(
-    servers: Stack, hold: Path, name: str, following: str, finish: Callable[[], dict[str, Any]]
-) -> str:
+def cell(servers: Stack, name: str, following: str, finish: Callable[[], dict[str, Any]]) -> str:
     """Kill one server in a stage of a run, start it after its outage, and wait for what follows.
 
     That is the stage of the next cell, else that all is as from scratch.
     """
-    (reached,) = wait_for_file(hold, f"{stage_of(name)}.*", servers.patience)
-    outage(servers, name, reached)
+    kill_and_start(servers, name)
     if not following:
         seconds = wait_for_rest(servers, finish, servers.patience)
         return f"converged {seconds:.0f} s after its return"
     began = time.monotonic()
-    wait_for_file(hold, f"{stage_of(following)}.*", servers.patience)
-    return f"went on to {stage_of(following)} {time.monotonic() - began:.0f} s after its return"
+    wait_for_run(servers, following)
+    return f"went on to {following.split(':')[1]} {time.monotonic() - began:.0f} s after its return"
 
 
-def stage_of(cell: str) -> str:
-    """The stage of a run that a cell is about."""
-    return cell.split(":")[1]
+def hold(servers: Stack, name: str) -> None:
+    """The next run that comes to the stage of the cell waits there."""
+    _, stage, _ = name.split(":")
+    (servers.root / "data" / "home" / "hold" / stage).touch()
 
 
-def outage(servers: Stack, name: str, reached: Path) -> None:
-    """Kill a server, or the worker that reached a stage; start the server after its outage."""
-    victim, _, seconds = name.split(":")
+def kill_and_start(servers: Stack, name: str) -> None:
+    """Kill the victim of a cell when a run is held in its stage; it is back after the outage."""
+    victim, _, outage = name.split(":")
+    reached = wait_for_run(servers, name)
     if victim == "worker":
         kill(int(reached.suffix[1:]))
     else:
         servers.kill(victim)
     reached.unlink()
-    time.sleep(int(seconds))
+    time.sleep(int(outage))
     if victim != "worker":
         servers.start(victim)
 
 
-def wait_for_file(folder: Path, pattern: str, seconds: float) -> list[Path]:
-    deadline = time.monotonic() + seconds
-    while not (found := [*folder.glob(pattern)]):
-        assert time.monotonic() < deadline, f"no run came to {pattern}"
+def wait_for_run(servers: Stack, name: str) -> Path:
+    """The file that says which run is held in the stage of a cell."""
+    _, stage, _ = name.split(":")
+    deadline = time.monotonic() + max(300, servers.patience)
+    while not (found := [*(servers.root / "data" / "home" / "hold").glob(f"{stage}.*")]):
+        assert time.monotonic() < deadline, f"no run came to {stage}"
         time.sleep(0.02)
-    return found
+    return found[0]
 
 
 def restore(servers: Stack) -> None:
