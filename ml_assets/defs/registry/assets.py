@@ -78,7 +78,7 @@ def champion_model(
         with duckdb.get_connection() as duck:
             if reason := trained_elsewhere(connection, duck, mlflow.tracking):
                 return left_alone(reason)
-        decision = promote(connection, mlflow.tracking, current, settings)
+        decision = promote(connection, duckdb.get_connection, mlflow.tracking, current, settings)
         moved = follow_release(connection, mlflow.tracking)
         served, challenger = champion(connection), current_challenger(connection)
     return dg.MaterializeResult(
