@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
+from ml_assets.documents.chunkers import followed_chunkers
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.problem import Problem
 from ml_assets.stores import postgres
@@ -29,7 +30,7 @@ NORM_TOLERANCE = 1e-3
 
 def unmatched(connection: postgres.Connection, space: VectorSpace) -> list[Problem]:
     """The ways in which chunks and vectors fail to match one to one."""
-    bound = {"space_id": space.space_id}
+    bound = {"space_id": space.space_id, "chunkers": followed_chunkers(connection)}
     return postgres.read_problems(connection, "postgres/embeddings/unmatched", bound)
 
 
