@@ -106,9 +106,11 @@ def measure_fidelity(
         ((cosines[digest], row.chunk_id) for digest, row in sample.items()), default=(1.0, "")
     )
     fidelity = Fidelity(worst_cosine, worst_chunk, len(rows))
+    measured = Jsonb({**asdict(fidelity), "cosines": cosines})
     connection.execute(
-        "update embedding_spaces set fidelity = %s where space_id = %s",
-        [Jsonb({**asdict(fidelity), "cosines": cosines}), space.space_id],
+        "update embedding_spaces set fidelity = %(measured)s"
+        " where space_id = %(space_id)s and fidelity is distinct from %(measured)s",
+        {"measured": measured, "space_id": space.space_id},
     )
     return fidelity
 

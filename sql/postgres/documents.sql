@@ -183,13 +183,18 @@ with counted as (
     from documents
     where collection = any(%(collections)s) and deleted_at is null
     group by collection
+), present as (
+    select c.collection, coalesce(n.documents, 0) as count, concat_ws(' ', n.documents, n.content) as content
+    from collections c
+    left join counted n using (collection)
+    where c.collection = any(%(collections)s)
+), noted as (
+    update collections c
+    set document_count = p.count
+    from present p
+    where p.collection = c.collection and c.document_count <> p.count
 )
-update collections c
-set document_count = coalesce(n.documents, 0)
-from collections o
-left join counted n using (collection)
-where c.collection = any(%(collections)s) and o.collection = c.collection
-returning c.collection, c.document_count as count, concat_ws(' ', n.documents, n.content) as content
+select collection, count, content from present
 
 -- name: counts
 select
@@ -506,12 +511,15 @@ set document_id = excluded.document_id, reason = excluded.reason, rejected_at = 
     stored_hash = excluded.stored_hash
 
 -- name: save_collections
+-- A collection that is as it was is not written: every write asks other hosts to look at all they hold.
 insert into collections (collection, source, fingerprint)
 select collection, %(source)s, fingerprint
 from unnest(%(collections)s::text[], %(fingerprints)s::text[]) as given (collection, fingerprint)
 on conflict (collection) do update
 set source = excluded.source, fingerprint = excluded.fingerprint, refreshed_at = now(),
     read_error = null, failed_at = null
+where (collections.source, collections.fingerprint) <> (excluded.source, excluded.fingerprint)
+    or collections.refreshed_at is null or num_nonnulls(collections.read_error, collections.failed_at) > 0
 
 -- name: save_unread
 -- What was read before stays; a collection that never was has the fingerprint of one that is not there.
