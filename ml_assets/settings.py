@@ -54,6 +54,9 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path(".ml_assets"), description="folder of every embedded store")
     source: str = Field("python_docs", description="where documents come from")
+    source_url: SecretStr | None = Field(
+        None, description="database of the source sql, its password included"
+    )
     embedding_model: str = Field("", description="model id or path; empty: the bundled MiniLM")
     encoder: Literal["auto", "onnx", "sentence-transformers"] = Field(
         "auto", description="what runs the model; auto: what ends sooner, as measured"

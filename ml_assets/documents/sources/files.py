@@ -12,14 +12,15 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from ml_assets.documents.formats import extracted, pages, tables
-from ml_assets.documents.formats.rows import Columns, Row, check_columns, to_document
+from ml_assets.documents.formats.rows import Columns, Row, check_columns
 from ml_assets.documents.model import Document, Rejected
-from ml_assets.documents.normalize import check_collection, content_hash, normalize
+from ml_assets.documents.normalize import check_collection, normalize
 from ml_assets.documents.sources import stamps
-from ml_assets.documents.sources.base import MAX_COLLECTIONS, UNATTRIBUTED
+from ml_assets.documents.sources.base import UNATTRIBUTED
+from ml_assets.documents.sources.outcomes import hash_collections, outcomes
 from ml_assets.errors import SourceError, mask_secrets
 
-VERSION = "3"
+VERSION = "4"
 """Raise it when the reading changes: it is part of every fingerprint."""
 
 _split: dict[str, dict[str, str]] = {}
@@ -106,38 +107,8 @@ class Files:
 
     def _outcomes(self) -> Iterator[Document | Rejected]:
         """Yield every row as what becomes of it."""
-        seen: dict[str, str] = {}
-        first: Rejected | None = None
         collection = "" if self._columns.collection_by else self._collection()
-        for location, row in self._rows():
-            if isinstance(row, str):
-                outcome: Document | Rejected = Rejected(collection, location, row)
-            else:
-                outcome = to_document(row, self._columns, location, collection, self._max_bytes)
-                if isinstance(outcome, Document):
-                    outcome = self._unless_seen(outcome, row, location, seen)
-            if isinstance(outcome, Rejected):
-                first = first or outcome
-            yield outcome
-        if seen:
-            return
-        if first is None:
-            raise SourceError("no documents", where=self.name, do="Add one, or check the path")
-        message = f"no row can be used; the first: {first.location}: {first.reason}"
-        do = "Mend the rows, or name other columns, as in ?text=body"
-        raise SourceError(message, where=self.name, do=do)
-
-    def _unless_seen(
-        self, document: Document, row: Row, location: str, seen: dict[str, str]
-    ) -> Document | Rejected:
-        """Return the document, or that it has the id of an earlier one."""
-        identity = document.document_id
-        earlier = seen.setdefault(identity, location)
-        if earlier == location:
-            return document
-        what = f"the id {identity!r}" if self._columns.roles.get("id") in row else "the text"
-        reason = f"{what} is that of an earlier row, {earlier}"
-        return Rejected(document.collection, location, reason, identity)
+        return outcomes(self._rows(), self._columns, collection, self._max_bytes, self.name)
 
     def _rows(self) -> Iterator[tuple[str, Row | str]]:
         """Yield every row with its place, and why a file among others cannot be read."""
@@ -231,20 +202,8 @@ class Files:
         return digest.hexdigest()
 
     def _hash_rows(self) -> dict[str, str]:
-        digests = {UNATTRIBUTED: self._digest()}
-        for row in self._outcomes():
-            digest = digests.setdefault(row.collection, self._digest())
-            digest.update(_row_hash(row))
-            if len(digests) > MAX_COLLECTIONS + 1:
-                raise SourceError(
-                    f"more than {MAX_COLLECTIONS} collections",
-                    where=f"{self.name}, column {self._columns.collection_by!r}",
-                    do="Choose a coarser collection_by, such as created_at:year",
-                )
-        unattributed = digests.pop(UNATTRIBUTED).digest()
-        for digest in digests.values():
-            digest.update(unattributed)
-        return {name: digests[name].hexdigest() for name in sorted(digests)}
+        where = f"{self.name}, column {self._columns.collection_by!r}"
+        return hash_collections(self._outcomes(), self._digest, where)
 
     def _digest(self) -> hashlib._Hash:
         parameters = f"{VERSION} {self._max_bytes} {self._columns.canonical()}"
@@ -271,12 +230,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, SourceError):
         return str(error)
     return f"a compressed file is broken ({error})"
-
-
-def _row_hash(row: Document | Rejected) -> bytes:
-    if isinstance(row, Document):
-        return hashlib.sha256(row.document_id.encode() + b"\0" + content_hash(row)).digest()
-    return hashlib.sha256(repr(row).encode()).digest()
 
 
 def _suffix(path: str) -> str:

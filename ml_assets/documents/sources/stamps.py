@@ -28,11 +28,22 @@ def stamp(filesystem: Any, path: str) -> str | None:
     Of a local file these are size, identity and times; of others their tag, checksum or version.
     """
     if _is_local(filesystem):
-        stat = Path(path).stat()
-        return f"{stat.st_dev} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+        return file_stamp(Path(path))
     info = filesystem.info(path)
     told = [f"{key}={info[key]}" for key in _TELLING if info.get(key)]
     return f"{info.get('size')} {' '.join(told)}" if told else None
+
+
+def file_stamp(file: Path) -> str:
+    """A word that is another one once a local file was written."""
+    stat = file.stat()
+    return f"{stat.st_dev} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+
+
+def is_settled(file: Path) -> bool:
+    """Whether a local file that is written now gets another stamp."""
+    stat = file.stat()
+    return time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > _SETTLED_NANOSECONDS
 
 
 def content_hash(filesystem: Any, path: str) -> bytes:
@@ -44,7 +55,11 @@ def content_hash(filesystem: Any, path: str) -> bytes:
     with filesystem.open(path, "rb") as file:
         while piece := file.read(_PIECE):
             digest.update(piece)
-    if seen and seen == stamp(filesystem, path) and _is_settled(filesystem, path):
+    if (
+        seen
+        and seen == stamp(filesystem, path)
+        and (not _is_local(filesystem) or is_settled(Path(path)))
+    ):
         if len(_hashes) >= _MOST:
             _hashes.clear()
         _hashes[path, seen] = digest.digest()
@@ -53,10 +68,3 @@ def content_hash(filesystem: Any, path: str) -> bytes:
 
 def _is_local(filesystem: Any) -> bool:
     return "file" in filesystem.protocol
-
-
-def _is_settled(filesystem: Any, path: str) -> bool:
-    if not _is_local(filesystem):
-        return True
-    stat = Path(path).stat()
-    return time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > _SETTLED_NANOSECONDS
