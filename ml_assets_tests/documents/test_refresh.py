@@ -196,6 +196,20 @@ def test_emptying_a_collection_needs_a_flag(connection: postgres.Connection) -> 
     assert live(connection) == ["x0", "y"]
 
 
+@pytest.mark.parametrize(("before", "left", "held"), [(8, 1, True), (8, 4, False), (4, 1, False)])
+def test_small_collections_are_guarded_too(
+    connection: postgres.Connection, before: int, left: int, held: bool
+) -> None:
+    """Seven of eight documents went at once because a source named one of their files."""
+    refresh(connection, MemorySource([document(f"d{n}") for n in range(before)]))
+    shrunken = MemorySource([document(f"d{n}") for n in range(left)])
+    report = refresh_documents(connection, shrunken, ["a"])
+    assert len(live(connection)) == (before if held else left)
+    expected = f"{before - left} of {before} documents would be removed" if held else ""
+    assert report.unread.get("a", "").startswith(expected)
+    assert bool(report.unread) == held
+
+
 def test_a_dropped_collection_is_seen_and_emptied(connection: postgres.Connection) -> None:
     refresh(connection, MemorySource([document("x"), document("y", collection="b")]))
     without = MemorySource([document("x")])
