@@ -13,10 +13,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ml_assets.embeddings import onnx, openvino, reference
-from ml_assets.embeddings.reference import Precision, SentenceTransformerEncoder
+from ml_assets.embeddings.runtimes import onnx, openvino, reference
+from ml_assets.embeddings.runtimes.reference import Precision, SentenceTransformerEncoder
+from ml_assets.embeddings.runtimes.speed import measured_speeds
 from ml_assets.embeddings.space import VectorSpace, current_model
-from ml_assets.embeddings.speed import measured_speeds
 from ml_assets.settings import Settings
 
 if TYPE_CHECKING:

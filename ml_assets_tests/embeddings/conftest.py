@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.embeddings.onnx import Export, export
-from ml_assets.embeddings.reference import SentenceTransformerEncoder
+from ml_assets.embeddings.runtimes.onnx import Export, export
+from ml_assets.embeddings.runtimes.reference import SentenceTransformerEncoder
 from ml_assets.embeddings.space import current_model
 from ml_assets.settings import load_settings
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ml_assets.embeddings.encoder import load_encoder
-from ml_assets.embeddings.reference import SentenceTransformerEncoder
+from ml_assets.embeddings.runtimes.reference import SentenceTransformerEncoder
 from ml_assets.embeddings.space import current_model
 from ml_assets.settings import load_settings
 from ml_assets_tests.embeddings.corpus import TEXTS

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import onnx
 
-from ml_assets.embeddings import onnx as export
-from ml_assets.embeddings import speed
+from ml_assets.embeddings.runtimes import onnx as export
+from ml_assets.embeddings.runtimes import speed
 from ml_assets_tests import golden
 
 
@@ -19,7 +19,7 @@ def test_golden_export(exported: tuple[Path, export.Export]) -> None:
         "operators": dict(Counter(node.op_type for node in model.graph.node)),
         "weights": len(model.graph.initializer),
     }
-    golden.check("ml_assets.embeddings.onnx.VERSION", export.VERSION, output)
+    golden.check("ml_assets.embeddings.runtimes.onnx.VERSION", export.VERSION, output)
 
 
 def test_golden_measure_of_speed() -> None:
@@ -28,4 +28,4 @@ def test_golden_measure_of_speed() -> None:
         "sample": sha256("".join(speed._SAMPLE).encode()).hexdigest(),
         "rounds": speed._ROUNDS,
     }
-    golden.check("ml_assets.embeddings.speed._VERSION", speed._VERSION, output)
+    golden.check("ml_assets.embeddings.runtimes.speed._VERSION", speed._VERSION, output)

@@ -11,7 +11,7 @@ from ml_assets.embeddings.quality import (
     measure_norms,
     unmatched,
 )
-from ml_assets.embeddings.speed import MIN_COSINE
+from ml_assets.embeddings.runtimes.speed import MIN_COSINE
 
 
 @check(asset="embeddings", blocking=True)

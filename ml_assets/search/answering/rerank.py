@@ -72,7 +72,11 @@ def _load(path: Path) -> CrossEncoder:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model: CrossEncoder = CrossEncoder(str(path), local_files_only=True)
+            model: CrossEncoder = CrossEncoder(
+                str(path),
+                local_files_only=True,
+                model_kwargs={"use_safetensors": True},  # a pickle could run anything
+            )
     except (OSError, ValueError) as error:
         raise SettingError(
             f"{path} cannot be loaded ({first_line(error)})",

@@ -18,8 +18,8 @@ from ml_assets.embeddings.space import ModelFolder
 from ml_assets.stores.folders import folder, write_whole
 
 if TYPE_CHECKING:
-    from ml_assets.embeddings.batching import BatchingEncoder
-    from ml_assets.embeddings.reference import Precision
+    from ml_assets.embeddings.runtimes.batching import BatchingEncoder
+    from ml_assets.embeddings.runtimes.reference import Precision
 
 MIN_COSINE = 0.9995
 """Vectors in half precision that are further from float32, on any text, are not used."""

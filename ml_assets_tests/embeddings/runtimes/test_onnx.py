@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ml_assets.embeddings import encoder as encoder_module
 from ml_assets.embeddings.encoder import load_encoder
-from ml_assets.embeddings.onnx import Export, export, find_export, onnx_encoder
-from ml_assets.embeddings.reference import SentenceTransformerEncoder
+from ml_assets.embeddings.runtimes.onnx import Export, export, find_export, onnx_encoder
+from ml_assets.embeddings.runtimes.reference import SentenceTransformerEncoder
 from ml_assets.embeddings.space import ModelFolder, current_model
 from ml_assets.settings import load_settings
 from ml_assets_tests.embeddings.corpus import TEXTS
@@ -69,7 +69,7 @@ def test_an_interrupted_export_leaves_no_verdict(
     def interrupted(*_: object) -> float:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ml_assets.embeddings.onnx._worst_cosine", interrupted)
+    monkeypatch.setattr("ml_assets.embeddings.runtimes.onnx._worst_cosine", interrupted)
     with pytest.raises(KeyboardInterrupt):
         export(MODEL, tmp_path, reference)
     assert find_export(MODEL, tmp_path) is None

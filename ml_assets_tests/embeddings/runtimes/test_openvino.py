@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from ml_assets.embeddings import encoder as encoder_module
-from ml_assets.embeddings import speed
 from ml_assets.embeddings.encoder import MANY_TOKENS, load_encoder, load_float32
-from ml_assets.embeddings.onnx import Export, onnx_encoder
-from ml_assets.embeddings.openvino import native_precision, openvino_encoder
-from ml_assets.embeddings.reference import Precision
+from ml_assets.embeddings.runtimes import speed
+from ml_assets.embeddings.runtimes.onnx import Export, onnx_encoder
+from ml_assets.embeddings.runtimes.openvino import native_precision, openvino_encoder
+from ml_assets.embeddings.runtimes.reference import Precision
+from ml_assets.embeddings.runtimes.speed import Speeds, measured_speeds
 from ml_assets.embeddings.space import current_model
-from ml_assets.embeddings.speed import Speeds, measured_speeds
 from ml_assets.settings import load_settings
 from ml_assets_tests.embeddings.corpus import TEXTS
 

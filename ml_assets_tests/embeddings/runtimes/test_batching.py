@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ml_assets.embeddings.batching import BatchingEncoder, token_batches
+from ml_assets.embeddings.runtimes.batching import BatchingEncoder, token_batches
 from ml_assets.embeddings.space import current_model
 from ml_assets.settings import load_settings
 
 if TYPE_CHECKING:
-    from ml_assets.embeddings.batching import Run
+    from ml_assets.embeddings.runtimes.batching import Run
 
 MODEL = current_model(load_settings())
 

@@ -9,15 +9,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.embeddings.batching import BatchingEncoder
+from ml_assets.embeddings.runtimes.batching import BatchingEncoder
 from ml_assets.embeddings.space import ModelFolder
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ml_assets.embeddings.batching import Padded, Run
-    from ml_assets.embeddings.reference import Precision
+    from ml_assets.embeddings.runtimes.batching import Padded, Run
+    from ml_assets.embeddings.runtimes.reference import Precision
 
 STREAMS = min(os.cpu_count() or 1, 4)
 """Batches that run at a time: faster than one by one, but each has buffers of its own."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.embeddings.batching import BatchingEncoder
+from ml_assets.embeddings.runtimes.batching import BatchingEncoder
 from ml_assets.embeddings.space import ModelFolder, file_sha256
 from ml_assets.stores.folders import folder, write_whole
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ml_assets.embeddings.batching import Padded, Run
     from ml_assets.embeddings.encoder import Encoder
-    from ml_assets.embeddings.reference import SentenceTransformerEncoder
+    from ml_assets.embeddings.runtimes.batching import Padded, Run
+    from ml_assets.embeddings.runtimes.reference import SentenceTransformerEncoder
 
 MIN_COSINE = 0.9999
 """An export whose vectors are further from the reference, on any sample, is not used."""
