@@ -8,10 +8,11 @@ import lzma
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from ml_assets.documents.formats import extracted, pages, tables
+from ml_assets.documents.formats.extraction import Extraction
 from ml_assets.documents.formats.rows import Columns, Row, check_columns
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import check_collection, normalize
@@ -53,9 +54,18 @@ class Files:
     """
 
     def __init__(
-        self, pattern: str, columns: Columns, max_document_bytes: int, name: str = ""
+        self,
+        pattern: str,
+        columns: Columns,
+        max_document_bytes: int,
+        name: str = "",
+        extracted_folder: Path | None = None,
     ) -> None:
-        """Describe the source; `name` is the collection when no column splits it."""
+        """Describe the source; `name` is the collection when no column splits it.
+
+        In the folder is kept what was extracted of PDF and other such files, by their content.
+        """
+        self._extracted_folder = extracted_folder
         self._pattern = pattern
         self._columns = columns
         self._max_bytes = max_document_bytes
@@ -114,29 +124,44 @@ class Files:
         """Yield every row with its place, and why a file among others cannot be read."""
         names: dict[str, None] = {}
         files = self._files()
-        for file in files:
-            try:
-                for place, row in self._read(file):
-                    if file.suffix in tables.OPEN_COLUMNS and not isinstance(row, str):
-                        names.update(dict.fromkeys(row))
-                    yield f"{file.name} {place}".strip(), row
-            except (SourceError, *_OF_ONE_FILE) as error:
-                if len(files) == 1:
-                    raise
-                yield file.name, _reason(error)
+        with Extraction(self._extracted_folder, self._max_bytes) as extraction:
+            begun = extraction.ahead(
+                files,
+                lambda file: self._page(file, extraction.extract),
+                lambda file: file.suffix in extracted.FORMATS,
+            )
+            for file, page in begun:
+                try:
+                    for place, row in self._read(file) if page is None else [("", page.result())]:
+                        if file.suffix in tables.OPEN_COLUMNS and not isinstance(row, str):
+                            names.update(dict.fromkeys(row))
+                        yield f"{file.name} {place}".strip(), row
+                except (SourceError, *_OF_ONE_FILE) as error:
+                    if len(files) == 1:
+                        raise
+                    yield file.name, _reason(error)
+            extraction.forget_others()
         if names and all(file.suffix in tables.OPEN_COLUMNS for file in files):
             check_columns(names, self._columns, self.name)
 
     def _read(self, file: _File) -> Iterator[tuple[str, Row | str]]:
         if file.suffix not in FORMATS:
             yield "", f"not a kind that is read ({file.suffix or 'no suffix'})"
-            return
-        compression = None if file.suffix == ".parquet" else "infer"
-        with self._filesystem()[0].open(file.path, "rb", compression=compression) as opened:
-            if file.suffix in tables.FORMATS:
+        elif file.suffix in tables.FORMATS:
+            with self._opened(file) as opened:
                 yield from tables.read_table(opened, file.suffix, file.name, self._columns)
-            else:
-                yield "", pages.read_page(opened, file.name, file.suffix, self._max_bytes)
+        else:
+            yield "", self._page(file, extracted.extract)
+
+    def _page(
+        self, file: _File, extract: Callable[[bytes, str], tuple[str, str] | str]
+    ) -> Row | str:
+        with self._opened(file) as opened:
+            return pages.read_page(opened, file.name, file.suffix, self._max_bytes, extract)
+
+    def _opened(self, file: _File) -> Any:
+        compression = None if file.suffix == ".parquet" else "infer"
+        return self._filesystem()[0].open(file.path, "rb", compression=compression)
 
     def _files(self) -> list[_File]:
         """Return every file, in the order of their paths."""

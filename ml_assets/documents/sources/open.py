@@ -118,7 +118,8 @@ def _open_files(spec: Spec, settings: Settings) -> Source:
 
     _check(spec, *OPTIONS, "name", path=True)
     name, columns = spec.options.get("name", ""), columns_from(spec.options)
-    return Files(spec.path, columns, settings.max_document_bytes, name)
+    kept = settings.home / "extracted"
+    return Files(spec.path, columns, settings.max_document_bytes, name, kept)
 
 
 def _open_beir(spec: Spec, settings: Settings) -> Source:

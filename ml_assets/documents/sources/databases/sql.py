@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -127,10 +127,9 @@ class Sql:
             )
         # Rows of a name that cannot be one are told when those of the others are read.
         odd = repr([tuple(row) for row in rows if check_collection(str(row[0]))])
-        told = {str(row[0]): repr(tuple(row)) + odd for row in rows}
-        return {
-            name: self._digest(told[name]) for name in sorted(told) if not check_collection(name)
-        }
+        given = {str(row[0]): repr(tuple(row)) + odd for row in rows}
+        usable = sorted(name for name in given if not check_collection(name))
+        return {name: self._digest(given[name]) for name in usable}
 
     def _told(self, connection: sa.Connection) -> str:
         """What another is when the rows are: the user's fingerprint, else a hash over them."""
@@ -166,7 +165,7 @@ class Sql:
                         row[name] = _opened(row[name])
                     yield f"row {number}", INVALID if any(map(_is_bad, row.values())) else row
 
-    def _streamed(self, connection: sa.Connection, selected: Any) -> Iterator[Any]:
+    def _streamed(self, connection: sa.Connection, selected: Any) -> Generator[Any]:
         options = {"stream_results": True, "max_row_buffer": _ROWS}
         result = connection.execution_options(**options).execute(selected)
         try:
