@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _MOST_LABELS = 10
 
 
-def plan(planned: Plan, texts_per_second: float | None) -> RenderableType:
-    """What a run would do, and about how long the encoding would take."""
+def plan(planned: Plan, texts_per_second: float | None, price: float = 0) -> RenderableType:
+    """What a run would do, and about how long the encoding would take and, at `price`, cost."""
     rows = [{"rows": name, **asdict(getattr(planned, name))} for name in ("documents", "chunks")]
     minutes = "unknown before the first run" if planned.encode else NOTHING
     if texts_per_second and planned.encode:
@@ -36,6 +36,8 @@ def plan(planned: Plan, texts_per_second: float | None) -> RenderableType:
             "Vectors",
             {
                 "texts to encode": planned.encode,
+                "their tokens": f"{planned.tokens:,}",
+                **({"cost": f"about {cost_of(planned, price):.4f}"} if price else {}),
                 "vectors to reuse": planned.reuse,
                 "new vectors": f"{planned.vector_bytes / 1e6:.1f} MB",
                 "minutes": minutes,
@@ -44,6 +46,11 @@ def plan(planned: Plan, texts_per_second: float | None) -> RenderableType:
         facts("Left out", {"quarantined rows": f"{planned.rejected:,}"}),
         *_left_out(planned.no_model, planned.small_labels),
     )
+
+
+def cost_of(planned: Plan, price: float) -> float:
+    """What the encoding would cost, at `price` for a million tokens."""
+    return planned.tokens * price / 1e6
 
 
 def run_summary(
@@ -86,10 +93,11 @@ def _left_out(no_model: str, small_labels: Mapping[str, int]) -> Iterator[Render
         reason = f"{no_model[0].upper()}{no_model[1:]}"
         yield Text(f"\n  {reason}, so there is no model to train.")
     if small_labels:
-        named = [f"{label} ({groups})" for label, groups in small_labels.items()]
-        shown = ", ".join([*named[:_MOST_LABELS], *["…"] * (len(named) > _MOST_LABELS)])
-        count = "1 label has" if len(named) == 1 else f"{len(named):,} labels have"
-        yield Text(f"\n  {count} too few groups of documents to train on: {shown}")
+        count = "1 label has" if len(small_labels) == 1 else f"{len(small_labels):,} labels have"
+        rows = [{"label": label, "groups": groups} for label, groups in small_labels.items()]
+        more = f"; the first {_MOST_LABELS}" if len(rows) > _MOST_LABELS else ""
+        title = f"{count} too few groups of documents to train on{more}"
+        yield table(title, rows[:_MOST_LABELS])
 
 
 def nothing_to_do(ended: datetime, numbers: Mapping[str, Any]) -> Iterator[RenderableType]:

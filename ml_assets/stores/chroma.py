@@ -147,7 +147,7 @@ def _ours(client: ClientAPI) -> dict[str, Collection]:
 
 
 def _copy_collection(old: Collection, target: ClientAPI, size: int) -> None:
-    hnsw: Any = old.configuration.get("hnsw") or {}
+    hnsw: Any = old.configuration_json.get("hnsw") or {}
     kept: Any = {name: hnsw[name] for name in _HNSW if name in hnsw}
     new = target.create_collection(old.name, embedding_function=None, configuration={"hnsw": kept})
     for page in pages(old, ["embeddings", "metadatas"], size=size):

@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.embeddings.space import find_model
+from ml_assets.embeddings.model_files import find_model
 from ml_assets.errors import SettingError, first_line
 from ml_assets.search.answering.model import Hit, Reranker
 from ml_assets.settings import Settings
