@@ -19,7 +19,7 @@ from ml_assets.documents.normalize import check_collection, normalize
 from ml_assets.documents.sources import stamps
 from ml_assets.documents.sources.base import UNATTRIBUTED
 from ml_assets.documents.sources.outcomes import hash_collections, outcomes
-from ml_assets.errors import SourceError, mask_secrets
+from ml_assets.errors import SourceError, first_line, mask_secrets
 
 VERSION = "4"
 """Raise it when the reading changes: it is part of every fingerprint."""
@@ -38,12 +38,20 @@ _OF_ONE_FILE = (
 """A broken link, a closed or a damaged file: the others can be read all the same."""
 
 
+_CLIENTS = ("aiohttp", "azure", "botocore", "gcsfs", "google")
+"""The packages of fsspec's object stores, whose errors are no OSError."""
+
+
 class _File(NamedTuple):
-    """A file: where fsspec finds it, its name below the source, and the suffix of its format."""
+    """A file: where fsspec finds it, its name below the source, and the suffix of its format.
+
+    `listed`: what the listing of an object store says of it.
+    """
 
     path: str
     name: str
     suffix: str
+    listed: stamps.Info | None = None
 
 
 class Files:
@@ -79,8 +87,9 @@ class Files:
     def stamp(self) -> str:
         """Return a hash of what the file system says of the files, or else of their bytes."""
         return self._hash_files(
-            lambda filesystem, path: (
-                stamps.stamp(filesystem, path) or stamps.content_hash(filesystem, path).hex()
+            lambda filesystem, path, listed: (
+                stamps.stamp(filesystem, path, listed)
+                or stamps.content_hash(filesystem, path).hex()
             )
         )
 
@@ -167,15 +176,24 @@ class Files:
         """Return every file, in the order of their paths."""
         filesystem, root = self._filesystem()
         filesystem.invalidate_cache()
+        local = stamps.is_local(filesystem)
         if filesystem.isfile(root):
-            base, paths = str(PurePosixPath(root).parent), [root]
+            base = str(PurePosixPath(root).parent)
+            paths = [root] if local else {root: filesystem.info(root)}
         elif filesystem.isdir(root):
-            base, paths = root, filesystem.find(root)
+            base, paths = root, filesystem.find(root, detail=not local)
         else:
-            base, paths = _fixed_part(root), filesystem.glob(root)
-            paths = [path for path in paths if not filesystem.isdir(path)]
+            base, paths = _fixed_part(root), filesystem.glob(root, detail=not local)
+            if local:
+                paths = [path for path in paths if not filesystem.isdir(path)]
+            else:
+                paths = {path: info for path, info in paths.items() if info["type"] == "file"}
         named = ((path, normalize(path.removeprefix(base).lstrip("/"))) for path in sorted(paths))
-        files = [_File(*pair, _suffix(pair[0])) for pair in named if "/." not in f"/{pair[1]}"]
+        files = [
+            _File(path, name, _suffix(path), None if local else paths[path])
+            for path, name in named
+            if "/." not in f"/{name}"
+        ]
         readable = [file for file in files if file.suffix in FORMATS]
         if files and not readable:
             do = f"Readable: {', '.join(FORMATS)}"
@@ -208,11 +226,9 @@ class Files:
         return name
 
     def _hash_bytes(self) -> str:
-        return self._hash_files(
-            lambda filesystem, path: stamps.content_hash(filesystem, path).hex()
-        )
+        return self._hash_files(stamps.fingerprint)
 
-    def _hash_files(self, told: Callable[[Any, str], str]) -> str:
+    def _hash_files(self, told: Callable[[Any, str, stamps.Info | None], str]) -> str:
         """Return a hash of the names, and of what is told of each file that is read."""
         digest = self._digest()
         with self._errors():
@@ -220,7 +236,7 @@ class Files:
                 word = ""
                 if file.suffix in FORMATS:
                     with suppress(*_OF_ONE_FILE):
-                        word = told(self._filesystem()[0], file.path)
+                        word = told(self._filesystem()[0], file.path, file.listed)
                 if file.suffix in extracted.FORMATS:  # another version may extract another text
                     word += extracted.extractor()
                 digest.update(f"\0{file.name}\0{word}".encode("utf-8", "surrogateescape"))
@@ -246,6 +262,11 @@ class Files:
             message = f"cannot be read ({error.strerror or error})"
             do = "Check the path, its permissions and the connection, and run again"
             raise SourceError(message, where=self.name, do=do) from None
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] not in _CLIENTS:
+                raise
+            do = "Check the URL, the credentials and the connection, and run again"
+            raise SourceError(first_line(error), where=self.name, do=do) from None
 
 
 def _reason(error: Exception) -> str:
