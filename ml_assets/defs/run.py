@@ -145,7 +145,7 @@ def run_everything(
         if untouched is False:
             notify("The stores were changed since the last run: checks look at all that they hold")
         thorough = thorough or not untouched
-        forget_finish(connection)
+        forget_finish(connection, turn)
         # Without the executor that waits for its turn: all runs of this command are one turn.
         overrides = {"progress": progress, "thorough": thorough}
         defs = build_definitions(settings, overrides, dg.in_process_executor)
@@ -155,7 +155,7 @@ def run_everything(
         changes = count_changes(connection)
         _follow(run, until)
         if until == "models" and run.report.succeeded and is_finish(run.report.failed_checks):
-            remember_finish(connection, settings, inputs, changes, run.report.failed_checks)
+            remember_finish(connection, settings, turn, inputs, changes, run.report.failed_checks)
     return run.report
 
 

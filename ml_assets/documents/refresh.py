@@ -17,6 +17,7 @@ from ml_assets.documents.staging import copy, stage
 from ml_assets.errors import SourceError
 from ml_assets.progress import Progress, no_progress
 from ml_assets.stores import postgres
+from ml_assets.stores.postgres.locks import DOCUMENTS, exclusive
 from ml_assets.stores.sql import statement
 
 _READINGS = 3
@@ -100,9 +101,9 @@ def refresh_documents(
     Raises:
         SourceError: the source cannot even say which collections it has.
     """
-    with connection.transaction():
-        # One at a time: what is staged as unchanged must be so when the rest is written.
-        connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.documents'))")
+    # One at a time: what is staged as unchanged must be so when the rest is written. The turn comes
+    # before the transaction begins, whose time the changes have.
+    with exclusive(connection, DOCUMENTS), connection.transaction():
         present, unread = _stage(connection, source, collections, progress)
         staged = sorted(set(collections) - unread.keys())
         unread |= _refuse_emptying(connection, staged, max_removed_fraction)

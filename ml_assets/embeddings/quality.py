@@ -99,7 +99,8 @@ def measure_fidelity(
         exact = load().encode([sample[digest].text for digest in new])
         for digest, expected in zip(new, exact, strict=True):
             vector = sample[digest].embedding.to_numpy().astype("float32")
-            cosines[digest] = float(vector @ expected) / float(vector @ vector) ** 0.5
+            norm = float(vector @ vector) ** 0.5
+            cosines[digest] = float(vector @ expected) / norm if norm else 0.0
     worst_cosine, worst_chunk = min(
         ((cosines[digest], row.chunk_id) for digest, row in sample.items()), default=(1.0, "")
     )

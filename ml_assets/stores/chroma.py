@@ -79,17 +79,22 @@ def mark(url: str) -> str:
     Raises:
         OutageError: it does not answer.
     """
-    told = json.loads(ask(url, _COLLECTIONS))
-    ours = [
-        (
-            each["name"],
-            each["id"],
-            sorted((each["metadata"] or {}).items()),
-            ask(url, f"{_COLLECTIONS}/{each['id']}/count"),
-        )
-        for each in told
-        if each["name"].startswith(PREFIX)
-    ]
+    answer = ask(url, _COLLECTIONS)
+    try:
+        ours = [
+            (
+                each["name"],
+                each["id"],
+                sorted((each["metadata"] or {}).items()),
+                ask(url, f"{_COLLECTIONS}/{each['id']}/count"),
+            )
+            for each in json.loads(answer)
+            if each["name"].startswith(PREFIX)
+        ]
+    except (AttributeError, LookupError, TypeError, ValueError):
+        raise OutageError(
+            "what answers is not Chroma", where="CHROMA_URL", do="Check the URL, and the proxy"
+        ) from None
     return repr(sorted(ours, key=lambda each: each[0]))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -137,6 +138,25 @@ def current_training_set(duck: duckdb.Connection) -> TrainingSet | None:
     values = ", ".join(f"features['{name}'] as \"{name}\"" for name in head["features"])
     text = statement("duckdb/training/rows").format(values=values)
     return TrainingSet(**head, rows=duck.execute(text, {"hash": head["hash"]}).df())
+
+
+def without_learned(
+    duck: duckdb.Connection, training_set: TrainingSet, hashes: Sequence[str]
+) -> TrainingSet:
+    """`training_set` without the test rows that models of these sets were trained on or chosen by.
+
+    A group that another joined may have its name, and then is on another side of the split. Whole
+    groups are left out: their members have the same text, or are of one object.
+    """
+    text = statement("duckdb/training/learned")
+    learned = [name for (name,) in duck.execute(text, {"hashes": list(hashes)}).fetchall()]
+    rows = training_set.rows
+    tested = rows["split"] == "test"
+    groups = rows.loc[tested & rows["document_id"].isin(learned), "group_id"]
+    if groups.empty:
+        return training_set
+    kept = rows[~(tested & rows["group_id"].isin(groups))]
+    return replace(training_set, hash=f"{training_set.hash}-{len(rows) - len(kept)}", rows=kept)
 
 
 def current_hash(duck: duckdb.Connection) -> str:

@@ -63,7 +63,7 @@ def champion_model(
     if current is None or not current.hash:
         return nothing_to_train_on(current)
     with postgres.connect() as connection:
-        decision = promote(connection, mlflow.tracking, current, settings)
+        decision = promote(connection, duckdb.get_connection, mlflow.tracking, current, settings)
         moved = follow_release(connection, mlflow.tracking)
         served, challenger = champion(connection), current_challenger(connection)
     return dg.MaterializeResult(

@@ -17,6 +17,7 @@ from ml_assets.defs.training.checks import (
     labels_are_known,
     splits_are_disjoint,
 )
+from ml_assets.problem import REPAIR
 from ml_assets.registry.promotion import promote
 from ml_assets.registry.versions import register_challenger
 from ml_assets.stores import mlflow
@@ -82,7 +83,9 @@ def test_every_label_is_trained_on(broken: tuple[Deployment, TrainingSet], check
         duck.execute("update training_sets set split = 'test' where label = 'music'")
     failed = check(labels_are_known)
     assert not failed.passed
-    assert failed.metadata["labels_not_trained_on"].value == "music"
+    assert failed.metadata["labels_not_trained_on"].value == 1
+    assert failed.metadata["examples"].value == "music"
+    assert failed.metadata["repair"].value == REPAIR
 
 
 @pytest.mark.parametrize("kind", ["groups", "texts"])
@@ -103,7 +106,8 @@ def test_splits_are_disjoint(
         )
     failed = check(splits_are_disjoint)
     assert not failed.passed
-    assert failed.metadata[f"{kind}_in_two_splits"].value == f"1: {train[column]}"
+    assert failed.metadata[f"{kind}_in_two_splits"].value == 1
+    assert failed.metadata["examples"].value == train[column]
 
 
 def test_a_model_beats_the_baselines(broken: tuple[Deployment, TrainingSet], check: Check) -> None:
@@ -170,7 +174,8 @@ def test_champion_has_earned_it(trained: tuple[Deployment, TrainingSet], check: 
         "update experiments set metrics = metrics || '{\"test_macro_f1\": 0}'"
         " where family = 'tfidf_baseline'"
     )
-    assert promote(connection, deployment.tracking, training_set, deployment.settings).served
+    where, settings = deployment.tracking, deployment.settings
+    assert promote(connection, deployment.open_duck, where, training_set, settings).served
     earned = check(champion_has_earned_it)
     assert earned.passed
     assert check(champion_can_be_loaded).passed

@@ -13,9 +13,9 @@ join embedding_spaces s using (space_id)
 where g.generation_id = %(generation_id)s
 
 -- name: register_generation
--- One whose indexes were dropped is built again, and has to be measured again.
+-- One whose indexes were dropped is built again, has to be measured again, and is kept for its time again.
 insert into search_generations (generation_id, space_id, parameters)
 values (%(generation_id)s, %(space_id)s, %(parameters)s)
 on conflict (generation_id) do update
-set dropped_at = null, measured = null
+set dropped_at = null, measured = null, created_at = now()
 where search_generations.dropped_at is not null
