@@ -177,6 +177,7 @@ class Files:
         filesystem, root = self._filesystem()
         filesystem.invalidate_cache()
         local = stamps.is_local(filesystem)
+        paths: Any
         if filesystem.isfile(root):
             base = str(PurePosixPath(root).parent)
             paths = [root] if local else {root: filesystem.info(root)}
