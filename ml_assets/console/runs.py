@@ -116,6 +116,8 @@ def nothing_to_do(ended: datetime, numbers: Mapping[str, Any]) -> Iterator[Rende
 def run_problems(report: RunReport) -> Iterator[str]:
     """One line per failed check, per collection that was not read, and per error."""
     yield from failed_checks(report.failed_checks)
+    if report.left_alone:
+        yield f"[yellow]Models are left as they are:[/yellow] {escape(report.left_alone)}"
     for line in (*str(IncompleteReadError(report.unread)).splitlines(), *report.errors):
         yield f"[red]Error[/red] {escape(line)}"
 

@@ -12,6 +12,7 @@ from ml_assets.delta import Delta
 from ml_assets.documents.chunkers import follow_chunkers, followed_chunkers
 from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.collections import GONE, UNSETTLED
+from ml_assets.documents.normalize import normalize
 from ml_assets.documents.sources.base import Source
 from ml_assets.documents.staging import copy, stage
 from ml_assets.errors import SourceError
@@ -217,7 +218,7 @@ def _stage_readable(
             stage(connection, source.read(names), progress)
     except SourceError as error:
         if len(names) == 1:
-            return {names[0]: str(error)}
+            return {names[0]: normalize(str(error))}
         alone = [_stage_readable(connection, source, [name], progress) for name in names]
         return {name: reason for unread in alone for name, reason in unread.items()}
     return {}

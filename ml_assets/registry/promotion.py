@@ -149,6 +149,12 @@ def _registered(connection: postgres.Connection, number: int) -> ModelVersion:
 
 
 def _refuse_lost(where: mlflow.Tracking, version: ModelVersion) -> None:
+    if mlflow.is_elsewhere(where, version.candidate.model_uri):
+        raise GateError(
+            "its model lies in the home of another host",
+            where=f"version {version.version} is not served",
+            do="Do it there, or set MLFLOW_TRACKING_URI to a tracking server on every host",
+        )
     if not is_stored(where, version.candidate):
         raise GateError(
             f"its model {version.candidate.model_uri} is lost or damaged",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from ml_assets.errors import OutageError, StoreError, chain, first_line
 from ml_assets.stores.file_locks import locked
 from ml_assets.stores.folders import folder, query_refusal, refusal
 from ml_assets.stores.patience import until_it_answers
-from ml_assets.stores.web import ask
+from ml_assets.stores.web import ask, credentials
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -177,12 +176,11 @@ def _open(url: str | None, home: Path) -> ClientAPI:
             "not a URL of a Chroma server", where="CHROMA_URL", do="Write http://host:8000"
         )
     ssl = parts.scheme == "https"
-    credentials = base64.b64encode(f"{parts.username}:{parts.password}".encode()).decode()
     return chromadb.HttpClient(
         host=parts.hostname,
         port=parts.port or (443 if ssl else 8000),
         ssl=ssl,
-        headers={"Authorization": f"Basic {credentials}"} if parts.password else {},
+        headers=credentials(parts),
         settings=settings,
     )
 

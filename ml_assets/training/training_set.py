@@ -165,6 +165,12 @@ def current_hash(duck: duckdb.Connection) -> str:
     return head["hash"] if head else ""
 
 
+def was_built(duck: duckdb.Connection, training_set_hash: str) -> bool:
+    """Whether the training set of that hash was built on this host."""
+    query = "select 1 from training_set_builds where hash = ? limit 1"
+    return duck.execute(query, [training_set_hash]).fetchone() is not None
+
+
 def _labelled(connection: postgres.Connection, space_id: str) -> DataFrame:
     import pandas as pd
 

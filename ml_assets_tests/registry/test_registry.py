@@ -710,6 +710,29 @@ def test_the_champion_itself_is_trained_again_when_its_model_is_lost(
     assert read_version(deployment.connection, lost.version) == lost, "its record stays"
 
 
+def test_a_model_in_the_home_of_another_host_is_told(second: Trained, tmp_path: Path) -> None:
+    """It is not lost: the host that has it answers, and is named what all hosts need."""
+    deployment, training_set = second
+    connection, settings = deployment.connection, deployment.settings
+    there = replace(deployment.tracking, shared=True, artifacts=tmp_path / "another")
+    with pytest.raises(ModelError) as caught:
+        ask(replace(deployment, tracking=there), ["w1"])
+    assert str(caught.value).startswith("MLFLOW_TRACKING_URI is not set: the model models:/m-")
+    assert "lies in the home of another host. Ask there, or set it" in str(caught.value)
+    challenger = current_challenger(connection)
+    assert challenger is not None
+    with pytest.raises(GateError, match=r"is not served: its model lies in the home of another"):
+        promote_by_hand(
+            connection,
+            deployment.open_duck,
+            there,
+            training_set,
+            settings,
+            challenger.version,
+            "better",
+        )
+
+
 @pytest.mark.parametrize("damage", ["cut short", "altered", "onnx gone"])
 def test_a_damaged_model_is_lost(first: Trained, models: Path, damage: str) -> None:
     deployment, _ = first

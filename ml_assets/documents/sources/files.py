@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import lzma
+import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -33,7 +34,7 @@ FORMATS: tuple[str, ...] = (*tables.FORMATS, *pages.FORMATS)
 
 _OF_ONE_FILE = (
     *(FileNotFoundError, PermissionError, IsADirectoryError, gzip.BadGzipFile),
-    *(EOFError, zlib.error, lzma.LZMAError),
+    *(EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile),
 )
 """A broken link, a closed or a damaged file: the others can be read all the same."""
 

@@ -6,7 +6,14 @@ mlflow itself is imported where it is used. Not here: what a model is, or which 
 from ml_assets.stores.mlflow.artifacts import FOLDER, LOCATION, home_artifacts, move_artifacts
 from ml_assets.stores.mlflow.client import EXPERIMENT, activate, artifacts_of, created_at
 from ml_assets.stores.mlflow.location import Tracking, tracking
-from ml_assets.stores.mlflow.models import has_model, load_model, log_file, log_model, read_file
+from ml_assets.stores.mlflow.models import (
+    has_model,
+    is_elsewhere,
+    load_model,
+    log_file,
+    log_model,
+    read_file,
+)
 from ml_assets.stores.mlflow.pages import serve
 from ml_assets.stores.mlflow.refusals import told
 from ml_assets.stores.mlflow.registry import ensure_version, mark, read_aliases, set_alias
@@ -24,6 +31,7 @@ __all__ = [
     "ensure_version",
     "has_model",
     "home_artifacts",
+    "is_elsewhere",
     "load_model",
     "log_file",
     "log_model",

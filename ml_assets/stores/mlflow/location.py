@@ -20,10 +20,14 @@ OUR_DATABASE = "MLflow's own database, mlflow in PostgreSQL"
 
 @dataclass(frozen=True, slots=True)
 class Tracking:
-    """Where MLflow keeps its runs, and our folder of artifacts; None: the server decides."""
+    """Where MLflow keeps its runs, and our folder of artifacts; None: the server decides.
+
+    `shared`: other hosts may use the same PostgreSQL, each with a home of its own.
+    """
 
     uri: str
     artifacts: Path | None = None
+    shared: bool = False
 
 
 def tracking(uri: str | None, postgres_url: str | None, home: Path) -> Tracking:
@@ -35,11 +39,12 @@ def tracking(uri: str | None, postgres_url: str | None, home: Path) -> Tracking:
                 where="MLFLOW_TRACKING_URI",
                 do="Write http://host:5000",
             )
-        return Tracking(uri)
+        return Tracking(uri, shared=postgres_url is not None)
     url = postgres.server_url(postgres_url, home, "mlflow")
     artifacts = folder(home / FOLDER)
     # MLflow brings psycopg2, and would take any other driver that SQLAlchemy prefers.
-    return Tracking("postgresql+psycopg2://" + url.split("://", 1)[1], artifacts)
+    uri = "postgresql+psycopg2://" + url.split("://", 1)[1]
+    return Tracking(uri, artifacts, shared=postgres_url is not None)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Each check of training and registry, passing and failing."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -57,7 +58,8 @@ def check(trained: tuple[Deployment, TrainingSet]) -> Check:
     duck = OfflineStoreResource(database=str(deployment.settings.duckdb_file))
 
     def run(definition: dg.AssetChecksDefinition, **resources: object) -> dg.AssetCheckResult:
-        given = {"postgres": postgres, "duckdb": duck, "mlflow": FakeMlflow(deployment.tracking)}
+        tracked = FakeMlflow(deployment.tracking)
+        given = {"postgres": postgres, "duckdb": duck, "mlflow": tracked, **resources}
         names = given.keys() & definition.required_resource_keys
         return definition(**{name: given[name] for name in names})  # type: ignore[no-any-return]
 
@@ -164,7 +166,9 @@ def test_audit_chain_is_intact(trained: tuple[Deployment, TrainingSet], check: C
     assert check(audit_chain_is_intact).passed
 
 
-def test_champion_has_earned_it(trained: tuple[Deployment, TrainingSet], check: Check) -> None:
+def test_champion_has_earned_it(
+    trained: tuple[Deployment, TrainingSet], check: Check, tmp_path: Path
+) -> None:
     deployment, training_set = trained
     connection = deployment.connection
     assert "there is no champion" in str(check(champion_has_earned_it).description)
@@ -179,6 +183,10 @@ def test_champion_has_earned_it(trained: tuple[Deployment, TrainingSet], check: 
     earned = check(champion_has_earned_it)
     assert earned.passed
     assert check(champion_can_be_loaded).passed
+    another = replace(deployment.tracking, shared=True, artifacts=tmp_path)
+    elsewhere = check(champion_can_be_loaded, mlflow=FakeMlflow(another))
+    assert elsewhere.passed
+    assert elsewhere.description == "it lies in the home of another host"
     connection.execute("update experiments set model_uri = model_uri || '-gone'")
     lost = check(champion_can_be_loaded)
     connection.execute("update experiments set model_uri = replace(model_uri, '-gone', '')")
