@@ -31,6 +31,7 @@ OWNERS = {
     "served_releases": "releases",
     "withdrawals": "releases",
     "model_audit_logs": "releases",
+    "audit_head": "releases",
     "finished_run": "operations",
 }
 

@@ -8,6 +8,7 @@ from ml_assets.documents import quality as documents
 from ml_assets.embeddings import quality as embeddings
 from ml_assets.embeddings.space import current_space
 from ml_assets.features import quality as features
+from ml_assets.releases.quality import restore_from_log
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.kinds import Indexes, forget_altered
 from ml_assets.settings import Settings, secret
@@ -19,7 +20,8 @@ from ml_assets.training import training_set
 def forget_damaged(settings: Settings, notify: Callable[[str], None]) -> None:
     """Forget documents, chunks, vectors, features and index entries that are not as written.
 
-    A run after it reads, cuts, encodes and computes them again, and writes the indexes anew.
+    A run after it reads, cuts, encodes and computes them again, and writes the indexes anew. The
+    releases follow from the audit log at once.
     """
     with (
         postgres.connect(secret(settings.postgres_url), settings.home) as connection,
@@ -27,6 +29,7 @@ def forget_damaged(settings: Settings, notify: Callable[[str], None]) -> None:
         duckdb.connect(settings.duckdb_file) as duck,
         online.connect(secret(settings.redis_url), settings.home) as store,
     ):
+        restore_from_log(connection)
         documents.forget_damaged(connection)
         embeddings.forget_altered(connection, current_space(settings))
         features.forget_altered(duck, store)

@@ -274,6 +274,22 @@ def has_model(where: Tracking, uri: str, files: Mapping[str, str]) -> bool:
         return False
 
 
+def hash_files(where: Tracking, uri: str, run_id: str) -> dict[str, str]:
+    """The sha256 of each file of a model and of its run, by its path in our folder of artifacts.
+
+    What a server holds is not read: none.
+    """
+    if where.artifacts is None:
+        return {}
+    folders = (where.artifacts / "models" / _model_id(uri), where.artifacts / run_id)
+    return {
+        file.relative_to(where.artifacts).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for folder in folders
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
 @contextmanager
 def _file(where: Tracking, uri: str, name: str) -> Iterator[Path]:
     """A file of the model at `uri`: in our folder, or else a copy.

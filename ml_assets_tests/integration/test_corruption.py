@@ -14,10 +14,16 @@ from typing import Any
 import psycopg
 import pytest
 
+from ml_assets.operations.state import written
+from ml_assets.registry.versions import champion
 from ml_assets.search.indexes.keyword.index import KeywordIndex
 from ml_assets.search.indexes.keyword.spelling import VERSION
 from ml_assets.search.model import Generation
-from ml_assets.stores import chroma, duckdb, postgres
+from ml_assets.settings import load_settings
+from ml_assets.stores import chroma, duckdb, mlflow, postgres
+from ml_assets.training.experiments import is_stored, read_candidates
+from ml_assets.training.model import Candidate
+from ml_assets.training.training_set import current_training_set
 from ml_assets_tests.integration.dying import Place, read
 from ml_assets_tests.integration.project import write_documents
 
@@ -35,6 +41,13 @@ class Kind:
 
 
 BY_REPAIR = {
+    "releases": (
+        Kind(
+            "postgres: update releases set model_version = 99 where upper_inf(served)",
+            r"releases_are_as_logged: altered_releases 1",
+        ),
+        Kind("postgres: delete from releases where not upper_inf(served)", r"missing_releases 1"),
+    ),
     "documents": (
         Kind(
             "postgres: update documents set text = 'Not so.' where document_id = 'kitchen-1'",
@@ -138,32 +151,66 @@ BY_REPAIR = {
 }
 """In stages: what blocks hides what follows from it."""
 
-BY_RUN = (
-    Kind(
-        "postgres: delete from document_embeddings where chunk_id = 'space-5#0'",
-        r"embedded new +1 ",
+BY_RUN = {
+    "deleted": (
+        Kind(
+            "postgres: delete from document_embeddings where chunk_id = 'space-5#0'",
+            r"embedded new +1 ",
+        ),
+        Kind("postgres: delete from search_generations", CHANGED),
+        Kind("chroma: without space-6#0", r"chroma index +[1-9]"),
+        Kind("keyword: without space-7#0", r"keyword index +[1-9]"),
+        Kind("pgvector: drop index", CHANGED),
+        Kind("duckdb: delete from features_collection_activity_v1", CHANGED),
+        Kind("duckdb: delete from experiment_performance", CHANGED),
+        Kind("sqlite: delete from online_features where entity_id = 'space-8'", CHANGED),
+        Kind("mlflow: delete from registered_model_aliases where alias = 'champion'", CHANGED),
+        Kind("artifacts: 1 conda.yaml deleted", r"training +[1-9]"),
+        Kind("artifacts: 2 model.skops deleted", r"training +[1-9]"),
+        Kind("artifacts: 3 test_confusion.png deleted", r"training +[1-9]"),
     ),
-    Kind("postgres: update embedding_spaces set definition = '{}'", CHANGED),
-    Kind("postgres: update feature_definitions set fingerprint = 'x'", CHANGED),
-    Kind("chroma: without space-6#0", r"chroma index +[1-9]"),
-    Kind("keyword: without space-7#0", r"keyword index +[1-9]"),
-    Kind("duckdb: delete from features_collection_activity_v1", CHANGED),
-    Kind("duckdb: delete from experiment_performance", CHANGED),
-    Kind("sqlite: delete from online_features where entity_id = 'space-8'", CHANGED),
-    Kind(
-        "sqlite: insert into online_features select view, 'ghost', revision, features"
-        " from online_features where entity_id = 'space-9'",
-        CHANGED,
+    "altered": (
+        Kind("postgres: update embedding_spaces set definition = '{}'", CHANGED),
+        Kind("postgres: update feature_definitions set fingerprint = 'x'", CHANGED),
+        Kind(
+            "postgres: update search_generations set parameters = parameters - 'chroma',"
+            ' fusion = \'{"method": "rrf"}\'',
+            CHANGED,
+        ),
+        Kind("pgvector: another graph", CHANGED),
+        Kind("artifacts: 0 MLmodel altered", r"training +[1-9]"),
+        Kind("artifacts: 1 model.skops cut", r"training +[1-9]"),
+        Kind("artifacts: 2 requirements.txt altered", r"training +[1-9]"),
+        Kind("artifacts: 3 test_calibration.png altered", r"training +[1-9]"),
+        Kind("artifacts: champion model.onnx altered", r"training +[1-9]"),
     ),
-    Kind("mlflow: delete from registered_model_aliases where alias = 'champion'", CHANGED),
-    Kind(
-        "postgres: update releases set model_version = 99 where upper_inf(served)",
-        r"version 99 was served",
+    "measured": (
+        Kind(
+            "postgres: update search_generations set"
+            " measured = jsonb_set(measured, '{tuning,fusion,keyword_weight}', '0.9'),"
+            " evaluation = jsonb_set(evaluation, '{recall,chroma}', '0.1')",
+            CHANGED,
+        ),
+        Kind("postgres: update search_generations set dropped_at = now()", CHANGED),
     ),
-)
+    "doubled": (
+        Kind(
+            "sqlite: insert into online_features select view, 'ghost', revision, features"
+            " from online_features where entity_id = 'space-9'",
+            CHANGED,
+        ),
+        Kind("chroma: ghost#0 beside garden-8#0", r"chroma index +[1-9]"),
+    ),
+}
 """What a run makes again from what it follows from, without being asked for."""
 
 
+GENERATIONS = (
+    "select generation_id, space_id, parameters, fusion, dropped_at,"
+    " measured - '{hash,seconds}'::text[], evaluation - '{hash,seconds}'::text[]"
+    " from search_generations order by 1"
+)
+INDEXES = "select indexdef from pg_indexes where schemaname = 'ml_schema' order by 1"
 DEFINED = (
     "select 'space', space_id, definition from embedding_spaces union all"
     " select fingerprint, view, definition from feature_definitions order by 1, 2"
@@ -188,6 +235,10 @@ def by_hand(place: Place, damage: str) -> None:
                 assert online.execute(what).rowcount > 0, what
         case "keyword":
             alter_keyword_index(place, what)
+        case "pgvector":
+            alter_vector_index(place, what)
+        case "artifacts":
+            alter_artifact(place, *what.split())
         case "chroma":
             with chroma.connect(None, place.home) as client:
                 (collection,) = client.list_collections()
@@ -203,6 +254,43 @@ def alter_keyword_index(place: Place, what: str) -> None:
         index.set_mark(mark)
 
 
+def alter_vector_index(place: Place, what: str) -> None:
+    query = "select indexname, indexdef from pg_indexes where indexdef ~ 'using hnsw'"
+    with postgres.connect(None, place.home) as connection:
+        ((name, definition),) = connection.execute(query.replace("~", "~*")).fetchall()
+        connection.execute(f'drop index "{name}"')
+        if what == "another graph":
+            connection.execute(definition.replace("m='16'", "m='4'"))
+
+
+def alter_artifact(place: Place, whose: str, name: str, what: str) -> None:
+    """Of the candidate of that number, or of the champion."""
+    folder = place.home / mlflow.FOLDER
+    with postgres.connect(None, place.home) as connection:
+        if whose == "champion":
+            version = champion(connection)
+            assert version
+            candidate = version.candidate
+        else:
+            candidate = candidates(connection, place.home)[int(whose)]
+    (file,) = (folder / path for path in candidate.files if path.endswith(f"/{name}"))
+    content = file.read_bytes()
+    match what:
+        case "deleted":
+            file.unlink()
+        case "cut":
+            file.write_bytes(content[: len(content) // 2])
+        case "altered":
+            file.write_bytes(content[:-3] + b"\n#\n")
+
+
+def candidates(connection: postgres.Connection, home: Path) -> list[Candidate]:
+    with duckdb.connect(home / "offline.duckdb") as duck:
+        current = current_training_set(duck)
+    assert current
+    return read_candidates(connection, current.hash)
+
+
 def alter_collection(collection: Any, what: str) -> None:
     match what.split():
         case ["without", chunk]:
@@ -212,9 +300,10 @@ def alter_collection(collection: Any, what: str) -> None:
         case [chunk, "with", "the", "vector", "of", other]:
             vectors = collection.get(ids=[other], include=["embeddings"])["embeddings"]
             collection.update(ids=[chunk], embeddings=vectors)
-        case [ghost, "in", "the", "place", "of", chunk]:
+        case [ghost, *place, chunk]:
             entry = collection.get(ids=[chunk], include=["embeddings", "metadatas"])
-            collection.delete(ids=[chunk])
+            if place != ["beside"]:
+                collection.delete(ids=[chunk])
             kept = {"embeddings": entry["embeddings"], "metadatas": entry["metadatas"]}
             collection.add(ids=[ghost], **kept)
 
@@ -227,6 +316,10 @@ def stores(place: Place, home: Path | None = None) -> dict[str, Any]:
         query = f"select {columns} from documents where deleted_at is null order by 1"
         rows = connection.execute(query).fetchall()
         defined = connection.execute(DEFINED).fetchall()
+        generations = connection.execute(GENERATIONS).fetchall()
+        indexes = connection.execute(INDEXES).fetchall()
+        where = mlflow.tracking(None, None, home)
+        stored = [is_stored(where, each) for each in candidates(connection, home)]
     with psycopg.connect(postgres.server_url(None, home, "mlflow")) as connection:
         named = connection.execute(aliases).fetchall()
     with duckdb.connect(home / "offline.duckdb") as duck:
@@ -237,6 +330,9 @@ def stores(place: Place, home: Path | None = None) -> dict[str, Any]:
         "aliases": named,
         "results": results,
         "defined": defined,
+        "generations": generations,
+        "indexes": indexes,
+        "stored": stored,
     }
 
 
@@ -265,7 +361,7 @@ def sound(place: Place) -> dict[str, Any]:
 
 def test_at_least_24_kinds_are_tried() -> None:
     """Beside those of the audit log, which only a backup repairs."""
-    assert sum(map(len, BY_REPAIR.values())) + len(BY_RUN) >= 24
+    assert sum(map(len, [*BY_REPAIR.values(), *BY_RUN.values()])) >= 24
 
 
 @pytest.mark.parametrize("stage", BY_REPAIR)
@@ -283,12 +379,24 @@ def test_what_another_hand_did_is_told_and_repaired(
     assert stores(place) == sound
 
 
-def test_what_follows_from_other_stores_is_made_again(place: Place, sound: dict[str, Any]) -> None:
-    for kind in BY_RUN:
+@pytest.mark.parametrize("stage", BY_RUN)
+def test_what_follows_from_other_stores_is_made_again(
+    place: Place, sound: dict[str, Any], stage: str
+) -> None:
+    for kind in BY_RUN[stage]:
+        before = mark(place)
         by_hand(place, kind.by_hand)
+        assert mark(place) != before, f"{kind.by_hand}: a run would say that nothing changed"
     told = place.call("run")
-    assert not [kind for kind in BY_RUN if not re.search(kind.told, told)], told
+    assert CHANGED in told
+    assert not [kind for kind in BY_RUN[stage] if not re.search(kind.told, told)], told
     assert stores(place) == sound
+
+
+def mark(place: Place) -> str:
+    """By this a run sees whether anybody wrote since the last."""
+    with postgres.connect(None, place.home) as connection:
+        return written(connection, load_settings(home=place.home))
 
 
 def test_a_failed_check_is_told_until_it_passes(place: Place, sound: object) -> None:

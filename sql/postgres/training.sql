@@ -12,14 +12,14 @@ where changed_at > coalesce(%(since)s, '-infinity'::timestamptz)
 -- name: candidate
 select
     run_id, training_set_hash, family, fingerprint, parameters, metrics, model_uri, onnx_sha256,
-    onnx_reason
+    onnx_reason, files
 from experiments
 where run_id = %(run_id)s
 
 -- name: candidates
 select
     run_id, training_set_hash, family, fingerprint, parameters, metrics, model_uri, onnx_sha256,
-    onnx_reason
+    onnx_reason, files
 from experiments
 where training_set_hash = %(hash)s and fingerprint = any(%(fingerprints)s) and status = 'completed'
 order by array_position(%(fingerprints)s::text[], fingerprint)
@@ -28,7 +28,7 @@ order by array_position(%(fingerprints)s::text[], fingerprint)
 update experiments
 set status = 'completed', ended_at = now(), parameters = %(parameters)s, metrics = %(metrics)s,
     history = %(history)s, model_uri = %(model_uri)s, onnx_sha256 = %(onnx_sha256)s,
-    onnx_reason = %(onnx_reason)s
+    onnx_reason = %(onnx_reason)s, files = %(files)s
 where run_id = %(run_id)s
 
 -- name: examples
