@@ -53,11 +53,13 @@ def is_stored(where: mlflow.Tracking, candidate: Candidate) -> bool:
 
     Of a server, and of a candidate from before its files were hashed: the forms of its model.
     """
-    if where.artifacts and candidate.files:
-        present = mlflow.hash_files(where, candidate.model_uri, candidate.run_id)
-        return candidate.files.items() <= present.items()
     files = {FILE: candidate.onnx_sha256} if candidate.onnx_sha256 else {}
-    return mlflow.has_model(where, candidate.model_uri, files)
+    if not mlflow.has_model(where, candidate.model_uri, files):
+        return False
+    if where.artifacts is None or not candidate.files:
+        return True
+    present = mlflow.hash_files(where, candidate.model_uri, candidate.run_id)
+    return candidate.files.items() <= present.items()
 
 
 @contextmanager
