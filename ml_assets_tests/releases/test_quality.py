@@ -86,9 +86,8 @@ def test_what_differs_from_the_log_is_named_and_written_again(
         served.execute("delete from releases")
 
 
-def test_a_doubled_release_is_refused_unless_it_served_at_another_time(
-    served: postgres.Connection,
-) -> None:
+def test_a_doubled_release_is_refused(served: postgres.Connection) -> None:
+    """Unless it is said to have served at another time: then it is named."""
     sound = rows(served)
     with pytest.raises(psycopg.errors.ExclusionViolation):
         tamper(served, TWIN.format(served="served"))
