@@ -94,6 +94,10 @@ class WeightsError(UserError):
     """Model weights are missing or are not the ones that were pinned."""
 
 
+class CostError(UserError):
+    """The next request could make a run cost more than it may."""
+
+
 class GateError(UserError):
     """A blocking check failed, so nothing was published or promoted."""
 

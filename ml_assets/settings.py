@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import ByteSize, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -54,7 +55,37 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path(".ml_assets"), description="folder of every embedded store")
     source: str = Field("python_docs", description="where documents come from")
-    embedding_model: str = Field("", description="model id or path; empty: the bundled MiniLM")
+    embedding_model: str = Field(
+        "", description="model id, path, or openai:NAME; empty: the bundled MiniLM"
+    )
+    embedding_dimensions: int | None = Field(
+        None, ge=1, le=65_535, description="first numbers of a vector to keep; empty: all"
+    )
+    query_prompt: str | None = Field(
+        None, description="what is put before a query; empty: as the model's files say"
+    )
+    document_prompt: str | None = Field(
+        None, description="what is put before a text; empty: as the model's files say"
+    )
+    embedding_url: SecretStr = Field(
+        SecretStr("https://api.openai.com/v1"), description="server of a model openai:NAME"
+    )
+    embedding_key: SecretStr | None = Field(None, description="key of that server")
+    embedding_tokenizer: str = Field(
+        "", description="tokenizer of a remote model, id or path; empty: the bundled MiniLM's"
+    )
+    embedding_max_tokens: int = Field(
+        512, ge=16, le=1 << 20, description="tokens that a remote model reads of a text"
+    )
+    embedding_request_tokens: int = Field(
+        8_192, ge=1, le=1 << 20, description="tokens of a request, at most"
+    )
+    embedding_requests: int = Field(8, ge=1, le=256, description="requests at a time")
+    embedding_timeout: float = Field(60, gt=0, le=3600, description="seconds for an answer")
+    embedding_price: float = Field(0, ge=0, le=1e6, description="price of a million tokens")
+    embedding_max_cost: float | None = Field(
+        None, gt=0, le=1e9, description="what the embedding of a run may cost, at most"
+    )
     encoder: Literal["auto", "onnx", "sentence-transformers"] = Field(
         "auto", description="what runs the model; auto: what ends sooner, as measured"
     )
@@ -161,6 +192,21 @@ class Settings(BaseSettings):
             raise ValueError("it is not a URL such as postgresql://user@host:5432/database")
         return url
 
+    @field_validator("embedding_url")
+    @classmethod
+    def _is_http(cls, url: SecretStr) -> SecretStr:
+        parts = urlsplit(url.get_secret_value())
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("it is not a URL such as http://localhost:11434/v1")
+        return url
+
+    @field_validator("embedding_max_cost")
+    @classmethod
+    def _has_price(cls, cost: float | None, info: ValidationInfo) -> float | None:
+        if cost and not info.data.get("embedding_price"):
+            raise ValueError("it needs the price of a million tokens in ML_ASSETS_EMBEDDING_PRICE")
+        return cost
+
     @field_validator("home", "duckdb_path", "keyword_index_path", "dagster_home")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
@@ -216,18 +262,6 @@ class Settings(BaseSettings):
         return self.dagster_home or self.home / "dagster"
 
 
-def child_environment(settings: Settings) -> dict[str, str]:
-    """The environment for a `dagster` process on the same data as `settings`."""
-    return {
-        **os.environ,
-        "ML_ASSETS_HOME": str(settings.home),
-        "DAGSTER_HOME": str(settings.dagster_folder),
-        # gRPC's fork handlers crash some of the children that the code server forks; it forks,
-        # rather than spawns, where root starts the embedded PostgreSQL as another user.
-        "GRPC_ENABLE_FORK_SUPPORT": "0",
-    }
-
-
 def secret(url: SecretStr | None) -> str | None:
     """Reveal a URL, at the moment it is used to connect."""
     return url.get_secret_value() if url else None
@@ -266,6 +300,8 @@ def _complaint(kind: str, value: object, context: Mapping[str, object]) -> str:
             return str(context["error"])
         case "greater_than_equal":
             return f"{value} is less than {context['ge']}"
+        case "greater_than":
+            return f"{value} is not more than {context['gt']}"
         case "less_than_equal":
             return f"{value} is more than {context['le']}"
     expected = context.get("expected") or _KINDS.get(kind, "a value that it can have")

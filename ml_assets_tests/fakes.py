@@ -92,6 +92,9 @@ class HashEncoder:
         vectors = [self._vector(text) for text in texts]
         return np.asarray(vectors, dtype=np.float32).reshape(len(texts), self.space.dimension)
 
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self.encode(texts)
+
     def _vector(self, text: str) -> NDArray[np.float32]:
         digest = hashlib.sha256(f"{self.space.space_id}{text}".encode()).digest()
         seed = int.from_bytes(digest[:8], "big")

@@ -34,7 +34,8 @@ from ml_assets.console.progress import stage_bars
 from ml_assets.console.status import failed_checks
 from ml_assets.console.status import status as shown_status
 from ml_assets.errors import IncompleteReadError, NothingToDoError, mask_secrets
-from ml_assets.settings import Until, child_environment, load_settings, secret, shipped
+from ml_assets.settings import Until, load_settings, secret, shipped
+from ml_assets.stores.processes import child_environment
 
 
 @command
@@ -73,7 +74,7 @@ def repair() -> None:
 
 @command
 def plan(as_json: Json = False) -> None:
-    """Show what a run would do: rows, texts to encode, vectors to reuse. Nothing is written."""
+    """Show what a run would do: rows, texts to encode, tokens, cost. Nothing is written."""
     from ml_assets.defs.instance import measured_rate
     from ml_assets.documents.sources import open_source
     from ml_assets.embeddings.space import current_chunker, current_space
@@ -92,8 +93,10 @@ def plan(as_json: Json = False) -> None:
         most = settings.max_removed_fraction
         planned = plan_refresh(connection, source, chunker, space, max_removed_fraction=most)
         rate = measured_rate(settings)
-    numbers = {**asdict(planned), "texts_per_second": rate}
-    show(numbers, lambda: runs.plan(planned, rate), as_json=as_json)
+    price = settings.embedding_price
+    costs = {"cost": runs.cost_of(planned, price)} if price else {}
+    numbers = {**asdict(planned), "texts_per_second": rate, **costs}
+    show(numbers, lambda: runs.plan(planned, rate, price), as_json=as_json)
     if planned.unread:
         raise IncompleteReadError(planned.unread)
 
@@ -144,8 +147,15 @@ def ui(port: Port = 3000) -> None:
     # takes SIGTERM for it, would go on for ever.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # In place of this process, so that signals reach Dagster.
+    environment = child_environment(
+        ML_ASSETS_HOME=str(settings.home),
+        DAGSTER_HOME=str(settings.dagster_folder),
+        # gRPC's fork handlers crash some of the children that the code server forks; it forks,
+        # rather than spawns, where root starts the embedded PostgreSQL as another user.
+        GRPC_ENABLE_FORK_SUPPORT="0",
+    )
     python = sys.executable
-    os.execve(python, [python, *words], child_environment(settings))  # noqa: S606
+    os.execve(python, [python, *words], environment)  # noqa: S606
 
 
 def _take_the_ui(file: Path, port: int) -> None:

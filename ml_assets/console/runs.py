@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _MOST_LABELS = 10
 
 
-def plan(planned: Plan, texts_per_second: float | None) -> RenderableType:
-    """What a run would do, and about how long the encoding would take."""
+def plan(planned: Plan, texts_per_second: float | None, price: float = 0) -> RenderableType:
+    """What a run would do, and about how long the encoding would take and, at `price`, cost."""
     rows = [{"rows": name, **asdict(getattr(planned, name))} for name in ("documents", "chunks")]
     minutes = "unknown before the first run" if planned.encode else NOTHING
     if texts_per_second and planned.encode:
@@ -36,6 +36,8 @@ def plan(planned: Plan, texts_per_second: float | None) -> RenderableType:
             "Vectors",
             {
                 "texts to encode": planned.encode,
+                "their tokens": f"{planned.tokens:,}",
+                **({"cost": f"about {cost_of(planned, price):.4f}"} if price else {}),
                 "vectors to reuse": planned.reuse,
                 "new vectors": f"{planned.vector_bytes / 1e6:.1f} MB",
                 "minutes": minutes,
@@ -44,6 +46,11 @@ def plan(planned: Plan, texts_per_second: float | None) -> RenderableType:
         facts("Left out", {"quarantined rows": f"{planned.rejected:,}"}),
         *_left_out(planned.no_model, planned.small_labels),
     )
+
+
+def cost_of(planned: Plan, price: float) -> float:
+    """What the encoding would cost, at `price` for a million tokens."""
+    return planned.tokens * price / 1e6
 
 
 def run_summary(

@@ -56,7 +56,8 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 def records_kept_open(instance: dg.DagsterInstance) -> Iterator[None]:
     """Open each file of the embedded records once in the block, not for each look and each event.
 
-    Dagster opens and closes them some 600 times in a run; what lies on a server it keeps open.
+    Dagster opens and closes them for each event; what lies on a server it keeps open. No setting
+    and no public method changes that: its SQLite storages make every engine without a pool.
     """
     events, runs = instance.event_log_storage, instance.run_storage
     with ExitStack() as stack:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -42,3 +42,38 @@ def work_ahead(work: Callable[[T], R], items: Iterable[T]) -> Generator[tuple[T,
                 yield done, result.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def as_done(
+    submit: Callable[[T], Future[R]], items: Iterable[T], ahead: int, *, ordered: bool = False
+) -> Generator[tuple[T, R]]:
+    """Yield each item with the result of what `submit` starts; `ahead` at a time, at most.
+
+    As they are done, or in their order. After a failure nothing more is started, what was started
+    is awaited and given out, and then the failure raised.
+    """
+    started: dict[Future[R], T] = {}
+    failed: BaseException | None = None
+    waiting = iter(items)
+    try:
+        while True:
+            while failed is None and len(started) < ahead:
+                try:
+                    item = next(waiting)
+                except StopIteration:
+                    break
+                started[submit(item)] = item
+            if not started:
+                break
+            first = [next(iter(started))] if ordered and failed is None else list(started)
+            for future in wait(first, return_when=FIRST_COMPLETED).done:
+                done = started.pop(future)
+                if (error := future.exception()) is None:
+                    yield done, future.result()
+                else:
+                    failed = failed or error
+        if failed:
+            raise failed
+    finally:
+        for future in started:
+            future.cancel()

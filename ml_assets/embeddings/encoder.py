@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ml_assets.embeddings.runtimes import onnx, openvino, reference
+from ml_assets.embeddings.runtimes.gpu import GpuEncoder
+from ml_assets.embeddings.runtimes.openai import OpenAIEncoder
 from ml_assets.embeddings.runtimes.reference import Precision, SentenceTransformerEncoder
 from ml_assets.embeddings.runtimes.speed import measured_speeds
-from ml_assets.embeddings.space import VectorSpace, current_model
+from ml_assets.embeddings.runtimes.static import StaticEncoder
+from ml_assets.embeddings.space import ModelFolder, VectorSpace, current_model
 from ml_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,20 +42,48 @@ class Encoder(Protocol):
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the vectors of `texts`: float32, shape (len(texts), dimension), unit norm."""
 
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The same for queries, before which a model can want another prompt."""
+
+
+@runtime_checkable
+class ParallelEncoder(Encoder, Protocol):
+    """Encodes several batches at a time, whose size it chooses.
+
+    `ahead`: how many, at most; `ordered`: whether their results are wanted in the order of the
+    texts; `batch_weight`: of one batch, at most, the sum of `weight` over its texts.
+    """
+
+    ahead: int
+    ordered: bool
+    batch_weight: int
+
+    def weight(self, text: str) -> int:
+        """What a text counts in a batch."""
+
+    def submit(self, texts: Sequence[str]) -> Future[NDArray[np.float32]]:
+        """Begin to encode a batch; the result is that of `encode`."""
+
 
 def load_encoder(settings: Settings, tokens: int = 0) -> Encoder:
     """The encoder of the model that the settings name, for a job of about `tokens` tokens.
 
-    On a CPU it is the model's verified ONNX export, made here at the first use, on ONNX Runtime or
-    OpenVINO; on a GPU, for a model that does not export, or by the setting `encoder`,
+    A remote model is asked, a static one looked up. Of others, on a GPU it is the model itself, in
+    batches that fill it; on a CPU the model's verified ONNX export, made here at the first use, on
+    ONNX Runtime or OpenVINO; for a model that does not export, or by the setting `encoder`,
     sentence-transformers.
 
     Raises:
         SettingError: there is no such model.
         WeightsError: the bundled weights are not the pinned ones.
+        CostError: at `encode` and `submit`, a remote model would cost more than it may.
     """
     model = current_model(settings)
+    if way := _WAYS.get(model.space.pooling):
+        return way(model, settings)
     path = _export_path(settings)
+    if path is None and _uses_gpu(settings):
+        return _on_gpu(model, settings.embedding_precision)
     if path is None:
         return _reference(model, _precision(settings, reference.native_precision))
     exact = _on_onnx(model, path)
@@ -71,12 +103,24 @@ def load_float32(settings: Settings) -> Encoder:
         WeightsError: the bundled weights are not the pinned ones.
     """
     model = current_model(settings)
+    if way := _WAYS.get(model.space.pooling):
+        return way(model, settings)
     path = _export_path(settings)
     return _on_onnx(model, path) if path else _reference(model, "float32")
 
 
+_static = lru_cache(maxsize=1)(lambda model, settings: StaticEncoder(model))
+
+_WAYS: dict[str, Callable[[ModelFolder, Settings], Encoder]] = {
+    "remote": OpenAIEncoder,  # new for every job, whose cost it counts
+    "static": _static,
+}
+"""Models that are run in one way only, by their pooling."""
+
+
 # One of each kind in a process: a model takes much memory.
 _reference = lru_cache(maxsize=1)(SentenceTransformerEncoder)
+_on_gpu = lru_cache(maxsize=1)(GpuEncoder)
 _on_onnx = lru_cache(maxsize=2)(onnx.onnx_encoder)
 _on_openvino = lru_cache(maxsize=1)(openvino.openvino_encoder)
 
@@ -91,6 +135,15 @@ def _export_path(settings: Settings) -> Path | None:
     if export is None:
         export = onnx.export(model, settings.home, SentenceTransformerEncoder(model, "float32"))
     return export.path if export.usable else None
+
+
+def _uses_gpu(settings: Settings) -> bool:
+    """Whether there is a GPU that torch can use, and nothing else was asked for."""
+    if settings.encoder != "auto" or not _has_gpu():
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _has_gpu() -> bool:

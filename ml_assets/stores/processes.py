@@ -19,9 +19,15 @@ def process_exists(pid: int) -> bool:
     return True
 
 
+def child_environment(*without: str, **more: str) -> dict[str, str]:
+    """The environment of this process, without variables of these prefixes, and with `more`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(without)}
+    return {**kept, **more}
+
+
 def run_program(words: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run a program at the prompt until it ends; signals are for it. Return its exit code."""
-    with subprocess.Popen(words, env={**os.environ, **environment}) as process:
+    with subprocess.Popen(words, env=child_environment(**environment)) as process:
 
         def hand_on(number: int, _: FrameType | None) -> None:
             # The Ctrl-C of a terminal reaches both.

@@ -25,7 +25,7 @@ def test_golden_export(exported: tuple[Path, export.Export]) -> None:
 def test_golden_measure_of_speed() -> None:
     output = {
         "numbers": [field.name for field in fields(speed.Speeds)],
-        "sample": sha256("".join(speed._SAMPLE).encode()).hexdigest(),
+        "sample": sha256("".join(speed.SAMPLE).encode()).hexdigest(),
         "rounds": speed._ROUNDS,
     }
     golden.check("ml_assets.embeddings.runtimes.speed._VERSION", speed._VERSION, output)

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from ml_assets.embeddings import space as space_module
-from ml_assets.embeddings.space import BUNDLED_SHA256, current_chunker, current_model, current_space
+from ml_assets.embeddings.space import (
+    BUNDLED_SHA256,
+    VectorSpace,
+    current_chunker,
+    current_model,
+    current_space,
+)
 from ml_assets.errors import SettingError, WeightsError
 from ml_assets.settings import Settings, load_settings
 from ml_assets_tests.fakes import SPACE
@@ -97,3 +103,72 @@ def test_a_chunker_is_made_once_for_the_same_settings(tmp_path: Path) -> None:
     assert shorter.tokens == 100
     apart = current_chunker(settings.model_copy(update={"chunk_overlap": 10}))
     assert apart.overlap == 10
+
+
+def described(folder: Path, **config: object) -> VectorSpace:
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(config))
+    return space_module._open.__wrapped__(str(folder)).space
+
+
+@pytest.mark.parametrize(
+    ("prompts", "default", "text", "query"),
+    [
+        ({"query": "query: ", "passage": "passage: "}, None, "passage: ", "query: "),
+        ({"query": "Q ", "document": "D ", "passage": "P "}, None, "D ", "Q "),
+        ({"query": "Represent: "}, None, "", "Represent: "),
+        ({"query": "query: "}, "query", "query: ", "query: "),
+        ({"document": "", "query": ""}, None, "", ""),
+        ({"sts": "S "}, None, "", ""),
+        ({"sts": "S "}, "sts", "S ", "S "),
+    ],
+)
+def test_prompts_of_queries_and_texts_are_those_of_sentence_transformers(
+    copied_model: Path, prompts: dict[str, str], default: str | None, text: str, query: str
+) -> None:
+    space = described(copied_model, prompts=prompts, default_prompt_name=default)
+    assert (space.prompt, space.prompt_of_queries) == (text, query)
+
+
+def test_settings_override_prompts_and_dimension(copied_model: Path) -> None:
+    described(copied_model, prompts={"query": "Q ", "document": "D "})
+    settings = of_path(copied_model)
+    chosen = settings.model_copy(update={"query_prompt": "ask: ", "embedding_dimensions": 64})
+    space = current_space(chosen)
+    assert (space.prompt_of_queries, space.dimension) == ("ask: ", 64)
+    assert space.space_id != current_space(settings).space_id
+    too_many = settings.model_copy(update={"embedding_dimensions": 385})
+    with pytest.raises(SettingError, match=r"EMBEDDING_DIMENSIONS: .* gives 384 numbers, not 385"):
+        current_space(too_many)
+
+
+def test_weights_of_every_module_are_part_of_the_space(copied_model: Path) -> None:
+    modules = json.loads((copied_model / "modules.json").read_text())
+    dense = {"idx": 3, "name": "3", "path": "3_Dense", "type": "sentence_transformers.models.Dense"}
+    (copied_model / "modules.json").write_text(json.dumps([*modules, dense]))
+    (copied_model / "3_Dense").mkdir()
+    (copied_model / "3_Dense" / "config.json").write_text(
+        '{"in_features": 384, "out_features": 96}'
+    )
+    (copied_model / "3_Dense" / "model.safetensors").write_bytes(b"one")
+    first = described(copied_model)
+    assert first.dimension == 96
+    (copied_model / "3_Dense" / "model.safetensors").write_bytes(b"two")
+    assert described(copied_model).space_id != first.space_id
+
+
+def test_the_most_tokens_are_in_the_first_file_that_says_so(copied_model: Path) -> None:
+    (copied_model / "sentence_bert_config.json").write_text(
+        "{}"
+    )  # as sentence-transformers 6 saves
+    assert described(copied_model).max_tokens == 512
+    (copied_model / "tokenizer_config.json").write_text('{"model_max_length": 128}')
+    assert described(copied_model).max_tokens == 128
+    (copied_model / "tokenizer_config.json").write_text('{"model_max_length": 1e30}')
+    (copied_model / "config.json").write_text("{}")
+    with pytest.raises(SettingError, match="no file says how many tokens"):
+        described(copied_model)
+
+
+def test_the_bundled_space_is_what_it_was_before_prompts_of_queries(settings: Settings) -> None:
+    assert current_space(settings).space_id == "9455891d1f17db5a"
+    assert "query_prompt" not in current_space(settings).definition

@@ -6,15 +6,16 @@ import warnings
 
 from ml_assets.defs import build
 from ml_assets.settings import load_settings
-from ml_assets.stores import mlflow
+from ml_assets.stores.mlflow.client import import_mlflow
+from ml_assets.stores.mlflow.models import import_skops
 from ml_assets_tests.integration import killing
 
 __all__ = ["killing"]
 
 build.build_definitions(load_settings())  # imports the modules of all assets and checks
 
-mlflow._import()  # with its switches
-mlflow._import_skops()
+import_mlflow()
+import_skops()
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

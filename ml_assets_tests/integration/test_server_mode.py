@@ -13,7 +13,7 @@ from ml_assets_tests.integration.project import write_documents, write_rows
 from ml_assets_tests.servers import program
 from ml_assets_tests.servers.matrix import whole_stack
 
-CELLS = ["chroma:indexes:5", "worker:embeddings:5"]
+IN_THE_FIRST_BUILD, LATER = "worker:embeddings:5", "chroma:indexes:5"
 
 
 def test_killed_parts_come_back_and_the_stores_are_as_from_scratch(
@@ -25,9 +25,11 @@ def test_killed_parts_come_back_and_the_stores_are_as_from_scratch(
     # Without labels: nothing is trained, which takes longest.
     write_rows(file, [{**row, "label": ""} for row in write_documents(file, per_topic=10)])
     lines: list[str] = []
-    whole_stack(tmp_path / "stack", "18", file, CELLS, lines.append, exported_models)
+    root, report = tmp_path / "stack", lines.append
+    whole_stack(root, "18", file, [LATER], report, exported_models, IN_THE_FIRST_BUILD)
     assert [line for line in lines if line.startswith("failed")] == []
-    assert [line.split()[1] for line in lines if "converged" in line] == [f"{c}:" for c in CELLS]
+    done = [line.partition(": ")[0] for line in lines if "from scratch" in line or "conv" in line]
+    assert done == [f"passed  first build {IN_THE_FIRST_BUILD}", f"passed  {LATER}"]
     assert processes_of(tmp_path) == []
 
 

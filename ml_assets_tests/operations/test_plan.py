@@ -10,6 +10,7 @@ from ml_assets.documents.history import read_history
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.refresh import refresh_chunks, refresh_documents
 from ml_assets.embeddings.refresh import refresh_embeddings
+from ml_assets.embeddings.space import load_tokenizer
 from ml_assets.errors import NothingToDoError
 from ml_assets.operations.pending import find_pending
 from ml_assets.operations.plan import plan_refresh
@@ -27,11 +28,14 @@ def contents(connection: postgres.Connection) -> dict[str, object]:
     }
 
 
-def run(connection: postgres.Connection, source: MemorySource, space=SPACE) -> tuple[Delta, ...]:
-    names = find_pending(connection, source, CHUNKER, space).collections
+def run(
+    connection: postgres.Connection, source: MemorySource, encoder: HashEncoder | None = None
+) -> tuple[Delta, ...]:
+    encoder = encoder or HashEncoder()
+    names = find_pending(connection, source, CHUNKER, encoder.space).collections
     documents = refresh_documents(connection, source, names)
     chunks = refresh_chunks(connection, CHUNKER, names)
-    report = refresh_embeddings(connection, space, lambda: HashEncoder(space), names)
+    report = refresh_embeddings(connection, encoder.space, lambda: encoder, names)
     return (
         sum(documents.deltas.values(), Delta()),
         sum(chunks.values(), Delta()),
@@ -55,8 +59,11 @@ def test_the_plan_is_what_the_run_does(connection: postgres.Connection) -> None:
         before = contents(connection)
         plan = plan_refresh(connection, source, CHUNKER, SPACE)
         assert contents(connection) == before
-        documents, chunks, vectors = run(connection, source)
+        encoder = HashEncoder()
+        documents, chunks, vectors = run(connection, source, encoder)
         assert Delta(plan.encode, plan.reuse) == vectors
+        tokenizer = load_tokenizer(CHUNKER.tokenizer_file)
+        assert plan.tokens == sum(len(tokenizer.encode(text)) for text in encoder.texts)
         stored = count_rows(connection)
         # Those of collections that are not read are counted too.
         for planned, done, name in (
@@ -96,7 +103,7 @@ def test_the_history_tells_why(connection: postgres.Connection) -> None:
     run(connection, source)
     source.documents[0] = Document("x", "a", "Edited.")
     run(connection, source)
-    run(connection, source, other_space())
+    run(connection, source, HashEncoder(other_space()))
     wider = type(CHUNKER)(CHUNKER.tokenizer_file, 80, tokens=60, overlap=4)
     refresh_chunks(connection, wider, ["a"], run_id="r4")
     source.documents = [Document("y", "b", "Two.")]

@@ -1,8 +1,8 @@
 """The code location of the server mode, whose runs stop once at a point that the test names.
 
 The folder `hold` of the home is the switch: a file there with the name of a stage is renamed by the
-first run that comes to it, which then waits until that file is gone. The source and
-the assets are looked at more often.
+first run that comes to it, which then waits until that file is gone. The source,
+the assets and the workers are looked at more often.
 """
 
 import os
@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from ml_assets.definitions import defs
-from ml_assets.defs.sensors import automation, collections_sensor
+from ml_assets.defs.sensors import automation, collections_sensor, workers_sensor
 from ml_assets.settings import load_settings
 from ml_assets_tests.integration.crashing import wrap
 
@@ -40,7 +40,7 @@ def hold(folder: Path, stage: str) -> None:
         time.sleep(0.02)
 
 
-for sensor in (automation, collections_sensor):
+for sensor in (automation, collections_sensor, workers_sensor):
     vars(sensor)["_min_interval"] = 5
 
 for name, function in STAGES.items():

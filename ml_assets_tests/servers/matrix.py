@@ -47,10 +47,12 @@ def whole_stack(
     names: list[str],
     report: Report,
     models: Path | None = None,
+    first: str = "",
 ) -> None:
     """Start all servers, and do what was chosen one after the other, on one life of theirs.
 
-    The `models` of another home need not be exported again.
+    The `models` of another home need not be exported again; `first` is a cell that the first build
+    meets.
     """
     try:
         find_postgres(version)
@@ -64,15 +66,18 @@ def whole_stack(
     }
     with stack(root, version, "ml_assets_tests.servers.location", **settings) as servers:
         report(f"passed  postgres {version} starts")
+        home = root / "data" / "home"
+        (home / "hold").mkdir(parents=True)
+        if models:
+            (home / "models").symlink_to(models)
+        if first:
+            hold(servers, first)
         if not attempt(
             "the stack", lambda: start_rest(servers, report) or "all is healthy", report
         ):
             return
-        home = root / "data" / "home"
-        (home / "hold").mkdir(parents=True, exist_ok=True)
-        if models:
-            (home / "models").symlink_to(models)
-        if not attempt("first build", partial(first_build, servers, file), report):
+        name = f"first build {first}".rstrip()
+        if not attempt(name, partial(first_build, servers, file, first), report):
             return
         for name in names:
             work = partial(drive if name == "drive" else cell, servers, file, name)
@@ -80,9 +85,14 @@ def whole_stack(
                 restore(servers)
 
 
-def first_build(servers: Stack, file: Path) -> str:
-    """Sensors and automation build all; a cell has three minutes more than that takes here."""
+def first_build(servers: Stack, file: Path, name: str) -> str:
+    """Sensors and automation build all, past the cell of that name if one is given.
+
+    A later cell has three minutes more than that takes here.
+    """
     with scratch(servers, file) as finish:
+        if name:
+            kill_and_start(servers, name)
         seconds = wait_for_rest(servers, finish, 900)
     servers.patience += seconds
     return f"as from scratch after {seconds:.0f} s"
@@ -106,22 +116,32 @@ def drive(servers: Stack, file: Path, _: str) -> str:
 
 def cell(servers: Stack, file: Path, name: str) -> str:
     """Kill one server in a stage of a run, start it after its outage, and wait for convergence."""
-    victim, stage, outage = name.split(":")
-    held = servers.root / "data" / "home" / "hold" / stage
+    hold(servers, name)
     add_line(file)
-    held.touch()
     with scratch(servers, file) as finish:
-        (reached,) = wait_for_file(held.parent, f"{stage}.*")
-        if victim == "worker":
-            kill(int(reached.suffix[1:]))
-        else:
-            servers.kill(victim)
-        reached.unlink()
-        time.sleep(int(outage))
-        if victim != "worker":
-            servers.start(victim)
+        kill_and_start(servers, name)
         seconds = wait_for_rest(servers, finish, servers.patience)
     return f"converged {seconds:.0f} s after its return"
+
+
+def hold(servers: Stack, name: str) -> None:
+    """The next run that comes to the stage of the cell waits there."""
+    _, stage, _ = name.split(":")
+    (servers.root / "data" / "home" / "hold" / stage).touch()
+
+
+def kill_and_start(servers: Stack, name: str) -> None:
+    """Kill the victim of a cell when a run is held in its stage; it is back after the outage."""
+    victim, stage, outage = name.split(":")
+    (reached,) = wait_for_file(servers.root / "data" / "home" / "hold", f"{stage}.*")
+    if victim == "worker":
+        kill(int(reached.suffix[1:]))
+    else:
+        servers.kill(victim)
+    reached.unlink()
+    time.sleep(int(outage))
+    if victim != "worker":
+        servers.start(victim)
 
 
 def wait_for_file(folder: Path, pattern: str, seconds: float = 300) -> list[Path]:

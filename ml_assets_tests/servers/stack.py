@@ -136,6 +136,7 @@ STACK = (
             "MLFLOW_ARTIFACTS_DESTINATION": "{root}/mlartifacts",
             "MLFLOW_SERVER_ALLOWED_HOSTS": "{mlflow_host}:{mlflow_port}"
             ",localhost:{mlflow_port},127.0.0.1:{mlflow_port}",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         },
         health=_get("mlflow", "health"),
         after=("postgres",),

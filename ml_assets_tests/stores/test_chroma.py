@@ -1,8 +1,6 @@
-import http.server
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 from ml_assets.errors import DamagedStoreError, OutageError, StoreError
 from ml_assets.stores import chroma
 from ml_assets_tests.servers import chroma_over_http
+from ml_assets_tests.servers.pages import answering
 
 
 def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
@@ -82,23 +81,8 @@ def test_an_unreachable_server_names_the_setting(tmp_path: Path) -> None:
 @pytest.fixture
 def other_server() -> Iterator[str]:
     """A server that speaks HTTP, and is no Chroma."""
-
-    class Page(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"hello")
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = http.server.HTTPServer(("127.0.0.1", 0), Page)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with answering(lambda *_: (200, b"hello")) as place:
+        yield f"http://{place}"
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

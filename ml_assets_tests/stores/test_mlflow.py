@@ -16,6 +16,7 @@ import pytest
 from ml_assets.errors import ModelError, OutageError, StoreError
 from ml_assets.settings import Settings, load_settings, secret
 from ml_assets.stores import mlflow
+from ml_assets.stores.mlflow import models
 from ml_assets_tests.servers import free_port, mlflow_over_http
 
 
@@ -100,7 +101,7 @@ def test_a_file_in_our_own_folder_is_read_without_mlflow(
         model = module.initialize_logged_model(name="model")
         uri = f"models:/{model.model_id}"
         mlflow.log_file(module, uri, "more.bin", CONTENT)
-    monkeypatch.setattr(mlflow, "activate", None)
+    monkeypatch.setattr(models, "activate", None)
     assert mlflow.read_file(tracking, uri, "more.bin", SHA256) == CONTENT
 
 
@@ -178,7 +179,7 @@ def test_describing_where_runs_are_kept_does_not_import_mlflow(tmp_path: Path) -
 def test_to_save_and_load_models_imports_no_torch() -> None:
     """Nor does it keep anybody from importing it."""
     code = (
-        "import sys; from ml_assets.stores import mlflow; mlflow._import_skops();"
+        "import sys; from ml_assets.stores.mlflow.models import import_skops; import_skops();"
         "sys.exit('torch' in sys.modules or 'skops.io' not in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

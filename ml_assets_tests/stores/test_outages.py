@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from ml_assets.errors import OutageError, StoreError
 from ml_assets.stores import chroma, clickhouse, mlflow, online, postgres
 from ml_assets.stores.patience import outages_awaited
 from ml_assets_tests.servers import free_port, program, serving
+from ml_assets_tests.servers.pages import answering
 
 Connect = Callable[[str, Path], AbstractContextManager[Any]]
 
@@ -78,26 +78,8 @@ def test_a_server_that_starts_later_is_used_then(redis_port: int, tmp_path: Path
 @pytest.fixture
 def says(request: pytest.FixtureRequest) -> Iterator[str]:
     """Host and port of a server that answers all that is asked of it by the status of the test."""
-
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(request.param)
-            self.end_headers()
-            self.wfile.write(b"no entry")
-
-        def do_POST(self) -> None:
-            self.do_GET()
-
-        def log_message(self, *_: object) -> None:
-            """Keep quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
-    thread = threading.Thread(target=server.serve_forever, args=[0.05])
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with answering(lambda *_: (request.param, b"no entry")) as place:
+        yield place
 
 
 def ask_mlflow(url: str, home: Path) -> AbstractContextManager[Any]:

@@ -1,37 +1,26 @@
 """Short questions to a server over HTTP."""
 
 import base64
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from ml_assets.errors import OutageError
 from ml_assets.stores.web import ask
 from ml_assets_tests.servers import free_port
+from ml_assets_tests.servers.pages import answering
 
 
 @pytest.fixture
 def place() -> Iterator[str]:
     """Host and port of a server that answers a path with what it was asked, by its status."""
-
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(int(self.path.rpartition("/")[2]))
-            self.end_headers()
-            self.wfile.write(f"{self.path} {self.headers['Authorization']}".encode())
-
-        def log_message(self, *_: object) -> None:
-            """Keep quiet."""
-
-    server = HTTPServer(("127.0.0.1", 0), Page)
-    thread = threading.Thread(target=server.serve_forever, args=[0.05])
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with answering(
+        lambda path, headers: (
+            int(path.rpartition("/")[2]),
+            f"{path} {headers['Authorization']}".encode(),
+        )
+    ) as opened:
+        yield opened
 
 
 def test_a_server_below_a_path_is_asked_as_the_user_of_its_url(place: str) -> None:

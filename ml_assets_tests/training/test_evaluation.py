@@ -1,5 +1,7 @@
 """Metrics against scikit-learn, and calibration by hand."""
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -84,6 +86,23 @@ def test_the_pictures_show_the_counts() -> None:
     curve = reliability_plot(found).axes[0]
     assert curve.get_title() == f"calibration error {found.metrics['calibration_error']:.3f}"
     assert len(curve.lines[1].get_xdata()) == len(found.reliability)
+
+
+def test_a_picture_draws_any_label_and_those_of_many_that_are_confused_most() -> None:
+    labels = ["a$_$b", *(f"label {number}" for number in range(199))]
+    answered = np.arange(200)
+    answered[[3, 150]] = [150, 160]  # two wrong answers, which three labels are part of
+    found = evaluate(labels, np.array(labels, dtype=object), np.eye(200)[answered])
+    figure = confusion_plot(found)
+    figure.savefig(BytesIO())
+    axes = figure.axes[0]
+    shown = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert shown == [*labels[:57], labels[57], labels[150], labels[160]]
+    assert axes.get_title() == "the 60 of 200 labels that are confused most"
+    # Counts by their places: label 3 was taken for 150, and 150 for 160, of which one is right.
+    places = {text.get_position() for text in axes.texts}
+    assert {(58, 3), (59, 58), (59, 59)} <= places
+    assert not {(3, 3), (58, 58)} & places
 
 
 def test_a_perfect_baseline_can_only_be_equalled() -> None:

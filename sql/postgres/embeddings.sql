@@ -114,8 +114,7 @@ group by collection
 
 -- name: pending_texts
 -- The distinct texts that have no vector in this space yet, in the order of a hash, in which their rows
--- are written, and pgvector builds its graph. Of 145,000 vectors that were written shortest text first
--- the graph found .982 of the neighbours and .984 of the chunks themselves; in this order .998 and 1.000.
+-- are written, and pgvector builds its graph: one of vectors in the order of their texts' length loses some.
 select text_hash, max(case when heading = '' then text else heading || E'\n' || text end) as embedded_text,
     count(*) over ()::int as total
 from pending_vectors p
@@ -140,7 +139,7 @@ from (
 ) texts
 
 -- name: plan
--- Chunks without a vector of their present text: distinct texts to encode, and vectors to copy.
+-- Chunks without a vector of their present text: distinct texts to encode, their tokens, and vectors to copy.
 with pending as (
     select c.text_hash, c.token_count,
         exists (
@@ -155,11 +154,14 @@ with pending as (
             where e.space_id = %(space_id)s and e.chunk_id = c.chunk_id and e.chunker = c.chunker
                 and e.text_hash = c.text_hash
         )
+),
+unknown as (
+    select max(token_count) as tokens from pending where not known group by text_hash
 )
 select
-    count(distinct text_hash) filter (where not known)::int as encode,
-    (count(*) - count(distinct text_hash) filter (where not known))::int as reuse
-from pending
+    (select count(*) from unknown)::int as encode,
+    ((select count(*) from pending) - (select count(*) from unknown))::int as reuse,
+    (select coalesce(sum(tokens), 0) from unknown)::bigint as tokens
 
 -- name: register_space
 -- Its id is a hash of its definition: another one was written by another hand.

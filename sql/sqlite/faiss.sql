@@ -20,7 +20,7 @@ create table state (
 );
 insert into state (one) values (1);
 
--- name: held
+-- name: entries_of
 select number, chunk_id, revision, vector
 from entries
 where chunk_id in (select value from json_each(:chunk_ids))

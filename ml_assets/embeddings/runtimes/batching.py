@@ -47,22 +47,31 @@ class BatchingEncoder:
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the vectors of `texts`: float32, shape (len(texts), dimension), unit norm."""
+        return self._encode(self.tokenize(texts))
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The same for queries, which have another prompt."""
+        return self._encode(self.tokenize(texts, self.space.prompt_of_queries))
+
+    def _encode(self, ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         import numpy as np
 
         from ml_assets.embeddings.quantization import unit
 
-        vectors = np.empty((len(texts), self.space.dimension), dtype=np.float32)
-        ids = self.tokenize(texts)
+        dimension = self.space.dimension
+        vectors = np.empty((len(ids), dimension), dtype=np.float32)
         batches = list(token_batches(list(map(self._width, ids)), TOKEN_BUDGET))
         padded = [self._pad([ids[position] for position in batch]) for batch in batches]
         for batch, (_, mask), hidden in zip(batches, padded, self._run(padded), strict=True):
             # Of unit norm, the sum over a text's tokens is their mean.
-            vectors[batch] = unit((mask[:, None, :].astype(np.float32) @ hidden)[:, 0])
+            sums = (mask[:, None, :].astype(np.float32) @ hidden)[:, 0]
+            vectors[batch] = unit(sums[:, :dimension])
         return vectors
 
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+    def tokenize(self, texts: Sequence[str], prompt: str | None = None) -> list[list[int]]:
         """The ids of each text's tokens, with the prompt's, cut to what the model reads."""
-        encodings = self._tokenizer.encode_batch([self.space.prompt + text for text in texts])
+        prompt = self.space.prompt if prompt is None else prompt
+        encodings = self._tokenizer.encode_batch([prompt + text for text in texts])
         return [encoding.ids for encoding in encodings]
 
     def _width(self, ids: Sequence[int]) -> int:

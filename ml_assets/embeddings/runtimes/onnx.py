@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ml_assets.embeddings.model_files import file_sha256, modules_of
 from ml_assets.embeddings.runtimes.batching import BatchingEncoder
-from ml_assets.embeddings.space import ModelFolder, file_sha256
+from ml_assets.embeddings.space import ModelFolder
 from ml_assets.stores.folders import folder, write_whole
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ def export(model: ModelFolder, home: Path, reference: SentenceTransformerEncoder
     pooling = model.space.pooling
     if not model.space.normalized or "mean" not in pooling or "," in pooling:
         reason = f"only normalised mean pooling is exported, not {pooling}"
+    if others := modules_of(model.path).keys() - {"Transformer", "Pooling", "Normalize"}:
+        reason = f"only a transformer is exported, not {', '.join(sorted(others))}"
     try:
         reason = reason or _write(reference, temporary)
         if not reason:

@@ -31,18 +31,30 @@ class SentenceTransformerEncoder:
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the vectors of `texts`: float32, shape (len(texts), dimension), unit norm."""
+        return self._encode(texts, self.space.prompt, "document")
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The same for queries, which have another prompt."""
+        return self._encode(texts, self.space.prompt_of_queries, "query")
+
+    def _encode(self, texts: Sequence[str], prompt: str, task: str) -> NDArray[np.float32]:
         import numpy as np
 
         if not texts:
             return np.empty((0, self.space.dimension), dtype=np.float32)
         vectors = self.transformer.encode(
-            list(texts), batch_size=BATCH, convert_to_numpy=False, show_progress_bar=False
+            list(texts),
+            prompt=prompt,
+            batch_size=BATCH,
+            convert_to_numpy=False,
+            show_progress_bar=False,
+            task=task,
         )
         import torch
 
         # Normalised in float32: in bfloat16 a norm is off by up to 4e-3.
         stacked = torch.stack(list(vectors)).float().cpu()
-        unit = torch.nn.functional.normalize(stacked, dim=1)
+        unit = torch.nn.functional.normalize(stacked[:, : self.space.dimension], dim=1)
         return np.asarray(unit.numpy(), dtype=np.float32)
 
     @cached_property

@@ -27,7 +27,7 @@ MIN_COSINE = 0.9995
 _VERSION = 2
 _ROUNDS = 3
 _SENTENCE = "Parse command line arguments: options, sub-commands, and their help.\n"
-_SAMPLE = [_SENTENCE * (1 + number % 12) + str(number) for number in range(48)]
+SAMPLE = [_SENTENCE * (1 + number % 12) + str(number) for number in range(48)]
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ def measured_speeds(
 
 def _measure(onnx: BatchingEncoder, openvino: BatchingEncoder) -> Speeds:
     load_seconds = _seconds(openvino.load)
-    expected, vectors = onnx.encode(_SAMPLE), openvino.encode(_SAMPLE)
+    expected, vectors = onnx.encode(SAMPLE), openvino.encode(SAMPLE)
     # By turns, so that what else the machine does falls on both.
-    ways = [partial(encoder.encode, _SAMPLE) for encoder in (onnx, openvino)]
+    ways = [partial(encoder.encode, SAMPLE) for encoder in (onnx, openvino)]
     rounds = [[_seconds(encode) for encode in ways] for _ in range(_ROUNDS)]
     onnx_seconds, openvino_seconds = map(min, zip(*rounds, strict=True))
     return Speeds(
@@ -80,7 +80,7 @@ def _measure(onnx: BatchingEncoder, openvino: BatchingEncoder) -> Speeds:
         openvino_seconds,
         load_seconds,
         worst_cosine=float((expected * vectors).sum(axis=1).min()),
-        tokens=sum(map(len, onnx.tokenize(_SAMPLE))),
+        tokens=sum(map(len, onnx.tokenize(SAMPLE))),
     )
 
 

@@ -92,7 +92,7 @@ def search(
                 "searching by vector needs an encoder", where="search", do="Use the method keyword"
             )
         check_space(engine.generation, encoder)
-        vector = encoder.encode([query])[0]
+        vector = encoder.encode_queries([query])[0]
     return search_vector(
         engine, query, vector, k=k, method=method, filters=filters, min_relevance=min_relevance
     )

@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.embeddings.space import find_model
+from ml_assets.embeddings.model_files import find_model
 from ml_assets.errors import SettingError, first_line
 from ml_assets.search.answering.model import Hit, Reranker
 from ml_assets.settings import Settings
@@ -72,7 +72,11 @@ def _load(path: Path) -> CrossEncoder:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model: CrossEncoder = CrossEncoder(str(path), local_files_only=True)
+            model: CrossEncoder = CrossEncoder(
+                str(path),
+                local_files_only=True,
+                model_kwargs={"use_safetensors": True},  # a pickle could run anything
+            )
     except (OSError, ValueError) as error:
         raise SettingError(
             f"{path} cannot be loaded ({first_line(error)})",

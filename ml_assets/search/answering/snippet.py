@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Collection
 
 from ml_assets.search.indexes.keyword.words import analyzer
@@ -36,11 +37,18 @@ def snippet(text: str, terms: Collection[str], length: int = LENGTH) -> str:
 def _best_start(text: str, terms: Collection[str], length: int) -> int:
     tokens = analyzer().pre_tokenize(text).tokens
     places = [(token.char_offset_from, token.text) for token in tokens if token.text in terms]
-
-    def distinct(start: int) -> int:
-        return len({term for at, term in places if start <= at < start + length - _LEAD})
-
-    return max((at for at, _ in places), key=distinct, default=0)
+    inside: Counter[str] = Counter()
+    best, most, end = 0, 0, 0
+    for start, term in places:
+        while end < len(places) and places[end][0] < start + length - _LEAD:
+            inside[places[end][1]] += 1
+            end += 1
+        if len(inside) > most:
+            best, most = start, len(inside)
+        inside[term] -= 1
+        if not inside[term]:
+            del inside[term]
+    return best
 
 
 def _word_start(text: str, position: int) -> int:

@@ -53,7 +53,7 @@ def query_judged(
     encoder = load()
     check_space(engine.generation, encoder)
     texts = [query.text for query in judged]
-    vectors = list(encoder.encode(texts))
+    vectors = list(encoder.encode_queries(texts))
     matching = engine.keyword.query_many(texts, DEPTH)
     nearest = engine.vector.query_many(vectors, DEPTH)
     rankings = [

@@ -76,10 +76,16 @@ def parse_condition(text: str) -> Condition:
 
 
 def format_condition(condition: Condition) -> str:
-    """The condition as `parse_condition` reads it; empty when it asks for nothing."""
+    """The condition as `parse_condition` reads it; empty when it asks for nothing.
+
+    Raises:
+        ValueError: an `Or` of nothing, or an `And` of nothing in an `Or` or a `Not`, has no text.
+    """
     match condition:
         case And(parts):
-            return " and ".join(map(_inner, parts))
+            return " and ".join(_inner(part) for part in parts if part != language.NO_FILTER)
+        case Or(()):
+            raise ValueError("an `or` of nothing has no text")
         case Or(parts):
             return " or ".join(map(_inner, parts))
         case Not(inner):
@@ -215,6 +221,8 @@ class _Reader:
 
 def _inner(condition: Condition) -> str:
     text = format_condition(condition)
+    if not text:
+        raise ValueError("an `and` of nothing has no text")
     return f"({text})" if isinstance(condition, And | Or) else text
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, LiteralString
 
@@ -129,7 +128,7 @@ def _kind(value: language.Value) -> str:
     """The type of a value in jsonb."""
     if isinstance(value, bool):
         return "boolean"
-    return "string" if isinstance(value, str | datetime) else "number"
+    return "string" if isinstance(value, str) else "number"
 
 
 def _unknown(connection: postgres.Connection, key: str, asked: Iterable[str]) -> UserError:

@@ -141,7 +141,7 @@ class LedgerIndex(Index[Query], Protocol):
     def remove(self, chunk_ids: Sequence[str]) -> None:
         """Remove the chunks, durably as `upsert` stores them; absent ones are passed over."""
 
-    def differing(self, entries: Sequence[Entry]) -> list[str]:
+    def differing(self, batches: Iterable[Sequence[Entry]]) -> list[str]:
         """The chunks of which it holds something else than the entry, in the entry's revision.
 
         Another hand changed it. None where a store can be written as a whole only.

@@ -214,11 +214,10 @@ def altered(connection: postgres.Connection, index: LedgerIndex[Any]) -> list[st
     """The chunks that another hand changed in the index; it is asked for all that it holds."""
     query = statement("postgres/search/indexes/ledger_chunks")
     key = _key(index.generation, index.kind)
-    return [
-        chunk_id
-        for rows in postgres.read_batches(connection, query, key, size=VECTORS_AT_A_TIME)
-        for chunk_id in index.differing(_entries(connection, index, [name for (name,) in rows]))
-    ]
+    batches = postgres.read_batches(connection, query, key, size=VECTORS_AT_A_TIME)
+    return index.differing(
+        _entries(connection, index, [name for (name,) in rows]) for rows in batches
+    )
 
 
 def forget_altered(connection: postgres.Connection, index: LedgerIndex[Any]) -> None:

@@ -8,7 +8,6 @@ version takes it, from a role that is no superuser, in a transaction with whatev
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -22,6 +21,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from ml_assets.errors import StoreError, first_line
 from ml_assets.stores.postgres.programs import binaries
 from ml_assets.stores.postgres.statements import Connection
+from ml_assets.stores.processes import child_environment
 from ml_assets.stores.sql import statement
 
 _FIRST_ITEM, _END = b"\n-- Name: ", b"\n-- PostgreSQL database dump complete"
@@ -112,7 +112,7 @@ def _output(program: str, *arguments: str, password: str = "") -> Iterator[IO[by
     given = {"PGPASSWORD": password} if password else {}
     command, environment = (
         [str(binaries() / program), *arguments],
-        {**os.environ, **given, "LC_ALL": "C"},
+        child_environment(LC_ALL="C", **given),
     )
     with (
         TemporaryFile() as errors,

@@ -31,6 +31,7 @@ from ml_assets.stores.file_locks import is_locked, lock, locked, try_lock, wait_
 from ml_assets.stores.folders import private_home
 from ml_assets.stores.postgres.memory import available_memory, memory_settings
 from ml_assets.stores.postgres.programs import binaries_for
+from ml_assets.stores.processes import child_environment
 
 PATIENCE = 120.0
 """Seconds to wait for a server that starts, or recovers from a crash."""
@@ -112,7 +113,9 @@ def stop(data: Path) -> None:
 def as_account(data: Path) -> dict[str, Any]:
     """How `subprocess` runs a program in a data folder: root does it as the folder's owner."""
     owner = data.stat()
-    here: dict[str, Any] = {"cwd": data, "env": _environment(), "stdin": subprocess.DEVNULL}
+    # No settings of other clients and servers, and no locale.
+    environment = child_environment("PG", "LC_", LC_ALL="C")
+    here: dict[str, Any] = {"cwd": data, "env": environment, "stdin": subprocess.DEVNULL}
     if os.geteuid() == 0:
         here |= {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
     return here
@@ -347,12 +350,6 @@ def _server(data: Path) -> Path:
 
 def _beside(data: Path, name: str) -> Path:
     return data.with_name(f"{data.name}.{name}")
-
-
-def _environment() -> dict[str, str]:
-    """The environment without the settings of other clients and servers, and without a locale."""
-    kept = {name: value for name, value in os.environ.items() if name[:2] != "PG"}
-    return {**{name: value for name, value in kept.items() if name[:3] != "LC_"}, "LC_ALL": "C"}
 
 
 def _reason(text: str) -> str:

@@ -83,6 +83,19 @@ def test_a_damaged_model_is_a_clear_line(tmp_path: Path) -> None:
         reranker("parse", ["file"])
 
 
+def test_a_pickle_of_weights_is_not_loaded(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    folder = build(tmp_path / "model")
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    reranker = load_reranker(of_model(folder))
+    assert reranker is not None
+    with pytest.raises(SettingError, match=r"RERANK_MODEL: .* cannot be loaded .*safetensors"):
+        reranker("parse", ["file"])
+
+
 def test_a_model_of_modules_says_its_kind(tmp_path: Path) -> None:
     kind = tmp_path / "config_sentence_transformers.json"
     kind.write_text(json.dumps({"model_type": "CrossEncoder"}))

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_assets.search.answering.snippet import LENGTH, query_terms, snippet
+from ml_assets.search.answering.snippet import _LEAD, LENGTH, _best_start, query_terms, snippet
 
 FILLER = "lorem ipsum dolor " * 40
 
@@ -21,6 +21,23 @@ def test_the_window_holds_most_terms() -> None:
 def test_without_a_match_the_start_is_shown() -> None:
     shown = snippet(f"Start here. {FILLER}", query_terms("absent"))
     assert shown.startswith("Start here.")
+
+
+@given(
+    st.lists(st.sampled_from("abcde"), min_size=120, max_size=400), st.sets(st.sampled_from("abc"))
+)
+def test_the_window_is_the_first_of_those_with_most_terms(
+    words: list[str], terms: set[str]
+) -> None:
+    text, wide = " ".join(words), 12
+    starts = [
+        at for at, word in zip(range(0, 2 * len(words), 2), words, strict=True) if word in terms
+    ]
+
+    def distinct(start: int) -> int:
+        return len(terms & set(text[start : start + wide]))
+
+    assert _best_start(text, terms, wide + _LEAD) == max(starts, key=distinct, default=0)
 
 
 @given(st.text(alphabet="ab é漢\n🙂", max_size=600), st.text(alphabet="ab é漢", max_size=10))

@@ -95,6 +95,17 @@ def test_no_filter_is_written_as_nothing() -> None:
     assert format_condition(NO_FILTER) == ""
 
 
+def test_what_asks_for_nothing_is_left_out_or_has_no_text() -> None:
+    asked = In("label", ("a",))
+    for condition in (And((NO_FILTER, asked)), And((asked, And(())))):
+        assert parse_condition(format_condition(condition)) == asked
+    either = Or((asked, asked))
+    assert parse_condition(format_condition(And((NO_FILTER, either)))) == either
+    for condition in (Or(()), Not(NO_FILTER), Or((asked, NO_FILTER)), And((asked, Or(())))):
+        with pytest.raises(ValueError, match="of nothing has no text"):
+            format_condition(condition)
+
+
 _pieces = st.sampled_from(
     [
         "label",

@@ -205,6 +205,18 @@ def test_a_stored_vector_of_which_one_number_differs_is_told(
     assert altered_entries(connection, index) == ["d7#0"]
 
 
+def test_where_each_vector_is_is_read_once_for_all_batches(
+    connection: postgres.Connection, index: FaissIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_number, made = codes._by_number, []
+    monkeypatch.setattr(codes, "_by_number", lambda opened: made.append(1) or by_number(opened))
+    monkeypatch.setattr("ml_assets.search.indexes.ledger.VECTORS_AT_A_TIME", 7)
+    fill(connection, docs(0, 20))
+    sync_index(connection, index)
+    assert altered_entries(connection, index) == []
+    assert made == [1]
+
+
 def test_files_that_do_not_belong_together_are_damaged(
     connection: postgres.Connection, settings: Settings, index: FaissIndex
 ) -> None:

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as settings_
 from hypothesis import strategies as st
-from psycopg import sql
 
 from ml_assets.delta import Delta
-from ml_assets.errors import SettingError, SpaceMismatchError, StoreError
+from ml_assets.errors import SpaceMismatchError, StoreError
 from ml_assets.search.filters.language import (
     NO_FILTER,
     And,
@@ -25,10 +24,9 @@ from ml_assets.search.filters.language import (
     created_between,
 )
 from ml_assets.search.indexes.chroma.index import ChromaIndex
-from ml_assets.search.indexes.contract import Ranking
 from ml_assets.search.indexes.faiss.index import FaissIndex
 from ml_assets.search.indexes.keyword.index import KeywordIndex
-from ml_assets.search.indexes.kinds import query_index, sync_index
+from ml_assets.search.indexes.kinds import sync_index
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
@@ -37,6 +35,7 @@ from ml_assets_tests.fakes import HashEncoder
 from ml_assets_tests.search.choices import CHOICES, AnyIndex, OpenIndex
 from ml_assets_tests.search.corpus import Doc, fill, generation_of, ids, put, remove
 from ml_assets_tests.search.filters.conditions import equal
+from ml_assets_tests.search.indexes.asking import ask, only_indexes
 
 YEAR = {year: datetime(year, 1, 1, tzinfo=UTC) for year in range(2019, 2025)}
 DOCS = {
@@ -45,20 +44,6 @@ DOCS = {
     "c": Doc(("red car",), "Wheels", "cars", "drive", YEAR[2022], {"n": 1, "ok": False}),
     "d": Doc(("red apple of no time",), "Loose", "cars", None, None, {"n": 1.5, "s": 'q"[x]\\'}),
 }
-
-
-def ask(
-    index: AnyIndex,
-    text: str = "red",
-    k: int = 10,
-    filters: Condition = NO_FILTER,
-    connection: postgres.Connection | None = None,
-) -> Ranking:
-    """The connection resolves a filter that the index may not express."""
-    query = text if isinstance(index, KeywordIndex) else HashEncoder().encode([text])[0]
-    if connection is None:
-        return index.query(query, k, filters)
-    return query_index(connection, index, query, k, filters)
 
 
 @pytest.fixture
@@ -322,6 +307,16 @@ def test_what_the_graph_does_not_reach_is_found_exactly(
     assert set(ask(index, "word 7", 3).chunk_ids) == {"r0#0", "r1#0", "r2#0"}
 
 
+def test_a_long_metadata_value_is_found_by_equality(
+    connection: postgres.Connection, index: AnyIndex
+) -> None:
+    long = "v" * 70_000
+    fill(connection, {"l": replace(DOCS["a"], metadata={"k": long}), "m": DOCS["b"]})
+    sync_index(connection, index)
+    found = ask(index, "red apple", filters=equal("metadata.k", long), connection=connection)
+    assert {chunk_id[0] for chunk_id in found.chunk_ids} == {"l"}
+
+
 def test_what_a_document_lost_is_no_longer_found(
     connection: postgres.Connection, synced: AnyIndex
 ) -> None:
@@ -395,63 +390,6 @@ def test_vectors_of_another_dimension_are_refused(
             index.query(np.ones(shape, dtype=np.float32), 3)
 
 
-PGVECTOR = [name for name in CHOICES if name.startswith("pgvector")]
-
-
-def leaves(connection: postgres.Connection, index: PgvectorIndex) -> list[str]:
-    """The names of an index on the partitions that hold rows."""
-    rows = connection.execute(
-        "select relid::regclass::text from pg_partition_tree(%s) where isleaf", [index.name]
-    )
-    return [name for (name,) in rows]
-
-
-@pytest.mark.parametrize("open_index", PGVECTOR, indirect=True)
-def test_pgvector_uses_its_index_and_rebuilds_an_invalid_one(
-    connection: postgres.Connection, superuser: postgres.Connection, open_index: OpenIndex
-) -> None:
-    fill(connection, {f"d{number}": Doc((f"word {number}",)) for number in range(40)})
-    index = open_index()
-    assert isinstance(index, PgvectorIndex)
-    assert sync_index(connection, index).delta == Delta(added=40)
-    only_indexes(connection)
-    (vector,) = HashEncoder().encode(["word 1"])
-    for query, bound in (
-        index._unfiltered(vector, 5),
-        index._composed(index._design.layout.query, vector, 5, NO_FILTER),
-    ):
-        plan = connection.execute(sql.SQL("explain ") + query, bound).fetchall()
-        (name,) = leaves(connection, index)
-        assert name in "".join(line for (line,) in plan)
-    invalid = "update pg_index set indisvalid = false where indexrelid = to_regclass(%s)"
-    superuser.execute(invalid, [index.name])
-    assert ids(index) == set()
-    assert sync_index(connection, index).delta == Delta(added=40)
-    assert index.size() == 40
-
-
-def test_indexes_of_several_generations_are_not_taken_for_each_other(
-    connection: postgres.Connection, settings: Settings
-) -> None:
-    fill(connection, {f"d{number}": Doc((f"word {number}",)) for number in range(40)})
-    indexes = [
-        PgvectorIndex(
-            connection, generation_of(connection, settings.model_copy(update=CHOICES[name]))
-        )
-        for name in PGVECTOR
-    ]
-    for index in indexes:
-        sync_index(connection, index)
-    only_indexes(connection)
-    (vector,) = HashEncoder().encode(["word 1"])
-    for index in indexes:
-        query, bound = index._unfiltered(vector, 5)
-        plan = connection.execute(sql.SQL("explain ") + query, bound).fetchall()
-        lines = "".join(line for (line,) in plan)
-        used = [one for one in indexes for name in leaves(connection, one) if f"{name} on" in lines]
-        assert used == [index]
-
-
 def test_every_index_searches_as_widely_as_its_generation_says(
     connection: postgres.Connection, settings: Settings
 ) -> None:
@@ -484,56 +422,6 @@ def test_every_index_searches_as_widely_as_its_generation_says(
     assert beam_after(wide) == "60"
 
 
-@pytest.mark.parametrize("open_index", PGVECTOR, indirect=True)
-def test_others_take_the_place_of_the_nearest_that_died(
-    connection: postgres.Connection, open_index: OpenIndex
-) -> None:
-    fill(connection, {f"d{number}": Doc((f"word {number}",)) for number in range(40)})
-    index = open_index()
-    sync_index(connection, index)
-    before = ask(index, k=10)
-    dead = [chunk_id.rpartition("#")[0] for chunk_id in before.chunk_ids[:3]]
-    connection.execute(
-        "update documents set deleted_at = now() where document_id = any(%s)", [dead]
-    )
-    after = ask(index, k=7)
-    assert list(after.chunk_ids) == list(before.chunk_ids[3:])
-    assert not after.exhausted
-
-
-def only_indexes(connection: postgres.Connection) -> None:
-    """Make the planner use an index even on a table that is read faster."""
-    connection.execute("set enable_seqscan = off; set enable_sort = off")
-
-
-@pytest.mark.parametrize("open_index", ["pgvector ivfflat"], indirect=True)
-def test_lists_that_the_rows_outgrew_are_made_anew(
-    connection: postgres.Connection, open_index: OpenIndex, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ml_assets.search.indexes.sizing._ROWS_OF_A_LIST", 10)
-    index = open_index()
-    assert isinstance(index, PgvectorIndex)
-    sync_index(connection, index)  # of an empty table: nothing to learn lists from
-    assert index._lists() == 1
-    fill(connection, {f"d{number}": Doc((f"word {number}",)) for number in range(40)})
-    assert sync_index(connection, index).delta == Delta(added=40)
-    assert index._lists() == 4
-    fill(connection, {f"e{number}": Doc((f"term {number}",)) for number in range(40)})
-    assert sync_index(connection, index).delta == Delta(unchanged=80)  # twice as many: not yet
-    put(connection, "one", Doc(tuple(f"more {number}" for number in range(20))))
-    assert sync_index(connection, index).delta == Delta(added=100)
-    assert (index._lists(), index.size()) == (10, 100)
-
-
-def test_a_type_that_cannot_index_the_dimension_is_a_clear_error(
-    connection: postgres.Connection, settings: Settings
-) -> None:
-    chosen = generation_of(connection, settings.model_copy(update={"pgvector_type": "vector"}))
-    large = PgvectorIndex(connection, replace(chosen, dimension=2001))
-    with pytest.raises(SettingError, match=r"ML_ASSETS_PGVECTOR_TYPE: .* at most 2000"):
-        sync_index(connection, large)
-
-
 def test_other_parameters_build_an_index_of_their_own(
     connection: postgres.Connection, generation: Generation, settings: Settings
 ) -> None:
@@ -542,186 +430,6 @@ def test_other_parameters_build_an_index_of_their_own(
     assert sync_index(connection, PgvectorIndex(connection, generation)).delta.added == 5
     assert sync_index(connection, PgvectorIndex(connection, other)).delta.added == 5
     assert sync_index(connection, PgvectorIndex(connection, generation)).delta.added == 0
-
-
-def test_the_title_counts_and_stems_meet(
-    connection: postgres.Connection, settings: Settings, generation: Generation
-) -> None:
-    index = KeywordIndex(settings.keyword_folder, generation)
-    fill(
-        connection,
-        {
-            "t": Doc(("It does something.",), "argparse.ArgumentParser"),
-            "x": Doc(("The argparse module does something else.",), "Module"),
-            "s": Doc(("Parsing of commands.",), "Other"),
-        },
-    )
-    sync_index(connection, index)
-    assert index.query("argparse", 3).chunk_ids == ["t#0", "x#0"]
-    assert index.query("it parses a command", 1).chunk_ids == ["s#0"]
-    index.close()
-
-
-def test_the_boost_of_the_title_decides_which_field_counts_more(
-    connection: postgres.Connection, settings: Settings, generation: Generation
-) -> None:
-    """A parameter of the generation, which the query obeys: the files are the same."""
-    fill(
-        connection,
-        {
-            "t": Doc(("It does something else.",), "Pie"),
-            "x": Doc(("Pie with pie, and then pie.",), "Something else"),
-        },
-    )
-    sync_index(connection, KeywordIndex(settings.keyword_folder, generation))
-
-    def best(boost: float) -> list[str]:
-        keyword = {**generation.parameters["keyword"], "title_boost": boost}
-        boosted = replace(generation, parameters={**generation.parameters, "keyword": keyword})
-        index = KeywordIndex(settings.keyword_folder, boosted)
-        found = list(index.query("pie", 2).chunk_ids)
-        index.close()
-        return found
-
-    assert best(0.1) == ["x#0", "t#0"]
-    assert best(10) == ["t#0", "x#0"]
-
-
-ACCENTS = {
-    # The exact form ranks first, although the other is in the shorter text.
-    "a": Doc(("The café at the corner.",), "Müller"),
-    "b": Doc(("A cafe.",), "Muller"),
-    "c": Doc(("A cafe, or a café, of one kind or another.",), "Both"),
-    "d": Doc(("Voilà, the naïve way.",), "Other"),
-}
-BY_ACCENT = {
-    "cafe": ["b#0", "c#0", "a#0"],
-    "café": ["c#0", "a#0", "b#0"],
-    "CAFE\u0301": ["c#0", "a#0", "b#0"],
-    "Muller": ["b#0", "a#0"],
-    "Müller": ["a#0", "b#0"],
-    "voila": ["d#0"],
-    "naive naïf": ["d#0"],
-}
-"""Queries, and what each finds: a text with both forms has the one that is asked for."""
-
-
-def test_accents_are_folded_and_the_exact_form_ranks_first(
-    connection: postgres.Connection, settings: Settings, generation: Generation
-) -> None:
-    fill(connection, ACCENTS)
-    index = KeywordIndex(settings.keyword_folder, generation)
-    sync_index(connection, index)
-    found = {query: index.query(query, 5) for query in BY_ACCENT}
-    assert {query: ranking.chunk_ids for query, ranking in found.items()} == BY_ACCENT
-    only = found["voila"].scores[0]
-    assert index.query("voilà", 5).scores[0] == only, "where there is one form, it counts whole"
-    remove(connection, "a")
-    remove(connection, "c")
-    sync_index(connection, index)
-    assert index.query("Müller", 5).scores == index.query("Muller", 5).scores
-    index.close()
-
-
-SPELLINGS = {
-    "sha1": Doc(("Commit 356a192b7913b04c54574d18c28d46e6395428ab mends the loop.",)),
-    "sha2": Doc((f"The installer has the checksum {'e3b0c442' * 8}.",)),
-    "blob": Doc((f"Attached: {'QUJD' * 500} ends here.",)),
-    "chinese": Doc(("数据库连接超时时请检查防火墙设置",)),
-    "printer": Doc(("打印机无法启动请更换墨盒",)),
-    "japanese": Doc(("プリンターの電源を入れてください。",)),
-    "thai": Doc(("กรุณาตรวจสอบเครื่องพิมพ์ก่อนใช้งาน",)),
-    "unseen": Doc(("The in\u00adsur\u00adance pays for eight\u200b years.",)),
-    "ligature": Doc(("The \ufb01re certi\ufb01cate expires.",)),
-    "wide": Doc(("The unit \uff21\uff22\uff14\uff17\uff11 is in hall two.",)),
-}
-BY_SPELLING = {
-    "356a192b7913b04c54574d18c28d46e6395428ab": "sha1",
-    "E3B0C442" * 8: "sha2",
-    "QUJD" * 500: "blob",
-    "数据库": "chinese",
-    "打印机": "printer",
-    "墨": "printer",
-    "電源": "japanese",
-    "เครื่องพิมพ์": "thai",
-    "insurance": "unseen",
-    "eight": "unseen",
-    "in\u00adsurance": "unseen",
-    "fire certificate": "ligature",
-    "AB471": "wide",
-    "\uff21\uff22\uff14\uff17\uff11": "wide",
-}
-"""Queries, and the one document that each finds."""
-
-
-def test_however_a_word_is_spelled_its_document_is_found_first(
-    connection: postgres.Connection, settings: Settings, generation: Generation
-) -> None:
-    fill(connection, SPELLINGS)
-    index = KeywordIndex(settings.keyword_folder, generation)
-    sync_index(connection, index)
-    found = {query: index.query(query, 5).chunk_ids[:1] for query in BY_SPELLING}
-    assert found == {query: [f"{document}#0"] for query, document in BY_SPELLING.items()}
-    assert not index.query("连超", 5).chunk_ids, "a pair that is written nowhere finds nothing"
-    index.close()
-
-
-def test_a_keyword_index_of_before_the_folding_answers_as_it_did(
-    connection: postgres.Connection, settings: Settings, generation: Generation
-) -> None:
-    """Until the next run has published another, and after a rollback."""
-    before = {**generation.parameters["keyword"], "layout": 3}
-    older = replace(generation, parameters={**generation.parameters, "keyword": before})
-    fill(connection, ACCENTS)
-    index = KeywordIndex(settings.keyword_folder, older)
-    sync_index(connection, index)
-    index.close()
-    assert index.query("cafe", 5).chunk_ids == ["b#0", "c#0"]
-    assert set(index.query("cafe\u0301", 5).chunk_ids) == {"a#0", "c#0"}
-    index.close()
-
-
-BROKEN = ['"', "title:x AND (", "a OR OR b^^", "* ? ~2 [1 TO", "\x00\x01", "+-/\\", "x" * 100_000]
-
-
-def test_no_query_text_can_break_the_parser(synced_keyword: KeywordIndex) -> None:
-    for text in BROKEN:
-        assert synced_keyword.query(text, 5).exhausted, text
-        assert synced_keyword.query(f"{text} pie", 5).chunk_ids == ["b#0"], text
-
-
-# One index serves all the examples: a query changes nothing.
-@settings_(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.text())
-def test_no_text_at_all_breaks_the_parser(synced_keyword: KeywordIndex, text: str) -> None:
-    found = synced_keyword.query(f"{text} pie", 5)
-    assert "b#0" in found.chunk_ids
-    assert set(synced_keyword.query(text, 5).chunk_ids) <= {"a#0", "a#1", "b#0", "c#0", "d#0"}
-
-
-@pytest.fixture
-def synced_keyword(
-    connection: postgres.Connection, settings: Settings, generation: Generation
-) -> KeywordIndex:
-    fill(connection, DOCS)
-    index = KeywordIndex(settings.keyword_folder, generation)
-    sync_index(connection, index)
-    return index
-
-
-def test_a_document_as_query_is_cut_after_many_terms(synced_keyword: KeywordIndex) -> None:
-    long = "red " + " ".join(f"w{number}" for number in range(5000))
-    assert synced_keyword.query(long, 5).chunk_ids
-
-
-def test_a_long_metadata_value_is_found_by_equality(
-    connection: postgres.Connection, index: AnyIndex
-) -> None:
-    long = "v" * 70_000
-    fill(connection, {"l": replace(DOCS["a"], metadata={"k": long}), "m": DOCS["b"]})
-    sync_index(connection, index)
-    found = ask(index, "red apple", filters=equal("metadata.k", long), connection=connection)
-    assert {chunk_id[0] for chunk_id in found.chunk_ids} == {"l"}
 
 
 def texts_of(prefix: str, count: int) -> dict[str, Doc]:
@@ -736,6 +444,8 @@ def texts_of(prefix: str, count: int) -> dict[str, Doc]:
 
 EXACT = ["faiss flat", "pgvector ivfflat"]
 """Flat compares all; so does IVFFlat of one list, which few rows have."""
+
+
 LEAST_RECALL = {name: 1.0 if name in EXACT else 0.9 for name in CHOICES if name != "keyword"}
 LEAST_RECALL["pgvector binary"] = 0.8  # sixteen signs tell few vectors apart
 CHANGES = st.lists(

@@ -27,7 +27,7 @@ from {waiting}
 -- Chunks that an index does not hold as they are: live, embedded ones that it lacks in their present
 -- revision, and those that it holds although they are gone, dead, or wait for the vector of their text.
 -- What it holds is told by `entries`: the ledger, or the index itself.
--- In the order of a hash: Chroma's graph, built in the order of the ids, had recall 0.91 instead of 0.97.
+-- In the order of a hash: Chroma's graph, built in the order of the ids, finds fewer of the neighbours.
 -- byteaeq, not `=`: the planner takes two equal columns for independent keys, and the join for one row.
 with live as (
     select

@@ -236,18 +236,10 @@ class ChromaIndex:
             name, embedding_function=None, configuration={"hnsw": hnsw}
         )
 
-    def differing(self, entries: Sequence[Entry]) -> list[str]:
-        collection = self._find()
-        if collection is None:
+    def differing(self, batches: Iterable[Sequence[Entry]]) -> list[str]:
+        if (collection := self._find()) is None:
             return []
-        stored = _stored(collection, entries)
-        return [
-            entry.chunk_id
-            for entry in entries
-            if (known := stored.get(entry.chunk_id))
-            and known[1].get("revision") == entry.revision.hex()
-            and not (_is_same(entry.vector, known[0]) and known[1] == chroma_metadata(entry))
-        ]
+        return [chunk_id for entries in batches for chunk_id in _differing(collection, entries)]
 
     def disk_bytes(self) -> int | None:
         if self._disk is None:
@@ -295,6 +287,16 @@ def _upsert(collection: Collection, entries: Sequence[Entry]) -> int:
     if written:
         collection.update(ids=[*written], metadatas=[*written.values()])
     return len(stored.keys() & moved.keys())
+
+
+def _differing(collection: Collection, entries: Sequence[Entry]) -> Iterator[str]:
+    stored = _stored(collection, entries)
+    for entry in entries:
+        vector, metadata = stored.get(entry.chunk_id, (None, {}))
+        if vector is None or metadata.get("revision") != entry.revision.hex():
+            continue
+        if not (_is_same(entry.vector, vector) and metadata == chroma_metadata(entry)):
+            yield entry.chunk_id
 
 
 def _stored(

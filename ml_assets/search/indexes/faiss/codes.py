@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +46,9 @@ _ROUNDING, _QUANTIZING = 1e-6, 0.01
 
 Numbers = NDArray[np.int64]
 """What FAISS calls its rows by; the table `entries` says which chunk each is."""
+
+VectorOf = Callable[[int], Matrix]
+"""The vector of a number, (dimension,)."""
 
 
 def load() -> ModuleType:
@@ -115,50 +118,65 @@ def looked_up(rows: sqlite3.Connection, name: str, numbers: Numbers) -> list[Any
     return [of_number[number] for number in asked]
 
 
-def altered(rows: sqlite3.Connection, index: Any, entries: Sequence[Entry]) -> list[str]:
+def altered(rows: sqlite3.Connection, index: Any, batches: Iterable[Sequence[Entry]]) -> list[str]:
     """The chunks of which the index has another vector than the entry in its revision, or none.
 
     A vector is another one when it is further from that of the entry than what quantizing loses.
     """
+    with _by_number(index) as vector_of:
+        return [name for batch in batches for name in _altered(rows, index, vector_of, batch)]
+
+
+def _altered(
+    rows: sqlite3.Connection, index: Any, vector_of: VectorOf, entries: Sequence[Entry]
+) -> list[str]:
     expected = {entry.chunk_id: entry for entry in entries}
     bound = {"chunk_ids": json.dumps(list(expected))}
     stored = [
         (number, expected[chunk_id], vector)
         for number, chunk_id, revision, vector in rows.execute(
-            statement("sqlite/faiss/held"), bound
+            statement("sqlite/faiss/entries_of"), bound
         )
         if revision == expected[chunk_id].revision
     ]
     if not stored:
         return []
-    numbers = np.asarray([number for number, *_ in stored], dtype=np.int64)
     vectors = unit([entry.vector for _, entry, _ in stored])
-    same = _error(_held(index, numbers), vectors) <= _allowed(index, vectors)
+    indexed = np.stack([vector_of(number) for number, *_ in stored])
+    same = _error(indexed, vectors) <= _allowed(index, vectors)
     if hasattr(index, "nlist"):
         quantized = _restored([vector for *_, vector in stored], index.d)
         same &= np.abs(quantized - vectors).max(axis=1) <= to_uint8(vectors)["step"]
     return [entry.chunk_id for (_, entry, _), kept in zip(stored, same, strict=True) if not kept]
 
 
-def _held(index: Any, numbers: Numbers) -> Matrix:
-    """The vectors that the index itself has of these numbers; nan where it has none."""
+@contextmanager
+def _by_number(index: Any) -> Iterator[VectorOf]:
+    """What gives the vector that the index itself has of a number; nan where it has none.
+
+    To know where a number is, the numbers of all are read, once.
+    """
     faiss = load()
-    held = np.full((len(numbers), index.d), np.nan, dtype=np.float32)
-    if not hasattr(index, "nlist"):
+    coded = hasattr(index, "nlist")
+    if coded:
+        index.set_direct_map_type(faiss.DirectMap.Hashtable)
+        places, vectors = None, index
+    else:
         places = {number: at for at, number in enumerate(faiss.vector_to_array(index.id_map))}
-        flat = faiss.downcast_index(index.index)
-        for row, number in enumerate(numbers):
-            if number in places:
-                held[row] = flat.reconstruct(places[number])
-        return held
-    index.set_direct_map_type(faiss.DirectMap.Hashtable)
+        vectors = faiss.downcast_index(index.index)
+
+    def vector_of(number: int) -> Matrix:
+        try:
+            vector: Matrix = vectors.reconstruct(number if places is None else places[number])
+        except (KeyError, RuntimeError):  # it has no vector of this number
+            return np.full(index.d, np.nan, dtype=np.float32)
+        return vector
+
     try:
-        for row, number in enumerate(numbers.tolist()):
-            with suppress(RuntimeError):  # it has no vector of this number
-                held[row] = index.reconstruct(number)
+        yield vector_of
     finally:
-        index.set_direct_map_type(faiss.DirectMap.NoMap)
-    return held
+        if coded:
+            index.set_direct_map_type(faiss.DirectMap.NoMap)
 
 
 def _allowed(index: Any, vectors: Matrix) -> NDArray[np.float32]:

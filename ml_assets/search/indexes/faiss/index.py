@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,11 +72,11 @@ class FaissIndex:
     def size(self) -> int:
         return sum(count for (count,) in self._select("select count(*) from entries"))
 
-    def differing(self, entries: Sequence[Entry]) -> list[str]:
+    def differing(self, batches: Iterable[Sequence[Entry]]) -> list[str]:
         if not (self.path / _ROWS).exists():
             return []
         with self._explained(), self._reading() as (rows, index):
-            return codes.altered(rows, index, entries) if index else []
+            return codes.altered(rows, index, batches) if index else []
 
     def disk_bytes(self) -> int:
         return sum(file.stat().st_size for file in self.path.glob("*"))

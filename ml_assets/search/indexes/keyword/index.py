@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -80,7 +80,7 @@ class KeywordIndex:
         with self._explained():
             return index.searcher().num_docs if index else 0
 
-    def differing(self, entries: Sequence[Entry]) -> list[str]:
+    def differing(self, batches: Iterable[Sequence[Entry]]) -> list[str]:
         return []
 
     def disk_bytes(self) -> int:

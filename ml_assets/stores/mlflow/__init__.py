@@ -1,0 +1,47 @@
+"""MLflow: runs, models and the registry; a tracking server by URL, else a PostgreSQL database.
+
+mlflow itself is imported where it is used. Not here: what a model is, or which one is served.
+"""
+
+from ml_assets.stores.mlflow.artifacts import FOLDER, LOCATION, home_artifacts, move_artifacts
+from ml_assets.stores.mlflow.client import EXPERIMENT, activate, artifacts_of, created_at
+from ml_assets.stores.mlflow.location import Tracking, tracking
+from ml_assets.stores.mlflow.models import (
+    has_model,
+    hash_files,
+    load_model,
+    log_file,
+    log_model,
+    read_file,
+)
+from ml_assets.stores.mlflow.pages import serve
+from ml_assets.stores.mlflow.refusals import told
+from ml_assets.stores.mlflow.registry import ensure_version, mark, read_aliases, set_alias
+from ml_assets.stores.mlflow.runs import end_abandoned, log_steps
+
+__all__ = [
+    "EXPERIMENT",
+    "FOLDER",
+    "LOCATION",
+    "Tracking",
+    "activate",
+    "artifacts_of",
+    "created_at",
+    "end_abandoned",
+    "ensure_version",
+    "has_model",
+    "hash_files",
+    "home_artifacts",
+    "load_model",
+    "log_file",
+    "log_model",
+    "log_steps",
+    "mark",
+    "move_artifacts",
+    "read_aliases",
+    "read_file",
+    "serve",
+    "set_alias",
+    "told",
+    "tracking",
+]

@@ -1,0 +1,83 @@
+"""Registered models: their versions, and the aliases that name one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import psycopg
+
+from ml_assets.stores.mlflow.client import activate
+from ml_assets.stores.mlflow.location import Tracking, database_url
+from ml_assets.stores.mlflow.models import model_id
+from ml_assets.stores.mlflow.refusals import existing_is_fine, told
+from ml_assets.stores.sql import statement
+from ml_assets.stores.web import ask
+
+
+def ensure_version(
+    where: Tracking, name: str, uri: str, run_id: str, tags: Mapping[str, str]
+) -> int:
+    """Register the model at `uri` as a version of `name`, if it is none; return its number.
+
+    Raises:
+        StoreError: MLflow does not answer, or does not have the model.
+    """
+    mlflow = activate(where)
+    client = mlflow.MlflowClient()
+    with told(where, f"{uri} cannot be registered"):
+        versions = client.search_model_versions(f"name='{name}' and run_id='{run_id}'")
+        for registered in versions:
+            if registered.source == uri:
+                return int(registered.version)
+        with existing_is_fine(mlflow):
+            client.create_registered_model(name)
+        model = model_id(uri)
+        created = client.create_model_version(name, uri, run_id, tags=dict(tags), model_id=model)
+        return int(created.version)
+
+
+def read_aliases(where: Tracking, name: str) -> dict[str, str]:
+    """The URI of the model that every alias of a registered model names; none where it is gone.
+
+    mlflow stays out where the store is ours: to import it would take longer than all else of a run
+    that finds the aliases in their places.
+    """
+    if where.artifacts is None:
+        client = activate(where).MlflowClient()
+        with told(where):
+            return {
+                alias: client.get_model_version(name, version).source
+                for model in client.search_registered_models(f"name='{name}'")
+                for alias, version in model.aliases.items()
+            }
+    with psycopg.connect(database_url(where)) as connection:
+        (table,) = connection.execute("select to_regclass('registered_model_aliases')").fetchall()
+        if table == (None,):
+            return {}
+        return dict(connection.execute(statement("postgres/stores/aliases"), [name]).fetchall())
+
+
+def set_alias(where: Tracking, name: str, alias: str, version: int | None) -> None:
+    """Let an alias of a registered model name a version, or nothing."""
+    mlflow = activate(where)
+    client = mlflow.MlflowClient()
+    with told(where, f"alias {alias}"):
+        if version is None:
+            client.delete_registered_model_alias(name, alias)
+        else:
+            client.set_registered_model_alias(name, alias, str(version))
+
+
+def mark(uri: str, name: str) -> str:
+    """What a server tells of a registered model: versions, aliases, and the files of their models.
+
+    mlflow is not imported, and no model is read.
+
+    Raises:
+        OutageError: it does not answer.
+    """
+    told = ask(uri, f"api/2.0/mlflow/registered-models/get?name={name}").decode()
+    models = sorted(set(re.findall(r'"models:/([\w-]+)"', told)))
+    files = [ask(uri, f"api/2.0/mlflow/logged-models/{m}/artifacts/directories") for m in models]
+    return repr((told, files))
