@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-# An unquoted @ in a password is not the last one before the host.
+# An unquoted @ or / in a password does not end it; digits before a / are a port.
 # What our own messages tell to write is no secret, also where one error is the reason of another.
-_PASSWORD = re.compile(r"(?<=://)(?!user:password@host:\d)([^/@\s:]*):[^/\s]*(?=@)")
+_PASSWORD = re.compile(r"(?<=://)(?!user:password@host:\d)([^/@\s:]*):(?!\d+/)\S*(?=@)")
 _PARAMETER = re.compile(r"(password=)[^&\s]+", re.IGNORECASE)
 
 

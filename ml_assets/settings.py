@@ -192,6 +192,21 @@ class Settings(BaseSettings):
             raise ValueError("it is not a URL such as postgresql://user@host:5432/database")
         return url
 
+    @field_validator("chroma_url", "clickhouse_url", "redis_url", "mlflow_tracking_uri")
+    @classmethod
+    def _splits(cls, url: SecretStr | None) -> SecretStr | None:
+        # What follows the / or # of a password would be taken for a path, and shown as one.
+        text = url.get_secret_value() if url else ""
+        user, at, _ = text.partition("://")[2].rpartition("@")
+        host = urlsplit(text).netloc
+        if at and "@" not in host and ":" in host and "?" not in user:
+            raise ValueError("its host cannot be told: in a password write / as %2F, # as %23")
+        try:
+            _ = urlsplit(text).port
+        except ValueError:
+            raise ValueError("its port is not a number") from None
+        return url
+
     @field_validator("embedding_url")
     @classmethod
     def _is_http(cls, url: SecretStr) -> SecretStr:

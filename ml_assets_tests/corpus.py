@@ -115,10 +115,13 @@ def _chunker() -> Chunker:
 
 @pytest.fixture(scope="session")
 def tracking(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> mlflow.Tracking:
-    """The MLflow database and artifacts that all tests of this worker share."""
+    """The MLflow database and artifacts that all tests of this worker share.
+
+    As those of a home whose PostgreSQL is embedded: there is no other host.
+    """
     where = mlflow.tracking(None, postgres_server, tmp_path_factory.mktemp("mlflow"))
     mlflow.activate(where)
-    return where
+    return replace(where, shared=False)
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def test_a_home_that_is_used_is_refused(tmp_path: Path) -> None:
 LINE = report.IndexLine(
     "pgvector_hnsw_halfvec",
     43_000,
-    {"index": "hnsw", "m": 16, "layout": 2},
+    {"index": "hnsw", "m": 16, "layout": 3},
     8.04,
     48 * 2**20,
     900 * 2**20,

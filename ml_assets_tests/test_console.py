@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from rich.console import Console
 
 from ml_assets.console.layout import table
+from ml_assets.console.queries import hits
 from ml_assets.console.status import standing
+from ml_assets.search.answering.model import Hit, SearchResult
 from ml_assets.search.evaluation.measurement import (
     Comparison,
     Measurement,
@@ -52,3 +56,30 @@ def test_a_narrow_table_cuts_no_id() -> None:
     with screen.capture() as shown:
         screen.print(table("Releases", [{"search": "a5240ba5e3f03837"}]))
     assert "".join(shown.get().split()).endswith("a5240ba5e3f03837")
+
+
+def test_a_document_gives_the_terminal_no_commands() -> None:
+    escape = "\x1b[2J"
+    hit = Hit(
+        document_id=f"a{escape}",
+        title="\x1b]0;title\x07",
+        url=f"{escape}http://h",
+        collection="c",
+        label=None,
+        score=1.0,
+        relevance=0.5,
+        text="",
+        snippet="see\x9b1m this",
+        chunk_index=0,
+        start_offset=0,
+        end_offset=0,
+    )
+    screen = Console(width=80, force_terminal=False)
+    with screen.capture() as captured:
+        screen.print(hits(SearchResult((hit,), complete=True, generation_id="g")))
+        screen.print(table(f"{escape}Title", [{"name": f"{escape}blink"}]))
+    text = captured.get()
+    assert not set(text) & {"\x1b", "\x07", "\x9b"}
+    assert {"http://h", "Title", "blink"} <= set(
+        re.split(r"\s+|\W\[2J|\N{REPLACEMENT CHARACTER}", text)
+    )

@@ -32,6 +32,7 @@ WITHOUT_DO = {"IncompleteReadError", "DamagedStoreError"}
         ("host=h PASSWORD=zzz user=me", "host=h PASSWORD=*** user=me"),
         ("http://u:p@h http://v:q@g", "http://u:***@h http://v:***@g"),
         ("https://h:80/a@b", "https://h:80/a@b"),
+        ("not http://me:a/b@h:80/c, http://h", "not http://me:***@h:80/c, http://h"),
         ("redis://user:password@host@h:1/0", "redis://user:***@h:1/0"),
         ("me@h and postgresql://me@h/d", "me@h and postgresql://me@h/d"),
     ],

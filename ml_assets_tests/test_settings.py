@@ -58,3 +58,24 @@ def test_postgres_is_named_by_a_url(url: str, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(SettingError, match=r"^POSTGRES_URL: it is not a URL") as caught:
         load_settings()
     assert "tests-only" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["CHROMA_URL", "CLICKHOUSE_URL", "REDIS_URL", "MLFLOW_TRACKING_URI"]
+)
+@pytest.mark.parametrize("user", ["me:tests/only@", "me:1/only@", "me:only#@"])
+def test_a_password_that_ends_early_is_not_shown(
+    name: str, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, f"http://{user}host:8000/path")
+    with pytest.raises(SettingError, match=r"write / as %2F, # as %23") as caught:
+        load_settings()
+    assert "only" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://h/a@b", "redis://h:1?password=a@b", "http://me:a@b@h:1", "sqlite:///x@y"]
+)
+def test_an_at_sign_elsewhere_is_part_of_a_url(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    assert load_settings().redis_url

@@ -19,6 +19,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.markup import escape
 
+from ml_assets.console.layout import printable
 from ml_assets.errors import SettingError, UserError
 from ml_assets.settings import Settings, load_settings, secret
 from ml_assets.stores.patience import outages_awaited
@@ -109,7 +110,8 @@ def _clear_errors() -> Iterator[None]:
         with outages_awaited(_PATIENCE, tell):
             yield
     except UserError as error:
-        err.print(f"[red]Error[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
+        line = escape(printable(str(error)))
+        err.print(f"[red]Error[/red] {line}", soft_wrap=True, highlight=False)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end is near, and in order
@@ -153,7 +155,7 @@ def tell_what_is_left_behind(settings: Settings) -> None:
 
 def tell(line: str) -> None:
     """Say something beside the result, such as that another run is waited for."""
-    err.print(escape(line), soft_wrap=True)
+    err.print(escape(printable(line)), soft_wrap=True)
 
 
 def show(value: Any, rendered: Callable[[], RenderableType], *, as_json: bool) -> None:

@@ -91,7 +91,9 @@ def plan(as_json: Json = False) -> None:
         source = open_source(settings.source, settings)
         chunker, space = current_chunker(settings), current_space(settings)
         most = settings.max_removed_fraction
-        planned = plan_refresh(connection, source, chunker, space, max_removed_fraction=most)
+        planned = plan_refresh(
+            connection, source, chunker, space, max_removed_fraction=most, notify=tell
+        )
         rate = measured_rate(settings)
     price = settings.embedding_price
     costs = {"cost": runs.cost_of(planned, price)} if price else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -114,15 +115,15 @@ def _promote(
     from ml_assets.stores import duckdb
     from ml_assets.training.training_set import current_training_set
 
-    current = None
+    current, open_duck = None, partial(duckdb.connect, settings.duckdb_file, read_only=True)
     if settings.duckdb_file.exists():
-        with duckdb.connect(settings.duckdb_file, read_only=True) as duck:
+        with open_duck() as duck:
             current = current_training_set(duck)
     if current is None or not current.hash:
         what = "there is no training set to test a model on"
         raise NothingToDoError(what, where="training", do="Run `ml-assets run`")
     where = _tracking(settings)
-    decision = promote_by_hand(connection, where, current, settings, version, reason)
+    decision = promote_by_hand(connection, open_duck, where, current, settings, version, reason)
     follow_release(connection, where)
     return decision
 

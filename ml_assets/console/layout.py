@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 NOTHING = "-"
+_COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Control characters, but the tabulator and the line end."""
 
 
 def table(title: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
@@ -40,7 +43,12 @@ def facts(title: str, pairs: Mapping[str, Any]) -> RenderableType:
 
 def _titled(title: str, shown: Table) -> RenderableType:
     # Not the table's own title: that is wrapped to the width of the columns.
-    return Padding(Group(Text(title, style="bold"), shown), (1, 0, 0, 2), expand=False)
+    return Padding(Group(Text(printable(title), style="bold"), shown), (1, 0, 0, 2), expand=False)
+
+
+def printable(text: str) -> str:
+    """A text without the commands of a terminal, which documents and names of files may hold."""
+    return _COMMANDS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def cell(value: Any) -> str:
@@ -53,7 +61,7 @@ def cell(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, datetime):
         return moment(value)
-    return escape(str(value))
+    return escape(printable(str(value)))
 
 
 def moment(value: datetime | None) -> str:

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from ml_assets.console.layout import table
+from ml_assets.console.layout import printable, table
 from ml_assets.search.filters.language import NO_FILTER
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def hits(result: SearchResult) -> RenderableType:
         title = (hit.title or hit.document_id, "bold")
         relevance = "" if hit.relevance is None else f"  {hit.relevance:.2f}"
         lines.append(_whole((f"{rank:>2}. ", "dim"), title, f"  {hit.collection}", relevance))
-        lines.append(Padding(Text(" ".join(hit.snippet.split()), style="default"), (0, 0, 0, 4)))
+        lines.append(Padding(_snippet(hit), (0, 0, 0, 4)))
         lines += [_whole(f"    {place}", style="blue") for place in _places(hit)]
         lines.append(Text())
     if not result.hits:
@@ -52,9 +52,16 @@ def _behind(result: SearchResult) -> str:
 
 def _whole(*parts: str | tuple[str, str], style: str = "") -> Text:
     """One line, however narrow the terminal is, or the pipe: it may be copied."""
-    line = Text.assemble(*parts, no_wrap=True, overflow="ignore")
+    line = Text(no_wrap=True, overflow="ignore")
+    for part in parts:
+        text, its_style = (part, "") if isinstance(part, str) else part
+        line.append(printable(text), its_style)
     line.stylize(style)
     return line
+
+
+def _snippet(hit: Hit) -> Text:
+    return Text(printable(" ".join(hit.snippet.split())), style="default")
 
 
 def predictions(texts: Sequence[str], answers: Sequence[Mapping[str, float]]) -> Group:

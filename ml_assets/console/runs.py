@@ -93,10 +93,11 @@ def _left_out(no_model: str, small_labels: Mapping[str, int]) -> Iterator[Render
         reason = f"{no_model[0].upper()}{no_model[1:]}"
         yield Text(f"\n  {reason}, so there is no model to train.")
     if small_labels:
-        named = [f"{label} ({groups})" for label, groups in small_labels.items()]
-        shown = ", ".join([*named[:_MOST_LABELS], *["…"] * (len(named) > _MOST_LABELS)])
-        count = "1 label has" if len(named) == 1 else f"{len(named):,} labels have"
-        yield Text(f"\n  {count} too few groups of documents to train on: {shown}")
+        count = "1 label has" if len(small_labels) == 1 else f"{len(small_labels):,} labels have"
+        rows = [{"label": label, "groups": groups} for label, groups in small_labels.items()]
+        more = f"; the first {_MOST_LABELS}" if len(rows) > _MOST_LABELS else ""
+        title = f"{count} too few groups of documents to train on{more}"
+        yield table(title, rows[:_MOST_LABELS])
 
 
 def nothing_to_do(ended: datetime, numbers: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -115,6 +116,8 @@ def nothing_to_do(ended: datetime, numbers: Mapping[str, Any]) -> Iterator[Rende
 def run_problems(report: RunReport) -> Iterator[str]:
     """One line per failed check, per collection that was not read, and per error."""
     yield from failed_checks(report.failed_checks)
+    if report.left_alone:
+        yield f"[yellow]Models are left as they are:[/yellow] {escape(report.left_alone)}"
     for line in (*str(IncompleteReadError(report.unread)).splitlines(), *report.errors):
         yield f"[red]Error[/red] {escape(line)}"
 

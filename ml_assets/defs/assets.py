@@ -40,6 +40,7 @@ PREFIX = load_settings().key_prefix.split("/") if load_settings().key_prefix els
 """Of all keys. Read once: jobs and automation conditions are constants of their modules."""
 
 NO_TRAINING_SET = "nothing to train on"
+LEFT_ALONE = "left_to_another_host"
 
 EXAMPLES_LENGTH = 400
 """Characters of the names of offenders that a check shows."""
@@ -177,6 +178,14 @@ def nothing_to_train_on(current: TrainingSet | None) -> dg.MaterializeResult:
     return dg.MaterializeResult(
         metadata={"outcome": f"{NO_TRAINING_SET}: {reason}; nothing was written"},
         data_version=data_version(NO_TRAINING_SET),
+    )
+
+
+def left_alone(reason: str) -> dg.MaterializeResult:
+    """What an asset reports when models are left to another host: nothing was written, and why."""
+    return dg.MaterializeResult(
+        metadata={"outcome": "models are left alone; nothing was written", LEFT_ALONE: reason},
+        data_version=data_version(LEFT_ALONE),
     )
 
 

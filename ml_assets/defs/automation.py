@@ -7,6 +7,7 @@ from functools import partial
 import dagster as dg
 from dagster import AutomationCondition as When
 from dagster._core.definitions.events import AssetKeyPartitionKey
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from ml_assets.defs.assets import VERSION_OF_PARTITION, key
 
@@ -28,8 +29,38 @@ _HALF = (
 """An index that failed is behind those that did not: to evaluate them would compare two states. Of
 documents the collections that could be read go on alone."""
 
+
+class _RunsAtWork(When[dg.AssetKey]):
+    """Any run is queued or under way: what it has done of an update is half of it.
+
+    Dagster's `in_progress` does not see a run over a range of dynamic partitions, as all are that
+    the sensor of collections asks for: indexes were asked for between two of its steps.
+    """
+
+    @property
+    def name(self) -> str:
+        return "runs_at_work"
+
+    @property
+    def requires_cursor(self) -> bool:
+        return False
+
+    async def evaluate(  # type: ignore[override]  # Dagster awaits what can be awaited
+        self, context: dg.AutomationContext[dg.AssetKey]
+    ) -> dg.AutomationResult[dg.AssetKey]:
+        view, unfinished = context.asset_graph_view, dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)
+        at_work = view.instance.get_runs_count(unfinished) > 0
+        nothing = context.get_empty_subset()
+        return dg.AutomationResult(context, context.candidate_subset if at_work else nothing)
+
+
 _NOT_IN_VAIN = (
-    ~When.any_deps_missing() & _SOUND & ~_HALF & ~When.any_deps_in_progress() & ~When.in_progress()
+    ~When.any_deps_missing()
+    & _SOUND
+    & ~_HALF
+    & ~When.any_deps_in_progress()
+    & ~When.in_progress()
+    & ~_RunsAtWork()
 )
 
 

@@ -1,7 +1,6 @@
 """Dagster's records of this deployment: its instance, from a prompt as from the UI."""
 
 import logging
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, redirect_stdout
@@ -25,7 +24,7 @@ from ml_assets.defs.partitions import PARTITIONS_NAME
 from ml_assets.errors import StoreError
 from ml_assets.settings import Settings, shipped
 from ml_assets.stores import mlflow, postgres
-from ml_assets.stores.folders import folder
+from ml_assets.stores.folders import folder, write_whole
 from ml_assets.stores.postgres.locks import gone_workers
 
 _STARTED = [
@@ -276,9 +275,10 @@ def _records(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
 def _configure(home: Path, settings: Settings) -> None:
     """Put the project's dagster.yaml into DAGSTER_HOME, unless the home has one of its own."""
-    config = home / "dagster.yaml"
-    if settings.dagster_home is None or not config.exists():
-        shutil.copyfile(shipped("dagster.yaml"), config)
+    config, ours = home / "dagster.yaml", shipped("dagster.yaml").read_text(encoding="utf-8")
+    if config.exists() and (settings.dagster_home or config.read_text(encoding="utf-8") == ours):
+        return
+    write_whole(config, ours)  # a UI that reads it now would have no queue, and no limits
 
 
 def _migrated(instance: dg.DagsterInstance, error: DBAPIError, home: Path) -> StoreError:

@@ -23,7 +23,7 @@ check_documents = dg.define_asset_job(
 rebuild_search = dg.define_asset_job(
     "rebuild_search",
     selection=dg.AssetSelection.groups("search"),
-    description="Bring the three indexes up to date, measure them, and publish.",
+    description="Bring the indexes up to date, measure them, and publish.",
 )
 
 train_models = dg.define_asset_job(

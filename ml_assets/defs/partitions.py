@@ -20,6 +20,13 @@ def register_collections(instance: dg.DagsterInstance, names: Iterable[str]) -> 
     return missing
 
 
+def forget_collections(instance: dg.DagsterInstance, names: Iterable[str]) -> None:
+    """Take the partitions of collections away; their records stay."""
+    present = set(instance.get_dynamic_partitions(PARTITIONS_NAME))
+    for name in sorted(present.intersection(names)):
+        instance.delete_dynamic_partition(PARTITIONS_NAME, name)
+
+
 def contiguous_ranges(
     instance: dg.DagsterInstance, wanted: Iterable[str]
 ) -> list[dg.PartitionKeyRange]:

@@ -25,7 +25,7 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
-from ml_assets.defs.assets import key, plain
+from ml_assets.defs.assets import LEFT_ALONE, key, plain
 from ml_assets.defs.automation import TURN
 from ml_assets.defs.build import build_definitions
 from ml_assets.defs.instance import end_lost_runs, open_instance, records_kept_open
@@ -84,7 +84,7 @@ class RunReport:
 
     `removed`: documents that left the source. `unread`: why a collection could not be read.
     `small_labels`: those with too few groups to train on, and how many they have. `no_model`: why
-    there is nothing to train on.
+    there is nothing to train on. `left_alone`: why models are left to another host.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -93,6 +93,7 @@ class RunReport:
     removed: int = 0
     small_labels: dict[str, int] = field(default_factory=dict)
     no_model: str = ""
+    left_alone: str = ""
     failed_checks: list[FailedCheck] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     unread: dict[str, str] = field(default_factory=dict)
@@ -145,7 +146,7 @@ def run_everything(
         if untouched is False:
             notify("The stores were changed since the last run: checks look at all that they hold")
         thorough = thorough or not untouched
-        forget_finish(connection)
+        forget_finish(connection, turn)
         # Without the executor that waits for its turn: all runs of this command are one turn.
         overrides = {"progress": progress, "thorough": thorough}
         defs = build_definitions(settings, overrides, dg.in_process_executor)
@@ -155,7 +156,7 @@ def run_everything(
         changes = count_changes(connection)
         _follow(run, until)
         if until == "models" and run.report.succeeded and is_finish(run.report.failed_checks):
-            remember_finish(connection, settings, inputs, changes, run.report.failed_checks)
+            remember_finish(connection, settings, turn, inputs, changes, run.report.failed_checks)
     return run.report
 
 
@@ -272,6 +273,10 @@ def _read_event(event: dg.DagsterEvent, report: RunReport) -> None:
         report.seconds[event.step_key] = report.seconds.get(event.step_key, 0) + seconds
     elif event.is_step_failure:
         report.errors += _failure(event)
+    elif event.is_step_materialization:
+        metadata = event.step_materialization_data.materialization.metadata
+        if reason := metadata.get(LEFT_ALONE):
+            report.left_alone = str(reason.value)
     elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
         check = event.asset_check_evaluation_data
         if not check.passed:

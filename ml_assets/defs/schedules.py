@@ -43,8 +43,12 @@ def daily_refresh(
         return
     # Collections that left the source too: their documents are removed by being read again.
     registered = context.instance.get_dynamic_partitions(PARTITIONS_NAME)
-    *failing, last = reversed(ranges_apart(context.instance, registered, _unread(postgres)))
-    for keys in failing:
+    ranges = ranges_apart(context.instance, registered, _unread(postgres))
+    if not ranges:
+        yield dg.SkipReason("The source has no collection")
+        return
+    *others, last = reversed(ranges)
+    for keys in others:
         yield dg.RunRequest(asset_selection=_DOCUMENTS, tags=range_tags(keys))
     yield dg.RunRequest(tags=range_tags(last))
 

@@ -1,4 +1,4 @@
-"""The sensors: one follows the source, one the labels, one runs the automation conditions."""
+"""The sensors: for the source, the labels, workers that are gone, and automation conditions."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

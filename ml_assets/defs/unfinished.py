@@ -17,14 +17,26 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from ml_assets.defs.assets import PREFIX, key
 from ml_assets.defs.documents import checks as documents
 from ml_assets.defs.embeddings import checks as embeddings
-from ml_assets.defs.partitions import COLLECTIONS, PARTITIONS_NAME, register_collections
+from ml_assets.defs.instance import runs_at_work
+from ml_assets.defs.partitions import (
+    COLLECTIONS,
+    PARTITIONS_NAME,
+    forget_collections,
+    register_collections,
+)
 from ml_assets.operations.pending import Pending
 
 _PARTITIONED = ("raw_documents", "chunks", "embeddings")
 
 
 def collections_to_run(instance: dg.DagsterInstance, pending: Pending) -> list[str]:
-    """The collections that tables or records ask to be run; all are registered as partitions."""
+    """The collections that tables or records ask to be run; all are registered as partitions.
+
+    Those that left the source, and with it the tables, are partitions no more: a source that splits
+    by day would have more of them from day to day. A run that waits may name one in its range.
+    """
+    if pending.gone and not runs_at_work(instance):
+        forget_collections(instance, pending.gone)
     register_collections(instance, sorted({*pending.present, *pending.collections}))
     return sorted({*pending.collections, *unfinished_collections(instance, pending.present)})
 

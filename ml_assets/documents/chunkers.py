@@ -35,6 +35,12 @@ def followed_chunkers(connection: postgres.Connection) -> list[str]:
     return [chunker for (chunker,) in connection.execute(query)]
 
 
+def present_chunker(connection: postgres.Connection) -> str | None:
+    """The chunker that the settings of the last run describe; None before the first."""
+    row = connection.execute("select chunker from chunkers where is_current").fetchone()
+    return str(row[0]) if row else None
+
+
 def count_followed(connection: postgres.Connection) -> int:
     """How many chunks follow the documents, of all chunkers that do."""
     text = statement("postgres/documents/count_followed")

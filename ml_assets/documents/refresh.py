@@ -12,11 +12,13 @@ from ml_assets.delta import Delta
 from ml_assets.documents.chunkers import follow_chunkers, followed_chunkers
 from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.collections import GONE, UNSETTLED
+from ml_assets.documents.normalize import normalize
 from ml_assets.documents.sources.base import Source
 from ml_assets.documents.staging import copy, stage
 from ml_assets.errors import SourceError
 from ml_assets.progress import Progress, no_progress
 from ml_assets.stores import postgres
+from ml_assets.stores.postgres.locks import DOCUMENTS, exclusive
 from ml_assets.stores.sql import statement
 
 _READINGS = 3
@@ -100,9 +102,9 @@ def refresh_documents(
     Raises:
         SourceError: the source cannot even say which collections it has.
     """
-    with connection.transaction():
-        # One at a time: what is staged as unchanged must be so when the rest is written.
-        connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.documents'))")
+    # One at a time: what is staged as unchanged must be so when the rest is written. The turn comes
+    # before the transaction begins, whose time the changes have.
+    with exclusive(connection, DOCUMENTS), connection.transaction():
         present, unread = _stage(connection, source, collections, progress)
         staged = sorted(set(collections) - unread.keys())
         unread |= _refuse_emptying(connection, staged, max_removed_fraction)
@@ -216,7 +218,7 @@ def _stage_readable(
             stage(connection, source.read(names), progress)
     except SourceError as error:
         if len(names) == 1:
-            return {names[0]: str(error)}
+            return {names[0]: normalize(str(error))}
         alone = [_stage_readable(connection, source, [name], progress) for name in names]
         return {name: reason for unread in alone for name, reason in unread.items()}
     return {}

@@ -8,7 +8,7 @@ from operator import attrgetter
 from psycopg.types.json import Jsonb
 
 from ml_assets.documents.model import Document, Rejected
-from ml_assets.documents.normalize import content_hash
+from ml_assets.documents.normalize import content_hash, normalize
 from ml_assets.documents.streams import batches, work_ahead
 from ml_assets.progress import Progress
 from ml_assets.stores import postgres
@@ -55,7 +55,7 @@ def _weight(row: Document | Rejected) -> int:
 def _stage_batch(connection: postgres.Connection, rows: Sequence[Document | Rejected]) -> int:
     """Stage these rows; return how many of them are documents."""
     rejected = [row for row in rows if isinstance(row, Rejected)]
-    copy(connection, "staged_rejections", _REJECTED, map(attrgetter(*_REJECTED), rejected))
+    copy(connection, "staged_rejections", _REJECTED, map(_storable, rejected))
     hashed = [(row, content_hash(row)) for row in rows if isinstance(row, Document)]
     connection.execute("truncate staged_batch")
     keys = ((row.document_id, row.collection, digest) for row, digest in hashed)
@@ -67,6 +67,12 @@ def _stage_batch(connection: postgres.Connection, rows: Sequence[Document | Reje
     contents = (_content(*pair) for pair in hashed if pair[0].document_id in differing)
     copy(connection, "staged_contents", _DOCUMENT, contents)
     return len(hashed)
+
+
+def _storable(row: Rejected) -> Sequence[str | None]:
+    """Reasons quote what was read, which PostgreSQL cannot hold in every case."""
+    values = attrgetter(*_REJECTED)(row)
+    return [value if value is None else normalize(value) for value in values]
 
 
 def _content(document: Document, digest: bytes) -> Sequence[object]:

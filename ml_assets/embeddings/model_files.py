@@ -38,7 +38,7 @@ def read_fields(path: Path) -> dict[str, Any]:
     """
     modules = modules_of(path)
     if "StaticEmbedding" in modules:
-        of_model2vec = _json(path / "config.json", {}).get("model_type") == "model2vec"
+        of_model2vec = "embeddings" in _shapes(modules["StaticEmbedding"] / "model.safetensors")
         pooling, modes = {"pooling_mode": STATIC if of_model2vec else "mean"}, []
     else:
         pooling = _json(modules.get("Pooling", path / "1_Pooling") / "config.json")
@@ -87,17 +87,17 @@ def _dimension(path: Path, modules: Mapping[str, Path], pooling: Mapping[str, An
     if "Dense" in modules:
         return int(_json(modules["Dense"] / "config.json")["out_features"])
     if "StaticEmbedding" in modules:
-        return _rows_of_numbers(modules["StaticEmbedding"] / "model.safetensors")
+        shapes = _shapes(modules["StaticEmbedding"] / "model.safetensors").values()
+        return next(shape[1] for shape in shapes if len(shape) == 2)
     return int(pooling.get("word_embedding_dimension") or pooling["embedding_dimension"])
 
 
-def _rows_of_numbers(file: Path) -> int:
-    """The width of the one matrix of a static model."""
+def _shapes(file: Path) -> dict[str, list[int]]:
+    """The shape of every tensor of a file."""
     from safetensors import safe_open
 
     with safe_open(file, framework="numpy") as tensors:
-        shapes = [tensors.get_slice(name).get_shape() for name in tensors.keys()]  # noqa: SIM118
-    return int(next(shape[1] for shape in shapes if len(shape) == 2))
+        return {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118
 
 
 def find_model(name: str, variable: str, kind: str = "a sentence-transformers model") -> Path:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
+from ml_assets.documents.chunkers import followed_chunkers
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.problem import Problem
 from ml_assets.stores import postgres
@@ -29,7 +30,7 @@ NORM_TOLERANCE = 1e-3
 
 def unmatched(connection: postgres.Connection, space: VectorSpace) -> list[Problem]:
     """The ways in which chunks and vectors fail to match one to one."""
-    bound = {"space_id": space.space_id}
+    bound = {"space_id": space.space_id, "chunkers": followed_chunkers(connection)}
     return postgres.read_problems(connection, "postgres/embeddings/unmatched", bound)
 
 
@@ -99,14 +100,17 @@ def measure_fidelity(
         exact = load().encode([sample[digest].text for digest in new])
         for digest, expected in zip(new, exact, strict=True):
             vector = sample[digest].embedding.to_numpy().astype("float32")
-            cosines[digest] = float(vector @ expected) / float(vector @ vector) ** 0.5
+            norm = float(vector @ vector) ** 0.5
+            cosines[digest] = float(vector @ expected) / norm if norm else 0.0
     worst_cosine, worst_chunk = min(
         ((cosines[digest], row.chunk_id) for digest, row in sample.items()), default=(1.0, "")
     )
     fidelity = Fidelity(worst_cosine, worst_chunk, len(rows))
+    measured = Jsonb({**asdict(fidelity), "cosines": cosines})
     connection.execute(
-        "update embedding_spaces set fidelity = %s where space_id = %s",
-        [Jsonb({**asdict(fidelity), "cosines": cosines}), space.space_id],
+        "update embedding_spaces set fidelity = %(measured)s"
+        " where space_id = %(space_id)s and fidelity is distinct from %(measured)s",
+        {"measured": measured, "space_id": space.space_id},
     )
     return fidelity
 

@@ -13,7 +13,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from ml_assets.delta import Delta
-from ml_assets.documents.chunkers import followed_chunkers
+from ml_assets.documents.chunkers import followed_chunkers, present_chunker
 from ml_assets.documents.collections import uncut_collections
 from ml_assets.documents.history import log_changes
 from ml_assets.documents.refresh import read_deltas, read_versions
@@ -97,7 +97,8 @@ def drop_vectors(connection: postgres.Connection, chunker: str) -> None:
 def stale_collections(connection: postgres.Connection, chunker: str, space_id: str) -> list[str]:
     """The collections whose chunks or vectors are behind their documents, sorted."""
     query = statement("postgres/embeddings/stale_collections")
-    stale = {name for (name,) in connection.execute(query, {"space_id": space_id})}
+    bound = {"space_id": space_id, "chunkers": followed_chunkers(connection)}
+    stale = {name for (name,) in connection.execute(query, bound)}
     return sorted(stale.union(uncut_collections(connection, chunker)))
 
 
@@ -121,9 +122,9 @@ def refresh_embeddings(
     Raises:
         SpaceMismatchError: the loaded encoder makes vectors of another space.
     """
-    names = sorted(collections)
-    bound = {"space_id": space.space_id, "collections": names}
-    ensure_space(connection, space, followed_chunkers(connection))
+    names, chunkers = sorted(collections), followed_chunkers(connection)
+    bound = {"space_id": space.space_id, "collections": names, "chunkers": chunkers}
+    ensure_space(connection, space, chunkers)
     find_pending(connection, space, names)
     with connection.transaction():
         connection.execute(statement("postgres/embeddings/follow_moves"), bound)
@@ -161,7 +162,7 @@ def find_pending(
     connection: postgres.Connection, space: VectorSpace, collections: Collection[str]
 ) -> None:
     """Note in `pending_vectors` the chunks of `collections` without the right vector of `space`."""
-    bound = {"space_id": space.space_id, "collections": sorted(collections)}
+    bound = _of_followed(connection, space, collections)
     connection.execute("drop table if exists pending_vectors")
     connection.execute(statement("postgres/embeddings/find_pending"), bound)
     connection.execute("analyze pending_vectors")
@@ -170,14 +171,15 @@ def find_pending(
 def count_vectors(connection: postgres.Connection, space: VectorSpace) -> int:
     """How many vectors of `space` the chunks of the current chunker have."""
     text = statement("postgres/embeddings/count_current")
-    return postgres.read_counts(connection, text, {"space_id": space.space_id})["vectors"]
+    bound = {"space_id": space.space_id, "chunker": present_chunker(connection)}
+    return postgres.read_counts(connection, text, bound)["vectors"]
 
 
 def count_encodings(
     connection: postgres.Connection, space: VectorSpace, collections: Collection[str]
 ) -> dict[str, int]:
     """What `refresh_embeddings` would do: texts to `encode`, their `tokens`, vectors to `reuse`."""
-    bound = {"space_id": space.space_id, "collections": sorted(collections)}
+    bound = _of_followed(connection, space, collections)
     return postgres.read_counts(connection, statement("postgres/embeddings/plan"), bound)
 
 
@@ -185,6 +187,14 @@ def pending_tokens(connection: postgres.Connection, space: VectorSpace) -> int:
     """Tokens of the distinct texts, of those `find_pending` noted, without a vector of `space`."""
     text = statement("postgres/embeddings/pending_tokens")
     return postgres.read_counts(connection, text, {"space_id": space.space_id})["tokens"]
+
+
+def _of_followed(
+    connection: postgres.Connection, space: VectorSpace, collections: Collection[str]
+) -> dict[str, object]:
+    """What statements on the followed chunks of these collections take."""
+    chunkers = followed_chunkers(connection)
+    return {"space_id": space.space_id, "collections": sorted(collections), "chunkers": chunkers}
 
 
 def _encode_pending(

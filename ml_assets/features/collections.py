@@ -17,12 +17,12 @@ def refresh_collection_features(
     """Make the latest rows of `collection_activity` those of the collections with documents."""
 
     def compute() -> None:
-        rows = connection.execute(statement("postgres/features/collections"))
+        rows = connection.execute(statement("postgres/documents/activity"))
         header = ENTITY_HEADER | {f.name: f.dtype for f in COLLECTION_ACTIVITY.features}
         with duckdb.registered(duck, collections=duckdb.arrow_table(rows, header)):
             duck.execute("create or replace temp table computed as from collections")
 
-    inputs = "postgres/features/collection_state"
+    inputs = "postgres/documents/activity_state"
     return refresh_view(
         connection, duck, COLLECTION_ACTIVITY, inputs, compute, known_time=known_time
     )

@@ -176,12 +176,12 @@ def left_behind(settings: Settings) -> str:
             return ""
     with postgres.connect(None, home) as connection:
         documents = count_rows(connection)["documents"]
-    server = urlsplit(url)
     if not documents:
         return ""
+    place = urlsplit(url).netloc.rpartition("@")[2] or "localhost"
     return (
         f"This home has an embedded database with {documents:,} documents, and the server at"
-        f" {server.hostname or 'localhost'}:{server.port or 5432} is empty. To move: `ml-assets"
+        f" {place} is empty. To move: `ml-assets"
         " backup FOLDER` without the URL, `ml-assets restore FOLDER` with it into another home."
     )
 

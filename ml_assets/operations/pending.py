@@ -19,8 +19,7 @@ from ml_assets.embeddings.refresh import stale_collections
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.operations.state import is_marked, run_inputs, written
 from ml_assets.registry.versions import astray
-from ml_assets.releases.pointer import expired
-from ml_assets.search.publishing.listing import described_generation
+from ml_assets.search.publishing.listing import described_generation, expired
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.sql import statement
@@ -40,6 +39,9 @@ with them is finished, and they are told again. Of others, as of a worn index, a
 
 LOOK_AGAIN = timedelta(hours=1)
 """For so long the mark of a server stands for what it holds."""
+
+_BEGUN = "begun by "
+"""Before the turn that has not ended well yet, in the place of the state of one that has."""
 
 _HOSTS = 16
 """How many states are known in which a run ended well: each host with a home of its own has one."""
@@ -68,6 +70,14 @@ class Pending:
     def collections(self) -> list[str]:
         """The collections to refresh."""
         return sorted({*changed_collections(self.stored, self.present), *self.stale})
+
+    @property
+    def gone(self) -> list[str]:
+        """The collections that left the source, of which nothing is left to be done."""
+        emptied = {
+            row.collection for row in self.stored if row.fingerprint == GONE and not row.documents
+        }
+        return sorted(emptied - self.present.keys() - set(self.collections))
 
     @property
     def unread(self) -> list[str]:
@@ -133,7 +143,7 @@ def last_finish(settings: Settings) -> Finish | None:
             or (row["age"] > LOOK_AGAIN and is_marked(settings))
             or written(connection, settings) not in row["written"].split()
             or changed_collections(read_collections(connection), source.collections())
-            or _waits_to_be_dropped(connection, settings)
+            or expired(connection, described_generation(settings), settings.keep_generations_days)
             # Of a server the mark tells it.
             or (tracked is None and astray(connection, mlflow.tracking(None, url, settings.home)))
         ):
@@ -142,18 +152,12 @@ def last_finish(settings: Settings) -> Finish | None:
         return Finish(row["finished_at"], warnings)
 
 
-def _waits_to_be_dropped(connection: postgres.Connection, settings: Settings) -> bool:
-    """Whether the indexes of a retired search generation have been kept for their time."""
-    retired = expired(connection, "generation_id", settings.keep_generations_days)
-    bound = {"generation_ids": retired}
-    kept = connection.execute(statement("postgres/search/publishing/kept_of"), bound)
-    return any(identity != described_generation(settings) for (identity,) in kept)
-
-
 def was_finished(connection: postgres.Connection, settings: Settings) -> bool | None:
     """Whether nobody has written to the stores since a run ended well; None: the last did not."""
-    row = connection.execute("select written from finished_run where state <> ''").fetchone()
-    return None if row is None else written(connection, settings) in row[0].split()
+    row = connection.execute("select state, written from finished_run").fetchone()
+    if row is None or not row[0] or row[0].startswith(_BEGUN):
+        return None
+    return written(connection, settings) in row[1].split()
 
 
 def adopt_finish(connection: postgres.Connection, settings: Settings) -> None:
@@ -172,16 +176,21 @@ def is_finish(failed: Sequence[FailedCheck]) -> bool:
 def remember_finish(
     connection: postgres.Connection,
     settings: Settings,
+    turn: str,
     inputs: str,
     changes: int,
     warnings: Sequence[FailedCheck] = (),
 ) -> None:
-    """Keep that a run ended well: on `run_inputs` as it began, and after so many `changes`."""
+    """Keep that a run ended well: on `run_inputs` as it began, and after so many `changes`.
+
+    Not if somebody went back to another release since its `turn` began: the next run looks at all.
+    """
     row = connection.execute("select written from finished_run").fetchone()
     # In turn on hosts with homes of their own, each knows what it left.
     present = written(connection, settings)
     known = [each for each in (row[0].split() if row else ()) if each != present]
     bound = {
+        "begun": f"{_BEGUN}{turn}",
         "state": inputs,
         "written": " ".join([*known, present][-_HOSTS:]),
         "changes": changes,
@@ -190,6 +199,7 @@ def remember_finish(
     connection.execute(statement("postgres/operations/remember_finish"), bound)
 
 
-def forget_finish(connection: postgres.Connection) -> None:
-    """A run begins: until it has ended well, nothing is finished, for no settings."""
-    connection.execute("update finished_run set state = ''")
+def forget_finish(connection: postgres.Connection, turn: str) -> None:
+    """A turn begins: until it has ended well, nothing is finished, for no settings."""
+    state = {"state": f"{_BEGUN}{turn}"}
+    connection.execute(statement("postgres/operations/forget_finish"), state)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ml_assets.delta import Delta
 from ml_assets.documents.chunkers import count_followed
@@ -16,6 +17,7 @@ from ml_assets.embeddings.space import VectorSpace
 from ml_assets.operations.pending import find_pending
 from ml_assets.search.generation import chunkers_beside
 from ml_assets.stores import postgres
+from ml_assets.stores.postgres.locks import turn
 from ml_assets.training.training_set import small_labels, untrainable
 
 
@@ -48,18 +50,22 @@ def plan_refresh(
     space: VectorSpace,
     *,
     max_removed_fraction: float = 0.5,
+    notify: Callable[[str], None] = lambda line: None,
 ) -> Plan:
     """Find what a run would do; nothing of it is kept, and nothing is encoded.
+
+    It writes and is rolled back, so it is a turn: a run that is at work ends first.
 
     Raises:
         SourceError: the source cannot even say which collections it has.
     """
-    names = find_pending(connection, source, chunker, space).collections
-    if not names:  # who may only read can be told so
-        counts = count_rows(connection)
-        same = (Delta(unchanged=counts["documents"]), Delta(unchanged=count_followed(connection)))
-        return Plan((), {}, *same, 0, 0, 0, 0, counts["rejected"], *_labels(connection))
-    with connection.transaction(force_rollback=True):
+    find = partial(find_pending, connection, source, chunker, space)
+    if not find().collections:  # who may only read can be told so
+        return _nothing_to_do(connection)
+    with turn(connection, notify), connection.transaction(force_rollback=True):
+        names = find().collections
+        if not names:
+            return _nothing_to_do(connection)
         documents = refresh_documents(
             connection, source, names, max_removed_fraction=max_removed_fraction
         )
@@ -80,6 +86,12 @@ def plan_refresh(
         counts["rejected"],
         *labels,
     )
+
+
+def _nothing_to_do(connection: postgres.Connection) -> Plan:
+    counts = count_rows(connection)
+    same = (Delta(unchanged=counts["documents"]), Delta(unchanged=count_followed(connection)))
+    return Plan((), {}, *same, 0, 0, 0, 0, counts["rejected"], *_labels(connection))
 
 
 def _labels(connection: postgres.Connection) -> tuple[dict[str, int], str]:

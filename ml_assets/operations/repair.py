@@ -12,19 +12,21 @@ from ml_assets.releases.quality import restore_from_log
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.kinds import Indexes, forget_altered
 from ml_assets.settings import Settings, secret
-from ml_assets.stores import duckdb, online, postgres
+from ml_assets.stores import duckdb, mlflow, online, postgres
 from ml_assets.stores.postgres.locks import turn
-from ml_assets.training import training_set
+from ml_assets.training import experiments, training_set
 
 
 def forget_damaged(settings: Settings, notify: Callable[[str], None]) -> None:
     """Forget documents, chunks, vectors, features and index entries that are not as written.
 
-    A run after it reads, cuts, encodes and computes them again, and writes the indexes anew. The
-    releases follow from the audit log at once.
+    A run after it reads, cuts, encodes and computes them again, and writes the indexes anew. Models
+    that lie on another host are forgotten, too. The releases follow from the audit log at once.
     """
+    url = secret(settings.postgres_url)
+    where = mlflow.tracking(secret(settings.mlflow_tracking_uri), url, settings.home)
     with (
-        postgres.connect(secret(settings.postgres_url), settings.home) as connection,
+        postgres.connect(url, settings.home) as connection,
         turn(connection, notify),
         duckdb.connect(settings.duckdb_file) as duck,
         online.connect(secret(settings.redis_url), settings.home) as store,
@@ -34,6 +36,7 @@ def forget_damaged(settings: Settings, notify: Callable[[str], None]) -> None:
         embeddings.forget_altered(connection, current_space(settings))
         features.forget_altered(duck, store)
         training_set.forget_altered(duck)
+        experiments.forget_elsewhere(connection, duck, where)
         if generation := published_generation(connection):
             with Indexes(settings).open_all(connection, generation) as indexes:
                 for index in indexes.values():

@@ -46,7 +46,7 @@ def roll_back(
         details = {"gates": [asdict(gate) for gate in gates]}
         subject = f"release:{target.release_id}"
         entry = audit.Entry(settings.actor, "rollback", subject, reason, details)
-        forget_finish(connection)
+        forget_finish(connection, subject)
         pointer.roll_back(connection, target, entry)
     follow_release(connection, where)
     return target

@@ -64,7 +64,10 @@ def written(connection: postgres.Connection, settings: Settings) -> str:
             digest.update(_mark(ask, url).encode())
     for store in (*local, settings.keyword_folder, settings.faiss_folder, settings.duckdb_file):
         for file in sorted(_files(store)):
-            stat = file.stat()
+            try:
+                stat = file.stat()
+            except FileNotFoundError:  # a reader that follows the index removed it just now
+                continue
             # Its place in the store, not on the disk: a home can be moved.
             place = f"{store.name}/{file.relative_to(store.parent)}"
             digest.update(os.fsencode(f"{place} {stat.st_size} {stat.st_mtime_ns}\n"))

@@ -9,13 +9,14 @@ from ml_assets.registry.model import ModelVersion
 from ml_assets.releases.gates import Gate
 from ml_assets.releases.pointer import present_parts
 from ml_assets.settings import Settings
-from ml_assets.stores import mlflow, postgres
+from ml_assets.stores import duckdb, mlflow, postgres
 from ml_assets.training.evaluation import beats, evaluate
 from ml_assets.training.examples import read_examples
 from ml_assets.training.experiments import is_stored, read_candidates
 from ml_assets.training.families.base import predict_probabilities
 from ml_assets.training.families.registry import BASELINES, TRUSTED_TYPES
 from ml_assets.training.model import TrainingSet
+from ml_assets.training.training_set import without_learned
 
 METRIC = "test_macro_f1"
 """The gates compare this, always on the test split of one training set."""
@@ -23,16 +24,20 @@ METRIC = "test_macro_f1"
 
 def promotion_gates(
     connection: postgres.Connection,
+    open_duck: duckdb.Opener,
     where: mlflow.Tracking,
     training_set: TrainingSet,
-    score: float,
+    challenger: ModelVersion,
     current: ModelVersion | None,
     settings: Settings,
 ) -> list[Gate]:
-    """The gates on a challenger of that score: against the baselines, and the current champion.
+    """The gates on a challenger: against the baselines, and the current champion.
+
+    No version is tested on what it was trained on, and two are tested on the same documents.
 
     Raises:
-        GateError: a baseline was not trained on `training_set`.
+        GateError: a baseline was not trained on `training_set`, or the challenger was on all that
+            would test it.
     """
     candidates = {each.family: each for each in read_candidates(connection, training_set.hash)}
     if missing := [name for name in BASELINES if name not in candidates]:
@@ -42,6 +47,14 @@ def promotion_gates(
             do="Run `ml-assets run`, which trains what a killed run left out",
         )
     baselines = {name: candidates[name].metrics[METRIC] for name in BASELINES}
+    unseen = _unseen(open_duck, training_set, challenger)
+    if not _tests(unseen):
+        raise GateError(
+            "it was trained on every document of the test split",
+            where=f"version {challenger.version} is not promoted",
+            do="Add documents with labels, and run `ml-assets run`",
+        )
+    score = against = score_on_test(connection, where, unseen, challenger)
     stands: float | str = "there was no champion"
     if current is None and (named := present_parts(connection).model_version) is not None:
         stands = f"version {named} was served without being registered, and answered nothing"
@@ -50,11 +63,30 @@ def promotion_gates(
     elif current and not current.is_comparable(training_set):
         stands = f"champion {current.version} has another vector space, feature view or split seed"
     elif current:
-        stands = score_on_test(connection, where, training_set, current)
+        shared = _unseen(open_duck, training_set, challenger, current)
+        stands = f"champion {current.version} was trained on every document of the test split"
+        if _tests(shared):
+            stands = score_on_test(connection, where, shared, current)
+        if _tests(shared) and shared.hash != unseen.hash:
+            against = score_on_test(connection, where, shared, challenger)
     return [
         baseline_gate(score, baselines),
-        champion_gate(score, current, stands, settings.promotion_margin),
+        champion_gate(against, current, stands, settings.promotion_margin),
     ]
+
+
+def _unseen(
+    open_duck: duckdb.Opener, training_set: TrainingSet, *versions: ModelVersion
+) -> TrainingSet:
+    """`training_set` with only those test rows that none of the versions was trained on."""
+    with open_duck() as duck:
+        hashes = [version.candidate.training_set_hash for version in versions]
+        return without_learned(duck, training_set, hashes)
+
+
+def _tests(training_set: TrainingSet) -> bool:
+    """Whether it has a row to test a model on."""
+    return bool((training_set.rows["split"] == "test").any())
 
 
 def baseline_gate(score: float, baselines: Mapping[str, float]) -> Gate:

@@ -8,19 +8,20 @@ from typing import Any
 
 from ml_assets.errors import FeatureViewError, GateError, NothingToDoError
 from ml_assets.features.views import fingerprint, views_for
-from ml_assets.registry.gates import METRIC, promotion_gates, score_on_test
+from ml_assets.registry.gates import promotion_gates
 from ml_assets.registry.model import MODEL_NAME, ModelVersion
 from ml_assets.registry.versions import champion, current_challenger, read_version
 from ml_assets.releases import audit, pointer
 from ml_assets.releases.gates import Decision, Gate, refuse_blocked
 from ml_assets.settings import Settings
-from ml_assets.stores import mlflow, postgres
+from ml_assets.stores import duckdb, mlflow, postgres
 from ml_assets.training.experiments import is_stored
 from ml_assets.training.model import TrainingSet
 
 
 def promote(
     connection: postgres.Connection,
+    open_duck: duckdb.Opener,
     where: mlflow.Tracking,
     training_set: TrainingSet,
     settings: Settings,
@@ -59,8 +60,9 @@ def promote(
         if subject == challenger.subject and asked.items() <= earlier.items():
             gates = [Gate(**gate) for gate in earlier["gates"]]
             return Decision(False, False, _reason(gates), gates)
-        score = challenger.metrics[METRIC]
-        gates = promotion_gates(connection, where, training_set, score, current, settings)
+        gates = promotion_gates(
+            connection, open_duck, where, training_set, challenger, current, settings
+        )
         passed = all(gate.outcome != "block" for gate in gates)
         details = {**asked, "gates": [asdict(gate) for gate in gates]}
         action, reason = "promote" if passed else "refuse", _reason(gates)
@@ -74,6 +76,7 @@ def promote(
 
 def promote_by_hand(
     connection: postgres.Connection,
+    open_duck: duckdb.Opener,
     where: mlflow.Tracking,
     training_set: TrainingSet,
     settings: Settings,
@@ -98,8 +101,9 @@ def promote_by_hand(
                 where=f"version {number} is not promoted",
                 do="Go back to a release that served it: `ml-assets rollback --to`",
             )
-        score = score_on_test(connection, where, training_set, version)
-        gates = promotion_gates(connection, where, training_set, score, current, settings)
+        gates = promotion_gates(
+            connection, open_duck, where, training_set, version, current, settings
+        )
         refuse_blocked(gates, f"version {number} is not promoted")
         details = {"gates": [asdict(gate) for gate in gates]}
         entry = audit.Entry(settings.actor, "promote", version.subject, reason, details)
@@ -145,6 +149,12 @@ def _registered(connection: postgres.Connection, number: int) -> ModelVersion:
 
 
 def _refuse_lost(where: mlflow.Tracking, version: ModelVersion) -> None:
+    if mlflow.is_elsewhere(where, version.candidate.model_uri):
+        raise GateError(
+            "its model lies in the home of another host",
+            where=f"version {version.version} is not served",
+            do="Do it there, or set MLFLOW_TRACKING_URI to a tracking server on every host",
+        )
     if not is_stored(where, version.candidate):
         raise GateError(
             f"its model {version.candidate.model_uri} is lost or damaged",

@@ -32,8 +32,8 @@ def register_challenger(
     """Make the best candidate of `training_set` a model version with the alias `challenger`.
 
     The baselines are measures, not candidates for use. A run has one version, whenever it is
-    registered, and mlflow is not imported when it is the challenger already. None: the set has no
-    candidates, or no labels.
+    registered: what a person withdrew stays withdrawn when its documents come back. mlflow is not
+    imported when it is the challenger already. None: the set has no candidates, or no labels.
     """
     best = best_candidate(read_candidates(connection, training_set.hash))
     if best is None:
@@ -41,7 +41,8 @@ def register_challenger(
     challenger = current_challenger(connection)
     if challenger and challenger.candidate.run_id == best.run_id:
         return challenger
-    version = ModelVersion(
+    known = _version_of(connection, best.run_id)
+    version = known or ModelVersion(
         name=MODEL_NAME,
         version=_next_number(connection),
         space_id=training_set.space_id,
@@ -52,9 +53,10 @@ def register_challenger(
     )
     mlflow.set_alias(where, MODEL_NAME, "challenger", _in_mlflow(where, version))
     with connection.transaction():
-        jsons = {name: Jsonb(getattr(version, name)) for name in ("feature_views", "metrics")}
-        bound = {**asdict(best), **asdict(version), **jsons}
-        connection.execute(statement("postgres/registry/insert_version"), bound)
+        if not known:
+            jsons = {name: Jsonb(getattr(version, name)) for name in ("feature_views", "metrics")}
+            bound = {**asdict(best), **asdict(version), **jsons}
+            connection.execute(statement("postgres/registry/insert_version"), bound)
         reason = f"best {SELECTION_METRIC} of the candidates"
         details = {"training_set_hash": training_set.hash, "run_id": best.run_id}
         append(connection, Entry(settings.actor, "register", version.subject, reason, details))
@@ -86,6 +88,13 @@ def read_version(connection: postgres.Connection, number: int) -> ModelVersion |
         row = cursor.execute(statement("postgres/registry/model_version"), bound).fetchone()
     candidate = read_candidate(connection, row.pop("run_id")) if row else None
     return ModelVersion(**row, candidate=candidate) if row and candidate else None
+
+
+def _version_of(connection: postgres.Connection, run_id: str) -> ModelVersion | None:
+    """The version that the model of a run is."""
+    query = "select version from model_artifacts where model_name = %s and run_id = %s"
+    row = connection.execute(query, [MODEL_NAME, run_id]).fetchone()
+    return read_version(connection, row[0]) if row else None
 
 
 def follow_release(connection: postgres.Connection, where: mlflow.Tracking) -> list[str]:

@@ -155,13 +155,6 @@ def services(connection: postgres.Connection, part: Part) -> dict[str, Service]:
     return {row.identity: row for row in rows}
 
 
-def expired(connection: postgres.Connection, part: Part, days: float) -> list[str]:
-    """The identities that are not served, and were not for `days`; the longest retired first."""
-    bound = {"part": part, "days": days}
-    rows = connection.execute(statement("postgres/releases/expired"), bound)
-    return [str(identity) for (identity,) in rows]
-
-
 def roll_back(connection: postgres.Connection, target: Release, entry: Entry) -> None:
     """Serve the parts of `target` as a whole, and withdraw what is left by that."""
     with turn(connection):

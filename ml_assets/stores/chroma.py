@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from ml_assets.errors import OutageError, StoreError, chain, first_line
 from ml_assets.stores.file_locks import locked
 from ml_assets.stores.folders import folder, query_refusal, refusal
 from ml_assets.stores.patience import until_it_answers
-from ml_assets.stores.web import ask
+from ml_assets.stores.web import ask, credentials
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -79,17 +78,22 @@ def mark(url: str) -> str:
     Raises:
         OutageError: it does not answer.
     """
-    told = json.loads(ask(url, _COLLECTIONS))
-    ours = [
-        (
-            each["name"],
-            each["id"],
-            sorted((each["metadata"] or {}).items()),
-            ask(url, f"{_COLLECTIONS}/{each['id']}/count"),
-        )
-        for each in told
-        if each["name"].startswith(PREFIX)
-    ]
+    answer = ask(url, _COLLECTIONS)
+    try:
+        ours = [
+            (
+                each["name"],
+                each["id"],
+                sorted((each["metadata"] or {}).items()),
+                ask(url, f"{_COLLECTIONS}/{each['id']}/count"),
+            )
+            for each in json.loads(answer)
+            if each["name"].startswith(PREFIX)
+        ]
+    except (AttributeError, LookupError, TypeError, ValueError):
+        raise OutageError(
+            "what answers is not Chroma", where="CHROMA_URL", do="Check the URL, and the proxy"
+        ) from None
     return repr(sorted(ours, key=lambda each: each[0]))
 
 
@@ -147,7 +151,7 @@ def _ours(client: ClientAPI) -> dict[str, Collection]:
 
 
 def _copy_collection(old: Collection, target: ClientAPI, size: int) -> None:
-    hnsw: Any = old.configuration.get("hnsw") or {}
+    hnsw: Any = old.configuration_json.get("hnsw") or {}
     kept: Any = {name: hnsw[name] for name in _HNSW if name in hnsw}
     new = target.create_collection(old.name, embedding_function=None, configuration={"hnsw": kept})
     for page in pages(old, ["embeddings", "metadatas"], size=size):
@@ -172,12 +176,11 @@ def _open(url: str | None, home: Path) -> ClientAPI:
             "not a URL of a Chroma server", where="CHROMA_URL", do="Write http://host:8000"
         )
     ssl = parts.scheme == "https"
-    credentials = base64.b64encode(f"{parts.username}:{parts.password}".encode()).decode()
     return chromadb.HttpClient(
         host=parts.hostname,
         port=parts.port or (443 if ssl else 8000),
         ssl=ssl,
-        headers={"Authorization": f"Basic {credentials}"} if parts.password else {},
+        headers=credentials(parts),
         settings=settings,
     )
 

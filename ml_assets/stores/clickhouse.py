@@ -35,27 +35,38 @@ _MARK = (
     " from system.parts where active and database = currentDatabase() group by table order by table"
 )
 _REFUSED = re.compile(r"AUTHENTICATION_FAILED|REQUIRED_PASSWORD|status 40[13]\b")
+_NEXT_STEP = {
+    164: "Give the user a profile that is not read-only",
+    497: "Grant the user what it lacks, on the database of the URL",
+    **dict.fromkeys((75, 243), "Make space on its disk, and run again"),
+    **dict.fromkeys((202, 241), "Give it more memory, or run again when less is asked of it"),
+}
+"""What mends a refusal, by its code: READONLY, ACCESS_DENIED, CANNOT_WRITE_TO_FILE_DESCRIPTOR,
+NOT_ENOUGH_SPACE, TOO_MANY_SIMULTANEOUS_QUERIES, MEMORY_LIMIT_EXCEEDED."""
 _HOLDER = "holder.pid"
 _LOCKED = "Unable to open the chdb engine"
 
 
 @contextmanager
 def connect(url: str | None, home: Path, *, patience: float = PATIENCE) -> Iterator[Client]:
-    """Open a migrated client; it is closed at the end, also after an error."""
-    from clickhouse_connect.driver.exceptions import OperationalError
+    """Open a migrated client; it is closed at the end, also after an error.
 
+    Raises:
+        StoreError: it cannot be opened, or refuses something in the block.
+    """
+    from clickhouse_connect.driver.exceptions import Error
+
+    where = "CLICKHOUSE_URL" if url else str(home / "chdb")
     client = (
         until_it_answers(lambda: _open_server(url))
         if url
         else _open_patiently(folder(home / "chdb"), patience)
     )
     try:
-        migrate(client, "CLICKHOUSE_URL" if url else str(home / "chdb"))
+        migrate(client, where)
         yield client
-    except OperationalError as error:
-        if url is None:
-            raise
-        raise _refusal(error) from None
+    except Error as error:
+        raise _refusal(error, where) from None
     finally:
         client.close()
 
@@ -124,20 +135,30 @@ def _open_server(url: str) -> Client:
     try:
         server = urlunsplit(parts._replace(path=""))
         with clickhouse_connect.get_client(dsn=server) as client:
-            client.command(f"create database if not exists `{database}`")
+            # Who may not create one may use one that is there.
+            if not client.command(f"exists database `{database}`"):
+                client.command(f"create database if not exists `{database}`")
         return clickhouse_connect.get_client(dsn=server, database=database)
     except (Error, ValueError) as error:
         raise _refusal(error) from None
 
 
-def _refusal(error: Exception) -> StoreError:
+def _refusal(error: Exception, where: str = "CLICKHOUSE_URL") -> StoreError:
     from clickhouse_connect.driver.exceptions import OperationalError
 
-    kind = OutageError if isinstance(error, OperationalError) else StoreError
-    do = "Check that the server is up and the URL is right"
+    code = getattr(error, "code", None)
+    away = isinstance(error, OperationalError) and code is None
     if _REFUSED.search(str(error)):
-        kind, do = StoreError, "Check user and password in it: http://user:password@host:8123"
-    return kind(first_line(error), where="CLICKHOUSE_URL", do=do)
+        away, do = False, "Check user and password in it: http://user:password@host:8123"
+    elif code in _NEXT_STEP:
+        do = _NEXT_STEP[code]
+    elif where != "CLICKHOUSE_URL":
+        do = "Check its permissions and the disk, or set CLICKHOUSE_URL to a server"
+    elif code is None:
+        do = "Check that the server is up and the URL is right"
+    else:
+        do = "Look into the log of the server, and run again: what was written is kept"
+    return (OutageError if away else StoreError)(first_line(error), where=where, do=do)
 
 
 def _open_patiently(data: Path, patience: float) -> Client:
@@ -148,7 +169,7 @@ def _open_patiently(data: Path, patience: float) -> Client:
 
     try:
         return patiently(lambda: _open_embedded(data), is_locked, seconds=patience, pause=0.05)
-    except Error as error:
+    except (Error, OSError) as error:
         message, do = first_line(error), "Check its permissions and the disk"
         if is_locked(error):
             holder = data / _HOLDER
@@ -163,7 +184,11 @@ def _open_embedded(data: Path) -> Client:
     import clickhouse_connect
 
     client = clickhouse_connect.get_client(interface="chdb", path=str(data))
-    client.command(f"create database if not exists {DATABASE}")
-    client.database = DATABASE
-    (data / _HOLDER).write_text(str(os.getpid()), encoding="utf-8")
+    try:
+        client.command(f"create database if not exists {DATABASE}")
+        client.database = DATABASE
+        (data / _HOLDER).write_text(str(os.getpid()), encoding="utf-8")
+    except BaseException:
+        client.close()  # else this process holds the folder
+        raise
     return client

@@ -7,8 +7,8 @@ waits for a while before it is told who is in the way.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Connection = duckdb.DuckDBPyConnection
+Opener = Callable[[], AbstractContextManager[Connection]]
+"""Opens the file for a short while: nobody else may write while it is open, and models are slow."""
 
 PATIENCE = 30.0
 """Seconds to wait for another process to let go of the file."""

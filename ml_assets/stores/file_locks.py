@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,6 +61,36 @@ def is_locked(file: Path) -> bool:
     if descriptor is not None:
         os.close(descriptor)
     return descriptor is None
+
+
+def removed(folder: Path, file: Path) -> bool:
+    """Remove a folder with the `file` that locks it; False while another process is at work there.
+
+    Raises:
+        StoreError: this one may not.
+    """
+    if not (folder.exists() or file.exists()):
+        return True
+    descriptor = None
+    try:
+        descriptor = try_lock(file)
+        if descriptor is None:
+            return False
+        if folder.exists():
+            shutil.rmtree(folder)
+        file.unlink()
+    except PermissionError as error:
+        raise StoreError(
+            f"it cannot be removed ({error.strerror})",
+            where=str(folder),
+            do="Change its permissions, and run again",
+        ) from None
+    except OSError:  # on NFS, what a reader has open stays as a file
+        return False
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+    return True
 
 
 @contextmanager

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import base64
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from ml_assets.errors import OutageError, first_line
 
 _SECONDS = 10.0
+
+
+def credentials(parts: SplitResult) -> dict[str, str]:
+    """The header that says who asks, where a URL has a password."""
+    if not parts.password:
+        return {}
+    who = f"{unquote(parts.username or '')}:{unquote(parts.password)}"
+    return {"Authorization": f"Basic {base64.b64encode(who.encode()).decode()}"}
 
 
 def ask(url: str, path: str) -> bytes:
@@ -24,10 +32,8 @@ def ask(url: str, path: str) -> bytes:
     place = parts._replace(netloc=parts.netloc.rpartition("@")[2], path=parts.path.rstrip("/"))
     try:
         request = Request(f"{urlunsplit(place)}/{path}")  # noqa: S310  it is the store's own URL
-        if parts.password:
-            who = f"{unquote(parts.username or '')}:{unquote(parts.password)}"
-            encoded = base64.b64encode(who.encode()).decode()
-            request.add_header("Authorization", f"Basic {encoded}")
+        for name, value in credentials(parts).items():
+            request.add_unredirected_header(name, value)
         with urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
             content: bytes = answer.read()
     except HTTPError as error:

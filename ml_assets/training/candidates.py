@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +23,10 @@ from ml_assets.training.results import Trained, without_results, write_results
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-OpenDuck = Callable[[], AbstractContextManager[duckdb.Connection]]
-"""Opens DuckDB for a short while: nobody else may write while it is open, and training is long."""
-
 
 def train_candidates(
     connection: postgres.Connection,
-    open_duck: OpenDuck,
+    open_duck: duckdb.Opener,
     where: mlflow.Tracking,
     training_set: TrainingSet,
     families: Sequence[Family],
@@ -75,7 +71,7 @@ def train_candidates(
 
 def write_lost_results(
     connection: postgres.Connection,
-    open_duck: OpenDuck,
+    open_duck: duckdb.Opener,
     where: mlflow.Tracking,
     training_set: TrainingSet,
 ) -> int:

@@ -9,12 +9,13 @@ from dataclasses import asdict
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from ml_assets.stores import mlflow, postgres
+from ml_assets.stores import duckdb, mlflow, postgres
 from ml_assets.stores.sql import statement
 from ml_assets.training.families.base import Family
 from ml_assets.training.families.registry import FAMILIES
 from ml_assets.training.model import Candidate, Step, TrainingSet
 from ml_assets.training.onnx.model import FILE
+from ml_assets.training.training_set import was_built
 
 
 def read_candidates(connection: postgres.Connection, training_set_hash: str) -> list[Candidate]:
@@ -46,6 +47,38 @@ def untrained(
         connection.execute(query, [list(lost)])
     known = {each.fingerprint for each in candidates if each.run_id not in lost}
     return [family for family in FAMILIES if family.fingerprint not in known]
+
+
+def trained_elsewhere(
+    connection: postgres.Connection, duck: duckdb.Connection, where: mlflow.Tracking
+) -> str:
+    """Why models are left to the host that trained last, and what mends it; empty: it is this one.
+
+    Its models lie in its home, or its history of feature values in its DuckDB. To train here, too,
+    would have two hosts replace each other's models in turn.
+    """
+    row = connection.execute(statement("postgres/training/trained_last")).fetchone()
+    if row is None or not where.shared:
+        return ""
+    training_set_hash, uri = row
+    if mlflow.is_elsewhere(where, uri):
+        what, do = "the models lie", "MLFLOW_TRACKING_URI to a tracking server on every host"
+    elif not was_built(duck, training_set_hash):
+        what, do = "the training set lies", "DUCKDB_PATH to a file that every training host reaches"
+    else:
+        return ""
+    return (
+        f"{what} in the home of another host. Set {do}, or train there;"
+        " if that home is gone, `ml-assets repair` trains here"
+    )
+
+
+def forget_elsewhere(
+    connection: postgres.Connection, duck: duckdb.Connection, where: mlflow.Tracking
+) -> None:
+    """Forget what was trained on another host, so that the next run trains on this one."""
+    if trained_elsewhere(connection, duck, where):
+        connection.execute("update experiments set status = 'lost' where status = 'completed'")
 
 
 def is_stored(where: mlflow.Tracking, candidate: Candidate) -> bool:

@@ -36,9 +36,9 @@ def split_groups(labels: Sequence[str], groups: Sequence[str], seed: int) -> lis
     """Assign each row's group to train (64 %), validation (16 %) or test (20 %).
 
     The split of a group follows from its name and the seed alone, so what was trained on stays out
-    of the test splits of later training sets, and an old champion is not tested on it. Only where a
-    label would miss a split, one of its groups is moved there: with three groups or more that hold
-    no other label, every label is in every split.
+    of the test splits of later training sets, but for groups that are joined or moved since: see
+    `without_learned`. Only where a label would miss a split, one of its groups is moved there: with
+    three groups or more that hold no other label, every label is in every split.
     """
     split_of = {group: _by_hash(group, seed) for group in groups}
     members: dict[str, set[str]] = defaultdict(set)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -139,10 +140,35 @@ def current_training_set(duck: duckdb.Connection) -> TrainingSet | None:
     return TrainingSet(**head, rows=duck.execute(text, {"hash": head["hash"]}).df())
 
 
+def without_learned(
+    duck: duckdb.Connection, training_set: TrainingSet, hashes: Sequence[str]
+) -> TrainingSet:
+    """`training_set` without the test rows that models of these sets were trained on or chosen by.
+
+    A group that another joined may have its name, and then is on another side of the split. Whole
+    groups are left out: their members have the same text, or are of one object.
+    """
+    text = statement("duckdb/training/learned")
+    learned = [name for (name,) in duck.execute(text, {"hashes": list(hashes)}).fetchall()]
+    rows = training_set.rows
+    tested = rows["split"] == "test"
+    groups = rows.loc[tested & rows["document_id"].isin(learned), "group_id"]
+    if groups.empty:
+        return training_set
+    kept = rows[~(tested & rows["group_id"].isin(groups))]
+    return replace(training_set, hash=f"{training_set.hash}-{len(rows) - len(kept)}", rows=kept)
+
+
 def current_hash(duck: duckdb.Connection) -> str:
     """The hash of the training set that was frozen last, its rows left alone; empty: none."""
     head = _last_head(duck)
     return head["hash"] if head else ""
+
+
+def was_built(duck: duckdb.Connection, training_set_hash: str) -> bool:
+    """Whether the training set of that hash was built on this host."""
+    query = "select 1 from training_set_builds where hash = ? limit 1"
+    return duck.execute(query, [training_set_hash]).fetchone() is not None
 
 
 def _labelled(connection: postgres.Connection, space_id: str) -> DataFrame:

@@ -58,6 +58,23 @@ def test_a_home_that_has_a_configuration_keeps_it(tmp_path: Path) -> None:
     assert (tmp_path / "dagster.yaml").read_text() == "telemetry:\n  enabled: false\n"
 
 
+def test_the_configuration_is_written_only_when_it_changes_and_at_once(
+    tmp_path: Path,
+) -> None:
+    """A UI may read it at any moment."""
+    chosen = settings(tmp_path)
+    last_runs(chosen)
+    config = chosen.dagster_folder / "dagster.yaml"
+    before = config.stat()
+    last_runs(chosen)
+    assert (config.stat().st_ino, config.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    config.write_text("of an older version")
+    with config.open() as reader:
+        last_runs(chosen)
+        assert reader.read() == "of an older version"
+    assert config.read_text() == (PROJECT / "dagster.yaml").read_text()
+
+
 def test_damaged_records_are_one_clear_line(tmp_path: Path) -> None:
     chosen = settings(tmp_path)
     last_runs(chosen)

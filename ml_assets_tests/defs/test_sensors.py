@@ -4,8 +4,15 @@ import dagster as dg
 import pytest
 
 from ml_assets.defs import schedules, sensors
+from ml_assets.defs.documents.assets import chunks, collections, raw_documents
+from ml_assets.defs.embeddings.assets import embeddings
 from ml_assets.defs.embeddings.checks import vectors_have_unit_norm
-from ml_assets.defs.partitions import contiguous_ranges, range_tags, register_collections
+from ml_assets.defs.partitions import (
+    PARTITIONS_NAME,
+    contiguous_ranges,
+    range_tags,
+    register_collections,
+)
 from ml_assets.defs.resources import EncoderResource, PostgresResource
 from ml_assets.documents.model import Document
 from ml_assets.documents.refresh import refresh_documents
@@ -222,6 +229,47 @@ def test_the_schedule_covers_every_collection(
         # PostgreSQL is away at that moment: the runs wait for it.
         postgres = PostgresResource(url=f"postgresql://a@127.0.0.1:{free_port()}/b", home="")
         assert ranges() == [("a", "c", 0)]
+
+
+def test_a_collection_that_left_the_source_is_a_partition_until_it_is_emptied(
+    instance: dg.DagsterInstance,
+    resources: dict[str, object],
+    source: MemorySource,
+    materialize: Run,
+) -> None:
+    def partitions() -> list[str]:
+        return list(instance.get_dynamic_partitions(PARTITIONS_NAME))
+
+    days = [Document(f"x{name}", name, f"Text {name}.") for name in "abc"]
+    source.documents = days
+    materialize()
+    source.documents = days[1:]
+    assert tick(instance, resources)[0] == [("a", "a")]
+    assert partitions() == ["a", "b", "c"]
+    stages = [collections, raw_documents, chunks, embeddings]
+    gone = range_tags(dg.PartitionKeyRange("a", "a"))
+    dg.materialize(stages, resources=resources, instance=instance, tags=gone)
+    waiting = instance.create_run_for_job(nothing)
+    source.documents = days[1:]
+    assert tick(instance, resources)[0] == []
+    assert partitions() == ["a", "b", "c"], "a run that waits may name it"
+    instance.delete_run(waiting.run_id)
+    assert tick(instance, resources)[0] == []
+    assert partitions() == ["b", "c"]
+    # It comes back.
+    source.documents = days
+    assert tick(instance, resources)[0] == [("a", "a")]
+    assert partitions() == ["b", "c", "a"]
+
+
+def test_without_a_collection_nothing_is_asked_for_at_night(
+    resources: dict[str, object], source: MemorySource
+) -> None:
+    with dg.instance_for_test() as instance:
+        context = dg.build_schedule_context(instance=instance)
+        asked = {name: resources[name] for name in ("source", "postgres")}
+        (skipped,) = evaluate(schedules.daily_refresh, context, **asked)
+    assert skipped == dg.SkipReason("The source has no collection")
 
 
 def test_ranges_hold_exactly_what_is_wanted(instance: dg.DagsterInstance) -> None:

@@ -24,6 +24,7 @@ from ml_assets.documents.refresh import (
 from ml_assets.documents.sources import Source
 from ml_assets.documents.sources.files import Files
 from ml_assets.embeddings.space import current_model
+from ml_assets.errors import SourceError
 from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import MemorySource, unplugged
@@ -120,6 +121,17 @@ def test_a_move_ends_the_same_in_either_order(
         "select document_id, collection, deleted_at from documents order by 1"
     )
     assert rows.fetchall() == [("x", "b", None), ("y", "b", None)]
+
+
+def test_what_moves_is_counted_where_it_was_also_when_that_is_not_read(
+    connection: postgres.Connection,
+) -> None:
+    before = [document(name) for name in "xz"]
+    refresh(connection, MemorySource([*before, document("y", collection="b")]))
+    moved = [document(name, collection="b") for name in "xy"]
+    refresh_documents(connection, MemorySource([document("z"), *moved]), ["b"])
+    counts = connection.execute("select collection, document_count from collections order by 1")
+    assert counts.fetchall() == [("a", 1), ("b", 2)]
 
 
 def test_a_read_that_fails_writes_nothing(connection: postgres.Connection) -> None:
@@ -374,3 +386,18 @@ def test_a_document_without_a_group_is_a_group_of_its_own(connection: postgres.C
     refresh(connection, MemorySource([document("x"), document("y", group="g")]))
     rows = connection.execute("select document_id, group_id from documents order by 1").fetchall()
     assert rows == [("x", "x"), ("y", "g")]
+
+
+def test_reasons_may_quote_what_postgres_cannot_hold(connection: postgres.Connection) -> None:
+    bad = Rejected("a", "x\0.csv row 2", "no column \0\udcff", "i\0d")
+    refresh_documents(connection, MemorySource([document("x"), bad]), ["a"])
+    query = "select location, reason, document_id from rejected_documents"
+    assert connection.execute(query).fetchall() == [("x.csv row 2", "no column ", "id")]
+
+    class Unreadable(MemorySource):
+        def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
+            raise SourceError("no column \0\udcff", do="Mend it")
+
+    refresh_documents(connection, Unreadable([document("x")]), ["a"])
+    query = "select read_error from collections"
+    assert connection.execute(query).fetchall() == [("no column . Mend it",)]

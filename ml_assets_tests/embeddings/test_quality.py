@@ -44,6 +44,12 @@ def test_only_what_is_new_in_the_sample_is_encoded_again(connection: postgres.Co
     assert measure_fidelity(connection, SPACE, never).sampled == 2
 
 
+def test_a_vector_of_zeros_is_as_far_as_can_be(connection: postgres.Connection) -> None:
+    embed(connection, Document("x", "a", "One."))
+    connection.execute("update document_embeddings set embedding = embedding - embedding")
+    assert measure_fidelity(connection, SPACE, HashEncoder).worst_cosine == 0
+
+
 def test_a_sampled_vector_that_was_altered_is_compared_anew(
     connection: postgres.Connection,
 ) -> None:

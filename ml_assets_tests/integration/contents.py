@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import psycopg
 
+from ml_assets.search.indexes.chroma.copies import HEAD
 from ml_assets.stores import chroma, clickhouse, postgres
 from ml_assets.stores.postgres.dump import list_databases
 
@@ -98,12 +99,15 @@ def _chroma(home: Path) -> Contents:
     with chroma.connect(None, home) as client:
         for collection in client.list_collections():
             held: Any = collection.get(include=["embeddings", "metadatas"])
+            graph = collection.name.removesuffix("-copies")
+            found = rows.setdefault(f"chroma.{graph}", [])
             entries = zip(held["ids"], held["embeddings"], held["metadatas"], strict=True)
-            rows[f"chroma.{collection.name}"] = sorted(
-                f"{id_} {vector.tobytes().hex()} {sorted(metadata.items())}"
-                for id_, vector, metadata in entries
-            )
-    return rows
+            for id_, vector, own in entries:
+                # Which one of equal texts stands in the graph depends on who came first.
+                found.append(f"{id_} {sorted((key, own[key]) for key in own if key != HEAD)}")
+                if graph == collection.name:
+                    found.append(f"{own['vector']} {vector.tobytes().hex()}")
+    return {name: sorted(entries) for name, entries in rows.items()}
 
 
 def _files(home: Path) -> Contents:

@@ -288,8 +288,9 @@ def by_hand(place: Place, damage: str) -> None:
             alter_artifact(place, *what.split())
         case "chroma":
             with chroma.connect(None, place.home) as client:
-                (collection,) = client.list_collections()
-                alter_collection(collection, what)
+                every = client.list_collections()
+                (graph,) = (each for each in every if not each.name.endswith("-copies"))
+                alter_collection(graph, what)
 
 
 def alter_keyword_index(place: Place, what: str) -> None:

@@ -42,8 +42,12 @@ def test_readers_need_select_alone(
         assert "Traceback" not in refused
         write_documents(tmp_path / "notes.jsonl", per_topic=6)
         assert "`grant ml_assets to reader`" in project.call("plan", code=1, POSTGRES_URL=reader)
+        assert "20" in project.call("status", POSTGRES_URL=reader)
+        assert "About" in project.call("search", "flour", POSTGRES_URL=reader)
+        project.call("run", "--until", "search", POSTGRES_URL=postgres_url)
+        asks_all(project, documents=24, POSTGRES_URL=reader)
         with replica(tmp_path / "replica", admin, "16") as copied:
-            asks_all(project, POSTGRES_URL=postgres_url, POSTGRES_READ_URL=copied)
+            asks_all(project, documents=24, POSTGRES_URL=postgres_url, POSTGRES_READ_URL=copied)
             refused = project.call("run", "--all", code=1, POSTGRES_URL=copied)
             assert "read-only transaction. Write to the primary" in refused
     finally:
@@ -52,8 +56,8 @@ def test_readers_need_select_alone(
             connection.execute("drop role reader")
 
 
-def asks_all(project: Project, **urls: str) -> None:
-    assert "20" in project.call("status", **urls)
+def asks_all(project: Project, documents: int = 20, **urls: str) -> None:
+    assert str(documents) in project.call("status", **urls)
     assert "About" in project.call("search", "flour", **urls)
     project.call("plan", **urls)
     assert "publish" in project.call("releases", **urls)

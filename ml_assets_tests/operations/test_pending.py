@@ -23,10 +23,13 @@ from ml_assets.operations.pending import (
     remember_finish,
     was_finished,
 )
+from ml_assets.releases.gates import Gate
+from ml_assets.search.model import Generation
+from ml_assets.search.publishing import lifecycle
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import chroma, clickhouse, mlflow, online, postgres
 from ml_assets_tests.search.corpus import generation_of
-from ml_assets_tests.search.measurements import age_releases, publish
+from ml_assets_tests.search.measurements import age_releases, back, publish
 
 
 @pytest.fixture
@@ -53,7 +56,8 @@ def end_a_run(connection: postgres.Connection, settings: Settings) -> None:
     source = open_source(settings.source, settings)
     inputs = state.run_inputs(settings, source)
     refresh_documents(connection, source, source.collections())
-    remember_finish(connection, settings, inputs, count_changes(connection))
+    forget_finish(connection, "turn")
+    remember_finish(connection, settings, "turn", inputs, count_changes(connection))
 
 
 def edit_the_source(settings: Settings) -> Settings:
@@ -173,7 +177,8 @@ def test_another_host_does_not_make_one_look_again(
     assert was_finished(connection, other) is False
     source = open_source(other.source, other)
     inputs = state.run_inputs(other, source)
-    remember_finish(connection, other, inputs, count_changes(connection))
+    forget_finish(connection, "turn")
+    remember_finish(connection, other, "turn", inputs, count_changes(connection))
     for _ in range(2):
         for host in (ended, other):
             assert last_finish(host) is not None
@@ -207,15 +212,33 @@ def test_a_change_by_another_job_asks_for_a_run(
 
 
 def test_a_run_at_work_is_not_finished(ended: Settings, connection: postgres.Connection) -> None:
-    forget_finish(connection)
+    forget_finish(connection, "turn")
     assert last_finish(ended) is None
     assert was_finished(connection, ended) is None
+
+
+def test_a_rollback_during_a_run_has_the_next_run_look_at_everything(
+    ended: Settings, connection: postgres.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = Gate("indexes_hold_the_live_chunks", "pass", "they do", {})
+    monkeypatch.setattr(lifecycle, "bring_up_to_date", lambda *_: passed)
+    inputs = state.run_inputs(ended, open_source(ended.source, ended))
+    generation = generation_of(connection, ended)
+    for each in (generation, generation_of(connection, ended.model_copy(update={"hnsw_m": 24}))):
+        publish(connection, each)
+    forget_finish(connection, "turn")
+    back(connection, ended, "it got worse")
+    remember_finish(connection, ended, "turn", inputs, count_changes(connection))
+    assert last_finish(ended) is None
+    assert was_finished(connection, ended) is None
+    end_a_run(connection, ended)
+    assert last_finish(ended) is not None
 
 
 def test_what_waits_to_be_dropped_asks_for_a_run(
     ended: Settings, connection: postgres.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A retired generation whose time is over is dropped by a run, though nothing else changed."""
+    """A generation whose time is over is dropped by a run, though nothing else changed."""
     monkeypatch.setattr(pending, "written", lambda *_: "same")  # whatever is published here
     adopt_finish(connection, ended)
     generation = generation_of(connection, ended)
@@ -227,6 +250,21 @@ def test_what_waits_to_be_dropped_asks_for_a_run(
     assert last_finish(ended) is None
     publish(connection, generation)
     assert last_finish(ended) is not None
+    # One that was never served goes, too.
+    refused = generation_of(connection, ended.model_copy(update={"hnsw_m": 8}))
+    assert last_finish(ended) is not None
+    age_releases(connection, 8)
+    drop(connection, other)
+    assert last_finish(ended) is None
+    drop(connection, refused)
+    assert last_finish(ended) is not None
+
+
+def drop(connection: postgres.Connection, generation: Generation) -> None:
+    connection.execute(
+        "update search_generations set dropped_at = now() where generation_id = %s",
+        [generation.generation_id],
+    )
 
 
 WARNING = ("rows_were_readable", False, {"rejected": 3, "examples": ["line 2: no text"]})
@@ -238,7 +276,9 @@ def test_a_warning_that_lasts_is_told_again(
     """Three rows that cannot be read are no reason to look at everything again and again."""
     source = open_source(ended.source, ended)
     inputs = state.run_inputs(ended, source)
-    remember_finish(connection, ended, inputs, count_changes(connection), [WARNING])
+    forget_finish(connection, "turn")
+    changes = count_changes(connection)
+    remember_finish(connection, ended, "turn", inputs, changes, [WARNING])
     finish = last_finish(ended)
     assert finish is not None
     assert finish.warnings == [WARNING]
@@ -258,3 +298,14 @@ def test_a_failed_check_that_a_run_can_pass_asks_for_one() -> None:
 def test_the_warnings_that_last_are_checks() -> None:
     keys = build_definitions().resolve_asset_graph().asset_check_keys
     assert {key.name for key in keys} >= pending.LASTING_WARNINGS
+
+
+def test_a_file_that_a_reader_removes_meanwhile_is_passed_over(
+    ended: Settings, connection: postgres.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that follows an index removes the files of before."""
+    before = state.written(connection, ended)
+    files = state._files
+    gone = ended.home / "keyword" / "gone"
+    monkeypatch.setattr(state, "_files", lambda store: [*files(store), store / gone])
+    assert state.written(connection, ended) == before

@@ -1,6 +1,8 @@
 """The plan says what the run then does, and writes nothing."""
 
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from ml_assets.errors import NothingToDoError
 from ml_assets.operations.pending import find_pending
 from ml_assets.operations.plan import plan_refresh
 from ml_assets.stores import postgres
+from ml_assets.stores.postgres.locks import ANOTHER_RUN, turn
 from ml_assets_tests.embeddings.corpus import CHUNKER
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource, other_space
 
@@ -121,3 +124,27 @@ def test_the_history_tells_why(connection: postgres.Connection) -> None:
     assert "moved from a" in moved
     with pytest.raises(NothingToDoError, match="no run ever saw a document 'nobody'"):
         read_history(connection, "nobody")
+
+
+def test_the_plan_waits_for_a_run_and_plans_what_is_left(
+    connection: postgres.Connection, postgres_url: str
+) -> None:
+    """Both write the same rows: at once, one of them would fail, or wait unseen."""
+    source = MemorySource([Document("x", "a", "One.")])
+    told: list[str] = []
+    with postgres.connect(postgres_url, Path()) as other, ExitStack() as run_at_work:
+        run_at_work.enter_context(turn(other, told.append))
+
+        def end_the_run(line: str) -> None:
+            told.append(line)
+            run(other, source)
+            run_at_work.close()
+
+        plan = plan_refresh(connection, source, CHUNKER, SPACE, notify=end_the_run)
+        assert told == [ANOTHER_RUN]
+        assert plan.collections == ()
+        assert plan.documents == Delta(unchanged=1)
+        # With nothing to do it is not waited for, and nothing is held on to.
+        with turn(other, told.append):
+            plan_refresh(connection, source, CHUNKER, SPACE, notify=told.append)
+        assert told == [ANOTHER_RUN]

@@ -38,6 +38,7 @@ from ml_assets.training.experiments import is_stored, read_candidates, untrained
 from ml_assets.training.model import TrainingSet
 from ml_assets.training.onnx.export import TOLERANCE
 from ml_assets.training.onnx.model import FILE
+from ml_assets.training.training_set import without_learned
 from ml_assets_tests.corpus import FAST, Deployment, MeaningEncoder, labelled_documents
 from ml_assets_tests.fakes import SPACE, other_space
 
@@ -62,7 +63,9 @@ def decide(given: Trained, **changed: object) -> Decision:
     """Decide as the asset does: the aliases follow."""
     deployment, training_set = given
     settings = deployment.settings.model_copy(update=changed)
-    decision = promote(deployment.connection, deployment.tracking, training_set, settings)
+    decision = promote(
+        deployment.connection, deployment.open_duck, deployment.tracking, training_set, settings
+    )
     follow_release(deployment.connection, deployment.tracking)
     return decision
 
@@ -92,6 +95,18 @@ def set_score(given: Trained, family: str, score: float) -> None:
         "update experiments set metrics = jsonb_set(metrics, '{test_macro_f1}', %s::text::jsonb)"
         " where training_set_hash = %s and family = %s",
         [str(score), training_set.hash, family],
+    )
+
+
+def let_the_champion_score(
+    score: float, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pretend that the present champion does as well as `score` wherever it is tested."""
+    reigning, measure = champion(deployment.connection), gates.score_on_test
+    monkeypatch.setattr(
+        gates,
+        "score_on_test",
+        lambda *given: score if given[-1] == reigning else measure(*given),
     )
 
 
@@ -242,7 +257,7 @@ def test_the_champion_is_measured_on_the_challengers_test_split(
     assert numbers(refused)["champion"] != reigning.metrics["test_macro_f1"]
 
     # A champion that cannot answer at all loses to any challenger that beats the baselines.
-    monkeypatch.setattr(gates, "score_on_test", lambda *_: 0.0)
+    let_the_champion_score(0.0, deployment, monkeypatch)
     accepted = decide(second)
     assert accepted.served
     assert champion(deployment.connection) == challenger
@@ -253,13 +268,48 @@ def test_the_champion_is_measured_on_the_challengers_test_split(
     assert audit.verify(deployment.connection) is None
 
 
+def test_no_version_is_tested_on_what_it_was_trained_on(second: Trained) -> None:
+    """A group that was joined by one of another name changes its side of the split."""
+    deployment, training_set = second
+    reigning = champion(deployment.connection)
+    assert reigning is not None
+    rows = training_set.rows
+    tested = rows[rows["split"] == "test"]
+    group = tested.groupby("group_id")["document_id"].agg(list).iloc[0]
+    learned, companion = group  # two to a group: the other has the same object
+    before = numbers(decide(second, promotion_margin=0.9))
+    learn = (
+        "insert into training_sets select ?, document_id, label, group_id, 'validation',"
+        " label_time, text_hash, features from training_sets where hash = ? and document_id = ?"
+    )
+    given = [reigning.candidate.training_set_hash, training_set.hash, learned]
+    with deployment.open_duck() as duck:
+        duck.execute(learn, given)
+        fair = without_learned(duck, training_set, given[:1])
+        assert without_learned(duck, training_set, ["no such"]) is training_set
+    assert set(tested["document_id"]) - set(fair.rows["document_id"]) == {learned, companion}
+    assert (fair.rows["split"] == "train").sum() == (rows["split"] == "train").sum()
+    after = numbers(decide(second, promotion_margin=0.91))
+    assert after["champion"] == gates.score_on_test(
+        deployment.connection, deployment.tracking, fair, reigning
+    )
+    assert after["tfidf_baseline"] == before["tfidf_baseline"]
+    # All of it: nothing is left to compare the two by, and the baselines decide.
+    with deployment.open_duck() as duck:
+        for name in tested["document_id"]:
+            duck.execute(learn, [*given[:2], name])
+    decision = decide(second, promotion_margin=0.92)
+    assert decision.served
+    assert f"champion {reigning.version} was trained on every document of the" in decision.reason
+
+
 def test_a_tie_does_not_promote(second: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     deployment, _ = second
     challenger = current_challenger(deployment.connection)
     assert challenger is not None
     score = challenger.metrics[gates.METRIC]
     assert score < 1
-    monkeypatch.setattr(gates, "score_on_test", lambda *_: score)
+    let_the_champion_score(score, deployment, monkeypatch)
     refused = decide(second, promotion_margin=0.0)
     assert not refused.served
     assert "does not beat champion" in refused.reason
@@ -271,7 +321,7 @@ def test_the_margin_counts(second: Trained, monkeypatch: pytest.MonkeyPatch) -> 
     challenger = current_challenger(deployment.connection)
     assert challenger is not None
     score = challenger.metrics[gates.METRIC]
-    monkeypatch.setattr(gates, "score_on_test", lambda *_: score - 0.02)
+    let_the_champion_score(score - 0.02, deployment, monkeypatch)
     assert not decide(second, promotion_margin=0.03).served
     assert decide(second, promotion_margin=0.01).served
     assert champion(deployment.connection) == challenger
@@ -306,7 +356,11 @@ def test_a_run_killed_between_release_and_alias_is_repaired_by_the_next(first: T
     deployment, training_set = first
     version = register(first)
     decision = promote(
-        deployment.connection, deployment.tracking, training_set, deployment.settings
+        deployment.connection,
+        deployment.open_duck,
+        deployment.tracking,
+        training_set,
+        deployment.settings,
     )
     assert decision.served
     # What the killed run left: the release is committed, the alias is where it was.
@@ -350,7 +404,7 @@ def test_what_a_person_rolled_back_from_no_run_promotes(
     assert reigning is not None
     assert challenger is not None
     with monkeypatch.context() as patched:
-        patched.setattr(gates, "score_on_test", lambda *_: 0.0)
+        let_the_champion_score(0.0, deployment, patched)
         assert decide(second).served
     target = roll_back(connection, settings, deployment.tracking, "it insults people")
     assert target.parts.model_version == reigning.version
@@ -364,8 +418,15 @@ def test_what_a_person_rolled_back_from_no_run_promotes(
 
     def by_hand(margin: float) -> Decision:
         chosen = settings.model_copy(update={"promotion_margin": margin})
+        number, reason = challenger.version, "retaught"
         return promote_by_hand(
-            connection, deployment.tracking, training_set, chosen, challenger.version, "retaught"
+            connection,
+            deployment.open_duck,
+            deployment.tracking,
+            training_set,
+            chosen,
+            number,
+            reason,
         )
 
     with pytest.raises(GateError, match="is not promoted: challenger_beats_the_champion"):
@@ -375,7 +436,46 @@ def test_what_a_person_rolled_back_from_no_run_promotes(
     assert pointer.withdrawals(connection, "model_version") == {}
     assert not by_hand(-1.0).changed
     with pytest.raises(NothingToDoError, match="there is no version 10000"):
-        promote_by_hand(connection, deployment.tracking, training_set, settings, 10_000, "typo")
+        promote_by_hand(
+            connection,
+            deployment.open_duck,
+            deployment.tracking,
+            training_set,
+            settings,
+            10_000,
+            "typo",
+        )
+
+
+def test_a_model_that_was_withdrawn_stays_so_when_its_documents_come_back(
+    second: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rolled back from, then other documents, then the same again: the run has its one version."""
+    deployment, before = second
+    connection, settings = deployment.connection, deployment.settings
+    withdrawn = current_challenger(connection)
+    assert withdrawn is not None
+    with monkeypatch.context() as patched:
+        let_the_champion_score(0.0, deployment, patched)
+        assert decide(second).served
+    roll_back(connection, settings, deployment.tracking, "it insults people")
+    other = replace(before, hash="another")
+    connection.execute(
+        "insert into experiments (run_id, name, description, owner, status, ended_at,"
+        " training_set_hash, family, fingerprint, metrics, model_uri)"
+        " select 'other', name, description, owner, status, ended_at, 'another', family,"
+        " fingerprint, metrics, model_uri from experiments where run_id = %s",
+        [withdrawn.candidate.run_id],
+    )
+    later = register((deployment, other))
+    assert later.version == withdrawn.version + 1
+    assert register(second) == current_challenger(connection) == withdrawn
+    assert alias(deployment, "challenger") == withdrawn.candidate.model_uri
+    with monkeypatch.context() as patched:
+        let_the_champion_score(0.0, deployment, patched)
+        again = decide(second)
+    assert (again.served, again.changed) == (False, False)
+    assert again.reason == f"version {withdrawn.version} was withdrawn by tester: it insults people"
 
 
 def test_a_model_whose_feature_views_are_gone_is_not_rolled_back_to(second: Trained) -> None:
@@ -608,6 +708,29 @@ def test_the_champion_itself_is_trained_again_when_its_model_is_lost(
     assert champion(deployment.connection) == again
     ask(deployment, ["w1"])
     assert read_version(deployment.connection, lost.version) == lost, "its record stays"
+
+
+def test_a_model_in_the_home_of_another_host_is_told(second: Trained, tmp_path: Path) -> None:
+    """It is not lost: the host that has it answers, and is named what all hosts need."""
+    deployment, training_set = second
+    connection, settings = deployment.connection, deployment.settings
+    there = replace(deployment.tracking, shared=True, artifacts=tmp_path / "another")
+    with pytest.raises(ModelError) as caught:
+        ask(replace(deployment, tracking=there), ["w1"])
+    assert str(caught.value).startswith("MLFLOW_TRACKING_URI is not set: the model models:/m-")
+    assert "lies in the home of another host. Ask there, or set it" in str(caught.value)
+    challenger = current_challenger(connection)
+    assert challenger is not None
+    with pytest.raises(GateError, match=r"is not served: its model lies in the home of another"):
+        promote_by_hand(
+            connection,
+            deployment.open_duck,
+            there,
+            training_set,
+            settings,
+            challenger.version,
+            "better",
+        )
 
 
 @pytest.mark.parametrize("damage", ["cut short", "altered", "onnx gone"])

@@ -15,7 +15,6 @@ from ml_assets.releases.audit import Entry
 from ml_assets.releases.pointer import (
     Parts,
     deciding_alone,
-    expired,
     list_releases,
     present_parts,
     present_release,
@@ -198,14 +197,6 @@ def test_a_part_is_served_as_long_as_releases_name_it(connection: postgres.Conne
     assert (served["a"].actor, served["a"].served_from) == ("ann", first.served_from)
     assert (served["a"].served_until, served["b"].served_until) == (third.served_from, None)
     assert services(connection, "model_version")["1"].actor == "bob"
-
-
-def test_what_is_served_again_is_not_expired(connection: postgres.Connection) -> None:
-    for generation in "abca":
-        serve(connection, generation_id=generation)
-    assert expired(connection, "generation_id", 0) == ["b", "c"]
-    assert expired(connection, "generation_id", 1) == []
-    assert expired(connection, "model_version", 0) == []
 
 
 def test_who_decides_alone_is_waited_for(

@@ -92,8 +92,9 @@ def open_index(
 def _drop(client: object, name: str) -> None:
     from chromadb.errors import NotFoundError
 
-    with suppress(NotFoundError):
-        client.delete_collection(name)  # type: ignore[attr-defined]
+    for each in (name, f"{name}-copies"):
+        with suppress(NotFoundError):
+            client.delete_collection(each)  # type: ignore[attr-defined]
 
 
 @pytest.fixture

@@ -74,7 +74,10 @@ def withdraw(connection: postgres.Connection, identity: str, reason: str) -> Non
 
 
 def age_releases(connection: postgres.Connection, days: int) -> None:
-    """Pretend that all was served so many days earlier."""
+    """Pretend that all was built and served so many days earlier."""
+    connection.execute(
+        "update search_generations set created_at = created_at - %s", [timedelta(days=days)]
+    )
     connection.execute("alter table releases disable trigger user")
     oldest_first = -1 if days > 0 else 1
     for release in pointer.list_releases(connection)[::oldest_first]:

@@ -24,7 +24,7 @@ from typing import Any
 import psutil
 
 from ml_assets_tests.integration.project import write_documents
-from ml_assets_tests.servers.matrix import CELLS, DRIVES, attempt, other_version, whole_stack
+from ml_assets_tests.servers.matrix import CELLS, DRIVES, ON_THE_STACK, alone, attempt, whole_stack
 from ml_assets_tests.servers.running import POSTGRES
 from ml_assets_tests.servers.starting import kill
 
@@ -49,14 +49,14 @@ def main() -> int:
         failed.extend([line] if line.startswith("failed") else [])
 
     with folder_and_processes(failed) as root:
-        on_the_stack = [name for name in chosen if not name.startswith("postgres-")]
+        on_the_stack = [name for name in chosen if name in ON_THE_STACK]
         if on_the_stack:
             file = root / "notes.jsonl"
-            write_documents(file)
+            write_documents(file, per_topic=30)
             whole_stack(root / "stack", version, file, on_the_stack, report)
         for name in chosen:
-            if name.startswith("postgres-"):
-                attempt(name, partial(other_version, root / name, name[9:]), report)
+            if name not in ON_THE_STACK:
+                attempt(name, partial(alone, name, root / name, version), report)
         if failed:
             print(f"the logs lie in {root}")
     return bool(failed)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +48,8 @@ def add_line(file: Path) -> None:
         more.write(json.dumps(row) + "\n")
 
 
-def contents(settings: Settings) -> dict[str, Any]:
-    """Rows, index entries, hits, online values and training documents of a deployment.
+def contents(settings: Settings, *, models: bool = True) -> dict[str, Any]:
+    """Rows, index entries, hits, online values and, with models, training documents and labels.
 
     Not the numbers of vectors: which texts share a batch moves their last bit.
     """
@@ -65,13 +68,13 @@ def contents(settings: Settings) -> dict[str, Any]:
         ids = sorted(store.revisions(DOCUMENT_TEXT.key))
         values = store.get_many(DOCUMENT_TEXT.key, ids)
         held["online"] = {name: [_rounded(v) for v in values[name].values()] for name in ids}
-    with duckdb.connect(settings.duckdb_file) as duck:
-        trained = current_training_set(duck)
-        held["trained on"] = set(trained.rows["document_id"]) if trained else set()
     with ml_assets.open(settings) as session:
         held["hits"] = [[hit.document_id for hit in session.search(q).hits] for q in QUERIES]
-        if trained:
-            held["labels"] = set(session.predict(QUERIES[:1])[0])
+        if models:
+            with duckdb.connect(settings.duckdb_file) as duck:
+                trained = current_training_set(duck)
+            held["trained on"] = set(trained.rows["document_id"]) if trained else set()
+            held["labels"] = set(session.predict(QUERIES[:1])[0]) if trained else set()
     return held
 
 
@@ -86,22 +89,23 @@ def scratch(stack: Stack, file: Path) -> Iterator[Callable[[], dict[str, Any]]]:
     home.mkdir(parents=True)
     if (stack.root / "data" / "home" / "models").exists():
         (home / "models").symlink_to(stack.root / "data" / "home" / "models")
-    project = Project(home, file)
+    project = Project(home, file, fast=True)
     settings = load_settings(home=home, source=project.environment["ML_ASSETS_SOURCE"])
-    process = project.start("run")
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(project.call, "run")
 
-    def finish() -> dict[str, Any]:
-        out, err = process.communicate(timeout=600)
-        assert process.returncode == 0, out + err
-        return contents(settings)
+        @cache
+        def finish() -> dict[str, Any]:
+            run.result()
+            return contents(settings)
 
-    try:
-        yield finish
-    finally:
-        process.kill()
-        process.wait()
-        postgres.server_url(None, home)
-        postgres.stop(home)
+        try:
+            yield finish
+        finally:
+            wait([run])
+            postgres.server_url(None, home)
+            postgres.stop(home)
+            shutil.rmtree(home)
 
 
 def differences(stack: Stack, expected: dict[str, Any]) -> str:

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import dagster as dg
+
+from ml_assets_tests.defs.ticking import World
 from ml_assets_tests.integration.project import Project, write_documents
+from ml_assets_tests.servers.connections import counted
 from ml_assets_tests.servers.driving import add_line, prompt, scratch, ui_of, wait_for_rest
+from ml_assets_tests.servers.hosts import drive_hosts
 from ml_assets_tests.servers.postgres import find_postgres
 from ml_assets_tests.servers.running import Stack, stack, start_rest
 from ml_assets_tests.servers.stack import STACK
 from ml_assets_tests.servers.starting import AbsentError, kill
 
 VICTIMS = ("postgres", "redis", "chroma", "mlflow", "daemon", "code", "worker")
-STAGES = (
-    *("documents", "embeddings", "indexes", "evaluation", "features", "training", "promotion"),
+RUNS = (
+    ("starting", "documents", "embeddings"),
+    ("indexes", "evaluation"),
+    ("features", "training", "promotion"),
 )
+"""The stages of the three runs that an update takes, in their order."""
+
+STAGES = tuple(stage for run in RUNS for stage in run if stage != "starting")
 OUTAGES = (5, 90)
-CELLS = [f"{v}:{s}:{o}" for o in OUTAGES for v in VICTIMS for s in STAGES]
-DRIVES = ("drive", "postgres-16", "postgres-18")
+CELLS = [f"{v}:{s}:{o}" for o in OUTAGES for v in VICTIMS for s in STAGES] + ["worker:starting:5"]
+DRIVES = ("drive", "hosts", "hosts-on-servers", "ticks", "postgres-16", "postgres-18")
+ON_THE_STACK = ("drive", *CELLS)
 
 RANGE = {"dagster/asset_partition_range_start": "even", "dagster/asset_partition_range_end": "odd"}
 
@@ -79,10 +92,10 @@ def whole_stack(
         name = f"first build {first}".rstrip()
         if not attempt(name, partial(first_build, servers, file, first), report):
             return
-        for name in names:
-            work = partial(drive if name == "drive" else cell, servers, file, name)
-            if not attempt(name, work, report):
-                restore(servers)
+        for name in set(names) & {"drive"}:
+            attempt(name, partial(drive, servers, file), report)
+        for cells in in_passes([name for name in names if name != "drive"]):
+            one_pass(servers, file, cells, report)
 
 
 def first_build(servers: Stack, file: Path, name: str) -> str:
@@ -98,30 +111,71 @@ def first_build(servers: Stack, file: Path, name: str) -> str:
     return f"as from scratch after {seconds:.0f} s"
 
 
-def drive(servers: Stack, file: Path, _: str) -> str:
+def drive(servers: Stack, file: Path) -> str:
     """All that a person does: prompt, UI, a new line for the sensor, questions, rollback."""
+    names = {process.pid: name for name, process in servers.running.items()}
     add_line(file)
-    with scratch(servers, file) as finish:
-        prompt(servers, "run")
+    with scratch(servers, file) as finish, counted(servers.admin_url, names) as most:
         ui_of(servers).launch("everything", RANGE)
+        prompt(servers, "run")
         wait_for_rest(servers, finish, servers.patience)
+    assert max(most["code's"], most["other"]) <= 6, f"connections of a run: {most}"
+    assert most["code"] <= 3, f"connections of the code location: {most}"
     add_line(file)
     with scratch(servers, file) as finish:
         wait_for_rest(servers, finish, servers.patience)
     for words in ("search rocket", "predict bread", "status", "releases"):
         prompt(servers, *words.split())
     prompt(servers, "rollback", "--reason", "test")
-    return "prompt, UI, sensor, questions, rollback"
+    counts = ", ".join(f"{name} {number}" for name, number in most.most_common())
+    return f"prompt, UI, sensor, questions, rollback; at most so many connections: {counts}"
 
 
-def cell(servers: Stack, file: Path, name: str) -> str:
-    """Kill one server in a stage of a run, start it after its outage, and wait for convergence."""
-    hold(servers, name)
+def in_passes(cells: Sequence[str]) -> list[list[str]]:
+    """The cells that one update can go through: of one victim and outage, one in each run.
+
+    One run is not killed twice, since Dagster starts it again twice at most.
+    """
+    passes: dict[tuple[str, str, int], list[str]] = {}
+    for run in RUNS:
+        for name in cells:
+            victim, stage, outage = name.split(":")
+            if stage in run:
+                passes.setdefault((victim, outage, run.index(stage)), []).append(name)
+    return sorted(passes.values(), key=lambda names: min(map(cells.index, names)))
+
+
+def one_pass(servers: Stack, file: Path, cells: Sequence[str], report: Report) -> None:
+    """Add a document, and kill something in a stage of each run that follows from it.
+
+    What comes after a cell that failed has another document.
+    """
+    for name in cells:
+        hold(servers, name)
     add_line(file)
     with scratch(servers, file) as finish:
-        kill_and_start(servers, name)
+        for name, following in zip(cells, (*cells[1:], ""), strict=True):
+            if not attempt(name, partial(cell, servers, name, following, finish), report):
+                break
+        else:
+            return
+    restore(servers)
+    if following:
+        one_pass(servers, file, cells[cells.index(following) :], report)
+
+
+def cell(servers: Stack, name: str, following: str, finish: Callable[[], dict[str, Any]]) -> str:
+    """Kill one server in a stage of a run, start it after its outage, and wait for what follows.
+
+    That is the stage of the next cell, else that all is as from scratch.
+    """
+    kill_and_start(servers, name)
+    if not following:
         seconds = wait_for_rest(servers, finish, servers.patience)
-    return f"converged {seconds:.0f} s after its return"
+        return f"converged {seconds:.0f} s after its return"
+    began = time.monotonic()
+    wait_for_run(servers, following)
+    return f"went on to {following.split(':')[1]} {time.monotonic() - began:.0f} s after its return"
 
 
 def hold(servers: Stack, name: str) -> None:
@@ -132,8 +186,8 @@ def hold(servers: Stack, name: str) -> None:
 
 def kill_and_start(servers: Stack, name: str) -> None:
     """Kill the victim of a cell when a run is held in its stage; it is back after the outage."""
-    victim, stage, outage = name.split(":")
-    (reached,) = wait_for_file(servers.root / "data" / "home" / "hold", f"{stage}.*")
+    victim, _, outage = name.split(":")
+    reached = wait_for_run(servers, name)
     if victim == "worker":
         kill(int(reached.suffix[1:]))
     else:
@@ -144,12 +198,14 @@ def kill_and_start(servers: Stack, name: str) -> None:
         servers.start(victim)
 
 
-def wait_for_file(folder: Path, pattern: str, seconds: float = 300) -> list[Path]:
-    deadline = time.monotonic() + seconds
-    while not (found := [*folder.glob(pattern)]):
-        assert time.monotonic() < deadline, f"no run came to {pattern}"
+def wait_for_run(servers: Stack, name: str) -> Path:
+    """The file that says which run is held in the stage of a cell."""
+    _, stage, _ = name.split(":")
+    deadline = time.monotonic() + max(300, servers.patience)
+    while not (found := [*(servers.root / "data" / "home" / "hold").glob(f"{stage}.*")]):
+        assert time.monotonic() < deadline, f"no run came to {stage}"
         time.sleep(0.02)
-    return found
+    return found[0]
 
 
 def restore(servers: Stack) -> None:
@@ -160,6 +216,30 @@ def restore(servers: Stack) -> None:
         process = servers.running.get(server.name)
         if server.health and not server.absent and (process is None or process.poll() is not None):
             servers.start(server.name)
+
+
+def alone(name: str, root: Path, version: str) -> str:
+    """What needs no whole stack: two hosts, ticks, another version of PostgreSQL."""
+    if name.startswith("hosts"):
+        return drive_hosts(root, version, name)
+    if name == "ticks":
+        return drive_ticks()
+    return other_version(root, name.removeprefix("postgres-"))
+
+
+def drive_ticks() -> str:
+    """Ticks between every two steps of updates that come, and stores that go, at any moment."""
+    ticks = 0
+    for seed in range(6):
+        with dg.DagsterInstance.ephemeral() as instance:
+            world = World(random.Random(seed), instance)
+            world.tick()
+            world.build()
+            world.live(updates=4)
+        assert not world.halves, f"seed {seed}: {world.halves[0]}"
+        assert world.made["published_search"] == world.source, f"seed {seed}: left behind"
+        ticks += world.ticks
+    return f"{ticks} ticks, none asked for half of an update"
 
 
 def other_version(root: Path, version: str) -> str:

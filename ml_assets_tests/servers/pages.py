@@ -9,7 +9,7 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 Answer = Callable[[str, Message], tuple[int, bytes]]
-"""Status and body for a path and the headers of the request."""
+"""Status and body for a path and the headers of the request; of a redirect the body says where."""
 
 
 @contextmanager
@@ -20,6 +20,8 @@ def answering(answer: Answer) -> Iterator[str]:
         def do_GET(self) -> None:
             status, body = answer(self.path, self.headers)
             self.send_response(status)
+            if 300 <= status < 400:
+                self.send_header("Location", body.decode())
             self.end_headers()
             self.wfile.write(body)
 

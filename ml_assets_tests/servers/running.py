@@ -48,6 +48,9 @@ from ml_assets_tests.servers.starting import (
 POSTGRES = "17"
 """The version of compose, on which the whole stack runs."""
 
+MOST_CONNECTIONS = 20
+"""Of PostgreSQL, in which all servers, two runs and the UI must find their place."""
+
 _SERVERS = {server.name: server for server in STACK}
 _QUIET = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}
 
@@ -74,6 +77,7 @@ class Stack:
         if name == "postgres":
             folder, port = self.data, int(self.places["postgres_port"])
             command, account = serve_command(self.postgres, self.data, port)
+            command += ["-c", f"max_connections={MOST_CONNECTIONS}"]
         started = launch(command, folder, log, self.environment(name), **account)
         self.running[name] = started
         if server.health:
@@ -112,6 +116,12 @@ class Stack:
             **environment(server, self.places),
             **theirs,
         }
+
+    @property
+    def admin_url(self) -> str:
+        """The URL of PostgreSQL as its superuser."""
+        place = f"127.0.0.1:{self.places['postgres_port']}"
+        return f"postgresql://postgres:{self.places['POSTGRES_PASSWORD']}@{place}/postgres"
 
     def settings(self) -> Settings:
         """The settings of the code location."""

@@ -135,6 +135,19 @@ def test_a_copy_of_what_was_cut_short_is_made_anew_and_others_stay(tmp_path: Pat
         assert len(target.list_collections()) == 2
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [b"<html>404</html>", b'{"detail": "Not Found"}', b"7", b'[{"name": "generation-1"}]', b"[7]"],
+)
+def test_what_answers_in_the_place_of_chroma_is_no_mark(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    """A proxy has pages of its own for what it does not know."""
+    monkeypatch.setattr(chroma, "ask", lambda url, path: answer)
+    with pytest.raises(OutageError, match="what answers is not Chroma"):
+        chroma.mark("http://x")
+
+
 def test_a_mark_of_a_server_tells_entries_metadata_and_another_collection(tmp_path: Path) -> None:
     name = f"{chroma.PREFIX}x"
     with chroma_over_http(tmp_path) as url, chroma.connect(url, tmp_path) as client:

@@ -5,11 +5,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
-from ml_assets.errors import StoreError
+from ml_assets.errors import OutageError, StoreError
 from ml_assets.stores import clickhouse
 from ml_assets_tests.servers import clickhouse_over_http
 
@@ -90,6 +92,75 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(
     with pytest.raises(StoreError, match=message) as raised, clickhouse.connect(url, tmp_path):
         pass
     assert "secret" not in str(raised.value)
+
+
+def test_what_the_embedded_store_refuses_is_one_line(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StoreError, match=r"chdb: Code: 60.*or set CLICKHOUSE_URL") as raised,
+        clickhouse.connect(None, tmp_path) as client,
+    ):
+        client.query("select * from nowhere")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "do"),
+    [
+        (DatabaseError("no", code=497), StoreError, "Grant the user what it lacks"),
+        (DatabaseError("no", code=164), StoreError, "not read-only"),
+        (DatabaseError("no", code=243), StoreError, "Make space on its disk"),
+        (DatabaseError("no", code=60), StoreError, "Look into the log of the server"),
+        (DatabaseError("(AUTHENTICATION_FAILED)", code=516), StoreError, "Check user and password"),
+        (OperationalError("refused"), OutageError, "Check that the server is up"),
+        (OperationalError("retried", code=202), StoreError, "when less is asked of it"),
+    ],
+)
+def test_what_a_server_refuses_says_what_to_do(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    kind: type[StoreError],
+    do: str,
+) -> None:
+    folder = tmp_path / "chdb"
+    monkeypatch.setattr(clickhouse, "_open_server", lambda url: clickhouse._open_embedded(folder))
+    with (
+        pytest.raises(StoreError, match=f"^CLICKHOUSE_URL: .*{do}") as raised,
+        clickhouse.connect("http://x", tmp_path),
+    ):
+        raise error
+    assert type(raised.value) is kind
+
+
+def test_who_may_not_create_a_database_uses_the_one_that_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import clickhouse_connect
+
+    there = {"old"}
+
+    class Restricted(ExitStack):
+        def command(self, text: str) -> int:
+            if text.startswith("create"):
+                raise DatabaseError("Not enough privileges. (ACCESS_DENIED)", code=497)
+            return int(text.split("`")[1] in there)
+
+    monkeypatch.setattr(clickhouse_connect, "get_client", lambda **_: Restricted())
+    assert clickhouse._open_server("http://x/old")
+    with pytest.raises(StoreError, match="Grant the user what it lacks, on the database"):
+        clickhouse._open_server("http://x/new")
+
+
+def test_a_folder_that_could_not_be_opened_whole_is_let_go(tmp_path: Path) -> None:
+    holder = tmp_path / "chdb" / "holder.pid"
+    holder.mkdir(parents=True)
+    with pytest.raises(StoreError, match="Is a directory"), clickhouse.connect(None, tmp_path):
+        pass
+    holder.rmdir()
+    script = HOLD.replace("(None, Path(sys.argv[1]))", "(None, Path(sys.argv[1]), patience=0.5)")
+    words = [sys.executable, "-c", script, str(tmp_path)]
+    other = subprocess.run(words, input="\n", capture_output=True, text=True, check=False)
+    assert other.stdout == "open\n", other.stderr
 
 
 def test_a_mark_tells_writes_and_no_merges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

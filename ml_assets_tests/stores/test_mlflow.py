@@ -16,7 +16,7 @@ import pytest
 from ml_assets.errors import ModelError, OutageError, StoreError
 from ml_assets.settings import Settings, load_settings, secret
 from ml_assets.stores import mlflow
-from ml_assets.stores.mlflow import models
+from ml_assets.stores.mlflow import models, registry
 from ml_assets_tests.servers import free_port, mlflow_over_http
 
 
@@ -185,7 +185,9 @@ def test_to_save_and_load_models_imports_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("uri", ["mlflow", "mlflow:5000", "file:///tmp/mlruns"])
+@pytest.mark.parametrize(
+    "uri", ["mlflow", "mlflow:5000", "file:///tmp/mlruns", "postgresql://host/mlflow", "databricks"]
+)
 def test_a_uri_that_is_not_a_servers_is_refused_in_one_line(uri: str, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"^MLFLOW_TRACKING_URI: not a URL of a tracking server"):
         mlflow.tracking(uri, None, tmp_path)
@@ -275,3 +277,36 @@ def test_a_database_that_does_not_answer_is_told_once_and_soon(
     assert perf_counter() - started < 20, "MLflow itself asks ten times, for 100 s"
     assert "\n" not in str(raised.value)
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_a_mark_is_asked_for_with_the_credentials_that_mlflow_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In the URL, or else in MLflow's own variables: without a mark each run is a whole one."""
+    asked: list[str] = []
+
+    def ask(url: str, path: str) -> bytes:
+        asked.append(url)
+        return b""
+
+    monkeypatch.setattr(registry, "ask", ask)
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    mlflow.mark("http://host:5000/below", "x")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me@home")
+    mlflow.mark("http://host:5000", "x")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "p/w")
+    mlflow.mark("http://host:5000/below", "x")
+    mlflow.mark("http://other:own@host", "x")
+    assert asked == [
+        "http://host:5000/below",
+        "http://host:5000",
+        "http://me%40home:p%2Fw@host:5000/below",
+        "http://other:own@host",
+    ]
+
+
+def test_records_that_cannot_be_connected_to_are_one_line() -> None:
+    where = mlflow.Tracking(f"postgresql+psycopg2://127.0.0.1:{free_port()}/mlflow", Path())
+    with pytest.raises(OutageError, match=r"own database.*Check that PostgreSQL is up"):
+        mlflow.read_aliases(where, "x")

@@ -1,13 +1,13 @@
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
 import pytest
 
 from ml_assets.errors import StoreError
 from ml_assets.stores import online
-from ml_assets.stores.online import OnlineStore
+from ml_assets.stores.online import OnlineStore, redis
 from ml_assets.stores.online.sqlite import transaction
 from ml_assets_tests.servers import PASSWORD, free_port, redis_over_tcp
 
@@ -156,6 +156,29 @@ def test_a_store_is_copied_into_an_empty_one(open_store: Open, tmp_path: Path) -
         store.put_many("view_v2", {"a": {}}, {"a": "1"})
         with pytest.raises(StoreError, match=r"^the store: it is not empty: it has .* view_v2"):
             online.copy_values(other, store, "the store")
+
+
+def test_a_key_that_redis_tells_twice_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SCAN may give a key again while the table of keys grows."""
+
+    class Client:
+        def __init__(self, *keys: str) -> None:
+            self.keys = keys
+
+        def scan_iter(self, pattern: str, count: int) -> Iterator[str]:
+            yield from self.keys
+
+        def hlen(self, key: str) -> int:
+            return len(key)
+
+        def eval(self, script: str, count: int, key: str) -> str:
+            return key
+
+    def mark(*keys: str) -> str:
+        monkeypatch.setattr(redis, "_connected", lambda url: nullcontext(Client(*keys)))
+        return online.mark("redis://x")
+
+    assert mark("b", "a", "b") == mark("a", "b") != mark("a")
 
 
 def test_a_mark_of_redis_tells_what_was_written(

@@ -105,6 +105,24 @@ def test_what_is_no_postgres_url_is_refused_without_its_password(url: str) -> No
     assert "Write postgresql://" in message
 
 
+def test_a_host_that_is_gone_is_noticed_before_its_turn_is_given_away(postgres_url: str) -> None:
+    """The server gives up a silent session after a minute; the client in half of that."""
+
+    def parameters(url: str) -> dict[str, str]:
+        with postgres.connect(url, Path()) as connection:
+            return connection.info.get_parameters()
+
+    names = ("keepalives_idle", "keepalives_interval", "keepalives_count")
+    given = parameters(postgres_url)
+    idle, interval, count = (int(given[name]) for name in names)
+    assert idle + interval * count <= 30
+    assert given["tcp_user_timeout"] == "30000"
+    separator = "&" if "?" in postgres_url else "?"
+    url = f"{postgres_url}{separator}tcp_user_timeout=5000&keepalives_idle=7"
+    given = parameters(url)
+    assert (given["tcp_user_timeout"], given["keepalives_idle"]) == ("5000", "7")
+
+
 def test_a_server_that_ends_the_connection_is_one_line(postgres_url: str) -> None:
     with pytest.raises(StoreError) as caught:
         write_and_be_ended(postgres_url)

@@ -30,6 +30,11 @@ def test_a_server_below_a_path_is_asked_as_the_user_of_its_url(place: str) -> No
     assert ask(f"http://me:p%40ss@{place}", "x/200") == expected
 
 
+def test_another_server_is_not_told_who_asks(place: str) -> None:
+    with answering(lambda *_: (302, f"http://{place}/x/200".encode())) as first:
+        assert ask(f"http://me:hidden@{first}", "x") == b"/x/200 None"
+
+
 def test_that_there_is_no_such_thing_is_an_answer(place: str) -> None:
     assert ask(f"http://{place}", "x/404") == b"/x/404 None"
 

@@ -1,5 +1,8 @@
 """Candidates: trained once, recorded in every store, and repeatable."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,7 +11,13 @@ from ml_assets.stores.mlflow import load_model
 from ml_assets.training.candidates import train_candidates, write_lost_results
 from ml_assets.training.evaluation import evaluate
 from ml_assets.training.examples import read_examples
-from ml_assets.training.experiments import read_candidate, read_candidates, untrained
+from ml_assets.training.experiments import (
+    forget_elsewhere,
+    read_candidate,
+    read_candidates,
+    trained_elsewhere,
+    untrained,
+)
 from ml_assets.training.families.base import Task, fit_family, predict_probabilities
 from ml_assets.training.families.registry import FAMILIES, TRUSTED_TYPES
 from ml_assets.training.importance import permutation_importance
@@ -254,3 +263,26 @@ def test_results_that_are_lost_are_written_again_from_the_models(trained: Traine
         duck.execute("delete from model_predictions where family = 'tfidf_baseline'")
     assert write_lost_results(*arguments) == 1
     assert rows() == before
+
+
+def test_what_another_host_trained_is_left_alone_until_it_is_forgotten(
+    trained: Trained, tmp_path: Path
+) -> None:
+    deployment, training_set = trained
+    connection, here = deployment.connection, replace(deployment.tracking, shared=True)
+    there = replace(here, artifacts=tmp_path)
+    server = replace(here, artifacts=None)
+    with deployment.open_duck() as duck, duckdb.connect(tmp_path / "offline.duckdb") as other:
+        assert trained_elsewhere(connection, duck, here) == ""
+        told = trained_elsewhere(connection, duck, there)
+        assert told.startswith(
+            "the models lie in the home of another host. Set MLFLOW_TRACKING_URI"
+        )
+        assert "Set DUCKDB_PATH" in trained_elsewhere(connection, other, server)
+        assert trained_elsewhere(connection, other, replace(there, shared=False)) == ""
+        with connection.transaction(force_rollback=True):
+            forget_elsewhere(connection, duck, here)
+            assert len(read_candidates(connection, training_set.hash)) == len(FAST)
+            forget_elsewhere(connection, duck, there)
+            assert read_candidates(connection, training_set.hash) == []
+            assert trained_elsewhere(connection, duck, there) == ""

@@ -27,6 +27,12 @@ group by label
 having count(*) filter (where split = 'train') = 0
 order by label
 
+-- name: learned
+-- The documents that models of these training sets were fitted to, or chosen by.
+select distinct document_id
+from training_sets
+where hash in (select unnest($hashes)) and split <> 'test'
+
 -- name: rows
 -- The rows of a training set, with a column for each feature.
 select document_id, label, group_id, split, label_time, text_hash, {values}

@@ -1,3 +1,75 @@
+-- name: activity
+-- What every collection holds and how it changed: the values of the feature view `collection_activity`, in its
+-- order. One without a live document is removed.
+with documents_seen as (
+    select
+        collection,
+        count(*) as document_count,
+        avg(length(text))::float8 as mean_characters,
+        percentile_cont(0.5) within group (order by length(text))::float8 as median_characters,
+        count(distinct label) as label_count,
+        sum(hashtextextended(document_id || ' ' || encode(content_hash, 'hex'), 0)) as content
+    from documents
+    where deleted_at is null
+    group by collection
+), chunks_seen as (
+    select collection, count(*) as chunk_count from current_chunks group by collection
+), changes_seen as (
+    select
+        collection,
+        count(*) filter (where action = 'added') as added,
+        count(*) filter (where action = 'changed') as changed,
+        count(*) filter (where action = 'removed') as removed,
+        max(changed_at) as changed_time,
+        max(change_id) as last
+    from change_log
+    where stage = 'documents'
+    group by collection
+), times as (
+    select collection, max(changed_at) as changed_time from documents group by collection
+)
+select
+    t.collection,
+    null::timestamptz,
+    greatest(t.changed_time, l.changed_time),
+    case when d.collection is null then greatest(t.changed_time, l.changed_time) end,
+    concat_ws(' ', d.content, l.last),
+    d.document_count,
+    case when d.collection is not null then coalesce(k.chunk_count, 0) end,
+    d.mean_characters,
+    d.median_characters,
+    d.label_count,
+    coalesce(l.added, 0),
+    coalesce(l.changed, 0),
+    coalesce(l.removed, 0)
+from times t
+left join documents_seen d using (collection)
+left join chunks_seen k using (collection)
+left join changes_seen l using (collection)
+order by t.collection
+
+-- name: activity_state
+-- All that `activity` is made of, in one line.
+with documents_seen as (
+    select
+        coalesce(sum(hashtextextended(concat_ws(' ', collection, document_id, encode(content_hash, 'hex')), 0))
+            filter (where deleted_at is null), 0) as content,
+        count(distinct collection) filter (where deleted_at is null) as live,
+        max(changed_at) as changed_time
+    from documents
+), chunks_seen as (
+    select coalesce(sum(hashtextextended(concat_ws(' ', collection, chunk_id), 0)), 0) as content from current_chunks
+), changes_seen as (
+    select coalesce(max(change_id), 0) as last, max(changed_at) as changed_time
+    from change_log
+    where stage = 'documents'
+)
+select
+    d.live as entities,
+    encode(sha256(convert_to(concat_ws(' ', d.content, c.content, l.last), 'UTF8')), 'hex') as state_hash,
+    coalesce(greatest(d.changed_time, l.changed_time), to_timestamp(0)) as state_time
+from documents_seen d, chunks_seen c, changes_seen l
+
 -- name: apply_chunks
 -- Make the chunks that a chunker makes of the staged documents exactly the staged chunks.
 with removed as (
@@ -108,13 +180,18 @@ with counted as (
     from documents
     where collection = any(%(collections)s) and deleted_at is null
     group by collection
+), present as (
+    select c.collection, coalesce(n.documents, 0) as count, concat_ws(' ', n.documents, n.content) as content
+    from collections c
+    left join counted n using (collection)
+    where c.collection = any(%(collections)s)
+), noted as (
+    update collections c
+    set document_count = p.count
+    from present p
+    where p.collection = c.collection and c.document_count <> p.count
 )
-update collections c
-set document_count = coalesce(n.documents, 0)
-from collections o
-left join counted n using (collection)
-where c.collection = any(%(collections)s) and o.collection = c.collection
-returning c.collection, c.document_count as count, concat_ws(' ', n.documents, n.content) as content
+select collection, count, content from present
 
 -- name: counts
 select
@@ -283,6 +360,23 @@ from misplaced_chunks m
 where c.chunker = m.chunker and c.document_id = m.document_id and c.chunk_index = m.chunk_index
     and m.collection is not null
 
+-- name: index_numbers
+-- With the condition of a filter by order: what is no number, or too long for a tree, is not in it.
+create index if not exists {index} on documents ((metadata -> {key}))
+where jsonb_typeof(metadata -> {key}) = 'number'
+
+-- name: index_values
+create index if not exists documents_metadata on documents using gin (metadata jsonb_path_ops)
+
+-- name: number_keys
+-- The keys under which most live documents have a number.
+select item.key
+from documents d, jsonb_each(d.metadata) as item
+where d.deleted_at is null and jsonb_typeof(item.value) = 'number'
+group by item.key
+order by count(*) desc, item.key
+limit %(most)s
+
 -- name: log_changes
 -- A run that follows a killed one does not say it again.
 insert into change_log (stage, collection, document_id, action, reason, run_id)
@@ -422,12 +516,15 @@ set document_id = excluded.document_id, reason = excluded.reason, rejected_at = 
     stored_hash = excluded.stored_hash
 
 -- name: save_collections
+-- A collection that is as it was is not written: every write asks other hosts to look at all they hold.
 insert into collections (collection, source, fingerprint)
 select collection, %(source)s, fingerprint
 from unnest(%(collections)s::text[], %(fingerprints)s::text[]) as given (collection, fingerprint)
 on conflict (collection) do update
 set source = excluded.source, fingerprint = excluded.fingerprint, refreshed_at = now(),
     read_error = null, failed_at = null
+where (collections.source, collections.fingerprint) <> (excluded.source, excluded.fingerprint)
+    or collections.refreshed_at is null or num_nonnulls(collections.read_error, collections.failed_at) > 0
 
 -- name: save_unread
 -- What was read before stays; a collection that never was has the fingerprint of one that is not there.
@@ -483,7 +580,8 @@ with incoming as (
             when d.content_hash <> s.content_hash and d.text <> s.text then 'text'
             when d.content_hash <> s.content_hash then 'title, label or metadata'
         end as reason,
-        d.document_id is null or d.deleted_at is not null as is_new
+        d.document_id is null or d.deleted_at is not null as is_new,
+        case when d.deleted_at is null then d.collection end as former_collection
     from staged_contents s
     -- The limit keeps this a look-up for each: they are few, and the table has long rows.
     left join lateral (
@@ -512,6 +610,17 @@ with incoming as (
         case when is_new then 'added' else 'changed' end, reason, %(run_id)s
     from incoming
     where reason is not null
+), left_behind as (
+    -- Those of a read are counted afterwards.
+    update collections c
+    set document_count = c.document_count - n.documents
+    from (
+        select former_collection as collection, count(*) as documents
+        from incoming
+        where former_collection <> all(%(collections)s)
+        group by former_collection
+    ) n
+    where c.collection = n.collection
 )
 select
     collection, coalesce(added, 0) as added, coalesce(changed, 0) as changed,

@@ -19,7 +19,7 @@ where space_id = %(space_id)s
 -- name: count_current
 select count(*) as vectors
 from document_embeddings
-where space_id = %(space_id)s and chunker = (select chunker from chunkers where is_current)
+where space_id = %(space_id)s and chunker = %(chunker)s
 
 -- name: create_staging
 create temp table if not exists staged_vectors (text_hash bytea primary key, embedding halfvec not null);
@@ -45,7 +45,7 @@ where e.collection = any(%(collections)s)
 select distinct c.document_id
 from chunks c
 where c.collection = any(%(collections)s)
-    and c.chunker in (select chunker from chunkers where is_followed)
+    and c.chunker = any(%(chunkers)s)
     and not exists (
         select from document_embeddings e
         where e.space_id = %(space_id)s and e.chunk_id = c.chunk_id and e.chunker = c.chunker
@@ -69,7 +69,7 @@ from chunks c
 left join document_embeddings e
     on e.chunk_id = c.chunk_id and e.chunker = c.chunker and e.space_id = %(space_id)s
 where c.collection = any(%(collections)s)
-    and c.chunker in (select chunker from chunkers where is_followed)
+    and c.chunker = any(%(chunkers)s)
     and (e.text_hash, e.collection, e.created_at) is distinct from (c.text_hash, c.collection, c.created_at)
 
 -- name: follow_moves
@@ -95,7 +95,7 @@ select %(space_id)s, c.chunker, c.created_at, c.chunk_id, c.collection, c.text_h
     embedding_hash(s.embedding)
 from staged_vectors s
 join chunks c using (text_hash)
-where c.collection = any(%(collections)s) and c.chunker in (select chunker from chunkers where is_followed)
+where c.collection = any(%(collections)s) and c.chunker = any(%(chunkers)s)
 on conflict (chunk_id, space_id, chunker, created_at) do update
 set collection = excluded.collection, text_hash = excluded.text_hash, embedding = excluded.embedding,
     embedding_hash = excluded.embedding_hash, embedded_at = excluded.embedded_at
@@ -148,7 +148,7 @@ with pending as (
         ) as known
     from chunks c
     where c.collection = any(%(collections)s)
-        and c.chunker in (select chunker from chunkers where is_followed)
+        and c.chunker = any(%(chunkers)s)
         and not exists (
             select from document_embeddings e
             where e.space_id = %(space_id)s and e.chunk_id = c.chunk_id and e.chunker = c.chunker
@@ -226,17 +226,17 @@ order by c.chunk_id, c.chunker
 -- Collections with chunks to embed, or vectors that outlived their chunk: a run that was killed between two
 -- stages, whatever the source says since. The two tables are joined once, in parallel.
 select coalesce(c.collection, e.collection)
-from (select * from chunks where chunker in (select chunker from chunkers where is_followed)) c
+from (select * from chunks where chunker = any(%(chunkers)s)) c
 full join (
     select chunk_id, chunker, created_at, collection, text_hash
     from document_embeddings
-    where space_id = %(space_id)s and chunker in (select chunker from chunkers where is_followed)
+    where space_id = %(space_id)s and chunker = any(%(chunkers)s)
 ) e using (chunk_id, chunker)
 where (c.text_hash, c.collection, c.created_at) is distinct from (e.text_hash, e.collection, e.created_at)
 union
 select e.collection
 from document_embeddings e
-where (e.space_id <> %(space_id)s or e.chunker not in (select chunker from chunkers where is_followed))
+where (e.space_id <> %(space_id)s or e.chunker <> all(%(chunkers)s))
     and not exists (select from chunks c where c.chunk_id = e.chunk_id and c.chunker = e.chunker)
 
 -- name: unmatched
@@ -248,11 +248,11 @@ select
         else 'vectors_of_another_text'
     end as problem,
     chunk_id as name
-from (select * from chunks where chunker in (select chunker from chunkers where is_followed)) c
+from (select * from chunks where chunker = any(%(chunkers)s)) c
 full join (
     select chunker, chunk_id, text_hash
     from document_embeddings
-    where space_id = %(space_id)s and chunker in (select chunker from chunkers where is_followed)
+    where space_id = %(space_id)s and chunker = any(%(chunkers)s)
 ) e using (chunk_id, chunker)
 where e.text_hash is distinct from c.text_hash
 
@@ -263,5 +263,5 @@ select
     concat_ws(' ', count(*), sum(hashtextextended(chunk_id, hash_record_extended(row(text_hash), 0)))) as content
 from document_embeddings
 where space_id = %(space_id)s and collection = any(%(collections)s)
-    and chunker in (select chunker from chunkers where is_followed)
+    and chunker = any(%(chunkers)s)
 group by collection

@@ -1,9 +1,12 @@
+-- name: forget_finish
+insert into finished_run (state, changes) values (%(state)s, 0)
+on conflict (one) do update set state = excluded.state
+
 -- name: remember_finish
-insert into finished_run (state, written, changes, warnings)
-values (%(state)s, %(written)s, %(changes)s, %(warnings)s)
-on conflict (one) do update
-set state = excluded.state, written = excluded.written, changes = excluded.changes,
-    warnings = excluded.warnings, finished_at = now()
+-- Unless another state was written since the run began.
+update finished_run
+set state = %(state)s, written = %(written)s, changes = %(changes)s, warnings = %(warnings)s, finished_at = now()
+where state = %(begun)s
 
 -- name: written
 -- Rows that were ever inserted, updated or deleted, and the files of tables and indexes, of which truncating or

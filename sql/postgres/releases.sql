@@ -9,15 +9,6 @@ select count(*) as entries
 from model_audit_logs
 where (%(subject)s::text is null or subject = %(subject)s) and (%(action)s::text is null or action = %(action)s)
 
--- name: expired
--- What was served until so many days ago, and is not served now.
-select to_jsonb(releases) ->> %(part)s as identity
-from releases
-where to_jsonb(releases) ->> %(part)s is not null
-group by identity
-having not bool_or(upper_inf(served)) and max(upper(served)) <= now() - make_interval(secs => %(days)s * 86400)
-order by max(upper(served))
-
 -- name: first_broken_entry
 -- Each entry names the hash of the entry before it, its own hash follows from its content, and the last one is the
 -- last that was written.

@@ -124,3 +124,10 @@ on conflict (training_set_hash, family, fingerprint) where status <> 'lost' do u
 set run_id = excluded.run_id, name = excluded.name, description = excluded.description,
     owner = excluded.owner, status = 'running', started_at = now(), ended_at = null
 where experiments.status <> 'completed'
+
+-- name: trained_last
+select training_set_hash, model_uri
+from experiments
+where status = 'completed'
+order by ended_at desc, run_id
+limit 1

@@ -2,7 +2,15 @@
 
 import dagster as dg
 
-from ml_assets.defs.assets import DAILY, asset, data_version, gate_table, nothing_to_train_on, table
+from ml_assets.defs.assets import (
+    DAILY,
+    asset,
+    data_version,
+    gate_table,
+    left_alone,
+    nothing_to_train_on,
+    table,
+)
 from ml_assets.defs.resources import MlflowResource, OfflineStoreResource, PostgresResource
 from ml_assets.registry.model import ModelVersion
 from ml_assets.registry.promotion import promote
@@ -14,6 +22,7 @@ from ml_assets.registry.versions import (
 )
 from ml_assets.releases.gates import Decision
 from ml_assets.settings import Settings
+from ml_assets.training.experiments import trained_elsewhere
 from ml_assets.training.training_set import current_training_set
 
 
@@ -30,6 +39,9 @@ def registered_model(
     if current is None or not current.hash:
         return nothing_to_train_on(current)
     with postgres.connect() as connection:
+        with duckdb.get_connection() as duck:
+            if reason := trained_elsewhere(connection, duck, mlflow.tracking):
+                return left_alone(reason)
         before = current_challenger(connection)
         version = register_challenger(connection, mlflow.tracking, current, settings)
     if version is None:
@@ -63,7 +75,10 @@ def champion_model(
     if current is None or not current.hash:
         return nothing_to_train_on(current)
     with postgres.connect() as connection:
-        decision = promote(connection, mlflow.tracking, current, settings)
+        with duckdb.get_connection() as duck:
+            if reason := trained_elsewhere(connection, duck, mlflow.tracking):
+                return left_alone(reason)
+        decision = promote(connection, duckdb.get_connection, mlflow.tracking, current, settings)
         moved = follow_release(connection, mlflow.tracking)
         served, challenger = champion(connection), current_challenger(connection)
     return dg.MaterializeResult(

@@ -8,6 +8,7 @@ from ml_assets.defs.assets import (
     NO_TRAINING_SET,
     asset,
     data_version,
+    left_alone,
     nothing_to_train_on,
     plot,
     relation_of_duckdb,
@@ -22,7 +23,7 @@ from ml_assets.defs.resources import (
 from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings
 from ml_assets.training.candidates import train_candidates, write_lost_results
-from ml_assets.training.experiments import read_candidates, untrained
+from ml_assets.training.experiments import read_candidates, trained_elsewhere, untrained
 from ml_assets.training.model import SPLITS, Candidate, TrainingSet
 from ml_assets.training.plots import confusion_plot, reliability_plot
 from ml_assets.training.results import Trained
@@ -80,6 +81,9 @@ def candidate_models(
         return nothing_to_train_on(current)
     trained: list[Trained] = []
     with postgres.connect() as connection:
+        with duckdb.get_connection() as duck:
+            if reason := trained_elsewhere(connection, duck, mlflow.tracking):
+                return left_alone(reason)
         missing = untrained(connection, mlflow.tracking, current)
         if missing:
             with mlflow.run() as where, progress("training") as report:

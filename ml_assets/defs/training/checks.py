@@ -21,13 +21,9 @@ def labels_are_known(
     """Every label is the one its document has, and every label tested on is trained on."""
     with postgres.connect() as connection, duckdb.get_connection() as duck:
         wrong, unseen = unknown_labels(connection, duck)
-    return dg.AssetCheckResult(
-        passed=not wrong and not unseen,
-        metadata={
-            "documents_with_another_label": len(wrong),
-            "examples": ", ".join(wrong[:5]) or "none",
-            "labels_not_trained_on": ", ".join(unseen) or "none",
-        },
+    return problems_result(
+        Problem.of("documents_with_another_label", wrong)
+        + Problem.of("labels_not_trained_on", unseen)
     )
 
 
@@ -44,12 +40,12 @@ def splits_are_disjoint(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
     """Every group and every text is in one split only."""
     with duckdb.get_connection() as duck:
         straddling = straddling_groups(duck)
-    return dg.AssetCheckResult(
-        passed=not any(straddling.values()),
-        metadata={
-            f"{kind}_in_two_splits": f"{len(names)}: {', '.join(names[:5])}" if names else "0"
-            for kind, names in straddling.items()
-        },
+    return problems_result(
+        [
+            each
+            for kind in straddling
+            for each in Problem.of(f"{kind}_in_two_splits", straddling[kind])
+        ]
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ml_assets.documents.formats.html import html_text
+from ml_assets.documents.formats.rows import LONGEST_TITLE
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -15,8 +17,6 @@ _FRONT_MATTER = re.compile(r"---[ \t]*\n((?:(?!---[ \t]*\n)[^\n]*\n){0,200})---[
 _HTML_HEADING = re.compile("<h1[ >]", re.IGNORECASE)
 _HEAD = 16_384
 """Characters that are looked through for a title."""
-
-_LONGEST_TITLE = 1_000
 
 
 def read_markdown(page: str) -> tuple[str, str]:
@@ -31,7 +31,7 @@ def read_markdown(page: str) -> tuple[str, str]:
         return title, text
     for token in (tokens := iter(MarkdownIt().disable("inline").parse(text[:_HEAD]))):
         if token.type == "heading_open":
-            return _plain(next(tokens).content[:_LONGEST_TITLE]), text
+            return _plain(next(tokens).content[:LONGEST_TITLE]), text
         if token.type == "html_block" and _HTML_HEADING.match(token.content):
             return html_text(token.content)[1].replace("\n", " "), text
     return "", text
@@ -45,13 +45,15 @@ def _front_matter(page: str) -> tuple[str, str]:
     if not found:
         return "", page
     try:
-        said = yaml.safe_load(found[1])
+        fields = yaml.safe_load(found[1])
+        title = fields.get("title") if isinstance(fields, dict) else None
+        # A list or a mapping may name one inside of another so often that no memory holds its text.
+        text = str(title) if isinstance(title, str | int | float | datetime.date) else ""
     except (yaml.YAMLError, ValueError, RecursionError):
         return "", page
-    if not isinstance(said, dict):
+    if not isinstance(fields, dict):
         return "", page
-    title = said.get("title")
-    return "" if title is None else " ".join(str(title).split()), page[found.end() :]
+    return " ".join(text[:LONGEST_TITLE].split()), page[found.end() :]
 
 
 def _plain(heading: str) -> str:

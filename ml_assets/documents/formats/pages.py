@@ -21,6 +21,17 @@ COLUMNS = ("id", "title", "text", "folder", "name")
 _HTML = (".html", ".htm")
 _MARKDOWN = (".md", ".markdown")
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w.:-]{1,40})""", re.IGNORECASE)
+_OF_WEB = {
+    *(f"iso8859-{part}" for part in (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16)),
+    *(f"cp{page}" for page in (866, 874, 932, 949, *range(1250, 1259))),
+    *("koi8-r", "koi8-u", "mac-roman", "mac-cyrillic", "tis-620", "gb2312", "gbk", "gb18030"),
+    *("big5", "big5hkscs", "euc_jp", "iso2022_jp", "shift_jis", "euc_kr"),
+}
+"""Encodings of pages, by their names in Python, which has some that fail or take long on purpose.
+
+Source: https://encoding.spec.whatwg.org/#names-and-labels
+"""
+
 _HEAD = 1024
 """Bytes within which HTML declares its encoding."""
 
@@ -65,5 +76,7 @@ def _decode_html(content: bytes) -> str:
         return content.decode("utf-8-sig")
     if declared := _CHARSET.search(content[:_HEAD]):
         with suppress(LookupError, UnicodeDecodeError):
-            return content.decode(declared[1].decode("ascii"))
+            encoding = codecs.lookup(declared[1].decode("ascii")).name
+            if encoding in _OF_WEB:
+                return content.decode(encoding)
     return content.decode("cp1252", "replace")

@@ -30,6 +30,11 @@ ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 ROLES = ("id", "text", "title", "label", "url", "group", "created_at")
 OPTIONS = (*ROLES, "metadata", "collection_by")
 PERIODS = ("day", "month", "quarter", "year")
+LONGEST_TITLE = 1_000
+"""Characters; a longer title is cut, since every chunk is searched with it."""
+
+_LONGEST = {"url": 2_000, "group": 2_000}
+_LONGEST_METADATA = 10_000
 _SHOWN_COLUMNS = 20
 _LONGEST_DATE = 100
 _SPACE_BEFORE_ZONE = re.compile(r"\s+(?=[+-]\d\d:?\d\d$)")
@@ -123,14 +128,14 @@ def to_document(
 
     `collection` is that of a source which no column splits. A row without a column of ids is known
     by a hash of its title and text. Empty cells and numbers that are not finite count as absent.
-    Where a title stands alone, it is the text as well.
+    Where a title stands alone, it is the text as well; the title itself is cut to `LONGEST_TITLE`.
     """
     identity = None
     try:
         collection = collection or _collection(row, columns)
         identity = _checked(_identity(row, columns), check_name, "id")
         label = _cell(row, columns, "label")
-        metadata = ((normalize(name), _plain(_value(row, name))) for name in columns.metadata)
+        metadata = ((normalize(name), _short(_value(row, name), name)) for name in columns.metadata)
         title = _cell(row, columns, "title")
         text = _cell(row, columns, "text")
         text = text if text.strip() else title
@@ -138,10 +143,10 @@ def to_document(
             document_id=identity,
             collection=collection,
             text=_checked(text, check_text, max_bytes),
-            title=title,
+            title=title[:LONGEST_TITLE],
             label=_checked(label, check_name, "label") if label else None,
-            url=_cell(row, columns, "url") or None,
-            group=_cell(row, columns, "group"),
+            url=_bounded_cell(row, columns, "url") or None,
+            group=_bounded_cell(row, columns, "group"),
             metadata={name: value for name, value in metadata if value is not None},
             created_at=_moment(row, columns),
         )
@@ -195,6 +200,23 @@ def _moment(row: Row, columns: Columns) -> datetime | None:
 
 def _cell(row: Row, columns: Columns, role: str) -> str:
     return normalize(_text(row.get(columns.roles.get(role, "")), role))
+
+
+def _bounded_cell(row: Row, columns: Columns, role: str) -> str:
+    return _checked(_cell(row, columns, role), _check_length, role, _LONGEST[role])
+
+
+def _short(value: object, name: str) -> str | int | float | bool | None:
+    """Return a value of metadata, which goes into an index with every chunk of the document."""
+    plain = _plain(value)
+    if isinstance(plain, str):
+        _checked(plain, _check_length, f"metadata {name}", _LONGEST_METADATA)
+    return plain
+
+
+def _check_length(text: str, kind: str, most: int) -> str | None:
+    too_long = f"the {kind} has {len(text)} characters, more than {most}"
+    return too_long if len(text) > most else None
 
 
 def _text(value: object, role: str) -> str:

@@ -70,7 +70,8 @@ def _json_object(line: bytes) -> Row | str:
 
 def _read_csv(file: BinaryIO, name: str, delimiter: str, columns: Columns) -> Iterator[Numbered]:
     """Read rows of CSV, whose delimiter is that of its header, or of TSV, which has no quotes."""
-    # A row that is too long is one bad row; the limit of the csv module would end the whole file.
+    # The limit of the csv module would end the whole file at a long cell; a row that is longer than
+    # `_LONGEST` ends it still.
     csv.field_size_limit(_FIELD_LIMIT)
     text = _TextLines(file, name)
     reader = csv.reader(
@@ -149,7 +150,8 @@ def _header(reader: Iterator[list[str]], name: str) -> list[str]:
 
 def _csv_row(header: list[str], cells: list[str], lines: list[str], delimiter: str) -> Row | str:
     between = len(header) - 1
-    if len(lines) >= _SWALLOWED and all(line.count(delimiter) == between for line in lines):
+    alike = between and all(line.count(delimiter) == between for line in lines)
+    if alike and len(lines) >= _SWALLOWED:
         return f'a quote swallowed {len(lines) - 1} more rows (within a cell, write " as "")'
     if len(cells) != len(header):
         return f"{len(cells)} cells, but the header has {len(header)}"

@@ -98,20 +98,18 @@ class Beir:
         """Return query, then document, then grade; judgments of 0 and less are left out."""
         relevant: dict[str, dict[str, int]] = defaultdict(dict)
         rows = csv.reader(self._lines(name), delimiter="\t")
-        if tuple(next(rows, ())) != _JUDGMENTS:
-            do = f"Write {' '.join(_JUDGMENTS)}, separated by tabs"
-            raise SourceError("the header is wrong", where=str(self._folder / name), do=do)
-        for number, cells in enumerate(rows, 2):
-            if not cells:
-                continue
-            try:
+        try:
+            if tuple(next(rows, ())) != _JUDGMENTS:
+                do = f"Write {' '.join(_JUDGMENTS)}, separated by tabs"
+                raise SourceError("the header is wrong", where=str(self._folder / name), do=do)
+            for cells in filter(None, rows):
                 query, document, grade = cells[0], cells[1], int(cells[2])
-            except (ValueError, IndexError):
-                where = f"{self._folder / name} row {number}"
-                do = f"Write {', '.join(_JUDGMENTS)}, separated by tabs, the score as an integer"
-                raise SourceError("not a judgment", where=where, do=do) from None
-            if grade > 0:
-                relevant[query][document] = grade
+                if grade > 0:
+                    relevant[query][document] = grade
+        except (ValueError, IndexError, csv.Error):
+            where = f"{self._folder / name} row {rows.line_num}"
+            do = f"Write {', '.join(_JUDGMENTS)}, separated by tabs, the score as an integer"
+            raise SourceError("not a judgment", where=where, do=do) from None
         return dict(relevant)
 
     def _lines(self, name: str) -> list[str]:

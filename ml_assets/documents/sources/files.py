@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import lzma
+import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ from ml_assets.documents.sources import stamps
 from ml_assets.documents.sources.base import MAX_COLLECTIONS, UNATTRIBUTED
 from ml_assets.errors import SourceError, mask_secrets
 
-VERSION = "3"
+VERSION = "4"
 """Raise it when the reading changes: it is part of every fingerprint."""
 
 _split: dict[str, dict[str, str]] = {}
@@ -31,7 +32,7 @@ FORMATS: tuple[str, ...] = (*tables.FORMATS, *pages.FORMATS)
 
 _OF_ONE_FILE = (
     *(FileNotFoundError, PermissionError, IsADirectoryError, gzip.BadGzipFile),
-    *(EOFError, zlib.error, lzma.LZMAError),
+    *(EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile),
 )
 """A broken link, a closed or a damaged file: the others can be read all the same."""
 

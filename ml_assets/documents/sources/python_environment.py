@@ -6,7 +6,7 @@ import hashlib
 import platform
 import re
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Set
 from functools import lru_cache
 from importlib.metadata import Distribution, distributions
 from pathlib import Path, PurePosixPath
@@ -15,7 +15,7 @@ from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import check_name, check_text, normalize
 from ml_assets.documents.sources.python_syntax import definitions
 
-VERSION = "1"
+VERSION = "2"
 """Raise it when the extraction changes: it is part of every fingerprint."""
 
 BUCKETS = 16
@@ -27,8 +27,8 @@ class PythonEnvironment:
 
     Nothing is imported: importing hundreds of packages is slow and does things. So modules that
     are compiled (C extensions) are not described. Label is the distribution, collection one of
-    `BUCKETS` hash buckets of it. Modules of tests and vendored copies are left out; a file that two
-    distributions list belongs to the first of them.
+    `BUCKETS` hash buckets of it. Modules of tests and vendored copies are left out; a module that
+    two distributions list belongs to the first of them.
     """
 
     name = "python_environment"
@@ -48,23 +48,21 @@ class PythonEnvironment:
 
     def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
         """Stream the objects of these buckets, one source file in memory at a time."""
-        taken: set[str] = set()
-        for name, distribution in _installed().items():
-            listed = _modules(distribution)
-            modules = {file: module for file, module in listed if file not in taken}
-            taken.update(modules)
+        installed = _installed()
+        owned = _owned(installed)
+        modules = {module for files in owned.values() for module in files.values()}
+        for name, distribution in installed.items():
             if _bucket_of(name) in collections:
-                yield from self._distribution(name, distribution, modules)
+                yield from self._distribution(name, distribution, owned[name], modules)
 
     def judged_queries(self) -> None:
         """Return None: nobody has asked questions about these packages."""
 
     def _distribution(
-        self, name: str, distribution: Distribution, modules: dict[str, str]
+        self, name: str, distribution: Distribution, files: dict[str, str], modules: Set[str]
     ) -> Iterator[Document | Rejected]:
         bucket, version = _bucket_of(name), distribution.version
-        seen: set[str] = set()
-        for file, module in modules.items():
+        for file, module in files.items():
             try:
                 source = Path(str(distribution.locate_file(file))).read_bytes()
                 objects = definitions(source, module)
@@ -74,12 +72,11 @@ class PythonEnvironment:
             for item in objects:
                 text = normalize(item.doc)
                 wrong = check_text(text, self._max_bytes) or check_name(item.name, "id")
-                if item.name in seen:
-                    wrong = "another object of this name comes earlier"
+                if not modules.isdisjoint(_within(item.name, module)):
+                    wrong = "a module has this name"
                 if wrong:
                     yield Rejected(bucket, f"{name} {item.name}", wrong)
                     continue
-                seen.add(item.name)
                 yield Document(
                     document_id=item.name,
                     collection=bucket,
@@ -95,8 +92,10 @@ class PythonEnvironment:
 def _fingerprints(stamp: str, max_bytes: int) -> dict[str, str]:
     parameters = f"{platform.python_version()} {VERSION} {max_bytes}\n".encode()
     digests = {_bucket(number): hashlib.sha256(parameters) for number in range(BUCKETS)}
-    for name, distribution in _installed().items():
-        record = distribution.read_text("RECORD") or ""
+    installed = _installed()
+    owned = _owned(installed)
+    for name, distribution in installed.items():
+        record = f"{distribution.read_text('RECORD')} {[*owned[name]]}"
         listed = hashlib.sha256(record.encode("utf-8", "surrogateescape")).hexdigest()
         line = f"{name} {distribution.version} {listed}\n"
         digests[_bucket_of(name)].update(line.encode())
@@ -112,6 +111,19 @@ def _installed() -> dict[str, Distribution]:
     return dict(sorted(installed.items()))
 
 
+def _owned(installed: dict[str, Distribution]) -> dict[str, dict[str, str]]:
+    """Return the modules of each distribution by file; of two with one name it is the first's."""
+    seen: set[str] = set()
+    owned: dict[str, dict[str, str]] = {}
+    for name, distribution in installed.items():
+        files = owned[name] = {}
+        for file, module in _modules(distribution):
+            if module not in seen:
+                seen.add(module)
+                files[file] = module
+    return owned
+
+
 def _modules(distribution: Distribution) -> Iterator[tuple[str, str]]:
     """Yield the path and the name of every public module with a source."""
     for file in sorted(map(str, distribution.files or ())):
@@ -121,6 +133,13 @@ def _modules(distribution: Distribution) -> Iterator[tuple[str, str]]:
         parts = path.parts[:-1] if path.name == "__init__" else path.parts
         if parts and all(map(_is_public, parts)):
             yield file, ".".join(parts)
+
+
+def _within(name: str, module: str) -> Iterator[str]:
+    """Yield the names of an object of `module` and of what it belongs to within it."""
+    while len(name) > len(module):
+        yield name
+        name = name.rpartition(".")[0]
 
 
 def _is_public(part: str) -> bool:

@@ -7,7 +7,7 @@ that was seen to give the vectors of float32. Out of memory, the batches are hal
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ MOST_TOKENS = 524_288
 """Tokens of a batch, padding counted: more were not faster on an H200."""
 
 LEAST_TOKENS = 1_024
-"""A budget that is not halved any more: a device without room for so much has no use."""
+"""The least budget that a look at the free memory gives."""
 
 _MEMORY = 0.5
 """The part of the free memory that a batch may take: its size is an estimate."""
@@ -85,31 +85,20 @@ class GpuEncoder:
         import torch
 
         vectors = np.empty((len(ids), self.space.dimension), dtype=np.float32)
-        for positions in self._batches(list(map(len, ids))):
-            waiting = [positions]
-            while waiting:
-                batch = waiting.pop()
-                try:
-                    vectors[batch] = self._forward([ids[position] for position in batch])
-                except torch.OutOfMemoryError:
-                    width = max(len(ids[position]) for position in batch)
-                    self._halve(width * len(batch))
-                    if len(batch) == 1 or self.budget < LEAST_TOKENS:
-                        raise
-                    half = len(batch) // 2
-                    waiting += [batch[half:], batch[:half]]
-        return vectors
-
-    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Batches of the budget, the longest texts first: what does not fit is known at once.
-
-        The budget is looked at before each batch, and shrinks while they are run.
-        """
-        rest = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+        # The longest texts first: what does not fit is known at once.
+        rest = sorted(range(len(ids)), key=lambda position: len(ids[position]), reverse=True)
         while rest:
-            count = max(1, self.budget // max(1, lengths[rest[0]]))
-            yield rest[:count]
-            rest = rest[count:]
+            width = max(1, len(ids[rest[0]]))
+            batch = rest[: max(1, self.budget // width)]
+            try:
+                vectors[batch] = self._forward([ids[position] for position in batch])
+            except torch.OutOfMemoryError:
+                if len(batch) == 1:
+                    raise
+                self._halve(width * len(batch))
+            else:
+                rest = rest[len(batch) :]
+        return vectors
 
     def _forward(self, ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """The vectors of one batch, copied from the device once."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ml_assets.embeddings.model_files import file_sha256, modules_of
 from ml_assets.embeddings.runtimes.batching import BatchingEncoder
 from ml_assets.embeddings.space import ModelFolder
+from ml_assets.errors import first_line
 from ml_assets.stores.folders import folder, write_whole
 
 if TYPE_CHECKING:
@@ -164,5 +165,5 @@ def _write(reference: SentenceTransformerEncoder, target: Path) -> str:
                 dynamo=False,
             )
         except (torch.onnx.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
-            return f"it does not export ({str(error).splitlines()[0]})"
+            return f"it does not export ({first_line(error)})"
     return ""

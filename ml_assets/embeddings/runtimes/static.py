@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -54,4 +55,6 @@ class StaticEncoder:
             do = "Install it: `pip install -c constraints.txt model2vec`"
             message = "this static model needs the extra `static`, which is not installed"
             raise ModelError(message, where=self._path, do=do) from None
-        return StaticModel.from_pretrained(self._path, force_download=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # it leaves files to be collected
+            return StaticModel.from_pretrained(self._path, force_download=False)

@@ -239,6 +239,15 @@ def _value(value: language.Value) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def _no_number(word: str) -> None:
+    """NaN and Infinity, which JSON does not have, are text.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(word)
+
+
 def _pair(text: str) -> Condition:
     """`key=value`: a boolean or text; what reads as a number is met in either form."""
     key, separator, value = text.partition("=")
@@ -248,7 +257,7 @@ def _pair(text: str) -> Condition:
         )
     values: tuple[language.Scalar, ...] = (value,)
     try:
-        parsed = json.loads(value)
+        parsed = json.loads(value, parse_constant=_no_number)
     except ValueError:
         parsed = None
     if isinstance(parsed, str | bool):

@@ -25,7 +25,7 @@ _SIGNS: dict[language.Operator, LiteralString] = {"<": "<", "<=": "<=", ">": ">"
 
 _KINDS = {"string": "a text", "number": "a number", "boolean": "true or false"}
 """What a person calls the types of jsonb; metadata has no others."""
-_MOST_SHOWN = 20
+_MOST_SHOWN = 5
 _MOST_MEANT = 3
 _NAMES = {
     "collection": ("present_collections", "collections"),
@@ -103,7 +103,10 @@ def _suggestion(wrong: str, known: Sequence[str], none: str) -> str:
     near = [lower[name] for name in get_close_matches(wrong.lower(), lower, _MOST_MEANT)]
     if near:
         return f"Did you mean {' or '.join(map(repr, near))}?"
-    return f"Known: {', '.join([*known[:_MOST_SHOWN], *['…'] * (len(known) > _MOST_SHOWN)])}"
+    if len(known) <= _MOST_SHOWN:
+        return f"Known: {', '.join(known)}"
+    closest = get_close_matches(wrong.lower(), lower, _MOST_SHOWN, cutoff=0)
+    return f"Of {len(known):,} the closest: {', '.join(lower[name] for name in closest)}"
 
 
 def _check_metadata(
@@ -138,8 +141,12 @@ def _unknown(connection: postgres.Connection, key: str, asked: Iterable[str]) ->
         what = f"{METADATA}{key} is never {_in_words(asked)}"
         return UserError(what, where="filter", do=f"Compare it with {_in_words(known[key])}")
     shown = {name: f"{name} ({_in_words(kinds)})" for name, kinds in known.items()}
-    listed = ", ".join([*shown.values()][:_MOST_SHOWN] + ["…"] * (len(shown) > _MOST_SHOWN))
-    do = f"Known: {listed}" if listed else "No document has any: leave the filter out"
+    closest = get_close_matches(key, known, _MOST_SHOWN, cutoff=0)
+    listed = ", ".join(shown[name] for name in closest)
+    do = f"Of {len(shown):,} the closest: {listed}"
+    if len(shown) <= _MOST_SHOWN:
+        listed = ", ".join(shown.values())
+        do = f"Known: {listed}" if listed else "No document has any: leave the filter out"
     if near := get_close_matches(key, known, _MOST_MEANT):
         do = f"Did you mean {' or '.join(shown[name] for name in near)}?"
     return UserError(f"no document has metadata {key!r}", where="filter", do=do)
@@ -165,6 +172,10 @@ def _sql(condition: language.Filter, bind: Bind) -> str:
 
 def _comparison(condition: In | Compare, bind: Bind) -> str:
     key = language.metadata_key(condition.field)
+    if isinstance(condition, In) and key and len(condition.values) <= _MOST_WRITTEN:
+        # In the form that the index on all metadata serves; with many values it would be slower.
+        contained = [Jsonb({key: value}) for value in condition.values]
+        return f"d.metadata @> any({bind(contained)}::jsonb[])"
     field = f"d.{condition.field}" if key is None else f"(d.metadata -> {bind(key)}::text)"
     wrapped = [value if key is None else Jsonb(value) for value in condition.values]
     if isinstance(condition, In):

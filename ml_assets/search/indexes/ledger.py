@@ -31,7 +31,7 @@ from ml_assets.search.model import Generation
 from ml_assets.stores import postgres
 from ml_assets.stores.file_locks import locked, try_lock
 from ml_assets.stores.folders import folder
-from ml_assets.stores.postgres.locks import exclusive
+from ml_assets.stores.postgres.locks import DOCUMENTS, acquired, exclusive
 from ml_assets.stores.sql import statement
 
 VECTORS_AT_A_TIME = 2000
@@ -133,9 +133,15 @@ def waiting_documents(
 
 
 def _record_synced(connection: postgres.Connection, generation: Generation, kind: str) -> None:
-    """Keep when the index had every document, unless one waits for a stage before it."""
+    """Keep when the index had every document, unless one waits for a stage before it.
+
+    Documents that are written just now are seen later, with a time before this one.
+    """
     text = _on_waiting(generation, statement("postgres/search/indexes/record_synced"))
-    connection.execute(text, {**_key(generation, kind), **_waiting_for(generation, [kind])})
+    with connection.transaction():
+        if acquired(connection, DOCUMENTS):
+            bound = {**_key(generation, kind), **_waiting_for(generation, [kind])}
+            connection.execute(text, bound)
 
 
 def _on_waiting(generation: Generation, query: str, **parts: sql.Composable) -> sql.Composed:

@@ -1,8 +1,9 @@
-"""Keeping a generation current while it is served, and dropping it once retired for its time."""
+"""Keeping a generation current while it is served, and dropping it once kept for its time."""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 
 from psycopg import sql
 from psycopg.errors import LockNotAvailable
@@ -12,13 +13,14 @@ from ml_assets.embeddings.refresh import drop_vectors, forget_outdated_vectors, 
 from ml_assets.errors import GateError
 from ml_assets.releases import audit
 from ml_assets.releases.gates import Gate, refuse_blocked
-from ml_assets.releases.pointer import deciding_alone, expired, present_parts, services
+from ml_assets.releases.pointer import deciding_alone, present_parts
 from ml_assets.search.generation import find_generation, on_vectors, published_generation
 from ml_assets.search.indexes.consistency import compare_with_tables
 from ml_assets.search.indexes.kinds import Indexes, sync_index
 from ml_assets.search.indexes.pgvector.building import be_patient
 from ml_assets.search.model import CHUNKING, Generation
 from ml_assets.search.publishing.gates import same_chunks_gate
+from ml_assets.search.publishing.listing import expired
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
@@ -88,21 +90,6 @@ def compare_indexes(
     return gate
 
 
-def expired_generations(
-    connection: postgres.Connection, described: str, days: float
-) -> list[Generation]:
-    """Generations that were kept for `days`, but for the one the settings describe.
-
-    Since they were retired; those that were never served, since they were built.
-    """
-    bound = {"served": list(services(connection, "generation_id")), "days": days}
-    never = connection.execute(statement("postgres/search/publishing/never_served"), bound)
-    identities = [*expired(connection, "generation_id", days), *(name for (name,) in never)]
-    text = statement("postgres/search/publishing/kept_of")
-    rows = connection.execute(text, {"generation_ids": identities})
-    return [find_generation(connection, identity) for (identity,) in rows if identity != described]
-
-
 def drop_expired(
     connection: postgres.Connection, indexes: Indexes, described: Generation
 ) -> tuple[list[str], list[str]]:
@@ -113,14 +100,17 @@ def drop_expired(
     stores outside PostgreSQL come first, and one transaction with the state ends it. Chunks of
     which no generation was built go at once.
     """
-    days = indexes.settings.keep_generations_days
+    expiring = partial(
+        expired, connection, described.generation_id, indexes.settings.keep_generations_days
+    )
     dropped: list[str] = []
     waiting: list[str] = []
-    if expired_generations(connection, described.generation_id, days):
+    if expiring():
         with deciding_alone(connection):
-            for generation in expired_generations(connection, described.generation_id, days):
+            for identity in expiring():
+                generation = find_generation(connection, identity)
                 done = _drop(connection, indexes, generation, described)
-                (dropped if done else waiting).append(generation.generation_id)
+                (dropped if done else waiting).append(identity)
     for chunker in _unread_chunkers(connection, described):
         with suppress(LockNotAvailable), connection.transaction():
             be_patient(connection)
@@ -160,7 +150,7 @@ def _drop(
     unread_space = all(space != generation.space_id for space, _ in read)
     unread_chunks = all(chunker != generation.chunker for _, chunker in read)
     unused = (generation.space_id, generation.chunker) not in read
-    reason = f"retired for {indexes.settings.keep_generations_days:g} days"
+    reason = f"kept for {indexes.settings.keep_generations_days:g} days"
     details = {
         "space_id": generation.space_id,
         "chunker": generation.chunker,

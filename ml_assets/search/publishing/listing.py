@@ -27,7 +27,7 @@ class ListedGeneration:
     """A generation, its life and its quality.
 
     differs: the parameters in which it differs from the published one; nothing while none is.
-    drop_at: when its indexes may be dropped; None for one that is kept.
+    drop_at: when its indexes may be dropped; None for one that is served, described or dropped.
     """
 
     generation_id: str
@@ -71,6 +71,8 @@ def list_generations(
         service, dropped = served.get(identity), row.pop("dropped")
         retired_at = service.served_until if service else None
         state: State = "published" if identity == published else "retired" if service else "built"
+        goes = not dropped and identity not in (published, described)
+        since = max(row["created_at"], retired_at or row["created_at"])
         measured = read_measurements(connection, identity)
         measurement = measured.latest or measured.published
         return ListedGeneration(
@@ -85,15 +87,26 @@ def list_generations(
             differs=differing(parameters, reference) if reference else {},
             recall=measurement.recall if measurement else {},
             ndcg=measurement.ndcg if measurement else None,
-            drop_at=retired_at + kept
-            if retired_at and not dropped and identity != described
-            else None,
+            drop_at=since + kept if goes else None,
         )
 
     def place(row: ListedGeneration) -> tuple[bool, float]:
         return row.state != "published", -(row.published_at or row.created_at).timestamp()
 
     return sorted(map(listed, rows), key=place)
+
+
+def expired(connection: postgres.Connection, described: str, days: float) -> list[str]:
+    """The generations that were kept for `days`, but for the one the settings describe.
+
+    Since they were served last; those that were never served, or built again, since they were
+    built.
+    """
+    served = services(connection, "generation_id")
+    until = [service.served_until for service in served.values()]
+    bound = {"served": [*served], "until": until, "days": days, "described": described}
+    rows = connection.execute(statement("postgres/search/publishing/expired"), bound)
+    return [identity for (identity,) in rows]
 
 
 def differing(parameters: Parameters, reference: Parameters) -> dict[str, Any]:

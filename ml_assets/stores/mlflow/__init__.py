@@ -9,6 +9,7 @@ from ml_assets.stores.mlflow.location import Tracking, tracking
 from ml_assets.stores.mlflow.models import (
     has_model,
     hash_files,
+    is_elsewhere,
     load_model,
     log_file,
     log_model,
@@ -32,6 +33,7 @@ __all__ = [
     "has_model",
     "hash_files",
     "home_artifacts",
+    "is_elsewhere",
     "load_model",
     "log_file",
     "log_model",

@@ -9,10 +9,8 @@ from functools import cache, partial
 from types import ModuleType
 from typing import Any
 
-import psycopg
-
 from ml_assets.stores.mlflow.artifacts import LOCATION, SCHEME, home_artifacts, move_artifacts
-from ml_assets.stores.mlflow.location import Tracking, database_url
+from ml_assets.stores.mlflow.location import Tracking, records
 from ml_assets.stores.mlflow.refusals import existing_is_fine, told
 from ml_assets.stores.patience import until_it_answers
 
@@ -52,7 +50,7 @@ def activate(where: Tracking) -> ModuleType:
         elif experiment.lifecycle_stage == "deleted":
             mlflow.MlflowClient().restore_experiment(experiment.experiment_id)
         elif where.artifacts and experiment.artifact_location != LOCATION:
-            with psycopg.connect(database_url(where)) as connection:
+            with records(where) as connection:
                 move_artifacts(connection, experiment.artifact_location, LOCATION)
         mlflow.set_experiment(EXPERIMENT)
     return mlflow

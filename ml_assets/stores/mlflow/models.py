@@ -91,7 +91,8 @@ def read_file(where: Tracking, uri: str, name: str, sha256: str) -> bytes:
 def has_model(where: Tracking, uri: str, files: Mapping[str, str]) -> bool:
     """Whether a model is there and sound, with the `files` beside it: names with their sha256.
 
-    What a server holds is not read: that it is there must do.
+    What a server holds is not read: that it is there must do. One in the home of another host is
+    not here, and need not be lost: see `is_elsewhere`.
     """
     if where.artifacts is None:
         return {_MODEL_FILE, *files} <= _listed(where, uri)
@@ -120,6 +121,19 @@ def hash_files(where: Tracking, uri: str, run_id: str) -> dict[str, str]:
     }
 
 
+def is_elsewhere(where: Tracking, uri: str) -> bool:
+    """Whether this home knows nothing of the model at `uri`, which may lie in that of another host.
+
+    A folder that is lost looks the same.
+    """
+    folder = where.artifacts
+    return where.shared and folder is not None and not _model_folder(folder, uri).exists()
+
+
+def _model_folder(artifacts: Path, uri: str) -> Path:
+    return artifacts / "models" / model_id(uri)
+
+
 @contextmanager
 def _file(where: Tracking, uri: str, name: str) -> Iterator[Path]:
     """A file of the model at `uri`: in our folder, or else a copy.
@@ -129,12 +143,19 @@ def _file(where: Tracking, uri: str, name: str) -> Iterator[Path]:
     """
     try:
         if where.artifacts:
-            yield where.artifacts / "models" / model_id(uri) / "artifacts" / name
+            yield _model_folder(where.artifacts, uri) / "artifacts" / name
         else:
             with tempfile.TemporaryDirectory() as scratch:
                 yield _download(where, uri, name, Path(scratch))
     # A type that is not trusted is a TypeError.
     except (OSError, TypeError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
+        if is_elsewhere(where, uri):
+            raise ModelError(
+                f"the model {uri} lies in the home of another host",
+                where="MLFLOW_TRACKING_URI is not set",
+                do="Ask there, or set it to a tracking server on every host and run"
+                " `ml-assets run`; if that home is gone, `ml-assets repair` trains here",
+            ) from None
         raise ModelError(
             f"the model cannot be loaded ({first_line(error)})",
             where=f"{uri}/{name}",

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import ModuleType
 
 from ml_assets.errors import OutageError, StoreError, chain, first_line
-from ml_assets.stores.mlflow.location import Tracking
+from ml_assets.stores.mlflow.location import OUR_DATABASE, Tracking
 
 _DOWN = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
 _REFUSED = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED")
@@ -25,7 +25,7 @@ def told(where: Tracking, what: str = "") -> Iterator[None]:
     except (MlflowException, DBAPIError, RequestException) as error:
         place, server = "MLFLOW_TRACKING_URI", "the tracking server is up and the URL is right"
         if where.artifacts:
-            place, server = "MLflow's own database, mlflow in PostgreSQL", "PostgreSQL is up"
+            place, server = OUR_DATABASE, "PostgreSQL is up"
         reason = f"{what}: {_reason(error)}".removeprefix(": ")
         if getattr(error, "error_code", "") in _REFUSED:
             do = "Check user and password: in the URL, or MLFLOW_TRACKING_USERNAME and _PASSWORD"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
-
-import psycopg
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from ml_assets.stores.mlflow.client import activate
-from ml_assets.stores.mlflow.location import Tracking, database_url
+from ml_assets.stores.mlflow.location import Tracking, records
 from ml_assets.stores.mlflow.models import model_id
 from ml_assets.stores.mlflow.refusals import existing_is_fine, told
 from ml_assets.stores.sql import statement
@@ -51,7 +51,7 @@ def read_aliases(where: Tracking, name: str) -> dict[str, str]:
                 for model in client.search_registered_models(f"name='{name}'")
                 for alias, version in model.aliases.items()
             }
-    with psycopg.connect(database_url(where)) as connection:
+    with records(where) as connection:
         (table,) = connection.execute("select to_regclass('registered_model_aliases')").fetchall()
         if table == (None,):
             return {}
@@ -77,7 +77,19 @@ def mark(uri: str, name: str) -> str:
     Raises:
         OutageError: it does not answer.
     """
-    told = ask(uri, f"api/2.0/mlflow/registered-models/get?name={name}").decode()
+    url = _with_credentials(uri)
+    told = ask(url, f"api/2.0/mlflow/registered-models/get?name={name}").decode()
     models = sorted(set(re.findall(r'"models:/([\w-]+)"', told)))
-    files = [ask(uri, f"api/2.0/mlflow/logged-models/{m}/artifacts/directories") for m in models]
+    files = [ask(url, f"api/2.0/mlflow/logged-models/{m}/artifacts/directories") for m in models]
     return repr((told, files))
+
+
+def _with_credentials(uri: str) -> str:
+    """The URL with the user and password of MLflow's own variables, unless it has some."""
+    parts = urlsplit(uri)
+    names = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+    user, password = map(os.environ.get, names)
+    if parts.password or not (user and password):
+        return uri
+    who = f"{quote(user, safe='')}:{quote(password, safe='')}"
+    return urlunsplit(parts._replace(netloc=f"{who}@{parts.netloc.rpartition('@')[2]}"))

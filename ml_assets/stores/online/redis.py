@@ -60,7 +60,7 @@ def mark(url: str) -> str:
     """
     with _connected(url) as client:
         parts: list[tuple[str, int, str]] = []
-        for key in sorted(client.scan_iter("ml_assets:*", count=_BATCH)):
+        for key in sorted(set(client.scan_iter("ml_assets:*", count=_BATCH))):
             length = client.hlen(key)
             content = client.eval(_HASH, 1, key) if length <= _HASHED else ""
             parts.append((key, length, content))

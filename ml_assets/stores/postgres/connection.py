@@ -52,6 +52,15 @@ Of an error while connecting it keeps the words alone, and no code.
 """
 _ENDED = ("08", "57P")
 """Classes of codes: the connection broke, or the server ended it."""
+_NOTICE_LOST_SERVER = {
+    "connect_timeout": 10,
+    "tcp_user_timeout": 30_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+"""Seconds, and milliseconds: half as long as the server waits for a host that is gone, and then
+gives its turn to another."""
 _migrated: set[str] = set()
 
 
@@ -205,7 +214,7 @@ def _open(find: Callable[[], str], where: str) -> Connection:
         raise StoreError("the password has an @", where=where, do="Write it as %40")
     by_url = where in (_SETTING, _READ_SETTING)
     passing = (_STARTING,) if by_url else (_STARTING, *_GONE)
-    ours: dict[str, Any] = {"application_name": f"ml_assets:{os.getpid()}", "connect_timeout": 10}
+    ours: dict[str, Any] = {"application_name": f"ml_assets:{os.getpid()}", **_NOTICE_LOST_SERVER}
     for given in ours.keys() & _parameters(url, where).keys():
         del ours[given]
     try:

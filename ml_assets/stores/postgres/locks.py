@@ -19,6 +19,9 @@ _POLL_SECONDS = 0.05
 _WATCH_SECONDS = 1.0
 """Between two looks whether the session that holds the locks of a worker is still there."""
 
+DOCUMENTS = "ml_schema.documents"
+"""Held by who writes documents, from before its transaction begins until it is committed."""
+
 ANOTHER_RUN = "Another run is at work on the same data; waiting for it to end."
 
 
@@ -74,6 +77,12 @@ def exclusive(
     finally:
         if not connection.broken:
             connection.execute("select pg_advisory_unlock(hashtext(%s))", [name])
+
+
+def acquired(connection: Connection, name: str) -> bool:
+    """Whether nobody else holds the advisory lock `name`; then the present transaction has it."""
+    row = connection.execute("select pg_try_advisory_xact_lock(hashtext(%s))", [name]).fetchone()
+    return row == (True,)
 
 
 def _try(connection: Connection, name: str) -> bool:

@@ -8,9 +8,10 @@ from copy import copy
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from ml_assets.errors import first_line
 from ml_assets.training.examples import TEXT
 from ml_assets.training.families.base import Task
-from ml_assets.training.onnx.model import PREPARATION, OnnxModel, Quantiles, Terms
+from ml_assets.training.onnx.model import PREPARATION, OnnxModel, Quantiles, Terms, refusals
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -51,9 +52,11 @@ def export(model: Pipeline, task: Task) -> Export:
     try:
         content = _convert(model)
     except (RuntimeError, TypeError, ValueError) as error:
-        message = str(error).strip().partition("\n")[0]
-        return Export(reason=f"{type(model[-1]).__name__} does not convert ({message})")
-    reason = _compare(OnnxModel(content), model, task)
+        return Export(reason=f"{type(model[-1]).__name__} does not convert ({first_line(error)})")
+    try:
+        reason = _compare(OnnxModel(content), model, task)
+    except refusals() as error:
+        reason = f"ONNX Runtime does not take it ({first_line(error)})"
     return Export(reason=reason) if reason else Export(content)
 
 

@@ -86,6 +86,14 @@ class Quantiles:
         return placed.astype(np.float32)
 
 
+def refusals() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises of a graph that it does not take; they have no base of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as runtime
+
+    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented")
+    return (*(getattr(runtime, name) for name in names), runtime.RuntimeException)
+
+
 class OnnxModel:
     """The graph and what stands before it, from the bytes that `export` gave.
 

@@ -1,7 +1,8 @@
 """Each check of training and registry, passing and failing."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -17,6 +18,7 @@ from ml_assets.defs.training.checks import (
     labels_are_known,
     splits_are_disjoint,
 )
+from ml_assets.problem import REPAIR
 from ml_assets.registry.promotion import promote
 from ml_assets.registry.versions import register_challenger
 from ml_assets.stores import mlflow
@@ -56,7 +58,8 @@ def check(trained: tuple[Deployment, TrainingSet]) -> Check:
     duck = OfflineStoreResource(database=str(deployment.settings.duckdb_file))
 
     def run(definition: dg.AssetChecksDefinition, **resources: object) -> dg.AssetCheckResult:
-        given = {"postgres": postgres, "duckdb": duck, "mlflow": FakeMlflow(deployment.tracking)}
+        tracked = FakeMlflow(deployment.tracking)
+        given = {"postgres": postgres, "duckdb": duck, "mlflow": tracked, **resources}
         names = given.keys() & definition.required_resource_keys
         return definition(**{name: given[name] for name in names})  # type: ignore[no-any-return]
 
@@ -82,7 +85,9 @@ def test_every_label_is_trained_on(broken: tuple[Deployment, TrainingSet], check
         duck.execute("update training_sets set split = 'test' where label = 'music'")
     failed = check(labels_are_known)
     assert not failed.passed
-    assert failed.metadata["labels_not_trained_on"].value == "music"
+    assert failed.metadata["labels_not_trained_on"].value == 1
+    assert failed.metadata["examples"].value == "music"
+    assert failed.metadata["repair"].value == REPAIR
 
 
 @pytest.mark.parametrize("kind", ["groups", "texts"])
@@ -103,7 +108,8 @@ def test_splits_are_disjoint(
         )
     failed = check(splits_are_disjoint)
     assert not failed.passed
-    assert failed.metadata[f"{kind}_in_two_splits"].value == f"1: {train[column]}"
+    assert failed.metadata[f"{kind}_in_two_splits"].value == 1
+    assert failed.metadata["examples"].value == train[column]
 
 
 def test_a_model_beats_the_baselines(broken: tuple[Deployment, TrainingSet], check: Check) -> None:
@@ -160,7 +166,9 @@ def test_audit_chain_is_intact(trained: tuple[Deployment, TrainingSet], check: C
     assert check(audit_chain_is_intact).passed
 
 
-def test_champion_has_earned_it(trained: tuple[Deployment, TrainingSet], check: Check) -> None:
+def test_champion_has_earned_it(
+    trained: tuple[Deployment, TrainingSet], check: Check, tmp_path: Path
+) -> None:
     deployment, training_set = trained
     connection = deployment.connection
     assert "there is no champion" in str(check(champion_has_earned_it).description)
@@ -170,10 +178,15 @@ def test_champion_has_earned_it(trained: tuple[Deployment, TrainingSet], check: 
         "update experiments set metrics = metrics || '{\"test_macro_f1\": 0}'"
         " where family = 'tfidf_baseline'"
     )
-    assert promote(connection, deployment.tracking, training_set, deployment.settings).served
+    where, settings = deployment.tracking, deployment.settings
+    assert promote(connection, deployment.open_duck, where, training_set, settings).served
     earned = check(champion_has_earned_it)
     assert earned.passed
     assert check(champion_can_be_loaded).passed
+    another = replace(deployment.tracking, shared=True, artifacts=tmp_path)
+    elsewhere = check(champion_can_be_loaded, mlflow=FakeMlflow(another))
+    assert elsewhere.passed
+    assert elsewhere.description == "it lies in the home of another host"
     connection.execute("update experiments set model_uri = model_uri || '-gone'")
     lost = check(champion_can_be_loaded)
     connection.execute("update experiments set model_uri = replace(model_uri, '-gone', '')")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from ml_assets.documents.formats.markdown import read_markdown
@@ -55,3 +57,19 @@ def test_front_matter_is_no_text(page: str, title: str, text: str) -> None:
 )
 def test_lines_are_no_front_matter(page: str, title: str) -> None:
     assert read_markdown(page) == (title, page)
+
+
+@pytest.mark.parametrize("title", [f"0x{'f' * 5_000}", "*z", "[a, b]", "{a: b}"])
+def test_a_title_that_is_no_word_number_or_date_is_none(title: str) -> None:
+    """Each alias names the one before ten times: as text the last one is larger than any memory."""
+    lines = ["a: &a [x]"]
+    names = "abcdefghijklz"
+    for before, name in pairwise(names):
+        lines.append(f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]")
+    front = "\n".join([*lines, f"title: {title}"])
+    page = f"---\n{front}\n---\n# Heading\n"
+    found, text = read_markdown(page)
+    if title.startswith("0x"):  # no YAML at all
+        assert text == page
+    else:
+        assert (found, text) == ("Heading", "# Heading\n")

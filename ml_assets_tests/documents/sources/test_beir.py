@@ -93,6 +93,7 @@ def test_without_training_queries_half_of_many_are_for_tuning(folder: Path) -> N
         ("qrels.tsv", b"", "the header is wrong"),
         ("qrels.tsv", HEADER.encode() + b"1\td1\n", "qrels.tsv row 2: not a judgment"),
         ("qrels.tsv", HEADER.encode() + b"1\td1\tyes\n", "qrels.tsv row 2: not a judgment"),
+        ("qrels.tsv", HEADER.encode() + b"\n1\t" + b"d" * 200_000, "qrels.tsv row 3: not a judg"),
     ],
 )
 def test_bad_judgments(folder: Path, name: str, content: bytes, message: str) -> None:

@@ -137,6 +137,28 @@ def test_rows_that_a_lone_quote_swallowed_are_told(folder: Path) -> None:
     assert [row.text for row in documents(source(path))] == [
         "Dear all,\n\ncome, see, eat,\nlater,\nyours"
     ]
+    path = write(folder / "x.csv", 'text\n"one\ntwo\nthree\nfour"\n')
+    assert [row.text for row in documents(source(path))] == ["one\ntwo\nthree\nfour"]
+
+
+@pytest.mark.parametrize(
+    ("column", "length", "fits"),
+    [
+        *(("title", 5_000, True), ("url", 2_001, False), ("group", 2_001, False)),
+        *(("note", 10_001, False), ("url", 2_000, True), ("note", 10_000, True)),
+    ],
+)
+def test_what_every_chunk_carries_is_bounded(
+    folder: Path, column: str, length: int, fits: bool
+) -> None:
+    path = write(folder / "x.csv", f"id,text,{column}\n1,a,{'x' * length}\n2,b,\n")
+    row, _ = rows(source(path, metadata="note") if column == "note" else source(path))
+    if fits:
+        assert isinstance(row, Document)
+        assert len(row.title) == (1_000 if column == "title" else 0)
+    else:
+        assert isinstance(row, Rejected)
+        assert row.reason.endswith(f"{column} has {length} characters, more than {length - 1}")
 
 
 def test_a_title_alone_is_a_text(folder: Path) -> None:
@@ -558,6 +580,8 @@ def test_bad_files(
         (b'<meta http-equiv=x content="text/html; charset=koi8-r"><p>\xc4\xc1', "да"),
         ("<p>caf\xe9 \x96 bar".encode("latin-1"), "café \u2013 bar"),
         ("<meta charset=none><p>caf\xe9".encode("latin-1"), "café"),
+        ("<meta charset=undefined><p>caf\xe9".encode("latin-1"), "café"),
+        ("<meta charset=punycode><p>caf\xe9".encode("latin-1"), "café"),
         ("<p>naïve".encode("utf-16"), "naïve"),
     ],
 )

@@ -159,14 +159,29 @@ def test_names_that_clash(site: Path) -> None:
     install(
         site, "one", {"x/__init__.py": 'def y():\n    "A function."\n', "x/y.py": '"""A module."""'}
     )
-    install(site, "two", {"x/y.py": '"""A module."""'})
+    install(site, "two", {"x/y.py": '"""Overwritten."""', "x.py": '"""Another."""'})
+    install(site, "zoo", {"x/z.py": '"""Of the zoo."""\ndef f():\n    "Also."\n'})
+    install(site, "ant", {"x/__init__.py": 'class z:\n    "C."\n    def f(): "F."\n'})
     rows = read()
-    assert [(row.document_id, row.label) for row in rows if isinstance(row, Document)] == [
-        ("x.y", "one")
-    ]
-    assert [row.reason for row in rows if isinstance(row, Rejected)] == [
-        "another object of this name comes earlier"
-    ]
+    # What one collection holds does not hang on which others are read with it.
+    source = PythonEnvironment(1000)
+    apart = [row for name in source.collections() for row in source.read([name])]
+    assert sorted(apart, key=repr) == sorted(rows, key=repr)
+    names = [row.document_id for row in rows if isinstance(row, Document)]
+    assert sorted(names) == ["x.y", "x.z", "x.z.f"]
+    assert {row.label for row in rows if isinstance(row, Document)} == {"one", "zoo"}
+    refused = {row.location: row.reason for row in rows if isinstance(row, Rejected)}
+    assert refused == dict.fromkeys(["ant x.z", "ant x.z.f"], "a module has this name")
+
+
+def test_a_module_that_has_another_owner_is_read_again(site: Path) -> None:
+    install(site, "one", {"x.py": '"""One."""'})
+    before, first = PythonEnvironment(1000).collections(), read()
+    install(site, "early", {"x/__init__.py": '"""Early."""'})
+    after, second = PythonEnvironment(1000).collections(), read()
+    assert [row.label for row in second if isinstance(row, Document)] == ["early"]
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {row.collection for row in (*first, *second)}
 
 
 def test_buckets_and_their_fingerprints(site: Path) -> None:

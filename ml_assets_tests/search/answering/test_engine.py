@@ -269,6 +269,17 @@ def test_what_no_document_has_is_refused(engine: Engine, filters: Condition, sai
         search(engine, "command", HashEncoder(), filters=filters)
 
 
+def test_of_many_names_the_closest_are_shown(
+    connection: postgres.Connection, engine: Engine
+) -> None:
+    named = {f"z{n}": Doc(("word",), label=f"label {n}", metadata={f"k{n}": 1}) for n in range(9)}
+    fill(connection, named)
+    with pytest.raises(UserError, match=r"Of 11 the closest: label \d, [^,]*(, [^,]*){3}$"):
+        search(engine, "command", HashEncoder(), filters=equal("label", "la 1234"))
+    with pytest.raises(UserError, match=r"Of 10 the closest: k\d \(a number\)(, [^,]*){4}$"):
+        search(engine, "command", HashEncoder(), filters=equal("metadata.1k-xyz", 1))
+
+
 def test_of_many_labels_one_suffices(engine: Engine) -> None:
     """A program's list may run ahead of the documents."""
     asked = In("label", ("net", *(f"l{number}" for number in range(50))))

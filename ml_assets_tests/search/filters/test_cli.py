@@ -66,7 +66,7 @@ def test_a_wrong_filter_is_one_line(asked: list[Condition], options: list[str], 
 
 
 def test_a_number_of_the_command_line_is_met_as_text_too() -> None:
-    pairs = ["id=5", "n=1.5", "ok=true", "kind=class", 'q="5"', "none=null"]
+    pairs = ["id=5", "n=1.5", "ok=true", "kind=class", 'q="5"', "none=null", "x=NaN", "y=-Infinity"]
     expected: list[tuple[str, tuple[Scalar, ...]]] = [
         ("id", ("5", 5)),
         ("n", ("1.5", 1.5)),
@@ -74,6 +74,8 @@ def test_a_number_of_the_command_line_is_met_as_text_too() -> None:
         ("kind", ("class",)),
         ("q", ("5",)),
         ("none", ("null",)),
+        ("x", ("NaN",)),
+        ("y", ("-Infinity",)),
     ]
     for pair, (key, values) in zip(pairs, expected, strict=True):
         asked = condition_of(None, None, None, None, [pair], None)

@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from pgvector import HalfVector
 
 from ml_assets.errors import UserError
 from ml_assets.search.filters.language import (
@@ -77,7 +78,8 @@ def test_values_are_bound_and_never_part_of_the_sql() -> None:
     condition, bound = sql_condition(asked)
     assert "drop" not in condition
     assert bound["filter_0"] == [evil]
-    assert set(bound) == {"filter_0", "filter_1", "filter_2"}
+    assert [one.obj for one in bound["filter_1"]] == [{evil: evil}]
+    assert set(bound) == {"filter_0", "filter_1"}
 
 
 @pytest.mark.parametrize("asked", [Compare("created_at", "<", NOON), Compare("metadata.k", "<", 1)])
@@ -109,8 +111,9 @@ def test_one_condition_stands_alone_in_chroma() -> None:
 
 def test_chroma_stores_numbers_as_doubles() -> None:
     metadata = {"n": 5, "big": 10**400, "ok": True}
-    entry = Entry("a#0", b"\x01", "", "", "a", None, None, metadata, None)
+    entry = Entry("a#0", b"\x01", "", "", "a", None, None, metadata, HalfVector([1, 0]))
     stored: dict[str, Any] = chroma_metadata(entry)
+    assert len(str(stored.pop("vector"))) == 32
     assert stored == {
         "revision": "01",
         "collection": "a",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ml_assets.delta import Delta
+from ml_assets.documents.model import Document, Rejected
+from ml_assets.documents.refresh import refresh_documents
 from ml_assets.errors import DamagedStoreError, StoreError
+from ml_assets.search.filters.language import NO_FILTER
 from ml_assets.search.indexes import ledger
 from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.contract import Entry
@@ -26,7 +31,8 @@ from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
-from ml_assets_tests.fakes import HashEncoder
+from ml_assets.stores.file_locks import locked
+from ml_assets_tests.fakes import HashEncoder, MemorySource
 from ml_assets_tests.search.choices import CHOICES, AnyIndex
 from ml_assets_tests.search.corpus import Doc, fill, generation_of, ids, put, remove
 
@@ -350,3 +356,69 @@ def _content(index: AnyIndex) -> object:
 
 def _items(metadata: Any) -> list[tuple[str, str]]:
     return sorted((key, repr(value)) for key, value in metadata.items())
+
+
+@pytest.mark.parametrize("open_index", ["keyword"], indirect=True)
+def test_documents_that_are_written_while_an_index_is_synced_are_waited_for(
+    connection: postgres.Connection,
+    postgres_url: str,
+    generation: Generation,
+    open_index: OpenOutside,
+) -> None:
+    """A rollback syncs and does not wait for runs: their documents come with an earlier time."""
+    fill(connection, DOCS)
+
+    def waiting() -> int:
+        return ledger.waiting_documents(connection, generation, ["keyword"], NO_FILTER).documents
+
+    class SyncedMeanwhile(MemorySource):
+        def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
+            yield from super().read(collections)
+            sync(connection, open_index())
+            assert waiting() == 0
+
+    source = SyncedMeanwhile([Document("new", "new", "A text.")])
+    with postgres.connect(postgres_url, Path()) as other:
+        refresh_documents(other, source, ["new"])
+    assert waiting() == 1
+    sync(connection, open_index())
+    assert waiting() == 1  # nobody has cut it yet
+    remove(connection, "new")
+    sync(connection, open_index())
+    (row,) = connection.execute(
+        "select synced_at > (select max(changed_at) from documents) from search_index_marks"
+    ).fetchall()
+    assert row == (True,)
+
+
+@pytest.mark.parametrize("open_index", ["faiss flat", "keyword"], indirect=True)
+def test_a_folder_is_dropped_whole_or_told(
+    connection: postgres.Connection,
+    generation: Generation,
+    open_index: OpenOutside,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is dropped is gone; a folder that stays is not forgotten."""
+    fill(connection, DOCS)
+    index = open_index()
+    assert not isinstance(index, ChromaIndex)
+    sync(connection, index)
+    assert index.lock is not None
+    with locked(index.lock, 0):  # a reader of this host brings it up to date
+        assert not index.drop()
+    assert index.size() == len(DOCS) * 2
+    with monkeypatch.context() as patched:
+
+        def refuse(number: int, path: Path) -> None:
+            raise OSError(number, "no", str(path))
+
+        patched.setattr(shutil, "rmtree", partial(refuse, errno.EBUSY))
+        assert not index.drop()  # NFS keeps what another host has open
+        patched.setattr(shutil, "rmtree", partial(refuse, errno.EACCES))
+        with pytest.raises(StoreError, match=r"cannot be removed.*Change its permissions"):
+            index.drop()
+    assert index.size() == len(DOCS) * 2
+    assert index.drop()
+    assert not index.path.exists()
+    assert not index.lock.exists()
+    assert index.drop()

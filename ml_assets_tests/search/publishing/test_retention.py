@@ -14,7 +14,8 @@ from ml_assets.search.indexes.keyword.index import KeywordIndex
 from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
 from ml_assets.search.model import Generation
-from ml_assets.search.publishing.lifecycle import drop_expired, expired_generations
+from ml_assets.search.publishing.lifecycle import drop_expired
+from ml_assets.search.publishing.listing import expired, list_generations
 from ml_assets.settings import Settings
 from ml_assets.stores import chroma, postgres
 from ml_assets_tests.fakes import HashEncoder
@@ -94,6 +95,44 @@ def test_only_what_was_kept_for_its_time_is_dropped(
     assert drop_expired(connection, Indexes(settings), other) == ([], [])
 
 
+def test_what_is_served_again_or_built_again_is_kept_for_its_time_again(
+    connection: postgres.Connection, settings: Settings, retired: Generation, other: Generation
+) -> None:
+    assert expired(connection, other.generation_id, 7) == [retired.generation_id]
+    assert expired(connection, retired.generation_id, 7) == []
+    publish(connection, retired)
+    assert expired(connection, "", 0) == [other.generation_id]
+    assert expired(connection, "", 1) == []
+    age_releases(connection, 8)
+    assert drop_expired(connection, Indexes(settings), retired) == ([other.generation_id], [])
+    again = generation_of(connection, settings.model_copy(update={"hnsw_m": 24}))
+    assert again.generation_id == other.generation_id
+    # The settings described it for a moment: the next run has its indexes, and so may a rollback.
+    assert expired(connection, "", 7) == []
+
+
+def test_one_that_was_never_served_goes_in_time_and_is_listed_so(
+    connection: postgres.Connection, settings: Settings, retired: Generation, other: Generation
+) -> None:
+    third = generation_of(connection, settings.model_copy(update={"hnsw_m": 8}))
+
+    def listed(described: str = "") -> dict[str, object]:
+        rows = list_generations(connection, settings, described)
+        return {
+            row.generation_id: row.drop_at and (row.drop_at - row.created_at).days for row in rows
+        }
+
+    assert listed()[third.generation_id] == 7
+    assert listed(third.generation_id)[third.generation_id] is None
+    assert listed()[other.generation_id] is None
+    connection.execute(
+        "update search_generations set created_at = now() - interval '9 days'"
+        " where generation_id = %s",
+        [third.generation_id],
+    )
+    assert expired(connection, "", 7) == [third.generation_id, retired.generation_id]
+
+
 def test_an_hnsw_index_that_another_generation_uses_is_kept(
     connection: postgres.Connection, settings: Settings, retired: Generation
 ) -> None:
@@ -149,7 +188,7 @@ def test_a_killed_drop_is_finished_by_the_next_run(
         with pytest.raises(Killed):
             drop_expired(connection, Indexes(settings), other)
     assert not find_generation(connection, retired.generation_id).dropped
-    assert expired_generations(connection, other.generation_id, 7)
+    assert expired(connection, other.generation_id, 7) == [retired.generation_id]
     assert drop_expired(connection, Indexes(settings), other) == ([retired.generation_id], [])
     assert stored(connection, settings, retired) == {**dict.fromkeys(WHOLE, 0), "vectors": 20}
 

@@ -63,6 +63,16 @@ def test_more_rows_than_a_batch_are_answered_in_their_order(task: Task) -> None:
     assert given == pytest.approx(model.predict_proba(rows), abs=TOLERANCE)
 
 
+def test_a_graph_that_onnx_runtime_refuses_is_a_reason(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = fit_family(family("logistic_regression"), task).model
+    monkeypatch.setattr(exporting, "_convert", lambda model: b"rubbish")
+    exported = export(model, task)
+    assert exported.content == b""
+    assert exported.reason.startswith("ONNX Runtime does not take it ([ONNXRuntimeError]")
+
+
 def test_an_export_that_answers_differently_is_not_used(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:

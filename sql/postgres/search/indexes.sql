@@ -127,9 +127,12 @@ set mark = excluded.mark, worn = search_index_marks.worn + %(worn)s
 where search_index_marks.mark <> excluded.mark or %(worn)s > 0
 
 -- name: record_synced
--- Since when the index has every document, if it has.
-update search_index_marks set synced_at = now()
-where generation_id = %(generation_id)s and index_kind = %(index_kind)s and not exists (select from {waiting})
+-- Since when the index has every document, if it has. Only after a document was written: every write asks other
+-- hosts to look at all they hold.
+update search_index_marks as m set synced_at = now()
+where generation_id = %(generation_id)s and index_kind = %(index_kind)s
+    and (synced_at is null or exists (select from documents where changed_at >= m.synced_at))
+    and not exists (select from {waiting})
 
 -- name: recorded
 -- How many chunks the ledger says that the index holds, and the mark that it should carry.

@@ -16,6 +16,17 @@ cross join lateral (
 ) lacks
 where d.deleted_at is null
 
+-- name: expired
+-- Those with indexes that were kept for so many days since they were served, or else since they were built; the
+-- longest kept first.
+select generation_id
+from search_generations
+left join unnest(%(served)s::text[], %(until)s::timestamptz[]) as service (generation_id, until) using (generation_id)
+where dropped_at is null and generation_id <> %(described)s
+    and not (generation_id = any(%(served)s) and until is null)
+    and greatest(created_at, until) <= now() - make_interval(secs => %(days)s * 86400)
+order by greatest(created_at, until), generation_id
+
 -- name: forget_generation
 -- Its row stays, with its measurements.
 with entries as (
@@ -25,24 +36,10 @@ with entries as (
 )
 update search_generations set dropped_at = now() where generation_id = %(generation_id)s
 
--- name: never_served
--- Built so long ago, and never served; the oldest first.
-select generation_id
-from search_generations
-where generation_id <> all(%(served)s) and created_at <= now() - make_interval(secs => %(days)s * 86400)
-order by created_at
-
 -- name: other_generations
 select generation_id
 from search_generations
 where generation_id <> %(generation_id)s and dropped_at is null
-
--- name: kept_of
--- Those of some generations that have their indexes, in the same order.
-select generation_id
-from search_generations
-where generation_id = any(%(generation_ids)s) and dropped_at is null
-order by array_position(%(generation_ids)s, generation_id)
 
 -- name: list_generations
 select

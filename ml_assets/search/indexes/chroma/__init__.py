@@ -16,7 +16,7 @@ def _parameters(settings: Settings) -> Mapping[str, Any]:
     return {
         "index": "hnsw",
         "distance": "cosine",
-        "layout": 2,
+        "layout": 3,
         "m": settings.hnsw_m,
         "ef_construction": settings.hnsw_ef_construction,
         "ef_search": settings.hnsw_ef_search,

@@ -15,26 +15,34 @@ from pathlib import Path
 Files = Mapping[str, tuple[int, int, str]]
 """Size, time of the last change in nanoseconds, and sha256, by the name of a file."""
 
+Collections = Mapping[str, str]
+"""Ids of collections, by what the names of their files begin with."""
 
-def read_files(disk: Path, collection_id: str, known: Files) -> Files:
-    """Describe the files of a collection; one of a `known` size and time is not read for it."""
+
+def read_files(disk: Path, collections: Collections, known: Files) -> Files:
+    """Describe the files of collections; one of a `known` size and time is not read for it."""
     files = {}
-    for file in _graph(disk, collection_id):
+    named = (
+        (f"{prefix}{file.name}", file)
+        for prefix, collection_id in collections.items()
+        for file in _graph(disk, collection_id)
+    )
+    for name, file in named:
         stat = file.stat()
         size, moment = stat.st_size, stat.st_mtime_ns
-        last = known.get(file.name)
+        last = known.get(name)
         if last and (last[0], last[1]) == (size, moment):
-            files[file.name] = (size, moment, last[2])
+            files[name] = (size, moment, last[2])
         else:
             with file.open("rb") as content:
                 digest = hashlib.file_digest(content, "sha256").hexdigest()
-            files[file.name] = (size, moment, digest)
+            files[name] = (size, moment, digest)
     return files
 
 
-def altered_files(disk: Path, collection_id: str, known: Files) -> list[str]:
+def altered_files(disk: Path, collections: Collections, known: Files) -> list[str]:
     """The names of those of the `known` files that are gone, or have another content."""
-    files = read_files(disk, collection_id, known)
+    files = read_files(disk, collections, known)
     return [name for name, last in known.items() if name not in files or files[name][2] != last[2]]
 
 

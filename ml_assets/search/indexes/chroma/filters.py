@@ -9,6 +9,7 @@ which Chroma cannot tell. It compares a double with a stored integer by cutting 
 from __future__ import annotations
 
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 from ml_assets.search.filters import language
@@ -20,16 +21,23 @@ Where = dict[str, Any]
 _SIGNS: dict[language.Operator, str] = {"<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
 _LARGEST = 2**1023
 
+VECTOR = "vector"
+"""The metadata that is the hash of the vector."""
+
 MOST_VALUES = 500
 """Values of a condition, at most: it becomes a statement of SQLite, which takes 32,766 variables
 and expressions that are 1,000 deep. PostgreSQL resolves what is longer."""
 
 
 def chroma_metadata(entry: Entry) -> dict[str, Scalar]:
-    """What Chroma stores beside a vector: the revision, and what `chroma_where` asks for."""
+    """What Chroma stores beside a vector: the revision, and what `chroma_where` asks for.
+
+    And a hash of the vector, by which equal ones are found.
+    """
     own = {field: getattr(entry, field) for field in language.OWN_FIELDS}
     return {
         "revision": entry.revision.hex(),
+        VECTOR: sha256(entry.vector.tobytes()).hexdigest()[:32],
         **{field: value for field, value in own.items() if value is not None},
         **{language.METADATA + key: _comparable(value) for key, value in entry.metadata.items()},
     }

@@ -1,4 +1,4 @@
-"""The Chroma index: one collection per generation."""
+"""The Chroma index: one collection per generation, and one for copies, where there are any."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from heapq import nsmallest
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ml_assets.errors import DamagedStoreError, StoreError
 from ml_assets.search.filters.language import NO_FILTER, Among, Condition, Filter
-from ml_assets.search.indexes.chroma.files import Files, altered_files, read_files
-from ml_assets.search.indexes.chroma.filters import chroma_metadata, chroma_where, is_expressible
+from ml_assets.search.indexes.chroma.copies import Copies
+from ml_assets.search.indexes.chroma.entries import (
+    differing_chunks,
+    remove_chunks,
+    write_entries,
+)
+from ml_assets.search.indexes.chroma.files import Collections, Files, altered_files, read_files
+from ml_assets.search.indexes.chroma.filters import chroma_where, is_expressible
 from ml_assets.search.indexes.contract import Entry, Ranking
 from ml_assets.search.model import Generation, Vector
 from ml_assets.stores.chroma import PAGE, PREFIX, pages
@@ -45,6 +52,7 @@ class ChromaIndex:
         self._second_name = f"{self.name}-next"
         """Of the collection that is being built to take its place."""
         self.lock = disk and disk / f".{generation.generation_id}.lock"
+        self._copies = Copies(client, f"{self.name}-copies")
         self._client = client
         self._disk = disk
         self._opened: Collection | None = None
@@ -69,7 +77,7 @@ class ChromaIndex:
             While Chroma deletes a collection, it is half there for some milliseconds, and asking
             for it is an internal error ("Missing metadata segment").
             """
-            self._opened = None
+            self.close()
             return isinstance(error, NotFoundError | InternalError)
 
         return patiently(ask, may_pass, seconds=2, pause=0.01)
@@ -78,41 +86,44 @@ class ChromaIndex:
         return is_expressible(condition)
 
     def _query(self, vector: Vector, k: int, filters: Filter) -> Ranking:
-        collection = self._existing()
+        graph = self._existing()
         among, where = None, None
         if isinstance(filters, Among):
             # Chroma refuses ids that it does not hold, such as those of chunks not yet indexed.
             among = self._ids(filters.chunk_ids)
-            if not among:
-                return Ranking((), (), exhausted=True)
         elif filters != NO_FILTER:
             where = chroma_where(filters)
-        nearest = collection.query(
-            query_embeddings=vector[None],
-            n_results=k,
-            ids=among,
-            where=where,
-            include=["distances"],
-        )
-        if ranking := _full(nearest["ids"][0], (nearest["distances"] or [[]])[0], k):
-            return ranking
-        return _exact(pages(collection, ["embeddings"], where, among), vector, k)
+        found = _nearest(graph, vector, k, where, among)
+        if self._copies.find() is None:
+            return found
+        if filters == NO_FILTER:
+            return _with_copies(found, found, self._copies.of_nearest(found.chunk_ids, k), k)
+        asked = filters.chunk_ids if isinstance(filters, Among) else None
+        passing = self._copies.passing(where, asked)
+        return _with_copies(found, _nearest(graph, vector, k, None, [*passing]), passing, k)
 
     def _query_many(self, vectors: Sequence[Vector], k: int) -> list[Ranking]:
         import numpy as np
 
-        nearest = self._existing().query(
+        graph = self._existing()
+        nearest = graph.query(
             query_embeddings=np.stack(vectors), n_results=k, include=["distances"]
         )
-        found = zip(vectors, nearest["ids"], nearest["distances"] or [], strict=True)
+        answers = zip(vectors, nearest["ids"], nearest["distances"] or [], strict=True)
+        found = [
+            _full(ids, distances, k) or _nearest(graph, vector, k, None, None)
+            for vector, ids, distances in answers
+        ]
+        if self._copies.find() is None:
+            return found
         return [
-            _full(ids, distances, k) or self._query(vector, k, NO_FILTER)
-            for vector, ids, distances in found
+            _with_copies(each, each, self._copies.of_nearest(each.chunk_ids, k), k)
+            for each in found
         ]
 
     def size(self) -> int:
-        collection = self._find()
-        return collection.count() if collection else 0
+        graph = self._find()
+        return graph.count() + self._copies.size() if graph else 0
 
     def rebuild(self) -> str:
         """Copy the collection into a new one, which takes its place when it is full.
@@ -140,8 +151,8 @@ class ChromaIndex:
 
     def drop(self, kept: Sequence[Generation] = ()) -> bool:
         self.close()
-        self._delete(self.name)
-        self._delete(self._second_name)
+        for name in (self.name, self._second_name, self._copies.name):
+            self._delete(name)
         return True
 
     def _delete(self, name: str) -> None:
@@ -152,14 +163,17 @@ class ChromaIndex:
 
     def close(self) -> None:
         self._opened = None
+        self._copies.close()
 
     def revisions(self, chunk_ids: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
-        for page in pages(self._find(), ["metadatas"], ids=chunk_ids):
+        graph = self._find()
+        held = (graph, self._copies.find()) if graph else ()
+        for page in chain.from_iterable(pages(each, ["metadatas"], ids=chunk_ids) for each in held):
             for chunk_id, metadata in zip(page["ids"], page["metadatas"], strict=True):
                 yield chunk_id, bytes.fromhex(str(metadata.get("revision", "")))
 
     def mark(self) -> str:
-        self._opened = None  # an open collection does not see what others set
+        self.close()  # an open collection does not see what others set
         collection = self._find()
         return str(((collection and collection.metadata) or {}).get("mark", ""))
 
@@ -171,17 +185,21 @@ class ChromaIndex:
         """The metadata of a collection with this mark; with one, its files are as they are now."""
         files = _files(collection)
         if mark and self._disk:
-            files = read_files(self._disk, str(collection.id), files)
+            files = read_files(self._disk, self._collections(collection), files)
         return {"mark": mark, "files": json.dumps(files)}
 
     def upsert(self, entries: Sequence[Entry]) -> int:
+        if self._find() is None:
+            self._delete(self._copies.name)  # of a graph that was lost
+            self._copies.close()
         collection = self._opened = self._opened or self._create(self.name)
-        return sum(_upsert(collection, batch) for batch in self._batches(entries))
+        batches = self._batches(entries)
+        return sum(write_entries(collection, self._copies, batch) for batch in batches)
 
     def remove(self, chunk_ids: Sequence[str]) -> None:
         if collection := self._find():
             for batch in self._batches(chunk_ids):
-                collection.delete(ids=list(batch))
+                remove_chunks(collection, self._copies, batch)
 
     def _batches(self, items: Sequence[T]) -> Iterator[Sequence[T]]:
         size = self._client.get_max_batch_size()
@@ -211,12 +229,17 @@ class ChromaIndex:
         collection = self._client.get_collection(name, embedding_function=None)
         metadata = collection.metadata or {}
         if self._disk and metadata.get("mark"):
-            altered = altered_files(self._disk, str(collection.id), _files(collection))
+            collections = self._collections(collection)
+            altered = altered_files(self._disk, collections, _files(collection))
             # A writer takes the mark off before it changes anything.
             if altered and self._client.get_collection(name).metadata == metadata:
                 what = f"the Chroma folder is damaged ({altered[0]} is not as it was written)"
                 raise DamagedStoreError(what, self._disk)
         return collection
+
+    def _collections(self, graph: Collection) -> Collections:
+        copies = self._copies.find()
+        return {"": str(graph.id)} | ({"copies/": str(copies.id)} if copies else {})
 
     def _existing(self) -> Collection:
         if collection := self._find():
@@ -239,12 +262,47 @@ class ChromaIndex:
     def differing(self, batches: Iterable[Sequence[Entry]]) -> list[str]:
         if (collection := self._find()) is None:
             return []
-        return [chunk_id for entries in batches for chunk_id in _differing(collection, entries)]
+        return [
+            chunk_id
+            for entries in batches
+            for chunk_id in differing_chunks(collection, self._copies, entries)
+        ]
 
     def disk_bytes(self) -> int | None:
         if self._disk is None:
             return None
         return sum(file.stat().st_size for file in self._disk.rglob("*") if file.is_file())
+
+
+def _nearest(
+    graph: Collection,
+    vector: Vector,
+    k: int,
+    where: dict[str, Any] | None,
+    among: Sequence[str] | None,
+) -> Ranking:
+    """The nearest chunks of the graph; exact when it gives fewer than `k`."""
+    if among is not None and not among:
+        return Ranking((), (), exhausted=True)
+    ids = None if among is None else list(among)
+    nearest = graph.query(
+        query_embeddings=vector[None], n_results=k, ids=ids, where=where, include=["distances"]
+    )
+    if ranking := _full(nearest["ids"][0], (nearest["distances"] or [[]])[0], k):
+        return ranking
+    return _exact(pages(graph, ["embeddings"], where, among), vector, k)
+
+
+def _with_copies(
+    found: Ranking, heads: Ranking, copies: Mapping[str, Sequence[str]], k: int
+) -> Ranking:
+    """The `k` best of what was found and of copies, which have the score of their head."""
+    scored = list(zip(found.scores, found.chunk_ids, strict=True))
+    for score, head in zip(heads.scores, heads.chunk_ids, strict=True):
+        scored += [(score, chunk_id) for chunk_id in copies.get(head, ())]
+    best = nsmallest(k, scored, key=lambda hit: (-hit[0], hit[1]))
+    whole = found.exhausted and heads.exhausted and len(scored) <= k
+    return Ranking.best_first(best, exhausted=whole)
 
 
 def _full(ids: Sequence[str], distances: Iterable[float], k: int) -> Ranking | None:
@@ -261,63 +319,6 @@ def _files(collection: Collection) -> Files:
         name: tuple(file)
         for name, file in json.loads((collection.metadata or {}).get("files", "{}")).items()
     }
-
-
-def _upsert(collection: Collection, entries: Sequence[Entry]) -> int:
-    """Write the entries; of those whose vector is there already, only the metadata: that is faster.
-
-    Returns how many vectors were replaced.
-    """
-    stored = _stored(collection, entries)
-    moved: dict[str, Any] = {}
-    written: dict[str, Any] = {}
-    for entry in entries:
-        vector = entry.vector
-        before, metadata = stored.get(entry.chunk_id, (None, {}))
-        if before is None or not _is_same(vector, before):
-            moved[entry.chunk_id] = vector
-        # Null the keys that it had and has no more: Chroma merges metadata.
-        written[entry.chunk_id] = dict.fromkeys(metadata or {}) | chroma_metadata(entry)
-    if moved:
-        collection.upsert(
-            ids=[*moved],
-            embeddings=[*moved.values()],
-            metadatas=[written.pop(chunk_id) for chunk_id in moved],
-        )
-    if written:
-        collection.update(ids=[*written], metadatas=[*written.values()])
-    return len(stored.keys() & moved.keys())
-
-
-def _differing(collection: Collection, entries: Sequence[Entry]) -> Iterator[str]:
-    stored = _stored(collection, entries)
-    for entry in entries:
-        vector, metadata = stored.get(entry.chunk_id, (None, {}))
-        if vector is None or metadata.get("revision") != entry.revision.hex():
-            continue
-        if not (_is_same(entry.vector, vector) and metadata == chroma_metadata(entry)):
-            yield entry.chunk_id
-
-
-def _stored(
-    collection: Collection, entries: Sequence[Entry]
-) -> dict[str, tuple[Vector, Mapping[str, Any]]]:
-    """Vector and metadata of those of the chunks that the collection holds."""
-    import numpy as np
-
-    ids = [entry.chunk_id for entry in entries]
-    page = collection.get(ids=ids, include=["metadatas", "embeddings"])
-    vectors = np.asarray(page["embeddings"], dtype=np.float32)
-    return dict(zip(page["ids"], zip(vectors, page["metadatas"] or [], strict=True), strict=True))
-
-
-def _is_same(vector: Vector, stored: Vector) -> bool:
-    """Whether Chroma made `stored` of `vector`: it stores it at norm 1."""
-    import numpy as np
-
-    from ml_assets.embeddings.quantization import unit
-
-    return bool(np.ptp(unit([vector, stored]), axis=0).max() < 1e-6)
 
 
 def _exact(stored: Iterable[Any], vector: Vector, k: int) -> Ranking:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -25,6 +24,7 @@ from ml_assets.search.filters.language import NO_FILTER, Among, Condition, Filte
 from ml_assets.search.indexes.contract import Entry, Ranking
 from ml_assets.search.indexes.faiss import codes
 from ml_assets.search.model import Generation, Vector
+from ml_assets.stores.file_locks import removed
 from ml_assets.stores.folders import folder, usable
 from ml_assets.stores.patience import patiently
 from ml_assets.stores.sql import statement
@@ -83,8 +83,7 @@ class FaissIndex:
 
     def drop(self, kept: Sequence[Generation] = ()) -> bool:
         self.close()
-        shutil.rmtree(self.path, ignore_errors=True)
-        return True
+        return self.lock is None or removed(self.path, self.lock)
 
     def close(self) -> None:
         if self._rows is not None:

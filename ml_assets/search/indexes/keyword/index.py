@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -17,6 +16,7 @@ from ml_assets.search.indexes.keyword.filters import attribute_token, is_express
 from ml_assets.search.indexes.keyword.spelling import spell
 from ml_assets.search.indexes.keyword.words import Term, accent_marks, analyzer, query_terms
 from ml_assets.search.model import Generation
+from ml_assets.stores.file_locks import removed
 from ml_assets.stores.folders import folder, usable
 
 INEXACT = 0.5
@@ -88,8 +88,7 @@ class KeywordIndex:
 
     def drop(self, kept: Sequence[Generation] = ()) -> bool:
         self.close()
-        shutil.rmtree(self.path, ignore_errors=True)
-        return True
+        return self.lock is None or removed(self.path, self.lock)
 
     def close(self) -> None:
         if self._writer is not None:

@@ -14,6 +14,7 @@ from typing import Any
 from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
+from ml_assets.documents.lookups import index_metadata
 from ml_assets.errors import SettingError
 from ml_assets.search.generation import on_vectors
 from ml_assets.search.indexes.pgvector.layouts import Design
@@ -98,6 +99,7 @@ def build(connection: postgres.Connection, design: Design, name: str, most_bytes
         # Not concurrently: that waits for every snapshot in the database, also for those of
         # sessions which wait for this run to end.
         connection.execute(create)
+    index_metadata(connection)
     # By their statistics the planner weighs the index against a scan.
     analyze = sql.SQL("analyze {partition}, chunks, documents")
     connection.execute(analyze.format(**design.names))
