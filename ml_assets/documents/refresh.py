@@ -24,8 +24,8 @@ from ml_assets.stores.sql import statement
 _READINGS = 3
 """So often a source is read that is written meanwhile."""
 
-ALWAYS_REMOVABLE = 10
-"""So many documents may leave a collection whatever fraction of it they are."""
+ALWAYS_REMOVABLE = 3
+"""So few documents may leave a collection whatever fraction of it they are."""
 
 _SOURCE = {"document_id": "text", "content_hash": "bytea"}
 _CHUNK = {

@@ -239,12 +239,12 @@ def test_a_rejected_row_of_no_collection_goes_when_it_is_mended(
 
 @pytest.mark.parametrize(
     ("documents", "lost", "refused"),
-    [(10, 10, False), (30, 15, False), (30, 16, True), (12, 10, False), (12, 11, True)],
+    [(8, 7, True), (8, 4, False), (4, 3, False), (3, 3, False), (30, 15, False), (30, 16, True)],
 )
 def test_how_many_may_leave_at_once(
     connection: postgres.Connection, documents: int, lost: int, refused: bool
 ) -> None:
-    """Ten always may, and else half of the collection."""
+    """Three always may, and else half of the collection: also of one that is small."""
     rows = [document(f"d{number}") for number in range(documents)]
     refresh(connection, MemorySource(rows))
     report = refresh_documents(connection, MemorySource(rows[lost:]), ["a"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,8 +40,8 @@ from ml_assets_tests.servers.starting import (
 
 __all__ = ["PASSWORD", "free_port"]
 
-EXPECTED = frozenset({"redis-server", "pgbouncer", "chroma", "mlflow"})
-"""What CI has: the first two from Debian (`.ci/run`), the others, and PostgreSQL, from wheels."""
+EXPECTED = frozenset({"redis-server", "pgbouncer", "mariadbd", "chroma", "mlflow"})
+"""What CI has: the first three from Debian (`.ci/run`), the others, and PostgreSQL, from wheels."""
 
 
 def program(name: str) -> str:
@@ -153,6 +154,27 @@ def mlflow_over_http(folder: Path, records: str = "") -> Iterator[str]:
     alone = ["--workers=1", f"--backend-store-uri={records}"]
     with _as_in_compose("mlflow", "MLFLOW_TRACKING_URI", folder, alone) as url:
         yield url
+
+
+@contextmanager
+def mariadb_over_tcp(folder: Path) -> Iterator[str]:
+    """The URL of a MariaDB that asks for a password, with a database `shop` of the user's own."""
+    port, data, first = free_port(), folder / "data", folder / "first.sql"
+    account = ["--user=root"] if os.geteuid() == 0 else []
+    subprocess.run(
+        [program("mariadb-install-db"), "--no-defaults", "--force", f"--datadir={data}", *account],
+        check=True,
+        capture_output=True,
+    )
+    first.write_text(
+        "create database shop character set utf8mb4;\n"
+        f"create user 'reader'@'%' identified by '{PASSWORD}';\n"
+        "grant all on *.* to 'reader'@'%';\n"
+    )
+    command = [program("mariadbd"), "--no-defaults", f"--datadir={data}", f"--port={port}"]
+    options = ["--bind-address=127.0.0.1", f"--socket={folder}/s", f"--init-file={first}"]
+    with serving([*command, *options, *account, "--skip-name-resolve"], folder, port):
+        yield f"mysql://reader:{PASSWORD}@127.0.0.1:{port}/shop"
 
 
 @contextmanager

@@ -41,6 +41,7 @@ ML_ASSETS = {
     **_DAGSTER,
     "ML_ASSETS_HOME": "{root}/data/home",
     "ML_ASSETS_SOURCE": "{source}",
+    "ML_ASSETS_SOURCE_URL": "",
     "POSTGRES_URL": f"postgresql://{ROLE}:{_DATABASE}/ml_assets",
     "CHROMA_URL": "http://{chroma_host}:{chroma_port}",
     "CLICKHOUSE_URL": "http://ml_assets:{CLICKHOUSE_PASSWORD}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import BinaryIO
@@ -36,7 +37,13 @@ _HEAD = 1024
 """Bytes within which HTML declares its encoding."""
 
 
-def read_page(file: BinaryIO, path: str, suffix: str, max_bytes: int) -> Row | str:
+def read_page(
+    file: BinaryIO,
+    path: str,
+    suffix: str,
+    max_bytes: int,
+    extract: Callable[[bytes, str], tuple[str, str] | str] = extracted.extract,
+) -> Row | str:
     """Read one page, opened through its compression; return the reason when it cannot be read.
 
     `path` is relative to the source, and `suffix` one of the `FORMATS`.
@@ -46,7 +53,7 @@ def read_page(file: BinaryIO, path: str, suffix: str, max_bytes: int) -> Row | s
     if len(content) > most:
         setting = "ML_ASSETS_MAX_DOCUMENT_BYTES=" if suffix in _TEXTS else ""
         return f"more bytes than {setting}{most}"
-    found = _text(content, suffix) if suffix in _TEXTS else extracted.extract(content, suffix)
+    found = _text(content, suffix) if suffix in _TEXTS else extract(content, suffix)
     if isinstance(found, str):
         return found
     title, text = found

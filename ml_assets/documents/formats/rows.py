@@ -167,14 +167,14 @@ def _checked(value: str, check: Callable[..., str | None], *rules: object) -> st
 def _identity(row: Row, columns: Columns) -> str:
     column = columns.roles.get("id")
     if column in row or "id" in columns.named:
-        return _text(row.get(column or ""), "id")
+        return _text(_value(row, column or ""), "id")
     content = [_cell(row, columns, "title"), _cell(row, columns, "text")]
     return hashlib.sha256(json.dumps(content).encode("ascii")).hexdigest()[:32]
 
 
 def _collection(row: Row, columns: Columns) -> str:
     if not columns.period:
-        return _checked(_text(row.get(columns.collection_by), "collection"), check_collection)
+        return _checked(_text(_value(row, columns.collection_by), "collection"), check_collection)
     moment = _moment(row, columns)
     if moment is None:
         raise _UnusableError("no created_at, so no collection")
@@ -185,7 +185,7 @@ def _collection(row: Row, columns: Columns) -> str:
 
 def _moment(row: Row, columns: Columns) -> datetime | None:
     """Return the time of creation in UTC; a time without zone is one in UTC."""
-    value = row.get(columns.roles.get("created_at", ""))
+    value = _value(row, columns.roles.get("created_at", ""))
     if value is None or value == "":
         return None
     try:
@@ -199,7 +199,7 @@ def _moment(row: Row, columns: Columns) -> datetime | None:
 
 
 def _cell(row: Row, columns: Columns, role: str) -> str:
-    return normalize(_text(row.get(columns.roles.get(role, "")), role))
+    return normalize(_text(_value(row, columns.roles.get(role, "")), role))
 
 
 def _bounded_cell(row: Row, columns: Columns, role: str) -> str:

@@ -1,4 +1,4 @@
-"""Rows of CSV, TSV, JSON Lines and Parquet files, one after the other."""
+"""Rows of CSV, TSV, JSON Lines, Parquet and MBOX files, one after the other."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import BinaryIO
 
+from ml_assets.documents.formats.mbox import read_mbox
 from ml_assets.documents.formats.parquet import read_parquet
 from ml_assets.documents.formats.rows import (
     ESCAPED_BYTE,
@@ -19,7 +20,7 @@ from ml_assets.documents.formats.rows import (
 )
 from ml_assets.errors import SourceError
 
-FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".mbox")
 OPEN_COLUMNS = (".jsonl", ".ndjson")
 """Formats in which a row may lack columns that others have."""
 
@@ -43,6 +44,8 @@ def read_table(file: BinaryIO, suffix: str, name: str, columns: Columns) -> Iter
     """
     if suffix == ".parquet":
         return read_parquet(file, name, columns)
+    if suffix == ".mbox":
+        return read_mbox(_lines(file, name), name, columns)
     if suffix in OPEN_COLUMNS:
         return _read_json_lines(file, name)
     return _read_csv(file, name, "\t" if suffix == ".tsv" else "", columns)

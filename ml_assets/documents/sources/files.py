@@ -9,16 +9,18 @@ import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from ml_assets.documents.formats import extracted, pages, tables
-from ml_assets.documents.formats.rows import Columns, Row, check_columns, to_document
+from ml_assets.documents.formats.extraction import Extraction
+from ml_assets.documents.formats.rows import Columns, Row, check_columns
 from ml_assets.documents.model import Document, Rejected
-from ml_assets.documents.normalize import check_collection, content_hash, normalize
+from ml_assets.documents.normalize import check_collection, normalize
 from ml_assets.documents.sources import stamps
-from ml_assets.documents.sources.base import MAX_COLLECTIONS, UNATTRIBUTED
-from ml_assets.errors import SourceError, mask_secrets
+from ml_assets.documents.sources.base import UNATTRIBUTED
+from ml_assets.documents.sources.outcomes import hash_collections, outcomes
+from ml_assets.errors import SourceError, first_line, mask_secrets
 
 VERSION = "4"
 """Raise it when the reading changes: it is part of every fingerprint."""
@@ -37,12 +39,20 @@ _OF_ONE_FILE = (
 """A broken link, a closed or a damaged file: the others can be read all the same."""
 
 
+_CLIENTS = ("aiohttp", "azure", "botocore", "gcsfs", "google")
+"""The packages of fsspec's object stores, whose errors are no OSError."""
+
+
 class _File(NamedTuple):
-    """A file: where fsspec finds it, its name below the source, and the suffix of its format."""
+    """A file: where fsspec finds it, its name below the source, and the suffix of its format.
+
+    `listed`: what the listing of an object store says of it.
+    """
 
     path: str
     name: str
     suffix: str
+    listed: stamps.Info | None = None
 
 
 class Files:
@@ -53,9 +63,18 @@ class Files:
     """
 
     def __init__(
-        self, pattern: str, columns: Columns, max_document_bytes: int, name: str = ""
+        self,
+        pattern: str,
+        columns: Columns,
+        max_document_bytes: int,
+        name: str = "",
+        extracted_folder: Path | None = None,
     ) -> None:
-        """Describe the source; `name` is the collection when no column splits it."""
+        """Describe the source; `name` is the collection when no column splits it.
+
+        In the folder is kept what was extracted of PDF and other such files, by their content.
+        """
+        self._extracted_folder = extracted_folder
         self._pattern = pattern
         self._columns = columns
         self._max_bytes = max_document_bytes
@@ -69,8 +88,9 @@ class Files:
     def stamp(self) -> str:
         """Return a hash of what the file system says of the files, or else of their bytes."""
         return self._hash_files(
-            lambda filesystem, path: (
-                stamps.stamp(filesystem, path) or stamps.content_hash(filesystem, path).hex()
+            lambda filesystem, path, listed: (
+                stamps.stamp(filesystem, path, listed)
+                or stamps.content_hash(filesystem, path).hex()
             )
         )
 
@@ -107,80 +127,75 @@ class Files:
 
     def _outcomes(self) -> Iterator[Document | Rejected]:
         """Yield every row as what becomes of it."""
-        seen: dict[str, str] = {}
-        first: Rejected | None = None
         collection = "" if self._columns.collection_by else self._collection()
-        for location, row in self._rows():
-            if isinstance(row, str):
-                outcome: Document | Rejected = Rejected(collection, location, row)
-            else:
-                outcome = to_document(row, self._columns, location, collection, self._max_bytes)
-                if isinstance(outcome, Document):
-                    outcome = self._unless_seen(outcome, row, location, seen)
-            if isinstance(outcome, Rejected):
-                first = first or outcome
-            yield outcome
-        if seen:
-            return
-        if first is None:
-            raise SourceError("no documents", where=self.name, do="Add one, or check the path")
-        message = f"no row can be used; the first: {first.location}: {first.reason}"
-        do = "Mend the rows, or name other columns, as in ?text=body"
-        raise SourceError(message, where=self.name, do=do)
-
-    def _unless_seen(
-        self, document: Document, row: Row, location: str, seen: dict[str, str]
-    ) -> Document | Rejected:
-        """Return the document, or that it has the id of an earlier one."""
-        identity = document.document_id
-        earlier = seen.setdefault(identity, location)
-        if earlier == location:
-            return document
-        what = f"the id {identity!r}" if self._columns.roles.get("id") in row else "the text"
-        reason = f"{what} is that of an earlier row, {earlier}"
-        return Rejected(document.collection, location, reason, identity)
+        return outcomes(self._rows(), self._columns, collection, self._max_bytes, self.name)
 
     def _rows(self) -> Iterator[tuple[str, Row | str]]:
         """Yield every row with its place, and why a file among others cannot be read."""
         names: dict[str, None] = {}
         files = self._files()
-        for file in files:
-            try:
-                for place, row in self._read(file):
-                    if file.suffix in tables.OPEN_COLUMNS and not isinstance(row, str):
-                        names.update(dict.fromkeys(row))
-                    yield f"{file.name} {place}".strip(), row
-            except (SourceError, *_OF_ONE_FILE) as error:
-                if len(files) == 1:
-                    raise
-                yield file.name, _reason(error)
+        with Extraction(self._extracted_folder, self._max_bytes) as extraction:
+            begun = extraction.ahead(
+                files,
+                lambda file: self._page(file, extraction.extract),
+                lambda file: file.suffix in extracted.FORMATS,
+            )
+            for file, page in begun:
+                try:
+                    for place, row in self._read(file) if page is None else [("", page.result())]:
+                        if file.suffix in tables.OPEN_COLUMNS and not isinstance(row, str):
+                            names.update(dict.fromkeys(row))
+                        yield f"{file.name} {place}".strip(), row
+                except (SourceError, *_OF_ONE_FILE) as error:
+                    if len(files) == 1:
+                        raise
+                    yield file.name, _reason(error)
+            extraction.forget_others()
         if names and all(file.suffix in tables.OPEN_COLUMNS for file in files):
             check_columns(names, self._columns, self.name)
 
     def _read(self, file: _File) -> Iterator[tuple[str, Row | str]]:
         if file.suffix not in FORMATS:
             yield "", f"not a kind that is read ({file.suffix or 'no suffix'})"
-            return
-        compression = None if file.suffix == ".parquet" else "infer"
-        with self._filesystem()[0].open(file.path, "rb", compression=compression) as opened:
-            if file.suffix in tables.FORMATS:
+        elif file.suffix in tables.FORMATS:
+            with self._opened(file) as opened:
                 yield from tables.read_table(opened, file.suffix, file.name, self._columns)
-            else:
-                yield "", pages.read_page(opened, file.name, file.suffix, self._max_bytes)
+        else:
+            yield "", self._page(file, extracted.extract)
+
+    def _page(
+        self, file: _File, extract: Callable[[bytes, str], tuple[str, str] | str]
+    ) -> Row | str:
+        with self._opened(file) as opened:
+            return pages.read_page(opened, file.name, file.suffix, self._max_bytes, extract)
+
+    def _opened(self, file: _File) -> Any:
+        compression = None if file.suffix == ".parquet" else "infer"
+        return self._filesystem()[0].open(file.path, "rb", compression=compression)
 
     def _files(self) -> list[_File]:
         """Return every file, in the order of their paths."""
         filesystem, root = self._filesystem()
         filesystem.invalidate_cache()
+        local = stamps.is_local(filesystem)
+        paths: Any
         if filesystem.isfile(root):
-            base, paths = str(PurePosixPath(root).parent), [root]
+            base = str(PurePosixPath(root).parent)
+            paths = [root] if local else {root: filesystem.info(root)}
         elif filesystem.isdir(root):
-            base, paths = root, filesystem.find(root)
+            base, paths = root, filesystem.find(root, detail=not local)
         else:
-            base, paths = _fixed_part(root), filesystem.glob(root)
-            paths = [path for path in paths if not filesystem.isdir(path)]
+            base, paths = _fixed_part(root), filesystem.glob(root, detail=not local)
+            if local:
+                paths = [path for path in paths if not filesystem.isdir(path)]
+            else:
+                paths = {path: info for path, info in paths.items() if info["type"] == "file"}
         named = ((path, normalize(path.removeprefix(base).lstrip("/"))) for path in sorted(paths))
-        files = [_File(*pair, _suffix(pair[0])) for pair in named if "/." not in f"/{pair[1]}"]
+        files = [
+            _File(path, name, _suffix(path), None if local else paths[path])
+            for path, name in named
+            if "/." not in f"/{name}"
+        ]
         readable = [file for file in files if file.suffix in FORMATS]
         if files and not readable:
             do = f"Readable: {', '.join(FORMATS)}"
@@ -213,11 +228,9 @@ class Files:
         return name
 
     def _hash_bytes(self) -> str:
-        return self._hash_files(
-            lambda filesystem, path: stamps.content_hash(filesystem, path).hex()
-        )
+        return self._hash_files(stamps.fingerprint)
 
-    def _hash_files(self, told: Callable[[Any, str], str]) -> str:
+    def _hash_files(self, told: Callable[[Any, str, stamps.Info | None], str]) -> str:
         """Return a hash of the names, and of what is told of each file that is read."""
         digest = self._digest()
         with self._errors():
@@ -225,27 +238,15 @@ class Files:
                 word = ""
                 if file.suffix in FORMATS:
                     with suppress(*_OF_ONE_FILE):
-                        word = told(self._filesystem()[0], file.path)
+                        word = told(self._filesystem()[0], file.path, file.listed)
                 if file.suffix in extracted.FORMATS:  # another version may extract another text
                     word += extracted.extractor()
                 digest.update(f"\0{file.name}\0{word}".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
     def _hash_rows(self) -> dict[str, str]:
-        digests = {UNATTRIBUTED: self._digest()}
-        for row in self._outcomes():
-            digest = digests.setdefault(row.collection, self._digest())
-            digest.update(_row_hash(row))
-            if len(digests) > MAX_COLLECTIONS + 1:
-                raise SourceError(
-                    f"more than {MAX_COLLECTIONS} collections",
-                    where=f"{self.name}, column {self._columns.collection_by!r}",
-                    do="Choose a coarser collection_by, such as created_at:year",
-                )
-        unattributed = digests.pop(UNATTRIBUTED).digest()
-        for digest in digests.values():
-            digest.update(unattributed)
-        return {name: digests[name].hexdigest() for name in sorted(digests)}
+        where = f"{self.name}, column {self._columns.collection_by!r}"
+        return hash_collections(self._outcomes(), self._digest, where)
 
     def _digest(self) -> hashlib._Hash:
         parameters = f"{VERSION} {self._max_bytes} {self._columns.canonical()}"
@@ -263,6 +264,11 @@ class Files:
             message = f"cannot be read ({error.strerror or error})"
             do = "Check the path, its permissions and the connection, and run again"
             raise SourceError(message, where=self.name, do=do) from None
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] not in _CLIENTS:
+                raise
+            do = "Check the URL, the credentials and the connection, and run again"
+            raise SourceError(first_line(error), where=self.name, do=do) from None
 
 
 def _reason(error: Exception) -> str:
@@ -272,12 +278,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, SourceError):
         return str(error)
     return f"a compressed file is broken ({error})"
-
-
-def _row_hash(row: Document | Rejected) -> bytes:
-    if isinstance(row, Document):
-        return hashlib.sha256(row.document_id.encode() + b"\0" + content_hash(row)).digest()
-    return hashlib.sha256(repr(row).encode()).digest()
 
 
 def _suffix(path: str) -> str:

@@ -10,9 +10,11 @@ from urllib.parse import parse_qsl, unquote
 
 from ml_assets.documents.sources.base import Source
 from ml_assets.errors import SettingError, SourceError
-from ml_assets.settings import Settings
+from ml_assets.settings import Settings, secret
 
 SETTING = "ML_ASSETS_SOURCE"
+_IN_FILES = ("files", "beir")
+"""Kinds whose path is one of files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ def open_source(spec: str, settings: Settings) -> Source:
       one; `label=` switches one off); `metadata=a,b` names columns to carry along;
       `collection_by=column` or `collection_by=created_at:day|month|quarter|year` splits the
       source; without it there is one collection, called `name`.
+    - `sql:TABLE`: a table or view of the database in `ML_ASSETS_SOURCE_URL`, or `sql` with the
+      option `query`; the options of `files`, and `fingerprint`: a query that tells of changes.
     - a path to a `.toml` file: the same as keys, `source = "files"`, `path = "data/*.csv"`
       (relative to the file), and the options; `metadata` may be a list.
 
@@ -79,10 +83,10 @@ def _read_toml(spec: str) -> Spec:
         message, do = f"{spec} is not TOML ({error})", 'Write lines such as key = "value"'
         raise SettingError(message, where=SETTING, do=do) from None
     options = {key: _toml_value(key, value, spec) for key, value in content.items()}
-    path = options.pop("path", "")
-    if path and "://" not in path:
+    kind, path = options.pop("source", ""), options.pop("path", "")
+    if kind in _IN_FILES and path and "://" not in path:
         path = str(file.parent / Path(path).expanduser())
-    return Spec(options.pop("source", ""), path, options)
+    return Spec(kind, path, options)
 
 
 def _toml_value(key: str, value: object, spec: str) -> str:
@@ -114,7 +118,8 @@ def _open_files(spec: Spec, settings: Settings) -> Source:
 
     _check(spec, *OPTIONS, "name", path=True)
     name, columns = spec.options.get("name", ""), columns_from(spec.options)
-    return Files(spec.path, columns, settings.max_document_bytes, name)
+    kept = settings.home / "extracted"
+    return Files(spec.path, columns, settings.max_document_bytes, name, kept)
 
 
 def _open_beir(spec: Spec, settings: Settings) -> Source:
@@ -122,6 +127,27 @@ def _open_beir(spec: Spec, settings: Settings) -> Source:
 
     _check(spec, "name", path=True)
     return Beir(spec.path, settings.max_document_bytes, spec.options.get("name", ""))
+
+
+def _open_sql(spec: Spec, settings: Settings) -> Source:
+    from ml_assets.documents.formats.rows import OPTIONS, columns_from
+    from ml_assets.documents.sources.databases.connections import Database
+    from ml_assets.documents.sources.databases.sql import Sql
+
+    own = {name: spec.options.get(name, "") for name in ("query", "fingerprint", "name")}
+    _check(spec, *OPTIONS, *own, path=not own["query"])
+    columns, url = columns_from(spec.options), _source_url(spec, settings)
+    return Sql(Database(url), columns, settings.max_document_bytes, table=spec.path, **own)
+
+
+def _source_url(spec: Spec, settings: Settings) -> str:
+    if "://" in spec.path:
+        do = "Write the URL to ML_ASSETS_SOURCE_URL, which is never shown"
+        raise SettingError("a URL of a database has passwords in it", where=SETTING, do=do)
+    if url := secret(settings.source_url):
+        return url
+    do = "Set it to the URL of the database, such as postgresql://user@host:5432/database"
+    raise SettingError(f"{spec.kind} needs it", where="ML_ASSETS_SOURCE_URL", do=do)
 
 
 def _check(spec: Spec, *known: str, path: bool) -> None:
@@ -141,4 +167,5 @@ _OPENERS: Mapping[str, Callable[[Spec, Settings], Source]] = {
     "python_environment": _open_python_environment,
     "beir": _open_beir,
     "files": _open_files,
+    "sql": _open_sql,
 }

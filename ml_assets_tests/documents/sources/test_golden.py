@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sqlite3
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -13,6 +14,8 @@ import pytest
 from ml_assets.documents.formats.rows import columns_from
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.sources import files, python_docs, python_environment
+from ml_assets.documents.sources.databases import sql
+from ml_assets.documents.sources.databases.connections import Database
 from ml_assets.documents.sources.python_objects import describe
 from ml_assets_tests import golden
 
@@ -83,6 +86,23 @@ def test_golden_files(tmp_path: Path) -> None:
         source = files.Files(f"{folder}/*", columns_from({}), 10_000)
         output[name] = shown(source.read(source.collections()), tmp_path)
     golden.check("ml_assets.documents.sources.files.VERSION", files.VERSION, output)
+
+
+def test_golden_rows_of_a_database(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "x.db") as connection:
+        connection.execute("create table t (id, title, text, label, about)")
+        rows = [
+            (1, "One", "First: text", "a", '{"k": {"n": 1.5}}'),
+            (2, None, b"Second", 7, "no"),
+            (2, None, "Again", None, None),
+            (3, "Three", None, None, "[1]"),
+        ]
+        connection.executemany("insert into t values (?, ?, ?, ?, ?)", rows)
+    connection.close()
+    columns = columns_from({"metadata": "about,about.k.n"})
+    source = sql.Sql(Database(f"sqlite:///{tmp_path}/x.db"), columns, 10_000, table="t")
+    output = shown(source.read(source.collections()), tmp_path)
+    golden.check("ml_assets.documents.sources.databases.sql.VERSION", sql.VERSION, output)
 
 
 def test_golden_python_objects(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,20 @@
 """The bytes of a file are hashed when its file system says that it was written, and only then."""
 
+import hashlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.spec import AbstractFileSystem
 
 from ml_assets.documents.formats.rows import columns_from
+from ml_assets.documents.model import Document
 from ml_assets.documents.sources import stamps
 from ml_assets.documents.sources.files import Files
+from ml_assets.errors import SourceError
 
 LOCAL = fsspec.filesystem("file")
 
@@ -113,3 +118,78 @@ def test_what_a_server_says(info: dict[str, object], stamp: str | None) -> None:
             return info
 
     assert stamps.stamp(Server(), "/bucket/x") == stamp
+
+
+class Bucket(MemoryFileSystem):
+    """An object store: files have tags, and every listing and every reading is counted."""
+
+    protocol = "bucket"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+    calls: ClassVar[list[str]] = []
+    find = AbstractFileSystem.find  # of its own it asks no listing
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(super()._strip_protocol(path.replace("bucket://", "memory://")))
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        return self._tagged(super().info(path))
+
+    def ls(self, path: str, detail: bool = True, **_: Any) -> Any:
+        self.calls.append("list")
+        listed = [self._tagged(info) for info in super().ls(path, detail=True)]
+        return listed if detail else [info["name"] for info in listed]
+
+    def _open(self, path: str, *args: Any, **more: Any) -> Any:
+        self.calls.append("open")
+        return super()._open(path, *args, **more)
+
+    def _tagged(self, info: dict[str, Any]) -> dict[str, Any]:
+        if info["type"] != "file":
+            return info
+        content = self.store[info["name"]].getvalue()
+        return {**info, "ETag": hashlib.md5(content).hexdigest()}  # noqa: S324 - as S3 does
+
+
+@pytest.fixture
+def bucket() -> Bucket:
+    fsspec.register_implementation("bucket", Bucket, clobber=True)
+    store = Bucket(skip_instance_cache=True)
+    Bucket.store.clear()
+    for number in range(20):
+        store.pipe(f"/docs/{number}.txt", f"Text {number}".encode())
+    Bucket.calls.clear()
+    return store
+
+
+@pytest.mark.parametrize("pattern", ["bucket://docs", "bucket://docs/*.txt", "bucket://docs/7.txt"])
+def test_an_unchanged_bucket_is_listed_and_not_read(bucket: Bucket, pattern: str) -> None:
+    source = Files(pattern, columns_from({}), 1_000)
+    before = source.stamp(), source.collections()
+    assert "open" not in Bucket.calls
+    assert Bucket.calls.count("list") <= 4
+    assert (source.stamp(), source.collections()) == before
+    bucket.pipe("/docs/7.txt", b"Changed")
+    assert source.stamp() != before[0]
+    assert source.collections() != before[1]
+    texts = [row.text for row in source.read(before[1]) if isinstance(row, Document)]
+    assert "Changed" in texts
+
+
+def test_an_error_of_a_client_is_one_line_and_another_is_a_defect(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class EndpointError(Exception):
+        pass
+
+    def fails(*_: object, **__: object) -> None:
+        raise EndpointError("cannot connect\nat all")
+
+    monkeypatch.setattr(Bucket, "ls", fails)
+    source = Files("bucket://docs", columns_from({}), 1_000)
+    with pytest.raises(EndpointError):
+        source.collections()
+    EndpointError.__module__ = "botocore.exceptions"
+    with pytest.raises(SourceError, match=r"^files:bucket://docs: cannot connect\. Check the URL"):
+        source.collections()

@@ -1,0 +1,168 @@
+"""Extraction in processes of their own, one per core; what came out is kept by content.
+
+A document that ends its process, or never ends, is one bad file, and the others go on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock, Timer
+from types import TracebackType
+from typing import Any, TypeVar
+
+from ml_assets.documents.formats import extracted
+from ml_assets.stores.folders import folder as own_folder
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+MOST_SECONDS = 300
+"""Seconds that a document may take; the extractor's own limit is shorter."""
+
+_WORKER = "from ml_assets.documents.formats.extraction import answer; answer()"
+
+
+class Extraction:
+    """Threads that each have a process; in the `folder` lies one file per content, if it is given.
+
+    After a pass over all documents `forget_others` drops what none of them has.
+    """
+
+    def __init__(self, folder: Path | None = None, largest: int = extracted.MAX_BYTES) -> None:
+        """Start nothing yet; of a text of more than `largest` characters nothing is kept."""
+        self._folder, self._largest = folder, largest
+        self._cores = len(os.sched_getaffinity(0))
+        self._threads = ThreadPoolExecutor(self._cores)
+        self._idle: list[subprocess.Popen[bytes]] = []
+        self._named: set[str] = set()
+        self._lock = Lock()
+
+    def __enter__(self) -> Extraction:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._threads.shutdown(cancel_futures=True)
+        for process in self._idle:
+            _end(process)
+
+    def ahead(
+        self, items: Iterable[T], work: Callable[[T], R], wanted: Callable[[T], bool]
+    ) -> Iterator[tuple[T, Future[R] | None]]:
+        """Yield each item in order with the work on it if it is wanted, begun some items ahead."""
+        begun: deque[tuple[T, Future[R] | None]] = deque()
+        for item in items:
+            future = self._threads.submit(work, item) if wanted(item) else None
+            begun.append((item, future))
+            if len(begun) > 2 * self._cores:
+                yield begun.popleft()
+        yield from begun
+
+    def extract(self, content: bytes, suffix: str) -> tuple[str, str] | str:
+        """Return what `extracted.extract` does, from the folder where it was extracted before."""
+        version = extracted.extractor()
+        if not version:
+            return extracted.extract(content, suffix)
+        identity = hashlib.sha256(f"{suffix} {version} ".encode() + content).hexdigest()
+        with self._lock:
+            self._named.add(identity)
+        if (kept := self._kept(identity)) is not None:
+            return kept
+        found = self._ask(content, suffix)
+        if isinstance(found, tuple) and len(found[1]) <= self._largest:
+            self._keep(identity, found)
+        return found
+
+    def forget_others(self) -> None:
+        """Drop what was extracted of contents that nobody asked for."""
+        if self._folder is not None and self._folder.is_dir():
+            for file in self._folder.iterdir():
+                if file.name not in self._named:
+                    file.unlink(missing_ok=True)
+
+    def _kept(self, identity: str) -> tuple[str, str] | None:
+        if self._folder is None:
+            return None
+        with suppress(OSError, ValueError):
+            title, text = json.loads((self._folder / identity).read_bytes())
+            return title, text
+        return None
+
+    def _keep(self, identity: str, found: tuple[str, str]) -> None:
+        if self._folder is None:
+            return
+        partial = own_folder(self._folder) / f"{identity}.{os.getpid()}"
+        partial.write_bytes(json.dumps(found).encode())
+        partial.replace(self._folder / identity)
+
+    def _ask(self, content: bytes, suffix: str) -> tuple[str, str] | str:
+        with self._lock:
+            process = self._idle.pop() if self._idle else None
+        process = process or _start()
+        clock = Timer(MOST_SECONDS, process.kill)
+        clock.start()
+        try:
+            said = _exchange(process, content, suffix)
+        except BaseException:
+            _end(process)
+            raise
+        finally:
+            clock.cancel()
+        if said is None:
+            _end(process)
+            return f"not readable as {suffix} (the process that extracted it ended)"
+        with self._lock:
+            self._idle.append(process)
+        return tuple(said) if isinstance(said, list) else str(said)
+
+
+def answer() -> None:
+    """Extract what is asked for at the standard input, until it ends."""
+    asked, told = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no answer
+    while line := asked.readline():
+        suffix, size = json.loads(line)
+        found = extracted.extract(asked.read(size), suffix)
+        told.write(json.dumps(found).encode() + b"\n")
+        told.flush()
+
+
+def _start() -> subprocess.Popen[bytes]:
+    # -P: what lies in the current folder is not imported.
+    command = [sys.executable, "-P", "-c", _WORKER]
+    pipe, none = subprocess.PIPE, subprocess.DEVNULL
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=none)
+
+
+def _exchange(process: subprocess.Popen[bytes], content: bytes, suffix: str) -> Any:
+    """Ask a process; None: it ended."""
+    asked, told = process.stdin, process.stdout
+    if asked and told:
+        with suppress(BrokenPipeError):
+            asked.write(json.dumps([suffix, len(content)]).encode() + b"\n" + content)
+            asked.flush()
+            if line := told.readline():
+                return json.loads(line)
+    return None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(BrokenPipeError):
+                pipe.close()
+    process.wait()

@@ -1,0 +1,118 @@
+"""Mail in MBOX files: one message, one row."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import datetime
+from email import message_from_bytes
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from email.message import Message
+from email.utils import parsedate_to_datetime
+
+from ml_assets.documents.formats.html import html_text
+from ml_assets.documents.formats.rows import Columns, Numbered, Row, as_wanted
+from ml_assets.documents.model import MAX_NAME
+from ml_assets.errors import SourceError
+
+COLUMNS = ("id", "title", "text", "created_at", "group", "from", "to")
+"""Message-ID, else a hash of all; subject; plain text, else that of HTML; date; first message of
+the thread; sender; receivers."""
+
+LONGEST = 1 << 26
+"""Bytes of a message, attachments included; more are never held in memory."""
+
+_FROM = b"From "
+_ESCAPED = re.compile(rb">+From ")
+
+
+def read_mbox(lines: Iterable[bytes], name: str, columns: Columns) -> Iterator[Numbered]:
+    """Stream the messages, as `tables.read_table` does; attachments are passed over.
+
+    Raises:
+        SourceError: it does not begin as MBOX does.
+    """
+    as_wanted(COLUMNS, columns, name)
+    for number, content in enumerate(_messages(lines, name), 1):
+        place = f"message {number}"
+        if len(content) > LONGEST:
+            yield place, f"more than {LONGEST} bytes in a message"
+        else:
+            yield place, _row(content)
+
+
+def _messages(lines: Iterable[bytes], name: str) -> Iterator[bytes]:
+    """Cut at each line `From …` behind an empty one; a longer message is cut short."""
+    held: list[bytes] = []
+    size, behind_empty, began = 0, True, False
+    for line in lines:
+        if behind_empty and line.startswith(_FROM):
+            if began:
+                yield b"".join(held)
+            held, size, began = [], 0, True
+        elif not began:
+            if line.strip():
+                do = "Name it .eml, if it is one message, or export it again as MBOX"
+                raise SourceError("not MBOX: no line `From …` begins it", where=name, do=do)
+        elif size <= LONGEST:
+            # What begins so in a message was written with > before it.
+            held.append(line[1:] if _ESCAPED.match(line) else line)
+            size += len(line)
+        behind_empty = not line.strip(b"\r\n")
+    if began:
+        yield b"".join(held)
+
+
+def _row(content: bytes) -> Row | str:
+    message = message_from_bytes(content)
+    own = "".join(_header(message, "Message-ID").split())
+    identity = own if 0 < len(own) <= MAX_NAME else hashlib.sha256(content).hexdigest()[:32]
+    thread = [*_header(message, "References").split(), *_header(message, "In-Reply-To").split()]
+    cells = (
+        identity,
+        _header(message, "Subject"),
+        _text(message),
+        _date(message),
+        thread[0] if thread else identity,
+        _header(message, "From"),
+        _header(message, "To"),
+    )
+    return dict(zip(COLUMNS, cells, strict=True))
+
+
+def _header(message: Message, name: str) -> str:
+    """A header in one line, decoded where it can be."""
+    written = str(message.get(name, ""))
+    with suppress(LookupError, ValueError, HeaderParseError):
+        written = str(make_header(decode_header(written)))
+    return " ".join(written.split())
+
+
+def _date(message: Message) -> datetime | None:
+    with suppress(ValueError, TypeError, IndexError, OverflowError):
+        return parsedate_to_datetime(_header(message, "Date"))
+    return None
+
+
+def _text(message: Message) -> str:
+    """The plain parts of a message; of one without any, its pages of HTML."""
+    texts: dict[str, list[str]] = {"text/plain": [], "text/html": []}
+    for part in message.walk():
+        kind = part.get_content_type()
+        if kind in texts and part.get_content_disposition() != "attachment":
+            texts[kind].append(_decoded(part))
+    plain = "\n\n".join(texts["text/plain"])
+    return plain if plain.strip() else "\n\n".join(html_text(it)[1] for it in texts["text/html"])
+
+
+def _decoded(part: Message) -> str:
+    content = part.get_payload(decode=True)
+    if not isinstance(content, bytes):
+        return ""
+    for charset in ("utf-8", part.get_content_charset() or "cp1252"):
+        with suppress(LookupError, UnicodeDecodeError):
+            return content.decode(charset)
+    return content.decode("cp1252", "replace")

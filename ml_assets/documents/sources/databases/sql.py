@@ -1,0 +1,246 @@
+"""Rows of a table or a query, of any database that SQLAlchemy has a driver for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from ml_assets.documents.formats.rows import ESCAPED_BYTE, INVALID, Columns, Row, as_wanted
+from ml_assets.documents.model import Document, Rejected
+from ml_assets.documents.normalize import check_collection
+from ml_assets.documents.sources.base import UNATTRIBUTED
+from ml_assets.documents.sources.databases.connections import Database
+from ml_assets.documents.sources.outcomes import check_number, hash_collections, outcomes
+from ml_assets.errors import SourceError
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+VERSION = "1"
+"""Raise it when the reading changes: it is part of every fingerprint."""
+
+_ROWS = 1_000
+"""Rows that are fetched at once."""
+
+_COLON = re.compile(r"(?<![:\w\\]):(?=\w)")
+
+_known: dict[tuple[str, str], dict[str, str]] = {}
+"""The collections of the last source, by what it is and its stamp: a run asks for them often."""
+
+
+class Sql:
+    """The rows of a `table` or of a `query`, streamed; nothing is ever written.
+
+    `fingerprint` is a cheap query that tells whether they changed, such as the greatest time of
+    change and the number of rows; of a source that a column splits it gives one row for each
+    collection, whose name comes first. Without it all that is read is hashed: by PostgreSQL and
+    MySQL themselves, else here.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        columns: Columns,
+        max_document_bytes: int,
+        *,
+        table: str = "",
+        query: str = "",
+        fingerprint: str = "",
+        name: str = "",
+    ) -> None:
+        """Describe the source; `name` is the collection when no column splits it."""
+        self._database = database
+        self._columns = columns
+        self._max_bytes = max_document_bytes
+        self._table = table
+        self._query = query.strip().rstrip(";")
+        self._fingerprint = fingerprint.strip().rstrip(";")
+        self._given_name = name
+
+    @property
+    def name(self) -> str:
+        """The kind, the database without who asks, and the table."""
+        return f"sql:{self._database.place}/{self._table or 'query'}"
+
+    def stamp(self) -> str:
+        """Return a hash of the fingerprint or of the rows, or what tells of a database in a file.
+
+        Of a database that can neither hash its rows nor tell when it was written, all are read.
+        """
+        told = self._database.file_stamp()
+        if told is None or self._fingerprint:
+            with self._connected() as connection:
+                told = self._told(connection)
+        return self._digest(told)
+
+    def collections(self) -> dict[str, str]:
+        """Return the collections with a hash of their content and of the mapping."""
+        stamp = self.stamp()
+        if (collections := _known.get((self.name, stamp))) is None:
+            with self._connected() as connection:
+                collections = self._collections(connection, stamp)
+            if self._database.is_settled() and self.stamp() == stamp:
+                _known.clear()
+                _known[self.name, stamp] = collections
+        return dict(collections)
+
+    def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
+        """Stream these collections in one pass over the rows, in the order of the database.
+
+        Raises:
+            SourceError: the database cannot be read, columns are missing, or no row can be used.
+        """
+        wanted = {*collections, UNATTRIBUTED}
+        grouped = self._fingerprint and self._columns.collection_by
+        known = self.collections() if grouped else None
+        for row in self._outcomes():
+            if known is not None and row.collection not in {*known, UNATTRIBUTED}:
+                reason = f"the fingerprint query does not give its collection, {row.collection!r}"
+                identity = row.document_id
+                yield Rejected(UNATTRIBUTED, f"id {identity}", reason, identity)
+            elif row.collection in wanted:
+                yield row
+
+    def judged_queries(self) -> None:
+        """Return None: a table holds no questions."""
+
+    def _collections(self, connection: sa.Connection, stamp: str) -> dict[str, str]:
+        if not self._columns.collection_by:
+            in_file = self._database.file_stamp() is not None and not self._fingerprint
+            told = self._digest(self._told(connection)) if in_file else stamp
+            return {self._collection(): told}
+        if not self._fingerprint:
+            where = f"{self.name}, column {self._columns.collection_by!r}"
+            parameters = self._parameters()
+            return hash_collections(self._outcomes(), lambda: hashlib.sha256(parameters), where)
+        rows = connection.execute(_text(self._fingerprint)).fetchmany(_ROWS)
+        names = [str(row[0]) for row in rows]
+        check_number(len({*names}), self.name)
+        if len({*names}) < len(names):
+            do = "Group it by the collection, which comes first: select topic, max(changed), …"
+            raise SourceError(
+                "the fingerprint query gives a collection twice", where=self.name, do=do
+            )
+        # Rows of a name that cannot be one are told when those of the others are read.
+        odd = repr([tuple(row) for row in rows if check_collection(str(row[0]))])
+        given = {str(row[0]): repr(tuple(row)) + odd for row in rows}
+        usable = sorted(name for name in given if not check_collection(name))
+        return {name: self._digest(given[name]) for name in usable}
+
+    def _told(self, connection: sa.Connection) -> str:
+        """What another is when the rows are: the user's fingerprint, else a hash over them."""
+        import sqlalchemy as sa
+
+        if self._fingerprint:
+            rows = connection.execute(_text(self._fingerprint)).fetchmany(_ROWS)
+            return repr(sorted(repr(tuple(row)) for row in rows))
+        selected, names = self._select(connection)
+        part = selected.subquery("part")
+        hashed = self._database.row_hash([part.c[name] for name in names])
+        if hashed is not None:
+            counted = sa.select(sa.func.count(), sa.func.sum(hashed)).select_from(part)
+            return repr(tuple(connection.execute(counted).one()))
+        total = 0
+        for row in self._streamed(connection, selected):
+            total += int.from_bytes(hashlib.sha256(repr(tuple(row)).encode()).digest())
+        return str(total % (1 << 256))
+
+    def _outcomes(self) -> Iterator[Document | Rejected]:
+        collection = "" if self._columns.collection_by else self._collection()
+        return outcomes(self._rows(), self._columns, collection, self._max_bytes, self.name)
+
+    def _rows(self) -> Iterator[tuple[str, Row | str]]:
+        with self._connected() as connection:
+            selected, stored = self._select(connection)
+            names = as_wanted(stored, self._columns, self.name)
+            nested = {name.partition(".")[0] for name in self._columns.wanted if "." in name}
+            with closing(self._streamed(connection, selected)) as rows:
+                for number, cells in enumerate(rows, 1):
+                    row = {name: _plain(cell) for name, cell in zip(names, cells, strict=True)}
+                    for name in nested & row.keys():
+                        row[name] = _opened(row[name])
+                    yield f"row {number}", INVALID if any(map(_is_bad, row.values())) else row
+
+    def _streamed(self, connection: sa.Connection, selected: Any) -> Generator[Any]:
+        options = {"stream_results": True, "max_row_buffer": _ROWS}
+        result = connection.execution_options(**options).execute(selected)
+        try:
+            yield from result
+        finally:
+            result.close()
+
+    def _select(self, connection: sa.Connection) -> tuple[Any, list[str]]:
+        """The statement that reads the columns that are wanted, and their names there.
+
+        Raises:
+            SourceError: a column is missing, or there is no such table.
+        """
+        import sqlalchemy as sa
+
+        origin = _text(f"({self._query}) as q") if self._query else _table(self._table)
+        everything = sa.select(sa.text("*")).select_from(origin)
+        stored = list(connection.execute(everything.where(sa.false())).keys())
+        called = as_wanted(stored, self._columns, self.name)
+        parts = {name.partition(".")[0] for name in self._columns.wanted} | self._columns.wanted
+        names = [own for own, name in zip(stored, called, strict=True) if name in parts]
+        return sa.select(*(sa.column(name) for name in names)).select_from(origin), names
+
+    def _collection(self) -> str:
+        """Return the collection of a source that no column splits."""
+        name = self._given_name or self._table.rpartition(".")[2] or "query"
+        if wrong := check_collection(name):
+            raise SourceError(wrong, where=self.name, do="Give it a name, as in ?name=articles")
+        return name
+
+    def _parameters(self) -> bytes:
+        statements = [self._table, self._query, self._fingerprint]
+        parameters = [VERSION, self._max_bytes, self._columns.canonical(), self.name, *statements]
+        return json.dumps(parameters).encode()
+
+    def _digest(self, told: str) -> str:
+        return hashlib.sha256(
+            self._parameters() + told.encode("utf-8", "surrogateescape")
+        ).hexdigest()
+
+    @contextmanager
+    def _connected(self) -> Iterator[sa.Connection]:
+        with self._database.connected(self.name) as connection:
+            yield connection
+
+
+def _table(name: str) -> Any:
+    """A table or view, `schema.table` too."""
+    import sqlalchemy as sa
+
+    schema, _, table = name.rpartition(".")
+    return sa.table(table, schema=schema or None)
+
+
+def _text(query: str) -> Any:
+    """The words of a user as a statement: a colon binds no value."""
+    import sqlalchemy as sa
+
+    return sa.text(_COLON.sub(r"\\:", query))
+
+
+def _plain(cell: object) -> object:
+    """A cell; bytes as the text that they are, a bad one as a lone surrogate."""
+    if isinstance(cell, bytes | bytearray | memoryview):
+        return bytes(cell).decode("utf-8", "surrogateescape")
+    return cell
+
+
+def _is_bad(cell: object) -> bool:
+    return isinstance(cell, str) and ESCAPED_BYTE.search(cell) is not None
+
+
+def _opened(cell: object) -> object:
+    """A cell that holds JSON in a text, as MySQL and SQLite give it, as an object."""
+    if isinstance(cell, str):
+        with suppress(ValueError, RecursionError):
+            return json.loads(cell)
+    return cell
