@@ -30,6 +30,7 @@ OWNERS = {
     "releases": "releases",
     "withdrawals": "releases",
     "model_audit_logs": "releases",
+    "audit_head": "releases",
     "finished_run": "operations",
 }
 

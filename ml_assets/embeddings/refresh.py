@@ -80,6 +80,13 @@ def ensure_space(
             partitions.ensure_chunker_partition(connection, table, chunker)
 
 
+def restore_space(connection: postgres.Connection, space: VectorSpace) -> None:
+    """Take back what another hand did to the definition of a space, if it is registered."""
+    bound = {"space_id": space.space_id, "dimension": space.dimension}
+    definition = {**bound, "definition": Jsonb(space.definition)}
+    connection.execute(statement("postgres/embeddings/restore_space"), definition)
+
+
 def drop_vectors(connection: postgres.Connection, *, space_id: str = "", chunker: str = "") -> None:
     """Drop the vectors of one space, of the chunks of one chunker in every space, or of both."""
     spaces = connection.execute("select space_id from embedding_spaces").fetchall()

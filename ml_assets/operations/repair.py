@@ -8,6 +8,7 @@ from ml_assets.documents import quality as documents
 from ml_assets.embeddings import quality as embeddings
 from ml_assets.embeddings.space import current_space
 from ml_assets.features import quality as features
+from ml_assets.releases.quality import restore_from_log
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.kinds import Indexes, forget_altered
 from ml_assets.settings import Settings, secret
@@ -20,7 +21,7 @@ def forget_damaged(settings: Settings, notify: Callable[[str], None]) -> None:
     """Forget documents, chunks, vectors, features and index entries that are not as written.
 
     A run after it reads, cuts, encodes and computes them again, and writes the indexes anew. Models
-    that lie on another host are forgotten, too.
+    that lie on another host are forgotten, too. The releases follow from the audit log at once.
     """
     url = secret(settings.postgres_url)
     where = mlflow.tracking(secret(settings.mlflow_tracking_uri), url, settings.home)
@@ -30,6 +31,7 @@ def forget_damaged(settings: Settings, notify: Callable[[str], None]) -> None:
         duckdb.connect(settings.duckdb_file) as duck,
         online.connect(secret(settings.redis_url), settings.home) as store,
     ):
+        restore_from_log(connection)
         documents.forget_damaged(connection)
         embeddings.forget_altered(connection, current_space(settings))
         features.forget_altered(duck, store)

@@ -69,7 +69,7 @@ def written(connection: postgres.Connection, settings: Settings) -> str:
             except FileNotFoundError:  # a reader that follows the index removed it just now
                 continue
             # Its place in the store, not on the disk: a home can be moved.
-            place = f"{store.name}/{file.relative_to(store)}"
+            place = f"{store.name}/{file.relative_to(store.parent)}"
             digest.update(os.fsencode(f"{place} {stat.st_size} {stat.st_mtime_ns}\n"))
     return digest.hexdigest()
 
@@ -92,7 +92,9 @@ def _mark(ask: Callable[[str], str], url: str) -> str:
 
 def _files(store: Path) -> Iterable[Path]:
     if store.is_file():
-        return [store]
+        # What was written while another process reads stays in the log of SQLite, or DuckDB's.
+        logs = (store.with_name(store.name + ending) for ending in ("-wal", ".wal"))
+        return [store, *(log for log in logs if log.exists() and log.stat().st_size)]
     # Hidden files are locks, which readers make, too.
     return (file for file in store.rglob("[!.]*") if file.is_file())
 

@@ -10,7 +10,6 @@ from typing import Any
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from ml_assets.problem import Problem
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
@@ -62,13 +61,8 @@ def count_entries(
 def verify(connection: postgres.Connection) -> str | None:
     """Compute the chain anew; return its first broken entry and why, or None where it is intact.
 
-    An altered, dropped or moved entry breaks the chain at itself or at the entry after it; that the
-    last ones are missing, `missing_entries` tells.
+    An altered, dropped or moved entry breaks the chain at itself or at the entry after it. The last
+    one is the last that was written.
     """
     row = connection.execute(statement("postgres/releases/first_broken_entry")).fetchone()
     return str(row[0]) if row else None
-
-
-def missing_entries(connection: postgres.Connection) -> list[Problem]:
-    """Releases that no entry tells of: entries were deleted."""
-    return postgres.read_problems(connection, "postgres/releases/missing_entries", {})

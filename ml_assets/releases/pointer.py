@@ -126,17 +126,17 @@ def publish(
         before = present_release(connection)
         parts = change(before.parts if before else Parts())
         connection.execute(statement("postgres/releases/close_release"))
-        connection.execute(
-            statement("postgres/releases/open_release"),
-            {
-                **asdict(parts),
-                "feature_views": Jsonb(dict(parts.feature_views)),
-                **{name: getattr(entry, name) for name in ("actor", "action", "reason")},
-            },
-        )
+        bound = {
+            **asdict(parts),
+            "feature_views": Jsonb(dict(parts.feature_views)),
+            **{name: getattr(entry, name) for name in ("actor", "action", "reason")},
+        }
+        opened = connection.execute(statement("postgres/releases/open_release"), bound).fetchone()
         connection.execute(statement("postgres/releases/lift_withdrawals"))
         previous = asdict(before.parts) if before else None
-        details = {"served": asdict(parts), "previous": previous, **entry.details}
+        release = opened and opened[0]
+        details = {"release": release, "served": asdict(parts), "previous": previous}
+        details |= entry.details
         append(connection, replace(entry, details=details))
 
 

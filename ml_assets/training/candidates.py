@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.stores import duckdb, mlflow, postgres
@@ -58,6 +59,8 @@ def train_candidates(
             experiment(connection, run.info.run_id, training_set, family, owner),
         ):
             trained = _train(module, run.info.run_id, training_set.hash, task, test, family)
+            files = mlflow.hash_files(where, trained.candidate.model_uri, run.info.run_id)
+            trained = replace(trained, candidate=replace(trained.candidate, files=files))
             with open_duck() as duck:
                 write_results(duck, trained)
             complete_experiment(connection, trained.candidate, trained.steps)

@@ -87,9 +87,17 @@ def forget_elsewhere(
 
 
 def is_stored(where: mlflow.Tracking, candidate: Candidate) -> bool:
-    """Whether MLflow has the model of a candidate, in all forms that it was saved in."""
+    """Whether MLflow has all files of a candidate as they were logged.
+
+    Of a server, and of a candidate from before its files were hashed: the forms of its model.
+    """
     files = {FILE: candidate.onnx_sha256} if candidate.onnx_sha256 else {}
-    return mlflow.has_model(where, candidate.model_uri, files)
+    if not mlflow.has_model(where, candidate.model_uri, files):
+        return False
+    if where.artifacts is None or not candidate.files:
+        return True
+    present = mlflow.hash_files(where, candidate.model_uri, candidate.run_id)
+    return candidate.files.items() <= present.items()
 
 
 @contextmanager
@@ -125,6 +133,7 @@ def complete_experiment(
         **asdict(candidate),
         "parameters": Jsonb(candidate.parameters),
         "metrics": Jsonb(candidate.metrics),
+        "files": Jsonb(candidate.files),
         "history": Jsonb(steps),
     }
     connection.execute(statement("postgres/training/complete_experiment"), bound)

@@ -68,6 +68,7 @@ class Candidate:
     """A trained model family: its MLflow run, and `<split>_<metric>` for validation and test.
 
     `onnx_sha256` is that of its ONNX form, empty where it has none; then `onnx_reason` says why.
+    `files`: the sha256 of each file that was logged, by its path in our folder; none on a server.
     """
 
     run_id: str
@@ -79,3 +80,4 @@ class Candidate:
     model_uri: str
     onnx_sha256: str = ""
     onnx_reason: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)

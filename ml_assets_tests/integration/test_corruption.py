@@ -14,12 +14,19 @@ from typing import Any
 import psycopg
 import pytest
 
+from ml_assets.operations.state import written
+from ml_assets.registry.versions import champion
 from ml_assets.search.indexes.keyword.index import KeywordIndex
 from ml_assets.search.indexes.keyword.spelling import VERSION
 from ml_assets.search.model import Generation
-from ml_assets.stores import chroma, duckdb, postgres
+from ml_assets.settings import load_settings
+from ml_assets.stores import chroma, duckdb, mlflow, postgres
+from ml_assets.training.experiments import is_stored, read_candidates
+from ml_assets.training.model import Candidate
+from ml_assets.training.training_set import current_training_set
 from ml_assets_tests.integration.dying import Place, read
 from ml_assets_tests.integration.project import write_documents
+from ml_assets_tests.paths import PROJECT
 
 pytestmark = pytest.mark.xdist_group("corruption")
 
@@ -35,6 +42,13 @@ class Kind:
 
 
 BY_REPAIR = {
+    "releases": (
+        Kind(
+            "postgres: update releases set model_version = 99 where upper_inf(served)",
+            r"releases_are_as_logged: altered_releases 1",
+        ),
+        Kind("postgres: delete from releases where not upper_inf(served)", r"missing_releases 1"),
+    ),
     "documents": (
         Kind(
             "postgres: update documents set text = 'Not so.' where document_id = 'kitchen-1'",
@@ -138,36 +152,116 @@ BY_REPAIR = {
 }
 """In stages: what blocks hides what follows from it."""
 
-BY_RUN = (
-    Kind(
-        "postgres: delete from document_embeddings where chunk_id = 'space-5#0'",
-        r"embedded new +1 ",
+BY_RUN = {
+    "deleted": (
+        Kind(
+            "postgres: delete from document_embeddings where chunk_id = 'space-5#0'",
+            r"embedded new +1 ",
+        ),
+        Kind("postgres: delete from search_generations", CHANGED),
+        Kind("chroma: without space-6#0", r"chroma index +[1-9]"),
+        Kind("keyword: without space-7#0", r"keyword index +[1-9]"),
+        Kind("pgvector: drop index", CHANGED),
+        Kind("duckdb: delete from features_collection_activity_v1", CHANGED),
+        Kind("duckdb: delete from experiment_performance", CHANGED),
+        Kind("sqlite: delete from online_features where entity_id = 'space-8'", CHANGED),
+        Kind("mlflow: delete from registered_model_aliases where alias = 'champion'", CHANGED),
+        Kind("artifacts: 0 conda.yaml deleted", r"training +[1-9]"),
+        Kind("artifacts: 1 model.skops deleted", r"training +[1-9]"),
+        Kind("artifacts: champion test_confusion.png deleted", r"training +[1-9]"),
     ),
-    Kind("postgres: update embedding_spaces set definition = '{}'", CHANGED),
-    Kind("postgres: update feature_definitions set fingerprint = 'x'", CHANGED),
-    Kind("chroma: without space-6#0", r"chroma index +[1-9]"),
-    Kind("keyword: without space-7#0", r"keyword index +[1-9]"),
-    Kind("duckdb: delete from features_collection_activity_v1", CHANGED),
-    Kind("duckdb: delete from experiment_performance", CHANGED),
-    Kind("sqlite: delete from online_features where entity_id = 'space-8'", CHANGED),
-    Kind(
-        "sqlite: insert into online_features select view, 'ghost', revision, features"
-        " from online_features where entity_id = 'space-9'",
-        CHANGED,
+    "altered": (
+        Kind("postgres: update embedding_spaces set definition = '{}'", CHANGED),
+        Kind("postgres: update feature_definitions set fingerprint = 'x'", CHANGED),
+        Kind(
+            "postgres: update search_generations set parameters = parameters - 'chroma',"
+            ' fusion = \'{"method": "rrf"}\'',
+            CHANGED,
+        ),
+        Kind("pgvector: another graph", CHANGED),
+        Kind("artifacts: 0 MLmodel altered", r"training +[1-9]"),
+        Kind("artifacts: 1 model.skops cut", r"training +[1-9]"),
+        Kind("artifacts: champion model.onnx altered", r"training +[1-9]"),
     ),
-    Kind("mlflow: delete from registered_model_aliases where alias = 'champion'", CHANGED),
-    Kind(
-        "postgres: update releases set model_version = 99 where upper_inf(served)",
-        r"version 99 was served",
+    "altered otherwise": (
+        Kind(
+            "postgres: update search_generations set"
+            " measured = jsonb_set(measured, '{tuning,fusion,keyword_weight}', '0.9'),"
+            " evaluation = jsonb_set(evaluation, '{recall,chroma}', '0.1')",
+            CHANGED,
+        ),
+        Kind("postgres: update search_generations set dropped_at = now()", CHANGED),
+        Kind("artifacts: 0 requirements.txt altered", r"training +[1-9]"),
+        Kind("artifacts: 1 test_calibration.png altered", r"training +[1-9]"),
     ),
-)
+    "doubled": (
+        Kind(
+            "sqlite: insert into online_features select view, 'ghost', revision, features"
+            " from online_features where entity_id = 'space-9'",
+            CHANGED,
+        ),
+        Kind("chroma: ghost#0 beside garden-8#0", r"chroma index +[1-9]"),
+    ),
+}
 """What a run makes again from what it follows from, without being asked for."""
 
 
+GENERATIONS = (
+    "select generation_id, space_id, parameters, fusion, dropped_at,"
+    " measured - '{hash,seconds}'::text[], evaluation - '{hash,seconds}'::text[]"
+    " from search_generations"
+    " where generation_id in (select generation_id from releases) order by 1"
+)
+GRAPHS = (
+    "select relname, pg_get_indexdef(pg_class.oid) from pg_class join pg_am on pg_am.oid = relam"
+    " where amname = 'hnsw' and not relispartition"
+)
+INDEXES = "select indexdef from pg_indexes where schemaname = 'ml_schema' order by 1"
 DEFINED = (
     "select 'space', space_id, definition from embedding_spaces union all"
     " select fingerprint, view, definition from feature_definitions order by 1, 2"
 )
+
+
+KINDS = (
+    ("row", "deleted", "delete from documents where document_id = 'kitchen-3'"),
+    ("row", "altered", "update documents set text = 'Not so.'"),
+    ("row", "doubled", "select 'twin', collection"),
+    ("chunk", "deleted", "delete from chunks"),
+    ("chunk", "altered", "update chunks set text"),
+    ("chunk", "doubled", "'garden-3#9'"),
+    ("vector", "deleted", "delete from document_embeddings"),
+    ("vector", "altered", "update document_embeddings set embedding = embedding + embedding"),
+    (
+        "vector",
+        "doubled",
+        "integration/test_corruption.py :: test_what_the_keys_of_tables_refuse",
+    ),
+    ("index entry", "deleted", "chroma: without space-6#0"),
+    ("index entry", "altered", "chroma: garden-5#0 with the vector of garden-6#0"),
+    ("index entry", "doubled", "chroma: ghost#0 beside garden-8#0"),
+    ("pointer", "deleted", "delete from releases"),
+    ("pointer", "altered", "update releases set model_version"),
+    (
+        "pointer",
+        "doubled",
+        "releases/test_quality.py :: test_a_doubled_release_is_refused",
+    ),
+    ("artifact", "deleted", "artifacts: 1 model.skops deleted"),
+    ("artifact", "altered", "artifacts: champion model.onnx altered"),
+    ("artifact", "cut short", "artifacts: 1 model.skops cut"),
+    ("audit entry", "deleted", "delete from model_audit_logs"),
+    ("audit entry", "altered", "update model_audit_logs set actor"),
+    ("audit entry", "doubled", "insert into model_audit_logs"),
+    ("online value", "deleted", "delete from online_features"),
+    ("online value", "altered", "update online_features"),
+    ("online value", "doubled", "insert into online_features"),
+)
+"""The kinds of damage by hand: thing, deed, and what is done, or the test that shows it refused.
+
+A second copy of an artifact is a file that nothing reads; one that is cut short stands in its
+place.
+"""
 
 
 def by_hand(place: Place, damage: str) -> None:
@@ -188,6 +282,10 @@ def by_hand(place: Place, damage: str) -> None:
                 assert online.execute(what).rowcount > 0, what
         case "keyword":
             alter_keyword_index(place, what)
+        case "pgvector":
+            alter_vector_index(place, what)
+        case "artifacts":
+            alter_artifact(place, *what.split())
         case "chroma":
             with chroma.connect(None, place.home) as client:
                 every = client.list_collections()
@@ -204,6 +302,43 @@ def alter_keyword_index(place: Place, what: str) -> None:
         index.set_mark(mark)
 
 
+def alter_vector_index(place: Place, what: str) -> None:
+    with postgres.connect(None, place.home) as connection:
+        for name, definition in connection.execute(GRAPHS).fetchall():
+            connection.execute(f'drop index "{name}"')
+            if what == "another graph":
+                assert "m='16'" in definition
+                connection.execute(definition.replace("m='16'", "m='4'"))
+
+
+def alter_artifact(place: Place, whose: str, name: str, what: str) -> None:
+    """Of the candidate of that number, or of the champion."""
+    folder = place.home / mlflow.FOLDER
+    with postgres.connect(None, place.home) as connection:
+        if whose == "champion":
+            version = champion(connection)
+            assert version
+            candidate = version.candidate
+        else:
+            candidate = candidates(connection, place.home)[int(whose)]
+    (file,) = (folder / path for path in candidate.files if path.endswith(f"/{name}"))
+    content = file.read_bytes()
+    match what:
+        case "deleted":
+            file.unlink()
+        case "cut":
+            file.write_bytes(content[: len(content) // 2])
+        case "altered":
+            file.write_bytes(content[:-3] + b"\n#\n")
+
+
+def candidates(connection: postgres.Connection, home: Path) -> list[Candidate]:
+    with duckdb.connect(home / "offline.duckdb") as duck:
+        current = current_training_set(duck)
+    assert current
+    return read_candidates(connection, current.hash)
+
+
 def alter_collection(collection: Any, what: str) -> None:
     match what.split():
         case ["without", chunk]:
@@ -213,9 +348,10 @@ def alter_collection(collection: Any, what: str) -> None:
         case [chunk, "with", "the", "vector", "of", other]:
             vectors = collection.get(ids=[other], include=["embeddings"])["embeddings"]
             collection.update(ids=[chunk], embeddings=vectors)
-        case [ghost, "in", "the", "place", "of", chunk]:
+        case [ghost, *place, chunk]:
             entry = collection.get(ids=[chunk], include=["embeddings", "metadatas"])
-            collection.delete(ids=[chunk])
+            if place != ["beside"]:
+                collection.delete(ids=[chunk])
             kept = {"embeddings": entry["embeddings"], "metadatas": entry["metadatas"]}
             collection.add(ids=[ghost], **kept)
 
@@ -228,6 +364,10 @@ def stores(place: Place, home: Path | None = None) -> dict[str, Any]:
         query = f"select {columns} from documents where deleted_at is null order by 1"
         rows = connection.execute(query).fetchall()
         defined = connection.execute(DEFINED).fetchall()
+        generations = connection.execute(GENERATIONS).fetchall()
+        indexes = connection.execute(INDEXES).fetchall()
+        where = mlflow.tracking(None, None, home)
+        stored = [is_stored(where, each) for each in candidates(connection, home)]
     with psycopg.connect(postgres.server_url(None, home, "mlflow")) as connection:
         named = connection.execute(aliases).fetchall()
     with duckdb.connect(home / "offline.duckdb") as duck:
@@ -238,13 +378,16 @@ def stores(place: Place, home: Path | None = None) -> dict[str, Any]:
         "aliases": named,
         "results": results,
         "defined": defined,
+        "generations": generations,
+        "indexes": indexes,
+        "stored": stored,
     }
 
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Place]:
     with tempfile.TemporaryDirectory(prefix="ml_assets-", ignore_cleanup_errors=True) as folder:
-        opened = Place(Path(folder))
+        opened = Place(Path(folder), fast=True)
         opened.folder.chmod(0o755)
         write_documents(opened.file)
         try:
@@ -264,9 +407,32 @@ def sound(place: Place) -> dict[str, Any]:
     return held
 
 
-def test_at_least_24_kinds_are_tried() -> None:
-    """Beside those of the audit log, which only a backup repairs."""
-    assert sum(map(len, BY_REPAIR.values())) + len(BY_RUN) >= 24
+def test_every_kind_is_tried() -> None:
+    """Each of the table stands in a list above, or is what another test does or sees refused."""
+    tried = {
+        each.by_hand for kinds in (BY_REPAIR, BY_RUN) for stage in kinds.values() for each in stage
+    }
+    tried |= {*AUDIT}
+    assert len(KINDS) == len({(thing, deed) for thing, deed, _ in KINDS}) == 24
+    for thing, deed, how in KINDS:
+        if " :: " in how:
+            file, test = how.split(" :: ")
+            assert f"def {test}(" in (PROJECT / "ml_assets_tests" / file).read_text(), (thing, deed)
+        else:
+            assert any(how in damage for damage in tried), (thing, deed)
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ("chunks", "chunk_id = 'kitchen-1#0'"),
+        ("document_embeddings", "chunk_id = 'kitchen-1#0'"),
+        ("search_index_entries", "chunk_id = 'kitchen-1#0'"),
+    ],
+)
+def test_what_the_keys_of_tables_refuse(place: Place, sound: object, table: str, key: str) -> None:
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        by_hand(place, f"postgres: insert into {table} select * from {table} where {key}")
 
 
 @pytest.mark.parametrize("stage", BY_REPAIR)
@@ -284,12 +450,24 @@ def test_what_another_hand_did_is_told_and_repaired(
     assert stores(place) == sound
 
 
-def test_what_follows_from_other_stores_is_made_again(place: Place, sound: dict[str, Any]) -> None:
-    for kind in BY_RUN:
+@pytest.mark.parametrize("stage", BY_RUN)
+def test_what_follows_from_other_stores_is_made_again(
+    place: Place, sound: dict[str, Any], stage: str
+) -> None:
+    for kind in BY_RUN[stage]:
+        before = mark(place)
         by_hand(place, kind.by_hand)
+        assert mark(place) != before, f"{kind.by_hand}: a run would say that nothing changed"
     told = place.call("run")
-    assert not [kind for kind in BY_RUN if not re.search(kind.told, told)], told
+    assert CHANGED in told
+    assert not [kind for kind in BY_RUN[stage] if not re.search(kind.told, told)], told
     assert stores(place) == sound
+
+
+def mark(place: Place) -> str:
+    """By this a run sees whether anybody wrote since the last."""
+    with postgres.connect(None, place.home) as connection:
+        return written(connection, load_settings(home=place.home))
 
 
 def test_a_failed_check_is_told_until_it_passes(place: Place, sound: object) -> None:

@@ -1,6 +1,8 @@
 """What makes a finished run one that must be repeated."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,7 @@ from ml_assets.operations.pending import (
 from ml_assets.releases.gates import Gate
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing import lifecycle
-from ml_assets.settings import Settings
+from ml_assets.settings import Settings, secret
 from ml_assets.stores import chroma, clickhouse, mlflow, online, postgres
 from ml_assets_tests.search.corpus import generation_of
 from ml_assets_tests.search.measurements import age_releases, back, publish
@@ -73,10 +75,28 @@ def write_a_store(settings: Settings) -> Settings:
     return settings
 
 
+def write_the_log_of_a_store(settings: Settings) -> Settings:
+    settings.duckdb_file.with_name(settings.duckdb_file.name + ".wal").write_bytes(b"others")
+    return settings
+
+
+def execute(statement: str) -> Callable[[Settings], Settings]:
+    def change(settings: Settings) -> Settings:
+        with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
+            connection.execute(statement)
+        return settings
+
+    return change
+
+
 CHANGES: list[Callable[[Settings], Settings]] = [
     edit_the_source,
     lose_a_store,
     write_a_store,
+    write_the_log_of_a_store,
+    execute("drop index documents_changed_at"),
+    execute("reindex index documents_pkey"),
+    execute("truncate withdrawals"),
     lambda settings: settings.model_copy(update={"seed": 1}),
     lambda settings: settings.model_copy(update={"chunk_tokens": 100}),
     lambda settings: settings.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1")}),
@@ -86,6 +106,19 @@ CHANGES: list[Callable[[Settings], Settings]] = [
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_asks_for_a_run(ended: Settings, change: Callable[[Settings], Settings]) -> None:
     assert last_finish(change(ended)) is None
+
+
+def test_a_row_is_seen_while_another_process_keeps_it_in_the_log(
+    ended: Settings, connection: postgres.Connection
+) -> None:
+    with closing(sqlite3.connect(ended.home / "online.sqlite", isolation_level=None)) as reader:
+        reader.execute("pragma journal_mode = wal")
+        reader.execute("create table online_features (entity_id text)")
+        end_a_run(connection, ended)
+        assert last_finish(ended) is not None
+        with closing(sqlite3.connect(ended.home / "online.sqlite")) as writer, writer:
+            writer.execute("insert into online_features values ('space-8')")
+        assert last_finish(ended) is None
 
 
 STORES = {

@@ -783,6 +783,30 @@ def test_a_damaged_model_is_lost(first: Trained, models: Path, damage: str) -> N
     assert not is_stored(deployment.tracking, version.candidate)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["MLmodel", "conda.yaml", "requirements.txt", "input_example.json", "test_confusion.png"],
+)
+@pytest.mark.parametrize("damage", ["altered", "deleted"])
+def test_a_model_whose_other_files_are_damaged_is_lost(
+    first: Trained, name: str, damage: str
+) -> None:
+    deployment, _ = first
+    version = register(first)
+    (path,) = (path for path in version.candidate.files if path.endswith(f"/{name}"))
+    file = deployment.tracking.artifacts and deployment.tracking.artifacts / path
+    assert file
+    content = file.read_bytes()
+    assert is_stored(deployment.tracking, version.candidate)
+    try:
+        file.write_bytes(content[:-1]) if damage == "altered" else file.unlink()
+        assert not is_stored(deployment.tracking, version.candidate)
+        of_before = replace(version.candidate, files={})
+        assert is_stored(deployment.tracking, of_before), "its files were not hashed then"
+    finally:
+        file.write_bytes(content)
+
+
 def test_what_was_renamed_or_deleted_in_mlflow_is_registered_again(second: Trained) -> None:
     """No number of MLflow's says what answers: after a renaming it begins again at 1."""
     deployment, _ = second

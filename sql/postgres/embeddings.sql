@@ -172,6 +172,11 @@ on conflict (space_id) do update
 set dimension = excluded.dimension, definition = excluded.definition
 where (embedding_spaces.dimension, embedding_spaces.definition) <> (excluded.dimension, excluded.definition)
 
+-- name: restore_space
+update embedding_spaces
+set dimension = %(dimension)s, definition = %(definition)s
+where space_id = %(space_id)s and (dimension, definition) <> (%(dimension)s, %(definition)s::jsonb)
+
 -- name: remove_orphans
 with removed as (
     delete from document_embeddings e

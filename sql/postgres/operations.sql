@@ -9,12 +9,12 @@ set state = %(state)s, written = %(written)s, changes = %(changes)s, warnings = 
 where state = %(begun)s
 
 -- name: written
--- Rows that were ever inserted, updated or deleted, and the files of the tables, of which truncating makes
--- another: the same as before when nobody wrote. After a crash PostgreSQL counts from 0.
+-- Rows that were ever inserted, updated or deleted, and the files of tables and indexes, of which truncating or
+-- building makes another: the same as before when nobody wrote. After a crash PostgreSQL counts from 0.
 select concat_ws(' ', sum(n_tup_ins + n_tup_upd + n_tup_del), sum(relfilenode::bigint))
-from pg_stat_user_tables
-join pg_class on pg_class.oid = relid
-where schemaname = 'ml_schema' and pg_class.relname <> 'finished_run'
+from pg_class
+left join pg_stat_user_tables on relid = pg_class.oid
+where relnamespace = 'ml_schema'::regnamespace and pg_class.relname not like 'finished_run%'
 
 -- name: comment
 select obj_description('ml_schema'::regnamespace, 'pg_namespace')

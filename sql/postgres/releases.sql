@@ -10,7 +10,8 @@ from model_audit_logs
 where (%(subject)s::text is null or subject = %(subject)s) and (%(action)s::text is null or action = %(action)s)
 
 -- name: first_broken_entry
--- Each entry names the hash of the entry before it, and its own hash follows from its content.
+-- Each entry names the hash of the entry before it, its own hash follows from its content, and the last one is the
+-- last that was written.
 with chain as (
     select
         entry_id,
@@ -19,12 +20,20 @@ with chain as (
             as sound
     from model_audit_logs
 )
-select
-    entry_id || ': '
-    || case when linked then 'its content was altered' else 'the entry before it is missing or altered' end
-from chain
-where not (linked and sound)
-order by entry_id
+select broken
+from (
+    select
+        entry_id,
+        entry_id || ': '
+        || case when linked then 'its content was altered' else 'the entry before it is missing or altered' end as broken
+    from chain
+    where not (linked and sound)
+    union all
+    select null, 'the last entries are missing, or others stand in their place'
+    from audit_head
+    where entry_hash is distinct from (select entry_hash from model_audit_logs order by entry_id desc limit 1)
+) as found
+order by entry_id nulls last
 limit 1
 
 -- name: last_entries
@@ -49,15 +58,6 @@ delete from withdrawals w
 using releases r
 where upper_inf(r.served) and to_jsonb(r) ->> w.part = w.identity
 
--- name: missing_entries
--- Releases that no entry of the audit log tells of: there are fewer entries of an action than releases.
-select 'releases_without_audit_entry' as problem, release_id::text as name
-from (
-    select release_id, action, row_number() over (partition by action order by release_id desc) as latest
-    from releases
-) as numbered
-where latest > (select count(*) from model_audit_logs as log where log.action = numbered.action)
-
 -- name: open_release
 -- It begins where the one before was closed.
 insert into releases
@@ -66,6 +66,7 @@ select
     %(space_id)s, %(generation_id)s, %(feature_views)s, %(model_name)s, %(model_version)s, %(model_space_id)s,
     tstzrange(coalesce(max(upper(served)), clock_timestamp()), null), %(actor)s, %(action)s, %(reason)s
 from releases
+returning jsonb_build_object('release_id', release_id, 'served_from', lower(served))
 
 -- name: releases
 -- Newest first; of all times, or of one: what is served now is served at infinity.
@@ -75,6 +76,32 @@ select
 from releases
 where %(at)s::timestamptz is null or served @> %(at)s::timestamptz
 order by lower(served) desc
+
+-- name: restore_releases
+-- From the audit log, in which each stands with its parts and its time.
+with logged as (
+    select
+        (details -> 'release' ->> 'release_id')::bigint as release_id, actor, action, reason, details -> 'served' as parts,
+        (details -> 'release' ->> 'served_from')::timestamptz as served_from,
+        lead((details -> 'release' ->> 'served_from')::timestamptz) over (order by entry_id) as served_until
+    from model_audit_logs
+    where details ? 'release'
+)
+insert into releases
+    (release_id, space_id, generation_id, feature_views, model_name, model_version, model_space_id, served, actor, action, reason)
+overriding system value
+select
+    logged.release_id, parts.space_id, parts.generation_id, parts.feature_views, parts.model_name, parts.model_version,
+    parts.model_space_id, tstzrange(served_from, served_until), logged.actor, logged.action, logged.reason
+from logged
+cross join lateral jsonb_populate_record(null::releases, logged.parts) as parts
+
+-- name: forget_logged
+-- The releases of all the time of which the audit log tells what was served.
+delete from releases
+where upper_inf(served) or upper(served) > (
+    select min((details -> 'release' ->> 'served_from')::timestamptz) from model_audit_logs where details ? 'release'
+)
 
 -- name: services
 -- Since when each value of a part is or was served, by whom, and until when; the last time of several.
@@ -94,6 +121,34 @@ select
 from parts
 where identity is not null
 group by identity
+
+-- name: unlike_the_log
+-- Releases that are not, or not as, the audit log tells; those of before it told of them are not compared.
+with logged as (
+    select
+        (details -> 'release' ->> 'release_id')::bigint as release_id, actor, action, reason, details -> 'served' as parts,
+        (details -> 'release' ->> 'served_from')::timestamptz as served_from,
+        lead((details -> 'release' ->> 'served_from')::timestamptz) over (order by entry_id) as served_until
+    from model_audit_logs
+    where details ? 'release'
+), kept as (
+    select
+        release_id, actor, action, reason,
+        to_jsonb(releases) - '{release_id,served,actor,action,reason}'::text[] as parts,
+        lower(served) as served_from, upper(served) as served_until
+    from releases
+    where upper_inf(served) or upper(served) > (select min(served_from) from logged)
+)
+select
+    case
+        when kept.release_id is null then 'missing_releases'
+        when logged.release_id is null then 'unlogged_releases'
+        else 'altered_releases'
+    end as problem,
+    coalesce(kept.release_id, logged.release_id)::text as name
+from kept
+full join logged using (release_id)
+where to_jsonb(kept) is distinct from to_jsonb(logged) and exists (select from logged)
 
 -- name: withdraw_left
 -- The parts that the release before the present one had, and the present one has not.

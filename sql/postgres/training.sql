@@ -13,7 +13,7 @@ where changed_at > coalesce(%(since)s, '-infinity'::timestamptz)
 -- Of a training set, or the one of a run.
 select
     run_id, training_set_hash, family, fingerprint, parameters, metrics, model_uri, onnx_sha256,
-    onnx_reason
+    onnx_reason, files
 from experiments
 where run_id = %(run_id)s
     or (training_set_hash = %(hash)s and fingerprint = any(%(fingerprints)s) and status = 'completed')
@@ -23,7 +23,7 @@ order by array_position(%(fingerprints)s::text[], fingerprint)
 update experiments
 set status = 'completed', ended_at = now(), parameters = %(parameters)s, metrics = %(metrics)s,
     history = %(history)s, model_uri = %(model_uri)s, onnx_sha256 = %(onnx_sha256)s,
-    onnx_reason = %(onnx_reason)s
+    onnx_reason = %(onnx_reason)s, files = %(files)s
 where run_id = %(run_id)s
 
 -- name: examples

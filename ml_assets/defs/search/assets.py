@@ -11,7 +11,7 @@ from ml_assets.defs.assets import DAILY, asset, data_version, gate_table
 from ml_assets.defs.automation import ON_NEW_DATA, ON_NEW_DATA_OR_WEAR
 from ml_assets.defs.resources import EncoderResource, OpenSource, PostgresResource
 from ml_assets.defs.search.metadata import quality_metadata
-from ml_assets.embeddings.refresh import forget_outdated_vectors
+from ml_assets.embeddings.refresh import forget_outdated_vectors, restore_space
 from ml_assets.errors import DamagedStoreError
 from ml_assets.progress import Progress, StageProgress
 from ml_assets.search.evaluation.measurement import read_measurements
@@ -37,8 +37,9 @@ def current_generation(
     connection: store.Connection, settings: Settings, encoder: EncoderResource
 ) -> Generation:
     """The generation that the settings describe; created when it is new."""
-    parameters = generation_parameters(settings, encoder.chunker())
-    return ensure_generation(connection, encoder.space().space_id, parameters)
+    parameters, space = generation_parameters(settings, encoder.chunker()), encoder.space()
+    restore_space(connection, space)
+    return ensure_generation(connection, space.space_id, parameters)
 
 
 def _index_asset(kind: IndexKind) -> dg.AssetsDefinition:

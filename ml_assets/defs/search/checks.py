@@ -11,6 +11,7 @@ from ml_assets.defs.search.assets import current_generation
 from ml_assets.errors import OutageError, StoreError
 from ml_assets.problem import Problem
 from ml_assets.releases.pointer import withdrawals
+from ml_assets.releases.quality import unlike_the_log
 from ml_assets.search.answering.engine import open_engine, search_vector
 from ml_assets.search.evaluation.exact import find_probe
 from ml_assets.search.evaluation.measurement import read_measurements
@@ -134,6 +135,16 @@ def search_gates(
             yield gate_result(gate)
     yield compared
     yield beside
+
+
+@check(asset="search_evaluation", blocking=True)
+def releases_are_as_logged(postgres: PostgresResource) -> dg.AssetCheckResult:
+    """Each release is as the audit log tells: its parts, its time, who served it and why.
+
+    Asked before the next one is published.
+    """
+    with postgres.connect() as connection:
+        return problems_result(unlike_the_log(connection))
 
 
 @check(asset="published_search", blocking=True)

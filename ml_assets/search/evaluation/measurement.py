@@ -152,7 +152,10 @@ def from_json(document: Mapping[str, Any] | None) -> Measurement | None:
 
 
 def read_measurements(connection: postgres.Connection, generation_id: str) -> Measurements:
-    """The measurements of a generation; what another version of the code measured is none."""
+    """The measurements of a generation.
+
+    What another version of the code measured is none, nor is what was changed since it was kept.
+    """
     bound = {"generation_id": generation_id}
     row = connection.execute(statement("postgres/search/evaluation/measurements"), bound).fetchone()
     return Measurements(*map(from_json, row)) if row else Measurements()
@@ -162,10 +165,8 @@ def record_measurement(
     connection: postgres.Connection, generation_id: str, measurement: Measurement
 ) -> None:
     """Keep a fresh measurement of a generation; what is served stays until it is published."""
-    connection.execute(
-        "update search_generations set measured = %s where generation_id = %s",
-        [Jsonb(as_json(measurement)), generation_id],
-    )
+    bound = {"generation_id": generation_id, "document": Jsonb(as_json(measurement))}
+    connection.execute(statement("postgres/search/evaluation/record_measured"), bound)
 
 
 def record_published(
@@ -178,7 +179,7 @@ def record_published(
     document = as_json(measurement)
     bound = {
         "generation_id": generation_id,
-        "evaluation": Jsonb(document),
+        "document": Jsonb(document),
         "fusion": Jsonb(document["tuning"]["fusion"]),
     }
     connection.execute(statement("postgres/search/evaluation/record_published"), bound)

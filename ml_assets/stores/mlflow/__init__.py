@@ -8,6 +8,7 @@ from ml_assets.stores.mlflow.client import EXPERIMENT, activate, artifacts_of, c
 from ml_assets.stores.mlflow.location import Tracking, tracking
 from ml_assets.stores.mlflow.models import (
     has_model,
+    hash_files,
     is_elsewhere,
     load_model,
     log_file,
@@ -30,6 +31,7 @@ __all__ = [
     "end_abandoned",
     "ensure_version",
     "has_model",
+    "hash_files",
     "home_artifacts",
     "is_elsewhere",
     "load_model",

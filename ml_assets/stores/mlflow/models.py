@@ -105,6 +105,22 @@ def has_model(where: Tracking, uri: str, files: Mapping[str, str]) -> bool:
         return False
 
 
+def hash_files(where: Tracking, uri: str, run_id: str) -> dict[str, str]:
+    """The sha256 of each file of a model and of its run, by its path in our folder of artifacts.
+
+    What a server holds is not read: none.
+    """
+    if where.artifacts is None:
+        return {}
+    folders = (where.artifacts / "models" / model_id(uri), where.artifacts / run_id)
+    return {
+        file.relative_to(where.artifacts).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for folder in folders
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
 def is_elsewhere(where: Tracking, uri: str) -> bool:
     """Whether this home knows nothing of the model at `uri`, which may lie in that of another host.
 

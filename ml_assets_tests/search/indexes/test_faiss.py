@@ -4,11 +4,13 @@ import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ml_assets.delta import Delta
+from ml_assets.embeddings.quantization import uint8_rows, unit
 from ml_assets.errors import DamagedStoreError, SettingError, StoreError
 from ml_assets.search.evaluation.exact import recall_against_exact
 from ml_assets.search.filters.language import NO_FILTER, Among, Filter
@@ -152,6 +154,55 @@ def test_a_vector_that_another_hand_changed_is_told_and_written_again(
         assert sync_index(connection, index).delta == Delta(changed=1, unchanged=count - 1)
         assert altered_entries(connection, index) == []
         assert nearest(index, "text 7", 1) == ["d7#0"]
+
+
+@pytest.mark.parametrize("count", [20, 300])
+def test_a_vector_that_was_moved_a_little_is_told(
+    connection: postgres.Connection, index: FaissIndex, count: int
+) -> None:
+    """Four times as far as rounding would move it, or to the nearest of other product codes."""
+    fill(connection, docs(0, count))
+    sync_index(connection, index)
+    vector, other = HashEncoder().encode(["text 7", "text 8"])
+
+    def errors(opened: Any, moved: Any) -> tuple[float, float]:
+        if not lists(index):
+            return float(((moved - vector) ** 2).sum()), 1e-6
+        own, others = opened.sa_decode(opened.sa_encode(np.stack([vector, moved])))
+        bound = 2 * ((own - vector) ** 2).sum() + 0.01
+        return float(((others - vector) ** 2).sum()), float(bound)
+
+    with index._changing() as (rows, opened):
+        number = codes.numbers_of(rows, "sqlite/faiss/numbers", ["d7#0"])
+        for share in 0.001 * 1.05 ** np.arange(150):
+            moved = unit([vector + share * (other - vector)])
+            distance, bound = errors(opened, moved[0])
+            if distance > 2 * bound:
+                break
+        assert bound < distance < (100 if lists(index) else 4) * bound
+        opened.remove_ids(number)
+        opened.add_with_ids(moved, number)
+    index.set_mark(index.mark())
+    index.close()
+    assert altered_entries(connection, index) == ["d7#0"]
+
+
+def test_a_stored_vector_of_which_one_number_differs_is_told(
+    connection: postgres.Connection, index: FaissIndex
+) -> None:
+    fill(connection, docs(0, 300))
+    sync_index(connection, index)
+    query = "select vector from entries where chunk_id = 'd7#0'"
+    with index._changing() as (rows, opened):
+        ((stored,),) = rows.execute(query).fetchall()
+        row = np.frombuffer(bytearray(stored), dtype=uint8_rows(opened.d))
+        place = int(row["codes"][0].argmin())  # 0: of all levels the lowest
+        row["codes"][0, place] += 2
+        update = "update entries set vector = ? where chunk_id = 'd7#0'"
+        rows.execute(update, [row.tobytes()])
+    index.set_mark(index.mark())
+    index.close()
+    assert altered_entries(connection, index) == ["d7#0"]
 
 
 def test_where_each_vector_is_is_read_once_for_all_batches(

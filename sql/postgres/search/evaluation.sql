@@ -23,10 +23,24 @@ order by md5(%(seed)s || e.chunk_id), e.chunk_id
 limit %(size)s
 
 -- name: measurements
-select measured, evaluation from search_generations where generation_id = %(generation_id)s
+-- One that another hand changed is none.
+select
+    case when coalesce(measured ->> 'hash' = measurement_hash(measured), true) then measured - 'hash' end,
+    case when coalesce(evaluation ->> 'hash' = measurement_hash(evaluation), true) then evaluation - 'hash' end
+from search_generations
+where generation_id = %(generation_id)s
+
+-- name: record_measured
+update search_generations
+set measured = %(document)s::jsonb || jsonb_build_object('hash', measurement_hash(%(document)s))
+where generation_id = %(generation_id)s
 
 -- name: record_published
-update search_generations
-set evaluation = %(evaluation)s, fusion = %(fusion)s
+with fresh as (
+    select %(document)s::jsonb || jsonb_build_object('hash', measurement_hash(%(document)s)) as evaluation
+)
+update search_generations as g
+set evaluation = fresh.evaluation, fusion = %(fusion)s
+from fresh
 where generation_id = %(generation_id)s
-    and (evaluation, fusion) is distinct from (%(evaluation)s::jsonb, %(fusion)s::jsonb)
+    and (g.evaluation, g.fusion) is distinct from (fresh.evaluation, %(fusion)s::jsonb)

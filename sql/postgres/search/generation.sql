@@ -13,9 +13,12 @@ join embedding_spaces s using (space_id)
 where g.generation_id = %(generation_id)s
 
 -- name: register_generation
--- One whose indexes were dropped is built again, has to be measured again, and is kept for its time again.
+-- One whose indexes were dropped is built again, has to be measured again, and is kept for its time again. What
+-- it is follows from its id: another hand's change is taken back.
 insert into search_generations (generation_id, space_id, parameters)
 values (%(generation_id)s, %(space_id)s, %(parameters)s)
 on conflict (generation_id) do update
-set dropped_at = null, measured = null, created_at = now()
+set space_id = excluded.space_id, parameters = excluded.parameters, dropped_at = null, measured = null,
+    created_at = case when search_generations.dropped_at is null then search_generations.created_at else now() end
 where search_generations.dropped_at is not null
+    or (search_generations.space_id, search_generations.parameters) <> (excluded.space_id, excluded.parameters)

@@ -54,11 +54,11 @@ from candidate
 order by distance, chunk_id
 limit {k}
 
--- name: index_lists
--- The lists that an IVFFlat index was built with.
-select option_value::int
+-- name: index_options
+-- What an index was built with.
+select option_name, option_value::int
 from pg_class, pg_options_to_table(reloptions)
-where oid = to_regclass(%(index)s) and option_name = 'lists'
+where oid = to_regclass(%(index)s)
 
 -- name: live_of
 -- Of the nearest, those that are live.

@@ -63,11 +63,10 @@ def count_rows(connection: postgres.Connection, generation: Generation) -> int:
     return postgres.read_counts(connection, query)["vectors"]
 
 
-def lists_in(connection: postgres.Connection, name: str) -> int | None:
-    """The lists of an IVFFlat index, which live with it; None of another, or when absent."""
-    query = statement("postgres/search/pgvector/index_lists")
-    row = connection.execute(query, {"index": name}).fetchone()
-    return int(row[0]) if row else None
+def options_of(connection: postgres.Connection, name: str) -> dict[str, int]:
+    """What an index was built with: `lists`, or `m` and `ef_construction`; none when absent."""
+    query = statement("postgres/search/pgvector/index_options")
+    return dict(connection.execute(query, {"index": name}).fetchall())
 
 
 def build(connection: postgres.Connection, design: Design, name: str, most_bytes: int) -> None:

@@ -230,14 +230,20 @@ class PgvectorIndex:
         return min(MOST_EF, max(least, int(parameters["ef_search"])))
 
     def _lists(self) -> int | None:
-        return building.lists_in(self._connection, self.name)
+        return building.options_of(self._connection, self.name).get("lists")
 
     def _is_due(self) -> bool:
-        """Whether the index has to be built: it is absent, not valid, or its rows outgrew it."""
+        """Whether the index has to be built.
+
+        It is absent, not valid, another hand built it, or its rows outgrew its lists.
+        """
         if not building.is_valid(self._connection, self.name):
             return True
-        lists = self._lists()
-        return lists is not None and is_outgrown(lists, self.size())
+        options = building.options_of(self._connection, self.name)
+        if "lists" in options:
+            return is_outgrown(options["lists"], self.size())
+        graph = ("m", "ef_construction")
+        return any(options.get(name) != self._design.parameters[name] for name in graph)
 
     def _unfiltered(self, vector: Vector, k: int) -> tuple[sql.Composed, dict[str, Any]]:
         nearest, bound = self._composed(self._design.layout.query, vector, k, None)
