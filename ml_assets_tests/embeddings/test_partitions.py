@@ -155,7 +155,7 @@ def test_a_chunker_is_dropped_with_its_chunks_and_vectors(connection: postgres.C
     load(connection, dated("x", None))
     load(connection, dated("x", None), chunker=OTHER)
     assert known_chunkers(connection) == sorted([CHUNKER.fingerprint, OTHER.fingerprint])
-    drop_vectors(connection, CHUNKER.fingerprint)
+    drop_vectors(connection, chunker=CHUNKER.fingerprint)
     drop_chunks(connection, CHUNKER.fingerprint)
     assert known_chunkers(connection) == [OTHER.fingerprint]
     assert count(connection, CHUNKER) == (0, 0, 0)
