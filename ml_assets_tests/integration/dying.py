@@ -59,10 +59,14 @@ OF_MODELS = {"offline", "online", "training set", "candidates"}
 
 @dataclass(frozen=True)
 class Place:
-    """A folder with a home, a file of documents, and the command line on them."""
+    """A folder with a home, a file of documents, and the command line on them.
+
+    `fast`: it trains the families alone that are quick.
+    """
 
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict)
+    fast: bool = False
 
     @property
     def home(self) -> Path:
@@ -105,7 +109,7 @@ class Place:
             "COLUMNS": "200",
             **self.settings,
         }
-        return call(Command(arguments, environment, self.output, point), seconds)
+        return call(Command(arguments, environment, self.output, point, self.fast), seconds)
 
 
 def documents(edition: int) -> list[dict[str, Any]]:

@@ -243,7 +243,7 @@ def stores(place: Place, home: Path | None = None) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def place() -> Iterator[Place]:
     with tempfile.TemporaryDirectory(prefix="ml_assets-", ignore_cleanup_errors=True) as folder:
-        opened = Place(Path(folder))
+        opened = Place(Path(folder), fast=True)
         opened.folder.chmod(0o755)
         write_documents(opened.file)
         try:
