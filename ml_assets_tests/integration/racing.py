@@ -30,7 +30,14 @@ mutation($execution: ExecutionParams!) {
   launchRun(executionParams: $execution) { __typename ... on PythonError { message } }
 }
 """
-_RUNS = "{ runsOrError { ... on Runs { results { runId jobName status } } } }"
+_RUNS = "{ runsOrError { ... on Runs { results { runId jobName status endTime } } } }"
+_TICKS = """
+{ sensorsOrError(repositorySelector: {
+    repositoryName: "__repository__", repositoryLocationName: "ml_assets"
+}) { ... on Sensors { results { name sensorState { ticks(limit: 1) { timestamp status } } } } } }
+"""
+_FOLLOWERS = ("collections_sensor", "automation")
+"""The sensors that follow documents and assets; that of labels looks once a minute."""
 _RANGE = {
     "dagster/asset_partition_range_start": "even",
     "dagster/asset_partition_range_end": "odd",
@@ -67,19 +74,32 @@ class Ui:
         answer = self.ask(_LAUNCH, execution=execution)["launchRun"]
         assert answer["__typename"] == "LaunchRunSuccess", answer
 
-    def runs(self) -> list[dict[str, str]]:
+    def runs(self) -> list[dict[str, Any]]:
         """All runs, the newest first."""
-        runs: list[dict[str, str]] = self.ask(_RUNS)["runsOrError"]["results"]
+        runs: list[dict[str, Any]] = self.ask(_RUNS)["runsOrError"]["results"]
         return runs
 
-    def wait_until_at_rest(self, seconds: float) -> None:
-        """Until no run was queued or under way for so many seconds."""
-        deadline, since = time.monotonic() + PATIENCE, time.monotonic()
-        while time.monotonic() - since < seconds:
+    def wait_until_at_rest(self) -> None:
+        """Until all runs have ended, and each sensor has since looked and found nothing to do."""
+        deadline = time.monotonic() + PATIENCE
+        while not self._is_at_rest():
             assert time.monotonic() < deadline, "runs go on and on"
-            if {run["status"] for run in self.runs()} - {"SUCCESS", "FAILURE", "CANCELED"}:
-                since = time.monotonic()
             time.sleep(1)
+
+    def _is_at_rest(self) -> bool:
+        # Ticks first: a run that one of them requested after that is among the runs.
+        sensors = self.ask(_TICKS)["sensorsOrError"]["results"]
+        runs = self.runs()
+        if {run["status"] for run in runs} - {"SUCCESS", "FAILURE", "CANCELED"}:
+            return False
+        ended = max((run["endTime"] for run in runs), default=0.0)
+        looked = [
+            tick["status"] == "SKIPPED" and tick["timestamp"] > ended
+            for sensor in sensors
+            if sensor["name"] in _FOLLOWERS
+            for tick in sensor["sensorState"]["ticks"]
+        ]
+        return looked == [True] * len(_FOLLOWERS)
 
 
 @contextmanager
@@ -122,25 +142,24 @@ def edit(project: Project, rng: random.Random) -> None:
     write_rows(project.file, rows)
 
 
-def race(project: Project, rounds: int, seed: int = 0) -> list[dict[str, str]]:
+def race(project: Project, ui: Ui, rounds: int, seed: int = 0) -> list[dict[str, Any]]:
     """So many rounds of edits and runs of all kinds; return all runs when all is at rest."""
     rng = random.Random(seed)
-    with served(project) as ui:
-        for number in range(rounds):
-            edit(project, rng)
-            prompt = project.start("run", "--until", "search")
-            ui.launch("rebuild_search")
-            edit(project, rng)
-            ui.launch("everything" if number % 4 == 0 else "refresh_documents", _RANGE)
-            if number:
-                # Of the model alone: what is left is withdrawn until it is published by hand.
-                by_hand(project, "rollback")
-                by_hand(project, "publish", "1")
-            out, err = prompt.communicate(timeout=PATIENCE)
-            assert prompt.returncode == 0, f"round {number}: {out}{err}"
-            print(f"round {number}: {len(ui.runs())} runs", flush=True)
-        ui.wait_until_at_rest(30)
-        return ui.runs()
+    for number in range(rounds):
+        edit(project, rng)
+        prompt = project.start("run", "--until", "search")
+        ui.launch("rebuild_search")
+        edit(project, rng)
+        ui.launch("everything" if number % 4 == 0 else "refresh_documents", _RANGE)
+        if number:
+            # Of the model alone: what is left is withdrawn until it is published by hand.
+            by_hand(project, "rollback")
+            by_hand(project, "publish", "1")
+        out, err = prompt.communicate(timeout=PATIENCE)
+        assert prompt.returncode == 0, f"round {number}: {out}{err}"
+        print(f"round {number}: {len(ui.runs())} runs", flush=True)
+    ui.wait_until_at_rest()
+    return ui.runs()
 
 
 def by_hand(project: Project, *arguments: str) -> None:
@@ -207,7 +226,8 @@ if __name__ == "__main__":
         opened.call("run")
         begun, rounds = time.monotonic(), int(sys.argv[1])
         try:
-            runs = len(race(opened, rounds))
+            with served(opened) as ui:
+                runs = len(race(opened, ui, rounds))
         finally:
             red = failures(opened)
             print(*red, sep="\n")

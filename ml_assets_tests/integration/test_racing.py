@@ -2,37 +2,44 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from ml_assets_tests.integration.project import Project
-from ml_assets_tests.integration.racing import differences, failures, race, served
+from ml_assets_tests.integration.racing import Ui, differences, failures, race, served
 
 
-def test_runs_of_all_kinds_at_once_end_as_a_build_from_scratch(project: Project) -> None:
+@pytest.fixture(scope="module")
+def ui(project: Project) -> Iterator[Ui]:
+    """The UI on a home that a prompt brought up to date until the search."""
     project.call("run", "--until", "search")
-    runs = race(project, rounds=1, seed=3)
-    assert failures(project) == []
-    assert {run["jobName"] for run in runs} >= {"rebuild_search", "everything"}
-    assert differences(project) == []
+    with served(project) as opened:
+        yield opened
 
 
-def test_runs_of_the_prompt_are_runs_of_the_ui(project: Project) -> None:
+def test_runs_of_the_prompt_are_runs_of_the_ui(ui: Ui) -> None:
     """The pages of the jobs show them, and those of one command share a tag."""
-    project.file.write_text(project.file.read_text().replace("About", "Of", 1))
-    project.call("run", "--until", "search")
     query = (
         '{ repositoryOrError(repositorySelector: {repositoryName: "__repository__",'
         ' repositoryLocationName: "ml_assets"}) { ... on Repository { jobs { name'
         " runs(limit: 1) { status tags { key value } } } } } }"
     )
-    with served(project) as ui:
-        jobs = {job["name"]: job["runs"] for job in ui.ask(query)["repositoryOrError"]["jobs"]}
+    jobs = {job["name"]: job["runs"] for job in ui.ask(query)["repositoryOrError"]["jobs"]}
     turns = set()
     for name in ("refresh_documents", "rebuild_search"):
         (run,) = jobs[name]
         assert run["status"] == "SUCCESS"
         turns.add({tag["key"]: tag["value"] for tag in run["tags"]}["ml_assets/turn"])
     assert len(turns) == 1
+
+
+def test_runs_of_all_kinds_at_once_end_as_a_build_from_scratch(project: Project, ui: Ui) -> None:
+    runs = race(project, ui, rounds=1, seed=3)
+    assert failures(project) == []
+    assert {run["jobName"] for run in runs} >= {"rebuild_search", "everything"}
+    assert differences(project) == []
 
 
 def test_dg_checks_and_launches(project: Project, tmp_path: Path) -> None:
