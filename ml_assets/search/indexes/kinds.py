@@ -159,9 +159,11 @@ def answering_kind(chosen: str, built: Container[str]) -> str:
     """The kind that answers searches of vectors, among those that are `built`, as is `chosen`.
 
     A generation of before the setting has no such index; the first of another kind answers for it.
+    Where none is built yet, it will be the chosen one.
     """
-    preferred = (chosen.partition("-")[0], *KINDS)
-    return next(name for name in preferred if name in built and KINDS[name].answers == "vector")
+    kind = chosen.partition("-")[0]
+    present = (name for name in (kind, *KINDS) if name in built)
+    return next((name for name in present if KINDS[name].answers == "vector"), kind)
 
 
 class Indexes:
