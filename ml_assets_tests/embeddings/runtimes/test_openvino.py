@@ -127,7 +127,7 @@ def test_many_texts_need_no_torch_and_tell_nobody(
     share_export(exported[0], tmp_path)
     code = (
         "import json, sys; from ml_assets.settings import load_settings;"
-        "from ml_assets.embeddings import encoder, speed;"
+        "from ml_assets.embeddings import encoder; from ml_assets.embeddings.runtimes import speed;"
         "always = speed.Speeds(2, 1, 0, 1, 1); encoder.measured_speeds = lambda *_: always;"
         "encoder.load_encoder(load_settings(), 1_000_000).encode(['x'] * 100);"
         "print(json.dumps([name for name, module in sys.modules.items() if module]))"
