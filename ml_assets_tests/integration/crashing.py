@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 
 from ml_assets import cli
 from ml_assets.defs import build
-from ml_assets.documents.refresh import refresh_chunks
+from ml_assets.documents import refresh as documents
 from ml_assets.documents.sources import open_source
-from ml_assets.embeddings.refresh import refresh_embeddings
+from ml_assets.embeddings import refresh as embeddings
 from ml_assets.embeddings.space import current_chunker
 from ml_assets.search.indexes import ledger
 from ml_assets.search.indexes.pgvector import building
@@ -135,8 +135,7 @@ def use_fakes(encoder: HashEncoder, float32: type[HashEncoder] = HashEncoder) ->
         for name, fake in fakes.items():
             if hasattr(module, name):
                 setattr(module, name, fake)
-    for function in (refresh_chunks, refresh_embeddings):
-        (function.__kwdefaults__ or {})["batch"] = BATCH
+    documents._BATCH = embeddings._BATCH = BATCH
     ledger.VECTORS_AT_A_TIME = ledger.TEXTS_AT_A_TIME = BATCH
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psycopg
 from psycopg import sql
@@ -73,8 +74,10 @@ def refresh_stores(
     """One whole run from the source to the online store."""
     names = find_pending(connection, source, chunker, space).collections
     refresh_documents(connection, source, names, max_removed_fraction=1)
-    refresh_chunks(connection, chunker, names, batch=2)
-    refresh_embeddings(connection, space, load, names, batch=2)
+    with patch("ml_assets.documents.refresh._BATCH", 2):
+        refresh_chunks(connection, chunker, names)
+    with patch("ml_assets.embeddings.refresh._BATCH", 2):
+        refresh_embeddings(connection, space, load, names)
     with open_indexes(connection, home, space) as indexes:
         for index in indexes:
             sync_index(connection, index)
