@@ -17,7 +17,13 @@ from ml_assets.stores.mlflow.models import (
 )
 from ml_assets.stores.mlflow.pages import serve
 from ml_assets.stores.mlflow.refusals import told
-from ml_assets.stores.mlflow.registry import ensure_version, mark, read_aliases, set_alias
+from ml_assets.stores.mlflow.registry import (
+    ensure_version,
+    mark,
+    mark_records,
+    read_aliases,
+    set_alias,
+)
 from ml_assets.stores.mlflow.runs import end_abandoned, log_steps
 
 __all__ = [
@@ -39,6 +45,7 @@ __all__ = [
     "log_model",
     "log_steps",
     "mark",
+    "mark_records",
     "move_artifacts",
     "read_aliases",
     "read_file",
