@@ -16,7 +16,6 @@ from ml_assets.errors import StoreError
 from ml_assets.registry.model import MODEL_NAME
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import chroma, clickhouse, mlflow, online, postgres
-from ml_assets.stores.postgres.dump import list_databases
 from ml_assets.stores.sql import SQL, statement
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -58,13 +57,11 @@ def written(connection: postgres.Connection, settings: Settings) -> str:
     connection.execute("select pg_stat_force_next_flush()")
     counted = connection.execute(statement("postgres/operations/written")).fetchall()
     digest, local = hashlib.sha256(repr(counted).encode()), []
-    if settings.mlflow_tracking_uri is None and "mlflow" in list_databases(connection):
-        digest.update(_mark(partial(_registered, settings)).encode())
     for url, name, ask in _stores(settings):
         if url is None:
             local.append(settings.home / name)
         else:
-            digest.update(_mark(partial(ask, url)).encode())
+            digest.update(_mark(ask, url).encode())
     for store in (*local, settings.keyword_folder, settings.faiss_folder, settings.duckdb_file):
         for file in sorted(_files(store)):
             try:
@@ -86,13 +83,9 @@ def _stores(settings: Settings) -> Iterator[tuple[str | None, str, Callable[[str
     yield secret(settings.redis_url), "online.sqlite", online.mark
 
 
-def _registered(settings: Settings) -> str:
-    return mlflow.mark_records(mlflow.tracking(None, secret(settings.postgres_url), settings.home))
-
-
-def _mark(ask: Callable[[], str]) -> str:
+def _mark(ask: Callable[[str], str], url: str) -> str:
     try:
-        return ask()
+        return ask(url)
     except StoreError:
         return uuid4().hex  # what cannot be asked is never as it was; a run tells why
 

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from ml_assets.operations.state import written
-from ml_assets.registry.versions import champion
+from ml_assets.registry.versions import astray, champion
 from ml_assets.search.indexes.keyword.index import KeywordIndex
 from ml_assets.search.indexes.keyword.spelling import VERSION
 from ml_assets.search.model import Generation
@@ -464,10 +464,11 @@ def test_what_follows_from_other_stores_is_made_again(
     assert stores(place) == sound
 
 
-def mark(place: Place) -> str:
+def mark(place: Place) -> tuple[str, object]:
     """By this a run sees whether anybody wrote since the last."""
     with postgres.connect(None, place.home) as connection:
-        return written(connection, load_settings(home=place.home))
+        where = mlflow.tracking(None, None, place.home)
+        return written(connection, load_settings(home=place.home)), astray(connection, where)
 
 
 def test_a_failed_check_is_told_until_it_passes(place: Place, sound: object) -> None:

@@ -17,13 +17,7 @@ from ml_assets.stores.mlflow.models import (
 )
 from ml_assets.stores.mlflow.pages import serve
 from ml_assets.stores.mlflow.refusals import told
-from ml_assets.stores.mlflow.registry import (
-    ensure_version,
-    mark,
-    mark_records,
-    read_aliases,
-    set_alias,
-)
+from ml_assets.stores.mlflow.registry import ensure_version, mark, read_aliases, set_alias
 from ml_assets.stores.mlflow.runs import end_abandoned, log_steps
 
 __all__ = [
@@ -45,7 +39,6 @@ __all__ = [
     "log_model",
     "log_steps",
     "mark",
-    "mark_records",
     "move_artifacts",
     "read_aliases",
     "read_file",

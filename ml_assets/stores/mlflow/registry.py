@@ -84,20 +84,6 @@ def mark(uri: str, name: str) -> str:
     return repr((told, files))
 
 
-def mark_records(where: Tracking) -> str:
-    """What `mark` asks a server for, of MLflow's own database, where it is ours.
-
-    Raises:
-        OutageError: it does not answer.
-    """
-    aliases = "select name, alias, version from registered_model_aliases order by 1, 2"
-    versions = "select name, version, run_id, source from model_versions order by 1, 2"
-    with records(where) as connection:
-        if connection.execute("select to_regclass('model_versions')").fetchone() == (None,):
-            return ""  # MLflow has not made its tables yet
-        return repr([connection.execute(query).fetchall() for query in (aliases, versions)])
-
-
 def _with_credentials(uri: str) -> str:
     """The URL with the user and password of MLflow's own variables, unless it has some."""
     parts = urlsplit(uri)

@@ -206,7 +206,7 @@ def test_what_the_database_says_is_one_line_without_the_password(url: str) -> No
     articles(url)
     for spec, message in [
         ("sql:nowhere?text=body", "nowhere"),
-        ("sql?query=selec&text=body", "syntax"),
+        ("sql?query=select (&text=body", "syntax"),
         ("sql:articles?text=words", "no column words. The columns are: number, body"),
         ("sql:articles?text=body&fingerprint=select nope", "nope"),
     ]:
