@@ -65,8 +65,8 @@ DEFAULT_FUSION = Fusion()
 class Generation:
     """A set of indexes over one vector space that is built, measured and published as one.
 
-    `model` makes the vectors of its space; `fusion` is the one it was published with; `dropped`:
-    its indexes are gone.
+    `model` makes the vectors of its space, and has these `weights` (sha256); `fusion` is the one it
+    was published with; `dropped`: its indexes are gone.
     """
 
     generation_id: str
@@ -74,6 +74,7 @@ class Generation:
     dimension: int
     parameters: Parameters
     model: str = ""
+    weights: str = ""
     fusion: Fusion = DEFAULT_FUSION
     dropped: bool = False
 

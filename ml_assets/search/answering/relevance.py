@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ml_assets.embeddings.space import BUNDLED_SHA256
 from ml_assets.errors import UserError
 from ml_assets.search.model import Generation
 
@@ -25,9 +26,9 @@ class Curve:
     slope: float
 
 
-CURVES = {"all-MiniLM-L6-v2": Curve(middle=0.72, slope=8.0)}
-"""By model; fitted on the first 20 documents of the judged queries of `python_docs` (.703, 8.3) and
-Cranfield (.740, 8.0)."""
+CURVES = {BUNDLED_SHA256: Curve(middle=0.72, slope=8.0)}
+"""By the weights of the model, whatever it is called; fitted on the first 20 documents of the
+judged queries of `python_docs` (.703, 8.3) and Cranfield (.740, 8.0)."""
 
 
 def relevance(generation: Generation, cosine: float) -> float:
@@ -35,7 +36,7 @@ def relevance(generation: Generation, cosine: float) -> float:
 
     With a model whose curve is not known it is the cosine itself, and nothing below 0.
     """
-    curve = CURVES.get(generation.model)
+    curve = CURVES.get(generation.weights)
     if curve is None:
         return min(1.0, max(0.0, cosine))
     return 1 / (1 + math.exp(-curve.slope * (cosine - curve.middle)))
@@ -52,7 +53,7 @@ def least_cosine(generation: Generation, least: float) -> float:
         raise UserError(what, where="--min-relevance", do="Give a number between them")
     if least == 0:
         return -1.0
-    curve = CURVES.get(generation.model)
+    curve = CURVES.get(generation.weights)
     if curve is None or least == 1:
         return least
     return curve.middle + math.log(least / (1 - least)) / curve.slope

@@ -6,7 +6,8 @@ order by definition
 
 -- name: find_generation
 select
-    g.generation_id, g.space_id, s.dimension, g.parameters, s.definition ->> 'model' as model, g.fusion,
+    g.generation_id, g.space_id, s.dimension, g.parameters, g.fusion,
+    s.definition ->> 'model' as model, s.definition ->> 'weights_sha256' as weights,
     g.dropped_at is not null as dropped
 from search_generations g
 join embedding_spaces s using (space_id)
