@@ -18,7 +18,6 @@ from ml_assets.documents.collections import uncut_collections
 from ml_assets.documents.history import log_changes
 from ml_assets.documents.refresh import read_deltas, read_versions
 from ml_assets.documents.streams import as_done, batches, work_ahead
-from ml_assets.embeddings.encoder import Encoder, ParallelEncoder
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.errors import SpaceMismatchError
 from ml_assets.progress import Progress, no_progress
@@ -29,6 +28,8 @@ from ml_assets.stores.sql import statement
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from ml_assets.embeddings.encoder import Encoder
 
 _BATCH = 512
 """Texts that are encoded and written at a time: enough that sorting all texts by length, for less
@@ -234,6 +235,9 @@ def _encoded(
     encoder: Encoder, groups: Iterable[list[_Text]]
 ) -> Generator[tuple[list[_Text], NDArray[np.float32]]]:
     """Texts with their vectors, a batch at a time; the next ones are encoded meanwhile."""
+    # What encodes takes long to import, and most runs encode nothing.
+    from ml_assets.embeddings.encoder import ParallelEncoder
+
     if isinstance(encoder, ParallelEncoder):
         rows = chain.from_iterable(groups)
         cut = batches(rows, lambda row: encoder.weight(row.embedded_text), encoder.batch_weight)

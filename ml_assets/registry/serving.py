@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.documents.normalize import normalize
-from ml_assets.embeddings.encoder import Encoder
 from ml_assets.errors import FeatureViewError, NothingToDoError, SourceError, SpaceMismatchError
 from ml_assets.features.documents import read_vectors
 from ml_assets.features.text import text_features
@@ -25,6 +24,8 @@ from ml_assets.training.training_set import untrainable
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from ml_assets.embeddings.encoder import Encoder
 
 
 _CANDIDATES = 50
