@@ -241,9 +241,15 @@ def _encoded(
     if isinstance(encoder, ParallelEncoder):
         rows = chain.from_iterable(groups)
         cut = batches(rows, lambda row: encoder.weight(row.embedded_text), encoder.batch_weight)
-        begin = lambda batch: encoder.submit([row.embedded_text for row in batch])  # noqa: E731
-        return as_done(begin, cut, encoder.ahead, ordered=encoder.ordered)
-    return work_ahead(lambda batch: encoder.encode([row.embedded_text for row in batch]), groups)
+        submit = encoder.submit
+        return as_done(
+            lambda batch: submit(_texts(batch)), cut, encoder.ahead, ordered=encoder.ordered
+        )
+    return work_ahead(lambda batch: encoder.encode(_texts(batch)), groups)
+
+
+def _texts(rows: Iterable[_Text]) -> list[str]:
+    return [row.embedded_text for row in rows]
 
 
 def _write(

@@ -96,12 +96,7 @@ class BatchingEncoder:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_file(str(self._model.tokenizer_file))
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(self.space.max_tokens)
-        return tokenizer
+        return cutting_tokenizer(self._model)
 
 
 def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -117,3 +112,13 @@ def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         batch.append(position)
     if batch:
         yield batch
+
+
+def cutting_tokenizer(model: ModelFolder) -> Tokenizer:
+    """The tokenizer of a model as it reads texts: cut at what the space says, and not filled."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(model.tokenizer_file))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(model.space.max_tokens)
+    return tokenizer

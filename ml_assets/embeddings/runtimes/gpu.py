@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ml_assets.embeddings.runtimes.batching import cutting_tokenizer
 from ml_assets.embeddings.runtimes.reference import SentenceTransformerEncoder
 from ml_assets.embeddings.runtimes.speed import MIN_COSINE, SAMPLE
 from ml_assets.embeddings.space import ModelFolder
@@ -175,12 +176,7 @@ class GpuEncoder:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_file(str(self._model.tokenizer_file))
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(self.space.max_tokens)
-        return tokenizer
+        return cutting_tokenizer(self._model)
 
 
 def _free_bytes() -> int:
