@@ -1,4 +1,7 @@
-"""Settings: the only module that reads the environment."""
+"""Settings: the only module that reads ours from the environment.
+
+MLflow's own variables are read in `stores/mlflow`; `stores/processes` hands all to children.
+"""
 
 from __future__ import annotations
 

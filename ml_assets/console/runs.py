@@ -31,7 +31,7 @@ def plan(planned: Plan, texts_per_second: float | None, price: float = 0) -> Ren
     if texts_per_second and planned.encode:
         minutes = f"{planned.encode / texts_per_second / 60:.1f} at {texts_per_second:.0f} texts/s"
     return Group(
-        table(f"{len(planned.collections)} collections to read", rows),
+        table(f"Collections to read: {len(planned.collections)}", rows),
         facts(
             "Vectors",
             {
