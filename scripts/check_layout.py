@@ -35,8 +35,8 @@ def excesses(project: Path) -> list[str]:
     statements = [file for file in sql.rglob("*.sql") if file.parent.name != "migrations"]
     if (count := len(statements)) > SQL_FILES:
         lines.append(
-            f"sql/ has {count} files of statements; at most {SQL_FILES} fit: put statements of a room into its"
-            " one file, each under a line `-- name: …`"
+            f"sql/ has {count} files of statements; at most {SQL_FILES} fit: put statements of a"
+            " room into its one file, each under a line `-- name: …`"
         )
     return lines
 

@@ -60,7 +60,7 @@ def extract(content: bytes, suffix: str) -> Page | str:
     config = ExtractionConfig(
         use_cache=False,
         extraction_timeout_secs=_MOST_SECONDS,
-        include_document_structure=True,
+        include_document_structure=suffix != ".pdf",  # it tells headings of the others alone
     )
     try:
         result = extract_bytes_sync(content, FORMATS[suffix], config)
