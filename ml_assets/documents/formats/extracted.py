@@ -70,8 +70,8 @@ def extract(content: bytes, suffix: str) -> Page | str:
     office = told.get("core_properties") or {}
     title = told.get("title") or told.get("subject") or office.get("title") or ""
     text = normalize(result.content)
-    nodes = (result.document or {}).get("nodes", ())
-    headings = _headings((node["content"] for node in nodes), text)
+    document: Any = result.document or {}
+    headings = _headings((node["content"] for node in document.get("nodes", ())), text)
     return Page(" ".join(str(title).split()), text, tuple(headings))
 
 
