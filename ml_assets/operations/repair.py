@@ -22,8 +22,8 @@ def forget_damaged(settings: Settings, notify: Callable[[str], None]) -> None:
     """Forget documents, chunks, vectors, features and index entries that are not as written.
 
     A run after it reads, cuts, encodes and computes them again, and writes the indexes anew. Models
-    that lie on another host are forgotten, too. Releases and served generations follow from the audit
-    log at once.
+    that lie on another host are forgotten, too. Releases, and the generations that were served,
+    follow from the audit log at once.
     """
     url = secret(settings.postgres_url)
     where = mlflow.tracking(secret(settings.mlflow_tracking_uri), url, settings.home)
