@@ -110,6 +110,10 @@ class OfflineStoreResource(DuckDBResource):
         with duckdb.connect(Path(self.database)) as connection:
             yield connection
 
+    def reading(self) -> AbstractContextManager[duckdb.Connection]:
+        """Open the file for what only reads, and leaves it as it is."""
+        return duckdb.connect(Path(self.database), read_only=True)
+
 
 class ClickHouseResource(dg.ConfigurableResource):
     """ClickHouse: a server by URL, else chDB under `home`."""
