@@ -28,7 +28,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from ml_assets.defs.assets import LEFT_ALONE, key, plain
 from ml_assets.defs.automation import TURN
 from ml_assets.defs.build import build_definitions
-from ml_assets.defs.instance import end_lost_runs, open_instance, records_kept_open
+from ml_assets.defs.instance import LOCATION, end_lost_runs, open_instance, records_kept_open
 from ml_assets.defs.partitions import contiguous_ranges, range_tags, ranges_apart
 from ml_assets.defs.unfinished import collections_to_run
 from ml_assets.documents.collections import unread_collections
@@ -65,7 +65,7 @@ _JOBS = {
 
 _REPOSITORY = RemoteRepositoryOrigin(
     ManagedGrpcPythonEnvCodeLocationOrigin(
-        LoadableTargetOrigin(module_name="ml_assets.definitions"), "ml_assets"
+        LoadableTargetOrigin(module_name="ml_assets.definitions"), LOCATION
     ),
     SINGLETON_REPOSITORY_NAME,
 )

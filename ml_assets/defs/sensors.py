@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from ml_assets.defs.assets import key
-from ml_assets.defs.instance import end_lost_runs, runs_at_work, started_runs
+from ml_assets.defs.instance import end_lost_runs, runs_at_work
 from ml_assets.defs.jobs import refresh_documents, train_models
 from ml_assets.defs.partitions import range_tags, ranges_apart
 from ml_assets.defs.resources import (
@@ -110,7 +110,7 @@ def workers_sensor(
 
     They end as failed, and Dagster asks for them again (`run_retries` of `dagster.yaml`).
     """
-    if not started_runs(context.instance):
+    if not runs_at_work(context.instance):
         return dg.SkipReason("No run is under way")
     try:
         with postgres.connect() as connection:

@@ -1,0 +1,2 @@
+-- Nothing was ever kept in it.
+drop table cache;
