@@ -37,8 +37,8 @@ KEPT = {
     "feature_definitions": "view, version, entity, fingerprint, definition, registered_at",
     "experiments": "run_id, training_set_hash, family, fingerprint, parameters, metrics, history,"
     " model_uri",
-    "model_artifacts": "model_name, version, run_id, space_id, feature_views, metrics, seed,"
-    " created_at",
+    "model_artifacts": "model_name, version, run_id, uri, training_set_hash, space_id,"
+    " feature_views, metrics, seed, created_at",
     "model_audit_logs": "entry_id, logged_at, actor, action, subject, reason, details,"
     " previous_hash, entry_hash",
 }

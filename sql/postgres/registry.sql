@@ -1,7 +1,10 @@
 -- name: insert_version
 insert into model_artifacts
-    (model_name, version, run_id, space_id, seed, feature_views, metrics)
-values (%(name)s, %(version)s, %(run_id)s, %(space_id)s, %(seed)s, %(feature_views)s, %(metrics)s)
+    (model_name, version, run_id, uri, training_set_hash, space_id, seed, feature_views, metrics)
+values (
+    %(name)s, %(version)s, %(run_id)s, %(model_uri)s, %(training_set_hash)s, %(space_id)s,
+    %(seed)s, %(feature_views)s, %(metrics)s
+)
 
 -- name: model_version
 select model_name as name, version, run_id, space_id, seed, feature_views, metrics

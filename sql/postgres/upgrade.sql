@@ -121,8 +121,8 @@ select run_id, family, '', '', 'completed',
     training_set_hash, family, fingerprint, parameters, metrics, history, model_uri
 from ml_schema_before.experiments;
 insert into model_artifacts
-    (model_name, version, run_id, space_id, feature_views, metrics, seed, created_at)
-select model_name, version, run_id, space_id, feature_views, metrics, seed, created_at
+    (model_name, version, run_id, uri, training_set_hash, space_id, feature_views, metrics, seed, created_at)
+select model_name, version, run_id, uri, training_set_hash, space_id, feature_views, metrics, seed, created_at
 from ml_schema_before.model_artifacts;
 
 -- When each generation was published last, and when each model was promoted: more was not kept.

@@ -1,2 +1,0 @@
--- Nothing was ever kept in it.
-drop table cache;
