@@ -171,7 +171,7 @@ class MlflowResource(dg.ConfigurableResource):
 
             MlFlow(context.replace_config(config))  # type: ignore[no-untyped-call]
         status = "FAILED"
-        with mlflow.told(where):
+        with mlflow.explained(where):
             try:
                 yield where
                 status = "FINISHED"
