@@ -57,14 +57,14 @@ class EncoderResource:
 @contextmanager
 def logged(stage: str) -> Iterator[Progress]:
     """Say in the log of the step, now and then, how far it is."""
-    log, started, told = dg.get_dagster_logger(), time.perf_counter(), time.perf_counter()
+    log, started, logged_at = dg.get_dagster_logger(), time.perf_counter(), time.perf_counter()
 
     def report(done: int, total: int) -> None:
-        nonlocal told
+        nonlocal logged_at
         now = time.perf_counter()
-        if now - told < PROGRESS_SECONDS:
+        if now - logged_at < PROGRESS_SECONDS:
             return
-        told = now
+        logged_at = now
         of = f" of {total:,}" if total else ""
         log.info(f"{stage}: {done:,}{of}, {done / (now - started):,.0f}/s")
 

@@ -290,7 +290,7 @@ def _damaged_stores(event: dg.DagsterEvent) -> list[str]:
     error = event.step_failure_data.error if event.is_step_failure else None
     while error and error.cls_name != "DamagedStoreError":
         error = error.cause
-    return [_told(error)] if error else []
+    return [_message(error)] if error else []
 
 
 def _failure(event: dg.DagsterEvent) -> list[str]:
@@ -306,13 +306,13 @@ def _failure(event: dg.DagsterEvent) -> list[str]:
         if error.cls_name in ("DagsterAssetCheckFailedError", "IncompleteReadError"):
             return []  # the check is reported with its numbers, each collection with its reason
         if _is_user_error(error.cls_name or ""):
-            return [_told(error)]  # whatever caused it
+            return [_message(error)]  # whatever caused it
         story = error.to_string()
         error = error.cause
     return [f"{event.step_key}: {story}"]
 
 
-def _told(error: SerializableErrorInfo) -> str:
+def _message(error: SerializableErrorInfo) -> str:
     """What a user's error says, without its class."""
     return error.message.split(": ", 1)[-1].strip()
 
