@@ -78,17 +78,17 @@ def _restored(row: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
 
 def _logged(connection: postgres.Connection) -> dict[str, dict[str, Any]]:
     """What the log tells of every generation of which it tells what it is, by its id."""
-    told: dict[str, dict[str, Any]] = {}
+    generations: dict[str, dict[str, Any]] = {}
     for entry in audit.read_subjects(connection, _SUBJECT):
         identity = entry.subject.removeprefix(_SUBJECT)
-        if entry.action == "drop" and identity in told:
-            told[identity]["dropped_at"] = entry.logged_at
+        if entry.action == "drop" and identity in generations:
+            generations[identity]["dropped_at"] = entry.logged_at
         elif "parameters" in entry.details:
             fusion = {"fusion": entry.details["fusion"]}
             first = {"served_at": entry.logged_at, "dropped_at": None, **entry.details}
             # What it is never changes: a later entry is of what another hand may have changed.
-            told[identity] = {**told.get(identity, first), **fusion}
-    return told
+            generations[identity] = {**generations.get(identity, first), **fusion}
+    return generations
 
 
 def _kept(connection: postgres.Connection) -> dict[str, dict[str, Any]]:
