@@ -29,6 +29,7 @@ _DOCUMENT = {
     **dict.fromkeys(("title", "text", "label", "url", "group_id"), "text"),
     "metadata": "jsonb",
     "created_at": "timestamptz",
+    "headings": "jsonb",
 }
 _REJECTED = dict.fromkeys(("collection", "location", "document_id", "reason"), "text")
 
@@ -90,6 +91,7 @@ def _content(document: Document, digest: bytes) -> Sequence[object]:
         document.group or document.document_id,
         Jsonb(dict(document.metadata)),
         document.created_at,
+        Jsonb(document.headings),
     )
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from ml_assets.documents.model import Document, Rejected
+from ml_assets.documents.model import LONGEST_TITLE, Document, Heading, Rejected
 from ml_assets.documents.normalize import check_collection, check_name, check_text, normalize
 from ml_assets.errors import SourceError
 
@@ -30,12 +30,14 @@ ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 ROLES = ("id", "text", "title", "label", "url", "group", "created_at")
 OPTIONS = (*ROLES, "metadata", "collection_by")
 PERIODS = ("day", "month", "quarter", "year")
-LONGEST_TITLE = 1_000
-"""Characters; a longer title is cut, since every chunk is searched with it."""
+HEADINGS = "headings"
+"""The cell of a page that has its headings, as a tuple; no format of tables gives one."""
 
 _LONGEST = {"url": 2_000, "group": 2_000}
 _LONGEST_METADATA = 10_000
 _SHOWN_COLUMNS = 20
+_LARGEST_EXPONENT = 300
+"""Of a decimal that is still a number as metadata, not a text."""
 _LONGEST_DATE = 100
 _SPACE_BEFORE_ZONE = re.compile(r"\s+(?=[+-]\d\d:?\d\d$)")
 
@@ -138,6 +140,7 @@ def to_document(
         metadata = ((normalize(name), _short(_value(row, name), name)) for name in columns.metadata)
         title = _cell(row, columns, "title")
         text = _cell(row, columns, "text")
+        headings = _headings(row, columns) if text.strip() else ()
         text = text if text.strip() else title
         return Document(
             document_id=identity,
@@ -149,9 +152,28 @@ def to_document(
             group=_bounded_cell(row, columns, "group"),
             metadata={name: value for name, value in metadata if value is not None},
             created_at=_moment(row, columns),
+            headings=headings,
         )
     except _UnusableError as reason:
         return Rejected(collection, location, str(reason), identity)
+
+
+def collection_of(row: Row | str, columns: Columns) -> str:
+    """Return the collection that a row says it belongs to; empty: none that can be one."""
+    try:
+        return "" if isinstance(row, str) else _collection(row, columns)
+    except _UnusableError:
+        return ""
+
+
+def has(row: Row | str, name: str) -> bool:
+    """Whether a row has a cell of this name, or an object within it has: `author.name`."""
+    value: object = row
+    for key in name.split("."):
+        if not isinstance(value, Mapping) or key not in value:
+            return name in row
+        value = value[key]
+    return True
 
 
 class _UnusableError(ValueError):
@@ -162,6 +184,12 @@ def _checked(value: str, check: Callable[..., str | None], *rules: object) -> st
     if wrong := check(value, *rules):
         raise _UnusableError(wrong)
     return value
+
+
+def _headings(row: Row, columns: Columns) -> tuple[Heading, ...]:
+    """The headings of a page, whose text is the text."""
+    headings = row.get(HEADINGS)
+    return headings if isinstance(headings, tuple) and columns.roles["text"] == "text" else ()
 
 
 def _identity(row: Row, columns: Columns) -> str:
@@ -248,7 +276,7 @@ def _plain(value: object) -> str | int | float | bool | None:
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, Decimal) and value.is_finite():
+    if isinstance(value, Decimal) and value.is_finite() and value.adjusted() < _LARGEST_EXPONENT:
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, list | dict):
         return normalize(json.dumps(value, ensure_ascii=False, sort_keys=True, default=str))

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 from ml_assets.documents.formats import extracted, pages, tables
 from ml_assets.documents.formats.extraction import Extraction
 from ml_assets.documents.formats.rows import Columns, Row, check_columns
-from ml_assets.documents.model import Document, Rejected
+from ml_assets.documents.model import Document, Page, Rejected
 from ml_assets.documents.normalize import check_collection, normalize
 from ml_assets.documents.sources import stamps
 from ml_assets.documents.sources.base import UNATTRIBUTED
-from ml_assets.documents.sources.outcomes import hash_collections, outcomes
+from ml_assets.documents.sources.outcomes import hash_collections, hashed, outcomes
 from ml_assets.errors import SourceError, first_line, mask_secrets
 
-VERSION = "4"
+VERSION = "5"
 """Raise it when the reading changes: it is part of every fingerprint."""
 
 _split: dict[str, dict[str, str]] = {}
@@ -164,9 +164,7 @@ class Files:
         else:
             yield "", self._page(file, extracted.extract)
 
-    def _page(
-        self, file: _File, extract: Callable[[bytes, str], tuple[str, str] | str]
-    ) -> Row | str:
+    def _page(self, file: _File, extract: Callable[[bytes, str], Page | str]) -> Row | str:
         with self._opened(file) as opened:
             return pages.read_page(opened, file.name, file.suffix, self._max_bytes, extract)
 
@@ -247,7 +245,7 @@ class Files:
 
     def _hash_rows(self) -> dict[str, str]:
         where = f"{self.name}, column {self._columns.collection_by!r}"
-        return hash_collections(self._outcomes(), self._digest, where)
+        return hash_collections(hashed(self._outcomes()), self._digest, where)
 
     def _digest(self) -> hashlib._Hash:
         parameters = f"{VERSION} {self._max_bytes} {self._columns.canonical()}"
