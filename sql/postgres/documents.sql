@@ -654,3 +654,39 @@ update chunkers set is_current = true where chunker = %(chunker)s and not is_cur
 select concat_ws(' ', count(*), sum(hashtextextended(document_id, hash_record_extended(row(content_hash), 0))))
 from documents
 where deleted_at is null
+
+-- name: may_write
+select has_table_privilege('documents', 'insert')
+
+-- name: shadow
+-- Temporary copies hide the tables: what one who may only read writes goes to them, and what is created beside them
+-- is temporary, too.
+select set_config('search_path', 'pg_temp, ' || current_setting('search_path'), true);
+do $$
+declare
+    shadowed text;
+    columns text;
+begin
+    foreach shadowed in array array[
+        'collections', 'documents', 'rejected_documents', 'rejected_counts', 'chunkers', 'chunked_documents', 'chunks',
+        'change_log'
+    ] loop
+        execute format(
+            'create temp table %1$I (like ml_schema.%1$I including all) %2$s', shadowed,
+            case when shadowed = 'chunks' then 'partition by list (chunker)' end
+        );
+        if shadowed = 'chunks' then
+            create temp table chunks_of_all partition of chunks default;
+        end if;
+        select string_agg(quote_ident(attname), ', ') into columns
+        from pg_attribute
+        where attrelid = format('ml_schema.%I', shadowed)::regclass and attnum > 0 and not attisdropped
+            and attgenerated = '';
+        if shadowed <> 'change_log' then
+            execute format('insert into %1$I (%2$s) select %2$s from ml_schema.%1$I', shadowed, columns);
+            execute format('analyze %I', shadowed);
+        end if;
+    end loop;
+end $$;
+create temp view current_chunks as
+select * from chunks where chunker = (select chunker from chunkers where is_current)

@@ -249,6 +249,11 @@ UNKNOWN: list[tuple[Condition, str]] = [
     ),
     (equal("metadata.zz", "module"), r"no document has metadata 'zz'. Known: kind \(a text\)$"),
     (Not(equal("metadata.knid", "module")), "no document has metadata 'knid'"),
+    (
+        equal("metadata.label", "x"),
+        r"'label'; it is a field of its own. Use --label, or label in --filter$",
+    ),
+    (equal("metadata.created_at", "x"), "Use --since and --until, or created_at in --filter$"),
     (equal("metadata.kind", 1), "metadata.kind is never a number. Compare it with a text"),
     (
         In("metadata.kind", (1, True)),
