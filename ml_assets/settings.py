@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     home: Path = Field(Path(".ml_assets"), description="folder of every embedded store")
     source: str = Field("python_docs", description="where documents come from")
     source_url: SecretStr | None = Field(
-        None, description="database of the source sql, its password included"
+        None, description="database of the source sql or mongodb, its password included"
     )
     embedding_model: str = Field(
         "", description="model id, path, or openai:NAME; empty: the bundled MiniLM"

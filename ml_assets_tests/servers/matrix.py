@@ -15,6 +15,7 @@ from ml_assets_tests.defs.ticking import World
 from ml_assets_tests.integration.project import Project, write_documents
 from ml_assets_tests.servers.connections import counted
 from ml_assets_tests.servers.driving import add_line, prompt, scratch, ui_of, wait_for_rest
+from ml_assets_tests.servers.engines import ENGINES
 from ml_assets_tests.servers.hosts import drive_hosts
 from ml_assets_tests.servers.postgres import find_postgres
 from ml_assets_tests.servers.running import Stack, stack, start_rest
@@ -32,7 +33,10 @@ RUNS = (
 STAGES = tuple(stage for run in RUNS for stage in run if stage != "starting")
 OUTAGES = (5, 90)
 CELLS = [f"{v}:{s}:{o}" for o in OUTAGES for v in VICTIMS for s in STAGES] + ["worker:starting:5"]
-DRIVES = ("drive", "hosts", "hosts-on-servers", "ticks", "postgres-16", "postgres-18")
+DRIVES = (
+    *("drive", "hosts", "hosts-on-servers", "ticks", "postgres-16", "postgres-18"),
+    *ENGINES,
+)
 ON_THE_STACK = ("drive", *CELLS)
 
 RANGE = {"dagster/asset_partition_range_start": "even", "dagster/asset_partition_range_end": "odd"}
@@ -224,6 +228,8 @@ def alone(name: str, root: Path, version: str) -> str:
         return drive_hosts(root, version, name)
     if name == "ticks":
         return drive_ticks()
+    if name in ENGINES:
+        return ENGINES[name](root)
     return other_version(root, name.removeprefix("postgres-"))
 
 

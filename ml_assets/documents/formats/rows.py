@@ -36,6 +36,8 @@ LONGEST_TITLE = 1_000
 _LONGEST = {"url": 2_000, "group": 2_000}
 _LONGEST_METADATA = 10_000
 _SHOWN_COLUMNS = 20
+_LARGEST_EXPONENT = 300
+"""Of a decimal that is still a number as metadata, not a text."""
 _LONGEST_DATE = 100
 _SPACE_BEFORE_ZONE = re.compile(r"\s+(?=[+-]\d\d:?\d\d$)")
 
@@ -154,6 +156,24 @@ def to_document(
         return Rejected(collection, location, str(reason), identity)
 
 
+def collection_of(row: Row | str, columns: Columns) -> str:
+    """Return the collection that a row says it belongs to; empty: none that can be one."""
+    try:
+        return "" if isinstance(row, str) else _collection(row, columns)
+    except _UnusableError:
+        return ""
+
+
+def has(row: Row | str, name: str) -> bool:
+    """Whether a row has a cell of this name, or an object within it has: `author.name`."""
+    value: object = row
+    for key in name.split("."):
+        if not isinstance(value, Mapping) or key not in value:
+            return name in row
+        value = value[key]
+    return True
+
+
 class _UnusableError(ValueError):
     """The reason why a row cannot be a document."""
 
@@ -248,7 +268,7 @@ def _plain(value: object) -> str | int | float | bool | None:
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, Decimal) and value.is_finite():
+    if isinstance(value, Decimal) and value.is_finite() and value.adjusted() < _LARGEST_EXPONENT:
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, list | dict):
         return normalize(json.dumps(value, ensure_ascii=False, sort_keys=True, default=str))

@@ -19,7 +19,7 @@ from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import check_collection, normalize
 from ml_assets.documents.sources import stamps
 from ml_assets.documents.sources.base import UNATTRIBUTED
-from ml_assets.documents.sources.outcomes import hash_collections, outcomes
+from ml_assets.documents.sources.outcomes import hash_collections, hashed, outcomes
 from ml_assets.errors import SourceError, first_line, mask_secrets
 
 VERSION = "4"
@@ -246,7 +246,7 @@ class Files:
 
     def _hash_rows(self) -> dict[str, str]:
         where = f"{self.name}, column {self._columns.collection_by!r}"
-        return hash_collections(self._outcomes(), self._digest, where)
+        return hash_collections(hashed(self._outcomes()), self._digest, where)
 
     def _digest(self) -> hashlib._Hash:
         parameters = f"{VERSION} {self._max_bytes} {self._columns.canonical()}"

@@ -15,6 +15,12 @@ from ml_assets.settings import Settings, secret
 SETTING = "ML_ASSETS_SOURCE"
 _IN_FILES = ("files", "beir")
 """Kinds whose path is one of files."""
+_FILES = {"pipeline"}
+"""Options that are paths of files."""
+_EXAMPLES = {
+    "sql": "postgresql://user@host:5432/database",
+    "mongodb": "mongodb://user@host:27017/database",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,9 @@ def open_source(spec: str, settings: Settings) -> Source:
       source; without it there is one collection, called `name`.
     - `sql:TABLE`: a table or view of the database in `ML_ASSETS_SOURCE_URL`, or `sql` with the
       option `query`; the options of `files`, and `fingerprint`: a query that tells of changes.
+    - `mongodb:COLLECTION`: a collection of the database in `ML_ASSETS_SOURCE_URL`; the options of
+      `files`, `filter`, `pipeline`: a file with the stages of an aggregation, and `fingerprint`:
+      fields of which one changes whenever a document does.
     - a path to a `.toml` file: the same as keys, `source = "files"`, `path = "data/*.csv"`
       (relative to the file), and the options; `metadata` may be a list.
 
@@ -86,6 +95,8 @@ def _read_toml(spec: str) -> Spec:
     kind, path = options.pop("source", ""), options.pop("path", "")
     if kind in _IN_FILES and path and "://" not in path:
         path = str(file.parent / Path(path).expanduser())
+    for name in _FILES & options.keys():
+        options[name] = str(file.parent / Path(options[name]).expanduser())
     return Spec(kind, path, options)
 
 
@@ -140,13 +151,24 @@ def _open_sql(spec: Spec, settings: Settings) -> Source:
     return Sql(Database(url), columns, settings.max_document_bytes, table=spec.path, **own)
 
 
+def _open_mongodb(spec: Spec, settings: Settings) -> Source:
+    from ml_assets.documents.formats.rows import OPTIONS, columns_from
+    from ml_assets.documents.sources.databases.mongodb import Mongodb
+
+    kept = ("filter", "pipeline", "fingerprint", "name")
+    own = {name: spec.options.get(name, "") for name in kept}
+    _check(spec, *OPTIONS, *own, path=True)
+    columns, url = columns_from({"id": "_id", **spec.options}), _source_url(spec, settings)
+    return Mongodb(url, spec.path, columns, settings.max_document_bytes, **own)
+
+
 def _source_url(spec: Spec, settings: Settings) -> str:
     if "://" in spec.path:
         do = "Write the URL to ML_ASSETS_SOURCE_URL, which is never shown"
         raise SettingError("a URL of a database has passwords in it", where=SETTING, do=do)
     if url := secret(settings.source_url):
         return url
-    do = "Set it to the URL of the database, such as postgresql://user@host:5432/database"
+    do = f"Set it to the URL of the database, such as {_EXAMPLES[spec.kind]}"
     raise SettingError(f"{spec.kind} needs it", where="ML_ASSETS_SOURCE_URL", do=do)
 
 
@@ -168,4 +190,5 @@ _OPENERS: Mapping[str, Callable[[Spec, Settings], Source]] = {
     "beir": _open_beir,
     "files": _open_files,
     "sql": _open_sql,
+    "mongodb": _open_mongodb,
 }

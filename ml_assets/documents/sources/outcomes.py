@@ -62,9 +62,11 @@ def _unless_seen(
 
 
 def hash_collections(
-    rows: Iterable[Document | Rejected], begin: Callable[[], hashlib._Hash], where: str
+    rows: Iterable[tuple[str, bytes]], begin: Callable[[], hashlib._Hash], where: str
 ) -> dict[str, str]:
     """Return one hash per collection, sorted: of its rows and of those that may belong to any.
+
+    A row is given by its collection, or `UNATTRIBUTED`, and a hash.
 
     Their order is no part of it: a database gives its rows in any.
 
@@ -72,11 +74,11 @@ def hash_collections(
         SourceError: there are too many collections.
     """
     totals = {UNATTRIBUTED: 0}
-    for row in rows:
-        if row.collection not in totals:
+    for collection, row_hash in rows:
+        if collection not in totals:
             check_number(len(totals), where)
-            totals[row.collection] = 0
-        totals[row.collection] += int.from_bytes(_row_hash(row))
+            totals[collection] = 0
+        totals[collection] += int.from_bytes(row_hash)
     unattributed = totals.pop(UNATTRIBUTED)
     hashes = {}
     for name in sorted(totals):
@@ -93,7 +95,11 @@ def check_number(collections: int, where: str) -> None:
         raise SourceError(f"more than {MAX_COLLECTIONS} collections", where=where, do=do)
 
 
-def _row_hash(row: Document | Rejected) -> bytes:
-    if isinstance(row, Document):
-        return hashlib.sha256(row.document_id.encode() + b"\0" + content_hash(row)).digest()
-    return hashlib.sha256(repr(row).encode()).digest()
+def hashed(rows: Iterable[Document | Rejected]) -> Iterator[tuple[str, bytes]]:
+    """Yield the collection of every row, and a hash of all that it says."""
+    for row in rows:
+        if isinstance(row, Document):
+            said = row.document_id.encode() + b"\0" + content_hash(row)
+        else:
+            said = repr(row).encode()
+        yield row.collection, hashlib.sha256(said).digest()

@@ -5,19 +5,24 @@ import json
 import sqlite3
 import sys
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+from bson import Binary, Decimal128, Int64, ObjectId, Regex
+from pymongo import MongoClient
 
 from ml_assets.documents.formats.rows import columns_from
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.sources import files, python_docs, python_environment
-from ml_assets.documents.sources.databases import sql
+from ml_assets.documents.sources.databases import mongodb, sql
 from ml_assets.documents.sources.databases.connections import Database
 from ml_assets.documents.sources.python_objects import describe
 from ml_assets_tests import golden
+from ml_assets_tests.servers.mongodb import Mock, mongodb_over_tcp
 
 MODULE = '''
 """Shapes.   \\n\\n   Indented."""
@@ -103,6 +108,25 @@ def test_golden_rows_of_a_database(tmp_path: Path) -> None:
     source = sql.Sql(Database(f"sqlite:///{tmp_path}/x.db"), columns, 10_000, table="t")
     output = shown(source.read(source.collections()), tmp_path)
     golden.check("ml_assets.documents.sources.databases.sql.VERSION", sql.VERSION, output)
+
+
+def test_golden_documents_of_mongodb(tmp_path: Path) -> None:
+    rows = [
+        {"_id": ObjectId("65a1b2c3d4e5f60718293a4b"), "title": "One", "text": "First\r\ntext"},
+        {"_id": 2, "text": Binary(b"Second"), "about": {"k": {"n": Decimal128("1.50")}}},
+        {"_id": "2", "text": "Again"},
+        {"_id": 3, "title": "Three", "about": [Int64(1), None], "label": True},
+        {"_id": {"a": 1}, "text": "Fifth"},
+        {"_id": 6, "text": Regex("x")},
+    ]
+    with mongodb_over_tcp(Mock()) as gateway:
+        with closing(MongoClient[dict[str, Any]](gateway.url)) as client:
+            client["shop"]["t"].insert_many(rows)
+        columns = columns_from({"id": "_id", "metadata": "about,about.k.n"})
+        source = mongodb.Mongodb(gateway.url, "t", columns, 10_000)
+        output = shown(source.read(source.collections()), tmp_path)
+    constant = "ml_assets.documents.sources.databases.mongodb.VERSION"
+    golden.check(constant, mongodb.VERSION, output)
 
 
 def test_golden_python_objects(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def test_passwords_are_not_shown(settings: Settings) -> None:
             SettingError,
             (
                 "ML_ASSETS_SOURCE: unknown kind of source 'sqlite'. Use one of python_docs,"
-                " python_environment, beir, files, sql, or the path of a .toml file"
+                " python_environment, beir, files, sql, mongodb, or the path of a .toml file"
             ),
         ),
         ("", SettingError, "unknown kind of source ''"),

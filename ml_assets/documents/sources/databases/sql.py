@@ -14,7 +14,7 @@ from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import check_collection
 from ml_assets.documents.sources.base import UNATTRIBUTED
 from ml_assets.documents.sources.databases.connections import Database
-from ml_assets.documents.sources.outcomes import check_number, hash_collections, outcomes
+from ml_assets.documents.sources.outcomes import check_number, hash_collections, hashed, outcomes
 from ml_assets.errors import SourceError
 
 if TYPE_CHECKING:
@@ -116,7 +116,8 @@ class Sql:
         if not self._fingerprint:
             where = f"{self.name}, column {self._columns.collection_by!r}"
             parameters = self._parameters()
-            return hash_collections(self._outcomes(), lambda: hashlib.sha256(parameters), where)
+            digests = hashed(self._outcomes())
+            return hash_collections(digests, lambda: hashlib.sha256(parameters), where)
         rows = connection.execute(_text(self._fingerprint)).fetchmany(_ROWS)
         names = [str(row[0]) for row in rows]
         check_number(len({*names}), self.name)

@@ -1,0 +1,36 @@
+"""Real engines that are no Debian package or wheel, below the tests that others run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ml_assets_tests.servers.documentdb import documentdb_over_tcp
+
+
+def mongodb(root: Path) -> str:
+    """The tests of the source `mongodb` on DocumentDB instead of mongomock."""
+    with documentdb_over_tcp() as url:
+        test = "ml_assets_tests/documents/sources/databases/test_mongodb.py"
+        return f"{tested(test, root, {'DOCUMENTDB': url})} on DocumentDB"
+
+
+def tested(test: str, root: Path, environment: Mapping[str, str]) -> str:
+    """Run a file of tests; return the last line of pytest.
+
+    Raises:
+        RuntimeError: a test fails.
+    """
+    words = ["-q", "-p", "no:cacheprovider", f"--basetemp={root}", test]
+    command = [sys.executable, "-m", "pytest", *words]
+    settings = {**os.environ, **environment}
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stdout[-3_000:])
+    return done.stdout.strip().splitlines()[-1]
+
+
+ENGINES: Mapping[str, Callable[[Path], str]] = {"mongodb": mongodb}
