@@ -28,7 +28,9 @@ def test_what_is_asked_for_and_not_there_is_named(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setitem(sys.modules, "ray", None)
     settings = load_settings(compute="ray")
-    with pytest.raises(SettingError, match=r"ML_ASSETS_COMPUTE: it needs the extra `ray`\. Install"):
+    with pytest.raises(
+        SettingError, match=r"ML_ASSETS_COMPUTE: it needs the extra `ray`\. Install"
+    ):
         RayEncoder(current_model(settings), settings).encode(["x"])
 
 
