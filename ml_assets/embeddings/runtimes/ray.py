@@ -146,7 +146,7 @@ def _connect(settings: Settings) -> None:
 
     if ray.is_initialized():
         return
-    quiet = {"configure_logging": False, "log_to_driver": False}
+    quiet: dict[str, Any] = {"configure_logging": False, "log_to_driver": False}
     try:
         if own is None:
             ray.init(settings.compute, **quiet)
