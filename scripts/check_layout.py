@@ -1,6 +1,7 @@
 """Count modules and SQL files; exit code 1 names what is too many.
 
 A room that has outgrown its number gets sub-rooms, with layers of their own in `pyproject.toml`.
+Migrations do not count: what was applied somewhere is never joined with another.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from pathlib import Path
 
 MODULES_OF_A_ROOM = 12
 MODULES_OF_SEARCH = 45
-SQL_FILES = 40
+SQL_FILES = 24
 
 
 def modules(folder: Path) -> list[Path]:
@@ -31,10 +32,11 @@ def excesses(project: Path) -> list[str]:
     in_search = sum(len(modules(room)) for room in rooms if room.is_relative_to(package / "search"))
     if in_search > MODULES_OF_SEARCH:
         lines.append(f"ml_assets/search has {in_search} modules; at most {MODULES_OF_SEARCH} fit")
-    if (count := len(list(sql.rglob("*.sql")))) > SQL_FILES:
+    statements = [file for file in sql.rglob("*.sql") if file.parent.name != "migrations"]
+    if (count := len(statements)) > SQL_FILES:
         lines.append(
-            f"sql/ has {count} files; at most {SQL_FILES} fit: put statements of a room into its"
-            " one file, each under a line `-- name: …`"
+            f"sql/ has {count} files of statements; at most {SQL_FILES} fit: put statements of a"
+            " room into its one file, each under a line `-- name: …`"
         )
     return lines
 

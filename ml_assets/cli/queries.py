@@ -113,6 +113,6 @@ def _predict_lines(session: Session, lines: Iterable[str]) -> None:
     while batch := list(islice(texts, _TOGETHER)):
         for text, answer in zip(batch, session.predict(batch), strict=True):
             label = next(iter(answer))
-            told = {"text": text, "label": label, "probabilities": answer}
-            sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
+            row = {"text": text, "label": label, "probabilities": answer}
+            sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
         sys.stdout.flush()

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 
 def hits(result: SearchResult) -> RenderableType:
-    """The documents of a search, best first: relevance, collection, text that matched, id, URL."""
+    """The documents of a search, best first: headings, collection, relevance, text, id, URL."""
     lines: list[RenderableType] = []
     for rank, hit in enumerate(result.hits, start=1):
         title = (hit.title or hit.document_id, "bold")
         relevance = "" if hit.relevance is None else f"  {hit.relevance:.2f}"
-        lines.append(_whole((f"{rank:>2}. ", "dim"), title, f"  {hit.collection}", relevance))
+        path = "".join(f" > {heading}" for heading in hit.path)
+        lines.append(_whole((f"{rank:>2}. ", "dim"), title, path, f"  {hit.collection}", relevance))
         lines.append(Padding(_snippet(hit), (0, 0, 0, 4)))
         lines += [_whole(f"    {place}", style="blue") for place in _places(hit)]
         lines.append(Text())

@@ -151,9 +151,9 @@ def problems_result(
         return dg.AssetCheckResult(passed=True, metadata=numbers)
     examples = ", ".join(name for each in problems for name in each.examples)
     rows = {each.problem: each.rows for each in problems}
-    told = {"examples": examples[:EXAMPLES_LENGTH], "repair": REPAIR}
+    offenders = {"examples": examples[:EXAMPLES_LENGTH], "repair": REPAIR}
     return dg.AssetCheckResult(
-        passed=False, severity=severity, metadata={**numbers, **rows, **told}
+        passed=False, severity=severity, metadata={**numbers, **rows, **offenders}
     )
 
 

@@ -1,20 +1,23 @@
 """Dagster's records of this deployment: its instance, from a prompt as from the UI."""
 
+import json
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, redirect_stdout
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from time import sleep
 from typing import Any, ClassVar
 
 import dagster as dg
+from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._core.storage.tags import GRPC_INFO_TAG
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
@@ -35,6 +38,11 @@ _STARTED = [
 _MARKING_SECONDS = 0.2
 """In which a run that is launched again for a lost one is marked by its own worker."""
 _GONE = "The worker of this run is gone: it was killed, or its connection to PostgreSQL was cut"
+LOCATION = "ml_assets"
+"""The name of our code location in every workspace."""
+_LAUNCH_SECONDS = 50.0
+"""A worker that was killed before it began is looked for after so long. One that is there may take
+longer, up to `start_timeout_seconds`: where everything is slow, the imports alone do."""
 _STARTING_SECONDS = 10.0
 """In which a worker that has marked its run is connected, also where everything is slow."""
 _RATE = ("encoded_in_this_run", "seconds")
@@ -214,6 +222,35 @@ def started_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     return [run for run in runs if TURN in run.tags]
 
 
+def _launched_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """The runs of this project that were launched a while ago, and whose worker is still silent."""
+    before = datetime.now(UTC) - timedelta(seconds=_LAUNCH_SECONDS)
+    starting = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING], updated_before=before)
+    return [
+        run
+        for run in instance.get_runs(starting)
+        if GRPC_INFO_TAG in run.tags
+        and run.remote_job_origin
+        and run.remote_job_origin.repository_origin.code_location_origin.location_name == LOCATION
+    ]
+
+
+def _is_launched(run: dg.DagsterRun) -> bool:
+    """Whether the code server that launched a run is there, and has its worker."""
+    from dagster._grpc.client import DagsterGrpcClient
+    from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
+    from dagster._serdes import deserialize_value
+
+    place = json.loads(run.tags[GRPC_INFO_TAG])
+    names = ("host", "port", "socket", "use_ssl")
+    client = DagsterGrpcClient(**{name: place[name] for name in names if name in place})
+    try:
+        answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id))
+    except DagsterUserCodeUnreachableError:
+        return False
+    return deserialize_value(answer, CanCancelExecutionResult).can_cancel
+
+
 def end_lost_runs(
     instance: dg.DagsterInstance,
     connection: postgres.Connection,
@@ -221,14 +258,18 @@ def end_lost_runs(
 ) -> list[dg.DagsterRun]:
     """End every run whose worker is gone, on whatever host it was, in MLflow too; return them.
 
-    A worker holds a lock in PostgreSQL. One that is just starting gets it between the two looks.
+    A worker holds a lock in PostgreSQL. One that is just starting gets it between the two looks;
+    before that the server that launched it is asked.
 
     Raises:
         StoreError: a store cannot be asked. A training ends later what is left running in MLflow.
     """
+    unbegun = [run for run in _launched_runs(instance) if not _is_launched(run)]
+    for run in unbegun:
+        instance.report_run_failed(run, _GONE)
     suspects = _without_worker(instance, connection)
     if not suspects:
-        return []
+        return unbegun
     # A command connects before it makes a run. A worker marks its run before it connects.
     starting = any(run.tags[TURN] == run.run_id for run in suspects)
     sleep(_STARTING_SECONDS if starting else _MARKING_SECONDS)
@@ -243,7 +284,7 @@ def end_lost_runs(
     training = key("candidate_models").to_python_identifier()
     if any(instance.get_run_step_stats(run.run_id, [training]) for run in lost):
         mlflow.end_abandoned(tracking(), {run.run_id for run in lost}.__contains__)
-    return lost
+    return [*unbegun, *lost]
 
 
 def _without_worker(

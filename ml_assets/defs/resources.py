@@ -57,14 +57,14 @@ class EncoderResource:
 @contextmanager
 def logged(stage: str) -> Iterator[Progress]:
     """Say in the log of the step, now and then, how far it is."""
-    log, started, told = dg.get_dagster_logger(), time.perf_counter(), time.perf_counter()
+    log, started, logged_at = dg.get_dagster_logger(), time.perf_counter(), time.perf_counter()
 
     def report(done: int, total: int) -> None:
-        nonlocal told
+        nonlocal logged_at
         now = time.perf_counter()
-        if now - told < PROGRESS_SECONDS:
+        if now - logged_at < PROGRESS_SECONDS:
             return
-        told = now
+        logged_at = now
         of = f" of {total:,}" if total else ""
         log.info(f"{stage}: {done:,}{of}, {done / (now - started):,.0f}/s")
 
@@ -109,6 +109,10 @@ class OfflineStoreResource(DuckDBResource):
         """Open the file, migrated; closed at the end, also after an error."""
         with duckdb.connect(Path(self.database)) as connection:
             yield connection
+
+    def reading(self) -> AbstractContextManager[duckdb.Connection]:
+        """Open the file for what only reads, and leaves it as it is."""
+        return duckdb.connect(Path(self.database), read_only=True)
 
 
 class ClickHouseResource(dg.ConfigurableResource):
@@ -167,7 +171,7 @@ class MlflowResource(dg.ConfigurableResource):
 
             MlFlow(context.replace_config(config))  # type: ignore[no-untyped-call]
         status = "FAILED"
-        with mlflow.told(where):
+        with mlflow.explained(where):
             try:
                 yield where
                 status = "FINISHED"

@@ -28,7 +28,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from ml_assets.defs.assets import LEFT_ALONE, key, plain
 from ml_assets.defs.automation import TURN
 from ml_assets.defs.build import build_definitions
-from ml_assets.defs.instance import end_lost_runs, open_instance, records_kept_open
+from ml_assets.defs.instance import LOCATION, end_lost_runs, open_instance, records_kept_open
 from ml_assets.defs.partitions import contiguous_ranges, range_tags, ranges_apart
 from ml_assets.defs.unfinished import collections_to_run
 from ml_assets.documents.collections import unread_collections
@@ -65,7 +65,7 @@ _JOBS = {
 
 _REPOSITORY = RemoteRepositoryOrigin(
     ManagedGrpcPythonEnvCodeLocationOrigin(
-        LoadableTargetOrigin(module_name="ml_assets.definitions"), "ml_assets"
+        LoadableTargetOrigin(module_name="ml_assets.definitions"), LOCATION
     ),
     SINGLETON_REPOSITORY_NAME,
 )
@@ -290,7 +290,7 @@ def _damaged_stores(event: dg.DagsterEvent) -> list[str]:
     error = event.step_failure_data.error if event.is_step_failure else None
     while error and error.cls_name != "DamagedStoreError":
         error = error.cause
-    return [_told(error)] if error else []
+    return [_message(error)] if error else []
 
 
 def _failure(event: dg.DagsterEvent) -> list[str]:
@@ -306,13 +306,13 @@ def _failure(event: dg.DagsterEvent) -> list[str]:
         if error.cls_name in ("DagsterAssetCheckFailedError", "IncompleteReadError"):
             return []  # the check is reported with its numbers, each collection with its reason
         if _is_user_error(error.cls_name or ""):
-            return [_told(error)]  # whatever caused it
+            return [_message(error)]  # whatever caused it
         story = error.to_string()
         error = error.cause
     return [f"{event.step_key}: {story}"]
 
 
-def _told(error: SerializableErrorInfo) -> str:
+def _message(error: SerializableErrorInfo) -> str:
     """What a user's error says, without its class."""
     return error.message.split(": ", 1)[-1].strip()
 

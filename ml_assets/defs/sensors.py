@@ -6,10 +6,16 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from ml_assets.defs.assets import key
-from ml_assets.defs.instance import end_lost_runs, runs_at_work, started_runs
+from ml_assets.defs.instance import end_lost_runs, runs_at_work
 from ml_assets.defs.jobs import refresh_documents, train_models
 from ml_assets.defs.partitions import range_tags, ranges_apart
-from ml_assets.defs.resources import EncoderResource, MlflowResource, OpenSource, PostgresResource
+from ml_assets.defs.resources import (
+    EncoderResource,
+    MlflowResource,
+    OfflineStoreResource,
+    OpenSource,
+    PostgresResource,
+)
 from ml_assets.defs.unfinished import collections_to_run, open_checks_of_documents
 from ml_assets.errors import UserError
 from ml_assets.operations.pending import difference, find_pending
@@ -67,17 +73,21 @@ def labels_sensor(
     context: dg.SensorEvaluationContext,
     settings: dg.ResourceParam[Settings],
     postgres: PostgresResource,
+    duckdb: OfflineStoreResource,
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Request models anew when so many labelled documents changed, or any did so long ago.
 
     The first models are requested as soon as there are labels. A training that fails is requested
     again a day later, or when as many labels changed again.
     """
+    if runs_at_work(context.instance):
+        yield dg.SkipReason(_AT_WORK)
+        return
     trained = context.instance.get_latest_materialization_event(key("training_set"))
     since = datetime.fromtimestamp(trained.timestamp, UTC) if trained else None
     try:
         with postgres.connect() as connection:
-            changed, first = changed_labels(connection, since)
+            changed, first = changed_labels(connection, duckdb.reading, since)
     except UserError as error:
         yield dg.SkipReason(str(error))
         return
@@ -85,8 +95,6 @@ def labels_sensor(
     long = first and now - first >= timedelta(days=settings.retrain_after_days)
     if not changed or (trained and changed < settings.retrain_after_labels and not long):
         yield dg.SkipReason(f"{changed} labelled documents changed since the last training")
-    elif runs_at_work(context.instance):
-        yield dg.SkipReason(_AT_WORK)
     elif checks := open_checks_of_documents(context.instance):
         yield dg.SkipReason(f"{checks[0].to_user_string()} did not pass")
     else:
@@ -102,7 +110,7 @@ def workers_sensor(
 
     They end as failed, and Dagster asks for them again (`run_retries` of `dagster.yaml`).
     """
-    if not started_runs(context.instance):
+    if not runs_at_work(context.instance):
         return dg.SkipReason("No run is under way")
     try:
         with postgres.connect() as connection:

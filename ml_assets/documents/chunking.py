@@ -1,24 +1,27 @@
-"""Chunking by the embedding model's own tokens, at paragraph, sentence or word boundaries."""
+"""Chunking by the embedding model's own tokens, at headings, paragraphs, sentences or words."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ml_assets.documents.model import Heading
+from ml_assets.documents.outline import Span, divide, heading_paths, window
 from ml_assets.documents.streams import batches
 from ml_assets.errors import SettingError
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
-_Piece = tuple[int, int, int]
-"""Start and end of a piece of a text, in characters, and its tokens with heading and prompt."""
+Uncut = tuple[str, str, Sequence[Heading]]
+"""The title of a document, its text, and the headings in that."""
 
 VERSION = 2
 _CHARACTERS = 250_000
@@ -32,8 +35,9 @@ _SENTENCE_ENDS = (".", "!", "?", ":", ";", "\u2026", "\u3002", "\uff01", "\uff1f
 class Chunk:
     """A piece of a document: `document.text[start:end] == text`.
 
-    `heading` is the title, clipped to the tokens the model has left; what is embedded is
-    `embedded_text`, whose tokens, special ones included, are `token_count`.
+    `path` are the headings above all of it, outermost first, without the title. `heading` is both,
+    clipped to the tokens the model has left; what is embedded is `embedded_text`, whose tokens,
+    special ones included, are `token_count`.
     """
 
     index: int
@@ -42,6 +46,7 @@ class Chunk:
     token_count: int
     heading: str
     text: str
+    path: tuple[str, ...] = ()
 
     @property
     def embedded_text(self) -> str:
@@ -104,72 +109,74 @@ class Chunker:
 
     @cached_property
     def heading_tokens(self) -> int:
-        """How many tokens of the title fit beside a full chunk."""
+        """How many tokens of title and headings fit beside a full chunk."""
         return self.sequence_tokens - self._fixed_tokens - self.tokens
 
-    def chunk(self, title: str, text: str) -> list[Chunk]:
+    def chunk(self, title: str, text: str, headings: Sequence[Heading] = ()) -> list[Chunk]:
         """Cut one document; every character that is not white space is in at least one chunk."""
-        return next(self.chunk_all([(title, text)]))
+        return next(self.chunk_all([(title, text, headings)]))
 
-    def chunk_all(self, documents: Iterable[tuple[str, str]]) -> Iterator[list[Chunk]]:
-        """Cut each document, a title and a text, like `chunk`; tokenized together, on all cores."""
-        for batch in batches(documents, lambda document: sum(map(len, document)), _CHARACTERS):
-            titles, texts = zip(*batch, strict=True)
-            headings = self._clip(titles)
-            cut = (
-                [self._cut_long(headings[0], texts[0])]
-                if len(texts[0]) > _CHARACTERS
-                else self._pieces(headings, texts)
-            )
-            for heading, text, pieces in zip(headings, texts, cut, strict=True):
-                yield [
-                    Chunk(index, start, end, count, heading, text[start:end])
-                    for index, (start, end, count) in enumerate(pieces)
-                ]
+    def chunk_all(self, documents: Iterable[Uncut]) -> Iterator[list[Chunk]]:
+        """Cut each document like `chunk`; tokenized together, on all cores."""
+        for batch in batches(documents, lambda uncut: len(uncut[0]) + len(uncut[1]), _CHARACTERS):
+            is_long = len(batch[0][1]) > _CHARACTERS
+            for chunks in [self._cut_long(*batch[0])] if is_long else self._cut(batch):
+                yield [replace(chunk, index=index) for index, chunk in enumerate(chunks)]
 
-    def _cut_long(self, heading: str, text: str) -> list[_Piece]:
+    def _cut_long(self, title: str, text: str, headings: Sequence[Heading]) -> list[Chunk]:
         """Cut a text window by window; the last piece of one, cut short by its end, is cut anew."""
-        cut: list[_Piece] = []
+        chunks: list[Chunk] = []
         begin = 0
         while begin < len(text):
-            window = text[begin : begin + _CHARACTERS]
-            (pieces,) = self._pieces([heading], [window])
-            shifted = [(begin + start, begin + end, count) for start, end, count in pieces]
-            begin += len(window)
-            if begin < len(text) and len(shifted) > 1:
-                begin = shifted.pop()[0]
-            cut += shifted
-        return cut
+            end = begin + _CHARACTERS
+            ((*cut,),) = self._cut([(title, text[begin:end], window(headings, begin, end))])
+            moved = [replace(it, start=begin + it.start, end=begin + it.end) for it in cut]
+            begin = min(end, len(text))
+            if begin < len(text) and len(moved) > 1:
+                begin = moved.pop().start
+            chunks += moved
+        return chunks
 
-    def _pieces(self, headings: Sequence[str], texts: Sequence[str]) -> list[list[_Piece]]:
-        """Cut each text into pieces that the model can read whole after prompt and heading."""
+    def _cut(self, documents: Sequence[Uncut]) -> list[list[Chunk]]:
+        """Cut each text into chunks that the model can read whole after prompt and heading."""
+        texts = [text for _, text, _ in documents]
         encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
-        before = [f"{self.prompt}{heading}\n" if heading else self.prompt for heading in headings]
-        pieces: list[list[_Piece]] = [[] for _ in texts]
-        budgets = dict.fromkeys(range(len(texts)), self.tokens)
+        cut: list[list[Chunk]] = [[] for _ in documents]
+        budgets = dict.fromkeys(range(len(documents)), self.tokens)
         while budgets:
-            spans = [
-                (index, start, end)
-                for index, budget in budgets.items()
-                for start, end in _spans(texts[index], encodings[index], budget, self.overlap)
-            ]
-            read = self._tokenizer.encode_batch_fast(
-                [before[index] + texts[index][start:end] for index, start, end in spans]
-            )
-            for index in budgets:
-                pieces[index] = []
-            for (index, start, end), encoding in zip(spans, read, strict=True):
-                pieces[index].append((start, end, len(encoding)))
+            for index, budget in budgets.items():
+                title, text, headings = documents[index]
+                spans = [*_spans(text, encodings[index], headings, budget, self.overlap)]
+                paths = heading_paths(headings, spans)
+                cut[index] = [
+                    Chunk(0, start, end, 0, title, text[start:end], _words(title, path))
+                    for (start, end), path in zip(spans, paths, strict=True)
+                ]
+            self._measure([cut[index] for index in budgets])
             # A cut inside a word can cost a token or two: cut a little shorter.
             budgets = {
                 index: max(1, budget - excess)
                 for index, budget in budgets.items()
                 for excess in [
-                    max((n for *_, n in pieces[index]), default=0) - self.sequence_tokens
+                    max((chunk.token_count for chunk in cut[index]), default=0)
+                    - self.sequence_tokens
                 ]
                 if budget > 1 and excess > 0
             }
-        return pieces
+        return cut
+
+    def _measure(self, cut: Sequence[list[Chunk]]) -> None:
+        """Clip the headings of chunks that have the title alone, and count their tokens."""
+        paths = {(it.heading, *it.path): "" for chunks in cut for it in chunks}
+        clipped = dict(zip(paths, self._clip([*paths]), strict=True))
+        for chunks in cut:
+            chunks[:] = [replace(it, heading=clipped[it.heading, *it.path]) for it in chunks]
+        read = self._tokenizer.encode_batch_fast(
+            [self.prompt + it.embedded_text for chunks in cut for it in chunks]
+        )
+        counts = map(len, read)
+        for chunks in cut:
+            chunks[:] = [replace(it, token_count=next(counts)) for it in chunks]
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
@@ -186,14 +193,30 @@ class Chunker:
         prompt = self._tokenizer.encode(self.prompt, add_special_tokens=False)
         return special + len(_offsets(prompt))
 
-    def _clip(self, titles: Sequence[str]) -> list[str]:
-        """Cut each title to the tokens that the model has left for it."""
-        encodings = self._tokenizer.encode_batch(titles, add_special_tokens=False)
-        most, clipped = self.heading_tokens, []
-        for title, encoding in zip(titles, encodings, strict=True):
+    def _clip(self, paths: Sequence[tuple[str, ...]]) -> list[str]:
+        """Join each title and its headings, in the tokens that the model has left for them.
+
+        Of too many, the outer headings go first, and then the end of the last.
+        """
+        words = dict.fromkeys(chain.from_iterable(paths))
+        encoded = self._tokenizer.encode_batch([*words], add_special_tokens=False)
+        tokens = dict(zip(words, map(len, encoded), strict=True))
+        most, joined = self.heading_tokens, []
+        for title, *path in paths:
+            while path[1:] and tokens[title] + sum(tokens[it] + 1 for it in path) > most:
+                del path[0]
+            joined.append(" > ".join(filter(None, (title, *path))))
+        clipped = []
+        encodings = self._tokenizer.encode_batch(joined, add_special_tokens=False)
+        for heading, encoding in zip(joined, encodings, strict=True):
             rest = _offsets(encoding)[most:] if len(encoding) > most else []
-            clipped.append((title[: rest[0][0]] if rest else title).strip())
+            clipped.append((heading[: rest[0][0]] if rest else heading).strip())
         return clipped
+
+
+def _words(title: str, path: Iterable[Heading]) -> tuple[str, ...]:
+    """The words of the headings, but those that say the title again."""
+    return tuple(heading.words for heading in path if heading.words != title)
 
 
 def _offsets(encoding: Encoding) -> list[tuple[int, int]]:
@@ -201,24 +224,38 @@ def _offsets(encoding: Encoding) -> list[tuple[int, int]]:
     return [(start, end) for start, end in encoding.offsets if end > start]
 
 
-def _spans(text: str, encoding: Encoding, tokens: int, overlap: int) -> Iterator[tuple[int, int]]:
-    """Yield the (start, end) of every chunk, in characters, white space trimmed."""
-    overlap = min(overlap, tokens // 2)
+def _spans(
+    text: str, encoding: Encoding, headings: Sequence[Heading], tokens: int, overlap: int
+) -> Iterator[Span]:
+    """Yield the span of every chunk, white space trimmed; none is in two sections that are cut."""
     offsets = _offsets(encoding) if len(encoding) > tokens else []
     if len(offsets) <= tokens:
         yield from _trim(text, 0, len(text))
         return
+    starts = [start for start, _ in offsets]
+
+    def count(start: int, end: int) -> int:
+        return bisect_left(starts, end) - bisect_left(starts, start)
+
+    for start, end in divide(headings, len(text), count, tokens):
+        inside = offsets[bisect_left(starts, start) : bisect_left(starts, end)]
+        yield from _cut_section(text, start, end, inside, tokens, min(overlap, tokens // 2))
+
+
+def _cut_section(
+    text: str, begin: int, end: int, offsets: Sequence[Span], tokens: int, overlap: int
+) -> Iterator[Span]:
+    """Yield the spans of a part of a text whose tokens stand at these offsets."""
     ranks = [_PARAGRAPH, *(_rank(text, left[1], right[0]) for left, right in pairwise(offsets))]
-    first = begin = 0
+    first = 0
     while first + tokens < len(offsets):
-        window = range(first + max(1, tokens // 2), first + tokens + 1)
-        cut = max(window, key=lambda token: (ranks[token], token))
-        end = offsets[cut][0]
-        yield from _trim(text, begin, end)
+        places = range(first + max(1, tokens // 2), first + tokens + 1)
+        cut = max(places, key=lambda token: (ranks[token], token))
+        yield from _trim(text, begin, offsets[cut][0])
         shared = range(max(first + 1, cut - overlap), cut + 1)
         first = max(shared, key=lambda token: (min(ranks[token], _SENTENCE), -token))
         begin = offsets[first][0]
-    yield from _trim(text, begin, len(text))
+    yield from _trim(text, begin, end)
 
 
 def _rank(text: str, end: int, start: int) -> int:
@@ -231,7 +268,7 @@ def _rank(text: str, end: int, start: int) -> int:
     return _WORD if gap.isspace() else _INSIDE
 
 
-def _trim(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+def _trim(text: str, start: int, end: int) -> Iterator[Span]:
     piece = text[start:end]
     if stripped := piece.strip():
         left = start + piece.index(stripped[0])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import dict_row
 
-from ml_assets.documents.model import Document
+from ml_assets.documents.model import Document, headings_of
 from ml_assets.errors import NothingToDoError
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -20,12 +20,12 @@ def read_document(connection: postgres.Connection, document_id: str) -> Document
     Raises:
         NothingToDoError: there is none of this id.
     """
-    with connection.cursor(row_factory=class_row(Document)) as cursor:
+    with connection.cursor(row_factory=dict_row) as cursor:
         query = statement("postgres/documents/read_document")
-        document = cursor.execute(query, {"document_id": document_id}).fetchone()
-    if document is None:
+        row = cursor.execute(query, {"document_id": document_id}).fetchone()
+    if row is None:
         raise NothingToDoError(f"there is no document {document_id!r}", do=IDS)
-    return document
+    return Document(**{**row, "headings": headings_of(row["headings"])})
 
 
 def read_history(connection: postgres.Connection, document_id: str) -> list[dict[str, Any]]:

@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, NamedTuple
 
 MAX_NAME = 200
 """Longest collection name, document id or label, in characters."""
+
+LONGEST_TITLE = 1_000
+"""Characters; a longer title is cut, since every chunk is searched with it."""
+
+
+class Heading(NamedTuple):
+    """A heading of a text: where its section begins, in characters, its level, and its words.
+
+    Level 1 is the outermost; a section ends where the next one of its level, or above it, begins.
+    """
+
+    offset: int
+    level: int
+    words: str
+
+
+def headings_of(rows: Iterable[Iterable[Any]]) -> tuple[Heading, ...]:
+    """The headings that were written as JSON."""
+    return tuple(Heading(*row) for row in rows)
+
+
+class Page(NamedTuple):
+    """What a file of one document says; the title is empty where it has none."""
+
+    title: str
+    text: str
+    headings: tuple[Heading, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
     """One document of a source; `text` and `title` are already normalised.
 
+    `headings` are those that the format tells apart from the text, in its order.
     `group` joins documents that must stay on one side of a train/test split
     (the members of one class, the versions of one page); empty: the document alone.
     """
@@ -27,6 +56,7 @@ class Document:
     group: str = ""
     metadata: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     created_at: datetime | None = None
+    headings: tuple[Heading, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ def normalize(text: str) -> str:
 def content_hash(document: Document) -> bytes:
     """Return the sha256 (32 bytes) of all that a document says; id and collection are not part.
 
-    The fields are encoded as one JSON array, so that no two documents share an encoding.
+    The fields are encoded as one JSON array, so that no two documents share an encoding. Headings
+    are in it where there are some.
     """
     moment = document.created_at.astimezone(UTC).isoformat() if document.created_at else None
     content = [
@@ -38,6 +39,7 @@ def content_hash(document: Document) -> bytes:
         document.group,
         dict(document.metadata),
         moment,
+        *([document.headings] if document.headings else []),
     ]
     return hashlib.sha256(_ENCODER.encode(content).encode("ascii")).digest()
 

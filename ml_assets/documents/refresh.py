@@ -12,6 +12,7 @@ from ml_assets.delta import Delta
 from ml_assets.documents.chunkers import follow_chunkers, followed_chunkers
 from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.collections import GONE, UNSETTLED
+from ml_assets.documents.model import headings_of
 from ml_assets.documents.normalize import normalize
 from ml_assets.documents.sources.base import Source
 from ml_assets.documents.staging import copy, stage
@@ -35,6 +36,7 @@ _CHUNK = {
     **dict.fromkeys(("chunk_id", "document_id"), "text"),
     **dict.fromkeys(("chunk_index", "start_offset", "end_offset", "token_count"), "int4"),
     **dict.fromkeys(("heading", "text"), "text"),
+    "path": "text[]",
     "text_hash": "bytea",
 }
 
@@ -67,6 +69,7 @@ class _Uncut:
     document_id: str
     title: str
     text: str
+    headings: Sequence[tuple[int, int, str]]
     content_hash: bytes
 
 
@@ -249,7 +252,7 @@ def _apply_chunks(
     bound: Mapping[str, object],
 ) -> dict[str, Delta]:
     """Cut these documents, and write the difference."""
-    cut = chunker.chunk_all((document.title, document.text) for document in documents)
+    cut = chunker.chunk_all((it.title, it.text, headings_of(it.headings)) for it in documents)
     sources = ((document.document_id, document.content_hash) for document in documents)
     staged = (
         (
@@ -261,6 +264,7 @@ def _apply_chunks(
             chunk.token_count,
             chunk.heading,
             chunk.text,
+            list(chunk.path),
             chunk.text_hash,
         )
         for document, chunks in zip(documents, cut, strict=True)

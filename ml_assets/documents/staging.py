@@ -1,4 +1,7 @@
-"""What a source holds, in temporary tables: all ids and hashes, and the documents that differ."""
+"""What a source holds, in temporary tables: all ids and hashes, and the documents that differ.
+
+For a plan of one who may only read, the tables themselves are copied there.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,7 @@ _DOCUMENT = {
     **dict.fromkeys(("title", "text", "label", "url", "group_id"), "text"),
     "metadata": "jsonb",
     "created_at": "timestamptz",
+    "headings": "jsonb",
 }
 _REJECTED = dict.fromkeys(("collection", "location", "document_id", "reason"), "text")
 
@@ -87,6 +91,7 @@ def _content(document: Document, digest: bytes) -> Sequence[object]:
         document.group or document.document_id,
         Jsonb(dict(document.metadata)),
         document.created_at,
+        Jsonb(document.headings),
     )
 
 
@@ -98,3 +103,9 @@ def copy(
 ) -> None:
     """Write rows to a table, of which `columns` gives names and types in the order of the rows."""
     postgres.copy_rows(connection, table, tuple(columns), tuple(columns.values()), rows)
+
+
+def shadow_unwritable(connection: postgres.Connection) -> None:
+    """Let one who may only read write to copies of all tables, until its transaction ends."""
+    if connection.execute(statement("postgres/documents/may_write")).fetchone() == (False,):
+        connection.execute(statement("postgres/documents/shadow"))

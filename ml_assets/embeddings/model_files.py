@@ -69,8 +69,8 @@ def _max_tokens(path: Path, modules: Mapping[str, Path]) -> int:
     """What the model reads, at most: as its files say, in the first of them that does."""
     of_tokenizer = _json(path / "tokenizer_config.json", {}).get("model_max_length")
     positions = _json(path / "config.json", {}).get("max_position_embeddings")
-    said = _json(path / "sentence_bert_config.json", {}).get("max_seq_length")
-    known = [int(n) for n in (said, of_tokenizer, positions) if n and n < _NO_LIMIT]
+    configured = _json(path / "sentence_bert_config.json", {}).get("max_seq_length")
+    known = [int(n) for n in (configured, of_tokenizer, positions) if n and n < _NO_LIMIT]
     if known:
         return known[0]
     if "StaticEmbedding" in modules:

@@ -113,9 +113,9 @@ def _copy_sqlite(source: Path, target: Path) -> None:
             closing(sqlite3.connect(target)) as written,
         ):
             read.backup(written)
-            (found,) = written.execute("pragma quick_check(1)").fetchone()
-            if found != "ok":
-                raise sqlite3.DatabaseError(found.splitlines()[-1])
+            (verdict,) = written.execute("pragma quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(verdict.splitlines()[-1])
     except sqlite3.OperationalError as error:
         raise StoreError(
             f"it cannot be copied ({error})",

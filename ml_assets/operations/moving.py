@@ -80,8 +80,8 @@ def claimed(connection: postgres.Connection, backup: str) -> Iterator[bool]:
         StoreError: it is not empty.
     """
     mark = f"a restore of the backup {backup} was begun"
-    ((found,),) = connection.execute(statement("postgres/operations/comment")).fetchall()
-    begun = found == mark
+    ((comment,),) = connection.execute(statement("postgres/operations/comment")).fetchall()
+    begun = comment == mark
     if not begun and (table := _first_rows(connection)):
         raise StoreError(
             f"the server is not empty: {SCHEMA}.{table} has rows",
@@ -202,8 +202,8 @@ def _comment(connection: postgres.Connection, text: str | None) -> None:
 
 
 def _has(connection: postgres.Connection, table: str) -> bool:
-    found = connection.execute("select to_regclass(%s)", [f"public.{table}"]).fetchone()
-    return found != (None,)
+    row = connection.execute("select to_regclass(%s)", [f"public.{table}"]).fetchone()
+    return row != (None,)
 
 
 def _experiment(connection: postgres.Connection) -> list[tuple[int, str]]:

@@ -12,6 +12,7 @@ from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.collections import count_rows
 from ml_assets.documents.refresh import refresh_chunks, refresh_documents
 from ml_assets.documents.sources.base import Source
+from ml_assets.documents.staging import shadow_unwritable
 from ml_assets.embeddings.refresh import count_encodings
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.operations.pending import find_pending
@@ -54,18 +55,20 @@ def plan_refresh(
 ) -> Plan:
     """Find what a run would do; nothing of it is kept, and nothing is encoded.
 
-    It writes and is rolled back, so it is a turn: a run that is at work ends first.
+    It writes and is rolled back, so it is a turn: a run that is at work ends first. Who may only
+    read writes to copies of the tables, which takes longer the more they hold.
 
     Raises:
         SourceError: the source cannot even say which collections it has.
     """
     find = partial(find_pending, connection, source, chunker, space)
-    if not find().collections:  # who may only read can be told so
+    if not find().collections:
         return _nothing_to_do(connection)
     with turn(connection, notify), connection.transaction(force_rollback=True):
         names = find().collections
         if not names:
             return _nothing_to_do(connection)
+        shadow_unwritable(connection)
         documents = refresh_documents(
             connection, source, names, max_removed_fraction=max_removed_fraction
         )

@@ -42,6 +42,13 @@ def read_entries(connection: postgres.Connection, most: int) -> list[Entry]:
         return cursor.execute(statement("postgres/releases/last_entries"), bound).fetchall()
 
 
+def read_subjects(connection: postgres.Connection, prefix: str) -> list[Entry]:
+    """The entries of all subjects that begin with `prefix`, the newest last."""
+    with connection.cursor(row_factory=class_row(Entry)) as cursor:
+        bound = {"prefix": prefix}
+        return cursor.execute(statement("postgres/releases/entries_of"), bound).fetchall()
+
+
 def last_entry(connection: postgres.Connection, *actions: str) -> tuple[str, dict[str, Any]] | None:
     """Subject and details of the last entry with one of `actions`."""
     bound = {"actions": list(actions)}

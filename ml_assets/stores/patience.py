@@ -34,11 +34,11 @@ def outages_awaited(seconds: float, tell: Callable[[str], None]) -> Iterator[Non
 def until_it_answers(attempt: Callable[[], T]) -> T:
     """Call `attempt`, which opens a store, again and again where `outages_awaited`."""
     seconds, tell = _patience.get()
-    told: list[OutageError] = []
+    announced: list[OutageError] = []
 
     def may_pass(error: Exception) -> bool:
-        if isinstance(error, OutageError) and seconds and not told:
-            told.append(error)
+        if isinstance(error, OutageError) and seconds and not announced:
+            announced.append(error)
             tell(f"{error.reason}. Waiting for it, at most {seconds:g} s")
         return isinstance(error, OutageError)
 

@@ -59,16 +59,16 @@ def validation_gate(connection: postgres.Connection, duck: duckdb.Connection) ->
     low, high = difference_interval(scores[best], scores[rival], documents)
     numbers = {best: scores[best], rival: scores[rival], "low": low, "high": high}
     numbers["documents"] = documents
-    told = (
+    message = (
         f"macro-F1 on validation: {best} {scores[best]:.4f}, {rival} {scores[rival]:.4f};"
         f" of {documents} documents a difference is known to {low:+.2f} … {high:+.2f}"
     )
     name = "a_model_beats_the_baselines"
     if beats(scores[best], scores[rival]):
-        return Gate(name, "pass", told, numbers)
+        return Gate(name, "pass", message, numbers)
     if high >= 0:
-        return Gate(name, "cannot tell", told, numbers)
-    return Gate(name, "block", told, numbers, "Train on more documents, or on better labels")
+        return Gate(name, "cannot tell", message, numbers)
+    return Gate(name, "block", message, numbers, "Train on more documents, or on better labels")
 
 
 def _column(duck: duckdb.Connection, name: str, training_set_hash: str) -> list[str]:

@@ -121,13 +121,24 @@ def untrainable(connection: postgres.Connection) -> str:
 
 
 def changed_labels(
-    connection: postgres.Connection, since: datetime | None
+    connection: postgres.Connection, open_duck: duckdb.Opener, since: datetime | None
 ) -> tuple[int, datetime | None]:
-    """How many labelled documents are new, changed or gone since then, and since when any is."""
-    bound = {"since": since}
-    row = connection.execute(statement("postgres/training/changed_labels"), bound).fetchone()
-    documents, first = row or (0, None)
-    return documents, first
+    """How many documents the training set does not have as they are now, and since when any is so.
+
+    Of those written since the last training: labelled ones that are new or have another label or
+    text, and those that it has and that left or lost their label. Before it: all that have a label.
+    """
+    cursor = connection.execute(statement("postgres/training/changed_labels"), {"since": since})
+    present = {identity: (at, content) for identity, at, *content in cursor}
+    if since is not None and present:
+        with open_duck() as duck:
+            bound = {"hash": current_hash(duck), "ids": list(present)}
+            rows = duck.execute(statement("duckdb/training/trained"), bound).fetchall()
+        trained = {identity: content for identity, *content in rows}
+        for identity, (_, content) in [*present.items()]:
+            if trained.get(identity, [None, None]) == content:
+                del present[identity]
+    return len(present), min((at for at, _ in present.values()), default=None)
 
 
 def current_training_set(duck: duckdb.Connection) -> TrainingSet | None:

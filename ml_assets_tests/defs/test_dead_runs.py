@@ -1,5 +1,6 @@
 """A run whose worker is gone is ended, on whatever host it was; one that lives is not."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,15 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._grpc.client import DagsterGrpcClient
+from dagster._grpc.types import CanCancelExecutionResult
+from dagster._serdes import serialize_value
 
 from ml_assets.defs import instance as records
 from ml_assets.defs.automation import TURN
@@ -22,6 +32,7 @@ from ml_assets.errors import StoreError
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.postgres.locks import at_work, gone_workers
 from ml_assets_tests.graph import evaluate
+from ml_assets_tests.servers import free_port
 
 WORKER = """
 import sys
@@ -127,6 +138,42 @@ def test_a_run_that_just_starts_is_not_ended(
         assert end_lost_runs(instance, connection, unasked) == []
     assert pauses == [records._STARTING_SECONDS]
     assert status(instance, run) == "STARTED"
+
+
+def test_a_run_whose_worker_was_killed_before_it_began_is_ended(
+    instance: dg.DagsterInstance, connection: postgres.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = json.dumps({"host": "127.0.0.1", "port": free_port()})
+
+    def launch(origin: RemoteRepositoryOrigin = _REPOSITORY) -> dg.DagsterRun:
+        """As the launcher of Dagster's server mode does."""
+        return instance.create_run_for_job(
+            job,
+            status=dg.DagsterRunStatus.STARTING,
+            tags={GRPC_INFO_TAG: nowhere},
+            remote_job_origin=origin.get_job_origin("job"),
+        )
+
+    target = LoadableTargetOrigin(module_name="another")
+    another = ManagedGrpcPythonEnvCodeLocationOrigin(target, "another")
+    run, foreign = launch(), launch(RemoteRepositoryOrigin(another, "__repository__"))
+    assert end_lost_runs(instance, connection, unasked) == [], "it may only just have been launched"
+    monkeypatch.setattr(records, "_LAUNCH_SECONDS", 0.0)
+    answers = iter([True, False])
+
+    def has_worker(*_: object) -> str:
+        return serialize_value(CanCancelExecutionResult(can_cancel=next(answers)))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DagsterGrpcClient, "can_cancel_execution", has_worker)
+        assert end_lost_runs(instance, connection, unasked) == [], "it takes its time"
+        assert [each.run_id for each in end_lost_runs(instance, connection, unasked)] == [
+            run.run_id
+        ], "the server was started again, and knows nothing of it"
+    assert status(instance, run) == "FAILURE"
+    again = launch()
+    assert [each.run_id for each in end_lost_runs(instance, connection, unasked)] == [again.run_id]
+    assert status(instance, foreign) == "STARTING"
 
 
 def test_a_worker_that_waits_for_its_turn_lives(

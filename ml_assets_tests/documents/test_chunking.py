@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from ml_assets.documents import chunking
 from ml_assets.documents.chunking import Chunker
+from ml_assets.documents.model import Heading
 from ml_assets.embeddings.space import current_model
 from ml_assets.errors import SettingError
 from ml_assets.settings import load_settings
@@ -39,10 +40,23 @@ TEXTS = st.one_of(
 )
 
 
+HEADINGS = st.lists(
+    st.builds(Heading, st.integers(0, 400), st.integers(1, 6), st.text(min_size=1, max_size=90)),
+    unique_by=lambda heading: heading.offset,
+    max_size=9,
+).map(sorted)
+
+
+def in_text(headings: list[Heading], text: str) -> list[Heading]:
+    return [heading for heading in headings if heading.offset < len(text)]
+
+
 @settings(max_examples=200, deadline=None)
-@given(title=st.text(max_size=60), text=TEXTS)
-def test_chunks_cover_the_text_and_fit_the_model(title: str, text: str) -> None:
-    chunks = SMALL.chunk(title, text)
+@given(title=st.text(max_size=60), text=TEXTS, headings=HEADINGS)
+def test_chunks_cover_the_text_and_fit_the_model(
+    title: str, text: str, headings: list[Heading]
+) -> None:
+    chunks = SMALL.chunk(title, text, in_text(headings, text))
     covered: set[int] = set()
     for index, chunk in enumerate(chunks):
         assert chunk.index == index
@@ -55,11 +69,13 @@ def test_chunks_cover_the_text_and_fit_the_model(title: str, text: str) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(title=st.text(max_size=60), text=TEXTS, window=st.integers(1, 90))
-def test_a_long_text_is_cut_window_by_window(title: str, text: str, window: int) -> None:
+@given(title=st.text(max_size=60), text=TEXTS, headings=HEADINGS, window=st.integers(1, 90))
+def test_a_long_text_is_cut_window_by_window(
+    title: str, text: str, headings: list[Heading], window: int
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunking, "_CHARACTERS", window)
-        chunks = SMALL.chunk(title, text)
+        chunks = SMALL.chunk(title, text, in_text(headings, text))
     covered: set[int] = set()
     for index, chunk in enumerate(chunks):
         assert (chunk.index, text[chunk.start : chunk.end]) == (index, chunk.text)
@@ -75,6 +91,72 @@ def test_where_a_window_ends_is_not_seen(monkeypatch: pytest.MonkeyPatch) -> Non
     whole = SMALL.chunk("T", text)
     monkeypatch.setattr(chunking, "_CHARACTERS", 1_000)
     assert SMALL.chunk("T", text) == whole
+
+
+BODY = "Some words of it, and more. " * 4
+GUIDE = "\n".join(
+    [
+        *("# Guide", "What it is about."),
+        *("## Install", BODY, "### Debian", BODY, "### Fedora", "With dnf."),
+        *("## Remove", "Delete it.", "## Ask", "Write to us."),
+    ]
+)
+
+
+def outline(text: str) -> list[Heading]:
+    """The headings of a text whose lines begin with `#`."""
+    headings, offset = [], 0
+    for line in text.split("\n"):
+        marks, _, words = line.partition(" ")
+        if marks and not marks.strip("#"):
+            headings.append(Heading(offset, len(marks), words))
+        offset += len(line) + 1
+    return headings
+
+
+def test_chunks_are_cut_at_headings_and_have_those_above() -> None:
+    chunker = Chunker(TOKENIZER, 60, tokens=40, overlap=4)
+    chunks = chunker.chunk("Handbook", GUIDE, outline(GUIDE))
+    assert [(chunk.text.split("\n")[0], chunk.path) for chunk in chunks] == [
+        ("# Guide", ("Guide",)),
+        ("## Install", ("Guide", "Install")),
+        ("### Debian", ("Guide", "Install", "Debian")),
+        ("### Fedora", ("Guide", "Install", "Fedora")),
+        ("## Remove", ("Guide",)),
+    ]
+    assert chunks[2].heading == "Handbook > Guide > Install > Debian"
+    assert chunks[4].text == "## Remove\nDelete it.\n## Ask\nWrite to us."
+    assert all(chunk.token_count <= 60 for chunk in chunks)
+    assert all(left.end < right.start for left, right in pairwise(chunks))
+
+
+def test_a_text_that_is_one_chunk_has_the_headings_above_all_of_it() -> None:
+    (chunk,) = CHUNKER.chunk("", GUIDE, outline(GUIDE))
+    assert (chunk.path, chunk.heading) == (("Guide",), "Guide")
+    (chunk,) = CHUNKER.chunk("Guide", GUIDE, outline(GUIDE))
+    assert (chunk.path, chunk.heading) == ((), "Guide")
+    (chunk,) = CHUNKER.chunk("T", f"before\n{GUIDE}", outline(f"before\n{GUIDE}"))
+    assert (chunk.path, chunk.heading) == ((), "T")
+
+
+def test_of_too_long_a_path_the_title_and_the_innermost_are_kept() -> None:
+    headings = [Heading(0, level, f"level {level}, as I said") for level in range(1, 7)]
+    chunker = Chunker(TOKENIZER, 34, tokens=16)
+    (chunk,) = chunker.chunk("A title", "Some text.", headings)
+    assert chunk.path == tuple(heading.words for heading in headings)
+    assert chunk.heading == "A title > level 5, as I said > level 6, as I said"
+    (chunk,) = chunker.chunk("A title", "Some text.", [Heading(0, 1, "far " * 40)])
+    assert chunk.heading.startswith("A title > far far")
+    assert len(chunk.path[0]) == 160
+    assert chunk.token_count <= 34
+
+
+def test_a_section_goes_on_in_the_next_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "\n".join(f"{'#' * (n % 4 + 1)} Part {n}\n{BODY * (n % 3 + 1)}" for n in range(60))
+    whole = SMALL.chunk("T", text, outline(text))
+    monkeypatch.setattr(chunking, "_CHARACTERS", 1_000)
+    cut = SMALL.chunk("T", text, outline(text))
+    assert [(it.start, it.path) for it in cut] == [(it.start, it.path) for it in whole]
 
 
 def test_a_short_text_is_one_chunk_with_its_title_as_heading() -> None:
@@ -152,11 +234,12 @@ def test_golden_chunks() -> None:
         "one word": (SMALL, "", "x" * 300),
         "no overlap": (Chunker(TOKENIZER, 40, tokens=16, overlap=0), "", text[:600]),
         "prompt": (Chunker(TOKENIZER, 40, tokens=16, prompt="passage: "), "Title", text[:600]),
+        "headings": (SMALL, "Handbook", GUIDE),
     }
     output = {
         name: [
             [chunk.start, chunk.end, chunk.token_count, chunk.heading, chunk.text]
-            for chunk in chunker.chunk(title, body)
+            for chunk in chunker.chunk(title, body, outline(body))
         ]
         for name, (chunker, title, body) in cases.items()
     }

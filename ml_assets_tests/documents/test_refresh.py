@@ -14,7 +14,8 @@ from ml_assets.documents.collections import (
     unread_collections,
 )
 from ml_assets.documents.formats.rows import columns_from
-from ml_assets.documents.model import Document, Rejected
+from ml_assets.documents.history import read_document, read_history
+from ml_assets.documents.model import Document, Heading, Rejected
 from ml_assets.documents.refresh import (
     DocumentsReport,
     chunk_versions,
@@ -76,6 +77,9 @@ def test_every_field_counts_as_content(connection: postgres.Connection) -> None:
         document("x", metadata={"n": 1}),
         document("x", metadata={"n": "1"}),
         document("x", created_at=datetime(2020, 1, 1, tzinfo=UTC)),
+        document("x", headings=(Heading(0, 1, "h"),)),
+        document("x", headings=(Heading(0, 2, "h"),)),
+        document("x", headings=(Heading(0, 2, "i"),)),
     ]
     for variant in variants:
         delta = refresh(connection, MemorySource([variant]))
@@ -404,3 +408,30 @@ def test_reasons_may_quote_what_postgres_cannot_hold(connection: postgres.Connec
     refresh_documents(connection, Unreadable([document("x")]), ["a"])
     query = "select read_error from collections"
     assert connection.execute(query).fetchall() == [("no column . Mend it",)]
+
+
+def test_headings_divide_the_chunks_and_are_above_them(connection: postgres.Connection) -> None:
+    text = f"# One\n{LONG}\n## Two\n{LONG}"
+    headings = (Heading(0, 1, "One"), Heading(text.index("##"), 2, "Two"))
+    known = document("x", text, title="T", headings=headings)
+    plain = document("x", text, title="T")
+    for variant in (plain, known):
+        refresh(connection, MemorySource([variant]))
+        refresh_chunks(connection, CHUNKER, ["a"])
+        chunks = CHUNKER.chunk("T", text, variant.headings)
+        rows = connection.execute(
+            "select start_offset, heading, path from chunks order by chunk_index"
+        ).fetchall()
+        assert rows == [(chunk.start, chunk.heading, list(chunk.path)) for chunk in chunks]
+        assert read_document(connection, "x") == variant.__class__(
+            **{**{name: getattr(variant, name) for name in variant.__slots__}, "group": "x"}
+        )
+        altered = connection.execute("select count(*) from documents d where is_altered(d)")
+        assert altered.fetchone() == (0,)
+    assert read_history(connection, "x")[-1]["reason"] == "headings"
+    connection.execute("update documents set headings = '[]'")
+    altered = connection.execute("select count(*) from documents d where is_altered(d)")
+    assert altered.fetchone() == (1,)
+    refresh(connection, MemorySource([document("y")]))
+    gone = connection.execute("select headings from documents where document_id = 'x'")
+    assert gone.fetchone() == ([],)

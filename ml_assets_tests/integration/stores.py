@@ -38,7 +38,7 @@ TABLES = {
     " where fingerprint <> '' order by 1",
     "documents": "select document_id, collection, title, text, label, content_hash"
     " from documents where deleted_at is null order by 1",
-    "chunks": "select chunk_id, collection, start_offset, end_offset, token_count, heading,"
+    "chunks": "select chunk_id, collection, start_offset, end_offset, token_count, heading, path,"
     " text, text_hash from current_chunks order by 1",
     "vectors": "select chunk_id, collection, text_hash, embedding::text from"
     " document_embeddings where space_id = %(space_id)s"

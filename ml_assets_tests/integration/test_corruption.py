@@ -250,6 +250,16 @@ KINDS = (
     ("artifact", "deleted", "artifacts: 1 model.skops deleted"),
     ("artifact", "altered", "artifacts: champion model.onnx altered"),
     ("artifact", "cut short", "artifacts: 1 model.skops cut"),
+    (
+        "retired generation",
+        "deleted",
+        "search/publishing/test_quality.py :: test_a_retired_one_is_written_again",
+    ),
+    (
+        "retired generation",
+        "altered",
+        "integration/test_corruption.py :: test_a_retired_generation_is_told",
+    ),
     ("audit entry", "deleted", "delete from model_audit_logs"),
     ("audit entry", "altered", "update model_audit_logs set actor"),
     ("audit entry", "doubled", "insert into model_audit_logs"),
@@ -413,7 +423,7 @@ def test_every_kind_is_tried() -> None:
         each.by_hand for kinds in (BY_REPAIR, BY_RUN) for stage in kinds.values() for each in stage
     }
     tried |= {*AUDIT}
-    assert len(KINDS) == len({(thing, deed) for thing, deed, _ in KINDS}) == 24
+    assert len(KINDS) == len({(thing, deed) for thing, deed, _ in KINDS}) == 26
     for thing, deed, how in KINDS:
         if " :: " in how:
             file, test = how.split(" :: ")
@@ -481,6 +491,26 @@ def test_a_failed_check_is_told_until_it_passes(place: Place, sound: object) -> 
     assert "Blocking check failed" not in place.call("status")
 
 
+def test_a_retired_generation_is_told(place: Place, sound: object) -> None:
+    """One whose settings no run describes: it is served again by a rollback alone."""
+    Place(place.folder, {"ML_ASSETS_HNSW_M": "24"}, fast=True).call("run")
+    place.call("run")
+    before = stores(place)
+    by_hand(
+        place,
+        "postgres: update search_generations set parameters = parameters - 'keyword',"
+        " fusion = '{}' where generation_id in"
+        " (select generation_id from releases where not upper_inf(served) order by 1)"
+        " and generation_id <> (select generation_id from releases where upper_inf(served))",
+    )
+    told = place.call("run", code=1)
+    assert "releases_are_as_logged: altered_generations 1" in told
+    assert "repair ml-assets repair" in told
+    place.call("repair")
+    assert "Nothing changed" in place.call("run")
+    assert stores(place) == before
+
+
 AUDIT = (
     "postgres: update model_audit_logs set actor = 'mallory' where action = 'promote'",
     (
@@ -493,11 +523,10 @@ AUDIT = (
 )
 
 
-def test_what_was_done_to_the_audit_log_is_told_for_good(
-    place: Place, sound: dict[str, Any]
-) -> None:
+def test_what_was_done_to_the_audit_log_is_told_for_good(place: Place, sound: object) -> None:
     """The last test of this home: nothing but a backup undoes it."""
     backup, restored = place.folder / "backup", place.folder / "restored"
+    before = stores(place)
     place.call("run")  # to look into the stores has touched them
     place.call("backup", str(backup))
     for damage in AUDIT:
@@ -507,4 +536,4 @@ def test_what_was_done_to_the_audit_log_is_told_for_good(
         assert "ml-assets restore" in told
     place.call("restore", str(backup), home=restored)
     assert "Nothing changed" in place.call("run", home=restored)
-    assert stores(place, restored) == sound
+    assert stores(place, restored) == before

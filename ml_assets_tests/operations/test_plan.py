@@ -1,8 +1,10 @@
 """The plan says what the run then does, and writes nothing."""
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,14 +15,16 @@ from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.refresh import refresh_chunks, refresh_documents
 from ml_assets.embeddings.refresh import refresh_embeddings
 from ml_assets.embeddings.space import load_tokenizer
-from ml_assets.errors import NothingToDoError
+from ml_assets.errors import NothingToDoError, StoreError
 from ml_assets.operations.pending import find_pending
 from ml_assets.operations.plan import plan_refresh
 from ml_assets.stores import postgres
 from ml_assets.stores.postgres.locks import ANOTHER_RUN, turn
 from ml_assets_tests.embeddings.corpus import CHUNKER
 from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource, other_space
+from ml_assets_tests.servers import PASSWORD
 
+WIDER = type(CHUNKER)(CHUNKER.tokenizer_file, 80, tokens=60, overlap=4)
 TABLES = ("collections", "documents", "chunks", "document_embeddings", "change_log")
 
 
@@ -46,7 +50,29 @@ def run(
     )
 
 
-def test_the_plan_is_what_the_run_does(connection: postgres.Connection) -> None:
+@pytest.fixture(params=["owner", "reader"])
+def planner(
+    request: pytest.FixtureRequest,
+    connection: postgres.Connection,
+    superuser: postgres.Connection,
+    postgres_url: str,
+) -> Iterator[postgres.Connection]:
+    """Who asks for the plan: the role that wrote the tables, or one that may read them alone."""
+    if request.param == "owner":
+        yield connection
+        return
+    superuser.execute(f"create role planner login password '{PASSWORD}'")
+    superuser.execute("grant usage on schema ml_schema to planner")
+    superuser.execute("grant select on all tables in schema ml_schema to planner")
+    with postgres.connect(postgres_url.replace("ml_assets:", "planner:", 1), Path()) as opened:
+        yield opened
+    superuser.execute("drop owned by planner")
+    superuser.execute("drop role planner")
+
+
+def test_the_plan_is_what_the_run_does(
+    connection: postgres.Connection, planner: postgres.Connection
+) -> None:
     source = MemorySource()
     states = [
         [
@@ -60,8 +86,9 @@ def test_the_plan_is_what_the_run_does(connection: postgres.Connection) -> None:
     for given in states:
         source.documents = list(given)
         before = contents(connection)
-        plan = plan_refresh(connection, source, CHUNKER, SPACE)
+        plan = plan_refresh(planner, source, CHUNKER, SPACE)
         assert contents(connection) == before
+        assert contents(planner) == before
         encoder = HashEncoder()
         documents, chunks, vectors = run(connection, source, encoder)
         assert Delta(plan.encode, plan.reuse) == vectors
@@ -75,6 +102,24 @@ def test_the_plan_is_what_the_run_does(connection: postgres.Connection) -> None:
         ):
             assert planned == replace(done, unchanged=stored[name] - done.added - done.changed)
     assert find_pending(connection, source, CHUNKER, SPACE).collections == []
+    plan = plan_refresh(planner, source, WIDER, SPACE)
+    assert plan.collections == ("c",)
+    assert plan == plan_refresh(connection, source, WIDER, SPACE)
+
+
+@pytest.mark.parametrize("planner", ["reader"], indirect=True)
+def test_who_may_not_make_temporary_tables_is_told_the_grant(
+    planner: postgres.Connection, superuser: postgres.Connection, postgres_url: str
+) -> None:
+    database = urlsplit(postgres_url).path[1:]
+    superuser.execute(f"revoke temporary on database {database} from public")  # type: ignore[call-overload]
+    source = MemorySource([Document("x", "a", "One.")])
+    url = postgres_url.replace("ml_assets:", "planner:", 1)
+    with (
+        pytest.raises(StoreError, match=f"`grant temporary on database {database} to planner`"),
+        postgres.connect(url, Path()) as asking,
+    ):
+        plan_refresh(asking, source, CHUNKER, SPACE)
 
 
 def test_the_plan_tells_what_is_left_out(connection: postgres.Connection) -> None:
@@ -107,8 +152,7 @@ def test_the_history_tells_why(connection: postgres.Connection) -> None:
     source.documents[0] = Document("x", "a", "Edited.")
     run(connection, source)
     run(connection, source, HashEncoder(other_space()))
-    wider = type(CHUNKER)(CHUNKER.tokenizer_file, 80, tokens=60, overlap=4)
-    refresh_chunks(connection, wider, ["a"], run_id="r4")
+    refresh_chunks(connection, WIDER, ["a"], run_id="r4")
     source.documents = [Document("y", "b", "Two.")]
     run(connection, source)
     told = [(row["stage"], row["action"], row["reason"]) for row in read_history(connection, "x")]
@@ -116,7 +160,7 @@ def test_the_history_tells_why(connection: postgres.Connection) -> None:
         ("documents", "added", "new"),
         ("documents", "changed", "text"),
         ("embeddings", "changed", f"vector space {other_space().space_id}"),
-        ("chunks", "changed", f"chunker {wider.fingerprint}"),
+        ("chunks", "changed", f"chunker {WIDER.fingerprint}"),
         ("documents", "removed", "left the source"),
     ]
     assert read_history(connection, "x")[3]["run_id"] == "r4"

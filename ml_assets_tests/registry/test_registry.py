@@ -683,6 +683,12 @@ def test_only_documents_that_the_served_index_finds_near_are_read(
     assert read[0] is None
     assert read[1] is not None
     assert 1 <= len(read[1]) <= 2
+    # An index over vectors of another model knows nothing of what is near.
+    another = replace(generation, space_id=other_space().space_id)
+    monkeypatch.setattr(serving, "published_generation", lambda _: another)
+    found = serving._nearest_distances(connection, indexes, SPACE.space_id, vectors)
+    assert found.tolist() == nearest.tolist()
+    assert read[2] is None
 
 
 def test_a_version_that_is_not_there_is_none(first: Trained) -> None:

@@ -32,7 +32,10 @@ RUNS = (
 
 STAGES = tuple(stage for run in RUNS for stage in run if stage != "starting")
 OUTAGES = (5, 90)
-CELLS = [f"{v}:{s}:{o}" for o in OUTAGES for v in VICTIMS for s in STAGES] + ["worker:starting:5"]
+CELLS = [f"{v}:{s}:{o}" for o in OUTAGES for v in VICTIMS for s in STAGES]
+CELLS += ["worker:starting:5", "code:starting:5"]
+"""A code server is killed with the workers that it launched."""
+
 DRIVES = (
     *("drive", "hosts", "hosts-on-servers", "ticks", "postgres-16", "postgres-18"),
     *ENGINES,

@@ -124,7 +124,7 @@ def test_a_refused_password_is_no_outage(
 )
 def test_a_mistake_of_mlflow_is_no_outage(error: Exception, kind: type[StoreError]) -> None:
     def failing() -> None:
-        with mlflow.told(mlflow.Tracking("http://x")):
+        with mlflow.explained(mlflow.Tracking("http://x")):
             raise error
 
     with pytest.raises(StoreError) as raised:

@@ -1,14 +1,21 @@
 """Training sets: what is in them, when they change, and when there is none."""
 
 from dataclasses import replace
+from datetime import datetime
 
 import pandas as pd
 import pytest
 
+from ml_assets.documents.model import Document
 from ml_assets.errors import NothingToDoError
 from ml_assets.stores.duckdb import connect
 from ml_assets.training.examples import TEXT, read_examples
-from ml_assets.training.training_set import MIN_GROUPS, current_training_set, freeze
+from ml_assets.training.training_set import (
+    MIN_GROUPS,
+    changed_labels,
+    current_training_set,
+    freeze,
+)
 from ml_assets_tests.corpus import LABELS, Deployment, labelled_documents, unlabelled
 from ml_assets_tests.fakes import SPACE
 
@@ -176,3 +183,36 @@ def test_a_label_needs_ten_groups(deployment: Deployment) -> None:
     assert (enough.labels, enough.left_out) == (LABELS, {})
     deployment.fill(documents[:-2])
     assert deployment.build().left_out == {LABELS[2]: 9}
+
+
+def test_a_label_counts_as_changed_while_the_set_has_it_otherwise(deployment: Deployment) -> None:
+    documents = labelled_documents(90)
+
+    def changed(since: datetime | None) -> tuple[int, datetime | None]:
+        return changed_labels(deployment.connection, deployment.open_duck, since)
+
+    deployment.fill([*documents, Document("plain", "all", "w1 w2")])
+    assert changed(None)[0] == 90
+    deployment.build()
+    ((trained,),) = deployment.connection.execute("select now()").fetchall()
+    assert changed(trained) == (0, None)
+    first, second, third, fourth, _, *others = documents
+    deployment.fill(
+        [
+            replace(first, label=LABELS[1]),
+            replace(second, text="w1 w2 w3"),
+            replace(third, label=None),
+            replace(fourth, url="https://example.org"),
+            *others,
+            Document("plain", "all", "w1 w2 w4"),
+            replace(first, document_id="new"),
+        ]
+    )
+    count, since = changed(trained)
+    assert count == 5, "another label, another text, no label, gone, and new"
+    assert since
+    assert since > trained
+    deployment.fill([*documents, Document("plain", "all", "w1 w2", label=None)])
+    assert changed(trained) == (0, None), "all is as the set has it again"
+    deployment.fill([*documents, Document("plain", "all", "w1 w2", label=LABELS[0])])
+    assert changed(trained)[0] == 1

@@ -55,3 +55,9 @@ where hash = $hash
 group by text_hash
 having count(distinct split) > 1
 order by text_hash
+
+-- name: trained
+-- What a training set has of these documents.
+select document_id, label, text_hash
+from training_sets
+where hash = $hash and document_id in (select unnest($ids))

@@ -81,9 +81,9 @@ with removed as (
     returning c.collection
 ), incoming as (
     select n.*, d.collection as owner, coalesce(d.created_at, '-infinity') as dated, c.chunk_id is null as is_new,
-        (c.start_offset, c.end_offset, c.token_count, c.heading, c.text, c.text_hash, c.collection)
+        (c.start_offset, c.end_offset, c.token_count, c.heading, c.path, c.text, c.text_hash, c.collection)
             is distinct from (
-                n.start_offset, n.end_offset, n.token_count, n.heading, n.text, n.text_hash, d.collection
+                n.start_offset, n.end_offset, n.token_count, n.heading, n.path, n.text, n.text_hash, d.collection
             )
             as differs,
         c.created_at is distinct from coalesce(d.created_at, '-infinity') as moves
@@ -92,17 +92,17 @@ with removed as (
     left join chunks c on c.chunk_id = n.chunk_id and c.chunker = %(chunker)s
 ), added as (
     insert into chunks (chunker, created_at, chunk_id, document_id, collection, chunk_index, start_offset,
-        end_offset, token_count, heading, text, text_hash)
+        end_offset, token_count, heading, path, text, text_hash)
     select %(chunker)s, dated, chunk_id, document_id, owner, chunk_index, start_offset,
-        end_offset, token_count, heading, text, text_hash
+        end_offset, token_count, heading, path, text, text_hash
     from incoming
     where is_new
 ), changed as (
     -- Of another time: the row goes to that partition.
     update chunks c
     set created_at = n.dated, collection = n.owner, start_offset = n.start_offset,
-        end_offset = n.end_offset, token_count = n.token_count, heading = n.heading, text = n.text,
-        text_hash = n.text_hash
+        end_offset = n.end_offset, token_count = n.token_count, heading = n.heading, path = n.path,
+        text = n.text, text_hash = n.text_hash
     from incoming n
     where c.chunker = %(chunker)s and c.chunk_id = n.chunk_id and not n.is_new and (n.differs or n.moves)
 ), logged as (
@@ -212,7 +212,8 @@ from (
 
 -- name: create_chunk_staging
 create temp table if not exists staged_chunks as
-select chunk_id, document_id, chunk_index, start_offset, end_offset, token_count, heading, text, text_hash
+select chunk_id, document_id, chunk_index, start_offset, end_offset, token_count, heading, text, path,
+    text_hash
 from chunks
 with no data;
 create temp table if not exists staged_sources (document_id text primary key, content_hash bytea not null)
@@ -235,7 +236,8 @@ create temp table if not exists staged_contents (
     url text,
     group_id text not null,
     metadata jsonb not null,
-    created_at timestamptz
+    created_at timestamptz,
+    headings jsonb not null
 );
 create temp table if not exists staged_rejections (
     collection text not null,
@@ -387,7 +389,7 @@ where document_id = any(%(ids)s) and %(reason)s is distinct from (
 
 -- name: read_document
 -- A live document, by the names of the dataclass.
-select document_id, collection, text, title, label, url, group_id as "group", metadata, created_at
+select document_id, collection, text, title, label, url, group_id as "group", metadata, created_at, headings
 from documents
 where document_id = %(document_id)s and deleted_at is null
 
@@ -449,7 +451,7 @@ where document_id = %(document_id)s
 order by change_id
 
 -- name: pending_chunks
-select d.document_id, d.title, d.text, d.content_hash
+select d.document_id, d.title, d.text, d.headings, d.content_hash
 from documents d
 left join chunked_documents m on m.document_id = d.document_id and m.chunker = %(chunker)s
 where d.collection = any(%(collections)s)
@@ -468,7 +470,7 @@ limit %(most)s
 with removed as (
     update documents d
     set deleted_at = now(), changed_at = now(), title = '', text = '', label = null, url = null,
-        metadata = '{}', content_hash = '', stored_hash = null
+        metadata = '{}', headings = '[]', content_hash = '', stored_hash = null
     from absent_documents a
     where d.document_id = a.document_id and a.collection = any(%(collections)s)
     returning d.collection, d.document_id
@@ -573,6 +575,7 @@ with incoming as (
             when d.deleted_at is not null then 'came back'
             when d.collection <> s.collection then 'moved from ' || d.collection
             when d.content_hash <> s.content_hash and d.text <> s.text then 'text'
+            when d.content_hash <> s.content_hash and d.headings <> s.headings then 'headings'
             when d.content_hash <> s.content_hash then 'title, label or metadata'
         end as reason,
         d.document_id is null or d.deleted_at is not null as is_new,
@@ -580,7 +583,7 @@ with incoming as (
     from staged_contents s
     -- The limit keeps this a look-up for each: they are few, and the table has long rows.
     left join lateral (
-        select document_id, collection, content_hash, text, deleted_at
+        select document_id, collection, content_hash, text, headings, deleted_at
         from documents
         where document_id = s.document_id
         limit 1
@@ -588,17 +591,17 @@ with incoming as (
     where s.collection = any(%(collections)s)
 ), written as (
     insert into documents (document_id, collection, title, text, label, url, group_id, metadata,
-        content_hash, created_at, stored_hash)
+        content_hash, created_at, headings, stored_hash)
     select document_id, collection, title, text, label, url, group_id, metadata, content_hash, created_at,
-        document_hash(title, text, label, url, group_id, metadata, created_at)
+        headings, document_hash(title, text, label, url, group_id, metadata, created_at, headings)
     from incoming
     where reason is not null
     on conflict (document_id) do update
     set collection = excluded.collection, title = excluded.title, text = excluded.text,
         label = excluded.label, url = excluded.url, group_id = excluded.group_id,
         metadata = excluded.metadata, content_hash = excluded.content_hash,
-        created_at = excluded.created_at, stored_hash = excluded.stored_hash, changed_at = now(),
-        deleted_at = null
+        created_at = excluded.created_at, headings = excluded.headings,
+        stored_hash = excluded.stored_hash, changed_at = now(), deleted_at = null
 ), logged as (
     insert into change_log (stage, collection, document_id, action, reason, run_id)
     select 'documents', collection, document_id,
@@ -651,3 +654,39 @@ update chunkers set is_current = true where chunker = %(chunker)s and not is_cur
 select concat_ws(' ', count(*), sum(hashtextextended(document_id, hash_record_extended(row(content_hash), 0))))
 from documents
 where deleted_at is null
+
+-- name: may_write
+select has_table_privilege('documents', 'insert')
+
+-- name: shadow
+-- Temporary copies hide the tables: what one who may only read writes goes to them, and what is created beside them
+-- is temporary, too.
+select set_config('search_path', 'pg_temp, ' || current_setting('search_path'), true);
+do $$
+declare
+    shadowed text;
+    columns text;
+begin
+    foreach shadowed in array array[
+        'collections', 'documents', 'rejected_documents', 'rejected_counts', 'chunkers', 'chunked_documents', 'chunks',
+        'change_log'
+    ] loop
+        execute format(
+            'create temp table %1$I (like ml_schema.%1$I including all) %2$s', shadowed,
+            case when shadowed = 'chunks' then 'partition by list (chunker)' end
+        );
+        if shadowed = 'chunks' then
+            create temp table chunks_of_all partition of chunks default;
+        end if;
+        select string_agg(quote_ident(attname), ', ') into columns
+        from pg_attribute
+        where attrelid = format('ml_schema.%I', shadowed)::regclass and attnum > 0 and not attisdropped
+            and attgenerated = '';
+        if shadowed <> 'change_log' then
+            execute format('insert into %1$I (%2$s) select %2$s from ml_schema.%1$I', shadowed, columns);
+            execute format('analyze %I', shadowed);
+        end if;
+    end loop;
+end $$;
+create temp view current_chunks as
+select * from chunks where chunker = (select chunker from chunkers where is_current)

@@ -52,6 +52,13 @@ where action = any(%(actions)s)
 order by entry_id desc
 limit 1
 
+-- name: entries_of
+-- Of all subjects that begin so, the oldest first.
+select entry_id, logged_at, actor, action, subject, reason, details
+from model_audit_logs
+where starts_with(subject, %(prefix)s)
+order by entry_id
+
 -- name: lift_withdrawals
 -- What is served is not withdrawn.
 delete from withdrawals w

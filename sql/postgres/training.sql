@@ -3,11 +3,20 @@
 select exists (select from documents where label is not null) or exists (select from experiments)
 
 -- name: changed_labels
--- Documents with a label that are new or changed since, those that left included, and the first of these times.
-select count(*) as documents, min(changed_at) as first
-from documents
-where changed_at > coalesce(%(since)s, '-infinity'::timestamptz)
-    and (label is not null or (deleted_at is not null and %(since)s::timestamptz is not null))
+-- Documents that were written since, with what a training set keeps of them: label and hash, as `labelled` makes it;
+-- null of those that left or have no label. Before the first training those alone that have one.
+select
+    d.document_id, d.changed_at, d.label,
+    case when label is not null and %(since)s::timestamptz is not null then
+        encode(sha256(convert_to(concat_ws(E'\n', nullif(d.title, ''), d.text), 'UTF8') || coalesce((
+            select string_agg(c.text_hash, '\x'::bytea order by c.chunk_index)
+            from current_chunks c
+            where c.document_id = d.document_id
+        ), '\x')), 'hex')
+    end as text_hash
+from documents d
+where d.changed_at > coalesce(%(since)s, '-infinity'::timestamptz)
+    and (d.label is not null or %(since)s::timestamptz is not null)
 
 -- name: candidates
 -- Of a training set, or the one of a run.

@@ -10,8 +10,8 @@ from ml_assets.defs.resources import EncoderResource, PostgresResource
 from ml_assets.defs.search.assets import current_generation
 from ml_assets.errors import OutageError, StoreError
 from ml_assets.problem import Problem
+from ml_assets.releases import quality as releases
 from ml_assets.releases.pointer import withdrawals
-from ml_assets.releases.quality import unlike_the_log
 from ml_assets.search.answering.engine import open_engine, search_vector
 from ml_assets.search.evaluation.exact import find_probe
 from ml_assets.search.evaluation.measurement import read_measurements
@@ -19,6 +19,7 @@ from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.consistency import compare_with_tables
 from ml_assets.search.indexes.kinds import Indexes, altered_entries
 from ml_assets.search.indexes.wear import MAX_DEAD_SHARE, measure_wear
+from ml_assets.search.publishing import quality as generations
 from ml_assets.search.publishing.gates import measured_gates, same_chunks_gate
 from ml_assets.search.publishing.publish import reference_of
 from ml_assets.settings import Settings
@@ -138,13 +139,21 @@ def search_gates(
 
 
 @check(asset="search_evaluation", blocking=True)
-def releases_are_as_logged(postgres: PostgresResource) -> dg.AssetCheckResult:
+def releases_are_as_logged(
+    settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
+    postgres: PostgresResource,
+) -> dg.AssetCheckResult:
     """Each release is as the audit log tells: its parts, its time, who served it and why.
 
-    Asked before the next one is published.
+    So is each generation that was ever served: a rollback would serve it again. Asked before the
+    next one is published.
     """
     with postgres.connect() as connection:
-        return problems_result(unlike_the_log(connection))
+        described = current_generation(connection, settings, encoder).generation_id
+        problems = releases.unlike_the_log(connection)
+        problems += generations.unlike_the_log(connection, described)
+    return problems_result(problems)
 
 
 @check(asset="published_search", blocking=True)

@@ -1,13 +1,17 @@
-"""PDF, office documents, mail, books and notebooks: title and text, as kreuzberg extracts them."""
+"""PDF, office documents, mail, books and notebooks, as kreuzberg extracts them."""
 
 from __future__ import annotations
 
 import os
 import stat
 import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from ml_assets.documents.model import LONGEST_TITLE, Heading, Page
+from ml_assets.documents.normalize import normalize
 
 FORMATS = {
     ".pdf": "application/pdf",
@@ -27,6 +31,9 @@ MAX_BYTES = 1 << 26
 
 _MOST_SECONDS = 120
 
+_FAR = 50_000
+"""Characters within which what a node says follows the one before."""
+
 _LIBRARY = "kreuzberg-pdfium"
 """The folder of temporary files that it unpacks its PDF library into, and loads it from."""
 
@@ -39,8 +46,8 @@ def extractor() -> str:
         return ""
 
 
-def extract(content: bytes, suffix: str) -> tuple[str, str] | str:
-    """Return the title, empty when there is none, and the text; or why there is neither.
+def extract(content: bytes, suffix: str) -> Page | str:
+    """Return the page, or why there is none.
 
     No text is written: the extractor's cache, which would keep all, is off.
     """
@@ -50,7 +57,11 @@ def extract(content: bytes, suffix: str) -> tuple[str, str] | str:
 
     if suffix == ".pdf" and not _is_ours(place := Path(tempfile.gettempdir()) / _LIBRARY):
         return f"another user could write {place}: remove it, or set TMPDIR to a folder of your own"
-    config = ExtractionConfig(use_cache=False, extraction_timeout_secs=_MOST_SECONDS)
+    config = ExtractionConfig(
+        use_cache=False,
+        extraction_timeout_secs=_MOST_SECONDS,
+        include_document_structure=suffix != ".pdf",  # it tells headings of the others alone
+    )
     try:
         result = extract_bytes_sync(content, FORMATS[suffix], config)
     except KreuzbergError as error:
@@ -58,7 +69,25 @@ def extract(content: bytes, suffix: str) -> tuple[str, str] | str:
     told: dict[str, Any] = dict(result.metadata)
     office = told.get("core_properties") or {}
     title = told.get("title") or told.get("subject") or office.get("title") or ""
-    return " ".join(str(title).split()), result.content
+    text = normalize(result.content)
+    document: Any = result.document or {}
+    headings = _headings((node["content"] for node in document.get("nodes", ())), text)
+    return Page(" ".join(str(title).split()), text, tuple(headings))
+
+
+def _headings(nodes: Iterable[Mapping[str, Any]], text: str) -> Iterator[Heading]:
+    """Find the headings in the text, which holds what the nodes say, in their order."""
+    lines, place = f"\n{text}\n", 0
+    for node in nodes:
+        words = normalize(node.get("text") or "").strip()
+        is_heading = node["node_type"] == "heading"
+        sought = f"\n{words}\n" if is_heading else words
+        found = lines.find(sought, place, place + len(words) + _FAR) if words else -1
+        if found < 0:
+            continue
+        if is_heading:
+            yield Heading(found, int(node["level"]), " ".join(words.split())[:LONGEST_TITLE])
+        place = found + len(words)
 
 
 def _is_ours(folder: Path) -> bool:

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from ml_assets.documents.formats import extracted
+from ml_assets.documents.model import Page, headings_of
 from ml_assets.stores.folders import folder as own_folder
 
 T = TypeVar("T")
@@ -71,7 +72,7 @@ class Extraction:
                 yield begun.popleft()
         yield from begun
 
-    def extract(self, content: bytes, suffix: str) -> tuple[str, str] | str:
+    def extract(self, content: bytes, suffix: str) -> Page | str:
         """Return what `extracted.extract` does, from the folder where it was extracted before."""
         version = extracted.extractor()
         if not version:
@@ -82,7 +83,7 @@ class Extraction:
         if (kept := self._kept(identity)) is not None:
             return kept
         found = self._ask(content, suffix)
-        if isinstance(found, tuple) and len(found[1]) <= self._largest:
+        if isinstance(found, Page) and len(found.text) <= self._largest:
             self._keep(identity, found)
         return found
 
@@ -93,22 +94,21 @@ class Extraction:
                 if file.name not in self._named:
                     file.unlink(missing_ok=True)
 
-    def _kept(self, identity: str) -> tuple[str, str] | None:
+    def _kept(self, identity: str) -> Page | None:
         if self._folder is None:
             return None
-        with suppress(OSError, ValueError):
-            title, text = json.loads((self._folder / identity).read_bytes())
-            return title, text
+        with suppress(OSError, ValueError, TypeError):
+            return _page(*json.loads((self._folder / identity).read_bytes()))
         return None
 
-    def _keep(self, identity: str, found: tuple[str, str]) -> None:
+    def _keep(self, identity: str, found: Page) -> None:
         if self._folder is None:
             return
         partial = own_folder(self._folder) / f"{identity}.{os.getpid()}"
         partial.write_bytes(json.dumps(found).encode())
         partial.replace(self._folder / identity)
 
-    def _ask(self, content: bytes, suffix: str) -> tuple[str, str] | str:
+    def _ask(self, content: bytes, suffix: str) -> Page | str:
         with self._lock:
             process = self._idle.pop() if self._idle else None
         process = process or _start()
@@ -126,7 +126,7 @@ class Extraction:
             return f"not readable as {suffix} (the process that extracted it ended)"
         with self._lock:
             self._idle.append(process)
-        return tuple(said) if isinstance(said, list) else str(said)
+        return _page(*said) if isinstance(said, list) else str(said)
 
 
 def answer() -> None:
@@ -138,6 +138,11 @@ def answer() -> None:
         found = extracted.extract(asked.read(size), suffix)
         told.write(json.dumps(found).encode() + b"\n")
         told.flush()
+
+
+def _page(title: str, text: str, headings: list[Any]) -> Page:
+    """What was written as JSON."""
+    return Page(title, text, headings_of(headings))
 
 
 def _start() -> subprocess.Popen[bytes]:

@@ -1,10 +1,13 @@
-"""The title and the visible text of an HTML page, parsed as browsers do (HTML5)."""
+"""Title, visible text and headings of an HTML page, parsed as browsers do (HTML5)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
+
+from ml_assets.documents.model import LONGEST_TITLE, Heading, Page
+from ml_assets.documents.normalize import normalize
 
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborNode
@@ -32,8 +35,10 @@ _APART = frozenset(
 """Elements that are displayed apart from what is beside them."""
 
 _AS_IT_STANDS = frozenset(("pre", "textarea"))
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
 
 _SPACES = re.compile(r"[ \t\r\n\f]+")
+_WORD = re.compile(r"\S+")
 _BLANK_LINES = re.compile(r"\n{3,}")
 
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/<>]*+)([^<>]*+)>")
@@ -56,8 +61,8 @@ _CLOSE_THEMSELVES = frozenset(
 """Elements that do not nest in themselves, or need no end tag."""
 
 
-def html_text(html: str) -> tuple[str, str]:
-    """Return the title and the visible text of a page: one line per block, `pre` as it stands.
+def read_html(html: str) -> Page:
+    """Read a page: one line per block, `pre` as it stands; sections begin at `h1` to `h6`.
 
     The time is linear in the length, whatever the page is: what is nested deeper than browsers
     allow is read flat, and overlong attributes are passed over.
@@ -65,15 +70,62 @@ def html_text(html: str) -> tuple[str, str]:
     from selectolax.lexbor import LexborHTMLParser
 
     page = LexborHTMLParser(_end_title(_flatten(html)))
-    heading = page.css_first("head > title") or page.css_first("h1")
-    title = _SPACES.sub(" ", heading.text()).strip() if heading else ""
-    lines = "".join(_pieces(page.root)).split("\n") if page.root else []
-    text = "\n".join(line.rstrip(" \t") for line in lines)
-    return title, _BLANK_LINES.sub("\n\n", text).strip()
+    named = page.css_first("head > title") or page.css_first("h1")
+    title = _SPACES.sub(" ", named.text()).strip() if named else ""
+    sections = [*_sections(page.root)] if page.root else []
+    lines = "".join(text for _, _, text in sections).split("\n")
+    text = normalize("\n".join(line.rstrip(" \t") for line in lines))
+    text = _BLANK_LINES.sub("\n\n", text).strip()
+    return Page(title, text, tuple(_headings(sections, text)))
 
 
-def _pieces(root: LexborNode) -> Iterator[str]:
-    """Yield the text in the order of the page, white space collapsed outside of `pre`."""
+_Section = tuple[int, str, str]
+"""The level of a heading, its words, and the text from it to the next one; first what is before."""
+
+
+def _headings(sections: Iterable[_Section], text: str) -> Iterator[Heading]:
+    """Find where the sections begin in a text that has lost white space, and nothing else."""
+    words = _WORD.finditer(text)
+    word, passed = next(words, None), 0
+    for level, name, piece in sections:
+        while word and passed >= len(word[0]):
+            passed -= len(word[0])
+            word = next(words, None)
+        if level and name and word:
+            yield Heading(word.start() + passed, level, normalize(name)[:LONGEST_TITLE])
+        passed += len("".join(normalize(piece).split()))
+
+
+def _sections(root: LexborNode) -> Iterator[_Section]:
+    """Cut the pieces of a page where headings begin; within one, no other begins."""
+    level, words, texts, inside = 0, list[str](), list[str](), ""
+    for node, begins, text in _pieces(root):
+        tag = node.tag or ""
+        if tag in _HEADINGS and begins and not inside:
+            yield level, " ".join("".join(words).split()), "".join(texts)
+            level, words, texts, inside = _HEADINGS[tag], [], [], tag
+        elif tag == inside and not begins:
+            inside = ""
+        texts.append(text)
+        if inside and not _is_mark(node):
+            words.append(text)
+    yield level, " ".join("".join(words).split()), "".join(texts)
+
+
+def _is_mark(node: LexborNode) -> bool:
+    """Whether a text is the sign that links to its own heading: ¶, § or #."""
+    link = node.parent
+    return (
+        node.tag == "-text"
+        and link is not None
+        and link.tag == "a"
+        and (link.attributes.get("href") or "").startswith("#")
+        and not any(map(str.isalnum, node.text_content or ""))
+    )
+
+
+def _pieces(root: LexborNode) -> Iterator[tuple[LexborNode, bool, str]]:
+    """Yield each element with its text in the order of the page; white space is kept in `pre`."""
     preformatted, line_begins = 0, True
     for node, begins in _walk(root):
         tag = node.tag or ""
@@ -87,8 +139,8 @@ def _pieces(root: LexborNode) -> Iterator[str]:
             text = "\n" if begins or tag != "br" else ""
         else:
             text = " " if tag in _APART and not line_begins else ""
+        yield node, begins, text
         if text:
-            yield text
             line_begins = text[-1] in " \n"
 
 

@@ -1,40 +1,49 @@
-"""The title of a Markdown page: of its front matter, or its first heading."""
+"""Title, text and headings of a Markdown page; front matter may give the title."""
 
 from __future__ import annotations
 
 import datetime
 import re
 from collections.abc import Iterator
+from functools import cache
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from ml_assets.documents.formats.html import html_text
-from ml_assets.documents.formats.rows import LONGEST_TITLE
+from ml_assets.documents.formats.html import read_html
+from ml_assets.documents.model import LONGEST_TITLE, Heading, Page
+from ml_assets.documents.normalize import normalize
 
 if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
 _FRONT_MATTER = re.compile(r"---[ \t]*\n((?:(?!---[ \t]*\n)[^\n]*\n){0,200})---[ \t]*(?:\n|\Z)")
-_HTML_HEADING = re.compile("<h1[ >]", re.IGNORECASE)
-_HEAD = 16_384
-"""Characters that are looked through for a title."""
+_HTML_HEADING = re.compile("<h([1-6])[ >]", re.IGNORECASE)
 
 
-def read_markdown(page: str) -> tuple[str, str]:
-    """Return the title, empty where there is none, and the text as it stands without front matter.
+def read_markdown(page: str) -> Page:
+    """Read a page: the text as it stands, without front matter, whose title goes before headings.
 
-    What is written in a block of code or a comment is no heading.
+    What is written in a block of code, a comment, a list or a quotation is no heading.
     """
-    from markdown_it import MarkdownIt
+    title, text = _front_matter(normalize(page))
+    headings = tuple(_headings(text))
+    return Page(title or (headings[0].words if headings else ""), text, headings)
 
-    title, text = _front_matter(page)
-    if title:
-        return title, text
-    for token in (tokens := iter(MarkdownIt().disable("inline").parse(text[:_HEAD]))):
+
+def _headings(text: str) -> Iterator[Heading]:
+    lines = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
+    for token in (tokens := iter(_parser(blocks_only=True).parse(text))):
+        if token.level or not token.map:
+            continue
         if token.type == "heading_open":
-            return _plain(next(tokens).content[:LONGEST_TITLE]), text
-        if token.type == "html_block" and _HTML_HEADING.match(token.content):
-            return html_text(token.content)[1].replace("\n", " "), text
-    return "", text
+            level, words = int(token.tag[1:]), _plain(next(tokens).content[:LONGEST_TITLE])
+        elif token.type == "html_block" and (found := _HTML_HEADING.match(token.content)):
+            level, words = int(found[1]), read_html(token.content).text
+        else:
+            continue
+        if words := " ".join(words.split()):
+            yield Heading(lines[token.map[0]], level, words[:LONGEST_TITLE])
 
 
 def _front_matter(page: str) -> tuple[str, str]:
@@ -58,9 +67,14 @@ def _front_matter(page: str) -> tuple[str, str]:
 
 def _plain(heading: str) -> str:
     """A heading without its marks: the words of links, code and emphasis."""
+    return "".join(_words(_parser().parseInline(heading)[0].children or [])).strip()
+
+
+@cache
+def _parser(*, blocks_only: bool = False) -> MarkdownIt:
     from markdown_it import MarkdownIt
 
-    return "".join(_words(MarkdownIt().parseInline(heading)[0].children or [])).strip()
+    return MarkdownIt().disable("inline") if blocks_only else MarkdownIt()
 
 
 def _words(tokens: list[Token]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import parsedate_to_datetime
 
-from ml_assets.documents.formats.html import html_text
+from ml_assets.documents.formats.html import read_html
 from ml_assets.documents.formats.rows import Columns, Numbered, Row, as_wanted
 from ml_assets.documents.model import MAX_NAME
 from ml_assets.errors import SourceError
@@ -105,7 +105,7 @@ def _text(message: Message) -> str:
         if kind in texts and part.get_content_disposition() != "attachment":
             texts[kind].append(_decoded(part))
     plain = "\n\n".join(texts["text/plain"])
-    return plain if plain.strip() else "\n\n".join(html_text(it)[1] for it in texts["text/html"])
+    return plain if plain.strip() else "\n\n".join(read_html(it).text for it in texts["text/html"])
 
 
 def _decoded(part: Message) -> str:

@@ -10,9 +10,10 @@ from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from ml_assets.documents.formats import extracted
-from ml_assets.documents.formats.html import html_text
+from ml_assets.documents.formats.html import read_html
 from ml_assets.documents.formats.markdown import read_markdown
-from ml_assets.documents.formats.rows import Row
+from ml_assets.documents.formats.rows import HEADINGS, Row
+from ml_assets.documents.model import Page
 
 _TEXTS = (".txt", ".md", ".markdown", ".html", ".htm")
 FORMATS = (*_TEXTS, *extracted.FORMATS)
@@ -42,7 +43,7 @@ def read_page(
     path: str,
     suffix: str,
     max_bytes: int,
-    extract: Callable[[bytes, str], tuple[str, str] | str] = extracted.extract,
+    extract: Callable[[bytes, str], Page | str] = extracted.extract,
 ) -> Row | str:
     """Read one page, opened through its compression; return the reason when it cannot be read.
 
@@ -56,23 +57,22 @@ def read_page(
     found = _text(content, suffix) if suffix in _TEXTS else extract(content, suffix)
     if isinstance(found, str):
         return found
-    title, text = found
     place = PurePosixPath(path)
     folder = place.parts[0] if len(place.parts) > 1 else ""
     stem = place.name[: place.name.lower().rfind(suffix)]
-    cells = (path, title or stem, text, folder, place.name)
-    return dict(zip(COLUMNS, cells, strict=True))
+    cells = (path, found.title or stem, found.text, folder, place.name)
+    return {**dict(zip(COLUMNS, cells, strict=True)), HEADINGS: found.headings}
 
 
-def _text(content: bytes, suffix: str) -> tuple[str, str] | str:
-    """Return the title and the text, or why it is not readable."""
+def _text(content: bytes, suffix: str) -> Page | str:
+    """Return the page, or why it is not readable."""
     if suffix in _HTML:
-        return html_text(_decode_html(content))
+        return read_html(_decode_html(content))
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return "invalid UTF-8"
-    return read_markdown(text) if suffix in _MARKDOWN else ("", text)
+    return read_markdown(text) if suffix in _MARKDOWN else Page("", text)
 
 
 def _decode_html(content: bytes) -> str:

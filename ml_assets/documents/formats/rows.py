@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from ml_assets.documents.model import Document, Rejected
+from ml_assets.documents.model import LONGEST_TITLE, Document, Heading, Rejected
 from ml_assets.documents.normalize import check_collection, check_name, check_text, normalize
 from ml_assets.errors import SourceError
 
@@ -30,8 +30,8 @@ ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 ROLES = ("id", "text", "title", "label", "url", "group", "created_at")
 OPTIONS = (*ROLES, "metadata", "collection_by")
 PERIODS = ("day", "month", "quarter", "year")
-LONGEST_TITLE = 1_000
-"""Characters; a longer title is cut, since every chunk is searched with it."""
+HEADINGS = "headings"
+"""The cell of a page that has its headings, as a tuple; no format of tables gives one."""
 
 _LONGEST = {"url": 2_000, "group": 2_000}
 _LONGEST_METADATA = 10_000
@@ -140,6 +140,7 @@ def to_document(
         metadata = ((normalize(name), _short(_value(row, name), name)) for name in columns.metadata)
         title = _cell(row, columns, "title")
         text = _cell(row, columns, "text")
+        headings = _headings(row, columns) if text.strip() else ()
         text = text if text.strip() else title
         return Document(
             document_id=identity,
@@ -151,6 +152,7 @@ def to_document(
             group=_bounded_cell(row, columns, "group"),
             metadata={name: value for name, value in metadata if value is not None},
             created_at=_moment(row, columns),
+            headings=headings,
         )
     except _UnusableError as reason:
         return Rejected(collection, location, str(reason), identity)
@@ -182,6 +184,12 @@ def _checked(value: str, check: Callable[..., str | None], *rules: object) -> st
     if wrong := check(value, *rules):
         raise _UnusableError(wrong)
     return value
+
+
+def _headings(row: Row, columns: Columns) -> tuple[Heading, ...]:
+    """The headings of a page, whose text is the text."""
+    headings = row.get(HEADINGS)
+    return headings if isinstance(headings, tuple) and columns.roles["text"] == "text" else ()
 
 
 def _identity(row: Row, columns: Columns) -> str:

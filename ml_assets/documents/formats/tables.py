@@ -73,8 +73,8 @@ def _json_object(line: bytes) -> Row | str:
 
 def _read_csv(file: BinaryIO, name: str, delimiter: str, columns: Columns) -> Iterator[Numbered]:
     """Read rows of CSV, whose delimiter is that of its header, or of TSV, which has no quotes."""
-    # The limit of the csv module would end the whole file at a long cell; a row that is longer than
-    # `_LONGEST` ends it still.
+    # The limit of the csv module would end the whole file at a long cell. So does a row of several
+    # lines that are longer than `_LONGEST`; a single line of that length is one bad row.
     csv.field_size_limit(_FIELD_LIMIT)
     text = _TextLines(file, name)
     reader = csv.reader(
@@ -88,12 +88,14 @@ def _read_csv(file: BinaryIO, name: str, delimiter: str, columns: Columns) -> It
     header = as_wanted(_header(reader, name), columns, name)
     for number in count(2):
         place = f"row {number}"
-        text.forget()
+        text.begin_row(place)
         try:
             if cells := next(reader):
                 yield place, _csv_row(header, cells, text.held, reader.dialect.delimiter)
         except StopIteration:
             return
+        except _LongLineError:
+            yield place, f"a line of more than {_LONGEST} bytes"
         except csv.Error as error:
             if "end of data" in str(error):
                 do = 'Add the missing closing quote; within a cell, write " as ""'
@@ -101,6 +103,10 @@ def _read_csv(file: BinaryIO, name: str, delimiter: str, columns: Columns) -> It
                 raise SourceError(message, where=f"{name} {place}", do=do) from None
             behind = f" {len(text.held)} lines behind its first" if len(text.held) > 1 else ""
             yield place, f"not CSV ({error}{behind})"
+
+
+class _LongLineError(Exception):
+    """The row that begins is a line of more than `_LONGEST` bytes."""
 
 
 class _TextLines:
@@ -111,12 +117,12 @@ class _TextLines:
         self._name = name
         self.first = self._decoded(next(self._lines, b""))
         self.held: list[str] = []
-        self._size = 0
+        self._size, self._place = 0, "the header"
         self._began = False
 
-    def forget(self) -> None:
-        """Begin another row."""
-        self.held, self._size = [], 0
+    def begin_row(self, place: str) -> None:
+        """Forget the lines of the row before."""
+        self.held, self._size, self._place = [], 0, place
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -125,10 +131,12 @@ class _TextLines:
         line = self._decoded(next(self._lines)) if self._began else self.first
         self._began = True
         self._size += len(line)
+        if self._size > _LONGEST and not self.held:
+            raise _LongLineError
         if self._size > _LONGEST:
-            message = f"a row of more than {_LONGEST} bytes"
+            message = f"a row of more than {_LONGEST} bytes; it and what follows are not read"
             do = 'Close its quote, or split the row; within a cell, write " as ""'
-            raise SourceError(message, where=self._name, do=do)
+            raise SourceError(message, where=f"{self._name} {self._place}", do=do)
         self.held.append(line)
         return line
 

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 from ml_assets.documents.formats import extracted, pages, tables
 from ml_assets.documents.formats.extraction import Extraction
 from ml_assets.documents.formats.rows import Columns, Row, check_columns
-from ml_assets.documents.model import Document, Rejected
+from ml_assets.documents.model import Document, Page, Rejected
 from ml_assets.documents.normalize import check_collection, normalize
 from ml_assets.documents.sources import stamps
 from ml_assets.documents.sources.base import UNATTRIBUTED
 from ml_assets.documents.sources.outcomes import hash_collections, hashed, outcomes
 from ml_assets.errors import SourceError, first_line, mask_secrets
 
-VERSION = "4"
+VERSION = "5"
 """Raise it when the reading changes: it is part of every fingerprint."""
 
 _split: dict[str, dict[str, str]] = {}
@@ -37,7 +37,8 @@ _OF_ONE_FILE = (
     *(EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile),
 )
 """A broken link, a closed or a damaged file: the others can be read all the same."""
-
+_BROKEN_BZIP2 = "Invalid data stream"
+"""What the bz2 module says of a damaged file, as an OSError like any other."""
 
 _CLIENTS = ("aiohttp", "azure", "botocore", "gcsfs", "google")
 """The packages of fsspec's object stores, whose errors are no OSError."""
@@ -146,8 +147,8 @@ class Files:
                         if file.suffix in tables.OPEN_COLUMNS and not isinstance(row, str):
                             names.update(dict.fromkeys(row))
                         yield f"{file.name} {place}".strip(), row
-                except (SourceError, *_OF_ONE_FILE) as error:
-                    if len(files) == 1:
+                except (SourceError, OSError, *_OF_ONE_FILE) as error:
+                    if len(files) == 1 or not _is_of_one_file(error):
                         raise
                     yield file.name, _reason(error)
             extraction.forget_others()
@@ -163,9 +164,7 @@ class Files:
         else:
             yield "", self._page(file, extracted.extract)
 
-    def _page(
-        self, file: _File, extract: Callable[[bytes, str], tuple[str, str] | str]
-    ) -> Row | str:
+    def _page(self, file: _File, extract: Callable[[bytes, str], Page | str]) -> Row | str:
         with self._opened(file) as opened:
             return pages.read_page(opened, file.name, file.suffix, self._max_bytes, extract)
 
@@ -261,7 +260,7 @@ class Files:
             do = "Check the file and its permissions, and run again"
             raise SourceError(_reason(error), where=self.name, do=do) from None
         except OSError as error:
-            message = f"cannot be read ({error.strerror or error})"
+            message = _reason(error)
             do = "Check the path, its permissions and the connection, and run again"
             raise SourceError(message, where=self.name, do=do) from None
         except Exception as error:
@@ -271,9 +270,14 @@ class Files:
             raise SourceError(first_line(error), where=self.name, do=do) from None
 
 
+def _is_of_one_file(error: Exception) -> bool:
+    """Whether others can be read all the same."""
+    return isinstance(error, (SourceError, *_OF_ONE_FILE)) or str(error) == _BROKEN_BZIP2
+
+
 def _reason(error: Exception) -> str:
     """Why one file cannot be read."""
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and str(error) != _BROKEN_BZIP2:
         return f"cannot be read ({error.strerror or error})"
     if isinstance(error, SourceError):
         return str(error)

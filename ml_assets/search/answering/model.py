@@ -60,6 +60,8 @@ class Hit:
     chunk_index: int
     start_offset: int
     end_offset: int
+    path: Sequence[str] = ()
+    """The headings above the text, outermost first, without the title."""
     created_at: datetime | None = None
     observed_at: datetime | None = None
     metadata: Mapping[str, Scalar] = field(default_factory=dict)

@@ -135,6 +135,10 @@ def _kind(value: language.Value) -> str:
 
 
 def _unknown(connection: postgres.Connection, key: str, asked: Iterable[str]) -> UserError:
+    if key in language.OWN_FIELDS:
+        option = "--since and --until" if key == "created_at" else f"--{key}"
+        what = f"no document has metadata {key!r}; it is a field of its own"
+        return UserError(what, where="filter", do=f"Use {option}, or {key} in --filter")
     query = statement("postgres/search/filters/metadata_kinds")
     known: dict[str, list[str]] = dict(connection.execute(query).fetchall())
     if key in known:

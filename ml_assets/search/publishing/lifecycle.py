@@ -20,6 +20,7 @@ from ml_assets.search.indexes.pgvector.building import be_patient
 from ml_assets.search.model import CHUNKING, Generation
 from ml_assets.search.publishing.gates import same_chunks_gate
 from ml_assets.search.publishing.listing import expired
+from ml_assets.search.publishing.quality import subject
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
@@ -156,7 +157,6 @@ def _drop(
         "vectors_dropped": unused,
         "chunks_dropped": unread_chunks,
     }
-    subject = f"search_generation:{generation.generation_id}"
     try:
         with connection.transaction():
             be_patient(connection)
@@ -167,7 +167,8 @@ def _drop(
             if unread_chunks:
                 _drop_chunker(connection, generation.chunker)
             connection.execute(statement("postgres/search/publishing/forget_generation"), bound)
-            entry = audit.Entry(indexes.settings.actor, "drop", subject, reason, details)
+            name = subject(generation.generation_id)
+            entry = audit.Entry(indexes.settings.actor, "drop", name, reason, details)
             audit.append(connection, entry)
     except LockNotAvailable:
         return False

@@ -26,6 +26,7 @@ from ml_assets.search.indexes.kinds import Indexes, vector_indexes
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing.gates import Reference, measured_gates
 from ml_assets.search.publishing.lifecycle import bring_up_to_date, compare_indexes
+from ml_assets.search.publishing.quality import definition, subject
 from ml_assets.stores import postgres
 
 
@@ -109,7 +110,8 @@ def serve(
     """
     identity, fusion = generation.generation_id, asdict(measurement.fusion)
     details = {"fusion": fusion, "gates": [asdict(gate) for gate in gates]}
-    entry = audit.Entry(actor, "publish", f"search_generation:{identity}", reason, details)
+    details |= definition(generation)
+    entry = audit.Entry(actor, "publish", subject(identity), reason, details)
     with pointer.turn(connection):
         before = kept_generation(connection, identity)
         record_published(connection, identity, measurement)

@@ -16,7 +16,7 @@ from ml_assets.stores.mlflow.models import (
     read_file,
 )
 from ml_assets.stores.mlflow.pages import serve
-from ml_assets.stores.mlflow.refusals import told
+from ml_assets.stores.mlflow.refusals import explained
 from ml_assets.stores.mlflow.registry import ensure_version, mark, read_aliases, set_alias
 from ml_assets.stores.mlflow.runs import end_abandoned, log_steps
 
@@ -30,6 +30,7 @@ __all__ = [
     "created_at",
     "end_abandoned",
     "ensure_version",
+    "explained",
     "has_model",
     "hash_files",
     "home_artifacts",
@@ -44,6 +45,5 @@ __all__ = [
     "read_file",
     "serve",
     "set_alias",
-    "told",
     "tracking",
 ]

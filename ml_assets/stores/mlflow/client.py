@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_assets.stores.mlflow.artifacts import LOCATION, SCHEME, home_artifacts, move_artifacts
 from ml_assets.stores.mlflow.location import Tracking, records
-from ml_assets.stores.mlflow.refusals import existing_is_fine, told
+from ml_assets.stores.mlflow.refusals import existing_is_fine, explained
 from ml_assets.stores.patience import until_it_answers
 
 EXPERIMENT = "ml_assets"
@@ -42,7 +42,7 @@ def activate(where: Tracking) -> ModuleType:
         repository = partial(home_artifacts, folder=where.artifacts)
         _artifact_repository_registry.register(SCHEME, repository)  # type: ignore[no-untyped-call]
     experiment = until_it_answers(partial(_experiment, mlflow, where))
-    with told(where):
+    with explained(where):
         if experiment is None:
             location = LOCATION if where.artifacts else None
             with existing_is_fine(mlflow):
@@ -57,7 +57,7 @@ def activate(where: Tracking) -> ModuleType:
 
 
 def _experiment(mlflow: ModuleType, where: Tracking) -> Any:
-    with told(where):
+    with explained(where):
         return mlflow.get_experiment_by_name(EXPERIMENT)
 
 
@@ -66,7 +66,7 @@ def artifacts_of(where: Tracking) -> tuple[str, Any]:
     mlflow = activate(where)
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    with told(where):
+    with explained(where):
         location = str(mlflow.get_experiment_by_name(EXPERIMENT).artifact_location)
         return location, get_artifact_repository(location)
 
@@ -74,7 +74,7 @@ def artifacts_of(where: Tracking) -> tuple[str, Any]:
 def created_at(where: Tracking) -> int:
     """When our experiment was made, in milliseconds: a server and its database agree on it."""
     mlflow = activate(where)
-    with told(where):
+    with explained(where):
         return int(mlflow.get_experiment_by_name(EXPERIMENT).creation_time)
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from ml_assets.errors import ModelError, first_line
 from ml_assets.stores.mlflow.client import activate
 from ml_assets.stores.mlflow.location import Tracking
-from ml_assets.stores.mlflow.refusals import told
+from ml_assets.stores.mlflow.refusals import explained
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -167,7 +167,7 @@ def _download(where: Tracking, uri: str, name: str, folder: Path) -> Path:
     if name not in _listed(where, uri):
         raise FileNotFoundError("MLflow does not have it")
     mlflow = activate(where)
-    with told(where):
+    with explained(where):
         location = mlflow.MlflowClient().get_logged_model(model_id(uri)).artifact_location
         return Path(mlflow.artifacts.download_artifacts(f"{location}/{name}", dst_path=str(folder)))
 
@@ -175,7 +175,7 @@ def _download(where: Tracking, uri: str, name: str, folder: Path) -> Path:
 def _listed(where: Tracking, uri: str) -> set[str]:
     """The files of a model on a server; none where the server does not know it."""
     mlflow = activate(where)
-    with told(where):
+    with explained(where):
         try:
             listed = mlflow.MlflowClient().list_logged_model_artifacts(model_id(uri))
             return {file.path for file in listed}

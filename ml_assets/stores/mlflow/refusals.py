@@ -14,7 +14,7 @@ _REFUSED = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED")
 
 
 @contextmanager
-def told(where: Tracking, what: str = "") -> Iterator[None]:
+def explained(where: Tracking, what: str = "") -> Iterator[None]:
     """Tell in one line `what` MLflow, or what is below it, did not do in the block, and why."""
     from mlflow.exceptions import MlflowException
     from requests import RequestException

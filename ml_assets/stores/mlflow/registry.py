@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from ml_assets.stores.mlflow.client import activate
 from ml_assets.stores.mlflow.location import Tracking, records
 from ml_assets.stores.mlflow.models import model_id
-from ml_assets.stores.mlflow.refusals import existing_is_fine, told
+from ml_assets.stores.mlflow.refusals import existing_is_fine, explained
 from ml_assets.stores.sql import statement
 from ml_assets.stores.web import ask
 
@@ -25,7 +25,7 @@ def ensure_version(
     """
     mlflow = activate(where)
     client = mlflow.MlflowClient()
-    with told(where, f"{uri} cannot be registered"):
+    with explained(where, f"{uri} cannot be registered"):
         versions = client.search_model_versions(f"name='{name}' and run_id='{run_id}'")
         for registered in versions:
             if registered.source == uri:
@@ -45,7 +45,7 @@ def read_aliases(where: Tracking, name: str) -> dict[str, str]:
     """
     if where.artifacts is None:
         client = activate(where).MlflowClient()
-        with told(where):
+        with explained(where):
             return {
                 alias: client.get_model_version(name, version).source
                 for model in client.search_registered_models(f"name='{name}'")
@@ -62,7 +62,7 @@ def set_alias(where: Tracking, name: str, alias: str, version: int | None) -> No
     """Let an alias of a registered model name a version, or nothing."""
     mlflow = activate(where)
     client = mlflow.MlflowClient()
-    with told(where, f"alias {alias}"):
+    with explained(where, f"alias {alias}"):
         if version is None:
             client.delete_registered_model_alias(name, alias)
         else:
@@ -78,10 +78,10 @@ def mark(uri: str, name: str) -> str:
         OutageError: it does not answer.
     """
     url = _with_credentials(uri)
-    told = ask(url, f"api/2.0/mlflow/registered-models/get?name={name}").decode()
-    models = sorted(set(re.findall(r'"models:/([\w-]+)"', told)))
+    answer = ask(url, f"api/2.0/mlflow/registered-models/get?name={name}").decode()
+    models = sorted(set(re.findall(r'"models:/([\w-]+)"', answer)))
     files = [ask(url, f"api/2.0/mlflow/logged-models/{m}/artifacts/directories") for m in models]
-    return repr((told, files))
+    return repr((answer, files))
 
 
 def _with_credentials(uri: str) -> str:

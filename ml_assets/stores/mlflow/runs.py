@@ -8,7 +8,7 @@ from types import ModuleType
 
 from ml_assets.stores.mlflow.client import EXPERIMENT, activate
 from ml_assets.stores.mlflow.location import Tracking
-from ml_assets.stores.mlflow.refusals import told
+from ml_assets.stores.mlflow.refusals import explained
 
 
 def log_steps(mlflow: ModuleType, run_id: str, steps: Sequence[tuple[int, str, float]]) -> None:
@@ -28,7 +28,7 @@ def end_abandoned(where: Tracking, is_over: Callable[[str], bool]) -> None:
     """
     mlflow = activate(where)
     client = mlflow.MlflowClient()
-    with told(where, "runs that were left running cannot be ended"):
+    with explained(where, "runs that were left running cannot be ended"):
         experiment = mlflow.get_experiment_by_name(EXPERIMENT)
         running = client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
         for run in running:

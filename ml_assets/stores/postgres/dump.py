@@ -123,9 +123,9 @@ def _output(program: str, *arguments: str, password: str = "") -> Iterator[IO[by
         yield cast("IO[bytes]", process.stdout)
         process.wait()
         errors.seek(0)
-        said = errors.read().decode(errors="replace")
+        output = errors.read().decode(errors="replace")
     if process.returncode:
-        reason = next((line for line in said.splitlines() if "error:" in line), "it was ended")
+        reason = next((line for line in output.splitlines() if "error:" in line), "it was ended")
         raise StoreError(
             f"{program} failed ({reason.rpartition('error: ')[2]})",
             where=arguments[-1].removeprefix("--file="),

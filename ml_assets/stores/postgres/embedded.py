@@ -159,7 +159,9 @@ def _launch(data: Path) -> None:
     _let_in(data)
     log = _beside(data, "log")
     before = log.stat().st_size if log.exists() else 0
-    held = lock(_server(data), _PARTING)  # who looks whether it is locked, locks it for a moment
+    server_lock = lock(
+        _server(data), _PARTING
+    )  # who looks whether it is locked, locks it for a moment
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         if before > _MOST_LOG:
@@ -181,13 +183,13 @@ def _launch(data: Path) -> None:
             **as_account(data),
             stdout=descriptor,
             stderr=descriptor,
-            pass_fds=[held],
+            pass_fds=[server_lock],
             start_new_session=True,
             check=True,
         )
     finally:
         os.close(descriptor)
-        os.close(held)
+        os.close(server_lock)
     wait_for(lambda: _is_ready(data) or not is_locked(_server(data)), PATIENCE)
     if not _is_ready(data):
         text = log.read_bytes()[before:].decode(errors="replace")

@@ -113,6 +113,8 @@ def not_permitted(connection: Connection, error: psycopg.Error, where: str) -> S
         (rights,) = cursor.execute(statement("postgres/stores/rights")).fetchall()
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
         do = "Write to the primary: POSTGRES_URL; a replica is for POSTGRES_READ_URL"
+    elif "temporary tables" in str(error):
+        do = f"Run `grant temporary on database {rights.database} to {rights.role}`"
     elif rights.owner is None:
         do = f"Run `grant create on database {rights.database} to {rights.role}`"
     elif not rights.reads:

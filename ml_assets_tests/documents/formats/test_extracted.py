@@ -12,6 +12,7 @@ import pytest
 
 from ml_assets.documents.formats import extracted
 from ml_assets.documents.formats.extracted import extract
+from ml_assets.documents.model import Page
 
 _WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 _PACKAGE = "http://schemas.openxmlformats.org/package/2006"
@@ -98,6 +99,24 @@ def test_title_and_text(
     assert words in found[1]
     # A cache would keep texts that were erased.
     assert {path.name for path in tmp_path.rglob("*")} <= {"kreuzberg-pdfium", "libpdfium.so"}
+
+
+def test_headings_stand_where_they_are_in_the_text() -> None:
+    lines = ["Pumps are old. Pumps", "Pumps", "Prime", "e\u0301 Prime it", "Prime", "Pumps"]
+    styles = {1: "Heading1", 2: "Heading2", 4: "Heading3", 5: "Heading1"}
+    paragraphs = [
+        f"<w:p>{f'<w:pPr><w:pStyle w:val={styles[n]!r}/></w:pPr>' if n in styles else ''}"
+        f"<w:r><w:t>{line}</w:t></w:r></w:p>"
+        for n, line in enumerate(lines)
+    ]
+    page = extract(docx("".join(paragraphs)), ".docx")
+    assert isinstance(page, Page)
+    assert [page.text[it.offset :].split("\n")[0] for it in page.headings] == [
+        lines[n] for n in styles
+    ]
+    levels = [it.level - page.headings[0].level for it in page.headings]
+    assert levels == [0, 1, 2, 0]
+    assert [page.text[: it.offset].count("Prime") for it in page.headings] == [0, 0, 2, 3]
 
 
 @pytest.mark.parametrize("suffix", [".pdf", ".docx", ".xlsx", ".pptx", ".epub", ".ipynb"])

@@ -1,4 +1,4 @@
-"""The title of Markdown: what is a heading, and what only looks like one."""
+"""Title and headings of Markdown: what is a heading, and what only looks like one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ml_assets.documents.formats.markdown import read_markdown
     ],
 )
 def test_the_title_is_the_first_heading(page: str, title: str) -> None:
-    assert read_markdown(page) == (title, page)
+    assert read_markdown(page)[:2] == (title, page)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_the_title_is_the_first_heading(page: str, title: str) -> None:
     ],
 )
 def test_front_matter_is_no_text(page: str, title: str, text: str) -> None:
-    assert read_markdown(page) == (title, text)
+    assert read_markdown(page)[:2] == (title, text)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_front_matter_is_no_text(page: str, title: str, text: str) -> None:
     ],
 )
 def test_lines_are_no_front_matter(page: str, title: str) -> None:
-    assert read_markdown(page) == (title, page)
+    assert read_markdown(page)[:2] == (title, page)
 
 
 @pytest.mark.parametrize("title", [f"0x{'f' * 5_000}", "*z", "[a, b]", "{a: b}"])
@@ -68,8 +68,33 @@ def test_a_title_that_is_no_word_number_or_date_is_none(title: str) -> None:
         lines.append(f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]")
     front = "\n".join([*lines, f"title: {title}"])
     page = f"---\n{front}\n---\n# Heading\n"
-    found, text = read_markdown(page)
+    found, text, _ = read_markdown(page)
     if title.startswith("0x"):  # no YAML at all
         assert text == page
     else:
         assert (found, text) == ("Heading", "# Heading\n")
+
+
+@pytest.mark.parametrize(
+    ("page", "found"),
+    [
+        ("# One\n\ntext\n\nTwo\n---\n\n###### Six ##\n", [(1, "One"), (2, "Two"), (6, "Six")]),
+        ("a\n   ## Two *b* `c`\nd", [(2, "Two b c")]),
+        ("- # no\n\n> # no\n\n1. x\n\n   # no\n\n# yes", [(1, "yes")]),
+        ("```\n# no\n```\n\n    # no\n\n<!--\n# no\n-->\n\n#no\n\n# yes", [(1, "yes")]),
+        ("<h2 align=center>Big\n<b>one</b></h2>\n\n### small", [(2, "Big one"), (3, "small")]),
+        ("#\n\n## ![](x.png)\n\n# yes", [(1, "yes")]),
+        ("One\r\n===\r\n\r\ne\u0301\r\n## Two\rx", [(1, "One"), (2, "Two")]),
+        ("---\ntitle: T\n---\n\n## Two\n", [(2, "Two")]),
+        ("---\r\ntitle: T\r\n---\r\n\r\n## Two\r\n", [(2, "Two")]),
+        ("x\x0b# no\u2028# no\n# yes", [(1, "yes")]),
+    ],
+)
+def test_sections_begin_at_headings(page: str, found: list[tuple[int, str]]) -> None:
+    read = read_markdown(page)
+    assert [(heading.level, heading.words) for heading in read.headings] == found
+    for heading in read.headings:
+        line = read.text[heading.offset :].split("\n\n")[0]
+        assert heading.words.split()[0] in line
+        assert read.text[: heading.offset][-1:] in ("", "\n")
+    assert "title: T" not in read.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import json
@@ -601,6 +602,8 @@ def test_single_bad_files_do_not_refuse_a_source(folder: Path) -> None:
     write(folder / "f.csv", 'id,text\n6,"never closed\n')
     write(folder / "g.parquet", b"PAR1 no parquet")
     write(folder / "h.odt", b"PK")
+    write(folder / "i.csv.bz2", b"BZh91AY&SY no bzip2")
+    write(folder / "j.csv.bz2", bz2.compress(b"id,text\n5,five\n" * 99)[:-20])
     files = source(folder / "*")
     assert [row.document_id for row in documents(files)] == ["1", "4"]
     reasons = {row.location: row.reason for row in rejected(files)}
@@ -612,6 +615,8 @@ def test_single_bad_files_do_not_refuse_a_source(folder: Path) -> None:
     assert "a quoted cell is never closed" in reasons["f.csv"]
     assert "not readable as Parquet" in reasons["g.parquet"]
     assert reasons["h.odt"] == "not a kind that is read (.odt)"
+    assert reasons["i.csv.bz2"] == "a compressed file is broken (Invalid data stream)"
+    assert reasons["j.csv.bz2"].startswith("a compressed file is broken")
     before = files.collections()
     write(folder / "gone.csv", "id,text\n5,five\n")
     assert files.collections() != before
@@ -662,9 +667,26 @@ def test_a_line_without_end_is_one_bad_row_in_little_memory(
         "x", "x.jsonl line 2", "more than 1000 bytes in a line"
     )
     assert len(rows(source(path))) == 3
-    for content in (b"id,text\n1," + b"x" * 5_000, b'id,text\n1,"' + b"x\n" * 5_000):
-        with pytest.raises(SourceError, match="a row of more than 1000 bytes"):
-            rows(source(write(folder / "x.csv", content)))
+    long = b"id,text\n1,one\n2," + b"x" * 5_000 + b"\n3,three\n"
+    files = source(write(folder / "x.csv", long))
+    assert [row.document_id for row in documents(files)] == ["1", "3"]
+    assert rejected(files) == [Rejected("x", "x.csv row 3", "a line of more than 1000 bytes")]
+
+
+def test_a_row_of_lines_without_end_is_told_with_its_place(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_LONGEST", 1_000)
+    file = write(folder / "x.csv", b'id,text\n1,one\n2,"' + b"x\n" * 5_000)
+    told = "x.csv row 3: a row of more than 1000 bytes; it and what follows are not read"
+    with pytest.raises(SourceError, match=told):
+        rows(source(file))
+    write(folder / "y.csv", b"id,text\n3,three\n")
+    files = source(folder / "*.csv")
+    assert [row.document_id for row in documents(files)] == ["1", "3"]
+    (left,) = rejected(files)
+    assert left.location == "x.csv"
+    assert left.reason.startswith(told)
 
 
 @pytest.mark.parametrize("pattern", ["none.csv", "*.csv", "empty"])

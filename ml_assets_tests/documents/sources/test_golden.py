@@ -76,8 +76,17 @@ FILES = {
 
 
 def shown(rows: Iterable[Document | Rejected], folder: Path) -> object:
-    """The rows as JSON knows them, without the name of the folder."""
-    found = [{type(row).__name__: asdict(row)} for row in rows]
+    """The rows as JSON knows them, without the name of the folder; headings where there are any."""
+    found = [
+        {
+            type(row).__name__: {
+                name: value
+                for name, value in asdict(row).items()
+                if (name, value) != ("headings", ())
+            }
+        }
+        for row in rows
+    ]
     return json.loads(json.dumps(found, default=str).replace(str(folder), "FOLDER"))
 
 

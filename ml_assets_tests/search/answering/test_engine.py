@@ -76,12 +76,15 @@ def ids(engine: Engine, query: str, **options: object) -> list[str]:
 
 
 def test_a_hit_tells_where_it_came_from(engine: Engine) -> None:
+    engine.connection.execute(
+        "update chunks set path = '{Parsing,Lists}' where chunk_id = 'argparse#1'"
+    )
     result = search(engine, "Arguments are parsed from the command line.", HashEncoder(), k=1)
     (hit,) = result.hits
     assert hit.document_id == "argparse"
     assert (hit.title, hit.collection, hit.label) == ("argparse", "text", "cli")
     assert (hit.keyword_rank, hit.vector_rank) == (1, 1)
-    assert hit.chunk_index == 1
+    assert (hit.chunk_index, hit.path) == (1, ["Parsing", "Lists"])
     assert hit.snippet == "Arguments are parsed from the command line."
     assert hit.score == pytest.approx(1, abs=1e-3)
     assert hit.rerank_score is None
@@ -246,6 +249,11 @@ UNKNOWN: list[tuple[Condition, str]] = [
     ),
     (equal("metadata.zz", "module"), r"no document has metadata 'zz'. Known: kind \(a text\)$"),
     (Not(equal("metadata.knid", "module")), "no document has metadata 'knid'"),
+    (
+        equal("metadata.label", "x"),
+        r"'label'; it is a field of its own. Use --label, or label in --filter$",
+    ),
+    (equal("metadata.created_at", "x"), "Use --since and --until, or created_at in --filter$"),
     (equal("metadata.kind", 1), "metadata.kind is never a number. Compare it with a text"),
     (
         In("metadata.kind", (1, True)),

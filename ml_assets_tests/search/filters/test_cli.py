@@ -88,6 +88,7 @@ def hit(**given: object) -> Hit:
     known: dict[str, object] = {"document_id": path, "title": "A title", "url": url, "score": 1.0}
     known |= {"collection": "notes", "label": None, "relevance": 0.42, "text": "The whole text."}
     known |= {"snippet": "The whole …", "chunk_index": 0, "start_offset": 0, "end_offset": 9}
+    known |= {"path": ("Install", "Debian")}
     known |= {"created_at": datetime(2026, 1, 31, tzinfo=UTC), "metadata": {"kind": "class"}}
     known |= {"keyword_score": 7.5, "vector_score": 0.61}
     return Hit(**(known | given))  # type: ignore[arg-type]
@@ -101,7 +102,7 @@ def test_a_hit_can_be_followed_in_a_pipe_too(monkeypatch: pytest.MonkeyPatch) ->
     assert f"    {shown.hits[0].document_id}" in lines
     assert f"    {shown.hits[0].url}" in lines
     assert "    b" in lines
-    assert " 1. A title  notes  0.42" in lines
+    assert " 1. A title > Install > Debian  notes  0.42" in lines
 
 
 def test_json_has_all_that_is_known_of_a_hit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +118,7 @@ def test_json_has_all_that_is_known_of_a_hit(monkeypatch: pytest.MonkeyPatch) ->
     (told,) = json.loads(done.stdout)["hits"]
     assert told["metadata"] == {"kind": "class"}
     assert told["created_at"].startswith("2026-01-31")
-    assert told["text"] == "The whole text."
+    assert (told["text"], told["path"]) == ("The whole text.", ["Install", "Debian"])
     assert (told["keyword_score"], told["vector_score"], told["relevance"]) == (7.5, 0.61, 0.42)
 
 

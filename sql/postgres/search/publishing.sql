@@ -16,6 +16,9 @@ cross join lateral (
 ) lacks
 where d.deleted_at is null
 
+-- name: definitions
+select generation_id, space_id, parameters, fusion, created_at, dropped_at from search_generations
+
 -- name: expired
 -- Those with indexes that were kept for so many days since they were served, or else since they were built; the
 -- longest kept first.
@@ -52,3 +55,10 @@ select
 from search_generations g
 join embedding_spaces s using (space_id)
 order by g.created_at desc
+
+-- name: restore_generation
+insert into search_generations (generation_id, space_id, parameters, fusion, created_at, dropped_at)
+values (%(generation_id)s, %(space_id)s, %(parameters)s, %(fusion)s, %(created_at)s, %(dropped_at)s)
+on conflict (generation_id) do update
+set space_id = excluded.space_id, parameters = excluded.parameters, fusion = excluded.fusion,
+    dropped_at = excluded.dropped_at
