@@ -94,7 +94,7 @@ class RayEncoder:
     def _worker(self) -> Any:
         import ray
 
-        gpus = 1 if ray.cluster_resources().get("GPU") else 0
+        gpus = 1 if ray.cluster_resources().get("GPU") else 0  # type: ignore[no-untyped-call]
         kind = ray.remote(num_cpus=1, num_gpus=gpus)(_Worker)
         chosen = {name: getattr(self._settings, name) for name in _OF_MODEL}
         return kind.remote(chosen)
