@@ -101,6 +101,12 @@ class Settings(BaseSettings):
     embedding_precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="arithmetic for many texts; auto: bfloat16 where the processor has it"
     )
+    compute: str = Field(
+        "local",
+        pattern=r"^(local|ray|ray://.+)$",
+        description="where many texts are encoded: local, ray (a cluster of this machine), ray://…",
+    )
+    compute_workers: int = Field(2, ge=1, le=1024, description="workers of Ray, one encoder each")
     chunk_tokens: int = Field(220, ge=16, le=65_536, description="tokens of a chunk, at most")
     chunk_overlap: int = Field(30, ge=0, description="tokens two neighbouring chunks share")
     max_document_bytes: int = Field(
