@@ -54,7 +54,11 @@ def measure(
         say(f"quality, {folder.name}")
         state = work / str(number)
         state.mkdir(parents=True)
-        run([BIN / "ml-assets", "run"], {**environment(state, folder), **settings}, state / "run.log")
+        run(
+            [BIN / "ml-assets", "run"],
+            {**environment(state, folder), **settings},
+            state / "run.log",
+        )
         with ours.embedded_server(state / "home") as url:
             line = read_line(url, folder.name)
         say(f"  {dict(line.ndcg)}")
