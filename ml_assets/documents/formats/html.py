@@ -92,7 +92,7 @@ def _headings(sections: Iterable[_Section], text: str) -> Iterator[Heading]:
             passed -= len(word[0])
             word = next(words, None)
         if level and name and word:
-            yield Heading(word.start() + passed, level, normalize(name)[:LONGEST_TITLE])
+            yield Heading(word.start(), level, normalize(name)[:LONGEST_TITLE])
         passed += len("".join(normalize(piece).split()))
 
 
