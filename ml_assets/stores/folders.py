@@ -85,6 +85,17 @@ def refusal(path: Path, what: str, error: Exception) -> StoreError:
     )
 
 
+def put_aside(damaged: DamagedStoreError, *logs: str) -> DamagedStoreError:
+    """Rename a damaged file, with its logs of these endings, so that the next try makes another."""
+    path = damaged.path
+    aside = path.with_name(f"{path.name}.damaged")
+    for ending in ("", *logs):
+        file = path.with_name(path.name + ending)
+        if file.exists():
+            file.replace(aside.with_name(aside.name + ending))
+    return DamagedStoreError(damaged.what, path, aside)
+
+
 def query_refusal(what: str, where: str, error: Exception) -> StoreError | None:
     """The error of a store that does not take a query; None if the error is another one."""
     if not _QUERY.search(str(error)):
