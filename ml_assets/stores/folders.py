@@ -26,6 +26,10 @@ _QUERY = re.compile(
 """What they say of a query that they do not take, while their files are whole."""
 
 
+DAMAGED = ".damaged"
+"""What the name of a file ends with that was put aside: no store reads it."""
+
+
 def folder(path: Path) -> Path:
     """Create a folder with its parents, for its owner alone, and say who is in the way."""
     try:
@@ -88,7 +92,7 @@ def refusal(path: Path, what: str, error: Exception) -> StoreError:
 def put_aside(damaged: DamagedStoreError, *logs: str) -> DamagedStoreError:
     """Rename a damaged file, with its logs of these endings, so that the next try makes another."""
     path = damaged.path
-    aside = path.with_name(f"{path.name}.damaged")
+    aside = path.with_name(path.name + DAMAGED)
     for ending in ("", *logs):
         file = path.with_name(path.name + ending)
         if file.exists():

@@ -94,6 +94,9 @@ def test_a_damaged_online_store_is_set_aside_and_made_anew(
         again = online.execute("select * from online_features order by 1, 2").fetchall()
     assert again == values
     assert "Nothing changed" in project.call("run")
+    project.call("backup", str(backup := project.home.parent / "backup"))
+    assert (backup / "online.sqlite").exists()
+    assert not [*backup.glob("*damaged*")]
 
 
 def test_a_record_of_an_export_that_was_cut_is_made_again(project: Project) -> None:
