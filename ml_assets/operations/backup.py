@@ -99,7 +99,7 @@ def back_up(settings: Settings, target: Path, notify: Callable[[str], None]) -> 
 
 
 def _is_left_out(name: str, settings: Settings) -> bool:
-    """The server, which is dumped, what is on other servers, and damaged files that nothing reads."""
+    """The server, which is dumped; what is on others; damaged files, which nothing reads."""
     left = name.partition(".")[0] == _SERVER or name in on_servers(settings)
     return left or DAMAGED in name
 
