@@ -77,6 +77,9 @@ class Settings(BaseSettings):
         SecretStr("https://api.openai.com/v1"), description="server of a model openai:NAME"
     )
     embedding_key: SecretStr | None = Field(None, description="key of that server")
+    embedding_input_types: str = Field(
+        "", description="input_type that it is told of queries and texts, as in query,passage"
+    )
     embedding_tokenizer: str = Field(
         "", description="tokenizer of a remote model, id or path; empty: the bundled MiniLM's"
     )
@@ -98,6 +101,12 @@ class Settings(BaseSettings):
     embedding_precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="arithmetic for many texts; auto: bfloat16 where the processor has it"
     )
+    compute: str = Field(
+        "local",
+        pattern=r"^(local|ray|ray://.+)$",
+        description="where many texts are encoded: local, ray (a cluster of this machine), ray://…",
+    )
+    compute_workers: int = Field(2, ge=1, le=1024, description="workers of Ray, one encoder each")
     chunk_tokens: int = Field(220, ge=16, le=65_536, description="tokens of a chunk, at most")
     chunk_overlap: int = Field(30, ge=0, description="tokens two neighbouring chunks share")
     max_document_bytes: int = Field(
@@ -220,6 +229,14 @@ class Settings(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("it is not a URL such as http://localhost:11434/v1")
         return url
+
+    @field_validator("embedding_input_types")
+    @classmethod
+    def _is_pair(cls, pair: str) -> str:
+        words = [word.strip() for word in pair.split(",")]
+        if pair.strip() and (len(words) != 2 or not all(words)):
+            raise ValueError("it is not a pair of words such as query,passage")
+        return ",".join(filter(None, words))
 
     @field_validator("embedding_max_cost")
     @classmethod

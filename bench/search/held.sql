@@ -7,11 +7,11 @@ where chunk_id = any(%(added)s)
 -- name: add_documents
 insert into documents (
     document_id, collection, title, text, label, url, group_id, metadata, content_hash, created_at,
-    observed_at, changed_at, deleted_at, stored_hash
+    observed_at, changed_at, deleted_at, stored_hash, headings
 )
 select
     document_id, collection, title, text, label, url, group_id, metadata, content_hash, created_at,
-    observed_at, changed_at, deleted_at, stored_hash
+    observed_at, changed_at, deleted_at, stored_hash, headings
 from bench.documents
 where document_id in (select document_id from bench.chunks where chunk_id = any(%(added)s))
 on conflict do nothing
@@ -27,7 +27,9 @@ order by text_hash, chunk_id
 -- name: change_chunks
 -- Chunks that keep their ids, and get the texts of others.
 update chunks c
-set heading = h.heading, text = h.text, text_hash = h.text_hash, token_count = h.token_count
+set
+    heading = h.heading, path = h.path, text = h.text, text_hash = h.text_hash,
+    token_count = h.token_count
 from unnest(%(changed)s::text[], %(by)s::text[]) as pair (chunk_id, by)
 join bench.chunks h on h.chunk_id = pair.by
 where c.chunk_id = pair.chunk_id
@@ -74,7 +76,7 @@ limit %(size)s
 -- All columns but those that are generated.
 select
     document_id, collection, title, text, label, url, group_id, metadata, content_hash,
-    created_at, observed_at, changed_at, deleted_at, stored_hash
+    created_at, observed_at, changed_at, deleted_at, stored_hash, headings
 from documents
 where deleted_at is null
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from ml_assets.embeddings.runtimes import onnx, openvino, reference
 from ml_assets.embeddings.runtimes.gpu import GpuEncoder
 from ml_assets.embeddings.runtimes.openai import OpenAIEncoder
+from ml_assets.embeddings.runtimes.ray import RayEncoder
 from ml_assets.embeddings.runtimes.reference import Precision, SentenceTransformerEncoder
 from ml_assets.embeddings.runtimes.speed import measured_speeds
 from ml_assets.embeddings.runtimes.static import StaticEncoder
@@ -81,6 +82,8 @@ def load_encoder(settings: Settings, tokens: int = 0) -> Encoder:
     model = current_model(settings)
     if way := _WAYS.get(model.space.pooling):
         return way(model, settings)
+    if settings.compute != "local" and tokens >= MANY_TOKENS:
+        return _on_ray(model, settings)
     path = _export_path(settings)
     if path is None and _uses_gpu(settings):
         return _on_gpu(model, settings.embedding_precision)
@@ -121,6 +124,7 @@ _WAYS: dict[str, Callable[[ModelFolder, Settings], Encoder]] = {
 # One of each kind in a process: a model takes much memory.
 _reference = lru_cache(maxsize=1)(SentenceTransformerEncoder)
 _on_gpu = lru_cache(maxsize=1)(GpuEncoder)
+_on_ray = lru_cache(maxsize=1)(RayEncoder)
 _on_onnx = lru_cache(maxsize=2)(onnx.onnx_encoder)
 _on_openvino = lru_cache(maxsize=1)(openvino.openvino_encoder)
 

@@ -78,12 +78,14 @@ class Endpoint:
     """Which server, which model, and how long to wait for an answer.
 
     `place` is the URL without credentials and without a query: part of what a vector depends on.
+    `input_types`: what the server is told of queries and of texts; empty, it is told nothing.
     """
 
     url: str = field(repr=False)
     model: str
     key: str | None = field(default=None, repr=False)
     timeout: float = 60.0
+    input_types: tuple[str, str] = ("", "")
 
     @property
     def place(self) -> str:
@@ -113,7 +115,8 @@ def endpoint_of(settings: Settings) -> Endpoint | None:
             do=f"Set it to {PREFIX}text-embedding-3-small, or another that the server knows",
         )
     key, url = secret(settings.embedding_key), settings.embedding_url.get_secret_value()
-    return Endpoint(url, name, key, settings.embedding_timeout)
+    of_queries, _, of_texts = settings.embedding_input_types.partition(",")
+    return Endpoint(url, name, key, settings.embedding_timeout, (of_queries, of_texts))
 
 
 def discover_dimension(endpoint: Endpoint) -> int:
@@ -123,7 +126,8 @@ def discover_dimension(endpoint: Endpoint) -> int:
         UserError: as `Connection.embed`.
     """
     connection = connect(endpoint)
-    answer = connection.start(connection.embed(["dimension"])).result()
+    work = connection.embed(["dimension"], endpoint.input_types[1])
+    answer = connection.start(work).result()
     return int(answer.vectors.shape[1])
 
 
@@ -151,7 +155,7 @@ class Connection:
             headers=headers, timeout=endpoint.timeout, limits=limits, follow_redirects=False
         )
 
-    async def embed(self, texts: Sequence[str]) -> Answer:
+    async def embed(self, texts: Sequence[str], input_type: str = "") -> Answer:
         """The vectors of `texts`, which are one request; tried again while that may help.
 
         Raises:
@@ -169,7 +173,7 @@ class Connection:
             reraise=True,
         )
         try:
-            answer: Answer = await retrying(self._ask, texts)
+            answer: Answer = await retrying(self._ask, texts, input_type)
         except _AgainError as error:
             do = "Check that the server runs and ML_ASSETS_EMBEDDING_URL, or run again later"
             raise OutageError(str(error), where=self.endpoint.place, do=do) from None
@@ -186,12 +190,18 @@ class Connection:
         self._thread.join()
         self._loop.close()
 
-    async def _ask(self, texts: Sequence[str]) -> Answer:
+    async def _ask(self, texts: Sequence[str], input_type: str) -> Answer:
         import httpx
 
         while (wait := self._resume - time.monotonic()) > 0:
             await asyncio.sleep(wait)
-        body = {"model": self.endpoint.model, "input": list(texts), "encoding_format": "float"}
+        body: dict[str, Any] = {
+            "model": self.endpoint.model,
+            "input": list(texts),
+            "encoding_format": "float",
+        }
+        if input_type:
+            body["input_type"] = input_type
         try:
             response = await self._client.post(self.endpoint.target, json=body)
         except httpx.TimeoutException:

@@ -117,7 +117,7 @@ def _remote(settings: Settings, endpoint: Endpoint) -> ModelFolder:
     named = settings.embedding_tokenizer
     path = find_model(named, "ML_ASSETS_EMBEDDING_TOKENIZER", "a tokenizer") if named else None
     path = path or _bundled_folder()
-    identity = hashlib.sha256(f"{endpoint.place}\n{endpoint.model}".encode()).hexdigest()
+    identity = _sha256(f"{endpoint.place}\n{endpoint.model}")
     record = settings.home / "models" / f"remote-{identity[:16]}.json"
     try:
         given = int(json.loads(record.read_text(encoding="utf-8"))["dimension"])
@@ -126,9 +126,10 @@ def _remote(settings: Settings, endpoint: Endpoint) -> ModelFolder:
         folder(record.parent)
         noted = {"url": endpoint.place, "model": endpoint.model, "dimension": given}
         write_whole(record, json.dumps(noted))
+    types = " ".join(filter(None, endpoint.input_types))
     space = VectorSpace(
         model=f"{endpoint.model} at {endpoint.place}",
-        weights_sha256=identity,
+        weights_sha256=_sha256(f"{identity} {types}") if types else identity,
         tokenizer_sha256=files_sha256([path / "tokenizer.json"], path),
         pooling="remote",
         max_tokens=settings.embedding_max_tokens,
@@ -137,6 +138,10 @@ def _remote(settings: Settings, endpoint: Endpoint) -> ModelFolder:
         dimension=given,
     )
     return ModelFolder(path, space, given, record)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def current_space(settings: Settings) -> VectorSpace:

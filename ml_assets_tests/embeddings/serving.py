@@ -38,6 +38,7 @@ class EmbeddingServer:
     rule: Callable[[int, list[str]], Answer | None] = lambda number, texts: None
     delay: float = 0.0
     requests: list[list[str]] = field(default_factory=list)
+    input_types: list[str | None] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
@@ -50,6 +51,7 @@ class EmbeddingServer:
         texts = body["input"]
         with self._lock:
             self.requests.append(texts)
+            self.input_types.append(body.get("input_type"))
             self.headers.append(headers)
             self.paths.append(path)
             self.times.append(time.monotonic())

@@ -18,6 +18,7 @@ import psycopg
 
 from ml_assets_tests.servers.mongodb import Bson, RefusedError
 from ml_assets_tests.servers.starting import (
+    CACHE,
     AbsentError,
     end,
     find_program,
@@ -27,7 +28,7 @@ from ml_assets_tests.servers.starting import (
     wait_until,
 )
 
-DEBIAN = Path.home() / ".cache" / "ml-assets-tests" / "documentdb"
+DEBIAN = CACHE / "documentdb"
 """The folder that is made once."""
 
 _PROGRAMS = "/usr/lib/postgresql/18/bin"

@@ -8,7 +8,11 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ml_assets_tests.servers.buckets import AZURITE
 from ml_assets_tests.servers.documentdb import documentdb_over_tcp
+from ml_assets_tests.servers.starting import CACHE, AbsentError, find_program
+
+_AZURITE = "azurite@3.35.0"
 
 
 def mongodb(root: Path) -> str:
@@ -16,6 +20,18 @@ def mongodb(root: Path) -> str:
     with documentdb_over_tcp() as url:
         test = "ml_assets_tests/documents/sources/databases/test_mongodb.py"
         return f"{tested(test, root, {'DOCUMENTDB': url})} on DocumentDB"
+
+
+def buckets(root: Path) -> str:
+    """The tests of object stores, Azure's among them, which npm has."""
+    program = CACHE / "azurite" / "node_modules" / ".bin" / "azurite-blob"
+    if not program.exists():
+        if not (npm := find_program("npm")):
+            raise AbsentError("it needs npm")
+        install = [npm, "install", "--silent", "--prefix", str(CACHE / "azurite"), _AZURITE]
+        subprocess.run(install, check=True, capture_output=True)
+    test = "ml_assets_tests/documents/sources/test_object_stores.py"
+    return f"{tested(test, root, {AZURITE: str(program)})} on rclone, fake-gcs-server and Azurite"
 
 
 def tested(test: str, root: Path, environment: Mapping[str, str]) -> str:
@@ -33,4 +49,4 @@ def tested(test: str, root: Path, environment: Mapping[str, str]) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-ENGINES: Mapping[str, Callable[[Path], str]] = {"mongodb": mongodb}
+ENGINES: Mapping[str, Callable[[Path], str]] = {"mongodb": mongodb, "buckets": buckets}

@@ -18,6 +18,9 @@ import psutil
 
 PASSWORD = "tests-only"
 
+CACHE = Path.home() / ".cache" / "ml-assets-tests"
+"""The folder of what is made or downloaded once."""
+
 
 class AbsentError(Exception):
     """A server that cannot be had on this machine; the message says why."""

@@ -29,8 +29,6 @@ FORMATS = {
 MAX_BYTES = 1 << 26
 """Bytes of a file that is looked into; what comes out is a text, whose length a setting bounds."""
 
-_MOST_SECONDS = 120
-
 _FAR = 50_000
 """Characters within which what a node says follows the one before."""
 
@@ -59,7 +57,6 @@ def extract(content: bytes, suffix: str) -> Page | str:
         return f"another user could write {place}: remove it, or set TMPDIR to a folder of your own"
     config = ExtractionConfig(
         use_cache=False,
-        extraction_timeout_secs=_MOST_SECONDS,
         include_document_structure=suffix != ".pdf",  # it tells headings of the others alone
     )
     try:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import resource
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,9 +30,15 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MOST_SECONDS = 300
-"""Seconds that a document may take; the extractor's own limit is shorter."""
+"""Seconds of a processor that a document may take: however busy the machine is, the same."""
 
-_WORKER = "from ml_assets.documents.formats.extraction import answer; answer()"
+MOST_BYTES = 3 << 30
+"""Bytes of memory that a document may take."""
+
+MOST_WAIT = 1_800
+"""Seconds until a process is given up that may hang."""
+
+_WORKER = "from ml_assets.documents.formats.extraction import answer; answer({}, {})"
 
 
 class Extraction:
@@ -112,7 +121,7 @@ class Extraction:
         with self._lock:
             process = self._idle.pop() if self._idle else None
         process = process or _start()
-        clock = Timer(MOST_SECONDS, process.kill)
+        clock = Timer(MOST_WAIT, process.kill)
         clock.start()
         try:
             said = _exchange(process, content, suffix)
@@ -123,21 +132,34 @@ class Extraction:
             clock.cancel()
         if said is None:
             _end(process)
-            return f"not readable as {suffix} (the process that extracted it ended)"
+            return (
+                f"not readable as {suffix} (the process that extracted it ended: a file may take"
+                f" {MOST_SECONDS} s of a processor, and {MOST_BYTES >> 20:,} MiB)"
+            )
         with self._lock:
             self._idle.append(process)
         return _page(*said) if isinstance(said, list) else str(said)
 
 
-def answer() -> None:
-    """Extract what is asked for at the standard input, until it ends."""
+def answer(most_seconds: int, most_bytes: int) -> None:
+    """Extract what is asked for at the standard input, until it ends.
+
+    The system ends this process where a document takes more.
+    """
     asked, told = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
+    _limit(resource.RLIMIT_DATA, most_bytes)
     while line := asked.readline():
         suffix, size = json.loads(line)
+        _limit(resource.RLIMIT_CPU, math.ceil(time.process_time()) + most_seconds)
         found = extracted.extract(asked.read(size), suffix)
         told.write(json.dumps(found).encode() + b"\n")
         told.flush()
+
+
+def _limit(kind: int, most: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 def _page(title: str, text: str, headings: list[Any]) -> Page:
@@ -147,7 +169,7 @@ def _page(title: str, text: str, headings: list[Any]) -> Page:
 
 def _start() -> subprocess.Popen[bytes]:
     # -P: what lies in the current folder is not imported.
-    command = [sys.executable, "-P", "-c", _WORKER]
+    command = [sys.executable, "-P", "-c", _WORKER.format(MOST_SECONDS, MOST_BYTES)]
     pipe, none = subprocess.PIPE, subprocess.DEVNULL
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=none)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from glob import has_magic
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -30,6 +32,7 @@ _split: dict[str, dict[str, str]] = {}
 run asks for them five times, and hashing bytes is much faster than parsing rows."""
 
 _MANY = "all"
+_BUFFER = 1 << 16
 FORMATS: tuple[str, ...] = (*tables.FORMATS, *pages.FORMATS)
 
 _OF_ONE_FILE = (
@@ -39,6 +42,13 @@ _OF_ONE_FILE = (
 """A broken link, a closed or a damaged file: the others can be read all the same."""
 _BROKEN_BZIP2 = "Invalid data stream"
 """What the bz2 module says of a damaged file, as an OSError like any other."""
+
+_EXTRAS = {
+    **dict.fromkeys(("s3", "s3a"), "s3"),
+    **dict.fromkeys(("gs", "gcs"), "gcs"),
+    **dict.fromkeys(("az", "abfs", "abfss"), "azure"),
+}
+"""The extra that brings the package of a protocol."""
 
 _CLIENTS = ("aiohttp", "azure", "botocore", "gcsfs", "google")
 """The packages of fsspec's object stores, whose errors are no OSError."""
@@ -170,7 +180,10 @@ class Files:
 
     def _opened(self, file: _File) -> Any:
         compression = None if file.suffix == ".parquet" else "infer"
-        return self._filesystem()[0].open(file.path, "rb", compression=compression)
+        filesystem, _ = self._filesystem()
+        opened = filesystem.open(file.path, "rb", compression=compression)
+        # A file of an object store has no `readline` that stops at a length.
+        return opened if stamps.is_local(filesystem) else io.BufferedReader(opened, _BUFFER)
 
     def _files(self) -> list[_File]:
         """Return every file, in the order of their paths."""
@@ -178,10 +191,10 @@ class Files:
         filesystem.invalidate_cache()
         local = stamps.is_local(filesystem)
         paths: Any
-        if filesystem.isfile(root):
+        if _is_file(filesystem, root):
             base = str(PurePosixPath(root).parent)
             paths = [root] if local else {root: filesystem.info(root)}
-        elif filesystem.isdir(root):
+        elif filesystem.isdir(root) if local else not has_magic(root):
             base, paths = root, filesystem.find(root, detail=not local)
         else:
             base, paths = _fixed_part(root), filesystem.glob(root, detail=not local)
@@ -211,7 +224,8 @@ class Files:
         try:
             filesystem: tuple[Any, str] = fsspec.url_to_fs(self._pattern)
         except ImportError as error:
-            do = "Install it with pip, beside ml-assets"
+            extra = _EXTRAS.get(self._pattern.partition("://")[0])
+            do = f"pip install 'ml-assets[{extra}]'" if extra else "Install it beside ml-assets"
             raise SourceError(f"a package is missing ({error})", where=self.name, do=do) from None
         except ValueError as error:
             raise SourceError(str(error), where=self.name, do="Correct the URL") from None
@@ -221,7 +235,7 @@ class Files:
         """Return the collection of a source that no column splits."""
         filesystem, root = self._filesystem()
         stem = PurePosixPath(root).name.partition(".")[0]
-        name = self._given_name or (stem if filesystem.isfile(root) else _MANY)
+        name = self._given_name or (stem if _is_file(filesystem, root) else _MANY)
         if wrong := check_collection(name):
             raise SourceError(wrong, where=self.name, do="Give it a name, as in ?name=tweets")
         return name
@@ -254,19 +268,23 @@ class Files:
     @contextmanager
     def _errors(self) -> Iterator[None]:
         """Turn the errors of reading files into one line."""
+        remote = not stamps.is_local(self._filesystem()[0])
+        what = "the URL, the credentials" if remote else "the path, its permissions"
+        do = f"Check {what} and the connection, and run again"
         try:
             yield
+        except FileNotFoundError as error:
+            message = "no such file or bucket" if remote else _reason(error)
+            raise SourceError(message, where=self.name, do=do) from None
         except _OF_ONE_FILE as error:
-            do = "Check the file and its permissions, and run again"
+            if not remote:
+                do = "Check the file and its permissions, and run again"
             raise SourceError(_reason(error), where=self.name, do=do) from None
         except OSError as error:
-            message = _reason(error)
-            do = "Check the path, its permissions and the connection, and run again"
-            raise SourceError(message, where=self.name, do=do) from None
+            raise SourceError(_reason(error), where=self.name, do=do) from None
         except Exception as error:
             if type(error).__module__.partition(".")[0] not in _CLIENTS:
                 raise
-            do = "Check the URL, the credentials and the connection, and run again"
             raise SourceError(first_line(error), where=self.name, do=do) from None
 
 
@@ -278,7 +296,7 @@ def _is_of_one_file(error: Exception) -> bool:
 def _reason(error: Exception) -> str:
     """Why one file cannot be read."""
     if isinstance(error, OSError) and str(error) != _BROKEN_BZIP2:
-        return f"cannot be read ({error.strerror or error})"
+        return f"cannot be read ({error.strerror or first_line(error)})"
     if isinstance(error, SourceError):
         return str(error)
     return f"a compressed file is broken ({error})"
@@ -290,6 +308,12 @@ def _suffix(path: str) -> str:
 
     name = PurePosixPath(path)
     return (PurePosixPath(name.stem) if infer_compression(path) else name).suffix.lower()
+
+
+def _is_file(filesystem: Any, path: str) -> bool:
+    """Whether it is one file; an object store is not asked of what can be none that is read."""
+    asked = stamps.is_local(filesystem) or (not has_magic(path) and _suffix(path) in FORMATS)
+    return asked and filesystem.isfile(path)
 
 
 def _fixed_part(pattern: str) -> str:

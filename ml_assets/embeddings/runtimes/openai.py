@@ -72,16 +72,17 @@ class OpenAIEncoder:
         self.ahead = settings.embedding_requests
         self.batch_weight = settings.embedding_request_tokens
         self.meter = Meter(settings.embedding_price, settings.embedding_max_cost or math.inf)
+        self._of_queries, self._of_texts = endpoint.input_types
         self._tokenizer = load_tokenizer(model.tokenizer_file)
         self._connection = connect(endpoint)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the vectors of `texts`: float32, shape (len(texts), dimension), unit norm."""
-        return self._encode(self.space.prompt, texts)
+        return self._encode(self.space.prompt, texts, self._of_texts)
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The same for queries, which have another prompt."""
-        return self._encode(self.space.prompt_of_queries, texts)
+        return self._encode(self.space.prompt_of_queries, texts, self._of_queries)
 
     def weight(self, text: str) -> int:
         """About how many tokens a text has: at least one for 6 bytes, of which words are cut."""
@@ -90,31 +91,33 @@ class OpenAIEncoder:
 
     def submit(self, texts: Sequence[str]) -> Future[NDArray[np.float32]]:
         """Begin to encode texts that are one request."""
-        return self._connection.start(self._request([self.space.prompt + text for text in texts]))
+        prompted = [self.space.prompt + text for text in texts]
+        return self._connection.start(self._request(prompted, self._of_texts))
 
-    def _encode(self, prompt: str, texts: Sequence[str]) -> NDArray[np.float32]:
+    def _encode(self, prompt: str, texts: Sequence[str], input_type: str) -> NDArray[np.float32]:
         import numpy as np
 
         vectors = np.empty((len(texts), self.space.dimension), dtype=np.float32)
 
         def submit(positions: list[int]) -> Future[NDArray[np.float32]]:
-            return self._connection.start(self._request([prompt + texts[n] for n in positions]))
+            prompted = [prompt + texts[n] for n in positions]
+            return self._connection.start(self._request(prompted, input_type))
 
         cut = batches(range(len(texts)), lambda n: self.weight(texts[n]), self.batch_weight)
         for positions, rows in as_done(submit, cut, self.ahead):
             vectors[positions] = rows
         return vectors
 
-    async def _request(self, texts: list[str]) -> NDArray[np.float32]:
+    async def _request(self, texts: list[str], input_type: str) -> NDArray[np.float32]:
         import numpy as np
 
         most = self._connection.most_texts
         if len(texts) > most:
             parts = [texts[start : start + most] for start in range(0, len(texts), most)]
-            return np.concatenate([await self._request(part) for part in parts])
+            return np.concatenate([await self._request(part, input_type) for part in parts])
         reserved, answer = self.meter.reserve(texts), None
         try:
-            answer = await self._connection.embed(texts)
+            answer = await self._connection.embed(texts, input_type)
         except RefusedError:
             if len(texts) == 1:
                 raise
@@ -122,7 +125,7 @@ class OpenAIEncoder:
             self.meter.settle(reserved, self._tokens(texts, answer))
         if answer is None:  # too many for this server, which tells nobody its limit
             self._connection.most_texts = min(self._connection.most_texts, (len(texts) + 1) // 2)
-            return await self._request(texts)
+            return await self._request(texts, input_type)
         return self._unit(answer.vectors)
 
     def _tokens(self, texts: Sequence[str], answer: Answer | None) -> int:

@@ -80,10 +80,13 @@ def test_a_process_that_dies_or_hangs_spoils_one_document(
         first = own.extract(RST, ".rst")
         (process,) = own._idle
         os.kill(process.pid, signal.SIGSTOP)
-        monkeypatch.setattr(extraction, "MOST_SECONDS", 0.2)
-        ended = "not readable as .rst (the process that extracted it ended)"
+        monkeypatch.setattr(extraction, "MOST_WAIT", 0.2)
+        ended = (
+            "not readable as .rst (the process that extracted it ended: a file may take"
+            " 300 s of a processor, and 3,072 MiB)"
+        )
         assert own.extract(RST, ".rst") == ended
-        monkeypatch.setattr(extraction, "MOST_SECONDS", 300)
+        monkeypatch.setattr(extraction, "MOST_WAIT", 300)
         assert own.extract(RST, ".rst") == first
         (process,) = own._idle
         process.kill()
@@ -92,6 +95,23 @@ def test_a_process_that_dies_or_hangs_spoils_one_document(
         assert own.extract(RST, ".rst") == first
         (process,) = own._idle
     assert process.poll() is not None
+
+
+@pytest.mark.parametrize(
+    ("limit", "most", "said"),
+    [("MOST_SECONDS", 1, "1 s of a processor"), ("MOST_BYTES", 100 << 20, "100 MiB")],
+)
+def test_a_document_that_takes_too_much_is_told_with_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, most: int, said: str
+) -> None:
+    files = pages(tmp_path / "files", 2)
+    (files / "00.rst").write_bytes(b"".join(b"H%d\n=====\n\n*a*\n\n" % n for n in range(150_000)))
+    monkeypatch.setattr(extraction, limit, most)
+    (told,) = [row for row in read(files, None) if isinstance(row, Rejected)]
+    assert told.location == "00.rst"
+    assert said in told.reason
+    documents = [row for row in read(files, None) if isinstance(row, Document)]
+    assert [row.document_id for row in documents] == ["00.txt", "01.rst", "01.txt"]
 
 
 def test_a_reader_that_stops_leaves_no_process(tmp_path: Path) -> None:

@@ -698,11 +698,21 @@ def test_no_files(folder: Path, pattern: str) -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "message"),
-    [("nosuch://x/y.csv", "Protocol not known"), ("s3://bucket/x.csv", "a package is missing")],
+    [("nosuch://x/y.csv", "Protocol not known"), ("oci://bucket/x.csv", "a package is missing")],
 )
 def test_unknown_places(pattern: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         source(pattern).collections()
+
+
+def test_a_package_that_is_missing_is_named_by_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(pattern: str) -> None:
+        raise ImportError(f"Install what {pattern} needs")
+
+    monkeypatch.setattr("fsspec.url_to_fs", absent)
+    for pattern, extra in {"s3://x": "s3", "gs://x": "gcs", "abfs://x": "azure"}.items():
+        with pytest.raises(SourceError, match=rf"pip install 'ml-assets\[{extra}\]'"):
+            source(pattern).collections()
 
 
 def test_too_many_collections(folder: Path) -> None:

@@ -99,6 +99,41 @@ def test_a_request_has_no_more_tokens_and_there_are_no_more_of_them_than_set(
         assert sum(map(encoder.weight, request)) <= 60
 
 
+def test_the_server_is_told_what_is_a_query_and_what_a_text(
+    server: EmbeddingServer, tmp_path: Path
+) -> None:
+    encoder = encoder_of(server, tmp_path, embedding_input_types=" query, passage ")
+    server.input_types.clear()
+    server.rule = only_first(failing(413))  # half of them are sent then
+    encoder.encode(["a", "b"])
+    assert server.input_types == ["passage"] * 3
+    server.rule = lambda number, texts: None
+    encoder.submit(["c"]).result()
+    encoder.encode_queries(["d"])
+    assert server.input_types[3:] == ["passage", "query"]
+    space = encoder.space
+    plain = encoder_of(server, tmp_path)
+    server.input_types.clear()
+    plain.encode(["a"])
+    plain.encode_queries(["a"])
+    assert server.input_types == [None, None]
+    others = [
+        encoder_of(server, tmp_path, embedding_input_types=pair).space
+        for pair in ("passage,query", "query,document")
+    ]
+    assert len({it.space_id for it in (space, plain.space, *others)}) == 4
+    assert len([*(tmp_path / "models").glob("remote-*.json")]) == 1
+
+
+@pytest.mark.parametrize("pair", ["query", "query,", "a,b,c", ",", " "])
+def test_input_types_are_a_pair_or_nothing(pair: str) -> None:
+    if not pair.strip():
+        assert load_settings(embedding_input_types=pair).embedding_input_types == ""
+    else:
+        with pytest.raises(SettingError, match=r"INPUT_TYPES: it is not a pair of words such as"):
+            load_settings(embedding_input_types=pair)
+
+
 def test_the_dimension_is_asked_for_once_in_a_home(server: EmbeddingServer, tmp_path: Path) -> None:
     settings = settings_of(server, tmp_path)
     assert current_space(settings).dimension == DIMENSION

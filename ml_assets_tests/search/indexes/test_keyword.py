@@ -33,6 +33,36 @@ def test_the_title_counts_and_stems_meet(
     index.close()
 
 
+@pytest.mark.parametrize(
+    ("title", "heading", "found"),
+    [
+        ("Handbook", "Handbook > Install > Debian", True),
+        ("", "Install > Debian", True),
+        ("Handbook, clipped", "Handbook > Debian", True),
+        ("Handbook", "", False),
+    ],
+)
+def test_the_headings_above_a_chunk_count_as_its_title_does(
+    connection: postgres.Connection,
+    settings: Settings,
+    generation: Generation,
+    title: str,
+    heading: str,
+    found: bool,
+) -> None:
+    index = KeywordIndex(settings.keyword_folder, generation)
+    fill(connection, {"t": Doc(("Use apt.",), title), "x": Doc(("A Debian of old.",), "Other")})
+    connection.execute(
+        "update chunks set heading = %s, path = %s where chunk_id = 't#0'",
+        [heading, ["Debian"] if heading else []],
+    )
+    sync_index(connection, index)
+    assert set(index.query("debian", 2).chunk_ids) == ({"t#0", "x#0"} if found else {"x#0"})
+    if title:
+        assert index.query("handbook", 2).chunk_ids == ["t#0"]
+    index.close()
+
+
 def test_the_boost_of_the_title_decides_which_field_counts_more(
     connection: postgres.Connection, settings: Settings, generation: Generation
 ) -> None:

@@ -56,7 +56,12 @@ where generation_id = %(generation_id)s and index_kind = %(index_kind)s and chun
 select
     e.chunk_id,
     index_revision(c.text_hash, d.fields_hash) as revision,
-    d.title,
+    -- With the headings above the chunk, as far as its hash, and so the revision, knows them.
+    case
+        when cardinality(c.path) = 0 then d.title
+        when starts_with(c.heading, d.title) then c.heading
+        else concat_ws(' ', d.title, c.heading)
+    end as title,
     c.text,
     d.collection,
     d.label,
