@@ -77,7 +77,7 @@ def test_a_damaged_duckdb_file_is_set_aside_and_made_anew(
 
 @pytest.mark.parametrize("damage", [cut, scribble])
 def test_a_damaged_online_store_is_set_aside_and_made_anew(
-    project: Project, damage: Callable[[Path], None]
+    project: Project, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     project = replace(project, fast=True)
     project.call("run")
@@ -94,7 +94,7 @@ def test_a_damaged_online_store_is_set_aside_and_made_anew(
         again = online.execute("select * from online_features order by 1, 2").fetchall()
     assert again == values
     assert "Nothing changed" in project.call("run")
-    project.call("backup", str(backup := project.home.parent / "backup"))
+    project.call("backup", str(backup := tmp_path / "backup"))
     assert (backup / "online.sqlite").exists()
     assert not [*backup.glob("*damaged*")]
 
