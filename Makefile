@@ -17,9 +17,10 @@ PEERS = bench/.venv/requirements.txt
 BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(REPETITIONS),--repetitions $(REPETITIONS))
 
 # `make bench-search ROWS=indexes HOME_OF=.ml_assets` takes the vectors of that home; ROWS=million takes long.
-# `make bench-search ROWS=quality BEIR="scifact cranfield"` takes these folders of benchmarks.
+# `make bench-search ROWS=quality BEIR="scifact cranfield"` takes these folders of benchmarks, with the settings of
+# SET="ML_ASSETS_EMBEDDING_DIMENSIONS=256".
 BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $(if $(VECTORS),--vectors $(VECTORS)) \
-	$(if $(BEIR),--beir $(BEIR))
+	$(if $(BEIR),--beir $(BEIR)) $(if $(SET),--set $(SET))
 
 .PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-setup clean
 

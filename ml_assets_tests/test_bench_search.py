@@ -225,7 +225,9 @@ def test_quality_asks_for_folders(capsys: pytest.CaptureFixture[str]) -> None:
         _arguments(["--rows", "quality"])
     assert "--beir" in capsys.readouterr().err
     asked = _arguments(["--rows", "quality", "--beir", "a", "b"])
-    assert asked.beir == [Path("a"), Path("b")]
+    assert (asked.beir, asked.set) == ([Path("a"), Path("b")], [])
+    given = ["--rows", "quality", "--beir", "a", "--set", "A=b=c", "D="]
+    assert dict(_arguments(given).set) == {"A": "b=c", "D": ""}
 
 
 def test_searches_are_asked_by_turns() -> None:

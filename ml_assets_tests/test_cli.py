@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from ml_assets import cli
 from ml_assets.console.runs import run_summary
 from ml_assets.defs.run import RunReport
+from ml_assets.embeddings.scripts import Unreadable
 from ml_assets.releases.audit import Entry, append
 from ml_assets.session import Session
 from ml_assets.stores import postgres
@@ -186,9 +187,10 @@ def test_a_summary_shows_the_longest_steps(most: int | None, shown: int) -> None
 
 
 def test_a_summary_leaves_out_nothing_in_silence() -> None:
-    """Removals, quarantined rows, labels with too few documents, and why there is no model."""
+    """Removals, quarantined rows, unknown scripts, too small labels, and why there is no model."""
     small = {f"l{number}": number for number in range(1, 13)}
     report = RunReport(removed=7, small_labels=small, no_model="fewer than two labels have 10")
+    report.unreadable = Unreadable(1_200, "zh0", "all-MiniLM-L6-v2")
     counts = dict.fromkeys(("collections", "documents", "rejected", "chunks", "vectors"), 0)
     numbers = {**counts, "rejected": 3, "measurement": None, "candidates": None, "champion": None}
 
@@ -203,10 +205,14 @@ def test_a_summary_leaves_out_nothing_in_silence() -> None:
     assert "removed         7" in text
     assert "3 (`ml-assets rejected` lists them)" in text
     assert "Fewer than two labels have 10, so there is no model to train." in text
+    assert "1,200 documents are written in a script that all-MiniLM-L6-v2 does not know" in text
+    assert "Set ML_ASSETS_EMBEDDING_MODEL to a multilingual model" in " ".join(text.split())
     assert "12 labels have too few groups of documents to train on; the first 10" in text
     assert [line.split() for line in text.splitlines() if line.split()[:1] == ["l10"]] == [
         ["l10", "10"]
     ]
     assert "l11" not in text
     quiet = told(RunReport(), {**numbers, "rejected": 0})
-    assert not any(word in quiet for word in ("removed", "rejected", "no model", "too few"))
+    assert not any(
+        word in quiet for word in ("removed", "rejected", "script", "no model", "too few")
+    )

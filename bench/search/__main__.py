@@ -75,7 +75,7 @@ def main() -> None:
 
 def _measure(asked: argparse.Namespace, work: Path) -> Iterator[Measured]:
     if "quality" in asked.rows:
-        judged = list(quality.measure(work / "quality", asked.beir))
+        judged = list(quality.measure(work / "quality", asked.beir, dict(asked.set)))
         yield Measured("quality", judged, quality.table(judged), quality.targets(judged))
     if {*asked.rows} - {"quality"}:
         real = read(asked.home, work / "real", asked.vectors)
@@ -120,6 +120,14 @@ def _arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--million", type=int, default=1_000_000, help="how many they are")
     parser.add_argument("--indexes", type=one_of(indexes.ALL), metavar="NAMES")
     parser.add_argument("--beir", type=Path, nargs="+", default=[], help="folders of `quality`")
+    parser.add_argument(
+        "--set",
+        type=lambda pair: tuple(pair.split("=", 1)),
+        nargs="+",
+        default=[],
+        metavar="SETTING=VALUE",
+        help="settings of `quality`, beside the defaults",
+    )
     parser.add_argument("--output", type=Path, default=RESULTS)
     asked = parser.parse_args(given)
     if "quality" in asked.rows and not asked.beir:

@@ -43,13 +43,22 @@ class QualityLine:
         return self.ndcg["hybrid"] - max(self.ndcg["vector"], self.ndcg["keyword"])
 
 
-def measure(work: Path, folders: Sequence[Path]) -> Iterator[QualityLine]:
-    """Bring up a deployment of each folder from nothing, and read what it published."""
+def measure(
+    work: Path, folders: Sequence[Path], settings: Mapping[str, str]
+) -> Iterator[QualityLine]:
+    """Bring up a deployment of each folder from nothing, and read what it published.
+
+    With these settings beside the defaults, as another model is.
+    """
     for number, folder in enumerate(folders):
         say(f"quality, {folder.name}")
         state = work / str(number)
         state.mkdir(parents=True)
-        run([BIN / "ml-assets", "run"], environment(state, folder), state / "run.log")
+        run(
+            [BIN / "ml-assets", "run"],
+            {**environment(state, folder), **settings},
+            state / "run.log",
+        )
         with ours.embedded_server(state / "home") as url:
             line = read_line(url, folder.name)
         say(f"  {dict(line.ndcg)}")

@@ -18,6 +18,7 @@ from ml_assets.errors import IncompleteReadError
 
 if TYPE_CHECKING:
     from ml_assets.defs.run import RunReport
+    from ml_assets.embeddings.scripts import Unreadable
     from ml_assets.operations.plan import Plan
 
 
@@ -44,7 +45,7 @@ def plan(planned: Plan, texts_per_second: float | None, price: float = 0) -> Ren
             },
         ),
         facts("Left out", {"quarantined rows": f"{planned.rejected:,}"}),
-        *_left_out(planned.no_model, planned.small_labels),
+        *_left_out(planned.no_model, planned.small_labels, planned.unreadable),
     )
 
 
@@ -75,7 +76,7 @@ def run_summary(
         },
     )
     yield from standing(numbers)
-    yield from _left_out(report.no_model, report.small_labels)
+    yield from _left_out(report.no_model, report.small_labels, report.unreadable)
     seconds = {name: value for name, value in report.seconds.items() if value >= 0.05}
     longest = nlargest(most or len(seconds), seconds, key=lambda name: seconds[name])
     shown = {name: f"{value:.1f} s" for name, value in seconds.items() if name in longest}
@@ -87,8 +88,12 @@ def _quarantined(rows: int) -> str:
     return f"{rows:,}{' (`ml-assets rejected` lists them)' if rows else ''}"
 
 
-def _left_out(no_model: str, small_labels: Mapping[str, int]) -> Iterator[RenderableType]:
-    """Why there is no model, and which labels are left out of one."""
+def _left_out(
+    no_model: str, small_labels: Mapping[str, int], unreadable: Unreadable
+) -> Iterator[RenderableType]:
+    """Which documents vectors cannot find, why there is no model, and what is left out of one."""
+    if unreadable.documents:
+        yield Text(f"\n  {_by_words_alone(unreadable)}")
     if no_model:
         reason = f"{no_model[0].upper()}{no_model[1:]}"
         yield Text(f"\n  {reason}, so there is no model to train.")
@@ -98,6 +103,16 @@ def _left_out(no_model: str, small_labels: Mapping[str, int]) -> Iterator[Render
         more = f"; the first {_MOST_LABELS}" if len(rows) > _MOST_LABELS else ""
         title = f"{count} too few groups of documents to train on{more}"
         yield table(title, rows[:_MOST_LABELS])
+
+
+def _by_words_alone(unreadable: Unreadable) -> str:
+    count = unreadable.documents
+    written = "1 document is" if count == 1 else f"{count:,} documents are"
+    return (
+        f"{written} written in a script that {unreadable.model} does not know, such as"
+        f" {unreadable.example!r}: a search finds their words, but not their meaning. Set"
+        " ML_ASSETS_EMBEDDING_MODEL to a multilingual model, as intfloat/multilingual-e5-small is."
+    )
 
 
 def nothing_to_do(ended: datetime, numbers: Mapping[str, Any]) -> Iterator[RenderableType]:

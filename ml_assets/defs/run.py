@@ -34,6 +34,7 @@ from ml_assets.defs.unfinished import collections_to_run
 from ml_assets.documents.collections import unread_collections
 from ml_assets.documents.history import count_changes
 from ml_assets.documents.sources import open_source
+from ml_assets.embeddings.scripts import Unreadable, unreadable_documents
 from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.errors import StoreError
 from ml_assets.operations.pending import (
@@ -84,7 +85,8 @@ class RunReport:
 
     `removed`: documents that left the source. `unread`: why a collection could not be read.
     `small_labels`: those with too few groups to train on, and how many they have. `no_model`: why
-    there is nothing to train on. `left_alone`: why models are left to another host.
+    there is nothing to train on. `unreadable`: documents in scripts that the model does not know.
+    `left_alone`: why models are left to another host.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -93,6 +95,7 @@ class RunReport:
     removed: int = 0
     small_labels: dict[str, int] = field(default_factory=dict)
     no_model: str = ""
+    unreadable: Unreadable = field(default_factory=Unreadable)
     left_alone: str = ""
     failed_checks: list[FailedCheck] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -153,6 +156,7 @@ def run_everything(
         run = _Run(connection, instance, defs, RunReport(), turn, notify)
         if not _refresh(run, pending, find):
             return run.report
+        run.report.unreadable = unreadable_documents(connection, chunker, space)
         changes = count_changes(connection)
         _follow(run, until)
         if until == "models" and run.report.succeeded and is_finish(run.report.failed_checks):

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ class Chunk:
     @property
     def embedded_text(self) -> str:
         """Heading, line end, text: the input of the embedding model."""
-        return f"{self.heading}\n{self.text}" if self.heading else self.text
+        return _embedded(self.heading, self.text)
 
     @property
     def text_hash(self) -> bytes:
@@ -167,16 +167,22 @@ class Chunker:
 
     def _measure(self, cut: Sequence[list[Chunk]]) -> None:
         """Clip the headings of chunks that have the title alone, and count their tokens."""
-        paths = {(it.heading, *it.path): "" for chunks in cut for it in chunks}
+        chunks = [*chain.from_iterable(cut)]
+        paths = dict.fromkeys((it.heading, *it.path) for it in chunks)
         clipped = dict(zip(paths, self._clip([*paths]), strict=True))
-        for chunks in cut:
-            chunks[:] = [replace(it, heading=clipped[it.heading, *it.path]) for it in chunks]
+        headings = [clipped[it.heading, *it.path] for it in chunks]
         read = self._tokenizer.encode_batch_fast(
-            [self.prompt + it.embedded_text for chunks in cut for it in chunks]
+            [
+                self.prompt + _embedded(heading, it.text)
+                for heading, it in zip(headings, chunks, strict=True)
+            ]
         )
-        counts = map(len, read)
-        for chunks in cut:
-            chunks[:] = [replace(it, token_count=next(counts)) for it in chunks]
+        measured = zip(headings, map(len, read), strict=True)
+        for own in cut:
+            own[:] = [
+                replace(it, heading=heading, token_count=count)
+                for it, (heading, count) in zip(own, islice(measured, len(own)), strict=True)
+            ]
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
@@ -198,7 +204,7 @@ class Chunker:
 
         Of too many, the outer headings go first, and then the end of the last.
         """
-        words = dict.fromkeys(chain.from_iterable(paths))
+        words = dict.fromkeys(chain.from_iterable(path for path in paths if len(path) > 2))
         encoded = self._tokenizer.encode_batch([*words], add_special_tokens=False)
         tokens = dict(zip(words, map(len, encoded), strict=True))
         most, joined = self.heading_tokens, []
@@ -212,6 +218,10 @@ class Chunker:
             rest = _offsets(encoding)[most:] if len(encoding) > most else []
             clipped.append((heading[: rest[0][0]] if rest else heading).strip())
         return clipped
+
+
+def _embedded(heading: str, text: str) -> str:
+    return f"{heading}\n{text}" if heading else text
 
 
 def _words(title: str, path: Iterable[Heading]) -> tuple[str, ...]:

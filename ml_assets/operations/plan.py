@@ -14,6 +14,7 @@ from ml_assets.documents.refresh import refresh_chunks, refresh_documents
 from ml_assets.documents.sources.base import Source
 from ml_assets.documents.staging import shadow_unwritable
 from ml_assets.embeddings.refresh import count_encodings
+from ml_assets.embeddings.scripts import Unreadable, unreadable_documents
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.operations.pending import find_pending
 from ml_assets.search.generation import chunkers_beside
@@ -28,7 +29,8 @@ class Plan:
 
     They count all documents and chunks: those of collections that are not read are unchanged.
     `unread`: why a collection cannot be read, and stays as it is. `vector_bytes`: what the new
-    vectors take in the table, 2 bytes for each number.
+    vectors take in the table, 2 bytes for each number. `unreadable`: documents in scripts that the
+    model does not know.
     """
 
     collections: tuple[str, ...]
@@ -42,6 +44,7 @@ class Plan:
     rejected: int
     small_labels: dict[str, int]
     no_model: str
+    unreadable: Unreadable
 
 
 def plan_refresh(
@@ -63,11 +66,11 @@ def plan_refresh(
     """
     find = partial(find_pending, connection, source, chunker, space)
     if not find().collections:
-        return _nothing_to_do(connection)
+        return _nothing_to_do(connection, chunker, space)
     with turn(connection, notify), connection.transaction(force_rollback=True):
         names = find().collections
         if not names:
-            return _nothing_to_do(connection)
+            return _nothing_to_do(connection, chunker, space)
         shadow_unwritable(connection)
         documents = refresh_documents(
             connection, source, names, max_removed_fraction=max_removed_fraction
@@ -77,6 +80,7 @@ def plan_refresh(
         work = count_encodings(connection, space, names)
         counts, followed = count_rows(connection), count_followed(connection)
         after, labels = (counts["documents"], followed), _labels(connection)
+        unreadable = unreadable_documents(connection, chunker, space)
     return Plan(
         tuple(names),
         documents.unread,
@@ -88,13 +92,15 @@ def plan_refresh(
         (work["encode"] + work["reuse"]) * space.dimension * 2,
         counts["rejected"],
         *labels,
+        unreadable,
     )
 
 
-def _nothing_to_do(connection: postgres.Connection) -> Plan:
+def _nothing_to_do(connection: postgres.Connection, chunker: Chunker, space: VectorSpace) -> Plan:
     counts = count_rows(connection)
     same = (Delta(unchanged=counts["documents"]), Delta(unchanged=count_followed(connection)))
-    return Plan((), {}, *same, 0, 0, 0, 0, counts["rejected"], *_labels(connection))
+    unreadable = unreadable_documents(connection, chunker, space)
+    return Plan((), {}, *same, 0, 0, 0, 0, counts["rejected"], *_labels(connection), unreadable)
 
 
 def _labels(connection: postgres.Connection) -> tuple[dict[str, int], str]:

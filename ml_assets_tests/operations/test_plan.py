@@ -14,6 +14,7 @@ from ml_assets.documents.history import read_history
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.refresh import refresh_chunks, refresh_documents
 from ml_assets.embeddings.refresh import refresh_embeddings
+from ml_assets.embeddings.scripts import Unreadable
 from ml_assets.embeddings.space import load_tokenizer
 from ml_assets.errors import NothingToDoError, StoreError
 from ml_assets.operations.pending import find_pending
@@ -144,6 +145,25 @@ def test_the_plan_tells_what_is_left_out(connection: postgres.Connection) -> Non
     assert left_out() == (0, {"few": 9}, "")
     source.documents.append(Rejected("a", "row 9", "no text"))
     assert left_out()[0] == 1
+
+
+def test_the_plan_tells_which_documents_vectors_cannot_find(
+    connection: postgres.Connection,
+) -> None:
+    source = MemorySource([Document("x", "a", "One.")])
+    assert plan_refresh(connection, source, CHUNKER, SPACE).unreadable.documents == 0
+    source.documents += [
+        Document("zh0", "a", "数据库连接超时时请检查防火墙设置, port 5432"),
+        Document("th0", "a", "เครื่องพิมพ์ไม่ทำงาน", title="12/2026 (a)"),
+        Document("mixed", "a", "The word 数据 means data, and nothing else of this is Chinese."),
+        Document("french", "a", "Été à Évry, où l'élève a été présenté."),
+    ]
+    expected = Unreadable(2, "th0", SPACE.model)
+    assert plan_refresh(connection, source, CHUNKER, SPACE).unreadable == expected
+    run(connection, source)
+    assert plan_refresh(connection, source, CHUNKER, SPACE).unreadable == expected
+    remote = replace(SPACE, pooling="remote")
+    assert plan_refresh(connection, source, CHUNKER, remote).unreadable == Unreadable()
 
 
 def test_the_history_tells_why(connection: postgres.Connection) -> None:

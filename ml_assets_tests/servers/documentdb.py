@@ -24,7 +24,6 @@ from ml_assets_tests.servers.starting import (
     find_program,
     free_port,
     launch,
-    listens,
     wait_until,
 )
 
@@ -135,11 +134,20 @@ def documentdb_over_tcp(debian: Path = DEBIAN) -> Iterator[str]:
     log = debian / "pg" / f"{os.getpid()}.log"
     server = launch([*inside, f"{_PROGRAMS}/postgres", "-D", data, *options], debian, log)
     try:
-        wait_until(lambda: listens(port), server, log)
-        yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        wait_until(lambda: _answers(url), server, log)
+        yield url
     finally:
         end(server)
         subprocess.run(["rm", "-rf", f"{debian}{data}", str(log)], check=True)
+
+
+def _answers(url: str) -> bool:
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def make(debian: Path) -> None:

@@ -154,6 +154,16 @@ order by collection
 -- Not the highest number: of two transactions the one with the lower numbers may commit later.
 select count(*) as changes from change_log
 
+-- name: in_scripts
+-- How many live documents have at least as many letters of the scripts as of others, and the id of one. What takes
+-- little more than a byte for each character has few letters but Latin ones, and is not looked at.
+with said as materialized (
+    select document_id, left(title || ' ' || text, %(characters)s) as said from documents
+    where deleted_at is null and octet_length(title || text) > 1.2 * length(title || text)
+)
+select count(*) as documents, coalesce(min(document_id), '') as example, %(model)s as model from said
+where 2 * length(regexp_replace(said, %(others)s, '', 'g')) >= greatest(length(regexp_replace(said, %(signs)s, '', 'g')), 1)
+
 -- name: count_followed
 select count(*) as chunks from chunks where chunker in (select chunker from chunkers where is_followed)
 

@@ -10,10 +10,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.documents.formats.rows import Columns, Row, collection_of, has
+from ml_assets.documents.formats.rows import Columns, collection_of, has
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import check_collection
 from ml_assets.documents.sources.base import UNATTRIBUTED
+from ml_assets.documents.sources.databases.values import decoded, filter_from, stages_from
 from ml_assets.documents.sources.outcomes import hash_collections, outcomes
 from ml_assets.errors import SettingError, SourceError, first_line
 
@@ -29,8 +30,6 @@ _PATIENCE = {"serverSelectionTimeoutMS": 10_000}
 _LONGEST_MESSAGE = 300
 _DETAILS = (" (configured timeouts:", ", Timeout:", ", full error:")
 """Where the driver begins to tell all that it knows."""
-
-_WRITES = {"$out", "$merge"}
 
 
 class Mongodb:
@@ -69,8 +68,8 @@ class Mongodb:
         self._given_name = name
         with closing(self._client()) as client:
             self._database = client.get_default_database().name
-        self._stages = [{"$match": _filter(filter)}] if filter else []
-        self._stages += _stages(Path(pipeline)) if pipeline else []
+        self._stages = [{"$match": filter_from(filter)}] if filter else []
+        self._stages += stages_from(Path(pipeline)) if pipeline else []
 
     @property
     def name(self) -> str:
@@ -91,7 +90,7 @@ class Mongodb:
         own, split = self._collection(), self._columns.collection_by
         fields = self._fingerprint | {split} - {""} if self._fingerprint else self._columns.wanted
         hashes = (
-            (own or collection_of(_decoded(answer), self._columns), hashlib.sha256(answer).digest())
+            (own or collection_of(decoded(answer), self._columns), hashlib.sha256(answer).digest())
             for answer in self._streamed(fields)
         )
         return hash_collections(hashes, self._digest, f"{self.name}, field {split!r}")
@@ -105,7 +104,7 @@ class Mongodb:
         """
         wanted = {*collections, UNATTRIBUTED}
         answers = enumerate(self._streamed(self._columns.wanted), 1)
-        rows = ((f"row {number}", _decoded(answer)) for number, answer in answers)
+        rows = ((f"row {number}", decoded(answer)) for number, answer in answers)
         for row in outcomes(rows, self._columns, self._collection(), self._max_bytes, self.name):
             if row.collection in wanted:
                 yield row
@@ -121,17 +120,15 @@ class Mongodb:
             for answer in self._answers(database, {"$project": _projected(fields)}):
                 empty = False
                 if missing:
-                    row = _decoded(answer)
+                    row = decoded(answer)
                     missing -= {name for name in missing if has(row, name)}
                 yield answer
             if empty:
-                known = ", ".join(sorted(database.list_collection_names())) or "nothing"
-                do = f"Check the filter and the name; the database has {known}"
-                raise SourceError("no documents", where=self.name, do=do)
+                raise SourceError("no documents", where=self.name, do=_names(database))
             if missing:
                 first = next(self._answers(database, {"$limit": 1}))
                 message = f"no document has the field {', '.join(sorted(missing))}"
-                do = f"The first one has {', '.join(_decoded(first))}. Map them, as in ?text=body"
+                do = f"The first one has {', '.join(decoded(first))}. Map them, as in ?text=body"
                 raise SourceError(message, where=self.name, do=do)
 
     def _answers(self, database: Database[Any], last: Mapping[str, Any]) -> Generator[bytes]:
@@ -196,47 +193,15 @@ class Mongodb:
         return hashlib.sha256(json.dumps(parameters).encode())
 
 
-def _filter(text: str) -> Any:
-    read = _read_json(text, "the filter")
-    if not isinstance(read, dict):
-        do = 'Write one such as {"lang": "en"}'
-        raise SourceError("it is not an object", where="the filter", do=do)
-    return read
-
-
-def _read_json(text: str, where: str) -> Any:
-    """Read Extended JSON.
-
-    Raises:
-        SourceError: it is none; it is said of `where`.
-    """
-    from bson import encode, json_util
-    from bson.errors import BSONError
+def _names(database: Database[Any]) -> str:
+    """What to do when there is nothing in a collection: it may have another name."""
+    from pymongo.errors import PyMongoError
 
     try:
-        read = json_util.loads(text)
-        encode({"": read})
-    except (BSONError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        do = 'Write Extended JSON, such as {"written": {"$gt": {"$date": "2026-01-01T00:00:00Z"}}}'
-        raise SourceError(f"it cannot be read ({first_line(error)})", where=where, do=do) from None
-    return read
-
-
-def _stages(file: Path) -> list[Any]:
-    """Read the stages of a pipeline that only reads."""
-    where = f"the pipeline {file}"
-    try:
-        stages = _read_json(file.read_text(encoding="utf-8"), where)
-    except (OSError, UnicodeDecodeError) as error:
-        do = "Check the path; that in a .toml file is relative to it"
-        raise SourceError(f"it cannot be read ({first_line(error)})", where=where, do=do) from None
-    if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
-        do = 'Write [{"$lookup": {…}}, {"$unwind": "$parts"}]'
-        raise SourceError("it is not a list of stages", where=where, do=do)
-    if writes := sorted(_WRITES.intersection(*[set(stage) for stage in stages])):
-        do = "Take it out: a source is only read"
-        raise SourceError(f"it has a stage {writes[0]}, which writes", where=where, do=do)
-    return stages
+        known = ", ".join(sorted(database.list_collection_names())) or "nothing"
+    except PyMongoError:  # who may read need not see what else is there
+        return "Check the filter and the name of the collection"
+    return f"Check the filter and the name; the database has {known}"
 
 
 def _projected(fields: Collection[str]) -> dict[str, int]:
@@ -246,45 +211,6 @@ def _projected(fields: Collection[str]) -> dict[str, int]:
         for name in sorted(fields)
         if not any(name != other and name.startswith(f"{other}.") for other in fields)
     }
-
-
-def _decoded(answer: bytes) -> Row | str:
-    """The fields of a document as plain values, or why they cannot be read."""
-    from bson import decode
-    from bson.codec_options import CodecOptions, DatetimeConversion
-    from bson.errors import BSONError
-
-    auto = DatetimeConversion.DATETIME_AUTO
-    options: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, datetime_conversion=auto)
-    try:
-        return {name: _plain(value) for name, value in decode(answer, options).items()}
-    except (BSONError, UnicodeDecodeError, RecursionError) as error:
-        return f"it cannot be decoded ({first_line(error)})"
-
-
-def _plain(value: Any) -> object:
-    """A value as a row of a table has it: text for an id, UTF-8 for bytes, no type of BSON."""
-    from bson import Binary, Decimal128, Int64, ObjectId, Timestamp
-
-    match value:
-        case dict():
-            return {name: _plain(each) for name, each in value.items()}
-        case list():
-            return [_plain(each) for each in value]
-        case ObjectId():
-            return str(value)
-        case Int64():
-            return int(value)
-        case Decimal128():
-            decimal = value.to_decimal()
-            return decimal if decimal.is_finite() else None
-        case Timestamp():
-            return value.as_datetime()
-        case Binary() if value.subtype == 4:
-            return value.as_uuid()
-        case bytes():
-            return value.decode()
-    return value
 
 
 def _told(error: Exception) -> str:

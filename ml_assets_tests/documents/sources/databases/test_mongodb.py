@@ -426,6 +426,16 @@ def test_a_wrong_password_and_a_wrong_name_are_one_line(gateway: Gateway) -> Non
         assert PASSWORD not in str(caught.value)
 
 
+def test_who_may_not_list_the_collections_is_told_as_much(gateway: Gateway) -> None:
+    def refuse(name: str) -> None:
+        if name == "listCollections":
+            raise RefusedError(13, "Unauthorized", "not authorized on shop")
+
+    gateway.before = refuse
+    with pytest.raises(SourceError, match=r"no documents\. Check the filter and the name of the"):
+        opened("mongodb:articles", gateway).collections()
+
+
 @pytest.mark.parametrize(
     ("option", "content", "message"),
     [
