@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -132,27 +132,40 @@ def deployment(
     return Deployment(connection, settings, tracking)
 
 
-@pytest.fixture(scope="module")
-def kept_deployment(
-    postgres_server: str, tracking: mlflow.Tracking, tmp_path_factory: pytest.TempPathFactory
+@contextmanager
+def kept_deployments(
+    server: str, tracking: mlflow.Tracking, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[], Deployment]]:
-    """Opens empty deployments for one module; its tests leave them as they were."""
+    """Opens empty deployments until the end of the block."""
     with ExitStack() as stack:
 
         def open_one() -> Deployment:
             home = tmp_path_factory.mktemp("home")
-            url = postgres.server_url(postgres_server, home, f"kept_{home.name}")
+            url = postgres.server_url(server, home, f"kept_{home.name}")
             connection = stack.enter_context(postgres.connect(url, home))
             return Deployment(connection, load_settings(home=home, actor="tester"), tracking)
 
         yield open_one
 
 
+def train_one(deployment: Deployment) -> tuple[Deployment, TrainingSet]:
+    """A deployment with a training set and the fast families trained on it."""
+    deployment.fill(labelled_documents())
+    training_set = deployment.build()
+    deployment.train(training_set)
+    return deployment, training_set
+
+
+@pytest.fixture(scope="module")
+def kept_deployment(
+    postgres_server: str, tracking: mlflow.Tracking, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], Deployment]]:
+    """Opens empty deployments for one module; its tests leave them as they were."""
+    with kept_deployments(postgres_server, tracking, tmp_path_factory) as open_one:
+        yield open_one
+
+
 @pytest.fixture(scope="module")
 def trained(kept_deployment: Callable[[], Deployment]) -> tuple[Deployment, TrainingSet]:
-    """A deployment with a training set and the fast families trained on it, for one module."""
-    opened = kept_deployment()
-    opened.fill(labelled_documents())
-    training_set = opened.build()
-    opened.train(training_set)
-    return opened, training_set
+    """A trained deployment for one module."""
+    return train_one(kept_deployment())

@@ -41,6 +41,7 @@ from ml_assets.operations.pending import adopt_finish, was_finished
 from ml_assets.releases import pointer
 from ml_assets.settings import Settings, load_settings, secret
 from ml_assets.stores import postgres
+from ml_assets.stores.folders import DAMAGED
 from ml_assets.stores.migrations import STORES, read_migrations
 from ml_assets.stores.postgres.dump import dump
 from ml_assets.stores.postgres.locks import turn
@@ -88,13 +89,19 @@ def back_up(settings: Settings, target: Path, notify: Callable[[str], None]) -> 
         if find_mlflow(settings, connection):
             dump(postgres.server_url(url, home, MLFLOW), folder / _MLFLOW, "public")
         for store in sorted(home.iterdir()) if home.is_dir() else ():
-            if store.name.partition(".")[0] != _SERVER and store.name not in on_servers(settings):
+            if not _is_left_out(store.name, settings):
                 copy_still(store, folder / store.name)
         fetch(settings, folder)
         manifest = _describe(connection, folder, bool(was_finished(connection, settings)))
         write_manifest(folder, manifest)
         verify(folder, manifest)
     return manifest
+
+
+def _is_left_out(name: str, settings: Settings) -> bool:
+    """The server, which is dumped; what is on others; damaged files, which nothing reads."""
+    left = name.partition(".")[0] == _SERVER or name in on_servers(settings)
+    return left or DAMAGED in name
 
 
 def restore(settings: Settings, source: Path, notify: Callable[[str], None]) -> Manifest:

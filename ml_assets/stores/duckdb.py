@@ -16,7 +16,7 @@ import duckdb
 
 from ml_assets.errors import DamagedStoreError, StoreError
 from ml_assets.stores import migrations
-from ml_assets.stores.folders import folder, refusal
+from ml_assets.stores.folders import folder, put_aside, refusal
 from ml_assets.stores.patience import patiently
 
 if TYPE_CHECKING:
@@ -51,11 +51,7 @@ def connect(
             raise
         explained = refusal(path, "the DuckDB file", error)
         if isinstance(explained, DamagedStoreError) and not read_only:
-            aside = path.with_name(f"{path.name}.damaged")
-            for file, kept in ((path, aside), (Path(f"{path}.wal"), Path(f"{aside}.wal"))):
-                if file.exists():
-                    file.replace(kept)
-            explained = DamagedStoreError(explained.what, path, aside)
+            explained = put_aside(explained, ".wal")
         raise explained from None
 
 

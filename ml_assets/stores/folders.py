@@ -26,6 +26,10 @@ _QUERY = re.compile(
 """What they say of a query that they do not take, while their files are whole."""
 
 
+DAMAGED = ".damaged"
+"""What the name of a file ends with that was put aside: no store reads it."""
+
+
 def folder(path: Path) -> Path:
     """Create a folder with its parents, for its owner alone, and say who is in the way."""
     try:
@@ -83,6 +87,17 @@ def refusal(path: Path, what: str, error: Exception) -> StoreError:
         where=str(path),
         do="Check the permissions of the folder and the space on its disk",
     )
+
+
+def put_aside(damaged: DamagedStoreError, *logs: str) -> DamagedStoreError:
+    """Rename a damaged file, with its logs of these endings, so that the next try makes another."""
+    path = damaged.path
+    aside = path.with_name(path.name + DAMAGED)
+    for ending in ("", *logs):
+        file = path.with_name(path.name + ending)
+        if file.exists():
+            file.replace(aside.with_name(aside.name + ending))
+    return DamagedStoreError(damaged.what, path, aside)
 
 
 def query_refusal(what: str, where: str, error: Exception) -> StoreError | None:

@@ -105,6 +105,8 @@ def test_a_killed_worker_ends_its_run_and_no_other(
         canceling = start(instance, "a", "CANCELING")
         waiting = [start(instance, "a", status) for status in ("QUEUED", "STARTING")]
         foreign = start(instance, "")  # of another project that uses the same Dagster
+        instance.event_log_storage.set_concurrency_slots("duckdb", 1)
+        instance.event_log_storage.claim_concurrency_slot("duckdb", run.run_id, "step")
         assert end_lost_runs(instance, connection, unasked) == []
         process.send_signal(signal.SIGSTOP)
         assert end_lost_runs(instance, connection, unasked) == []
@@ -116,6 +118,8 @@ def test_a_killed_worker_ends_its_run_and_no_other(
     assert status(instance, canceling) == "CANCELED"
     assert [status(instance, each) for each in waiting] == ["QUEUED", "STARTING"]
     assert status(instance, foreign) == "STARTED"
+    pool = instance.event_log_storage.get_concurrency_info("duckdb")
+    assert pool.active_slot_count == 0, "what it held others may have"
     assert end_lost_runs(instance, connection, unasked) == []
 
 

@@ -56,12 +56,18 @@ def test_a_blocking_check_that_failed_is_not_passed_by_running_again(
 def test_a_check_that_was_not_reached_after_a_write(
     materialize: Run, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    key = every_chunk_has_one_vector.check_key
+    open_meanwhile: list[list[dg.AssetCheckKey]] = []
+
     def gone(*_: object) -> object:
+        open_meanwhile.append(open_checks(instance, [key]))
         raise StoreError("the server went away", do="Wait")
 
     with monkeypatch.context() as patch:
         patch.setattr(embedding_checks, "unmatched", gone)
         assert not materialize(every_chunk_has_one_vector, raise_on_error=False).success
+    assert not any(open_meanwhile), "the run is at work, and may reach it"
+    assert open_checks(instance, [key]) == [key]
     assert unfinished_collections(instance, NAMES) == {"a", "b"}
     assert materialize(every_chunk_has_one_vector).success
     assert unfinished_collections(instance, NAMES) == set()

@@ -1,6 +1,8 @@
 """Damaged stores: told in one line by who asks, built anew by the next run, as from scratch."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,6 +73,30 @@ def test_a_damaged_duckdb_file_is_set_aside_and_made_anew(
     assert file.with_name("offline.duckdb.damaged").read_bytes() == content
     project.call("predict", "baking bread")
     assert project.json("status")["candidates"] == before
+
+
+@pytest.mark.parametrize("damage", [cut, scribble])
+def test_a_damaged_online_store_is_set_aside_and_made_anew(
+    project: Project, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    project = replace(project, fast=True)
+    project.call("run")
+    file = project.home / "online.sqlite"
+    with closing(sqlite3.connect(file)) as online:
+        values = online.execute("select * from online_features order by 1, 2").fetchall()
+    assert values
+    damage(file)
+    healed = project.call("run")
+    assert "the online store is damaged (" in healed
+    assert "was renamed to online.sqlite.damaged" in healed
+    assert "Traceback" not in healed
+    with closing(sqlite3.connect(file)) as online:
+        again = online.execute("select * from online_features order by 1, 2").fetchall()
+    assert again == values
+    assert "Nothing changed" in project.call("run")
+    project.call("backup", str(backup := tmp_path / "backup"))
+    assert (backup / "online.sqlite").exists()
+    assert not [*backup.glob("*damaged*")]
 
 
 def test_a_record_of_an_export_that_was_cut_is_made_again(project: Project) -> None:

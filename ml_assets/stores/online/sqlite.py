@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from ml_assets.errors import StoreError
-from ml_assets.stores.folders import folder
+from ml_assets.errors import DamagedStoreError
+from ml_assets.stores.folders import folder, put_aside, refusal
 from ml_assets.stores.migrations import migrate
 from ml_assets.stores.online.contract import OnlineStore, Value, Values, pack
 
@@ -29,11 +29,10 @@ def open_store(url: str) -> Iterator[OnlineStore]:
             migrate("sqlite", connection, str(path), transaction)
             yield _Sqlite(connection)
     except sqlite3.DatabaseError as error:
-        raise StoreError(
-            f"cannot be used ({error})",
-            where=str(path),
-            do="Check its permissions and the disk, or remove it: it is only a copy",
-        ) from None
+        explained = refusal(path, "the online store", error)
+        if isinstance(explained, DamagedStoreError):
+            explained = put_aside(explained, "-wal", "-shm")  # it is only a copy
+        raise explained from None
 
 
 class _Sqlite:

@@ -1,0 +1,169 @@
+"""What the champion says about texts, and what cannot be answered."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ml_assets.errors import (
+    FeatureViewError,
+    ModelError,
+    NothingToDoError,
+    SourceError,
+    SpaceMismatchError,
+    StoreError,
+)
+from ml_assets.features.documents import read_vectors
+from ml_assets.registry import serving
+from ml_assets.search.generation import ensure_generation
+from ml_assets.search.indexes.kinds import Indexes, index_parameters
+from ml_assets.search.model import CHUNKING
+from ml_assets.stores import mlflow
+from ml_assets.training.experiments import read_candidates
+from ml_assets.training.onnx.export import TOLERANCE
+from ml_assets_tests.corpus import MeaningEncoder, labelled_documents
+from ml_assets_tests.fakes import SPACE, other_space
+from ml_assets_tests.registry.deciding import (
+    Trained,
+    ask,
+    decide,
+    forget_onnx,
+    register,
+)
+
+
+def test_the_champion_answers_for_texts_it_never_saw(first: Trained) -> None:
+    deployment, _ = first
+    register(first)
+    decide(first)
+    answers = ask(deployment, ["w3 w6 w9 w30 w60", "w1 w4 w7 w31", "w2 w5 w8 w32"])
+    assert [next(iter(answer)) for answer in answers] == ["cooking", "music", "sport"]
+    for answer in answers:
+        assert sum(answer.values()) == pytest.approx(1)
+        assert list(answer.values()) == sorted(answer.values(), reverse=True)
+    assert ask(deployment, []) == []
+
+
+def test_a_document_gets_the_answer_it_got_in_training(first: Trained) -> None:
+    deployment, training_set = first
+    register(first)
+    decide(first)
+    (candidate,) = [
+        one
+        for one in read_candidates(deployment.connection, training_set.hash)
+        if one.family == "logistic_regression"
+    ]
+    texts = {one.document_id: one.text for one in labelled_documents()}
+    with deployment.open_duck() as duck:
+        rows = duck.execute(
+            "select document_id, predicted, probability from model_predictions where run_id = ?",
+            [candidate.run_id],
+        ).fetchall()
+    answers = ask(deployment, [texts[document_id] for document_id, _, _ in rows])
+    # But for the nearest document, which now is the document itself.
+    same = [next(iter(a)) == row[1] for a, row in zip(answers, rows, strict=True)]
+    assert sum(same) / len(same) > 0.9
+
+
+def test_what_cannot_be_answered_is_said(first: Trained) -> None:
+    deployment, _ = first
+    with pytest.raises(NothingToDoError, match=r"promoted yet\. Run `ml-assets run`"):
+        ask(deployment, ["w1"])
+    with deployment.connection.transaction(force_rollback=True):
+        deployment.connection.execute("update documents set label = null")
+        # A run cannot help.
+        with pytest.raises(NothingToDoError, match=r"yet: no document has a label\. Give more"):
+            ask(deployment, ["w1"])
+    version = register(first)
+    decide(first)
+    with pytest.raises(SourceError, match="text 2: it is empty"):
+        ask(deployment, ["w1", " \n"])
+    with pytest.raises(SpaceMismatchError, match="vectors of space"):
+        ask(deployment, ["w1"], space_id=other_space().space_id)
+    with deployment.connection.transaction(force_rollback=True):
+        deployment.connection.execute(
+            'update model_artifacts set feature_views = \'{"old_v1": ""}\''
+        )
+        with pytest.raises(FeatureViewError, match="old_v1"):
+            ask(deployment, ["w1"])
+    forget_onnx(deployment)
+    deployment.connection.execute(
+        "update experiments set model_uri = 'models:/nothing' where run_id = %s",
+        [version.candidate.run_id],
+    )
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        ask(deployment, ["w1"])
+
+
+def test_a_model_that_holds_a_type_we_do_not_write_is_not_loaded(
+    first: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment, _ = first
+    register(first)
+    decide(first)
+    forget_onnx(deployment)
+    monkeypatch.setattr(serving, "TRUSTED_TYPES", ())
+    with pytest.raises(StoreError, match="Untrusted types"):
+        ask(deployment, ["w1"])
+
+
+def test_the_onnx_form_answers_as_the_model_itself(
+    first: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment, _ = first
+    register(first)
+    decide(first)
+    texts = [*(one.text for one in labelled_documents(60, seed=5)), "\u6f22\u5b57 w3", "w" * 300]
+    with monkeypatch.context() as context:
+        context.setattr(mlflow, "load_model", None)
+        carried = ask(deployment, texts)
+    forget_onnx(deployment)
+    original = ask(deployment, texts)
+    for given, expected in zip(carried, original, strict=True):
+        assert given == pytest.approx(expected, abs=TOLERANCE)
+        assert next(iter(given)) == next(iter(expected))
+
+
+def test_an_onnx_form_that_is_not_the_recorded_one_does_not_answer(first: Trained) -> None:
+    deployment, _ = first
+    version = register(first)
+    decide(first)
+    deployment.connection.execute(
+        "update experiments set onnx_sha256 = repeat('0', 64) where run_id = %s",
+        [version.candidate.run_id],
+    )
+    with pytest.raises(StoreError, match="its sha256 is not the recorded 000000000000"):
+        ask(deployment, ["w1"])
+
+
+def test_only_documents_that_the_served_index_finds_near_are_read(
+    first: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment, _ = first
+    connection, indexes = deployment.connection, Indexes(deployment.settings)
+    vectors = MeaningEncoder().encode(["w1 w2 w3", "w70 w71"])
+    read: list[Collection[str] | None] = []
+
+    def watched(*given: Any) -> Any:
+        read.append(given[-1])
+        return read_vectors(*given)
+
+    monkeypatch.setattr(serving, "read_vectors", watched)
+    nearest = serving._nearest_distances(connection, indexes, SPACE.space_id, vectors)
+    [(chunker,)] = connection.execute("select chunker from chunkers where is_current").fetchall()
+    parameters = {**index_parameters(deployment.settings), CHUNKING: {"chunker": chunker}}
+    generation = ensure_generation(connection, SPACE.space_id, parameters)
+    monkeypatch.setattr(serving, "published_generation", lambda _: generation)
+    monkeypatch.setattr(serving, "_CANDIDATES", 1)
+    found = serving._nearest_distances(connection, indexes, SPACE.space_id, vectors)
+    assert found.tolist() == nearest.tolist()
+    assert read[0] is None
+    assert read[1] is not None
+    assert 1 <= len(read[1]) <= 2
+    # An index over vectors of another model knows nothing of what is near.
+    another = replace(generation, space_id=other_space().space_id)
+    monkeypatch.setattr(serving, "published_generation", lambda _: another)
+    found = serving._nearest_distances(connection, indexes, SPACE.space_id, vectors)
+    assert found.tolist() == nearest.tolist()
+    assert read[2] is None
