@@ -21,3 +21,7 @@ create or replace function is_altered(d documents) returns boolean language sql 
         and d.stored_hash <> document_hash(
             d.title, d.text, d.label, d.url, d.group_id, d.metadata, d.created_at, d.headings)
 $$;
+
+-- With the new column.
+create or replace view current_chunks as
+select * from chunks where chunker = (select chunker from chunkers where is_current);
