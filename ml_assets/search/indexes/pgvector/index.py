@@ -27,14 +27,14 @@ from ml_assets.stores import postgres
 from ml_assets.stores.postgres.locks import exclusive
 from ml_assets.stores.sql import statement
 
-BROAD = 0.12
-"""The share of the documents that must pass a filter for the walk through the graph, which looks at
-so many more chunks, to end sooner than comparing with all that pass."""
-
 NARROW = 500
 """Documents that are compared with, whatever their share is."""
 
-FILTERED = 100
+WALKED = 2.0
+"""What looking at a chunk on the walk through the graph costs, where comparing with one of those
+that pass costs 1."""
+
+FILTERED = 30
 """Chunks asked of the graph under a filter, at least: the walk ends when they are found, and the
 nearest may be the last."""
 
@@ -170,12 +170,15 @@ class PgvectorIndex:
         if filters == NO_FILTER:
             yield self._live_of_nearest(vector, k)
             yield self._approximate(vector, max(k, FILTERED), filters)
-        elif share := self._broad_share(filters):
+        elif share := self._broad_share(max(k, FILTERED), filters):
             yield self._passing_of_nearest(vector, max(k, FILTERED), filters, share)
         yield self._scored(*self._composed("exact", vector, k, filters))
 
-    def _broad_share(self, filters: Filter) -> float:
-        """About the share of the documents that pass; 0 when all of these are to be compared."""
+    def _broad_share(self, k: int, filters: Filter) -> float:
+        """About the share of the documents that pass; 0 when all of these are to be compared.
+
+        Of `k / share` chunks that the walk comes to, `k` pass on average.
+        """
         if isinstance(filters, Among):
             return 0.0
         condition, bound = sql_condition(filters)
@@ -183,7 +186,8 @@ class PgvectorIndex:
         sampled = query.format(filter=sql.SQL(condition))
         counts = postgres.read_counts(self._connection, sampled, bound)
         share = counts["passing"] / max(1, counts["sampled"])
-        return 0.0 if share < BROAD or share * counts["documents"] <= NARROW else share
+        passing = share * counts["documents"]
+        return share if passing > NARROW and WALKED * k / share < passing else 0.0
 
     def _live_of_nearest(self, vector: Vector, k: int) -> _Scored:
         """Those of the `k` nearest that are live: nearly always all of them.
