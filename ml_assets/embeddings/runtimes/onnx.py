@@ -88,15 +88,19 @@ def _load(path: Path) -> Run:
     return run
 
 
+def was_tried(model: ModelFolder, home: Path) -> bool:
+    """Whether there is a verdict on an export of `model` under `home`."""
+    return _record(model, home).exists()
+
+
 def find_export(model: ModelFolder, home: Path) -> Export | None:
     """The export of `model` under `home`, whether usable or not; None when it must be made.
 
     A model file that is missing, or is not the one that was verified, must be made again.
     """
-    path = _path(model, home)
-    record = path.with_suffix(".json")
+    record = _record(model, home)
     try:
-        stored = Export(path, **json.loads(record.read_text(encoding="utf-8")))
+        stored = Export(_path(model, home), **json.loads(record.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):  # there is none, or it was cut short
         return None
     return stored if not stored.usable or _sha256(stored) == stored.sha256 else None
@@ -130,7 +134,7 @@ def export(model: ModelFolder, home: Path, reference: SentenceTransformerEncoder
                 older.unlink(missing_ok=True)
         # Last, and at once: a record without its model would never be repaired.
         verdict = {"worst_cosine": worst, "reason": reason, "sha256": sha256}
-        write_whole(target.with_suffix(".json"), json.dumps(verdict))
+        write_whole(_record(model, home), json.dumps(verdict))
     finally:
         shutil.rmtree(temporary)
     return Export(target, worst, reason, sha256)
@@ -138,6 +142,10 @@ def export(model: ModelFolder, home: Path, reference: SentenceTransformerEncoder
 
 def _path(model: ModelFolder, home: Path) -> Path:
     return home / "models" / f"{model.space.space_id}-{VERSION}.onnx"
+
+
+def _record(model: ModelFolder, home: Path) -> Path:
+    return _path(model, home).with_suffix(".json")
 
 
 def _sha256(export: Export) -> str:

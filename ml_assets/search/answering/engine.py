@@ -12,12 +12,12 @@ from psycopg.errors import UndefinedTable
 from psycopg.rows import dict_row
 
 from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, UserError
-from ml_assets.search.answering.model import METHODS, Engine, Hit, Method, SearchResult
+from ml_assets.search.answering.model import Engine, Hit, Method, SearchResult, check_request
 from ml_assets.search.answering.ranking import DEPTH, Ranked, cosines_of, rank_documents
 from ml_assets.search.answering.relevance import least_cosine, relevance
 from ml_assets.search.answering.rerank import load_reranker, reranked
 from ml_assets.search.answering.snippet import query_terms, snippet
-from ml_assets.search.filters.language import NO_FILTER, Condition, is_unicode
+from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.filters.sql import check_known, sql_condition
 from ml_assets.search.generation import on_vectors, published_generation
 from ml_assets.search.indexes.kinds import Indexes, follow_index, waiting_documents
@@ -28,7 +28,6 @@ from ml_assets.stores.sql import statement
 if TYPE_CHECKING:
     from ml_assets.embeddings.encoder import Encoder
 
-MAX_K = 100
 DEPTHS = (DEPTH, 400, 1600)
 """Chunks asked of each index; deeper only while their documents are fewer than k."""
 
@@ -153,22 +152,6 @@ def _least(engine: Engine, method: Method, min_relevance: float) -> float:
             "words alone tell no relevance", where="--min-relevance", do="Use hybrid or vector"
         )
     return least_cosine(engine.generation, min_relevance)
-
-
-def check_request(query: str, k: int, method: str) -> None:
-    """Refuse what no search can answer, with a UserError."""
-    if not query.strip():
-        raise UserError("the query is empty", where="search", do="Give some words to look for")
-    if not is_unicode(query):
-        raise UserError("the query is not valid Unicode", where="search", do="Write it in UTF-8")
-    if not 1 <= k <= MAX_K:
-        raise UserError(
-            f"{k} documents were asked for", where="--limit", do=f"Ask for 1 to {MAX_K}"
-        )
-    if method not in METHODS:
-        raise UserError(
-            f"there is no method {method!r}", where="search", do=f"Known: {', '.join(METHODS)}"
-        )
 
 
 def _hits(

@@ -34,8 +34,8 @@ WALKED = 2.0
 """What looking at a chunk on the walk through the graph costs, where comparing with one of those
 that pass costs 1."""
 
-FILTERED = 30
-"""Chunks asked of the graph under a filter, at least: the walk ends when they are found, and the
+FILTERED = {"hnsw": 30, "ivfflat": 100, "binary": 100}
+"""Chunks asked of each index under a filter, at least: the walk ends when they are found, and the
 nearest may be the last."""
 
 _WALK = 2
@@ -167,11 +167,12 @@ class PgvectorIndex:
 
     def _attempts(self, vector: Vector, k: int, filters: Filter) -> Iterator[_Scored]:
         """What is found, each time by a wider search; the last one is exact."""
+        more = max(k, FILTERED[self._design.parameters["index"]])
         if filters == NO_FILTER:
             yield self._live_of_nearest(vector, k)
-            yield self._approximate(vector, max(k, FILTERED), filters)
-        elif share := self._broad_share(max(k, FILTERED), filters):
-            yield self._passing_of_nearest(vector, max(k, FILTERED), filters, share)
+            yield self._approximate(vector, more, filters)
+        elif share := self._broad_share(more, filters):
+            yield self._passing_of_nearest(vector, more, filters, share)
         yield self._scored(*self._composed("exact", vector, k, filters))
 
     def _broad_share(self, k: int, filters: Filter) -> float:
