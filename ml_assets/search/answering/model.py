@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from ml_assets.errors import UserError
@@ -38,6 +40,8 @@ class Engine:
     fusion: Fusion = DEFAULT_FUSION
     reranker: Reranker | None = None
     rerank_top: int = 20
+    beside: Executor = field(default_factory=partial(ThreadPoolExecutor, 1), compare=False)
+    """The thread in which one index is asked beside the other; it ends with the engine."""
     behind: int = 0
     """Documents by which an index of this host is behind, because another process writes it."""
 

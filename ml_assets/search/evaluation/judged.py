@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ml_assets.documents.sources.base import JudgedQueries, JudgedQuery
 from ml_assets.search.answering.engine import check_space, search_vector
-from ml_assets.search.answering.model import MAX_K
-from ml_assets.search.answering.model import Engine
+from ml_assets.search.answering.model import MAX_K, Engine
 from ml_assets.search.answering.ranking import (
     DEPTH,
     fuse_documents,

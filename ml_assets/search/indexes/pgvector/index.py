@@ -211,7 +211,7 @@ class PgvectorIndex:
         nearest, bound = self._composed(self._design.layout.query, vector, most, None)
         condition, asked = sql_condition(filters)
         query = statement("postgres/search/pgvector/passing_of")
-        parts = {"nearest": nearest, "filter": sql.SQL(condition), "k": sql.Literal(k)}
+        parts = {"nearest": nearest.as_string(), "filter": condition, "k": str(k)}
         passing = self._scored(on_vectors(self.generation, query, **parts), {**bound, **asked})
         return sorted(passing, reverse=True)
 
@@ -250,36 +250,38 @@ class PgvectorIndex:
         graph = ("m", "ef_construction")
         return any(options.get(name) != self._design.parameters[name] for name in graph)
 
-    def _unfiltered(self, vector: Vector, k: int) -> tuple[sql.Composed, dict[str, Any]]:
+    def _unfiltered(self, vector: Vector, k: int) -> tuple[sql.SQL, dict[str, Any]]:
         nearest, bound = self._composed(self._design.layout.query, vector, k, None)
         query = statement("postgres/search/pgvector/live_of")
-        return on_vectors(self.generation, query, nearest=nearest), bound
+        return on_vectors(self.generation, query, nearest=nearest.as_string()), bound
 
     def _composed(
         self, name: str, vector: Vector, k: int, filters: Filter | None
-    ) -> tuple[sql.Composed, dict[str, Any]]:
+    ) -> tuple[sql.SQL, dict[str, Any]]:
         """The statement over live documents that pass, or over all vectors if `filters` is None."""
         import pgvector
 
-        documents: sql.Composable = sql.SQL("")
-        condition, bound = "true", dict[str, Any]()
+        documents, condition, bound = "", "true", dict[str, Any]()
         if filters is not None:
             joined = statement("postgres/search/pgvector/documents_of")
-            documents = on_vectors(self.generation, joined)
+            documents = on_vectors(self.generation, joined).as_string()
             condition, bound = sql_condition(filters)
-        query = sql.SQL(statement(f"postgres/search/pgvector/{name}")).format(
-            **self._design.names,
+        query = on_vectors(
+            self.generation,
+            statement(f"postgres/search/pgvector/{name}"),
+            type=self._design.parameters["type"],
+            dimension=str(self.generation.dimension),
             documents=documents,
-            filter=sql.SQL(condition),
-            k=sql.Literal(k),
-            candidates=sql.Literal(candidates_of(k)),
+            filter=condition,
+            k=str(k),
+            candidates=str(candidates_of(k)),
         )
         whole = self._design.parameters["type"] == "vector"
         kind = pgvector.Vector if whole else pgvector.HalfVector
         return query, {**bound, "vector": kind(vector)}
 
     def _scored(
-        self, query: sql.Composed, bound: Mapping[str, Any], *, prepare: bool | None = None
+        self, query: sql.SQL, bound: Mapping[str, Any], *, prepare: bool | None = None
     ) -> _Scored:
         return _scores(self._connection.execute(query, bound, prepare=prepare))
 
