@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ml_assets.embeddings import encoder as encoder_module
-from ml_assets.embeddings.encoder import load_encoder
+from ml_assets.embeddings.encoder import load_encoder, preload
+from ml_assets.embeddings.runtimes.batching import BatchingEncoder
 from ml_assets.embeddings.runtimes.onnx import (
     VERSION,
     Export,
@@ -94,6 +95,19 @@ def test_a_second_process_needs_no_torch(exported: tuple[Path, Export]) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_what_was_exported_is_loaded_ahead_and_nothing_is_exported_for_that(
+    tmp_path: Path, exported: tuple[Path, Export]
+) -> None:
+    shutil.copytree(exported[0], tmp_path / "home")
+    settings = load_settings(home=tmp_path / "home")
+    preload(settings)
+    encoder = load_encoder(settings)
+    assert isinstance(encoder, BatchingEncoder)
+    assert encoder.loaded
+    preload(load_settings(home=tmp_path / "absent"))
+    assert not (tmp_path / "absent").exists()
 
 
 def test_the_setting_and_a_gpu_choose_the_reference(
