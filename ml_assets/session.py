@@ -8,6 +8,7 @@ Not here: anything that writes; that is a run.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -64,13 +65,15 @@ class Session:
             StoreError: a store does not answer, or an index is missing.
         """
         from ml_assets.embeddings.encoder import load_encoder
-        from ml_assets.search.answering.engine import check_request, search
+        from ml_assets.search.answering.model import check_request
 
         check_request(query, k, method)  # before anything is opened
         condition = parse_condition(filters) if isinstance(filters, str) else filters
         with self._answering():
-            engine = self._published_engine()
+            engine = self._opened_engine(method)
             encoder = None if method == "keyword" else load_encoder(self.settings)
+            from ml_assets.search.answering.engine import search
+
             return search(
                 engine,
                 query,
@@ -178,13 +181,25 @@ class Session:
         url = secret(self.settings.redis_url)
         return self._stores.enter_context(online.connect(url, self.settings.home))
 
+    def _opened_engine(self, method: Method) -> Engine:
+        """What answers; at the first query the encoder is loaded beside the stores."""
+        from ml_assets.embeddings.encoder import preload
+
+        if self._engine or method == "keyword":
+            return self._published_engine()
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            beside.submit(preload, self.settings)
+            return self._published_engine()
+
     def _published_engine(self) -> Engine:
+        connection = self._connection  # before the imports, which take as long as its server
+
         from ml_assets.search.answering.engine import open_engine
         from ml_assets.search.generation import published_generation
         from ml_assets.search.indexes.kinds import Indexes, index_marks
 
-        published = published_generation(self._connection)
-        marks = index_marks(self._connection, published) if published else {}
+        published = published_generation(connection)
+        marks = index_marks(connection, published) if published else {}
         engine = self._engine
         if (
             engine is None
@@ -194,7 +209,7 @@ class Session:
             self._engine, self._marks = None, marks
             self._indexes.close()
             engine = self._engine = self._indexes.enter_context(
-                open_engine(self._connection, Indexes(self.settings), published)
+                open_engine(connection, Indexes(self.settings), published)
             )
         return engine
 

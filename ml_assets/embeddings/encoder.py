@@ -14,7 +14,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from ml_assets.embeddings.endpoint import endpoint_of
 from ml_assets.embeddings.runtimes import onnx, openvino, reference
+from ml_assets.embeddings.runtimes.batching import BatchingEncoder
 from ml_assets.embeddings.runtimes.gpu import GpuEncoder
 from ml_assets.embeddings.runtimes.openai import OpenAIEncoder
 from ml_assets.embeddings.runtimes.ray import RayEncoder
@@ -96,6 +98,18 @@ def load_encoder(settings: Settings, tokens: int = 0) -> Encoder:
     fast = _on_openvino(model, path, precision)
     speeds = measured_speeds(model, settings.home, precision, exact, fast)
     return fast if speeds.openvino_wins(tokens, loaded=fast.loaded) else exact
+
+
+def preload(settings: Settings) -> None:
+    """Load what encodes queries, where an export was tried before; `load_encoder` tells errors.
+
+    For a thread beside one that waits for a store: most of it is hashing and mapping files.
+    """
+    if settings.encoder != "sentence-transformers" and not _has_gpu() and not endpoint_of(settings):
+        model = current_model(settings)
+        encoder = load_encoder(settings) if onnx.was_tried(model, settings.home) else None
+        if isinstance(encoder, BatchingEncoder):
+            encoder.load()
 
 
 def load_float32(settings: Settings) -> Encoder:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
+from typing import LiteralString
 
 from psycopg import sql
 from psycopg.rows import dict_row
@@ -91,9 +93,18 @@ def tables_of(generation: Generation) -> dict[str, sql.Identifier]:
     }
 
 
-def on_vectors(generation: Generation, text: str, **parts: sql.Composable) -> sql.Composed:
-    """The statement on the tables of a generation, with the other parts that it has."""
-    return sql.SQL(text).format(**tables_of(generation), **parts)
+def on_vectors(generation: Generation, text: str, **parts: str) -> sql.SQL:
+    """The statement on the tables of a generation, with the other parts that it has, in SQL."""
+    tables = (vectors_of(generation), chunks_of(generation.chunker))
+    return _on_tables(text, *tables, **parts)
+
+
+@lru_cache(maxsize=256)
+def _on_tables(text: LiteralString, partition: str, chunks: str, **parts: LiteralString) -> sql.SQL:
+    """Kept, because composing one takes as long as many a statement itself."""
+    tables = {"partition": sql.Identifier(partition), "chunks": sql.Identifier(chunks)}
+    written = {name: sql.SQL(part) for name, part in parts.items()}
+    return sql.SQL(sql.SQL(text).format(**tables, **written).as_string())
 
 
 def chunkers_beside(

@@ -13,6 +13,7 @@ SQL = shipped("sql")
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
+@cache
 def statement(path: str) -> str:
     """Return a named statement; `postgres/documents/find_absent` is one of `documents.sql`."""
     file, _, name = path.rpartition("/")

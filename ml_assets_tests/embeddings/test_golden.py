@@ -18,6 +18,7 @@ def test_golden_export(exported: tuple[Path, export.Export]) -> None:
         "outputs": [one.name for one in model.graph.output],
         "operators": dict(Counter(node.op_type for node in model.graph.node)),
         "weights": len(model.graph.initializer),
+        "beside": sum(one.data_location == one.EXTERNAL for one in model.graph.initializer),
     }
     golden.check("ml_assets.embeddings.runtimes.onnx.VERSION", export.VERSION, output)
 

@@ -42,8 +42,8 @@ class BatchingEncoder:
         return "_run" in vars(self)
 
     def load(self) -> None:
-        """Load the transformer now, if it is not."""
-        _ = self._run
+        """Load the transformer and its tokenizer now, if they are not."""
+        _ = self._run, self._tokenizer
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the vectors of `texts`: float32, shape (len(texts), dimension), unit norm."""

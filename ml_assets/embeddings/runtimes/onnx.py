@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.embeddings.model_files import file_sha256, modules_of
+from ml_assets.embeddings.model_files import files_sha256, modules_of
 from ml_assets.embeddings.runtimes.batching import BatchingEncoder
 from ml_assets.embeddings.space import ModelFolder
 from ml_assets.errors import first_line
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 MIN_COSINE = 0.9999
 """An export whose vectors are further from the reference, on any sample, is not used."""
 
-VERSION = 1
+VERSION = 2
+_LEAST_WEIGHTS = 1024
+"""Bytes of a tensor that is kept beside the graph."""
+
 _SAMPLE = (
     "Return the absolute value of a number.",
     "a",
@@ -40,7 +44,11 @@ _SAMPLE = (
 
 @dataclass(frozen=True)
 class Export:
-    """A model in ONNX form, and the worst cosine to the reference on the sample."""
+    """A model in ONNX form, and the worst cosine to the reference on the sample.
+
+    Its weights lie beside the graph: mapped into memory, not read, they are loaded in half the
+    time, and the vectors of words that are not asked for never.
+    """
 
     path: Path
     worst_cosine: float
@@ -51,6 +59,11 @@ class Export:
     def usable(self) -> bool:
         """The export was made, and agrees with the reference."""
         return not self.reason and self.worst_cosine >= MIN_COSINE
+
+    @property
+    def files(self) -> list[Path]:
+        """The graph, and its weights."""
+        return [self.path, self.path.with_suffix(".weights")]
 
 
 def onnx_encoder(model: ModelFolder, path: Path) -> BatchingEncoder:
@@ -75,20 +88,22 @@ def _load(path: Path) -> Run:
     return run
 
 
+def was_tried(model: ModelFolder, home: Path) -> bool:
+    """Whether there is a verdict on an export of `model` under `home`."""
+    return _record(model, home).exists()
+
+
 def find_export(model: ModelFolder, home: Path) -> Export | None:
     """The export of `model` under `home`, whether usable or not; None when it must be made.
 
     A model file that is missing, or is not the one that was verified, must be made again.
     """
-    path = _path(model, home)
-    record = path.with_suffix(".json")
+    record = _record(model, home)
     try:
-        stored = Export(path, **json.loads(record.read_text(encoding="utf-8")))
+        stored = Export(_path(model, home), **json.loads(record.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):  # there is none, or it was cut short
         return None
-    if stored.usable and not (stored.path.exists() and file_sha256(stored.path) == stored.sha256):
-        return None
-    return stored
+    return stored if not stored.usable or _sha256(stored) == stored.sha256 else None
 
 
 def export(model: ModelFolder, home: Path, reference: SentenceTransformerEncoder) -> Export:
@@ -99,7 +114,8 @@ def export(model: ModelFolder, home: Path, reference: SentenceTransformerEncoder
     """
     target = _path(model, home)
     folder(target.parent)
-    temporary = target.with_suffix(f".{os.getpid()}.tmp")
+    temporary = folder(target.with_suffix(f".{os.getpid()}.tmp"))
+    made = Export(temporary / target.name, 0.0)
     worst, reason, sha256 = 0.0, "", ""
     pooling = model.space.pooling
     if not model.space.normalized or "mean" not in pooling or "," in pooling:
@@ -107,17 +123,20 @@ def export(model: ModelFolder, home: Path, reference: SentenceTransformerEncoder
     if others := modules_of(model.path).keys() - {"Transformer", "Pooling", "Normalize"}:
         reason = f"only a transformer is exported, not {', '.join(sorted(others))}"
     try:
-        reason = reason or _write(reference, temporary)
+        reason = reason or _write(reference, made)
         if not reason:
-            worst = _worst_cosine(onnx_encoder(model, temporary), reference)
+            worst = _worst_cosine(onnx_encoder(model, made.path), reference)
             reason = "" if worst >= MIN_COSINE else f"its vectors differ, cosine {worst:.5f}"
-            sha256 = file_sha256(temporary)
-            temporary.replace(target)
+            sha256 = _sha256(made)
+            for file in made.files:
+                file.replace(target.with_name(file.name))
+            for older in set(target.parent.glob(f"{model.space.space_id}-?.onnx")) - {target}:
+                older.unlink(missing_ok=True)
         # Last, and at once: a record without its model would never be repaired.
         verdict = {"worst_cosine": worst, "reason": reason, "sha256": sha256}
-        write_whole(target.with_suffix(".json"), json.dumps(verdict))
+        write_whole(_record(model, home), json.dumps(verdict))
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(temporary)
     return Export(target, worst, reason, sha256)
 
 
@@ -125,13 +144,23 @@ def _path(model: ModelFolder, home: Path) -> Path:
     return home / "models" / f"{model.space.space_id}-{VERSION}.onnx"
 
 
+def _record(model: ModelFolder, home: Path) -> Path:
+    return _path(model, home).with_suffix(".json")
+
+
+def _sha256(export: Export) -> str:
+    """That of its files; nothing where one is missing."""
+    whole = all(file.exists() for file in export.files)
+    return files_sha256(export.files, export.path.parent) if whole else ""
+
+
 def _worst_cosine(encoder: Encoder, reference: Encoder) -> float:
     texts = list(_SAMPLE)
     return float((encoder.encode(texts) * reference.encode(texts)).sum(axis=1).min())
 
 
-def _write(reference: SentenceTransformerEncoder, target: Path) -> str:
-    """Export to `target`; return why that cannot be done, or nothing."""
+def _write(reference: SentenceTransformerEncoder, target: Export) -> str:
+    """Export to the files of `target`; return why that cannot be done, or nothing."""
     import torch
 
     transformer: Any = reference.transformer[0].auto_model
@@ -148,6 +177,7 @@ def _write(reference: SentenceTransformerEncoder, target: Path) -> str:
             hidden: torch.Tensor = output.last_hidden_state
             return hidden
 
+    whole = target.path.with_suffix(".whole")
     example = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 0]]), torch.tensor([[1] * 4, [1, 1, 1, 0]])
     shape = {0: "batch", 1: "tokens"}
     with warnings.catch_warnings(), torch.no_grad():
@@ -157,7 +187,7 @@ def _write(reference: SentenceTransformerEncoder, target: Path) -> str:
             torch.onnx.export(
                 LastHiddenState().eval(),
                 example,
-                str(target),
+                str(whole),
                 input_names=["input_ids", "attention_mask"],
                 output_names=["hidden"],
                 dynamic_axes={"input_ids": shape, "attention_mask": shape, "hidden": shape},
@@ -166,4 +196,20 @@ def _write(reference: SentenceTransformerEncoder, target: Path) -> str:
             )
         except (torch.onnx.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
             return f"it does not export ({first_line(error)})"
+    _part(whole, target)
     return ""
+
+
+def _part(whole: Path, target: Export) -> None:
+    """Write a model as its graph, as it is, and its weights."""
+    from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
+
+    graph, weights = target.files
+    options = SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.optimized_model_filepath = str(graph)
+    beside = "session.optimized_model_external_initializers"
+    options.add_session_config_entry(f"{beside}_file_name", weights.name)
+    options.add_session_config_entry(f"{beside}_min_size_in_bytes", str(_LEAST_WEIGHTS))
+    InferenceSession(str(whole), options, providers=["CPUExecutionProvider"])

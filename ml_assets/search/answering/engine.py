@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from psycopg import sql
 from psycopg.errors import UndefinedTable
 from psycopg.rows import dict_row
 
 from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, UserError
-from ml_assets.search.answering.model import METHODS, Engine, Hit, Method, SearchResult
-from ml_assets.search.answering.ranking import DEPTH, Ranked, cosines_of, rank_documents
+from ml_assets.search.answering.model import Engine, Hit, Method, SearchResult, check_request
+from ml_assets.search.answering.ranking import DEPTH, Ranked, rank_documents
 from ml_assets.search.answering.relevance import least_cosine, relevance
 from ml_assets.search.answering.rerank import load_reranker, reranked
 from ml_assets.search.answering.snippet import query_terms, snippet
-from ml_assets.search.filters.language import NO_FILTER, Condition, is_unicode
+from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.filters.sql import check_known, sql_condition
 from ml_assets.search.generation import on_vectors, published_generation
 from ml_assets.search.indexes.kinds import Indexes, follow_index, waiting_documents
@@ -28,7 +27,6 @@ from ml_assets.stores.sql import statement
 if TYPE_CHECKING:
     from ml_assets.embeddings.encoder import Encoder
 
-MAX_K = 100
 DEPTHS = (DEPTH, 400, 1600)
 """Chunks asked of each index; deeper only while their documents are fewer than k."""
 
@@ -59,7 +57,8 @@ def open_engine(
     ):
         behind = max(follow_index(connection, index) for index in (keyword, nearest))
         reranker, top = load_reranker(settings), settings.rerank_top
-        yield Engine(connection, opened, nearest, keyword, opened.fusion, reranker, top, behind)
+        fusion = opened.fusion
+        yield Engine(connection, opened, nearest, keyword, fusion, reranker, top, behind=behind)
 
 
 def search(
@@ -155,22 +154,6 @@ def _least(engine: Engine, method: Method, min_relevance: float) -> float:
     return least_cosine(engine.generation, min_relevance)
 
 
-def check_request(query: str, k: int, method: str) -> None:
-    """Refuse what no search can answer, with a UserError."""
-    if not query.strip():
-        raise UserError("the query is empty", where="search", do="Give some words to look for")
-    if not is_unicode(query):
-        raise UserError("the query is not valid Unicode", where="search", do="Write it in UTF-8")
-    if not 1 <= k <= MAX_K:
-        raise UserError(
-            f"{k} documents were asked for", where="--limit", do=f"Ask for 1 to {MAX_K}"
-        )
-    if method not in METHODS:
-        raise UserError(
-            f"there is no method {method!r}", where="search", do=f"Known: {', '.join(METHODS)}"
-        )
-
-
 def _hits(
     engine: Engine,
     ranked: Ranked,
@@ -181,42 +164,31 @@ def _hits(
 ) -> Iterator[Hit]:
     """The documents, each with the text that shows it, read `window` at a time.
 
-    Those that died since the index was synced are passed over.
+    Those that died since the index was synced are passed over. The cosine is that of the nearest
+    chunk that was found; of what was found by its words, or by feedback, alone, that of this one.
     """
+    from pgvector import HalfVector
+
     terms = query_terms(asked)
     condition, bound = sql_condition(filters)
+    bound["vector"] = None if vector is None else HalfVector(vector)
+    by_words, by_vector = (ranked.scores.get(name, {}) for name in ("keyword", "vector"))
     query = statement("postgres/search/answering/hits")
-    text = on_vectors(engine.generation, query, filter=sql.SQL(condition))
+    text = on_vectors(engine.generation, query, filter=condition)
     for start in range(0, len(ranked.documents), window):
         documents = ranked.documents[start : start + window]
         bound["chunk_ids"] = [ranked.chunks[document_id] for document_id, _ in documents]
         cursor = engine.connection.cursor(row_factory=dict_row)
         rows = {row["document_id"]: row for row in cursor.execute(text, bound)}
-        cosines = _cosines(engine, ranked, vector, rows)
         for document_id, score in documents:
             if row := rows.get(document_id):
                 row |= {f"{name}_rank": by.get(document_id) for name, by in ranked.ranks.items()}
-                keyword, cosine = ranked.scores.get("keyword", {}), cosines.get(document_id)
+                cosine = by_vector.get(document_id, row.pop("cosine"))
                 yield Hit(
                     **row,
                     score=score,
                     snippet=snippet(row["text"], terms),
-                    keyword_score=keyword.get(document_id),
+                    keyword_score=by_words.get(document_id),
                     vector_score=cosine,
                     relevance=None if cosine is None else relevance(engine.generation, cosine),
                 )
-
-
-def _cosines(
-    engine: Engine, ranked: Ranked, vector: Vector | None, documents: Collection[str]
-) -> dict[str, float]:
-    """The cosine of each document's nearest chunk that was found; none without a vector."""
-    if vector is None:
-        return {}
-    known = ranked.scores.get("vector", {})
-    cosines = {name: known[name] for name in documents if name in known}
-    chunk_of = {ranked.chunks[name]: name for name in documents if name not in known}
-    if chunk_of:  # found by its words, or by feedback, alone
-        more = cosines_of(engine, vector, list(chunk_of))
-        cosines |= {chunk_of[chunk_id]: cosine for chunk_id, cosine in more.items()}
-    return cosines

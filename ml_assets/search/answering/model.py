@@ -1,13 +1,16 @@
-"""The opened search, and its answers."""
+"""The opened search, what it can be asked, and its answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from ml_assets.search.filters.language import NO_FILTER, Condition, Scalar
+from ml_assets.errors import UserError
+from ml_assets.search.filters.language import NO_FILTER, Condition, Scalar, is_unicode
 from ml_assets.search.indexes.contract import TextIndex, VectorIndex
 from ml_assets.search.model import DEFAULT_FUSION, Fusion, Generation
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
 Method = Literal["hybrid", "vector", "keyword"]
 METHODS: tuple[Method, ...] = get_args(Method)
+MAX_K = 100
 
 
 Reranker: TypeAlias = Callable[[str, Sequence[str]], list[float]]
@@ -36,6 +40,8 @@ class Engine:
     fusion: Fusion = DEFAULT_FUSION
     reranker: Reranker | None = None
     rerank_top: int = 20
+    beside: Executor = field(default_factory=partial(ThreadPoolExecutor, 1), compare=False)
+    """The thread in which one index is asked beside the other; it ends with the engine."""
     behind: int = 0
     """Documents by which an index of this host is behind, because another process writes it."""
 
@@ -89,3 +95,19 @@ class SearchResult:
     method: Method = "hybrid"
     filters: Condition = NO_FILTER
     behind: int = 0
+
+
+def check_request(query: str, k: int, method: str) -> None:
+    """Refuse what no search can answer, with a UserError."""
+    if not query.strip():
+        raise UserError("the query is empty", where="search", do="Give some words to look for")
+    if not is_unicode(query):
+        raise UserError("the query is not valid Unicode", where="search", do="Write it in UTF-8")
+    if not 1 <= k <= MAX_K:
+        raise UserError(
+            f"{k} documents were asked for", where="--limit", do=f"Ask for 1 to {MAX_K}"
+        )
+    if method not in METHODS:
+        raise UserError(
+            f"there is no method {method!r}", where="search", do=f"Known: {', '.join(METHODS)}"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 
@@ -96,13 +96,15 @@ def query_both(
     least: float = NO_LEAST,
 ) -> dict[str, Ranking]:
     """Query both indexes at a time, for `depth` chunks each, of vectors with the `least` cosine."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        # The vectors in the other thread, which mostly waits for PostgreSQL.
-        nearest = pool.submit(
-            query_index, engine.connection, engine.vector, vector, depth, filters, least
-        )
+    # The vectors in the other thread, which mostly waits for PostgreSQL.
+    nearest = engine.beside.submit(
+        query_index, engine.connection, engine.vector, vector, depth, filters, least
+    )
+    try:
         matching = query_index(engine.connection, engine.keyword, query, depth, filters)
-        return {"keyword": matching, "vector": nearest.result()}
+    finally:
+        wait([nearest])  # an error leaves no query behind
+    return {"keyword": matching, "vector": nearest.result()}
 
 
 def query_moved(
@@ -157,8 +159,7 @@ def score_documents(ranking: Ranking) -> Scores:
 
     Adding a part of the second-best chunk's score lost on the tuning halves of all benchmarks.
     """
-    score_of = dict(zip(ranking.chunk_ids, ranking.scores, strict=True))
-    scores = {name: score_of[chunk_id] for name, chunk_id in _first_chunks(ranking).items()}
+    scores = {name: ranking.scores[place] for name, place in ranking.documents.items()}
     # Where nothing was left out, what is missing has no word of the query.
     floor = 0.0 if ranking.exhausted else min(ranking.scores, default=0.0)
     return Scores(scores, floor)
@@ -174,10 +175,7 @@ def fuse_documents(by_index: Mapping[str, Scores], fusion: Fusion) -> list[tuple
 
 def _first_chunks(ranking: Ranking) -> dict[str, str]:
     """Documents in the order of their first chunk, with that chunk."""
-    first: dict[str, str] = {}
-    for chunk_id in ranking.chunk_ids:
-        first.setdefault(_document(chunk_id), chunk_id)
-    return first
+    return {name: ranking.chunk_ids[place] for name, place in ranking.documents.items()}
 
 
 def _document(chunk_id: str) -> str:

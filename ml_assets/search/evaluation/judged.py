@@ -8,8 +8,8 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Literal
 
 from ml_assets.documents.sources.base import JudgedQueries, JudgedQuery
-from ml_assets.search.answering.engine import MAX_K, check_space, search_vector
-from ml_assets.search.answering.model import Engine
+from ml_assets.search.answering.engine import check_space, search_vector
+from ml_assets.search.answering.model import MAX_K, Engine
 from ml_assets.search.answering.ranking import (
     DEPTH,
     fuse_documents,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, LiteralString
 
-from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from ml_assets.errors import UserError
@@ -59,7 +58,7 @@ def matching_chunk_ids(
     """The ids of the live chunks of a generation whose document passes, in no order."""
     asked, bound = sql_condition(condition)
     text = statement("postgres/search/filters/matching_chunks")
-    rows = connection.execute(on_vectors(generation, text, filter=sql.SQL(asked)), bound)
+    rows = connection.execute(on_vectors(generation, text, filter=asked), bound)
     return [chunk_id for (chunk_id,) in rows]
 
 

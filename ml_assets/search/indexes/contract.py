@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias, TypeVar
 
 from ml_assets.delta import Delta
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 Query = TypeVar("Query", contravariant=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ranking:
     """Chunk ids, best first, each with its score (more is better: BM25, or the cosine).
 
@@ -39,6 +40,14 @@ class Ranking:
         """Rank scores with chunk ids; of equal scores the smaller id comes first."""
         ranked = sorted(scored, key=lambda hit: (-hit[0], hit[1]))
         return cls([chunk_id for _, chunk_id in ranked], [score for score, _ in ranked], exhausted)
+
+    @cached_property
+    def documents(self) -> Mapping[str, int]:
+        """The documents in the order of their first chunk, each with the place of that chunk."""
+        first: dict[str, int] = {}
+        for place, chunk_id in enumerate(self.chunk_ids):
+            first.setdefault(chunk_id.rpartition("#")[0], place)
+        return first
 
     def down_to(self, least: float) -> Ranking:
         """What has the `least` score; when something has not, there is nothing more that has."""

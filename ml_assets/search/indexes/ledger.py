@@ -129,7 +129,7 @@ def waiting_documents(
     """
     passing, bound = sql_condition(condition)
     query = statement("postgres/search/indexes/count_waiting")
-    text = _on_waiting(generation, query, passing=sql.SQL(passing))
+    text = _on_waiting(generation, query, passing=passing)
     row = connection.execute(text, {**bound, **_waiting_for(generation, kinds)}).fetchone()
     return Waiting(*row) if row else Waiting(0, 0)
 
@@ -146,9 +146,9 @@ def _record_synced(connection: postgres.Connection, generation: Generation, kind
             connection.execute(text, bound)
 
 
-def _on_waiting(generation: Generation, query: str, **parts: sql.Composable) -> sql.Composed:
+def _on_waiting(generation: Generation, query: str, **parts: str) -> sql.SQL:
     waiting = on_vectors(generation, statement("postgres/search/indexes/waiting"))
-    return sql.SQL(query).format(waiting=waiting, **parts)
+    return on_vectors(generation, query, waiting=waiting.as_string(), **parts)
 
 
 def _waiting_for(generation: Generation, kinds: Sequence[str]) -> dict[str, Any]:

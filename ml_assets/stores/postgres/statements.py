@@ -20,7 +20,7 @@ ANALYZE_SHARE = 0.05
 
 
 def read_counts(
-    connection: Connection, text: str | sql.Composed, parameters: Any = None
+    connection: Connection, text: str | sql.SQL | sql.Composed, parameters: Any = None
 ) -> dict[str, int]:
     """The one row of integers that a statement gives, by column name."""
     with connection.cursor(row_factory=dict_row) as cursor:

@@ -11,8 +11,15 @@ import pytest
 from numpy.typing import NDArray
 
 from ml_assets.embeddings import encoder as encoder_module
-from ml_assets.embeddings.encoder import load_encoder
-from ml_assets.embeddings.runtimes.onnx import Export, export, find_export, onnx_encoder
+from ml_assets.embeddings.encoder import load_encoder, preload
+from ml_assets.embeddings.runtimes.batching import BatchingEncoder
+from ml_assets.embeddings.runtimes.onnx import (
+    VERSION,
+    Export,
+    export,
+    find_export,
+    onnx_encoder,
+)
 from ml_assets.embeddings.runtimes.reference import SentenceTransformerEncoder
 from ml_assets.embeddings.space import ModelFolder, current_model
 from ml_assets.settings import load_settings
@@ -90,6 +97,19 @@ def test_a_second_process_needs_no_torch(exported: tuple[Path, Export]) -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_what_was_exported_is_loaded_ahead_and_nothing_is_exported_for_that(
+    tmp_path: Path, exported: tuple[Path, Export]
+) -> None:
+    shutil.copytree(exported[0], tmp_path / "home")
+    settings = load_settings(home=tmp_path / "home")
+    preload(settings)
+    encoder = load_encoder(settings)
+    assert isinstance(encoder, BatchingEncoder)
+    assert encoder.loaded
+    preload(load_settings(home=tmp_path / "absent"))
+    assert not (tmp_path / "absent").exists()
+
+
 def test_the_setting_and_a_gpu_choose_the_reference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,21 +120,33 @@ def test_the_setting_and_a_gpu_choose_the_reference(
 
 
 def test_a_model_without_a_usable_export_runs_on_the_reference(tmp_path: Path) -> None:
-    record = tmp_path / "models" / f"{MODEL.space.space_id}-1.json"
+    record = tmp_path / "models" / f"{MODEL.space.space_id}-{VERSION}.json"
     record.parent.mkdir()
     record.write_text(json.dumps({"worst_cosine": 0.5, "reason": "its vectors differ"}))
     chosen = load_encoder(load_settings(home=tmp_path, embedding_precision="float32"))
     assert isinstance(chosen, SentenceTransformerEncoder)
 
 
+@pytest.mark.parametrize("part", [0, 1], ids=["graph", "weights"])
 def test_a_model_file_that_was_not_verified_is_made_again(
-    tmp_path: Path, exported: tuple[Path, Export]
+    tmp_path: Path, exported: tuple[Path, Export], part: int
 ) -> None:
     shutil.copytree(exported[0], tmp_path, dirs_exist_ok=True)
     found = find_export(MODEL, tmp_path)
     assert found is not None
     assert found.usable
-    found.path.write_bytes(b"truncated")
+    assert found.files[0].stat().st_size < 1_000_000 < found.files[1].stat().st_size
+    found.files[part].write_bytes(b"truncated")
     assert find_export(MODEL, tmp_path) is None
-    found.path.unlink()
+    found.files[part].unlink()
     assert find_export(MODEL, tmp_path) is None
+
+
+def test_the_export_of_an_earlier_version_is_removed(
+    tmp_path: Path, reference: SentenceTransformerEncoder
+) -> None:
+    older = tmp_path / "models" / f"{MODEL.space.space_id}-1.onnx"
+    older.parent.mkdir()
+    older.write_bytes(b"whole")
+    made = export(MODEL, tmp_path, reference)
+    assert sorted(older.parent.glob("*.onnx")) == [made.path]

@@ -168,7 +168,7 @@ def test_near_neighbours_are_found_under_every_filter(
     # As many lists as 54,000 rows have: of three, the fewest that are ever read would be all.
     monkeypatch.setattr("ml_assets.search.indexes.sizing._ROWS_OF_A_LIST", 50)
     # Walk the graph, however few pass, and whatever the planner thinks of so few rows.
-    for name in ("NARROW", "BROAD"):
+    for name in ("NARROW", "WALKED"):
         monkeypatch.setattr(f"ml_assets.search.indexes.pgvector.index.{name}", 0)
     connection.execute("set enable_sort = off; set enable_seqscan = off")
     sync_index(connection, index)

@@ -249,7 +249,7 @@ def test_a_wide_filter_walks_the_graph_and_falls_back(
     fill(connection, DOCS)
     index = PgvectorIndex(connection, generation)
     sync_index(connection, index)
-    for name in ("NARROW", "BROAD"):
+    for name in ("NARROW", "WALKED"):
         monkeypatch.setattr(f"ml_assets.search.indexes.pgvector.index.{name}", 0)
     food = equal("collection", "food")
     some = ask(index, "red apple", 2, food)
@@ -276,9 +276,15 @@ def test_the_share_that_passes_decides_between_walking_and_comparing(
 
     monkeypatch.setattr(PgvectorIndex, "_passing_of_nearest", walked)
     module = "ml_assets.search.indexes.pgvector.index"
-    for narrow, broad, expected in ((0, 0.12, [0.875, 0.125]), (0, 0.13, [0.875]), (28, 0.12, [])):
+    # The walk is expected to look at 30 / share of 32 documents: at 34, and at 240.
+    for narrow, walked_cost, expected in (
+        (0, 0.01, [0.875, 0.125]),
+        (0, 0.8, [0.875]),
+        (0, 0.9, []),
+        (28, 0.01, []),
+    ):
         monkeypatch.setattr(f"{module}.NARROW", narrow)
-        monkeypatch.setattr(f"{module}.BROAD", broad)
+        monkeypatch.setattr(f"{module}.WALKED", walked_cost)
         shares.clear()
         assert len(ask(index, "word 7", 10, equal("collection", "many")).chunk_ids) == 10
         assert len(ask(index, "word 7", 4, equal("collection", "rare")).chunk_ids) == 4

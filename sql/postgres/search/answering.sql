@@ -2,10 +2,12 @@
 select chunk_id, 1 - (embedding <=> %(vector)s::halfvec) from {partition} where chunk_id = any(%(chunk_ids)s)
 
 -- name: hits
+-- With the cosine to the vector of the query, where there is one.
 select d.document_id, d.title, d.url, d.collection, d.label, c.text, c.chunk_index, c.start_offset, c.end_offset,
-    c.path, d.created_at, d.observed_at, d.metadata
+    c.path, d.created_at, d.observed_at, d.metadata, 1 - (e.embedding <=> %(vector)s::halfvec) as cosine
 from {chunks} c
 join documents d using (document_id)
+left join {partition} e using (chunk_id)
 where c.chunk_id = any(%(chunk_ids)s) and {filter}
 
 -- name: mean_vector

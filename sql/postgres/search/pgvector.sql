@@ -61,15 +61,18 @@ from pg_class, pg_options_to_table(reloptions)
 where oid = to_regclass(%(index)s)
 
 -- name: live_of
--- Of the nearest, those that are live.
+-- Of the nearest, those that are live; `offset 0` keeps the planner from reading all chunks of a small table.
 with nearest as materialized (
     {nearest}
 )
 select n.chunk_id, n.distance
 from nearest n
-join {chunks} c on c.chunk_id = n.chunk_id
-join documents d on d.document_id = c.document_id
-where d.deleted_at is null
+cross join lateral (
+    select from {chunks} c
+    join documents d on d.document_id = c.document_id
+    where c.chunk_id = n.chunk_id and d.deleted_at is null
+    offset 0
+) as live
 
 -- name: passing_of
 -- Of the nearest, in their order, the first that pass; `offset 0` keeps the planner from joining first.

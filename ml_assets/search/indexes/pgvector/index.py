@@ -27,15 +27,15 @@ from ml_assets.stores import postgres
 from ml_assets.stores.postgres.locks import exclusive
 from ml_assets.stores.sql import statement
 
-BROAD = 0.12
-"""The share of the documents that must pass a filter for the walk through the graph, which looks at
-so many more chunks, to end sooner than comparing with all that pass."""
-
 NARROW = 500
 """Documents that are compared with, whatever their share is."""
 
-FILTERED = 100
-"""Chunks asked of the graph under a filter, at least: the walk ends when they are found, and the
+WALKED = 2.0
+"""What looking at a chunk on the walk through the graph costs, where comparing with one of those
+that pass costs 1."""
+
+FILTERED = {"hnsw": 30, "ivfflat": 100, "binary": 100}
+"""Chunks asked of each index under a filter, at least: the walk ends when they are found, and the
 nearest may be the last."""
 
 _WALK = 2
@@ -167,15 +167,19 @@ class PgvectorIndex:
 
     def _attempts(self, vector: Vector, k: int, filters: Filter) -> Iterator[_Scored]:
         """What is found, each time by a wider search; the last one is exact."""
+        more = max(k, FILTERED[self._design.parameters["index"]])
         if filters == NO_FILTER:
             yield self._live_of_nearest(vector, k)
-            yield self._approximate(vector, max(k, FILTERED), filters)
-        elif share := self._broad_share(filters):
-            yield self._passing_of_nearest(vector, max(k, FILTERED), filters, share)
+            yield self._approximate(vector, more, filters)
+        elif share := self._broad_share(more, filters):
+            yield self._passing_of_nearest(vector, more, filters, share)
         yield self._scored(*self._composed("exact", vector, k, filters))
 
-    def _broad_share(self, filters: Filter) -> float:
-        """About the share of the documents that pass; 0 when all of these are to be compared."""
+    def _broad_share(self, k: int, filters: Filter) -> float:
+        """About the share of the documents that pass; 0 when all of these are to be compared.
+
+        Of `k / share` chunks that the walk comes to, `k` pass on average.
+        """
         if isinstance(filters, Among):
             return 0.0
         condition, bound = sql_condition(filters)
@@ -183,7 +187,8 @@ class PgvectorIndex:
         sampled = query.format(filter=sql.SQL(condition))
         counts = postgres.read_counts(self._connection, sampled, bound)
         share = counts["passing"] / max(1, counts["sampled"])
-        return 0.0 if share < BROAD or share * counts["documents"] <= NARROW else share
+        passing = share * counts["documents"]
+        return share if passing > NARROW and WALKED * k / share < passing else 0.0
 
     def _live_of_nearest(self, vector: Vector, k: int) -> _Scored:
         """Those of the `k` nearest that are live: nearly always all of them.
@@ -206,7 +211,7 @@ class PgvectorIndex:
         nearest, bound = self._composed(self._design.layout.query, vector, most, None)
         condition, asked = sql_condition(filters)
         query = statement("postgres/search/pgvector/passing_of")
-        parts = {"nearest": nearest, "filter": sql.SQL(condition), "k": sql.Literal(k)}
+        parts = {"nearest": nearest.as_string(), "filter": condition, "k": str(k)}
         passing = self._scored(on_vectors(self.generation, query, **parts), {**bound, **asked})
         return sorted(passing, reverse=True)
 
@@ -245,36 +250,38 @@ class PgvectorIndex:
         graph = ("m", "ef_construction")
         return any(options.get(name) != self._design.parameters[name] for name in graph)
 
-    def _unfiltered(self, vector: Vector, k: int) -> tuple[sql.Composed, dict[str, Any]]:
+    def _unfiltered(self, vector: Vector, k: int) -> tuple[sql.SQL, dict[str, Any]]:
         nearest, bound = self._composed(self._design.layout.query, vector, k, None)
         query = statement("postgres/search/pgvector/live_of")
-        return on_vectors(self.generation, query, nearest=nearest), bound
+        return on_vectors(self.generation, query, nearest=nearest.as_string()), bound
 
     def _composed(
         self, name: str, vector: Vector, k: int, filters: Filter | None
-    ) -> tuple[sql.Composed, dict[str, Any]]:
+    ) -> tuple[sql.SQL, dict[str, Any]]:
         """The statement over live documents that pass, or over all vectors if `filters` is None."""
         import pgvector
 
-        documents: sql.Composable = sql.SQL("")
-        condition, bound = "true", dict[str, Any]()
+        documents, condition, bound = "", "true", dict[str, Any]()
         if filters is not None:
             joined = statement("postgres/search/pgvector/documents_of")
-            documents = on_vectors(self.generation, joined)
+            documents = on_vectors(self.generation, joined).as_string()
             condition, bound = sql_condition(filters)
-        query = sql.SQL(statement(f"postgres/search/pgvector/{name}")).format(
-            **self._design.names,
+        query = on_vectors(
+            self.generation,
+            statement(f"postgres/search/pgvector/{name}"),
+            type=self._design.parameters["type"],
+            dimension=str(self.generation.dimension),
             documents=documents,
-            filter=sql.SQL(condition),
-            k=sql.Literal(k),
-            candidates=sql.Literal(candidates_of(k)),
+            filter=condition,
+            k=str(k),
+            candidates=str(candidates_of(k)),
         )
         whole = self._design.parameters["type"] == "vector"
         kind = pgvector.Vector if whole else pgvector.HalfVector
         return query, {**bound, "vector": kind(vector)}
 
     def _scored(
-        self, query: sql.Composed, bound: Mapping[str, Any], *, prepare: bool | None = None
+        self, query: sql.SQL, bound: Mapping[str, Any], *, prepare: bool | None = None
     ) -> _Scored:
         return _scores(self._connection.execute(query, bound, prepare=prepare))
 
