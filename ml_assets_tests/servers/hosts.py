@@ -74,7 +74,7 @@ def take_turns(pair: Hosts, rounds: int) -> str:
     quiet = [("Nothing changed" in pair.run(host)) for host in (0, 1, 0, 1)]
     assert all(quiet), f"of A, B, A, B nothing to do had: {quiet}"
     scratch = Project(pair.projects[0].home.with_name("scratch"), pair.projects[0].file, fast=True)
-    scratch.call("run", "--until", "search")
+    scratch.call("run")
     try:
         expected = _contents(scratch, {})
         for host in (0, 1):
