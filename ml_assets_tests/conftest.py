@@ -36,6 +36,9 @@ SLOW_MODULES = (
     *("embeddings/", "search/answering/test_rerank.py", "search/answering/test_readers.py"),
     *("stores/test_clickhouse.py", "stores/test_mlflow.py", "stores/test_duckdb.py"),
     *("stores/test_migrations.py", "stores/test_postgres_", "stores/test_chroma.py"),
+    *("stores/embedded/", "stores/test_outages.py", "documents/sources/databases/"),
+    *("documents/sources/test_object_stores.py", "documents/sources/test_python_environment.py"),
+    *("documents/formats/test_extraction.py", "features/test_join.py"),
 )
 
 
