@@ -17,6 +17,7 @@ LONGEST_TITLE = 1_000
 class Heading(NamedTuple):
     """A heading of a text: where its section begins, in characters, its level, and its words.
 
+    It begins with a word: a cut within one could make tokens that were not counted.
     Level 1 is the outermost; a section ends where the next one of its level, or above it, begins.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def stages_from(file: Path) -> list[Any]:
     if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
         do = 'Write [{"$lookup": {…}}, {"$unwind": "$parts"}]'
         raise SourceError("it is not a list of stages", where=where, do=do)
-    if writes := sorted(_WRITES.intersection(*[set(stage) for stage in stages])):
+    if writes := sorted(_WRITES.intersection(chain.from_iterable(stages))):
         do = "Take it out: a source is only read"
         raise SourceError(f"it has a stage {writes[0]}, which writes", where=where, do=do)
     return stages

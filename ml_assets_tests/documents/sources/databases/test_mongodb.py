@@ -447,6 +447,11 @@ def test_who_may_not_list_the_collections_is_told_as_much(gateway: Gateway) -> N
         ("pipeline=p.json", '{"$limit": 1}', "p.json: it is not a list of stages"),
         ("pipeline=p.json", '[{"$out": "b"}]', "p.json: it has a stage $out, which writes"),
         ("pipeline=p.json", '[{"$merge": "b"}]', "p.json: it has a stage $merge, which writes"),
+        (
+            "pipeline=p.json",
+            '[{"$match": {}}, {"$out": "b"}]',
+            "p.json: it has a stage $out, which writes",
+        ),
         ("pipeline=p.json", "[" * 100_000, "p.json: it cannot be read (maximum recursion"),
         ("pipeline=none.json", "", "none.json: it cannot be read ([Errno 2] No such file"),
     ],
