@@ -216,7 +216,7 @@ def latest_checks(settings: Settings, most: int = 500) -> list[dict[str, Any]]:
     return sorted(latest.values(), key=lambda row: (row["asset"], row["check"]))
 
 
-def started_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+def _started_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     """The runs of this project that began to work, or are to end."""
     runs = instance.get_runs(dg.RunsFilter(statuses=_STARTED))
     return [run for run in runs if TURN in run.tags]
@@ -290,7 +290,7 @@ def end_lost_runs(
 def _without_worker(
     instance: dg.DagsterInstance, connection: postgres.Connection
 ) -> list[dg.DagsterRun]:
-    runs = started_runs(instance)
+    runs = _started_runs(instance)
     gone = gone_workers(connection, {run.tags[TURN] for run in runs}) if runs else set()
     return [run for run in runs if run.tags[TURN] in gone]
 
