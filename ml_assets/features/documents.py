@@ -116,6 +116,12 @@ def _neighbours(
     )
 
 
+def text_hashes(connection: postgres.Connection, document_ids: Collection[str]) -> dict[str, str]:
+    """The sha256 (hex) of what a model sees of documents: title, line end, text."""
+    text = statement("postgres/features/text_hashes")
+    return dict(connection.execute(text, {"document_ids": list(document_ids)}).fetchall())
+
+
 def read_vectors(
     connection: postgres.Connection, space_id: str, some: Collection[str] | None = None
 ) -> tuple[list[str], NDArray[np.float32]]:

@@ -49,12 +49,33 @@ def nearest_others(
         nearest[rows[nearer]], distances[rows[nearer]] = others[nearer], candidates[nearer]
 
 
+def nearest_distances(
+    vectors: NDArray[np.float32], others: NDArray[np.float32], own: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """1 - cosine from each of `vectors` (m, dimension) to the nearest of `others` (n, dimension).
+
+    All are of unit length. `own` (m, n) are pairs that are one document; nan where there is no
+    other. Computed as `nearest_others` computes it.
+    """
+    import numpy as np
+
+    similarities = np.where(own, -np.inf, vectors @ others.T)
+    nearest = similarities.argmax(axis=1)
+    distances = _apart(vectors, others[nearest])
+    return np.where(own.all(axis=1), np.nan, distances)
+
+
 def _distances(
     vectors: NDArray[np.float32], rows: NDArray[np.intp], others: NDArray[np.intp]
 ) -> NDArray[np.float64]:
+    return _apart(vectors[rows], vectors[others])
+
+
+def _apart(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+    """1 - cosine of each pair of rows."""
     import numpy as np
 
-    cosines = np.einsum("ij,ij->i", vectors[rows], vectors[others], dtype=np.float64)
+    cosines = np.einsum("ij,ij->i", first, second, dtype=np.float64)
     distances: NDArray[np.float64] = np.clip(1 - cosines, 0, 2).round(6)
     return distances
 

@@ -106,6 +106,12 @@ def read_current(
     return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
 
+def first_times(duck: duckdb.Connection, view: FeatureView) -> dict[str, datetime]:
+    """When the first values of each entity were true."""
+    query = f"select entity_id, min(event_time) from {view.table} group by entity_id"  # noqa: S608
+    return dict(duck.execute(query).fetchall())
+
+
 def values_version(duck: duckdb.Connection, view: FeatureView) -> str:
     """One hash over the current values of all entities."""
     ((version,),) = query_current(duck, view, "version").fetchall()

@@ -43,6 +43,12 @@ def online_differences(
     }
 
 
+def count_behind(duck: duckdb.Connection, online: OnlineStore, view: FeatureView) -> int:
+    """Of how many entities the online store has other values than the latest, or none."""
+    wanted, present = _revisions(duck, view), online.revisions(view.key)
+    return sum(present.get(entity) != revision for entity, revision in wanted.items())
+
+
 def _revisions(duck: duckdb.Connection, view: FeatureView) -> dict[str, str]:
     return dict(query_current(duck, view, "revisions").fetchall())
 

@@ -24,7 +24,7 @@ WINDOW = 50
 
 
 def text_features(text: str) -> dict[str, float | int | None]:
-    """Describe one text; the names are those of the view `document_text`.
+    """Describe one text, its title the first line; the names are those of the view `document_text`.
 
     A ratio over words is None when there is no word. See `lexical_diversity`, `reading_ease` and
     `code_share` for their sources.

@@ -67,11 +67,11 @@ class FeatureView:
 
 DOCUMENT_TEXT = FeatureView(
     name="document_text",
-    version=1,
+    version=2,
     entity="document",
     description="How long, varied, technical and readable a document is, and how much like others",
     features=(
-        Feature("characters", "bigint", "characters of the text", 1),
+        Feature("characters", "bigint", "characters of title and text", 1),
         Feature("words", "bigint", "runs of letters, apostrophes and hyphens inside kept", 0),
         Feature("sentences", "bigint", "stretches ended by . ! ? or an empty line", 0),
         Feature("mean_word_length", "double", "letters per word", 1),

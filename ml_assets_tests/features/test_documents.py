@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -251,15 +252,19 @@ def test_a_new_label_is_no_new_value(
     assert len(history(duck, "x")) == 1
 
 
-def test_equal_texts_have_distance_zero_under_different_titles(
+def test_what_a_model_sees_twice_has_distance_zero(
     connection: postgres.Connection, duck: duckdb.Connection, load: Load
 ) -> None:
-    same = [Document(name, "a", "Same.", title=name) for name in "xy"]
-    load(*same, THREE)
+    """The title is part of it, as the first line of a text that `predict` is given."""
+    same = [Document(name, "a", "Same.", title="Title") for name in "xy"]
+    load(*same, replace(same[0], document_id="w", title="Another"), THREE)
     refresh(connection, duck)
-    distances = {key: values["nearest_distance"] for key, values in current(duck).items()}
+    values = current(duck)
+    distances = {key: row["nearest_distance"] for key, row in values.items()}
     assert distances["x"] == distances["y"] == 0
+    assert distances["w"] > 0
     assert distances["z"] > 0
+    assert values["x"]["characters"] == len("Title\nSame.")
 
 
 def test_a_single_document_has_no_distance(

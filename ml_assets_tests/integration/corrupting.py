@@ -111,7 +111,7 @@ BY_REPAIR = {
     ),
     "features": (
         Kind(
-            "duckdb: update features_document_text_v1 set words = words + 1"
+            "duckdb: update features_document_text_v2 set words = words + 1"
             " where entity_id = 'space-1'",
             r"document_features_are_as_computed",
         ),
@@ -120,13 +120,13 @@ BY_REPAIR = {
             r"collection_features_are_as_computed",
         ),
         Kind(
-            "duckdb: delete from features_document_text_v1 where entity_id = 'space-2'",
-            r"every_document_has_one_row: .*without_row_in_document_text_v1 1",
+            "duckdb: delete from features_document_text_v2 where entity_id = 'space-2'",
+            r"every_document_has_one_row: .*without_row_in_document_text_v2 1",
         ),
         Kind(
-            "duckdb: insert into features_document_text_v1"
-            " select * from features_document_text_v1 where entity_id = 'space-5'",
-            r"every_document_has_one_row: .*with_several_in_document_text_v1 1",
+            "duckdb: insert into features_document_text_v2"
+            " select * from features_document_text_v2 where entity_id = 'space-5'",
+            r"every_document_has_one_row: .*with_several_in_document_text_v2 1",
         ),
     ),
     "what is made of features": (

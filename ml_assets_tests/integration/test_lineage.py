@@ -43,7 +43,7 @@ TABLES = {
     "chunks": "postgres.ml_schema.chunks",
     "embeddings": "postgres.ml_schema.document_embeddings",
     "feature_definitions": "postgres.ml_schema.feature_definitions",
-    "document_features": "offline.main.features_document_text_v1",
+    "document_features": "offline.main.features_document_text_v2",
     "collection_features": "offline.main.features_collection_activity_v1",
     "online_features": "online_features",
     "training_set": "offline.main.training_sets",

@@ -14,7 +14,7 @@ order by entity_id
 
 -- name: compute_document_text
 -- All documents with their features: of the text, just computed or as they were, and of the vectors.
--- The title is embedded with the text, so equal texts need not have equal vectors; their distance is 0.
+-- Headings are embedded with the text, so equal texts need not have equal vectors; their distance is 0.
 create or replace temp table computed as
 with texts as (
     select {text_columns}, entity_id from computed_texts

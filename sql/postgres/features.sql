@@ -37,14 +37,14 @@ group by c.document_id
 order by c.document_id
 
 -- name: documents
--- Every document, removed ones too: when it began, changed and left, and hashes of content and text.
+-- Every document, removed ones too: when it began, changed and left, hashes of content and of title and text.
 select
     document_id,
     created_at,
     changed_at,
     deleted_at,
     encode(content_hash, 'hex'),
-    encode(sha256(convert_to(text, 'UTF8')), 'hex')
+    encode(sha256(convert_to(concat_ws(E'\n', nullif(title, ''), text), 'UTF8')), 'hex')
 from documents
 
 -- name: labels
@@ -62,8 +62,15 @@ select
 from feature_definitions
 where view = %(view)s and version = %(version)s
 
+-- name: text_hashes
+-- What a model sees of documents, hashed as `documents` does it.
+select document_id, encode(sha256(convert_to(concat_ws(E'\n', nullif(title, ''), text), 'UTF8')), 'hex')
+from documents
+where document_id = any(%(document_ids)s)
+
 -- name: texts
-select document_id, text from documents where document_id = any(%(document_ids)s) order by document_id
+-- As a model sees them: title, line end, text.
+select document_id, concat_ws(E'\n', nullif(title, ''), text) from documents where document_id = any(%(document_ids)s) order by document_id
 
 -- name: write_definition
 insert into feature_definitions (view, version, entity, fingerprint, definition)
