@@ -30,6 +30,19 @@ def is_as_frozen(duck: duckdb.Connection) -> bool:
     return current is None or not current.hash or content_hash(current) == current.hash
 
 
+def unknown_features(duck: duckdb.Connection) -> dict[str, list[str]]:
+    """Of the current training set, by feature, the documents of which it is not known.
+
+    Under an empty name those of which none is: their features are of another time than the label.
+    """
+    current = current_training_set(duck)
+    if current is None or not current.hash:
+        return {}
+    names, unknown = current.rows["document_id"], current.rows[list(current.features)].isna()
+    by_feature = {name: names[unknown[name]].tolist() for name in current.features}
+    return {"": names[unknown.all(axis=1)].tolist(), **by_feature}
+
+
 def straddling_groups(duck: duckdb.Connection) -> dict[str, list[str]]:
     """Groups and texts of the current training set that are in more than one split."""
     current = current_hash(duck)

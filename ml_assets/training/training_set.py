@@ -6,16 +6,26 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ml_assets.features.documents import read_vectors
 from ml_assets.features.join import point_in_time_join
-from ml_assets.features.views import training_views, views_for
+from ml_assets.features.offline import first_times
+from ml_assets.features.views import FeatureView, training_views, views_for
 from ml_assets.settings import Settings
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
-from ml_assets.training.model import SPLITS, TrainingSet
-from ml_assets.training.split import merge_duplicates, split_groups
+from ml_assets.training.model import SPLITS, Split, TrainingSet
+from ml_assets.training.split import (
+    EDITED,
+    NEAR,
+    hash_words,
+    merge_duplicates,
+    same_words,
+    similar_pairs,
+    split_groups,
+)
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -29,17 +39,18 @@ _COLUMNS = ("document_id", "label", "group_id", "split", "label_time", "text_has
 def build_training_set(
     connection: postgres.Connection, duck: duckdb.Connection, settings: Settings, space_id: str
 ) -> TrainingSet:
-    """Describe the training set of the present documents; nothing is written.
+    """Describe the training set of the present documents; only the sides of the split are written.
 
     Labels are those of the live documents whose chunks all have a vector of `space_id`. A label is
-    as old as the document's last change, and the features are joined as of that time. Documents
-    with equal text (but for case and spacing) are one group. Labels with fewer than `MIN_GROUPS`
+    as old as the document's last change, but no older than its first features, and the features
+    are joined as of that time. Documents with equal text (but for case and spacing), and with the
+    same words and near vectors, are one group. Labels with fewer than `MIN_GROUPS`
     groups are left out, and without two labels there is no training set, which is no error.
     """
     views = views_for("training")
     labelled = _labelled(connection, space_id)
     embedded = labelled[labelled["embedded"].astype(bool)].drop(columns="embedded")
-    rows, left_out = _split(embedded, settings.seed)
+    rows, left_out = _split(connection, duck, embedded, settings.seed, space_id)
     features = tuple(name for view in views for name in view.qualified)
     reason = ""
     if labelled.empty:
@@ -50,7 +61,7 @@ def build_training_set(
             f" ({len(labelled)} labelled documents, {len(left_out)} labels left out)"
         )
     if len(rows):
-        spine = rows.rename(columns={"label_time": "event_time"})
+        spine = _not_before_features(duck, rows, views).rename(columns={"label_time": "event_time"})
         rows = point_in_time_join(duck, spine, views).rename(columns={"event_time": "label_time"})
     rows = rows.reindex(columns=[*_COLUMNS, *features]).astype(dict.fromkeys(features, "float64"))
     built = TrainingSet(
@@ -156,14 +167,17 @@ def without_learned(
 ) -> TrainingSet:
     """`training_set` without the test rows that models of these sets were trained on or chosen by.
 
-    A group that another joined may have its name, and then is on another side of the split. Whole
-    groups are left out: their members have the same text, or are of one object.
+    A group keeps its side, but for one that was moved where a label missed the test split. A
+    document is known by its id and by its text. Whole groups are left out: their members have the
+    same text, or are of one object.
     """
     text = statement("duckdb/training/learned")
-    learned = [name for (name,) in duck.execute(text, {"hashes": list(hashes)}).fetchall()]
+    learned = duck.execute(text, {"hashes": list(hashes)}).df()
     rows = training_set.rows
     tested = rows["split"] == "test"
-    groups = rows.loc[tested & rows["document_id"].isin(learned), "group_id"]
+    known = rows["document_id"].isin(learned["document_id"])
+    known |= rows["text_hash"].isin(learned["text_hash"])
+    groups = rows.loc[tested & known, "group_id"]
     if groups.empty:
         return training_set
     kept = rows[~(tested & rows["group_id"].isin(groups))]
@@ -182,6 +196,33 @@ def was_built(duck: duckdb.Connection, training_set_hash: str) -> bool:
     return duck.execute(query, [training_set_hash]).fetchone() is not None
 
 
+def days_since_built(duck: duckdb.Connection, training_set_hash: str) -> float:
+    """Days since the training set of that hash became the current one last; 0: it is not known."""
+    query = "select max(built_at) from training_set_builds where hash = ?"
+    ((built,),) = duck.execute(query, [training_set_hash]).fetchall()
+    return max(0.0, (datetime.now(UTC) - built).total_seconds() / 86_400) if built else 0.0
+
+
+def _not_before_features(
+    duck: duckdb.Connection, rows: DataFrame, views: Sequence[FeatureView]
+) -> DataFrame:
+    """Make no label older than the first features of its document.
+
+    A date in the future, once it is corrected, leaves features that began then; the label, which is
+    of the same document, begins with them.
+    """
+    import pandas as pd
+
+    for view in views:
+        if view.entity == "document":
+            first = rows["document_id"].map(first_times(duck, view))
+            first = pd.to_datetime(first, utc=True).fillna(rows["label_time"])
+            rows = rows.assign(
+                label_time=rows["label_time"].where(rows["label_time"] > first, first)
+            )
+    return rows
+
+
 def _labelled(connection: postgres.Connection, space_id: str) -> DataFrame:
     import pandas as pd
 
@@ -190,21 +231,102 @@ def _labelled(connection: postgres.Connection, space_id: str) -> DataFrame:
     return pd.DataFrame(cursor, columns=[column.name for column in cursor.description or ()])
 
 
-def _split(labelled: DataFrame, seed: int) -> tuple[DataFrame, dict[Any, int]]:
-    """Merge duplicates, leave out small labels, split; return rows, and the groups left out."""
-    groups = merge_duplicates(labelled["group_id"].tolist(), labelled["same_text"].tolist())
-    rows = labelled.drop(columns="same_text").assign(group_id=groups)
+def _split(
+    connection: postgres.Connection,
+    duck: duckdb.Connection,
+    labelled: DataFrame,
+    seed: int,
+    space_id: str,
+) -> tuple[DataFrame, dict[Any, int]]:
+    """Merge duplicates, leave out small labels, split; return rows, and the groups left out.
+
+    The side of each text is kept, for later training sets.
+    """
+    words = _words(connection, labelled["document_id"].tolist())
+    near = _near_duplicates(connection, labelled["document_id"].tolist(), words, space_id)
+    groups = merge_duplicates(labelled["group_id"].tolist(), labelled["same_text"].tolist(), near)
+    rows = labelled.assign(group_id=groups, words=words)
     counts = rows.groupby("label")["group_id"].nunique()
     rows = rows[rows["label"].map(counts) >= MIN_GROUPS]
-    splits = split_groups(rows["label"].tolist(), rows["group_id"].tolist(), seed)
+    earlier = _earlier(duck, rows, seed)
+    splits = split_groups(rows["label"].tolist(), rows["group_id"].tolist(), seed, earlier)
     rows = rows.assign(split=splits)
     # Groups of several labels can keep one of them out of a split; it cannot be measured then.
     reached = rows.groupby("label")["split"].nunique()
     rows = rows[rows["label"].map(reached) == len(SPLITS)]
     if rows["label"].nunique() < 2:
         rows = rows.iloc[:0]
+    if len(rows):
+        with duckdb.registered(duck, asked=_asked(rows)):
+            duck.execute(statement("duckdb/training/remember_splits"), {"seed": seed})
     left_out = counts[~counts.index.isin(rows["label"])].to_dict()
     return rows[list(_COLUMNS)].reset_index(drop=True), left_out
+
+
+def _words(connection: postgres.Connection, document_ids: list[str]) -> list[list[int]]:
+    """The hashes of the words of each document's text."""
+    words: dict[str, list[int]] = {}
+    text = statement("postgres/training/texts")
+    for batch in postgres.read_batches(connection, text, {"document_ids": document_ids}):
+        words.update((document_id, hash_words(content)) for document_id, content in batch)
+    return [words[document_id] for document_id in document_ids]
+
+
+def _near_duplicates(
+    connection: postgres.Connection,
+    document_ids: Sequence[str],
+    words: Sequence[Sequence[int]],
+    space_id: str,
+) -> list[tuple[int, int]]:
+    """The places of documents with the same words, whose vectors have a cosine of `NEAR` too."""
+    import numpy as np
+
+    from ml_assets.embeddings.quantization import unit
+
+    pairs = same_words(words)
+    if not pairs:
+        return []
+    some = sorted({document_ids[place] for pair in pairs for place in pair})
+    names, vectors = read_vectors(connection, space_id, some)
+    places = {name: place for place, name in enumerate(names)}
+    units = unit(vectors)
+    first, second = (
+        np.array([places[document_ids[pair[side]]] for pair in pairs]) for side in (0, 1)
+    )
+    cosines = np.concatenate(
+        [
+            np.einsum(
+                "ij,ij->i", units[first[part : part + 65_536]], units[second[part : part + 65_536]]
+            )
+            for part in range(0, len(pairs), 65_536)
+        ]
+    )
+    return [pairs[place] for place in np.flatnonzero(cosines >= NEAR)]
+
+
+def _earlier(duck: duckdb.Connection, rows: DataFrame, seed: int) -> dict[str, Split]:
+    """Where the groups were in earlier sets: by id, by text, or as a text that is gone, edited.
+
+    A group that was on several sides is trained on rather than validated, and that than tested.
+    """
+    group_of = dict(zip(rows["document_id"], rows["group_id"], strict=True))
+    with duckdb.registered(duck, asked=_asked(rows)):
+        known = duck.execute(statement("duckdb/training/known_splits"), {"seed": seed}).fetchall()
+        gone = duck.execute(statement("duckdb/training/gone_splits"), {"seed": seed}).fetchall()
+    met = [(group_of[document_id], split) for document_id, split in known]
+    new = rows[~rows["document_id"].isin([document_id for document_id, _ in known])]
+    if gone and len(new):
+        texts = [words for words, _ in gone]
+        for place, other in similar_pairs(new["words"].tolist(), texts, EDITED).tolist():
+            met.append((new["group_id"].iloc[place], gone[other][1]))
+    met.sort(key=lambda pair: SPLITS.index(pair[1]), reverse=True)
+    return dict(met)
+
+
+def _asked(rows: DataFrame) -> DataFrame:
+    """What the history of splits is asked of the rows, or told; `split` once they have one."""
+    wanted = ("document_id", "same_text", "words", "split")
+    return rows[[name for name in wanted if name in rows]]
 
 
 def content_hash(built: TrainingSet) -> str:

@@ -1,15 +1,19 @@
 """Training sets: what is in them, when they change, and when there is none."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
 
 from ml_assets.documents.model import Document
 from ml_assets.errors import NothingToDoError
+from ml_assets.features.documents import read_vectors
 from ml_assets.stores.duckdb import connect
 from ml_assets.training.examples import TEXT, read_examples
+from ml_assets.training.model import TrainingSet
+from ml_assets.training.quality import unknown_features
+from ml_assets.training.split import NEAR
 from ml_assets.training.training_set import (
     MIN_GROUPS,
     changed_labels,
@@ -216,3 +220,77 @@ def test_a_label_counts_as_changed_while_the_set_has_it_otherwise(deployment: De
     assert changed(trained) == (0, None), "all is as the set has it again"
     deployment.fill([*documents, Document("plain", "all", "w1 w2", label=LABELS[0])])
     assert changed(trained)[0] == 1
+
+
+def splits_of(built: TrainingSet) -> dict[str, str]:
+    return dict(zip(built.rows["document_id"], built.rows["split"], strict=True))
+
+
+def copied(one: Document, name: str, **changed: object) -> Document:
+    return replace(one, document_id=name, group=name, **changed)  # type: ignore[arg-type]
+
+
+def test_near_duplicates_stay_on_one_side(deployment: Deployment) -> None:
+    """The same words in another order, with other marks, and near as the encoder sees it."""
+    documents = labelled_documents(90)
+    turned = [
+        copied(one, f"turned-{number}", text=" ".join([*reversed(one.text.split())]) + "!")
+        for number, one in enumerate(documents[:30])
+    ]
+    deployment.fill([*documents, *turned])
+    built = deployment.build()
+    group = dict(zip(built.rows["document_id"], built.rows["group_id"], strict=True))
+    split = splits_of(built)
+    ids, vectors = read_vectors(deployment.connection, SPACE.space_id)
+    units = dict(zip(ids, vectors, strict=True))
+    near = [
+        (f"turned-{number}", one.document_id)
+        for number, one in enumerate(documents[:30])
+        if units[f"turned-{number}"] @ units[one.document_id] >= NEAR
+    ]
+    assert all(group[copy] == group[one] and split[copy] == split[one] for copy, one in near)
+    far = {f"turned-{number}" for number in range(30)} - {copy for copy, _ in near}
+    assert all(group[copy] == copy for copy in far), "words alone do not make a duplicate"
+
+
+@pytest.mark.parametrize("change", ["renamed", "edited", "duplicates", "edited and renamed"])
+def test_what_was_trained_on_never_tests(deployment: Deployment, change: str) -> None:
+    """Whatever becomes of ids: a text, or what it was before an edit, keeps its side."""
+    documents = [copied(one, f"t-{one.document_id}") for one in labelled_documents(90)]
+    deployment.fill(documents)
+    before = splits_of(deployment.build())
+
+    def edited(one: Document) -> str:
+        return one.text.rsplit(" ", 1)[0] + " edited"
+
+    match change:
+        case "renamed":
+            after = [copied(one, f"a-{one.document_id}") for one in documents]
+        case "edited":
+            after = [replace(one, text=edited(one)) for one in documents]
+        case "duplicates":
+            after = [*(copied(one, f"a-{one.document_id}") for one in documents), *documents]
+        case _:
+            after = [copied(one, f"a-{one.document_id}", text=edited(one)) for one in documents]
+    deployment.fill(after)
+    now = splits_of(deployment.build())
+    assert len(now) == len(after)
+    for name, split in now.items():
+        assert split == before[name.removeprefix("a-")], name
+
+
+def test_a_corrected_date_leaves_no_features_behind(deployment: Deployment) -> None:
+    """Features began in a future that was a typing error; the label is no older than they are."""
+    documents = labelled_documents(90)
+    wrong = datetime(2062, 3, 1, tzinfo=UTC)
+    deployment.fill([replace(one, created_at=wrong) for one in documents[:30]] + documents[30:])
+    deployment.build()
+    deployment.fill(
+        [replace(one, created_at=datetime(2026, 3, 1, tzinfo=UTC)) for one in documents]
+    )
+    built = deployment.build()
+    assert built.rows[list(built.features)].notna().all(axis=None)
+    with deployment.open_duck() as duck:
+        assert unknown_features(duck) == {"": [], **{name: [] for name in built.features}}
+        duck.execute("update training_sets set features = map()")
+        assert len(unknown_features(duck)[""]) == 90

@@ -28,8 +28,8 @@ having count(*) filter (where split = 'train') = 0
 order by label
 
 -- name: learned
--- The documents that models of these training sets were fitted to, or chosen by.
-select distinct document_id
+-- The documents, and what was seen of them, that models of these training sets were fitted to, or chosen by.
+select distinct document_id, text_hash
 from training_sets
 where hash in (select unnest($hashes)) and split <> 'test'
 
@@ -39,6 +39,26 @@ select document_id, label, group_id, split, label_time, text_hash, {values}
 from training_sets
 where hash = $hash
 order by document_id
+
+-- name: known_splits
+-- Where a document was, or a text that it has, in earlier training sets of the seed.
+select asked.document_id, history.split
+from asked
+join split_history as history on history.document_id = asked.document_id or history.text = asked.same_text
+where history.seed = $seed
+
+-- name: gone_splits
+-- The texts of documents that are not in the training set any more.
+select words, split
+from split_history as history
+anti join asked on asked.document_id = history.document_id
+where seed = $seed and len(words) > 0
+order by document_id, text
+
+-- name: remember_splits
+insert or replace into split_history by name
+select $seed as seed, document_id, same_text as text, words, split
+from asked
 
 -- name: straddling_groups
 select group_id

@@ -129,6 +129,9 @@ set run_id = excluded.run_id, name = excluded.name, description = excluded.descr
     owner = excluded.owner, status = 'running', started_at = now(), ended_at = null
 where experiments.status <> 'completed'
 
+-- name: texts
+select document_id, text from documents where document_id = any(%(document_ids)s) order by document_id
+
 -- name: trained_last
 select training_set_hash, model_uri
 from experiments

@@ -2,12 +2,13 @@
 
 import dagster as dg
 
-from ml_assets.defs.assets import check, gate_result, problems_result
+from ml_assets.defs.assets import check, gate_result, problems_result, table
 from ml_assets.defs.resources import OfflineStoreResource, PostgresResource
 from ml_assets.problem import Problem
 from ml_assets.training.quality import (
     is_as_frozen,
     straddling_groups,
+    unknown_features,
     unknown_labels,
     validation_gate,
 )
@@ -33,6 +34,22 @@ def training_set_is_as_frozen(duckdb: OfflineStoreResource) -> dg.AssetCheckResu
     with duckdb.get_connection() as duck:
         problems = [] if is_as_frozen(duck) else Problem.of("altered_sets", [current_hash(duck)])
     return problems_result(problems)
+
+
+@check(asset="training_set")
+def features_are_known(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
+    """Every document has features as of the time of its label; unknown ones are counted.
+
+    A document can lack a single one: the length of a word, where it has no word.
+    """
+    with duckdb.get_connection() as duck:
+        unknown = unknown_features(duck)
+    without = unknown.pop("", [])
+    counts = [{"feature": name, "unknown": len(rows)} for name, rows in unknown.items() if rows]
+    result = problems_result(
+        Problem.of("documents_without_features", without), dg.AssetCheckSeverity.WARN
+    )
+    return result._replace(metadata={**result.metadata, "unknown": table(counts)})
 
 
 @check(asset="training_set", blocking=True)
