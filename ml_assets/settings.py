@@ -165,6 +165,24 @@ class Settings(BaseSettings):
     promotion_margin: float = Field(
         0.0, ge=0, le=1, description="gate: macro-F1 a challenger must add to the champion's"
     )
+    max_slice_loss: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="gate: accuracy a challenger may lose in a collection, length or label",
+    )
+    max_calibration_error: float = Field(
+        0.1, ge=0, le=1, description="gate: expected calibration error of a challenger"
+    )
+    max_latency_ms: float = Field(
+        250, gt=0, le=1e6, description="gate: milliseconds of 99 of 100 answers, encoder aside"
+    )
+    max_training_set_days: float = Field(
+        90, gt=0, le=36_500, description="gate: age of a challenger's training set"
+    )
+    approval: bool = Field(
+        False, description="whether a challenger that passed waits for `ml-assets approve`"
+    )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of splits and models")
     owners: str = Field(
         "team:ml-platform",

@@ -18,8 +18,10 @@ from ml_assets.documents.refresh import refresh_chunks, refresh_documents
 from ml_assets.embeddings.refresh import refresh_embeddings
 from ml_assets.embeddings.space import current_model
 from ml_assets.features.documents import refresh_document_features
+from ml_assets.features.online import refresh_online
+from ml_assets.features.views import DOCUMENT_TEXT
 from ml_assets.settings import Settings, load_settings
-from ml_assets.stores import duckdb, mlflow, postgres
+from ml_assets.stores import duckdb, mlflow, online, postgres
 from ml_assets.training.candidates import train_candidates
 from ml_assets.training.families.base import Family
 from ml_assets.training.families.registry import FAMILIES
@@ -93,6 +95,8 @@ class Deployment:
         refresh_embeddings(self.connection, SPACE, MeaningEncoder, names)
         with self.open_duck() as duck:
             refresh_document_features(self.connection, duck, SPACE.space_id)
+            with online.connect(None, self.settings.home) as store:
+                refresh_online(duck, store, DOCUMENT_TEXT)
 
     def build(self) -> TrainingSet:
         """Build and freeze the training set of the present documents."""

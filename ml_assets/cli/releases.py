@@ -15,6 +15,7 @@ from ml_assets.errors import NothingToDoError, SettingError
 from ml_assets.settings import Settings, secret
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from ml_assets.releases.gates import Decision
@@ -74,15 +75,33 @@ def publish(
         turn(connection, tell),
     ):
         if part.isdecimal() and len(part) < 16:
-            decision = _promote(connection, settings, int(part), reason)
+            from ml_assets.registry.promotion import promote_by_hand
+
+            decision = _decide(promote_by_hand, connection, settings, int(part), reason)
         else:
             from ml_assets.search.indexes.kinds import Indexes
             from ml_assets.search.publishing.publish import publish_by_hand
 
             decision = publish_by_hand(connection, Indexes(settings), part, reason)
-    for gate in decision.gates:
-        out.print(escape(f"{gate.outcome}: {gate.name}: {gate.message}"), soft_wrap=True)
-    out.print(f"{part} is served{'' if decision.changed else ' already'}.", highlight=False)
+    _tell(decision, part)
+
+
+@command
+def approve(
+    version: Annotated[int, typer.Argument(min=1, help="The number of a model version.")],
+    reason: Reason,
+) -> None:
+    """Approve a model version that passed its gates and waits, and serve it.
+
+    With ML_ASSETS_APPROVAL set, no run promotes on its own. All gates are asked again, against the
+    champion of now; `ml-assets status` shows what waits.
+    """
+    from ml_assets.registry.promotion import approve as approve_version
+    from ml_assets.stores.postgres.locks import turn
+
+    with connected() as (settings, connection), turn(connection, tell):
+        decision = _decide(approve_version, connection, settings, version, reason)
+    _tell(decision, str(version))
 
 
 @command
@@ -107,10 +126,20 @@ def rollback(
     out.print(console.served(target, encoder), highlight=False, soft_wrap=True)
 
 
-def _promote(
-    connection: postgres.Connection, settings: Settings, version: int, reason: str
+def _tell(decision: Decision, part: str) -> None:
+    for gate in decision.gates:
+        out.print(escape(f"{gate.outcome}: {gate.name}: {gate.message}"), soft_wrap=True)
+    out.print(f"{part} is served{'' if decision.changed else ' already'}.", highlight=False)
+
+
+def _decide(
+    decide: Callable[..., Decision],
+    connection: postgres.Connection,
+    settings: Settings,
+    version: int,
+    reason: str,
 ) -> Decision:
-    from ml_assets.registry.promotion import promote_by_hand
+    """Promote or approve a version by hand, past the gates on the present training set."""
     from ml_assets.registry.versions import follow_release
     from ml_assets.stores import duckdb
     from ml_assets.training.training_set import current_training_set
@@ -123,7 +152,7 @@ def _promote(
         what = "there is no training set to test a model on"
         raise NothingToDoError(what, where="training", do="Run `ml-assets run`")
     where = _tracking(settings)
-    decision = promote_by_hand(connection, open_duck, where, current, settings, version, reason)
+    decision = decide(connection, open_duck, where, current, settings, version, reason)
     follow_release(connection, where)
     return decision
 

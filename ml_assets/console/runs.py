@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from ml_assets.console.layout import NOTHING, facts, moment, table
-from ml_assets.console.status import failed_checks, standing
+from ml_assets.console.status import describe_challenger, failed_checks, standing
 from ml_assets.errors import IncompleteReadError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ _MOST_LABELS = 10
 def plan(planned: Plan, texts_per_second: float | None, price: float = 0) -> RenderableType:
     """What a run would do, and about how long the encoding would take and, at `price`, cost."""
     rows = [{"rows": name, **asdict(getattr(planned, name))} for name in ("documents", "chunks")]
+    waiting = planned.challenger
     minutes = "unknown before the first run" if planned.encode else NOTHING
     if texts_per_second and planned.encode:
         minutes = f"{planned.encode / texts_per_second / 60:.1f} at {texts_per_second:.0f} texts/s"
@@ -46,6 +47,7 @@ def plan(planned: Plan, texts_per_second: float | None, price: float = 0) -> Ren
         ),
         facts("Left out", {"quarantined rows": f"{planned.rejected:,}"}),
         *_left_out(planned.no_model, planned.small_labels, planned.unreadable),
+        *([facts("Challenger", describe_challenger(asdict(waiting)))] if waiting else []),
     )
 
 

@@ -92,6 +92,18 @@ def standing(numbers: Mapping[str, Any]) -> Iterator[RenderableType]:
                 "reason": champion["reason"],
             },
         )
+    if challenger := numbers.get("challenger"):
+        yield facts("Challenger", describe_challenger(challenger))
+
+
+def describe_challenger(challenger: Mapping[str, Any]) -> dict[str, object]:
+    """Why the version that was registered last is not served, and what would help."""
+    return {
+        "model": f"version {challenger['version']} ({challenger['family']})",
+        "outcome": challenger["outcome"],
+        "reason": challenger["reason"],
+        "what helps": challenger["do"],
+    }
 
 
 def _measured(measurement: Mapping[str, Any]) -> Iterator[RenderableType]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -35,6 +35,15 @@ def read_collections(connection: postgres.Connection) -> list[Collection]:
     """All collections that were ever read, by name."""
     with connection.cursor(row_factory=class_row(Collection)) as cursor:
         return cursor.execute(statement("postgres/documents/collections")).fetchall()
+
+
+def collections_of(connection: postgres.Connection, document_ids: Sequence[str]) -> dict[str, str]:
+    """The collection of each of these documents that is live, by its id."""
+    query = (
+        "select document_id, collection from documents"
+        " where deleted_at is null and document_id = any(%s)"
+    )
+    return dict(connection.execute(query, [list(document_ids)]).fetchall())
 
 
 def count_rows(connection: postgres.Connection) -> dict[str, int]:

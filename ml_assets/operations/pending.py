@@ -18,6 +18,7 @@ from ml_assets.documents.sources import Source, open_source
 from ml_assets.embeddings.refresh import stale_collections
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.operations.state import is_marked, run_inputs, written
+from ml_assets.registry.gates import GATES, PASSING
 from ml_assets.registry.versions import astray
 from ml_assets.search.publishing.listing import described_generation, expired
 from ml_assets.settings import Settings, secret
@@ -32,6 +33,9 @@ LASTING_WARNINGS = {
     "hybrid_is_compared_with_published",
     "indexes_beside_are_as_good",
     "a_model_beats_the_baselines",
+    "no_feature_gives_the_label_away",
+    "features_are_known",
+    *(gate.__name__ for gate in GATES if gate.__name__ not in PASSING),
 }
 """Checks that fail again on the same documents and settings, whatever a run does: a run that ended
 with them is finished, and they are told again. Of others, as of a worn index, a run takes care."""

@@ -17,6 +17,7 @@ from ml_assets.embeddings.refresh import count_encodings
 from ml_assets.embeddings.scripts import Unreadable, unreadable_documents
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.operations.pending import find_pending
+from ml_assets.registry.decisions import Standing, challenger_standing
 from ml_assets.search.generation import chunkers_beside
 from ml_assets.stores import postgres
 from ml_assets.stores.postgres.locks import turn
@@ -30,7 +31,7 @@ class Plan:
     They count all documents and chunks: those of collections that are not read are unchanged.
     `unread`: why a collection cannot be read, and stays as it is. `vector_bytes`: what the new
     vectors take in the table, 2 bytes for each number. `unreadable`: documents in scripts that the
-    model does not know.
+    model does not know. `challenger`: the model that is refused, or waits for approval.
     """
 
     collections: tuple[str, ...]
@@ -45,6 +46,7 @@ class Plan:
     small_labels: dict[str, int]
     no_model: str
     unreadable: Unreadable
+    challenger: Standing | None = None
 
 
 def plan_refresh(
@@ -93,6 +95,7 @@ def plan_refresh(
         counts["rejected"],
         *labels,
         unreadable,
+        challenger_standing(connection),
     )
 
 
@@ -100,7 +103,8 @@ def _nothing_to_do(connection: postgres.Connection, chunker: Chunker, space: Vec
     counts = count_rows(connection)
     same = (Delta(unchanged=counts["documents"]), Delta(unchanged=count_followed(connection)))
     unreadable = unreadable_documents(connection, chunker, space)
-    return Plan((), {}, *same, 0, 0, 0, 0, counts["rejected"], *_labels(connection), unreadable)
+    rest = (*_labels(connection), unreadable, challenger_standing(connection))
+    return Plan((), {}, *same, 0, 0, 0, 0, counts["rejected"], *rest)
 
 
 def _labels(connection: postgres.Connection) -> tuple[dict[str, int], str]:

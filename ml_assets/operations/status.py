@@ -10,6 +10,7 @@ from ml_assets.documents.collections import GONE, count_rows, read_collections
 from ml_assets.embeddings.refresh import count_vectors
 from ml_assets.embeddings.space import current_space
 from ml_assets.errors import mask_secrets
+from ml_assets.registry.decisions import challenger_standing
 from ml_assets.registry.versions import champion
 from ml_assets.releases.pointer import present_parts, services
 from ml_assets.search.evaluation.measurement import as_json, read_measurements
@@ -42,6 +43,7 @@ def read_status(settings: Settings) -> dict[str, Any]:
             "measurement": as_json(measured) if measured else None,
             "candidates": _candidates(connection, settings.duckdb_file),
             "champion": _champion(connection),
+            "challenger": _challenger(connection),
         }
 
 
@@ -59,6 +61,12 @@ def _champion(connection: postgres.Connection) -> dict[str, Any] | None:
         "actor": service.actor,
         "reason": service.reason,
     }
+
+
+def _challenger(connection: postgres.Connection) -> dict[str, Any] | None:
+    """Why the version that was registered last is not served; None: it is, or there is none."""
+    standing = challenger_standing(connection)
+    return asdict(standing) if standing else None
 
 
 def _candidates(connection: postgres.Connection, duckdb_file: Path) -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ class ModelVersion:
         """Its name in the audit log: `name/number`."""
         return f"{self.name}/{self.version}"
 
-    def is_comparable(self, training_set: TrainingSet) -> bool:
-        """Whether it answers for a training set's test split, and was not trained on part of it."""
-        needs = (self.space_id, self.seed, self.feature_views)
-        return needs == (training_set.space_id, training_set.seed, training_set.feature_views)
+    def answers_for(self, training_set: TrainingSet) -> bool:
+        """Whether it reads the vectors and the features that a training set has."""
+        needs = (self.space_id, self.feature_views)
+        return needs == (training_set.space_id, training_set.feature_views)

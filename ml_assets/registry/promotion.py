@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from ml_assets.errors import FeatureViewError, GateError, NothingToDoError
 from ml_assets.features.views import training_views
-from ml_assets.registry.gates import promotion_gates
+from ml_assets.registry.comparison import measure
+from ml_assets.registry.decisions import last_decision, read_gates, reason_of, refusing
+from ml_assets.registry.gates import PASSING, judge, passes
 from ml_assets.registry.model import MODEL_NAME, ModelVersion
 from ml_assets.registry.versions import champion, current_challenger, read_version
 from ml_assets.releases import audit, pointer
@@ -18,6 +19,34 @@ from ml_assets.stores import duckdb, mlflow, postgres
 from ml_assets.training.experiments import is_stored
 from ml_assets.training.model import TrainingSet
 
+LIMITS = (
+    "promotion_margin",
+    "max_slice_loss",
+    "max_calibration_error",
+    "max_latency_ms",
+    "max_training_set_days",
+    "approval",
+)
+"""The settings that a decision depends on: with another it is decided anew."""
+
+
+def promotion_gates(
+    connection: postgres.Connection,
+    open_duck: duckdb.Opener,
+    where: mlflow.Tracking,
+    training_set: TrainingSet,
+    challenger: ModelVersion,
+    current: ModelVersion | None,
+    settings: Settings,
+) -> list[Gate]:
+    """Ask all gates about a challenger, against the baselines and the current champion.
+
+    Raises:
+        GateError: a baseline was not trained on `training_set`, or the challenger was on all that
+            would test it.
+    """
+    return judge(measure(connection, open_duck, where, training_set, challenger, current, settings))
+
 
 def promote(
     connection: postgres.Connection,
@@ -26,11 +55,10 @@ def promote(
     training_set: TrainingSet,
     settings: Settings,
 ) -> Decision:
-    """Decide on the challenger, once per challenger, champion and margin; record the decision.
+    """Decide on the challenger, once per challenger, champion and limits; record the decision.
 
-    It must beat both baselines (the majority class and TF-IDF with a linear model, trained on the
-    same set), and the current champion plus `promotion_margin`, on the test split of
-    `training_set`. A version that a person rolled back from is left to a person.
+    It must pass every gate; where one cannot tell, the champion stays. With `approval` set, what
+    passed waits for a person. A version that a person rolled back from is left to a person.
 
     Raises:
         NothingToDoError: there is no challenger that was trained on `training_set`.
@@ -54,24 +82,28 @@ def promote(
             "training_set_hash": training_set.hash,
             "current_champion": current.version if current else None,
             "current_champion_is_lost": bool(current and not is_stored(where, current.candidate)),
-            "margin": settings.promotion_margin,
+            "limits": {name: getattr(settings, name) for name in LIMITS},
         }
-        subject, earlier = audit.last_entry(connection, "refuse") or ("", {})
-        if subject == challenger.subject and asked.items() <= earlier.items():
-            gates = [Gate(**gate) for gate in earlier["gates"]]
-            return Decision(False, False, _reason(gates), gates)
+        earlier = last_decision(connection, challenger)
+        if earlier and earlier.action != "promote" and asked.items() <= earlier.details.items():
+            gates = read_gates(earlier)
+            if not PASSING & {gate.name for gate in refusing(gates)}:
+                return Decision(False, False, earlier.reason, gates, earlier.action == "wait")
         gates = promotion_gates(
             connection, open_duck, where, training_set, challenger, current, settings
         )
-        passed = all(gate.outcome != "block" for gate in gates)
+        action, reason = "promote", reason_of(gates)
+        if not passes(gates):
+            action = "refuse"
+        elif settings.approval:
+            action = "wait"
         details = {**asked, "gates": [asdict(gate) for gate in gates]}
-        action, reason = "promote" if passed else "refuse", _reason(gates)
         entry = audit.Entry(settings.actor, action, challenger.subject, reason, details)
-        if passed:
+        if action == "promote":
             _serve(connection, challenger, entry)
         else:
             audit.append(connection, entry)
-        return Decision(passed, True, reason, gates)
+        return Decision(action == "promote", True, reason, gates, action == "wait")
 
 
 def promote_by_hand(
@@ -94,13 +126,7 @@ def promote_by_hand(
         current = champion(connection)
         if current and current.version == number:
             return Decision(True, False, "it is the champion already")
-        _refuse_lost(where, version)
-        if not version.is_comparable(training_set):
-            raise GateError(
-                "it has another vector space, feature view or split seed than the training set",
-                where=f"version {number} is not promoted",
-                do="Go back to a release that served it: `ml-assets rollback --to`",
-            )
+        _refuse_unfit(where, version, training_set, "promoted")
         gates = promotion_gates(
             connection, open_duck, where, training_set, version, current, settings
         )
@@ -108,6 +134,44 @@ def promote_by_hand(
         details = {"gates": [asdict(gate) for gate in gates]}
         entry = audit.Entry(settings.actor, "promote", version.subject, reason, details)
         _serve(connection, version, entry)
+    return Decision(True, True, reason, gates)
+
+
+def approve(
+    connection: postgres.Connection,
+    open_duck: duckdb.Opener,
+    where: mlflow.Tracking,
+    training_set: TrainingSet,
+    settings: Settings,
+    number: int,
+    reason: str,
+) -> Decision:
+    """Serve a version that waits, with a person's approval; all gates are asked again, now.
+
+    The champion may have changed since it passed them. Approval, release and promotion are written
+    in one transaction.
+
+    Raises:
+        NothingToDoError: there is no such version.
+        GateError: a gate does not pass, or the version cannot be tested on `training_set`.
+    """
+    with pointer.deciding_alone(connection):
+        version = _registered(connection, number)
+        current = champion(connection)
+        if current and current.version == number:
+            return Decision(True, False, "it is the champion already")
+        _refuse_unfit(where, version, training_set, "approved")
+        gates = promotion_gates(
+            connection, open_duck, where, training_set, version, current, settings
+        )
+        for gate in refusing(gates):
+            do = gate.do.replace("VERSION", str(number))
+            raise GateError(str(gate), where=f"version {number} is not approved", do=do)
+        details = {"gates": [asdict(gate) for gate in gates]}
+        approval = audit.Entry(settings.actor, "approve", version.subject, reason, details)
+        with connection.transaction():
+            audit.append(connection, approval)
+            _serve(connection, version, replace(approval, action="promote"))
     return Decision(True, True, reason, gates)
 
 
@@ -148,6 +212,19 @@ def _registered(connection: postgres.Connection, number: int) -> ModelVersion:
     return version
 
 
+def _refuse_unfit(
+    where: mlflow.Tracking, version: ModelVersion, training_set: TrainingSet, done: str
+) -> None:
+    """Refuse a version that is lost, or that the training set cannot test."""
+    _refuse_lost(where, version)
+    if not version.answers_for(training_set):
+        raise GateError(
+            "it has another vector space or feature view than the training set",
+            where=f"version {version.version} is not {done}",
+            do="Go back to a release that served it: `ml-assets rollback --to`",
+        )
+
+
 def _refuse_lost(where: mlflow.Tracking, version: ModelVersion) -> None:
     if mlflow.is_elsewhere(where, version.candidate.model_uri):
         raise GateError(
@@ -172,9 +249,3 @@ def _serve(connection: postgres.Connection, version: ModelVersion, entry: audit.
         "model_space_id": version.space_id,
     }
     pointer.publish(connection, lambda parts: replace(parts, **changed), entry)
-
-
-def _reason(gates: Sequence[Gate]) -> str:
-    """The messages of the gates that block, or else of all."""
-    blocking = [gate.message for gate in gates if gate.outcome == "block"]
-    return "; ".join(blocking or [gate.message for gate in gates])

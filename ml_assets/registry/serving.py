@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.documents.normalize import normalize
 from ml_assets.errors import FeatureViewError, NothingToDoError, SourceError, SpaceMismatchError
-from ml_assets.features.documents import read_vectors
+from ml_assets.features.documents import read_vectors, text_hashes
+from ml_assets.features.neighbours import nearest_distances
 from ml_assets.features.text import text_features
 from ml_assets.features.views import DOCUMENT_TEXT, training_views
+from ml_assets.registry.decisions import challenger_standing
 from ml_assets.registry.model import ModelVersion
 from ml_assets.registry.versions import champion, current_challenger
 from ml_assets.search.generation import published_generation
@@ -18,6 +21,7 @@ from ml_assets.search.indexes.kinds import Indexes, kept_by_tables
 from ml_assets.stores import mlflow, postgres
 from ml_assets.training.examples import model_inputs
 from ml_assets.training.families.registry import TRUSTED_TYPES
+from ml_assets.training.model import Candidate
 from ml_assets.training.onnx.model import FILE, OnnxModel
 from ml_assets.training.training_set import untrainable
 
@@ -62,14 +66,43 @@ def predict_texts(
     if not normal:
         return []
     vectors = _embed(load(), [cut(text) or [text] for text in normal])
-    nearest = _nearest_distances(connection, indexes, space_id, vectors)
+    vectors, nearest = _placed(connection, indexes, space_id, vectors, normal)
     features = _features(nearest, normal)
-    model = load_served(where, version)
+    labels, given = answer(load_served(where, version), normal, features, vectors)
+    return [_ranked(labels, row) for row in given]
+
+
+def answer(
+    model: Any,
+    texts: Sequence[str],
+    features: Mapping[str, NDArray[np.float64]],
+    vectors: NDArray[np.float32],
+) -> tuple[list[str], NDArray[np.floating]]:
+    """The labels that a model knows, and its probabilities, (len(texts), len(labels)).
+
+    The only way from a loaded model to an answer, for `predict` and for the gates: what is measured
+    is what is served, with the labels that have left the training set.
+    """
     if isinstance(model, OnnxModel):
-        given = model.predict_proba(normal, features, vectors)
-        return [_ranked(model.labels, row) for row in given]
-    given = model.predict_proba(model_inputs(normal, features, vectors))
-    return [_ranked(model.classes_, row) for row in given]
+        return model.labels, model.predict_proba(texts, features, vectors)
+
+    from threadpoolctl import threadpool_limits
+
+    # On a busy machine two threads are several times slower than one.
+    with threadpool_limits(1):
+        given = model.predict_proba(model_inputs(texts, features, vectors))
+    return [str(label) for label in model.classes_], given
+
+
+def load_measured(where: mlflow.Tracking, candidate: Candidate) -> Any:
+    """Load the model of a candidate that has seen no test document, in the form that answers.
+
+    Raises:
+        ModelError: its files are missing or damaged.
+    """
+    if candidate.onnx_sha256:
+        return _open(where, candidate.model_uri, candidate.onnx_sha256)
+    return mlflow.load_model(where, candidate.model_uri, TRUSTED_TYPES)
 
 
 def load_served(where: mlflow.Tracking, version: ModelVersion) -> Any:
@@ -78,10 +111,7 @@ def load_served(where: mlflow.Tracking, version: ModelVersion) -> Any:
     Raises:
         ModelError: its files are missing or damaged.
     """
-    candidate = version.candidate
-    if candidate.onnx_sha256:
-        return _open(where, candidate.model_uri, candidate.onnx_sha256)
-    return mlflow.load_model(where, candidate.model_uri, TRUSTED_TYPES)
+    return load_measured(where, version.candidate)
 
 
 @lru_cache(maxsize=2)
@@ -96,7 +126,8 @@ def _nothing_served(connection: postgres.Connection) -> NothingToDoError:
             do = "Give more documents a label: name its column, `files:…?label=COLUMN`"
             return NothingToDoError(f"no model was promoted yet: {reason}", do=do)
         return NothingToDoError("no model was promoted yet", do="Run `ml-assets run`")
-    # Refused by a gate, or left by a rollback: a run does not promote it.
+    if standing := challenger_standing(connection):  # a run on the same documents does not help
+        return NothingToDoError(f"no model is served; {standing}", do=standing.do)
     return NothingToDoError(
         f"no model is served; version {last.version} was registered last",
         do=f"Run `ml-assets publish {last.version} --reason …`",
@@ -122,7 +153,7 @@ def _embed(encoder: Encoder, pieces: Sequence[Sequence[str]]) -> NDArray[np.floa
 
 
 def _features(nearest: NDArray[np.float64], texts: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """The features by name, computed as those of the training set are."""
+    """The features by name, computed by the functions that describe documents."""
     import numpy as np
 
     described = [
@@ -152,27 +183,36 @@ def _check(version: ModelVersion, space_id: str) -> None:
         )
 
 
-def _nearest_distances(
+def _placed(
     connection: postgres.Connection,
     indexes: Indexes,
     space_id: str,
     vectors: NDArray[np.float32],
-) -> NDArray[np.float64]:
-    """1 - cosine to the nearest document, shape (len(vectors),); NaN where there is none.
+    texts: Sequence[str],
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Vectors, (n, dimension), and 1 - cosine to the nearest document, (n,); NaN: there is none.
 
-    Of the documents that the served index finds near; of all while none is of this space.
+    A text that a document has is taken for that one, as it was in training: its vector is the
+    stored one, which knows of headings, and it is not its own neighbour. It is compared with the
+    documents that the served index finds near; with all while no index is of this space.
     """
     import numpy as np
 
     from ml_assets.embeddings.quantization import unit
 
     near = _near_documents(connection, indexes, space_id, vectors)
-    document_ids, documents = read_vectors(connection, space_id, near)
+    document_ids, stored = read_vectors(connection, space_id, near)
     if not document_ids:
-        return np.full(len(vectors), np.nan)
-    best = (vectors @ unit(documents).T).max(axis=1)
-    distances: NDArray[np.float64] = np.clip(1 - best, 0, 2).round(6)
-    return distances
+        return vectors, np.full(len(vectors), np.nan)
+    documents, hashes = unit(stored), text_hashes(connection, document_ids)
+    described = np.array([hashes[name] for name in document_ids])
+    asked = np.array([sha256(text.encode()).hexdigest() for text in texts])
+    own = asked[:, None] == described
+    known = own.any(axis=1)
+    vectors = np.where(known[:, None], documents[own.argmax(axis=1)], vectors)
+    distances = nearest_distances(vectors, documents, own)
+    distances[own.sum(axis=1) > 1] = 0  # another document has the same text
+    return vectors, distances
 
 
 def _near_documents(

@@ -40,12 +40,16 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether a part is served, whether this decision changed that, and why."""
+    """Whether a part is served, whether this decision changed that, and why.
+
+    `waits`: it passed its gates, and waits for the approval of a person.
+    """
 
     served: bool
     changed: bool
     reason: str
     gates: Sequence[Gate] = ()
+    waits: bool = False
 
 
 def refuse_blocked(gates: Sequence[Gate], where: str) -> None:

@@ -4,9 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from ml_assets.registry import gates
+from ml_assets.registry import comparison
 from ml_assets.registry.model import MODEL_NAME, ModelVersion
 from ml_assets.registry.promotion import promote
 from ml_assets.registry.serving import predict_texts
@@ -18,8 +19,9 @@ from ml_assets.registry.versions import (
 from ml_assets.releases.gates import Decision
 from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.stores import mlflow
+from ml_assets.training.experiments import read_candidates
 from ml_assets.training.model import TrainingSet
-from ml_assets_tests.corpus import Deployment, MeaningEncoder, labelled_documents
+from ml_assets_tests.corpus import LABELS, Deployment, MeaningEncoder, labelled_documents
 from ml_assets_tests.fakes import SPACE
 
 Trained = tuple[Deployment, TrainingSet]
@@ -61,26 +63,40 @@ def entries(deployment: Deployment) -> list[tuple[str, str]]:
     ).fetchall()
 
 
-def set_score(given: Trained, family: str, score: float) -> None:
-    """Pretend that a family did as well as `score` on the test split."""
-    deployment, training_set = given
-    deployment.connection.execute(
-        "update experiments set metrics = jsonb_set(metrics, '{test_macro_f1}', %s::text::jsonb)"
-        " where training_set_hash = %s and family = %s",
-        [str(score), training_set.hash, family],
-    )
+def let_answer(run_id: str, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretend that the candidate of a run is right about this share of what it is asked."""
+    measure = comparison._answered
+
+    def answered(*given: Any) -> Any:
+        _, _, _, candidate, examples = given
+        measured = measure(*given)
+        if candidate.run_id != run_id:
+            return measured
+        wrong = [LABELS[LABELS.index(label) - 1] for label in examples.truth]
+        right = np.arange(len(wrong)) < share * len(wrong)
+        return replace(measured, given=np.where(right, examples.truth, wrong).tolist())
+
+    monkeypatch.setattr(comparison, "_answered", answered)
 
 
 def let_the_champion_score(
-    score: float, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+    share: float, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pretend that the present champion does as well as `score` wherever it is tested."""
-    reigning, measure = champion(deployment.connection), gates.score_on_test
-    monkeypatch.setattr(
-        gates,
-        "score_on_test",
-        lambda *given: score if given[-1] == reigning else measure(*given),
+    """Pretend that the present champion is right about this share wherever it is tested."""
+    reigning = champion(deployment.connection)
+    assert reigning
+    let_answer(reigning.candidate.run_id, share, monkeypatch)
+
+
+def run_of(given: Trained, family: str) -> str:
+    """The run of a family on the training set."""
+    deployment, training_set = given
+    (run_id,) = (
+        each.run_id
+        for each in read_candidates(deployment.connection, training_set.hash)
+        if each.family == family
     )
+    return run_id
 
 
 def forget_onnx(deployment: Deployment) -> None:

@@ -62,12 +62,14 @@ def test_what_a_person_rolled_back_from_no_run_promotes(
             reason,
         )
 
-    with pytest.raises(GateError, match="is not promoted: challenger_beats_the_champion"):
-        by_hand(0.9)
-    assert by_hand(-1.0).served
+    with monkeypatch.context() as patched:
+        let_the_champion_score(0.4, deployment, patched)
+        with pytest.raises(GateError, match="is not promoted: challenger_beats_the_champion"):
+            by_hand(0.9)
+    assert by_hand(0.0).served
     assert champion(connection) == challenger
     assert pointer.withdrawals(connection, "model_version") == {}
-    assert not by_hand(-1.0).changed
+    assert not by_hand(0.0).changed
     with pytest.raises(NothingToDoError, match="there is no version 10000"):
         promote_by_hand(
             connection,
@@ -111,12 +113,16 @@ def test_a_model_that_was_withdrawn_stays_so_when_its_documents_come_back(
     assert again.reason == f"version {withdrawn.version} was withdrawn by tester: it insults people"
 
 
-def test_a_model_whose_feature_views_are_gone_is_not_rolled_back_to(second: Trained) -> None:
+def test_a_model_whose_feature_views_are_gone_is_not_rolled_back_to(
+    second: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deployment, _ = second
     connection = deployment.connection
     reigning = champion(connection)
     assert reigning is not None
-    assert decide(second, promotion_margin=-1.0).served
+    with monkeypatch.context() as patched:
+        let_the_champion_score(0.0, deployment, patched)
+        assert decide(second).served
     connection.execute(
         'update model_artifacts set feature_views = \'{"old_v1": ""}\' where version = %s',
         [reigning.version],

@@ -22,7 +22,7 @@ from ml_assets.search.model import CHUNKING
 from ml_assets.stores import mlflow
 from ml_assets.training.experiments import read_candidates
 from ml_assets.training.onnx.export import TOLERANCE
-from ml_assets_tests.corpus import MeaningEncoder, labelled_documents
+from ml_assets_tests.corpus import Deployment, MeaningEncoder, labelled_documents
 from ml_assets_tests.fakes import SPACE, other_space
 from ml_assets_tests.registry.deciding import (
     Trained,
@@ -61,9 +61,34 @@ def test_a_document_gets_the_answer_it_got_in_training(first: Trained) -> None:
             [candidate.run_id],
         ).fetchall()
     answers = ask(deployment, [texts[document_id] for document_id, _, _ in rows])
-    # But for the nearest document, which now is the document itself.
-    same = [next(iter(a)) == row[1] for a, row in zip(answers, rows, strict=True)]
-    assert sum(same) / len(same) > 0.9
+    for answer, (_, predicted, probability) in zip(answers, rows, strict=True):
+        assert next(iter(answer)) == predicted
+        assert answer[predicted] == pytest.approx(probability, abs=TOLERANCE)
+
+
+def test_a_document_has_the_same_features_trained_and_served(deployment: Deployment) -> None:
+    """Titles, a text that stands twice, and no document is its own neighbour."""
+    documents = [
+        replace(one, title=f"About w{number}" if number % 2 else "")
+        for number, one in enumerate(labelled_documents(100))
+    ]
+    documents.append(replace(documents[1], document_id="twin", group="twin"))
+    deployment.fill(documents)
+    training_set = deployment.build()
+    features = training_set.rows.set_index("document_id")[list(training_set.features)]
+    texts = {one.document_id: f"{one.title}\n{one.text}".lstrip() for one in documents}
+    vectors = serving._embed(MeaningEncoder(), [[text] for text in texts.values()])
+    indexes = Indexes(deployment.settings)
+    placed = serving._placed(
+        deployment.connection, indexes, SPACE.space_id, vectors, [*texts.values()]
+    )
+    served = serving._features(placed[1], [*texts.values()])
+    for name in training_set.features:
+        expected = features.loc[[*texts], name].to_numpy()
+        assert served[name] == pytest.approx(expected, abs=1e-6, nan_ok=True), name
+    nearest = dict(zip(texts, placed[1], strict=True))
+    assert nearest["twin"] == nearest["document-0001"] == 0
+    assert min(value for name, value in nearest.items() if name.startswith("document-0002")) > 0.01
 
 
 def test_what_cannot_be_answered_is_said(first: Trained) -> None:
@@ -150,20 +175,23 @@ def test_only_documents_that_the_served_index_finds_near_are_read(
         return read_vectors(*given)
 
     monkeypatch.setattr(serving, "read_vectors", watched)
-    nearest = serving._nearest_distances(connection, indexes, SPACE.space_id, vectors)
+
+    def placed() -> list[float]:
+        texts = ["w1 w2 w3", "w70 w71"]
+        return serving._placed(connection, indexes, SPACE.space_id, vectors, texts)[1].tolist()
+
+    nearest = placed()
     [(chunker,)] = connection.execute("select chunker from chunkers where is_current").fetchall()
     parameters = {**index_parameters(deployment.settings), CHUNKING: {"chunker": chunker}}
     generation = ensure_generation(connection, SPACE.space_id, parameters)
     monkeypatch.setattr(serving, "published_generation", lambda _: generation)
     monkeypatch.setattr(serving, "_CANDIDATES", 1)
-    found = serving._nearest_distances(connection, indexes, SPACE.space_id, vectors)
-    assert found.tolist() == nearest.tolist()
+    assert placed() == nearest
     assert read[0] is None
     assert read[1] is not None
     assert 1 <= len(read[1]) <= 2
     # An index over vectors of another model knows nothing of what is near.
     another = replace(generation, space_id=other_space().space_id)
     monkeypatch.setattr(serving, "published_generation", lambda _: another)
-    found = serving._nearest_distances(connection, indexes, SPACE.space_id, vectors)
-    assert found.tolist() == nearest.tolist()
+    assert placed() == nearest
     assert read[2] is None

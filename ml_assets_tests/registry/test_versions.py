@@ -44,7 +44,7 @@ def test_the_best_candidate_is_registered_once(first: Trained) -> None:
     tags = module.MlflowClient().get_model_version_by_alias(MODEL_NAME, "challenger").tags
     assert tags["training_set_hash"] == training_set.hash
     assert tags["space_id"] == SPACE.space_id
-    assert "document_text_v1" in tags["feature_views"]
+    assert "document_text_v2" in tags["feature_views"]
 
 
 def test_a_version_whose_record_was_lost_is_found_again(first: Trained) -> None:

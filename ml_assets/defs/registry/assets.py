@@ -96,6 +96,8 @@ def champion_model(
 
 def _outcome(decision: Decision) -> str:
     what = "promoted" if decision.served else "refused"
+    if decision.waits:
+        what = "waiting for approval"
     return what if decision.changed else f"nothing changed, already {what}"
 
 

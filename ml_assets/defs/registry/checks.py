@@ -1,12 +1,16 @@
 """Checks of the group `registry`."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 
-from ml_assets.defs.assets import check
+from ml_assets.defs.assets import check, tried_again
 from ml_assets.defs.resources import MlflowResource, PostgresResource
 from ml_assets.errors import ModelError
+from ml_assets.registry.decisions import last_decision, read_gates
+from ml_assets.registry.gates import GATES
 from ml_assets.registry.serving import load_served
-from ml_assets.registry.versions import champion
+from ml_assets.registry.versions import champion, current_challenger
 from ml_assets.releases import audit
 from ml_assets.releases.pointer import present_parts
 from ml_assets.stores.mlflow import is_elsewhere
@@ -79,3 +83,31 @@ def champion_has_earned_it(postgres: PostgresResource) -> dg.AssetCheckResult:
             "promotions_in_the_audit_log": promoted,
         },
     )
+
+
+@dg.multi_asset_check(
+    specs=[
+        dg.AssetCheckSpec(gate.__name__, asset="champion_model", description=gate.__doc__)
+        for gate in GATES
+    ]
+)
+@tried_again
+def promotion_gates(postgres: PostgresResource) -> Iterator[dg.AssetCheckResult]:
+    """What each gate said of the challenger when it was decided on; none of them stops a run."""
+    with postgres.connect() as connection:
+        challenger = current_challenger(connection)
+        entry = last_decision(connection, challenger) if challenger else None
+    gates = {gate.name: gate for gate in read_gates(entry)} if entry else {}
+    for asked in GATES:
+        name = asked.__name__
+        if gate := gates.get(name):
+            yield dg.AssetCheckResult(
+                check_name=name,
+                passed=gate.outcome in ("pass", "warn"),
+                severity=dg.AssetCheckSeverity.WARN,
+                description=f"{gate.message}. {gate.do}" if gate.do else gate.message,
+                metadata={"outcome": gate.outcome, **gate.numbers},
+            )
+        else:
+            reason = "there is no decision that asked this gate"
+            yield dg.AssetCheckResult(check_name=name, passed=True, description=reason)
