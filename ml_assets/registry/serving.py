@@ -68,7 +68,7 @@ def predict_texts(
     vectors = _embed(load(), [cut(text) or [text] for text in normal])
     vectors, nearest = _placed(connection, indexes, space_id, vectors, normal)
     features = _features(nearest, normal)
-    labels, given = answer(load_served(where, version), normal, features, vectors)
+    labels, given = answer(_kept(where, version), normal, features, vectors)
     return [_ranked(labels, row) for row in given]
 
 
@@ -101,7 +101,7 @@ def load_measured(where: mlflow.Tracking, candidate: Candidate) -> Any:
         ModelError: its files are missing or damaged.
     """
     if candidate.onnx_sha256:
-        return _open(where, candidate.model_uri, candidate.onnx_sha256)
+        return OnnxModel(mlflow.read_file(where, candidate.model_uri, FILE, candidate.onnx_sha256))
     return mlflow.load_model(where, candidate.model_uri, TRUSTED_TYPES)
 
 
@@ -112,6 +112,14 @@ def load_served(where: mlflow.Tracking, version: ModelVersion) -> Any:
         ModelError: its files are missing or damaged.
     """
     return load_measured(where, version.candidate)
+
+
+def _kept(where: mlflow.Tracking, version: ModelVersion) -> Any:
+    """The ONNX form of a version, loaded once in a process: a prediction takes less than that."""
+    candidate = version.candidate
+    if candidate.onnx_sha256:
+        return _open(where, candidate.model_uri, candidate.onnx_sha256)
+    return load_served(where, version)
 
 
 @lru_cache(maxsize=2)

@@ -225,10 +225,10 @@ def test_the_margin_counts(second: Trained, monkeypatch: pytest.MonkeyPatch) -> 
     challenger = current_challenger(deployment.connection)
     assert challenger is not None
     let_the_champion_score(0.4, deployment, monkeypatch)
-    refused = decide(second, promotion_margin=0.8)
+    refused = decide(second, promotion_margin=0.8, max_calibration_error=1.0)
     assert not refused.served
     assert refused.reason.endswith("but not by 0.8")
-    assert decide(second, promotion_margin=0.01).served
+    assert decide(second, promotion_margin=0.01, max_calibration_error=1.0).served
     assert champion(deployment.connection) == challenger
 
 
@@ -249,7 +249,7 @@ def test_a_champion_that_knows_a_label_too_many_is_measured_as_it_answers(
         return replace(answers, given=others, labels={*LABELS, "vehicles"})
 
     monkeypatch.setattr(comparison, "_answered", answered)
-    decision = decide(second)
+    decision = decide(second, max_calibration_error=1.0)
     assert decision.served
     assert "it no longer answers 'vehicles', as the champion does" in decision.reason
     (gate,) = (each for each in decision.gates if each.name == "challenger_beats_the_champion")

@@ -113,7 +113,9 @@ def test_leakage_passes_and_fails(
     damage(duckdb, f"update {DOCUMENT_TEXT.table} set code_share = substr(entity_id, 2)::int % 2")
     result = no_feature_gives_the_label_away(settings=settings, postgres=postgres, duckdb=duckdb)
     assert not result.passed
-    assert result.severity == dg.AssetCheckSeverity.ERROR
+    assert result.severity == dg.AssetCheckSeverity.WARN, "the label may be what it measures"
+    assert result.metadata["feature"].value == "document_text__code_share"
+    assert "the model may rest on it alone" in str(result.metadata["do"].value)
     assert result.description is not None
     assert "document_text__code_share" in result.description
 
@@ -211,7 +213,6 @@ def test_rows_that_were_lost_or_doubled_are_repaired(
         document_features_are_in_range,
         collection_features_are_in_range,
         every_document_has_one_row,
-        no_feature_gives_the_label_away,
         online_equals_offline,
     ],
 )

@@ -11,14 +11,17 @@ from ml_assets.defs.registry.checks import (
     audit_chain_is_intact,
     champion_can_be_loaded,
     champion_has_earned_it,
+    promotion_gates,
 )
 from ml_assets.defs.resources import OfflineStoreResource, PostgresResource
 from ml_assets.defs.training.checks import (
     a_model_beats_the_baselines,
+    features_are_known,
     labels_are_known,
     splits_are_disjoint,
 )
 from ml_assets.problem import REPAIR
+from ml_assets.registry.gates import GATES
 from ml_assets.registry.promotion import promote
 from ml_assets.registry.versions import register_challenger
 from ml_assets.stores import mlflow
@@ -52,9 +55,7 @@ def broken(trained: tuple[Deployment, TrainingSet]) -> Iterator[tuple[Deployment
 def check(trained: tuple[Deployment, TrainingSet]) -> Check:
     """Run a check on the stores of the trained deployment."""
     deployment, _ = trained
-    info = deployment.connection.info
-    url = f"postgresql://{info.user}:{info.password}@{info.host}:{info.port}/{info.dbname}"
-    postgres = PostgresResource(url=url, home=str(deployment.settings.home))
+    postgres = _postgres(deployment)
     duck = OfflineStoreResource(database=str(deployment.settings.duckdb_file))
 
     def run(definition: dg.AssetChecksDefinition, **resources: object) -> dg.AssetCheckResult:
@@ -64,6 +65,27 @@ def check(trained: tuple[Deployment, TrainingSet]) -> Check:
         return definition(**{name: given[name] for name in names})  # type: ignore[no-any-return]
 
     return run
+
+
+def _postgres(deployment: Deployment) -> PostgresResource:
+    info = deployment.connection.info
+    url = f"postgresql://{info.user}:{info.password}@{info.host}:{info.port}/{info.dbname}"
+    return PostgresResource(url=url, home=str(deployment.settings.home))
+
+
+def test_features_are_known(broken: tuple[Deployment, TrainingSet], check: Check) -> None:
+    deployment, _ = broken
+    sound = check(features_are_known)
+    assert sound.passed
+    assert sound.metadata["unknown"].value == []
+    with deployment.open_duck() as duck:
+        duck.execute(
+            "update training_sets set features = map() where document_id < 'document-0003'"
+        )
+    failed = check(features_are_known)
+    assert (failed.passed, failed.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert failed.metadata["documents_without_features"].value == 3
+    assert "document-0002" in str(failed.metadata["examples"].value)
 
 
 def test_labels_are_known(broken: tuple[Deployment, TrainingSet], check: Check) -> None:
@@ -174,12 +196,21 @@ def test_champion_has_earned_it(
     assert "there is no champion" in str(check(champion_has_earned_it).description)
     assert check(champion_can_be_loaded).passed
     register_challenger(connection, deployment.tracking, training_set, deployment.settings)
-    connection.execute(
-        "update experiments set metrics = metrics || '{\"test_macro_f1\": 0}'"
-        " where family = 'tfidf_baseline'"
-    )
+    asked = promotion_gates(postgres=_postgres(deployment))
+    assert all(result.passed and "no decision" in str(result.description) for result in asked)
     where, settings = deployment.tracking, deployment.settings
+    strict = settings.model_copy(update={"max_latency_ms": 1e-6})
+    assert not promote(connection, deployment.open_duck, where, training_set, strict).served
+    asked = {each.check_name: each for each in promotion_gates(postgres=_postgres(deployment))}
+    assert asked.keys() == {gate.__name__ for gate in GATES}
+    late = asked["answers_in_time"]
+    assert (late.passed, late.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "Raise ML_ASSETS_MAX_LATENCY_MS" in str(late.description)
+    assert late.metadata["outcome"].value == "block"
+    assert late.metadata["p99_ms"].value > 0
+    assert asked["challenger_knows_something"].passed
     assert promote(connection, deployment.open_duck, where, training_set, settings).served
+    assert all(result.passed for result in promotion_gates(postgres=_postgres(deployment)))
     earned = check(champion_has_earned_it)
     assert earned.passed
     assert check(champion_can_be_loaded).passed
