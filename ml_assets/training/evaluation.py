@@ -51,7 +51,7 @@ class Evaluation:
 
 
 def evaluate(
-    labels: Sequence[str], truth: NDArray[np.object_], probabilities: NDArray[np.float64]
+    labels: Sequence[str], truth: NDArray[np.object_], probabilities: NDArray[np.floating]
 ) -> Evaluation:
     """Evaluate `probabilities`, shape (len(truth), len(labels)), against the right answers.
 

@@ -46,7 +46,7 @@ class Trial:
 
     setting: Mapping[str, Any]
     log_loss: float
-    answer: Callable[[], NDArray[np.float32]]
+    answer: Callable[[], NDArray[np.floating]]
 
 
 Try = Callable[[Task, Examples, Mapping[str, Any]], list[Trial]]
@@ -116,12 +116,12 @@ def predict_probabilities(model: Any, inputs: Any, labels: Sequence[str]) -> NDA
     # As in `fit_family`: on a busy machine two threads are several times slower than one.
     with threadpool_limits(1):
         given = np.asarray(model.predict_proba(inputs), dtype=np.float64)
-    return align(given, model.classes_, labels)
+    return align(given, model.classes_, labels).astype(np.float64, copy=False)
 
 
 def align(
     given: NDArray[np.floating], known: Sequence[str], labels: Sequence[str]
-) -> NDArray[np.float64]:
+) -> NDArray[np.floating]:
     """Put columns of the labels that a model knows in the order of `labels`; others have 0."""
     import numpy as np
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.training.evaluation import log_loss
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 def _try(task: Task, held_out: Examples, parameters: Mapping[str, Any]) -> list[Trial]:
     """One regression per strength of the penalty, each begun where the stronger one ended."""
+    import numpy as np
+
     inputs, prepared = prepare(task, parameters)
     blocks, unseen = (
         _blocks(inputs, each) for each in (prepared, inputs.transform(held_out.inputs))
@@ -28,7 +31,7 @@ def _try(task: Task, held_out: Examples, parameters: Mapping[str, Any]) -> list[
         classes, coefficients = _solve(task, blocks, parameters, strength, coefficients)
         answers = align(softmax(score(unseen, coefficients)), classes, task.labels)
         loss = log_loss(task.labels, held_out.truth, answers)
-        trials.append(Trial({"C": strength}, loss, lambda answers=answers: answers))
+        trials.append(Trial({"C": strength}, loss, partial(np.asarray, answers)))
     return trials
 
 
