@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.stores import duckdb, mlflow, postgres
@@ -14,13 +14,20 @@ from ml_assets.training.experiments import complete_experiment, experiment, read
 from ml_assets.training.families.base import Family, Task, fit_family, predict_probabilities
 from ml_assets.training.families.registry import FAMILIES, TRUSTED_TYPES
 from ml_assets.training.importance import permutation_importance
-from ml_assets.training.model import SPLITS, Candidate, Examples, TrainingSet
+from ml_assets.training.model import DEVELOPMENT, Candidate, Examples, TrainingSet
 from ml_assets.training.onnx.export import Export, export
 from ml_assets.training.onnx.model import FILE
 from ml_assets.training.plots import confusion_plot, reliability_plot
 from ml_assets.training.results import Trained, without_results, write_results
+from ml_assets.training.selection import out_of_fold
+from ml_assets.training.selection.cross_validation import cross_validate
+from ml_assets.training.selection.folds import assign_folds
+from ml_assets.training.selection.out_of_fold import OutOfFold, read_out_of_fold, to_parquet
+from ml_assets.training.selection.temperature import cool, fit_temperature
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from pandas import DataFrame
 
 
@@ -37,13 +44,14 @@ def train_candidates(
     """Train `families`, each in an MLflow run nested in the active one, and record the results.
 
     An experiment is running from the start, and completed when all else is written: a run that
-    was killed or failed trains again only what it did not complete. Fitted on train, stopped and
-    tuned on validation; test is for the report alone.
+    was killed or failed trains again only what it did not complete. Settings, temperature and the
+    metrics named `validation_*` come of answers out of fold, over the splits train and validation;
+    the model that answers on test is fitted on both. Test is for the report alone.
 
     Raises:
         NothingToDoError: documents changed since the training set was frozen.
     """
-    task, test = _read_task(connection, training_set)
+    rows = _read(connection, training_set)
     module = mlflow.activate(where)
     done = []
     for number, family in enumerate(families):
@@ -58,7 +66,7 @@ def train_candidates(
             module.start_run(run_name=family.name, nested=True, tags=tags) as run,
             experiment(connection, run.info.run_id, training_set, family, owner),
         ):
-            trained = _train(module, run.info.run_id, training_set.hash, task, test, family)
+            trained = _train(module, run.info.run_id, training_set.hash, rows, family)
             files = mlflow.hash_files(where, trained.candidate.model_uri, run.info.run_id)
             trained = replace(trained, candidate=replace(trained.candidate, files=files))
             with open_duck() as duck:
@@ -83,47 +91,65 @@ def write_lost_results(
         lacking = without_results(duck, read_candidates(connection, training_set.hash))
     if not lacking:
         return 0
-    task, test = _read_task(connection, training_set)
+    rows = _read(connection, training_set)
     families = {family.fingerprint: family for family in FAMILIES}
     for candidate in lacking:
         model = mlflow.load_model(where, candidate.model_uri, TRUSTED_TYPES)
-        importance = _importance(model, families[candidate.fingerprint], task)
-        evaluations, predictions = _assess(model, task, test)
+        importance = _importance(model, families[candidate.fingerprint], rows)
+        answers = read_out_of_fold(where, candidate).probabilities
+        evaluations, predictions = _assess(model, rows, answers)
         with open_duck() as duck:
             write_results(duck, Trained(candidate, (), evaluations, importance, predictions))
     return len(lacking)
 
 
-def _read_task(connection: postgres.Connection, training_set: TrainingSet) -> tuple[Task, Examples]:
-    """What models are trained on, and the examples that test them."""
-    train, validation, test = (read_examples(connection, training_set, name) for name in SPLITS)
-    features, labels = training_set.features, training_set.labels
-    return Task(train, validation, features, labels, training_set.seed), test
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """What candidates learn from, with its folds, and the examples that test them."""
+
+    task: Task
+    folds: NDArray[np.int64]
+    test: Examples
+
+
+def _read(connection: postgres.Connection, training_set: TrainingSet) -> _Rows:
+    rows = training_set.rows[training_set.rows["split"].isin(DEVELOPMENT)]
+    folds = assign_folds(rows["group_id"].tolist(), rows["label"].tolist(), training_set.seed)
+    development = read_examples(connection, training_set, *DEVELOPMENT)
+    task = Task(development, training_set.features, training_set.labels, training_set.seed)
+    return _Rows(task, folds, read_examples(connection, training_set, "test"))
 
 
 def _train(
-    module: Any, run_id: str, training_set_hash: str, task: Task, test: Examples, family: Family
+    module: Any, run_id: str, training_set_hash: str, rows: _Rows, family: Family
 ) -> Trained:
     """Fit and evaluate `family`, and log what came of it to the active MLflow run."""
     started = time.perf_counter()
-    fitted = fit_family(family, task)
+    task = rows.task
+    crossed = cross_validate(family, task, rows.folds)
+    temperature = fit_temperature(task.labels, task.examples.truth, crossed.probabilities)
+    chosen = {**crossed.setting, "temperature": temperature}
+    probabilities = cool(crossed.probabilities, temperature).astype("float32")
+    model = fit_family(family, task, chosen)
     metrics = {"seconds": round(time.perf_counter() - started, 3)}
-    evaluations, predictions = _assess(fitted.model, task, test)
+    evaluations, predictions = _assess(model, rows, probabilities)
     for split, evaluation in evaluations.items():
         for name, value in evaluation.metrics.items():
             metrics[f"{split}_{name}"] = value
-    inputs, labels = task.train.inputs.head(5), task.labels
-    uri = mlflow.log_model(module, fitted.model, inputs, labels, TRUSTED_TYPES)
+    uri = mlflow.log_model(module, model, task.examples.inputs.head(5), task.labels, TRUSTED_TYPES)
     exported = Export(reason="a baseline is never served")
     if not family.baseline:
-        exported = export(fitted.model, task)
+        exported = export(model, task)
     if exported.content:
         mlflow.log_file(module, uri, FILE, exported.content)
-    parameters = {**family.parameters, **fitted.chosen}
+    parameters = {**family.parameters, **chosen}
     module.log_params(parameters)
     module.log_metrics(metrics)
-    steps = [(s.step, f"{s.split}_{s.metric}_by_step", s.value) for s in fitted.steps]
+    steps = [(s.step, f"{s.split}_{s.metric}_by_step", s.value) for s in crossed.steps]
     mlflow.log_steps(module, run_id, steps)
+    examples = task.examples
+    answers = OutOfFold(examples.document_ids, examples.truth, probabilities, task.labels)
+    mlflow.log_run_file(module, run_id, out_of_fold.FILE, to_parquet(answers))
     module.log_figure(confusion_plot(evaluations["test"]), "test_confusion.png")
     module.log_figure(reliability_plot(evaluations["test"]), "test_calibration.png")
     candidate = Candidate(
@@ -137,19 +163,23 @@ def _train(
         onnx_sha256=exported.sha256,
         onnx_reason=exported.reason,
     )
-    importance = _importance(fitted.model, family, task)
-    return Trained(candidate, fitted.steps, evaluations, importance, predictions)
+    importance = _importance(model, family, rows)
+    return Trained(candidate, crossed.steps, evaluations, importance, predictions)
 
 
-def _assess(model: Any, task: Task, test: Examples) -> tuple[dict[str, Evaluation], DataFrame]:
-    """What a model achieves on validation and test, and what it answers on test."""
+def _assess(
+    model: Any, rows: _Rows, validation: NDArray[np.float32]
+) -> tuple[dict[str, Evaluation], DataFrame]:
+    """What a family achieves out of fold and its model on test, and what that answers there."""
     import numpy as np
     import pandas as pd
 
-    labels, evaluations = task.labels, {}
-    for split, examples in (("validation", task.validation), ("test", test)):
-        answers = predict_probabilities(model, examples.inputs, labels)
-        evaluations[split] = evaluate(labels, examples.truth, answers)
+    labels, test = rows.task.labels, rows.test
+    answers = predict_probabilities(model, test.inputs, labels)
+    evaluations = {
+        "validation": evaluate(labels, rows.task.examples.truth, validation),
+        "test": evaluate(labels, test.truth, answers),
+    }
     predictions = {
         "document_id": test.document_ids,
         "label": test.truth,
@@ -159,9 +189,9 @@ def _assess(model: Any, task: Task, test: Examples) -> tuple[dict[str, Evaluatio
     return evaluations, pd.DataFrame(predictions)
 
 
-def _importance(model: Any, family: Family, task: Task) -> dict[str, float]:
-    groups = _groups(family, task)
-    return permutation_importance(model, task.validation, task.labels, groups, task.seed)
+def _importance(model: Any, family: Family, rows: _Rows) -> dict[str, float]:
+    groups = _groups(family, rows.task)
+    return permutation_importance(model, rows.test, rows.task.labels, groups, rows.task.seed)
 
 
 def _groups(family: Family, task: Task) -> dict[str, list[str]]:

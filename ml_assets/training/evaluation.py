@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
@@ -52,7 +51,7 @@ class Evaluation:
 
 
 def evaluate(
-    labels: Sequence[str], truth: NDArray[np.object_], probabilities: NDArray[np.float64]
+    labels: Sequence[str], truth: NDArray[np.object_], probabilities: NDArray[np.floating]
 ) -> Evaluation:
     """Evaluate `probabilities`, shape (len(truth), len(labels)), against the right answers.
 
@@ -62,21 +61,16 @@ def evaluate(
     from sklearn import metrics
 
     numbers = np.arange(len(labels))
-    positions = {label: number for number, label in enumerate(labels)}
-    right = np.array([positions[label] for label in truth])
+    right = positions(labels, truth)
     given = probabilities.argmax(axis=1)
     scores = metrics.precision_recall_fscore_support(right, given, labels=numbers, zero_division=0)
     bins = reliability(probabilities.max(axis=1), given == right)
-    with warnings.catch_warnings():
-        # Of float32, or with labels that left the set, rows need not sum to one exactly.
-        warnings.filterwarnings("ignore", "The y_prob values do not sum to one", UserWarning)
-        log_loss = metrics.log_loss(right, probabilities, labels=numbers)
     return Evaluation(
         labels=tuple(labels),
         metrics={
             "accuracy": float(metrics.accuracy_score(right, given)),
             "macro_f1": float(scores[2].mean()),
-            "log_loss": float(log_loss),
+            "log_loss": log_loss(labels, truth, probabilities),
             "calibration_error": calibration_error(bins),
         },
         per_label=tuple(
@@ -86,6 +80,31 @@ def evaluate(
         confusion=metrics.confusion_matrix(right, given, labels=numbers),
         reliability=bins,
     )
+
+
+def positions(labels: Sequence[str], truth: NDArray[np.object_]) -> NDArray[np.intp]:
+    """The place of each right answer among the labels."""
+    import numpy as np
+
+    places = {label: number for number, label in enumerate(labels)}
+    return np.array([places[label] for label in truth], dtype=np.intp)
+
+
+def log_losses(
+    labels: Sequence[str], truth: NDArray[np.object_], probabilities: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """-ln of the probability of each right answer, which counts as float64's epsilon at least."""
+    import numpy as np
+
+    given = probabilities[np.arange(len(truth)), positions(labels, truth)]
+    return -np.log(np.maximum(given.astype(np.float64), np.finfo(np.float64).eps))
+
+
+def log_loss(
+    labels: Sequence[str], truth: NDArray[np.object_], probabilities: NDArray[np.floating]
+) -> float:
+    """The mean of `log_losses`, in nats."""
+    return float(log_losses(labels, truth, probabilities).mean())
 
 
 def beats(score: float, baseline: float) -> bool:

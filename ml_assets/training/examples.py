@@ -22,16 +22,16 @@ TEXT = "text"
 
 
 def read_examples(
-    connection: postgres.Connection, training_set: TrainingSet, split: Split
+    connection: postgres.Connection, training_set: TrainingSet, *splits: Split
 ) -> Examples:
-    """Read the inputs of the rows of a split, with vectors of the set's own space.
+    """Read the inputs of the rows of these splits, with vectors of the set's own space.
 
     Raises:
         NothingToDoError: documents changed since the training set was frozen.
     """
     from ml_assets.embeddings.quantization import unit
 
-    rows = training_set.rows[training_set.rows["split"] == split]
+    rows = training_set.rows[training_set.rows["split"].isin(splits)]
     bound = {"space_id": training_set.space_id, "document_ids": rows["document_id"].tolist()}
     with connection.cursor(binary=True, row_factory=dict_row) as cursor:
         documents = cursor.execute(statement("postgres/training/examples"), bound).fetchall()

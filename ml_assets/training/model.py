@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+DEVELOPMENT: tuple[Split, ...] = ("train", "validation")
+"""The rows that models learn from, in folds; no test split of a later set has them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,12 @@ class Examples:
     truth: np.ndarray
     document_ids: tuple[str, ...]
 
+    def part(self, rows: np.ndarray) -> Examples:
+        """Those of the documents where `rows`, a mask, is true."""
+        chosen = rows.nonzero()[0]
+        ids = tuple(self.document_ids[row] for row in chosen)
+        return Examples(self.inputs.iloc[chosen].reset_index(drop=True), self.truth[chosen], ids)
+
 
 class Step(NamedTuple):
     """One metric of one epoch or iteration of a training."""
@@ -66,6 +74,8 @@ class Step(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A trained model family: its MLflow run, and `<split>_<metric>` for validation and test.
+
+    Those for validation are of its answers out of fold, over all rows that it learns from.
 
     `onnx_sha256` is that of its ONNX form, empty where it has none; then `onnx_reason` says why.
     `files`: the sha256 of each file that was logged, by its path in our folder; none on a server.

@@ -5,6 +5,7 @@ import pandas as pd
 
 from ml_assets.training.families.base import Task
 from ml_assets.training.model import Examples
+from ml_assets.training.selection.folds import assign_folds
 
 LABELS = ("cooking", "music", "sport")
 FEATURES = ("characters", "words")
@@ -30,5 +31,11 @@ def examples(rows: int, seed: int, noise: float) -> Examples:
 
 
 def made_task(noise: float = 0.5) -> Task:
-    """A hundred and fifty examples to train on, and fifty to validate."""
-    return Task(examples(150, 1, noise), examples(50, 2, noise), FEATURES, LABELS, seed=0)
+    """Two hundred examples to learn from."""
+    return Task(examples(200, 1, noise), FEATURES, LABELS, seed=0)
+
+
+def made_folds(task: Task, count: int = 4) -> np.ndarray:
+    """Every document is a group of its own."""
+    examples = task.examples
+    return assign_folds(examples.document_ids, examples.truth.tolist(), task.seed, count)

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ml_assets.errors import ModelError
 from ml_assets.stores import duckdb, mlflow
 from ml_assets.stores.mlflow import load_model
 from ml_assets.training.candidates import train_candidates, write_lost_results
-from ml_assets.training.evaluation import evaluate
+from ml_assets.training.evaluation import evaluate, log_loss
 from ml_assets.training.examples import read_examples
 from ml_assets.training.experiments import (
     forget_elsewhere,
@@ -21,10 +22,13 @@ from ml_assets.training.experiments import (
 from ml_assets.training.families.base import Task, fit_family, predict_probabilities
 from ml_assets.training.families.registry import FAMILIES, TRUSTED_TYPES
 from ml_assets.training.importance import permutation_importance
-from ml_assets.training.model import Examples, TrainingSet
+from ml_assets.training.model import DEVELOPMENT, TrainingSet
 from ml_assets.training.onnx.model import FILE, OnnxModel
 from ml_assets.training.quality import straddling_groups, unknown_labels, validation_gate
+from ml_assets.training.selection.cross_validation import cross_validate
+from ml_assets.training.selection.out_of_fold import read_out_of_fold
 from ml_assets_tests.corpus import FAST, Deployment, family
+from ml_assets_tests.training.tasks import made_folds
 
 Trained = tuple[Deployment, TrainingSet]
 
@@ -33,8 +37,7 @@ Trained = tuple[Deployment, TrainingSet]
 def task(trained: Trained) -> Task:
     deployment, training_set = trained
     return Task(
-        train=read_examples(deployment.connection, training_set, "train"),
-        validation=read_examples(deployment.connection, training_set, "validation"),
+        read_examples(deployment.connection, training_set, *DEVELOPMENT),
         features=training_set.features,
         labels=training_set.labels,
         seed=training_set.seed,
@@ -98,7 +101,7 @@ def test_mlflow_holds_the_run_and_the_model_it_reports_on(trained: Trained) -> N
     assert run.data.tags["mlflow.parentRunId"]
     assert run.data.metrics["test_macro_f1"] == pytest.approx(candidate.metrics["test_macro_f1"])
     artifacts = {one.path for one in module.MlflowClient().list_artifacts(candidate.run_id)}
-    assert {"test_confusion.png", "test_calibration.png"} <= artifacts
+    assert {"out_of_fold.parquet", "test_confusion.png", "test_calibration.png"} <= artifacts
     info = module.models.get_model_info(candidate.model_uri)
     assert info.signature.inputs.input_names()[0] == "text"
     assert info.saved_input_example_info is not None
@@ -128,56 +131,71 @@ def test_a_family_is_repeatable_and_saved_without_pickle(
 ) -> None:
     import skops.io
 
-    one = fit_family(family(name), task)
-    other = fit_family(family(name), task)
-    answers = predict_probabilities(one.model, task.validation.inputs, task.labels)
-    repeated = predict_probabilities(other.model, task.validation.inputs, task.labels)
-    assert (answers == repeated).all()
-    assert one.steps == other.steps
-    assert answers.sum(axis=1) == pytest.approx(1)
+    folds = made_folds(task, 3)
+    crossed, again = (cross_validate(family(name), task, folds) for _ in range(2))
+    assert (crossed.probabilities == again.probabilities).all()
+    assert (crossed.setting, crossed.steps) == (again.setting, again.steps)
+    one, other = (fit_family(family(name), task, crossed.setting) for _ in range(2))
+    inputs = task.examples.inputs
+    answers = predict_probabilities(one, inputs, task.labels)
+    assert (answers == predict_probabilities(other, inputs, task.labels)).all()
+    assert answers.sum(axis=1) == pytest.approx(1, abs=1e-6)
 
     path = tmp_path_factory.mktemp("model") / "model.skops"
-    skops.io.dump(one.model, path)
+    skops.io.dump(one, path)
     loaded = skops.io.load(path, trusted=list(TRUSTED_TYPES))
-    read = predict_probabilities(loaded, task.validation.inputs, task.labels)
-    assert (read == answers).all()
+    assert (predict_probabilities(loaded, inputs, task.labels) == answers).all()
 
 
-@pytest.mark.parametrize("name", ["gradient_boosting", "neural_network"])
-def test_a_family_that_iterates_reports_every_step(name: str, task: Task) -> None:
-    steps = fit_family(family(name), task).steps
-    losses = [one for one in steps if (one.split, one.metric) == ("validation", "log_loss")]
-    trained = [one for one in steps if (one.split, one.metric) == ("train", "log_loss")]
-    assert [one.step for one in losses] == list(range(len(losses)))
-    assert len(trained) == len(losses) > 3
-    assert losses[0].value > min(one.value for one in losses)
-    assert trained[0].value > trained[-1].value
+def test_a_family_that_iterates_reports_every_step(task: Task) -> None:
+    crossed = cross_validate(family("neural_network"), task, made_folds(task, 3))
+    losses = {step.step: step.value for step in crossed.steps}
+    assert list(losses) == list(range(1, len(losses) + 1))
+    assert losses[1] > min(losses.values()) == losses[crossed.setting["epochs"]]
 
 
-def test_the_network_keeps_the_weights_of_its_best_epoch(task: Task) -> None:
-    fitted = fit_family(family("neural_network"), task)
-    best = min(s.value for s in fitted.steps if (s.split, s.metric) == ("validation", "log_loss"))
-    answers = predict_probabilities(fitted.model, task.validation.inputs, task.labels)
-    found = evaluate(task.labels, task.validation.truth, answers)
-    assert found.metrics["log_loss"] == pytest.approx(best)
+def test_the_answers_out_of_fold_are_those_of_the_chosen_epoch(task: Task) -> None:
+    crossed = cross_validate(family("neural_network"), task, made_folds(task, 3))
+    best = min(step.value for step in crossed.steps)
+    achieved = log_loss(task.labels, task.examples.truth, crossed.probabilities)
+    assert achieved == pytest.approx(best)
+
+
+def test_out_of_fold_answers_are_read_as_they_were_measured(trained: Trained) -> None:
+    deployment, training_set = trained
+    rows = training_set.rows[training_set.rows["split"].isin(DEVELOPMENT)]
+    for candidate in read_candidates(deployment.connection, training_set.hash):
+        answers = read_out_of_fold(deployment.tracking, candidate)
+        assert answers.document_ids == tuple(rows["document_id"])
+        assert answers.truth.tolist() == rows["label"].tolist()
+        assert answers.labels == training_set.labels
+        assert answers.probabilities.dtype == np.float32
+        measured = evaluate(answers.labels, answers.truth, answers.probabilities).metrics
+        assert measured == {name: candidate.metrics[f"validation_{name}"] for name in measured}
+
+
+def test_answers_out_of_fold_that_are_lost_are_told(trained: Trained) -> None:
+    deployment, training_set = trained
+    candidate = read_candidates(deployment.connection, training_set.hash)[0]
+    with pytest.raises(ModelError, match="the file cannot be read"):
+        read_out_of_fold(deployment.tracking, replace(candidate, run_id="nothing"))
 
 
 def test_a_missing_feature_is_no_obstacle(task: Task) -> None:
-    inputs = task.train.inputs.copy()
+    inputs = task.examples.inputs.copy()
     inputs[task.features[0]] = np.nan
     inputs.loc[::2, task.features[1]] = np.nan
-    train = Examples(inputs, task.train.truth, task.train.document_ids)
-    hollow = Task(train, task.validation, task.features, task.labels, task.seed)
-    fitted = fit_family(family("logistic_regression"), hollow)
-    answers = predict_probabilities(fitted.model, task.validation.inputs, task.labels)
+    hollow = replace(task, examples=replace(task.examples, inputs=inputs))
+    model = fit_family(family("logistic_regression"), hollow, {"C": 0.2})
+    answers = predict_probabilities(model, task.examples.inputs, task.labels)
     assert np.isfinite(answers).all()
 
 
 def test_only_an_input_that_is_read_has_importance(task: Task) -> None:
-    model = fit_family(family("tfidf_baseline"), task).model
+    model = fit_family(family("tfidf_baseline"), task, {"C": 3.0})
     groups = {"text": ["text"], "vector": task.vector, task.features[0]: [task.features[0]]}
     # Measured on what it was fitted on: words it never saw tell it nothing.
-    found = permutation_importance(model, task.train, task.labels, groups, 0)
+    found = permutation_importance(model, task.examples, task.labels, groups, 0)
     assert found["text"] > 0.3
     assert found["vector"] == found[task.features[0]] == 0
 

@@ -18,7 +18,7 @@ from ml_assets.stores.mlflow.models import (
 from ml_assets.stores.mlflow.pages import serve
 from ml_assets.stores.mlflow.refusals import explained
 from ml_assets.stores.mlflow.registry import ensure_version, mark, read_aliases, set_alias
-from ml_assets.stores.mlflow.runs import end_abandoned, log_steps
+from ml_assets.stores.mlflow.runs import end_abandoned, log_run_file, log_steps, read_run_file
 
 __all__ = [
     "EXPERIMENT",
@@ -38,11 +38,13 @@ __all__ = [
     "load_model",
     "log_file",
     "log_model",
+    "log_run_file",
     "log_steps",
     "mark",
     "move_artifacts",
     "read_aliases",
     "read_file",
+    "read_run_file",
     "serve",
     "set_alias",
     "tracking",

@@ -1,16 +1,15 @@
-"""The contract of a model family: what it is fitted on, and what it gives."""
+"""The contract of a model family: what it is fitted on, which settings it tries, what it gives."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.training.evaluation import evaluate
 from ml_assets.training.examples import TEXT
-from ml_assets.training.model import Examples, Split, Step
+from ml_assets.training.model import Examples
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 class Task:
     """What a family is fitted on: examples, the feature columns, all labels, the seed."""
 
-    train: Examples
-    validation: Examples
+    examples: Examples
     features: tuple[str, ...]
     labels: tuple[str, ...]
     seed: int
@@ -32,21 +30,34 @@ class Task:
     def vector(self) -> list[str]:
         """The columns of the vector."""
         other = {TEXT, *self.features}
-        return [name for name in self.train.inputs.columns if name not in other]
+        return [name for name in self.examples.inputs.columns if name not in other]
+
+    def part(self, rows: NDArray[np.bool_]) -> Task:
+        """The task of these rows alone."""
+        return replace(self, examples=self.examples.part(rows))
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
-    """A fitted model, what it reported on its way, and the parameters chosen on validation."""
+class Trial:
+    """What a family with one setting answers on rows that it was not fitted on.
 
-    model: Pipeline
-    steps: tuple[Step, ...] = ()
-    chosen: Mapping[str, Any] = field(default_factory=dict)
+    `answer` gives probabilities of the shape (rows, labels); it is called for the best alone.
+    """
+
+    setting: Mapping[str, Any]
+    log_loss: float
+    answer: Callable[[], NDArray[np.floating]]
+
+
+Try = Callable[[Task, Examples, Mapping[str, Any]], list[Trial]]
+"""Fits on a task once per setting, and answers on the examples held out."""
+Fit = Callable[[Task, Mapping[str, Any]], "Pipeline"]
+"""Fits with one setting, which stands among the parameters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A model family: `version` grows whenever what `fit` does changes.
+    """A model family: `version` grows whenever what it gives changes.
 
     Its parameter `weights` names what it reads: `features`, `vector`, `text`. `trusted` are the
     types beyond skops' own list that its saved model holds: plain data, without code. A baseline is
@@ -54,7 +65,8 @@ class Family:
     """
 
     name: str
-    fit: Callable[[Task, Mapping[str, Any]], Fitted]
+    try_settings: Try
+    fit: Fit
     parameters: Mapping[str, Any] = field(default_factory=dict)
     trusted: tuple[str, ...] = ()
     baseline: bool = False
@@ -67,17 +79,33 @@ class Family:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def fit_family(family: Family, task: Task) -> Fitted:
-    """Fit `family` on `task`, on one thread.
+def fit_family(family: Family, task: Task, chosen: Mapping[str, Any]) -> Pipeline:
+    """Fit `family` on `task` with the chosen setting and `temperature`, on one thread.
 
     A sum over several threads depends on their number, so the result would depend on the machine;
     and on a busy one, threads that wait for each other make a fit several times slower.
     """
-    import sklearn.ensemble  # noqa: F401 - its thread pool must be loaded to be limited
+    import sklearn.neural_network  # noqa: F401 - its libraries must be loaded to be limited
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
-        return family.fit(task, family.parameters)
+        model = family.fit(task, {**family.parameters, **chosen})
+    _cool(model[-1], chosen.get("temperature", 1.0))
+    return model
+
+
+def _cool(classifier: Any, temperature: float) -> None:
+    """Divide the scores before the softmax by a temperature (Guo et al. 2017).
+
+    The probabilities become p^(1/T), made to sum to one. The last layer is linear, so the division
+    is one of its weights, and no form of the model has to know of it.
+    """
+    if hasattr(classifier, "coef_"):
+        classifier.coef_ /= temperature
+        classifier.intercept_ /= temperature
+    elif hasattr(classifier, "coefs_"):
+        classifier.coefs_[-1] /= temperature
+        classifier.intercepts_[-1] /= temperature
 
 
 def predict_probabilities(model: Any, inputs: Any, labels: Sequence[str]) -> NDArray[np.float64]:
@@ -85,21 +113,21 @@ def predict_probabilities(model: Any, inputs: Any, labels: Sequence[str]) -> NDA
     import numpy as np
     from threadpoolctl import threadpool_limits
 
-    known = {label: index for index, label in enumerate(model.classes_)}
     # As in `fit_family`: on a busy machine two threads are several times slower than one.
     with threadpool_limits(1):
         given = np.asarray(model.predict_proba(inputs), dtype=np.float64)
-    aligned = np.zeros((len(given), len(labels)))
+    return align(given, model.classes_, labels).astype(np.float64, copy=False)
+
+
+def align(
+    given: NDArray[np.floating], known: Sequence[str], labels: Sequence[str]
+) -> NDArray[np.floating]:
+    """Put columns of the labels that a model knows in the order of `labels`; others have 0."""
+    import numpy as np
+
+    places = {label: index for index, label in enumerate(known)}
+    aligned = np.zeros((len(given), len(labels)), dtype=given.dtype)
     for index, label in enumerate(labels):
-        if label in known:
-            aligned[:, index] = given[:, known[label]]
+        if label in places:
+            aligned[:, index] = given[:, places[label]]
     return aligned
-
-
-def score_step(
-    task: Task, step: int, split: Split, probabilities: NDArray[np.float64]
-) -> list[Step]:
-    """Log loss and macro-F1 on `split` (train or validation) after one epoch or iteration."""
-    truth = (task.train if split == "train" else task.validation).truth
-    metrics = evaluate(task.labels, truth, probabilities).metrics
-    return [Step(step, split, name, metrics[name]) for name in ("log_loss", "macro_f1")]

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 
-def prepare(task: Task, parameters: Mapping[str, Any]) -> tuple[ColumnTransformer, Any, Any]:
-    """Prepare what the `weights` name; return how, and both splits of `task` so prepared."""
+def prepare(task: Task, parameters: Mapping[str, Any]) -> tuple[ColumnTransformer, Any]:
+    """Prepare what the `weights` name; return how, and the examples of `task` so prepared."""
     from sklearn.compose import ColumnTransformer
 
     parts = {
         "features": (_features(task), list(task.features)),
-        "vector": (_vector(task, parameters), task.vector),
+        "vector": (_vector(parameters), task.vector),
         "text": (_text(parameters), TEXT),
     }
     inputs = ColumnTransformer(
@@ -27,11 +27,11 @@ def prepare(task: Task, parameters: Mapping[str, Any]) -> tuple[ColumnTransforme
         transformer_weights=dict(parameters["weights"]),
         verbose_feature_names_out=False,
     )
-    train = inputs.fit_transform(task.train.inputs)
+    prepared = inputs.fit_transform(task.examples.inputs)
     if text := inputs.named_transformers_.get("text"):
         # By ints of Python: skops writes a file for every one of numpy.
         text.vocabulary_ = {word: int(column) for word, column in text.vocabulary_.items()}
-    return inputs, train, inputs.transform(task.validation.inputs)
+    return inputs, prepared
 
 
 def _features(task: Task) -> Pipeline:
@@ -43,22 +43,18 @@ def _features(task: Task) -> Pipeline:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
+    quantiles = min(200, len(task.examples.truth))
     return make_pipeline(
         SimpleImputer(strategy="median", keep_empty_features=True),
-        QuantileTransformer(n_quantiles=min(200, len(task.train.truth)), random_state=task.seed),
+        QuantileTransformer(n_quantiles=quantiles, random_state=task.seed),
         StandardScaler(),
     )
 
 
-def _vector(task: Task, parameters: Mapping[str, Any]) -> Any:
-    from sklearn.decomposition import PCA
-    from sklearn.pipeline import make_pipeline
+def _vector(parameters: Mapping[str, Any]) -> Any:
     from sklearn.preprocessing import StandardScaler
 
-    if "components" not in parameters:
-        return StandardScaler() if parameters.get("scale_vector", True) else "passthrough"
-    components = min(parameters["components"], len(task.vector), len(task.train.truth))
-    return make_pipeline(PCA(components, random_state=task.seed), StandardScaler())
+    return StandardScaler() if parameters.get("scale_vector", True) else "passthrough"
 
 
 def _text(parameters: Mapping[str, Any]) -> Any:

@@ -2,56 +2,104 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from ml_assets.training.evaluation import evaluate
-from ml_assets.training.families.base import Family, Fitted, Task, predict_probabilities
+from ml_assets.training.evaluation import log_loss
+from ml_assets.training.families.base import Family, Task, Trial, align
 from ml_assets.training.families.inputs import prepare
+from ml_assets.training.families.softmax import blocks_of, fit_softmax, score, softmax
+from ml_assets.training.model import Examples
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from sklearn.pipeline import Pipeline
 
 
-def fit_linear(task: Task, parameters: Mapping[str, Any]) -> Fitted:
-    """Fit one regression per strength of the penalty; keep the one best on validation."""
-    from sklearn.exceptions import ConvergenceWarning
+def _try(task: Task, held_out: Examples, parameters: Mapping[str, Any]) -> list[Trial]:
+    """One regression per strength of the penalty, each begun where the stronger one ended."""
+    import numpy as np
+
+    inputs, prepared = prepare(task, parameters)
+    blocks, unseen = (
+        _blocks(inputs, each) for each in (prepared, inputs.transform(held_out.inputs))
+    )
+    trials, coefficients = [], None
+    for strength in sorted(parameters["C"]):
+        classes, coefficients = _solve(task, blocks, parameters, strength, coefficients)
+        answers = align(softmax(score(unseen, coefficients)), classes, task.labels)
+        loss = log_loss(task.labels, held_out.truth, answers)
+        trials.append(Trial({"C": strength}, loss, partial(np.asarray, answers)))
+    return trials
+
+
+def _fit(task: Task, parameters: Mapping[str, Any]) -> Pipeline:
+    import numpy as np
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import Pipeline
 
-    inputs, seen, unseen = prepare(task, parameters)
+    inputs, prepared = prepare(task, parameters)
+    strength = parameters["C"]
+    classes, coefficients = _solve(task, _blocks(inputs, prepared), parameters, strength)
+    if len(classes) == 2:
+        # Of two classes scikit-learn keeps one line: how far the second is above the first.
+        coefficients = coefficients[:, 1:] - coefficients[:, :1]
+    model = LogisticRegression(C=strength, max_iter=parameters["max_iter"])
+    model.classes_, model.n_features_in_ = np.array(classes, dtype=object), prepared.shape[1]
+    model.coef_, model.intercept_ = coefficients[:-1].T.copy(), coefficients[-1].copy()
+    model.n_iter_ = np.array([parameters["max_iter"]], dtype=np.int32)
+    return Pipeline([("inputs", inputs), ("model", model)])
 
-    def score(classifier: LogisticRegression) -> float:
-        given = predict_probabilities(classifier, unseen, task.labels)
-        return evaluate(task.labels, task.validation.truth, given).metrics["macro_f1"]
 
-    with warnings.catch_warnings():
-        # A bound on the iterations is a form of early stopping; validation judges the result.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        classifiers = [
-            LogisticRegression(C=strength, max_iter=parameters["max_iter"]).fit(
-                seen, task.train.truth
-            )
-            for strength in parameters["C"]
-        ]
-    best = max(classifiers, key=score)
-    return Fitted(Pipeline([("inputs", inputs), ("model", best)]), chosen={"C": best.C})
+def _blocks(inputs: Any, prepared: Any) -> list[Any]:
+    return blocks_of(prepared, inputs.output_indices_.get("text", slice(0, 0)))
+
+
+def _solve(
+    task: Task,
+    blocks: list[Any],
+    parameters: Mapping[str, Any],
+    strength: float,
+    start: NDArray[np.float32] | None = None,
+) -> tuple[list[str], NDArray[np.float32]]:
+    """The classes that the task has, and the coefficients."""
+    import numpy as np
+
+    classes, truth, counts = np.unique(
+        task.examples.truth.astype(str), return_inverse=True, return_counts=True
+    )
+    # Weights of rare classes grow with `balance`: 0 all rows alike, 1 all classes alike.
+    balance = (len(truth) / (len(classes) * counts)) ** parameters.get("balance", 0.0)
+    weights = balance[truth].astype(np.float32)
+    solved = fit_softmax(
+        blocks, truth, len(classes), strength, weights, start, parameters["max_iter"]
+    )
+    return classes.tolist(), solved
 
 
 TFIDF = Family(
     "tfidf_baseline",
-    fit_linear,
+    _try,
+    _fit,
     {"weights": {"text": 1.0}, "min_df": 2, "C": [3.0, 30.0], "max_iter": 100},
     baseline=True,
+    version=2,
 )
 """It sees words and pairs of words alone."""
 
 LOGISTIC_REGRESSION = Family(
     "logistic_regression",
-    fit_linear,
+    _try,
+    _fit,
     {"weights": {"features": 1.0, "vector": 1.0}, "C": [0.02, 0.2], "max_iter": 100},
+    version=2,
 )
 TEXT_AND_VECTOR = Family(
     "text_and_vector_regression",
-    fit_linear,
+    _try,
+    _fit,
     {
         "weights": {"features": 0.1, "vector": 2.0, "text": 1.0},
         "scale_vector": False,
@@ -59,4 +107,5 @@ TEXT_AND_VECTOR = Family(
         "C": [2.0, 15.0],
         "max_iter": 100,
     },
+    version=2,
 )

@@ -5,7 +5,7 @@ import pytest
 
 from ml_assets.training.examples import read_examples
 from ml_assets.training.families.base import Task, fit_family
-from ml_assets.training.model import TrainingSet
+from ml_assets.training.model import DEVELOPMENT, TrainingSet
 from ml_assets.training.onnx import export as exporting
 from ml_assets.training.onnx.export import TOLERANCE, export
 from ml_assets.training.onnx.model import OnnxModel
@@ -13,6 +13,7 @@ from ml_assets_tests.corpus import Deployment, family
 
 Trained = tuple[Deployment, TrainingSet]
 CARRIED = ("logistic_regression", "text_and_vector_regression", "neural_network")
+CHOSEN = {"C": 2.0, "epochs": 5, "temperature": 1.5}
 TEXTS = ("", "w3 w6 w3 w9 \u6f22\u5b57", "W3 w6. W9! w3-w6 1 22", "w" * 5000)
 
 
@@ -20,8 +21,7 @@ TEXTS = ("", "w3 w6 w3 w9 \u6f22\u5b57", "W3 w6. W9! w3-w6 1 22", "w" * 5000)
 def task(trained: Trained) -> Task:
     deployment, training_set = trained
     return Task(
-        train=read_examples(deployment.connection, training_set, "train"),
-        validation=read_examples(deployment.connection, training_set, "validation"),
+        read_examples(deployment.connection, training_set, *DEVELOPMENT),
         features=training_set.features,
         labels=training_set.labels,
         seed=training_set.seed,
@@ -31,7 +31,7 @@ def task(trained: Trained) -> Task:
 @pytest.mark.parametrize("name", CARRIED)
 def test_the_export_answers_as_its_original(name: str, task: Task, trained: Trained) -> None:
     deployment, training_set = trained
-    model = fit_family(family(name), task).model
+    model = fit_family(family(name), task, CHOSEN)
     exported = export(model, task)
     assert exported.reason == ""
     assert len(exported.sha256) == 64
@@ -47,14 +47,14 @@ def test_the_export_answers_as_its_original(name: str, task: Task, trained: Trai
     )
     expected = model.predict_proba(rows)
     assert carried.labels == list(model.classes_)
-    assert len(rows) < 64 < len(task.train.truth)
+    assert len(rows) < 64 < len(task.examples.truth)
     assert np.abs(given - expected).max() <= TOLERANCE
     assert (given.argmax(axis=1) == expected.argmax(axis=1)).all()
 
 
 def test_more_rows_than_a_batch_are_answered_in_their_order(task: Task) -> None:
-    model = fit_family(family("logistic_regression"), task).model
-    rows = task.train.inputs
+    model = fit_family(family("logistic_regression"), task, CHOSEN)
+    rows = task.examples.inputs
     given = OnnxModel(export(model, task).content).predict_proba(
         rows["text"].tolist(),
         {feature: rows[feature].to_numpy() for feature in task.features},
@@ -66,7 +66,7 @@ def test_more_rows_than_a_batch_are_answered_in_their_order(task: Task) -> None:
 def test_a_graph_that_onnx_runtime_refuses_is_a_reason(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = fit_family(family("logistic_regression"), task).model
+    model = fit_family(family("logistic_regression"), task, CHOSEN)
     monkeypatch.setattr(exporting, "_convert", lambda model: b"rubbish")
     exported = export(model, task)
     assert exported.content == b""
@@ -76,7 +76,7 @@ def test_a_graph_that_onnx_runtime_refuses_is_a_reason(
 def test_an_export_that_answers_differently_is_not_used(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = fit_family(family("logistic_regression"), task).model
+    model = fit_family(family("logistic_regression"), task, CHOSEN)
     split = exporting._split_quantiles
 
     def shifted(*arguments: object) -> object:
@@ -95,7 +95,7 @@ def test_an_export_that_answers_differently_is_not_used(
 def test_probabilities_may_differ_by_the_tolerance(
     shift: float, used: bool, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = fit_family(family("logistic_regression"), task).model
+    model = fit_family(family("logistic_regression"), task, CHOSEN)
     answer = OnnxModel.predict_proba
     monkeypatch.setattr(OnnxModel, "predict_proba", lambda *given: answer(*given) + shift)
     assert bool(export(model, task).content) == used
@@ -104,7 +104,7 @@ def test_probabilities_may_differ_by_the_tolerance(
 def test_an_export_with_another_label_is_not_used(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = fit_family(family("logistic_regression"), task).model
+    model = fit_family(family("logistic_regression"), task, CHOSEN)
     answer = OnnxModel.predict_proba
     monkeypatch.setattr(exporting, "TOLERANCE", 1.0)
     assert export(model, task).content
@@ -113,5 +113,5 @@ def test_an_export_with_another_label_is_not_used(
 
 
 def test_a_model_that_does_not_convert_says_why(task: Task) -> None:
-    model = fit_family(family("majority_class"), task).model
+    model = fit_family(family("majority_class"), task, CHOSEN)
     assert export(model, task).reason.startswith("DummyClassifier does not convert")
