@@ -39,7 +39,7 @@ WORDS = 64
 """Words of a text that are compared, at most: those with the least hashes, of any text."""
 
 _WORD = re.compile(r"\w+")
-_BLOCK = 4096
+_BLOCK = 512
 _PAIRS = 65_536
 """Rows and pairs at a time."""
 _FEW = 8
