@@ -103,8 +103,9 @@ def _nothing_to_do(connection: postgres.Connection, chunker: Chunker, space: Vec
     counts = count_rows(connection)
     same = (Delta(unchanged=counts["documents"]), Delta(unchanged=count_followed(connection)))
     unreadable = unreadable_documents(connection, chunker, space)
-    rest = (*_labels(connection), unreadable, challenger_standing(connection))
-    return Plan((), {}, *same, 0, 0, 0, 0, counts["rejected"], *rest)
+    rejected, labels = counts["rejected"], _labels(connection)
+    standing = challenger_standing(connection)
+    return Plan((), {}, *same, 0, 0, 0, 0, rejected, *labels, unreadable, standing)
 
 
 def _labels(connection: postgres.Connection) -> tuple[dict[str, int], str]:

@@ -215,11 +215,10 @@ def _not_before_features(
 
     for view in views:
         if view.entity == "document":
-            first = rows["document_id"].map(first_times(duck, view))
-            first = pd.to_datetime(first, utc=True).fillna(rows["label_time"])
-            rows = rows.assign(
-                label_time=rows["label_time"].where(rows["label_time"] > first, first)
-            )
+            known = rows["document_id"].map(first_times(duck, view))
+            first = pd.to_datetime(known, utc=True).fillna(rows["label_time"])
+            later = rows["label_time"] > first
+            rows = rows.assign(label_time=rows["label_time"].where(later, first))
     return rows
 
 
@@ -242,10 +241,12 @@ def _split(
 
     The side of each text is kept, for later training sets.
     """
+    import pandas as pd
+
     words = _words(connection, labelled["document_id"].tolist())
     near = _near_duplicates(connection, labelled["document_id"].tolist(), words, space_id)
     groups = merge_duplicates(labelled["group_id"].tolist(), labelled["same_text"].tolist(), near)
-    rows = labelled.assign(group_id=groups, words=words)
+    rows = labelled.assign(group_id=groups, words=pd.Series(words, labelled.index, object))
     counts = rows.groupby("label")["group_id"].nunique()
     rows = rows[rows["label"].map(counts) >= MIN_GROUPS]
     earlier = _earlier(duck, rows, seed)
