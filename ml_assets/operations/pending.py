@@ -36,6 +36,7 @@ LASTING_WARNINGS = {
     "no_feature_gives_the_label_away",
     "features_are_known",
     *(gate.__name__ for gate in GATES if gate.__name__ not in PASSING),
+    "labels_are_plausible",
 }
 """Checks that fail again on the same documents and settings, whatever a run does: a run that ended
 with them is finished, and they are told again. Of others, as of a worn index, a run takes care."""

@@ -58,10 +58,7 @@ def predict_texts(
         FeatureViewError: the champion needs feature views that the code no longer has.
         StoreError: a store does not answer, or the model cannot be loaded.
     """
-    version = champion(connection)
-    if version is None:
-        raise _nothing_served(connection)
-    _check(version, space_id)
+    version = served_version(connection, space_id)
     normal = [_normal(text, number) for number, text in enumerate(texts, 1)]
     if not normal:
         return []
@@ -70,6 +67,21 @@ def predict_texts(
     features = _features(nearest, normal)
     labels, given = answer(_kept(where, version), normal, features, vectors)
     return [_ranked(labels, row) for row in given]
+
+
+def served_version(connection: postgres.Connection, space_id: str) -> ModelVersion:
+    """The champion, which answers with vectors of `space_id`.
+
+    Raises:
+        NothingToDoError: there is none.
+        SpaceMismatchError: it reads vectors of another space.
+        FeatureViewError: it needs feature views that the code no longer has.
+    """
+    version = champion(connection)
+    if version is None:
+        raise _nothing_served(connection)
+    _check(version, space_id)
+    return version
 
 
 def answer(
@@ -213,7 +225,7 @@ def _placed(
     if not document_ids:
         return vectors, np.full(len(vectors), np.nan)
     documents, hashes = unit(stored), text_hashes(connection, document_ids)
-    described = np.array([hashes[name] for name in document_ids])
+    described = np.array([hashes.get(name, "") for name in document_ids])
     asked = np.array([sha256(text.encode()).hexdigest() for text in texts])
     own = asked[:, None] == described
     known = own.any(axis=1)

@@ -18,12 +18,19 @@ from ml_assets.training.model import DEVELOPMENT, Candidate, Examples, TrainingS
 from ml_assets.training.onnx.export import Export, export
 from ml_assets.training.onnx.model import FILE
 from ml_assets.training.plots import confusion_plot, reliability_plot
+from ml_assets.training.provenance import log_provenance, log_training_set
 from ml_assets.training.results import Trained, without_results, write_results
 from ml_assets.training.selection import out_of_fold
 from ml_assets.training.selection.cross_validation import cross_validate
 from ml_assets.training.selection.folds import assign_folds
 from ml_assets.training.selection.out_of_fold import OutOfFold, read_out_of_fold, to_parquet
 from ml_assets.training.selection.temperature import cool, fit_temperature
+from ml_assets.training.selection.time_order import (
+    CHEAP,
+    InTime,
+    newest_metrics,
+    order_in_time,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +59,9 @@ def train_candidates(
         NothingToDoError: documents changed since the training set was frozen.
     """
     rows = _read(connection, training_set)
+    rows = replace(rows, in_time=order_in_time(connection, training_set))
     module = mlflow.activate(where)
+    dataset = log_training_set(connection, open_duck, module, training_set)
     done = []
     for number, family in enumerate(families):
         progress(number, len(families))
@@ -66,6 +75,8 @@ def train_candidates(
             module.start_run(run_name=family.name, nested=True, tags=tags) as run,
             experiment(connection, run.info.run_id, training_set, family, owner),
         ):
+            what = f"{family.name} on the training set {training_set.hash}"
+            log_provenance(module, run.info.run_id, dataset, owner, what)
             trained = _train(module, run.info.run_id, training_set.hash, rows, family)
             files = mlflow.hash_files(where, trained.candidate.model_uri, run.info.run_id)
             trained = replace(trained, candidate=replace(trained.candidate, files=files))
@@ -110,6 +121,7 @@ class _Rows:
     task: Task
     folds: NDArray[np.int64]
     test: Examples
+    in_time: InTime | None = None
 
 
 def _read(connection: postgres.Connection, training_set: TrainingSet) -> _Rows:
@@ -136,6 +148,8 @@ def _train(
     for split, evaluation in evaluations.items():
         for name, value in evaluation.metrics.items():
             metrics[f"{split}_{name}"] = value
+    if rows.in_time and family.name in CHEAP:
+        metrics |= newest_metrics(family, rows.in_time, chosen)
     uri = mlflow.log_model(module, model, task.examples.inputs.head(5), task.labels, TRUSTED_TYPES)
     exported = Export(reason="a baseline is never served")
     if not family.baseline:
