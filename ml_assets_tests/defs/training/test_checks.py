@@ -79,7 +79,7 @@ def test_features_are_known(broken: tuple[Deployment, TrainingSet], check: Check
     deployment, _ = broken
     sound = check(features_are_known)
     assert sound.passed
-    assert sound.metadata["unknown"].value == []
+    assert sound.metadata["unknown"].records == []
     with deployment.open_duck() as duck:
         duck.execute(
             "update training_sets set features = map() where document_id < 'document-0003'"
