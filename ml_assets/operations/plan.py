@@ -108,8 +108,9 @@ def _nothing_to_do(connection: postgres.Connection, chunker: Chunker, space: Vec
     same = (Delta(unchanged=counts["documents"]), Delta(unchanged=count_followed(connection)))
     unreadable = unreadable_documents(connection, chunker, space)
     rejected, standing = counts["rejected"], challenger_standing(connection)
-    labels = _labels(connection)
-    return Plan((), {}, *same, 0, 0, 0, 0, rejected, *labels, unreadable, standing)
+    small, alike, no_model = _labels(connection)
+    rest = (small, alike, no_model, unreadable, standing)
+    return Plan((), {}, *same, 0, 0, 0, 0, rejected, *rest)
 
 
 def _labels(
