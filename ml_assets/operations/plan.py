@@ -109,8 +109,8 @@ def _nothing_to_do(connection: postgres.Connection, chunker: Chunker, space: Vec
     unreadable = unreadable_documents(connection, chunker, space)
     rejected, standing = counts["rejected"], challenger_standing(connection)
     small, alike, no_model = _labels(connection)
-    rest = (small, alike, no_model, unreadable, standing)
-    return Plan((), {}, *same, 0, 0, 0, 0, rejected, *rest)
+    zeros = (0, 0, 0, 0, rejected)
+    return Plan((), {}, *same, *zeros, small, alike, no_model, unreadable, standing)
 
 
 def _labels(
