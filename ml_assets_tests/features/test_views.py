@@ -46,7 +46,7 @@ def test_only_what_permits_training_is_for_training() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 2},
+        {"version": DOCUMENT_TEXT.version + 1},
         {"ttl": timedelta(days=1)},
         {"uses": frozenset({"monitoring"})},
         {"features": (*DOCUMENT_TEXT.features, Feature("more", "double", ""))},
@@ -92,9 +92,9 @@ def test_a_change_asks_for_a_version(connection: postgres.Connection) -> None:
     refresh_definitions(connection)
     changed = replace(DOCUMENT_TEXT, ttl=timedelta(days=1))
     with pytest.raises(
-        FeatureViewError, match=r"document_text.*still version 1.*Set its version to 2"
+        FeatureViewError, match=r"document_text.*still version 2.*Set its version to 3"
     ):
         refresh_definitions(connection, [replace(COLLECTION_ACTIVITY, version=2), changed])
     versions = connection.execute("select view, version from feature_definitions").fetchall()
-    assert sorted(versions) == [("collection_activity", 1), ("document_text", 1)]
-    assert refresh_definitions(connection, [replace(changed, version=2)]) == Delta(added=1)
+    assert sorted(versions) == [("collection_activity", 1), ("document_text", 2)]
+    assert refresh_definitions(connection, [replace(changed, version=3)]) == Delta(added=1)
