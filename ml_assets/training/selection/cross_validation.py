@@ -36,6 +36,8 @@ def cross_validate(family: Family, task: Task, folds: NDArray[np.int64]) -> Cros
     import sklearn.neural_network  # noqa: F401 - its libraries must be loaded to be limited
     from threadpoolctl import threadpool_limits
 
+    if family.try_settings is None:
+        raise TypeError(f"{family.name} has nothing to fit")
     parts = [folds == fold for fold in np.unique(folds)]
     with threadpool_limits(1):
         trials = [

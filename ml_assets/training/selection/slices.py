@@ -1,0 +1,48 @@
+"""How good answers are on parts of the documents: by collection, by length, by time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ml_assets.training.evaluation import evaluate
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_THIRDS = ("least", "middle", "most")
+
+
+def thirds(values: Sequence[Any]) -> list[str]:
+    """Whether each value is among the `least`, the `middle` or the `most` third, by rank."""
+    import numpy as np
+
+    ordered = np.sort(np.asarray(values))
+    bounds = [ordered[len(ordered) // 3], ordered[2 * len(ordered) // 3]]
+    return [_THIRDS[place] for place in np.searchsorted(bounds, np.asarray(values), side="right")]
+
+
+def slices(
+    labels: Sequence[str],
+    truth: NDArray[np.object_],
+    probabilities: NDArray[np.floating],
+    by: Mapping[str, Sequence[str]],
+) -> Iterator[dict[str, Any]]:
+    """Accuracy and macro-F1 of each value of each key, macro-F1 over the labels that are there."""
+    import numpy as np
+
+    for key, values in by.items():
+        parts = np.asarray(values, dtype=object)
+        for value in sorted(set(values)):
+            rows = parts == value
+            present = sorted({*truth[rows], *np.array(labels)[probabilities[rows].argmax(axis=1)]})
+            columns = [labels.index(label) for label in present]
+            metrics = evaluate(present, truth[rows], probabilities[rows][:, columns]).metrics
+            yield {
+                "by": key,
+                "value": value,
+                "documents": int(rows.sum()),
+                "accuracy": metrics["accuracy"],
+                "macro_f1": metrics["macro_f1"],
+            }
