@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -306,8 +307,9 @@ def _costs(answer: Callable[[DataFrame], Any], examples: Examples) -> dict[str, 
         answer(one)
         took.append(1000 * (time.perf_counter() - started))
     p50, p99 = np.percentile(took, [50, 99])
-    # Linux counts in KiB.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Linux counts in KiB, macOS in bytes.
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     return {"latency_p50_ms": float(p50), "latency_p99_ms": float(p99), "peak_memory_mib": peak}
 
 

@@ -1,6 +1,5 @@
 """The best candidate becomes a version, found again by its model; MLflow's aliases follow."""
 
-
 import pytest
 
 from ml_assets.errors import (

@@ -46,11 +46,14 @@ class Trial:
 
     setting: Mapping[str, Any]
     log_loss: float
-    answer: Callable[[], NDArray[np.float32]]
+    answer: Callable[[], NDArray[np.floating]]
 
 
-Try = Callable[[Task, Examples, Mapping[str, Any]], list[Trial]]
-"""Fits on a task once per setting, and answers on the examples held out."""
+Try = Callable[[Task, "Sequence[NDArray[np.bool_]]", Mapping[str, Any]], list[list[Trial]]]
+"""For each mask of rows held out: fits on the others once per setting, and answers on those.
+
+Inputs are prepared once for all: vocabulary, quantiles and scales are of all rows, and of no label.
+"""
 Fit = Callable[[Task, Mapping[str, Any]], "Pipeline"]
 """Fits with one setting, which stands among the parameters."""
 
@@ -71,7 +74,7 @@ class Family:
     """
 
     name: str
-    try_settings: Try | None = None
+    try_folds: Try | None = None
     fit: Fit | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     trusted: tuple[str, ...] = ()
@@ -135,12 +138,12 @@ def predict_probabilities(model: Any, inputs: Any, labels: Sequence[str]) -> NDA
     # As in `fit_family`: on a busy machine two threads are several times slower than one.
     with threadpool_limits(1):
         given = np.asarray(model.predict_proba(inputs), dtype=np.float64)
-    return align(given, model.classes_, labels)
+    return align(given, model.classes_, labels).astype(np.float64, copy=False)
 
 
 def align(
     given: NDArray[np.floating], known: Sequence[str], labels: Sequence[str]
-) -> NDArray[np.float64]:
+) -> NDArray[np.floating]:
     """Put columns of the labels that a model knows in the order of `labels`; others have 0."""
     import numpy as np
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.training.evaluation import log_loss
 from ml_assets.training.families.base import Family, Task, Trial, align
 from ml_assets.training.families.inputs import prepare
 from ml_assets.training.families.softmax import blocks_of, fit_softmax, score, softmax
-from ml_assets.training.model import Examples
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,18 +17,28 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 
-def _try(task: Task, held_out: Examples, parameters: Mapping[str, Any]) -> list[Trial]:
-    """One regression per strength of the penalty, each begun where the stronger one ended."""
+def _try(
+    task: Task, folds: Sequence[NDArray[np.bool_]], parameters: Mapping[str, Any]
+) -> list[list[Trial]]:
     inputs, prepared = prepare(task, parameters)
-    blocks, unseen = (
-        _blocks(inputs, each) for each in (prepared, inputs.transform(held_out.inputs))
-    )
+    blocks = _blocks(inputs, prepared)
+    return [_path(task, blocks, held, parameters) for held in folds]
+
+
+def _path(
+    task: Task, blocks: Sequence[Any], held: NDArray[np.bool_], parameters: Mapping[str, Any]
+) -> list[Trial]:
+    """One regression per strength of the penalty, each begun where the stronger one ended."""
+    import numpy as np
+
+    truth, asked = task.examples.truth[~held], task.examples.truth[held]
+    seen, unseen = ([block[rows] for block in blocks] for rows in (~held, held))
     trials, coefficients = [], None
     for strength in sorted(parameters["C"]):
-        classes, coefficients = _solve(task, blocks, parameters, strength, coefficients)
+        classes, coefficients = _solve(truth, seen, parameters, strength, coefficients)
         answers = align(softmax(score(unseen, coefficients)), classes, task.labels)
-        loss = log_loss(task.labels, held_out.truth, answers)
-        trials.append(Trial({"C": strength}, loss, lambda answers=answers: answers))
+        loss = log_loss(task.labels, asked, answers)
+        trials.append(Trial({"C": strength}, loss, partial(np.asarray, answers)))
     return trials
 
 
@@ -39,7 +49,9 @@ def _fit(task: Task, parameters: Mapping[str, Any]) -> Pipeline:
 
     inputs, prepared = prepare(task, parameters)
     strength = parameters["C"]
-    classes, coefficients = _solve(task, _blocks(inputs, prepared), parameters, strength)
+    classes, coefficients = _solve(
+        task.examples.truth, _blocks(inputs, prepared), parameters, strength
+    )
     if len(classes) == 2:
         # Of two classes scikit-learn keeps one line: how far the second is above the first.
         coefficients = coefficients[:, 1:] - coefficients[:, :1]
@@ -55,18 +67,16 @@ def _blocks(inputs: Any, prepared: Any) -> list[Any]:
 
 
 def _solve(
-    task: Task,
-    blocks: list[Any],
+    labels: NDArray[np.object_],
+    blocks: Sequence[Any],
     parameters: Mapping[str, Any],
     strength: float,
     start: NDArray[np.float32] | None = None,
 ) -> tuple[list[str], NDArray[np.float32]]:
-    """The classes that the task has, and the coefficients."""
+    """The classes among the labels of the rows, and the coefficients."""
     import numpy as np
 
-    classes, truth, counts = np.unique(
-        task.examples.truth.astype(str), return_inverse=True, return_counts=True
-    )
+    classes, truth, counts = np.unique(labels.astype(str), return_inverse=True, return_counts=True)
     # Weights of rare classes grow with `balance`: 0 all rows alike, 1 all classes alike.
     balance = (len(truth) / (len(classes) * counts)) ** parameters.get("balance", 0.0)
     weights = balance[truth].astype(np.float32)
@@ -82,7 +92,7 @@ TFIDF = Family(
     _fit,
     {"weights": {"text": 1.0}, "min_df": 2, "C": [3.0, 30.0], "max_iter": 100},
     baseline=True,
-    version=2,
+    version=3,
 )
 """It sees words and pairs of words alone."""
 
@@ -91,7 +101,7 @@ LOGISTIC_REGRESSION = Family(
     _try,
     _fit,
     {"weights": {"features": 1.0, "vector": 1.0}, "C": [0.02, 0.2], "max_iter": 100},
-    version=2,
+    version=3,
 )
 TEXT_AND_VECTOR = Family(
     "text_and_vector_regression",
@@ -104,5 +114,5 @@ TEXT_AND_VECTOR = Family(
         "C": [2.0, 15.0],
         "max_iter": 100,
     },
-    version=2,
+    version=3,
 )

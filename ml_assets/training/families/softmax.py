@@ -23,7 +23,7 @@ def blocks_of(prepared: Any, sparse: slice) -> list[Any]:
     import numpy as np
 
     if isinstance(prepared, np.ndarray):
-        return [prepared.astype(np.float32)]
+        return [np.ascontiguousarray(prepared, dtype=np.float32)]
     columns = prepared.tocsc().astype(np.float32)
     dense = columns[:, : sparse.start].toarray()
     return [*([dense] if sparse.start else []), columns[:, sparse].tocsr()]
@@ -73,7 +73,7 @@ def fit_softmax(
         return loss, gradient.ravel().astype(np.float64)
 
     first = np.zeros(shape) if start is None else start
-    options = {"maxiter": max_iter, "gtol": TOLERANCE, "ftol": 1e-9, "maxls": 30}
+    options = {"maxiter": max_iter, "gtol": TOLERANCE, "ftol": 1e-9, "maxls": 30, "maxcor": 6}
     solved = minimize(objective, first.ravel(), jac=True, method="L-BFGS-B", options=options)
     return np.asarray(solved.x.reshape(shape), dtype=np.float32)
 

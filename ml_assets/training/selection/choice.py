@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ml_assets.training.evaluation import positions
+from ml_assets.training.evaluation import label_f1, positions
 from ml_assets.training.families.registry import BASELINES
 from ml_assets.training.model import Candidate
 
@@ -31,20 +31,10 @@ def resampled_macro_f1(
     import numpy as np
 
     right, given = positions(labels, truth), probabilities.argmax(axis=1)
-    generator, rows, count = np.random.default_rng(seed), len(truth), len(labels)
-    scores = []
-    for _ in range(RESAMPLES):
-        drawn = generator.integers(0, rows, rows)
-        of_label, answered, hits = (
-            np.bincount(each[drawn][kept], minlength=count)
-            for each, kept in (
-                (right, slice(None)),
-                (given, slice(None)),
-                (right, right[drawn] == given[drawn]),
-            )
-        )
-        scores.append(float((2 * hits / np.maximum(of_label + answered, 1)).mean()))
-    return tuple(scores)
+    generator, rows = np.random.default_rng(seed), len(truth)
+    draws = (generator.integers(0, rows, rows) for _ in range(RESAMPLES))
+    scores = (label_f1(right[drawn], given[drawn], len(labels)) for drawn in draws)
+    return tuple(float(np.nan_to_num(score).mean()) for score in scores)
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate | None:

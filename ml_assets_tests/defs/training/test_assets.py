@@ -88,7 +88,7 @@ def test_from_labels_to_a_champion_and_then_nothing_to_do(run: Run, deployment: 
     served = champion(deployment.connection)
     assert served is not None
     assert metadata(first, "champion_model")["version"] == served.version
-    assert metadata(first, "training_metrics")["model_performance_points"] == 9
+    assert metadata(first, "training_metrics")["model_performance_points"] == 13
     assert f"champion → {served.version}" in str(metadata(first, "champion_model")["aliases"])
 
     # Killed before the alias followed the release, or moved by hand: the next run repairs it.
