@@ -335,6 +335,7 @@ def _assess(
 
 
 def _importance(model: Any, family: Family, rows: _Rows) -> dict[str, float]:
+    """What each input is worth on test; an average has the importance of its members."""
     groups = _groups(family, rows.task)
     return permutation_importance(model, rows.test, rows.task.labels, groups, rows.task.seed)
 
@@ -346,8 +347,7 @@ def _groups(family: Family, task: Task) -> dict[str, list[str]]:
         "vector": {"vector": task.vector},
         "text": {"text": [TEXT]},
     }
-    readers = (family, *family.members)
-    read = {part for reader in readers for part in reader.parameters.get("weights", ())}
+    read = family.parameters.get("weights", ())
     return {
         name: columns for part in groups if part in read for name, columns in groups[part].items()
     }

@@ -92,14 +92,14 @@ def _shared(preparations: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _joined(graphs: Sequence[Any], temperature: float) -> Any:
     """One graph of all: the mean of their probabilities, p^(1/T), made to sum to one."""
-    from numpy import float32
+    from numpy import asarray, float32
     from onnx import TensorProto, compose, helper, numpy_helper
 
     kept = {"rename_inputs": False}
     members = [compose.add_prefix(each, f"m{i}_", **kept) for i, each in enumerate(graphs)]
     inputs = {each.name: each for member in members for each in member.graph.input}
     answers = [f"m{number}_probabilities" for number in range(len(members))]
-    exponent = numpy_helper.from_array(float32(1 / temperature), "exponent")
+    exponent = numpy_helper.from_array(asarray(1 / temperature, dtype=float32), "exponent")
     nodes = [
         helper.make_node("Mean", answers, ["mean"]),
         helper.make_node("Pow", ["mean", "exponent"], ["raised"]),

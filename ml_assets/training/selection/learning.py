@@ -41,11 +41,12 @@ def learn(
         UnfitError: scikit-learn cannot fit it on these rows, or too few members were.
     """
     setting: dict[str, Any]
+    steps: tuple[Step, ...] = ()
     if family.members:
         names = [each.name for each in family.members if each.name in answers]
         if len(names) < 2:
             raise UnfitError(f"of its members {len(names)} could be fitted")
-        setting, steps = {"members": names}, ()
+        setting = {"members": names}
         raw = mean([answers[name] for name in names]).astype("float32")
     else:
         try:
