@@ -153,7 +153,9 @@ def _read(connection: postgres.Connection, training_set: TrainingSet) -> _Rows:
     examples = read_examples(connection, training_set, *SPLITS)
     whole = Task(examples, training_set.features, training_set.labels, training_set.seed)
     query = statement("postgres/training/collections_of")
-    collections = dict(connection.execute(query, [rows["document_id"].tolist()]).fetchall())
+    collections: dict[str, str] = dict(
+        connection.execute(query, [rows["document_id"].tolist()]).fetchall()
+    )
     parts = {
         "collection": rows["document_id"].map(collections),
         "length": thirds(examples.inputs[TEXT].str.len().tolist()),

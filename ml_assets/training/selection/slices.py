@@ -27,16 +27,15 @@ def slices(
     labels: Sequence[str],
     truth: NDArray[np.object_],
     probabilities: NDArray[np.floating],
-    by: Mapping[str, Sequence[str]],
+    by: Mapping[str, NDArray[np.object_]],
 ) -> Iterator[dict[str, Any]]:
     """Accuracy and macro-F1 of each value of each key, macro-F1 over the labels that are there."""
     import numpy as np
 
     right, given = positions(labels, truth), probabilities.argmax(axis=1)
     for key, values in by.items():
-        parts = np.asarray(values, dtype=object)
         for value in sorted(set(values)):
-            rows = parts == value
+            rows = values == value
             yield {
                 "by": key,
                 "value": value,

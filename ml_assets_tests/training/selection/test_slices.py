@@ -18,7 +18,7 @@ def test_thirds_are_by_rank() -> None:
 def test_each_slice_is_measured_over_the_labels_that_it_has() -> None:
     truth = np.array(["a", "a", "b", "c"], dtype=object)
     answers = np.eye(3)[[0, 1, 1, 2]]
-    parts = [*slices(LABELS, truth, answers, {"by": ["x", "x", "x", "y"]})]
+    parts = [*slices(LABELS, truth, answers, {"by": np.array([*"xxxy"], dtype=object)})]
     assert [(part["by"], part["value"], part["documents"]) for part in parts] == [
         ("by", "x", 3),
         ("by", "y", 1),
