@@ -31,7 +31,7 @@ from ml_assets.training.plots import confusion_plot, reliability_plot
 from ml_assets.training.results import Trained, without_results, write_results
 from ml_assets.training.selection import out_of_fold
 from ml_assets.training.selection.choice import choose, resampled_macro_f1
-from ml_assets.training.selection.folds import assign_folds
+from ml_assets.training.selection.folds import assign_folds, fold_count
 from ml_assets.training.selection.learning import Learned, build, learn
 from ml_assets.training.selection.out_of_fold import OutOfFold, read_out_of_fold, to_parquet
 from ml_assets.training.selection.slices import slices, thirds
@@ -149,7 +149,8 @@ def _read(connection: postgres.Connection, training_set: TrainingSet) -> _Rows:
     rows = training_set.rows
     tested = (rows["split"] == "test").to_numpy()
     learned = rows[~tested]
-    folds = assign_folds(learned["group_id"].tolist(), learned["label"].tolist(), training_set.seed)
+    groups, labels = learned["group_id"].tolist(), learned["label"].tolist()
+    folds = assign_folds(groups, labels, training_set.seed, fold_count(len(groups)))
     examples = read_examples(connection, training_set, *SPLITS)
     whole = Task(examples, training_set.features, training_set.labels, training_set.seed)
     query = statement("postgres/training/collections_of")

@@ -15,7 +15,6 @@ from ml_assets.training.families.base import (
     predict_probabilities,
 )
 from ml_assets.training.families.registry import FAMILIES, TRUSTED_TYPES
-from ml_assets.training.families.softmax import fit_softmax, score, softmax
 from ml_assets.training.onnx.export import TOLERANCE, export
 from ml_assets.training.onnx.model import OnnxModel
 from ml_assets.training.selection.learning import Learned, build, learn
@@ -130,17 +129,3 @@ def test_a_regression_is_that_of_scikit_learn(name: str, labels: tuple[str, ...]
     if len(labels) == 3:
         assert given == pytest.approx(expected.predict_proba(model[0].transform(asked)), abs=2e-3)
     assert given.shape == (30, len(labels))
-
-
-def test_weights_of_rows_count_them_several_times() -> None:
-    generator = np.random.default_rng(0)
-    rows = generator.normal(size=(60, 5)).astype(np.float32)
-    truth = generator.integers(0, 3, 60)
-    twice = np.where(truth == 2, 2.0, 1.0).astype(np.float32)
-    repeated = np.concatenate([np.arange(60), np.flatnonzero(truth == 2)])
-    ones = np.ones(len(repeated), dtype=np.float32)
-    weighted = fit_softmax([rows], truth, 3, 1.0, twice, max_iter=500)
-    doubled = fit_softmax([rows[repeated]], truth[repeated], 3, 1.0, ones, max_iter=500)
-    assert weighted == pytest.approx(doubled, abs=2e-3)
-    answers = softmax(score([rows], weighted))
-    assert answers.sum(axis=1) == pytest.approx(1, abs=1e-6)

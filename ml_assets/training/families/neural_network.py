@@ -91,5 +91,6 @@ FAMILY = Family(
         "patience": 3,
     },
     trusted=("sklearn.neural_network._stochastic_optimizers.AdamOptimizer",),
+    microseconds=(800, 14),
     version=3,
 )
