@@ -1,7 +1,7 @@
 """Multinomial logistic regression by L-BFGS in float32, with dense and sparse inputs apart.
 
-scikit-learn's solver takes the vector beside words as one sparse matrix in float64: many times the
-work for the same minimum, which a fit per fold and setting cannot afford.
+scikit-learn's solver takes the vector beside words as part of one sparse matrix in float64, which a
+fit per fold and setting cannot afford.
 """
 
 from __future__ import annotations
