@@ -104,7 +104,14 @@ class Deployment:
     def train(self, training_set: TrainingSet, families: Sequence[Family] = FAST) -> None:
         """Train `families` in an MLflow run of the test's own."""
         with mlflow.activate(self.tracking).start_run():
-            train_candidates(self.connection, self.open_duck, self.tracking, training_set, families)
+            train_candidates(
+                self.connection,
+                self.open_duck,
+                self.tracking,
+                training_set,
+                families,
+                owner="ann",
+            )
 
 
 @cache

@@ -191,8 +191,10 @@ def test_a_summary_leaves_out_nothing_in_silence() -> None:
     small = {f"l{number}": number for number in range(1, 13)}
     report = RunReport(removed=7, small_labels=small, no_model="fewer than two labels have 10")
     report.unreadable = Unreadable(1_200, "zh0", "all-MiniLM-L6-v2")
+    report.alike_labels = [("A", "a"), ("b", "b\u200b"), *((f"{n}", f"{n}") for n in range(9))]
     counts = dict.fromkeys(("collections", "documents", "rejected", "chunks", "vectors"), 0)
     numbers = {**counts, "rejected": 3, "measurement": None, "candidates": None, "champion": None}
+    numbers["label_review"] = {"in_doubt": 1_200, "documents": 30_000}
 
     def told(report: RunReport, numbers: dict[str, Any]) -> str:
         written = StringIO()
@@ -212,7 +214,15 @@ def test_a_summary_leaves_out_nothing_in_silence() -> None:
         ["l10", "10"]
     ]
     assert "l11" not in text
-    quiet = told(RunReport(), {**numbers, "rejected": 0})
+    line = next(line for line in text.splitlines() if "case, spacing or unseen" in line)
+    assert "'A' and 'a'; 'b' and 'b\\u200b'; '0' and '0';" in line
+    assert "Write them alike" in " ".join(text.split())
+    assert "'7' and '7'; and 1 more." in " ".join(text.split())
+    doubt = "The labels of 1,200 of 30,000 documents are in doubt: `ml-assets errors --labels`"
+    assert doubt in " ".join(text.split())
+    sure = {"in_doubt": 0, "documents": 30_000}
+    quiet = told(RunReport(), {**numbers, "rejected": 0, "label_review": sure})
     assert not any(
-        word in quiet for word in ("removed", "rejected", "script", "no model", "too few")
+        word in quiet
+        for word in ("removed", "rejected", "script", "no model", "too few", "unseen", "doubt")
     )

@@ -45,7 +45,8 @@ def plan(planned: Plan, texts_per_second: float | None, price: float = 0) -> Ren
             },
         ),
         facts("Left out", {"quarantined rows": f"{planned.rejected:,}"}),
-        *_left_out(planned.no_model, planned.small_labels, planned.unreadable),
+        *_left_out(planned.no_model, planned.unreadable),
+        *_doubtful_labels(planned.small_labels, planned.alike_labels),
     )
 
 
@@ -76,7 +77,8 @@ def run_summary(
         },
     )
     yield from standing(numbers)
-    yield from _left_out(report.no_model, report.small_labels, report.unreadable)
+    yield from _left_out(report.no_model, report.unreadable)
+    yield from _doubtful_labels(report.small_labels, report.alike_labels)
     seconds = {name: value for name, value in report.seconds.items() if value >= 0.05}
     longest = nlargest(most or len(seconds), seconds, key=lambda name: seconds[name])
     shown = {name: f"{value:.1f} s" for name, value in seconds.items() if name in longest}
@@ -88,21 +90,33 @@ def _quarantined(rows: int) -> str:
     return f"{rows:,}{' (`ml-assets rejected` lists them)' if rows else ''}"
 
 
-def _left_out(
-    no_model: str, small_labels: Mapping[str, int], unreadable: Unreadable
-) -> Iterator[RenderableType]:
-    """Which documents vectors cannot find, why there is no model, and what is left out of one."""
+def _left_out(no_model: str, unreadable: Unreadable) -> Iterator[RenderableType]:
+    """Which documents vectors cannot find, and why there is no model."""
     if unreadable.documents:
         yield Text(f"\n  {_by_words_alone(unreadable)}")
     if no_model:
         reason = f"{no_model[0].upper()}{no_model[1:]}"
         yield Text(f"\n  {reason}, so there is no model to train.")
+
+
+def _doubtful_labels(
+    small_labels: Mapping[str, int], alike_labels: Sequence[Sequence[str]]
+) -> Iterator[RenderableType]:
+    """Which labels no model is trained on, and which are perhaps one."""
     if small_labels:
         count = "1 label has" if len(small_labels) == 1 else f"{len(small_labels):,} labels have"
         rows = [{"label": label, "groups": groups} for label, groups in small_labels.items()]
         more = f"; the first {_MOST_LABELS}" if len(rows) > _MOST_LABELS else ""
         title = f"{count} too few groups of documents to train on{more}"
         yield table(title, rows[:_MOST_LABELS])
+    if alike_labels:
+        shown = [" and ".join(map(repr, names)) for names in alike_labels[:_MOST_LABELS]]
+        rest = len(alike_labels) - len(shown)
+        yield Text(
+            "\n  Labels that differ by case, spacing or unseen characters alone are several to a"
+            f" model: {'; '.join(shown)}{f'; and {rest} more' if rest else ''}."
+            " Write them alike where they mean the same."
+        )
 
 
 def _by_words_alone(unreadable: Unreadable) -> str:

@@ -51,6 +51,7 @@ from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings, Until, secret
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.postgres.locks import at_work
+from ml_assets.training.labels.names import labels_alike
 from ml_assets.training.training_set import has_labels, small_labels, untrainable
 
 if TYPE_CHECKING:
@@ -84,9 +85,10 @@ class RunReport:
     """What one `ml-assets run` did: texts encoded, vectors reused, seconds, and what failed.
 
     `removed`: documents that left the source. `unread`: why a collection could not be read.
-    `small_labels`: those with too few groups to train on, and how many they have. `no_model`: why
-    there is nothing to train on. `unreadable`: documents in scripts that the model does not know.
-    `left_alone`: why models are left to another host.
+    `small_labels`: those with too few groups to train on, and how many they have. `alike_labels`:
+    those that differ by what a reader overlooks. `no_model`: why there is nothing to train on.
+    `unreadable`: documents in scripts that the model does not know. `left_alone`: why models are
+    left to another host.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -94,6 +96,7 @@ class RunReport:
     reused: int = 0
     removed: int = 0
     small_labels: dict[str, int] = field(default_factory=dict)
+    alike_labels: list[tuple[str, ...]] = field(default_factory=list)
     no_model: str = ""
     unreadable: Unreadable = field(default_factory=Unreadable)
     left_alone: str = ""
@@ -223,6 +226,7 @@ def _follow(run: _Run, until: Until) -> None:
     if until == "models":
         report.no_model = untrainable(run.connection)
         report.small_labels, _ = small_labels(run.connection)
+        report.alike_labels = labels_alike(run.connection)
     for job in _JOBS[until]:
         if report.may_go_on and (labelled or job != "train_models"):
             _execute(run, job)

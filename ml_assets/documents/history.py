@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from psycopg.rows import dict_row
 
@@ -26,6 +27,24 @@ def read_document(connection: postgres.Connection, document_id: str) -> Document
     if row is None:
         raise NothingToDoError(f"there is no document {document_id!r}", do=IDS)
     return Document(**{**row, "headings": headings_of(row["headings"])})
+
+
+class Excerpt(NamedTuple):
+    """What a person recognizes a document by; the text is its beginning."""
+
+    collection: str
+    title: str
+    text: str
+    label: str | None
+
+
+def read_excerpts(
+    connection: postgres.Connection, document_ids: Sequence[str], characters: int = 240
+) -> dict[str, Excerpt]:
+    """Excerpts of the live ones of these documents, by id."""
+    bound = {"document_ids": list(document_ids), "characters": characters}
+    rows = connection.execute(statement("postgres/documents/excerpts"), bound).fetchall()
+    return {name: Excerpt(*row) for name, *row in rows}
 
 
 def read_history(connection: postgres.Connection, document_id: str) -> list[dict[str, Any]]:

@@ -24,6 +24,16 @@ def normalize(text: str) -> str:
     return unicodedata.normalize("NFC", _LINE_END.sub("\n", _DROPPED.sub("", text)))
 
 
+def trim(name: str) -> str:
+    """A name without what nobody sees at its ends: white space and format characters."""
+    seen = [place for place, sign in enumerate(name) if not _is_unseen(sign)]
+    return name[seen[0] : seen[-1] + 1] if seen else ""
+
+
+def _is_unseen(sign: str) -> bool:
+    return sign.isspace() or unicodedata.category(sign) == "Cf"
+
+
 def content_hash(document: Document) -> bytes:
     """Return the sha256 (32 bytes) of all that a document says; id and collection are not part.
 

@@ -116,6 +116,16 @@ def _neighbours(
     )
 
 
+def read_nearest(duck: duckdb.Connection) -> dict[str, tuple[str, float]]:
+    """The nearest other document of each, and 1 - cosine to it, as of the last refresh."""
+    query = (
+        "select entity_id, neighbour_id, nearest_distance from document_neighbours"
+        " where neighbour_id is not null"
+    )
+    rows = duck.execute(query).fetchall()
+    return {name: (neighbour, distance) for name, neighbour, distance in rows}
+
+
 def read_vectors(
     connection: postgres.Connection, space_id: str, some: Collection[str] | None = None
 ) -> tuple[list[str], NDArray[np.float32]]:

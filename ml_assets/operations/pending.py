@@ -32,6 +32,7 @@ LASTING_WARNINGS = {
     "hybrid_is_compared_with_published",
     "indexes_beside_are_as_good",
     "a_model_beats_the_baselines",
+    "labels_are_plausible",
 }
 """Checks that fail again on the same documents and settings, whatever a run does: a run that ended
 with them is finished, and they are told again. Of others, as of a worn index, a run takes care."""

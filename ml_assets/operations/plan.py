@@ -20,6 +20,7 @@ from ml_assets.operations.pending import find_pending
 from ml_assets.search.generation import chunkers_beside
 from ml_assets.stores import postgres
 from ml_assets.stores.postgres.locks import turn
+from ml_assets.training.labels.names import labels_alike
 from ml_assets.training.training_set import small_labels, untrainable
 
 
@@ -43,6 +44,7 @@ class Plan:
     vector_bytes: int
     rejected: int
     small_labels: dict[str, int]
+    alike_labels: list[tuple[str, ...]]
     no_model: str
     unreadable: Unreadable
 
@@ -79,7 +81,7 @@ def plan_refresh(
         chunks = refresh_chunks(connection, chunker, names, beside=beside)
         work = count_encodings(connection, space, names)
         counts, followed = count_rows(connection), count_followed(connection)
-        after, labels = (counts["documents"], followed), _labels(connection)
+        after, (small, alike, no_model) = (counts["documents"], followed), _labels(connection)
         unreadable = unreadable_documents(connection, chunker, space)
     return Plan(
         tuple(names),
@@ -91,7 +93,9 @@ def plan_refresh(
         work["reuse"],
         (work["encode"] + work["reuse"]) * space.dimension * 2,
         counts["rejected"],
-        *labels,
+        small,
+        alike,
+        no_model,
         unreadable,
     )
 
@@ -100,12 +104,16 @@ def _nothing_to_do(connection: postgres.Connection, chunker: Chunker, space: Vec
     counts = count_rows(connection)
     same = (Delta(unchanged=counts["documents"]), Delta(unchanged=count_followed(connection)))
     unreadable = unreadable_documents(connection, chunker, space)
-    return Plan((), {}, *same, 0, 0, 0, 0, counts["rejected"], *_labels(connection), unreadable)
+    small, alike, no_model = _labels(connection)
+    rejected = counts["rejected"]
+    return Plan((), {}, *same, 0, 0, 0, 0, rejected, small, alike, no_model, unreadable)
 
 
-def _labels(connection: postgres.Connection) -> tuple[dict[str, int], str]:
+def _labels(
+    connection: postgres.Connection,
+) -> tuple[dict[str, int], list[tuple[str, ...]], str]:
     small, _ = small_labels(connection)
-    return small, untrainable(connection)
+    return small, labels_alike(connection), untrainable(connection)
 
 
 def _of_all(deltas: Iterable[Delta], after: int) -> Delta:

@@ -17,6 +17,7 @@ from ml_assets.search.publishing.listing import described_generation, list_gener
 from ml_assets.settings import Settings
 from ml_assets.stores import duckdb, postgres
 from ml_assets.training.experiments import read_candidates
+from ml_assets.training.labels.review import read_review
 from ml_assets.training.training_set import current_hash
 
 
@@ -40,7 +41,7 @@ def read_status(settings: Settings) -> dict[str, Any]:
             ],
             "generations": [asdict(generation) for generation in generations[:5]],
             "measurement": as_json(measured) if measured else None,
-            "candidates": _candidates(connection, settings.duckdb_file),
+            **_trained(connection, settings.duckdb_file),
             "champion": _champion(connection),
         }
 
@@ -61,11 +62,21 @@ def _champion(connection: postgres.Connection) -> dict[str, Any] | None:
     }
 
 
-def _candidates(connection: postgres.Connection, duckdb_file: Path) -> list[dict[str, Any]]:
+def _trained(connection: postgres.Connection, duckdb_file: Path) -> dict[str, Any]:
+    """The candidates of the current training set, and how many of its labels are in doubt.
+
+    `label_review` None: no run has looked at them.
+    """
     if not duckdb_file.exists():
-        return []
+        return {"candidates": [], "label_review": None}
     with duckdb.connect(duckdb_file, read_only=True) as duck:
-        current = current_hash(duck)
+        current, review = current_hash(duck), read_review(duck)
     names = ("family", "run_id", "training_set_hash", "metrics")
     candidates = read_candidates(connection, current) if current else []
-    return [{name: getattr(row, name) for name in names} for row in candidates]
+    counts = None
+    if review and review.training_set_hash == current:
+        counts = {"documents": review.documents, "in_doubt": review.doubtful}
+    return {
+        "candidates": [{name: getattr(row, name) for name in names} for row in candidates],
+        "label_review": counts,
+    }

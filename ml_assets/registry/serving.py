@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -54,22 +54,52 @@ def predict_texts(
         FeatureViewError: the champion needs feature views that the code no longer has.
         StoreError: a store does not answer, or the model cannot be loaded.
     """
-    version = champion(connection)
-    if version is None:
-        raise _nothing_served(connection)
-    _check(version, space_id)
+    version = served_version(connection, space_id)
     normal = [_normal(text, number) for number, text in enumerate(texts, 1)]
     if not normal:
         return []
     vectors = _embed(load(), [cut(text) or [text] for text in normal])
     nearest = _nearest_distances(connection, indexes, space_id, vectors)
     features = _features(nearest, normal)
-    model = load_served(where, version)
+    labels, given = answer(load_served(where, version), normal, features, vectors)
+    return [_ranked(labels, row) for row in given]
+
+
+def served_version(connection: postgres.Connection, space_id: str) -> ModelVersion:
+    """The champion, which answers with vectors of `space_id`.
+
+    Raises:
+        NothingToDoError: there is none.
+        SpaceMismatchError: it reads vectors of another space.
+        FeatureViewError: it needs feature views that the code no longer has.
+    """
+    version = champion(connection)
+    if version is None:
+        raise _nothing_served(connection)
+    _check(version, space_id)
+    return version
+
+
+def answer(
+    model: Any,
+    texts: Sequence[str],
+    features: Mapping[str, NDArray[np.float64]],
+    vectors: NDArray[np.float32],
+) -> tuple[list[str], NDArray[np.floating]]:
+    """The labels that a model knows, and its probabilities, (len(texts), len(labels)).
+
+    The only way from a loaded model to an answer, for `predict` and for the gates: what is measured
+    is what is served, with the labels that have left the training set.
+    """
     if isinstance(model, OnnxModel):
-        given = model.predict_proba(normal, features, vectors)
-        return [_ranked(model.labels, row) for row in given]
-    given = model.predict_proba(model_inputs(normal, features, vectors))
-    return [_ranked(model.classes_, row) for row in given]
+        return model.labels, model.predict_proba(texts, features, vectors)
+
+    from threadpoolctl import threadpool_limits
+
+    # On a busy machine two threads are several times slower than one.
+    with threadpool_limits(1):
+        given = model.predict_proba(model_inputs(texts, features, vectors))
+    return [str(label) for label in model.classes_], given
 
 
 def load_served(where: mlflow.Tracking, version: ModelVersion) -> Any:

@@ -28,6 +28,7 @@ from ml_assets.training.model import SPLITS, Candidate, Examples, TrainingSet
 from ml_assets.training.onnx.export import export
 from ml_assets.training.onnx.model import FILE, OnnxModel
 from ml_assets.training.plots import confusion_plot, reliability_plot
+from ml_assets.training.provenance import log_provenance, log_training_set
 from ml_assets.training.results import Trained, without_results, write_results
 from ml_assets.training.selection import out_of_fold
 from ml_assets.training.selection.choice import choose, resampled_macro_f1
@@ -35,6 +36,12 @@ from ml_assets.training.selection.folds import assign_folds, fold_count
 from ml_assets.training.selection.learning import Learned, build, learn
 from ml_assets.training.selection.out_of_fold import OutOfFold, read_out_of_fold, to_parquet
 from ml_assets.training.selection.slices import slices, thirds
+from ml_assets.training.selection.time_order import (
+    CHEAP,
+    InTime,
+    newest_metrics,
+    order_in_time,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +77,9 @@ def train_candidates(
         NothingToDoError: documents changed since the training set was frozen.
     """
     rows = _read(connection, training_set)
+    rows = replace(rows, in_time=order_in_time(connection, training_set))
     module = mlflow.activate(where)
+    dataset = log_training_set(connection, open_duck, module, training_set)
     done = []
     for number, family in enumerate(families):
         progress(number, len(families) + 1)
@@ -85,6 +94,8 @@ def train_candidates(
                 module.start_run(run_name=family.name, nested=True, tags=tags) as run,
                 experiment(connection, run.info.run_id, training_set, family, owner),
             ):
+                what = f"{family.name} on the training set {training_set.hash}"
+                log_provenance(module, run.info.run_id, dataset, owner, what)
                 known = read_candidates(connection, training_set.hash)
                 trained = _train(module, where, run.info.run_id, training_set, rows, family, known)
                 trained = replace(trained, candidate=_with_files(where, trained.candidate))
@@ -134,6 +145,7 @@ class _Rows:
     tested: NDArray[np.bool_]
     folds: NDArray[np.int64]
     parts: Mapping[str, NDArray[np.object_]]
+    in_time: InTime | None = None
 
     @cached_property
     def task(self) -> Task:
@@ -142,6 +154,7 @@ class _Rows:
 
     @cached_property
     def test(self) -> Examples:
+        """What no model that is measured has seen."""
         return self.whole.examples.part(self.tested)
 
 
@@ -197,6 +210,8 @@ def _train(
     for split, evaluation in evaluations.items():
         for name, value in evaluation.metrics.items():
             metrics[f"{split}_{name}"] = value
+    if rows.in_time and family.name in CHEAP:
+        metrics |= newest_metrics(family, rows.in_time, learned.chosen)
     metrics |= _costs(model.predict_proba, rows.test)
     uri = mlflow.log_model(module, model, task.examples.inputs.head(5), task.labels, TRUSTED_TYPES)
     parameters = {**family.parameters, **learned.chosen}

@@ -59,6 +59,13 @@ def without_results(duck: duckdb.Connection, candidates: Sequence[Candidate]) ->
     return [candidate for candidate in candidates if candidate.run_id not in written]
 
 
+def read_answers(duck: duckdb.Connection, run_id: str) -> dict[str, tuple[str, float]]:
+    """What a candidate answered on its test split: label and probability, by document."""
+    query = "select document_id, predicted, probability from model_predictions where run_id = ?"
+    rows = duck.execute(query, [run_id]).fetchall()
+    return {document_id: (label, probability) for document_id, label, probability in rows}
+
+
 def _performance(evaluations: Mapping[str, Evaluation]) -> Iterator[dict[str, object]]:
     """A row per metric, and one per label and metric."""
     for split, evaluation in evaluations.items():

@@ -14,7 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_assets.documents.model import Document, Heading
-from ml_assets.documents.normalize import check_collection, check_name, content_hash, normalize
+from ml_assets.documents.normalize import (
+    check_collection,
+    check_name,
+    content_hash,
+    normalize,
+    trim,
+)
 
 ANY_TEXT = st.text(alphabet=st.characters(codec=None))
 DOCUMENT = Document(
@@ -53,6 +59,28 @@ def test_normal_form_is_stable_and_storable(text: str) -> None:
 )
 def test_normal_forms(text: str, normal: str) -> None:
     assert normalize(text) == normal
+
+
+@pytest.mark.parametrize(
+    ("name", "trimmed"),
+    [
+        ("animals", "animals"),
+        (" animals\t", "animals"),
+        ("\u00a0animals\u3000", "animals"),
+        ("\ufeffanimals\u200b \u00ad", "animals"),
+        ("wild animals", "wild animals"),
+        ("a\u200db", "a\u200db"),
+        (" \u200b", ""),
+        ("", ""),
+    ],
+)
+def test_what_nobody_sees_at_the_ends_is_trimmed(name: str, trimmed: str) -> None:
+    assert trim(name) == trimmed
+
+
+@given(ANY_TEXT)
+def test_trimming_is_stable_and_takes_all_that_strip_does(name: str) -> None:
+    assert trim(trim(name)) == trim(name) == trim(name.strip())
 
 
 @pytest.mark.parametrize(

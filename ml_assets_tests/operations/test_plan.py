@@ -145,6 +145,10 @@ def test_the_plan_tells_what_is_left_out(connection: postgres.Connection) -> Non
     assert left_out() == (0, {"few": 9}, "")
     source.documents.append(Rejected("a", "row 9", "no text"))
     assert left_out()[0] == 1
+    assert plan_refresh(connection, source, CHUNKER, SPACE).alike_labels == []
+    source.documents += [*of("Few", 1), *of("Many", 1)]
+    alike = [("Few", "few"), ("Many", "many")]
+    assert plan_refresh(connection, source, CHUNKER, SPACE).alike_labels == alike
 
 
 def test_the_plan_tells_which_documents_vectors_cannot_find(

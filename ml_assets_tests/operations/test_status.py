@@ -5,6 +5,7 @@ from pydantic import SecretStr
 
 from ml_assets.operations.status import read_status
 from ml_assets.settings import Settings
+from ml_assets.training.labels.review import review_labels
 from ml_assets_tests.corpus import FAST, Deployment, labelled_documents
 
 
@@ -16,6 +17,7 @@ def deployed(settings: Settings, postgres_url: str) -> Settings:
 
 def test_without_a_training_set_there_are_no_candidates_and_no_file(deployed: Settings) -> None:
     assert read_status(deployed)["candidates"] == []
+    assert read_status(deployed)["label_review"] is None
     assert not deployed.duckdb_file.exists()
 
 
@@ -34,6 +36,12 @@ def test_candidates_are_those_of_the_current_training_set(
         " 'old', parameters, metrics"
         " from experiments where family = 'logistic_regression'"
     )
+    assert read_status(deployed)["label_review"] is None
+    where, open_duck = deployment.tracking, deployment.open_duck
+    review, _ = review_labels(deployment.connection, open_duck, where, first)
+    assert review
+    counts = {"documents": 180, "in_doubt": review.doubtful}
+    assert read_status(deployed)["label_review"] == counts
     rows = read_status(deployed)["candidates"]
     assert [row["family"] for row in rows] == [one.name for one in FAST]
     assert {row["training_set_hash"] for row in rows} == {first.hash}
@@ -43,3 +51,4 @@ def test_candidates_are_those_of_the_current_training_set(
     deployment.fill(labelled_documents(150))
     assert deployment.build().hash != first.hash
     assert read_status(deployed)["candidates"] == []
+    assert read_status(deployed)["label_review"] is None

@@ -1,6 +1,7 @@
 """MLflow: embedded and through a tracking server, and clear errors."""
 
 import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -59,6 +60,17 @@ def contract(where: mlflow.Tracking) -> None:
         mlflow.read_file(where, uri, "more.bin", "0" * 64)
     with pytest.raises(StoreError, match="cannot be loaded"):
         mlflow.read_file(where, uri, "absent.bin", SHA256)
+    identity = run.info.run_id
+    mlflow.log_run_file(module, identity, "rows.bin", CONTENT)
+    rows = mlflow.Dataset("rows", "abc", identity, "rows.bin", {"a": "double"}, {"rows": 4})
+    mlflow.log_dataset(module, identity, rows)
+    (given,) = module.get_run(identity).inputs.dataset_inputs
+    assert (given.dataset.name, given.dataset.digest) == ("rows", "abc")
+    assert json.loads(given.dataset.schema) == {"columns": [{"name": "a", "type": "double"}]}
+    assert json.loads(given.dataset.profile) == {"rows": 4}
+    source = json.loads(given.dataset.source)["uri"]
+    assert source.startswith(f"{given.dataset.source_type}:")
+    assert Path(module.artifacts.download_artifacts(source)).read_bytes() == CONTENT
     client = module.MlflowClient()
     assert len(client.get_metric_history(run.info.run_id, "loss")) == 1500
 
@@ -66,6 +78,8 @@ def contract(where: mlflow.Tracking) -> None:
     number = mlflow.ensure_version(where, name, uri, run.info.run_id, {"tag": "value"})
     assert mlflow.ensure_version(where, name, uri, run.info.run_id, {}) == number == 1
     assert client.get_model_version(name, "1").tags["tag"] == "value"
+    mlflow.describe_version(where, name, uri, run.info.run_id, "a card")
+    assert client.get_model_version(name, "1").description == "a card"
     assert mlflow.read_aliases(where, name) == {}
     mlflow.set_alias(where, name, "champion", 1)
     assert mlflow.read_aliases(where, name) == {"champion": uri}
@@ -226,12 +240,18 @@ def test_records_with_the_path_of_a_folder_follow_the_home(
         module.log_text("as it was", "note.txt")
         uri = f"models:/{module.initialize_logged_model(name='model').model_id}"
         mlflow.log_file(module, uri, "more.bin", CONTENT)
+        rows = mlflow.Dataset("moved", uri[-32:], run.info.run_id, "note.txt", {}, {})
+        mlflow.log_dataset(module, run.info.run_id, rows)
     assert (tmp_path / "old").is_dir()
     (tmp_path / "old").rename(tmp_path / "home")
     module = mlflow.activate(where)
     assert module.artifacts.load_text(f"runs:/{run.info.run_id}/note.txt") == "as it was"
     model = module.MlflowClient().get_logged_model(uri.rpartition("/")[2])
     assert model.artifact_location.startswith("ml-assets:/models/m-")
+    (given,) = module.get_run(run.info.run_id).inputs.dataset_inputs
+    source = f"ml-assets:/{run.info.run_id}/artifacts/note.txt"
+    assert json.loads(given.dataset.source) == {"uri": source}
+    assert given.dataset.source_type == "ml-assets"
     assert mlflow.read_file(where, uri, "more.bin", SHA256) == CONTENT
 
 

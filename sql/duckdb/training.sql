@@ -61,3 +61,15 @@ order by text_hash
 select document_id, label, text_hash
 from training_sets
 where hash = $hash and document_id in (select unnest($ids))
+
+-- name: weakest_labels
+-- The labels that a candidate answers worst on its test split: F1, and how many documents have them.
+select
+    label,
+    max(value) filter (where metric = 'f1') as f1,
+    max(value) filter (where metric = 'support')::bigint as documents
+from experiment_performance
+where run_id = ? and split = 'test' and label <> ''
+group by label
+order by f1, label
+limit ?

@@ -332,6 +332,11 @@ from rejected_counts
 full join counted using (collection)
 where coalesce(rejected, 0) <> coalesce(rows, 0)
 
+-- name: excerpts
+select document_id, collection, title, left(text, %(characters)s) as text, label
+from documents
+where document_id = any(%(document_ids)s) and deleted_at is null
+
 -- name: find_absent
 -- Note the live documents that the complete read no longer holds; count them, and all live ones.
 with live as (

@@ -32,6 +32,13 @@ with moved_runs as (
     update model_versions
     set storage_location = rtrim(%(new)s, '/') || substr(storage_location, length(rtrim(%(old)s, '/')) + 1)
     where starts_with(storage_location, rtrim(%(old)s, '/') || '/')
+), moved_datasets as (
+    update datasets
+    set dataset_source_type = split_part(%(new)s, ':', 1),
+        dataset_source = replace(
+            dataset_source, '"' || rtrim(%(old)s, '/') || '/', '"' || rtrim(%(new)s, '/') || '/'
+        )
+    where strpos(dataset_source, '"' || rtrim(%(old)s, '/') || '/') > 0
 )
 update experiments set artifact_location = %(new)s where artifact_location = %(old)s
 

@@ -35,6 +35,11 @@ set status = 'completed', ended_at = now(), parameters = %(parameters)s, metrics
     onnx_reason = %(onnx_reason)s, resampled = %(resampled)s, files = %(files)s
 where run_id = %(run_id)s
 
+-- name: created
+select document_id, created_at
+from documents
+where document_id = any(%(document_ids)s) and deleted_at is null
+
 -- name: examples
 -- What a model sees of the documents of a training set: title and text, and the mean of the vectors of their
 -- chunks (not normalised); with the hash of what it was made from.
@@ -118,6 +123,19 @@ select fingerprint, family, reason
 from experiments
 where training_set_hash = %(hash)s and fingerprint = any(%(fingerprints)s) and status = 'left out'
 
+-- name: lineage
+-- What the rows of a training set were made from: the content of each document, and its chunks in order.
+select
+    d.document_id,
+    d.collection,
+    encode(d.content_hash, 'hex') as content_hash,
+    coalesce(array_agg(c.chunk_id order by c.chunk_index) filter (where c.chunk_id is not null), '{}') as chunk_ids
+from documents as d
+left join current_chunks as c using (document_id)
+where d.document_id = any(%(document_ids)s) and d.deleted_at is null
+group by d.document_id, d.collection, d.content_hash
+order by d.document_id collate "C"
+
 -- name: points
 -- Every metric of every step of the trainings that are not known yet, a training after the other.
 select
@@ -152,3 +170,17 @@ from experiments
 where status = 'completed'
 order by ended_at desc, run_id
 limit 1
+
+-- name: unlabelled
+select document_id
+from documents
+where label is null and deleted_at is null
+order by document_id collate "C"
+
+-- name: words
+-- A hash of what each document says, title and text, without case, spacing and punctuation.
+select document_id, encode(sha256(convert_to(
+    btrim(regexp_replace(lower(concat_ws(' ', title, text)), '[[:space:][:punct:]]+', ' ', 'g')), 'UTF8'
+)), 'hex')
+from documents
+where document_id = any(%(document_ids)s) and deleted_at is null

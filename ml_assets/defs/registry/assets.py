@@ -11,7 +11,13 @@ from ml_assets.defs.assets import (
     nothing_to_train_on,
     table,
 )
-from ml_assets.defs.resources import MlflowResource, OfflineStoreResource, PostgresResource
+from ml_assets.defs.resources import (
+    EncoderResource,
+    MlflowResource,
+    OfflineStoreResource,
+    PostgresResource,
+)
+from ml_assets.registry.cards import write_card
 from ml_assets.registry.model import ModelVersion
 from ml_assets.registry.promotion import promote
 from ml_assets.registry.versions import (
@@ -29,6 +35,7 @@ from ml_assets.training.training_set import current_training_set
 @asset(kinds={"mlflow"}, deps=["candidate_models"], pool="duckdb")
 def registered_model(
     settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
     duckdb: OfflineStoreResource,
     mlflow: MlflowResource,
@@ -44,6 +51,10 @@ def registered_model(
                 return left_alone(reason)
         before = current_challenger(connection)
         version = register_challenger(connection, mlflow.tracking, current, settings)
+        if version:
+            space, where = encoder.space(), mlflow.tracking
+            open_duck = duckdb.get_connection
+            write_card(connection, open_duck, where, current, version, space.model, settings)
     if version is None:
         return dg.MaterializeResult(
             metadata={"outcome": "there are no candidates; nothing was registered"}

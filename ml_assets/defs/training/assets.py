@@ -1,5 +1,6 @@
 """Assets of the group `training`: the frozen training set, and a candidate per model family."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import dagster as dg
@@ -20,6 +21,7 @@ from ml_assets.defs.resources import (
     OfflineStoreResource,
     PostgresResource,
 )
+from ml_assets.documents.history import Excerpt, read_excerpts
 from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings
 from ml_assets.training.candidates import train_candidates, write_lost_results
@@ -29,11 +31,17 @@ from ml_assets.training.experiments import (
     trained_elsewhere,
     untrained,
 )
+from ml_assets.training.labels.issues import LabelIssue
+from ml_assets.training.labels.names import labels_alike
+from ml_assets.training.labels.review import review_labels
 from ml_assets.training.model import SPLITS, Candidate, TrainingSet
 from ml_assets.training.plots import confusion_plot, reliability_plot
 from ml_assets.training.results import Trained
 from ml_assets.training.selection.choice import is_to_refit
 from ml_assets.training.training_set import build_training_set, current_training_set, freeze
+
+_MOST_ISSUES = 100
+"""Rows of a table in the UI."""
 
 
 @asset(
@@ -52,7 +60,7 @@ def training_set(
     with postgres.connect() as connection, duckdb.get_connection() as duck:
         built = build_training_set(connection, duck, settings, space_id)
         changed = freeze(duck, built)
-        shown = relation_of_duckdb(duck, "training_sets")
+        shown, same = relation_of_duckdb(duck, "training_sets"), labels_alike(connection)
     return dg.MaterializeResult(
         metadata={
             **shown,
@@ -67,6 +75,7 @@ def training_set(
             "labels_left_out": table(
                 [{"label": label, "groups": count} for label, count in built.left_out.items()]
             ),
+            "labels_alike": table([{"labels": " and ".join(map(repr, each))} for each in same]),
         },
         data_version=data_version("training_set", built.hash),
     )
@@ -118,6 +127,54 @@ def candidate_models(
         },
         data_version=data_version(sorted(each.run_id for each in candidates)),
     )
+
+
+@asset(kinds={"duckdb", "mlflow"}, deps=["candidate_models"], pool="duckdb")
+def label_issues(
+    postgres: PostgresResource, duckdb: OfflineStoreResource, mlflow: MlflowResource
+) -> dg.MaterializeResult:
+    """Documents whose label is probably wrong, and labels that are mistaken for each other."""
+    with duckdb.get_connection() as duck:
+        current = current_training_set(duck)
+    if current is None or not current.hash:
+        return nothing_to_train_on(current)
+    with postgres.connect() as connection:
+        with duckdb.get_connection() as duck:
+            if reason := trained_elsewhere(connection, duck, mlflow.tracking):
+                return left_alone(reason)
+        review, new = review_labels(connection, duckdb.get_connection, mlflow.tracking, current)
+        shown = review.issues[:_MOST_ISSUES] if review else ()
+        places = read_excerpts(connection, [issue.document_id for issue in shown])
+    with duckdb.get_connection() as duck:
+        described = relation_of_duckdb(duck, "label_issues")
+    if review is None:
+        return dg.MaterializeResult(
+            metadata={**described, "outcome": "there are no candidates; no label was looked at"}
+        )
+    return dg.MaterializeResult(
+        metadata={
+            **described,
+            "outcome": "the labels were reviewed" if new else "nothing changed, nothing written",
+            "training_set_hash": review.training_set_hash,
+            "documents": review.documents,
+            "documents_in_doubt": review.doubtful,
+            "issues": table([_issue(each, places) for each in shown]),
+            "ambiguous_labels": table([asdict(pair) for pair in review.pairs[:_MOST_ISSUES]]),
+            "all_of_them": "`ml-assets errors --labels`",
+        },
+        data_version=data_version(review.issues, review.pairs),
+    )
+
+
+def _issue(issue: LabelIssue, places: Mapping[str, Excerpt]) -> dict[str, object]:
+    return {
+        "document": issue.document_id,
+        "collection": places[issue.document_id].collection if issue.document_id in places else "",
+        "label": issue.label,
+        "suggested label": issue.suggested,
+        "confidence": issue.confidence,
+        "why": issue.why,
+    }
 
 
 def _outcome(built: TrainingSet, changed: bool) -> str:

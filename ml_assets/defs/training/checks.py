@@ -5,6 +5,7 @@ import dagster as dg
 from ml_assets.defs.assets import check, gate_result, problems_result
 from ml_assets.defs.resources import OfflineStoreResource, PostgresResource
 from ml_assets.problem import Problem
+from ml_assets.training.labels.review import MOST_IN_DOUBT, read_review
 from ml_assets.training.quality import (
     is_as_frozen,
     straddling_groups,
@@ -46,6 +47,28 @@ def splits_are_disjoint(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
             for kind in straddling
             for each in Problem.of(f"{kind}_in_two_splits", straddling[kind])
         ]
+    )
+
+
+@check(asset="label_issues")
+def labels_are_plausible(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
+    """Of the documents of the training set, few have a label that is probably wrong."""
+    with duckdb.get_connection() as duck:
+        review, current = read_review(duck), current_hash(duck)
+    if review is None or review.training_set_hash != current:
+        return dg.AssetCheckResult(passed=True, description="no label was looked at")
+    share = review.doubtful / review.documents
+    passed, do = share <= MOST_IN_DOUBT, "Look at `ml-assets errors --labels`, and correct them"
+    return dg.AssetCheckResult(
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "documents_in_doubt": review.doubtful,
+            "documents": review.documents,
+            "share": share,
+            "limit": MOST_IN_DOUBT,
+            **({} if passed else {"do": do}),
+        },
     )
 
 

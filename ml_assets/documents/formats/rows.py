@@ -14,7 +14,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from ml_assets.documents.model import LONGEST_TITLE, Document, Heading, Rejected
-from ml_assets.documents.normalize import check_collection, check_name, check_text, normalize
+from ml_assets.documents.normalize import check_collection, check_name, check_text, normalize, trim
 from ml_assets.errors import SourceError
 
 Row = Mapping[str, object]
@@ -129,14 +129,15 @@ def to_document(
     """Make a document of a row, or say why it cannot be one.
 
     `collection` is that of a source which no column splits. A row without a column of ids is known
-    by a hash of its title and text. Empty cells and numbers that are not finite count as absent.
+    by a hash of its title and text. Empty cells and numbers that are not finite count as absent;
+    of a label, what nobody sees at its ends is no part, and one of spaces alone is absent.
     Where a title stands alone, it is the text as well; the title itself is cut to `LONGEST_TITLE`.
     """
     identity = None
     try:
         collection = collection or _collection(row, columns)
         identity = _checked(_identity(row, columns), check_name, "id")
-        label = _cell(row, columns, "label")
+        label = trim(_cell(row, columns, "label"))
         metadata = ((normalize(name), _short(_value(row, name), name)) for name in columns.metadata)
         title = _cell(row, columns, "title")
         text = _cell(row, columns, "text")

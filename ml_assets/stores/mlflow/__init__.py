@@ -5,6 +5,7 @@ mlflow itself is imported where it is used. Not here: what a model is, or which 
 
 from ml_assets.stores.mlflow.artifacts import FOLDER, LOCATION, home_artifacts, move_artifacts
 from ml_assets.stores.mlflow.client import EXPERIMENT, activate, artifacts_of, created_at
+from ml_assets.stores.mlflow.datasets import Dataset, log_dataset
 from ml_assets.stores.mlflow.location import Tracking, tracking
 from ml_assets.stores.mlflow.models import (
     has_model,
@@ -17,17 +18,25 @@ from ml_assets.stores.mlflow.models import (
 )
 from ml_assets.stores.mlflow.pages import serve
 from ml_assets.stores.mlflow.refusals import explained
-from ml_assets.stores.mlflow.registry import ensure_version, mark, read_aliases, set_alias
+from ml_assets.stores.mlflow.registry import (
+    describe_version,
+    ensure_version,
+    mark,
+    read_aliases,
+    set_alias,
+)
 from ml_assets.stores.mlflow.runs import end_abandoned, log_run_file, log_steps, read_run_file
 
 __all__ = [
     "EXPERIMENT",
     "FOLDER",
     "LOCATION",
+    "Dataset",
     "Tracking",
     "activate",
     "artifacts_of",
     "created_at",
+    "describe_version",
     "end_abandoned",
     "ensure_version",
     "explained",
@@ -36,6 +45,7 @@ __all__ = [
     "home_artifacts",
     "is_elsewhere",
     "load_model",
+    "log_dataset",
     "log_file",
     "log_model",
     "log_run_file",

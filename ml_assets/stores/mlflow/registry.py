@@ -37,6 +37,15 @@ def ensure_version(
         return int(created.version)
 
 
+def describe_version(where: Tracking, name: str, uri: str, run_id: str, text: str) -> None:
+    """Give the version of `name` that is the model at `uri` a description, of 5,000 characters."""
+    client = activate(where).MlflowClient()
+    with explained(where, f"{uri} cannot be described"):
+        for registered in client.search_model_versions(f"name='{name}' and run_id='{run_id}'"):
+            if registered.source == uri:
+                client.update_model_version(name, registered.version, text)
+
+
 def read_aliases(where: Tracking, name: str) -> dict[str, str]:
     """The URI of the model that every alias of a registered model names; none where it is gone.
 

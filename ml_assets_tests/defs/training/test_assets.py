@@ -14,10 +14,11 @@ from ml_assets.defs.registry.assets import champion_model, registered_model
 from ml_assets.defs.registry.checks import audit_chain_is_intact, champion_has_earned_it
 from ml_assets.defs.resources import MlflowResource, PostgresResource, build_resources
 from ml_assets.defs.training import assets as training_assets
-from ml_assets.defs.training.assets import candidate_models, training_set
+from ml_assets.defs.training.assets import candidate_models, label_issues, training_set
 from ml_assets.defs.training.checks import (
     a_model_beats_the_baselines,
     labels_are_known,
+    labels_are_plausible,
     splits_are_disjoint,
 )
 from ml_assets.registry.model import MODEL_NAME
@@ -29,11 +30,19 @@ from ml_assets_tests.corpus import FAST, Deployment, labelled_documents, unlabel
 from ml_assets_tests.fakes import HashEncoder
 from ml_assets_tests.graph import fake_encoder, shown
 
-ASSETS = [training_set, candidate_models, registered_model, champion_model, training_metrics]
+ASSETS = [
+    training_set,
+    candidate_models,
+    label_issues,
+    registered_model,
+    champion_model,
+    training_metrics,
+]
 CHECKS = [
     labels_are_known,
     splits_are_disjoint,
     a_model_beats_the_baselines,
+    labels_are_plausible,
     audit_chain_is_intact,
     champion_has_earned_it,
 ]
@@ -101,6 +110,7 @@ def test_from_labels_to_a_champion_and_then_nothing_to_do(run: Run, deployment: 
     assert {name: found["outcome"] for name, found in outcomes.items()} == {
         "training_set": "nothing changed, nothing written",
         "candidate_models": "0 families trained, 3 kept",
+        "label_issues": "nothing changed, nothing written",
         "registered_model": "nothing changed",
         "champion_model": "nothing changed, already promoted",
         "training_metrics": "nothing to copy",
@@ -184,7 +194,10 @@ def test_a_source_without_labels_ends_quietly(run: Run, deployment: Deployment) 
     deployment.fill(unlabelled(labelled_documents(60)))
     result = run()
     assert result.success
-    for asset in ("training_set", "candidate_models", "registered_model", "champion_model"):
+    for asset in (
+        *("training_set", "candidate_models", "label_issues"),
+        *("registered_model", "champion_model"),
+    ):
         outcome = str(metadata(result, asset)["outcome"])
         assert outcome.startswith("nothing to train on: the documents have no labels")
     assert metadata(result, "training_metrics")["outcome"] == "nothing to copy"

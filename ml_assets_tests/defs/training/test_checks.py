@@ -16,12 +16,14 @@ from ml_assets.defs.resources import OfflineStoreResource, PostgresResource
 from ml_assets.defs.training.checks import (
     a_model_beats_the_baselines,
     labels_are_known,
+    labels_are_plausible,
     splits_are_disjoint,
 )
 from ml_assets.problem import REPAIR
 from ml_assets.registry.promotion import promote
 from ml_assets.registry.versions import register_challenger
 from ml_assets.stores import mlflow
+from ml_assets.training.labels.review import review_labels
 from ml_assets.training.model import TrainingSet
 from ml_assets.training.training_set import freeze
 from ml_assets_tests.corpus import Deployment
@@ -146,6 +148,29 @@ def test_a_model_beats_the_baselines(broken: tuple[Deployment, TrainingSet], che
     with deployment.open_duck() as duck:
         duck.execute("delete from training_set_builds")
     assert check(a_model_beats_the_baselines).passed
+
+
+def test_labels_are_plausible(broken: tuple[Deployment, TrainingSet], check: Check) -> None:
+    deployment, training_set = broken
+    unseen = check(labels_are_plausible)
+    assert unseen.passed
+    assert unseen.description == "no label was looked at"
+    connection, open_duck = deployment.connection, deployment.open_duck
+    review, _ = review_labels(connection, open_duck, deployment.tracking, training_set)
+    assert review
+    for documents, passed in ((10 * review.doubtful, True), (10 * review.doubtful - 1, False)):
+        with deployment.open_duck() as duck:
+            duck.execute("update label_reviews set documents = ?", [documents])
+        result = check(labels_are_plausible)
+        assert result.passed == passed
+        assert result.severity == dg.AssetCheckSeverity.WARN
+        assert result.metadata["documents_in_doubt"].value == review.doubtful
+        assert result.metadata["documents"].value == documents
+        assert result.metadata["share"].value == review.doubtful / documents
+        assert ("do" in result.metadata) == (not passed)
+    with deployment.open_duck() as duck:
+        duck.execute("update label_reviews set training_set_hash = 'another'")
+    assert check(labels_are_plausible).description == "no label was looked at"
 
 
 def test_audit_chain_is_intact(trained: tuple[Deployment, TrainingSet], check: Check) -> None:

@@ -392,6 +392,14 @@ def test_a_split_file_is_parsed_once_for_all_that_ask(
     assert source(path, collection_by="text").collections().keys() == {"a", "b"}
 
 
+def test_what_nobody_sees_at_the_ends_of_a_label_is_no_part_of_it(folder: Path) -> None:
+    given = ["animals", "animals ", "\u200banimals", "Animals", "wild animals", "  ", ""]
+    lines = "".join(f"{number},text,{label}\n" for number, label in enumerate(given))
+    path = write(folder / "x.csv", f"id,text,label\n{lines}")
+    labels = [row.label for row in rows(source(path)) if isinstance(row, Document)]
+    assert labels == [*["animals"] * 3, "Animals", "wild animals", None, None]
+
+
 # Bad rows are quarantined
 
 

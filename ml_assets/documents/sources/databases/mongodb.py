@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pymongo import MongoClient
     from pymongo.database import Database
 
-VERSION = "1"
+VERSION = "2"
 """Raise it when the reading changes: it is part of every fingerprint."""
 
 _SETTING = "ML_ASSETS_SOURCE_URL"

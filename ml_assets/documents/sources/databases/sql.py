@@ -20,7 +20,7 @@ from ml_assets.errors import SourceError
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-VERSION = "1"
+VERSION = "2"
 """Raise it when the reading changes: it is part of every fingerprint."""
 
 _ROWS = 1_000
