@@ -324,10 +324,12 @@ def test_a_failure_closes_the_run_as_failed(trained: Trained) -> None:
     module = mlflow.activate(deployment.tracking)
     broken = deployment.settings.home / "no-folder"
     broken.write_text("a file where the offline store's folder should be")
+    # It is sound while the training set is logged, and broken when the results are written.
+    files = iter([deployment.settings.duckdb_file])
     with module.start_run() as parent, pytest.raises(Exception, match="cannot create the folder"):
         train_candidates(
             deployment.connection,
-            lambda: duckdb.connect(broken / "offline.duckdb"),
+            lambda: duckdb.connect(next(files, broken / "offline.duckdb")),
             deployment.tracking,
             training_set,
             FAMILIES[3:4],
