@@ -183,6 +183,12 @@ class Settings(BaseSettings):
     approval: bool = Field(
         False, description="whether a challenger that passed waits for `ml-assets approve`"
     )
+    training_seconds: float = Field(
+        120,
+        gt=0,
+        le=10**7,
+        description="of a processor, for training on one set; what costs most is left out first",
+    )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of splits and models")
     owners: str = Field(
         "team:ml-platform",

@@ -107,13 +107,11 @@ def answer(
 
 
 def load_measured(where: mlflow.Tracking, candidate: Candidate) -> Any:
-    """Load the model of a candidate that has seen no test document, in the form that answers.
+    """Load the model of a candidate that has seen no test document: the one that gates measure.
 
     Raises:
         ModelError: its files are missing or damaged.
     """
-    if candidate.onnx_sha256:
-        return OnnxModel(mlflow.read_file(where, candidate.model_uri, FILE, candidate.onnx_sha256))
     return mlflow.load_model(where, candidate.model_uri, TRUSTED_TYPES)
 
 
@@ -123,14 +121,18 @@ def load_served(where: mlflow.Tracking, version: ModelVersion) -> Any:
     Raises:
         ModelError: its files are missing or damaged.
     """
-    return load_measured(where, version.candidate)
+    candidate = version.candidate
+    if candidate.onnx_sha256:
+        content = mlflow.read_file(where, candidate.served_uri, FILE, candidate.onnx_sha256)
+        return OnnxModel(content)
+    return mlflow.load_model(where, candidate.served_uri, TRUSTED_TYPES)
 
 
 def _kept(where: mlflow.Tracking, version: ModelVersion) -> Any:
     """The ONNX form of a version, loaded once in a process: a prediction takes less than that."""
     candidate = version.candidate
     if candidate.onnx_sha256:
-        return _open(where, candidate.model_uri, candidate.onnx_sha256)
+        return _open(where, candidate.served_uri, candidate.onnx_sha256)
     return load_served(where, version)
 
 
