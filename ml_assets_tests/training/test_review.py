@@ -11,6 +11,7 @@ from pyarrow import parquet
 
 from ml_assets.errors import NothingToDoError
 from ml_assets.stores import mlflow
+from ml_assets.training import provenance
 from ml_assets.training.experiments import read_candidates
 from ml_assets.training.labels import review as reviews
 from ml_assets.training.labels.issues import unlikely_labels
@@ -78,6 +79,17 @@ def test_a_run_knows_its_training_set_its_environment_and_its_owner(trained: Tra
     assert run.data.tags["owner"] == "ann"
     described = run.data.tags["mlflow.note.content"]
     assert described == f"{candidate.family} on the training set {training_set.hash}"
+
+
+def test_a_library_without_a_version_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = ["numpy>=2", "no-such_library[x]>=1; python_version > '3'", 'spare; extra == "more"']
+    monkeypatch.setattr(provenance, "requires", lambda name: needed)
+    libraries = provenance.environment()["libraries"]
+    assert libraries == {
+        "ml-assets": version("ml-assets"),
+        "no-such_library": "unknown",
+        "numpy": version("numpy"),
+    }
 
 
 def test_a_document_that_left_is_no_part_of_a_file(trained: Trained) -> None:
