@@ -165,6 +165,12 @@ class Settings(BaseSettings):
     promotion_margin: float = Field(
         0.0, ge=0, le=1, description="gate: macro-F1 a challenger must add to the champion's"
     )
+    training_seconds: float = Field(
+        120,
+        gt=0,
+        le=10**7,
+        description="of a processor, for training on one set; what costs most is left out first",
+    )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of splits and models")
     owners: str = Field(
         "team:ml-platform",

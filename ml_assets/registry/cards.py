@@ -67,7 +67,7 @@ def write_card(
     with mlflow.explained(where, "the model card cannot be logged"):
         mlflow.log_run_file(module, candidate.run_id, FILE, card.encode())
     mlflow.describe_version(
-        where, version.name, candidate.model_uri, candidate.run_id, shortened(card)
+        where, version.name, candidate.served_uri, candidate.run_id, shortened(card)
     )
     connection.execute(
         "update model_artifacts set card = %s where model_name = %s and version = %s",

@@ -110,8 +110,8 @@ def load_served(where: mlflow.Tracking, version: ModelVersion) -> Any:
     """
     candidate = version.candidate
     if candidate.onnx_sha256:
-        return _open(where, candidate.model_uri, candidate.onnx_sha256)
-    return mlflow.load_model(where, candidate.model_uri, TRUSTED_TYPES)
+        return _open(where, candidate.served_uri, candidate.onnx_sha256)
+    return mlflow.load_model(where, candidate.served_uri, TRUSTED_TYPES)
 
 
 @lru_cache(maxsize=2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 
 from psycopg.rows import dict_row
@@ -16,11 +15,8 @@ from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.sql import statement
 from ml_assets.training.experiments import read_candidate, read_candidates
-from ml_assets.training.families.registry import BASELINES
-from ml_assets.training.model import Candidate, TrainingSet
-
-SELECTION_METRIC = "validation_macro_f1"
-"""What the best candidate is best at; the test split plays no part in the choice."""
+from ml_assets.training.model import TrainingSet
+from ml_assets.training.selection.choice import choose
 
 
 def register_challenger(
@@ -35,7 +31,7 @@ def register_challenger(
     registered: what a person withdrew stays withdrawn when its documents come back. mlflow is not
     imported when it is the challenger already. None: the set has no candidates, or no labels.
     """
-    best = best_candidate(read_candidates(connection, training_set.hash))
+    best = choose(read_candidates(connection, training_set.hash))
     if best is None:
         return None
     challenger = current_challenger(connection)
@@ -55,18 +51,12 @@ def register_challenger(
     with connection.transaction():
         if not known:
             jsons = {name: Jsonb(getattr(version, name)) for name in ("feature_views", "metrics")}
-            bound = {**asdict(best), **asdict(version), **jsons}
+            bound = {**asdict(best), **asdict(version), **jsons, "served_uri": best.served_uri}
             connection.execute(statement("postgres/registry/insert_version"), bound)
-        reason = f"best {SELECTION_METRIC} of the candidates"
+        reason = "least log loss of the candidates within noise of the best macro-F1"
         details = {"training_set_hash": training_set.hash, "run_id": best.run_id}
         append(connection, Entry(settings.actor, "register", version.subject, reason, details))
     return version
-
-
-def best_candidate(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The candidate with the best macro-F1 on validation, the baselines left out."""
-    eligible = [candidate for candidate in candidates if candidate.family not in BASELINES]
-    return max(eligible, key=lambda best: best.metrics[SELECTION_METRIC], default=None)
 
 
 def current_challenger(connection: postgres.Connection) -> ModelVersion | None:
@@ -128,7 +118,7 @@ def astray(
     return {
         alias: version
         for alias, version in versions.items()
-        if aliases.get(alias) != (version.candidate.model_uri if version else None)
+        if aliases.get(alias) != (version.candidate.served_uri if version else None)
     }
 
 
@@ -143,7 +133,7 @@ def _in_mlflow(where: mlflow.Tracking, version: ModelVersion) -> int:
         "version": str(version.version),
         **{name: f"{value:.6g}" for name, value in version.metrics.items()},
     }
-    return mlflow.ensure_version(where, version.name, candidate.model_uri, candidate.run_id, tags)
+    return mlflow.ensure_version(where, version.name, candidate.served_uri, candidate.run_id, tags)
 
 
 def _next_number(connection: postgres.Connection) -> int:

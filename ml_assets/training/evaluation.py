@@ -90,6 +90,17 @@ def positions(labels: Sequence[str], truth: NDArray[np.object_]) -> NDArray[np.i
     return np.array([places[label] for label in truth], dtype=np.intp)
 
 
+def label_f1(right: NDArray[np.intp], given: NDArray[np.intp], labels: int) -> NDArray[np.float64]:
+    """F1 of each label by its place; NaN of one that is never right nor given."""
+    import numpy as np
+
+    asked, answered, hits = (
+        np.bincount(each, minlength=labels) for each in (right, given, right[right == given])
+    )
+    both = asked + answered
+    return np.where(both > 0, 2 * hits / np.maximum(both, 1), np.nan)
+
+
 def log_losses(
     labels: Sequence[str], truth: NDArray[np.object_], probabilities: NDArray[np.floating]
 ) -> NDArray[np.float64]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from math import inf
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from ml_assets.stores import duckdb, mlflow, postgres
 from ml_assets.stores.sql import statement
-from ml_assets.training.families.base import Family
+from ml_assets.training.families.base import Family, UnfitError
 from ml_assets.training.families.registry import FAMILIES
 from ml_assets.training.model import Candidate, Step, TrainingSet
 from ml_assets.training.onnx.model import FILE
+from ml_assets.training.selection.budget import over_budget
 from ml_assets.training.training_set import was_built
 
 
@@ -38,9 +40,12 @@ def _candidates(
 
 
 def untrained(
-    connection: postgres.Connection, where: mlflow.Tracking, training_set: TrainingSet
+    connection: postgres.Connection,
+    where: mlflow.Tracking,
+    training_set: TrainingSet,
+    seconds: float = inf,
 ) -> list[Family]:
-    """The families that are still to be trained on `training_set`.
+    """The families that are still to be trained on `training_set`, within `seconds` for all.
 
     A candidate whose model MLflow no longer has is one no more; its row stays for the versions that
     were made of it.
@@ -51,7 +56,23 @@ def untrained(
         query = "update experiments set status = 'lost' where run_id = any(%s)"
         connection.execute(query, [list(lost)])
     known = {each.fingerprint for each in candidates if each.run_id not in lost}
+    known |= left_out(connection, training_set, seconds).keys()
     return [family for family in FAMILIES if family.fingerprint not in known]
+
+
+def left_out(
+    connection: postgres.Connection, training_set: TrainingSet, seconds: float = inf
+) -> dict[str, str]:
+    """The fingerprints of the families that are not trained on a set, and a line that says why."""
+    rows, labels = len(training_set.rows), len(training_set.labels)
+    costly = {
+        family.fingerprint: f"{family.name}: it would take about {cost:.0f} s of a processor,"
+        f" and ML_ASSETS_TRAINING_SECONDS is {seconds:g}"
+        for family, cost in over_budget(FAMILIES, rows, labels, seconds)
+    }
+    bound = {"hash": training_set.hash, "fingerprints": [each.fingerprint for each in FAMILIES]}
+    unfit = connection.execute(statement("postgres/training/left_out"), bound).fetchall()
+    return costly | {name: f"{family}: {reason}" for name, family, reason in unfit}
 
 
 def trained_elsewhere(
@@ -89,14 +110,15 @@ def forget_elsewhere(
 def is_stored(where: mlflow.Tracking, candidate: Candidate) -> bool:
     """Whether MLflow has all files of a candidate as they were logged.
 
-    Of a server, and of a candidate from before its files were hashed: the forms of its model.
+    Of a server, and of a candidate from before its files were hashed: the forms of its models.
     """
-    files = {FILE: candidate.onnx_sha256} if candidate.onnx_sha256 else {}
-    if not mlflow.has_model(where, candidate.model_uri, files):
+    onnx = {FILE: candidate.onnx_sha256} if candidate.onnx_sha256 else {}
+    served = candidate.served_uri
+    if not all(mlflow.has_model(where, u, onnx if u == served else {}) for u in candidate.uris):
         return False
     if where.artifacts is None or not candidate.files:
         return True
-    present = mlflow.hash_files(where, candidate.model_uri, candidate.run_id)
+    present = mlflow.hash_files(where, candidate.uris, candidate.run_id)
     return candidate.files.items() <= present.items()
 
 
@@ -108,7 +130,11 @@ def experiment(
     family: Family,
     owner: str,
 ) -> Iterator[None]:
-    """Record that a training runs, in place of one that did not complete; or that it failed."""
+    """Record that a training runs, in place of one that did not complete; or that it failed.
+
+    Raises:
+        UnfitError: the family cannot be fitted, which is recorded, too: it is not tried again.
+    """
     bound = {
         "run_id": run_id,
         "owner": owner,
@@ -119,6 +145,10 @@ def experiment(
     connection.execute(statement("postgres/training/start_experiment"), bound)
     try:
         yield
+    except UnfitError as error:
+        reason = {**bound, "reason": str(error)}
+        connection.execute(statement("postgres/training/leave_out_experiment"), reason)
+        raise
     except BaseException:
         if not connection.broken:
             connection.execute(statement("postgres/training/fail_experiment"), bound)
@@ -134,6 +164,14 @@ def complete_experiment(
         "parameters": Jsonb(candidate.parameters),
         "metrics": Jsonb(candidate.metrics),
         "files": Jsonb(candidate.files),
+        "resampled": Jsonb(candidate.resampled),
         "history": Jsonb(steps),
     }
     connection.execute(statement("postgres/training/complete_experiment"), bound)
+
+
+def record_refit(connection: postgres.Connection, candidate: Candidate) -> None:
+    """Record the model that serves, with what was measured of it."""
+    jsons = {name: Jsonb(getattr(candidate, name)) for name in ("metrics", "files")}
+    bound = {**asdict(candidate), **jsons}
+    connection.execute(statement("postgres/training/refit_experiment"), bound)

@@ -12,7 +12,7 @@ from ml_assets.training.model import Examples
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-MAX_ROWS = 1000
+MAX_ROWS = 500
 """Rows that are measured, at most; the first of a shuffle."""
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,17 +77,32 @@ class Candidate:
 
     Those for validation are of its answers out of fold, over all rows that it learns from.
 
-    `onnx_sha256` is that of its ONNX form, empty where it has none; then `onnx_reason` says why.
-    `files`: the sha256 of each file that was logged, by its path in our folder; none on a server.
+    `model_uri` is the model that was measured on test, which it has not seen. The candidate that is
+    chosen is fitted anew on all rows and serves as `refitted_uri`. `onnx_sha256` is that of the
+    ONNX form of the model that serves, empty where it has none; then `onnx_reason` says why.
+    `resampled`: macro-F1 out of fold on draws of the documents. `files`: the sha256 of each file
+    that was logged, by its path in our folder; none on a server.
     """
 
     run_id: str
     training_set_hash: str
     family: str
     fingerprint: str
-    parameters: Mapping[str, object]
+    parameters: Mapping[str, Any]
     metrics: Mapping[str, float]
     model_uri: str
+    refitted_uri: str = ""
     onnx_sha256: str = ""
     onnx_reason: str = ""
+    resampled: Sequence[float] = ()
     files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def served_uri(self) -> str:
+        """The model that serves: an older version, and one that was not chosen, has one alone."""
+        return self.refitted_uri or self.model_uri
+
+    @property
+    def uris(self) -> tuple[str, ...]:
+        """All its models."""
+        return tuple(uri for uri in (self.model_uri, self.refitted_uri) if uri)

@@ -311,7 +311,7 @@ def alter_artifact(place: Place, whose: str, name: str, what: str) -> None:
             candidate = version.candidate
         else:
             candidate = candidates(connection, place.home)[int(whose)]
-    (file,) = (folder / path for path in candidate.files if path.endswith(f"/{name}"))
+    file, *_ = (folder / path for path in candidate.files if path.endswith(f"/{name}"))
     content = file.read_bytes()
     match what:
         case "deleted":

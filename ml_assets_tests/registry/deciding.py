@@ -103,7 +103,7 @@ def ask(
 
 
 def folder_of(models: Path, version: ModelVersion) -> Path:
-    return models / version.candidate.model_uri.rpartition("/")[2]
+    return models / version.candidate.served_uri.rpartition("/")[2]
 
 
 def extra_documents() -> list[Any]:

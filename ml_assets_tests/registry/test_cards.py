@@ -44,7 +44,7 @@ def test_a_card_is_written_once_and_lies_with_the_run_and_the_version(
     described = [
         one.description
         for one in client.search_model_versions(f"name='{MODEL_NAME}'")
-        if one.source == version.candidate.model_uri
+        if one.source == version.candidate.served_uri
     ]
     assert described == [card]
     monkeypatch.setattr(mlflow, "activate", lambda where: pytest.fail("nothing is written again"))

@@ -121,7 +121,14 @@ def test_a_damaged_model_is_lost(first: Trained, models: Path, damage: str) -> N
 
 @pytest.mark.parametrize(
     "name",
-    ["MLmodel", "conda.yaml", "requirements.txt", "input_example.json", "test_confusion.png"],
+    [
+        "MLmodel",
+        "conda.yaml",
+        "requirements.txt",
+        "input_example.json",
+        "test_confusion.png",
+        "out_of_fold.parquet",
+    ],
 )
 @pytest.mark.parametrize("damage", ["altered", "deleted"])
 def test_a_model_whose_other_files_are_damaged_is_lost(
@@ -129,7 +136,7 @@ def test_a_model_whose_other_files_are_damaged_is_lost(
 ) -> None:
     deployment, _ = first
     version = register(first)
-    (path,) = (path for path in version.candidate.files if path.endswith(f"/{name}"))
+    path, *_ = (path for path in version.candidate.files if path.endswith(f"/{name}"))
     file = deployment.tracking.artifacts and deployment.tracking.artifacts / path
     assert file
     content = file.read_bytes()

@@ -37,7 +37,7 @@ def test_the_first_champion_has_to_beat_the_baselines(first: Trained) -> None:
     assert decision.served
     assert decision.changed
     assert champion(deployment.connection) == version
-    assert alias(deployment, "champion") == version.candidate.model_uri
+    assert alias(deployment, "champion") == version.candidate.served_uri
     assert numbers(decision)["challenger"] > numbers(decision)["tfidf_baseline"]
     again = decide(first)
     assert (again.served, again.changed) == (True, False)
@@ -92,7 +92,7 @@ def test_the_champion_is_measured_on_the_challengers_test_split(
     refused = decide(second, promotion_margin=0.9)
     assert not refused.served
     assert champion(deployment.connection) == reigning
-    assert alias(deployment, "champion") == reigning.candidate.model_uri
+    assert alias(deployment, "champion") == reigning.candidate.served_uri
     assert numbers(refused)["champion"] > numbers(refused)["tfidf_baseline"]
     # A score of its own split would be the stored one.
     assert numbers(refused)["champion"] != reigning.metrics["test_macro_f1"]
@@ -102,7 +102,7 @@ def test_the_champion_is_measured_on_the_challengers_test_split(
     accepted = decide(second)
     assert accepted.served
     assert champion(deployment.connection) == challenger
-    assert alias(deployment, "champion") == challenger.candidate.model_uri
+    assert alias(deployment, "champion") == challenger.candidate.served_uri
     releases = pointer.list_releases(deployment.connection)
     assert [one.parts.model_version for one in releases] == [challenger.version, reigning.version]
     assert releases[1].served_until == releases[0].served_from

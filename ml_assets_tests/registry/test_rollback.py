@@ -42,7 +42,7 @@ def test_what_a_person_rolled_back_from_no_run_promotes(
     target = roll_back(connection, settings, deployment.tracking, "it insults people")
     assert target.parts.model_version == reigning.version
     assert champion(connection) == reigning
-    assert alias(deployment, "champion") == reigning.candidate.model_uri
+    assert alias(deployment, "champion") == reigning.candidate.served_uri
     again = decide(second)
     assert (again.served, again.changed) == (False, False)
     assert again.reason == (
@@ -103,7 +103,7 @@ def test_a_model_that_was_withdrawn_stays_so_when_its_documents_come_back(
     later = register((deployment, other))
     assert later.version == withdrawn.version + 1
     assert register(second) == current_challenger(connection) == withdrawn
-    assert alias(deployment, "challenger") == withdrawn.candidate.model_uri
+    assert alias(deployment, "challenger") == withdrawn.candidate.served_uri
     with monkeypatch.context() as patched:
         let_the_champion_score(0.0, deployment, patched)
         again = decide(second)

@@ -89,7 +89,7 @@ def test_what_cannot_be_answered_is_said(first: Trained) -> None:
             ask(deployment, ["w1"])
     forget_onnx(deployment)
     deployment.connection.execute(
-        "update experiments set model_uri = 'models:/nothing' where run_id = %s",
+        "update experiments set refitted_uri = 'models:/nothing' where run_id = %s",
         [version.candidate.run_id],
     )
     with pytest.raises(ModelError, match="cannot be loaded"):

@@ -1,7 +1,5 @@
 """The best candidate becomes a version, found again by its model; MLflow's aliases follow."""
 
-from dataclasses import replace
-
 import pytest
 
 from ml_assets.errors import (
@@ -10,14 +8,12 @@ from ml_assets.errors import (
 from ml_assets.registry.model import MODEL_NAME
 from ml_assets.registry.promotion import promote
 from ml_assets.registry.versions import (
-    best_candidate,
     champion,
     current_challenger,
     follow_release,
     read_version,
 )
 from ml_assets.stores import mlflow
-from ml_assets.training.experiments import read_candidates
 from ml_assets_tests.corpus import Deployment, labelled_documents
 from ml_assets_tests.fakes import SPACE
 from ml_assets_tests.registry.deciding import (
@@ -38,7 +34,7 @@ def test_the_best_candidate_is_registered_once(first: Trained) -> None:
     assert version.candidate.training_set_hash == training_set.hash
     assert version.feature_views == training_set.feature_views
     assert version.seed == training_set.seed == 0
-    assert alias(deployment, "challenger") == version.candidate.model_uri
+    assert alias(deployment, "challenger") == version.candidate.served_uri
     assert entries(deployment) == [("register", f"{MODEL_NAME}/{version.version}")]
     module = mlflow.activate(deployment.tracking)
     tags = module.MlflowClient().get_model_version_by_alias(MODEL_NAME, "challenger").tags
@@ -64,18 +60,6 @@ def test_nothing_is_registered_without_candidates(deployment: Deployment) -> Non
         decide((deployment, training_set))
 
 
-def test_the_challenger_is_chosen_by_validation(first: Trained) -> None:
-    deployment, training_set = first
-    (better,) = (
-        one
-        for one in read_candidates(deployment.connection, training_set.hash)
-        if one.family == "logistic_regression"
-    )
-    tested = {**better.metrics, "validation_macro_f1": 0.1, "test_macro_f1": 0.99}
-    other = replace(better, run_id="other", metrics=tested)
-    assert best_candidate([other, better]) == best_candidate([better, other]) == better
-
-
 def test_a_run_killed_between_release_and_alias_is_repaired_by_the_next(first: Trained) -> None:
     deployment, training_set = first
     version = register(first)
@@ -91,7 +75,7 @@ def test_a_run_killed_between_release_and_alias_is_repaired_by_the_next(first: T
     mlflow.set_alias(deployment.tracking, MODEL_NAME, "champion", None)
     moved = follow_release(deployment.connection, deployment.tracking)
     assert moved == [f"champion → {version.version}"]
-    assert alias(deployment, "champion") == version.candidate.model_uri
+    assert alias(deployment, "champion") == version.candidate.served_uri
     assert follow_release(deployment.connection, deployment.tracking) == []
 
 
@@ -110,8 +94,8 @@ def test_an_alias_that_was_moved_by_hand_is_repaired_and_told(second: Trained) -
         f"challenger → {challenger.version}",
         f"champion → {reigning.version}",
     ]
-    assert alias(deployment, "champion") == reigning.candidate.model_uri
-    assert alias(deployment, "challenger") == challenger.candidate.model_uri
+    assert alias(deployment, "champion") == reigning.candidate.served_uri
+    assert alias(deployment, "challenger") == challenger.candidate.served_uri
 
 
 def test_without_a_model_mlflow_is_not_asked(deployment: Deployment) -> None:
@@ -137,12 +121,12 @@ def test_what_was_renamed_or_deleted_in_mlflow_is_registered_again(second: Train
         f"challenger → {challenger.version}",
         f"champion → {reigning.version}",
     ]
-    assert alias(deployment, "champion") == reigning.candidate.model_uri
+    assert alias(deployment, "champion") == reigning.candidate.served_uri
     for version in client.search_model_versions(f"name='{MODEL_NAME}'"):
         client.delete_model_version(MODEL_NAME, version.version)
     answers = ask(deployment, ["w1"])
     assert len(follow_release(deployment.connection, deployment.tracking)) == 2
-    assert alias(deployment, "champion") == reigning.candidate.model_uri
+    assert alias(deployment, "champion") == reigning.candidate.served_uri
     assert champion(deployment.connection) == reigning
     assert ask(deployment, ["w1"]) == answers
 

@@ -1,5 +1,6 @@
 """Candidates: trained once, recorded in every store, and repeatable."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,22 +10,26 @@ import pytest
 from ml_assets.errors import ModelError
 from ml_assets.stores import duckdb, mlflow
 from ml_assets.stores.mlflow import load_model
-from ml_assets.training.candidates import train_candidates, write_lost_results
+from ml_assets.training import experiments
+from ml_assets.training.candidates import SLICES, train_candidates, write_lost_results
 from ml_assets.training.evaluation import evaluate, log_loss
 from ml_assets.training.examples import read_examples
 from ml_assets.training.experiments import (
     forget_elsewhere,
+    is_stored,
+    left_out,
     read_candidate,
     read_candidates,
     trained_elsewhere,
     untrained,
 )
-from ml_assets.training.families.base import Task, fit_family, predict_probabilities
+from ml_assets.training.families.base import Task, Trial, fit_family, predict_probabilities
 from ml_assets.training.families.registry import FAMILIES, TRUSTED_TYPES
 from ml_assets.training.importance import permutation_importance
-from ml_assets.training.model import DEVELOPMENT, TrainingSet
+from ml_assets.training.model import DEVELOPMENT, SPLITS, TrainingSet
 from ml_assets.training.onnx.model import FILE, OnnxModel
 from ml_assets.training.quality import straddling_groups, unknown_labels, validation_gate
+from ml_assets.training.selection.choice import is_to_refit
 from ml_assets.training.selection.cross_validation import cross_validate
 from ml_assets.training.selection.out_of_fold import read_out_of_fold
 from ml_assets_tests.corpus import FAST, Deployment, family
@@ -84,7 +89,8 @@ def test_duckdb_holds_performance_importance_and_predictions(trained: Trained) -
                 [candidate.run_id],
             ).fetchall()
         )
-    assert metrics == {name: v for name, v in candidate.metrics.items() if name != "seconds"}
+    of_splits = ("validation_", "test_")
+    assert metrics == {n: v for n, v in candidate.metrics.items() if n.startswith(of_splits)}
     tested = (training_set.rows["split"] == "test").sum()
     assert right == (pytest.approx(candidate.metrics["test_accuracy"]), tested)
     assert set(importance) == {*training_set.features, "vector"}
@@ -120,12 +126,12 @@ def test_the_onnx_form_lies_beside_the_model_and_its_hash_in_postgresql(trained:
     assert candidate.onnx_reason == ""
     assert read_candidate(deployment.connection, candidate.run_id) == candidate
     content = mlflow.read_file(
-        deployment.tracking, candidate.model_uri, FILE, candidate.onnx_sha256
+        deployment.tracking, candidate.served_uri, FILE, candidate.onnx_sha256
     )
     assert OnnxModel(content).labels == list(training_set.labels)
 
 
-@pytest.mark.parametrize("name", [one.name for one in FAMILIES])
+@pytest.mark.parametrize("name", [one.name for one in FAMILIES if not one.members])
 def test_a_family_is_repeatable_and_saved_without_pickle(
     name: str, task: Task, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -179,6 +185,87 @@ def test_answers_out_of_fold_that_are_lost_are_told(trained: Trained) -> None:
     candidate = read_candidates(deployment.connection, training_set.hash)[0]
     with pytest.raises(ModelError, match="the file cannot be read"):
         read_out_of_fold(deployment.tracking, replace(candidate, run_id="nothing"))
+
+
+def test_the_chosen_one_is_measured_on_test_and_serves_from_all_rows(trained: Trained) -> None:
+    """The model that was measured has not seen a test row; the one that serves has seen all."""
+    deployment, training_set = trained
+    *others, chosen = read_candidates(deployment.connection, training_set.hash)
+    assert [each.refitted_uri for each in others] == ["", ""]
+    assert chosen.refitted_uri
+    assert chosen.served_uri == chosen.refitted_uri != chosen.model_uri
+    for uri, rows in ((chosen.model_uri, DEVELOPMENT), (chosen.served_uri, SPLITS)):
+        model = load_model(deployment.tracking, uri, TRUSTED_TYPES)
+        task = Task(
+            read_examples(deployment.connection, training_set, *rows),
+            training_set.features,
+            training_set.labels,
+            training_set.seed,
+        )
+        again = fit_family(family(chosen.family), task, chosen.parameters)
+        inputs = task.examples.inputs
+        assert model.predict_proba(inputs) == pytest.approx(again.predict_proba(inputs), abs=1e-4)
+    assert is_stored(deployment.tracking, chosen)
+    assert not is_stored(deployment.tracking, replace(chosen, refitted_uri="models:/gone"))
+    assert not is_stored(deployment.tracking, replace(chosen, model_uri="models:/gone"))
+
+
+def test_a_kill_before_the_chosen_one_was_refitted_is_made_good(trained: Trained) -> None:
+    deployment, training_set = trained
+    connection = deployment.connection
+    before = read_candidates(connection, training_set.hash)
+    with connection.transaction(force_rollback=True):
+        connection.execute("update experiments set refitted_uri = '', onnx_sha256 = ''")
+        assert is_to_refit(read_candidates(connection, training_set.hash))
+        deployment.train(training_set, [])
+        *_, again = read_candidates(connection, training_set.hash)
+    assert not is_to_refit(before)
+    assert again.refitted_uri not in ("", before[-1].refitted_uri)
+    assert again.onnx_sha256 == before[-1].onnx_sha256
+
+
+def test_slices_are_an_artifact_of_the_run(trained: Trained) -> None:
+    deployment, training_set = trained
+    *_, chosen = read_candidates(deployment.connection, training_set.hash)
+    parts = json.loads(mlflow.read_run_file(deployment.tracking, chosen.run_id, SLICES))
+    tested = int((training_set.rows["split"] == "test").sum())
+    for key in ("collection", "length", "time"):
+        of_key = [part for part in parts if part["by"] == key]
+        assert sum(part["documents"] for part in of_key) == tested
+        right = sum(part["accuracy"] * part["documents"] for part in of_key)
+        assert right / tested == pytest.approx(chosen.metrics["test_accuracy"])
+    assert {"latency_p50_ms", "latency_p99_ms", "peak_memory_mib", "model_bytes"} <= set(
+        chosen.metrics
+    )
+
+
+def test_a_family_that_cannot_be_fitted_is_left_out_once(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment, training_set = trained
+    connection = deployment.connection
+
+    def refuse(*given: object) -> list[list[Trial]]:
+        raise ValueError("no terms remain\nof the text")
+
+    broken = replace(family("neural_network"), try_folds=refuse, version=99)
+    monkeypatch.setattr(experiments, "FAMILIES", (*FAST, broken))
+    with connection.transaction(force_rollback=True):
+        assert untrained(connection, deployment.tracking, training_set) == [broken]
+        deployment.train(training_set, [broken])
+        assert untrained(connection, deployment.tracking, training_set) == []
+        told = left_out(connection, training_set)
+    assert told == {broken.fingerprint: "neural_network: no terms remain"}
+
+
+def test_what_costs_too_much_is_not_trained(trained: Trained) -> None:
+    deployment, training_set = trained
+    arguments = (deployment.connection, deployment.tracking, training_set)
+    told = left_out(deployment.connection, training_set, seconds=1e-6)
+    assert family("neural_network").fingerprint in told
+    assert "ML_ASSETS_TRAINING_SECONDS is 1e-06" in next(iter(told.values()))
+    assert family("neural_network") not in untrained(*arguments, seconds=1e-6)
+    assert family("neural_network") in untrained(*arguments, seconds=1e6)
 
 
 def test_a_missing_feature_is_no_obstacle(task: Task) -> None:
@@ -237,10 +324,12 @@ def test_a_failure_closes_the_run_as_failed(trained: Trained) -> None:
     module = mlflow.activate(deployment.tracking)
     broken = deployment.settings.home / "no-folder"
     broken.write_text("a file where the offline store's folder should be")
+    # It is sound while the training set is logged, and broken when the results are written.
+    files = iter([deployment.settings.duckdb_file])
     with module.start_run() as parent, pytest.raises(Exception, match="cannot create the folder"):
         train_candidates(
             deployment.connection,
-            lambda: duckdb.connect(broken / "offline.duckdb"),
+            lambda: duckdb.connect(next(files, broken / "offline.duckdb")),
             deployment.tracking,
             training_set,
             FAMILIES[3:4],

@@ -2,7 +2,7 @@
 insert into model_artifacts
     (model_name, version, run_id, uri, training_set_hash, space_id, seed, feature_views, metrics)
 values (
-    %(name)s, %(version)s, %(run_id)s, %(model_uri)s, %(training_set_hash)s, %(space_id)s,
+    %(name)s, %(version)s, %(run_id)s, %(served_uri)s, %(training_set_hash)s, %(space_id)s,
     %(seed)s, %(feature_views)s, %(metrics)s
 )
 

@@ -21,8 +21,8 @@ where d.changed_at > coalesce(%(since)s, '-infinity'::timestamptz)
 -- name: candidates
 -- Of a training set, or the one of a run.
 select
-    run_id, training_set_hash, family, fingerprint, parameters, metrics, model_uri, onnx_sha256,
-    onnx_reason, files
+    run_id, training_set_hash, family, fingerprint, parameters, metrics, model_uri,
+    refitted_uri, onnx_sha256, onnx_reason, resampled, files
 from experiments
 where run_id = %(run_id)s
     or (training_set_hash = %(hash)s and fingerprint = any(%(fingerprints)s) and status = 'completed')
@@ -32,7 +32,7 @@ order by array_position(%(fingerprints)s::text[], fingerprint)
 update experiments
 set status = 'completed', ended_at = now(), parameters = %(parameters)s, metrics = %(metrics)s,
     history = %(history)s, model_uri = %(model_uri)s, onnx_sha256 = %(onnx_sha256)s,
-    onnx_reason = %(onnx_reason)s, files = %(files)s
+    onnx_reason = %(onnx_reason)s, resampled = %(resampled)s, files = %(files)s
 where run_id = %(run_id)s
 
 -- name: created
@@ -68,6 +68,9 @@ join document_embeddings as e
 group by wanted.document_id, wanted.seen
 having bool_and(e.text_hash = c.text_hash)
 order by wanted.document_id collate "C"
+
+-- name: collections_of
+select document_id, collection from documents where document_id = any(%s)
 
 -- name: fail_experiment
 update experiments set status = 'failed', ended_at = now() where run_id = %(run_id)s
@@ -112,6 +115,14 @@ select document_id, label
 from documents
 where deleted_at is null and label is not null and document_id = any(%s)
 
+-- name: leave_out_experiment
+update experiments set status = 'left out', ended_at = now(), reason = %(reason)s where run_id = %(run_id)s
+
+-- name: left_out
+select fingerprint, family, reason
+from experiments
+where training_set_hash = %(hash)s and fingerprint = any(%(fingerprints)s) and status = 'left out'
+
 -- name: lineage
 -- What the rows of a training set were made from: the content of each document, and its chunks in order.
 select
@@ -134,6 +145,12 @@ from experiments
 cross join jsonb_array_elements(history) as point
 where run_id <> all(%(known)s)
 order by ended_at, run_id
+
+-- name: refit_experiment
+update experiments
+set refitted_uri = %(refitted_uri)s, onnx_sha256 = %(onnx_sha256)s, onnx_reason = %(onnx_reason)s,
+    metrics = %(metrics)s, files = %(files)s
+where run_id = %(run_id)s
 
 -- name: start_experiment
 -- In place of one that failed, or was killed; of two at once the first to complete stays.

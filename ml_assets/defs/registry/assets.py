@@ -40,7 +40,7 @@ def registered_model(
     duckdb: OfflineStoreResource,
     mlflow: MlflowResource,
 ) -> dg.MaterializeResult:
-    """The candidate with the best macro-F1 on validation, as a version with alias `challenger`."""
+    """The candidate that was chosen out of fold, as a version with alias `challenger`."""
     with duckdb.get_connection() as duck:
         current = current_training_set(duck)
     if current is None or not current.hash:

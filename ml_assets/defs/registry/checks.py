@@ -39,7 +39,7 @@ def champion_can_be_loaded(
         served = champion(connection)
     if served is None:
         return dg.AssetCheckResult(passed=True, description="there is no champion")
-    if is_elsewhere(mlflow.tracking, served.candidate.model_uri):
+    if is_elsewhere(mlflow.tracking, served.candidate.served_uri):
         return dg.AssetCheckResult(passed=True, description="it lies in the home of another host")
     reason = ""
     try:
@@ -50,7 +50,7 @@ def champion_can_be_loaded(
         passed=not reason,
         metadata={
             "version": served.version,
-            "model": served.candidate.model_uri,
+            "model": served.candidate.served_uri,
             "reason": reason or "none",
         },
     )

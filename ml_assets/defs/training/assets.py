@@ -25,13 +25,19 @@ from ml_assets.documents.history import Excerpt, read_excerpts
 from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings
 from ml_assets.training.candidates import train_candidates, write_lost_results
-from ml_assets.training.experiments import read_candidates, trained_elsewhere, untrained
+from ml_assets.training.experiments import (
+    left_out,
+    read_candidates,
+    trained_elsewhere,
+    untrained,
+)
 from ml_assets.training.labels.issues import LabelIssue
 from ml_assets.training.labels.names import labels_alike
 from ml_assets.training.labels.review import review_labels
 from ml_assets.training.model import SPLITS, Candidate, TrainingSet
 from ml_assets.training.plots import confusion_plot, reliability_plot
 from ml_assets.training.results import Trained
+from ml_assets.training.selection.choice import is_to_refit
 from ml_assets.training.training_set import build_training_set, current_training_set, freeze
 
 _MOST_ISSUES = 100
@@ -93,8 +99,9 @@ def candidate_models(
         with duckdb.get_connection() as duck:
             if reason := trained_elsewhere(connection, duck, mlflow.tracking):
                 return left_alone(reason)
-        missing = untrained(connection, mlflow.tracking, current)
-        if missing:
+        limit = settings.training_seconds
+        missing = untrained(connection, mlflow.tracking, current, limit)
+        if missing or is_to_refit(read_candidates(connection, current.hash)):
             with mlflow.run() as where, progress("training") as report:
                 trained = train_candidates(
                     connection,
@@ -107,13 +114,15 @@ def candidate_models(
                 )
         rewritten = write_lost_results(connection, duckdb.get_connection, mlflow.tracking, current)
         candidates = read_candidates(connection, current.hash)
+        lines = [*left_out(connection, current, limit).values()]
     return dg.MaterializeResult(
         metadata={
-            "outcome": f"{len(trained)} families trained, {len(candidates) - len(trained)} kept",
+            "outcome": _trained(len(trained), len(candidates) - len(trained), lines),
             "training_set_hash": current.hash,
             "trained_in_this_run": len(trained),
             "results_written_again": rewritten,
             "candidates": table([_summary(each) for each in candidates]),
+            "left_out": "; ".join(lines) or "none",
             **_plots(trained),
         },
         data_version=data_version(sorted(each.run_id for each in candidates)),
@@ -174,6 +183,11 @@ def _outcome(built: TrainingSet, changed: bool) -> str:
     return "a new training set was frozen" if changed else "nothing changed, nothing written"
 
 
+def _trained(trained: int, kept: int, left_out: list[str]) -> str:
+    counts = f"{trained} families trained, {kept} kept"
+    return f"{counts}, {len(left_out)} left out ({'; '.join(left_out)})" if left_out else counts
+
+
 def _splits(built: TrainingSet) -> list[dict[str, object]]:
     columns = {"documents": "document_id", "groups": "group_id", "labels": "label"}
     parts = {split: built.rows[built.rows["split"] == split] for split in SPLITS}
@@ -193,16 +207,23 @@ def _summary(candidate: Candidate) -> dict[str, object]:
             for name in names
         },
         "seconds": candidate.metrics["seconds"],
-        "served by": "ONNX" if candidate.onnx_sha256 else f"skops ({candidate.onnx_reason})",
+        "serves": _form(candidate),
         "MLflow run": candidate.run_id,
     }
 
 
+def _form(candidate: Candidate) -> str:
+    """How the candidate serves, if it was chosen."""
+    if not candidate.refitted_uri:
+        return "no"
+    return "by ONNX" if candidate.onnx_sha256 else f"by skops ({candidate.onnx_reason})"
+
+
 def _plots(trained: list[Trained]) -> dict[str, dg.MetadataValue]:
-    """Pictures of the best family of this run on the test split; of none when none was trained."""
+    """Pictures of the family of this run with the least log loss, on the test split."""
     if not trained:
         return {}
-    best = max(trained, key=lambda each: each.candidate.metrics["validation_macro_f1"])
+    best = min(trained, key=lambda each: each.candidate.metrics["validation_log_loss"])
     tested = best.evaluations["test"]
     return {
         "plots_show": dg.MetadataValue.text(f"{best.candidate.family} on the test split"),

@@ -105,14 +105,14 @@ def has_model(where: Tracking, uri: str, files: Mapping[str, str]) -> bool:
         return False
 
 
-def hash_files(where: Tracking, uri: str, run_id: str) -> dict[str, str]:
-    """The sha256 of each file of a model and of its run, by its path in our folder of artifacts.
+def hash_files(where: Tracking, uris: Sequence[str], run_id: str) -> dict[str, str]:
+    """The sha256 of each file of a run and of its models, by its path in our folder of artifacts.
 
     What a server holds is not read: none.
     """
     if where.artifacts is None:
         return {}
-    folders = (where.artifacts / "models" / model_id(uri), where.artifacts / run_id)
+    folders = [*(_model_folder(where.artifacts, uri) for uri in uris), where.artifacts / run_id]
     return {
         file.relative_to(where.artifacts).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
         for folder in folders

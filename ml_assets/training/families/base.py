@@ -49,10 +49,17 @@ class Trial:
     answer: Callable[[], NDArray[np.floating]]
 
 
-Try = Callable[[Task, Examples, Mapping[str, Any]], list[Trial]]
-"""Fits on a task once per setting, and answers on the examples held out."""
+Try = Callable[[Task, "Sequence[NDArray[np.bool_]]", Mapping[str, Any]], list[list[Trial]]]
+"""For each mask of rows held out: fits on the others once per setting, and answers on those.
+
+Inputs are prepared once for all: vocabulary, quantiles and scales are of all rows, and of no label.
+"""
 Fit = Callable[[Task, Mapping[str, Any]], "Pipeline"]
 """Fits with one setting, which stands among the parameters."""
+
+
+class UnfitError(Exception):
+    """A family cannot be fitted on a task; it is left out, for the reason of the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +68,26 @@ class Family:
 
     Its parameter `weights` names what it reads: `features`, `vector`, `text`. `trusted` are the
     types beyond skops' own list that its saved model holds: plain data, without code. A baseline is
-    a measure that a champion has to beat, and is never served.
+    a measure that a champion has to beat, and is never served. `microseconds` of a processor, per
+    row and per row and label, are what it costs to try and fit on all folds. One with `members` is
+    an average: it has nothing to fit.
     """
 
     name: str
-    try_settings: Try
-    fit: Fit
+    try_folds: Try | None = None
+    fit: Fit | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     trusted: tuple[str, ...] = ()
     baseline: bool = False
+    microseconds: tuple[float, float] = (0.0, 0.0)
+    members: tuple[Family, ...] = ()
     version: int = 1
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits over name, version and parameters."""
-        text = json.dumps([self.name, self.version, self.parameters], sort_keys=True)
+        """16 hex digits over name, version, parameters, and those of the members."""
+        members = [member.fingerprint for member in self.members]
+        text = json.dumps([self.name, self.version, self.parameters, members], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -88,17 +100,27 @@ def fit_family(family: Family, task: Task, chosen: Mapping[str, Any]) -> Pipelin
     import sklearn.neural_network  # noqa: F401 - its libraries must be loaded to be limited
     from threadpoolctl import threadpool_limits
 
+    if family.fit is None:
+        raise TypeError(f"{family.name} has nothing to fit")
     with threadpool_limits(1):
         model = family.fit(task, {**family.parameters, **chosen})
-    _cool(model[-1], chosen.get("temperature", 1.0))
+    _divide_scores(model[-1], chosen.get("temperature", 1.0))
     return model
 
 
-def _cool(classifier: Any, temperature: float) -> None:
-    """Divide the scores before the softmax by a temperature (Guo et al. 2017).
+def cool(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
+    """p^(1/T), made to sum to one in each row (Guo et al. 2017); 0 stays 0."""
+    import numpy as np
 
-    The probabilities become p^(1/T), made to sum to one. The last layer is linear, so the division
-    is one of its weights, and no form of the model has to know of it.
+    raised = probabilities.astype(np.float64) ** (1 / temperature)
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+
+def _divide_scores(classifier: Any, temperature: float) -> None:
+    """Do as `cool` does, within a model: its scores before the softmax become smaller.
+
+    The last layer is linear, so the division is one of its weights, and no form of the model has to
+    know of it.
     """
     if hasattr(classifier, "coef_"):
         classifier.coef_ /= temperature

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
 
+_TERMS = (1_000, 20_000)
+"""Of a text, at least and at most."""
+_WEIGHTS = 1_000_000
+"""Terms times labels: the solver keeps twenty vectors of that length."""
+
 
 def prepare(task: Task, parameters: Mapping[str, Any]) -> tuple[ColumnTransformer, Any]:
     """Prepare what the `weights` name; return how, and the examples of `task` so prepared."""
@@ -20,7 +25,7 @@ def prepare(task: Task, parameters: Mapping[str, Any]) -> tuple[ColumnTransforme
     parts = {
         "features": (_features(task), list(task.features)),
         "vector": (_vector(parameters), task.vector),
-        "text": (_text(parameters), TEXT),
+        "text": (_text(task, parameters), TEXT),
     }
     inputs = ColumnTransformer(
         [(name, *parts[name]) for name in parameters["weights"]],
@@ -57,14 +62,16 @@ def _vector(parameters: Mapping[str, Any]) -> Any:
     return StandardScaler() if parameters.get("scale_vector", True) else "passthrough"
 
 
-def _text(parameters: Mapping[str, Any]) -> Any:
+def _text(task: Task, parameters: Mapping[str, Any]) -> Any:
+    """Words and pairs of words, the most frequent ones; fewer where each has many weights."""
     import numpy as np
     from sklearn.feature_extraction.text import TfidfVectorizer
 
+    most = max(_TERMS[0], min(_TERMS[1], _WEIGHTS // len(task.labels)))
     return TfidfVectorizer(
         ngram_range=(1, 2),
         min_df=parameters.get("min_df", 1),
-        max_features=20_000,
+        max_features=most,
         sublinear_tf=True,
         dtype=np.float32,
     )

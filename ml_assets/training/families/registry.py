@@ -1,6 +1,6 @@
 """The families that are trained, in their order."""
 
-from ml_assets.training.families import linear, majority, neural_network
+from ml_assets.training.families import average, linear, majority, neural_network
 
 FAMILIES = (
     majority.FAMILY,
@@ -8,6 +8,7 @@ FAMILIES = (
     linear.LOGISTIC_REGRESSION,
     linear.TEXT_AND_VECTOR,
     neural_network.FAMILY,
+    average.FAMILY,
 )
 BASELINES = tuple(family.name for family in FAMILIES if family.baseline)
 RETIRED_TYPES = (

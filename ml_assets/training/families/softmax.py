@@ -1,7 +1,7 @@
 """Multinomial logistic regression by L-BFGS in float32, with dense and sparse inputs apart.
 
-scikit-learn's solver takes the vector beside words as one sparse matrix in float64: many times the
-work for the same minimum, which a fit per fold and setting cannot afford.
+scikit-learn's solver takes the vector beside words as part of one sparse matrix in float64, which a
+fit per fold and setting cannot afford.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def blocks_of(prepared: Any, sparse: slice) -> list[Any]:
     import numpy as np
 
     if isinstance(prepared, np.ndarray):
-        return [prepared.astype(np.float32)]
+        return [np.ascontiguousarray(prepared, dtype=np.float32)]
     columns = prepared.tocsc().astype(np.float32)
     dense = columns[:, : sparse.start].toarray()
     return [*([dense] if sparse.start else []), columns[:, sparse].tocsr()]
@@ -34,25 +34,24 @@ def fit_softmax(
     truth: NDArray[np.intp],
     classes: int,
     strength: float,
-    weights: NDArray[np.float32],
     start: NDArray[np.float32] | None = None,
     max_iter: int = 100,
 ) -> NDArray[np.float32]:
     """Return coefficients of shape (columns + 1, classes), the last line the intercepts.
 
-    They minimise the mean cross-entropy over rows, each with its weight, plus the squared
-    coefficients, those of the intercept left out, over 2 · `strength` · the sum of the weights:
-    scikit-learn's objective with C = `strength`. `start` may be the minimum of another strength.
+    They minimise the mean cross-entropy over rows plus the squared coefficients, the intercepts
+    left out, over 2 · `strength` · rows: scikit-learn's objective with C = `strength`. `start` may
+    be the minimum of another strength.
     """
     import numpy as np
     from scipy.optimize import minimize
 
-    rows, total = np.arange(len(truth)), float(weights.sum())
+    rows = np.arange(len(truth))
     ends = np.cumsum([0, *(block.shape[1] for block in blocks)])
     places = [slice(*ends_) for ends_ in pairwise(ends)]
     turned = [block.T.tocsr() if hasattr(block, "tocsr") else block.T for block in blocks]
-    shape, penalty = (int(ends[-1]) + 1, classes), 1 / (strength * total)
-    share = (weights / total).astype(np.float32)
+    shape, penalty = (int(ends[-1]) + 1, classes), 1 / (strength * len(truth))
+    share = np.float32(1 / len(truth))
 
     def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         coefficients = flat.reshape(shape).astype(np.float32)
@@ -61,7 +60,7 @@ def fit_softmax(
         right = scores[rows, truth]
         np.exp(scores, out=scores)
         norms = scores.sum(axis=1)
-        loss = float(((np.log(norms) - right) * share).sum(dtype=np.float64))
+        loss = float((np.log(norms) - right).mean(dtype=np.float64))
         scores *= (share / norms)[:, None]
         scores[rows, truth] -= share
         gradient = np.empty(shape, dtype=np.float32)
@@ -73,7 +72,7 @@ def fit_softmax(
         return loss, gradient.ravel().astype(np.float64)
 
     first = np.zeros(shape) if start is None else start
-    options = {"maxiter": max_iter, "gtol": TOLERANCE, "ftol": 1e-9, "maxls": 30}
+    options = {"maxiter": max_iter, "gtol": TOLERANCE, "ftol": 1e-9, "maxls": 30, "maxcor": 6}
     solved = minimize(objective, first.ravel(), jac=True, method="L-BFGS-B", options=options)
     return np.asarray(solved.x.reshape(shape), dtype=np.float32)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.errors import first_line
 from ml_assets.training.examples import TEXT
+from ml_assets.training.families.average import Average
 from ml_assets.training.families.base import Task
 from ml_assets.training.onnx.model import PREPARATION, OnnxModel, Quantiles, Terms, refusals
 
@@ -48,12 +50,13 @@ class Export:
         return hashlib.sha256(self.content).hexdigest() if self.content else ""
 
 
-def export(model: Pipeline, task: Task) -> Export:
+def export(model: Pipeline | Average, task: Task) -> Export:
     """Export `model`, and compare it with the original on rows of `task`, 2,000 at most."""
     try:
         content = _convert(model)
     except (RuntimeError, TypeError, ValueError) as error:
-        return Export(reason=f"{type(model[-1]).__name__} does not convert ({first_line(error)})")
+        name = type(model if isinstance(model, Average) else model[-1]).__name__
+        return Export(reason=f"{name} does not convert ({first_line(error)})")
     try:
         reason = _compare(OnnxModel(content), model, task)
     except refusals() as error:
@@ -61,8 +64,67 @@ def export(model: Pipeline, task: Task) -> Export:
     return Export(reason=reason) if reason else Export(content)
 
 
-def _convert(model: Pipeline) -> bytes:
+def _convert(model: Pipeline | Average) -> bytes:
     from onnx.helper import set_model_props
+
+    if isinstance(model, Average):
+        graphs, preparations = zip(*map(_graph, model.members), strict=True)
+        graph, preparation = _joined(graphs, model.temperature), _shared(preparations)
+    else:
+        graph, preparation = _graph(model)
+    set_model_props(graph, {PREPARATION: json.dumps(preparation)})
+    return bytes(graph.SerializeToString())
+
+
+def _shared(preparations: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The preparation of all members, which were fitted on the same rows.
+
+    Raises:
+        ValueError: members read the same input in different ways.
+    """
+    shared: dict[str, Any] = {}
+    for preparation in preparations:
+        for name, value in preparation.items():
+            if value is not None and shared.setdefault(name, value) != value:
+                raise ValueError(f"its members prepare {name} in different ways")
+    return {name: shared.get(name) for name in preparations[0]}
+
+
+def _joined(graphs: Sequence[Any], temperature: float) -> Any:
+    """One graph of all: the mean of their probabilities, p^(1/T), made to sum to one."""
+    from numpy import asarray, float32
+    from onnx import TensorProto, compose, helper, numpy_helper
+
+    kept = {"rename_inputs": False}
+    members = [compose.add_prefix(each, f"m{i}_", **kept) for i, each in enumerate(graphs)]
+    inputs = {each.name: each for member in members for each in member.graph.input}
+    answers = [f"m{number}_probabilities" for number in range(len(members))]
+    exponent = numpy_helper.from_array(asarray(1 / temperature, dtype=float32), "exponent")
+    nodes = [
+        helper.make_node("Mean", answers, ["mean"]),
+        helper.make_node("Pow", ["mean", "exponent"], ["raised"]),
+        helper.make_node("ReduceSum", ["raised", "labels"], ["sums"]),
+        helper.make_node("Div", ["raised", "sums"], ["probabilities"]),
+    ]
+    graph = helper.make_graph(
+        [*(node for member in members for node in member.graph.node), *nodes],
+        "average",
+        [*inputs.values()],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, None])],
+        [
+            *(each for member in members for each in member.graph.initializer),
+            exponent,
+            helper.make_tensor("labels", TensorProto.INT64, [1], [1]),
+        ],
+    )
+    domains = {each.domain: each.version for member in members for each in member.opset_import}
+    opsets = [helper.make_opsetid(domain, version) for domain, version in domains.items()]
+    version = max(member.ir_version for member in members)
+    return helper.make_model(graph, opset_imports=opsets, ir_version=version)
+
+
+def _graph(model: Pipeline) -> tuple[Any, dict[str, Any]]:
+    """The graph of a pipeline, and what stands before it."""
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType
     from sklearn.compose import ColumnTransformer
@@ -98,8 +160,7 @@ def _convert(model: Pipeline) -> bytes:
         "terms": terms and asdict(terms),
         "quantiles": quantiles and asdict(quantiles),
     }
-    set_model_props(graph, {PREPARATION: json.dumps(preparation)})
-    return bytes(graph.SerializeToString())
+    return graph, preparation
 
 
 def _split_terms(vectorizer: Any) -> tuple[Terms, Any]:
@@ -124,7 +185,7 @@ def _split_quantiles(part: Pipeline, features: list[str]) -> tuple[Quantiles, An
     return Quantiles(features, imputer.statistics_.tolist(), values, references), scaler
 
 
-def _compare(exported: OnnxModel, model: Pipeline, task: Task) -> str:
+def _compare(exported: OnnxModel, model: Pipeline | Average, task: Task) -> str:
     """Why the export is not to be used; empty where it answers as the original does."""
     import numpy as np
     import pandas as pd

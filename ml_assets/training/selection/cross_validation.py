@@ -36,12 +36,11 @@ def cross_validate(family: Family, task: Task, folds: NDArray[np.int64]) -> Cros
     import sklearn.neural_network  # noqa: F401 - its libraries must be loaded to be limited
     from threadpoolctl import threadpool_limits
 
+    if family.try_folds is None:
+        raise TypeError(f"{family.name} has nothing to fit")
     parts = [folds == fold for fold in np.unique(folds)]
     with threadpool_limits(1):
-        trials = [
-            family.try_settings(task.part(~held), task.examples.part(held), family.parameters)
-            for held in parts
-        ]
+        trials = family.try_folds(task, parts, family.parameters)
         shares = [held.mean() for held in parts]
         losses = [
             sum(share * trial.log_loss for share, trial in zip(shares, tried, strict=True))

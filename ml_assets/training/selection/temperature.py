@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ml_assets.training.evaluation import log_loss
+from ml_assets.training.families.base import cool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,13 +27,3 @@ def fit_temperature(
 
     solved = minimize_scalar(loss, bounds=np.log(BOUNDS), method="bounded", options={"xatol": 1e-3})
     return float(np.exp(solved.x))
-
-
-def cool(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
-    """p^(1/T), made to sum to one in each row; 0 stays 0."""
-    import numpy as np
-
-    with np.errstate(divide="ignore"):
-        scores = np.log(probabilities.astype(np.float64)) / temperature
-    raised = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=1, keepdims=True))

@@ -97,7 +97,7 @@ def test_from_labels_to_a_champion_and_then_nothing_to_do(run: Run, deployment: 
     served = champion(deployment.connection)
     assert served is not None
     assert metadata(first, "champion_model")["version"] == served.version
-    assert metadata(first, "training_metrics")["model_performance_points"] == 9
+    assert metadata(first, "training_metrics")["model_performance_points"] == 13
     assert f"champion → {served.version}" in str(metadata(first, "champion_model")["aliases"])
 
     # Killed before the alias followed the release, or moved by hand: the next run repairs it.
@@ -105,7 +105,7 @@ def test_from_labels_to_a_champion_and_then_nothing_to_do(run: Run, deployment: 
     second = run()
     assert metadata(second, "champion_model")["aliases"] == f"champion → {served.version}"
     aliases = mlflow.read_aliases(deployment.tracking, MODEL_NAME)
-    assert aliases["champion"] == served.candidate.model_uri
+    assert aliases["champion"] == served.candidate.served_uri
     outcomes = {one.key.to_user_string(): metadata(second, one.key.path[-1]) for one in ASSETS}
     assert {name: found["outcome"] for name, found in outcomes.items()} == {
         "training_set": "nothing changed, nothing written",

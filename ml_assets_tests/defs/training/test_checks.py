@@ -212,9 +212,9 @@ def test_champion_has_earned_it(
     elsewhere = check(champion_can_be_loaded, mlflow=FakeMlflow(another))
     assert elsewhere.passed
     assert elsewhere.description == "it lies in the home of another host"
-    connection.execute("update experiments set model_uri = model_uri || '-gone'")
+    connection.execute("update experiments set refitted_uri = refitted_uri || '-gone'")
     lost = check(champion_can_be_loaded)
-    connection.execute("update experiments set model_uri = replace(model_uri, '-gone', '')")
+    connection.execute("update experiments set refitted_uri = replace(refitted_uri, '-gone', '')")
     assert not lost.passed
     assert "the model cannot be loaded" in str(lost.metadata["reason"].value)
     assert earned.metadata["promotions_in_the_audit_log"].value == 1

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_assets.training.selection.folds import assign_folds
+from ml_assets.training.selection.folds import assign_folds, fold_count
 
 ROWS = st.lists(st.tuples(st.integers(0, 30), st.sampled_from("abc")), min_size=1, max_size=80)
 
@@ -34,8 +34,12 @@ def test_the_groups_of_a_label_are_dealt_evenly() -> None:
     assert sorted(Counter(folds).values()) == [4, 4, 5, 5, 5]
 
 
+def test_many_rows_are_dealt_to_fewer_folds() -> None:
+    assert [fold_count(rows) for rows in (20, 5_000, 5_001)] == [5, 5, 3]
+
+
 def test_another_seed_deals_in_another_order() -> None:
     groups = [f"g{number}" for number in range(40)]
-    one, other = (assign_folds(groups, ["a"] * 40, seed).tolist() for seed in (0, 1))
+    one, other = (assign_folds(groups, ["a"] * 40, seed, 5).tolist() for seed in (0, 1))
     assert one != other
-    assert one == assign_folds(groups, ["a"] * 40, 0).tolist()
+    assert one == assign_folds(groups, ["a"] * 40, 0, 5).tolist()
