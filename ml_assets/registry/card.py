@@ -51,14 +51,14 @@ class Data:
 class Report:
     """How good a version is on its test documents.
 
-    `intervals` are by metric, `slices` by name: the documents in it, and how many are answered
-    right. `weakest` are the labels with the least F1: label, F1, test documents. `baselines` are
+    `intervals` are by metric, `slices` by name: the documents in it, and the accuracy on them.
+    `weakest` are the labels with the least F1: label, F1, test documents. `baselines` are
     their macro-F1. `newest`: the candidate that was also fitted on the older documents alone, and
     tested on the newest; None: the documents have no times.
     """
 
     intervals: Mapping[str, Interval]
-    slices: Mapping[str, tuple[int, int]]
+    slices: Mapping[str, tuple[int, float]]
     weakest: Sequence[tuple[str, float, int]]
     baselines: Mapping[str, float]
     newest: Candidate | None = None
@@ -147,11 +147,7 @@ def _quality(version: ModelVersion, report: Report) -> str:
 
 
 def _slices(report: Report) -> str:
-    rows = [
-        (name, count, f"{right / count:.3f}")
-        for name, (count, right) in report.slices.items()
-        if count
-    ]
+    rows = [(name, count, f"{share:.3f}") for name, (count, share) in report.slices.items()]
     return _table(("slice", "test documents", "accuracy"), rows) if rows else ""
 
 

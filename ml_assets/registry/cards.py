@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from math import sqrt
 
 from ml_assets.documents.history import Excerpt, read_excerpts
-from ml_assets.errors import NothingToDoError
+from ml_assets.errors import ModelError, NothingToDoError
 from ml_assets.registry.card import Data, Interval, Report, model_card, shortened
 from ml_assets.registry.model import MODEL_NAME, ModelVersion
 from ml_assets.registry.versions import champion, current_challenger, read_version
 from ml_assets.settings import Settings
 from ml_assets.stores import duckdb, mlflow, postgres
 from ml_assets.stores.sql import statement
+from ml_assets.training.candidates import SLICES
 from ml_assets.training.experiments import read_candidates
 from ml_assets.training.families.registry import BASELINES
-from ml_assets.training.model import SPLITS, TrainingSet
+from ml_assets.training.model import SPLITS, Candidate, TrainingSet
 from ml_assets.training.provenance import file_of
 from ml_assets.training.results import read_answers
 
@@ -61,7 +63,7 @@ def write_card(
     truth = dict(zip(ids, training_set.rows["label"], strict=True))
     right = {name: given == truth.get(name) for name, (given, _) in answers.items()}
     intervals = {"accuracy": wilson(sum(right.values()), len(right))} if right else {}
-    report = Report(intervals, _slices(right, excerpts), weakest, baselines, newest)
+    report = Report(intervals, _slices(where, candidate), weakest, baselines, newest)
     card = model_card(version, encoder, data, report, settings.owners)
     module = mlflow.activate(where)
     with mlflow.explained(where, "the model card cannot be logged"):
@@ -135,11 +137,12 @@ def _data(
     )
 
 
-def _slices(
-    right: Mapping[str, bool], excerpts: Mapping[str, Excerpt]
-) -> dict[str, tuple[int, int]]:
-    """By collection: the test documents, and how many are answered right."""
-    tested = {name: excerpts[name].collection for name in right if name in excerpts}
-    counts = Counter(tested.values())
-    hits = Counter(collection for name, collection in tested.items() if right[name])
-    return {f"collection {name}": (count, hits[name]) for name, count in counts.most_common()}
+def _slices(where: mlflow.Tracking, candidate: Candidate) -> dict[str, tuple[int, float]]:
+    """Of each part of the test documents, how many they are, and how many are answered right."""
+    try:
+        parts = json.loads(mlflow.read_run_file(where, candidate.run_id, SLICES))
+    except ModelError:  # a candidate of before they were kept
+        return {}
+    return {
+        f"{each['by']} {each['value']}": (each["documents"], each["accuracy"]) for each in parts
+    }

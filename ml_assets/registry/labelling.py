@@ -150,8 +150,10 @@ def to_label(
     import numpy as np
 
     version = served_version(connection, space_id)
-    model = load_served(where, version)
     ids = [name for (name,) in connection.execute(statement("postgres/training/unlabelled"))]
+    if not ids:
+        return Doubts((), 0, 0)
+    model = load_served(where, version)
     doubted: list[tuple[_Answer, NDArray[np.float32]]] = []
     for start in range(0, len(ids), _TOGETHER):
         some = ids[start : start + _TOGETHER]

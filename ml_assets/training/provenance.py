@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import re
-from importlib.metadata import requires, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING
 
 from ml_assets.errors import NothingToDoError
@@ -81,8 +81,16 @@ def environment() -> dict[str, object]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processors": os.cpu_count(),
-        "libraries": {name: version(name) for name in sorted({"ml-assets", *names})},
+        "libraries": {name: _version(name) for name in sorted({"ml-assets", *names})},
     }
+
+
+def _version(name: str) -> str:
+    """Some systems install libraries without saying so where Python looks: no training fails."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def file_of(duck: duckdb.Connection, training_set_hash: str) -> tuple[str, str] | None:

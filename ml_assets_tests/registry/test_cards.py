@@ -35,6 +35,8 @@ def test_a_card_is_written_once_and_lies_with_the_run_and_the_version(
     assert card.startswith(f"# {MODEL_NAME} {version.version}\n")
     tested = int((training_set.rows["split"] == "test").sum())
     assert f"| collection all | {tested} | {version.metrics['test_accuracy']:.3f} |" in card
+    assert "| length least |" in card
+    assert "| time most |" in card
     assert f"| accuracy | {version.metrics['test_accuracy']:.3f} | 0." in card
     assert all(re.search(rf"\| {label} \| [01]\.\d", card) for label in training_set.labels)
     assert "| macro\\_f1 of majority\\_class |" in card

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from ml_assets.errors import (
     FeatureViewError,
@@ -21,7 +22,11 @@ from ml_assets.search.indexes.kinds import Indexes, index_parameters
 from ml_assets.search.model import CHUNKING
 from ml_assets.stores import mlflow
 from ml_assets.training.experiments import read_candidates
+from ml_assets.training.families.average import mean
+from ml_assets.training.families.base import cool
+from ml_assets.training.families.registry import FAMILIES
 from ml_assets.training.onnx.export import TOLERANCE
+from ml_assets.training.selection.out_of_fold import read_out_of_fold
 from ml_assets_tests.corpus import Deployment, MeaningEncoder, labelled_documents
 from ml_assets_tests.fakes import SPACE, other_space
 from ml_assets_tests.registry.deciding import (
@@ -195,3 +200,42 @@ def test_only_documents_that_the_served_index_finds_near_are_read(
     monkeypatch.setattr(serving, "published_generation", lambda _: another)
     assert placed() == nearest
     assert read[2] is None
+
+
+def test_an_average_is_trained_served_and_refitted_as_others_are(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the models and answers of its members in MLflow to a prediction without scikit-learn."""
+    deployment.fill(labelled_documents())
+    given = (deployment, deployment.build())
+    deployment.train(given[1], FAMILIES)
+    candidates = read_candidates(deployment.connection, given[1].hash)
+    assert [each.family for each in candidates] == [each.name for each in FAMILIES]
+    average = candidates[-1]
+    members = [read_out_of_fold(deployment.tracking, each) for each in candidates[1:-1]]
+    assert average.parameters["members"] == [each.family for each in candidates[1:-1]]
+    expected = cool(
+        mean([each.probabilities for each in members]), average.parameters["temperature"]
+    )
+    answers = read_out_of_fold(deployment.tracking, average).probabilities
+    assert answers == pytest.approx(expected, abs=1e-6)
+
+    # Let it be the one that is chosen.
+    better = {**average.metrics, "validation_macro_f1": 1.0, "validation_log_loss": 0.0}
+    deployment.connection.execute(
+        "update experiments set metrics = %s, resampled = '[]', refitted_uri = ''"
+        " where run_id = %s",
+        [Jsonb(better), average.run_id],
+    )
+    deployment.train(given[1], [])
+    version = register(given)
+    assert version.candidate.family == "average"
+    assert version.candidate.onnx_reason == ""
+    assert decide(given).served
+    texts = [each.text for each in labelled_documents(60, seed=5)]
+    with monkeypatch.context() as context:
+        context.setattr(mlflow, "load_model", None)
+        carried = ask(deployment, texts)
+    forget_onnx(deployment)
+    for one, other in zip(carried, ask(deployment, texts), strict=True):
+        assert one == pytest.approx(other, abs=TOLERANCE)

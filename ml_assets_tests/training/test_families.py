@@ -129,3 +129,14 @@ def test_a_regression_is_that_of_scikit_learn(name: str, labels: tuple[str, ...]
     if len(labels) == 3:
         assert given == pytest.approx(expected.predict_proba(model[0].transform(asked)), abs=2e-3)
     assert given.shape == (30, len(labels))
+
+
+def test_the_order_of_what_is_read_plays_no_part() -> None:
+    """PostgreSQL gives parameters back in another order than they were written in."""
+    task, combined = made_task(), family("text_and_vector_regression")
+    turned = dict(reversed(combined.parameters["weights"].items()))
+    one, other = (
+        fit_family(combined, task, {"C": 1.0, **more}) for more in ({}, {"weights": turned})
+    )
+    asked = examples(12, 3, 0.5).inputs
+    assert (one.predict_proba(asked) == other.predict_proba(asked)).all()

@@ -11,10 +11,11 @@ from pyarrow import parquet
 
 from ml_assets.errors import NothingToDoError
 from ml_assets.stores import mlflow
+from ml_assets.training import provenance
 from ml_assets.training.experiments import read_candidates
 from ml_assets.training.labels import review as reviews
 from ml_assets.training.labels.issues import unlikely_labels
-from ml_assets.training.labels.review import best_answers, read_review, review_labels
+from ml_assets.training.labels.review import read_review, review_labels
 from ml_assets.training.model import TrainingSet
 from ml_assets.training.provenance import (
     ENVIRONMENT,
@@ -23,6 +24,7 @@ from ml_assets.training.provenance import (
     file_of,
     with_lineage,
 )
+from ml_assets.training.selection.choice import choose
 from ml_assets.training.selection.out_of_fold import read_out_of_fold
 from ml_assets_tests.corpus import Deployment
 
@@ -80,6 +82,17 @@ def test_a_run_knows_its_training_set_its_environment_and_its_owner(trained: Tra
     assert described == f"{candidate.family} on the training set {training_set.hash}"
 
 
+def test_a_library_without_a_version_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = ["numpy>=2", "no-such_library[x]>=1; python_version > '3'", 'spare; extra == "more"']
+    monkeypatch.setattr(provenance, "requires", lambda name: needed)
+    libraries = provenance.environment()["libraries"]
+    assert libraries == {
+        "ml-assets": version("ml-assets"),
+        "no-such_library": "unknown",
+        "numpy": version("numpy"),
+    }
+
+
 def test_a_document_that_left_is_no_part_of_a_file(trained: Trained) -> None:
     deployment, training_set = trained
     with deployment.connection.transaction(force_rollback=True):
@@ -99,7 +112,7 @@ def test_labels_are_reviewed_once_by_the_best_answers(
     assert new
     assert review
     candidates = read_candidates(deployment.connection, training_set.hash)
-    best = best_answers(candidates)
+    best = choose(candidates)
     assert best
     assert best.family == "logistic_regression"
     answers = read_out_of_fold(deployment.tracking, best)
@@ -116,7 +129,6 @@ def test_labels_are_reviewed_once_by_the_best_answers(
     monkeypatch.setattr(reviews, "VERSION", 2)
     with deployment.open_duck() as duck:
         assert read_review(duck) is None
-    assert best_answers(candidates[:2]) is None
 
 
 def test_documents_that_say_the_same_with_two_labels_are_reviewed(trained: Trained) -> None:

@@ -19,7 +19,10 @@ _WEIGHTS = 1_000_000
 
 
 def prepare(task: Task, parameters: Mapping[str, Any]) -> tuple[ColumnTransformer, Any]:
-    """Prepare what the `weights` name; return how, and the examples of `task` so prepared."""
+    """Prepare what the `weights` name; return how, and the examples of `task` so prepared.
+
+    Text, the sparse part, is last: JSON in PostgreSQL does not keep the order of the weights.
+    """
     from sklearn.compose import ColumnTransformer
 
     parts = {
@@ -28,7 +31,7 @@ def prepare(task: Task, parameters: Mapping[str, Any]) -> tuple[ColumnTransforme
         "text": (_text(task, parameters), TEXT),
     }
     inputs = ColumnTransformer(
-        [(name, *parts[name]) for name in parameters["weights"]],
+        [(name, *parts[name]) for name in parts if name in parameters["weights"]],
         transformer_weights=dict(parameters["weights"]),
         verbose_feature_names_out=False,
     )

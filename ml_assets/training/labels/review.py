@@ -9,7 +9,6 @@ from ml_assets.features.documents import read_nearest
 from ml_assets.stores import duckdb, mlflow, postgres
 from ml_assets.stores.sql import statement
 from ml_assets.training.experiments import read_candidates
-from ml_assets.training.families.registry import BASELINES
 from ml_assets.training.labels.issues import (
     AmbiguousPair,
     LabelIssue,
@@ -18,6 +17,7 @@ from ml_assets.training.labels.issues import (
     unlikely_labels,
 )
 from ml_assets.training.model import Candidate, TrainingSet
+from ml_assets.training.selection.choice import choose
 from ml_assets.training.selection.out_of_fold import read_out_of_fold
 
 VERSION = 1
@@ -64,7 +64,7 @@ def review_labels(
     Raises:
         ModelError: the answers of the candidate are lost.
     """
-    asked = best_answers(read_candidates(connection, training_set.hash))
+    asked = choose(read_candidates(connection, training_set.hash))
     if asked is None:
         return None, False
     with open_duck() as duck:
@@ -76,12 +76,6 @@ def review_labels(
     with open_duck() as duck:
         _write(duck, review)
     return review, True
-
-
-def best_answers(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The candidate whose answers out of fold have the least log loss, the baselines left out."""
-    eligible = [each for each in candidates if each.family not in BASELINES]
-    return min(eligible, key=lambda each: each.metrics["validation_log_loss"], default=None)
 
 
 def read_review(duck: duckdb.Connection) -> Review | None:
