@@ -54,4 +54,5 @@ FAMILY = Family(
     "average",
     members=(TFIDF, LOGISTIC_REGRESSION, TEXT_AND_VECTOR, NEURAL_NETWORK),
     trusted=("ml_assets.training.families.average.Average",),
+    version=2,
 )

@@ -87,7 +87,7 @@ TFIDF = Family(
     _fit,
     {"weights": {"text": 1.0}, "min_df": 2, "C": [3.0, 30.0], "max_iter": 100},
     baseline=True,
-    microseconds=(900, 10),
+    microseconds=(500, 21),
     version=3,
 )
 """It sees words and pairs of words alone."""
@@ -97,7 +97,7 @@ LOGISTIC_REGRESSION = Family(
     _try,
     _fit,
     {"weights": {"features": 1.0, "vector": 1.0}, "C": [0.004, 0.03, 0.25], "max_iter": 100},
-    microseconds=(600, 12),
+    microseconds=(350, 16),
     version=3,
 )
 TEXT_AND_VECTOR = Family(
@@ -111,6 +111,6 @@ TEXT_AND_VECTOR = Family(
         "C": [1.0, 6.0, 30.0],
         "max_iter": 100,
     },
-    microseconds=(1300, 18),
+    microseconds=(1000, 20),
     version=3,
 )

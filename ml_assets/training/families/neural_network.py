@@ -87,10 +87,10 @@ FAMILY = Family(
         "alpha": 1.0,
         "learning_rate": 0.001,
         "batch": 128,
-        "max_epochs": 40,
+        "max_epochs": 25,
         "patience": 3,
     },
     trusted=("sklearn.neural_network._stochastic_optimizers.AdamOptimizer",),
-    microseconds=(800, 14),
-    version=3,
+    microseconds=(400, 30),
+    version=4,
 )
