@@ -40,8 +40,14 @@ def test_what_has_a_member_among_the_older_is_in_neither() -> None:
 
 @pytest.mark.parametrize(
     "times",
-    [[], [None, *days(*range(9))], days(*[3] * 10), days(*range(5), *[9] * 5)],
-    ids=["none", "one not known", "all the same", "half the same"],
+    [
+        [],
+        [None, *days(*range(9))],
+        days(*[3] * 10),
+        days(*range(5), *[9] * 5),
+        days(*[3] * 19, 9),
+    ],
+    ids=["none", "one not known", "all the same", "half the same", "one newer"],
 )
 def test_without_times_that_differ_there_are_no_newest(times: list[datetime | None]) -> None:
     assert older_and_newest(times, [str(number) for number in range(len(times))]) is None
