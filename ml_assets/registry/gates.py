@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_BY_HAND = "or promote it by hand: `ml-assets publish VERSION --reason …`"
+"""The way on where a gate cannot tell: a person can."""
+
 MIN_SLICE = 20
 """A slice with fewer test documents says nothing."""
 
@@ -105,7 +108,7 @@ def challenger_knows_something(compared: Comparison) -> Verdict:
         f"macro-F1 {score:.4f} on {len(compared.truth)} documents may be chance, which reaches"
         f" {chance:.4f}",
         numbers,
-        "Add documents with labels, or labels that go with what the texts say",
+        f"Add documents with labels, {_BY_HAND}",
     )
 
 
@@ -127,7 +130,8 @@ def challenger_beats_the_baselines(compared: Comparison) -> Verdict:
         outcome,
         f"{_beats_not(worst, name)}, {_interval(worst)}",
         numbers,
-        "Add documents with labels, or correct labels, and run `ml-assets run`",
+        "Add documents with labels, or correct labels, and run `ml-assets run`"
+        + (f", {_BY_HAND}" if outcome == "cannot tell" else ""),
     )
 
 
@@ -138,11 +142,10 @@ def challenger_beats_the_champion(compared: Comparison) -> Verdict:
     cannot answer gives way to what beats the baselines.
     """
     margin, name = compared.settings.promotion_margin, compared.champion_name
-    by_hand = "or promote it by hand: `ml-assets publish VERSION --reason …`"
     if compared.champion is None:
         numbers = {"challenger": macro_f1(compared.truth, compared.challenger.given)}
         if compared.stays:
-            do = f"Add documents with labels that it was not trained on, {by_hand}"
+            do = f"Add documents with labels that it was not trained on, {_BY_HAND}"
             return Verdict("cannot tell", compared.without, numbers, do)
         there_was = compared.without != Comparison.without
         return Verdict("warn" if there_was else "pass", compared.without, numbers)
@@ -160,7 +163,7 @@ def challenger_beats_the_champion(compared: Comparison) -> Verdict:
         return Verdict("block", better, numbers, do)
     enough = row.documents_to_tell(len(compared.truth))
     about = f", about {enough:,} in the test split" if enough else ""
-    do = f"Keep the champion, add documents with labels{about}, {by_hand}"
+    do = f"Keep the champion, add documents with labels{about}, {_BY_HAND}"
     return Verdict("cannot tell", f"{worse}: noise", numbers, do)
 
 

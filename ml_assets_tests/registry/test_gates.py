@@ -130,6 +130,8 @@ def test_each_gate_keeps_a_challenger_back_and_names_a_way_on(
     (gate,) = (gate for gate in asked if gate.name == name)
     assert gate.outcome == outcome
     assert gate.do
+    by_hand = "`ml-assets publish VERSION --reason" in gate.do
+    assert by_hand == (outcome == "cannot tell"), "what blocks, no hand passes"
     assert gate.message in reason_of(asked)
     assert not passes(asked)
 

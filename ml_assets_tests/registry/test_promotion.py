@@ -103,7 +103,10 @@ def test_a_refusal_tells_its_numbers_and_what_helps(
     assert (standing.version, standing.outcome) == (version.version, "refused")
     assert "does not beat tfidf_baseline (1.0000), by -" in standing.reason
     assert "(95 %: -" in standing.reason
-    assert standing.do == "Add documents with labels, or correct labels, and run `ml-assets run`"
+    assert standing.do == (
+        "Add documents with labels, or correct labels, and run `ml-assets run`,"
+        f" or promote it by hand: `ml-assets publish {version.version} --reason …`"
+    )
     with pytest.raises(NothingToDoError, match=r"is served; version \d+ was refused: macro-F1 0\."):
         ask(deployment, ["w1"])
 
