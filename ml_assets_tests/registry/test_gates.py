@@ -78,6 +78,17 @@ def test_a_better_challenger_passes_every_gate_with_its_numbers() -> None:
     assert reason_of(asked).startswith("macro-F1 0.9000 beats tfidf_baseline (0.59")
 
 
+def test_nothing_beats_a_baseline_that_is_always_right() -> None:
+    perfect = sure(TRUTH)
+    asked = judge(comparison(challenger=perfect, baselines={"tfidf_baseline": perfect}))
+    (gate,) = (each for each in asked if each.name == "challenger_beats_the_baselines")
+    assert (gate.outcome, gate.message) == (
+        "warn",
+        "macro-F1 is 1 on these documents, as that of tfidf_baseline",
+    )
+    assert passes(asked)
+
+
 TRUTH = np.arange(600) % 3
 KEPT_BACK = [
     ("challenger_knows_something", "cannot tell", {"challenger": sure(np.roll(TRUTH, 300) * 0)}),
