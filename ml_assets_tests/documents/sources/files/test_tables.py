@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_assets.documents.model import Document, Rejected
-from ml_assets.documents.normalize import check_collection, check_name, normalize
+from ml_assets.documents.normalize import check_collection, check_name, normalize, trim
 from ml_assets.errors import SourceError
 from ml_assets_tests.documents.sources.files.reading import documents, rejected, rows, source, write
 from ml_assets_tests.paths import SHARED_DATA
@@ -338,7 +338,7 @@ def written(draw: st.DrawFn) -> list[Document]:
             draw(collections),
             draw(TEXTS.filter(str.strip)),
             draw(TEXTS),
-            draw(st.none() | NAMES.map(normalize).filter(lambda name: name.strip())),
+            draw(st.none() | NAMES.map(normalize).map(trim).filter(bool)),
             draw(st.none() | TEXTS.filter(bool)),
             draw(TEXTS),
             draw(st.just({}) | st.fixed_dictionaries({"k": TEXTS.filter(bool)})),
