@@ -187,6 +187,10 @@ class Session:
 
         if self._engine or method == "keyword":
             return self._published_engine()
+        # Both threads want numpy, and Python may import a part of a package that another thread
+        # has imported by half.
+        import numpy  # noqa: F401
+
         with ThreadPoolExecutor(max_workers=1) as beside:
             beside.submit(preload, self.settings)
             return self._published_engine()

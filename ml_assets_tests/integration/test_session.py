@@ -152,3 +152,22 @@ def test_an_online_store_that_goes_away_is_told_by_the_call(
             session.features("document_text", "absent")
     with pytest.raises(StoreError, match="REDIS_URL"):
         session.features("document_text", "absent")
+
+
+def test_what_two_threads_import_is_whole_before_the_second_begins(tmp_path: Path) -> None:
+    lines = """
+import sys
+from pathlib import Path
+import ml_assets
+from ml_assets.embeddings import encoder
+from ml_assets.session import Session
+from ml_assets.settings import load_settings
+
+encoder.preload = lambda settings: print(hasattr(sys.modules.get("numpy"), "ndarray"))
+Session._published_engine = lambda self: None
+with ml_assets.open(load_settings(home=Path(sys.argv[1]))) as session:
+    session._opened_engine("hybrid")
+"""
+    command = [sys.executable, "-c", lines, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "True\n"
