@@ -92,9 +92,18 @@ def shortened(card: str, most: int = LONGEST_DESCRIPTION) -> str:
     return kept[: most - len(end)] + end
 
 
+def _plain(value: object) -> str:
+    """A parameter as a person writes it."""
+    if isinstance(value, list):
+        return " + ".join(map(str, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 def _use(version: ModelVersion, encoder: str, data: Data, owner: str) -> str:
     candidate = version.candidate
-    parameters = ", ".join(f"{name} {value}" for name, value in candidate.parameters.items())
+    parameters = ", ".join(
+        f"{name} {_plain(value)}" for name, value in candidate.parameters.items()
+    )
     return _facts(
         {
             "answers": f"one of {len(data.labels):,} labels for a document, with probabilities",

@@ -15,7 +15,7 @@ CANDIDATE = Candidate(
     training_set_hash="abc",
     family="logistic_regression",
     fingerprint="f",
-    parameters={"C": 10, "temperature": 1.1},
+    parameters={"C": 10, "members": ["a", "b"], "temperature": 1.0987},
     metrics={},
     model_uri="models:/m-1",
     onnx_sha256="0" * 64,
@@ -53,7 +53,7 @@ def test_a_card_tells_what_a_person_asks() -> None:
     assert lines[0] == "# document_classifier 3"
     for line in (
         "- answers: one of 2 labels for a document, with probabilities",
-        "- family: logistic\\_regression (C 10, temperature 1.1)",
+        "- family: logistic\\_regression (C 10, members a + b, temperature 1.1)",
         "- vectors: MiniLM, space s1",
         "- feature views: document\\_text",
         "- owner: team:search",
