@@ -55,7 +55,7 @@ _PATIENCE = 20.0
 
 def command(function: Callable[..., None]) -> None:
     """Make a command of a function, with its name and its docstring."""
-    app.command()(_clear_errors()(function))
+    app.command()(clear_errors()(function))
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def home_or_empty() -> Iterator[Settings]:
 
 
 @contextmanager
-def _clear_errors() -> Iterator[None]:
+def clear_errors() -> Iterator[None]:
     """A user's mistake is one line and exit code 1; Ctrl-C is one line and 130."""
     # Warnings of libraries are for developers: `python -W error -m ml_assets.cli` shows them.
     logging.captureWarnings(capture=True)
@@ -130,12 +130,12 @@ def _refuse_bytes(arguments: Sequence[str]) -> None:
             )
 
 
-def refuse_busy(port: int) -> None:
+def refuse_busy(port: int, host: str = "127.0.0.1") -> None:
     """Stop before a server is started on a port that another program has."""
-    with socket.socket() as tried:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            tried.bind(("127.0.0.1", port))
+            tried.bind((host, port))
         except OSError as error:
             raise SettingError(
                 f"port {port} cannot be used ({error.strerror})",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.documents.normalize import normalize
@@ -18,6 +20,7 @@ from ml_assets.registry.model import ModelVersion
 from ml_assets.registry.versions import champion, current_challenger
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.kinds import Indexes, kept_by_tables
+from ml_assets.search.model import Generation
 from ml_assets.stores import mlflow, postgres
 from ml_assets.training.examples import model_inputs
 from ml_assets.training.families.registry import TRUSTED_TYPES
@@ -59,14 +62,84 @@ def predict_texts(
         StoreError: a store does not answer, or the model cannot be loaded.
     """
     version = served_version(connection, space_id)
+    generation = published_generation(connection)
+    opened = Answering(version, _kept(where, version), generation)
+    return [
+        prediction.probabilities
+        for prediction in predict_with(connection, indexes, opened, load, cut, texts)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The probability of every label, likeliest first, and the features that it was told from.
+
+    A feature is None where there is nothing to tell it from.
+    """
+
+    probabilities: dict[str, float]
+    features: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """A version, its model as it was loaded, and the generation in which neighbours are sought."""
+
+    version: ModelVersion
+    model: Any
+    generation: Generation | None
+
+
+def open_version(
+    connection: postgres.Connection,
+    where: mlflow.Tracking,
+    version: ModelVersion,
+    generation: Generation | None,
+    space_id: str,
+) -> Answering:
+    """Load a version that is to answer with vectors of `space_id`.
+
+    Raises:
+        SpaceMismatchError: it reads vectors of another space.
+        FeatureViewError: it needs feature views that the code no longer has.
+        StoreError: MLflow does not answer, or the model cannot be loaded.
+    """
+    _check(version, space_id)
+    return Answering(version, _kept(where, version), generation)
+
+
+def predict_with(
+    connection: postgres.Connection,
+    indexes: Indexes,
+    opened: Answering,
+    load: Callable[[], Encoder],
+    cut: Callable[[str], list[str]],
+    texts: Sequence[str],
+) -> list[Prediction]:
+    """What an opened version says of each text; see `predict_texts`.
+
+    Raises:
+        SourceError: a text is empty.
+        StoreError: a store does not answer.
+    """
     normal = [_normal(text, number) for number, text in enumerate(texts, 1)]
     if not normal:
         return []
+    space_id = opened.version.space_id
     vectors = _embed(load(), [cut(text) or [text] for text in normal])
-    vectors, nearest = _placed(connection, indexes, space_id, vectors, normal)
+    vectors, nearest = _placed(connection, indexes, opened.generation, space_id, vectors, normal)
     features = _features(nearest, normal)
-    labels, given = answer(_kept(where, version), normal, features, vectors)
-    return [_ranked(labels, row) for row in given]
+    labels, given = answer(opened.model, normal, features, vectors)
+    return [
+        Prediction(
+            _ranked(labels, row),
+            {
+                name: None if isnan(values[place]) else float(values[place])
+                for name, values in features.items()
+            },
+        )
+        for place, row in enumerate(given)
+    ]
 
 
 def served_version(connection: postgres.Connection, space_id: str) -> ModelVersion:
@@ -208,6 +281,7 @@ def _check(version: ModelVersion, space_id: str) -> None:
 def _placed(
     connection: postgres.Connection,
     indexes: Indexes,
+    generation: Generation | None,
     space_id: str,
     vectors: NDArray[np.float32],
     texts: Sequence[str],
@@ -222,7 +296,7 @@ def _placed(
 
     from ml_assets.embeddings.quantization import unit
 
-    near = _near_documents(connection, indexes, space_id, vectors)
+    near = _near_documents(connection, indexes, generation, space_id, vectors)
     document_ids, stored = read_vectors(connection, space_id, near)
     if not document_ids:
         return vectors, np.full(len(vectors), np.nan)
@@ -240,10 +314,10 @@ def _placed(
 def _near_documents(
     connection: postgres.Connection,
     indexes: Indexes,
+    generation: Generation | None,
     space_id: str,
     vectors: NDArray[np.float32],
 ) -> set[str] | None:
-    generation = published_generation(connection)
     kind = kept_by_tables(generation) if generation else None
     if generation is None or kind is None or generation.space_id != space_id:
         return None
