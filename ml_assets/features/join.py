@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ml_assets.errors import FeatureViewError
-from ml_assets.features.views import ENTITY_COLUMN, FeatureView
+from ml_assets.features.definition import ENTITY_COLUMN, FeatureView
 from ml_assets.stores import duckdb
 from ml_assets.stores.sql import statement
 

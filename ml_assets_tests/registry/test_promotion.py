@@ -9,7 +9,7 @@ from ml_assets.errors import (
     GateError,
     NothingToDoError,
 )
-from ml_assets.features.views import DOCUMENT_TEXT
+from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.registry import comparison
 from ml_assets.registry.decisions import challenger_standing
 from ml_assets.registry.model import MODEL_NAME
