@@ -189,6 +189,11 @@ class Settings(BaseSettings):
         le=10**7,
         description="of a processor, for training on one set; what costs most is left out first",
     )
+    features: str = Field(
+        "",
+        pattern=r"^([A-Za-z_]\w*(\.[A-Za-z_]\w*)*)?$",
+        description="module or package of your own feature views, such as package.views",
+    )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of splits and models")
     owners: str = Field(
         "team:ml-platform",

@@ -40,7 +40,7 @@ def _write_definition(connection: postgres.Connection, view: FeatureView) -> Del
         raise FeatureViewError(
             f"its definition changed, but it is still version {view.version}",
             where=f"feature view {view.name}",
-            do=f"Set its version to {view.version + 1}, with a migration for its table",
+            do=f"Set its version to {view.version + 1}",
         )
     if known and known[2]:
         return Delta(unchanged=1)
