@@ -70,6 +70,17 @@ def test_without_a_baseline_nothing_is_decided(first: Trained) -> None:
     assert champion(deployment.connection) is None
 
 
+def test_a_baseline_that_cannot_be_fitted_is_no_measure(first: Trained) -> None:
+    deployment, _ = first
+    register(first)
+    query = "update experiments set status = 'left out' where family = 'tfidf_baseline'"
+    deployment.connection.execute(query)
+    decision = decide(first)
+    assert decision.served
+    assert "majority_class" in numbers(decision)
+    assert "tfidf_baseline" not in numbers(decision)
+
+
 def test_a_challenger_worse_than_a_baseline_is_refused_once(
     first: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
