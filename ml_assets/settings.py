@@ -198,6 +198,11 @@ class Settings(BaseSettings):
     prediction_cache_seconds: float = Field(
         3600, ge=0, le=10**9, description="for which the answer of a model is kept; 0: not"
     )
+    features: str = Field(
+        "",
+        pattern=r"^([A-Za-z_]\w*(\.[A-Za-z_]\w*)*)?$",
+        description="module or package of your own feature views, such as package.views",
+    )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of splits and models")
     owners: str = Field(
         "team:ml-platform",
