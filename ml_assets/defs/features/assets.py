@@ -20,18 +20,14 @@ from ml_assets.defs.resources import (
 )
 from ml_assets.delta import Delta
 from ml_assets.features.collections import refresh_collection_features
+from ml_assets.features.definition import FeatureView, fingerprint
 from ml_assets.features.documents import refresh_document_features
 from ml_assets.features.offline import statistics, values_version
 from ml_assets.features.online import refresh_online
-from ml_assets.features.views import (
-    COLLECTION_ACTIVITY,
-    DOCUMENT_TEXT,
-    VIEWS,
-    FeatureView,
-    fingerprint,
-    refresh_definitions,
-    views_for,
-)
+from ml_assets.features.registry import refresh_definitions
+from ml_assets.features.views import VIEWS, views_for
+from ml_assets.features.views.collection_activity import COLLECTION_ACTIVITY
+from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.progress import StageProgress
 from ml_assets.stores import duckdb as offline_store
 from ml_assets.stores.online.contract import COLUMNS
