@@ -14,13 +14,14 @@ from fastapi import Depends, Request
 from ml_assets.embeddings.encoder import Encoder, load_query_encoder
 from ml_assets.embeddings.space import current_chunker, current_model
 from ml_assets.service.deployments import Process
-from ml_assets.service.encoding import SharedEncoder
+from ml_assets.service.encoding import CachedQueries, SharedEncoder
 from ml_assets.service.following import Follower, State
 from ml_assets.service.metrics import Metrics
 from ml_assets.service.opened import Lane, OpenedRelease
 from ml_assets.service.rates import Rates
 from ml_assets.settings import Settings, secret
-from ml_assets.stores import online, postgres
+from ml_assets.stores import cache, online, postgres
+from ml_assets.stores.cache import ReadThrough
 
 T = TypeVar("T")
 
@@ -44,6 +45,7 @@ class Service:
         self.space, self.tokenizer_file = model.space, model.tokenizer_file
         self.chunker = current_chunker(settings)
         self.rates = Rates(settings)
+        self.cache = ReadThrough(lambda: cache.connect(secret(settings.cache_url), settings.home))
         self._load = load
         self._lanes = settings.service_lanes
         self._follower = Follower(settings, self.space, process, self._lanes)
@@ -56,7 +58,7 @@ class Service:
 
     def start(self) -> None:
         """Open everything, or as much of it as answers."""
-        self.encoder = SharedEncoder(lambda: self._load(self.settings), self.space)
+        self.encoder = SharedEncoder(self._load_cached, self.space)
         self._follower.start(_FIRST_LOOK)
 
     def stop(self) -> None:
@@ -65,6 +67,7 @@ class Service:
         self._follower.stop()
         self.encoder.close()
         self.rates.close()
+        self.cache.close()
 
     def note_texts(self, request: Request, texts: Sequence[str]) -> None:
         """Put what was asked into the log line of a request, where the settings want that."""
@@ -117,6 +120,11 @@ class Service:
                 return function(store)
 
         return await self._in_thread(call)
+
+    def _load_cached(self) -> Encoder:
+        return CachedQueries(
+            self._load(self.settings), self.cache, self.settings.query_cache_seconds
+        )
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ml_assets.embeddings.space import VectorSpace
+from ml_assets.stores.cache import Kind, ReadThrough
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +27,43 @@ class _Job:
     texts: Sequence[str]
     queries: bool
     vectors: Future[NDArray[np.float32]] = field(default_factory=Future)
+
+
+class CachedQueries:
+    """An encoder whose vectors of queries are kept, by the space and the text."""
+
+    def __init__(self, encoder: Encoder, cache: ReadThrough, seconds: float) -> None:
+        """Keep each for so long; 0: not."""
+        self._encoder, self._cache = encoder, cache
+        self._kind = Kind("query", seconds)
+
+    @property
+    def space(self) -> VectorSpace:
+        """The space of the vectors."""
+        return self._encoder.space
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors of `texts`: float32, shape (len(texts), dimension), unit norm."""
+        return self._encoder.encode(texts)
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The same for queries; only those that are not kept are encoded."""
+        import numpy as np
+
+        space = self.space
+        named = [(space.space_id, space.prompt_of_queries, text) for text in texts]
+        kept = self._cache.recall(self._kind, named)
+        size = 4 * space.dimension
+        lacking = [place for place, value in enumerate(kept) if value is None or len(value) != size]
+        vectors = np.empty((len(texts), space.dimension), dtype=np.float32)
+        if lacking:
+            vectors[lacking] = self._encoder.encode_queries([texts[place] for place in lacking])
+            fresh = {named[place]: vectors[place].astype("<f4").tobytes() for place in lacking}
+            self._cache.remember(self._kind, fresh)
+        for place, value in enumerate(kept):
+            if value is not None and len(value) == size:
+                vectors[place] = np.frombuffer(value, dtype="<f4")
+        return vectors
 
 
 class SharedEncoder:

@@ -23,7 +23,7 @@ from ml_assets.search.indexes.kinds import touch_index
 from ml_assets.service import deployments
 from ml_assets.service.deployments import Process
 from ml_assets.service.keys import Key, read_keys
-from ml_assets.service.opened import OpenedRelease, Served, look_up
+from ml_assets.service.opened import NoLaneError, OpenedRelease, Served, look_up
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import online, postgres
 
@@ -166,9 +166,10 @@ class Follower:
     def _probe(self) -> None:
         """Ask each store that no request may have asked lately."""
         opened = self.state.current
-        with self._told("index"):
+        # Where no lane is free, requests ask enough.
+        with self._told("index"), suppress(NoLaneError):
             if opened and opened.alive:
-                with opened.lane(POLL_SECONDS) as lane:
+                with opened.lane(0) as lane:
                     if lane.engine:
                         touch_index(lane.engine.vector)
                         touch_index(lane.engine.keyword)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from ml_assets.stores.cache import CacheStatistics
 
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
@@ -39,6 +42,13 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemin",
         )
+        self._cached = Gauge(
+            "ml_assets_cache_values",
+            "Values asked of the cache: hits, misses, failures",
+            ["kind", "outcome"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self._up = Gauge(
             "ml_assets_store_up",
             "Whether a store answers",
@@ -61,6 +71,12 @@ class Metrics:
         self._release.set(release_id or 0)
         for store, up in stores.items():
             self._up.labels(store).set(up)
+
+    def cached(self, counts: Mapping[str, CacheStatistics]) -> None:
+        """Note what the cache was asked for so far, by kind."""
+        for kind, each in counts.items():
+            for outcome in ("hits", "misses", "failures"):
+                self._cached.labels(kind, outcome).set(getattr(each, outcome))
 
     def text(self) -> bytes:
         """All of it, as Prometheus reads it."""

@@ -28,6 +28,10 @@ from ml_assets.settings import Settings, secret
 from ml_assets.stores import mlflow, postgres
 
 
+class NoLaneError(OutageError):
+    """There is too much to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """What is to be opened: the release, its generation, and the content of its indexes."""
@@ -118,7 +122,8 @@ class OpenedRelease:
         """A lane for the block, waited for at most so long; one that a store broke is given up.
 
         Raises:
-            OutageError: none works, or none was free in time.
+            NoLaneError: none was free in time.
+            OutageError: none works.
         """
         # Who asked may have gone while a thread still works for him.
         self.join()
@@ -151,8 +156,9 @@ class OpenedRelease:
             self._change.wait_for(lambda: self._free or not self._alive, seconds)
             if self._free:
                 return self._free.pop()
-            what = "no connection was free in time" if self._alive else "PostgreSQL does not answer"
-            raise OutageError(what, do="Try again", where="service")
+            if self._alive:
+                raise NoLaneError("no connection was free in time", where="service", do="Try again")
+            raise OutageError("PostgreSQL does not answer", where="service", do="Try again")
 
     def _give(self, lane: Lane, *, back: bool = False) -> None:
         with self._change:

@@ -21,6 +21,7 @@ from ml_assets.errors import (
     WeightsError,
     first_line,
 )
+from ml_assets.service.opened import NoLaneError
 from ml_assets.service.schemas import Problem, Refusal
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,8 @@ async def _user_error(request: Request, error: Exception) -> JSONResponse:
             refused = RefusedError(404, "feature_view", error.what, do=error.do)
         case SourceError():
             refused = RefusedError(422, "source", error.reason, do=error.do)
+        case NoLaneError():
+            refused = RefusedError(503, "busy", "there is too much to do", retry=RETRY_SECONDS)
         case StoreError() | SpaceMismatchError() | WeightsError() | CostError():
             # Nothing that who asks could mend, or should know the places of.
             return _away(request, error.reason)

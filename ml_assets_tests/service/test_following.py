@@ -11,7 +11,7 @@ import pytest
 from ml_assets.errors import OutageError
 from ml_assets.releases.pointer import list_releases, present_release
 from ml_assets.service import following
-from ml_assets.service.opened import OpenedRelease, look_up
+from ml_assets.service.opened import NoLaneError, OpenedRelease, look_up
 from ml_assets.service.routes import search as searching
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import SPACE
@@ -129,7 +129,7 @@ def test_a_lane_refuses_to_write(deployed: Deployed) -> None:
         assert second.engine
         assert first.engine.keyword is second.engine.keyword
         assert first.engine.vector is not second.engine.vector
-    free = pytest.raises(OutageError, match="no connection was free")
+    free = pytest.raises(NoLaneError, match="no connection was free")
     with free, opened.lane(1), opened.lane(1), opened.lane(0):
         pass
     assert opened.inside == 0

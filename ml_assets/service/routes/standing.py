@@ -64,6 +64,7 @@ async def metrics(request: Request, service: TheService) -> Response:
     readiness = _readiness(service)
     up = {name: store.ok for name, store in readiness.stores.items()}
     service.metrics.standing(readiness.release, up)
+    service.metrics.cached(service.cache.statistics())
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
