@@ -65,7 +65,7 @@ def create(
 
     Example: ml-assets keys create dashboard --only read
     """
-    from ml_assets.service.keys import Role, Scope, create_key
+    from ml_assets.service.admission.keys import Role, Scope, create_key
 
     with connected() as (settings, connection):
         given = cast("list[Scope]", only or [])
@@ -77,7 +77,7 @@ def create(
 @clear_errors()
 def revoke(key_id: Annotated[str, typer.Argument(help="The id of a key.")]) -> None:
     """End a key: the service refuses it from the next second on."""
-    from ml_assets.service.keys import revoke_key
+    from ml_assets.service.admission.keys import revoke_key
 
     with connected() as (settings, connection):
         revoke_key(connection, key_id, settings.actor)
@@ -89,7 +89,7 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The id of a key.")]) -> N
 def list_keys(as_json: Json = False) -> None:
     """Show the keys that were made: whose they are, what they may do, since and until when."""
     from ml_assets.console import records
-    from ml_assets.service.keys import read_keys
+    from ml_assets.service.admission.keys import read_keys
 
     with reading() as (_, connection):
         made = read_keys(connection)

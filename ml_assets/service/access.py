@@ -8,9 +8,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from ml_assets.service.admission.keys import SCOPES, Role, Scope, match
 from ml_assets.service.answering import Service, the_service
 from ml_assets.service.guard import is_local
-from ml_assets.service.keys import SCOPES, Role, Scope, match
 from ml_assets.service.refusals import RefusedError
 
 

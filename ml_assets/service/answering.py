@@ -13,12 +13,12 @@ from fastapi import Depends, Request
 
 from ml_assets.embeddings.encoder import Encoder, load_query_encoder
 from ml_assets.embeddings.space import current_chunker, current_model
-from ml_assets.service.deployments import Process
+from ml_assets.service.admission.rates import Rates
 from ml_assets.service.encoding import CachedQueries, SharedEncoder
-from ml_assets.service.following import Follower, State
+from ml_assets.service.following.deployments import Process
+from ml_assets.service.following.follower import Follower, State
+from ml_assets.service.following.opened import Lane, OpenedRelease
 from ml_assets.service.metrics import Metrics
-from ml_assets.service.opened import Lane, OpenedRelease
-from ml_assets.service.rates import Rates
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import cache, online, postgres
 from ml_assets.stores.cache import ReadThrough

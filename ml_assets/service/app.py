@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from ml_assets.embeddings.encoder import Encoder, load_query_encoder
 from ml_assets.service import refusals
 from ml_assets.service.answering import Service
-from ml_assets.service.deployments import Process
+from ml_assets.service.following.deployments import Process
 from ml_assets.service.guard import Guard, JsonLines
 from ml_assets.service.metrics import Metrics
 from ml_assets.service.routes import documents, models, search, standing

@@ -21,7 +21,7 @@ from ml_assets.errors import (
     WeightsError,
     first_line,
 )
-from ml_assets.service.opened import NoLaneError
+from ml_assets.service.following.opened import NoLaneError
 from ml_assets.service.schemas import Problem, Refusal
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ml_assets.documents.model import Document
 from ml_assets.search.answering.model import MAX_K, Hit, Method
-from ml_assets.service.deployments import Deployment
+from ml_assets.service.following.deployments import Deployment
 
 MOST_TEXTS = 256
 """Texts of one request."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml_assets.errors import SettingError
-from ml_assets.service.keys import read_keys
+from ml_assets.service.admission.keys import read_keys
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import postgres
 from ml_assets.stores.folders import folder

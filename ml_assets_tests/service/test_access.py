@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 
 from ml_assets.errors import NothingToDoError, SettingError, UserError
 from ml_assets.service import server
+from ml_assets.service.admission.keys import create_key, match, read_keys, revoke_key
 from ml_assets.service.guard import JsonLines, is_local
-from ml_assets.service.keys import create_key, match, read_keys, revoke_key
 from ml_assets.service.routes import search as searching
 from ml_assets.stores import postgres
 from ml_assets_tests.service.deployed import Deployed, OpenService, get, post, soon

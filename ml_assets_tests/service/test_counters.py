@@ -11,7 +11,7 @@ from limits.errors import StorageError
 from limits.storage import Storage
 from limits.strategies import FixedWindowRateLimiter
 
-from ml_assets.service.counters import open_counters
+from ml_assets.service.admission.counters import open_counters
 from ml_assets_tests.servers import redis_over_tcp
 
 

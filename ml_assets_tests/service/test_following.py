@@ -10,8 +10,8 @@ import pytest
 
 from ml_assets.errors import OutageError
 from ml_assets.releases.pointer import list_releases, present_release
-from ml_assets.service import following
-from ml_assets.service.opened import NoLaneError, OpenedRelease, look_up
+from ml_assets.service.following import follower
+from ml_assets.service.following.opened import NoLaneError, OpenedRelease, look_up
 from ml_assets.service.routes import search as searching
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import SPACE
@@ -149,7 +149,7 @@ def test_a_defect_that_ends_the_thread_ends_the_process_health(
         def fail(_: object) -> None:
             raise ZeroDivisionError
 
-        monkeypatch.setattr(following, "read_keys", fail)
+        monkeypatch.setattr(follower, "read_keys", fail)
         soon(lambda: client.get("/health").status_code == 503)
         post(client, "/v1/search", {"query": "w3"})
 

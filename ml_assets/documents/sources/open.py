@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
+from ml_assets.documents.pushed.source import WithPushed
 from ml_assets.documents.sources.base import Source
-from ml_assets.documents.sources.pushed import WithPushed
 from ml_assets.errors import SettingError, SourceError
 from ml_assets.settings import Settings, secret
 

@@ -9,11 +9,11 @@ from fastapi import APIRouter
 
 from ml_assets.documents.history import read_document, read_history
 from ml_assets.documents.model import Document
-from ml_assets.documents.pushes import push, pushed_document, read_ticket, withdraw
+from ml_assets.documents.pushed.queue import push, pushed_document, read_ticket, withdraw
 from ml_assets.search.indexes.kinds import waiting_among
 from ml_assets.service.access import Reader, Writer
 from ml_assets.service.answering import Pinned, TheService
-from ml_assets.service.opened import Lane, OpenedRelease, look_up
+from ml_assets.service.following.opened import Lane, OpenedRelease, look_up
 from ml_assets.service.routes import PREFIX
 from ml_assets.service.schemas import (
     Accepted,

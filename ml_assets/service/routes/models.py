@@ -13,7 +13,7 @@ from ml_assets.features.views import VIEWS
 from ml_assets.registry.serving import Prediction, predict_with
 from ml_assets.service.access import Reader
 from ml_assets.service.answering import Pinned, TheService
-from ml_assets.service.opened import Lane
+from ml_assets.service.following.opened import Lane
 from ml_assets.service.refusals import nothing_published
 from ml_assets.service.routes import PREFIX
 from ml_assets.service.schemas import (

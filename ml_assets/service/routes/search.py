@@ -15,7 +15,7 @@ from ml_assets.search.filters.parse import condition_of, format_condition
 from ml_assets.search.filters.sql import check_known
 from ml_assets.service.access import Reader
 from ml_assets.service.answering import Pinned, Service, TheService
-from ml_assets.service.opened import Lane, OpenedRelease
+from ml_assets.service.following.opened import Lane, OpenedRelease
 from ml_assets.service.refusals import nothing_published
 from ml_assets.service.routes import PREFIX
 from ml_assets.service.schemas import Filters, SearchAnswer, SearchRequest, SimilarRequest

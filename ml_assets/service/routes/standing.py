@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from ml_assets.service.access import Reader, identify
 from ml_assets.service.answering import Pinned, Service, TheService
-from ml_assets.service.deployments import read_deployments
+from ml_assets.service.following.deployments import read_deployments
 from ml_assets.service.refusals import RefusedError
 from ml_assets.service.routes import PREFIX
 from ml_assets.service.schemas import Health, Readiness, ReleaseAnswer, Store

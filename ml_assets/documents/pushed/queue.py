@@ -1,6 +1,6 @@
 """The queue of pushed documents: put into it, taken out of it, and what became of each.
 
-Each document is kept here, as a source keeps its own; the runs read it (`sources/pushed.py`).
+Each document is kept here, as a source keeps its own; the runs read it (`source.py`).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from limits.storage import MemoryStorage, Storage
 from limits.strategies import FixedWindowRateLimiter
 
 from ml_assets.errors import StoreError
-from ml_assets.service.counters import open_counters
+from ml_assets.service.admission.counters import open_counters
 from ml_assets.settings import Settings, secret
 
 _AGAIN_SECONDS = 5.0

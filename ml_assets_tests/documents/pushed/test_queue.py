@@ -11,10 +11,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ml_assets.documents.model import Document
-from ml_assets.documents.pushes import push, pushed_document, read_ticket, withdraw
+from ml_assets.documents.pushed.queue import push, pushed_document, read_ticket, withdraw
+from ml_assets.documents.pushed.source import WithPushed
 from ml_assets.documents.refresh import refresh_documents
 from ml_assets.documents.sources.base import MAX_COLLECTIONS
-from ml_assets.documents.sources.pushed import WithPushed
 from ml_assets.errors import NothingToDoError, SourceError
 from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import postgres

@@ -20,10 +20,10 @@ import psycopg
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.errors import OutageError, UserError, first_line
 from ml_assets.search.indexes.kinds import touch_index
-from ml_assets.service import deployments
-from ml_assets.service.deployments import Process
-from ml_assets.service.keys import Key, read_keys
-from ml_assets.service.opened import NoLaneError, OpenedRelease, Served, look_up
+from ml_assets.service.admission.keys import Key, read_keys
+from ml_assets.service.following import deployments
+from ml_assets.service.following.deployments import Process
+from ml_assets.service.following.opened import NoLaneError, OpenedRelease, Served, look_up
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import online, postgres
 
