@@ -122,7 +122,8 @@ def _questions(home: Path) -> tuple[list[str], list[tuple[float, str]]]:
 @contextmanager
 def _serving(home: Path, processes: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     port = "8137"
-    command = [BIN / "ml-assets", "serve", "--port", port, "--processes", str(processes)]
+    program = str(BIN / "ml-assets")
+    command = [program, "serve", "--port", port, "--processes", str(processes)]
     settings: Mapping[str, str] = {"ML_ASSETS_HOME": str(home.resolve())}
     with subprocess.Popen(
         command, cwd=PROJECT, env=clean_environment(settings), stderr=subprocess.DEVNULL

@@ -11,6 +11,7 @@ from collections.abc import MutableMapping
 from typing import Any
 from uuid import uuid4
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ml_assets.service.metrics import Metrics
@@ -29,8 +30,8 @@ _LOCAL = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 log = logging.getLogger(__name__)
 
 
-class TooLargeError(Exception):
-    """The body of a request is larger than it may be."""
+class TooLargeError(HTTPException):
+    """The body of a request is larger than it may be; what reads bodies lets this kind through."""
 
 
 class Guard:
@@ -69,7 +70,7 @@ class Guard:
             message = await receive()
             read += len(message.get("body", b""))
             if read > self._settings.service_body:
-                raise TooLargeError
+                raise TooLargeError(413, self._most())
             return message
 
         try:
@@ -78,8 +79,6 @@ class Guard:
         except TimeoutError:
             self._metrics.refused("late")
             await visit.refuse(503, "late", "it took too long", RETRY_SECONDS)
-        except TooLargeError:
-            await visit.refuse(413, "too_large", self._most())
         except Exception:  # the client is told nothing of it, the log all
             log.exception("a defect", extra={"request_id": visit.request_id})
             await visit.refuse(500, "defect", "the service failed; its log says why")

@@ -9,6 +9,8 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
+from ml_assets.releases import pointer
+from ml_assets.releases.audit import Entry
 from ml_assets.search.generation import ensure_generation
 from ml_assets.search.indexes.kinds import index_parameters
 from ml_assets.search.model import CHUNKING, Generation
@@ -40,6 +42,12 @@ class Deployed:
 
     def publish(self, generation: Generation) -> None:
         publish(self.deployment.connection, generation)
+
+    def back(self) -> None:
+        """Roll back, without the aliases of MLflow."""
+        connection = self.deployment.connection
+        entry = Entry("tester", "rollback", "search", "test")
+        pointer.roll_back(connection, pointer.rollback_target(connection), entry)
 
 
 def get(client: TestClient, path: str, status: int = 200, **parameters: Any) -> Any:

@@ -15,7 +15,6 @@ from ml_assets.service.following.opened import NoLaneError, OpenedRelease, look_
 from ml_assets.service.routes import search as searching
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import SPACE
-from ml_assets_tests.search.measurements import back
 from ml_assets_tests.service.deployed import Deployed, OpenService, get, post, soon
 
 
@@ -43,7 +42,7 @@ def test_publishes_and_rollbacks_are_followed_without_an_error_or_a_mix(
             thread.start()
         for turn in range(6):
             if turn % 2:
-                back(connection, deployed.deployment.settings, "test")
+                deployed.back()
             else:
                 deployed.publish(other)
             present = present_release(connection)
@@ -91,7 +90,7 @@ def test_a_request_keeps_the_release_that_it_began_with(
             thread.join()
         assert answers[0]["release"] == before
         soon(lambda: not old.alive)
-        back(connection, deployed.deployment.settings, "test")
+        deployed.back()
 
 
 def test_lanes_that_broke_are_opened_anew(deployed: Deployed, open_service: OpenService) -> None:
