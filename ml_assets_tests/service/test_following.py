@@ -64,7 +64,7 @@ def test_publishes_and_rollbacks_are_followed_without_an_error_or_a_mix(
 def test_a_request_keeps_the_release_that_it_began_with(
     deployed: Deployed, open_service: OpenService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connection, here, go = deployed.deployment.connection, Event(), Event()
+    here, go = Event(), Event()
     real = searching.search_vector
 
     def waiting(*given: Any, **more: Any) -> Any:
