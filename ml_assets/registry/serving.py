@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from ml_assets.documents.history import last_change
 from ml_assets.documents.normalize import normalize
 from ml_assets.errors import FeatureViewError, NothingToDoError, SourceError, SpaceMismatchError
 from ml_assets.features.documents import read_vectors, text_hashes
@@ -20,6 +22,7 @@ from ml_assets.registry.versions import champion, current_challenger
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.kinds import Indexes, kept_by_tables
 from ml_assets.stores import mlflow, postgres
+from ml_assets.stores.cache import Kind, ReadThrough
 from ml_assets.training.examples import model_inputs
 from ml_assets.training.families.registry import TRUSTED_TYPES
 from ml_assets.training.model import Candidate
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 
     from ml_assets.embeddings.encoder import Encoder
 
+
+CACHED = "predictions"
+"""The kind of values that a cache has of answers. They hold no text."""
 
 _CANDIDATES = 50
 """Chunks near a text whose documents are compared with it: the mean of a document's vectors may be
@@ -46,11 +52,14 @@ def predict_texts(
     load: Callable[[], Encoder],
     cut: Callable[[str], list[str]],
     texts: Sequence[str],
+    cache: ReadThrough | None = None,
+    seconds: float = 0,
 ) -> list[dict[str, float]]:
     """Return the champion's probabilities of every label, likeliest first, for each text.
 
     The encoder is of `space_id`; `cut` makes chunks of a text. The nearest document is looked for
-    in the `indexes` of the served search.
+    in the `indexes` of the served search. What the version answered about a text is kept in the
+    `cache` for so many seconds, or until another search is published or a document changes.
 
     Raises:
         NothingToDoError: there is no champion.
@@ -63,11 +72,33 @@ def predict_texts(
     normal = [_normal(text, number) for number, text in enumerate(texts, 1)]
     if not normal:
         return []
-    vectors = _embed(load(), [cut(text) or [text] for text in normal])
-    vectors, nearest = _placed(connection, indexes, space_id, vectors, normal)
-    features = _features(nearest, normal)
-    labels, given = answer(_kept(where, version), normal, features, vectors)
-    return [_ranked(labels, row) for row in given]
+
+    def compute(asked: Sequence[str]) -> list[dict[str, float]]:
+        vectors = _embed(load(), [cut(text) or [text] for text in asked])
+        vectors, nearest = _placed(connection, indexes, space_id, vectors, asked)
+        features = _features(nearest, asked)
+        labels, given = answer(_kept(where, version), asked, features, vectors)
+        return [_ranked(labels, row) for row in given]
+
+    if cache is None or not seconds:
+        return compute(normal)
+    generation = published_generation(connection)
+    corpus = f"{generation and generation.generation_id} {last_change(connection)}"
+    names = [(version.subject, version.candidate.served_uri, corpus, text) for text in normal]
+    kind = Kind(CACHED, seconds)
+    answers = [stored and _unpacked(stored) for stored in cache.recall(kind, names)]
+    if missing := [place for place, given in enumerate(answers) if given is None]:
+        computed = compute([normal[place] for place in missing])
+        cache.remember(
+            kind,
+            {
+                names[at]: json.dumps(each).encode()
+                for at, each in zip(missing, computed, strict=True)
+            },
+        )
+        for place, given in zip(missing, computed, strict=True):
+            answers[place] = given
+    return [given for given in answers if given is not None]
 
 
 def served_version(connection: postgres.Connection, space_id: str) -> ModelVersion:
@@ -251,6 +282,11 @@ def _near_documents(
     with indexes.open(connection, generation, kind) as index:
         rankings = index.query_many(list(vectors), _CANDIDATES)
     return {name.rpartition("#")[0] for ranking in rankings for name in ranking.chunk_ids}
+
+
+def _unpacked(stored: bytes) -> dict[str, float]:
+    given: dict[str, float] = json.loads(stored)
+    return given
 
 
 def _ranked(labels: Any, probabilities: Any) -> dict[str, float]:
