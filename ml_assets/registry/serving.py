@@ -86,19 +86,14 @@ def predict_texts(
     corpus = f"{generation and generation.generation_id} {last_change(connection)}"
     names = [(version.subject, version.candidate.served_uri, corpus, text) for text in normal]
     kind = Kind(CACHED, seconds)
-    answers = [stored and _unpacked(stored) for stored in cache.recall(kind, names)]
-    if missing := [place for place, given in enumerate(answers) if given is None]:
-        computed = compute([normal[place] for place in missing])
-        cache.remember(
-            kind,
-            {
-                names[at]: json.dumps(each).encode()
-                for at, each in zip(missing, computed, strict=True)
-            },
-        )
-        for place, given in zip(missing, computed, strict=True):
-            answers[place] = given
-    return [given for given in answers if given is not None]
+    recalled = zip(names, cache.recall(kind, names), strict=True)
+    known = {name: json.loads(stored) for name, stored in recalled if stored is not None}
+    if missing := {name: name[-1] for name in names if name not in known}:
+        computed = dict(zip(missing, compute(list(missing.values())), strict=True))
+        kept = {name: json.dumps(given).encode() for name, given in computed.items()}
+        cache.remember(kind, kept)
+        known |= computed
+    return [known[name] for name in names]
 
 
 def served_version(connection: postgres.Connection, space_id: str) -> ModelVersion:
@@ -282,11 +277,6 @@ def _near_documents(
     with indexes.open(connection, generation, kind) as index:
         rankings = index.query_many(list(vectors), _CANDIDATES)
     return {name.rpartition("#")[0] for ranking in rankings for name in ranking.chunk_ids}
-
-
-def _unpacked(stored: bytes) -> dict[str, float]:
-    given: dict[str, float] = json.loads(stored)
-    return given
 
 
 def _ranked(labels: Any, probabilities: Any) -> dict[str, float]:
