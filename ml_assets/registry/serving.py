@@ -84,7 +84,8 @@ def predict_texts(
         return compute(normal)
     generation = published_generation(connection)
     corpus = f"{generation and generation.generation_id} {last_change(connection)}"
-    names = [(version.subject, version.candidate.served_uri, corpus, text) for text in normal]
+    answering = (version.subject, version.candidate.served_uri, corpus)
+    names: list[tuple[str, ...]] = [(*answering, text) for text in normal]
     kind = Kind(CACHED, seconds)
     recalled = zip(names, cache.recall(kind, names), strict=True)
     known = {name: json.loads(stored) for name, stored in recalled if stored is not None}
