@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,6 +10,7 @@ from hashlib import sha256
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
+from ml_assets.documents.history import last_change
 from ml_assets.documents.normalize import normalize
 from ml_assets.errors import FeatureViewError, NothingToDoError, SourceError, SpaceMismatchError
 from ml_assets.features.documents import read_vectors, text_hashes
@@ -23,6 +25,7 @@ from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.kinds import Indexes, kept_by_tables
 from ml_assets.search.model import Generation
 from ml_assets.stores import mlflow, postgres
+from ml_assets.stores.cache import Kind, ReadThrough
 from ml_assets.training.examples import model_inputs
 from ml_assets.training.families.registry import TRUSTED_TYPES
 from ml_assets.training.model import Candidate
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 
     from ml_assets.embeddings.encoder import Encoder
 
+
+CACHED = "predictions"
+"""The kind of values that a cache has of answers. They hold no text."""
 
 _CANDIDATES = 50
 """Chunks near a text whose documents are compared with it: the mean of a document's vectors may be
@@ -49,11 +55,14 @@ def predict_texts(
     load: Callable[[], Encoder],
     cut: Callable[[str], list[str]],
     texts: Sequence[str],
+    cache: ReadThrough | None = None,
+    seconds: float = 0,
 ) -> list[dict[str, float]]:
     """Return the champion's probabilities of every label, likeliest first, for each text.
 
     The encoder is of `space_id`; `cut` makes chunks of a text. The nearest document is looked for
-    in the `indexes` of the served search.
+    in the `indexes` of the served search. What the version answered about a text is kept in the
+    `cache` for so many seconds, or until another search is published or a document changes.
 
     Raises:
         NothingToDoError: there is no champion.
@@ -64,11 +73,9 @@ def predict_texts(
     """
     version = served_version(connection, space_id)
     generation = published_generation(connection)
-    opened = Answering(version, _kept(where, version), generation)
-    return [
-        prediction.probabilities
-        for prediction in predict_with(connection, indexes, opened, load, cut, texts)
-    ]
+    opened = Answering(version, lambda: _kept(where, version), generation)
+    given = predict_with(connection, indexes, opened, load, cut, texts, cache, seconds)
+    return [prediction.probabilities for prediction in given]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +91,10 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """A version, its model as it was loaded, and the generation in which neighbours are sought."""
+    """A version, what gives its model, and the generation in which neighbours are sought."""
 
     version: ModelVersion
-    model: Any
+    model: Callable[[], Any]
     generation: Generation | None
 
 
@@ -106,7 +113,8 @@ def open_version(
         StoreError: MLflow does not answer, or the model cannot be loaded.
     """
     _check(version, space_id)
-    return Answering(version, _kept(where, version), generation)
+    model = _kept(where, version)
+    return Answering(version, lambda: model, generation)
 
 
 def predict_with(
@@ -116,6 +124,8 @@ def predict_with(
     load: Callable[[], Encoder],
     cut: Callable[[str], list[str]],
     texts: Sequence[str],
+    cache: ReadThrough | None = None,
+    seconds: float = 0,
 ) -> list[Prediction]:
     """What an opened version says of each text; see `predict_texts`.
 
@@ -126,21 +136,45 @@ def predict_with(
     normal = [_normal(text, number) for number, text in enumerate(texts, 1)]
     if not normal:
         return []
-    space_id = opened.version.space_id
-    vectors = _embed(load(), [cut(text) or [text] for text in normal])
-    vectors, nearest = _placed(connection, indexes, opened.generation, space_id, vectors, normal)
-    features = _features(nearest, normal)
-    labels, given = answer(opened.model, normal, features, vectors)
-    return [
-        Prediction(
-            _ranked(labels, row),
-            {
-                name: None if isnan(values[place]) else float(values[place])
-                for name, values in features.items()
-            },
+
+    def compute(asked: Sequence[str]) -> list[Prediction]:
+        vectors = _embed(load(), [cut(text) or [text] for text in asked])
+        vectors, nearest = _placed(
+            connection, indexes, opened.generation, version.space_id, vectors, asked
         )
-        for place, row in enumerate(given)
-    ]
+        features = _features(nearest, asked)
+        labels, given = answer(opened.model(), asked, features, vectors)
+        return [
+            Prediction(
+                _ranked(labels, row),
+                {
+                    name: None if isnan(values[place]) else float(values[place])
+                    for name, values in features.items()
+                },
+            )
+            for place, row in enumerate(given)
+        ]
+
+    version, generation = opened.version, opened.generation
+    if cache is None or not seconds:
+        return compute(normal)
+    corpus = f"{generation and generation.generation_id} {last_change(connection)}"
+    answering = (version.subject, version.candidate.served_uri, corpus)
+    names: list[tuple[str, ...]] = [(*answering, text) for text in normal]
+    kind = Kind(CACHED, seconds)
+    recalled = zip(names, cache.recall(kind, names), strict=True)
+    known = {
+        name: Prediction(*json.loads(stored)) for name, stored in recalled if stored is not None
+    }
+    if missing := {name: name[-1] for name in names if name not in known}:
+        computed = dict(zip(missing, compute(list(missing.values())), strict=True))
+        kept = {
+            name: json.dumps([given.probabilities, given.features]).encode()
+            for name, given in computed.items()
+        }
+        cache.remember(kind, kept)
+        known |= computed
+    return [known[name] for name in names]
 
 
 def served_version(connection: postgres.Connection, space_id: str) -> ModelVersion:

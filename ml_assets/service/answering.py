@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar, cast
 import psycopg
 from fastapi import Depends, Request
 
-from ml_assets.embeddings.encoder import Encoder, load_query_encoder
+from ml_assets.embeddings.encoder import Encoder, load_query_encoder, runtime_of
 from ml_assets.embeddings.space import current_chunker, current_model
 from ml_assets.service.admission.rates import Rates
 from ml_assets.service.encoding import CachedQueries, SharedEncoder
@@ -122,8 +122,9 @@ class Service:
         return await self._in_thread(call)
 
     def _load_cached(self) -> Encoder:
+        settings = self.settings
         return CachedQueries(
-            self._load(self.settings), self.cache, self.settings.query_cache_seconds
+            self._load(settings), self.cache, settings.query_cache_seconds, runtime_of(settings)
         )
 
     async def _in_thread(self, call: Callable[[], T]) -> T:

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ml_assets.embeddings.caching import KIND
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.stores.cache import Kind, ReadThrough
 
@@ -30,12 +31,17 @@ class _Job:
 
 
 class CachedQueries:
-    """An encoder whose vectors of queries are kept, by the space and the text."""
+    """An encoder that recalls all queries of a batch at once, and encodes the others together.
 
-    def __init__(self, encoder: Encoder, cache: ReadThrough, seconds: float) -> None:
-        """Keep each for so long; 0: not."""
+    A session encodes each alone: `runtime` tells vectors apart whose last bits differ by that.
+    """
+
+    def __init__(
+        self, encoder: Encoder, cache: ReadThrough, seconds: float, runtime: str = ""
+    ) -> None:
+        """Keep each vector for so long; 0: not."""
         self._encoder, self._cache = encoder, cache
-        self._kind = Kind("query", seconds)
+        self._kind, self._runtime = Kind(KIND, seconds), f"{runtime} together"
 
     @property
     def space(self) -> VectorSpace:
@@ -51,14 +57,16 @@ class CachedQueries:
         import numpy as np
 
         space = self.space
-        named = [(space.space_id, space.prompt_of_queries, text) for text in texts]
+        named: list[tuple[str, ...]] = [(space.space_id, self._runtime, text) for text in texts]
         kept = self._cache.recall(self._kind, named)
         size = 4 * space.dimension
         lacking = [place for place, value in enumerate(kept) if value is None or len(value) != size]
         vectors = np.empty((len(texts), space.dimension), dtype=np.float32)
         if lacking:
             vectors[lacking] = self._encoder.encode_queries([texts[place] for place in lacking])
-            fresh = {named[place]: vectors[place].astype("<f4").tobytes() for place in lacking}
+            fresh: dict[tuple[str, ...], bytes] = {
+                named[place]: vectors[place].astype("<f4").tobytes() for place in lacking
+            }
             self._cache.remember(self._kind, fresh)
         for place, value in enumerate(kept):
             if value is not None and len(value) == size:

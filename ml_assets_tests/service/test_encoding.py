@@ -90,7 +90,7 @@ def test_a_query_is_encoded_once_and_a_document_each_time(tmp_path: Path) -> Non
         encoder.encode(["a"])
         encoder.encode(["a"])
         assert inner.texts == ["a", "b", "c", "a", "a"]
-        assert kept.statistics()["query"].hits == 2
+        assert kept.statistics()["query_embeddings"].hits == 2
         other = CachedQueries(HashEncoder(other_space()), kept, 60)
         assert not np.array_equal(other.encode_queries(["a"]), first[:1])
         CachedQueries(inner, kept, 0).encode_queries(["a"])

@@ -52,6 +52,8 @@ async def predict(
             lambda: service.encoder,
             lambda text: [chunk.text for chunk in service.chunker.chunk("", text)],
             asked.texts,
+            service.cache,
+            service.settings.prediction_cache_seconds,
         )
 
     predictions = await service.on_lane(opened, answer)
@@ -77,10 +79,15 @@ async def features(view: str, entity: str, _: Reader, service: TheService) -> Fe
     if view not in VIEWS:
         raise FeatureViewError(f"there is no view {view!r}", do=f"Known: {', '.join(VIEWS)}")
     key = VIEWS[view].key
-    values = await service.on_online(lambda store: store.get_many(key, [entity]))
-    if entity not in values:
+    reading = await service.on_online(lambda store: store.get_many(key, [entity]))
+    if entity in reading.expired:
+        till = f"{reading.expired[entity]:%Y-%m-%d %H:%M:%S} UTC"
+        raise NothingToDoError(
+            f"the values of {view} of {entity!r} held till {till}", do="Run `ml-assets run`"
+        )
+    if entity not in reading.values:
         raise NothingToDoError(f"{view} has no values of {entity!r}", do="See the ids of a search")
-    return FeaturesAnswer(view=view, key=key, entity=entity, values=values[entity])
+    return FeaturesAnswer(view=view, key=key, entity=entity, values=reading.values[entity])
 
 
 @router.post("/embed")
