@@ -70,6 +70,8 @@ def test_a_prediction_is_that_of_the_champion(client: TestClient, deployed: Depl
         assert given["probability"] == next(iter(given["probabilities"].values()))
         assert given["features"]["document_text__words"] > 0
     assert answer["model"].startswith("document_classifier/")
+    assert post(client, "/v1/predict", {"texts": texts}) == answer
+    assert client.app.state.service.cache.statistics()["predictions"].hits == 2  # type: ignore[attr-defined]
     assert post(client, "/v1/predict", {"texts": [" \n"]}, 422)["error"]["code"] == "source"
 
 
