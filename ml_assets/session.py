@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.errors import FeatureViewError, NothingToDoError, StoreError, UserError
+from ml_assets.errors import NothingToDoError, StoreError, UserError
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.filters.parse import parse_condition
 from ml_assets.settings import Settings, load_settings, secret
@@ -124,12 +124,11 @@ class Session:
             NothingToDoError: the online store has no values of the entity.
             StoreError: the online store cannot be used.
         """
-        from ml_assets.features.views import VIEWS
+        from ml_assets.features.views import find_view
 
-        if view not in VIEWS:
-            raise FeatureViewError(f"there is no view {view!r}", do=f"Known: {', '.join(VIEWS)}")
+        key = find_view(view).key
         with self._answering():
-            values = self._online.get_many(VIEWS[view].key, [entity])
+            values = self._online.get_many(key, [entity])
         if entity not in values:
             raise NothingToDoError(
                 f"{view} has no values of {entity!r}",

@@ -78,6 +78,17 @@ VIEWS = load_views(load_settings().features)
 """Every view, by name; which are a user's own is read once in a process."""
 
 
+def find_view(name: str) -> FeatureView:
+    """The view of that name.
+
+    Raises:
+        FeatureViewError: there is none.
+    """
+    if name not in VIEWS:
+        raise FeatureViewError(f"there is no view {name!r}", do=f"Known: {', '.join(VIEWS)}")
+    return VIEWS[name]
+
+
 def views_for(use: Use) -> tuple[FeatureView, ...]:
     """The views that permit `use`."""
     return tuple(view for view in VIEWS.values() if use in view.uses)
