@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 from rich.markdown import Markdown
 
-from ml_assets.cli.app import Json, app, command, connected, out, reading, show, tell
+from ml_assets.cli.app import Json, app, command, connected, out, show, tell
 from ml_assets.console import features as console
-from ml_assets.errors import FeatureViewError
+from ml_assets.errors import FeatureViewError, NothingToDoError
 from ml_assets.settings import load_settings, secret
 
 features = typer.Typer(no_args_is_help=True, help="Feature views: list, show, get, drop.")
@@ -91,8 +91,11 @@ def get(
         from ml_assets.features.views import find_view
         from ml_assets.stores import duckdb
 
-        view = find_view(name)
-        with reading() as (settings, _), duckdb.connect(settings.duckdb_file, True) as duck:
+        view, file = find_view(name), load_settings().duckdb_file
+        if not file.exists():
+            what = "no values were computed here yet"
+            raise NothingToDoError(what, where=str(file), do="Run `ml-assets run`")
+        with duckdb.connect(file, read_only=True) as duck:
             values = values_as_of(duck, view, entity, as_of, known)
     show(values, lambda: console.values(name, entity, values), as_json=as_json)
 

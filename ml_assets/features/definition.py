@@ -204,7 +204,7 @@ def _problem(view: FeatureView) -> str:
         return f"version {view.version} is less than 1"
     if not _KEY.fullmatch(view.entity):
         return f"{view.entity!r} is neither document, collection nor a key of metadata"
-    if view.ttl is not None and view.ttl <= timedelta(0):
+    if view.ttl is not None and view.ttl < timedelta(0):
         return f"a ttl of {view.ttl} leaves nothing"
     for feature in view.features:
         if not feature.is_number and (feature.minimum, feature.maximum) != (None, None):
