@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml_assets.errors import FeatureViewError, NothingToDoError
 from ml_assets.features.definition import FeatureView
+from ml_assets.features.offline import require_table
 from ml_assets.stores import duckdb
 from ml_assets.stores.sql import statement
 
@@ -33,7 +34,7 @@ def point_in_time_join(
     where the value is older than the view's ttl.
 
     Raises:
-        FeatureViewError: the spine lacks a column.
+        FeatureViewError: the spine lacks a column, or a view was never computed.
     """
     result = spine.copy()
     for view in views:
@@ -78,6 +79,7 @@ def values_as_of(
 
 
 def _join_view(duck: duckdb.Connection, spine: pd.DataFrame, view: FeatureView) -> pd.DataFrame:
+    require_table(duck, view)
     columns = ", ".join(
         f"feature.{column} as {name}"
         for column, name in zip(view.columns, view.qualified, strict=True)

@@ -15,6 +15,7 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from ml_assets.delta import Delta
+from ml_assets.errors import FeatureViewError
 from ml_assets.features.definition import FeatureView
 from ml_assets.features.sources.corpus import Corpus, State, told
 from ml_assets.stores import duckdb, postgres
@@ -128,6 +129,21 @@ def create_table(duck: duckdb.Connection, view: FeatureView) -> None:
         duck.execute(f"{text}{features})")
 
 
+def require_table(duck: duckdb.Connection, view: FeatureView) -> None:
+    """Refuse to read a view that was never computed here.
+
+    Raises:
+        FeatureViewError: it has no offline table.
+    """
+    query = "from duckdb_tables() where table_name = ?"
+    if view.source and not duck.execute(query, [view.table]).fetchall():
+        raise FeatureViewError(
+            f"version {view.version} has no values yet",
+            where=f"feature view {view.name}",
+            do="Run `ml-assets run`",
+        )
+
+
 def drop_table(duck: duckdb.Connection, key: str) -> None:
     """Drop the offline table of a view, by name and version."""
     with duckdb.transaction(duck):
@@ -179,7 +195,12 @@ def query_current(
     name: str,
     values: Mapping[str, object] | None = None,
 ) -> duckdb.Connection:
-    """Run a statement of `duckdb/features` over the current rows of `view`."""
+    """Run a statement of `duckdb/features` over the current rows of `view`.
+
+    Raises:
+        FeatureViewError: it was never computed.
+    """
+    require_table(duck, view)
     names = {
         "current": current_rows(view),
         "columns": ", ".join(view.columns),

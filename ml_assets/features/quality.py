@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ml_assets.features.definition import FeatureView
-from ml_assets.features.offline import query_current, read_current
+from ml_assets.features.offline import create_table, query_current, read_current
 from ml_assets.features.online import online_differences
 from ml_assets.features.views import VIEWS
 from ml_assets.problem import Problem
@@ -95,6 +95,7 @@ def forget_altered(duck: duckdb.Connection, online: OnlineStore) -> None:
     """Forget altered rows, and what is online in their place: the next run computes all anew."""
     duck.execute("delete from document_neighbours")
     for view in VIEWS.values():
+        create_table(duck, view)
         with duckdb.transaction(duck):
             duck.execute(_formatted("forget_altered", view))
             for table in ("feature_inputs", "feature_states"):

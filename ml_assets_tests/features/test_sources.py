@@ -14,6 +14,7 @@ from ml_assets.delta import Delta
 from ml_assets.documents.model import Document
 from ml_assets.errors import FeatureViewError, SourceError
 from ml_assets.features import Feature, FeatureView, Function, Query, Table
+from ml_assets.features.join import point_in_time_join
 from ml_assets.features.offline import (
     drop_table,
     read_current,
@@ -329,6 +330,15 @@ def test_a_table_that_cannot_be_read_is_a_line(corpus: Corpus, tmp_path: Path) -
     with pytest.raises(FeatureViewError, match="column at is of type BIGINT, which is no time"):
         refresh_source(corpus, view)
     assert corpus.duck.execute("select current_setting('timezone')").fetchall() == [("UTC",)]
+
+
+def test_a_view_that_was_never_computed_is_a_line(duck: duckdb.Connection) -> None:
+    message = r"feature view shouting: version 1 has no values yet. Run `ml-assets run`"
+    with pytest.raises(FeatureViewError, match=message):
+        statistics(duck, SHOUTING)
+    spine = pd.DataFrame({"document_id": ["d"], "event_time": [day(1)]})
+    with pytest.raises(FeatureViewError, match=message):
+        point_in_time_join(duck, spine, [SHOUTING])
 
 
 def test_a_version_stays_until_it_is_dropped(corpus: Corpus, tmp_path: Path) -> None:
