@@ -24,6 +24,9 @@ Nulls = Literal["allowed", "refused"]
 OWN_COLUMNS = frozenset({"entity_id", "event_time", "known_time", "removed", "value_hash"})
 """What every offline table has beside the features."""
 
+_OF_A_SPINE = ("document_id", "event_time", "known_time", "document_time")
+"""Columns that a spine has beside the keys."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _KEY = re.compile(r"\w[\w .-]{0,99}")
 
@@ -202,7 +205,7 @@ def _problem(view: FeatureView) -> str:
         return "it has no features" if not names else "two of its features have one name"
     if view.version < 1:
         return f"version {view.version} is less than 1"
-    if not _KEY.fullmatch(view.entity):
+    if not _KEY.fullmatch(view.entity) or view.entity in _OF_A_SPINE:
         return f"{view.entity!r} is neither document, collection nor a key of metadata"
     if view.ttl is not None and view.ttl < timedelta(0):
         return f"a ttl of {view.ttl} leaves nothing"

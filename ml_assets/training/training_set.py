@@ -63,9 +63,10 @@ def build_training_set(
             f" ({len(labelled)} labelled documents, {len(left_out)} labels left out)"
         )
     if len(rows):
-        spine = _not_before_features(duck, rows, views).rename(columns={"label_time": "event_time"})
-        spine = with_keys(connection, spine, views)
-        rows = point_in_time_join(duck, spine, views).rename(columns={"event_time": "label_time"})
+        rows = _not_before_features(duck, rows, views)
+        asked = rows[["document_id", "label_time"]].rename(columns={"label_time": "event_time"})
+        joined = point_in_time_join(duck, with_keys(connection, asked, views), views)
+        rows = rows.assign(**{name: joined[name] for name in features})
     rows = rows.reindex(columns=[*_COLUMNS, *features]).astype(dict.fromkeys(features, "float64"))
     built = TrainingSet(
         hash="",

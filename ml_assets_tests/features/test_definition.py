@@ -34,6 +34,7 @@ VIEW = FeatureView(
         ({"features": ()}, "it has no features"),
         ({"version": 0}, "version 0 is less than 1"),
         ({"entity": ""}, "'' is neither document, collection nor a key"),
+        ({"entity": "event_time"}, "'event_time' is neither"),
         ({"ttl": timedelta(-1)}, "leaves nothing"),
         ({"features": (replace(WORDS, maximum=-1),)}, "the range of words, 0 to -1, is empty"),
         ({"features": (replace(WORDS, dtype="varchar"),)}, "of type varchar, which has no range"),

@@ -266,19 +266,20 @@ asked_rows = st.lists(
 )
 
 
-def test_events_of_two_entities_are_joined_by_their_definition(tmp_path: Path) -> None:
+def test_events_of_two_entities_are_joined_by_their_definition(
+    duck: duckdb.Connection,
+) -> None:
     @hypothesis_settings(max_examples=100, deadline=None)
     @given(rows=histories, others=histories, asked=asked_rows, ttl=st.none() | days)
     def check(rows: list[Row], others: list[Row], asked: list[Asked], ttl: int | None) -> None:
         given_ttl = None if ttl is None else timedelta(days=ttl)
         events, so_far = replace(EVENTS, ttl=given_ttl), replace(SO_FAR, ttl=given_ttl)
         texts = replace(DOCUMENT_TEXT, ttl=given_ttl)
-        with duckdb.connect(tmp_path / "a.duckdb") as duck:
-            fill_events(duck, events, rows)
-            fill_events(duck, so_far, others)
-            fill(duck, rows)
-            spine = asked_spine(asked).assign(document_id=[row.entity for row in asked])
-            joined = point_in_time_join(duck, spine, [events, so_far, texts])
+        fill_events(duck, events, rows)
+        fill_events(duck, so_far, others)
+        fill(duck, rows)
+        spine = asked_spine(asked).assign(document_id=[row.entity for row in asked])
+        joined = point_in_time_join(duck, spine, [events, so_far, texts])
 
         def found(name: str) -> list[int | None]:
             return [None if pd.isna(words) else words for words in joined[name]]

@@ -42,6 +42,13 @@ def test_a_module_of_a_package_is_a_view_beside_them(package: Path) -> None:
     assert [*load_views("own_views.a")] == [*VIEWS, "a_view"]
 
 
+def test_a_view_that_a_module_imports_is_one_view(package: Path) -> None:
+    (package / "a.py").write_text(MINE.format(name="a_view"))
+    imports = "from ml_assets.features.views.document_text import DOCUMENT_TEXT\n"
+    (package / "b.py").write_text(imports + "from own_views.a import MINE\n")
+    assert [*load_views("own_views")] == [*VIEWS, "a_view"]
+
+
 @pytest.mark.parametrize(
     ("code", "message"),
     [

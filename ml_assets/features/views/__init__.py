@@ -31,7 +31,7 @@ def load_views(own: str = "") -> dict[str, FeatureView]:
         do = "Define a FeatureView in it, or unset the variable"
         raise FeatureViewError(f"{own} defines no feature view", where=_VARIABLE, do=do)
     for view in found:
-        if view.name in views:
+        if views.get(view.name, view) is not view:
             what = f"there are two views of the name {view.name}"
             raise FeatureViewError(what, where=f"{_VARIABLE}={own}", do="Rename one")
         views[view.name] = view
