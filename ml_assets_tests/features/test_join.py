@@ -1,7 +1,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -99,14 +98,13 @@ spines = st.lists(
 )
 
 
-def test_the_join_is_its_definition(tmp_path: Path) -> None:
+def test_the_join_is_its_definition(duck: duckdb.Connection) -> None:
     @hypothesis_settings(max_examples=100, deadline=None)
     @given(rows=histories, labels=spines, ttl=st.none() | days)
     def check(rows: list[Row], labels: list[Label], ttl: int | None) -> None:
         view = replace(DOCUMENT_TEXT, ttl=None if ttl is None else timedelta(days=ttl))
-        with duckdb.connect(tmp_path / "a.duckdb") as duck:
-            fill(duck, rows)
-            joined = point_in_time_join(duck, spine_of(labels), [view])
+        fill(duck, rows)
+        joined = point_in_time_join(duck, spine_of(labels), [view])
         found = [None if pd.isna(words) else words for words in joined["document_text__words"]]
         assert found == [oracle(rows, label, ttl) for label in labels]
 
