@@ -103,6 +103,7 @@ def _asset(view: FeatureView, source: Source) -> dg.AssetsDefinition:
         duckdb: OfflineStoreResource,
     ) -> dg.MaterializeResult:
         with postgres.connect() as connection, duckdb.get_connection() as duck:
+            refresh_definitions(connection, [view])  # also where it is materialized alone
             corpus = Corpus(connection, duck, secret(settings.source_url))
             return _offline_result(duck, view, refresh_source(corpus, view))
 

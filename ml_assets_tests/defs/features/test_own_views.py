@@ -1,6 +1,7 @@
 """Assets and checks of a view of the user's own: they follow from its definition."""
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -8,8 +9,8 @@ import pytest
 
 from ml_assets.defs.assets import asset_of
 from ml_assets.defs.features import assets, checks
-from ml_assets.defs.resources import build_resources
 from ml_assets.features import Feature, FeatureView, Table
+from ml_assets.features.offline import stored_views
 from ml_assets.settings import Settings
 from ml_assets.stores import duckdb
 
@@ -46,14 +47,8 @@ def outcomes(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
 
 
 def test_a_table_becomes_an_asset_with_checks(
-    view: FeatureView, settings: Settings, postgres_url: str, tmp_path: Path
+    view: FeatureView, settings: Settings, resources: dict[str, object], tmp_path: Path
 ) -> None:
-    from ml_assets.defs.resources import PostgresResource
-
-    resources = {
-        **build_resources(settings),
-        "postgres": PostgresResource(url=postgres_url, home=str(settings.home)),
-    }
     result = run(view, settings, resources)
     (event,) = result.asset_materializations_for_node("stars_features")
     found = {name: value.value for name, value in event.metadata.items()}
@@ -71,6 +66,20 @@ def test_a_table_becomes_an_asset_with_checks(
         "stars_features_are_in_range": False,
         "stars_features_are_as_computed": False,
     }
+
+
+def test_another_definition_of_a_version_is_refused_and_nothing_is_written(
+    view: FeatureView, settings: Settings, resources: dict[str, object]
+) -> None:
+    assert run(view, settings, resources).success
+    changed = replace(view, ttl=timedelta(days=1))
+    result = run(changed, settings, resources)
+    assert not result.success
+    (failed,) = result.filter_events(lambda event: event.is_step_failure)
+    assert "still version 1" in str(failed.step_failure_data.error)
+    assert run(replace(changed, version=2), settings, resources).success
+    with duckdb.connect(settings.duckdb_file) as duck:
+        assert stored_views(duck)["stars_v1"] == stored_views(duck)["stars_v2"] == 2
 
 
 def test_the_asset_says_what_the_view_is(view: FeatureView) -> None:
