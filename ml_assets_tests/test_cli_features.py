@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 from ml_assets import cli
 from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.stores import duckdb, online, postgres
+from ml_assets.stores.online import Row
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_a_mistake_is_a_line(filled: Path, words: list[str], message: str) -> No
 
 def test_an_earlier_version_is_dropped(filled: Path) -> None:
     with online.connect(None, filled) as store:
-        store.put_many("old_v4", {"d": {"a": 1}}, {"d": "r"})
+        store.put_many("old_v4", {"d": Row({"a": 1}, "r")})
     assert "Dropped old version 4: 1 rows" in call("drop", "old", "4", "--reason", "gone").output
     assert ("old", 4) not in {(row["view"], row["version"]) for row in answered("list")}
     with online.connect(None, filled) as store:

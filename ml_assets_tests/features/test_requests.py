@@ -10,17 +10,18 @@ from ml_assets.documents.model import Document
 from ml_assets.errors import SourceError
 from ml_assets.features import Table
 from ml_assets.features.documents import refresh_document_features
-from ml_assets.features.offline import read_current, refresh_source
+from ml_assets.features.offline import refresh_source
 from ml_assets.features.requests import request_features
 from ml_assets.features.sources.corpus import Corpus
 from ml_assets.features.views import VIEWS
 from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.settings import Settings
 from ml_assets.stores import duckdb, online, postgres
+from ml_assets.stores.online import Row
 from ml_assets_tests.fakes import SPACE
 from ml_assets_tests.features.corpus import Load
 from ml_assets_tests.features.test_golden import DOCUMENTS
-from ml_assets_tests.features.test_sources import AUTHORS, SHOUTING, STATS
+from ml_assets_tests.features.test_sources import AUTHORS, SHOUTING, STATS, current
 
 TITLED = Document("titled", "a", "def f(x):\n    return x", title="Über f")
 
@@ -35,8 +36,7 @@ def test_a_request_is_described_as_a_document_is(
     ids = [document.document_id for document in documents]
     rows = [{"title": document.title, "text": document.text} for document in documents]
     for view, unknown in ((DOCUMENT_TEXT, {"nearest_distance"}), (SHOUTING, set())):
-        stored = read_current(duck, view, "values", {"entity_ids": ids})
-        offline = {row.pop("entity_id"): row for row in stored}
+        offline = current(duck, view)
         computed = request_features(view, rows)
         assert computed is not None
         for place, name in enumerate(ids):
@@ -55,7 +55,7 @@ def test_a_session_computes_and_reads(tmp_path: Path, monkeypatch: pytest.Monkey
     for view in (AUTHORS, SHOUTING):
         monkeypatch.setitem(VIEWS, view.name, view)
     with online.connect(None, tmp_path) as store:
-        store.put_many(AUTHORS.key, {"7": {"documents": 3, "share_x": 0.5}}, {"7": "r"})
+        store.put_many(AUTHORS.key, {"7": Row({"documents": 3, "share_x": 0.5}, "r")})
     with ml_assets.open(Settings(home=tmp_path)) as session:
         found = session.features_of("ONE two", metadata={"author": 7.0})
         assert (found["authors__documents"], found["authors__share_x"]) == (3, 0.5)

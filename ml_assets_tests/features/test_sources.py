@@ -16,8 +16,8 @@ from ml_assets.errors import FeatureViewError, SourceError
 from ml_assets.features import Feature, FeatureView, Function, Query, Table
 from ml_assets.features.join import point_in_time_join
 from ml_assets.features.offline import (
+    current_rows,
     drop_table,
-    read_current,
     refresh_source,
     statistics,
     stored_views,
@@ -106,9 +106,9 @@ def history(duck: duckdb.Connection, view: FeatureView) -> list[tuple[Any, ...]]
 
 
 def current(duck: duckdb.Connection, view: FeatureView) -> dict[str, dict[str, Any]]:
-    ids = duck.execute(f"select distinct entity_id from {view.table}").fetchall()
-    rows = read_current(duck, view, "values", {"entity_ids": [name for (name,) in ids]})
-    return {row.pop("entity_id"): row for row in rows}
+    columns = ", ".join(view.columns)
+    rows = duck.execute(f"select entity_id, {columns} from ({current_rows(view)})").fetchall()
+    return {name: dict(zip(view.columns, values, strict=True)) for name, *values in rows}
 
 
 def test_a_query_with_a_history(corpus: Corpus, load: Load) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 import dagster as dg
+from pydantic import Field
 
 from ml_assets.defs.assets import (
     asset,
@@ -34,6 +35,14 @@ from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import duckdb as offline_store
 from ml_assets.stores.online.contract import COLUMNS
+
+
+class OnlineConfig(dg.Config):
+    """How the online copy is made."""
+
+    anew: bool = Field(
+        False, description="write all beside what is read, and let it take its place at once"
+    )
 
 
 @asset(kinds={"postgres"})
@@ -116,18 +125,19 @@ VIEW_ASSETS = [_asset(view, view.source) for view in VIEWS.values() if view.sour
 
 @asset(kinds={"sqlite", "redis"}, deps=[*map(asset_of, views_for("serving"))], pool="duckdb")
 def online_features(
-    duckdb: OfflineStoreResource, online_store: OnlineStoreResource
+    config: OnlineConfig, duckdb: OfflineStoreResource, online_store: OnlineStoreResource
 ) -> dg.MaterializeResult:
     """Latest values of every live document, collection and other entity, in the online store."""
     views = views_for("serving")
     with duckdb.get_connection() as duck, online_store.connect() as online:
-        deltas = {view.key: refresh_online(duck, online, view) for view in views}
+        deltas = {view.key: refresh_online(duck, online, view, anew=config.anew) for view in views}
         versions = [values_version(duck, view) for view in views]
     total = sum(deltas.values(), Delta())
     rows = [{"view": key, **asdict(delta)} for key, delta in deltas.items()]
     shown = described("online_features", COLUMNS.items(), total.total)
+    outcome = f"{total.total} rows written anew" if config.anew else _outcome(total)
     return dg.MaterializeResult(
-        metadata={**asdict(total), **shown, "outcome": _outcome(total), "views": table(rows)},
+        metadata={**asdict(total), **shown, "outcome": outcome, "views": table(rows)},
         data_version=data_version(versions),
     )
 
