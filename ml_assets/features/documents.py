@@ -139,10 +139,11 @@ def with_keys(
         for document_id, came, collection, metadata in rows
     }
     found = [known.get(document_id, {}) for document_id in spine["document_id"]]
-    times = pd.to_datetime([row.get("document_time") for row in found], utc=True)
-    columns = {key: [entity_of(row.get(key)) for row in found] for key in keys}
-    added = pd.DataFrame({"document_time": times, **columns}, index=spine.index, dtype=None)
-    return spine.assign(**{str(name): added[name] for name in added})
+    times = pd.Series([row.get("document_time") for row in found], spine.index, object)
+    keyed = spine.assign(document_time=pd.to_datetime(times, utc=True))
+    for key in keys:
+        keyed[key] = [entity_of(row.get(key)) for row in found]
+    return keyed
 
 
 def text_hashes(connection: postgres.Connection, document_ids: Collection[str]) -> dict[str, str]:

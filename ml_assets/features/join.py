@@ -61,7 +61,7 @@ def values_as_of(
     times: dict[str, Any] = {}
     for name, text in ("event_time", event_time), ("known_time", known_time):
         try:
-            times[name] = pd.to_datetime([text or datetime.now(UTC)], utc=True)
+            times[name] = pd.to_datetime(pd.Series([text or datetime.now(UTC)]), utc=True)
         except ValueError:
             do = "Write it as in 2026-01-31 or 2026-01-31T12:00+01:00"
             raise FeatureViewError(f"{text!r} is no time", where=name, do=do) from None

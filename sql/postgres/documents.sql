@@ -523,12 +523,13 @@ with documents_seen as (
         coalesce(sum(hashtextextended(chunk_id || ' ' || encode(text_hash, 'hex'), 0)), 0) as content
     from current_chunks
 ), changes_seen as (
-    select coalesce(max(change_id), 0) as last from change_log where stage = 'documents'
+    -- Not the last alone: one of a lower number may be committed after it.
+    select count(*) as changes, coalesce(sum(change_id), 0) as content from change_log where stage = 'documents'
 )
 select
     d.live as entities,
     encode(sha256(convert_to(
-        concat_ws(' ', d.live, d.content, c.chunks, c.content, l.last), 'UTF8')), 'hex') as state_hash,
+        concat_ws(' ', d.live, d.content, c.chunks, c.content, l.changes, l.content), 'UTF8')), 'hex') as state_hash,
     coalesce(d.changed_time, to_timestamp(0)) as state_time
 from documents_seen d, chunks_seen c, changes_seen l
 
