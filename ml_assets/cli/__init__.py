@@ -3,7 +3,17 @@
 Computing belongs in the room that owns the subject, the look of tables in `console`.
 """
 
-from ml_assets.cli import backup, models, pipeline, queries, records, releases, service
+from ml_assets.cli import backup, features, models, pipeline, queries, records, releases, service
 from ml_assets.cli.app import app
 
-__all__ = ["app", "backup", "models", "pipeline", "queries", "records", "releases", "service"]
+__all__ = [
+    "app",
+    "backup",
+    "features",
+    "models",
+    "pipeline",
+    "queries",
+    "records",
+    "releases",
+    "service",
+]

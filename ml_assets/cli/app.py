@@ -53,9 +53,9 @@ _PATIENCE = 20.0
 """Seconds that a command waits for a store that does not answer; runs of the daemon wait longer."""
 
 
-def command(function: Callable[..., None]) -> None:
-    """Make a command of a function, with its name and its docstring."""
-    app.command()(clear_errors()(function))
+def command(function: Callable[..., None], group: typer.Typer = app, name: str = "") -> None:
+    """Make a command of a function, with its docstring; of the application, or of a group."""
+    group.command(name or None)(_clear_errors()(function))
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def home_or_empty() -> Iterator[Settings]:
 
 
 @contextmanager
-def clear_errors() -> Iterator[None]:
+def _clear_errors() -> Iterator[None]:
     """A user's mistake is one line and exit code 1; Ctrl-C is one line and 130."""
     # Warnings of libraries are for developers: `python -W error -m ml_assets.cli` shows them.
     logging.captureWarnings(capture=True)

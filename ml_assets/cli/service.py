@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, cast
 
 import typer
@@ -10,7 +12,6 @@ from ml_assets.cli.app import (
     Json,
     Port,
     app,
-    clear_errors,
     command,
     connected,
     err,
@@ -26,6 +27,10 @@ keys = typer.Typer(
     help="Make, list and revoke the API keys of the service.",
 )
 app.add_typer(keys, name="keys")
+
+
+def _of_keys(name: str) -> Callable[[Callable[..., None]], None]:
+    return partial(command, group=keys, name=name)
 
 
 @command
@@ -51,8 +56,7 @@ def serve(
     serve_until_ended(settings, host, port, processes)
 
 
-@keys.command()
-@clear_errors()
+@_of_keys("create")
 def create(
     name: Annotated[str, typer.Argument(help="Whose key it is, or what for.")],
     role: Annotated[str, typer.Option(help="viewer, trainer, approver or admin.")] = "viewer",
@@ -73,8 +77,7 @@ def create(
     out.print(key, highlight=False, soft_wrap=True)
 
 
-@keys.command()
-@clear_errors()
+@_of_keys("revoke")
 def revoke(key_id: Annotated[str, typer.Argument(help="The id of a key.")]) -> None:
     """End a key: the service refuses it from the next second on."""
     from ml_assets.service.admission.keys import revoke_key
@@ -84,8 +87,7 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The id of a key.")]) -> N
     out.print(f"{key_id} was revoked.", highlight=False)
 
 
-@keys.command(name="list")
-@clear_errors()
+@_of_keys("list")
 def list_keys(as_json: Json = False) -> None:
     """Show the keys that were made: whose they are, what they may do, since and until when."""
     from ml_assets.console import records
