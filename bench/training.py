@@ -1,7 +1,7 @@
 """How good models are on your own files: `python -m bench.training TRAIN.parquet [TEST.parquet]`.
 
 Files have the columns `text` and `label`. Every family learns as it does in a run: folds, setting,
-temperature. Without a test file a fifth of the texts tests, by their hash and a seed; `--seeds 9`
+temperature. Without a test file a fifth of the texts tests, by their hash and a seed; `--splits 9`
 does so nine times, and shows the means. `chosen` is the one that a run would serve. `noise` is the
 calibration error that perfectly calibrated answers exceed in one case of twenty. Seconds are those
 of a processor, without embedding; `--vectors FILE.npy` keeps the vectors.
@@ -47,20 +47,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.training")
     parser.add_argument("train", type=Path)
     parser.add_argument("test", type=Path, nargs="?")
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--splits", type=int, default=1)
     parser.add_argument("--vectors", type=Path)
     asked = parser.parse_args()
     frames = [pd.read_parquet(file) for file in (asked.train, asked.test) if file]
     whole = read_task(pd.concat(frames, ignore_index=True), asked.vectors)
     ids = whole.examples.document_ids
     measured: dict[str, list[dict[str, float]]] = defaultdict(list)
-    for seed in range(asked.seeds):
+    for seed in range(asked.splits):
         in_test = [place(name, seed) < SHARE for name in ids]
         given = np.arange(len(ids)) >= len(frames[0])
         for name, metrics in measure(whole, given if asked.test else np.array(in_test), seed):
             measured[name].append(metrics)
     columns = [*measured["chosen"][0]]
-    table = Table("family", *columns, title=f"{asked.train}, splits: {asked.seeds}")
+    table = Table("family", *columns, title=f"{asked.train}, splits: {asked.splits}")
     for name, each in measured.items():
         table.add_row(name, *(f"{np.mean([row[key] for row in each]):.4f}" for key in columns))
     Console().print(table)
