@@ -1,100 +1,71 @@
-from dataclasses import replace
-from datetime import timedelta
+"""Which views there are: those of the room, and those of a module of the user's own."""
+
+import sys
 from pathlib import Path
 
 import pytest
 
-from ml_assets.delta import Delta
 from ml_assets.errors import FeatureViewError
-from ml_assets.features.views import (
-    COLLECTION_ACTIVITY,
-    DOCUMENT_TEXT,
-    VIEWS,
-    Feature,
-    FeatureView,
-    fingerprint,
-    refresh_definitions,
-    views_for,
+from ml_assets.features.views import VIEWS, load_views
+
+MINE = """
+from ml_assets.features import Feature, FeatureView, Table
+
+MINE = FeatureView(
+    name="{name}", version=1, entity="author", description="", uses=frozenset(),
+    features=(Feature("stars", "double", "stars"),), source=Table("a.csv", "author", "at"),
 )
-from ml_assets.stores import duckdb, postgres
-
-_SYSTEM_COLUMNS = [
-    ("entity_id", "VARCHAR"),
-    ("event_time", "TIMESTAMP WITH TIME ZONE"),
-    ("known_time", "TIMESTAMP WITH TIME ZONE"),
-    ("removed", "BOOLEAN"),
-    ("value_hash", "VARCHAR"),
-]
+ALSO = MINE
+"""
 
 
-@pytest.mark.parametrize("view", VIEWS.values(), ids=list(VIEWS))
-def test_the_table_of_a_view_has_its_features(tmp_path: Path, view: FeatureView) -> None:
-    with duckdb.connect(tmp_path / "a.duckdb") as duck:
-        columns = duck.execute(
-            "select column_name, data_type from duckdb_columns() where table_name = ?"
-            " order by column_index",
-            [view.table],
-        ).fetchall()
-    assert columns == [*_SYSTEM_COLUMNS, *((f.name, f.dtype.upper()) for f in view.features)]
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package `own_views`, on the path for the length of the test."""
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path / "own_views"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    yield folder  # type: ignore[misc]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "own_views"]:
+        del sys.modules[name]
 
 
-def test_only_what_permits_training_is_for_training() -> None:
-    assert views_for("training") == (DOCUMENT_TEXT,)
-    assert views_for("serving") == (DOCUMENT_TEXT, COLLECTION_ACTIVITY)
+def test_without_a_module_there_are_those_of_the_room() -> None:
+    assert [*load_views()] == [*VIEWS] == ["collection_activity", "document_text"]
+
+
+def test_a_module_of_a_package_is_a_view_beside_them(package: Path) -> None:
+    (package / "b.py").write_text(MINE.format(name="b_view"))
+    (package / "a.py").write_text(MINE.format(name="a_view"))
+    assert [*load_views("own_views")] == [*VIEWS, "a_view", "b_view"]
+    assert [*load_views("own_views.a")] == [*VIEWS, "a_view"]
+
+
+def test_a_view_that_a_module_imports_is_one_view(package: Path) -> None:
+    (package / "a.py").write_text(MINE.format(name="a_view"))
+    imports = "from ml_assets.features.views.document_text import DOCUMENT_TEXT\n"
+    (package / "b.py").write_text(imports + "from own_views.a import MINE\n")
+    assert [*load_views("own_views")] == [*VIEWS, "a_view"]
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("code", "message"),
     [
-        {"version": DOCUMENT_TEXT.version + 1},
-        {"ttl": timedelta(days=1)},
-        {"uses": frozenset({"monitoring"})},
-        {"features": (*DOCUMENT_TEXT.features, Feature("more", "double", ""))},
-        {"features": (replace(DOCUMENT_TEXT.features[0], maximum=5), *DOCUMENT_TEXT.features[1:])},
+        ("", "own_views defines no feature view. Define"),
+        ("1 / 0", r"ZeroDivisionError: division by zero \(.*a.py, line 1\)"),
+        ("x = (", r"SyntaxError: .*a.py, line 1"),
+        ("import absent_library", "No module named 'absent_library'.*Correct it"),
+        (MINE.format(name="document_text"), "two views of the name document_text"),
+        (MINE.format(name="Mine"), "feature view Mine: 'Mine' is not a name"),
     ],
 )
-def test_the_fingerprint_is_of_the_meaning(change: dict[str, object]) -> None:
-    assert fingerprint(replace(DOCUMENT_TEXT, **change)) != fingerprint(DOCUMENT_TEXT)  # type: ignore[arg-type]
+def test_an_error_in_it_is_a_line_with_its_place(package: Path, code: str, message: str) -> None:
+    (package / "a.py").write_text(code)
+    with pytest.raises(FeatureViewError, match=message):
+        load_views("own_views")
 
 
-def test_wording_is_not_meaning() -> None:
-    features = tuple(replace(feature, description="?") for feature in DOCUMENT_TEXT.features)
-    reworded = replace(DOCUMENT_TEXT, description="?", features=features)
-    assert fingerprint(reworded) == fingerprint(DOCUMENT_TEXT)
-
-
-def test_definitions_are_written_once(connection: postgres.Connection) -> None:
-    assert refresh_definitions(connection) == Delta(added=2)
-    assert refresh_definitions(connection) == Delta(unchanged=2)
-    assert refresh_definitions(connection, [replace(DOCUMENT_TEXT, description="?")]) == Delta(
-        changed=1
-    )
-    row = connection.execute(
-        "select entity, fingerprint, definition->>'description' from feature_definitions"
-        " where view = 'document_text'"
-    ).fetchone()
-    assert row == ("document", fingerprint(DOCUMENT_TEXT), "?")
-
-
-@pytest.mark.parametrize("damage", ["fingerprint = 'x'", "definition = '{}'", "entity = 'x'"])
-def test_a_definition_that_another_hand_changed_is_written_again(
-    connection: postgres.Connection, damage: str
-) -> None:
-    query = "select * from feature_definitions order by view"
-    refresh_definitions(connection)
-    before = connection.execute(query).fetchall()
-    connection.execute(f"update feature_definitions set {damage}")  # type: ignore[arg-type]
-    assert refresh_definitions(connection) == Delta(changed=2)
-    assert connection.execute(query).fetchall() == before
-
-
-def test_a_change_asks_for_a_version(connection: postgres.Connection) -> None:
-    refresh_definitions(connection)
-    changed = replace(DOCUMENT_TEXT, ttl=timedelta(days=1))
-    with pytest.raises(
-        FeatureViewError, match=r"document_text.*still version 2.*Set its version to 3"
-    ):
-        refresh_definitions(connection, [replace(COLLECTION_ACTIVITY, version=2), changed])
-    versions = connection.execute("select view, version from feature_definitions").fetchall()
-    assert sorted(versions) == [("collection_activity", 1), ("document_text", 2)]
-    assert refresh_definitions(connection, [replace(changed, version=3)]) == Delta(added=1)
+def test_a_module_that_is_not_there_is_a_line() -> None:
+    with pytest.raises(FeatureViewError, match=r"ML_ASSETS_FEATURES=nowhere.views.*PYTHONPATH"):
+        load_views("nowhere.views")

@@ -1,12 +1,14 @@
 """Checks of the group `features`."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 import dagster as dg
 
-from ml_assets.defs.assets import check, problems_result, table
+from ml_assets.defs.assets import asset_of, check, problems_result, table
 from ml_assets.defs.resources import OfflineStoreResource, OnlineStoreResource, PostgresResource
-from ml_assets.features.online import online_differences
+from ml_assets.features.definition import FeatureView
+from ml_assets.features.online import SAMPLE, online_differences
 from ml_assets.features.quality import (
     LEAKAGE_SKILL,
     altered_values,
@@ -14,13 +16,9 @@ from ml_assets.features.quality import (
     label_leakage,
     value_ranges,
 )
-from ml_assets.features.views import (
-    COLLECTION_ACTIVITY,
-    DOCUMENT_TEXT,
-    VIEWS,
-    FeatureView,
-    views_for,
-)
+from ml_assets.features.views import VIEWS, views_for
+from ml_assets.features.views.collection_activity import COLLECTION_ACTIVITY
+from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.problem import REPAIR, Problem
 from ml_assets.settings import Settings
 
@@ -56,7 +54,7 @@ def every_document_has_one_row(
     postgres: PostgresResource, duckdb: OfflineStoreResource
 ) -> dg.AssetCheckResult:
     """Every live document has exactly one current row in each document view, and no other has."""
-    views = [view for view in VIEWS.values() if view.entity == "document"]
+    views = [view for view in VIEWS.values() if (view.entity, view.source) == ("document", None)]
     with postgres.connect() as connection, duckdb.get_connection() as duck:
         coverages = {view.key: document_coverage(connection, duck, view) for view in views}
     rows = [{"view": key, **asdict(row)} for key, row in coverages.items()]
@@ -80,7 +78,16 @@ def no_feature_gives_the_label_away(
 
     It warns: the label may be what the feature measures, as length is of headlines and articles.
     """
-    views = [view for view in views_for("training") if view.entity == "document"]
+    views = [view for view in (DOCUMENT_TEXT,) if "training" in view.uses]
+    return _leakage_result(settings, postgres, duckdb, views)
+
+
+def _leakage_result(
+    settings: Settings,
+    postgres: PostgresResource,
+    duckdb: OfflineStoreResource,
+    views: Sequence[FeatureView],
+) -> dg.AssetCheckResult:
     with postgres.connect() as connection, duckdb.get_connection() as duck:
         skills = {
             f"{view.name}__{feature}": skill
@@ -109,12 +116,18 @@ def no_feature_gives_the_label_away(
 
 @check(asset="online_features", blocking=True)
 def online_equals_offline(
-    duckdb: OfflineStoreResource, online_store: OnlineStoreResource
+    duckdb: OfflineStoreResource,
+    online_store: OnlineStoreResource,
+    thorough: dg.ResourceParam[bool],
 ) -> dg.AssetCheckResult:
-    """The online store holds the latest offline values of every view, and nothing else."""
+    """The online store holds the latest offline values of every view, and nothing else.
+
+    Of many entities the values of a random sample are compared; of all in a thorough run.
+    """
     with duckdb.get_connection() as duck, online_store.connect() as online:
         differing = {
-            view.key: online_differences(duck, online, view) for view in views_for("serving")
+            view.key: online_differences(duck, online, view, whole=thorough)
+            for view in views_for("serving")
         }
     problems = [
         problem
@@ -122,7 +135,42 @@ def online_equals_offline(
         for kind, ids in kinds.items()
         for problem in Problem.of(f"{kind}_in_{key}", ids)
     ]
-    return problems_result(problems, views=", ".join(differing))
+    compared = "all" if thorough else f"{SAMPLE:,} of a view, at most"
+    return problems_result(problems, views=", ".join(differing), values_compared=compared)
+
+
+def _checks(view: FeatureView) -> Iterator[dg.AssetChecksDefinition]:
+    """The checks of a view that names its source."""
+    name = asset_of(view)
+
+    @check(name=f"{name}_are_in_range", asset=name, blocking=True)
+    def in_range(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
+        """Every value that has to be is known, and every known one finite and in its range."""
+        return _range_result(duckdb, view)
+
+    @check(name=f"{name}_are_as_computed", asset=name, blocking=True)
+    def as_computed(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
+        """No value, of now or before, was changed by another hand."""
+        with duckdb.get_connection() as duck:
+            return problems_result(altered_values(duck, view))
+
+    yield from (in_range, as_computed)
+    if "training" not in view.uses or view.entity != "document":
+        return
+
+    @check(name=f"no_feature_of_{view.name}_gives_the_label_away", asset=name)
+    def no_leakage(
+        settings: dg.ResourceParam[Settings],
+        postgres: PostgresResource,
+        duckdb: OfflineStoreResource,
+    ) -> dg.AssetCheckResult:
+        """No single feature predicts the label almost perfectly; one that does is named."""
+        return _leakage_result(settings, postgres, duckdb, [view])
+
+    yield no_leakage
+
+
+VIEW_CHECKS = [made for view in VIEWS.values() if view.source for made in _checks(view)]
 
 
 def _range_result(offline: OfflineStoreResource, view: FeatureView) -> dg.AssetCheckResult:
