@@ -23,7 +23,7 @@ BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(REPETITIONS),--repetitions $(REPETIT
 BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $(if $(VECTORS),--vectors $(VECTORS)) \
 	$(if $(BEIR),--beir $(BEIR)) $(if $(SET),--set $(SET))
 
-.PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-serving bench-setup serve clean
+.PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-serving bench-training bench-setup serve clean
 
 run: ## bring everything up to date: documents, search, models
 	@$(SETUP)
@@ -77,10 +77,13 @@ bench-churn: ## measure what churn costs, on the chunks of a home: make bench-ch
 	@$(SETUP) --dev
 	@$(BIN)/python -m bench.search.churn $(HOME_OF) $(if $(FAISS),--faiss $(FAISS))
 
-bench-serving: ## measure the service over HTTP beside its peers, with wrk: make bench-serving HOME_OF=.ml_assets
+bench-serving: ## measure the service over HTTP, with wrk: make bench-serving HOME_OF=.ml_assets
 	@$(SETUP) --dev
-	@$(MAKE) --no-print-directory bench-setup || echo "The peers cannot be installed, and are skipped" >&2
 	@$(BIN)/python -m bench.serving $(if $(HOME_OF),--home $(HOME_OF))
+
+bench-training: ## measure models on files of yours: make bench-training TRAIN=train.parquet TEST=test.parquet
+	@$(SETUP) --dev
+	@$(BIN)/python -m bench.training $(TRAIN) $(TEST) $(if $(SPLITS),--splits $(SPLITS))
 
 bench-setup: $(PEERS) ## the peers, in an environment of their own
 
