@@ -1,0 +1,202 @@
+"""Statistics of features by day, kept in DuckDB: of what came on it, and merged over days.
+
+An entity counts on the day of its first event time, with the values it had then. What changed in it
+later, or in its neighbours, does not make it come again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from math import nan
+from typing import TYPE_CHECKING
+
+from ml_assets.features.documents import read_vectors
+from ml_assets.features.drift.comparison import MOST_VECTORS
+from ml_assets.features.drift.summary import (
+    Summary,
+    merge,
+    summarize_categories,
+    summarize_numbers,
+)
+from ml_assets.features.offline import current_rows
+from ml_assets.features.views import DOCUMENT_TEXT, FeatureView, views_for
+from ml_assets.stores import duckdb, postgres
+from ml_assets.stores.sql import statement
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from pandas import DataFrame
+
+LABEL = "label"
+"""The name of the labels among the features, and of their view, which has one version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Whole days in UTC, from `first` to `last`, both included."""
+
+    first: date
+    last: date
+
+    @property
+    def times(self) -> dict[str, datetime]:
+        """The times `since` (included) and `until` (not)."""
+        return {
+            "since": datetime.combine(self.first, time(), UTC),
+            "until": datetime.combine(self.last + timedelta(days=1), time(), UTC),
+        }
+
+    @property
+    def days(self) -> dict[str, date]:
+        """The same as days."""
+        return {"since": self.first, "until": self.last + timedelta(days=1)}
+
+    def before(self, days: int) -> Window:
+        """The days before this window."""
+        return Window(self.first - timedelta(days=days), self.first - timedelta(days=1))
+
+
+def refresh_statistics(
+    connection: postgres.Connection, duck: duckdb.Connection, window: Window
+) -> None:
+    """Write the statistics of every day of a window anew, of all views that are monitored.
+
+    Those of the labels too, as they are now. Late documents and corrections are in them.
+    """
+    came = documents_that_came(duck, window)
+    labels = read_labels(connection, came["document_id"].tolist())
+    days = [(moment.date(), labels.get(name)) for name, moment in _moments(came)]
+    rows = [(str(day), label) for day, label in days if label is not None]
+    with duckdb.transaction(duck):
+        for view in views_for("monitoring"):
+            _write(duck, view, window)
+        bound = {"view": LABEL, "version": 1}
+        duck.execute(statement("duckdb/features/forget_statistics"), {**bound, **window.days})
+        header = {"day": "string", "label": "string"}
+        with duckdb.registered(duck, labels=duckdb.arrow_table(rows, header)):
+            duck.execute(statement("duckdb/features/label_statistics"), bound)
+
+
+def _moments(came: DataFrame) -> list[tuple[str, datetime]]:
+    return list(zip(came["document_id"], came["event_time"], strict=True))
+
+
+def _write(duck: duckdb.Connection, view: FeatureView, window: Window) -> None:
+    numbers = [feature.name for feature in view.features if feature.dtype in ("bigint", "double")]
+    categories = [name for name in view.columns if name not in numbers]
+    bound = {"view": view.name, "version": view.version}
+    duck.execute(statement("duckdb/features/forget_statistics"), {**bound, **window.days})
+    text = statement("duckdb/features/drift_statistics").format(
+        arrivals=_arrivals(view),
+        numbers=", ".join(numbers),
+        categories=", ".join(f"{name}::varchar" for name in categories),
+    )
+    bound |= {"numbers": numbers, "categories": categories, **window.times}
+    duck.execute(text, bound)
+
+
+def _arrivals(view: FeatureView) -> str:
+    return statement("duckdb/features/arrivals").format(table=view.table)
+
+
+def read_statistics(duck: duckdb.Connection, window: Window) -> dict[str, Summary]:
+    """The statistics of the days of a window, merged, by the name of the feature: `view__feature`.
+
+    Of the present version of each view.
+    """
+    views = [f"{LABEL}_v1", *(view.key for view in views_for("monitoring"))]
+    text = statement("duckdb/features/read_statistics")
+    rows = duck.execute(text, {"views": views, **window.days}).fetchall()
+    by_feature: dict[str, list[Summary]] = defaultdict(list)
+    for view, feature, count, missing, mean, deviation, sketch, categories in rows:
+        summary = Summary(
+            numeric=categories is None,
+            rows=count,
+            missing=missing,
+            counts=(sketch if categories is None else categories) or {},
+            mean=nan if mean is None else mean,
+            deviation=nan if deviation is None else deviation,
+        )
+        by_feature[LABEL if view == LABEL else f"{view}__{feature}"].append(summary)
+    return {name: merge(summaries) for name, summaries in by_feature.items()}
+
+
+def documents_that_came(duck: duckdb.Connection, window: Window | None = None) -> DataFrame:
+    """The documents that came in a window, or ever, by id.
+
+    Columns: `document_id`, `event_time`, `known_since` (both in UTC), `value_hash`, and the
+    features by their qualified names (float64).
+    """
+    query = f"{_select('known_since')} from ({_arrivals(DOCUMENT_TEXT)}) order by entity_id"
+    return duck.execute(query, window.times if window else _EVER).df()
+
+
+def documents_as_now(duck: duckdb.Connection, document_ids: Sequence[str]) -> DataFrame:
+    """The latest values of documents, in the same columns."""
+    query = (
+        f"{_select('known_time')} from ({current_rows(DOCUMENT_TEXT)})"
+        " where entity_id in (select unnest($ids)) order by entity_id"
+    )
+    return duck.execute(query, {"ids": list(document_ids)}).df()
+
+
+def _select(known: str) -> str:
+    named = zip(DOCUMENT_TEXT.columns, DOCUMENT_TEXT.qualified, strict=True)
+    features = ", ".join(f"{column}::double as {name}" for column, name in named)
+    return (
+        f"select entity_id as document_id, event_time, {known} as known_since, value_hash,"
+        f" {features}"
+    )
+
+
+_EVER = {
+    "since": datetime.min.replace(tzinfo=UTC),
+    "until": datetime.max.replace(tzinfo=UTC),
+}
+
+
+def summarize_frame(rows: DataFrame, features: Sequence[str]) -> dict[str, Summary]:
+    """Summaries of columns of numbers, by name."""
+    return {name: summarize_numbers(rows[name].to_numpy("float64")) for name in features}
+
+
+def summarize_labels(labels: Mapping[str, str]) -> dict[str, Summary]:
+    """The summary of the labels of documents; empty without any."""
+    return {LABEL: summarize_categories(labels.values())} if labels else {}
+
+
+def read_labels(connection: postgres.Connection, document_ids: Sequence[str]) -> dict[str, str]:
+    """The labels of those documents that have one now."""
+    text = statement("postgres/features/labels_of")
+    rows = connection.execute(text, {"document_ids": list(document_ids)}).fetchall()
+    return dict(rows)
+
+
+def count_since(connection: postgres.Connection, since: datetime) -> int:
+    """How many live documents were written since then."""
+    bound = {"since": since}
+    ((count,),) = connection.execute(statement("postgres/features/count_since"), bound).fetchall()
+    return int(count)
+
+
+def group_sizes(hashes: Sequence[str]) -> dict[int, int]:
+    """How many groups of equal rows there are, by their size."""
+    return dict(Counter(Counter(hashes).values()))
+
+
+def some_vectors(
+    connection: postgres.Connection, space_id: str, document_ids: Sequence[str], seed: int = 0
+) -> NDArray[np.float32]:
+    """The unit vectors of some of these documents, at most `MOST_VECTORS`, (n, dimension)."""
+    import numpy as np
+
+    from ml_assets.embeddings.quantization import unit
+
+    chosen = np.random.default_rng(seed).permutation(len(document_ids))[:MOST_VECTORS]
+    some = sorted(document_ids[place] for place in chosen)
+    _, vectors = read_vectors(connection, space_id, some)
+    return unit(vectors)
