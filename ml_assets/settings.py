@@ -195,6 +195,20 @@ class Settings(BaseSettings):
         le=10**7,
         description="of a processor, for training on one set; what costs most is left out first",
     )
+    query_cache_seconds: float = Field(
+        7 * 24 * 3600,
+        ge=0,
+        le=10**9,
+        description="for which the vector of a query is kept, of any model; 0: not",
+    )
+    prediction_cache_seconds: float = Field(
+        3600, ge=0, le=10**9, description="for which the answer of a model is kept; 0: not"
+    )
+    features: str = Field(
+        "",
+        pattern=r"^([A-Za-z_]\w*(\.[A-Za-z_]\w*)*)?$",
+        description="module or package of your own feature views, such as package.views",
+    )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of splits and models")
     owners: str = Field(
         "team:ml-platform",
@@ -212,6 +226,7 @@ class Settings(BaseSettings):
     chroma_url: SecretStr | None = Field(None, validation_alias="CHROMA_URL")
     clickhouse_url: SecretStr | None = Field(None, validation_alias="CLICKHOUSE_URL")
     redis_url: SecretStr | None = Field(None, validation_alias="REDIS_URL")
+    memcached_url: SecretStr | None = Field(None, validation_alias="MEMCACHED_URL")
     mlflow_tracking_uri: SecretStr | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
     duckdb_path: Path | None = Field(None, validation_alias="DUCKDB_PATH")
     keyword_index_path: Path | None = Field(None, validation_alias="KEYWORD_INDEX_PATH")
@@ -237,7 +252,9 @@ class Settings(BaseSettings):
             raise ValueError("it is not a URL such as postgresql://user@host:5432/database")
         return url
 
-    @field_validator("chroma_url", "clickhouse_url", "redis_url", "mlflow_tracking_uri")
+    @field_validator(
+        "chroma_url", "clickhouse_url", "redis_url", "memcached_url", "mlflow_tracking_uri"
+    )
     @classmethod
     def _splits(cls, url: SecretStr | None) -> SecretStr | None:
         # What follows the / or # of a password would be taken for a path, and shown as one.
@@ -308,6 +325,11 @@ class Settings(BaseSettings):
     def reading_url(self) -> SecretStr | None:
         """The PostgreSQL of what only reads: a replica, or that of the runs."""
         return self.postgres_read_url or self.postgres_url
+
+    @cached_property
+    def cache_url(self) -> SecretStr | None:
+        """Where caches are: Memcached, or Redis; None: a file in the home."""
+        return self.memcached_url or self.redis_url
 
     @cached_property
     def duckdb_file(self) -> Path:

@@ -26,7 +26,16 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 SLOW_FIXTURES = {
-    *("postgres_server", "redis_url", "chroma_server", "clickhouse_url", "server", "other_server"),
+    *(
+        "postgres_server",
+        "redis_url",
+        "cluster_url",
+        "memcached_url",
+        "chroma_server",
+        "clickhouse_url",
+        "server",
+        "other_server",
+    ),
     *("reference", "exact", "exported", "exported_models"),
     *("instance", "project", "clone"),
 }
@@ -99,6 +108,8 @@ _STORE_VARIABLES = {
     "CHROMA_URL",
     "CLICKHOUSE_URL",
     "REDIS_URL",
+    "MEMCACHED_URL",
+    "DYNAMODB_URL",
     "MLFLOW_TRACKING_URI",
     "DUCKDB_PATH",
     "KEYWORD_INDEX_PATH",

@@ -19,7 +19,7 @@ from ml_assets.embeddings.refresh import refresh_embeddings
 from ml_assets.embeddings.space import current_model
 from ml_assets.features.documents import refresh_document_features
 from ml_assets.features.online import refresh_online
-from ml_assets.features.views import DOCUMENT_TEXT
+from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import duckdb, mlflow, online, postgres
 from ml_assets.training.candidates import train_candidates

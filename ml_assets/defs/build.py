@@ -20,7 +20,8 @@ from ml_assets.defs.schedules import daily_drift, daily_refresh
 from ml_assets.defs.sensors import automation, collections_sensor, labels_sensor, workers_sensor
 from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.errors import UserError
-from ml_assets.features.views import VIEWS, fingerprint
+from ml_assets.features.definition import fingerprint
+from ml_assets.features.views import VIEWS
 from ml_assets.operations.state import code_of
 from ml_assets.search.indexes.kinds import KINDS, index_parameters
 from ml_assets.settings import Settings, load_settings

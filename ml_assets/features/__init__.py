@@ -3,3 +3,8 @@
 Definitions and how values are computed, compared and joined. Labels and splits belong in
 `training`; the databases themselves in `stores`.
 """
+
+from ml_assets.features.definition import Feature, FeatureView
+from ml_assets.features.sources import Function, Query, Table
+
+__all__ = ["Feature", "FeatureView", "Function", "Query", "Table"]

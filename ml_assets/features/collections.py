@@ -6,7 +6,7 @@ from datetime import datetime
 
 from ml_assets.delta import Delta
 from ml_assets.features.offline import ENTITY_HEADER, refresh_view
-from ml_assets.features.views import COLLECTION_ACTIVITY
+from ml_assets.features.views.collection_activity import COLLECTION_ACTIVITY
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
 

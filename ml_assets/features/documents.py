@@ -11,7 +11,7 @@ from ml_assets.delta import Delta
 from ml_assets.features.neighbours import UNKNOWN, nearest_others
 from ml_assets.features.offline import ENTITY_HEADER, current_rows, refresh_view
 from ml_assets.features.text import text_features
-from ml_assets.features.views import DOCUMENT_TEXT
+from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.progress import Progress, no_progress
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement

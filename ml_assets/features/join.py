@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ml_assets.errors import FeatureViewError
-from ml_assets.features.views import ENTITY_COLUMN, FeatureView
+from ml_assets.features.definition import FeatureView
 from ml_assets.stores import duckdb
 from ml_assets.stores.sql import statement
 
@@ -54,7 +54,7 @@ def _join_view(duck: duckdb.Connection, spine: pd.DataFrame, view: FeatureView) 
 def _keys(spine: pd.DataFrame, view: FeatureView) -> pd.DataFrame:
     import pandas as pd
 
-    entity = ENTITY_COLUMN[view.entity]
+    entity = view.entity_column
     missing = [column for column in (entity, "event_time") if column not in spine]
     if missing:
         raise FeatureViewError(

@@ -14,7 +14,7 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from ml_assets.delta import Delta
-from ml_assets.features.views import FeatureView
+from ml_assets.features.definition import FeatureView
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
 

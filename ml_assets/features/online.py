@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ml_assets.delta import Delta
+from ml_assets.features.definition import FeatureView
 from ml_assets.features.offline import query_current, read_current
-from ml_assets.features.views import FeatureView
 from ml_assets.stores import duckdb
 from ml_assets.stores.online import OnlineStore, Value
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ml_assets.features.definition import FeatureView
 from ml_assets.features.offline import query_current, read_current
 from ml_assets.features.online import online_differences
-from ml_assets.features.views import VIEWS, FeatureView
+from ml_assets.features.views import VIEWS
 from ml_assets.problem import Problem
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.online import OnlineStore

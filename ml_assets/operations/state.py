@@ -28,7 +28,8 @@ def is_marked(settings: Settings) -> bool:
 
 _PLACES = {
     *("home", "postgres_url", "postgres_read_url", "chroma_url", "clickhouse_url", "redis_url"),
-    *("mlflow_tracking_uri", "duckdb_path", "keyword_index_path"),
+    *("mlflow_tracking_uri", "duckdb_path", "keyword_index_path", "memcached_url"),
+    *("query_cache_seconds", "prediction_cache_seconds"),
 }
 
 

@@ -19,8 +19,8 @@ from ml_assets.releases.pointer import present_parts
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import duckdb, mlflow, online, postgres
 from ml_assets.training.examples import TEXT, read_examples
-from ml_assets.training.experiments import is_stored, read_candidates
-from ml_assets.training.families.registry import BASELINES
+from ml_assets.training.experiments import is_stored, left_out, read_candidates
+from ml_assets.training.families.registry import FAMILIES
 from ml_assets.training.model import Candidate, Examples, TrainingSet
 from ml_assets.training.results import read_answers
 from ml_assets.training.training_set import days_since_built, was_built, without_learned
@@ -110,14 +110,17 @@ def measure(
 
 
 def _baselines(connection: postgres.Connection, training_set: TrainingSet) -> dict[str, Candidate]:
+    """The baselines of a training set; one that cannot be fitted on it is no measure."""
     candidates = {each.family: each for each in read_candidates(connection, training_set.hash)}
-    if missing := [name for name in BASELINES if name not in candidates]:
+    unfit = left_out(connection, training_set)
+    wanted = [each.name for each in FAMILIES if each.baseline and each.fingerprint not in unfit]
+    if missing := [name for name in wanted if name not in candidates]:
         raise GateError(
             f"the baselines {', '.join(missing)} were not trained on this training set",
             where="promotion",
             do="Run `ml-assets run`, which trains what a killed run left out",
         )
-    return {name: candidates[name] for name in BASELINES}
+    return {name: candidates[name] for name in wanted}
 
 
 def _rivals(

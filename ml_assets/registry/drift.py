@@ -22,6 +22,7 @@ from ml_assets.features.drift.statistics import (
     some_vectors,
     summarize_frame,
     summarize_labels,
+    with_features,
 )
 from ml_assets.features.drift.summary import Summary, summarize_categories
 from ml_assets.features.drift.windows import (
@@ -116,7 +117,7 @@ def compare_with_training_set(
         message = "no document came since the champion's training set was frozen"
         compared = replace(compared, message=message)
     elif len(rows) >= MIN_ROWS:
-        names = rows["document_id"].tolist()
+        rows, names = with_features(duck, rows), rows["document_id"].tolist()
         current = _of_documents(connection, training_set, rows, seed)
         labels = summarize_labels(read_labels(connection, names))
         answers = _answers(connection, duck, where, version, training_set, rows, seed)
@@ -146,7 +147,7 @@ def compare_what_is_left_out(
     frozen = first_built(duck, current.candidate.training_set_hash)
     if frozen is None:
         return Comparison("nothing to compare", "what the champion was trained on is not known")
-    came = documents_that_came(duck)
+    came = documents_that_came(duck, alive=True)
     new = came[came["known_since"] > frozen]
     rows = new[~new["document_id"].isin(training_set.rows["document_id"])]
     reference = Sample(len(training_set.rows))
@@ -155,6 +156,7 @@ def compare_what_is_left_out(
         return Comparison("nothing to compare", message, reference.rows)
     if len(rows) < MIN_ROWS:
         return compare(reference, Sample(len(rows)))
+    rows = with_features(duck, rows)
     return compare(
         _of_training_set(connection, training_set, seed, labelled=False),
         _of_documents(connection, training_set, rows, seed),
@@ -168,10 +170,10 @@ def new_documents(
     training_set: TrainingSet,
     frozen: datetime,
 ) -> DataFrame:
-    """What came or was written anew since a training set was frozen; as `documents_that_came`."""
+    """What came since a training set was frozen, and of it what was written anew."""
     import pandas as pd
 
-    came = documents_that_came(duck)
+    came = documents_that_came(duck, alive=True)
     anew = rewritten(connection, training_set, frozen)
     return pd.concat(
         [came[came["known_since"] > frozen], documents_as_now(duck, anew)], ignore_index=True
@@ -221,12 +223,14 @@ def _answers(
 ) -> tuple[dict[str, Summary], dict[str, Summary]] | None:
     """What the champion answered on its test split, and answers of the new documents, in short.
 
-    None: its model is lost, which another check tells.
+    None: its model is lost, which another check tells, or it reads of other entities too.
     """
     import numpy as np
 
     from ml_assets.embeddings.quantization import unit
 
+    if not {*training_set.features} <= {*rows.columns}:
+        return None
     kept = read_answers(duck, version.candidate.run_id)
     chosen = np.random.default_rng(seed).permutation(len(rows))[:MOST_ANSWERS]
     seen = read_seen(connection, training_set.space_id, [*rows["document_id"].iloc[chosen]])

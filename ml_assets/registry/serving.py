@@ -12,7 +12,8 @@ from ml_assets.errors import FeatureViewError, NothingToDoError, SourceError, Sp
 from ml_assets.features.documents import read_vectors, text_hashes
 from ml_assets.features.neighbours import nearest_distances
 from ml_assets.features.text import text_features
-from ml_assets.features.views import DOCUMENT_TEXT, training_views
+from ml_assets.features.views import training_views
+from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.registry.decisions import challenger_standing
 from ml_assets.registry.model import ModelVersion
 from ml_assets.registry.versions import champion, current_challenger

@@ -21,7 +21,13 @@ from ml_assets.training.experiments import (
     read_candidates,
     record_refit,
 )
-from ml_assets.training.families.base import Family, Task, UnfitError, predict_probabilities
+from ml_assets.training.families.base import (
+    Family,
+    Task,
+    UnfitError,
+    at_once,
+    predict_probabilities,
+)
 from ml_assets.training.families.registry import FAMILIES, TRUSTED_TYPES
 from ml_assets.training.importance import permutation_importance
 from ml_assets.training.model import SPLITS, Candidate, Examples, TrainingSet
@@ -203,7 +209,10 @@ def _train(
         family,
         task,
         learned.chosen,
-        lambda each: mlflow.load_model(where, members[each.name].model_uri, TRUSTED_TYPES),
+        lambda families: [
+            mlflow.load_model(where, members[each.name].model_uri, TRUSTED_TYPES)
+            for each in families
+        ],
     )
     metrics = {"seconds": round(time.perf_counter() - started, 3)}
     evaluations, predictions, tested = _assess(model, rows, learned.probabilities)
@@ -270,12 +279,11 @@ def _refit(
     families = {family.fingerprint: family for family in FAMILIES}
     parameters = {each.family: each.parameters for each in candidates}
     whole = rows.whole
-    model = build(
-        families[candidate.fingerprint],
-        whole,
-        candidate.parameters,
-        lambda each: build(each, whole, parameters[each.name], lambda _: None),
-    )
+
+    def fit(family: Family) -> Any:
+        return build(family, whole, parameters[family.name], lambda members: at_once(fit, members))
+
+    model = fit(families[candidate.fingerprint])
     with module.start_run(run_id=candidate.run_id, nested=True):
         inputs = whole.examples.inputs.head(5)
         uri = mlflow.log_model(module, model, inputs, whole.labels, TRUSTED_TYPES)

@@ -9,10 +9,11 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ml_assets.features.definition import FeatureView
 from ml_assets.features.documents import read_vectors
 from ml_assets.features.join import point_in_time_join
 from ml_assets.features.offline import first_times
-from ml_assets.features.views import FeatureView, training_views, views_for
+from ml_assets.features.views import training_views, views_for
 from ml_assets.settings import Settings
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement

@@ -4,7 +4,7 @@ from ml_assets.delta import Delta
 from ml_assets.documents.model import Document
 from ml_assets.features.collections import refresh_collection_features
 from ml_assets.features.offline import current_rows
-from ml_assets.features.views import COLLECTION_ACTIVITY
+from ml_assets.features.views.collection_activity import COLLECTION_ACTIVITY
 from ml_assets.stores import duckdb, postgres
 from ml_assets_tests.features.corpus import Load
 

@@ -16,7 +16,7 @@ from ml_assets.features.documents import refresh_document_features
 from ml_assets.features.neighbours import UNKNOWN, nearest_others
 from ml_assets.features.offline import current_rows, statistics, values_version
 from ml_assets.features.text import text_features
-from ml_assets.features.views import DOCUMENT_TEXT
+from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.stores import duckdb, postgres
 from ml_assets_tests.fakes import SPACE, other_space
 from ml_assets_tests.features.corpus import Load, load_into

@@ -2,9 +2,10 @@
 
 from ml_assets.documents.model import Document
 from ml_assets.features.collections import refresh_collection_features
+from ml_assets.features.definition import FeatureView
 from ml_assets.features.documents import refresh_document_features
 from ml_assets.features.offline import current_rows
-from ml_assets.features.views import VIEWS, FeatureView
+from ml_assets.features.views import VIEWS
 from ml_assets.stores import duckdb, postgres
 from ml_assets_tests import golden
 from ml_assets_tests.fakes import SPACE

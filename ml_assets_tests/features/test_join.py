@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from ml_assets.errors import FeatureViewError
 from ml_assets.features.join import point_in_time_join
-from ml_assets.features.views import COLLECTION_ACTIVITY, DOCUMENT_TEXT
+from ml_assets.features.views.collection_activity import COLLECTION_ACTIVITY
+from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.stores import duckdb
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

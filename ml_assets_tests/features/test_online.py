@@ -8,7 +8,8 @@ from ml_assets.documents.model import Document
 from ml_assets.features.collections import refresh_collection_features
 from ml_assets.features.documents import refresh_document_features
 from ml_assets.features.online import online_differences, refresh_online
-from ml_assets.features.views import DOCUMENT_TEXT, views_for
+from ml_assets.features.views import views_for
+from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.stores import duckdb, online, postgres
 from ml_assets_tests.fakes import SPACE
 from ml_assets_tests.features.corpus import Load

@@ -11,7 +11,7 @@ from ml_assets.features.quality import (
     single_feature_skill,
     value_ranges,
 )
-from ml_assets.features.views import DOCUMENT_TEXT
+from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.stores import duckdb, postgres
 from ml_assets_tests.fakes import SPACE
 from ml_assets_tests.features.corpus import Load

@@ -12,7 +12,7 @@ from ml_assets.features.text import (
     reading_ease,
     text_features,
 )
-from ml_assets.features.views import DOCUMENT_TEXT
+from ml_assets.features.views.document_text import DOCUMENT_TEXT
 
 
 def test_features_of_a_small_text() -> None:

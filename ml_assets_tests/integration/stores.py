@@ -22,7 +22,8 @@ from ml_assets.embeddings.space import VectorSpace
 from ml_assets.features.documents import refresh_document_features
 from ml_assets.features.offline import current_rows
 from ml_assets.features.online import refresh_online
-from ml_assets.features.views import DOCUMENT_TEXT, refresh_definitions
+from ml_assets.features.registry import refresh_definitions
+from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.operations.pending import find_pending
 from ml_assets.search.generation import ensure_generation
 from ml_assets.search.indexes.chroma.index import ChromaIndex

@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 import ml_assets
 from ml_assets.embeddings import encoder
 from ml_assets.errors import FeatureViewError, NothingToDoError, StoreError
-from ml_assets.features.views import DOCUMENT_TEXT
+from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.search.answering import engine
 from ml_assets.session import Session
 from ml_assets.settings import Settings, load_settings

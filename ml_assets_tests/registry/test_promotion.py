@@ -9,7 +9,7 @@ from ml_assets.errors import (
     GateError,
     NothingToDoError,
 )
-from ml_assets.features.views import DOCUMENT_TEXT
+from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.registry import comparison
 from ml_assets.registry.decisions import challenger_standing
 from ml_assets.registry.model import MODEL_NAME
@@ -68,6 +68,17 @@ def test_without_a_baseline_nothing_is_decided(first: Trained) -> None:
     with pytest.raises(GateError, match=r"tfidf_baseline were not trained .*`ml-assets run`"):
         decide(first)
     assert champion(deployment.connection) is None
+
+
+def test_a_baseline_that_cannot_be_fitted_is_no_measure(first: Trained) -> None:
+    deployment, _ = first
+    register(first)
+    query = "update experiments set status = 'left out' where family = 'tfidf_baseline'"
+    deployment.connection.execute(query)
+    decision = decide(first)
+    assert decision.served
+    assert "majority_class" in numbers(decision)
+    assert "tfidf_baseline" not in numbers(decision)
 
 
 def test_a_challenger_worse_than_a_baseline_is_refused_once(

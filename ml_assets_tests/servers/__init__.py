@@ -40,8 +40,8 @@ from ml_assets_tests.servers.starting import (
 
 __all__ = ["PASSWORD", "free_port"]
 
-EXPECTED = frozenset({"redis-server", "pgbouncer", "mariadbd", "chroma", "mlflow"})
-"""What CI has: the first three from Debian (`.ci/run`), the others, and PostgreSQL, from wheels."""
+EXPECTED = frozenset({"redis-server", "memcached", "pgbouncer", "mariadbd", "chroma", "mlflow"})
+"""What CI has: the first four from Debian (`.ci/run`), the others, and PostgreSQL, from wheels."""
 
 
 def program(name: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 import ml_assets
 from ml_assets.embeddings.space import current_space
-from ml_assets.features.views import DOCUMENT_TEXT
+from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.kinds import KINDS, Indexes
 from ml_assets.settings import Settings, load_settings, secret

@@ -155,34 +155,38 @@ def in_passes(cells: Sequence[str]) -> list[list[str]]:
 def one_pass(servers: Stack, file: Path, cells: Sequence[str], report: Report) -> None:
     """Add a document, and kill something in a stage of each run that follows from it.
 
-    What comes after a cell that failed has another document.
+    Runs come in the order that they happen to have. What comes after a cell that failed has another
+    document.
     """
     for name in cells:
         hold(servers, name)
     add_line(file)
+    left = [*cells]
     with scratch(servers, file) as finish:
-        for name, following in zip(cells, (*cells[1:], ""), strict=True):
-            if not attempt(name, partial(cell, servers, name, following, finish), report):
+        while left:
+            left.remove(name := next_held(servers, left))
+            if not attempt(name, partial(cell, servers, name, left, finish), report):
                 break
         else:
             return
     restore(servers)
-    if following:
-        one_pass(servers, file, cells[cells.index(following) :], report)
+    if left:
+        one_pass(servers, file, left, report)
 
 
-def cell(servers: Stack, name: str, following: str, finish: Callable[[], dict[str, Any]]) -> str:
+def cell(servers: Stack, name: str, left: list[str], finish: Callable[[], dict[str, Any]]) -> str:
     """Kill one server in a stage of a run, start it after its outage, and wait for what follows.
 
-    That is the stage of the next cell, else that all is as from scratch.
+    That is the stage of another cell of those that are left, else that all is as from scratch.
     """
     kill_and_start(servers, name)
-    if not following:
+    if not left:
         seconds = wait_for_rest(servers, finish, servers.patience)
         return f"converged {seconds:.0f} s after its return"
     began = time.monotonic()
-    wait_for_run(servers, following)
-    return f"went on to {following.split(':')[1]} {time.monotonic() - began:.0f} s after its return"
+    stage = next_held(servers, left).split(":")[1]
+    assert held(servers, stage), f"no run came to {stage}"
+    return f"went on to {stage} {time.monotonic() - began:.0f} s after its return"
 
 
 def hold(servers: Stack, name: str) -> None:
@@ -193,8 +197,10 @@ def hold(servers: Stack, name: str) -> None:
 
 def kill_and_start(servers: Stack, name: str) -> None:
     """Kill the victim of a cell when a run is held in its stage; it is back after the outage."""
-    victim, _, outage = name.split(":")
-    reached = wait_for_run(servers, name)
+    victim, stage, outage = name.split(":")
+    next_held(servers, [name])
+    reached = held(servers, stage)
+    assert reached, f"no run came to {stage}"
     if victim == "worker":
         kill(int(reached.suffix[1:]))
     else:
@@ -205,14 +211,20 @@ def kill_and_start(servers: Stack, name: str) -> None:
         servers.start(victim)
 
 
-def wait_for_run(servers: Stack, name: str) -> Path:
-    """The file that says which run is held in the stage of a cell."""
-    _, stage, _ = name.split(":")
+def next_held(servers: Stack, names: Sequence[str]) -> str:
+    """The cell in whose stage a run is held first; where none comes in time, the first of them."""
     deadline = time.monotonic() + max(300, servers.patience)
-    while not (found := [*(servers.root / "data" / "home" / "hold").glob(f"{stage}.*")]):
-        assert time.monotonic() < deadline, f"no run came to {stage}"
+    while time.monotonic() < deadline:
+        for name in names:
+            if held(servers, name.split(":")[1]):
+                return name
         time.sleep(0.02)
-    return found[0]
+    return names[0]
+
+
+def held(servers: Stack, stage: str) -> Path | None:
+    """The file that says which run is held in a stage."""
+    return next((servers.root / "data" / "home" / "hold").glob(f"{stage}.*"), None)
 
 
 def restore(servers: Stack) -> None:

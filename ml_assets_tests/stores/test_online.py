@@ -9,7 +9,7 @@ from ml_assets.errors import StoreError
 from ml_assets.stores import online
 from ml_assets.stores.online import OnlineStore, redis
 from ml_assets.stores.online.sqlite import transaction
-from ml_assets_tests.servers import PASSWORD, free_port, redis_over_tcp
+from ml_assets_tests.servers import PASSWORD, free_port
 
 Open = Callable[[], AbstractContextManager[OnlineStore]]
 
@@ -17,12 +17,6 @@ ROWS: dict[str, online.Values] = {
     "a": {"count": 3, "share": 0.1 + 0.2, "name": "ä'\"", "known": True, "unknown": None},
     "b b": {"count": 2**53, "share": -1e-300},
 }
-
-
-@pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with redis_over_tcp(tmp_path_factory.mktemp("redis")) as url:
-        yield url
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -175,7 +169,7 @@ def test_a_key_that_redis_tells_twice_is_one(monkeypatch: pytest.MonkeyPatch) ->
             return key
 
     def mark(*keys: str) -> str:
-        monkeypatch.setattr(redis, "_connected", lambda url: nullcontext(Client(*keys)))
+        monkeypatch.setattr(redis, "connected", lambda url: nullcontext(Client(*keys)))
         return online.mark("redis://x")
 
     assert mark("b", "a", "b") == mark("a", "b") != mark("a")

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_info
 
 from ml_assets.training.families.average import Average
 from ml_assets.training.families.base import (
     Family,
     UnfitError,
+    at_once,
     fit_family,
     predict_probabilities,
 )
@@ -34,9 +36,24 @@ def all_learned() -> dict[str, tuple[Learned, Any]]:
         learned = learn(each, task, folds, answers)
         done[each.name] = (
             learned,
-            build(each, task, learned.chosen, lambda member: done[member.name][1]),
+            build(each, task, learned.chosen, lambda members: [done[m.name][1] for m in members]),
         )
     return done
+
+
+def test_parts_are_worked_on_in_order_each_on_one_thread() -> None:
+    def threads_of_blas(part: int) -> tuple[int, set[int]]:
+        np.linalg.norm(np.ones((4, 4)) @ np.ones((4, 4)))
+        return part, {
+            each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"
+        }
+
+    assert at_once(threads_of_blas, [3, 1, 2]) == [(3, {1}), (1, {1}), (2, {1})]
+
+
+def test_what_a_part_raises_is_raised() -> None:
+    with pytest.raises(ValueError, match="'too few'"):
+        at_once(int, ["1", "too few"])
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)

@@ -13,12 +13,18 @@ where action in ('added', 'changed', 'removed')
 order by entity_id
 
 -- name: arrivals
--- The entities that came in a time: their first values, as they were known last, and since when any is known.
--- Later rows of an entity do not count: most follow from what others did, as the nearest distance does.
+-- The entities that came in a time: their first values, as they were known last, since when any is known, and whether
+-- they are gone now. Later rows do not count where one stands for all there is to know of an entity: most follow from
+-- what others did, as the nearest distance does.
 from (
-    select *, min(known_time) over (partition by entity_id) as known_since
+    select
+        *,
+        min(known_time) over (partition by {entity}) as known_since,
+        last_value(removed) over (
+            partition by entity_id order by event_time, known_time rows between unbounded preceding and unbounded following
+        ) as gone
     from {table}
-    qualify row_number() over (partition by entity_id order by event_time, known_time desc) = 1
+    qualify row_number() over (partition by {entity} order by event_time, known_time desc) = 1
 )
 where not removed and event_time >= $since and event_time < $until
 

@@ -25,20 +25,16 @@ from ml_assets.defs.resources import (
 )
 from ml_assets.delta import Delta
 from ml_assets.features.collections import refresh_collection_features
+from ml_assets.features.definition import FeatureView, fingerprint
 from ml_assets.features.documents import refresh_document_features
 from ml_assets.features.drift.plots import drift_plot
 from ml_assets.features.drift.results import DayComparison, how_it_came, write_comparisons
 from ml_assets.features.offline import statistics, values_version
 from ml_assets.features.online import refresh_online
-from ml_assets.features.views import (
-    COLLECTION_ACTIVITY,
-    DOCUMENT_TEXT,
-    VIEWS,
-    FeatureView,
-    fingerprint,
-    refresh_definitions,
-    views_for,
-)
+from ml_assets.features.registry import refresh_definitions
+from ml_assets.features.views import VIEWS, views_for
+from ml_assets.features.views.collection_activity import COLLECTION_ACTIVITY
+from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.progress import StageProgress
 from ml_assets.registry.drift import compare_day
 from ml_assets.settings import Settings

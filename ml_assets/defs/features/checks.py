@@ -6,6 +6,7 @@ import dagster as dg
 
 from ml_assets.defs.assets import check, problems_result, table
 from ml_assets.defs.resources import OfflineStoreResource, OnlineStoreResource, PostgresResource
+from ml_assets.features.definition import FeatureView
 from ml_assets.features.drift.results import how_it_came, read_comparisons
 from ml_assets.features.online import online_differences
 from ml_assets.features.quality import (
@@ -15,13 +16,9 @@ from ml_assets.features.quality import (
     label_leakage,
     value_ranges,
 )
-from ml_assets.features.views import (
-    COLLECTION_ACTIVITY,
-    DOCUMENT_TEXT,
-    VIEWS,
-    FeatureView,
-    views_for,
-)
+from ml_assets.features.views import VIEWS, views_for
+from ml_assets.features.views.collection_activity import COLLECTION_ACTIVITY
+from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.problem import REPAIR, Problem
 from ml_assets.settings import Settings
 

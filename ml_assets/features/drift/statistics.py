@@ -1,7 +1,7 @@
 """Statistics of features by day, kept in DuckDB: of what came on it, and merged over days.
 
 An entity counts on the day of its first event time, with the values it had then. What changed in it
-later, or in its neighbours, does not make it come again.
+later, or in its neighbours, does not make it come again; in a view with history, every event does.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from math import nan
 from typing import TYPE_CHECKING
 
+from ml_assets.features.definition import FeatureView
 from ml_assets.features.documents import read_vectors
 from ml_assets.features.drift.comparison import MOST_VECTORS
 from ml_assets.features.drift.summary import (
@@ -21,8 +22,10 @@ from ml_assets.features.drift.summary import (
     summarize_categories,
     summarize_numbers,
 )
+from ml_assets.features.join import point_in_time_join
 from ml_assets.features.offline import current_rows
-from ml_assets.features.views import DOCUMENT_TEXT, FeatureView, views_for
+from ml_assets.features.views import views_for
+from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
 
@@ -86,7 +89,7 @@ def _moments(came: DataFrame) -> list[tuple[str, datetime]]:
 
 
 def _write(duck: duckdb.Connection, view: FeatureView, window: Window) -> None:
-    numbers = [feature.name for feature in view.features if feature.dtype in ("bigint", "double")]
+    numbers = [feature.name for feature in view.features if feature.is_number]
     categories = [name for name in view.columns if name not in numbers]
     bound = {"view": view.name, "version": view.version}
     duck.execute(statement("duckdb/features/forget_statistics"), {**bound, **window.days})
@@ -100,7 +103,8 @@ def _write(duck: duckdb.Connection, view: FeatureView, window: Window) -> None:
 
 
 def _arrivals(view: FeatureView) -> str:
-    return statement("duckdb/features/arrivals").format(table=view.table)
+    entity = "entity_id, event_time" if view.has_history else "entity_id"
+    return statement("duckdb/features/arrivals").format(table=view.table, entity=entity)
 
 
 def read_statistics(duck: duckdb.Connection, window: Window) -> dict[str, Summary]:
@@ -125,32 +129,36 @@ def read_statistics(duck: duckdb.Connection, window: Window) -> dict[str, Summar
     return {name: merge(summaries) for name, summaries in by_feature.items()}
 
 
-def documents_that_came(duck: duckdb.Connection, window: Window | None = None) -> DataFrame:
-    """The documents that came in a window, or ever, by id.
+def documents_that_came(
+    duck: duckdb.Connection, window: Window | None = None, *, alive: bool = False
+) -> DataFrame:
+    """The documents that came in a window, or ever, by id; with `alive` those alone that are left.
 
-    Columns: `document_id`, `event_time`, `known_since` (both in UTC), `value_hash`, and the
-    features by their qualified names (float64).
+    Columns: `document_id`, `event_time`, `known_since` (both in UTC), and `value_hash`, which is
+    equal for equal texts.
     """
-    query = f"{_select('known_since')} from ({_arrivals(DOCUMENT_TEXT)}) order by entity_id"
-    return duck.execute(query, window.times if window else _EVER).df()
+    query = (
+        "select entity_id as document_id, event_time, known_since, value_hash"  # noqa: S608
+        f" from ({_arrivals(DOCUMENT_TEXT)}) where not $alive or not gone order by entity_id"
+    )
+    times = window.times if window else _EVER
+    return duck.execute(query, {**times, "alive": alive}).df()
 
 
 def documents_as_now(duck: duckdb.Connection, document_ids: Sequence[str]) -> DataFrame:
-    """The latest values of documents, in the same columns."""
+    """Documents as they are now, in the same columns; those that are gone are left out."""
     query = (
-        f"{_select('known_time')} from ({current_rows(DOCUMENT_TEXT)})"
-        " where entity_id in (select unnest($ids)) order by entity_id"
+        "select entity_id as document_id, event_time, known_time as known_since, value_hash"  # noqa: S608
+        f" from ({current_rows(DOCUMENT_TEXT)}) where entity_id in (select unnest($ids))"
+        " order by entity_id"
     )
     return duck.execute(query, {"ids": list(document_ids)}).df()
 
 
-def _select(known: str) -> str:
-    named = zip(DOCUMENT_TEXT.columns, DOCUMENT_TEXT.qualified, strict=True)
-    features = ", ".join(f"{column}::double as {name}" for column, name in named)
-    return (
-        f"select entity_id as document_id, event_time, {known} as known_since, value_hash,"
-        f" {features}"
-    )
+def with_features(duck: duckdb.Connection, documents: DataFrame) -> DataFrame:
+    """Documents with what models read of each, as of its event time: the join of training."""
+    views = [view for view in views_for("training") if view.entity == "document"]
+    return point_in_time_join(duck, documents.drop(columns="known_since"), views)
 
 
 _EVER = {
@@ -160,8 +168,9 @@ _EVER = {
 
 
 def summarize_frame(rows: DataFrame, features: Sequence[str]) -> dict[str, Summary]:
-    """Summaries of columns of numbers, by name."""
-    return {name: summarize_numbers(rows[name].to_numpy("float64")) for name in features}
+    """Summaries of those of the features, all numbers, that are columns, by name."""
+    present = [name for name in features if name in rows]
+    return {name: summarize_numbers(rows[name].to_numpy("float64")) for name in present}
 
 
 def summarize_labels(labels: Mapping[str, str]) -> dict[str, Summary]:

@@ -6,13 +6,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
-from ml_assets.errors import OutageError, StoreError, first_line
 from ml_assets.stores.online.contract import OnlineStore, Value, Values, pack
-from ml_assets.stores.patience import until_it_answers
+from ml_assets.stores.redis import SCHEMES, connected
 
-SCHEMES = ("redis", "rediss", "unix")
+__all__ = ["SCHEMES", "mark", "open_store"]
 
 _FEATURES, _REVISIONS = "ml_assets:features:", "ml_assets:revisions:"
 _BATCH = 1000
@@ -25,31 +23,8 @@ _HASH = "return redis.sha1hex(redis.call('dump', KEYS[1]))"
 @contextmanager
 def open_store(url: str) -> Iterator[OnlineStore]:
     """Open the server at `url`; closed at the end."""
-    with _connected(url) as client:
+    with connected(url) as client:
         yield _Redis(client)
-
-
-@contextmanager
-def _connected(url: str) -> Iterator[Any]:
-    from redis import Redis, RedisError
-
-    try:
-        client = Redis.from_url(
-            url, decode_responses=True, socket_connect_timeout=5, socket_timeout=30
-        )
-    except ValueError:
-        # Its text can hold a part of the password.
-        raise StoreError(
-            "not a Redis URL",
-            where="REDIS_URL",
-            do="Write redis://user:password@host:6379/0, with / of a password as %2F",
-        ) from None
-    try:
-        with client:
-            until_it_answers(lambda: _ping(client, url))
-            yield client
-    except RedisError as error:
-        raise _refusal(error, url) from None
 
 
 def mark(url: str) -> str:
@@ -58,35 +33,13 @@ def mark(url: str) -> str:
     Raises:
         StoreError: it does not answer, or refuses.
     """
-    with _connected(url) as client:
-        parts: list[tuple[str, int, str]] = []
+    with connected(url) as client:
+        parts: list[tuple[bytes, int, bytes]] = []
         for key in sorted(set(client.scan_iter("ml_assets:*", count=_BATCH))):
             length = client.hlen(key)
-            content = client.eval(_HASH, 1, key) if length <= _HASHED else ""
+            content = client.eval(_HASH, 1, key) if length <= _HASHED else b""
             parts.append((key, length, content))
         return repr(parts)
-
-
-def _ping(client: Any, url: str) -> None:
-    from redis import RedisError
-
-    try:
-        client.ping()
-    except RedisError as error:
-        raise _refusal(error, url) from None
-
-
-def _refusal(error: Exception, url: str) -> StoreError:
-    from redis import exceptions
-
-    gone = isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError)
-    refused = isinstance(error, exceptions.AuthenticationError | exceptions.AuthorizationError)
-    kind, do = StoreError, "Check that the server is up and the URL is right, or unset it"
-    if refused:
-        do = "Check user and password in it: redis://user:password@host:6379/0"
-    elif gone:
-        kind = OutageError
-    return kind(f"{_address(url)} cannot be used ({first_line(error)})", where="REDIS_URL", do=do)
 
 
 class _Redis:
@@ -114,10 +67,11 @@ class _Redis:
 
     def views(self) -> list[str]:
         keys = self._client.scan_iter(f"{_REVISIONS}*", count=_BATCH)
-        return sorted({key.removeprefix(_REVISIONS) for key in keys})
+        return sorted({key.decode().removeprefix(_REVISIONS) for key in keys})
 
     def revisions(self, view: str) -> dict[str, str]:
-        return dict(self._client.hscan_iter(_REVISIONS + view, count=_BATCH))
+        pairs = self._client.hscan_iter(_REVISIONS + view, count=_BATCH)
+        return {entity_id.decode(): revision.decode() for entity_id, revision in pairs}
 
     def delete_many(self, view: str, entity_ids: Iterable[str]) -> None:
         for batch in _batches(entity_ids):
@@ -125,14 +79,6 @@ class _Redis:
                 pipeline.hdel(_FEATURES + view, *batch)
                 pipeline.hdel(_REVISIONS + view, *batch)
                 pipeline.execute()
-
-
-def _address(url: str) -> str:
-    """Host and port, or the socket, alone: a password can be in many places of a URL."""
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        return parts.path
-    return f"{parts.hostname or 'localhost'}:{parts.port or 6379}"
 
 
 def _batches(entity_ids: Iterable[str]) -> Iterator[list[str]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ml_assets.training.examples import TEXT
 from ml_assets.training.model import Examples
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from sklearn.pipeline import Pipeline
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,18 @@ class Family:
         members = [member.fingerprint for member in self.members]
         text = json.dumps([self.name, self.version, self.parameters, members], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def at_once(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
+    """What `work` gives for each part, in their order, on as many threads as there are processors.
+
+    A part is computed on one thread, as it would be alone: results are those of any machine.
+    """
+    from threadpoolctl import threadpool_limits
+
+    threads = min(len(parts), os.cpu_count() or 1)
+    with threadpool_limits(1), ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, parts))
 
 
 def fit_family(family: Family, task: Task, chosen: Mapping[str, Any]) -> Pipeline:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.training.evaluation import log_loss
-from ml_assets.training.families.base import Family, Task, Trial, align
+from ml_assets.training.families.base import Family, Task, Trial, align, at_once
 from ml_assets.training.families.inputs import prepare
 from ml_assets.training.families.softmax import blocks_of, fit_softmax, score, softmax
 
@@ -22,7 +22,7 @@ def _try(
 ) -> list[list[Trial]]:
     inputs, prepared = prepare(task, parameters)
     blocks = _blocks(inputs, prepared)
-    return [_path(task, blocks, held, parameters) for held in folds]
+    return at_once(lambda held: _path(task, blocks, held, parameters), folds)
 
 
 def _path(

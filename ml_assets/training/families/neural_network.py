@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.training.evaluation import log_loss
-from ml_assets.training.families.base import Family, Task, Trial, predict_probabilities
+from ml_assets.training.families.base import Family, Task, Trial, at_once, predict_probabilities
 from ml_assets.training.families.inputs import prepare
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def _try(
 ) -> list[list[Trial]]:
     _, prepared = prepare(task, parameters)
     prepared = prepared.astype("float32")
-    return [_path(task, prepared, held, parameters) for held in folds]
+    return at_once(lambda held: _path(task, prepared, held, parameters), folds)
 
 
 def _path(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,16 +60,19 @@ def learn(
 
 
 def build(
-    family: Family, task: Task, chosen: Mapping[str, Any], member: Callable[[Family], Any]
+    family: Family,
+    task: Task,
+    chosen: Mapping[str, Any],
+    fitted: Callable[[Sequence[Family]], Sequence[Any]],
 ) -> Any:
-    """Fit `family` with what was chosen on all of `task`; `member` gives the models of an average.
+    """Fit `family` with what was chosen on all of `task`; `fitted` gives an average its models.
 
     Raises:
         UnfitError: scikit-learn cannot fit it on these rows.
     """
     if family.members:
-        members = [member(each) for each in family.members if each.name in chosen["members"]]
-        return Average(members, chosen["temperature"])
+        members = [each for each in family.members if each.name in chosen["members"]]
+        return Average(fitted(members), chosen["temperature"])
     try:
         return fit_family(family, task, chosen)
     except ValueError as error:

@@ -15,11 +15,14 @@ from ml_assets.defs.features.checks import (
 from ml_assets.defs.resources import OfflineStoreResource, OnlineStoreResource, PostgresResource
 from ml_assets.documents.model import Document
 from ml_assets.features.collections import refresh_collection_features
+from ml_assets.features.definition import FeatureView
 from ml_assets.features.documents import refresh_document_features
 from ml_assets.features.offline import values_version
 from ml_assets.features.online import refresh_online
 from ml_assets.features.quality import forget_altered
-from ml_assets.features.views import COLLECTION_ACTIVITY, DOCUMENT_TEXT, FeatureView, views_for
+from ml_assets.features.views import views_for
+from ml_assets.features.views.collection_activity import COLLECTION_ACTIVITY
+from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.settings import Settings
 from ml_assets_tests.fakes import SPACE
 from ml_assets_tests.features.corpus import load_into

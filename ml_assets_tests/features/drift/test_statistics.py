@@ -18,6 +18,7 @@ from ml_assets.features.drift.statistics import (
     group_sizes,
     read_statistics,
     refresh_statistics,
+    with_features,
 )
 from ml_assets.features.drift.summary import QUANTILES, summarize_numbers
 from ml_assets.features.drift.windows import (
@@ -26,7 +27,7 @@ from ml_assets.features.drift.windows import (
     current_window,
     within,
 )
-from ml_assets.features.views import DOCUMENT_TEXT
+from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.stores import duckdb, postgres
 from ml_assets_tests.fakes import SPACE
 
@@ -115,7 +116,7 @@ def test_days_are_merged_and_a_day_is_written_anew(
 
 
 def test_a_document_comes_once_with_its_first_values_as_known_last(
-    duck: duckdb.Connection,
+    connection: postgres.Connection, duck: duckdb.Connection
 ) -> None:
     later, known = NOON + timedelta(days=1), NOON + timedelta(days=2)
     write(duck, "corrected", characters=1)
@@ -126,12 +127,20 @@ def test_a_document_comes_once_with_its_first_values_as_known_last(
     write(duck, "removed", later, later, removed=True)
     write(duck, "midnight", NOON + timedelta(hours=12), later, characters=5)
     came = documents_that_came(duck, Window(DAY, DAY)).set_index("document_id")
-    assert came[LENGTHS].to_dict() == {"corrected": 2, "neighbours changed": 3, "removed": 4}
+    assert came.index.tolist() == ["corrected", "neighbours changed", "removed"]
     assert came.loc["corrected", "known_since"] == NOON
     assert len(documents_that_came(duck)) == 4
+    left = documents_that_came(duck, alive=True)
+    assert left["document_id"].tolist() == ["corrected", "midnight", "neighbours changed"]
+    assert with_features(duck, left)[LENGTHS].tolist() == [2, 5, 3]
     now = documents_as_now(duck, ["neighbours changed", "removed"])
-    assert now["document_text__nearest_distance"].tolist() == [0.5]
     assert now["event_time"].tolist() == [later]
+    found = with_features(duck, now)["document_text__nearest_distance"]
+    assert found.tolist() == [0.5]
+    refresh_statistics(connection, duck, Window(DAY, DAY))
+    assert dict(read_statistics(duck, Window(DAY, DAY))[LENGTHS].counts) == dict(
+        summarize_numbers(np.array([2.0, 3.0, 4.0])).counts
+    )
 
 
 def test_the_window_is_the_shortest_that_holds_enough(duck: duckdb.Connection) -> None:

@@ -6,16 +6,11 @@ import pytest
 
 from ml_assets.delta import Delta
 from ml_assets.errors import FeatureViewError
-from ml_assets.features.views import (
-    COLLECTION_ACTIVITY,
-    DOCUMENT_TEXT,
-    VIEWS,
-    Feature,
-    FeatureView,
-    fingerprint,
-    refresh_definitions,
-    views_for,
-)
+from ml_assets.features.definition import Feature, FeatureView, fingerprint
+from ml_assets.features.registry import refresh_definitions
+from ml_assets.features.views import VIEWS, views_for
+from ml_assets.features.views.collection_activity import COLLECTION_ACTIVITY
+from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.stores import duckdb, postgres
 
 _SYSTEM_COLUMNS = [
@@ -40,7 +35,7 @@ def test_the_table_of_a_view_has_its_features(tmp_path: Path, view: FeatureView)
 
 def test_only_what_permits_training_is_for_training() -> None:
     assert views_for("training") == (DOCUMENT_TEXT,)
-    assert views_for("serving") == (DOCUMENT_TEXT, COLLECTION_ACTIVITY)
+    assert views_for("serving") == (COLLECTION_ACTIVITY, DOCUMENT_TEXT)
 
 
 @pytest.mark.parametrize(
