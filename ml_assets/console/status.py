@@ -29,6 +29,7 @@ _GENERATION = {
     "built": "created_at",
     "published": "published_at",
 }
+_MOST_DRIFTED = 3
 _QUALITY = ("mrr@10", "recall@10", "precision@10", "map@100")
 
 
@@ -101,9 +102,6 @@ def standing(numbers: Mapping[str, Any]) -> Iterator[RenderableType]:
         )
     if challenger := numbers.get("challenger"):
         yield facts("Challenger", describe_challenger(challenger))
-
-
-_MOST_DRIFTED = 3
 
 
 def _drifted(drift: Mapping[str, Any]) -> str:
