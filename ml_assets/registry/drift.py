@@ -119,7 +119,14 @@ def compare_with_training_set(
     elif len(rows) >= MIN_ROWS:
         rows, names = with_features(duck, rows), rows["document_id"].tolist()
         current = _of_documents(connection, training_set, rows, seed)
-        labels = summarize_labels(read_labels(connection, names))
+        # A label that was too rare to be learned is not new.
+        labels = summarize_labels(
+            {
+                name: label
+                for name, label in read_labels(connection, names).items()
+                if label not in training_set.left_out
+            }
+        )
         answers = _answers(connection, duck, where, version, training_set, rows, seed)
         before, now = answers if answers else ({}, {})
         compared = compare(

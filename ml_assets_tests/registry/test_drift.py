@@ -9,6 +9,7 @@ import pytest
 from ml_assets.documents.model import Document
 from ml_assets.features.drift.comparison import MIN_ROWS, Comparison
 from ml_assets.features.drift.results import DayComparison
+from ml_assets.features.drift.statistics import documents_that_came, with_features
 from ml_assets.registry import drift
 from ml_assets.registry.drift import (
     compare_day,
@@ -19,7 +20,7 @@ from ml_assets.registry.drift import (
 from ml_assets.registry.versions import champion
 from ml_assets.training.model import TrainingSet
 from ml_assets.training.training_set import build_training_set
-from ml_assets_tests.corpus import Deployment, labelled_documents, unlabelled
+from ml_assets_tests.corpus import LABELS, Deployment, labelled_documents, unlabelled
 from ml_assets_tests.fakes import SPACE
 from ml_assets_tests.registry.deciding import decide, register
 
@@ -138,8 +139,8 @@ def test_documents_of_the_same_kind_do_not_drift(story: Story) -> None:
     drifted = {each.feature for each in compared.drifted}
     assert drifted <= {"document_text__nearest_distance"}
     assert compared.current_rows == MIN_ROWS + 50
-    assert {"prediction", "embedding", "rows"} < {each.feature for each in compared.findings}
-    assert "label" not in {each.feature for each in compared.findings}
+    assert {"embedding", "rows"} < {each.feature for each in compared.findings}
+    assert "label" not in {each.feature for each in compared.findings}, "they have none"
     assert {each.feature for each in story.left_out_alike.drifted} == drifted
 
 
@@ -148,6 +149,7 @@ def test_longer_documents_drift_and_are_named(story: Story) -> None:
     assert compared.outcome == "drift"
     assert "document_text__words" in {each.feature for each in compared.drifted}
     assert story.left_out_unlike.strength > 2.5
+    assert compared.current_rows == MIN_ROWS + 40, "what is gone again does not count"
 
 
 def test_a_comparison_is_due_once_enough_was_written(story: Story) -> None:
@@ -194,10 +196,28 @@ def test_documents_that_were_written_anew_came(story: Story) -> None:
     """A parser that says more of every text is drift, though no document is new."""
     compared = story.anew.comparison
     assert "document_text__words" in {each.feature for each in compared.drifted}
-    assert compared.current_rows == story.unlike.comparison.current_rows + len(OLD)
+    assert compared.current_rows == len(OLD)
 
 
 def test_what_a_training_set_has_is_not_left_out(story: Story) -> None:
     """It was labelled, and so is in the test split."""
-    assert story.grown.current_rows == story.left_out_unlike.current_rows - (MIN_ROWS + 40)
-    assert story.left_out_unlike.current_rows > story.grown.current_rows
+    assert story.left_out_unlike.current_rows == MIN_ROWS + 40
+    assert story.grown.outcome == "nothing to compare"
+    assert story.grown.message == "the training set has all that came since the champion's"
+
+
+def test_the_champions_answers_are_compared_with_those_on_its_test_split(story: Story) -> None:
+    deployment, training_set = story.deployment, story.training_set
+    version = champion(deployment.connection)
+    assert version
+    with deployment.open_duck() as duck:
+        rows = with_features(duck, documents_that_came(duck, alive=True))
+        arguments = (deployment.connection, duck, deployment.tracking, version, training_set)
+        answers = drift._answers(*arguments, rows, seed=0)
+        of_less = drift._answers(*arguments, rows[["document_id"]], seed=0)
+    assert of_less is None, "it reads features that are not there"
+    assert answers
+    before, now = (each["prediction"] for each in answers)
+    assert before.rows == (training_set.rows["split"] == "test").sum()
+    assert now.rows == len(rows) == len(OLD)
+    assert {*now.counts} <= {*LABELS}
