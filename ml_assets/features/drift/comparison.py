@@ -169,9 +169,9 @@ def _differences(reference: Sample, current: Sample, seed: int) -> Iterator[_Mea
             )
     vectors, others = reference.vectors, current.vectors
     if vectors is not None and others is not None and min(len(vectors), len(others)) >= MIN_ROWS:
-        difference = domain_difference(vectors, others, seed)
-        auc = f"AUC {0.5 + (difference.effect or 0):.2f}"
-        yield "embedding", "domain", "AUC 0.50", auc, difference
+        if domain := domain_difference(vectors, others, seed):
+            auc = f"AUC {0.5 + (domain.effect or 0):.2f}"
+            yield "embedding", "domain", "AUC 0.50", auc, domain
     if min(reference.rows, current.rows) >= MIN_ROWS and reference.groups and current.groups:
         difference, shares = surplus_difference(reference.groups, current.groups)
         yield "rows", "repeated", *(f"{share:.1%}" for share in shares), difference

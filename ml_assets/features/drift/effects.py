@@ -23,6 +23,7 @@ EXPECTED = 5
 """Rows that a category must be expected to have in the smaller sample, to be tested by itself."""
 
 _FOLDS = 5
+_VECTORS = 50
 _DIRECTIONS = 32
 """Principal directions that the domain classifier sees, each with its square."""
 
@@ -184,13 +185,14 @@ def surplus_difference(
 
 def domain_difference(
     reference: NDArray[np.float32], current: NDArray[np.float32], seed: int = 0
-) -> Difference:
+) -> Difference | None:
     """Compare two samples of vectors, (n, d) and (m, d), by a classifier that tells them apart.
 
     The effect is the AUC of its answers out of fold less .5, at least 0; the p-value is that of
     Mann and Whitney. Lopez-Paz & Oquab (2017), "Revisiting classifier two-sample tests", ICLR. It
     is a logistic regression on principal components and their squares, so that it sees what turned
     about a mean that stays. Equal vectors count once: what was learned by heart is no difference.
+    None: with so few that differ a classifier learns nothing.
     """
     import numpy as np
     from scipy.stats import mannwhitneyu
@@ -203,6 +205,8 @@ def domain_difference(
     samples = [np.unique(each, axis=0).astype(np.float64) for each in (reference, current)]
     generator = np.random.default_rng(seed)
     most = min(map(len, samples))
+    if most < _VECTORS:
+        return None
     first, second = (each[generator.choice(len(each), most, replace=False)] for each in samples)
     vectors = np.concatenate([first, second])
     vectors -= vectors.mean(axis=0)

@@ -56,7 +56,7 @@ class Summary:
         import numpy as np
 
         keys = np.array(sorted(self.counts), np.int64)
-        counts = np.array([self.counts[key] for key in keys.tolist()], np.int64)  # type: ignore[index]
+        counts = np.array([self.counts[key] for key in keys.tolist()], np.int64)
         return values_of(keys), counts
 
     def quantiles(self, shares: Sequence[float] = QUANTILES) -> list[float]:

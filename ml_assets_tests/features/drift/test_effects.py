@@ -145,9 +145,11 @@ def test_vectors_that_turned_are_told_apart_and_equal_ones_are_not() -> None:
     before, same = (generator.normal(size=(n, 24)) * scales for n in (600, 400))
     turn, _ = np.linalg.qr(generator.normal(size=(24, 24)))
     unlike = domain_difference(before.astype(np.float32), (same @ turn).astype(np.float32))
+    assert unlike
     assert (unlike.effect or 0) > 0.2
     assert unlike.p_value < 1e-9
     like = domain_difference(before.astype(np.float32), same.astype(np.float32))
+    assert like
     assert (like.effect or 0) < 0.1
 
 
@@ -157,6 +159,7 @@ def test_vectors_that_stand_twice_are_no_domain() -> None:
     before, now = (generator.normal(size=(300, 8)).astype(np.float32) for _ in range(2))
     repeated = np.concatenate([now, now, now, now])
     assert domain_difference(before, repeated) == domain_difference(before, now)
+    assert domain_difference(before, np.concatenate([now[:40]] * 10)) is None
 
 
 def test_tests_made_together_are_adjusted() -> None:
