@@ -167,14 +167,20 @@ def _differences(reference: Sample, current: Sample, seed: int) -> Iterator[_Mea
                 _share(now.missing, now.rows),
                 difference,
             )
-    vectors, others = reference.vectors, current.vectors
-    if vectors is not None and others is not None and min(len(vectors), len(others)) >= MIN_ROWS:
-        if domain := domain_difference(vectors, others, seed):
-            auc = f"AUC {0.5 + (domain.effect or 0):.2f}"
-            yield "embedding", "domain", "AUC 0.50", auc, domain
+    if domain := _domain(reference.vectors, current.vectors, seed):
+        auc = f"AUC {0.5 + (domain.effect or 0):.2f}"
+        yield "embedding", "domain", "AUC 0.50", auc, domain
     if min(reference.rows, current.rows) >= MIN_ROWS and reference.groups and current.groups:
         difference, shares = surplus_difference(reference.groups, current.groups)
         yield "rows", "repeated", *(f"{share:.1%}" for share in shares), difference
+
+
+def _domain(
+    before: NDArray[np.float32] | None, now: NDArray[np.float32] | None, seed: int
+) -> Difference | None:
+    if before is None or now is None or min(len(before), len(now)) < MIN_ROWS:
+        return None
+    return domain_difference(before, now, seed)
 
 
 def _finding(
