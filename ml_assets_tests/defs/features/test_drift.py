@@ -54,7 +54,7 @@ def test_a_range_of_days_is_one_run_and_tells_what_drifted(
     postgres = resources["postgres"]
     assert isinstance(postgres, PostgresResource)
     with postgres.connect() as connection, offline.get_connection() as duck:
-        load_into(connection, *came(FIRST, 6), *came(SECOND, 12), chunk_tokens=64)
+        load_into(connection, *came(FIRST, 6), *came(SECOND, 12), chunk_tokens=60)
         refresh_document_features(connection, duck, SPACE.space_id)
     result = dg.materialize(
         [feature_drift, documents_have_not_drifted],
