@@ -22,7 +22,9 @@ from ml_assets.stores import postgres
 
 if TYPE_CHECKING:
     from ml_assets.documents.model import Document
+    from ml_assets.embeddings.caching import CachingEncoder
     from ml_assets.search.answering.model import Engine, Method, SearchResult
+    from ml_assets.stores.cache import CacheStatistics, ReadThrough
     from ml_assets.stores.online import OnlineStore, Value
 
 
@@ -64,14 +66,12 @@ class Session:
             SpaceMismatchError: the settings name another model than the generation was built with.
             StoreError: a store does not answer, or an index is missing.
         """
-        from ml_assets.embeddings.encoder import load_encoder
         from ml_assets.search.answering.model import check_request
 
         check_request(query, k, method)  # before anything is opened
         condition = parse_condition(filters) if isinstance(filters, str) else filters
         with self._answering():
-            engine = self._opened_engine(method)
-            encoder = None if method == "keyword" else load_encoder(self.settings)
+            engine, encoder = self._opened_engine(query, method)
             from ml_assets.search.answering.engine import search
 
             return search(
@@ -114,6 +114,8 @@ class Session:
                 lambda: load_encoder(settings),
                 lambda text: [chunk.text for chunk in chunker.chunk("", text)],
                 texts,
+                self._cache,
+                settings.prediction_cache_seconds,
             )
 
     def features(self, view: str, entity: str) -> dict[str, Value]:
@@ -129,13 +131,19 @@ class Session:
         if view not in VIEWS:
             raise FeatureViewError(f"there is no view {view!r}", do=f"Known: {', '.join(VIEWS)}")
         with self._answering():
-            values = self._online.get_many(VIEWS[view].key, [entity])
-        if entity not in values:
+            reading = self._online.get_many(VIEWS[view].key, [entity])
+        if entity in reading.values:
+            return dict(reading.values[entity])
+        if entity in reading.expired:
             raise NothingToDoError(
-                f"{view} has no values of {entity!r}",
-                do="Run `ml-assets run`, or see its ids in `ml-assets search --json`",
+                f"the values of {view} of {entity!r} held till"
+                f" {reading.expired[entity]:%Y-%m-%d %H:%M:%S} UTC",
+                do="Run `ml-assets run`, once its source has newer ones",
             )
-        return values[entity]
+        raise NothingToDoError(
+            f"{view} has no values of {entity!r}",
+            do="Run `ml-assets run`, or see its ids in `ml-assets search --json`",
+        )
 
     def document(self, document_id: str) -> Document:
         """Return a live document.
@@ -148,6 +156,10 @@ class Session:
 
         with self._answering():
             return read_document(self._connection, document_id)
+
+    def cache_statistics(self) -> dict[str, CacheStatistics]:
+        """Hits and misses of the caches so far: of `query_embeddings` and of `predictions`."""
+        return self._cache.statistics()
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
@@ -164,6 +176,8 @@ class Session:
         self._engine = None
         for opened in ("_connection", "_online"):
             vars(self).pop(opened, None)
+        if "_cache" in vars(self):
+            self._cache.close()
         # The stores turn their own errors into lines for people, so they have to see them.
         stores.__exit__(*error)
 
@@ -181,19 +195,44 @@ class Session:
         url = secret(self.settings.redis_url)
         return self._stores.enter_context(online.connect(url, self.settings.home))
 
-    def _opened_engine(self, method: Method) -> Engine:
-        """What answers; at the first query the encoder is loaded beside the stores."""
-        from ml_assets.embeddings.encoder import preload
+    @cached_property
+    def _cache(self) -> ReadThrough:
+        from ml_assets.stores import cache
 
-        if self._engine or method == "keyword":
-            return self._published_engine()
+        url, home = secret(self.settings.cache_url), self.settings.home
+        return cache.ReadThrough(lambda: cache.connect(url, home))
+
+    def _opened_engine(self, query: str, method: Method) -> tuple[Engine, CachingEncoder | None]:
+        """What answers; at the first query the encoder is got ready beside the stores."""
+        if method == "keyword":
+            return self._published_engine(), None
+        if self._engine:
+            return self._published_engine(), self._encoder_for(query)
         # Both threads want numpy, and Python may import a part of a package that another thread
         # has imported by half.
         import numpy  # noqa: F401
 
         with ThreadPoolExecutor(max_workers=1) as beside:
-            beside.submit(preload, self.settings)
-            return self._published_engine()
+            encoder = beside.submit(self._encoder_for, query, first=True)
+            return self._published_engine(), encoder.result()
+
+    def _encoder_for(self, query: str, *, first: bool = False) -> CachingEncoder:
+        """What makes a vector of the query: it is cached, or a model is loaded for it."""
+        from ml_assets.embeddings.caching import CachingEncoder
+        from ml_assets.embeddings.encoder import load_encoder, preload, runtime_of
+        from ml_assets.embeddings.space import current_space
+
+        settings = self.settings
+        encoder = CachingEncoder(
+            current_space(settings),
+            lambda: load_encoder(settings),
+            self._cache,
+            settings.query_cache_seconds,
+            runtime_of(settings),
+        )
+        if not encoder.knows(query) and first:
+            preload(settings)
+        return encoder
 
     def _published_engine(self) -> Engine:
         connection = self._connection  # before the imports, which take as long as its server

@@ -69,6 +69,12 @@ def log_changes(
     connection.execute(statement("postgres/documents/log_changes"), bound)
 
 
+def last_change(connection: postgres.Connection) -> int:
+    """The highest number of an entry: a cheap sign that documents changed, for what may be late."""
+    ((last,),) = connection.execute("select coalesce(max(change_id), 0) from change_log").fetchall()
+    return int(last)
+
+
 def count_changes(connection: postgres.Connection) -> int:
     """Entries of the append-only change log: another number whenever a document changed."""
     text = statement("postgres/documents/count_changes")

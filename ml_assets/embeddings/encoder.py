@@ -112,6 +112,12 @@ def preload(settings: Settings) -> None:
             encoder.load()
 
 
+def runtime_of(settings: Settings) -> str:
+    """What computes vectors, as far as that moves their last bits: the space says all else."""
+    device = "gpu" if _has_gpu() else "cpu"
+    return f"{settings.encoder} {settings.embedding_precision} {device}"
+
+
 def load_float32(settings: Settings) -> Encoder:
     """The encoder whose vectors stored ones are compared with: the export, or the reference.
 

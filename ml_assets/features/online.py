@@ -2,44 +2,65 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from ml_assets.delta import Delta
 from ml_assets.features.definition import FeatureView
-from ml_assets.features.offline import query_current, read_current
+from ml_assets.features.offline import query_current
 from ml_assets.stores import duckdb
-from ml_assets.stores.online import OnlineStore, Value
+from ml_assets.stores.online import OnlineStore, Row, pack
+
+SAMPLE = 2_000
+"""Entities whose values are compared: of a fault in one of 670, it has one with p = .95."""
 
 _BATCH = 5000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def refresh_online(duck: duckdb.Connection, online: OnlineStore, view: FeatureView) -> Delta:
-    """Make the online values of `view` the latest offline ones; only differences are written."""
+def refresh_online(
+    duck: duckdb.Connection, online: OnlineStore, view: FeatureView, *, anew: bool = False
+) -> Delta:
+    """Make the online values of `view` the latest offline ones; only differences are written.
+
+    `anew`: all are written beside those that are read, and take their place at once. So they are
+    the first time, too.
+    """
     wanted, present = _revisions(duck, view), online.revisions(view.key)
     gone = present.keys() - wanted.keys()
     added = wanted.keys() - present.keys()
     changed = {id_ for id_, known in present.items() if wanted.get(id_, known) != known}
-    for values in _values(duck, view, sorted(added | changed)):
-        online.put_many(view.key, values, wanted)
-    online.delete_many(view.key, gone)
+    if anew or (wanted and not present):
+        online.replace(view.key, _rows(duck, view), len(wanted))
+    else:
+        for rows in _rows(duck, view, sorted(added | changed)):
+            online.put_many(view.key, rows)
+        online.delete_many(view.key, gone)
     unchanged = len(wanted) - len(added) - len(changed)
     return Delta(len(added), len(changed), len(gone), unchanged)
 
 
 def online_differences(
-    duck: duckdb.Connection, online: OnlineStore, view: FeatureView
+    duck: duckdb.Connection, online: OnlineStore, view: FeatureView, *, whole: bool = False
 ) -> dict[str, list[str]]:
-    """Compare every value online with offline: ids that are `missing`, `extra`, `different`."""
-    offline_ids = _revisions(duck, view).keys()
-    online_ids = online.revisions(view.key).keys()
-    different: list[str] = []
-    for values in _values(duck, view, sorted(offline_ids & online_ids)):
-        stored = online.get_many(view.key, list(values))
-        different += (id_ for id_ in values if stored.get(id_) != values[id_])
+    """Compare online with offline: ids that are `missing`, `extra`, `different`.
+
+    All ids and revisions are compared; the values, to the last bit, of a random `SAMPLE` of them,
+    or of all for the `whole`.
+    """
+    offline, stored = _revisions(duck, view), online.revisions(view.key)
+    both = sorted(offline.keys() & stored.keys())
+    different = {id_ for id_ in both if offline[id_] != stored[id_]}
+    compared = both if whole or len(both) <= SAMPLE else random.sample(both, SAMPLE)
+    for rows in _rows(duck, view, compared):
+        found = online.get_rows(view.key, list(rows))
+        different |= {id_ for id_, row in rows.items() if not _same(row, found.get(id_))}
     return {
-        "missing": sorted(offline_ids - online_ids),
-        "extra": sorted(online_ids - offline_ids),
-        "different": different,
+        "missing": sorted(offline.keys() - stored.keys()),
+        "extra": sorted(stored.keys() - offline.keys()),
+        "different": sorted(different),
     }
 
 
@@ -49,14 +70,45 @@ def count_behind(duck: duckdb.Connection, online: OnlineStore, view: FeatureView
     return sum(present.get(entity) != revision for entity, revision in wanted.items())
 
 
+def _same(row: Row, found: Row | None) -> bool:
+    return found is not None and _packed(row) == _packed(found)
+
+
+def _packed(row: Row) -> bytes:
+    """A store may give the values back in another order."""
+    return pack(Row(dict(sorted(row.values.items())), "", row.expires_at))
+
+
 def _revisions(duck: duckdb.Connection, view: FeatureView) -> dict[str, str]:
-    return dict(query_current(duck, view, "revisions").fetchall())
+    """A revision for each entity: of values that expire it changes with their event time."""
+    bound = {"expire": view.ttl is not None}
+    return dict(query_current(duck, view, "revisions", bound).fetchall())
 
 
-def _values(
-    duck: duckdb.Connection, view: FeatureView, entity_ids: Sequence[str]
-) -> Iterator[dict[str, dict[str, Value]]]:
-    """The values of the entities, in batches."""
+def _rows(
+    duck: duckdb.Connection, view: FeatureView, entity_ids: Sequence[str] | None = None
+) -> Iterator[dict[str, Row]]:
+    """The rows of the entities, or of all, in batches."""
+    if entity_ids is None:
+        every = query_current(duck, view, "online_rows", {"expire": view.ttl is not None})
+        while found := every.fetchmany(_BATCH):
+            yield _as_rows(view, found)
+        return
     for start in range(0, len(entity_ids), _BATCH):
-        bound = {"entity_ids": list(entity_ids[start : start + _BATCH])}
-        yield {row.pop("entity_id"): row for row in read_current(duck, view, "values", bound)}
+        bound = {
+            "expire": view.ttl is not None,
+            "entity_ids": list(entity_ids[start : start + _BATCH]),
+        }
+        yield _as_rows(view, query_current(duck, view, "online_rows_of", bound).fetchall())
+
+
+def _as_rows(view: FeatureView, found: Sequence[tuple[Any, ...]]) -> dict[str, Row]:
+    columns, ttl = view.columns, view.ttl
+    return {
+        entity_id: Row(
+            dict(zip(columns, values, strict=True)),
+            revision,
+            None if ttl is None else _EPOCH + timedelta(microseconds=event_time) + ttl,
+        )
+        for entity_id, revision, event_time, *values in found
+    }

@@ -95,7 +95,8 @@ def forget_altered(duck: duckdb.Connection, online: OnlineStore) -> None:
             for table in ("feature_inputs", "feature_states"):
                 duck.execute(f"delete from {table} where view = ?", [view.key])  # noqa: S608
         if "serving" in view.uses:
-            online.delete_many(view.key, online_differences(duck, online, view)["different"])
+            differing = online_differences(duck, online, view, whole=True)
+            online.delete_many(view.key, differing["different"])
 
 
 def _formatted(name: str, view: FeatureView) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from ml_assets.documents.history import last_change
 from ml_assets.documents.normalize import normalize
 from ml_assets.errors import FeatureViewError, NothingToDoError, SourceError, SpaceMismatchError
 from ml_assets.features.documents import read_vectors, text_hashes
@@ -20,6 +22,7 @@ from ml_assets.registry.versions import champion, current_challenger
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.kinds import Indexes, kept_by_tables
 from ml_assets.stores import mlflow, postgres
+from ml_assets.stores.cache import Kind, ReadThrough
 from ml_assets.training.examples import model_inputs
 from ml_assets.training.families.registry import TRUSTED_TYPES
 from ml_assets.training.model import Candidate
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 
     from ml_assets.embeddings.encoder import Encoder
 
+
+CACHED = "predictions"
+"""The kind of values that a cache has of answers. They hold no text."""
 
 _CANDIDATES = 50
 """Chunks near a text whose documents are compared with it: the mean of a document's vectors may be
@@ -46,11 +52,14 @@ def predict_texts(
     load: Callable[[], Encoder],
     cut: Callable[[str], list[str]],
     texts: Sequence[str],
+    cache: ReadThrough | None = None,
+    seconds: float = 0,
 ) -> list[dict[str, float]]:
     """Return the champion's probabilities of every label, likeliest first, for each text.
 
     The encoder is of `space_id`; `cut` makes chunks of a text. The nearest document is looked for
-    in the `indexes` of the served search.
+    in the `indexes` of the served search. What the version answered about a text is kept in the
+    `cache` for so many seconds, or until another search is published or a document changes.
 
     Raises:
         NothingToDoError: there is no champion.
@@ -63,11 +72,29 @@ def predict_texts(
     normal = [_normal(text, number) for number, text in enumerate(texts, 1)]
     if not normal:
         return []
-    vectors = _embed(load(), [cut(text) or [text] for text in normal])
-    vectors, nearest = _placed(connection, indexes, space_id, vectors, normal)
-    features = _features(nearest, normal)
-    labels, given = answer(_kept(where, version), normal, features, vectors)
-    return [_ranked(labels, row) for row in given]
+
+    def compute(asked: Sequence[str]) -> list[dict[str, float]]:
+        vectors = _embed(load(), [cut(text) or [text] for text in asked])
+        vectors, nearest = _placed(connection, indexes, space_id, vectors, asked)
+        features = _features(nearest, asked)
+        labels, given = answer(_kept(where, version), asked, features, vectors)
+        return [_ranked(labels, row) for row in given]
+
+    if cache is None or not seconds:
+        return compute(normal)
+    generation = published_generation(connection)
+    corpus = f"{generation and generation.generation_id} {last_change(connection)}"
+    answering = (version.subject, version.candidate.served_uri, corpus)
+    names: list[tuple[str, ...]] = [(*answering, text) for text in normal]
+    kind = Kind(CACHED, seconds)
+    recalled = zip(names, cache.recall(kind, names), strict=True)
+    known = {name: json.loads(stored) for name, stored in recalled if stored is not None}
+    if missing := {name: name[-1] for name in names if name not in known}:
+        computed = dict(zip(missing, compute(list(missing.values())), strict=True))
+        kept = {name: json.dumps(given).encode() for name, given in computed.items()}
+        cache.remember(kind, kept)
+        known |= computed
+    return [known[name] for name in names]
 
 
 def served_version(connection: postgres.Connection, space_id: str) -> ModelVersion:

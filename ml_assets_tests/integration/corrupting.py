@@ -187,7 +187,7 @@ BY_RUN = {
     ),
     "doubled": (
         Kind(
-            "sqlite: insert into online_features select view, 'ghost', revision, features"
+            "sqlite: insert into online_features select build, 'ghost', revision, features"
             " from online_features where entity_id = 'space-9'",
             CHANGED,
         ),

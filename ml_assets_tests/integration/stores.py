@@ -132,7 +132,7 @@ def read_stores(
         rows = duck.execute(f"select {columns} from ({current_rows(DOCUMENT_TEXT)}) order by 1")
         held["offline"] = _rounded(rows.fetchall())
         ids = sorted(store.revisions(DOCUMENT_TEXT.key))
-        values = store.get_many(DOCUMENT_TEXT.key, ids)
+        values = store.get_many(DOCUMENT_TEXT.key, ids).values
         held["online"] = _rounded([(name, *values[name].values()) for name in ids])
     return held
 

@@ -71,10 +71,12 @@ FEATURES = [
     Point("before", "features.documents:nearest_others"),
     Point("write", "features.offline:statement"),
     Point("before", "features.offline:statement", 4),
-    Point("before", "features.online:_values"),
+    Point("before", "features.online:_rows"),
     Point("before", "stores.online.sqlite:pack", 7),
-    Point("write", "stores.online.sqlite:_Sqlite.put_many"),
-    Point("after", "stores.online.sqlite:_Sqlite.put_many"),
+    Point("write", "stores.online.sqlite:_Sqlite._write"),
+    Point("after", "stores.online.sqlite:_Sqlite._write"),
+    Point("before", "stores.online.sqlite:_Sqlite._publish"),
+    Point("after", "stores.online.sqlite:_Sqlite._publish"),
 ]
 ALONE = [
     Point("sql", "postgres/documents/count_documents"),

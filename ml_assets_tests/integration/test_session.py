@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from ml_assets.search.answering import engine
 from ml_assets.session import Session
 from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import online, postgres
+from ml_assets.stores.cache import CacheStatistics
 from ml_assets_tests.integration.project import Project
 from ml_assets_tests.servers import redis_over_tcp
 
@@ -85,13 +88,31 @@ def test_a_session_opens_once_and_follows_what_is_published(
         assert later.generation_id != first.generation_id
         assert openings.count("open_engine") == 2
         assert openings.count("connect_reader") == 1
+        assert session.cache_statistics()["query_embeddings"] == CacheStatistics(2, 2)
+    assert not list(project.home.glob("cache.sqlite-*")), "it is closed"
+    del openings[:]
+    encoder._on_onnx.cache_clear()
+    with ml_assets.open(settings) as session:
+        assert session.search("baking bread", k=3) == later, "a cache moves no result"
+        assert "find_export" not in openings, "and no model is loaded for it"
+        assert session.cache_statistics()["query_embeddings"].hit_ratio == 1
+    for other in ({"query_cache_seconds": 0}, {"redis_url": "redis://127.0.0.1:1"}):
+        with ml_assets.open(load_settings(home=project.home, **other)) as session:
+            began = time.monotonic()
+            assert session.search("baking bread", k=3) == later, "without a cache, too"
+            assert session.search("baking bread", k=3) == later
+            assert time.monotonic() - began < 60
 
 
 def test_features_are_those_of_the_online_store(project: Project) -> None:
     with online.connect(None, project.home) as store:
-        store.put_many(DOCUMENT_TEXT.key, {"kitchen-1": {"words": 3}}, {"kitchen-1": "revision"})
+        ended = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
+        rows = {"kitchen-1": online.Row({"words": 3}, "1"), "old": online.Row({}, "2", ended)}
+        store.put_many(DOCUMENT_TEXT.key, rows)
     with ml_assets.open(project.home) as session:
         assert session.features("document_text", "kitchen-1") == {"words": 3}
+        with pytest.raises(NothingToDoError, match="'old' held till 2026-03-29 01:30:00 UTC"):
+            session.features("document_text", "old")
         with pytest.raises(NothingToDoError, match="no values of 'absent'"):
             session.features("document_text", "absent")
 

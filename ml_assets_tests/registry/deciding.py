@@ -1,5 +1,6 @@
 """A deployment that registers and decides as the assets do, and what is asked of it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ml_assets.embeddings.encoder import Encoder
 from ml_assets.registry import comparison
 from ml_assets.registry.model import MODEL_NAME, ModelVersion
 from ml_assets.registry.promotion import promote
@@ -19,6 +21,7 @@ from ml_assets.registry.versions import (
 from ml_assets.releases.gates import Decision
 from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.stores import mlflow
+from ml_assets.stores.cache import ReadThrough
 from ml_assets.training.experiments import read_candidates
 from ml_assets.training.model import TrainingSet
 from ml_assets_tests.corpus import LABELS, Deployment, MeaningEncoder, labelled_documents
@@ -105,16 +108,23 @@ def forget_onnx(deployment: Deployment) -> None:
 
 
 def ask(
-    deployment: Deployment, texts: list[str], space_id: str = SPACE.space_id
+    deployment: Deployment,
+    texts: list[str],
+    space_id: str = SPACE.space_id,
+    *,
+    cache: ReadThrough | None = None,
+    load: Callable[[], Encoder] = MeaningEncoder,
 ) -> list[dict[str, float]]:
     return predict_texts(
         deployment.connection,
         deployment.tracking,
         Indexes(deployment.settings),
         space_id,
-        MeaningEncoder,
+        load,
         lambda text: [text],
         texts,
+        cache,
+        3600,
     )
 
 

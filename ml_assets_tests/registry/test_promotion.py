@@ -127,13 +127,12 @@ def test_a_decision_that_may_be_otherwise_at_the_next_run_is_made_again(first: T
     deployment, _ = first
     version = register(first)
     with online.connect(None, deployment.settings.home) as store:
-        values = store.get_many(DOCUMENT_TEXT.key, ["document-0000"])
-        revisions = store.revisions(DOCUMENT_TEXT.key)
-        store.delete_many(DOCUMENT_TEXT.key, values)
+        rows = store.get_rows(DOCUMENT_TEXT.key, ["document-0000"])
+        store.delete_many(DOCUMENT_TEXT.key, rows)
         try:
             refused, again = decide(first), decide(first)
         finally:
-            store.put_many(DOCUMENT_TEXT.key, values, revisions)
+            store.put_many(DOCUMENT_TEXT.key, rows)
     assert not refused.served
     assert refused.reason == "the online store is behind in document_text_v2 (1 documents)"
     assert again.changed

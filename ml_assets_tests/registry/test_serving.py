@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from ml_assets.registry import serving
 from ml_assets.search.generation import ensure_generation
 from ml_assets.search.indexes.kinds import Indexes, index_parameters
 from ml_assets.search.model import CHUNKING
-from ml_assets.stores import mlflow
+from ml_assets.stores import cache, mlflow
 from ml_assets.training.experiments import read_candidates
 from ml_assets.training.families.average import mean
 from ml_assets.training.families.base import cool
@@ -48,6 +49,43 @@ def test_the_champion_answers_for_texts_it_never_saw(first: Trained) -> None:
         assert sum(answer.values()) == pytest.approx(1)
         assert list(answer.values()) == sorted(answer.values(), reverse=True)
     assert ask(deployment, []) == []
+
+
+def test_an_answer_is_kept_until_the_corpus_changes(first: Trained, tmp_path: Path) -> None:
+    """To the last bit, and in its order; of several texts those alone are computed that are new."""
+    deployment, _ = first
+    register(first)
+    decide(first)
+    loads: list[int] = []
+
+    def load() -> MeaningEncoder:
+        loads.append(1)
+        return MeaningEncoder()
+
+    texts = ["w3 w6 w9", "w1 w4 w7"]
+    with cache.ReadThrough(lambda: cache.connect(None, tmp_path)) as answers:
+
+        def cached(*texts: str) -> list[dict[str, float]]:
+            return ask(deployment, list(texts), cache=answers, load=load)
+
+        plain = [ask(deployment, [text])[0] for text in texts]
+        computed = [cached(text)[0] for text in texts]
+        assert [list(each.items()) for each in computed] == [list(each.items()) for each in plain]
+        recalled = cached(texts[1], "w2 w5 w8", texts[0])
+        assert [list(recalled[2].items()), list(recalled[0].items())] == [
+            list(each.items()) for each in plain
+        ]
+        assert next(iter(recalled[1])) == "sport"
+        assert len(loads) == 3
+        assert answers.statistics()["predictions"] == cache.CacheStatistics(hits=2, misses=3)
+        deployment.connection.execute(
+            "insert into change_log (stage, collection, document_id, action, reason)"
+            " values ('documents', 'a', 'x', 'changed', 'test')"
+        )
+        cached(texts[0])
+        assert len(loads) == 4, "documents changed, and with them which is nearest"
+    content = b"".join(file.read_bytes() for file in tmp_path.glob("cache.sqlite*"))
+    assert b"w3 w6" not in content
 
 
 def test_a_document_gets_the_answer_it_got_in_training(first: Trained) -> None:

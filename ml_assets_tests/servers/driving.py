@@ -69,7 +69,7 @@ def contents(settings: Settings, *, models: bool = True) -> dict[str, Any]:
                     held[kind] = {chunk_id for chunk_id, _ in index.revisions()}
     with online.connect(secret(settings.redis_url), settings.home) as store:
         ids = sorted(store.revisions(DOCUMENT_TEXT.key))
-        values = store.get_many(DOCUMENT_TEXT.key, ids)
+        values = store.get_many(DOCUMENT_TEXT.key, ids).values
         held["online"] = {name: [_rounded(v) for v in values[name].values()] for name in ids}
     with ml_assets.open(settings) as session:
         held["hits"] = [[hit.document_id for hit in session.search(q).hits] for q in QUERIES]

@@ -25,7 +25,7 @@ STAGES = {
     "embeddings": "embeddings.refresh:_write",
     "indexes": "search.indexes.chroma.index:ChromaIndex.upsert",
     "evaluation": "search.evaluation.measuring:evaluate_generation",
-    "features": "features.online:_values",
+    "features": "features.online:_rows",
     "training": "training.candidates:_train",
     "promotion": "registry.promotion:promotion_gates",
 }

@@ -1,89 +1,432 @@
+"""What every online store does, on every store."""
+
+import hashlib
+import multiprocessing
+import signal
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from redis import Redis
 
 from ml_assets.errors import StoreError
-from ml_assets.stores import online
-from ml_assets.stores.online import OnlineStore, redis
+from ml_assets.stores import cache, online
+from ml_assets.stores.online import OnlineStore, Reading, Row
 from ml_assets.stores.online.sqlite import transaction
+from ml_assets.stores.redis import connected
 from ml_assets_tests.servers import PASSWORD, free_port
 
 Open = Callable[[], AbstractContextManager[OnlineStore]]
 
-ROWS: dict[str, online.Values] = {
-    "a": {"count": 3, "share": 0.1 + 0.2, "name": "ä'\"", "known": True, "unknown": None},
-    "b b": {"count": 2**53, "share": -1e-300},
-}
+NOW = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
+A = Row({"count": 3, "share": 0.1 + 0.2, "name": "ä'\"", "known": True, "unknown": None}, "1")
+B = Row({"count": 2**53, "share": -1e-300, "zero": -0.0}, "2", NOW)
+ROWS = {"a": A, "b b": B}
+STORES = ["sqlite", "redis", "cluster"]
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+def opener(store: str, request: pytest.FixtureRequest, folder: Path) -> Open:
+    if store == "sqlite":
+        return lambda: online.connect(None, folder)
+    url: str = request.getfixturevalue(f"{store}_url")
+    with connected(url) as client:
+        client.flushall()
+    return lambda: online.connect(url, folder)
+
+
+@pytest.fixture(params=STORES)
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     """Opens the same store every time it is called."""
-    if request.param == "sqlite":
-        return lambda: online.connect(None, tmp_path)
-    from redis import Redis
+    return opener(request.param, request, tmp_path)
 
-    url: str = request.getfixturevalue("redis_url")
-    client = Redis.from_url(url)
-    client.flushdb()
-    client.close()
-    return lambda: online.connect(url, tmp_path)
+
+def numbered(entities: int, number: int = 0) -> dict[str, Row]:
+    return {f"e{n}": Row({"n": n, "number": number}, f"{number}") for n in range(entities)}
 
 
 def test_values_come_back_as_they_were(open_store: Open) -> None:
     with open_store() as store:
-        store.put_many("view_v1", ROWS, {"a": "1", "b b": "2"})
+        store.put_many("view_v1", ROWS)
     with open_store() as store:
-        rows = store.get_many("view_v1", ["b b", "a", "absent"])
-        assert rows == ROWS
-        assert type(rows["a"]["count"]) is int
+        reading = store.get_many("view_v1", ["b b", "a", "absent"], NOW)
+        assert reading.values == {"a": A.values, "b b": B.values}
+        assert reading.missing == ["absent"]
+        assert reading.expired == {}
+        assert type(reading.values["a"]["count"]) is int
+        assert str(reading.values["b b"]["zero"]) == "-0.0"
+        assert store.get_rows("view_v1", ["b b", "a", "absent"]) == ROWS
         assert store.revisions("view_v1") == {"a": "1", "b b": "2"}
+        assert store.views() == ["view_v1"]
+
+
+def test_a_value_that_does_not_hold_any_more_is_told_and_not_given(open_store: Open) -> None:
+    """It holds to the last instant, whatever zone the clock shows."""
+    with open_store() as store:
+        store.put_many("view_v1", ROWS)
+        later = NOW.astimezone(None) + timedelta(microseconds=1)
+        reading = store.get_many("view_v1", ["a", "b b", "absent"], later)
+        assert reading.values == {"a": A.values}
+        assert reading.expired == {"b b": NOW}
+        assert reading.missing == ["absent"]
+        year = timedelta(days=365)
+        store.put_many("view_v1", {"b b": replace(B, expires_at=datetime.now(UTC) + year)})
+        store.put_many("view_v1", {"a": replace(A, expires_at=datetime.now(UTC) - year)})
+        reading = store.get_many("view_v1", ["a", "b b"])
+        assert (set(reading.values), set(reading.expired)) == ({"b b"}, {"a"})
+
+
+def test_of_a_view_that_was_never_written_all_is_missing(open_store: Open) -> None:
+    with open_store() as store:
+        assert store.get_many("view_v1", ["a"]) == Reading(None, missing=["a"])
+        assert store.get_rows("view_v1", ["a"]) == {}
+        assert store.revisions("view_v1") == {}
+        store.delete_many("view_v1", ["a"])
+        assert store.views() == []
+        store.put_many("view_v1", {})
+        assert store.views() == []
 
 
 def test_a_row_is_replaced_whole(open_store: Open) -> None:
     with open_store() as store:
-        store.put_many("view_v1", ROWS, {"a": "1", "b b": "2"})
-        store.put_many("view_v1", {"a": {"count": 4}}, {"a": "3"})
-        assert store.get_many("view_v1", ["a"]) == {"a": {"count": 4}}
+        store.put_many("view_v1", ROWS)
+        store.put_many("view_v1", {"a": Row({"count": 4}, "3")})
+        assert store.get_rows("view_v1", ["a"]) == {"a": Row({"count": 4}, "3")}
         assert store.revisions("view_v1") == {"a": "3", "b b": "2"}
 
 
 def test_versions_are_apart(open_store: Open) -> None:
     with open_store() as store:
-        store.put_many("view_v1", {"a": {"count": 1}}, {"a": "1"})
-        store.put_many("view_v2", {"a": {"count": 2}}, {"a": "2"})
+        store.put_many("view_v1", {"a": Row({"count": 1}, "1")})
+        store.put_many("view_v2", {"a": Row({"count": 2}, "2")})
         store.delete_many("view_v1", ["a"])
         assert store.revisions("view_v1") == {}
-        assert store.get_many("view_v2", ["a"]) == {"a": {"count": 2}}
+        assert store.get_many("view_v2", ["a"]).values == {"a": {"count": 2}}
+        assert store.views() == ["view_v2"]
 
 
 def test_deleting_what_is_not_there_is_no_mistake(open_store: Open) -> None:
     with open_store() as store:
-        store.put_many("view_v1", ROWS, {"a": "1", "b b": "2"})
+        store.put_many("view_v1", ROWS)
         store.delete_many("view_v1", ["a", "absent"])
         store.delete_many("view_v1", [])
         assert store.revisions("view_v1") == {"b b": "2"}
-        assert store.get_many("view_v1", []) == {}
+        assert store.get_many("view_v1", []).values == {}
 
 
 def test_more_rows_than_one_batch(open_store: Open) -> None:
-    rows: dict[str, online.Values] = {f"e{n}": {"n": n} for n in range(2500)}
+    rows = numbered(2500)
     with open_store() as store:
-        store.put_many("view_v1", rows, dict.fromkeys(rows, "1"))
-        assert store.get_many("view_v1", list(rows)) == rows
+        store.put_many("view_v1", rows)
+        assert store.get_rows("view_v1", list(rows)) == rows
         store.delete_many("view_v1", list(rows)[1:])
-        assert store.revisions("view_v1") == {"e0": "1"}
+        assert store.revisions("view_v1") == {"e0": "0"}
 
 
-def test_a_value_that_is_no_number_is_not_stored(open_store: Open) -> None:
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_a_value_that_is_no_number_is_not_stored(open_store: Open, value: float) -> None:
     with open_store() as store:
-        store.put_many("view_v1", {"a": {"x": 1.0}}, {"a": "1"})
-        with pytest.raises(ValueError, match="not JSON compliant"):
-            store.put_many("view_v1", {"a": {"x": float("nan")}}, {"a": "2"})
-        assert store.get_many("view_v1", ["a"]) == {"a": {"x": 1.0}}
+        store.put_many("view_v1", {"a": Row({"x": 1.0}, "1")})
+        with pytest.raises(ValueError, match="is no number"):
+            store.put_many("view_v1", {"b": Row({}, "2"), "a": Row({"x": value}, "2")})
+        assert store.get_rows("view_v1", ["a", "b"]) == {"a": Row({"x": 1.0}, "1")}
+
+
+def test_another_build_takes_the_place_of_the_one_before_at_once(open_store: Open) -> None:
+    with open_store() as store, open_store() as reader:
+        store.put_many("view_v1", ROWS)
+        before = reader.get_many("view_v1", ["a", "e1"], NOW)
+        seen = []
+
+        def batches() -> Iterator[Mapping[str, Row]]:
+            yield numbered(2)
+            seen.append(reader.get_many("view_v1", ["a", "e1"], NOW))
+            assert store.revisions("view_v1") == {"a": "1", "b b": "2"}
+            yield {}
+            yield {"e2": A}
+
+        store.replace("view_v1", batches(), 3)
+        assert seen == [before]
+        after = reader.get_many("view_v1", ["a", "e1", "e2"])
+        assert after.values == {"e1": {"n": 1, "number": 0}, "e2": A.values}
+        assert after.missing == ["a"]
+        assert after.tag not in {before.tag, None}
+        store.put_many("view_v1", {"a": A})
+        assert reader.get_many("view_v1", ["a"]).tag == after.tag
+        store.replace("view_v1", iter(()), 0)
+        assert store.revisions("view_v1") == {}
+
+
+def test_a_build_that_was_given_up_is_never_read(open_store: Open) -> None:
+    def broken() -> Iterator[Mapping[str, Row]]:
+        yield {"a": Row({"half": True}, "x"), "c": A}
+        raise InterruptedError
+
+    with open_store() as store:
+        for rows in ({}, ROWS):
+            store.put_many("view_v1", rows)
+            with pytest.raises(InterruptedError):
+                store.replace("view_v1", broken(), 3)
+            assert store.get_rows("view_v1", ["a", "b b", "c"]) == rows
+        store.replace("view_v1", [{"c": A}], 1)
+        assert store.revisions("view_v1") == {"c": "1"}
+
+
+def test_of_two_builds_at_once_the_one_begun_last_is_read(open_store: Open) -> None:
+    with open_store() as first, open_store() as second:
+
+        def batches() -> Iterator[Mapping[str, Row]]:
+            yield {"a": A}
+            second.replace("view_v1", [{"b": B}], 1)
+            yield {"c": A}
+
+        with pytest.raises(StoreError, match="online values of view_v1: another process writes"):
+            first.replace("view_v1", batches(), 2)
+        assert first.revisions("view_v1") == {"b": "2"}
+        first.replace("view_v1", [{"d": A}], 1)
+        assert second.revisions("view_v1") == {"d": "1"}
+
+
+def test_what_is_written_while_builds_change_places_is_not_lost(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of Redis: the writer learns that its build is not read any more, and writes into the next."""
+    with open_store() as writer, open_store() as other:
+        writer.put_many("view_v1", ROWS)
+        write, times = type(writer)._write, []  # type: ignore[attr-defined]
+
+        def slowly(self: object, *values: object) -> object:
+            if self is writer and not times:
+                times.append(1)
+                if "Sqlite" not in type(writer).__name__:  # that one locks the others out
+                    other.replace("view_v1", [{"b": B}], 1)
+            return write(self, *values)
+
+        monkeypatch.setattr(type(writer), "_write", slowly)
+        writer.put_many("view_v1", {"c": A})
+        assert times
+        assert writer.get_rows("view_v1", ["c"]) == {"c": A}
+
+
+def replace_and_die(open_store: Open, after: int) -> None:
+    """Killed after so many batches; after 4, all is written and not yet read."""
+
+    def batches() -> Iterator[Mapping[str, Row]]:
+        for number in range(4):
+            if number == after:
+                signal.raise_signal(signal.SIGKILL)
+            yield {f"x{number}": Row({"new": True}, "new")}
+
+    def die(*_: object) -> None:
+        signal.raise_signal(signal.SIGKILL)
+
+    with open_store() as store:
+        vars(type(store))["_publish"]  # it is there
+        type(store)._publish = die  # type: ignore[attr-defined]
+        store.replace("view_v1", batches(), 4)
+
+
+@pytest.mark.parametrize("after", [0, 2, 4])
+def test_killed_in_a_swap_readers_keep_what_they_had(open_store: Open, after: int) -> None:
+    with open_store() as store:
+        store.put_many("view_v1", ROWS)
+    process = multiprocessing.get_context("fork").Process(
+        target=replace_and_die, args=(open_store, after)
+    )
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    with open_store() as store:
+        assert store.get_rows("view_v1", ["a", "b b", "x0"]) == ROWS
+        store.put_many("view_v1", {"c": A})
+        store.replace("view_v1", [{"d": A}], 1)
+        assert store.revisions("view_v1") == {"d": "1"}
+        assert leftovers(store) == 1
+
+
+def leftovers(store: OnlineStore) -> int:
+    """Rows that are stored, of any build; those that Redis forgets in a minute not counted."""
+    if "Sqlite" in type(store).__name__:
+        query = "select count(*) from online_features"
+        return int(store._connection.execute(query).fetchone()[0])  # type: ignore[attr-defined]
+    client = store._client  # type: ignore[attr-defined]
+    keys = [key for key in client.scan_iter("ml_assets:*") if not key.endswith(b":builds")]
+    return sum(client.hlen(key) for key in keys if client.ttl(key) == -1) // 2
+
+
+def swap_often(open_store: Open) -> None:
+    with open_store() as store:
+        for number in range(1, 30):
+            rows = numbered(40, number)
+            batches = [dict(list(rows.items())[n : n + 10]) for n in range(0, 40, 10)]
+            store.replace("view_v1", batches, 40)
+
+
+def test_a_reader_never_mixes_builds(open_store: Open) -> None:
+    """Two processes at once."""
+    ids = list(numbered(40))
+    with open_store() as store:
+        store.put_many("view_v1", numbered(40))
+    process = multiprocessing.get_context("fork").Process(target=swap_often, args=(open_store,))
+    process.start()
+    seen: dict[str | None, int] = {}
+    with open_store() as store:
+        while process.is_alive():
+            reading = store.get_many("view_v1", ids)
+            (number,) = {values["number"] for values in reading.values.values()}
+            assert not reading.missing
+            assert seen.setdefault(reading.tag, number) == number  # type: ignore[arg-type]
+        assert store.get_many("view_v1", ids).values["e0"]["number"] == 29
+    assert process.exitcode == 0
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["put", "delete", "replace", "wait"]),
+        st.sampled_from(["u_v1", "u_v2"]),
+        st.dictionaries(
+            st.sampled_from(["a", "b", "c", "ä {x}"]),
+            st.tuples(
+                st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integers(-9, 9)),
+                st.one_of(st.none(), st.integers(-2, 5)),
+            ),
+        ),
+    ),
+    max_size=7,
+)
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_store_is_a_dictionary_with_a_clock(
+    request: pytest.FixtureRequest, tmp_path: Path, store: str
+) -> None:
+    names = ["a", "b", "c", "ä {x}"]
+    with opener(store, request, tmp_path)() as opened:
+
+        @settings(max_examples=15)
+        @given(STEPS)
+        def follows(steps: list[tuple[str, str, dict[str, tuple[float, int | None]]]]) -> None:
+            oracle: dict[str, dict[str, Row]] = {"u_v1": {}, "u_v2": {}}
+            for view in oracle:
+                opened.replace(view, [], 0)
+            now = NOW
+            for what, view, given_rows in steps:
+                rows = {
+                    id_: Row({"x": x}, repr(x), None if s is None else now + timedelta(seconds=s))
+                    for id_, (x, s) in given_rows.items()
+                }
+                if what == "put":
+                    opened.put_many(view, rows)
+                    oracle[view] |= rows
+                elif what == "delete":
+                    opened.delete_many(view, rows)
+                    oracle[view] = {i: r for i, r in oracle[view].items() if i not in rows}
+                elif what == "replace":
+                    opened.replace(view, [{i: r} for i, r in rows.items()], len(rows))
+                    oracle[view] = rows
+                else:
+                    now += timedelta(seconds=len(rows))
+                for each, held in oracle.items():
+                    reading = opened.get_many(each, names, now)
+                    ended = {
+                        i: r.expires_at
+                        for i, r in held.items()
+                        if r.expires_at and r.expires_at < now
+                    }
+                    assert reading.expired == ended
+                    assert reading.missing == [i for i in names if i not in held]
+                    lasting = {i: repr(r.values) for i, r in held.items() if i not in ended}
+                    assert {i: repr(v) for i, v in reading.values.items()} == lasting
+                    assert opened.revisions(each) == {i: r.revision for i, r in held.items()}
+
+        follows()
+
+
+def test_a_row_that_was_damaged_is_not_there(tmp_path: Path, redis_url: str) -> None:
+    with online.connect(redis_url, tmp_path) as on_redis, online.connect(None, tmp_path) as in_file:
+        for store in (on_redis, in_file):
+            store.replace("view_v1", [ROWS], 2)
+        for damage in (b"", b"\xc1", b"\x93\xa1x\xc0\x01", b"\x01"):
+            in_file._connection.execute(  # type: ignore[attr-defined]
+                "update online_features set features = ? where entity_id = 'a'", [damage]
+            )
+            client = on_redis._client  # type: ignore[attr-defined]
+            (key,) = [k for k in client.scan_iter("ml_assets:{view_v1.*") if client.ttl(k) == -1]
+            client.hset(key, "va", damage)
+            for store in (on_redis, in_file):
+                assert store.get_many("view_v1", ["a", "b b"], NOW).missing == ["a"]
+                assert set(store.get_rows("view_v1", ["a", "b b"])) == {"b b"}
+
+
+def test_a_file_of_the_time_before_builds_is_read(tmp_path: Path) -> None:
+    script = Path(online.__file__).parents[3] / "sql/sqlite/migrations/001_online.sql"
+    checksum = hashlib.sha256(script.read_bytes()).hexdigest()
+    with closing(sqlite3.connect(tmp_path / "online.sqlite")) as connection, connection:
+        connection.executescript(script.read_text())
+        connection.execute(
+            "create table migrations (name text primary key, checksum text default '',"
+            " applied_at timestamptz default current_timestamp)"
+        )
+        connection.execute(
+            "insert into migrations (name, checksum) values (?, ?)", ["001_online", checksum]
+        )
+        connection.executemany(
+            "insert into online_features values (?, ?, ?, ?)",
+            [
+                ("view_v1", "a", "1", '{"count": 3, "share": 0.30000000000000004}'),
+                ("view_v1", "b", "2", "not JSON"),
+                ("view_v2", "a", "1", '{"n": null}'),
+            ],
+        )
+        connection.execute("insert into cache values ('k', 'v', 1)")
+    with online.connect(None, tmp_path) as store:
+        assert store.views() == ["view_v1", "view_v2"]
+        assert store.get_rows("view_v1", ["a", "b"]) == {
+            "a": Row({"count": 3, "share": 0.1 + 0.2}, "1")
+        }
+        assert store.revisions("view_v1") == {"a": "1", "b": "2"}
+        store.put_many("view_v2", {"b": B})
+        assert store.get_rows("view_v2", ["a", "b"]) == {"a": Row({"n": None}, "1"), "b": B}
+        store.replace("view_v1", [{"a": A}], 1)
+        assert store.get_rows("view_v1", ["a", "b"]) == {"a": A}
+
+
+def test_what_redis_has_of_the_time_before_builds_goes(redis_url: str, tmp_path: Path) -> None:
+    with Redis.from_url(redis_url) as client:
+        client.flushdb()
+        for kind in ("features", "revisions"):
+            client.hset(f"ml_assets:{kind}:view_v1", "a", "1")
+            client.hset(f"ml_assets:{kind}:view_v2", "a", "1")
+        with online.connect(redis_url, tmp_path) as store:
+            assert store.views() == []
+            store.put_many("view_v1", ROWS)
+            store.replace("view_v2", [ROWS], 2)
+        assert not list(client.scan_iter("ml_assets:features:*"))
+        assert not list(client.scan_iter("ml_assets:revisions:*"))
+
+
+def test_a_large_view_is_spread_over_the_nodes_of_a_cluster(
+    cluster_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(online.redis, "_OF_A_BUCKET", 100)
+    rows = numbered(2500)
+    with online.connect(cluster_url, tmp_path) as store, connected(cluster_url) as client:
+        client.flushall()
+        store.replace("view_v1", [rows], len(rows))
+        assert store.get_rows("view_v1", list(rows)) == rows
+        nodes = [node.redis_connection for node in client.get_primaries()]
+        keys = [node.keys("ml_assets:{view_v1.*") for node in nodes]
+        assert sum(map(len, keys)) == 25
+        assert all(len(of_node) >= 3 for of_node in keys)
+        lengths = [node.hlen(key) for node, own in zip(nodes, keys, strict=True) for key in own]
+        assert sum(lengths) == 2 * 2500
+        assert max(lengths) < 2 * 160, "no bucket is much larger than another"
+        assert online.mark(cluster_url) == online.mark(cluster_url)
 
 
 @pytest.mark.parametrize(
@@ -133,63 +476,47 @@ def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
         online.connect(None, tmp_path) as reader,
         closing(sqlite3.connect(tmp_path / "online.sqlite", isolation_level=None)) as connection,
     ):
-        writer.put_many("view_v1", {"a": {"x": 1}}, {"a": "1"})
+        writer.put_many("view_v1", {"a": A})
         with transaction(connection):
-            assert reader.get_many("view_v1", ["a"]) == {"a": {"x": 1}}
+            assert reader.get_rows("view_v1", ["a"]) == {"a": A}
 
 
 def test_a_store_is_copied_into_an_empty_one(open_store: Open, tmp_path: Path) -> None:
     with online.connect(None, tmp_path / "other") as other, open_store() as store:
         assert store.views() == []
-        other.put_many("view_v1", ROWS, {"a": "1", "b b": "2"})
-        store.put_many("view_v1", {"a": ROWS["a"]}, {"a": "1"})  # a copy that was cut short
+        other.put_many("view_v1", ROWS)
+        store.put_many("view_v1", {"a": A})  # a copy that was cut short
         online.copy_values(other, store, "the store")
-        assert store.get_many("view_v1", ["a", "b b"]) == ROWS
-        assert store.revisions("view_v1") == {"a": "1", "b b": "2"}
+        assert store.get_rows("view_v1", ["a", "b b"]) == ROWS
         assert store.views() == other.views() == ["view_v1"]
-        store.put_many("view_v2", {"a": {}}, {"a": "1"})
+        store.put_many("view_v2", {"a": A})
         with pytest.raises(StoreError, match=r"^the store: it is not empty: it has .* view_v2"):
             online.copy_values(other, store, "the store")
-
-
-def test_a_key_that_redis_tells_twice_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SCAN may give a key again while the table of keys grows."""
-
-    class Client:
-        def __init__(self, *keys: str) -> None:
-            self.keys = keys
-
-        def scan_iter(self, pattern: str, count: int) -> Iterator[str]:
-            yield from self.keys
-
-        def hlen(self, key: str) -> int:
-            return len(key)
-
-        def eval(self, script: str, count: int, key: str) -> str:
-            return key
-
-    def mark(*keys: str) -> str:
-        monkeypatch.setattr(redis, "connected", lambda url: nullcontext(Client(*keys)))
-        return online.mark("redis://x")
-
-    assert mark("b", "a", "b") == mark("a", "b") != mark("a")
 
 
 def test_a_mark_of_redis_tells_what_was_written(
     redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also another value under the same revision; of many entities their number alone."""
-    with online.connect(redis_url, tmp_path) as store:
-        store.delete_many("marked", store.revisions("marked"))
+    """Also another value under the same revision; of many entities their number alone.
+
+    Caches in the same Redis say nothing of it.
+    """
+    with Redis.from_url(redis_url) as client:
+        client.flushdb()
+    with (
+        online.connect(redis_url, tmp_path) as store,
+        cache.connect(redis_url, tmp_path) as beside,
+    ):
         marks = [online.mark(redis_url)]
-        for rows in ({"a": {"n": 1}, "b": {"n": 1}}, {"a": {"n": 2}}):
-            store.put_many("marked", rows, dict.fromkeys(rows, "1"))
+        for rows in ({"a": A, "b": A}, {"a": replace(A, values={"n": 2})}):
+            store.put_many("marked", rows)
             marks.append(online.mark(redis_url))
         store.get_many("marked", ["a"])
+        beside.put_many({"key": b"value"}, 60)
         assert online.mark(redis_url) == marks[-1]
         monkeypatch.setattr(online.redis, "_HASHED", 1)
         marks.append(online.mark(redis_url))
-        store.put_many("marked", {"a": {"n": 3}}, {"a": "2"})
+        store.put_many("marked", {"a": replace(A, values={"n": 3})})
         assert online.mark(redis_url) == marks[-1]
         store.delete_many("marked", ["a"])
         assert len({*marks, online.mark(redis_url)}) == len(marks) + 1

@@ -182,6 +182,23 @@ order by entity_id
 -- name: next_known_time
 select greatest($1, max(known_time) + interval 1 microsecond) from {table}
 
+-- name: online_rows
+select
+    entity_id,
+    value_hash || if($expire, '@' || epoch_us(event_time), '') as revision,
+    epoch_us(event_time) as event_time,
+    {columns}
+from ({current})
+
+-- name: online_rows_of
+select
+    entity_id,
+    value_hash || if($expire, '@' || epoch_us(event_time), '') as revision,
+    epoch_us(event_time) as event_time,
+    {columns}
+from ({current})
+where entity_id in (select unnest($entity_ids))
+
 -- name: point_in_time_join
 -- For every spine row: the values of one view, as known at the row's cutoff, about its event time.
 -- Of the rows with event_time <= the label's and known_time <= the cutoff: the latest event time, then
@@ -258,7 +275,7 @@ where day >= $since and day < $until
 order by view, feature, day
 
 -- name: revisions
-select entity_id, value_hash from ({current})
+select entity_id, value_hash || if($expire, '@' || epoch_us(event_time), '') from ({current})
 
 -- name: save_inputs
 insert into feature_inputs (view, entity_id, input_hash)
@@ -347,11 +364,6 @@ from (
 )
 group by feature
 order by list_position($features, feature)
-
--- name: values
-select entity_id, {columns}
-from ({current})
-where entity_id in (select unnest($entity_ids))
 
 -- name: version
 select coalesce(md5(string_agg(entity_id || value_hash, '' order by entity_id)), '') from ({current})

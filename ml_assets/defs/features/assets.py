@@ -5,6 +5,7 @@ from dataclasses import asdict
 from datetime import date
 
 import dagster as dg
+from pydantic import Field
 
 from ml_assets.defs.assets import (
     asset,
@@ -43,6 +44,14 @@ from ml_assets.stores.online.contract import COLUMNS
 
 _MOST_PLOTS = 8
 """Of a day, in the UI: those that drifted most."""
+
+
+class OnlineConfig(dg.Config):
+    """How the online copy is made."""
+
+    anew: bool = Field(
+        False, description="write all beside what is read, and let it take its place at once"
+    )
 
 
 @asset(kinds={"postgres"})
@@ -97,18 +106,19 @@ def collection_features(
 
 @asset(kinds={"sqlite", "redis"}, deps=["document_features", "collection_features"], pool="duckdb")
 def online_features(
-    duckdb: OfflineStoreResource, online_store: OnlineStoreResource
+    config: OnlineConfig, duckdb: OfflineStoreResource, online_store: OnlineStoreResource
 ) -> dg.MaterializeResult:
     """Latest values of every live document and collection, in the online store."""
     views = views_for("serving")
     with duckdb.get_connection() as duck, online_store.connect() as online:
-        deltas = {view.key: refresh_online(duck, online, view) for view in views}
+        deltas = {view.key: refresh_online(duck, online, view, anew=config.anew) for view in views}
         versions = [values_version(duck, view) for view in views]
     total = sum(deltas.values(), Delta())
     rows = [{"view": key, **asdict(delta)} for key, delta in deltas.items()]
     shown = described("online_features", COLUMNS.items(), total.total)
+    outcome = f"{total.total} rows written anew" if config.anew else _outcome(total)
     return dg.MaterializeResult(
-        metadata={**asdict(total), **shown, "outcome": _outcome(total), "views": table(rows)},
+        metadata={**asdict(total), **shown, "outcome": outcome, "views": table(rows)},
         data_version=data_version(versions),
     )
 

@@ -8,7 +8,7 @@ from ml_assets.defs.assets import check, problems_result, table
 from ml_assets.defs.resources import OfflineStoreResource, OnlineStoreResource, PostgresResource
 from ml_assets.features.definition import FeatureView
 from ml_assets.features.drift.results import how_it_came, read_comparisons
-from ml_assets.features.online import online_differences
+from ml_assets.features.online import SAMPLE, online_differences
 from ml_assets.features.quality import (
     LEAKAGE_SKILL,
     altered_values,
@@ -107,12 +107,18 @@ def no_feature_gives_the_label_away(
 
 @check(asset="online_features", blocking=True)
 def online_equals_offline(
-    duckdb: OfflineStoreResource, online_store: OnlineStoreResource
+    duckdb: OfflineStoreResource,
+    online_store: OnlineStoreResource,
+    thorough: dg.ResourceParam[bool],
 ) -> dg.AssetCheckResult:
-    """The online store holds the latest offline values of every view, and nothing else."""
+    """The online store holds the latest offline values of every view, and nothing else.
+
+    Of many entities the values of a random sample are compared; of all in a thorough run.
+    """
     with duckdb.get_connection() as duck, online_store.connect() as online:
         differing = {
-            view.key: online_differences(duck, online, view) for view in views_for("serving")
+            view.key: online_differences(duck, online, view, whole=thorough)
+            for view in views_for("serving")
         }
     problems = [
         problem
@@ -120,7 +126,8 @@ def online_equals_offline(
         for kind, ids in kinds.items()
         for problem in Problem.of(f"{kind}_in_{key}", ids)
     ]
-    return problems_result(problems, views=", ".join(differing))
+    compared = "all" if thorough else f"{SAMPLE:,} of a view, at most"
+    return problems_result(problems, views=", ".join(differing), values_compared=compared)
 
 
 @check(asset="feature_drift")

@@ -97,7 +97,7 @@ class ReadThrough:
             )
         return found
 
-    def remember(self, kind: Kind, values: Mapping[Sequence[str], bytes]) -> None:
+    def remember(self, kind: Kind, values: Mapping[tuple[str, ...], bytes]) -> None:
         """Keep values, each by the parts that name it, for as long as their kind holds."""
         if kind.seconds and values:
             keyed = {key_of(kind.name, *parts): value for parts, value in values.items()}

@@ -11,10 +11,20 @@ from pathlib import Path
 
 from ml_assets.errors import StoreError
 from ml_assets.stores.online import redis, sqlite
-from ml_assets.stores.online.contract import OnlineStore, Value, Values
+from ml_assets.stores.online.contract import OnlineStore, Reading, Row, Value, Values, pack
 from ml_assets.stores.online.redis import mark
 
-__all__ = ["OnlineStore", "Value", "Values", "connect", "copy_values", "mark"]
+__all__ = [
+    "OnlineStore",
+    "Reading",
+    "Row",
+    "Value",
+    "Values",
+    "connect",
+    "copy_values",
+    "mark",
+    "pack",
+]
 
 _BATCH = 1000
 
@@ -47,8 +57,6 @@ def copy_values(source: OnlineStore, target: OnlineStore, where: str) -> None:
                 do="Name an empty database of it, such as redis://host:6379/1",
             )
     for view in source.views():
-        revisions = source.revisions(view)
-        ids = list(revisions)
-        for start in range(0, len(ids), _BATCH):
-            rows = source.get_many(view, ids[start : start + _BATCH])
-            target.put_many(view, rows, revisions)
+        ids = list(source.revisions(view))
+        batches = (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))
+        target.replace(view, (source.get_rows(view, batch) for batch in batches), len(ids))

@@ -6,12 +6,23 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from ml_assets.errors import DamagedStoreError
 from ml_assets.stores.folders import folder, put_aside, refusal
 from ml_assets.stores.migrations import migrate
-from ml_assets.stores.online.contract import OnlineStore, Value, Values, pack
+from ml_assets.stores.online.contract import (
+    OnlineStore,
+    Reading,
+    Row,
+    overtaken,
+    pack,
+    reading,
+    unpack,
+)
+from ml_assets.stores.sql import statement
 
 SCHEMES = ("sqlite",)
 
@@ -36,40 +47,101 @@ def open_store(url: str) -> Iterator[OnlineStore]:
 
 
 class _Sqlite:
-    """One table of all views; each call writes in one transaction."""
+    """A table of builds, and one of all their rows; each batch is written in one transaction."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def put_many(self, view: str, rows: Mapping[str, Values], revisions: Mapping[str, str]) -> None:
-        packed = ((view, id_, revisions[id_], pack(values)) for id_, values in rows.items())
+    def get_many(
+        self, view: str, entity_ids: Sequence[str], now: datetime | None = None
+    ) -> Reading:
+        build, rows = self._read(view, entity_ids)
+        return reading(None if build is None else str(build), rows, entity_ids, now)
+
+    def get_rows(self, view: str, entity_ids: Sequence[str]) -> dict[str, Row]:
+        return self._read(view, entity_ids)[1]
+
+    def put_many(self, view: str, rows: Mapping[str, Row]) -> None:
+        packed = [(id_, row.revision, pack(row)) for id_, row in rows.items()]
         with transaction(self._connection):
-            self._connection.executemany(
-                "insert or replace into online_features values (?, ?, ?, ?)", packed
-            )
-
-    def get_many(self, view: str, entity_ids: Sequence[str]) -> dict[str, dict[str, Value]]:
-        rows = self._connection.execute(
-            "select entity_id, features from online_features"
-            " where view = ? and entity_id in (select value from json_each(?))",
-            [view, json.dumps(list(entity_ids))],
-        )
-        return {entity_id: json.loads(packed) for entity_id, packed in rows}
-
-    def views(self) -> list[str]:
-        rows = self._connection.execute("select distinct view from online_features order by view")
-        return [view for (view,) in rows]
-
-    def revisions(self, view: str) -> dict[str, str]:
-        query = "select entity_id, revision from online_features where view = ?"
-        return dict(self._connection.execute(query, [view]))
+            build = self._build_of(view)
+            if build is None:
+                build = self._begin(view)
+                self._execute("publish", build)
+            self._write(build, packed)
 
     def delete_many(self, view: str, entity_ids: Iterable[str]) -> None:
         with transaction(self._connection):
             self._connection.executemany(
-                "delete from online_features where view = ? and entity_id = ?",
-                ((view, entity_id) for entity_id in entity_ids),
+                statement("sqlite/online/delete_rows"),
+                [(view, entity_id) for entity_id in entity_ids],
             )
+
+    def replace(self, view: str, batches: Iterable[Mapping[str, Row]], entities: int) -> None:
+        with transaction(self._connection):
+            self._forget_unread(view)
+            build = self._begin(view)
+        for batch in batches:
+            packed = [(id_, row.revision, pack(row)) for id_, row in batch.items()]
+            with transaction(self._connection):
+                self._check(view, build)
+                self._write(build, packed)
+        self._publish(view, build)
+        with transaction(self._connection):
+            self._forget_unread(view)
+
+    def views(self) -> list[str]:
+        return [view for (view,) in self._execute("views")]
+
+    def revisions(self, view: str) -> dict[str, str]:
+        return dict(self._execute("revisions", view))
+
+    def _publish(self, view: str, build: int) -> None:
+        with transaction(self._connection):
+            self._check(view, build)
+            self._execute("retire", view)
+            self._execute("publish", build)
+
+    def _read(self, view: str, entity_ids: Sequence[str]) -> tuple[int | None, dict[str, Row]]:
+        """The build that is read, and what it has of these entities, in one snapshot."""
+        stored = self._execute("read", json.dumps(list(entity_ids)), view)
+        rows = {
+            id_: _row(revision, packed) for _, id_, revision, packed in stored if id_ is not None
+        }
+        build = stored[0][0] if stored else None
+        return build, {id_: row for id_, row in rows.items() if row}
+
+    def _build_of(self, view: str) -> int | None:
+        return next((build for (build,) in self._execute("read_build", view)), None)
+
+    def _begin(self, view: str) -> int:
+        number = self._connection.execute(statement("sqlite/online/begin_build"), [view]).lastrowid
+        return int(number or 0)
+
+    def _check(self, view: str, build: int) -> None:
+        if not self._execute("is_there", build):
+            raise overtaken(view)
+
+    def _forget_unread(self, view: str) -> None:
+        self._execute("forget_rows", view)
+        self._execute("forget_builds", view)
+
+    def _write(self, build: int, packed: Sequence[tuple[str, str, bytes]]) -> None:
+        rows = ((build, *values) for values in packed)
+        self._connection.executemany(statement("sqlite/online/write"), rows)
+
+    def _execute(self, name: str, *values: object) -> list[tuple[Any, ...]]:
+        return self._connection.execute(statement(f"sqlite/online/{name}"), values).fetchall()
+
+
+def _row(revision: str, packed: bytes | str) -> Row | None:
+    """What is stored; rows of the time before builds are JSON, without an end."""
+    if isinstance(packed, bytes):
+        return unpack(packed)
+    try:
+        return Row(json.loads(packed), revision)
+    except ValueError:
+        return None
 
 
 @contextmanager

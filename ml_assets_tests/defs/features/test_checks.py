@@ -1,8 +1,10 @@
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from ml_assets.defs.features.assets import OnlineConfig, online_features
 from ml_assets.defs.features.checks import (
     collection_features_are_as_computed,
     collection_features_are_in_range,
@@ -133,22 +135,23 @@ def test_without_labels_there_is_nothing_to_leak(
     assert result.description == "fewer than two labels: there is nothing to predict"
 
 
+@pytest.mark.parametrize("thorough", [False, True])
 @pytest.mark.parametrize("change", ["missing", "extra", "different"])
 def test_the_online_copy_passes_and_fails(
-    duckdb: OfflineStoreResource, online_store: OnlineStoreResource, change: str
+    duckdb: OfflineStoreResource, online_store: OnlineStoreResource, change: str, thorough: bool
 ) -> None:
-    assert online_equals_offline(duckdb=duckdb, online_store=online_store).passed
+    assert online_equals_offline(duckdb=duckdb, online_store=online_store, thorough=thorough).passed
     key = DOCUMENT_TEXT.key
     with online_store.connect() as online:
-        values = online.get_many(key, ["d0"])["d0"]
-        revision = online.revisions(key)["d0"]
+        row = online.get_rows(key, ["d0"])["d0"]
         if change == "missing":
             online.delete_many(key, ["d0"])
         elif change == "extra":
-            online.put_many(key, {"gone": values}, {"gone": revision})
+            online.put_many(key, {"gone": row})
         else:
-            online.put_many(key, {"d0": {**values, "words": 0}}, {"d0": revision})
-    result = online_equals_offline(duckdb=duckdb, online_store=online_store)
+            values = {**row.values, "words": float(row.values["words"] or 0)}  # equal, not the same
+            online.put_many(key, {"d0": replace(row, values=values)})
+    result = online_equals_offline(duckdb=duckdb, online_store=online_store, thorough=thorough)
     assert not result.passed
     assert result.metadata[f"{change}_in_{key}"].value == 1
     assert result.metadata["examples"].value == ("gone" if change == "extra" else "d0")
@@ -222,3 +225,17 @@ def test_rows_that_were_lost_or_doubled_are_repaired(
 def test_every_check_blocks(check: dg.AssetChecksDefinition) -> None:
     (spec,) = check.check_specs
     assert spec.blocking
+
+
+def test_the_online_copy_is_made_anew_where_that_is_asked_for(
+    duckdb: OfflineStoreResource, online_store: OnlineStoreResource
+) -> None:
+    tags = []
+    for anew in (False, True):
+        config = OnlineConfig(anew=anew)
+        result = online_features(config=config, duckdb=duckdb, online_store=online_store)
+        outcome = "41 rows written anew" if anew else "nothing changed, nothing written"
+        assert result.metadata["outcome"] == outcome
+        with online_store.connect() as online:
+            tags.append(online.get_many(DOCUMENT_TEXT.key, ["d0"]).tag)
+    assert tags[0] != tags[1]
