@@ -14,6 +14,7 @@ from ml_assets.errors import ModelError
 from ml_assets.features.drift.comparison import MIN_ROWS, Comparison, Sample, compare
 from ml_assets.features.drift.results import DayComparison
 from ml_assets.features.drift.statistics import (
+    Window,
     count_since,
     documents_as_now,
     documents_that_came,
@@ -26,7 +27,6 @@ from ml_assets.features.drift.statistics import (
 )
 from ml_assets.features.drift.summary import Summary, summarize_categories
 from ml_assets.features.drift.windows import (
-    Window,
     compare_with_days_before,
     current_window,
     within,

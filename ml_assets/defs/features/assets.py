@@ -139,7 +139,7 @@ def feature_drift(
 ) -> dg.MaterializeResult:
     """What came until a day, compared with the champion's training set and the days before."""
     space_id, where = encoder.space().space_id, mlflow.tracking
-    outcomes = {}
+    outcomes: dict[str, dict[str, str]] = {}
     for name in context.partition_keys:
         day = date.fromisoformat(name)
         with postgres.connect() as connection, duckdb.get_connection() as duck:

@@ -172,7 +172,8 @@ def _differences(reference: Sample, current: Sample, seed: int) -> Iterator[_Mea
         yield "embedding", "domain", "AUC 0.50", auc, domain
     if min(reference.rows, current.rows) >= MIN_ROWS and reference.groups and current.groups:
         difference, shares = surplus_difference(reference.groups, current.groups)
-        yield "rows", "repeated", *(f"{share:.1%}" for share in shares), difference
+        first, second = (f"{share:.1%}" for share in shares)
+        yield "rows", "repeated", first, second, difference
 
 
 def _domain(
@@ -218,11 +219,11 @@ def _commonest(before: Summary, now: Summary) -> tuple[str, str]:
     """The share of the category whose share changed most, on both sides."""
 
     def share(name: str, summary: Summary) -> float:
-        return summary.counts.get(name, 0) / summary.known  # type: ignore[arg-type]
+        return summary.counts.get(name, 0) / summary.known
 
-    names = sorted({*before.counts, *now.counts}, key=str)
-    name = max(names, key=lambda each: abs(share(str(each), now) - share(str(each), before)))
-    shown = [f"{name!r} {share(str(name), each):.1%}" for each in (before, now)]
+    names: list[str] = sorted({*before.counts, *now.counts})
+    name = max(names, key=lambda each: abs(share(each, now) - share(each, before)))
+    shown = [f"{name!r} {share(name, each):.1%}" for each in (before, now)]
     return shown[0], shown[1]
 
 

@@ -94,7 +94,7 @@ def binned(
     # A bin ends with its edge; below a value of many rows another ends.
     ends = np.unique(np.concatenate([edges, shared, np.nextafter(shared, -np.inf)]))
     rows = [
-        np.bincount(np.searchsorted(ends, values), counts, len(ends) + 1)
+        np.bincount(np.searchsorted(ends, values), counts, len(ends) + 1).astype(np.float64)
         for values, counts in ((first, before), (second, now))
     ]
     some = (rows[0] + rows[1]) > 0
@@ -109,7 +109,7 @@ def categorical_difference(reference: Summary, current: Summary) -> Difference:
     """
     from scipy.stats import chi2_contingency
 
-    rows = _pooled(reference.counts, current.counts)  # type: ignore[arg-type]
+    rows = _pooled(reference.counts, current.counts)
     before, now = rows
     rare = (int(before[-1]), int(now[-1]))
     chances = [shares_p_value(rare[0], reference.known, rare[1], current.known)]

@@ -44,7 +44,7 @@ def _histogram(axes: Axes, before: Summary, now: Summary) -> None:
     for label, each in (("before", before), ("now", now)):
         values, counts = each.distribution()
         weights = counts / each.known
-        axes.hist(values.clip(low, high), edges, weights=weights, alpha=0.5, label=label)
+        axes.hist(values.clip(low, high), edges.tolist(), weights=weights, alpha=0.5, label=label)
     axes.set_ylabel("share")
 
 

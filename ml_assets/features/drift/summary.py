@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan, sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +42,7 @@ class Summary:
     numeric: bool
     rows: int
     missing: int
-    counts: Mapping[int, int] | Mapping[str, int]
+    counts: Mapping[Any, int]
     mean: float = nan
     deviation: float = nan
 
@@ -114,7 +114,7 @@ def merge(summaries: Sequence[Summary]) -> Summary:
         numeric=summaries[0].numeric,
         rows=sum(each.rows for each in summaries),
         missing=sum(each.missing for each in summaries),
-        counts=counts,  # type: ignore[arg-type]
+        counts=counts,
         mean=mean,
         deviation=deviation,
     )

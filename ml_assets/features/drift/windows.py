@@ -47,7 +47,8 @@ def current_window(came: DataFrame, day: date) -> Window:
 def within(came: DataFrame, window: Window) -> DataFrame:
     """Those of the documents that came in a window."""
     days = came["event_time"].dt.date
-    return came[(days >= window.first) & (days <= window.last)]
+    rows: DataFrame = came[(days >= window.first) & (days <= window.last)]
+    return rows
 
 
 def compare_with_days_before(
