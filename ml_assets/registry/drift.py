@@ -117,7 +117,7 @@ def compare_with_training_set(
         message = "no document came since the champion's training set was frozen"
         compared = replace(compared, message=message)
     elif len(rows) >= MIN_ROWS:
-        rows, names = with_features(duck, rows), rows["document_id"].tolist()
+        rows, names = with_features(connection, duck, rows), rows["document_id"].tolist()
         current = _of_documents(connection, training_set, rows, seed)
         # A label that was too rare to be learned is not new.
         labels = summarize_labels(
@@ -163,7 +163,7 @@ def compare_what_is_left_out(
         return Comparison("nothing to compare", message, reference.rows)
     if len(rows) < MIN_ROWS:
         return compare(reference, Sample(len(rows)))
-    rows = with_features(duck, rows)
+    rows = with_features(connection, duck, rows)
     return compare(
         _of_training_set(connection, training_set, seed, labelled=False),
         _of_documents(connection, training_set, rows, seed),

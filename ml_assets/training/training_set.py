@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.features.definition import FeatureView
-from ml_assets.features.documents import read_vectors
+from ml_assets.features.documents import read_vectors, with_keys
 from ml_assets.features.join import point_in_time_join
 from ml_assets.features.offline import first_times
 from ml_assets.features.views import training_views, views_for
@@ -44,9 +44,10 @@ def build_training_set(
 
     Labels are those of the live documents whose chunks all have a vector of `space_id`. A label is
     as old as the document's last change, but no older than its first features, and the features
-    are joined as of that time. Documents with equal text (but for case and spacing), and with the
-    same words and near vectors, are one group. Labels with fewer than `MIN_GROUPS`
-    groups are left out, and without two labels there is no training set, which is no error.
+    are joined as of that time; those of its author, say, as of before the document was there.
+    Documents with equal text (but for case and spacing), and with the same words and near vectors,
+    are one group. Labels with fewer than `MIN_GROUPS` groups are left out, and without two labels
+    there is no training set, which is no error.
     """
     views = views_for("training")
     labelled = _labelled(connection, space_id)
@@ -62,8 +63,10 @@ def build_training_set(
             f" ({len(labelled)} labelled documents, {len(left_out)} labels left out)"
         )
     if len(rows):
-        spine = _not_before_features(duck, rows, views).rename(columns={"label_time": "event_time"})
-        rows = point_in_time_join(duck, spine, views).rename(columns={"event_time": "label_time"})
+        rows = _not_before_features(duck, rows, views)
+        asked = rows[["document_id", "label_time"]].rename(columns={"label_time": "event_time"})
+        joined = point_in_time_join(duck, with_keys(connection, asked, views), views)
+        rows = rows.assign(**{name: joined[name] for name in features})
     rows = rows.reindex(columns=[*_COLUMNS, *features]).astype(dict.fromkeys(features, "float64"))
     built = TrainingSet(
         hash="",
@@ -241,7 +244,7 @@ def _not_before_features(
     import pandas as pd
 
     for view in views:
-        if view.entity == "document":
+        if view.source is None:
             known = rows["document_id"].map(first_times(duck, view))
             first = pd.to_datetime(known, utc=True).fillna(rows["label_time"])
             later = rows["label_time"] > first

@@ -212,7 +212,7 @@ def test_the_champions_answers_are_compared_with_those_on_its_test_split(story: 
     version = champion(deployment.connection)
     assert version
     with deployment.open_duck() as duck:
-        rows = with_features(duck, documents_that_came(duck, alive=True))
+        rows = with_features(deployment.connection, duck, documents_that_came(duck, alive=True))
         arguments = (deployment.connection, duck, deployment.tracking, version, training_set)
         answers = drift._answers(*arguments, rows, seed=0)
         of_less = drift._answers(*arguments, rows[["document_id"]], seed=0)

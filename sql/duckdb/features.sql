@@ -61,6 +61,11 @@ left join twins on twins.text_hash = entities.text_hash and entities.removed_tim
 left join texts on texts.entity_id = entities.entity_id and entities.removed_time is null
 left join neighbours on neighbours.entity_id = entities.entity_id
 
+-- name: count_events
+select count(*)
+from (from {table} qualify row_number() over (partition by entity_id, event_time order by known_time desc) = 1)
+where not removed
+
 -- name: coverage
 with rows_of as (
     select entity_id, count(*) as rows from ({current}) group by entity_id
@@ -77,6 +82,33 @@ full join rows_of using (entity_id)
 -- The latest row of each entity that is not removed; two that are equally late both show.
 from (from {table} qualify rank() over (partition by entity_id order by event_time desc, known_time desc) = 1)
 where not removed
+
+-- name: current_of_history
+-- The latest row of each entity whose event has come and was not taken back.
+from (
+    from (from {table} qualify row_number() over (partition by entity_id, event_time order by known_time desc) = 1)
+    where not removed and event_time <= current_timestamp
+    qualify row_number() over (partition by entity_id order by event_time desc) = 1
+)
+
+-- name: documents_staged
+-- The documents that have values, with their times, and those that were removed.
+create or replace temp table computed as
+select entities.* exclude (text_hash, input_hash), coalesce(nullif(staged.input_hash, ''), entities.input_hash) as input_hash, {columns}
+from entities
+left join staged on staged.entity_id = entities.entity_id and entities.removed_time is null
+where staged.entity_id is not null or entities.removed_time is not null
+
+-- name: entities_staged
+create or replace temp table computed as
+select
+    entity_id,
+    null::timestamptz as first_time,
+    $state_time::timestamptz as changed_time,
+    null::timestamptz as removed_time,
+    input_hash,
+    {columns}
+from staged
 
 -- name: drift_statistics
 -- Statistics of each day and number among the features of a view, or of a category among them.
@@ -201,47 +233,53 @@ where entity_id in (select unnest($entity_ids))
 
 -- name: point_in_time_join
 -- For every spine row: the values of one view, as known at the row's cutoff, about its event time.
--- Of the rows with event_time <= the label's and known_time <= the cutoff: the latest event time, then
--- the latest known time. One ASOF join compares one time only, so:
+-- Of the events that come before, each as it was known last by the cutoff, the latest counts. One that was taken
+-- back by then does not, where entities have events that come and go ({void}). One ASOF join compares one time, so:
 --   nearest  the ASOF join on event_time over all rows (the last known of each event time). It looks
 --            among more rows than are allowed; where its answer was known by the cutoff, it is right.
---   late     the other spine rows, whose answer arrived after their cutoff: search all allowed rows.
+--   late     the other spine rows, whose answer arrived after their cutoff, or is void: search all allowed rows.
 with keys as (
     select
         spine_row,
         entity_id,
         event_time at time zone 'UTC' as event_time,
+        least(event_time, document_time) at time zone 'UTC' as before_time,
         coalesce(cutoff at time zone 'UTC', 'infinity'::timestamptz) as cutoff
     from spine
 ),
 versions as (
-    select entity_id, event_time, max(known_time) as known_time, max_by(rowid, known_time) as version
+    select
+        entity_id,
+        event_time,
+        max(known_time) as known_time,
+        max_by(rowid, known_time) as version,
+        {void} as void
     from {table}
     where known_time <= (select max(cutoff) from keys)
     group by entity_id, event_time
 ),
 nearest as materialized (
-    select keys.*, versions.version, versions.known_time
+    select keys.*, versions.version, versions.known_time, coalesce(versions.known_time > cutoff or versions.void, false) as is_late
     from keys asof left join versions
-        on keys.entity_id = versions.entity_id and keys.event_time >= versions.event_time
+        on keys.entity_id = versions.entity_id and keys.{until} versions.event_time
 ),
-late as (
-    select
-        nearest.spine_row,
-        max_by(earlier.rowid, row(earlier.event_time, earlier.known_time)) as version
+allowed as (
+    select nearest.spine_row, earlier.event_time, max_by(earlier.rowid, earlier.known_time) as version, {earlier_void} as void
     from nearest join {table} as earlier
         on nearest.entity_id = earlier.entity_id
-        and nearest.event_time >= earlier.event_time
+        and nearest.{until} earlier.event_time
         and nearest.cutoff >= earlier.known_time
-    where nearest.known_time > nearest.cutoff
-    group by nearest.spine_row
+    where nearest.is_late
+    group by nearest.spine_row, earlier.event_time
+),
+late as (
+    select spine_row, max_by(version, event_time) as version from allowed where not void group by spine_row
 ),
 chosen as (
-    select spine_row, event_time, version
-    from nearest where known_time <= cutoff or known_time is null
+    select spine_row, event_time, version from nearest where not is_late
     union all
     select spine_row, nearest.event_time, late.version
-    from nearest left join late using (spine_row) where nearest.known_time > nearest.cutoff
+    from nearest left join late using (spine_row) where nearest.is_late
 )
 select chosen.spine_row, feature.event_time as {event_time}, {columns}
 from chosen left join {table} as feature
@@ -253,16 +291,25 @@ order by chosen.spine_row
 -- name: ranges
 select
     bounds.feature,
-    count(value) as values,
-    count(*) - count(value) as unknown,
+    count(*) filter (where present) as values,
+    count(*) filter (where not present) as unknown,
+    count(*) filter (where not present and bounds.refused) as refused,
     count(*) filter (where not isfinite(value)) as not_finite,
     count(*) filter (where isfinite(value) and value < minimum) as below,
     count(*) filter (where isfinite(value) and value > maximum) as above
 from (
-    select unnest($features) as feature, unnest([{columns}]::double[]) as value from ({current})
+    select
+        unnest($features) as feature,
+        unnest([{numbers}]::double[]) as value,
+        unnest([{present}]) as present
+    from ({current})
 ) as flat
 join (
-    select unnest($features) as feature, unnest($minima) as minimum, unnest($maxima) as maximum
+    select
+        unnest($features) as feature,
+        unnest($minima) as minimum,
+        unnest($maxima) as maximum,
+        unnest($refused) as refused
 ) as bounds using (feature)
 group by bounds.feature
 order by list_position($features, bounds.feature)
@@ -276,6 +323,13 @@ order by view, feature, day
 
 -- name: revisions
 select entity_id, value_hash || if($expire, '@' || epoch_us(event_time), '') from ({current})
+
+-- name: rows_to_compute
+-- The rows whose inputs have no values yet.
+select entity_id, {inputs}
+from staged
+anti join (from feature_inputs where view = $view) as known using (entity_id, input_hash)
+order by place
 
 -- name: save_inputs
 insert into feature_inputs (view, entity_id, input_hash)
@@ -350,17 +404,94 @@ select
     {columns}
 from judged
 
+-- name: stage_computed
+-- All rows with their features: those just computed, and those whose inputs are as they were.
+create or replace temp table staged as
+with valued as (
+    select entity_id, {columns} from computed_rows
+    union all
+    select entity_id, {columns} from ({current}) anti join computed_rows using (entity_id)
+)
+select entity_id, event_time, known_time, place, input_hash, {columns}
+from staged join valued using (entity_id)
+
+-- name: stage_history
+-- Compare the events that a source gives with those that are stored: one line for each row to append, and one
+-- for each event that is as it was. Of rows with the same entity and times the last counts.
+--   own      rows with a time of knowledge of their own that is not stored yet
+--   latest   what an event is by now, where what is stored says otherwise: known from now on
+--   gone     events that are given no more
+create or replace temp table changes as
+with offered as (
+    select entity_id, event_time, known_time, md5(to_json(row({columns}))::varchar) as value_hash, {columns}
+    from staged
+    qualify row_number() over (partition by entity_id, event_time, known_time order by place desc) = 1
+),
+stored as (
+    select entity_id, event_time, known_time, removed, value_hash from {table}
+),
+own as (
+    select offered.*
+    from offered
+    anti join stored using (entity_id, event_time, known_time)
+    where known_time is not null
+),
+after as (
+    select entity_id, event_time, arg_max(value_hash, known_time) as value_hash
+    from (
+        select entity_id, event_time, known_time, value_hash from stored
+        union all
+        select entity_id, event_time, known_time, value_hash from own
+    )
+    group by entity_id, event_time
+),
+before as (
+    select entity_id, event_time, arg_max(removed, known_time) as removed
+    from stored
+    group by entity_id, event_time
+),
+latest as (
+    select offered.*, after.value_hash is distinct from offered.value_hash as differs
+    from offered
+    left join after using (entity_id, event_time)
+    qualify row_number() over (partition by entity_id, event_time order by offered.known_time desc nulls last) = 1
+),
+appended as (
+    select entity_id, event_time, known_time, value_hash, {columns} from own
+    union all
+    select entity_id, event_time, $known_time::timestamptz as known_time, value_hash, {columns} from latest where differs
+)
+select
+    entity_id, event_time, known_time, false as removed, value_hash,
+    if(before.removed = false, 'changed', 'added') as action,
+    {columns}
+from appended
+left join before using (entity_id, event_time)
+union all by name
+select entity_id, event_time, $known_time::timestamptz as known_time, true as removed, '' as value_hash, 'removed' as action
+from before
+anti join offered using (entity_id, event_time)
+where not removed
+union all by name
+select latest.entity_id, latest.event_time, 'unchanged' as action
+from latest
+anti join appended using (entity_id, event_time)
+
 -- name: statistics
 select
     feature,
-    count(value) as known,
-    count(*) - count(value) as unknown,
+    count(*) filter (where present) as known,
+    count(*) filter (where not present) as unknown,
     min(value) as minimum,
     avg(value) as mean,
     median(value) as median,
     max(value) as maximum
 from (
-    select unnest($features) as feature, unnest([{columns}]::double[]) as value from ({current})
+    select
+        unnest($features) as feature,
+        unnest([{numbers}]::double[]) as value,
+        unnest([{present}]) as present
+    from ({current})
 )
 group by feature
 order by list_position($features, feature)

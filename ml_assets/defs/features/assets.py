@@ -9,6 +9,7 @@ from pydantic import Field
 
 from ml_assets.defs.assets import (
     asset,
+    asset_of,
     data_version,
     described,
     plot,
@@ -26,19 +27,20 @@ from ml_assets.defs.resources import (
 )
 from ml_assets.delta import Delta
 from ml_assets.features.collections import refresh_collection_features
-from ml_assets.features.definition import FeatureView, fingerprint
+from ml_assets.features.definition import FeatureView, Source, fingerprint
 from ml_assets.features.documents import refresh_document_features
 from ml_assets.features.drift.plots import drift_plot
 from ml_assets.features.drift.results import DayComparison, how_it_came, write_comparisons
-from ml_assets.features.offline import statistics, values_version
+from ml_assets.features.offline import refresh_source, statistics, values_version
 from ml_assets.features.online import refresh_online
-from ml_assets.features.registry import refresh_definitions
+from ml_assets.features.registry import page, refresh_definitions
+from ml_assets.features.sources.corpus import Corpus
 from ml_assets.features.views import VIEWS, views_for
 from ml_assets.features.views.collection_activity import COLLECTION_ACTIVITY
 from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.progress import StageProgress
 from ml_assets.registry.drift import compare_day
-from ml_assets.settings import Settings
+from ml_assets.settings import Settings, secret
 from ml_assets.stores import duckdb as offline_store
 from ml_assets.stores.online.contract import COLUMNS
 
@@ -104,11 +106,39 @@ def collection_features(
         return _offline_result(duck, COLLECTION_ACTIVITY, delta)
 
 
-@asset(kinds={"sqlite", "redis"}, deps=["document_features", "collection_features"], pool="duckdb")
+def _asset(view: FeatureView, source: Source) -> dg.AssetsDefinition:
+    """The asset of a view that names its source."""
+    inputs = ["raw_documents", "chunks"] if source.has_own else []
+
+    @asset(
+        name=asset_of(view),
+        description=page(view),
+        kinds={"duckdb"},
+        deps=[*inputs, "feature_definitions"],
+        pool="duckdb",
+    )
+    def offline_features(
+        settings: dg.ResourceParam[Settings],
+        postgres: PostgresResource,
+        duckdb: OfflineStoreResource,
+    ) -> dg.MaterializeResult:
+        with postgres.connect() as connection, duckdb.get_connection() as duck:
+            refresh_definitions(connection, [view])  # also where it is materialized alone
+            corpus = Corpus(connection, duck, secret(settings.source_url))
+            return _offline_result(duck, view, refresh_source(corpus, view))
+
+    return offline_features
+
+
+VIEW_ASSETS = [_asset(view, view.source) for view in VIEWS.values() if view.source]
+"""One for each view that names its source, as those of a user's own do."""
+
+
+@asset(kinds={"sqlite", "redis"}, deps=[*map(asset_of, views_for("serving"))], pool="duckdb")
 def online_features(
     config: OnlineConfig, duckdb: OfflineStoreResource, online_store: OnlineStoreResource
 ) -> dg.MaterializeResult:
-    """Latest values of every live document and collection, in the online store."""
+    """Latest values of every live document, collection and other entity, in the online store."""
     views = views_for("serving")
     with duckdb.get_connection() as duck, online_store.connect() as online:
         deltas = {view.key: refresh_online(duck, online, view, anew=config.anew) for view in views}

@@ -1,10 +1,11 @@
 """Checks of the group `features`."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 import dagster as dg
 
-from ml_assets.defs.assets import check, problems_result, table
+from ml_assets.defs.assets import asset_of, check, problems_result, table
 from ml_assets.defs.resources import OfflineStoreResource, OnlineStoreResource, PostgresResource
 from ml_assets.features.definition import FeatureView
 from ml_assets.features.drift.results import how_it_came, read_comparisons
@@ -54,7 +55,7 @@ def every_document_has_one_row(
     postgres: PostgresResource, duckdb: OfflineStoreResource
 ) -> dg.AssetCheckResult:
     """Every live document has exactly one current row in each document view, and no other has."""
-    views = [view for view in VIEWS.values() if view.entity == "document"]
+    views = [view for view in VIEWS.values() if (view.entity, view.source) == ("document", None)]
     with postgres.connect() as connection, duckdb.get_connection() as duck:
         coverages = {view.key: document_coverage(connection, duck, view) for view in views}
     rows = [{"view": key, **asdict(row)} for key, row in coverages.items()]
@@ -78,7 +79,16 @@ def no_feature_gives_the_label_away(
 
     It warns: the label may be what the feature measures, as length is of headlines and articles.
     """
-    views = [view for view in views_for("training") if view.entity == "document"]
+    views = [view for view in (DOCUMENT_TEXT,) if "training" in view.uses]
+    return _leakage_result(settings, postgres, duckdb, views)
+
+
+def _leakage_result(
+    settings: Settings,
+    postgres: PostgresResource,
+    duckdb: OfflineStoreResource,
+    views: Sequence[FeatureView],
+) -> dg.AssetCheckResult:
     with postgres.connect() as connection, duckdb.get_connection() as duck:
         skills = {
             f"{view.name}__{feature}": skill
@@ -160,6 +170,40 @@ def documents_have_not_drifted(duckdb: OfflineStoreResource) -> dg.AssetCheckRes
             ),
         },
     )
+
+
+def _checks(view: FeatureView) -> Iterator[dg.AssetChecksDefinition]:
+    """The checks of a view that names its source."""
+    name = asset_of(view)
+
+    @check(name=f"{name}_are_in_range", asset=name, blocking=True)
+    def in_range(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
+        """Every value that has to be is known, and every known one finite and in its range."""
+        return _range_result(duckdb, view)
+
+    @check(name=f"{name}_are_as_computed", asset=name, blocking=True)
+    def as_computed(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
+        """No value, of now or before, was changed by another hand."""
+        with duckdb.get_connection() as duck:
+            return problems_result(altered_values(duck, view))
+
+    yield from (in_range, as_computed)
+    if "training" not in view.uses or view.entity != "document":
+        return
+
+    @check(name=f"no_feature_of_{view.name}_gives_the_label_away", asset=name)
+    def no_leakage(
+        settings: dg.ResourceParam[Settings],
+        postgres: PostgresResource,
+        duckdb: OfflineStoreResource,
+    ) -> dg.AssetCheckResult:
+        """No single feature predicts the label almost perfectly; one that does is named."""
+        return _leakage_result(settings, postgres, duckdb, [view])
+
+    yield no_leakage
+
+
+VIEW_CHECKS = [made for view in VIEWS.values() if view.source for made in _checks(view)]
 
 
 def _range_result(offline: OfflineStoreResource, view: FeatureView) -> dg.AssetCheckResult:

@@ -14,7 +14,7 @@ from math import nan
 from typing import TYPE_CHECKING
 
 from ml_assets.features.definition import FeatureView
-from ml_assets.features.documents import read_vectors
+from ml_assets.features.documents import read_vectors, with_keys
 from ml_assets.features.drift.comparison import MOST_VECTORS
 from ml_assets.features.drift.summary import (
     Summary,
@@ -23,7 +23,7 @@ from ml_assets.features.drift.summary import (
     summarize_numbers,
 )
 from ml_assets.features.join import point_in_time_join
-from ml_assets.features.offline import current_rows
+from ml_assets.features.offline import create_table, current_rows
 from ml_assets.features.views import views_for
 from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.stores import duckdb, postgres
@@ -70,6 +70,8 @@ def refresh_statistics(
 
     Those of the labels too, as they are now. Late documents and corrections are in them.
     """
+    for view in views_for("monitoring"):
+        create_table(duck, view)
     came = documents_that_came(duck, window)
     labels = read_labels(connection, came["document_id"].tolist())
     days = [(moment.date(), labels.get(name)) for name, moment in _moments(came)]
@@ -155,10 +157,14 @@ def documents_as_now(duck: duckdb.Connection, document_ids: Sequence[str]) -> Da
     return duck.execute(query, {"ids": list(document_ids)}).df()
 
 
-def with_features(duck: duckdb.Connection, documents: DataFrame) -> DataFrame:
+def with_features(
+    connection: postgres.Connection, duck: duckdb.Connection, documents: DataFrame
+) -> DataFrame:
     """Documents with what models read of each, as of its event time: the join of training."""
-    views = [view for view in views_for("training") if view.entity == "document"]
-    return point_in_time_join(duck, documents.drop(columns="known_since"), views)
+    views = views_for("training")
+    asked = documents[["document_id", "event_time"]]
+    joined = point_in_time_join(duck, with_keys(connection, asked, views), views)
+    return documents.assign(**{name: joined[name] for view in views for name in view.qualified})
 
 
 _EVER = {

@@ -132,10 +132,10 @@ def test_a_document_comes_once_with_its_first_values_as_known_last(
     assert len(documents_that_came(duck)) == 4
     left = documents_that_came(duck, alive=True)
     assert left["document_id"].tolist() == ["corrected", "midnight", "neighbours changed"]
-    assert with_features(duck, left)[LENGTHS].tolist() == [2, 5, 3]
+    assert with_features(connection, duck, left)[LENGTHS].tolist() == [2, 5, 3]
     now = documents_as_now(duck, ["neighbours changed", "removed"])
     assert now["event_time"].tolist() == [later]
-    found = with_features(duck, now)["document_text__nearest_distance"]
+    found = with_features(connection, duck, now)["document_text__nearest_distance"]
     assert found.tolist() == [0.5]
     refresh_statistics(connection, duck, Window(DAY, DAY))
     assert dict(read_statistics(duck, Window(DAY, DAY))[LENGTHS].counts) == dict(
