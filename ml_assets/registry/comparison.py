@@ -81,7 +81,7 @@ def measure(
         given = np.array([places[label] for label in answered[name].given], np.intp)
         return Answers(given, answered[name].confidence)
 
-    with open_duck() as duck, online.connect(secret(settings.redis_url), settings.home) as store:
+    with open_duck() as duck, online.connect(secret(settings.online_url), settings.home) as store:
         behind = {view.key: count_behind(duck, store, view) for view in views_for("training")}
         days = days_since_built(duck, challenger.candidate.training_set_hash)
     groups = rivals.tested.rows.loc[rivals.tested.rows["split"] == "test", "group_id"]
