@@ -328,12 +328,12 @@ class Settings(BaseSettings):
             raise ValueError("it is not a URL such as dynamodb://eu-west-1/ml_assets")
         return url
 
-    @cached_property
+    @property
     def online_url(self) -> SecretStr | None:
         """Where online features are: DynamoDB, or Redis; None: a file in the home."""
         return self.dynamodb_url or self.redis_url
 
-    @cached_property
+    @property
     def cache_url(self) -> SecretStr | None:
         """Where caches are: Memcached, or Redis; None: a file in the home."""
         return self.memcached_url or self.redis_url
