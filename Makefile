@@ -23,7 +23,8 @@ BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(REPETITIONS),--repetitions $(REPETIT
 BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $(if $(VECTORS),--vectors $(VECTORS)) \
 	$(if $(BEIR),--beir $(BEIR)) $(if $(SET),--set $(SET))
 
-.PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-features bench-setup clean
+.PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-training bench-features \
+	bench-setup clean
 
 run: ## bring everything up to date: documents, search, models
 	@$(SETUP)
@@ -82,6 +83,10 @@ $(FEAST): # without our pins, with which pip would take a Feast of 2019
 	$(if $(PYTHON),$(PYTHON),$(error No Python 3.11, 3.12 or 3.13)) -m venv --clear bench/.venv-feast
 	bench/.venv-feast/bin/pip install --quiet --disable-pip-version-check 'feast[duckdb]==0.67.0'
 	@touch $@
+
+bench-training: ## measure models on files of yours: make bench-training TRAIN=train.parquet TEST=test.parquet
+	@$(SETUP) --dev
+	@$(BIN)/python -m bench.training $(TRAIN) $(TEST) $(if $(SPLITS),--splits $(SPLITS))
 
 bench-setup: $(PEERS) ## the peers, in an environment of their own
 

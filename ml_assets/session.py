@@ -7,14 +7,14 @@ Not here: anything that writes; that is a run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.errors import FeatureViewError, NothingToDoError, StoreError, UserError
+from ml_assets.errors import NothingToDoError, SourceError, StoreError, UserError
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.filters.parse import parse_condition
 from ml_assets.settings import Settings, load_settings, secret
@@ -119,19 +119,18 @@ class Session:
             )
 
     def features(self, view: str, entity: str) -> dict[str, Value]:
-        """Return the latest online values of an entity: a document's id, or a collection's name.
+        """Return the latest online values of an entity: a document's id, a collection, or a key.
 
         Raises:
             FeatureViewError: there is no such view.
             NothingToDoError: the online store has no values of the entity.
             StoreError: the online store cannot be used.
         """
-        from ml_assets.features.views import VIEWS
+        from ml_assets.features.views import find_view
 
-        if view not in VIEWS:
-            raise FeatureViewError(f"there is no view {view!r}", do=f"Known: {', '.join(VIEWS)}")
+        key = find_view(view).key
         with self._answering():
-            reading = self._online.get_many(VIEWS[view].key, [entity])
+            reading = self._online.get_many(key, [entity])
         if entity in reading.values:
             return dict(reading.values[entity])
         if entity in reading.expired:
@@ -144,6 +143,41 @@ class Session:
             f"{view} has no values of {entity!r}",
             do="Run `ml-assets run`, or see its ids in `ml-assets search --json`",
         )
+
+    def features_of(
+        self, text: str, title: str = "", metadata: Mapping[str, Any] | None = None
+    ) -> dict[str, Value]:
+        """Return the features of a text that is in no store, under `view__feature`.
+
+        What follows from the text is computed, by the code that computes it of documents; of its
+        collection and of the entities that its metadata name, as in `{"author_id": 7}`, the latest
+        online values are read. What is not known is None, as is the distance to other documents.
+
+        Raises:
+            SourceError: the text is empty.
+            FeatureViewError: a function of the user's own fails.
+            StoreError: the online store cannot be used.
+        """
+        from ml_assets.documents.normalize import normalize
+        from ml_assets.features.requests import request_features
+        from ml_assets.features.sources.corpus import entity_of
+        from ml_assets.features.views import views_for
+
+        if not (seen := normalize(text)).strip():
+            raise SourceError("the text is empty", do="Give a text with a word")
+        row = {"title": normalize(title), "text": seen, **(metadata or {})}
+        features: dict[str, Value] = {}
+        for view in views_for("serving"):
+            values: Mapping[str, Value] = {}
+            entity = entity_of(row.get(view.entity_column))
+            if (computed := request_features(view, [row])) is not None:
+                values = {name: column[0] for name, column in computed.items()}
+            elif entity is not None:
+                with self._answering():
+                    values = self._online.get_many(view.key, [entity]).values.get(entity, {})
+            names = zip(view.columns, view.qualified, strict=True)
+            features |= {qualified: values.get(name) for name, qualified in names}
+        return features
 
     def document(self, document_id: str) -> Document:
         """Return a live document.

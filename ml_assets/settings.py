@@ -180,6 +180,12 @@ class Settings(BaseSettings):
     max_training_set_days: float = Field(
         90, gt=0, le=36_500, description="gate: age of a challenger's training set"
     )
+    max_drift: float = Field(
+        2.5,
+        ge=1,
+        le=1e6,
+        description="gate: drift, as a multiple of what counts as one, of new documents",
+    )
     approval: bool = Field(
         False, description="whether a challenger that passed waits for `ml-assets approve`"
     )

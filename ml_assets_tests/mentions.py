@@ -37,6 +37,11 @@ def unknown_words(command: str, *words: str) -> set[str]:
         return set()
     if command not in COMMANDS:
         return {command}
-    options = {option for part in COMMANDS[command].params for option in part.opts}
+    chosen = COMMANDS[command]
+    if words and words[0] != "--help" and (group := getattr(chosen, "commands", None)):
+        if words[0] not in group:
+            return {f"{command} {words[0]}"}
+        chosen = group[words[0]]
+    options = {option for part in chosen.params for option in part.opts}
     used = {word.partition("=")[0] for word in words if word.startswith("-") and len(word) > 1}
     return used - options - {"--help"}

@@ -53,9 +53,9 @@ _PATIENCE = 20.0
 """Seconds that a command waits for a store that does not answer; runs of the daemon wait longer."""
 
 
-def command(function: Callable[..., None]) -> None:
-    """Make a command of a function, with its name and its docstring."""
-    app.command()(_clear_errors()(function))
+def command(function: Callable[..., None], group: typer.Typer = app, name: str = "") -> None:
+    """Make a command of a function, with its docstring; of the application, or of a group."""
+    group.command(name or None)(_clear_errors()(function))
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from psycopg import sql
 
 from ml_assets.delta import Delta
 from ml_assets.errors import OutageError, SourceError, StoreError
+from ml_assets.features.definition import FeatureView
 from ml_assets.problem import REPAIR, Problem
 from ml_assets.releases.gates import Gate
 from ml_assets.settings import load_settings
@@ -52,6 +53,11 @@ _PAUSE_SECONDS = 5
 """Between two tries of a step."""
 
 Function = Callable[..., Any]
+
+
+def asset_of(view: FeatureView) -> str:
+    """The name of the asset that holds the offline values of a view."""
+    return f"{view.entity if view.source is None else view.name}_features"
 
 
 def key(name: str) -> dg.AssetKey:

@@ -12,16 +12,16 @@ from typing import cast
 import dagster as dg
 
 import ml_assets.defs as room
-from ml_assets.defs.assets import PREFIX, data_version, key
+from ml_assets.defs.assets import PREFIX, asset_of, data_version, key
 from ml_assets.defs.executor import in_turn
 from ml_assets.defs.jobs import JOBS
 from ml_assets.defs.resources import build_resources
-from ml_assets.defs.schedules import daily_refresh
+from ml_assets.defs.schedules import daily_drift, daily_refresh
 from ml_assets.defs.sensors import automation, collections_sensor, labels_sensor, workers_sensor
 from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.errors import UserError
 from ml_assets.features.definition import fingerprint
-from ml_assets.features.views import VIEWS
+from ml_assets.features.views import VIEWS, training_views
 from ml_assets.operations.state import code_of
 from ml_assets.search.indexes.kinds import KINDS, index_parameters
 from ml_assets.settings import Settings, load_settings
@@ -44,7 +44,7 @@ def build_definitions(
         assets=_deployed(cast("list[dg.AssetsDefinition]", loaded), settings),
         asset_checks=checks,
         jobs=JOBS,
-        schedules=[daily_refresh],
+        schedules=[daily_refresh, daily_drift],
         sensors=[collections_sensor, labels_sensor, workers_sensor, automation],
         resources={**build_resources(settings), **(resource_overrides or {})},
         executor=executor or in_turn(settings, checks),
@@ -79,7 +79,7 @@ def _parameters(settings: Settings) -> dict[str, object]:
         chunker, space = current_chunker(settings).fingerprint, current_space(settings).space_id
     except UserError:  # a run will tell it; the other assets can be seen and run all the same
         chunker = space = ""
-    views = [fingerprint(view) for view in VIEWS.values()]
+    views = {asset_of(view): fingerprint(view) for view in VIEWS.values()}
     families = [family.fingerprint for family in FAMILIES]
     kinds = index_parameters(settings)
     return {
@@ -87,8 +87,9 @@ def _parameters(settings: Settings) -> dict[str, object]:
         "chunks": chunker,
         "embeddings": space,
         **{f"{kind}_index": parameters for kind, parameters in kinds.items()},
-        **dict.fromkeys(("feature_definitions", "document_features", "collection_features"), views),
-        "training_set": (views, settings.seed),
+        **views,
+        "feature_definitions": [*views.values()],
+        "training_set": (training_views(), settings.seed),
         "candidate_models": families,
     }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from ml_assets.delta import Delta
-from ml_assets.features.offline import ENTITY_HEADER, refresh_view
+from ml_assets.features.offline import ENTITY_HEADER, read_state, refresh_view
+from ml_assets.features.sources.corpus import State
 from ml_assets.features.views.collection_activity import COLLECTION_ACTIVITY
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
@@ -16,7 +17,7 @@ def refresh_collection_features(
 ) -> Delta:
     """Make the latest rows of `collection_activity` those of the collections with documents."""
 
-    def compute() -> None:
+    def compute(_: State) -> None:
         rows = connection.execute(statement("postgres/documents/activity"))
         header = ENTITY_HEADER | {f.name: f.dtype for f in COLLECTION_ACTIVITY.features}
         with duckdb.registered(duck, collections=duckdb.arrow_table(rows, header)):
@@ -24,5 +25,10 @@ def refresh_collection_features(
 
     inputs = "postgres/documents/activity_state"
     return refresh_view(
-        connection, duck, COLLECTION_ACTIVITY, inputs, compute, known_time=known_time
+        connection,
+        duck,
+        COLLECTION_ACTIVITY,
+        lambda: read_state(connection, inputs),
+        compute,
+        known_time,
     )

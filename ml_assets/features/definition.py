@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ml_assets.errors import FeatureViewError
+
+if TYPE_CHECKING:
+    from ml_assets.features.sources.corpus import Corpus, State
 
 Entity = str
 """`document`, `collection`, or a key of the documents' metadata, such as `author_id`."""
@@ -20,8 +24,15 @@ Nulls = Literal["allowed", "refused"]
 OWN_COLUMNS = frozenset({"entity_id", "event_time", "known_time", "removed", "value_hash"})
 """What every offline table has beside the features."""
 
+_OF_A_SPINE = ("document_id", "event_time", "known_time", "document_time")
+"""Columns that a spine has beside the keys."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _KEY = re.compile(r"\w[\w .-]{0,99}")
+
+
+Columns = Mapping[str, Sequence[Any]]
+"""Features by name, a value per row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +60,28 @@ class Source(Protocol):
     def has_history(self) -> bool:
         """Whether it gives the values of an entity at several times, each with its event time."""
 
+    @property
+    def has_own(self) -> bool:
+        """Whether a document is among what the values of its author, its product … are made of."""
+
     def meaning(self) -> dict[str, Any]:
         """All of it that gives the values their meaning, as JSON takes it; no secrets."""
+
+    @property
+    def reads(self) -> Sequence[str]:
+        """The relations, files or databases that it reads."""
+
+    def stamp(self) -> str:
+        """What another is once something was written that it reads outside of the corpus."""
+
+    def of_request(self, view: FeatureView, rows: Sequence[Mapping[str, Any]]) -> Columns | None:
+        """The features of rows that are in no store; None: it takes more than a row to tell."""
+
+    def state(self, corpus: Corpus) -> State:
+        """What tells whether anything that it reads has changed."""
+
+    def stage(self, corpus: Corpus, view: FeatureView) -> None:
+        """Fill the temporary table `staged` as `sources.corpus.shape` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +131,14 @@ class FeatureView:
     def has_history(self) -> bool:
         """Whether an entity has values at several event times, which come and go on their own."""
         return self.source is not None and self.source.has_history
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether only rows before a document was there may be joined to it: it is in the others.
+
+        A view over documents of the same author holds the document itself, and its label.
+        """
+        return self.entity != "document" and self.source is not None and self.source.has_own
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -158,15 +197,17 @@ def _problem(view: FeatureView) -> str:
     for name in (view.name, *names):
         if not _NAME.fullmatch(name):
             return f"{name!r} is not a name of small letters, digits and _, 48 at most"
+    if view.name in ("document", "collection", "online"):
+        return f"{view.name}_features is an asset of ml_assets"
     if own := OWN_COLUMNS.intersection(names):
         return f"a feature cannot be called {min(own)}: every view has that column"
     if len(set(names)) < len(names) or not names:
         return "it has no features" if not names else "two of its features have one name"
     if view.version < 1:
         return f"version {view.version} is less than 1"
-    if not _KEY.fullmatch(view.entity):
+    if not _KEY.fullmatch(view.entity) or view.entity in _OF_A_SPINE:
         return f"{view.entity!r} is neither document, collection nor a key of metadata"
-    if view.ttl is not None and view.ttl <= timedelta(0):
+    if view.ttl is not None and view.ttl < timedelta(0):
         return f"a ttl of {view.ttl} leaves nothing"
     for feature in view.features:
         if not feature.is_number and (feature.minimum, feature.maximum) != (None, None):
@@ -175,4 +216,6 @@ def _problem(view: FeatureView) -> str:
             return f"the range of {feature.name}, {low} to {high}, is empty"
         if "training" in view.uses and not feature.is_number:
             return f"{feature.name} is of type {feature.dtype}; models are trained on numbers"
+    if "training" in view.uses and view.is_strict and not view.has_history:
+        return "its values of now hold the document itself: for training, give an event time"
     return ""

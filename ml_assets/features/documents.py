@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ml_assets.delta import Delta
+from ml_assets.features.definition import FeatureView
 from ml_assets.features.neighbours import UNKNOWN, nearest_others
-from ml_assets.features.offline import ENTITY_HEADER, current_rows, refresh_view
+from ml_assets.features.offline import ENTITY_HEADER, current_rows, read_state, refresh_view
+from ml_assets.features.sources.corpus import entity_of
 from ml_assets.features.text import text_features
 from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.progress import Progress, no_progress
@@ -18,6 +20,7 @@ from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -38,13 +41,13 @@ def refresh_document_features(
     A text is described once. Documents whose vector changed, or that of their nearest, are compared
     with all; the others with those that changed. Nothing is read but a hash when nothing changed.
     """
+    inputs, bound = "postgres/features/document_state", {"space_id": space_id}
     return refresh_view(
         connection,
         duck,
         DOCUMENT_TEXT,
-        "postgres/features/document_state",
-        lambda: _compute(connection, duck, space_id, progress),
-        {"space_id": space_id},
+        lambda: read_state(connection, inputs, bound),
+        lambda _: _compute(connection, duck, space_id, progress),
         known_time,
     )
 
@@ -114,6 +117,33 @@ def _neighbours(
             "nearest_distance": "double",
         },
     )
+
+
+def with_keys(
+    connection: postgres.Connection, spine: pd.DataFrame, views: Iterable[FeatureView]
+) -> pd.DataFrame:
+    """A spine of documents with the keys by which `views` are joined to it, and `document_time`.
+
+    That is when each document came to be: what was known of its author before, say. A document that
+    does not have a key has none.
+    """
+    import pandas as pd
+
+    keys = sorted({view.entity_column for view in views} - {"document_id"})
+    if not keys:
+        return spine
+    bound = {"document_ids": spine["document_id"].tolist()}
+    rows = connection.execute(statement("postgres/documents/keys"), bound).fetchall()
+    known = {
+        document_id: {**metadata, "document_time": came, "collection": collection}
+        for document_id, came, collection, metadata in rows
+    }
+    found = [known.get(document_id, {}) for document_id in spine["document_id"]]
+    times = pd.Series([row.get("document_time") for row in found], spine.index, object)
+    keyed = spine.assign(document_time=pd.to_datetime(times, utc=True))
+    for key in keys:
+        keyed[key] = [entity_of(row.get(key)) for row in found]
+    return keyed
 
 
 def text_hashes(connection: postgres.Connection, document_ids: Collection[str]) -> dict[str, str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
-from ml_assets.errors import FeatureViewError
+from ml_assets.errors import FeatureViewError, NothingToDoError
 from ml_assets.features.definition import FeatureView
+from ml_assets.features.offline import require_table
 from ml_assets.stores import duckdb
 from ml_assets.stores.sql import statement
 
@@ -19,17 +21,20 @@ def point_in_time_join(
 ) -> pd.DataFrame:
     """Add the features of `views` to every row of `spine`, as of its two times.
 
-    A spine has `document_id` and/or `collection` (as the views ask), `event_time` (the label time)
-    and, if wanted, `known_time` (the cutoff; absent or null: all that is known by now). Naive times
-    are UTC. Among the rows of an entity with event_time <= the label time and known_time <= the
-    cutoff, the one with the latest event time counts, and of these the one known last.
+    A spine has `document_id`, `collection`, or the key of an entity (as the views ask),
+    `event_time` (the label time) and, if wanted, `known_time` (the cutoff; absent or null: all that
+    is known by now). Naive times are UTC. Among the rows of an entity with event_time <= the label
+    time and known_time <= the cutoff, the one with the latest event time counts, and of these the
+    one known last. Of a view over the documents of an entity, whose rows hold the document itself,
+    only rows before the label time count, and before `document_time`, when the document came to be,
+    if the spine has it.
 
     Returns `spine`, same rows, order and index, plus `{view}__{feature}` for every feature and
     `{view}__event_time`. They are null where nothing was known, where the entity was removed, and
     where the value is older than the view's ttl.
 
     Raises:
-        FeatureViewError: the spine lacks a column.
+        FeatureViewError: the spine lacks a column, or a view was never computed.
     """
     result = spine.copy()
     for view in views:
@@ -38,13 +43,54 @@ def point_in_time_join(
     return result
 
 
+def values_as_of(
+    duck: duckdb.Connection,
+    view: FeatureView,
+    entity: str,
+    event_time: str | None,
+    known_time: str | None = None,
+) -> dict[str, Any]:
+    """The values of one entity as of a time, and as they were known at another; None: now.
+
+    Raises:
+        FeatureViewError: a time cannot be read.
+        NothingToDoError: nothing was known of the entity then.
+    """
+    import pandas as pd
+
+    times: dict[str, Any] = {}
+    for name, text in ("event_time", event_time), ("known_time", known_time):
+        try:
+            times[name] = pd.to_datetime(pd.Series([text or datetime.now(UTC)]), utc=True)
+        except ValueError:
+            do = "Write it as in 2026-01-31 or 2026-01-31T12:00+01:00"
+            raise FeatureViewError(f"{text!r} is no time", where=name, do=do) from None
+    spine = pd.DataFrame({view.entity_column: [entity], **times})
+    (row,) = point_in_time_join(duck, spine, [view]).to_dict("records")
+    moment = row[f"{view.name}__event_time"]
+    if pd.isna(moment):
+        raise NothingToDoError(
+            f"{view.name} knew nothing of {entity!r} then",
+            do="Give a later time, or see `ml-assets features list`",
+        )
+    found = {c: row[q] for c, q in zip(view.columns, view.qualified, strict=True)}
+    plain = {name: None if pd.isna(value) else value for name, value in found.items()}
+    return {"event_time": moment.to_pydatetime(), **plain}
+
+
 def _join_view(duck: duckdb.Connection, spine: pd.DataFrame, view: FeatureView) -> pd.DataFrame:
+    require_table(duck, view)
     columns = ", ".join(
         f"feature.{column} as {name}"
         for column, name in zip(view.columns, view.qualified, strict=True)
     )
     text = statement("duckdb/features/point_in_time_join").format(
-        table=view.table, columns=columns, event_time=f"{view.name}__event_time"
+        table=view.table,
+        columns=columns,
+        event_time=f"{view.name}__event_time",
+        until="before_time >" if view.is_strict else "event_time >=",
+        void="max_by(removed, known_time)" if view.has_history else "false",
+        earlier_void="max_by(earlier.removed, earlier.known_time)" if view.has_history else "false",
     )
     ttl = None if view.ttl is None else view.ttl.total_seconds()
     with duckdb.registered(duck, spine=_keys(spine, view)):
@@ -63,8 +109,14 @@ def _keys(spine: pd.DataFrame, view: FeatureView) -> pd.DataFrame:
             where=f"feature view {view.name}",
             do="Rename or add the column",
         )
-    keys = {"spine_row": range(len(spine)), "entity_id": spine[entity].astype("string").to_numpy()}
-    for name, times in ("event_time", spine["event_time"]), ("cutoff", spine.get("known_time")):
+    entities = spine[entity]
+    if pd.api.types.is_float_dtype(entities):  # a gap in a column makes floats of whole numbers
+        whole = entities.where(entities % 1 == 0).astype("Int64").astype("string")
+        entities = whole.fillna(entities.astype("string"))
+    keys = {"spine_row": range(len(spine)), "entity_id": entities.astype("string").to_numpy()}
+    asked = {"event_time": "event_time", "document_time": "document_time", "cutoff": "known_time"}
+    for name, column in asked.items():
+        times = spine.get(column)
         series = pd.Series(pd.NaT if times is None else times, index=spine.index)
         keys[name] = pd.to_datetime(series, utc=True).to_numpy("datetime64[us]")
     return pd.DataFrame(keys)

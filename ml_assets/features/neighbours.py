@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 BLOCK = 2048
 """Rows of a block; two blocks' similarities are 16 MiB."""
 
+_MARGIN = 1e-5
+"""Of a similarity in float32."""
+
 UNKNOWN = -1
 """In the place of a row's nearest: it was not looked for, or there is no other row."""
 
@@ -37,16 +40,18 @@ def nearest_others(
         nearest[:], distances[:] = UNKNOWN, np.nan
         return
     unknown, known = (np.flatnonzero(rows) for rows in (nearest == UNKNOWN, nearest != UNKNOWN))
+    # How similar a row has to be to be nearer than what is known; the margin is that of float32.
+    least = np.full(len(vectors), np.inf, np.float32)
+    least[known] = 1 - distances[known] - _MARGIN
+    candidates = np.full(len(vectors), UNKNOWN, np.intp)
     for start in range(0, len(unknown), block):
         rows = unknown[start : start + block]
-        nearest[rows] = _nearest(vectors, rows, np.arange(len(vectors)), block)
+        nearest[rows] = _nearest(vectors, rows, block, least, candidates)
         distances[rows] = _distances(vectors, rows, nearest[rows])
-    for start in range(0, len(known) if len(unknown) else 0, block):
-        rows = known[start : start + block]
-        others = _nearest(vectors, rows, unknown, block)
-        candidates = _distances(vectors, rows, others)
-        nearer = candidates < distances[rows]
-        nearest[rows[nearer]], distances[rows[nearer]] = others[nearer], candidates[nearer]
+    rows = np.flatnonzero(candidates != UNKNOWN)
+    apart = _distances(vectors, rows, candidates[rows])
+    nearer = apart < distances[rows]
+    nearest[rows[nearer]], distances[rows[nearer]] = candidates[rows[nearer]], apart[nearer]
 
 
 def nearest_distances(
@@ -81,21 +86,33 @@ def _apart(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[n
 
 
 def _nearest(
-    vectors: NDArray[np.float32], rows: NDArray[np.intp], among: NDArray[np.intp], block: int
+    vectors: NDArray[np.float32],
+    rows: NDArray[np.intp],
+    block: int,
+    least: NDArray[np.float32],
+    candidates: NDArray[np.intp],
 ) -> NDArray[np.intp]:
-    """The nearest of each of `rows` that is `among` these, and not the row itself."""
+    """The nearest of each of `rows` that is not the row itself.
+
+    What is computed for a row tells of the others, too, so that a change costs one product of all
+    with what changed: where one of `rows` is more similar than `least`, it is the new candidate.
+    """
     import numpy as np
 
     own = vectors[rows]
     best = np.full(len(rows), -np.inf, np.float32)
-    nearest = np.full(len(rows), among[0])
+    nearest = np.zeros(len(rows), np.intp)
     each = np.arange(len(rows))
-    for start in range(0, len(among), block):
-        others = among[start : start + block]
-        similarities = own @ vectors[others].T
-        similarities[rows[:, None] == others] = -np.inf
-        column = similarities.argmax(axis=1)
-        nearer = similarities[each, column]
-        better = nearer > best
-        best[better], nearest[better] = nearer[better], others[column][better]
+    for start in range(0, len(vectors), block):
+        similarities = own @ vectors[start : start + block].T
+        inside = (rows >= start) & (rows < start + block)
+        similarities[each[inside], rows[inside] - start] = -np.inf
+        top = similarities.max(axis=0)
+        columns = np.flatnonzero(top > least[start : start + block])
+        least[start + columns] = top[columns]
+        candidates[start + columns] = rows[similarities[:, columns].argmax(axis=0)]
+        places = similarities.argmax(axis=1)
+        found = similarities[each, places]
+        nearer = found > best
+        best[nearer], nearest[nearer] = found[nearer], start + places[nearer]
     return nearest

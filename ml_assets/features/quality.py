@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ml_assets.features.definition import FeatureView
-from ml_assets.features.offline import query_current, read_current
+from ml_assets.features.offline import create_table, query_current, read_current
 from ml_assets.features.online import online_differences
 from ml_assets.features.views import VIEWS
 from ml_assets.problem import Problem
@@ -30,19 +30,23 @@ _ROWS_PER_BIN = 10
 
 @dataclass(frozen=True, slots=True)
 class RangeReport:
-    """How many current values of a feature there are, and how many are out of order."""
+    """How many current values of a feature there are, and how many are out of order.
+
+    `refused` are unknown values of a feature that has to be known.
+    """
 
     feature: str
     values: int
     unknown: int
+    refused: int
     not_finite: int
     below: int
     above: int
 
     @property
     def sound(self) -> bool:
-        """Whether every known value is finite and in its declared range."""
-        return not (self.not_finite or self.below or self.above)
+        """Whether what has to be known is, and every known value is finite and in its range."""
+        return not (self.refused or self.not_finite or self.below or self.above)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ def value_ranges(duck: duckdb.Connection, view: FeatureView) -> list[RangeReport
         "features": list(view.columns),
         "minima": [feature.minimum for feature in view.features],
         "maxima": [feature.maximum for feature in view.features],
+        "refused": [feature.nulls == "refused" for feature in view.features],
     }
     return [RangeReport(**row) for row in read_current(duck, view, "ranges", bounds)]
 
@@ -90,6 +95,7 @@ def forget_altered(duck: duckdb.Connection, online: OnlineStore) -> None:
     """Forget altered rows, and what is online in their place: the next run computes all anew."""
     duck.execute("delete from document_neighbours")
     for view in VIEWS.values():
+        create_table(duck, view)
         with duckdb.transaction(duck):
             duck.execute(_formatted("forget_altered", view))
             for table in ("feature_inputs", "feature_states"):

@@ -13,6 +13,8 @@ from uuid import uuid4
 from ml_assets.documents.sources import Source
 from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.errors import StoreError
+from ml_assets.features.definition import fingerprint
+from ml_assets.features.views import VIEWS
 from ml_assets.registry.model import MODEL_NAME
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import chroma, clickhouse, mlflow, online, postgres
@@ -34,7 +36,7 @@ _PLACES = {
 
 
 def run_inputs(settings: Settings, source: Source) -> str:
-    """A hash over what decides a run beside the documents: settings, code, judged queries.
+    """A hash over what decides a run beside the documents: settings, code, judged queries, views.
 
     Where the stores lie is not in it: what they hold is `written`.
     """
@@ -45,6 +47,7 @@ def run_inputs(settings: Settings, source: Source) -> str:
         current_chunker(settings).fingerprint,
         current_space(settings).space_id,
         source.judged_queries(),
+        [(fingerprint(view), view.source and view.source.stamp()) for view in VIEWS.values()],
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 

@@ -11,6 +11,7 @@ from psycopg.rows import dict_row
 
 from ml_assets.documents.history import read_excerpts
 from ml_assets.errors import NothingToDoError
+from ml_assets.features.documents import with_keys
 from ml_assets.features.join import point_in_time_join
 from ml_assets.features.views import views_for
 from ml_assets.registry.serving import answer, load_served, served_version
@@ -198,6 +199,7 @@ def _inputs(
         rows = cursor.execute(statement("postgres/training/examples"), bound).fetchall()
     names, views = [row["document_id"] for row in rows], views_for("training")
     spine = pd.DataFrame({"document_id": names}).assign(event_time=datetime.now(UTC))
+    spine = with_keys(connection, spine, views)
     with open_duck() as duck:
         joined = point_in_time_join(duck, spine, views)
     features = {name: joined[name].to_numpy("float64") for v in views for name in v.qualified}

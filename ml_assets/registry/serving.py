@@ -13,9 +13,8 @@ from ml_assets.documents.normalize import normalize
 from ml_assets.errors import FeatureViewError, NothingToDoError, SourceError, SpaceMismatchError
 from ml_assets.features.documents import read_vectors, text_hashes
 from ml_assets.features.neighbours import nearest_distances
-from ml_assets.features.text import text_features
-from ml_assets.features.views import training_views
-from ml_assets.features.views.document_text import DOCUMENT_TEXT
+from ml_assets.features.requests import request_features
+from ml_assets.features.views import training_views, views_for
 from ml_assets.registry.decisions import challenger_standing
 from ml_assets.registry.model import ModelVersion
 from ml_assets.registry.versions import champion, current_challenger
@@ -203,18 +202,21 @@ def _embed(encoder: Encoder, pieces: Sequence[Sequence[str]]) -> NDArray[np.floa
 
 
 def _features(nearest: NDArray[np.float64], texts: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """The features by name, computed by the functions that describe documents."""
+    """The features by name, computed by the functions that describe documents.
+
+    Those of what a text does not tell, such as its author, are unknown.
+    """
     import numpy as np
 
-    described = [
-        {**text_features(text), "nearest_distance": distance}
-        for text, distance in zip(texts, nearest, strict=True)
-    ]
-    names = zip(DOCUMENT_TEXT.columns, DOCUMENT_TEXT.qualified, strict=True)
-    return {
-        qualified: np.array([values[column] for values in described], dtype="float64")
-        for column, qualified in names
-    }
+    rows = [{"title": "", "text": text} for text in texts]
+    unknown = np.full(len(texts), np.nan)
+    features: dict[str, NDArray[np.float64]] = {}
+    for view in views_for("training"):
+        computed = request_features(view, rows) or {}
+        for column, qualified in zip(view.columns, view.qualified, strict=True):
+            features[qualified] = np.array(computed.get(column, unknown), dtype="float64")
+    features["document_text__nearest_distance"] = nearest
+    return features
 
 
 def _check(version: ModelVersion, space_id: str) -> None:

@@ -101,7 +101,7 @@ def registered(connection: Connection, **tables: pa.Table | pd.DataFrame) -> Ite
 
 
 def arrow_table(rows: Iterable[Sequence[object]], header: Mapping[str, str]) -> pa.Table:
-    """Turn rows into an Arrow table; types are "string", "time" (UTC), "bigint", "double".
+    """Turn rows into an Arrow table of "string", "time" (UTC), "bigint", "double" or "boolean".
 
     A float that is nan becomes null.
     """
@@ -112,6 +112,7 @@ def arrow_table(rows: Iterable[Sequence[object]], header: Mapping[str, str]) -> 
         "time": pa.timestamp("us", tz="UTC"),
         "bigint": pa.int64(),
         "double": pa.float64(),
+        "boolean": pa.bool_(),
     }
     columns = list(zip(*rows, strict=True)) or [()] * len(header)
     return pa.table(

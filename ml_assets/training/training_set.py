@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.features.definition import FeatureView
-from ml_assets.features.documents import read_vectors
+from ml_assets.features.documents import read_vectors, with_keys
 from ml_assets.features.join import point_in_time_join
 from ml_assets.features.offline import first_times
 from ml_assets.features.views import training_views, views_for
@@ -44,9 +44,10 @@ def build_training_set(
 
     Labels are those of the live documents whose chunks all have a vector of `space_id`. A label is
     as old as the document's last change, but no older than its first features, and the features
-    are joined as of that time. Documents with equal text (but for case and spacing), and with the
-    same words and near vectors, are one group. Labels with fewer than `MIN_GROUPS`
-    groups are left out, and without two labels there is no training set, which is no error.
+    are joined as of that time; those of its author, say, as of before the document was there.
+    Documents with equal text (but for case and spacing), and with the same words and near vectors,
+    are one group. Labels with fewer than `MIN_GROUPS` groups are left out, and without two labels
+    there is no training set, which is no error.
     """
     views = views_for("training")
     labelled = _labelled(connection, space_id)
@@ -62,8 +63,10 @@ def build_training_set(
             f" ({len(labelled)} labelled documents, {len(left_out)} labels left out)"
         )
     if len(rows):
-        spine = _not_before_features(duck, rows, views).rename(columns={"label_time": "event_time"})
-        rows = point_in_time_join(duck, spine, views).rename(columns={"event_time": "label_time"})
+        rows = _not_before_features(duck, rows, views)
+        asked = rows[["document_id", "label_time"]].rename(columns={"label_time": "event_time"})
+        joined = point_in_time_join(duck, with_keys(connection, asked, views), views)
+        rows = rows.assign(**{name: joined[name] for name in features})
     rows = rows.reindex(columns=[*_COLUMNS, *features]).astype(dict.fromkeys(features, "float64"))
     built = TrainingSet(
         hash="",
@@ -156,11 +159,30 @@ def changed_labels(
 def current_training_set(duck: duckdb.Connection) -> TrainingSet | None:
     """The training set that was frozen last; None before the first."""
     head = _last_head(duck)
-    if head is None:
-        return None
+    return _with_rows(duck, head) if head else None
+
+
+def _with_rows(duck: duckdb.Connection, head: dict[str, Any]) -> TrainingSet:
     values = ", ".join(f"features['{name}'] as \"{name}\"" for name in head["features"])
     text = statement("duckdb/training/rows").format(values=values)
     return TrainingSet(**head, rows=duck.execute(text, {"hash": head["hash"]}).df())
+
+
+def training_set_of(duck: duckdb.Connection, training_set_hash: str) -> TrainingSet | None:
+    """The training set of that hash; None: it is not known here."""
+    row = duck.execute(statement("duckdb/training/build"), {"hash": training_set_hash}).fetchone()
+    return _with_rows(duck, _head(row[0])) if row else None
+
+
+def rewritten(
+    connection: postgres.Connection, training_set: TrainingSet, since: datetime
+) -> list[str]:
+    """Its documents that have another text now, written since then."""
+    cursor = connection.execute(statement("postgres/training/changed_labels"), {"since": since})
+    now = {identity: text_hash for identity, _, _, text_hash in cursor if text_hash}
+    rows = training_set.rows
+    frozen = zip(rows["document_id"], rows["text_hash"], strict=True)
+    return [name for name, text_hash in frozen if now.get(name, text_hash) != text_hash]
 
 
 def without_learned(
@@ -197,6 +219,13 @@ def was_built(duck: duckdb.Connection, training_set_hash: str) -> bool:
     return duck.execute(query, [training_set_hash]).fetchone() is not None
 
 
+def first_built(duck: duckdb.Connection, training_set_hash: str) -> datetime | None:
+    """When the training set of that hash was frozen; None: it is not known here."""
+    query = "select min(built_at) from training_set_builds where hash = ?"
+    ((built,),) = duck.execute(query, [training_set_hash]).fetchall()
+    return built if isinstance(built, datetime) else None
+
+
 def days_since_built(duck: duckdb.Connection, training_set_hash: str) -> float:
     """Days since the training set of that hash became the current one last; 0: it is not known."""
     query = "select max(built_at) from training_set_builds where hash = ?"
@@ -215,7 +244,7 @@ def _not_before_features(
     import pandas as pd
 
     for view in views:
-        if view.entity == "document":
+        if view.source is None:
             known = rows["document_id"].map(first_times(duck, view))
             first = pd.to_datetime(known, utc=True).fillna(rows["label_time"])
             later = rows["label_time"] > first
@@ -348,4 +377,8 @@ def content_hash(built: TrainingSet) -> str:
 def _last_head(duck: duckdb.Connection) -> dict[str, Any] | None:
     """All of the last build but its rows; None before the first."""
     row = duck.execute(statement("duckdb/training/current_build")).fetchone()
-    return {**row[0], "features": tuple(row[0]["features"])} if row else None
+    return _head(row[0]) if row else None
+
+
+def _head(build: dict[str, Any]) -> dict[str, Any]:
+    return {**build, "features": tuple(build["features"])}

@@ -1,7 +1,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -11,7 +10,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ml_assets.errors import FeatureViewError
+from ml_assets.features import Feature, FeatureView, Query, Table
 from ml_assets.features.join import point_in_time_join
+from ml_assets.features.offline import create_table
 from ml_assets.features.views.collection_activity import COLLECTION_ACTIVITY
 from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.stores import duckdb
@@ -97,14 +98,13 @@ spines = st.lists(
 )
 
 
-def test_the_join_is_its_definition(tmp_path: Path) -> None:
+def test_the_join_is_its_definition(duck: duckdb.Connection) -> None:
     @hypothesis_settings(max_examples=100, deadline=None)
     @given(rows=histories, labels=spines, ttl=st.none() | days)
     def check(rows: list[Row], labels: list[Label], ttl: int | None) -> None:
         view = replace(DOCUMENT_TEXT, ttl=None if ttl is None else timedelta(days=ttl))
-        with duckdb.connect(tmp_path / "a.duckdb") as duck:
-            fill(duck, rows)
-            joined = point_in_time_join(duck, spine_of(labels), [view])
+        fill(duck, rows)
+        joined = point_in_time_join(duck, spine_of(labels), [view])
         found = [None if pd.isna(words) else words for words in joined["document_text__words"]]
         assert found == [oracle(rows, label, ttl) for label in labels]
 
@@ -183,3 +183,156 @@ def test_a_spine_without_its_columns_is_a_clear_line(duck: duckdb.Connection) ->
         point_in_time_join(
             duck, pd.DataFrame({"id": ["a"], "event_time": [at(1)]}), [DOCUMENT_TEXT]
         )
+
+
+EVENTS = FeatureView(
+    name="events",
+    version=1,
+    entity="author",
+    description="Events from elsewhere, which come and go",
+    features=(Feature("words", "bigint", ""),),
+    uses=frozenset({"training"}),
+    source=Table("events.parquet", "author", "at", "known"),
+)
+SO_FAR = replace(
+    EVENTS, name="so_far", source=Query("select author, at, words from documents", event_time="at")
+)
+
+
+class Asked(NamedTuple):
+    """One row of a spine; `document` is when the document of the row came to be."""
+
+    entity: str | None
+    event: int
+    cutoff: int | None
+    document: int | None
+
+
+def fill_events(duck: duckdb.Connection, view: FeatureView, rows: list[Row]) -> None:
+    create_table(duck, view)
+    duck.execute(f"delete from {view.table}")
+    for row in rows:
+        duck.execute(
+            f"insert into {view.table} values (?, ?, ?, ?, '', ?)",
+            [row.entity, at(row.event), at(row.known), row.removed, row.words],
+        )
+
+
+def asked_spine(asked: list[Asked]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "author": pd.Series([row.entity for row in asked], dtype=object),
+            "event_time": pd.to_datetime([at(row.event) for row in asked], utc=True),
+            "known_time": pd.to_datetime([at(row.cutoff) for row in asked], utc=True),
+            "document_time": pd.to_datetime([at(row.document) for row in asked], utc=True),
+        }
+    )
+
+
+def events_oracle(rows: list[Row], asked: Asked, ttl: int | None, *, strict: bool) -> int | None:
+    """The definition, in plain words: each event as it was known, those taken back left out."""
+    known = [
+        row
+        for row in rows
+        if row.entity == asked.entity and (asked.cutoff is None or row.known <= asked.cutoff)
+    ]
+    versions = [
+        max((row for row in known if row.event == event), key=lambda row: row.known)
+        for event in {row.event for row in known}
+    ]
+    end = asked.event if asked.document is None else min(asked.event, asked.document)
+    before = [
+        row
+        for row in versions
+        if not row.removed and (row.event < end if strict else row.event <= asked.event)
+    ]
+    if not before:
+        return None
+    latest = max(before, key=lambda row: row.event)
+    return latest.words if ttl is None or asked.event - latest.event <= ttl else None
+
+
+asked_rows = st.lists(
+    st.builds(
+        Asked,
+        st.sampled_from(["a", "b", "unknown", None]),
+        days,
+        st.none() | days,
+        st.none() | days,
+    ),
+    max_size=8,
+)
+
+
+def test_events_of_two_entities_are_joined_by_their_definition(
+    duck: duckdb.Connection,
+) -> None:
+    @hypothesis_settings(max_examples=100, deadline=None)
+    @given(rows=histories, others=histories, asked=asked_rows, ttl=st.none() | days)
+    def check(rows: list[Row], others: list[Row], asked: list[Asked], ttl: int | None) -> None:
+        given_ttl = None if ttl is None else timedelta(days=ttl)
+        events, so_far = replace(EVENTS, ttl=given_ttl), replace(SO_FAR, ttl=given_ttl)
+        texts = replace(DOCUMENT_TEXT, ttl=given_ttl)
+        fill_events(duck, events, rows)
+        fill_events(duck, so_far, others)
+        fill(duck, rows)
+        spine = asked_spine(asked).assign(document_id=[row.entity for row in asked])
+        joined = point_in_time_join(duck, spine, [events, so_far, texts])
+
+        def found(name: str) -> list[int | None]:
+            return [None if pd.isna(words) else words for words in joined[name]]
+
+        assert found("events__words") == [
+            events_oracle(rows, row, ttl, strict=False) for row in asked
+        ]
+        assert found("so_far__words") == [
+            events_oracle(others, row, ttl, strict=True) for row in asked
+        ]
+        assert found("document_text__words") == [
+            oracle(rows, Label(row.entity or "", row.event, row.cutoff), ttl) for row in asked
+        ]
+        pd.testing.assert_frame_equal(joined[list(spine)], spine)
+
+    check()
+
+
+def test_an_event_of_the_same_instant_counts_unless_it_may_be_the_document(
+    duck: duckdb.Connection,
+) -> None:
+    for view in (EVENTS, SO_FAR):
+        fill_events(duck, view, [Row("a", 1, 1, 10), Row("a", 2, 2, 20)])
+    spine = asked_spine([Asked("a", 2, None, None), Asked("a", 5, None, 2)])
+    joined = point_in_time_join(duck, spine, [EVENTS, SO_FAR])
+    assert joined["events__words"].tolist() == [20, 20]
+    assert joined["so_far__words"].tolist() == [10, 10]
+
+
+def test_an_event_that_was_taken_back_counts_for_those_who_still_knew_it(
+    duck: duckdb.Connection,
+) -> None:
+    fill_events(duck, EVENTS, [Row("a", 1, 1, 10), Row("a", 2, 2, 20), Row("a", 2, 4, None)])
+    spine = asked_spine([Asked("a", 3, 3, None), Asked("a", 3, 4, None), Asked("a", 3, None, None)])
+    joined = point_in_time_join(duck, spine, [EVENTS])
+    assert joined["events__words"].tolist() == [20, 10, 10]
+
+
+def test_the_hour_that_the_clocks_go_back(duck: duckdb.Connection) -> None:
+    create_table(duck, EVENTS)
+    duck.execute(f"delete from {EVENTS.table}")
+    for hour, words in ((0, 10), (1, 20)):  # 02:00 in Berlin twice: first of summer, then of winter
+        moment = datetime(2026, 10, 25, hour, tzinfo=UTC)
+        duck.execute(
+            f"insert into {EVENTS.table} values ('a', ?, ?, false, '', ?)", [moment, moment, words]
+        )
+    local = pd.to_datetime(["2026-10-25 00:30Z", "2026-10-25 01:30Z"]).tz_convert("Europe/Berlin")
+    assert [time.strftime("%H:%M") for time in local] == ["02:30", "02:30"]
+    spine = pd.DataFrame({"author": ["a", "a"], "event_time": local})
+    assert point_in_time_join(duck, spine, [EVENTS])["events__words"].tolist() == [10, 20]
+
+
+def test_numbers_are_entities_too(duck: duckdb.Connection) -> None:
+    fill_events(duck, EVENTS, [Row("7", 1, 1, 10), Row("7.5", 1, 1, 20)])
+    for authors in (["7", None], [7, 8], [7.0, None], [7.0, 7.5]):
+        spine = pd.DataFrame({"author": authors, "event_time": [at(2)] * 2})
+        found = point_in_time_join(duck, spine, [EVENTS])["events__words"].fillna(-1).tolist()
+        assert found == [10, 20 if authors[1] == 7.5 else -1]

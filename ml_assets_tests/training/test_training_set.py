@@ -1,7 +1,7 @@
 """Training sets: what is in them, when they change, and when there is none."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import pytest
@@ -9,6 +9,9 @@ import pytest
 from ml_assets.documents.model import Document
 from ml_assets.errors import NothingToDoError
 from ml_assets.features.documents import read_vectors
+from ml_assets.features.offline import refresh_source
+from ml_assets.features.sources.corpus import Corpus
+from ml_assets.features.views import VIEWS
 from ml_assets.stores.duckdb import connect
 from ml_assets.training.examples import TEXT, read_examples
 from ml_assets.training.model import TrainingSet
@@ -22,6 +25,7 @@ from ml_assets.training.training_set import (
 )
 from ml_assets_tests.corpus import LABELS, Deployment, labelled_documents, unlabelled
 from ml_assets_tests.fakes import SPACE
+from ml_assets_tests.features.test_entities import WRITTEN
 
 
 def test_it_is_frozen_once_and_read_back_as_it_was(deployment: Deployment) -> None:
@@ -40,6 +44,34 @@ def test_it_is_frozen_once_and_read_back_as_it_was(deployment: Deployment) -> No
     assert read is not None
     assert (read.hash, read.feature_views) == (built.hash, built.feature_views)
     pd.testing.assert_frame_equal(read.rows, built.rows, check_dtype=False)
+
+
+def test_what_an_author_wrote_before_is_joined_to_each_document(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(VIEWS, WRITTEN.name, WRITTEN)
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    documents = [
+        replace(
+            document,
+            # A key of metadata may be called as a column of the training set is.
+            metadata={"author": number % 7, "label": "another"},
+            created_at=start + timedelta(days=number // 3),
+        )
+        for number, document in enumerate(labelled_documents(90))
+    ]
+    deployment.fill(documents)
+    with deployment.open_duck() as duck:
+        refresh_source(Corpus(deployment.connection, duck), WRITTEN)
+    built = deployment.build()
+    assert built.feature_views.keys() == {"document_text_v2", "written_v1"}
+    assert built.labels == LABELS
+    found = built.rows.set_index("document_id")["written__documents"]
+    for number, document in enumerate(documents):
+        before = sum(other % 7 == number % 7 for other in range(number // 3 * 3))
+        assert found[document.document_id] == before or (
+            before == 0 and pd.isna(found[document.document_id])
+        )
 
 
 def test_the_hash_follows_what_a_model_sees(deployment: Deployment) -> None:

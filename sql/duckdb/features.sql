@@ -12,6 +12,29 @@ from changes
 where action in ('added', 'changed', 'removed')
 order by entity_id
 
+-- name: arrivals
+-- The entities that came in a time: their first values, as they were known last, since when any is known, and whether
+-- they are gone now. Later rows do not count where one stands for all there is to know of an entity: most follow from
+-- what others did, as the nearest distance does.
+from (
+    select
+        *,
+        min(known_time) over (partition by {entity}) as known_since,
+        last_value(removed) over (
+            partition by entity_id order by event_time, known_time rows between unbounded preceding and unbounded following
+        ) as gone
+    from {table}
+    qualify row_number() over (partition by {entity} order by event_time, known_time desc) = 1
+)
+where not removed and event_time >= $since and event_time < $until
+
+-- name: comparisons
+-- What was found of a day, or of the last that has any.
+select day, reference, outcome, message, first_day, reference_rows, current_rows, model_version
+from drift_comparisons
+where day = coalesce($day::date, (select max(day) from drift_comparisons))
+order by reference
+
 -- name: compute_document_text
 -- All documents with their features: of the text, just computed or as they were, and of the vectors.
 -- Headings are embedded with the text, so equal texts need not have equal vectors; their distance is 0.
@@ -38,6 +61,11 @@ left join twins on twins.text_hash = entities.text_hash and entities.removed_tim
 left join texts on texts.entity_id = entities.entity_id and entities.removed_time is null
 left join neighbours on neighbours.entity_id = entities.entity_id
 
+-- name: count_events
+select count(*)
+from (from {table} qualify row_number() over (partition by entity_id, event_time order by known_time desc) = 1)
+where not removed
+
 -- name: coverage
 with rows_of as (
     select entity_id, count(*) as rows from ({current}) group by entity_id
@@ -55,6 +83,75 @@ full join rows_of using (entity_id)
 from (from {table} qualify rank() over (partition by entity_id order by event_time desc, known_time desc) = 1)
 where not removed
 
+-- name: current_of_history
+-- The latest row of each entity whose event has come and was not taken back.
+from (
+    from (from {table} qualify row_number() over (partition by entity_id, event_time order by known_time desc) = 1)
+    where not removed and event_time <= current_timestamp
+    qualify row_number() over (partition by entity_id order by event_time desc) = 1
+)
+
+-- name: documents_staged
+-- The documents that have values, with their times, and those that were removed.
+create or replace temp table computed as
+select entities.* exclude (text_hash, input_hash), coalesce(nullif(staged.input_hash, ''), entities.input_hash) as input_hash, {columns}
+from entities
+left join staged on staged.entity_id = entities.entity_id and entities.removed_time is null
+where staged.entity_id is not null or entities.removed_time is not null
+
+-- name: entities_staged
+create or replace temp table computed as
+select
+    entity_id,
+    null::timestamptz as first_time,
+    $state_time::timestamptz as changed_time,
+    null::timestamptz as removed_time,
+    input_hash,
+    {columns}
+from staged
+
+-- name: drift_statistics
+-- Statistics of each day and number among the features of a view, or of a category among them.
+-- The key of the sketch is computed in `features.drift.summary` too.
+insert into feature_statistics by name
+with came as ({arrivals}),
+numbers as (
+    select event_time::date as day, unnest($numbers) as feature, unnest([{numbers}]::double[]) as given from came
+),
+finite as (
+    select day, feature, if(isfinite(given), given, null) as value from numbers
+),
+keyed as (
+    select
+        *,
+        if(abs(value) < 1e-9, 0, sign(value) * (round_even(1000 * ln(greatest(abs(value), 1e-9)), 0) + 21000))::integer
+            as key
+    from finite
+),
+names as (
+    select event_time::date as day, unnest($categories) as feature, unnest([{categories}]::varchar[]) as value
+    from came
+)
+select
+    $view as view, $version as version, day, feature,
+    count(*) as rows,
+    count(*) - count(value) as missing,
+    avg(value) as mean,
+    stddev_pop(value) as deviation,
+    quantile_disc(value, [0, .01, .05, .25, .5, .75, .95, .99, 1]) as quantiles,
+    histogram(key) filter (where value is not null) as sketch,
+    null as categories
+from keyed
+group by day, feature
+union all by name
+select
+    $view as view, $version as version, day, feature,
+    count(*) as rows,
+    count(*) - count(value) as missing,
+    histogram(value) filter (where value is not null) as categories
+from names
+group by day, feature
+
 -- name: entities_to_compute
 -- The live documents whose text has no values yet, or values of an earlier text.
 select entity_id
@@ -62,6 +159,13 @@ from entities
 anti join (from feature_inputs where view = $view) as inputs using (entity_id, input_hash)
 where removed_time is null
 order by entity_id
+
+-- name: findings
+select
+    feature, aspect, test, psi, wasserstein, effect, strength, p_value, q_value, drifted, before, now
+from feature_drift
+where day = $day and reference = $reference
+order by drifted desc, strength desc, feature, aspect
 
 -- name: forget_altered
 -- Rows with other values than were computed, and all but one of those that stand twice.
@@ -87,6 +191,19 @@ where not exists (
         and neighbours.neighbour_id is not distinct from document_neighbours.neighbour_id
         and neighbours.nearest_distance is not distinct from document_neighbours.nearest_distance
 )
+
+-- name: forget_statistics
+delete from feature_statistics
+where view = $view and version = $version and day >= $since and day < $until
+
+-- name: label_statistics
+-- The labels of the documents that came each day; one that has none yet is not missing.
+insert into feature_statistics by name
+select
+    $view as view, $version as version, day, $view as feature,
+    count(*) as rows, 0 as missing, histogram(label) as categories
+from labels
+group by day
 
 -- name: labelled_values
 select dense_rank() over (order by label) - 1 as label, {columns}
@@ -116,47 +233,53 @@ where entity_id in (select unnest($entity_ids))
 
 -- name: point_in_time_join
 -- For every spine row: the values of one view, as known at the row's cutoff, about its event time.
--- Of the rows with event_time <= the label's and known_time <= the cutoff: the latest event time, then
--- the latest known time. One ASOF join compares one time only, so:
+-- Of the events that come before, each as it was known last by the cutoff, the latest counts. One that was taken
+-- back by then does not, where entities have events that come and go ({void}). One ASOF join compares one time, so:
 --   nearest  the ASOF join on event_time over all rows (the last known of each event time). It looks
 --            among more rows than are allowed; where its answer was known by the cutoff, it is right.
---   late     the other spine rows, whose answer arrived after their cutoff: search all allowed rows.
+--   late     the other spine rows, whose answer arrived after their cutoff, or is void: search all allowed rows.
 with keys as (
     select
         spine_row,
         entity_id,
         event_time at time zone 'UTC' as event_time,
+        least(event_time, document_time) at time zone 'UTC' as before_time,
         coalesce(cutoff at time zone 'UTC', 'infinity'::timestamptz) as cutoff
     from spine
 ),
 versions as (
-    select entity_id, event_time, max(known_time) as known_time, max_by(rowid, known_time) as version
+    select
+        entity_id,
+        event_time,
+        max(known_time) as known_time,
+        max_by(rowid, known_time) as version,
+        {void} as void
     from {table}
     where known_time <= (select max(cutoff) from keys)
     group by entity_id, event_time
 ),
 nearest as materialized (
-    select keys.*, versions.version, versions.known_time
+    select keys.*, versions.version, versions.known_time, coalesce(versions.known_time > cutoff or versions.void, false) as is_late
     from keys asof left join versions
-        on keys.entity_id = versions.entity_id and keys.event_time >= versions.event_time
+        on keys.entity_id = versions.entity_id and keys.{until} versions.event_time
 ),
-late as (
-    select
-        nearest.spine_row,
-        max_by(earlier.rowid, row(earlier.event_time, earlier.known_time)) as version
+allowed as (
+    select nearest.spine_row, earlier.event_time, max_by(earlier.rowid, earlier.known_time) as version, {earlier_void} as void
     from nearest join {table} as earlier
         on nearest.entity_id = earlier.entity_id
-        and nearest.event_time >= earlier.event_time
+        and nearest.{until} earlier.event_time
         and nearest.cutoff >= earlier.known_time
-    where nearest.known_time > nearest.cutoff
-    group by nearest.spine_row
+    where nearest.is_late
+    group by nearest.spine_row, earlier.event_time
+),
+late as (
+    select spine_row, max_by(version, event_time) as version from allowed where not void group by spine_row
 ),
 chosen as (
-    select spine_row, event_time, version
-    from nearest where known_time <= cutoff or known_time is null
+    select spine_row, event_time, version from nearest where not is_late
     union all
     select spine_row, nearest.event_time, late.version
-    from nearest left join late using (spine_row) where nearest.known_time > nearest.cutoff
+    from nearest left join late using (spine_row) where nearest.is_late
 )
 select chosen.spine_row, feature.event_time as {event_time}, {columns}
 from chosen left join {table} as feature
@@ -168,22 +291,45 @@ order by chosen.spine_row
 -- name: ranges
 select
     bounds.feature,
-    count(value) as values,
-    count(*) - count(value) as unknown,
+    count(*) filter (where present) as values,
+    count(*) filter (where not present) as unknown,
+    count(*) filter (where not present and bounds.refused) as refused,
     count(*) filter (where not isfinite(value)) as not_finite,
     count(*) filter (where isfinite(value) and value < minimum) as below,
     count(*) filter (where isfinite(value) and value > maximum) as above
 from (
-    select unnest($features) as feature, unnest([{columns}]::double[]) as value from ({current})
+    select
+        unnest($features) as feature,
+        unnest([{numbers}]::double[]) as value,
+        unnest([{present}]) as present
+    from ({current})
 ) as flat
 join (
-    select unnest($features) as feature, unnest($minima) as minimum, unnest($maxima) as maximum
+    select
+        unnest($features) as feature,
+        unnest($minima) as minimum,
+        unnest($maxima) as maximum,
+        unnest($refused) as refused
 ) as bounds using (feature)
 group by bounds.feature
 order by list_position($features, bounds.feature)
 
+-- name: read_statistics
+select view, feature, rows, missing, mean, deviation, sketch, categories
+from feature_statistics
+where day >= $since and day < $until
+    and list_contains($views, view || '_v' || version)
+order by view, feature, day
+
 -- name: revisions
 select entity_id, value_hash || if($expire, '@' || epoch_us(event_time), '') from ({current})
+
+-- name: rows_to_compute
+-- The rows whose inputs have no values yet.
+select entity_id, {inputs}
+from staged
+anti join (from feature_inputs where view = $view) as known using (entity_id, input_hash)
+order by place
 
 -- name: save_inputs
 insert into feature_inputs (view, entity_id, input_hash)
@@ -258,20 +404,110 @@ select
     {columns}
 from judged
 
+-- name: stage_computed
+-- All rows with their features: those just computed, and those whose inputs are as they were.
+create or replace temp table staged as
+with valued as (
+    select entity_id, {columns} from computed_rows
+    union all
+    select entity_id, {columns} from ({current}) anti join computed_rows using (entity_id)
+)
+select entity_id, event_time, known_time, place, input_hash, {columns}
+from staged join valued using (entity_id)
+
+-- name: stage_history
+-- Compare the events that a source gives with those that are stored: one line for each row to append, and one
+-- for each event that is as it was. Of rows with the same entity and times the last counts.
+--   own      rows with a time of knowledge of their own that is not stored yet
+--   latest   what an event is by now, where what is stored says otherwise: known from now on
+--   gone     events that are given no more
+create or replace temp table changes as
+with offered as (
+    select entity_id, event_time, known_time, md5(to_json(row({columns}))::varchar) as value_hash, {columns}
+    from staged
+    qualify row_number() over (partition by entity_id, event_time, known_time order by place desc) = 1
+),
+stored as (
+    select entity_id, event_time, known_time, removed, value_hash from {table}
+),
+own as (
+    select offered.*
+    from offered
+    anti join stored using (entity_id, event_time, known_time)
+    where known_time is not null
+),
+after as (
+    select entity_id, event_time, arg_max(value_hash, known_time) as value_hash
+    from (
+        select entity_id, event_time, known_time, value_hash from stored
+        union all
+        select entity_id, event_time, known_time, value_hash from own
+    )
+    group by entity_id, event_time
+),
+before as (
+    select entity_id, event_time, arg_max(removed, known_time) as removed
+    from stored
+    group by entity_id, event_time
+),
+latest as (
+    select offered.*, after.value_hash is distinct from offered.value_hash as differs
+    from offered
+    left join after using (entity_id, event_time)
+    qualify row_number() over (partition by entity_id, event_time order by offered.known_time desc nulls last) = 1
+),
+appended as (
+    select entity_id, event_time, known_time, value_hash, {columns} from own
+    union all
+    select entity_id, event_time, $known_time::timestamptz as known_time, value_hash, {columns} from latest where differs
+)
+select
+    entity_id, event_time, known_time, false as removed, value_hash,
+    if(before.removed = false, 'changed', 'added') as action,
+    {columns}
+from appended
+left join before using (entity_id, event_time)
+union all by name
+select entity_id, event_time, $known_time::timestamptz as known_time, true as removed, '' as value_hash, 'removed' as action
+from before
+anti join offered using (entity_id, event_time)
+where not removed
+union all by name
+select latest.entity_id, latest.event_time, 'unchanged' as action
+from latest
+anti join appended using (entity_id, event_time)
+
 -- name: statistics
 select
     feature,
-    count(value) as known,
-    count(*) - count(value) as unknown,
+    count(*) filter (where present) as known,
+    count(*) filter (where not present) as unknown,
     min(value) as minimum,
     avg(value) as mean,
     median(value) as median,
     max(value) as maximum
 from (
-    select unnest($features) as feature, unnest([{columns}]::double[]) as value from ({current})
+    select
+        unnest($features) as feature,
+        unnest([{numbers}]::double[]) as value,
+        unnest([{present}]) as present
+    from ({current})
 )
 group by feature
 order by list_position($features, feature)
 
 -- name: version
 select coalesce(md5(string_agg(entity_id || value_hash, '' order by entity_id)), '') from ({current})
+
+-- name: write_comparison
+insert into drift_comparisons by name
+select
+    $day as day, $reference as reference, $outcome as outcome, $message as message, $first_day as first_day,
+    $reference_rows as reference_rows, $current_rows as current_rows, $model_version as model_version
+
+-- name: write_finding
+insert into feature_drift by name
+select
+    $day as day, $reference as reference, $feature as feature, $aspect as aspect, $test as test, $psi as psi,
+    $wasserstein as wasserstein, $effect as effect, $strength as strength, $p_value as p_value, $q_value as q_value,
+    $drifted as drifted, $before as before, $now as now

@@ -384,6 +384,12 @@ where jsonb_typeof(metadata -> {key}) = 'number'
 -- name: index_values
 create index if not exists documents_metadata on documents using gin (metadata jsonb_path_ops)
 
+-- name: keys
+-- When documents came to be, and what feature views of other entities are joined to them by.
+select document_id, coalesce(created_at, observed_at), collection, metadata
+from documents
+where document_id = any(%(document_ids)s)
+
 -- name: number_keys
 -- The keys under which most live documents have a number.
 select item.key
@@ -479,6 +485,53 @@ select collection, location, reason, document_id
 from rejected_documents
 order by collection, location
 limit %(most)s
+
+-- name: relation_changes
+select change_id, changed_at, collection, document_id, action
+from change_log
+where stage = 'documents'
+order by change_id
+
+-- name: relation_chunks
+select chunk_id, document_id, collection, chunk_index, text, token_count
+from current_chunks
+order by document_id, chunk_index
+
+-- name: relation_documents
+-- The live documents as feature views see them: when each was there, and when it became what it is.
+select
+    document_id, collection, title, text, label, url, group_id, metadata,
+    coalesce(created_at, observed_at),
+    greatest(changed_at, created_at, observed_at)
+from documents
+where deleted_at is null
+order by document_id collate "C"
+
+-- name: relations_state
+-- All that the relations are made of, in one line.
+with documents_seen as (
+    select
+        count(*) filter (where deleted_at is null) as live,
+        coalesce(sum(hashtextextended(
+            concat_ws(' ', collection, document_id, encode(content_hash, 'hex'), changed_at), 0))
+            filter (where deleted_at is null), 0) as content,
+        max(changed_at) as changed_time
+    from documents
+), chunks_seen as (
+    select
+        count(*) as chunks,
+        coalesce(sum(hashtextextended(chunk_id || ' ' || encode(text_hash, 'hex'), 0)), 0) as content
+    from current_chunks
+), changes_seen as (
+    -- Not the last alone: one of a lower number may be committed after it.
+    select count(*) as changes, coalesce(sum(change_id), 0) as content from change_log where stage = 'documents'
+)
+select
+    d.live as entities,
+    encode(sha256(convert_to(
+        concat_ws(' ', d.live, d.content, c.chunks, c.content, l.changes, l.content), 'UTF8')), 'hex') as state_hash,
+    coalesce(d.changed_time, to_timestamp(0)) as state_time
+from documents_seen d, chunks_seen c, changes_seen l
 
 -- name: remove_absent
 -- Tombstone what a complete read no longer holds; the text goes, the id stays.

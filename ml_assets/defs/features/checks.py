@@ -1,12 +1,14 @@
 """Checks of the group `features`."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 import dagster as dg
 
-from ml_assets.defs.assets import check, problems_result, table
+from ml_assets.defs.assets import asset_of, check, problems_result, table
 from ml_assets.defs.resources import OfflineStoreResource, OnlineStoreResource, PostgresResource
 from ml_assets.features.definition import FeatureView
+from ml_assets.features.drift.results import how_it_came, read_comparisons
 from ml_assets.features.online import SAMPLE, online_differences
 from ml_assets.features.quality import (
     LEAKAGE_SKILL,
@@ -53,7 +55,7 @@ def every_document_has_one_row(
     postgres: PostgresResource, duckdb: OfflineStoreResource
 ) -> dg.AssetCheckResult:
     """Every live document has exactly one current row in each document view, and no other has."""
-    views = [view for view in VIEWS.values() if view.entity == "document"]
+    views = [view for view in VIEWS.values() if (view.entity, view.source) == ("document", None)]
     with postgres.connect() as connection, duckdb.get_connection() as duck:
         coverages = {view.key: document_coverage(connection, duck, view) for view in views}
     rows = [{"view": key, **asdict(row)} for key, row in coverages.items()]
@@ -77,7 +79,16 @@ def no_feature_gives_the_label_away(
 
     It warns: the label may be what the feature measures, as length is of headlines and articles.
     """
-    views = [view for view in views_for("training") if view.entity == "document"]
+    views = [view for view in (DOCUMENT_TEXT,) if "training" in view.uses]
+    return _leakage_result(settings, postgres, duckdb, views)
+
+
+def _leakage_result(
+    settings: Settings,
+    postgres: PostgresResource,
+    duckdb: OfflineStoreResource,
+    views: Sequence[FeatureView],
+) -> dg.AssetCheckResult:
     with postgres.connect() as connection, duckdb.get_connection() as duck:
         skills = {
             f"{view.name}__{feature}": skill
@@ -127,6 +138,72 @@ def online_equals_offline(
     ]
     compared = "all" if thorough else f"{SAMPLE:,} of a view, at most"
     return problems_result(problems, views=", ".join(differing), values_compared=compared)
+
+
+@check(asset="feature_drift")
+def documents_have_not_drifted(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
+    """What came until the last day that was compared is like what came before; it warns.
+
+    The gate `documents_are_as_trained_on` of promotion blocks.
+    """
+    with duckdb.reading() as duck:
+        compared = read_comparisons(duck)
+    came = how_it_came(compared)
+    told = {each.reference: each.comparison.message for each in compared}
+    return dg.AssetCheckResult(
+        passed=not came,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(f"{name}: {message}" for name, message in told.items()),
+        metadata={
+            "drifted": len(came),
+            "strength": max((finding.strength for finding, _ in came), default=0.0),
+            "limit": 1.0,
+            **({"day": str(compared[0].day)} if compared else {}),
+            **(
+                {
+                    "worst": "; ".join(f"{each} {how}".strip() for each, how in came[:3]),
+                    "do": "Look at what came on these days; where it is to stay, label some of it"
+                    " and train again",
+                }
+                if came
+                else {}
+            ),
+        },
+    )
+
+
+def _checks(view: FeatureView) -> Iterator[dg.AssetChecksDefinition]:
+    """The checks of a view that names its source."""
+    name = asset_of(view)
+
+    @check(name=f"{name}_are_in_range", asset=name, blocking=True)
+    def in_range(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
+        """Every value that has to be is known, and every known one finite and in its range."""
+        return _range_result(duckdb, view)
+
+    @check(name=f"{name}_are_as_computed", asset=name, blocking=True)
+    def as_computed(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
+        """No value, of now or before, was changed by another hand."""
+        with duckdb.get_connection() as duck:
+            return problems_result(altered_values(duck, view))
+
+    yield from (in_range, as_computed)
+    if "training" not in view.uses or view.entity != "document":
+        return
+
+    @check(name=f"no_feature_of_{view.name}_gives_the_label_away", asset=name)
+    def no_leakage(
+        settings: dg.ResourceParam[Settings],
+        postgres: PostgresResource,
+        duckdb: OfflineStoreResource,
+    ) -> dg.AssetCheckResult:
+        """No single feature predicts the label almost perfectly; one that does is named."""
+        return _leakage_result(settings, postgres, duckdb, [view])
+
+    yield no_leakage
+
+
+VIEW_CHECKS = [made for view in VIEWS.values() if view.source for made in _checks(view)]
 
 
 def _range_result(offline: OfflineStoreResource, view: FeatureView) -> dg.AssetCheckResult:

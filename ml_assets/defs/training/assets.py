@@ -8,6 +8,7 @@ import dagster as dg
 from ml_assets.defs.assets import (
     NO_TRAINING_SET,
     asset,
+    asset_of,
     data_version,
     left_alone,
     nothing_to_train_on,
@@ -22,6 +23,7 @@ from ml_assets.defs.resources import (
     PostgresResource,
 )
 from ml_assets.documents.history import Excerpt, read_excerpts
+from ml_assets.features.views import views_for
 from ml_assets.progress import StageProgress
 from ml_assets.settings import Settings
 from ml_assets.training.candidates import train_candidates, write_lost_results
@@ -46,7 +48,7 @@ _MOST_ISSUES = 100
 
 @asset(
     kinds={"duckdb", "postgres"},
-    deps=["document_features", "embeddings", "raw_documents"],
+    deps=[*map(asset_of, views_for("training")), "embeddings", "raw_documents"],
     pool="duckdb",
 )
 def training_set(

@@ -31,7 +31,7 @@ def load_views(own: str = "") -> dict[str, FeatureView]:
         do = "Define a FeatureView in it, or unset the variable"
         raise FeatureViewError(f"{own} defines no feature view", where=_VARIABLE, do=do)
     for view in found:
-        if view.name in views:
+        if views.get(view.name, view) is not view:
             what = f"there are two views of the name {view.name}"
             raise FeatureViewError(what, where=f"{_VARIABLE}={own}", do="Rename one")
         views[view.name] = view
@@ -76,6 +76,17 @@ def _defined_in(module: ModuleType) -> Iterator[FeatureView]:
 
 VIEWS = load_views(load_settings().features)
 """Every view, by name; which are a user's own is read once in a process."""
+
+
+def find_view(name: str) -> FeatureView:
+    """The view of that name.
+
+    Raises:
+        FeatureViewError: there is none.
+    """
+    if name not in VIEWS:
+        raise FeatureViewError(f"there is no view {name!r}", do=f"Known: {', '.join(VIEWS)}")
+    return VIEWS[name]
 
 
 def views_for(use: Use) -> tuple[FeatureView, ...]:

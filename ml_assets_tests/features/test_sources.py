@@ -1,0 +1,352 @@
+"""Views by query, function and table: from what a user writes to offline rows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+
+from ml_assets.delta import Delta
+from ml_assets.documents.model import Document
+from ml_assets.errors import FeatureViewError, SourceError
+from ml_assets.features import Feature, FeatureView, Function, Query, Table
+from ml_assets.features.join import point_in_time_join
+from ml_assets.features.offline import (
+    current_rows,
+    drop_table,
+    refresh_source,
+    statistics,
+    stored_views,
+)
+from ml_assets.features.quality import altered_values, value_ranges
+from ml_assets.features.sources.corpus import Corpus
+from ml_assets.stores import duckdb, postgres
+from ml_assets_tests.features.corpus import Load
+
+
+def day(number: int) -> datetime:
+    return datetime(2026, 1, number, tzinfo=UTC)
+
+
+def by(author: object, number: int, label: str = "x", text: str = "Some words.") -> Document:
+    name = f"{author}{number}"
+    return Document(
+        name,
+        "a",
+        text,
+        label=label,
+        metadata={"author": author},
+        created_at=day(number),  # type: ignore[dict-item]
+    )
+
+
+AUTHORS = FeatureView(
+    name="authors",
+    version=1,
+    entity="author",
+    description="What an author has written",
+    features=(
+        Feature("documents", "bigint", "documents so far", 1),
+        Feature("share_x", "double", "share of them with the label x", 0, 1, nulls="refused"),
+        Feature("last_label", "varchar", "label of the last"),
+    ),
+    uses=frozenset({"serving"}),
+    source=Query(
+        """
+        select distinct
+            metadata->>'author' as author,
+            event_time,
+            count(*) over so_far as documents,
+            avg((label = 'x')::int) over so_far as share_x,
+            max_by(label, document_id) over so_far as last_label,
+        from documents
+        window so_far as (partition by metadata->>'author' order by event_time)
+        """,
+        event_time="event_time",
+    ),
+)
+
+
+def shouting(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    CALLS.append(len(rows))
+    return {
+        "capitals": [sum(map(str.isupper, row["text"])) for row in rows],
+        "has_title": [bool(row["title"]) for row in rows],
+    }
+
+
+CALLS: list[int] = []
+SHOUTING = FeatureView(
+    name="shouting",
+    version=1,
+    entity="document",
+    description="How loud a document is",
+    features=(
+        Feature("capitals", "bigint", "capital letters", 0, unit="letters"),
+        Feature("has_title", "boolean", "whether it has a title"),
+    ),
+    uses=frozenset({"serving"}),
+    source=Function(shouting),
+)
+
+
+@pytest.fixture
+def corpus(connection: postgres.Connection, duck: duckdb.Connection) -> Corpus:
+    return Corpus(connection, duck)
+
+
+def history(duck: duckdb.Connection, view: FeatureView) -> list[tuple[Any, ...]]:
+    columns = ", ".join(view.columns)
+    query = f"select entity_id, event_time, removed, {columns} from {view.table} order by all"
+    return duck.execute(query).fetchall()
+
+
+def current(duck: duckdb.Connection, view: FeatureView) -> dict[str, dict[str, Any]]:
+    columns = ", ".join(view.columns)
+    rows = duck.execute(f"select entity_id, {columns} from ({current_rows(view)})").fetchall()
+    return {name: dict(zip(view.columns, values, strict=True)) for name, *values in rows}
+
+
+def test_a_query_with_a_history(corpus: Corpus, load: Load) -> None:
+    load(by("ann", 1), by("ann", 3, "y"), by("bob", 2), Document("none", "a", "No author."))
+    assert refresh_source(corpus, AUTHORS) == Delta(added=3)
+    assert refresh_source(corpus, AUTHORS) == Delta(unchanged=4)  # documents: nothing was read
+    assert history(corpus.duck, AUTHORS) == [
+        ("ann", day(1), False, 1, 1.0, "x"),
+        ("ann", day(3), False, 2, 0.5, "y"),
+        ("bob", day(2), False, 1, 1.0, "x"),
+    ]
+    load(by("ann", 1, "y"), by("ann", 3, "y"), Document("none", "a", "No author."))
+    assert refresh_source(corpus, AUTHORS) == Delta(changed=2, removed=1)
+    assert current(corpus.duck, AUTHORS) == {
+        "ann": {"documents": 2, "share_x": 0.0, "last_label": "y"}
+    }
+    assert len(history(corpus.duck, AUTHORS)) == 6  # appended, never rewritten
+    load(by("ann", 1, "y"), by("ann", 3, "y"), by("bob", 2))
+    assert refresh_source(corpus, AUTHORS) == Delta(added=1, unchanged=2)
+    assert current(corpus.duck, AUTHORS)["bob"]["documents"] == 1
+    assert altered_values(corpus.duck, AUTHORS) == []
+
+
+def test_ranges_and_statistics_of_all_types(corpus: Corpus, load: Load) -> None:
+    load(by("ann", 1), by("bob", 2, label="y"))
+    refresh_source(corpus, AUTHORS)
+    assert all(report.sound for report in value_ranges(corpus.duck, AUTHORS))
+    corpus.duck.execute(f"update {AUTHORS.table} set share_x = null where entity_id = 'ann'")
+    corpus.duck.execute(f"update {AUTHORS.table} set last_label = null, documents = 0")
+    reports = {report.feature: report for report in value_ranges(corpus.duck, AUTHORS)}
+    assert [reports[name].sound for name in AUTHORS.columns] == [False, False, True]
+    assert (reports["documents"].below, reports["share_x"].refused) == (2, 1)
+    assert reports["last_label"].unknown == 2
+    told = {row["feature"]: row for row in statistics(corpus.duck, AUTHORS)}
+    assert (told["share_x"]["known"], told["share_x"]["mean"]) == (1, 0.0)
+    assert told["last_label"]["mean"] is None
+    assert [p.problem for p in altered_values(corpus.duck, AUTHORS)] == [
+        "entities_with_altered_values"
+    ]
+
+
+def test_a_query_of_now(corpus: Corpus, load: Load) -> None:
+    sizes = replace(
+        AUTHORS,
+        entity="collection",
+        features=(Feature("documents", "bigint", "documents", 1),),
+        source=Query("select collection, count(*) as documents from documents group by all;"),
+    )
+    load(by("ann", 1), by("ann", 2), Document("z", "b", "Text."))
+    assert refresh_source(corpus, sizes) == Delta(added=2)
+    load(by("ann", 1))
+    assert refresh_source(corpus, sizes) == Delta(changed=1, removed=1)
+    assert current(corpus.duck, sizes) == {"a": {"documents": 1}}
+
+
+def test_a_function_computes_what_changed(corpus: Corpus, load: Load) -> None:
+    load(by("ann", 1, text="AB c"), Document("d", "a", "Text.", title="T"))
+    CALLS.clear()
+    assert refresh_source(corpus, SHOUTING) == Delta(added=2)
+    assert current(corpus.duck, SHOUTING) == {
+        "ann1": {"capitals": 2, "has_title": False},
+        "d": {"capitals": 1, "has_title": True},
+    }
+    assert history(corpus.duck, SHOUTING)[0][1] == day(1)  # true since the document was there
+    load(by("ann", 1, text="AB c"), Document("d", "a", "TEXT.", title="T"))
+    assert refresh_source(corpus, SHOUTING) == Delta(changed=1, unchanged=1)
+    assert CALLS == [2, 1]
+    assert current(corpus.duck, SHOUTING)["d"] == {"capitals": 4, "has_title": True}
+    load(Document("d", "a", "TEXT.", title="T"))
+    assert refresh_source(corpus, SHOUTING) == Delta(removed=1, unchanged=1)
+    assert current(corpus.duck, SHOUTING).keys() == {"d"}
+
+
+def test_a_function_over_a_query(corpus: Corpus, load: Load) -> None:
+    loudest = replace(
+        SHOUTING,
+        entity="author",
+        features=SHOUTING.features[:1],
+        source=Function(
+            shouting,
+            ("text", "title"),
+            "select metadata->>'author' as author, string_agg(text, '') as text, '' as title"
+            " from documents group by all",
+        ),
+    )
+    load(by("ann", 1, text="A."), by("ann", 2, text="B."), by("bob", 1, text="c."))
+    refresh_source(corpus, loudest)
+    assert current(corpus.duck, loudest) == {"ann": {"capitals": 2}, "bob": {"capitals": 0}}
+
+
+@pytest.mark.parametrize(
+    ("compute", "message"),
+    [
+        (lambda rows: {"capitals": [1 / 0]}, r"ZeroDivisionError: .*test_sources.py, line \d+"),
+        (lambda rows: {"capitals": [1]}, "KeyError: 'has_title'"),
+        (lambda rows: {"capitals": [], "has_title": []}, "0 values of capitals for 1 rows"),
+        (lambda rows: {"capitals": ["1"], "has_title": [True]}, "'1' for capitals.*bigint"),
+        (lambda rows: {"capitals": [True], "has_title": [True]}, "True for capitals.*bigint"),
+    ],
+)
+def test_a_function_that_fails_is_a_line(
+    corpus: Corpus, load: Load, compute: Any, message: str
+) -> None:
+    load(by("ann", 1))
+    wrong = replace(SHOUTING, source=Function(compute))
+    with pytest.raises(FeatureViewError, match=f"feature view shouting: .*{message}"):
+        refresh_source(corpus, wrong)
+    assert history(corpus.duck, wrong) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("select documents", "its query is refused: "),
+        ("select 1 as author, 2 as documents", "no column share_x.*there are author, documents"),
+        ("select 1 as author, 2 as documents from nowhere", "nowhere"),
+    ],
+)
+def test_a_query_that_cannot_be_used_is_a_line(corpus: Corpus, sql: str, message: str) -> None:
+    with pytest.raises(FeatureViewError, match=f"feature view authors: .*{message}"):
+        refresh_source(corpus, replace(AUTHORS, source=Query(sql)))
+
+
+STATS = FeatureView(
+    name="stats",
+    version=1,
+    entity="author",
+    description="From elsewhere",
+    features=(Feature("rating", "double", "stars", 0, 5),),
+    uses=frozenset({"serving"}),
+)
+
+
+def table_of(folder: Path, rows: list[tuple[Any, ...]], **more: Any) -> FeatureView:
+    columns = ["author", "at", "rating", "known"][: len(rows[0])]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "stats.csv", index=False)
+    return replace(STATS, source=Table(str(folder / "*.csv"), "author", "at", **more))
+
+
+def test_a_table_corrected_and_shortened(corpus: Corpus, tmp_path: Path) -> None:
+    rows = [("ann", "2026-01-01", 1.5), ("ann", "2026-01-02", 2.0), ("bob", "2026-01-01", None)]
+    view = table_of(tmp_path, rows)
+    assert refresh_source(corpus, view) == Delta(added=3)
+    assert refresh_source(corpus, view) == Delta(unchanged=3)
+    table_of(tmp_path, [("ann", "2026-01-01", 1.75), rows[2]])
+    assert refresh_source(corpus, view) == Delta(changed=1, removed=1, unchanged=1)
+    assert current(corpus.duck, view) == {"ann": {"rating": 1.75}, "bob": {"rating": None}}
+
+
+def test_a_table_of_the_same_rows_ends_as_one_that_came_at_once(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    rows = [("ann", f"2026-01-0{n}", float(n), f"2026-01-0{n + 1}") for n in (1, 2, 3)]
+    late = ("ann", "2026-01-02", 2.5, "2026-01-05")  # a correction of the second
+    view = table_of(tmp_path, [*rows[:2]], known_time="known")
+    assert refresh_source(corpus, view) == Delta(added=2)
+    table_of(tmp_path, [*rows, late])
+    assert refresh_source(corpus, view) == Delta(added=1, changed=1, unchanged=1)
+    stored = history(corpus.duck, view)
+    other = replace(view, version=2)
+    refresh_source(corpus, other)
+    assert history(corpus.duck, other) == stored
+    assert len(stored) == 4
+
+
+def test_of_rows_at_one_time_the_last_counts(corpus: Corpus, tmp_path: Path) -> None:
+    view = table_of(tmp_path, [("ann", "2026-01-01", 1.0), ("ann", "2026-01-01", 2.0)])
+    refresh_source(corpus, view)
+    assert current(corpus.duck, view) == {"ann": {"rating": 2.0}}
+
+
+def test_times_without_a_zone_are_local(corpus: Corpus, tmp_path: Path) -> None:
+    # In the night of 25 October the clocks of Berlin go back: 01:30 is before, 03:30 after it.
+    rows = [("ann", "2026-10-25 01:30", 1.0), ("ann", "2026-10-25 03:30", 2.0)]
+    view = table_of(tmp_path, rows, timezone="Europe/Berlin")
+    refresh_source(corpus, view)
+    times = [row[1] for row in history(corpus.duck, view)]
+    assert times == [
+        datetime(2026, 10, 24, 23, 30, tzinfo=UTC),
+        datetime(2026, 10, 25, 2, 30, tzinfo=UTC),
+    ]
+
+
+def test_rows_without_key_or_time_are_left_out(corpus: Corpus, tmp_path: Path) -> None:
+    view = table_of(
+        tmp_path, [(None, "2026-01-01", 1.0), (7.0, None, 2.0), (7.0, "2026-01-02", 3.0)]
+    )
+    assert refresh_source(corpus, view) == Delta(added=1)
+    assert current(corpus.duck, view) == {"7": {"rating": 3.0}}  # a float only for the gap
+
+
+def test_a_table_of_a_database(
+    connection: postgres.Connection, duck: duckdb.Connection, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    with sa.create_engine(url).begin() as other:
+        other.execute(sa.text("create table stars (author text, at text, rating real)"))
+        other.execute(sa.text("insert into stars values ('ann', '2026-01-01 10:00:00', 4.5)"))
+    view = replace(STATS, source=Table("sql:select * from stars", "author", "at"))
+    with pytest.raises(FeatureViewError, match="ML_ASSETS_SOURCE_URL"):
+        refresh_source(Corpus(connection, duck), view)
+    assert refresh_source(Corpus(connection, duck, url), view) == Delta(added=1)
+    assert refresh_source(Corpus(connection, duck, url), view) == Delta(unchanged=1)
+    assert current(duck, view) == {"ann": {"rating": 4.5}}
+
+
+def test_a_table_that_cannot_be_read_is_a_line(corpus: Corpus, tmp_path: Path) -> None:
+    def of(name: str) -> FeatureView:
+        return replace(STATS, source=Table(str(tmp_path / name), "author", "at"))
+
+    with pytest.raises(SourceError, match=r"nowhere.parquet: there is no such file"):
+        refresh_source(corpus, of("nowhere.parquet"))
+    (tmp_path / "a.parquet").write_text("no")
+    with pytest.raises(FeatureViewError, match=r"its table .*a.parquet is refused"):
+        refresh_source(corpus, of("a.parquet"))
+    with pytest.raises(FeatureViewError, match=r"none of \.parquet"):
+        refresh_source(corpus, replace(STATS, source=Table(__file__, "author", "at")))
+    view = table_of(tmp_path, [("ann", 5, 1.0)])
+    with pytest.raises(FeatureViewError, match="column at is of type BIGINT, which is no time"):
+        refresh_source(corpus, view)
+    assert corpus.duck.execute("select current_setting('timezone')").fetchall() == [("UTC",)]
+
+
+def test_a_view_that_was_never_computed_is_a_line(duck: duckdb.Connection) -> None:
+    message = r"feature view shouting: version 1 has no values yet. Run `ml-assets run`"
+    with pytest.raises(FeatureViewError, match=message):
+        statistics(duck, SHOUTING)
+    spine = pd.DataFrame({"document_id": ["d"], "event_time": [day(1)]})
+    with pytest.raises(FeatureViewError, match=message):
+        point_in_time_join(duck, spine, [SHOUTING])
+
+
+def test_a_version_stays_until_it_is_dropped(corpus: Corpus, tmp_path: Path) -> None:
+    view = table_of(tmp_path, [("ann", "2026-01-01", 1.0)])
+    refresh_source(corpus, view)
+    refresh_source(corpus, replace(view, version=2))
+    kept = stored_views(corpus.duck)
+    assert kept["stats_v1"] == kept["stats_v2"] == 1
+    drop_table(corpus.duck, "stats_v1")
+    assert "stats_v1" not in stored_views(corpus.duck)
+    assert refresh_source(corpus, view) == Delta(added=1)
