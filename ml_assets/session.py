@@ -230,7 +230,7 @@ class Session:
     def _online(self) -> OnlineStore:
         from ml_assets.stores import online
 
-        url = secret(self.settings.redis_url)
+        url = secret(self.settings.online_url)
         return self._stores.enter_context(online.connect(url, self.settings.home))
 
     @cached_property
