@@ -8,6 +8,7 @@ SETUP = $(if $(PYTHON),$(PYTHON) scripts/setup_venv.py,$(error No Python 3.11, 3
 	found; install one (Debian: apt install python3-venv), or name it: make PYTHON=/path/to/python))
 BIN = .venv/bin
 PORT ?= 3000
+SERVICE_PORT ?= 8080
 
 # What another environment put on the path does not belong into .venv.
 unexport PYTHONPATH PYTHONHOME
@@ -22,7 +23,7 @@ BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(REPETITIONS),--repetitions $(REPETIT
 BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $(if $(VECTORS),--vectors $(VECTORS)) \
 	$(if $(BEIR),--beir $(BEIR)) $(if $(SET),--set $(SET))
 
-.PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-setup clean
+.PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-serving bench-training bench-setup serve clean
 
 run: ## bring everything up to date: documents, search, models
 	@$(SETUP)
@@ -31,6 +32,10 @@ run: ## bring everything up to date: documents, search, models
 ui: ## the Dagster UI on the same data
 	@$(SETUP)
 	@$(BIN)/ml-assets ui --port $(PORT)
+
+serve: ## answer over HTTP on the same data; make serve SERVICE_PORT=8081
+	@$(SETUP)
+	@$(BIN)/ml-assets serve --port $(SERVICE_PORT)
 
 test: lint ## lint, then the tests
 	@$(BIN)/pytest -n 2 --dist loadgroup $(PYTEST)
@@ -71,6 +76,14 @@ bench-search: ## measure every index, and hybrid search beside LangChain's Ensem
 bench-churn: ## measure what churn costs, on the chunks of a home: make bench-churn HOME_OF=.ml_assets
 	@$(SETUP) --dev
 	@$(BIN)/python -m bench.search.churn $(HOME_OF) $(if $(FAISS),--faiss $(FAISS))
+
+bench-serving: ## measure the service over HTTP, with wrk: make bench-serving HOME_OF=.ml_assets
+	@$(SETUP) --dev
+	@$(BIN)/python -m bench.serving $(if $(HOME_OF),--home $(HOME_OF))
+
+bench-training: ## measure models on files of yours: make bench-training TRAIN=train.parquet TEST=test.parquet
+	@$(SETUP) --dev
+	@$(BIN)/python -m bench.training $(TRAIN) $(TEST) $(if $(SPLITS),--splits $(SPLITS))
 
 bench-setup: $(PEERS) ## the peers, in an environment of their own
 

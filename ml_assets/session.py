@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from ml_assets.errors import NothingToDoError, SourceError, StoreError, UserError
 from ml_assets.search.filters.language import NO_FILTER, Condition
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ml_assets.documents.model import Document
     from ml_assets.embeddings.caching import CachingEncoder
     from ml_assets.search.answering.model import Engine, Method, SearchResult
+    from ml_assets.service.client import Client
     from ml_assets.stores.cache import CacheStatistics, ReadThrough
     from ml_assets.stores.online import OnlineStore, Value
 
@@ -83,6 +84,22 @@ class Session:
                 filters=condition,
                 min_relevance=min_relevance,
             )
+
+    def similar(
+        self, document_id: str, *, k: int = 10, filters: Condition | str = NO_FILTER
+    ) -> SearchResult:
+        """Find the `k` documents that are nearest to one, each shown by its best chunk.
+
+        Raises:
+            NothingToDoError: no search was published yet, or it has no vectors of such a document.
+            UserError: `k` or the filter cannot be used.
+            StoreError: a store does not answer, or an index is missing.
+        """
+        from ml_assets.search.answering.engine import similar
+
+        condition = parse_condition(filters) if isinstance(filters, str) else filters
+        with self._answering():
+            return similar(self._published_engine(), document_id, k=k, filters=condition)
 
     def predict(self, texts: Sequence[str]) -> list[dict[str, float]]:
         """Return the champion's probabilities of every label, likeliest first, for each text.
@@ -291,12 +308,26 @@ class Session:
         return engine
 
 
-def open_session(settings: Settings | Path | str | None = None) -> Session:
+@overload
+def open_session(settings: Settings | Path | str | None = None) -> Session: ...
+@overload
+def open_session(*, url: str, key: str | None = None) -> Client: ...
+
+
+def open_session(
+    settings: Settings | Path | str | None = None, *, url: str = "", key: str | None = None
+) -> Session | Client:
     """Open a deployment: by its settings, its home, the URL of its PostgreSQL, or the environment.
+
+    With `url`, the service there is asked instead, with a `key`, or that of the environment.
 
     Raises:
         SettingError: a setting cannot be used.
     """
+    if url:
+        from ml_assets.service.client import Client
+
+        return Client(url, key or secret(load_settings().service_key))
     if isinstance(settings, Settings):
         return Session(settings)
     if settings is None:

@@ -180,6 +180,12 @@ class Settings(BaseSettings):
     max_training_set_days: float = Field(
         90, gt=0, le=36_500, description="gate: age of a challenger's training set"
     )
+    max_drift: float = Field(
+        2.5,
+        ge=1,
+        le=1e6,
+        description="gate: drift, as a multiple of what counts as one, of new documents",
+    )
     approval: bool = Field(
         False, description="whether a challenger that passed waits for `ml-assets approve`"
     )
@@ -204,6 +210,30 @@ class Settings(BaseSettings):
         description="module or package of your own feature views, such as package.views",
     )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of splits and models")
+    service_lanes: int = Field(
+        4, ge=1, le=64, description="requests that a process of the service works on at a time"
+    )
+    service_requests: int = Field(
+        64, ge=1, le=10_000, description="requests in a process, waiting or not; more are refused"
+    )
+    service_timeout: float = Field(
+        5, gt=0, le=600, description="seconds for an answer of the service, and for a statement"
+    )
+    service_rate: str = Field(
+        "1000/second", description="requests of a key, such as 100/second; empty: any number"
+    )
+    service_body: ByteSize = Field(
+        ByteSize(2 << 20), ge=1024, le=1 << 30, description="bytes of a request, at most"
+    )
+    service_origins: str = Field(
+        "", description="sites whose pages may ask the service, separated by blanks"
+    )
+    service_key: SecretStr | None = Field(
+        None, description="the key that the Python client sends to a service"
+    )
+    service_log_texts: bool = Field(
+        False, description="whether the log of the service has the texts that were asked"
+    )
     owners: str = Field(
         "team:ml-platform",
         description="owners of the assets in the UI: team:NAME or email addresses",
@@ -285,6 +315,13 @@ class Settings(BaseSettings):
         if cost and not info.data.get("embedding_price"):
             raise ValueError("it needs the price of a million tokens in ML_ASSETS_EMBEDDING_PRICE")
         return cost
+
+    @field_validator("service_rate")
+    @classmethod
+    def _is_rate(cls, rate: str) -> str:
+        if rate and not re.fullmatch(r"\s*[1-9]\d*\s*/\s*(second|minute|hour|day)\s*", rate):
+            raise ValueError(f"{rate!r} is not a number of requests, such as 100/second")
+        return rate.strip()
 
     @field_validator("home", "duckdb_path", "keyword_index_path", "dagster_home")
     @classmethod

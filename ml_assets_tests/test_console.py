@@ -45,6 +45,21 @@ def test_methods_are_shown_with_intervals_in_eighty_columns() -> None:
     assert "hybrid against keyword: nDCG +0.055 (+0.033 to +0.078), 68 better, 18 worse" in lines
 
 
+def test_what_drifted_is_one_line() -> None:
+    found = [
+        {"summary": f"x{number} 2.0 times its limit (mean 1 → mean 2)", "came": "suddenly"}
+        for number in range(4)
+    ]
+    figures = {"measurement": None, "candidates": [], "champion": None}
+    for drifted, told in ((found, 1), ([], 0)):
+        drift = {"day": "2026-03-20", "drifted": drifted}
+        lines = [str(part) for part in standing({**figures, "drift": drift})]
+        assert len(lines) == told
+    (line,) = (str(part) for part in standing({**figures, "drift": {**drift, "drifted": found}}))
+    assert line.strip().startswith("What came until 2026-03-20 has drifted: x0 2.0 times")
+    assert line.endswith("x2 2.0 times its limit (mean 1 → mean 2) suddenly; and 1 more.")
+
+
 def test_without_judged_queries_there_is_the_recall_alone() -> None:
     lines = shown(measurement(recall={"pgvector": 0.99}))
     assert "pgvector 0.990" in lines

@@ -29,6 +29,7 @@ _GENERATION = {
     "built": "created_at",
     "published": "published_at",
 }
+_MOST_DRIFTED = 3
 _QUALITY = ("mrr@10", "recall@10", "precision@10", "map@100")
 
 
@@ -88,6 +89,8 @@ def standing(numbers: Mapping[str, Any]) -> Iterator[RenderableType]:
             f"\n  The labels of {review['in_doubt']:,} of {review['documents']:,} documents are in"
             " doubt: `ml-assets errors --labels` shows them."
         )
+    if (drift := numbers.get("drift")) and drift["drifted"]:
+        yield Text(f"\n  {_drifted(drift)}")
     if champion := numbers["champion"]:
         yield facts(
             "Champion",
@@ -99,6 +102,14 @@ def standing(numbers: Mapping[str, Any]) -> Iterator[RenderableType]:
         )
     if challenger := numbers.get("challenger"):
         yield facts("Challenger", describe_challenger(challenger))
+
+
+def _drifted(drift: Mapping[str, Any]) -> str:
+    """One line: what drifted by the last day that was compared, and how it came."""
+    found = drift["drifted"]
+    shown = [f"{each['summary']} {each['came']}".strip() for each in found[:_MOST_DRIFTED]]
+    rest = f"; and {len(found) - len(shown)} more" if len(found) > len(shown) else ""
+    return f"What came until {drift['day']} has drifted: {'; '.join(shown)}{rest}."
 
 
 def describe_challenger(challenger: Mapping[str, Any]) -> dict[str, object]:

@@ -16,7 +16,7 @@ from ml_assets.defs.assets import PREFIX, asset_of, data_version, key
 from ml_assets.defs.executor import in_turn
 from ml_assets.defs.jobs import JOBS
 from ml_assets.defs.resources import build_resources
-from ml_assets.defs.schedules import daily_refresh
+from ml_assets.defs.schedules import daily_drift, daily_refresh
 from ml_assets.defs.sensors import automation, collections_sensor, labels_sensor, workers_sensor
 from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.errors import UserError
@@ -44,7 +44,7 @@ def build_definitions(
         assets=_deployed(cast("list[dg.AssetsDefinition]", loaded), settings),
         asset_checks=checks,
         jobs=JOBS,
-        schedules=[daily_refresh],
+        schedules=[daily_refresh, daily_drift],
         sensors=[collections_sensor, labels_sensor, workers_sensor, automation],
         resources={**build_resources(settings), **(resource_overrides or {})},
         executor=executor or in_turn(settings, checks),

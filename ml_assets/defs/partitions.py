@@ -1,4 +1,4 @@
-"""The one partitioning of documents and embeddings: by collection."""
+"""The partitionings: documents and embeddings by collection, time series by day."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import dagster as dg
 
 PARTITIONS_NAME = "collections"
 COLLECTIONS = dg.DynamicPartitionsDefinition(name=PARTITIONS_NAME)
+
+DAYS = dg.DailyPartitionsDefinition("2000-01-01", end_offset=1)
+"""Days in UTC, the present one too. A document from before the first is of no day."""
 
 
 def register_collections(instance: dg.DagsterInstance, names: Iterable[str]) -> list[str]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -48,6 +49,7 @@ from ml_assets.operations.pending import (
 )
 from ml_assets.operations.state import run_inputs
 from ml_assets.progress import StageProgress
+from ml_assets.registry.drift import is_due
 from ml_assets.settings import Settings, Until, secret
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.postgres.locks import at_work
@@ -230,6 +232,9 @@ def _follow(run: _Run, until: Until) -> None:
     for job in _JOBS[until]:
         if report.may_go_on and (labelled or job != "train_models"):
             _execute(run, job)
+    if until == "models" and report.may_go_on and report.requested and is_due(run.connection):
+        today = f"{datetime.now(UTC):%Y-%m-%d}"
+        _execute(run, "watch_drift", range_tags(dg.PartitionKeyRange(today, today)))
 
 
 def _execute(

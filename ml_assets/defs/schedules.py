@@ -1,11 +1,12 @@
-"""The daily schedule."""
+"""The daily schedules."""
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, timedelta
 
 import dagster as dg
 
 from ml_assets.defs.assets import key
-from ml_assets.defs.jobs import everything
+from ml_assets.defs.jobs import everything, watch_drift
 from ml_assets.defs.partitions import (
     PARTITIONS_NAME,
     range_tags,
@@ -51,6 +52,18 @@ def daily_refresh(
     for keys in others:
         yield dg.RunRequest(asset_selection=_DOCUMENTS, tags=range_tags(keys))
     yield dg.RunRequest(tags=range_tags(last))
+
+
+@dg.schedule(
+    job=watch_drift,
+    cron_schedule="30 3 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def daily_drift(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Every night: the day that ended, once its documents are in."""
+    day = context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)
+    return dg.RunRequest(partition_key=f"{day:%Y-%m-%d}")
 
 
 def _unread(postgres: PostgresResource) -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from ml_assets.documents.collections import GONE, count_rows, read_collections
 from ml_assets.embeddings.refresh import count_vectors
 from ml_assets.embeddings.space import current_space
 from ml_assets.errors import mask_secrets
+from ml_assets.features.drift.results import DayComparison, how_it_came, read_comparisons
 from ml_assets.registry.decisions import challenger_standing
 from ml_assets.registry.versions import champion
 from ml_assets.releases.pointer import present_parts, services
@@ -71,14 +73,15 @@ def _challenger(connection: postgres.Connection) -> dict[str, Any] | None:
 
 
 def _trained(connection: postgres.Connection, duckdb_file: Path) -> dict[str, Any]:
-    """The candidates of the current training set, and how many of its labels are in doubt.
+    """The candidates of the current training set, labels in doubt, and what drifted.
 
-    `label_review` None: no run has looked at them.
+    `label_review`, `drift` None: no run has looked at them.
     """
     if not duckdb_file.exists():
-        return {"candidates": [], "label_review": None}
+        return {"candidates": [], "label_review": None, "drift": None}
     with duckdb.connect(duckdb_file, read_only=True) as duck:
         current, review = current_hash(duck), read_review(duck)
+        compared = read_comparisons(duck)
     names = ("family", "run_id", "training_set_hash", "metrics")
     candidates = read_candidates(connection, current) if current else []
     counts = None
@@ -87,4 +90,17 @@ def _trained(connection: postgres.Connection, duckdb_file: Path) -> dict[str, An
     return {
         "candidates": [{name: getattr(row, name) for name in names} for row in candidates],
         "label_review": counts,
+        "drift": _drift(compared) if compared else None,
+    }
+
+
+def _drift(compared: Sequence[DayComparison]) -> dict[str, Any]:
+    """What was found of the last day that was compared, what drifted strongest first."""
+    return {
+        "day": compared[0].day,
+        "references": {each.reference: each.comparison.message for each in compared},
+        "drifted": [
+            {**asdict(finding), "came": how, "summary": str(finding)}
+            for finding, how in how_it_came(compared)
+        ],
     }

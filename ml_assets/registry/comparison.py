@@ -11,6 +11,7 @@ from ml_assets.documents.collections import collections_of
 from ml_assets.errors import GateError
 from ml_assets.features.online import count_behind
 from ml_assets.features.views import training_views, views_for
+from ml_assets.registry.drift import compare_what_is_left_out
 from ml_assets.registry.gates import Answers, Comparison
 from ml_assets.registry.model import ModelVersion
 from ml_assets.registry.serving import answer, load_measured, load_served
@@ -84,6 +85,7 @@ def measure(
     with open_duck() as duck, online.connect(secret(settings.redis_url), settings.home) as store:
         behind = {view.key: count_behind(duck, store, view) for view in views_for("training")}
         days = days_since_built(duck, challenger.candidate.training_set_hash)
+        drift = compare_what_is_left_out(connection, duck, training_set, current, settings.seed)
     groups = rivals.tested.rows.loc[rivals.tested.rows["split"] == "test", "group_id"]
     lost = answered["champion"].labels - answered["challenger"].labels if rivals.champion else ()
     return Comparison(
@@ -102,6 +104,7 @@ def measure(
         lost_inputs=_lost_inputs(challenger, training_set),
         not_online=behind,
         age_days=days,
+        drift=drift,
         settings=settings,
     )
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from ml_assets.features.drift.comparison import MIN_ROWS
+from ml_assets.features.drift.comparison import Comparison as DriftComparison
 from ml_assets.registry.noise import (
     Difference,
     calibration_noise,
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 _BY_HAND = "or promote it by hand: `ml-assets publish VERSION --reason …`"
 """The way on where a gate cannot tell: a person can."""
+
+NOTHING_CAME = DriftComparison("nothing to compare", "nothing came")
 
 MIN_SLICE = 20
 """A slice with fewer test documents says nothing."""
@@ -52,6 +56,7 @@ class Comparison:
     `seconds` of a processor are what an answer took, once per answer that was timed. `champion`
     None: `without` says why, and `stays` whether there is one that answers and cannot be compared.
     `not_online`: documents, by view, whose values the online store does not have as they are.
+    `drift`: what came since the champion was trained and the training set does not have, beside it.
     """
 
     labels: tuple[str, ...]
@@ -69,6 +74,7 @@ class Comparison:
     lost_inputs: tuple[str, ...] = ()
     not_online: Mapping[str, int] = field(default_factory=dict)
     age_days: float = 0.0
+    drift: DriftComparison = NOTHING_CAME
     settings: Settings = field(default_factory=Settings)
 
     def against(self, rival: Answers) -> Difference:
@@ -280,6 +286,26 @@ def training_set_is_recent(compared: Comparison) -> Verdict:
     return Verdict("block", f"its training set was frozen {days:.0f} days ago", numbers, do)
 
 
+def documents_are_as_trained_on(compared: Comparison) -> Verdict:
+    """What came since the champion was trained, and is not in the training set, is like it.
+
+    Where it is not, the test documents are others than those that come: what was measured on them
+    does not hold.
+    """
+    drift, limit = compared.drift, compared.settings.max_drift
+    numbers = {"documents": drift.current_rows, "strength": drift.strength, "limit": limit}
+    if not drift.drifted:
+        few = f"{drift.current_rows} are fewer than {MIN_ROWS}, and not compared"
+        told = drift.message if drift.outcome != "cannot tell" else few
+        return Verdict("pass", told, numbers)
+    named = "; ".join(map(str, drift.drifted[:3]))
+    message = f"{drift.current_rows:,} documents that it was not trained on are others: {named}"
+    if drift.strength < limit:
+        return Verdict("warn", message, numbers)
+    do = "Label some of them and run `ml-assets run`, or raise ML_ASSETS_MAX_DRIFT"
+    return Verdict("block", message, numbers, do)
+
+
 def _miscalibration(compared: Comparison, model: Answers) -> float:
     return calibration_error(reliability(model.confidence, model.given == compared.truth))
 
@@ -321,10 +347,17 @@ GATES: tuple[Callable[[Comparison], Verdict], ...] = (
     signature_is_compatible,
     features_are_online,
     training_set_is_recent,
+    documents_are_as_trained_on,
 )
 """Asked in this order; the name of the function is that of the gate and of its check."""
 
 PASSING = frozenset(
-    gate.__name__ for gate in (answers_in_time, features_are_online, training_set_is_recent)
+    gate.__name__
+    for gate in (
+        answers_in_time,
+        features_are_online,
+        training_set_is_recent,
+        documents_are_as_trained_on,
+    )
 )
 """Gates on what may be otherwise at the next run, for the same models and settings."""

@@ -25,6 +25,7 @@ LIMITS = (
     "max_calibration_error",
     "max_latency_ms",
     "max_training_set_days",
+    "max_drift",
     "approval",
 )
 """The settings that a decision depends on: with another it is decided anew."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from psycopg.rows import dict_row
@@ -21,6 +22,29 @@ TEXT = "text"
 """The input column that holds title and text, as what is embedded: title, line end, text."""
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Seen:
+    """What a model sees of a document: text, and mean vector (not normalised); and their hash."""
+
+    document_id: str
+    text: str
+    text_hash: str
+    vector: NDArray[np.float32]
+
+
+def read_seen(
+    connection: postgres.Connection, space_id: str, document_ids: Sequence[str]
+) -> list[Seen]:
+    """Read what a model sees of live documents, by id; those without a vector are left out."""
+    bound = {"space_id": space_id, "document_ids": list(document_ids)}
+    with connection.cursor(binary=True, row_factory=dict_row) as cursor:
+        rows = cursor.execute(statement("postgres/training/examples"), bound).fetchall()
+    return [
+        Seen(row["document_id"], row["seen"], row["text_hash"], row["embedding"].to_numpy())
+        for row in rows
+    ]
+
+
 def read_examples(
     connection: postgres.Connection, training_set: TrainingSet, *splits: Split
 ) -> Examples:
@@ -32,10 +56,8 @@ def read_examples(
     from ml_assets.embeddings.quantization import unit
 
     rows = training_set.rows[training_set.rows["split"].isin(splits)]
-    bound = {"space_id": training_set.space_id, "document_ids": rows["document_id"].tolist()}
-    with connection.cursor(binary=True, row_factory=dict_row) as cursor:
-        documents = cursor.execute(statement("postgres/training/examples"), bound).fetchall()
-    present = {row["document_id"]: row["text_hash"] for row in documents}
+    documents = read_seen(connection, training_set.space_id, rows["document_id"].tolist())
+    present = {seen.document_id: seen.text_hash for seen in documents}
     expected = dict(zip(rows["document_id"], rows["text_hash"], strict=True))
     if present != expected:
         stale = sum(present.get(name) != text_hash for name, text_hash in expected.items())
@@ -45,9 +67,9 @@ def read_examples(
             do="Materialize training_set again",
         )
     inputs = model_inputs(
-        [row["seen"] for row in documents],
+        [seen.text for seen in documents],
         {name: rows[name].to_numpy("float64") for name in training_set.features},
-        unit([row["embedding"].to_numpy() for row in documents]),
+        unit([seen.vector for seen in documents]),
     )
     return Examples(inputs, rows["label"].to_numpy(dtype=object), tuple(expected))
 

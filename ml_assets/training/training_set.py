@@ -159,11 +159,30 @@ def changed_labels(
 def current_training_set(duck: duckdb.Connection) -> TrainingSet | None:
     """The training set that was frozen last; None before the first."""
     head = _last_head(duck)
-    if head is None:
-        return None
+    return _with_rows(duck, head) if head else None
+
+
+def _with_rows(duck: duckdb.Connection, head: dict[str, Any]) -> TrainingSet:
     values = ", ".join(f"features['{name}'] as \"{name}\"" for name in head["features"])
     text = statement("duckdb/training/rows").format(values=values)
     return TrainingSet(**head, rows=duck.execute(text, {"hash": head["hash"]}).df())
+
+
+def training_set_of(duck: duckdb.Connection, training_set_hash: str) -> TrainingSet | None:
+    """The training set of that hash; None: it is not known here."""
+    row = duck.execute(statement("duckdb/training/build"), {"hash": training_set_hash}).fetchone()
+    return _with_rows(duck, _head(row[0])) if row else None
+
+
+def rewritten(
+    connection: postgres.Connection, training_set: TrainingSet, since: datetime
+) -> list[str]:
+    """Its documents that have another text now, written since then."""
+    cursor = connection.execute(statement("postgres/training/changed_labels"), {"since": since})
+    now = {identity: text_hash for identity, _, _, text_hash in cursor if text_hash}
+    rows = training_set.rows
+    frozen = zip(rows["document_id"], rows["text_hash"], strict=True)
+    return [name for name, text_hash in frozen if now.get(name, text_hash) != text_hash]
 
 
 def without_learned(
@@ -198,6 +217,13 @@ def was_built(duck: duckdb.Connection, training_set_hash: str) -> bool:
     """Whether the training set of that hash was built on this host."""
     query = "select 1 from training_set_builds where hash = ? limit 1"
     return duck.execute(query, [training_set_hash]).fetchone() is not None
+
+
+def first_built(duck: duckdb.Connection, training_set_hash: str) -> datetime | None:
+    """When the training set of that hash was frozen; None: it is not known here."""
+    query = "select min(built_at) from training_set_builds where hash = ?"
+    ((built,),) = duck.execute(query, [training_set_hash]).fetchall()
+    return built if isinstance(built, datetime) else None
 
 
 def days_since_built(duck: duckdb.Connection, training_set_hash: str) -> float:
@@ -351,4 +377,8 @@ def content_hash(built: TrainingSet) -> str:
 def _last_head(duck: duckdb.Connection) -> dict[str, Any] | None:
     """All of the last build but its rows; None before the first."""
     row = duck.execute(statement("duckdb/training/current_build")).fetchone()
-    return {**row[0], "features": tuple(row[0]["features"])} if row else None
+    return _head(row[0]) if row else None
+
+
+def _head(build: dict[str, Any]) -> dict[str, Any]:
+    return {**build, "features": tuple(build["features"])}

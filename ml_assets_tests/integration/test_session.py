@@ -74,6 +74,9 @@ def test_a_session_opens_once_and_follows_what_is_published(
         assert {hit.collection for hit in even.hits} == {"even"}
         document = session.document("kitchen-1")
         assert (document.collection, document.label) == ("odd", "kitchen")
+        near = session.similar("kitchen-1", k=2, filters='label = "kitchen"')
+        assert len(near.hits) == 2
+        assert "kitchen-1" not in {hit.document_id for hit in near.hits}
         assert document.title == "Note 1"
         assert document.metadata == {"shelf": "odd"}
         with pytest.raises(NothingToDoError, match="no document 'absent'"):

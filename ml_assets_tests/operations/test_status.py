@@ -1,8 +1,12 @@
 """The figures of `status`: what is there, and nothing written to find out."""
 
+from datetime import date
+
 import pytest
 from pydantic import SecretStr
 
+from ml_assets.features.drift.comparison import Comparison
+from ml_assets.features.drift.results import DayComparison, write_comparisons
 from ml_assets.operations.status import read_status
 from ml_assets.settings import Settings
 from ml_assets.training.labels.review import review_labels
@@ -18,6 +22,7 @@ def deployed(settings: Settings, postgres_url: str) -> Settings:
 def test_without_a_training_set_there_are_no_candidates_and_no_file(deployed: Settings) -> None:
     assert read_status(deployed)["candidates"] == []
     assert read_status(deployed)["label_review"] is None
+    assert read_status(deployed)["drift"] is None
     assert not deployed.duckdb_file.exists()
 
 
@@ -47,6 +52,13 @@ def test_candidates_are_those_of_the_current_training_set(
     assert {row["training_set_hash"] for row in rows} == {first.hash}
     assert all("validation_macro_f1" in row["metrics"] for row in rows)
 
+    assert read_status(deployed)["drift"] is None
+    day = date(2026, 3, 20)
+    compared = DayComparison(day, "7 days", day, Comparison("no drift", "10 aspects", 500, 400))
+    with open_duck() as duck:
+        write_comparisons(duck, day, [compared])
+    drift = {"day": day, "references": {"7 days": "10 aspects"}, "drifted": []}
+    assert read_status(deployed)["drift"] == drift
     # The next training set has no candidates yet; those of the old one are no longer shown.
     deployment.fill(labelled_documents(150))
     assert deployment.build().hash != first.hash

@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
+from ml_assets.features.drift.comparison import Comparison as DriftComparison
+from ml_assets.features.drift.comparison import Finding
+from ml_assets.features.drift.comparison import Outcome as DriftOutcome
 from ml_assets.registry import gates
 from ml_assets.registry.decisions import reason_of
 from ml_assets.registry.gates import GATES, Answers, Comparison, judge, passes
@@ -63,6 +66,26 @@ def comparison(
         settings=SETTINGS,
     )
     return replace(given, **changed)  # type: ignore[arg-type]
+
+
+def drifted(strength: float, count: int = 500) -> DriftComparison:
+    """New documents of which one feature has drifted so far."""
+    finding = Finding(
+        feature="document_text__words",
+        aspect="distribution",
+        test="Kolmogorov-Smirnov",
+        psi=0.1 * strength,
+        wasserstein=0.1,
+        effect=0.1 * strength,
+        strength=strength,
+        p_value=1e-9,
+        q_value=1e-8,
+        drifted=strength >= 1,
+        before="mean 4",
+        now="mean 9",
+    )
+    outcome: DriftOutcome = "drift" if strength >= 1 else "no drift"
+    return DriftComparison(outcome, "1 aspect compared", 5_000, count, (finding,))
 
 
 def outcomes(compared: Comparison) -> dict[str, str]:
@@ -130,6 +153,7 @@ KEPT_BACK = [
     ("signature_is_compatible", "block", {"lost_inputs": ("old_v1",)}),
     ("features_are_online", "block", {"not_online": {"document_text_v2": 3}}),
     ("training_set_is_recent", "block", {"age_days": 91.0}),
+    ("documents_are_as_trained_on", "block", {"drift": drifted(2.6)}),
 ]
 
 
@@ -288,3 +312,24 @@ def test_a_model_without_information_is_never_promoted() -> None:
             champion=None,
         )
         assert not passes(judge(given))
+
+
+@pytest.mark.parametrize(
+    ("drift", "outcome", "told"),
+    [
+        (drifted(0.9), "pass", "1 aspect compared"),
+        (drifted(1.0), "warn", "document_text__words 1.0 times its limit (mean 4 → mean 9)"),
+        (drifted(2.5), "block", "500 documents that it was not trained on are others"),
+        (DriftComparison("cannot tell", "few", 900, 30), "pass", "30 are fewer than 200"),
+    ],
+)
+def test_new_documents_that_are_others_warn_and_then_block(
+    drift: DriftComparison, outcome: str, told: str
+) -> None:
+    compared = comparison(drift=drift)
+    gate = next(each for each in judge(compared) if each.name == "documents_are_as_trained_on")
+    assert gate.outcome == outcome
+    assert told in gate.message
+    assert gate.numbers["limit"] == SETTINGS.max_drift
+    raised = replace(compared, settings=SETTINGS.model_copy(update={"max_drift": 3.0}))
+    assert outcomes(raised)["documents_are_as_trained_on"] != "block"

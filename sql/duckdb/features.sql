@@ -12,6 +12,29 @@ from changes
 where action in ('added', 'changed', 'removed')
 order by entity_id
 
+-- name: arrivals
+-- The entities that came in a time: their first values, as they were known last, since when any is known, and whether
+-- they are gone now. Later rows do not count where one stands for all there is to know of an entity: most follow from
+-- what others did, as the nearest distance does.
+from (
+    select
+        *,
+        min(known_time) over (partition by {entity}) as known_since,
+        last_value(removed) over (
+            partition by entity_id order by event_time, known_time rows between unbounded preceding and unbounded following
+        ) as gone
+    from {table}
+    qualify row_number() over (partition by {entity} order by event_time, known_time desc) = 1
+)
+where not removed and event_time >= $since and event_time < $until
+
+-- name: comparisons
+-- What was found of a day, or of the last that has any.
+select day, reference, outcome, message, first_day, reference_rows, current_rows, model_version
+from drift_comparisons
+where day = coalesce($day::date, (select max(day) from drift_comparisons))
+order by reference
+
 -- name: compute_document_text
 -- All documents with their features: of the text, just computed or as they were, and of the vectors.
 -- Headings are embedded with the text, so equal texts need not have equal vectors; their distance is 0.
@@ -87,6 +110,48 @@ select
     {columns}
 from staged
 
+-- name: drift_statistics
+-- Statistics of each day and number among the features of a view, or of a category among them.
+-- The key of the sketch is computed in `features.drift.summary` too.
+insert into feature_statistics by name
+with came as ({arrivals}),
+numbers as (
+    select event_time::date as day, unnest($numbers) as feature, unnest([{numbers}]::double[]) as given from came
+),
+finite as (
+    select day, feature, if(isfinite(given), given, null) as value from numbers
+),
+keyed as (
+    select
+        *,
+        if(abs(value) < 1e-9, 0, sign(value) * (round_even(1000 * ln(greatest(abs(value), 1e-9)), 0) + 21000))::integer
+            as key
+    from finite
+),
+names as (
+    select event_time::date as day, unnest($categories) as feature, unnest([{categories}]::varchar[]) as value
+    from came
+)
+select
+    $view as view, $version as version, day, feature,
+    count(*) as rows,
+    count(*) - count(value) as missing,
+    avg(value) as mean,
+    stddev_pop(value) as deviation,
+    quantile_disc(value, [0, .01, .05, .25, .5, .75, .95, .99, 1]) as quantiles,
+    histogram(key) filter (where value is not null) as sketch,
+    null as categories
+from keyed
+group by day, feature
+union all by name
+select
+    $view as view, $version as version, day, feature,
+    count(*) as rows,
+    count(*) - count(value) as missing,
+    histogram(value) filter (where value is not null) as categories
+from names
+group by day, feature
+
 -- name: entities_to_compute
 -- The live documents whose text has no values yet, or values of an earlier text.
 select entity_id
@@ -94,6 +159,13 @@ from entities
 anti join (from feature_inputs where view = $view) as inputs using (entity_id, input_hash)
 where removed_time is null
 order by entity_id
+
+-- name: findings
+select
+    feature, aspect, test, psi, wasserstein, effect, strength, p_value, q_value, drifted, before, now
+from feature_drift
+where day = $day and reference = $reference
+order by drifted desc, strength desc, feature, aspect
 
 -- name: forget_altered
 -- Rows with other values than were computed, and all but one of those that stand twice.
@@ -119,6 +191,19 @@ where not exists (
         and neighbours.neighbour_id is not distinct from document_neighbours.neighbour_id
         and neighbours.nearest_distance is not distinct from document_neighbours.nearest_distance
 )
+
+-- name: forget_statistics
+delete from feature_statistics
+where view = $view and version = $version and day >= $since and day < $until
+
+-- name: label_statistics
+-- The labels of the documents that came each day; one that has none yet is not missing.
+insert into feature_statistics by name
+select
+    $view as view, $version as version, day, $view as feature,
+    count(*) as rows, 0 as missing, histogram(label) as categories
+from labels
+group by day
 
 -- name: labelled_values
 select dense_rank() over (order by label) - 1 as label, {columns}
@@ -228,6 +313,13 @@ join (
 ) as bounds using (feature)
 group by bounds.feature
 order by list_position($features, bounds.feature)
+
+-- name: read_statistics
+select view, feature, rows, missing, mean, deviation, sketch, categories
+from feature_statistics
+where day >= $since and day < $until
+    and list_contains($views, view || '_v' || version)
+order by view, feature, day
 
 -- name: revisions
 select entity_id, value_hash || if($expire, '@' || epoch_us(event_time), '') from ({current})
@@ -406,3 +498,16 @@ order by list_position($features, feature)
 
 -- name: version
 select coalesce(md5(string_agg(entity_id || value_hash, '' order by entity_id)), '') from ({current})
+
+-- name: write_comparison
+insert into drift_comparisons by name
+select
+    $day as day, $reference as reference, $outcome as outcome, $message as message, $first_day as first_day,
+    $reference_rows as reference_rows, $current_rows as current_rows, $model_version as model_version
+
+-- name: write_finding
+insert into feature_drift by name
+select
+    $day as day, $reference as reference, $feature as feature, $aspect as aspect, $test as test, $psi as psi,
+    $wasserstein as wasserstein, $effect as effect, $strength as strength, $p_value as p_value, $q_value as q_value,
+    $drifted as drifted, $before as before, $now as now

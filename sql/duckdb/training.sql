@@ -1,3 +1,14 @@
+-- name: build
+-- The last build of a training set, all but its rows.
+select {
+    hash: hash, space_id: space_id, seed: seed, feature_views: feature_views, features: features,
+    left_out: left_out, unembedded: unembedded, reason: reason
+}
+from training_set_builds
+where hash = $hash
+order by build_id desc
+limit 1
+
 -- name: current_build
 select {
     hash: coalesce(hash, ''), space_id: space_id, seed: seed, feature_views: feature_views, features: features,

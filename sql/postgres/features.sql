@@ -1,3 +1,6 @@
+-- name: count_since
+select count(*) from documents where deleted_at is null and changed_at > %(since)s
+
 -- name: document_state
 -- All inputs of document features in one line: live documents, and their vectors of one space.
 -- byteaeq, not `=`: the planner takes two equal columns for independent keys, and the join for one row.
@@ -54,6 +57,12 @@ from documents
 where deleted_at is null and label is not null
 order by md5(document_id || %(seed)s)
 limit %(sample)s
+
+-- name: labels_of
+-- The labels of some documents, those that have one.
+select document_id, label
+from documents
+where deleted_at is null and label is not null and document_id = any(%(document_ids)s)
 
 -- name: read_definition
 select

@@ -1,6 +1,8 @@
 """Assets of the group `features`: definitions, offline values, and their online copy."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import date
 
 import dagster as dg
 from pydantic import Field
@@ -10,12 +12,15 @@ from ml_assets.defs.assets import (
     asset_of,
     data_version,
     described,
+    plot,
     relation,
     relation_of_duckdb,
     table,
 )
+from ml_assets.defs.partitions import DAYS
 from ml_assets.defs.resources import (
     EncoderResource,
+    MlflowResource,
     OfflineStoreResource,
     OnlineStoreResource,
     PostgresResource,
@@ -24,6 +29,8 @@ from ml_assets.delta import Delta
 from ml_assets.features.collections import refresh_collection_features
 from ml_assets.features.definition import FeatureView, Source, fingerprint
 from ml_assets.features.documents import refresh_document_features
+from ml_assets.features.drift.plots import drift_plot
+from ml_assets.features.drift.results import DayComparison, how_it_came, write_comparisons
 from ml_assets.features.offline import refresh_source, statistics, values_version
 from ml_assets.features.online import refresh_online
 from ml_assets.features.registry import page, refresh_definitions
@@ -32,9 +39,13 @@ from ml_assets.features.views import VIEWS, views_for
 from ml_assets.features.views.collection_activity import COLLECTION_ACTIVITY
 from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.progress import StageProgress
+from ml_assets.registry.drift import compare_day
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import duckdb as offline_store
 from ml_assets.stores.online.contract import COLUMNS
+
+_MOST_PLOTS = 8
+"""Of a day, in the UI: those that drifted most."""
 
 
 class OnlineConfig(dg.Config):
@@ -140,6 +151,78 @@ def online_features(
         metadata={**asdict(total), **shown, "outcome": outcome, "views": table(rows)},
         data_version=data_version(versions),
     )
+
+
+@asset(
+    kinds={"duckdb", "scikitlearn"},
+    deps=["document_features", "champion_model"],
+    partitions_def=DAYS,
+    pool="duckdb",
+)
+def feature_drift(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
+    postgres: PostgresResource,
+    duckdb: OfflineStoreResource,
+    mlflow: MlflowResource,
+) -> dg.MaterializeResult:
+    """What came until a day, compared with the champion's training set and the days before."""
+    space_id, where = encoder.space().space_id, mlflow.tracking
+    outcomes: dict[str, dict[str, str]] = {}
+    for name in context.partition_keys:
+        day = date.fromisoformat(name)
+        with postgres.connect() as connection, duckdb.get_connection() as duck:
+            compared = compare_day(connection, duck, where, day, space_id, settings.seed)
+            write_comparisons(duck, day, compared)
+        outcomes[name] = {each.reference: each.comparison.message for each in compared}
+        context.add_asset_metadata(_drift_of_day(compared, outcomes[name]), partition_key=name)
+    with duckdb.reading() as duck:
+        shown = relation_of_duckdb(duck, "feature_drift")
+    return dg.MaterializeResult(
+        metadata={**shown, "outcome": f"{len(outcomes)} days compared"},
+        data_version=data_version(outcomes),
+    )
+
+
+def _drift_of_day(
+    compared: Sequence[DayComparison], messages: Mapping[str, str]
+) -> dict[str, dg.MetadataValue]:
+    """What the UI shows of a day: what was compared, every finding, and a plot of what drifted."""
+    came = how_it_came(compared)
+    plots = {
+        f"plot_{finding.feature}": plot(drift_plot(finding.feature, before, now))
+        for finding, _ in came[:_MOST_PLOTS]
+        for each in compared
+        if finding in each.comparison.findings
+        if (before := each.comparison.before.get(finding.feature))
+        and (now := each.comparison.now.get(finding.feature))
+    }
+    references = [
+        {
+            "reference": each.reference,
+            "from": str(each.first_day),
+            "outcome": each.comparison.outcome,
+            "message": messages[each.reference],
+            "rows": each.comparison.current_rows,
+            "rows of the reference": each.comparison.reference_rows,
+        }
+        for each in compared
+    ]
+    findings = [
+        {"reference": each.reference, **asdict(finding)}
+        for each in compared
+        for finding in each.comparison.findings
+    ]
+    return {
+        "drifted": dg.MetadataValue.int(len(came)),
+        "worst": dg.MetadataValue.text(
+            "; ".join(f"{each} {how}".strip() for each, how in came[:3])
+        ),
+        "references": table(references),
+        "findings": table(findings),
+        **plots,
+    }
 
 
 def _offline_result(

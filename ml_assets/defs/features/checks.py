@@ -8,6 +8,7 @@ import dagster as dg
 from ml_assets.defs.assets import asset_of, check, problems_result, table
 from ml_assets.defs.resources import OfflineStoreResource, OnlineStoreResource, PostgresResource
 from ml_assets.features.definition import FeatureView
+from ml_assets.features.drift.results import how_it_came, read_comparisons
 from ml_assets.features.online import SAMPLE, online_differences
 from ml_assets.features.quality import (
     LEAKAGE_SKILL,
@@ -137,6 +138,38 @@ def online_equals_offline(
     ]
     compared = "all" if thorough else f"{SAMPLE:,} of a view, at most"
     return problems_result(problems, views=", ".join(differing), values_compared=compared)
+
+
+@check(asset="feature_drift")
+def documents_have_not_drifted(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
+    """What came until the last day that was compared is like what came before; it warns.
+
+    The gate `documents_are_as_trained_on` of promotion blocks.
+    """
+    with duckdb.reading() as duck:
+        compared = read_comparisons(duck)
+    came = how_it_came(compared)
+    told = {each.reference: each.comparison.message for each in compared}
+    return dg.AssetCheckResult(
+        passed=not came,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(f"{name}: {message}" for name, message in told.items()),
+        metadata={
+            "drifted": len(came),
+            "strength": max((finding.strength for finding, _ in came), default=0.0),
+            "limit": 1.0,
+            **({"day": str(compared[0].day)} if compared else {}),
+            **(
+                {
+                    "worst": "; ".join(f"{each} {how}".strip() for each, how in came[:3]),
+                    "do": "Look at what came on these days; where it is to stay, label some of it"
+                    " and train again",
+                }
+                if came
+                else {}
+            ),
+        },
+    )
 
 
 def _checks(view: FeatureView) -> Iterator[dg.AssetChecksDefinition]:

@@ -36,9 +36,15 @@ def load_reranker(settings: Settings) -> Reranker | None:
 def reranked(reranker: Reranker, query: str, hits: Sequence[Hit], top: int) -> list[Hit]:
     """The first `top` hits in the order of the reranker, before the others."""
     first, others = hits[:top], hits[top:]
-    scores = reranker(query, [f"{hit.title}\n{hit.text}".strip() for hit in first])
+    scores = reranker(query, [_read(hit) for hit in first])
     scored = sorted(zip(scores, first, strict=True), key=lambda pair: -pair[0])
     return [*(replace(hit, rerank_score=score) for score, hit in scored), *others]
+
+
+def _read(hit: Hit) -> str:
+    """What the reranker reads of a hit: the headings above its text, and the text."""
+    headings = " > ".join(filter(None, (hit.title, *hit.path)))
+    return f"{headings}\n{hit.text}".strip()
 
 
 @lru_cache(maxsize=1)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ml_assets.embeddings.space import current_model
 from ml_assets.errors import SettingError
-from ml_assets.search.answering.rerank import load_reranker
+from ml_assets.search.answering.model import Hit
+from ml_assets.search.answering.rerank import load_reranker, reranked
 from ml_assets.settings import Settings, load_settings
 
 MARKS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -58,6 +61,19 @@ def test_a_cross_encoder_reads_query_and_text_together(tmp_path: Path) -> None:
     assert reranker("network", texts) != pytest.approx(scores, abs=1e-3)
     assert reranker("parse", []) == []
     assert len(reranker("parse", ["network " * 1000])) == 1
+
+
+def test_it_reads_the_headings_above_a_text() -> None:
+    asked: list[str] = []
+
+    def reranker(query: str, texts: Sequence[str]) -> list[float]:
+        asked.extend(texts)
+        return [0.0] * len(texts)
+
+    hit = Hit("a", "Pumps", None, "manuals", None, 1.0, None, "Turn it off.", "", 0, 0, 12)
+    bare = replace(hit, title="", text="Alone.")
+    reranked(reranker, "stop", [replace(hit, path=("Safety", "Stop")), hit, bare], 3)
+    assert asked == ["Pumps > Safety > Stop\nTurn it off.", "Pumps\nTurn it off.", "Alone."]
 
 
 def test_what_is_no_cross_encoder_is_refused(tmp_path: Path) -> None:
