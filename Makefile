@@ -8,12 +8,14 @@ SETUP = $(if $(PYTHON),$(PYTHON) scripts/setup_venv.py,$(error No Python 3.11, 3
 	found; install one (Debian: apt install python3-venv), or name it: make PYTHON=/path/to/python))
 BIN = .venv/bin
 PORT ?= 3000
+SERVICE_PORT ?= 8080
 
 # What another environment put on the path does not belong into .venv.
 unexport PYTHONPATH PYTHONHOME
 
 # Peers of the benchmark; `make bench ROWS=cold,unchanged REPETITIONS=1` does a part of it.
 PEERS = bench/.venv/requirements.txt
+FEAST = bench/.venv-feast/installed
 BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(REPETITIONS),--repetitions $(REPETITIONS))
 
 # `make bench-search ROWS=indexes HOME_OF=.ml_assets` takes the vectors of that home; ROWS=million takes long.
@@ -22,7 +24,8 @@ BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(REPETITIONS),--repetitions $(REPETIT
 BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $(if $(VECTORS),--vectors $(VECTORS)) \
 	$(if $(BEIR),--beir $(BEIR)) $(if $(SET),--set $(SET))
 
-.PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-training bench-setup clean
+.PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-serving bench-training \
+	bench-features bench-setup serve clean
 
 run: ## bring everything up to date: documents, search, models
 	@$(SETUP)
@@ -31,6 +34,10 @@ run: ## bring everything up to date: documents, search, models
 ui: ## the Dagster UI on the same data
 	@$(SETUP)
 	@$(BIN)/ml-assets ui --port $(PORT)
+
+serve: ## answer over HTTP on the same data; make serve SERVICE_PORT=8081
+	@$(SETUP)
+	@$(BIN)/ml-assets serve --port $(SERVICE_PORT)
 
 test: lint ## lint, then the tests
 	@$(BIN)/pytest -n 2 --dist loadgroup $(PYTEST)
@@ -71,6 +78,20 @@ bench-search: ## measure every index, and hybrid search beside LangChain's Ensem
 bench-churn: ## measure what churn costs, on the chunks of a home: make bench-churn HOME_OF=.ml_assets
 	@$(SETUP) --dev
 	@$(BIN)/python -m bench.search.churn $(HOME_OF) $(if $(FAISS),--faiss $(FAISS))
+
+bench-features: ## measure joins, the online store and caches beside Feast, which is installed apart
+	@$(SETUP) --dev
+	@$(MAKE) --no-print-directory $(FEAST) || echo "Feast cannot be installed, and is skipped" >&2
+	@$(BIN)/python -m bench.features $(if $(REPETITIONS),--repetitions $(REPETITIONS))
+
+$(FEAST): # without our pins, with which pip would take a Feast of 2019
+	$(if $(PYTHON),$(PYTHON),$(error No Python 3.11, 3.12 or 3.13)) -m venv --clear bench/.venv-feast
+	bench/.venv-feast/bin/pip install --quiet --disable-pip-version-check 'feast[duckdb]==0.67.0'
+	@touch $@
+
+bench-serving: ## measure the service over HTTP, with wrk: make bench-serving HOME_OF=.ml_assets
+	@$(SETUP) --dev
+	@$(BIN)/python -m bench.serving $(if $(HOME_OF),--home $(HOME_OF))
 
 bench-training: ## measure models on files of yours: make bench-training TRAIN=train.parquet TEST=test.parquet
 	@$(SETUP) --dev

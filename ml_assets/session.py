@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
-from ml_assets.errors import NothingToDoError, SourceError, StoreError, UserError
+from ml_assets.errors import NothingToDoError, StoreError, UserError
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.filters.parse import parse_condition
 from ml_assets.settings import Settings, load_settings, secret
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ml_assets.documents.model import Document
     from ml_assets.embeddings.caching import CachingEncoder
     from ml_assets.search.answering.model import Engine, Method, SearchResult
+    from ml_assets.service.client import Client
     from ml_assets.stores.cache import CacheStatistics, ReadThrough
     from ml_assets.stores.online import OnlineStore, Value
 
@@ -83,6 +84,22 @@ class Session:
                 filters=condition,
                 min_relevance=min_relevance,
             )
+
+    def similar(
+        self, document_id: str, *, k: int = 10, filters: Condition | str = NO_FILTER
+    ) -> SearchResult:
+        """Find the `k` documents that are nearest to one, each shown by its best chunk.
+
+        Raises:
+            NothingToDoError: no search was published yet, or it has no vectors of such a document.
+            UserError: `k` or the filter cannot be used.
+            StoreError: a store does not answer, or an index is missing.
+        """
+        from ml_assets.search.answering.engine import similar
+
+        condition = parse_condition(filters) if isinstance(filters, str) else filters
+        with self._answering():
+            return similar(self._published_engine(), document_id, k=k, filters=condition)
 
     def predict(self, texts: Sequence[str]) -> list[dict[str, float]]:
         """Return the champion's probabilities of every label, likeliest first, for each text.
@@ -158,26 +175,13 @@ class Session:
             FeatureViewError: a function of the user's own fails.
             StoreError: the online store cannot be used.
         """
-        from ml_assets.documents.normalize import normalize
-        from ml_assets.features.requests import request_features
-        from ml_assets.features.sources.corpus import entity_of
-        from ml_assets.features.views import views_for
+        from ml_assets.features.requests import features_of_text
 
-        if not (seen := normalize(text)).strip():
-            raise SourceError("the text is empty", do="Give a text with a word")
-        row = {"title": normalize(title), "text": seen, **(metadata or {})}
-        features: dict[str, Value] = {}
-        for view in views_for("serving"):
-            values: Mapping[str, Value] = {}
-            entity = entity_of(row.get(view.entity_column))
-            if (computed := request_features(view, [row])) is not None:
-                values = {name: column[0] for name, column in computed.items()}
-            elif entity is not None:
-                with self._answering():
-                    values = self._online.get_many(view.key, [entity]).values.get(entity, {})
-            names = zip(view.columns, view.qualified, strict=True)
-            features |= {qualified: values.get(name) for name, qualified in names}
-        return features
+        def read(key: str, entity: str) -> Mapping[str, Value]:
+            with self._answering():
+                return self._online.get_many(key, [entity]).values.get(entity, {})
+
+        return features_of_text(text, title, metadata or {}, read)
 
     def document(self, document_id: str) -> Document:
         """Return a live document.
@@ -226,7 +230,7 @@ class Session:
     def _online(self) -> OnlineStore:
         from ml_assets.stores import online
 
-        url = secret(self.settings.redis_url)
+        url = secret(self.settings.online_url)
         return self._stores.enter_context(online.connect(url, self.settings.home))
 
     @cached_property
@@ -291,12 +295,26 @@ class Session:
         return engine
 
 
-def open_session(settings: Settings | Path | str | None = None) -> Session:
+@overload
+def open_session(settings: Settings | Path | str | None = None) -> Session: ...
+@overload
+def open_session(*, url: str, key: str | None = None) -> Client: ...
+
+
+def open_session(
+    settings: Settings | Path | str | None = None, *, url: str = "", key: str | None = None
+) -> Session | Client:
     """Open a deployment: by its settings, its home, the URL of its PostgreSQL, or the environment.
+
+    With `url`, the service there is asked instead, with a `key`, or that of the environment.
 
     Raises:
         SettingError: a setting cannot be used.
     """
+    if url:
+        from ml_assets.service.client import Client
+
+        return Client(url, key or secret(load_settings().service_key))
     if isinstance(settings, Settings):
         return Session(settings)
     if settings is None:

@@ -210,6 +210,30 @@ class Settings(BaseSettings):
         description="module or package of your own feature views, such as package.views",
     )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of splits and models")
+    service_lanes: int = Field(
+        4, ge=1, le=64, description="requests that a process of the service works on at a time"
+    )
+    service_requests: int = Field(
+        64, ge=1, le=10_000, description="requests in a process, waiting or not; more are refused"
+    )
+    service_timeout: float = Field(
+        5, gt=0, le=600, description="seconds for an answer of the service, and for a statement"
+    )
+    service_rate: str = Field(
+        "1000/second", description="requests of a key, such as 100/second; empty: any number"
+    )
+    service_body: ByteSize = Field(
+        ByteSize(2 << 20), ge=1024, le=1 << 30, description="bytes of a request, at most"
+    )
+    service_origins: str = Field(
+        "", description="sites whose pages may ask the service, separated by blanks"
+    )
+    service_key: SecretStr | None = Field(
+        None, description="the key that the Python client sends to a service"
+    )
+    service_log_texts: bool = Field(
+        False, description="whether the log of the service has the texts that were asked"
+    )
     owners: str = Field(
         "team:ml-platform",
         description="owners of the assets in the UI: team:NAME or email addresses",
@@ -227,6 +251,7 @@ class Settings(BaseSettings):
     clickhouse_url: SecretStr | None = Field(None, validation_alias="CLICKHOUSE_URL")
     redis_url: SecretStr | None = Field(None, validation_alias="REDIS_URL")
     memcached_url: SecretStr | None = Field(None, validation_alias="MEMCACHED_URL")
+    dynamodb_url: SecretStr | None = Field(None, validation_alias="DYNAMODB_URL")
     mlflow_tracking_uri: SecretStr | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
     duckdb_path: Path | None = Field(None, validation_alias="DUCKDB_PATH")
     keyword_index_path: Path | None = Field(None, validation_alias="KEYWORD_INDEX_PATH")
@@ -292,6 +317,13 @@ class Settings(BaseSettings):
             raise ValueError("it needs the price of a million tokens in ML_ASSETS_EMBEDDING_PRICE")
         return cost
 
+    @field_validator("service_rate")
+    @classmethod
+    def _is_rate(cls, rate: str) -> str:
+        if rate and not re.fullmatch(r"\s*[1-9]\d*\s*/\s*(second|minute|hour|day)\s*", rate):
+            raise ValueError(f"{rate!r} is not a number of requests, such as 100/second")
+        return rate.strip()
+
     @field_validator("home", "duckdb_path", "keyword_index_path", "dagster_home")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
@@ -326,7 +358,19 @@ class Settings(BaseSettings):
         """The PostgreSQL of what only reads: a replica, or that of the runs."""
         return self.postgres_read_url or self.postgres_url
 
-    @cached_property
+    @field_validator("dynamodb_url")
+    @classmethod
+    def _is_table(cls, url: SecretStr | None) -> SecretStr | None:
+        if url and not re.match(r"dynamodb://[^/?]+/[\w.-]{3,255}(\?|$)", url.get_secret_value()):
+            raise ValueError("it is not a URL such as dynamodb://eu-west-1/ml_assets")
+        return url
+
+    @property
+    def online_url(self) -> SecretStr | None:
+        """Where online features are: DynamoDB, or Redis; None: a file in the home."""
+        return self.dynamodb_url or self.redis_url
+
+    @property
     def cache_url(self) -> SecretStr | None:
         """Where caches are: Memcached, or Redis; None: a file in the home."""
         return self.memcached_url or self.redis_url

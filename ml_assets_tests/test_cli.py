@@ -137,7 +137,31 @@ def test_a_prediction_is_of_texts_or_of_a_file(
     assert labelled == []
 
 
-@pytest.mark.parametrize("command", ["ui", "mlflow"])
+def test_keys_are_shown_once_listed_and_revoked(
+    home: Path, connection: postgres.Connection
+) -> None:
+    assert "No key was made yet" in call("keys", "list").output
+    shown = call("keys", "create", "ann", "--only", "read").output.strip()
+    assert shown.startswith("mla_")
+    (row,) = json.loads(call("keys", "list", "--json").output)
+    assert (row["name"], row["role"], row["may"]) == ("ann", "viewer", "read")
+    assert shown.rpartition("_")[2] not in call("keys", "list").output
+    assert "was revoked" in call("keys", "revoke", row["key"]).output
+    again = call("keys", "revoke", row["key"])
+    assert again.exit_code == 1
+    assert "ml-assets keys list" in again.output
+    wrong = call("keys", "create", "bob", "--role", "owner")
+    assert wrong.exit_code == 1
+    assert "--role: there is no role 'owner'" in wrong.output
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    refused = call("serve", "--host", "0.0.0.0", "--port", port)  # noqa: S104
+    assert refused.exit_code == 1
+    assert "there is no key" in refused.output
+
+
+@pytest.mark.parametrize("command", ["ui", "mlflow", "serve"])
 def test_a_busy_port_is_told_at_once(
     home: Path, connection: postgres.Connection, command: str
 ) -> None:

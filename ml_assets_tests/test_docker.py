@@ -121,6 +121,7 @@ def test_the_code_location_has_the_url_of_every_store(
     known = {name for name in Settings.model_fields if name.endswith(("_url", "_uri"))}
     known.remove("postgres_read_url")  # a replica is another server's copy
     known -= {"source_url", "embedding_url"}  # what is asked is no store
+    known -= {"memcached_url", "dynamodb_url"}  # in the place of Redis, which compose has
     assert known == set(URLS), "a store was added: compose.yaml must name its server"
     for name, place in URLS.items():
         parts = urlsplit(secret(getattr(code_settings, name)) or "")
@@ -134,10 +135,10 @@ def test_the_files_of_the_code_location_are_on_its_volume(code_settings: Setting
     assert code_settings.dagster_folder == Path("/opt/dagster")
 
 
-def test_only_the_code_location_and_the_migration_know_the_stores(compose: dict[str, Any]) -> None:
+def test_only_what_reads_settings_knows_the_stores(compose: dict[str, Any]) -> None:
     services = compose["services"]
     knowing = {name for name in services if "POSTGRES_URL" in services[name].get("environment", {})}
-    assert knowing == {"code", "migrate"}
+    assert knowing == {"code", "migrate", "service"}
 
 
 def test_every_image_is_pinned(compose: dict[str, Any]) -> None:
@@ -161,6 +162,7 @@ def test_every_health_check_can_pass_in_its_image(compose: dict[str, Any]) -> No
         "redis": "redis-cli",
         "mlflow": "python",
         "code": "dagster",
+        "service": "python",
         "webserver": "python",
         "daemon": "dagster-daemon",
     }
@@ -196,7 +198,7 @@ def test_volumes_and_networks_are_named_and_used(compose: dict[str, Any]) -> Non
 
 def test_ports_are_open_on_this_machine_only(compose: dict[str, Any]) -> None:
     ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
-    assert sorted(ports) == ["127.0.0.1:3000:3000", "127.0.0.1:5000:5000"]
+    assert sorted(ports) == [f"127.0.0.1:{port}:{port}" for port in (3000, 5000, 8080)]
 
 
 def test_the_image_is_locked_and_runs_without_root() -> None:
@@ -209,6 +211,16 @@ def test_the_image_is_locked_and_runs_without_root() -> None:
     *libraries, package = installs
     assert all("--constraint constraints.txt" in install for install in libraries)
     assert "--no-deps --build-constraint constraints.txt" in package
+
+
+def test_the_image_checks_the_service_that_it_runs(compose: dict[str, Any]) -> None:
+    dockerfile = (DOCKER / "Dockerfile").read_text()
+    service = compose["services"]["service"]
+    _, *check = service["healthcheck"]["test"]
+    asked = ", ".join(f'"{word}"' for word in check)
+    assert f"CMD [{asked}]" in dockerfile
+    started = ", ".join(f'"{word}"' for word in service["command"])
+    assert dockerfile.rstrip().endswith(f"CMD [{started}]")
 
 
 def test_the_image_gets_what_it_copies() -> None:

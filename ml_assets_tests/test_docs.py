@@ -104,6 +104,8 @@ def test_every_command_and_option_exists(name: str) -> None:
 def test_an_unknown_command_or_option_is_seen() -> None:
     assert unknown_words("serach", "x") == {"serach"}
     assert unknown_words("search", "x", "--limt=3", "--method", "vector") == {"--limt"}
+    assert unknown_words("keys", "make", "ann") == {"keys make"}
+    assert unknown_words("keys", "create", "ann", "--role", "viewer", "--onyl") == {"--onyl"}
 
 
 def anchors(page: Path) -> set[str]:

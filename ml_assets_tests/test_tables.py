@@ -32,6 +32,10 @@ OWNERS = {
     "model_audit_logs": "releases",
     "audit_head": "releases",
     "finished_run": "operations",
+    "push_tickets": "documents",
+    "pushed_documents": "documents",
+    "deployments": "service",
+    "api_keys": "service",
 }
 
 READS = {

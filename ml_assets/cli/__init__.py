@@ -3,7 +3,17 @@
 Computing belongs in the room that owns the subject, the look of tables in `console`.
 """
 
-from ml_assets.cli import backup, features, models, pipeline, queries, records, releases
+from ml_assets.cli import backup, features, models, pipeline, queries, records, releases, service
 from ml_assets.cli.app import app
 
-__all__ = ["app", "backup", "features", "models", "pipeline", "queries", "records", "releases"]
+__all__ = [
+    "app",
+    "backup",
+    "features",
+    "models",
+    "pipeline",
+    "queries",
+    "records",
+    "releases",
+    "service",
+]

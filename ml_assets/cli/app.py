@@ -130,12 +130,12 @@ def _refuse_bytes(arguments: Sequence[str]) -> None:
             )
 
 
-def refuse_busy(port: int) -> None:
+def refuse_busy(port: int, host: str = "127.0.0.1") -> None:
     """Stop before a server is started on a port that another program has."""
-    with socket.socket() as tried:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            tried.bind(("127.0.0.1", port))
+            tried.bind((host, port))
         except OSError as error:
             raise SettingError(
                 f"port {port} cannot be used ({error.strerror})",

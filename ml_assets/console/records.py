@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -39,3 +39,12 @@ def audit(entries: Sequence[Entry]) -> RenderableType:
         for entry in entries
     ]
     return table("Audit log", shown)
+
+
+def keys(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """The API keys, the oldest first."""
+    if not rows:
+        return Text("No key was made yet: `ml-assets keys create NAME` makes one.")
+    times = ("made", "revoked")
+    shown = [{**row, **{name: moment(row[name]) for name in times if row[name]}} for row in rows]
+    return table("API keys", shown)

@@ -100,6 +100,18 @@ def load_encoder(settings: Settings, tokens: int = 0) -> Encoder:
     return fast if speeds.openvino_wins(tokens, loaded=fast.loaded) else exact
 
 
+def load_query_encoder(settings: Settings) -> Encoder:
+    """The encoder for a process that answers many: each batch of few texts on one core.
+
+    Raises:
+        SettingError: there is no such model.
+        WeightsError: the bundled weights are not the pinned ones.
+    """
+    model = current_model(settings)
+    path = None if model.space.pooling in _WAYS else _export_path(settings)
+    return _on_onnx(model, path, 1) if path else load_encoder(settings)
+
+
 def preload(settings: Settings) -> None:
     """Load what encodes queries, where an export was tried before; `load_encoder` tells errors.
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.documents.history import last_change
@@ -20,6 +22,7 @@ from ml_assets.registry.model import ModelVersion
 from ml_assets.registry.versions import champion, current_challenger
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.kinds import Indexes, kept_by_tables
+from ml_assets.search.model import Generation
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.cache import Kind, ReadThrough
 from ml_assets.training.examples import model_inputs
@@ -68,29 +71,106 @@ def predict_texts(
         StoreError: a store does not answer, or the model cannot be loaded.
     """
     version = served_version(connection, space_id)
+    generation = published_generation(connection)
+    opened = Answering(version, lambda: _kept(where, version), generation)
+    given = predict_with(connection, indexes, opened, load, cut, texts, cache, seconds)
+    return [prediction.probabilities for prediction in given]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The probability of every label, likeliest first, and the features that it was told from.
+
+    A feature is None where there is nothing to tell it from.
+    """
+
+    probabilities: dict[str, float]
+    features: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """A version, what gives its model, and the generation in which neighbours are sought."""
+
+    version: ModelVersion
+    model: Callable[[], Any]
+    generation: Generation | None
+
+
+def open_version(
+    connection: postgres.Connection,
+    where: mlflow.Tracking,
+    version: ModelVersion,
+    generation: Generation | None,
+    space_id: str,
+) -> Answering:
+    """Load a version that is to answer with vectors of `space_id`.
+
+    Raises:
+        SpaceMismatchError: it reads vectors of another space.
+        FeatureViewError: it needs feature views that the code no longer has.
+        StoreError: MLflow does not answer, or the model cannot be loaded.
+    """
+    _check(version, space_id)
+    model = _kept(where, version)
+    return Answering(version, lambda: model, generation)
+
+
+def predict_with(
+    connection: postgres.Connection,
+    indexes: Indexes,
+    opened: Answering,
+    load: Callable[[], Encoder],
+    cut: Callable[[str], list[str]],
+    texts: Sequence[str],
+    cache: ReadThrough | None = None,
+    seconds: float = 0,
+) -> list[Prediction]:
+    """What an opened version says of each text; see `predict_texts`.
+
+    Raises:
+        SourceError: a text is empty.
+        StoreError: a store does not answer.
+    """
     normal = [_normal(text, number) for number, text in enumerate(texts, 1)]
     if not normal:
         return []
 
-    def compute(asked: Sequence[str]) -> list[dict[str, float]]:
+    def compute(asked: Sequence[str]) -> list[Prediction]:
         vectors = _embed(load(), [cut(text) or [text] for text in asked])
-        vectors, nearest = _placed(connection, indexes, space_id, vectors, asked)
+        vectors, nearest = _placed(
+            connection, indexes, opened.generation, version.space_id, vectors, asked
+        )
         features = _features(nearest, asked)
-        labels, given = answer(_kept(where, version), asked, features, vectors)
-        return [_ranked(labels, row) for row in given]
+        labels, given = answer(opened.model(), asked, features, vectors)
+        return [
+            Prediction(
+                _ranked(labels, row),
+                {
+                    name: None if isnan(values[place]) else float(values[place])
+                    for name, values in features.items()
+                },
+            )
+            for place, row in enumerate(given)
+        ]
 
+    version, generation = opened.version, opened.generation
     if cache is None or not seconds:
         return compute(normal)
-    generation = published_generation(connection)
     corpus = f"{generation and generation.generation_id} {last_change(connection)}"
     answering = (version.subject, version.candidate.served_uri, corpus)
     names: list[tuple[str, ...]] = [(*answering, text) for text in normal]
     kind = Kind(CACHED, seconds)
     recalled = zip(names, cache.recall(kind, names), strict=True)
-    known = {name: json.loads(stored) for name, stored in recalled if stored is not None}
+    known = {
+        name: Prediction(*json.loads(stored)) for name, stored in recalled if stored is not None
+    }
     if missing := {name: name[-1] for name in names if name not in known}:
         computed = dict(zip(missing, compute(list(missing.values())), strict=True))
-        kept = {name: json.dumps(given).encode() for name, given in computed.items()}
+        kept = {
+            name: json.dumps([given.probabilities, given.features]).encode()
+            for name, given in computed.items()
+        }
         cache.remember(kind, kept)
         known |= computed
     return [known[name] for name in names]
@@ -238,6 +318,7 @@ def _check(version: ModelVersion, space_id: str) -> None:
 def _placed(
     connection: postgres.Connection,
     indexes: Indexes,
+    generation: Generation | None,
     space_id: str,
     vectors: NDArray[np.float32],
     texts: Sequence[str],
@@ -252,7 +333,7 @@ def _placed(
 
     from ml_assets.embeddings.quantization import unit
 
-    near = _near_documents(connection, indexes, space_id, vectors)
+    near = _near_documents(connection, indexes, generation, space_id, vectors)
     document_ids, stored = read_vectors(connection, space_id, near)
     if not document_ids:
         return vectors, np.full(len(vectors), np.nan)
@@ -270,10 +351,10 @@ def _placed(
 def _near_documents(
     connection: postgres.Connection,
     indexes: Indexes,
+    generation: Generation | None,
     space_id: str,
     vectors: NDArray[np.float32],
 ) -> set[str] | None:
-    generation = published_generation(connection)
     kind = kept_by_tables(generation) if generation else None
     if generation is None or kind is None or generation.space_id != space_id:
         return None

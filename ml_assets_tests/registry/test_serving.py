@@ -20,7 +20,7 @@ from ml_assets.features.documents import read_vectors
 from ml_assets.registry import serving
 from ml_assets.search.generation import ensure_generation
 from ml_assets.search.indexes.kinds import Indexes, index_parameters
-from ml_assets.search.model import CHUNKING
+from ml_assets.search.model import CHUNKING, Generation
 from ml_assets.stores import cache, mlflow
 from ml_assets.training.experiments import read_candidates
 from ml_assets.training.families.average import mean
@@ -123,7 +123,7 @@ def test_a_document_has_the_same_features_trained_and_served(deployment: Deploym
     vectors = serving._embed(MeaningEncoder(), [[text] for text in texts.values()])
     indexes = Indexes(deployment.settings)
     placed = serving._placed(
-        deployment.connection, indexes, SPACE.space_id, vectors, [*texts.values()]
+        deployment.connection, indexes, None, SPACE.space_id, vectors, [*texts.values()]
     )
     served = serving._features(placed[1], [*texts.values()])
     for name in training_set.features:
@@ -219,24 +219,22 @@ def test_only_documents_that_the_served_index_finds_near_are_read(
 
     monkeypatch.setattr(serving, "read_vectors", watched)
 
-    def placed() -> list[float]:
-        texts = ["w1 w2 w3", "w70 w71"]
-        return serving._placed(connection, indexes, SPACE.space_id, vectors, texts)[1].tolist()
+    def placed(served: Generation | None = None) -> list[float]:
+        texts, space_id = ["w1 w2 w3", "w70 w71"], SPACE.space_id
+        return serving._placed(connection, indexes, served, space_id, vectors, texts)[1].tolist()
 
     nearest = placed()
     [(chunker,)] = connection.execute("select chunker from chunkers where is_current").fetchall()
     parameters = {**index_parameters(deployment.settings), CHUNKING: {"chunker": chunker}}
     generation = ensure_generation(connection, SPACE.space_id, parameters)
-    monkeypatch.setattr(serving, "published_generation", lambda _: generation)
     monkeypatch.setattr(serving, "_CANDIDATES", 1)
-    assert placed() == nearest
+    assert placed(generation) == nearest
     assert read[0] is None
     assert read[1] is not None
     assert 1 <= len(read[1]) <= 2
     # An index over vectors of another model knows nothing of what is near.
     another = replace(generation, space_id=other_space().space_id)
-    monkeypatch.setattr(serving, "published_generation", lambda _: another)
-    assert placed() == nearest
+    assert placed(another) == nearest
     assert read[2] is None
 
 

@@ -48,8 +48,9 @@ from ml_assets_tests.servers.starting import (
 POSTGRES = "17"
 """The version of compose, on which the whole stack runs."""
 
-MOST_CONNECTIONS = 20
-"""Of PostgreSQL, in which all servers, two runs and the UI must find their place."""
+MOST_CONNECTIONS = 30
+"""Of PostgreSQL, in which all servers, two runs and the UI must find their place; the service has
+twice its lanes while it takes a release over."""
 
 _SERVERS = {server.name: server for server in STACK}
 _QUIET = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}

@@ -23,6 +23,7 @@ PORTS = {
     "mlflow": 5000,
     "code": 4000,
     "webserver": 3000,
+    "service": 8080,
 }
 ROLE = "ml_assets"
 DATABASES = ("ml_assets", "mlflow", "dagster")
@@ -158,6 +159,14 @@ STACK = (
         ),
         environment=ML_ASSETS,
         health=("CMD", "dagster", "api", "grpc-health-check", "--port={code_port}"),
+        after=("migrate", "chroma", "redis", "mlflow"),
+    ),
+    Server(
+        "service",
+        _OURS,
+        command=("ml-assets", "serve", "--host={bind}", "--port={service_port}"),
+        environment=ML_ASSETS,
+        health=_get("service", "health"),
         after=("migrate", "chroma", "redis", "mlflow"),
     ),
     Server(

@@ -758,3 +758,71 @@ begin
 end $$;
 create temp view current_chunks as
 select * from chunks where chunker = (select chunker from chunkers where is_current)
+
+-- name: insert_ticket
+insert into push_tickets (ticket, document_ids, pushed_by) values (%(ticket)s, %(document_ids)s, %(pushed_by)s)
+
+-- name: push_document
+-- A later push of the same document takes the place of the earlier one.
+insert into pushed_documents
+    (document_id, collection, content_hash, title, text, label, url, group_id, metadata, created_at, ticket)
+values (
+    %(document_id)s, %(collection)s, %(content_hash)s, %(title)s, %(text)s, %(label)s, %(url)s, %(group)s,
+    %(metadata)s, %(created_at)s, %(ticket)s
+)
+on conflict (document_id) do update
+set collection = excluded.collection, content_hash = excluded.content_hash, title = excluded.title,
+    text = excluded.text, label = excluded.label, url = excluded.url, group_id = excluded.group_id,
+    metadata = excluded.metadata, created_at = excluded.created_at, ticket = excluded.ticket,
+    pushed_at = excluded.pushed_at
+
+-- name: owned_by_source
+-- Of these, the documents that the source has given, and that nobody pushed.
+select document_id
+from documents d
+where document_id = any(%(document_ids)s) and deleted_at is null
+    and not exists (select from pushed_documents p where p.document_id = d.document_id)
+order by 1
+
+-- name: collections_with_pushed
+select collection from collections where document_count > 0 union select collection from pushed_documents
+
+-- name: pushed_collections
+-- Each with a fingerprint of what it holds.
+select collection, concat_ws(' ', count(*), sum(hashtextextended(document_id, hash_record_extended(row(content_hash), 0))))
+from pushed_documents
+group by collection
+order by collection
+
+-- name: pushed_stamp
+select concat_ws(' ', count(*), sum(hashtextextended(document_id || ticket, 0))) from pushed_documents
+
+-- name: pushed_documents
+select document_id, collection, text, title, label, url, group_id as "group", metadata, created_at
+from pushed_documents
+where collection = any(%(collections)s)
+order by document_id
+
+-- name: ticket_states
+-- What became of each document of a ticket; one that was read may still wait to be indexed.
+select
+    asked.document_id,
+    case
+        when p.document_id is null then 'withdrawn'
+        when p.ticket <> t.ticket then 'replaced'
+        when d.deleted_at is null and d.content_hash = p.content_hash and d.collection = p.collection then 'read'
+        when r.reason is not null then 'rejected'
+        else 'queued'
+    end as state,
+    r.reason
+from push_tickets t
+cross join lateral unnest(t.document_ids) as asked (document_id)
+left join pushed_documents p on p.document_id = asked.document_id
+left join documents d on d.document_id = asked.document_id
+left join lateral (
+    select reason from rejected_documents r
+    where r.document_id = asked.document_id and r.rejected_at > t.pushed_at
+    limit 1
+) r on true
+where t.ticket = %(ticket)s
+order by 1

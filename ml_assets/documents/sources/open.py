@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
+from ml_assets.documents.pushed.source import WithPushed
 from ml_assets.documents.sources.base import Source
 from ml_assets.errors import SettingError, SourceError
 from ml_assets.settings import Settings, secret
@@ -56,6 +57,8 @@ def open_source(spec: str, settings: Settings) -> Source:
     - a path to a `.toml` file: the same as keys, `source = "files"`, `path = "data/*.csv"`
       (relative to the file), and the options; `metadata` may be a list.
 
+    With it comes what was pushed to the service of the deployment.
+
     Raises:
         SettingError: no such kind, or a form that cannot be read.
         SourceError: an option that the kind does not know, or one that it needs.
@@ -64,7 +67,7 @@ def open_source(spec: str, settings: Settings) -> Source:
     if parsed.kind not in _OPENERS:
         do = f"Use one of {', '.join(_OPENERS)}, or the path of a .toml file"
         raise SettingError(f"unknown kind of source {parsed.kind!r}", where=SETTING, do=do)
-    return _OPENERS[parsed.kind](parsed, settings)
+    return WithPushed(_OPENERS[parsed.kind](parsed, settings), settings)
 
 
 def _parse(spec: str) -> Spec:

@@ -66,16 +66,20 @@ class Export:
         return [self.path, self.path.with_suffix(".weights")]
 
 
-def onnx_encoder(model: ModelFolder, path: Path) -> BatchingEncoder:
-    """An encoder on ONNX Runtime, in float32, of the export at `path`."""
-    return BatchingEncoder(model, lambda: _load(path))
+def onnx_encoder(model: ModelFolder, path: Path, threads: int = 0) -> BatchingEncoder:
+    """An encoder on ONNX Runtime, in float32, of the export at `path`.
+
+    It works with so many threads; 0: as many as there are cores.
+    """
+    return BatchingEncoder(model, lambda: _load(path, threads))
 
 
-def _load(path: Path) -> Run:
+def _load(path: Path, threads: int) -> Run:
     from onnxruntime import InferenceSession, SessionOptions
 
     options = SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = threads
     # Threads spin while they wait for each other, which makes a query faster; but not between two
     # batches, when they would take the cores from PostgreSQL.
     options.add_session_config_entry("session.force_spinning_stop", "1")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from psycopg.errors import UndefinedTable
 from psycopg.rows import dict_row
 
+from ml_assets.embeddings.quantization import unit
 from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, UserError
 from ml_assets.search.answering.model import Engine, Hit, Method, SearchResult, check_request
 from ml_assets.search.answering.ranking import DEPTH, Ranked, rank_documents
@@ -19,7 +22,12 @@ from ml_assets.search.answering.snippet import query_terms, snippet
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.filters.sql import check_known, sql_condition
 from ml_assets.search.generation import on_vectors, published_generation
-from ml_assets.search.indexes.kinds import Indexes, follow_index, waiting_documents
+from ml_assets.search.indexes.kinds import (
+    Indexes,
+    follow_index,
+    kept_by_tables,
+    waiting_documents,
+)
 from ml_assets.search.model import Generation, Vector
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -61,6 +69,23 @@ def open_engine(
         yield Engine(connection, opened, nearest, keyword, fusion, reranker, top, behind=behind)
 
 
+@contextmanager
+def open_beside(
+    engine: Engine, connection: postgres.Connection, indexes: Indexes
+) -> Iterator[Engine]:
+    """The engine for another thread, on a connection of its own; the first must stay open.
+
+    What lies outside PostgreSQL is opened once for both.
+    """
+    with ExitStack() as stack:
+        vector = engine.vector
+        if kept_by_tables(engine.generation) == vector.kind:
+            vector = stack.enter_context(indexes.open(connection, engine.generation, vector.kind))
+        yield replace(
+            engine, connection=connection, vector=vector, beside=ThreadPoolExecutor(max_workers=1)
+        )
+
+
 def search(
     engine: Engine,
     query: str,
@@ -95,6 +120,32 @@ def search(
     return search_vector(
         engine, query, vector, k=k, method=method, filters=filters, min_relevance=min_relevance
     )
+
+
+def similar(
+    engine: Engine, document_id: str, *, k: int = 10, filters: Condition = NO_FILTER
+) -> SearchResult:
+    """Find the `k` documents that are nearest to one, by the mean of the vectors of its chunks.
+
+    Raises:
+        NothingToDoError: the generation has no vector of a live document of this id.
+        UserError: `k` is not in 1..100, or the filter asks for what no document has.
+        StoreError: an index is missing.
+    """
+    check_request(document_id, k, "vector")
+    check_known(engine.connection, filters)
+    query = on_vectors(engine.generation, statement("postgres/search/answering/document_vector"))
+    bound = {"document_id": document_id}
+    ((mean,),) = engine.connection.execute(query, bound, binary=True).fetchall()
+    if mean is None:
+        raise NothingToDoError(
+            f"no document {document_id!r} has vectors", do="See its id in `ml-assets search --json`"
+        )
+    found = search_vector(
+        engine, "", unit(mean.to_numpy()[None])[0], k=k + 1, method="vector", filters=filters
+    )
+    others = tuple(hit for hit in found.hits if hit.document_id != document_id)[:k]
+    return replace(found, hits=others, complete=found.complete or len(others) == k)
 
 
 def check_space(generation: Generation, encoder: Encoder) -> None:

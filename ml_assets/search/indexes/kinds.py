@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any, Self
@@ -119,6 +119,17 @@ def waiting_documents(
     """The live documents that the tables have and these indexes of a generation have not."""
     kinds = [index.kind for index in indexes if _has_ledger(index)]
     return ledger.waiting_documents(connection, generation, kinds, condition)
+
+
+def waiting_among(
+    connection: postgres.Connection,
+    generation: Generation,
+    indexes: Iterable[AnyIndex],
+    document_ids: Sequence[str],
+) -> set[str]:
+    """Those of these live documents that these indexes of a generation do not have as they are."""
+    kinds = [index.kind for index in indexes if _has_ledger(index)]
+    return ledger.waiting_among(connection, generation, kinds, document_ids)
 
 
 def _has_ledger(index: AnyIndex) -> TypeIs[contract.LedgerIndex[Any]]:

@@ -134,6 +134,18 @@ def waiting_documents(
     return Waiting(*row) if row else Waiting(0, 0)
 
 
+def waiting_among(
+    connection: postgres.Connection,
+    generation: Generation,
+    kinds: Sequence[str],
+    document_ids: Sequence[str],
+) -> set[str]:
+    """Those of these live documents that the indexes of these kinds do not have as they are."""
+    text = _on_waiting(generation, statement("postgres/search/indexes/waiting_among"))
+    bound = {**_waiting_for(generation, kinds), "document_ids": list(document_ids)}
+    return {name for (name,) in connection.execute(text, bound)}
+
+
 def _record_synced(connection: postgres.Connection, generation: Generation, kind: str) -> None:
     """Keep when the index had every document, unless one waits for a stage before it.
 

@@ -30,6 +30,13 @@ SCHEMES = ("sqlite",)
 @contextmanager
 def open_store(url: str) -> Iterator[OnlineStore]:
     """Open the file of `sqlite://<path>`; closed at the end."""
+    with open_file(url) as connection:
+        yield _Sqlite(connection)
+
+
+@contextmanager
+def open_file(url: str) -> Iterator[sqlite3.Connection]:
+    """A migrated connection to the file of `sqlite://<path>`, in autocommit; closed at the end."""
     path = Path(url.removeprefix("sqlite://"))
     folder(path.parent)
     try:
@@ -38,7 +45,7 @@ def open_store(url: str) -> Iterator[OnlineStore]:
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = normal")
             migrate("sqlite", connection, str(path), transaction)
-            yield _Sqlite(connection)
+            yield connection
     except sqlite3.DatabaseError as error:
         explained = refusal(path, "the online store", error)
         if isinstance(explained, DamagedStoreError):

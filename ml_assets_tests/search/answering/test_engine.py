@@ -12,7 +12,13 @@ from hypothesis import settings as settings_
 from hypothesis import strategies as st
 
 from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, UserError
-from ml_assets.search.answering.engine import DEPTHS, open_engine, search
+from ml_assets.search.answering.engine import (
+    DEPTHS,
+    open_beside,
+    open_engine,
+    search,
+    similar,
+)
 from ml_assets.search.answering.model import METHODS, Engine, Method
 from ml_assets.search.answering.ranking import rocchio
 from ml_assets.search.filters.language import (
@@ -525,3 +531,36 @@ def test_a_bad_request_is_refused_before_anything_is_opened(tmp_path: Path) -> N
     ):
         session.search("x", k=0)
     assert not home.exists()
+
+
+def test_similar_documents_are_the_nearest_others(engine: Engine) -> None:
+    found = similar(engine, "argparse", k=2)
+    assert {hit.document_id for hit in found.hits} == {"socket", "shlex"}
+    assert found.complete
+    scores = [hit.vector_score or 0.0 for hit in found.hits]
+    assert scores == sorted(scores, reverse=True)
+    (only,) = similar(engine, "argparse", k=1).hits
+    assert only == found.hits[0]
+    few = similar(engine, "argparse", k=5)
+    assert (len(few.hits), few.complete) == (2, True)
+    of_one = similar(engine, "argparse", filters=In("label", ("net",)))
+    assert [hit.document_id for hit in of_one.hits] == ["socket"]
+    with pytest.raises(NothingToDoError, match="'absent' has vectors"):
+        similar(engine, "absent")
+    engine.connection.execute("update documents set deleted_at = now()")
+    with pytest.raises(NothingToDoError):
+        similar(engine, "argparse")
+
+
+def test_an_engine_for_another_thread_answers_the_same(
+    engine: Engine, settings: Settings, postgres_url: str
+) -> None:
+    with (
+        postgres.connect(postgres_url, settings.home) as other,
+        open_beside(engine, other, Indexes(settings)) as beside,
+    ):
+        assert beside.keyword is engine.keyword
+        assert beside.vector is not engine.vector
+        assert beside.connection is other
+        asked = ("command line", HashEncoder())
+        assert search(beside, *asked) == search(engine, *asked)

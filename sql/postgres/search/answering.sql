@@ -1,6 +1,14 @@
 -- name: cosines
 select chunk_id, 1 - (embedding <=> %(vector)s::halfvec) from {partition} where chunk_id = any(%(chunk_ids)s)
 
+-- name: document_vector
+-- The mean of the vectors of a live document.
+select avg(e.embedding::vector)
+from {chunks} c
+join documents d using (document_id)
+join {partition} e using (chunk_id)
+where c.document_id = %(document_id)s and d.deleted_at is null
+
 -- name: hits
 -- With the cosine to the vector of the query, where there is one.
 select d.document_id, d.title, d.url, d.collection, d.label, c.text, c.chunk_index, c.start_offset, c.end_offset,

@@ -23,6 +23,10 @@ select count(*) as chunks from {chunks} join documents using (document_id) where
 select count(*) as documents, count(*) filter (where {passing}) as could_pass
 from {waiting}
 
+-- name: waiting_among
+-- Of these documents, the live ones that wait.
+select d.document_id from {waiting} and d.document_id = any(%(document_ids)s)
+
 -- name: differing_entries
 -- Chunks that an index does not hold as they are: live, embedded ones that it lacks in their present
 -- revision, and those that it holds although they are gone, dead, or wait for the vector of their text.

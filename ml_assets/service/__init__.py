@@ -1,0 +1,6 @@
+"""The service: what was published, asked over HTTP, and who may ask.
+
+Each process opens the present release once, follows what is published, and answers every request
+from one release. Not here: how anything is computed, which is asked of the rooms that own it, and
+anything that writes but keys, the list of processes, and documents put into their queue.
+"""

@@ -1,0 +1,76 @@
+"""Who asks, and whether they may: keys, their scopes, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from ml_assets.service.admission.keys import SCOPES, Role, Scope, match
+from ml_assets.service.answering import Service, the_service
+from ml_assets.service.guard import is_local
+from ml_assets.service.refusals import RefusedError
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the id of a key, or the address of whom no key is asked of."""
+
+    identity: str
+    role: Role
+    scopes: Sequence[Scope]
+
+
+def identify(request: Request, service: Service) -> Caller:
+    """Who asks, by the key in the header `Authorization: Bearer` or `X-API-Key`.
+
+    While no key was ever made, everybody on this machine may ask, under a name of this machine.
+
+    Raises:
+        RefusedError: there is no key, or it is none, or was revoked; or keys cannot be read yet.
+    """
+    keys = service.state.keys
+    if keys is None:
+        raise RefusedError(503, "not_ready", "the service has only just started", retry=1)
+    if not keys:
+        if not is_local(request.headers.get("host", "")):
+            raise RefusedError(403, "forbidden", "without keys it answers to 127.0.0.1 alone")
+        address = request.client.host if request.client else "unknown"
+        return Caller(f"address {address}", "admin", SCOPES)
+    scheme, _, presented = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        presented = request.headers.get("x-api-key", "")
+    key = match(presented.strip(), keys)
+    if key is None:
+        do = "Send a key: Authorization: Bearer mla_…"
+        raise RefusedError(401, "unauthorized", "there is no valid key", do=do)
+    return Caller(key.key_id, key.role, key.scopes)
+
+
+async def _may(request: Request, service: Service, scope: Scope) -> Caller:
+    caller = identify(request, service)
+    request.state.noted["caller"] = caller.identity
+    if scope not in caller.scopes:
+        raise RefusedError(403, "forbidden", f"this key may not {scope}")
+    wait = await service.rates.wait(caller.identity)
+    if wait is not None:
+        service.metrics.refused("rate")
+        raise RefusedError(429, "rate", f"more than {service.settings.service_rate}", retry=wait)
+    return caller
+
+
+async def _reader(request: Request, service: Annotated[Service, Depends(the_service)]) -> Caller:
+    return await _may(request, service, "read")
+
+
+async def _writer(request: Request, service: Annotated[Service, Depends(the_service)]) -> Caller:
+    return await _may(request, service, "write")
+
+
+Reader = Annotated[Caller, Depends(_reader)]
+"""Who may read; without the right to, the request is refused."""
+
+Writer = Annotated[Caller, Depends(_writer)]
+"""Who may push documents."""

@@ -1,0 +1,74 @@
+"""How often a key may ask: counted in the online store, by all processes together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+from limits import parse
+from limits.errors import StorageError
+from limits.storage import MemoryStorage, Storage
+from limits.strategies import FixedWindowRateLimiter
+
+from ml_assets.errors import StoreError
+from ml_assets.service.admission.counters import open_counters
+from ml_assets.settings import Settings, secret
+
+_AGAIN_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Rates:
+    """The limit of a deployment. While the online store is away, each process counts by itself."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Nothing is opened yet."""
+        self._settings = settings
+        self._limit = parse(settings.service_rate) if settings.service_rate else None
+        self._thread = ThreadPoolExecutor(1, "rates")
+        self._stack = ExitStack()
+        self._shared: Storage | None = None
+        self._here: Storage | None = None
+        self._again = 0.0
+
+    async def wait(self, identity: str) -> float | None:
+        """Count a request; None, or after how many seconds one more is allowed."""
+        if self._limit is None:
+            return None
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._hit, identity)
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self._thread.submit(self._stack.close)
+        self._thread.shutdown()
+
+    def _hit(self, identity: str) -> float | None:
+        try:
+            if storage := self._opened():
+                return self._ask(storage, identity)
+        except (StorageError, StoreError, sqlite3.Error) as error:
+            log.warning("requests are counted by each process", extra={"reason": str(error)})
+            self._again = time.monotonic() + _AGAIN_SECONDS
+            self._stack.close()
+            self._shared = None
+        if self._here is None:
+            self._here = MemoryStorage()
+        return self._ask(self._here, identity)
+
+    def _ask(self, storage: Storage, identity: str) -> float | None:
+        assert self._limit is not None  # noqa: S101 - as `wait` asks
+        limiter = FixedWindowRateLimiter(storage)
+        if limiter.hit(self._limit, identity):
+            return None
+        return max(0.0, limiter.get_window_stats(self._limit, identity).reset_time - time.time())
+
+    def _opened(self) -> Storage | None:
+        if self._shared is None and time.monotonic() >= self._again:
+            url = secret(self._settings.redis_url)
+            self._shared = self._stack.enter_context(open_counters(url, self._settings.home))
+        return self._shared

@@ -1,0 +1,1 @@
+"""What is published: opened for the requests of a process, and followed."""

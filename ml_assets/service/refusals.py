@@ -1,0 +1,122 @@
+"""What a request is refused with: errors of the rooms, as a status and a body that tell enough."""
+
+from __future__ import annotations
+
+import logging
+
+import psycopg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from ml_assets.errors import (
+    CostError,
+    FeatureViewError,
+    NothingToDoError,
+    SourceError,
+    SpaceMismatchError,
+    StoreError,
+    UserError,
+    WeightsError,
+    first_line,
+)
+from ml_assets.service.following.opened import NoLaneError
+from ml_assets.service.schemas import Problem, Refusal
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1
+
+
+class RefusedError(Exception):
+    """A request that is not answered, with what is said to who asked."""
+
+    def __init__(
+        self, status: int, code: str, message: str, *, do: str = "", retry: float = 0
+    ) -> None:
+        """`retry`: after so many seconds it may be answered."""
+        super().__init__(message)
+        self.status, self.code, self.message, self.do, self.retry = status, code, message, do, retry
+
+
+def nothing_published(what: str) -> RefusedError:
+    """No search, or no model, was published yet."""
+    said = f"no {what} was published yet"
+    return RefusedError(503, "nothing_published", said, do="Run `ml-assets run`", retry=10)
+
+
+def install(app: FastAPI) -> None:
+    """Have the application tell what it refuses."""
+    app.add_exception_handler(RefusedError, _refused)
+    app.add_exception_handler(UserError, _user_error)
+    app.add_exception_handler(psycopg.Error, _database_error)
+    app.add_exception_handler(RequestValidationError, _unreadable)
+    app.add_exception_handler(HTTPException, _of_the_framework)
+
+
+def _respond(request: Request, refused: RefusedError) -> JSONResponse:
+    request_id = request.state.request_id
+    problem = Problem(
+        error=Refusal(
+            code=refused.code, message=refused.message, do=refused.do, request_id=request_id
+        )
+    )
+    headers = {"Retry-After": str(max(1, round(refused.retry)))} if refused.retry else {}
+    if refused.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(problem.model_dump(), refused.status, headers)
+
+
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RefusedError)  # noqa: S101 - as the handler is installed
+    return _respond(request, error)
+
+
+async def _user_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, UserError)  # noqa: S101
+    match error:
+        case NothingToDoError():
+            refused = RefusedError(404, "not_found", error.what, do=error.do)
+        case FeatureViewError():
+            refused = RefusedError(404, "feature_view", error.what, do=error.do)
+        case SourceError():
+            refused = RefusedError(422, "source", error.reason, do=error.do)
+        case NoLaneError():
+            refused = RefusedError(503, "busy", "there is too much to do", retry=RETRY_SECONDS)
+        case StoreError() | SpaceMismatchError() | WeightsError() | CostError():
+            # Nothing that who asks could mend, or should know the places of.
+            return _away(request, error.reason)
+        case _:
+            refused = RefusedError(422, "invalid", error.what, do=error.do)
+    return _respond(request, refused)
+
+
+async def _database_error(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        return _respond(request, RefusedError(503, "late", "it took too long", retry=RETRY_SECONDS))
+    if not isinstance(error, psycopg.OperationalError):
+        raise error
+    return _away(request, first_line(error))
+
+
+def _away(request: Request, reason: str) -> JSONResponse:
+    request.state.noted["reason"] = reason
+    what = "a store that this needs does not answer, or lacks something"
+    do = "Try again; GET /ready says which, and the log why"
+    return _respond(request, RefusedError(503, "unavailable", what, do=do, retry=RETRY_SECONDS))
+
+
+async def _unreadable(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    message = f"{place}: {first['msg']}"
+    return _respond(request, RefusedError(422, "invalid", message, do="See /docs"))
+
+
+async def _of_the_framework(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    codes = {404: "not_found", 405: "not_allowed", 413: "too_large"}
+    code = codes.get(error.status_code, "invalid")
+    return _respond(request, RefusedError(error.status_code, code, str(error.detail)))

@@ -1,0 +1,312 @@
+"""What is asked and answered over HTTP: the types of the requests, of the answers, of refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ml_assets.documents.model import Document
+from ml_assets.search.answering.model import MAX_K, Hit, Method
+from ml_assets.service.following.deployments import Deployment
+
+MOST_TEXTS = 256
+"""Texts of one request."""
+MOST_CHARACTERS = 100_000
+"""Characters of a text; what a model does not read of it is cut anyway."""
+
+Query = Annotated[str, Field(min_length=1, max_length=2_000)]
+Text = Annotated[str, Field(min_length=1, max_length=MOST_CHARACTERS)]
+Words = Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=64)]
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Answer(BaseModel):
+    release: int | None = Field(description="the release that answered; null before the first")
+
+
+class Refusal(BaseModel):
+    """Why there is no answer, and what to do."""
+
+    code: str = Field(examples=["not_found"])
+    message: str = Field(examples=["there is no document 'absent'"])
+    do: str = Field("", examples=["Ids are those of the source"])
+    request_id: str = Field("", description="in the log of the service, too")
+
+
+class Problem(BaseModel):
+    """A refusal, as it is sent."""
+
+    error: Refusal
+
+
+class Filters(_Asked):
+    """What the documents of an answer have in common; all of it has to hold."""
+
+    collection: Words = Field([], description="one of these collections")
+    label: Words = Field([], description="one of these labels")
+    since: str | None = Field(None, description="created at or after this date")
+    until: str | None = Field(None, description="created before this date")
+    where: Words = Field([], description="key=value of the metadata")
+    filter: str | None = Field(
+        None,
+        max_length=10_000,
+        description="a condition on collection, label, created_at, metadata.<key>",
+    )
+
+
+class SearchRequest(Filters):
+    """A search of the published generation."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"query": "parse command line arguments", "k": 3, "where": ["kind=class"]}]
+        },
+    )
+    query: Query = Field(description="what to look for, in plain words")
+    k: int = Field(10, ge=1, le=MAX_K, description="documents of a page")
+    offset: int = Field(0, ge=0, lt=MAX_K, description="documents of the pages before")
+    method: Method = "hybrid"
+    min_relevance: float = Field(0.0, ge=0, le=1, description="only what is so relevant")
+
+
+class SimilarRequest(Filters):
+    """A search by a document."""
+
+    k: int = Field(10, ge=1, le=MAX_K, description="documents")
+
+
+class SearchAnswer(_Answer):
+    """Documents, best first, each shown by its best chunk, with its rank and score by method."""
+
+    generation_id: str
+    method: Method
+    filters: str = Field(description="the condition that was asked for, as one text")
+    complete: bool = Field(description="there are k of them, or all that match")
+    behind: int = Field(description="documents that wait to be indexed")
+    hits: Sequence[Hit]
+    next: int | None = Field(description="the offset of the next page; null on the last one")
+
+
+class DocumentAnswer(_Answer):
+    """A live document, and why it is as it is."""
+
+    document: Document
+    history: Sequence[Change]
+
+
+class Change(BaseModel):
+    """An entry of the change log."""
+
+    changed_at: datetime
+    stage: str
+    action: str
+    reason: str
+    collection: str
+    run_id: str | None
+
+
+class NewDocument(_Asked):
+    """A document to be added, or put in the place of the one that was pushed under its id."""
+
+    id: str = Field(min_length=1, max_length=200)
+    text: str = Field(min_length=1)
+    collection: str = Field("pushed", min_length=1, max_length=200)
+    title: str = ""
+    label: str | None = None
+    url: str | None = None
+    group: str = ""
+    created_at: datetime | None = None
+    metadata: Mapping[str, str | int | float | bool] = Field(default_factory=dict)
+
+
+class PushRequest(_Asked):
+    """Documents to be added, all or none."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "documents": [
+                        {"id": "note-1", "text": "About bread.", "metadata": {"year": 2026}}
+                    ]
+                }
+            ]
+        },
+    )
+    documents: list[NewDocument] = Field(min_length=1, max_length=MOST_TEXTS)
+
+
+class Accepted(BaseModel):
+    """They are kept, and will be read by a run."""
+
+    ticket: UUID
+    documents: int
+
+
+class TicketState(BaseModel):
+    """What became of a document of a ticket."""
+
+    document_id: str
+    state: Literal["queued", "rejected", "indexing", "searchable", "replaced", "withdrawn"]
+    reason: str | None = None
+
+
+class TicketAnswer(_Answer):
+    """What became of the documents of a ticket."""
+
+    ticket: UUID
+    searchable: bool = Field(description="all that were not replaced or withdrawn are")
+    documents: Sequence[TicketState]
+
+
+class PredictRequest(_Asked):
+    """Texts to label; a title, if there is one, is the first line."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"texts": ["Return the absolute value of a number."]}]},
+    )
+    texts: list[Text] = Field(min_length=1, max_length=MOST_TEXTS)
+
+
+class Predicted(BaseModel):
+    """What the champion says of one text."""
+
+    label: str
+    probability: float
+    probabilities: Mapping[str, float] = Field(description="of every label, likeliest first")
+    features: Mapping[str, float | None]
+
+
+class PredictAnswer(_Answer):
+    """What the champion says, in the order of the texts."""
+
+    model: str = Field(examples=["document_classifier/3"])
+    predictions: Sequence[Predicted]
+
+
+class FeaturesAnswer(BaseModel):
+    """The latest values of an entity in the online store."""
+
+    view: str = Field(examples=["document_text"])
+    key: str = Field(description="the view with its version", examples=["document_text_v2"])
+    entity: str
+    values: Mapping[str, int | float | bool | str | None]
+
+
+class TextFeaturesRequest(_Asked):
+    """A text that is in no store, with what is known beside it."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"text": "About bread.", "title": "Note"}]}
+    )
+    text: Text
+    title: str = Field("", max_length=2_000)
+    metadata: Mapping[str, str | int | float | bool] = Field(default_factory=dict)
+
+
+class TextFeaturesAnswer(BaseModel):
+    """Features by `view__feature`; null where they are not known."""
+
+    values: Mapping[str, int | float | bool | str | None]
+
+
+class EmbedRequest(_Asked):
+    """Texts to encode."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"texts": ["baking bread"]}]}
+    )
+    texts: list[Text] = Field(min_length=1, max_length=MOST_TEXTS)
+    kind: Literal["query", "document"] = "query"
+
+
+class EmbedAnswer(BaseModel):
+    """Vectors of unit norm, in the order of the texts, and the space that they are of."""
+
+    space_id: str
+    model: str
+    dimension: int
+    vectors: Sequence[Sequence[float]]
+
+
+class EmbeddingsRequest(BaseModel):
+    """As OpenAI's clients ask; the texts count as documents."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"input": "baking bread", "model": "any"}]}
+    )
+    input: Text | Annotated[list[Text], Field(min_length=1, max_length=MOST_TEXTS)]
+    model: str = Field("", max_length=500, description="not looked at: there is one model")
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = Field(None, description="must be that of the space")
+    user: str | None = Field(None, max_length=500)
+
+
+class Embedding(BaseModel):
+    """One vector, as numbers or as the base64 of little-endian float32."""
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: Sequence[float] | str
+
+
+class Usage(BaseModel):
+    """Tokens that were read."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsAnswer(BaseModel):
+    """As OpenAI answers, with the vector space beside."""
+
+    object: Literal["list"] = "list"
+    data: Sequence[Embedding]
+    model: str
+    usage: Usage
+    space_id: str
+
+
+class ReleaseAnswer(_Answer):
+    """What is served together, since when and why, and by which processes."""
+
+    served_from: datetime | None = None
+    action: str = ""
+    reason: str = ""
+    parts: Mapping[str, Any] = Field(default_factory=dict)
+    version: str = Field(description="of ml_assets")
+    deployments: Sequence[Deployment]
+
+
+class Health(BaseModel):
+    """Whether the process is alive; one that failed follows no release any more."""
+
+    status: Literal["alive", "failed"] = "alive"
+
+
+class Store(BaseModel):
+    """Whether a store answers; the reason is for holders of a key."""
+
+    ok: bool
+    reason: str = ""
+
+
+class Readiness(BaseModel):
+    """Whether it answers what it is there for."""
+
+    ready: bool
+    release: int | None
+    stores: Mapping[str, Store]
+
+
+DocumentAnswer.model_rebuild()

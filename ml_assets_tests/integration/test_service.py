@@ -1,0 +1,139 @@
+"""The service as a process of its own: releases come and go, PostgreSQL dies, and it goes on."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from threading import Event, Thread
+
+import httpx
+
+from ml_assets.releases import pointer
+from ml_assets.releases.audit import Entry
+from ml_assets.stores import postgres
+from ml_assets_tests.integration.project import Project
+from ml_assets_tests.servers.starting import free_port
+from ml_assets_tests.service.deployed import soon
+from ml_assets_tests.stores.embedded.homes import kill_server
+
+CLIENTS = 6
+PUBLISHES = 10
+
+
+@contextmanager
+def serving(project: Project, log: Path) -> Iterator[str]:
+    """The URL of a service on the home; it ends well at the end."""
+    port = free_port()
+    with log.open("w") as file:
+        process = project.start_logged(file, "serve", "--port", str(port))
+    url = f"http://127.0.0.1:{port}"
+
+    def ready() -> bool:
+        assert process.poll() is None, log.read_text()
+        try:
+            return httpx.get(f"{url}/ready").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    try:
+        soon(ready, 120)
+        yield url
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) in (0, -signal.SIGTERM), log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+class Asking:
+    """Clients that ask in a loop, each over its own connection, and what they were answered."""
+
+    def __init__(self, url: str) -> None:
+        self.codes: Counter[int] = Counter()
+        self.seen: set[tuple[int, str]] = set()
+        self.refusals: list[str] = []
+        self._url, self._ended = url, Event()
+        self._threads = [Thread(target=self._ask, args=[number]) for number in range(CLIENTS)]
+
+    def __enter__(self) -> Asking:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, number: int) -> None:
+        with httpx.Client(base_url=self._url, timeout=60) as client:
+            while not self._ended.is_set():
+                body = {"query": f"bread and soil {number}", "k": 3}
+                answer = client.post("/v1/search", json=body)
+                self.codes[answer.status_code] += 1
+                if answer.status_code == 200:
+                    found = answer.json()
+                    self.seen.add((found["release"], found["generation_id"]))
+                else:
+                    self.refusals.append(answer.text)
+
+
+def test_releases_come_and_postgres_goes_under_clients_that_never_stop(
+    project: Project, tmp_path: Path
+) -> None:
+    for beam in ("16", "8"):
+        project.call("run", "--until", "search", ML_ASSETS_HNSW_M=beam)
+    log = tmp_path / "serve.log"
+    with serving(project, log) as url:
+        with postgres.connect(None, project.home) as connection:
+            both = {
+                release.parts.generation_id for release in pointer.list_releases(connection)
+            } - {None}
+            assert len(both) == 2
+            with Asking(url) as asking:
+                waits = []
+                for _ in range(PUBLISHES):
+                    served = pointer.present_parts(connection).generation_id
+                    (other,) = both - {served}
+                    entry = Entry("tester", "publish", f"search/{other}", "test")
+                    pointer.publish(
+                        connection, lambda parts, to=other: replace(parts, generation_id=to), entry
+                    )
+                    present = pointer.present_release(connection)
+                    assert present
+                    number = present.release_id
+                    waits.append(soon(lambda number=number: served_by(url) == number, 30))
+            assert asking.codes.keys() == {200}, asking.refusals[:3]
+            assert len(asking.seen) >= PUBLISHES
+            known = {
+                each.release_id: each.parts.generation_id
+                for each in pointer.list_releases(connection)
+            }
+            assert all(known[release] == generation for release, generation in asking.seen)
+            # On a machine with something else to do; alone it takes a tenth of a second.
+            assert sorted(waits)[len(waits) // 2] < 3
+        postgres.stop(project.home)  # the service alone uses it now
+        with Asking(url) as asking:
+            kill_server(project.home)
+            soon(lambda: 503 in asking.codes, 60)
+            heard = asking.codes[200]
+            soon(lambda: asking.codes[200] > heard + CLIENTS, 120)
+            soon(lambda: httpx.get(f"{url}/ready").status_code == 200, 60)
+        assert asking.codes.keys() == {200, 503}
+        told = {json.loads(text)["error"]["code"] for text in asking.refusals}
+        assert told <= {"unavailable", "late", "busy"}
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    assert not [line for line in lines if "traceback" in line]
+    assert "bread and soil" not in log.read_text()
+
+
+def served_by(url: str) -> int | None:
+    """The release that answers now."""
+    answer = httpx.get(f"{url}/v1/release")
+    number: int | None = answer.json()["release"]
+    return number

@@ -1,0 +1,156 @@
+"""What the endpoints answer, beside what the rooms say."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from ml_assets_tests.corpus import MeaningEncoder
+from ml_assets_tests.fakes import SPACE
+from ml_assets_tests.registry.deciding import ask
+from ml_assets_tests.service.deployed import Deployed, get, post
+
+
+def test_a_search_tells_why_each_document_is_there(client: TestClient) -> None:
+    found = post(client, "/v1/search", {"query": "w3 w6 w9", "k": 4})
+    assert len(found["hits"]) == 4
+    assert (found["complete"], found["method"], found["behind"]) == (True, "hybrid", 0)
+    assert any(hit["keyword_rank"] for hit in found["hits"])
+    assert all(hit["vector_rank"] and -1 <= hit["vector_score"] <= 1 for hit in found["hits"])
+    assert get(client, "/v1/search", query="w3 w6 w9", k=4) == found
+
+
+def test_pages_follow_each_other(client: TestClient) -> None:
+    whole = post(client, "/v1/search", {"query": "w3 w6", "k": 6})
+    ids = [hit["document_id"] for hit in whole["hits"]]
+    first = post(client, "/v1/search", {"query": "w3 w6", "k": 3})
+    second = post(client, "/v1/search", {"query": "w3 w6", "k": 3, "offset": first["next"]})
+    assert [hit["document_id"] for hit in first["hits"] + second["hits"]] == ids
+    last = post(client, "/v1/search", {"query": "w3", "k": 10, "offset": 95})
+    assert last["next"] is None
+
+
+@pytest.mark.parametrize("method", ["keyword", "vector"])
+def test_filters_hold(client: TestClient, method: str) -> None:
+    asked = {"query": "w3 w6", "label": ["music"], "method": method, "filter": 'label != "sport"'}
+    found = post(client, "/v1/search", asked)
+    assert {hit["label"] for hit in found["hits"]} <= {"music"}
+    assert found["filters"] == 'label = "music" and (not label = "sport")' or found["filters"]
+    assert get(client, "/v1/search", **asked)["hits"] == found["hits"]
+
+
+def test_similar_documents_are_others(client: TestClient) -> None:
+    found = get(client, "/v1/similar/document-0003", k=5)
+    ids = [hit["document_id"] for hit in found["hits"]]
+    assert len(ids) == 5
+    assert "document-0003" not in ids
+    assert get(client, "/v1/similar/absent", 404)["error"]["code"] == "not_found"
+
+
+def test_a_document_comes_with_its_history(client: TestClient) -> None:
+    found = get(client, "/v1/documents/document-0003")
+    assert found["document"]["document_id"] == "document-0003"
+    assert found["history"][0]["action"] == "added"
+    refused = client.get("/v1/documents/absent", headers={"X-Request-ID": "mine-1"})
+    assert refused.status_code == 404
+    assert refused.headers["X-Request-ID"] == "mine-1"
+    assert refused.json()["error"]["request_id"] == "mine-1"
+
+
+def test_a_prediction_is_that_of_the_champion(client: TestClient, deployed: Deployed) -> None:
+    texts = ["w3 w6 w9 w30 w60", "w1 w4 w7 w31"]
+    answer = post(client, "/v1/predict", {"texts": texts})
+    assert [each["label"] for each in answer["predictions"]] == ["cooking", "music"]
+    expected = ask(deployed.deployment, texts)
+    for given, known in zip(answer["predictions"], expected, strict=True):
+        assert given["probabilities"] == pytest.approx(known, abs=1e-6)
+        assert given["probability"] == next(iter(given["probabilities"].values()))
+        assert given["features"]["document_text__words"] > 0
+    assert answer["model"].startswith("document_classifier/")
+    assert post(client, "/v1/predict", {"texts": texts}) == answer
+    assert client.app.state.service.cache.statistics()["predictions"].hits == 2  # type: ignore[attr-defined]
+    assert post(client, "/v1/predict", {"texts": [" \n"]}, 422)["error"]["code"] == "source"
+
+
+def test_features_are_those_of_the_online_store(client: TestClient) -> None:
+    answer = get(client, "/v1/features/document_text/document-0003")
+    assert answer["values"]["words"] > 0
+    assert get(client, "/v1/features/document_text/absent", 404)["error"]["code"] == "not_found"
+    assert get(client, "/v1/features/absent/x", 404)["error"]["code"] == "feature_view"
+
+
+def test_vectors_name_their_space(client: TestClient) -> None:
+    texts = ["w3 w6", "w1"]
+    expected = MeaningEncoder().encode(texts)
+    answer = post(client, "/v1/embed", {"texts": texts})
+    assert answer["space_id"] == SPACE.space_id
+    assert np.allclose(answer["vectors"], expected)
+    plain = post(client, "/v1/embeddings", {"input": texts, "model": "any"})
+    assert np.allclose([row["embedding"] for row in plain["data"]], expected)
+    assert plain["usage"]["total_tokens"] > 2
+    packed = post(client, "/v1/embeddings", {"input": "w1", "encoding_format": "base64"})
+    (row,) = packed["data"]
+    assert np.allclose(np.frombuffer(base64.b64decode(row["embedding"]), "<f4"), expected[1])
+    assert post(client, "/v1/embeddings", {"input": "w1", "dimensions": 3}, 422)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("/v1/search", {"query": ""}, "query"),
+        ("/v1/search", {"query": "x", "k": 101}, "k"),
+        ("/v1/search", {"query": "x", "offset": 100}, "offset"),
+        ("/v1/search", {"query": "x", "absent": 1}, "absent"),
+        ("/v1/search", {"query": "x", "filter": "label ="}, "should stand here"),
+        ("/v1/search", {"query": "x", "collection": ["nowhere"]}, "nowhere"),
+        ("/v1/predict", {"texts": []}, "texts"),
+        ("/v1/embed", {"texts": ["x"], "kind": "other"}, "kind"),
+    ],
+)
+def test_what_cannot_be_asked_is_said(
+    client: TestClient, path: str, body: dict[str, object], said: str
+) -> None:
+    error = post(client, path, body, 422)["error"]
+    assert said in error["message"]
+    assert error["request_id"]
+
+
+def test_half_a_letter_is_no_query(client: TestClient) -> None:
+    headers = {"Content-Type": "application/json"}
+    refused = client.post("/v1/search", content=b'{"query": "\\ud800"}', headers=headers)
+    assert refused.status_code == 422
+    assert "unicode" in refused.json()["error"]["message"]
+
+
+def test_the_release_is_told_with_who_serves_it(client: TestClient) -> None:
+    answer = get(client, "/v1/release")
+    assert answer["parts"]["generation_id"]
+    assert answer["parts"]["model_version"] == 1
+    assert answer["release"] in {each["release_id"] for each in answer["deployments"]}
+
+
+def test_it_is_alive_ready_and_counted(client: TestClient) -> None:
+    assert get(client, "/health") == {"status": "alive"}
+    ready = get(client, "/ready")
+    assert ready["ready"] is True
+    assert set(ready["stores"]) == {"postgres", "online", "index", "search", "model"}
+    get(client, "/v1/documents/document-0001")
+    metrics = client.get("/metrics").text
+    line = 'ml_assets_requests_total{method="GET",route="/v1/documents/{document_id:path}"'
+    assert line in metrics
+    assert 'ml_assets_store_up{store="postgres"} 1.0' in metrics
+    assert "document-0001" not in metrics
+
+
+def test_every_endpoint_is_described(client: TestClient) -> None:
+    described = get(client, "/openapi.json")
+    operations = [operation for path in described["paths"].values() for operation in path.values()]
+    assert len(operations) >= 14
+    assert all(operation["description"] for operation in operations)
+    examples = [
+        name for name, schema in described["components"]["schemas"].items() if "examples" in schema
+    ]
+    assert {"SearchRequest", "PredictRequest", "EmbedRequest", "PushRequest"} <= set(examples)
