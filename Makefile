@@ -15,6 +15,7 @@ unexport PYTHONPATH PYTHONHOME
 
 # Peers of the benchmark; `make bench ROWS=cold,unchanged REPETITIONS=1` does a part of it.
 PEERS = bench/.venv/requirements.txt
+FEAST = bench/.venv-feast/installed
 BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(REPETITIONS),--repetitions $(REPETITIONS))
 
 # `make bench-search ROWS=indexes HOME_OF=.ml_assets` takes the vectors of that home; ROWS=million takes long.
@@ -23,7 +24,8 @@ BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(REPETITIONS),--repetitions $(REPETIT
 BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $(if $(VECTORS),--vectors $(VECTORS)) \
 	$(if $(BEIR),--beir $(BEIR)) $(if $(SET),--set $(SET))
 
-.PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-serving bench-training bench-setup serve clean
+.PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-serving bench-training \
+	bench-features bench-setup serve clean
 
 run: ## bring everything up to date: documents, search, models
 	@$(SETUP)
@@ -76,6 +78,16 @@ bench-search: ## measure every index, and hybrid search beside LangChain's Ensem
 bench-churn: ## measure what churn costs, on the chunks of a home: make bench-churn HOME_OF=.ml_assets
 	@$(SETUP) --dev
 	@$(BIN)/python -m bench.search.churn $(HOME_OF) $(if $(FAISS),--faiss $(FAISS))
+
+bench-features: ## measure joins, the online store and caches beside Feast, which is installed apart
+	@$(SETUP) --dev
+	@$(MAKE) --no-print-directory $(FEAST) || echo "Feast cannot be installed, and is skipped" >&2
+	@$(BIN)/python -m bench.features $(if $(REPETITIONS),--repetitions $(REPETITIONS))
+
+$(FEAST): # without our pins, with which pip would take a Feast of 2019
+	$(if $(PYTHON),$(PYTHON),$(error No Python 3.11, 3.12 or 3.13)) -m venv --clear bench/.venv-feast
+	bench/.venv-feast/bin/pip install --quiet --disable-pip-version-check 'feast[duckdb]==0.67.0'
+	@touch $@
 
 bench-serving: ## measure the service over HTTP, with wrk: make bench-serving HOME_OF=.ml_assets
 	@$(SETUP) --dev

@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Literal
 
-Unit = Literal["s", "MiB", "/s", ""]
+Unit = Literal["s", "ms", "MiB", "/s", ""]
 """None: a share, like recall."""
 
 
@@ -40,7 +40,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Limit:
-    """At most `factor` times the figure it is set against, and `plus` seconds.
+    """At most `factor` times the figure it is set against, and `plus` of its unit.
 
     With `plus`, the factor is 0 or 1. With `at_least`, it is a limit from below.
     """
@@ -48,6 +48,7 @@ class Limit:
     factor: float = 0.0
     plus: float = 0.0
     at_least: float = 0.0
+    unit: Unit = "s"
 
     def value(self, against: Figure | None) -> float:
         """The limit in the unit of the figure."""
@@ -64,7 +65,7 @@ class Limit:
             return f"≥ {self.at_least:g}"
         if not self.plus:
             return f"ratio ≤ {self.factor:g}"
-        return f"≤ {'that + ' * bool(self.factor)}{self.plus:g} s"
+        return f"≤ {'that + ' * bool(self.factor)}{self.plus:g} {self.unit}"
 
 
 @dataclass(frozen=True)

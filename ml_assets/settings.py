@@ -251,6 +251,7 @@ class Settings(BaseSettings):
     clickhouse_url: SecretStr | None = Field(None, validation_alias="CLICKHOUSE_URL")
     redis_url: SecretStr | None = Field(None, validation_alias="REDIS_URL")
     memcached_url: SecretStr | None = Field(None, validation_alias="MEMCACHED_URL")
+    dynamodb_url: SecretStr | None = Field(None, validation_alias="DYNAMODB_URL")
     mlflow_tracking_uri: SecretStr | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
     duckdb_path: Path | None = Field(None, validation_alias="DUCKDB_PATH")
     keyword_index_path: Path | None = Field(None, validation_alias="KEYWORD_INDEX_PATH")
@@ -357,7 +358,19 @@ class Settings(BaseSettings):
         """The PostgreSQL of what only reads: a replica, or that of the runs."""
         return self.postgres_read_url or self.postgres_url
 
-    @cached_property
+    @field_validator("dynamodb_url")
+    @classmethod
+    def _is_table(cls, url: SecretStr | None) -> SecretStr | None:
+        if url and not re.match(r"dynamodb://[^/?]+/[\w.-]{3,255}(\?|$)", url.get_secret_value()):
+            raise ValueError("it is not a URL such as dynamodb://eu-west-1/ml_assets")
+        return url
+
+    @property
+    def online_url(self) -> SecretStr | None:
+        """Where online features are: DynamoDB, or Redis; None: a file in the home."""
+        return self.dynamodb_url or self.redis_url
+
+    @property
     def cache_url(self) -> SecretStr | None:
         """Where caches are: Memcached, or Redis; None: a file in the home."""
         return self.memcached_url or self.redis_url

@@ -31,6 +31,7 @@ SLOW_FIXTURES = {
         "redis_url",
         "cluster_url",
         "memcached_url",
+        "dynamodb_endpoint",
         "chroma_server",
         "clickhouse_url",
         "server",

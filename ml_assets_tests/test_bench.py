@@ -68,7 +68,13 @@ def test_json_keeps_every_repetition() -> None:
     written = json.loads(json.dumps(as_json(Row("cold", QUICK, SLOW, Limit(factor=0.4)))))
     assert written["measured"]["samples"] == [4, 5, 6]
     assert written["against"]["median"] == 10
-    assert written["limit"] == {"factor": 0.4, "plus": 0.0, "at_least": 0.0, "value": 4.0}
+    assert written["limit"] == {
+        "factor": 0.4,
+        "plus": 0.0,
+        "at_least": 0.0,
+        "unit": "s",
+        "value": 4.0,
+    }
     assert written["reached"] is False
 
 

@@ -61,7 +61,7 @@ def test_postgres_is_named_by_a_url(url: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(
-    "name", ["CHROMA_URL", "CLICKHOUSE_URL", "REDIS_URL", "MLFLOW_TRACKING_URI"]
+    "name", ["CHROMA_URL", "CLICKHOUSE_URL", "REDIS_URL", "MEMCACHED_URL", "MLFLOW_TRACKING_URI"]
 )
 @pytest.mark.parametrize("user", ["me:tests/only@", "me:1/only@", "me:only#@"])
 def test_a_password_that_ends_early_is_not_shown(

@@ -115,7 +115,7 @@ def drop(
         connected() as (settings, connection),
         turn(connection, tell),
         duckdb.connect(settings.duckdb_file) as duck,
-        online.connect(secret(settings.redis_url), settings.home) as store,
+        online.connect(secret(settings.online_url), settings.home) as store,
     ):
         rows = drop_version(connection, duck, store, name, version, settings.actor, reason)
     if rows is None:

@@ -183,7 +183,7 @@ class MlflowResource(dg.ConfigurableResource):
 
 
 class OnlineStoreResource(dg.ConfigurableResource):
-    """Latest feature values: Redis by URL, else SQLite under `home`."""
+    """Latest feature values: DynamoDB or Redis by URL, else SQLite under `home`."""
 
     url: str = ""
     home: str
@@ -219,5 +219,5 @@ def build_resources(settings: Settings) -> dict[str, object]:
         "mlflow": MlflowResource(
             tracking_uri=tracking, postgres_url=url("POSTGRES_URL"), home=home
         ),
-        "online_store": OnlineStoreResource(url=url("REDIS_URL"), home=home),
+        "online_store": OnlineStoreResource(url=url("DYNAMODB_URL") or url("REDIS_URL"), home=home),
     }

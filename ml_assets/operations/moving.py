@@ -28,7 +28,7 @@ MLFLOW = "mlflow"
 
 _IN_HOME = {
     "chroma_url": ("chroma", "chroma.lock"),
-    "redis_url": ("online.sqlite", "online.sqlite-wal", "online.sqlite-shm"),
+    "online_url": ("online.sqlite", "online.sqlite-wal", "online.sqlite-shm"),
     "clickhouse_url": ("chdb",),
     "mlflow_tracking_uri": (mlflow.FOLDER,),
 }
@@ -46,7 +46,7 @@ def fetch(settings: Settings, folder: Path) -> None:
     if url := secret(settings.chroma_url):
         with chroma.connect(url, home) as source, chroma.connect(None, folder) as target:
             chroma.copy_collections(source, target)
-    if url := secret(settings.redis_url):
+    if url := secret(settings.online_url):
         with online.connect(url, home) as values, online.connect(None, folder) as copied:
             online.copy_values(values, copied, str(folder))
     if url := secret(settings.mlflow_tracking_uri):
@@ -65,9 +65,11 @@ def place(settings: Settings, folder: Path) -> None:
     if url := secret(settings.chroma_url):
         with chroma.connect(None, folder) as source, chroma.connect(url, folder) as target:
             chroma.copy_collections(source, target)
-    if url := secret(settings.redis_url):
+    if url := secret(settings.online_url):
         with online.connect(None, folder) as values, online.connect(url, folder) as copied:
-            online.copy_values(values, copied, "REDIS_URL")
+            online.copy_values(
+                values, copied, "DYNAMODB_URL" if settings.dynamodb_url else "REDIS_URL"
+            )
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def forget_damaged(settings: Settings, notify: Callable[[str], None]) -> None:
         postgres.connect(url, settings.home) as connection,
         turn(connection, notify),
         duckdb.connect(settings.duckdb_file) as duck,
-        online.connect(secret(settings.redis_url), settings.home) as store,
+        online.connect(secret(settings.online_url), settings.home) as store,
     ):
         releases.restore_from_log(connection)
         generations.restore_from_log(connection)

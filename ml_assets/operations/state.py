@@ -31,7 +31,7 @@ def is_marked(settings: Settings) -> bool:
 _PLACES = {
     *("home", "postgres_url", "postgres_read_url", "chroma_url", "clickhouse_url", "redis_url"),
     *("mlflow_tracking_uri", "duckdb_path", "keyword_index_path", "memcached_url"),
-    *("query_cache_seconds", "prediction_cache_seconds"),
+    *("dynamodb_url", "query_cache_seconds", "prediction_cache_seconds"),
 }
 
 
@@ -84,7 +84,7 @@ def _stores(settings: Settings) -> Iterator[tuple[str | None, str, Callable[[str
     yield secret(settings.clickhouse_url), "chdb", clickhouse.mark
     tracking = secret(settings.mlflow_tracking_uri)
     yield tracking, mlflow.FOLDER, partial(mlflow.mark, name=MODEL_NAME)
-    yield secret(settings.redis_url), "online.sqlite", online.mark
+    yield secret(settings.online_url), "online.sqlite", online.mark
 
 
 def _mark(ask: Callable[[str], str], url: str) -> str:

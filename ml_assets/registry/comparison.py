@@ -82,7 +82,7 @@ def measure(
         given = np.array([places[label] for label in answered[name].given], np.intp)
         return Answers(given, answered[name].confidence)
 
-    with open_duck() as duck, online.connect(secret(settings.redis_url), settings.home) as store:
+    with open_duck() as duck, online.connect(secret(settings.online_url), settings.home) as store:
         behind = {view.key: count_behind(duck, store, view) for view in views_for("training")}
         days = days_since_built(duck, challenger.candidate.training_set_hash)
         drift = compare_what_is_left_out(connection, duck, training_set, current, settings.seed)

@@ -21,10 +21,10 @@ def migrate_all(settings: Settings) -> list[str]:
         postgres.connect(secret(settings.postgres_url), settings.home),
         clickhouse.connect(secret(settings.clickhouse_url), settings.home),
         duckdb.connect(settings.duckdb_file),
-        online.connect(secret(settings.redis_url), settings.home),
+        online.connect(secret(settings.online_url), settings.home),
     ):
-        # Redis has no tables.
-        stores = [store for store in STORES if store != "sqlite" or settings.redis_url is None]
+        # Redis and DynamoDB have none.
+        stores = [store for store in STORES if store != "sqlite" or settings.online_url is None]
         return [f"{store}: {len(read_migrations(store))} migrations in place" for store in stores]
 
 

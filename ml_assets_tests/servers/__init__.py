@@ -40,7 +40,9 @@ from ml_assets_tests.servers.starting import (
 
 __all__ = ["PASSWORD", "free_port"]
 
-EXPECTED = frozenset({"redis-server", "memcached", "pgbouncer", "mariadbd", "chroma", "mlflow"})
+EXPECTED = frozenset(
+    {"redis-server", "memcached", "pgbouncer", "mariadbd", "chroma", "mlflow", "moto_server"}
+)
 """What CI has: the first four from Debian (`.ci/run`), the others, and PostgreSQL, from wheels."""
 
 

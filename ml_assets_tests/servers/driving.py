@@ -67,7 +67,7 @@ def contents(settings: Settings, *, models: bool = True) -> dict[str, Any]:
             if kind in generation.parameters:
                 with indexes.open(connection, generation, kind) as index:
                     held[kind] = {chunk_id for chunk_id, _ in index.revisions()}
-    with online.connect(secret(settings.redis_url), settings.home) as store:
+    with online.connect(secret(settings.online_url), settings.home) as store:
         ids = sorted(store.revisions(DOCUMENT_TEXT.key))
         values = store.get_many(DOCUMENT_TEXT.key, ids).values
         held["online"] = {name: [_rounded(v) for v in values[name].values()] for name in ids}

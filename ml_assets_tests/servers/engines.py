@@ -10,9 +10,20 @@ from pathlib import Path
 
 from ml_assets_tests.servers.buckets import AZURITE
 from ml_assets_tests.servers.documentdb import documentdb_over_tcp
-from ml_assets_tests.servers.starting import CACHE, AbsentError, find_program
+from ml_assets_tests.servers.keyed import DYNALITE
+from ml_assets_tests.servers.starting import (
+    CACHE,
+    AbsentError,
+    end,
+    find_program,
+    free_port,
+    launch,
+    listens,
+    wait_until,
+)
 
 _AZURITE = "azurite@3.35.0"
+_DYNALITE = "dynalite@4.0.0"
 
 
 def mongodb(root: Path) -> str:
@@ -34,6 +45,26 @@ def buckets(root: Path) -> str:
     return f"{tested(test, root, {AZURITE: str(program)})} on rclone, fake-gcs-server and Azurite"
 
 
+def dynamodb(root: Path) -> str:
+    """The contract of the online store on dynalite, which is stricter than moto about names."""
+    program = CACHE / "dynalite" / "node_modules" / ".bin" / "dynalite"
+    if not program.exists():
+        if not (npm := find_program("npm")):
+            raise AbsentError("it needs npm")
+        install = [npm, "install", "--silent", "--prefix", str(CACHE / "dynalite"), _DYNALITE]
+        subprocess.run(install, check=True, capture_output=True)
+    port, folder = free_port(), root.with_name("dynalite")
+    folder.mkdir(parents=True)
+    command = [str(program), "--host", "127.0.0.1", "--port", str(port), "--createTableMs", "0"]
+    server = launch(command, folder, folder / "server.log", {})
+    try:
+        wait_until(lambda: listens(port), server, folder / "server.log")
+        url = {DYNALITE: f"http://127.0.0.1:{port}"}
+        return f"{tested('ml_assets_tests/stores/test_online.py', root, url)} on dynalite"
+    finally:
+        end(server)
+
+
 def tested(test: str, root: Path, environment: Mapping[str, str]) -> str:
     """Run a file of tests; return the last line of pytest.
 
@@ -49,4 +80,8 @@ def tested(test: str, root: Path, environment: Mapping[str, str]) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-ENGINES: Mapping[str, Callable[[Path], str]] = {"mongodb": mongodb, "buckets": buckets}
+ENGINES: Mapping[str, Callable[[Path], str]] = {
+    "mongodb": mongodb,
+    "buckets": buckets,
+    "dynamodb": dynamodb,
+}

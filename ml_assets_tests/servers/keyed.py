@@ -1,7 +1,8 @@
-"""Servers of keys and values: Memcached, and a cluster of three Redis servers."""
+"""Servers of keys and values: Memcached, a cluster of three Redis servers, DynamoDB's protocol."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,6 +12,10 @@ from redis import Redis
 
 from ml_assets_tests.servers import PASSWORD, program, serving
 from ml_assets_tests.servers.starting import free_port
+
+DYNALITE = "DYNALITE_URL"
+"""The variable with the URL of a stricter DynamoDB than moto's, in `make test-servers`."""
+AWS = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), PASSWORD)
 
 _SLOTS = 16_384
 
@@ -22,6 +27,18 @@ def memcached_over_tcp(folder: Path) -> Iterator[str]:
     command = [program("memcached"), "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-m", "64"]
     with serving([*command, "-u", "nobody"], folder, port):
         yield f"memcached://127.0.0.1:{port}"
+
+
+@contextmanager
+def dynamodb_over_http(folder: Path) -> Iterator[str]:
+    """The address of a server of DynamoDB's protocol; `AWS` is who may ask it."""
+    if DYNALITE in os.environ:
+        yield os.environ[DYNALITE]
+        return
+    port = free_port()
+    command = [program("moto_server"), "-H", "127.0.0.1", "-p", str(port)]
+    with serving(command, folder, port):
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager

@@ -1,26 +1,31 @@
 """What every online store does, on every store."""
 
 import hashlib
-import multiprocessing
+import os
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from ml_assets.errors import StoreError
+from ml_assets.errors import OutageError, SettingError, StoreError
 from ml_assets.stores import cache, online
 from ml_assets.stores.online import OnlineStore, Reading, Row
 from ml_assets.stores.online.sqlite import transaction
 from ml_assets.stores.redis import connected
+from ml_assets_tests.integration.forking import fork
 from ml_assets_tests.servers import PASSWORD, free_port
+from ml_assets_tests.servers.keyed import AWS
 
 Open = Callable[[], AbstractContextManager[OnlineStore]]
 
@@ -28,16 +33,17 @@ NOW = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
 A = Row({"count": 3, "share": 0.1 + 0.2, "name": "ä'\"", "known": True, "unknown": None}, "1")
 B = Row({"count": 2**53, "share": -1e-300, "zero": -0.0}, "2", NOW)
 ROWS = {"a": A, "b b": B}
-STORES = ["sqlite", "redis", "cluster"]
+STORES = ["sqlite", "redis", "cluster", "dynamodb"]
 
 
 def opener(store: str, request: pytest.FixtureRequest, folder: Path) -> Open:
     if store == "sqlite":
-        return lambda: online.connect(None, folder)
+        return partial(online.connect, None, folder)
     url: str = request.getfixturevalue(f"{store}_url")
-    with connected(url) as client:
-        client.flushall()
-    return lambda: online.connect(url, folder)
+    if store != "dynamodb":
+        with connected(url) as client:
+            client.flushall()
+    return partial(online.connect, url, folder)
 
 
 @pytest.fixture(params=STORES)
@@ -225,6 +231,7 @@ def replace_and_die(open_store: Open, after: int) -> None:
     def die(*_: object) -> None:
         signal.raise_signal(signal.SIGKILL)
 
+    os.environ.update(AWS)
     with open_store() as store:
         vars(type(store))["_publish"]  # it is there
         type(store)._publish = die  # type: ignore[attr-defined]
@@ -235,12 +242,7 @@ def replace_and_die(open_store: Open, after: int) -> None:
 def test_killed_in_a_swap_readers_keep_what_they_had(open_store: Open, after: int) -> None:
     with open_store() as store:
         store.put_many("view_v1", ROWS)
-    process = multiprocessing.get_context("fork").Process(
-        target=replace_and_die, args=(open_store, after)
-    )
-    process.start()
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL
+    assert fork(60, replace_and_die, open_store, after) == -signal.SIGKILL
     with open_store() as store:
         assert store.get_rows("view_v1", ["a", "b b", "x0"]) == ROWS
         store.put_many("view_v1", {"c": A})
@@ -254,14 +256,18 @@ def leftovers(store: OnlineStore) -> int:
     if "Sqlite" in type(store).__name__:
         query = "select count(*) from online_features"
         return int(store._connection.execute(query).fetchone()[0])  # type: ignore[attr-defined]
+    if "DynamoDb" in type(store).__name__:
+        items = store._client.scan(TableName=store._table)["Items"]  # type: ignore[attr-defined]
+        return sum(item["bucket"]["S"] != "views" for item in items)
     client = store._client  # type: ignore[attr-defined]
     keys = [key for key in client.scan_iter("ml_assets:*") if not key.endswith(b":builds")]
     return sum(client.hlen(key) for key in keys if client.ttl(key) == -1) // 2
 
 
 def swap_often(open_store: Open) -> None:
+    os.environ.update(AWS)
     with open_store() as store:
-        for number in range(1, 30):
+        for number in range(1, 10):
             rows = numbered(40, number)
             batches = [dict(list(rows.items())[n : n + 10]) for n in range(0, 40, 10)]
             store.replace("view_v1", batches, 40)
@@ -272,17 +278,16 @@ def test_a_reader_never_mixes_builds(open_store: Open) -> None:
     ids = list(numbered(40))
     with open_store() as store:
         store.put_many("view_v1", numbered(40))
-    process = multiprocessing.get_context("fork").Process(target=swap_often, args=(open_store,))
-    process.start()
     seen: dict[str | None, int] = {}
-    with open_store() as store:
-        while process.is_alive():
+    with open_store() as store, ThreadPoolExecutor(1) as beside:
+        process = beside.submit(fork, 60, swap_often, open_store)
+        while not process.done():
             reading = store.get_many("view_v1", ids)
             (number,) = {values["number"] for values in reading.values.values()}
             assert not reading.missing
             assert seen.setdefault(reading.tag, number) == number  # type: ignore[arg-type]
-        assert store.get_many("view_v1", ids).values["e0"]["number"] == 29
-    assert process.exitcode == 0
+        assert store.get_many("view_v1", ids).values["e0"]["number"] == 9
+    assert process.result() == 0
 
 
 STEPS = st.lists(
@@ -308,7 +313,7 @@ def test_a_store_is_a_dictionary_with_a_clock(
     names = ["a", "b", "c", "ä {x}"]
     with opener(store, request, tmp_path)() as opened:
 
-        @settings(max_examples=15)
+        @settings(max_examples=4 if store == "dynamodb" else 15)
         @given(STEPS)
         def follows(steps: list[tuple[str, str, dict[str, tuple[float, int | None]]]]) -> None:
             oracle: dict[str, dict[str, Row]] = {"u_v1": {}, "u_v2": {}}
@@ -522,3 +527,77 @@ def test_a_mark_of_redis_tells_what_was_written(
         assert len({*marks, online.mark(redis_url)}) == len(marks) + 1
     with pytest.raises(StoreError):
         online.mark(redis_url.replace(PASSWORD, "wrong"))
+
+
+def test_a_mark_of_dynamodb_tells_that_something_was_written(
+    dynamodb_url: str, tmp_path: Path
+) -> None:
+    with online.connect(dynamodb_url, tmp_path) as store:
+        marks = [online.mark(dynamodb_url)]
+        store.put_many("marked", {"a": A})
+        marks.append(online.mark(dynamodb_url))
+        store.get_many("marked", ["a"])
+        assert online.mark(dynamodb_url) == marks[-1]
+        store.delete_many("marked", ["a"])
+        marks.append(online.mark(dynamodb_url))
+        store.replace("marked", [{"a": A}], 1)
+        assert len({*marks, online.mark(dynamodb_url)}) == 4
+
+
+def test_what_dynamodb_answers_in_part_is_asked_again(
+    dynamodb_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    rows = numbered(8)
+    with online.connect(dynamodb_url, tmp_path) as store:
+        client, table = store._client, store._table  # type: ignore[attr-defined]
+        write, read = client.batch_write_item, client.batch_get_item
+
+        def write_some(RequestItems: dict[str, Any]) -> Any:  # noqa: N803
+            some, rest = RequestItems[table][:3], RequestItems[table][3:]
+            write(RequestItems={table: some})
+            return {"UnprocessedItems": {table: rest} if rest else {}}
+
+        def read_some(RequestItems: dict[str, Any]) -> Any:  # noqa: N803
+            some, rest = RequestItems[table]["Keys"][:3], RequestItems[table]["Keys"][3:]
+            given = read(RequestItems={table: {"Keys": some}})
+            return {**given, "UnprocessedKeys": {table: {"Keys": rest}} if rest else {}}
+
+        def read_nothing(RequestItems: dict[str, Any]) -> Any:  # noqa: N803
+            return {"Responses": {}, "UnprocessedKeys": RequestItems}
+
+        monkeypatch.setattr(online.dynamodb.time, "sleep", pauses.append)
+        monkeypatch.setattr(client, "batch_write_item", write_some)
+        monkeypatch.setattr(client, "batch_get_item", read_some)
+        store.put_many("view_v1", rows)
+        assert store.get_rows("view_v1", list(rows)) == rows
+        assert pauses == [0.05, 0.1] * 2
+        monkeypatch.setattr(client, "batch_get_item", read_nothing)
+        with pytest.raises(OutageError, match="answers a part of what it is asked"):
+            store.get_rows("view_v1", ["e0"])
+
+
+@pytest.mark.parametrize("url", ["dynamodb://eu-west-1", "dynamodb:///table", "dynamodb://"])
+def test_a_table_without_a_place_is_a_clear_line(tmp_path: Path, url: str) -> None:
+    with (
+        pytest.raises(SettingError, match="DYNAMODB_URL: it has no"),
+        online.connect(url, tmp_path),
+    ):
+        pass
+
+
+def test_a_dynamodb_that_does_not_answer_or_knows_nobody_is_a_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"dynamodb://eu-west-1/table?endpoint=http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    for name in AWS:
+        monkeypatch.setenv(name, "someone")
+    with pytest.raises(OutageError, match="DYNAMODB_URL"), online.connect(url, tmp_path):
+        pass
+    for name in AWS:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(StoreError, match="credentials"), online.connect(url, tmp_path):
+        pass

@@ -10,9 +10,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ml_assets.errors import StoreError
-from ml_assets.stores.online import redis, sqlite
+from ml_assets.stores.online import dynamodb, redis, sqlite
 from ml_assets.stores.online.contract import OnlineStore, Reading, Row, Value, Values, pack
-from ml_assets.stores.online.redis import mark
 
 __all__ = [
     "OnlineStore",
@@ -31,6 +30,7 @@ _BATCH = 1000
 _OPEN: dict[str, Callable[[str], AbstractContextManager[OnlineStore]]] = {
     **dict.fromkeys(sqlite.SCHEMES, sqlite.open_store),
     **dict.fromkeys(redis.SCHEMES, redis.open_store),
+    **dict.fromkeys(dynamodb.SCHEMES, dynamodb.open_store),
 }
 
 
@@ -39,6 +39,16 @@ def connect(url: str | None, home: Path) -> AbstractContextManager[OnlineStore]:
     url = url or f"sqlite://{home / 'online.sqlite'}"
     # The variable is REDIS_URL: Redis says what is wrong with the URL of something else.
     return _OPEN.get(url.partition("://")[0], redis.open_store)(url)
+
+
+def mark(url: str) -> str:
+    """What tells the content of a server from that of another time; cheap, and so not of all of it.
+
+    Raises:
+        StoreError: it does not answer, or refuses.
+    """
+    is_dynamodb = url.partition("://")[0] in dynamodb.SCHEMES
+    return dynamodb.mark(url) if is_dynamodb else redis.mark(url)
 
 
 def copy_values(source: OnlineStore, target: OnlineStore, where: str) -> None:
