@@ -70,6 +70,8 @@ def _duckdb(file: Path) -> Contents:
 def _sqlite(home: Path) -> Contents:
     rows: Contents = {}
     for file in sorted(home.rglob("*")):
+        if file.name.startswith(cache.FILE):  # it is in no backup
+            continue
         if file.is_file() and file.read_bytes()[:15] == b"SQLite format 3":
             with closing(sqlite3.connect(file)) as connection:
                 query = (
