@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from ml_assets.errors import NothingToDoError, SourceError, StoreError, UserError
+from ml_assets.errors import NothingToDoError, StoreError, UserError
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.filters.parse import parse_condition
 from ml_assets.settings import Settings, load_settings, secret
@@ -175,26 +175,13 @@ class Session:
             FeatureViewError: a function of the user's own fails.
             StoreError: the online store cannot be used.
         """
-        from ml_assets.documents.normalize import normalize
-        from ml_assets.features.requests import request_features
-        from ml_assets.features.sources.corpus import entity_of
-        from ml_assets.features.views import views_for
+        from ml_assets.features.requests import features_of_text
 
-        if not (seen := normalize(text)).strip():
-            raise SourceError("the text is empty", do="Give a text with a word")
-        row = {"title": normalize(title), "text": seen, **(metadata or {})}
-        features: dict[str, Value] = {}
-        for view in views_for("serving"):
-            values: Mapping[str, Value] = {}
-            entity = entity_of(row.get(view.entity_column))
-            if (computed := request_features(view, [row])) is not None:
-                values = {name: column[0] for name, column in computed.items()}
-            elif entity is not None:
-                with self._answering():
-                    values = self._online.get_many(view.key, [entity]).values.get(entity, {})
-            names = zip(view.columns, view.qualified, strict=True)
-            features |= {qualified: values.get(name) for name, qualified in names}
-        return features
+        def read(key: str, entity: str) -> Mapping[str, Value]:
+            with self._answering():
+                return self._online.get_many(key, [entity]).values.get(entity, {})
+
+        return features_of_text(text, title, metadata or {}, read)
 
     def document(self, document_id: str) -> Document:
         """Return a live document.

@@ -51,7 +51,7 @@ from ml_assets.operations.state import run_inputs
 from ml_assets.progress import StageProgress
 from ml_assets.registry.drift import is_due
 from ml_assets.settings import Settings, Until, secret
-from ml_assets.stores import mlflow, postgres
+from ml_assets.stores import duckdb, mlflow, postgres
 from ml_assets.stores.postgres.locks import at_work
 from ml_assets.training.labels.names import labels_alike
 from ml_assets.training.training_set import has_labels, small_labels, untrainable
@@ -164,6 +164,8 @@ def run_everything(
         run.report.unreadable = unreadable_documents(connection, chunker, space)
         changes = count_changes(connection)
         _follow(run, until)
+        if until == "models" and run.report.may_go_on:
+            _watch_drift(run, settings)
         if until == "models" and run.report.succeeded and is_finish(run.report.failed_checks):
             remember_finish(connection, settings, turn, inputs, changes, run.report.failed_checks)
     return run.report
@@ -232,7 +234,11 @@ def _follow(run: _Run, until: Until) -> None:
     for job in _JOBS[until]:
         if report.may_go_on and (labelled or job != "train_models"):
             _execute(run, job)
-    if until == "models" and report.may_go_on and report.requested and is_due(run.connection):
+
+
+def _watch_drift(run: _Run, settings: Settings) -> None:
+    """Compare what came until today, once enough did; the schedule has every day that ended."""
+    if is_due(run.connection, partial(duckdb.connect, settings.duckdb_file)):
         today = f"{datetime.now(UTC):%Y-%m-%d}"
         _execute(run, "watch_drift", range_tags(dg.PartitionKeyRange(today, today)))
 

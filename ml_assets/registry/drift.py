@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ml_assets.errors import ModelError
 from ml_assets.features.drift.comparison import MIN_ROWS, Comparison, Sample, compare
-from ml_assets.features.drift.results import DayComparison
+from ml_assets.features.drift.results import DayComparison, last_compared
 from ml_assets.features.drift.statistics import (
     Window,
     count_since,
@@ -72,13 +72,17 @@ def compare_day(
     ]
 
 
-def is_due(connection: postgres.Connection) -> bool:
-    """Whether enough documents were written since the champion is served for a comparison."""
+def is_due(connection: postgres.Connection, open_duck: duckdb.Opener) -> bool:
+    """Whether enough was written for a comparison since the champion is served and the last."""
     release = present_release(connection)
     if release is None or release.parts.model_version is None:
         return False
     service = services(connection, "model_version")[str(release.parts.model_version)]
-    return count_since(connection, service.served_from) >= MIN_ROWS
+    if count_since(connection, service.served_from) < MIN_ROWS:
+        return False
+    with open_duck() as duck:
+        last = last_compared(duck)
+    return last is None or count_since(connection, last) >= MIN_ROWS
 
 
 def compare_with_training_set(

@@ -293,7 +293,7 @@ def documents_are_as_trained_on(compared: Comparison) -> Verdict:
     does not hold.
     """
     drift, limit = compared.drift, compared.settings.max_drift
-    numbers = {"documents": drift.current_rows, "strength": drift.strength, "limit": limit}
+    numbers = {"new_documents": drift.current_rows, "strength": drift.strength, "limit": limit}
     if not drift.drifted:
         few = f"{drift.current_rows} are fewer than {MIN_ROWS}, and not compared"
         told = drift.message if drift.outcome != "cannot tell" else few

@@ -122,6 +122,20 @@ class Client:
         values: dict[str, Value] = self._get(f"/features/{quote(view)}/{quote(entity)}")["values"]
         return values
 
+    def features_of(
+        self, text: str, title: str = "", metadata: Mapping[str, Any] | None = None
+    ) -> dict[str, Value]:
+        """Return the features of a text that is in no store; see `Session.features_of`.
+
+        Raises:
+            SourceError: the text is empty.
+            FeatureViewError: a function of the user's own fails.
+            OutageError: the service, or its online store, does not answer.
+        """
+        asked = {"text": text, "title": title, "metadata": dict(metadata or {})}
+        values: dict[str, Value] = self._post("/features", asked)["values"]
+        return values
+
     def document(self, document_id: str) -> Document:
         """Return a live document.
 

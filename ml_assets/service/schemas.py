@@ -203,6 +203,23 @@ class FeaturesAnswer(BaseModel):
     values: Mapping[str, int | float | bool | str | None]
 
 
+class TextFeaturesRequest(_Asked):
+    """A text that is in no store, with what is known beside it."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"text": "About bread.", "title": "Note"}]}
+    )
+    text: Text
+    title: str = Field("", max_length=2_000)
+    metadata: Mapping[str, str | int | float | bool] = Field(default_factory=dict)
+
+
+class TextFeaturesAnswer(BaseModel):
+    """Features by `view__feature`; null where they are not known."""
+
+    values: Mapping[str, int | float | bool | str | None]
+
+
 class EmbedRequest(_Asked):
     """Texts to encode."""
 

@@ -8,9 +8,9 @@ import pytest
 
 from ml_assets.documents.model import Document
 from ml_assets.features.drift.comparison import MIN_ROWS, Comparison
-from ml_assets.features.drift.results import DayComparison
+from ml_assets.features.drift.results import DayComparison, write_comparisons
 from ml_assets.features.drift.statistics import documents_that_came, with_features
-from ml_assets.registry import drift
+from ml_assets.registry import comparison, drift
 from ml_assets.registry.drift import (
     compare_day,
     compare_what_is_left_out,
@@ -18,11 +18,12 @@ from ml_assets.registry.drift import (
     is_due,
 )
 from ml_assets.registry.versions import champion
+from ml_assets.releases.gates import Decision
 from ml_assets.training.model import TrainingSet
 from ml_assets.training.training_set import build_training_set
 from ml_assets_tests.corpus import LABELS, Deployment, labelled_documents, unlabelled
 from ml_assets_tests.fakes import SPACE
-from ml_assets_tests.registry.deciding import decide, register
+from ml_assets_tests.registry.deciding import Trained, decide, register
 
 TODAY = datetime.now(UTC).date() + timedelta(days=1)
 """A day later, in case that midnight passes: the window of 7 days has all that comes meanwhile."""
@@ -79,17 +80,20 @@ def story(kept_deployment: Callable[[], Deployment]) -> Story:
     deployment.train(training_set)
     register((deployment, training_set))
     assert decide((deployment, training_set)).served
-    due = [is_due(deployment.connection)]
+    due = [is_due(deployment.connection, deployment.open_duck)]
     with deployment.open_duck() as duck:
         fresh = compare_day(deployment.connection, duck, deployment.tracking, TODAY, SPACE.space_id)
     few = others(50, 1, "few")
     deployment.fill(OLD + unlabelled(few))
     said_of_few = look()
-    due.append(is_due(deployment.connection))
+    due.append(is_due(deployment.connection, deployment.open_duck))
     alike = few + others(MIN_ROWS, 2, "alike")
     deployment.fill(OLD + unlabelled(alike))
     said_of_alike, left_out_alike = look(), left_out()
-    due.append(is_due(deployment.connection))
+    due.append(is_due(deployment.connection, deployment.open_duck))
+    with deployment.open_duck() as duck:
+        write_comparisons(duck, TODAY, [said_of_alike])
+    due.append(is_due(deployment.connection, deployment.open_duck))
     long = others(MIN_ROWS + 40, 3, "long", LONG)
     deployment.fill(OLD + unlabelled(long))
     unlike, left_out_unlike = look(), left_out()
@@ -154,7 +158,8 @@ def test_longer_documents_drift_and_are_named(story: Story) -> None:
 
 
 def test_a_comparison_is_due_once_enough_was_written(story: Story) -> None:
-    assert story.due == [False, False, True]
+    """After the champion, few documents, many, and the comparison of these."""
+    assert story.due == [False, False, True, False]
 
 
 def test_a_day_before_there_was_a_champion_is_not_compared_with_it(story: Story) -> None:
@@ -222,3 +227,18 @@ def test_the_champions_answers_are_compared_with_those_on_its_test_split(story: 
     assert before.rows == (training_set.rows["split"] == "test").sum()
     assert now.rows == len(rows) == len(OLD)
     assert {*now.counts} <= {*LABELS}
+
+
+def test_a_challenger_is_kept_back_by_what_its_training_set_lacks(
+    second: Trained, story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decided anew with another limit; what is below it is told."""
+    monkeypatch.setattr(comparison, "compare_what_is_left_out", lambda *_: story.left_out_unlike)
+
+    def outcome(decision: Decision) -> str:
+        name = "documents_are_as_trained_on"
+        return next(gate.outcome for gate in decision.gates if gate.name == name)
+
+    refused = decide(second)
+    assert (outcome(refused), refused.served) == ("block", False)
+    assert outcome(decide(second, max_drift=1e6)) == "warn"

@@ -40,10 +40,8 @@ def asked(client: TestClient) -> Client:
 
 
 def test_it_has_the_methods_of_a_session() -> None:
-    # The counts of its own process are told by /metrics; the history of values lies in DuckDB,
-    # which the service does not open.
     public = {name for name in vars(Session) if not name.startswith("_")}
-    public -= {"cache_statistics", "features_of"}
+    public -= {"cache_statistics"}  # those of the service are told by /metrics
     assert public <= {name for name in vars(Client) if not name.startswith("_")}
 
 
@@ -63,6 +61,8 @@ def test_its_answers_are_those_of_the_rooms(asked: Client, deployed: Deployed) -
     assert asked.predict([]) == []
     assert asked.features("document_text", "document-0001")["words"]
     assert len(asked.embed(["w3"])[1]) == 1
+    session = Session(deployed.settings)
+    assert asked.features_of("w3 w6", "T") == session.features_of("w3 w6", "T")
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,7 @@ def test_its_answers_are_those_of_the_rooms(asked: Client, deployed: Deployed) -
         (lambda asked: asked.features("absent", "x"), FeatureViewError),
         (lambda asked: asked.features("document_text", "x"), NothingToDoError),
         (lambda asked: asked.predict([" "]), SourceError),
+        (lambda asked: asked.features_of(" "), SourceError),
         (lambda asked: asked.search("w3", filters='collection = "none"'), UserError),
         (lambda asked: asked.similar("absent"), NothingToDoError),
         (lambda asked: asked.ticket("00000000-0000-0000-0000-000000000000"), NothingToDoError),

@@ -22,6 +22,9 @@ BINS = 10
 EXPECTED = 5
 """Rows that a category must be expected to have in the smaller sample, to be tested by itself."""
 
+_ROUNDING = 1e-9
+"""A deviation that is a smaller part of the mean comes of adding up equal numbers."""
+
 _FOLDS = 5
 _VECTORS = 50
 _DIRECTIONS = 32
@@ -58,7 +61,9 @@ def numeric_difference(reference: Summary, current: Summary) -> Difference:
     cumulative = [each.cumsum() for each in shares]
     distance = float(np.abs(cumulative[0] - cumulative[1]).max())
     effective = reference.known * current.known / (reference.known + current.known)
-    spread = reference.deviation or _deviation(values, shares[0] + shares[1])
+    spread = reference.deviation
+    if spread <= _ROUNDING * abs(reference.mean):
+        spread = _deviation(values, shares[0] + shares[1])
     return Difference(
         test="Kolmogorov-Smirnov",
         p_value=float(kstwo.sf(distance, max(1, round(effective)))),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Literal
 
 from ml_assets.features.drift.comparison import Comparison, Finding
@@ -69,6 +69,13 @@ def read_comparisons(duck: duckdb.Connection, day: date | None = None) -> list[D
         )
         for day, reference, outcome, message, first, before, now, version in rows
     ]
+
+
+def last_compared(duck: duckdb.Connection) -> datetime | None:
+    """When any day was compared last."""
+    query = "select max(compared_at) from drift_comparisons"
+    ((moment,),) = duck.execute(query).fetchall()
+    return moment if isinstance(moment, datetime) else None
 
 
 def _findings(duck: duckdb.Connection, day: date, reference: str) -> tuple[Finding, ...]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Mapping
 
 from fastapi import APIRouter, Request
 
 from ml_assets.embeddings.space import load_tokenizer
 from ml_assets.errors import FeatureViewError, NothingToDoError, UserError
+from ml_assets.features.requests import features_of_text
 from ml_assets.features.views import VIEWS
 from ml_assets.registry.serving import Prediction, predict_with
 from ml_assets.service.access import Reader
@@ -26,8 +28,11 @@ from ml_assets.service.schemas import (
     PredictAnswer,
     Predicted,
     PredictRequest,
+    TextFeaturesAnswer,
+    TextFeaturesRequest,
     Usage,
 )
+from ml_assets.stores.online import OnlineStore, Value
 
 router = APIRouter(prefix=PREFIX, tags=["models"])
 
@@ -88,6 +93,22 @@ async def features(view: str, entity: str, _: Reader, service: TheService) -> Fe
     if entity not in reading.values:
         raise NothingToDoError(f"{view} has no values of {entity!r}", do="See the ids of a search")
     return FeaturesAnswer(view=view, key=key, entity=entity, values=reading.values[entity])
+
+
+@router.post("/features")
+async def text_features(
+    request: Request, asked: TextFeaturesRequest, _: Reader, service: TheService
+) -> TextFeaturesAnswer:
+    """Features of a text that is in no store: computed, or read of what its metadata name."""
+    service.note_texts(request, [asked.text])
+
+    def compute(store: OnlineStore) -> dict[str, Value]:
+        def read(key: str, entity: str) -> Mapping[str, Value]:
+            return store.get_many(key, [entity]).values.get(entity, {})
+
+        return features_of_text(asked.text, asked.title, asked.metadata, read)
+
+    return TextFeaturesAnswer(values=await service.on_online(compute))
 
 
 @router.post("/embed")

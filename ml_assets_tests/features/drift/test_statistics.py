@@ -5,6 +5,8 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pytest
 
+from ml_assets.features import Feature, FeatureView, Query
+from ml_assets.features.drift import statistics
 from ml_assets.features.drift.comparison import MIN_ROWS, Comparison, Sample, compare
 from ml_assets.features.drift.results import (
     DayComparison,
@@ -254,3 +256,36 @@ def test_how_it_came_is_not_known_without_days_to_compare_with() -> None:
 
 def test_groups_are_counted_by_size() -> None:
     assert group_sizes(["a", "b", "a", "c"]) == {2: 1, 1: 2}
+
+
+def test_every_event_of_a_view_with_history_counts_and_names_are_counted(
+    connection: postgres.Connection, duck: duckdb.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = FeatureView(
+        name="author_rate",
+        version=3,
+        entity="author",
+        description="What an author writes",
+        features=(Feature("rate", "double", "a day"), Feature("tier", "varchar", "of the plan")),
+        uses=frozenset({"monitoring"}),
+        source=Query("select author, at, rate, tier from documents", event_time="at"),
+    )
+    monkeypatch.setattr(statistics, "views_for", lambda _: (view,))
+    refresh_statistics(connection, duck, Window(DAY, DAY))
+    assert read_statistics(duck, Window(DAY, DAY)) == {}, "it has a table, and nothing in it"
+    events = [
+        (NOON, NOON, False, 1.0, "free"),
+        (NOON, NOON + timedelta(hours=1), False, 2.0, "paid"),
+        (NOON + timedelta(hours=2), NOON, False, 4.0, None),
+        (NOON + timedelta(hours=3), NOON, False, 8.0, "free"),
+        (NOON + timedelta(hours=3), NOON + timedelta(hours=4), True, None, None),
+    ]
+    for at, known, removed, rate, tier in events:
+        row = ["ann", at, known, removed, "", rate, tier]
+        duck.execute(f"insert into {view.table} values (?, ?, ?, ?, ?, ?, ?)", row)
+    refresh_statistics(connection, duck, Window(DAY, DAY))
+    found = read_statistics(duck, Window(DAY, DAY))
+    assert found["author_rate__rate"].mean == 3
+    tier = found["author_rate__tier"]
+    assert (tier.numeric, tier.rows, tier.missing) == (False, 2, 1)
+    assert dict(tier.counts) == {"paid": 1}
