@@ -35,7 +35,12 @@ def identify(request: Request, service: Service) -> Caller:
     if keys is None:
         raise RefusedError(503, "not_ready", "the service has only just started", retry=1)
     if not keys:
-        if not is_local(request.headers.get("host", "")):
+        # A page of another site can have a browser ask: what it then says of itself is true.
+        site = request.headers.get("origin", "")
+        known = not site or site in service.settings.service_origins.split()
+        if not is_local(request.headers.get("host", "")) or not (
+            known or is_local(site.partition("://")[2])
+        ):
             raise RefusedError(403, "forbidden", "without keys it answers to 127.0.0.1 alone")
         address = request.client.host if request.client else "unknown"
         return Caller(f"address {address}", "admin", SCOPES)

@@ -300,6 +300,27 @@ def test_rows_without_key_or_time_are_left_out(corpus: Corpus, tmp_path: Path) -
     assert current(corpus.duck, view) == {"7": {"rating": 3.0}}  # a float only for the gap
 
 
+def test_an_event_to_come_is_stored_and_not_yet_current(corpus: Corpus, tmp_path: Path) -> None:
+    view = table_of(tmp_path, [("ann", "2026-01-01", 1.0), ("ann", "2999-01-01", 2.0)])
+    assert refresh_source(corpus, view) == Delta(added=2)
+    assert current(corpus.duck, view) == {"ann": {"rating": 1.0}}
+
+
+def test_parquet_with_gaps(corpus: Corpus, tmp_path: Path) -> None:
+    times = pd.to_datetime(["2026-01-01", "2026-01-01"], utc=True)
+    table = pd.DataFrame({"author": [7.0, None], "at": times, "rating": [float("nan"), 1.0]})
+    table.to_parquet(tmp_path / "a.parquet")
+    view = replace(STATS, source=Table(str(tmp_path / "*.parquet"), "author", "at"))
+    assert refresh_source(corpus, view) == Delta(added=1)
+    assert current(corpus.duck, view) == {"7": {"rating": None}}
+
+
+def test_a_whole_number_in_metadata_is_one_author(corpus: Corpus, load: Load) -> None:
+    load(by(7, 1), by(7.0, 2), by("ann", 1))
+    refresh_source(corpus, AUTHORS)
+    assert current(corpus.duck, AUTHORS)["7"]["documents"] == 2
+
+
 def test_a_table_of_a_database(
     connection: postgres.Connection, duck: duckdb.Connection, tmp_path: Path
 ) -> None:

@@ -83,6 +83,11 @@ def test_with_keys_nobody_asks_without(deployed: Deployed, open_service: OpenSer
 def test_without_keys_pages_of_other_sites_get_nothing(client: TestClient) -> None:
     headers = {"Host": "attacker.example:8080"}
     assert client.get("/v1/release", headers=headers).status_code == 403
+    for site, status in (("https://attacker.example", 403), ("http://localhost:3000", 200)):
+        assert client.get("/v1/release", headers={"Origin": site}).status_code == status
+    plain = {"Content-Type": "text/plain"}  # a page may send it to any site without being asked
+    body = b'{"documents": [{"id": "x", "text": "y"}]}'
+    assert client.post("/v1/documents", content=body, headers=plain).status_code == 422
     assert (
         "Access-Control-Allow-Origin" not in client.get("/health", headers={"Origin": "x"}).headers
     )
