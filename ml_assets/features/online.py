@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from ml_assets.delta import Delta
@@ -12,6 +13,7 @@ from ml_assets.features.definition import FeatureView
 from ml_assets.features.offline import query_current
 from ml_assets.stores import duckdb
 from ml_assets.stores.online import OnlineStore, Row, pack
+from ml_assets.stores.sql import statement
 
 SAMPLE = 2_000
 """Entities whose values are compared: of a fault in one of 670, it has one with p = .95."""
@@ -28,18 +30,40 @@ def refresh_online(
     `anew`: all are written beside those that are read, and take their place at once. So they are
     the first time, too.
     """
-    wanted, present = _revisions(duck, view), online.revisions(view.key)
+    present = online.revisions(view.key)
+    if not present:
+        return Delta(added=_copy_all(duck, online, view))
+    wanted = _revisions(duck, view)
     gone = present.keys() - wanted.keys()
     added = wanted.keys() - present.keys()
     changed = {id_ for id_, known in present.items() if wanted.get(id_, known) != known}
-    if anew or (wanted and not present):
-        online.replace(view.key, _rows(duck, view), len(wanted))
+    if anew:
+        _copy_all(duck, online, view)
     else:
         for rows in _rows(duck, view, sorted(added | changed)):
             online.put_many(view.key, rows)
         online.delete_many(view.key, gone)
     unchanged = len(wanted) - len(added) - len(changed)
     return Delta(len(added), len(changed), len(gone), unchanged)
+
+
+def _copy_all(duck: duckdb.Connection, online: OnlineStore, view: FeatureView) -> int:
+    """Write all rows beside those that are read, and let them take their place; their number."""
+    text = statement("duckdb/features/entities").format(table=view.table)
+    ((entities,),) = duck.execute(text).fetchall()
+    batches = _rows(duck, view)
+    if (first := next(batches, None)) is None and not online.revisions(view.key):
+        return 0
+    copied = 0
+
+    def counted() -> Iterator[dict[str, Row]]:
+        nonlocal copied
+        for rows in chain([first or {}], batches):
+            copied += len(rows)
+            yield rows
+
+    online.replace(view.key, counted(), entities)
+    return copied
 
 
 def online_differences(
@@ -89,17 +113,14 @@ def _rows(
     duck: duckdb.Connection, view: FeatureView, entity_ids: Sequence[str] | None = None
 ) -> Iterator[dict[str, Row]]:
     """The rows of the entities, or of all, in batches."""
-    if entity_ids is None:
-        every = query_current(duck, view, "online_rows", {"expire": view.ttl is not None})
-        while found := every.fetchmany(_BATCH):
-            yield _as_rows(view, found)
-        return
-    for start in range(0, len(entity_ids), _BATCH):
-        bound = {
-            "expire": view.ttl is not None,
-            "entity_ids": list(entity_ids[start : start + _BATCH]),
-        }
-        yield _as_rows(view, query_current(duck, view, "online_rows_of", bound).fetchall())
+    name: str = "online_rows"
+    bound: dict[str, object] = {"expire": view.ttl is not None}
+    if entity_ids is not None:
+        name, bound = "online_rows_of", {**bound, "entity_ids": list(entity_ids)}
+    if entity_ids is None or entity_ids:
+        found = query_current(duck, view, name, bound)
+        while batch := found.fetchmany(_BATCH):
+            yield _as_rows(view, batch)
 
 
 def _as_rows(view: FeatureView, found: Sequence[tuple[Any, ...]]) -> dict[str, Row]:

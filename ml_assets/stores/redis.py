@@ -44,7 +44,14 @@ def connected(url: str, *, connect_seconds: float = 5, answer_seconds: float = 3
                 yield client
                 return
         with RedisCluster.from_url(url, **patience) as cluster:
-            yield cluster
+            try:
+                yield cluster
+            finally:
+                # It leaves the connections to its nodes to the garbage collector.
+                manager = cluster.nodes_manager
+                for node in (*manager.nodes_cache.values(), *manager.startup_nodes.values()):
+                    if node.redis_connection:
+                        node.redis_connection.connection_pool.disconnect()
     except RedisError as error:
         raise refusal(error, url) from None
 

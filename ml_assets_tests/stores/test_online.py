@@ -258,7 +258,7 @@ def leftovers(store: OnlineStore) -> int:
         return int(store._connection.execute(query).fetchone()[0])  # type: ignore[attr-defined]
     if "DynamoDb" in type(store).__name__:
         items = store._client.scan(TableName=store._table)["Items"]  # type: ignore[attr-defined]
-        return sum(item["bucket"]["S"] != "views" for item in items)
+        return sum(item["bucket_id"]["S"] != "views" for item in items)
     client = store._client  # type: ignore[attr-defined]
     keys = [key for key in client.scan_iter("ml_assets:*") if not key.endswith(b":builds")]
     return sum(client.hlen(key) for key in keys if client.ttl(key) == -1) // 2

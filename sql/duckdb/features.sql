@@ -152,6 +152,10 @@ select
 from names
 group by day, feature
 
+-- name: entities
+-- About so many, removed ones too: cheap.
+select approx_count_distinct(entity_id) from {table}
+
 -- name: entities_to_compute
 -- The live documents whose text has no values yet, or values of an earlier text.
 select entity_id
@@ -221,6 +225,8 @@ select
     epoch_us(event_time) as event_time,
     {columns}
 from ({current})
+-- Side by side in the copy, where that is sorted, too.
+order by entity_id
 
 -- name: online_rows_of
 select

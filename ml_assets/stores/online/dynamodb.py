@@ -104,7 +104,7 @@ def _ensure_table(client: Any, table: str) -> None:
         return
     except client.exceptions.ResourceNotFoundException:
         pass
-    keys = {"bucket": "HASH", "entity": "RANGE"}
+    keys = {"bucket_id": "HASH", "entity_id": "RANGE"}
     # Another process may be faster.
     with suppress(client.exceptions.ResourceInUseException):
         client.create_table(
@@ -192,14 +192,14 @@ class _DynamoDb:
         if not (name := self._name(view)):
             return {}
         return {
-            item["entity"]["S"][1:]: item["revision"]["S"]
+            item["entity_id"]["S"][1:]: item["revision"]["S"]
             for bucket in _buckets(view, name)
             for item in self._items(bucket)
         }
 
     def heads(self) -> dict[str, Item]:
         """The item of every view."""
-        return {item["entity"]["S"][1:]: item for item in self._items(_HEADS, whole=True)}
+        return {item["entity_id"]["S"][1:]: item for item in self._items(_HEADS, whole=True)}
 
     def _name(self, view: str) -> str | None:
         """The name of the build that is read."""
@@ -230,7 +230,7 @@ class _DynamoDb:
             for wait in self._tries():
                 given = self._client.batch_get_item(RequestItems=waiting)
                 for item in given["Responses"].get(self._table, ()):
-                    found[item["entity"]["S"][1:]] = item
+                    found[item["entity_id"]["S"][1:]] = item
                 if not (waiting := given.get("UnprocessedKeys")):
                     break
                 wait()
@@ -317,10 +317,10 @@ class _DynamoDb:
 
     def _items(self, bucket: str, *, whole: bool = False) -> Iterator[Item]:
         """The items of a partition: their entities and revisions, or all of them."""
-        more: Item = {} if whole else {"ProjectionExpression": "entity, revision"}
+        more: Item = {} if whole else {"ProjectionExpression": "entity_id, revision"}
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
-            KeyConditionExpression="bucket = :bucket",
+            KeyConditionExpression="bucket_id = :bucket",
             ExpressionAttributeValues={":bucket": {"S": bucket}},
             ConsistentRead=True,
             **more,
@@ -332,19 +332,23 @@ class _DynamoDb:
         """Remove a build, which nobody reads."""
         for bucket in _buckets(view, name):
             self._change(
-                {"DeleteRequest": {"Key": {"bucket": {"S": bucket}, "entity": item["entity"]}}}
+                {
+                    "DeleteRequest": {
+                        "Key": {"bucket_id": {"S": bucket}, "entity_id": item["entity_id"]}
+                    }
+                }
                 for item in list(self._items(bucket))
             )
 
 
 def _head(view: str) -> Item:
-    return {"bucket": {"S": _HEADS}, "entity": {"S": f"v{view}"}}
+    return {"bucket_id": {"S": _HEADS}, "entity_id": {"S": f"v{view}"}}
 
 
 def _key(view: str, name: str, entity_id: str) -> Item:
     number, _, buckets = name.partition(":")
     bucket = crc32(entity_id.encode()) % int(buckets)
-    return {"bucket": {"S": f"{view}.{number}.{bucket}"}, "entity": {"S": f"e{entity_id}"}}
+    return {"bucket_id": {"S": f"{view}.{number}.{bucket}"}, "entity_id": {"S": f"e{entity_id}"}}
 
 
 def _buckets(view: str, name: str) -> list[str]:

@@ -199,14 +199,19 @@ class _Redis:
         name = self._known.get(view) or self._name(view)
         while name:
             packed: dict[str, bytes | None] = {}
-            for batch in _batches(entity_ids):
+            for batch in [*_batches(entity_ids)] or [[]]:
                 by_key = _Build(view, name).by_key(batch)
                 with self._client.pipeline(transaction=False) as pipeline:
                     for key, ids in by_key.items():
                         pipeline.hmget(key, [f"v{id_}" for id_ in ids])
-                    for ids, values in zip(by_key.values(), pipeline.execute(), strict=True):
-                        packed.update(zip(ids, values, strict=True))
-            read = self._name(view)
+                    # On a cluster it may be read before the rows, which are kept on for that.
+                    pipeline.hget(_head(view), "read")
+                    *values, head = pipeline.execute()
+                for ids, each in zip(by_key.values(), values, strict=True):
+                    packed.update(zip(ids, each, strict=True))
+                read = head.decode() if head else None
+                if read != name:
+                    break
             if read == name:
                 self._known[view] = name
                 rows = {id_: unpack(each) for id_, each in packed.items() if each is not None}
