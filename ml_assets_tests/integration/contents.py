@@ -9,7 +9,7 @@ import duckdb
 import psycopg
 
 from ml_assets.search.indexes.chroma.copies import HEAD
-from ml_assets.stores import chroma, clickhouse, postgres
+from ml_assets.stores import cache, chroma, clickhouse, postgres
 from ml_assets.stores.postgres.dump import list_databases
 
 Contents = dict[str, list[str]]
