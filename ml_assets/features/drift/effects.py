@@ -89,15 +89,12 @@ def binned(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The rows of two samples in the deciles of the first: values ascending, and rows of each.
 
-    A value that many rows of the first share is a bin of its own.
+    A bin ends with its decile, so that a value which many rows of the first share ends one.
     """
     import numpy as np
 
     ranks = np.arange(1, BINS) / BINS * before.sum()
-    edges = np.unique(first[np.searchsorted(before.cumsum(), ranks)])
-    shared = first[before >= before.sum() / BINS]
-    # A bin ends with its edge; below a value of many rows another ends.
-    ends = np.unique(np.concatenate([edges, shared, np.nextafter(shared, -np.inf)]))
+    ends = np.unique(first[np.searchsorted(before.cumsum(), ranks)])
     rows = [
         np.bincount(np.searchsorted(ends, values), counts, len(ends) + 1).astype(np.float64)
         for values, counts in ((first, before), (second, now))

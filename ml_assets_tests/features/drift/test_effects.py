@@ -75,7 +75,7 @@ def test_a_constant_is_compared_with_what_it_became() -> None:
     assert moved.p_value < 1e-9
 
 
-def test_a_value_that_many_rows_share_is_a_bin_of_its_own() -> None:
+def test_a_value_that_many_rows_share_ends_a_bin() -> None:
     """Half of the rows have none of it: deciles alone would put the rest into few bins."""
     before = np.concatenate([np.zeros(500), GENERATOR.random(500) + 0.5])
     now = np.concatenate([np.zeros(250), GENERATOR.random(750) + 0.5])
