@@ -98,6 +98,17 @@ def test_of_a_view_that_was_never_written_all_is_missing(open_store: Open) -> No
         assert store.views() == []
 
 
+def test_what_is_asked_for_twice_is_one_answer(open_store: Open) -> None:
+    """DynamoDB refuses a request with one key twice. An empty id is an id."""
+    with open_store() as store:
+        store.put_many("view_v1", {"": A, "a": A})
+        reading = store.get_many("view_v1", ["a", "absent", "", "a", "absent"])
+        assert list(reading.values) == ["a", ""]
+        assert reading.missing == ["absent"]
+        store.delete_many("view_v1", ["a", "a", ""])
+        assert store.revisions("view_v1") == {}
+
+
 def test_a_row_is_replaced_whole(open_store: Open) -> None:
     with open_store() as store:
         store.put_many("view_v1", ROWS)
@@ -196,6 +207,7 @@ def test_of_two_builds_at_once_the_one_begun_last_is_read(open_store: Open) -> N
         assert first.revisions("view_v1") == {"b": "2"}
         first.replace("view_v1", [{"d": A}], 1)
         assert second.revisions("view_v1") == {"d": "1"}
+        assert leftovers(first) == 1
 
 
 def test_what_is_written_while_builds_change_places_is_not_lost(

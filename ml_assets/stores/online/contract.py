@@ -91,7 +91,7 @@ def reading(
     """Sort what was asked for by what holds at `now`."""
     given = Reading(tag)
     now = now or datetime.now(UTC)
-    for entity_id in asked:
+    for entity_id in dict.fromkeys(asked):
         row = rows.get(entity_id)
         if row is None:
             given.missing.append(entity_id)
