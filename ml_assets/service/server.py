@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from functools import partial
 from ipaddress import ip_address
@@ -51,6 +52,8 @@ def serve(settings: Settings, host: str, port: int, processes: int) -> None:
         timeout_worker_healthcheck=60,
     )
     if processes == 1:
+        # uvicorn raises the signal again when it has ended: an end in order stops PostgreSQL, too.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         uvicorn.Server(config).run()
     else:
         Multiprocess(config, [config.bind_socket()]).run()

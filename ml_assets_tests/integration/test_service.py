@@ -19,7 +19,7 @@ from ml_assets.stores import postgres
 from ml_assets_tests.integration.project import Project
 from ml_assets_tests.servers.starting import free_port
 from ml_assets_tests.service.deployed import soon
-from ml_assets_tests.stores.embedded.homes import kill_server
+from ml_assets_tests.stores.embedded.homes import is_running, kill_server
 
 CLIENTS = 6
 PUBLISHES = 10
@@ -44,7 +44,8 @@ def serving(project: Project, log: Path) -> Iterator[str]:
         soon(ready, 120)
         yield url
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) in (0, -signal.SIGTERM), log.read_text()
+        assert process.wait(60) == 0, log.read_text()
+        assert not is_running(project.home), "the last one to use PostgreSQL stops it"
     finally:
         process.kill()
         process.wait()
