@@ -14,6 +14,15 @@ from ml_assets_tests.fakes import SPACE, HashEncoder, MemorySource
 
 Load = Callable[..., None]
 
+DOCUMENTS = (
+    Document("prose", "a", "It was late. The well-known cat, 3 years old, didn't sleep", label="x"),
+    Document("code", "a", "def f(x):\n    return x ** 2\n\nprint(f(3))  # 9\n", label="y"),
+    Document("words", "a", " ".join(f"word{number % 70}" for number in range(120))),
+    Document("other", "b", "Zażółć gęślą jaźń: 漢字 🙂…\n\nÄpfel? 100 %!"),
+    Document("twin", "b", "Zażółć gęślą jaźń: 漢字 🙂…\n\nÄpfel? 100 %!"),
+    Document("none", "b", "…!?"),
+)
+
 
 def load_into(
     connection: postgres.Connection,

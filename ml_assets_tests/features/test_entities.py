@@ -17,36 +17,10 @@ from ml_assets.features.views.collection_activity import COLLECTION_ACTIVITY
 from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.stores import duckdb, postgres
 from ml_assets_tests.features.corpus import Load
+from ml_assets_tests.features.own_views import WRITTEN
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
-WRITTEN = FeatureView(
-    name="written",
-    version=1,
-    entity="author",
-    description="What an author wrote before",
-    features=(
-        Feature("documents", "bigint", "documents so far", 1),
-        Feature("days", "double", "days since the one before", 0, unit="days"),
-    ),
-    uses=frozenset({"training"}),
-    source=Query(
-        """
-        with times as (select distinct metadata->>'author' as author, event_time from documents)
-        select
-            author,
-            event_time,
-            (
-                select count(*) from documents as d
-                where d.metadata->>'author' = author and d.event_time <= times.event_time
-            ) as documents,
-            epoch(event_time - lag(event_time) over so_far) / 86400 as days
-        from times
-        window so_far as (partition by author order by event_time)
-        """,
-        event_time="event_time",
-    ),
-)
 LABELLED = FeatureView(
     name="labelled",
     version=1,

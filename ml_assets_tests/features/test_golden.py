@@ -9,16 +9,7 @@ from ml_assets.features.views import VIEWS
 from ml_assets.stores import duckdb, postgres
 from ml_assets_tests import golden
 from ml_assets_tests.fakes import SPACE
-from ml_assets_tests.features.corpus import Load
-
-DOCUMENTS = (
-    Document("prose", "a", "It was late. The well-known cat, 3 years old, didn't sleep", label="x"),
-    Document("code", "a", "def f(x):\n    return x ** 2\n\nprint(f(3))  # 9\n", label="y"),
-    Document("words", "a", " ".join(f"word{number % 70}" for number in range(120))),
-    Document("other", "b", "Zażółć gęślą jaźń: 漢字 🙂…\n\nÄpfel? 100 %!"),
-    Document("twin", "b", "Zażółć gęślą jaźń: 漢字 🙂…\n\nÄpfel? 100 %!"),
-    Document("none", "b", "…!?"),
-)
+from ml_assets_tests.features.corpus import DOCUMENTS, Load
 
 
 def values(duck: duckdb.Connection, view: FeatureView) -> dict[str, list[object]]:

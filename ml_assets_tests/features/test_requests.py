@@ -19,9 +19,8 @@ from ml_assets.settings import Settings
 from ml_assets.stores import duckdb, online, postgres
 from ml_assets.stores.online import Row
 from ml_assets_tests.fakes import SPACE
-from ml_assets_tests.features.corpus import Load
-from ml_assets_tests.features.test_golden import DOCUMENTS
-from ml_assets_tests.features.test_sources import AUTHORS, SHOUTING, STATS, current
+from ml_assets_tests.features.corpus import DOCUMENTS, Load
+from ml_assets_tests.features.own_views import AUTHORS, SHOUTING, STATS, current
 
 TITLED = Document("titled", "a", "def f(x):\n    return x", title="Über f")
 

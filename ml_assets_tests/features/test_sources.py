@@ -1,6 +1,5 @@
 """Views by query, function and table: from what a user writes to offline rows."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,6 @@ from ml_assets.errors import FeatureViewError, SourceError
 from ml_assets.features import Feature, FeatureView, Function, Query, Table
 from ml_assets.features.join import point_in_time_join
 from ml_assets.features.offline import (
-    current_rows,
     drop_table,
     refresh_source,
     statistics,
@@ -26,6 +24,14 @@ from ml_assets.features.quality import altered_values, value_ranges
 from ml_assets.features.sources.corpus import Corpus
 from ml_assets.stores import duckdb, postgres
 from ml_assets_tests.features.corpus import Load
+from ml_assets_tests.features.own_views import (
+    AUTHORS,
+    CALLS,
+    SHOUTING,
+    STATS,
+    current,
+    shouting,
+)
 
 
 def day(number: int) -> datetime:
@@ -44,56 +50,6 @@ def by(author: object, number: int, label: str = "x", text: str = "Some words.")
     )
 
 
-AUTHORS = FeatureView(
-    name="authors",
-    version=1,
-    entity="author",
-    description="What an author has written",
-    features=(
-        Feature("documents", "bigint", "documents so far", 1),
-        Feature("share_x", "double", "share of them with the label x", 0, 1, nulls="refused"),
-        Feature("last_label", "varchar", "label of the last"),
-    ),
-    uses=frozenset({"serving"}),
-    source=Query(
-        """
-        select distinct
-            metadata->>'author' as author,
-            event_time,
-            count(*) over so_far as documents,
-            avg((label = 'x')::int) over so_far as share_x,
-            max_by(label, document_id) over so_far as last_label,
-        from documents
-        window so_far as (partition by metadata->>'author' order by event_time)
-        """,
-        event_time="event_time",
-    ),
-)
-
-
-def shouting(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    CALLS.append(len(rows))
-    return {
-        "capitals": [sum(map(str.isupper, row["text"])) for row in rows],
-        "has_title": [bool(row["title"]) for row in rows],
-    }
-
-
-CALLS: list[int] = []
-SHOUTING = FeatureView(
-    name="shouting",
-    version=1,
-    entity="document",
-    description="How loud a document is",
-    features=(
-        Feature("capitals", "bigint", "capital letters", 0, unit="letters"),
-        Feature("has_title", "boolean", "whether it has a title"),
-    ),
-    uses=frozenset({"serving"}),
-    source=Function(shouting),
-)
-
-
 @pytest.fixture
 def corpus(connection: postgres.Connection, duck: duckdb.Connection) -> Corpus:
     return Corpus(connection, duck)
@@ -103,12 +59,6 @@ def history(duck: duckdb.Connection, view: FeatureView) -> list[tuple[Any, ...]]
     columns = ", ".join(view.columns)
     query = f"select entity_id, event_time, removed, {columns} from {view.table} order by all"
     return duck.execute(query).fetchall()
-
-
-def current(duck: duckdb.Connection, view: FeatureView) -> dict[str, dict[str, Any]]:
-    columns = ", ".join(view.columns)
-    rows = duck.execute(f"select entity_id, {columns} from ({current_rows(view)})").fetchall()
-    return {name: dict(zip(view.columns, values, strict=True)) for name, *values in rows}
 
 
 def test_a_query_with_a_history(corpus: Corpus, load: Load) -> None:
@@ -230,16 +180,6 @@ def test_a_function_that_fails_is_a_line(
 def test_a_query_that_cannot_be_used_is_a_line(corpus: Corpus, sql: str, message: str) -> None:
     with pytest.raises(FeatureViewError, match=f"feature view authors: .*{message}"):
         refresh_source(corpus, replace(AUTHORS, source=Query(sql)))
-
-
-STATS = FeatureView(
-    name="stats",
-    version=1,
-    entity="author",
-    description="From elsewhere",
-    features=(Feature("rating", "double", "stars", 0, 5),),
-    uses=frozenset({"serving"}),
-)
 
 
 def table_of(folder: Path, rows: list[tuple[Any, ...]], **more: Any) -> FeatureView:

@@ -25,7 +25,7 @@ from ml_assets.training.training_set import (
 )
 from ml_assets_tests.corpus import LABELS, Deployment, labelled_documents, unlabelled
 from ml_assets_tests.fakes import SPACE
-from ml_assets_tests.features.test_entities import WRITTEN
+from ml_assets_tests.features.own_views import WRITTEN
 
 
 def test_it_is_frozen_once_and_read_back_as_it_was(deployment: Deployment) -> None:
