@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from ml_assets import cli
+from ml_assets.cli.app import out
 from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.stores import duckdb, online, postgres
 from ml_assets.stores.online import Row
@@ -20,7 +21,7 @@ def home(tmp_path: Path, connection: postgres.Connection, monkeypatch: pytest.Mo
     url = f"postgresql://{info.user}:{info.password}@{info.host}:{info.port}/{info.dbname}"
     monkeypatch.setenv("ML_ASSETS_HOME", str(tmp_path))
     monkeypatch.setenv("POSTGRES_URL", url)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(out, "width", 200)
     return tmp_path
 
 

@@ -72,7 +72,7 @@ def predict_texts(
     """
     version = served_version(connection, space_id)
     generation = published_generation(connection)
-    opened = Answering(version, lambda: _kept(where, version), generation)
+    opened = Answering(version, lambda: _kept(where, version), generation, _place(where))
     given = predict_with(connection, indexes, opened, load, cut, texts, cache, seconds)
     return [prediction.probabilities for prediction in given]
 
@@ -90,11 +90,15 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """A version, what gives its model, and the generation in which neighbours are sought."""
+    """A version, what gives its model, and the generation in which neighbours are sought.
+
+    `place`: where the files of models lie.
+    """
 
     version: ModelVersion
     model: Callable[[], Any]
     generation: Generation | None
+    place: str
 
 
 def open_version(
@@ -113,7 +117,11 @@ def open_version(
     """
     _check(version, space_id)
     model = _kept(where, version)
-    return Answering(version, lambda: model, generation)
+    return Answering(version, lambda: model, generation, _place(where))
+
+
+def _place(where: mlflow.Tracking) -> str:
+    return str(where.artifacts or where.uri)
 
 
 def predict_with(
@@ -158,7 +166,8 @@ def predict_with(
     if cache is None or not seconds:
         return compute(normal)
     corpus = f"{generation and generation.generation_id} {last_change(connection)}"
-    answering = (version.subject, version.candidate.served_uri, corpus)
+    # Another tracking server has other files under the same name, or none.
+    answering = (version.subject, version.candidate.served_uri, opened.place, corpus)
     names: list[tuple[str, ...]] = [(*answering, text) for text in normal]
     kind = Kind(CACHED, seconds)
     recalled = zip(names, cache.recall(kind, names), strict=True)

@@ -50,6 +50,12 @@ RELATIONS: dict[str, dict[str, str]] = {
 change of a document. Of a document `event_time` is when it was created, or first seen if it does
 not say, and `label_time` when it became what it is, its label included: never before."""
 
+_STATEMENTS = {
+    "documents": "postgres/documents/relation_documents",
+    "chunks": "postgres/documents/relation_chunks",
+    "changes": "postgres/documents/relation_changes",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -88,9 +94,7 @@ class Corpus:
                 self.duck.execute(f"create or replace temp table given as {query}")
 
     def _relation(self, name: str) -> Any:
-        rows: Iterable[Any] = self.connection.execute(
-            statement(f"postgres/documents/relation_{name}")
-        )
+        rows: Iterable[Any] = self.connection.execute(statement(_STATEMENTS[name]))
         if name == "documents":
             place = [*RELATIONS[name]].index("metadata")
             rows = ((*row[:place], plain_metadata(row[place]), *row[place + 1 :]) for row in rows)
