@@ -212,7 +212,8 @@ def _problem(view: FeatureView) -> str:
     for feature in view.features:
         if not feature.is_number and (feature.minimum, feature.maximum) != (None, None):
             return f"{feature.name} is of type {feature.dtype}, which has no range"
-        if None not in (low := feature.minimum, high := feature.maximum) and low > high:  # type: ignore[operator]
+        low, high = feature.minimum, feature.maximum
+        if low is not None and high is not None and low > high:
             return f"the range of {feature.name}, {low} to {high}, is empty"
         if "training" in view.uses and not feature.is_number:
             return f"{feature.name} is of type {feature.dtype}; models are trained on numbers"
