@@ -52,8 +52,9 @@ def serve(
 
     settings = load_settings()
     refuse_busy(port, host)
-    err.print(f"http://{host}:{port}/docs", highlight=False)
-    serve_until_ended(settings, host, port, processes)
+    serve_until_ended(
+        settings, host, port, processes, lambda pages: err.print(pages, highlight=False)
+    )
 
 
 @_of_keys("create")

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
 from ipaddress import ip_address
 from math import ceil
@@ -25,8 +26,12 @@ _SWITCH_SECONDS = 0.0005
 """A request goes through three threads: a tenth of what Python lets each of them run on."""
 
 
-def serve(settings: Settings, host: str, port: int, processes: int) -> None:
+def serve(
+    settings: Settings, host: str, port: int, processes: int, tell: Callable[[str], None]
+) -> None:
     """Answer until a signal ends it; what has begun is answered to its end.
+
+    `tell` is given the address of its pages, once it may answer there.
 
     Raises:
         NothingToDoError: there is no home yet.
@@ -37,6 +42,7 @@ def serve(settings: Settings, host: str, port: int, processes: int) -> None:
     from uvicorn.supervisors import Multiprocess
 
     _refuse_open_door(settings, host)
+    tell(f"http://{host}:{port}/docs")
     counted = _metrics_folder(settings) if processes > 1 else None
     config = uvicorn.Config(
         partial(application, settings, f"{host}:{port}", counted),

@@ -98,7 +98,7 @@ def test_without_keys_pages_of_other_sites_get_nothing(client: TestClient) -> No
 
 def test_another_address_needs_a_key(deployed: Deployed) -> None:
     with pytest.raises(SettingError, match="ml-assets keys create"):
-        server.serve(deployed.settings, "0.0.0.0", 8080, 1)  # noqa: S104
+        server.serve(deployed.settings, "0.0.0.0", 8080, 1, pytest.fail)  # noqa: S104
     assert server.is_loopback("::1")
     assert server.is_loopback("localhost")
     assert not server.is_loopback("example.org")
