@@ -133,7 +133,9 @@ def drive(servers: Stack, file: Path) -> str:
         wait_for_rest(servers, finish, servers.patience)
     for words in ("search rocket", "predict bread", "status", "releases"):
         prompt(servers, *words.split())
+    ((served,),) = servers.rows("ml_assets", "select max(release_id) from ml_schema.releases")
     prompt(servers, "rollback", "--reason", "test")
+    prompt(servers, "rollback", "--to", str(served), "--reason", "test")
     counts = ", ".join(f"{name} {number}" for name, number in most.most_common())
     return f"prompt, UI, sensor, questions, rollback; at most so many connections: {counts}"
 
