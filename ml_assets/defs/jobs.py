@@ -27,7 +27,9 @@ rebuild_search = dg.define_asset_job(
 )
 
 _DRIFT = dg.AssetSelection.assets(key("feature_drift"))
-_PREDICTIONS = dg.AssetSelection.assets(key("prediction_log"))
+_PREDICTIONS = dg.AssetSelection.assets(
+    *map(key, ("prediction_log", "model_performance_hourly", "anomalies"))
+)
 _BY_DAY = _DRIFT | _PREDICTIONS
 """By day, as nothing else that a run brings up to date: Dagster wants one partitioning of a job."""
 
@@ -52,7 +54,7 @@ watch_drift = dg.define_asset_job(
 load_predictions = dg.define_asset_job(
     "load_predictions",
     selection=_PREDICTIONS,
-    description="Load what the service predicted, and was told of it.",
+    description="Load what the service predicted, and was told of it; find what is extraordinary.",
 )
 
 JOBS = [

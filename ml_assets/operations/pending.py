@@ -39,6 +39,7 @@ LASTING_WARNINGS = {
     *(gate.__name__ for gate in GATES if gate.__name__ not in PASSING),
     "labels_are_plausible",
     "no_prediction_is_missing",
+    "nothing_is_extraordinary",
 }
 """Checks that fail again on the same documents and settings, whatever a run does: a run that ended
 with them is finished, and they are told again. Of others, as of a worn index, a run takes care."""

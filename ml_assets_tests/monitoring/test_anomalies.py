@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ml_assets.monitoring import anomalies
-from ml_assets.monitoring.anomalies import RULES, Rule, Series, change_points, find_anomalies, regular
+from ml_assets.monitoring.anomalies import (
+    RULES,
+    Rule,
+    Series,
+    change_points,
+    find_anomalies,
+    regular,
+)
 
 BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

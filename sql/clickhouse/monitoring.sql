@@ -59,3 +59,65 @@ from (
 )
 where sequence > previous + 1
 order by day, writer, first
+
+-- name: roll_up
+-- The hours of some days, anew from the log.
+insert into model_performance_hourly (
+    hour, model, version, predictions, requests, probability, latency_ms
+)
+select
+    toStartOfHour(at) as hour,
+    model,
+    version,
+    count(),
+    uniqExact(request_id),
+    avg(probability),
+    quantilesTDigestState(0.5, 0.95, 0.99)(latency_ms)
+from prediction_log final
+where day between {first:Date} and {last:Date}
+group by hour, model, version
+
+-- name: hourly
+-- By hour and model version; latencies in milliseconds.
+select
+    hour, model, version, predictions, requests, probability,
+    finalizeAggregation(latency_ms)[1] as p50_ms,
+    finalizeAggregation(latency_ms)[2] as p95_ms,
+    finalizeAggregation(latency_ms)[3] as p99_ms
+from model_performance_hourly final
+where hour >= {begin:DateTime} and hour < {end:DateTime}
+order by hour, model, version
+
+-- name: hourly_by_model
+-- By hour and model, over all its versions. What was true is told later than an hour is computed.
+select hour, model, answered.predictions, answered.probability, answered.p95_ms, told.accuracy
+from (
+    select
+        hour,
+        model,
+        sum(hourly.predictions) as predictions,
+        sum(hourly.predictions * hourly.probability) / sum(hourly.predictions) as probability,
+        quantilesTDigestMerge(0.5, 0.95, 0.99)(latency_ms)[2] as p95_ms
+    from (
+        select * from model_performance_hourly final
+        where hour >= {begin:DateTime} and hour < {end:DateTime}
+    ) as hourly
+    group by hour, model
+) as answered
+left join (
+    select toStartOfHour(at) as hour, model, toNullable(avg(is_correct)) as accuracy
+    from prediction_outcomes
+    where at >= {begin:DateTime} and at < {end:DateTime}
+    group by hour, model
+) as told using (hour, model)
+order by model, hour
+
+-- name: forget_anomalies
+alter table anomalies delete where day between {first:Date} and {last:Date}
+settings mutations_sync = 2
+
+-- name: anomalies
+select day, model, metric, kind, began_at, ended_at, score, value, expected
+from anomalies
+where day between {first:Date} and {last:Date}
+order by day, model, metric, kind, began_at

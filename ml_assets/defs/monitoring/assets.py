@@ -1,12 +1,13 @@
 """Assets of the group `monitoring`: time series of trainings and model versions, predictions."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import date
-from typing import Any
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ml_assets.defs.assets import asset, data_version, described, table
+from ml_assets.defs.assets import asset, data_version, described, plot, table
 from ml_assets.defs.partitions import DAYS
 from ml_assets.defs.resources import ClickHouseResource, PostgresResource
 from ml_assets.monitoring.metrics import (
@@ -14,8 +15,23 @@ from ml_assets.monitoring.metrics import (
     copy_training_metrics,
     training_series,
 )
+from ml_assets.monitoring.performance import (
+    Found,
+    hourly,
+    level_changes,
+    read_series,
+    roll_up,
+    watch,
+)
+from ml_assets.monitoring.plots import anomaly_plot
 from ml_assets.monitoring.predictions import Loaded, count_predictions, load_day, performance
 from ml_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+_A_DAY = timedelta(days=1)
+_MOST_PLOTS = 6
 
 
 @asset(kinds={"clickhouse"}, deps=["candidate_models", "registered_model"], pool="clickhouse")
@@ -27,9 +43,7 @@ def training_metrics(
         trainings = copy_training_metrics(connection, client)
         versions = copy_model_performance(connection, client)
         series = training_series(client)
-        described_table = client.query("describe table training_metrics").result_rows
-        columns = [(name, kind) for name, kind, *_ in described_table]
-        shown = described(f"{client.database}.training_metrics", columns, trainings.total)
+        shown = _relation(client, "training_metrics")
     total = trainings + versions
     return dg.MaterializeResult(
         metadata={
@@ -67,11 +81,78 @@ def prediction_log(
                 "performance": table(performance(client, day)),
             }
             context.add_asset_metadata(shown, partition_key=name)
-        described_table = client.query("describe table prediction_log").result_rows
-        ((rows,),) = client.query("select count() from prediction_log final").result_rows
-        columns = [(name, kind) for name, kind, *_ in described_table]
-        relation = described(f"{client.database}.prediction_log", columns, rows)
+        relation = _relation(client, "prediction_log")
     return dg.MaterializeResult(
         metadata={**relation, "outcome": f"{total.added} records of {total.segments} segments"},
         data_version=data_version(counts),
     )
+
+
+@asset(kinds={"clickhouse"}, deps=["prediction_log"], partitions_def=DAYS, pool="clickhouse")
+def model_performance_hourly(
+    context: dg.AssetExecutionContext, clickhouse: ClickHouseResource
+) -> dg.MaterializeResult:
+    """How each model version answered in the hours of a day: how often, how sure, how fast."""
+    days = [date.fromisoformat(name) for name in context.partition_keys]
+    hours: list[dict[str, Any]] = []
+    with clickhouse.connect() as client:
+        roll_up(client, days[0], days[-1])
+        for day in days:
+            of_day = hourly(client, day)
+            hours += of_day
+            shown = {"dagster/partition_row_count": len(of_day), "hours": table(of_day)}
+            context.add_asset_metadata(shown, partition_key=f"{day}")
+        relation = _relation(client, "model_performance_hourly")
+    return dg.MaterializeResult(
+        metadata={**relation, "outcome": f"{len(hours)} hours"}, data_version=data_version(hours)
+    )
+
+
+@asset(
+    kinds={"clickhouse"}, deps=["model_performance_hourly"], partitions_def=DAYS, pool="clickhouse"
+)
+def anomalies(
+    context: dg.AssetExecutionContext, clickhouse: ClickHouseResource
+) -> dg.MaterializeResult:
+    """What was out of the ordinary in the answers of a day, by the ten weeks before it."""
+    days = [date.fromisoformat(name) for name in context.partition_keys]
+    with clickhouse.connect() as client:
+        found = watch(client, days, datetime.now(UTC))
+        for day in days:
+            of_day = [each for each in found if each.day == day]
+            shown = {
+                "dagster/partition_row_count": len(of_day),
+                "anomalies": table([asdict(each) for each in of_day]),
+                **_plots(client, day, of_day),
+            }
+            context.add_asset_metadata(shown, partition_key=f"{day}")
+        levels = table(level_changes(client, days[-1], datetime.now(UTC)))
+        relation = {**_relation(client, "anomalies"), "levels": levels}
+    return dg.MaterializeResult(
+        metadata={**relation, "outcome": f"{len(found)} anomalies on {len(days)} days"},
+        data_version=data_version(found),
+    )
+
+
+def _plots(client: "Client", day: date, found: Sequence[Found]) -> dict[str, dg.MetadataValue]:
+    """A picture of two weeks of each metric that was out of the ordinary."""
+    until = datetime.combine(day + _A_DAY, time(), UTC)
+    metrics = sorted({(each.model, each.metric) for each in found})
+    return {
+        f"plot_{model}_{metric}": plot(
+            anomaly_plot(
+                f"{metric} of {model}",
+                read_series(client, model, metric, day - 13 * _A_DAY, until),
+                [each for each in found if (each.model, each.metric) == (model, metric)],
+            )
+        )
+        for model, metric in metrics[:_MOST_PLOTS]
+    }
+
+
+def _relation(client: "Client", name: str) -> dict[str, Any]:
+    """What the UI shows of a table of ClickHouse."""
+    described_table = client.query(f"describe table {name}").result_rows
+    ((rows,),) = client.query(f"select count() from {name}").result_rows  # noqa: S608
+    columns = [(column, kind) for column, kind, *_ in described_table]
+    return described(f"{client.database}.{name}", columns, rows)
