@@ -106,7 +106,7 @@ def labels_sensor(
 
 @dg.sensor(
     job=load_predictions,
-    minimum_interval_seconds=60,
+    minimum_interval_seconds=300,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def predictions_sensor(
