@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from importlib.metadata import version
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import BaseModel, Field
 
-from ml_assets import __version__
 from ml_assets.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ml_assets.search.answering.model import SearchResult
 
 T = TypeVar("T")
+
+VERSION = version("ml-assets")
 
 MOST_FOUND = 20
 MOST_TEXTS = 16
@@ -203,7 +205,7 @@ class Tools:
         release = await self._ask(self._deployment.release)
         if release is None:
             return Status(
-                version=__version__,
+                version=VERSION,
                 release=None,
                 served_from=None,
                 action="",
@@ -213,7 +215,7 @@ class Tools:
             )
         parts = release.parts
         return Status(
-            version=__version__,
+            version=VERSION,
             release=release.release_id,
             served_from=release.served_from,
             action=release.action,
