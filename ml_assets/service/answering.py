@@ -68,7 +68,6 @@ class Service:
     def stop(self) -> None:
         """Let what has begun end, and close everything."""
         self._threads.shutdown()
-        self.writing.close()
         self._follower.stop()
         self.encoder.close()
         self.rates.close()

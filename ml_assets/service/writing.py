@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import TypeVar
 
 from ml_assets.service.refusals import RETRY_SECONDS, RefusedError
@@ -13,17 +14,16 @@ T = TypeVar("T")
 
 
 class Writing:
-    """So many at a time; one more is refused, since a model that is shared is as slow as many."""
+    """So many at a time; one more is refused: a model that is shared writes slowly for all."""
 
     def __init__(self, most: int) -> None:
         """Nothing is written yet."""
-        self._threads = ThreadPoolExecutor(most, "answer")
         self._most, self._now = most, 0
 
     async def parts(self, parts: Iterator[T]) -> AsyncIterator[T]:
         """The parts of an answer, each as soon as it is there.
 
-        Who asked may go: what waits for the model then ends with its next word.
+        When who asked has gone, it ends with the next part; no thread keeps the process alive.
 
         Raises:
             RefusedError: so many are being written that this one would wait.
@@ -31,15 +31,33 @@ class Writing:
         if self._now >= self._most:
             raise RefusedError(503, "busy", "there is too much to answer", retry=RETRY_SECONDS)
         self._now += 1
-        loop = asyncio.get_running_loop()
+        loop, gone = asyncio.get_running_loop(), threading.Event()
+        queue: asyncio.Queue[T | Exception | None] = asyncio.Queue()
+
+        def in_loop(function: Callable[..., None], *given: T | Exception | None) -> None:
+            with suppress(RuntimeError):  # the process ends
+                loop.call_soon_threadsafe(function, *given)
+
+        def end() -> None:
+            self._now -= 1
+            queue.put_nowait(None)
+
+        def write() -> None:
+            try:
+                for part in parts:
+                    if gone.is_set():
+                        break
+                    in_loop(queue.put_nowait, part)
+            except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+                in_loop(queue.put_nowait, error)
+            finally:
+                in_loop(end)
+
+        threading.Thread(target=write, name="answer", daemon=True).start()
         try:
-            while (
-                part := await loop.run_in_executor(self._threads, next, parts, None)
-            ) is not None:
+            while (part := await queue.get()) is not None:
+                if isinstance(part, Exception):
+                    raise part
                 yield part
         finally:
-            self._now -= 1
-
-    def close(self) -> None:
-        """End the threads; nobody waits for an answer any more."""
-        self._threads.shutdown(cancel_futures=True)
+            gone.set()

@@ -18,6 +18,8 @@ from ml_assets.service.app import create_app
 from ml_assets.service.client import Client
 from ml_assets.service.guard import Guard
 from ml_assets.service.metrics import Metrics
+from ml_assets.service.refusals import RefusedError
+from ml_assets.service.writing import Writing
 from ml_assets_tests.answers.serving import (
     LanguageServer,
     Reply,
@@ -184,6 +186,31 @@ def test_one_more_than_are_written_at_a_time_is_refused(
     thread.join()
     assert codes == [200]
     assert post(written, "/v1/answer", QUESTION)["kind"] == "generated"
+
+
+def test_who_has_gone_is_written_no_further() -> None:
+    writing, asked, wait = Writing(1), [], threading.Event()
+
+    def slow() -> Iterator[int]:
+        for number in range(9):
+            asked.append(number)
+            if number:
+                wait.wait(10)
+            yield number
+
+    async def leave() -> None:
+        parts = writing.parts(slow())
+        assert await anext(parts) == 0
+        await parts.aclose()  # type: ignore[attr-defined]
+        with pytest.raises(RefusedError):  # the thread is still there
+            await anext(writing.parts(iter([1])))
+        wait.set()
+        while writing._now:
+            await asyncio.sleep(0.01)
+        assert [part async for part in writing.parts(iter([1, 2]))] == [1, 2]
+
+    asyncio.run(leave())
+    assert asked == [0, 1]
 
 
 def test_the_client_answers_as_a_session_does(asked: Client, server: LanguageServer) -> None:
