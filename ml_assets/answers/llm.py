@@ -210,7 +210,8 @@ def _masked(model: LanguageModel, message: str) -> str:
 
 def _written(events: Iterator[Any], tokens: int) -> Iterator[str | Ended]:
     """The text in the events; the first choice alone, where there is one."""
-    reason, usage, most = "", {}, tokens * _TOKEN_CHARACTERS
+    usage: dict[str, Any] = {}
+    reason, most = "", tokens * _TOKEN_CHARACTERS
     try:
         for event in events:
             if error := event.get("error"):
