@@ -14,6 +14,7 @@ from uuid import uuid4
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ml_assets.monitoring.truth import REQUEST_ID
 from ml_assets.service.metrics import Metrics
 from ml_assets.service.schemas import Problem, Refusal
 from ml_assets.settings import Settings
@@ -27,7 +28,7 @@ ALWAYS = frozenset({"/health", "/ready", "/metrics"})
 WRITTEN = "/v1/answer"
 """What a language model may write, which takes its own time."""
 
-_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_ID = re.compile(REQUEST_ID)
 _LOCAL = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 
 log = logging.getLogger(__name__)
