@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 def anomaly_plot(title: str, series: Series, found: Sequence[Found]) -> Figure:
     """A series, with what was expected in the hours that were out of the ordinary."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 2.5))
@@ -25,8 +24,6 @@ def anomaly_plot(title: str, series: Series, found: Sequence[Found]) -> Figure:
         begin, end = each.began_at, each.ended_at + series.step
         axes.axvspan(begin, end, alpha=0.15, color="tab:red")  # type: ignore[arg-type]
         axes.hlines(each.expected, begin, end, color="tab:green", linestyles="dashed")  # type: ignore[arg-type]
-    locator = AutoDateLocator()
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    figure.autofmt_xdate()
     axes.set_title(title, fontsize=9, parse_math=False)
     return figure
