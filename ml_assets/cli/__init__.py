@@ -3,13 +3,24 @@
 Computing belongs in the room that owns the subject, the look of tables in `console`.
 """
 
-from ml_assets.cli import backup, features, models, pipeline, queries, records, releases, service
+from ml_assets.cli import (
+    backup,
+    features,
+    judgments,
+    models,
+    pipeline,
+    queries,
+    records,
+    releases,
+    service,
+)
 from ml_assets.cli.app import app
 
 __all__ = [
     "app",
     "backup",
     "features",
+    "judgments",
     "models",
     "pipeline",
     "queries",

@@ -7,7 +7,7 @@ import logging
 import psycopg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from ml_assets.errors import (
@@ -22,7 +22,7 @@ from ml_assets.errors import (
     first_line,
 )
 from ml_assets.service.following.opened import NoLaneError
-from ml_assets.service.schemas import Problem, Refusal
+from ml_assets.service.schemas import AsPage, Problem, Refusal
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +46,9 @@ def nothing_published(what: str) -> RefusedError:
     return RefusedError(503, "nothing_published", said, do="Run `ml-assets run`", retry=10)
 
 
-def install(app: FastAPI) -> None:
-    """Have the application tell what it refuses."""
+def install(app: FastAPI, as_page: AsPage) -> None:
+    """Have the application tell what it refuses, to people by `as_page`."""
+    app.state.as_page = as_page
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(UserError, _user_error)
     app.add_exception_handler(psycopg.Error, _database_error)
@@ -55,25 +56,27 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _of_the_framework)
 
 
-def _respond(request: Request, refused: RefusedError) -> JSONResponse:
+def _respond(request: Request, refused: RefusedError) -> Response:
     request_id = request.state.request_id
-    problem = Problem(
-        error=Refusal(
-            code=refused.code, message=refused.message, do=refused.do, request_id=request_id
-        )
+    refusal = Refusal(
+        code=refused.code, message=refused.message, do=refused.do, request_id=request_id
     )
-    headers = {"Retry-After": str(max(1, round(refused.retry)))} if refused.retry else {}
-    if refused.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(problem.model_dump(), refused.status, headers)
+    answer: Response | None = request.app.state.as_page(request.scope, refused.status, refusal)
+    if answer is None:
+        answer = JSONResponse(Problem(error=refusal).model_dump(), refused.status)
+        if refused.status == 401:
+            answer.headers["WWW-Authenticate"] = "Bearer"
+    if refused.retry:
+        answer.headers["Retry-After"] = str(max(1, round(refused.retry)))
+    return answer
 
 
-async def _refused(request: Request, error: Exception) -> JSONResponse:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, RefusedError)  # noqa: S101 - as the handler is installed
     return _respond(request, error)
 
 
-async def _user_error(request: Request, error: Exception) -> JSONResponse:
+async def _user_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, UserError)  # noqa: S101
     match error:
         case NothingToDoError():
@@ -92,7 +95,7 @@ async def _user_error(request: Request, error: Exception) -> JSONResponse:
     return _respond(request, refused)
 
 
-async def _database_error(request: Request, error: Exception) -> JSONResponse:
+async def _database_error(request: Request, error: Exception) -> Response:
     if isinstance(error, psycopg.errors.QueryCanceled):
         return _respond(request, RefusedError(503, "late", "it took too long", retry=RETRY_SECONDS))
     if not isinstance(error, psycopg.OperationalError):
@@ -100,14 +103,14 @@ async def _database_error(request: Request, error: Exception) -> JSONResponse:
     return _away(request, first_line(error))
 
 
-def _away(request: Request, reason: str) -> JSONResponse:
+def _away(request: Request, reason: str) -> Response:
     request.state.noted["reason"] = reason
     what = "a store that this needs does not answer, or lacks something"
     do = "Try again; GET /ready says which, and the log why"
     return _respond(request, RefusedError(503, "unavailable", what, do=do, retry=RETRY_SECONDS))
 
 
-async def _unreadable(request: Request, error: Exception) -> JSONResponse:
+async def _unreadable(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"]))
@@ -115,7 +118,7 @@ async def _unreadable(request: Request, error: Exception) -> JSONResponse:
     return _respond(request, RefusedError(422, "invalid", message, do="See /docs"))
 
 
-async def _of_the_framework(request: Request, error: Exception) -> JSONResponse:
+async def _of_the_framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     codes = {404: "not_found", 405: "not_allowed", 413: "too_large"}
     code = codes.get(error.status_code, "invalid")
