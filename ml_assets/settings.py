@@ -237,6 +237,18 @@ class Settings(BaseSettings):
     service_log_texts: bool = Field(
         False, description="whether the log of the service has the texts that were asked"
     )
+    prediction_log_sync: Literal["always", "interval", "never"] = Field(
+        "interval", description="when the disk is waited for: each time, each second, or not"
+    )
+    prediction_log_bytes: ByteSize = Field(
+        ByteSize(256 << 20),
+        ge=1 << 16,
+        le=1 << 40,
+        description="predictions, and as much feedback, that wait in the home to be loaded",
+    )
+    prediction_log_texts: bool = Field(
+        False, description="whether the log of predictions has the texts, beside their hashes"
+    )
     owners: str = Field(
         "team:ml-platform",
         description="owners of the assets in the UI: team:NAME or email addresses",

@@ -82,8 +82,15 @@ async def _writer(request: Request, service: Annotated[Service, Depends(the_serv
     return await _may(request, service, "write")
 
 
+async def _teller(request: Request, service: Annotated[Service, Depends(the_service)]) -> Caller:
+    return await _may(request, service, "feedback")
+
+
 Reader = Annotated[Caller, Depends(_reader)]
 """Who may read; without the right to, the request is refused."""
 
 Writer = Annotated[Caller, Depends(_writer)]
 """Who may push documents."""
+
+Teller = Annotated[Caller, Depends(_teller)]
+"""Who may tell what was true."""

@@ -11,14 +11,16 @@ from typing import Annotated, TypeVar, cast
 import psycopg
 from fastapi import Depends, Request
 
+from ml_assets.embeddings.caching import CachingEncoder
 from ml_assets.embeddings.encoder import Encoder, load_query_encoder, runtime_of
 from ml_assets.embeddings.space import current_chunker, current_model
 from ml_assets.service.admission.rates import Rates
-from ml_assets.service.encoding import CachedQueries, SharedEncoder
+from ml_assets.service.encoding import SharedEncoder
 from ml_assets.service.following.deployments import Process
 from ml_assets.service.following.follower import Follower, State
 from ml_assets.service.following.opened import Lane, OpenedRelease
 from ml_assets.service.metrics import Metrics
+from ml_assets.service.recording import Recorder
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import cache, online, postgres
 from ml_assets.stores.cache import ReadThrough
@@ -59,6 +61,7 @@ class Service:
     def start(self) -> None:
         """Open everything, or as much of it as answers."""
         self.encoder = SharedEncoder(self._load_cached, self.space)
+        self.recorder = Recorder(self.settings, self.process, self.metrics)
         self._follower.start(_FIRST_LOOK)
 
     def stop(self) -> None:
@@ -66,6 +69,7 @@ class Service:
         self._threads.shutdown()
         self._follower.stop()
         self.encoder.close()
+        self.recorder.close()
         self.rates.close()
         self.cache.close()
 
@@ -123,8 +127,13 @@ class Service:
 
     def _load_cached(self) -> Encoder:
         settings = self.settings
-        return CachedQueries(
-            self._load(settings), self.cache, settings.query_cache_seconds, runtime_of(settings)
+        encoder = self._load(settings)
+        return CachingEncoder(
+            encoder.space,
+            lambda: encoder,
+            self.cache,
+            settings.query_cache_seconds,
+            f"{runtime_of(settings)} together",
         )
 
     async def _in_thread(self, call: Callable[[], T]) -> T:

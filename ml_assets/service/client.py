@@ -99,8 +99,12 @@ class Client:
         asked = {"k": k, "filter": _written(filters)}
         return _result(self._get(f"/similar/{quote(document_id)}", asked))
 
-    def predict(self, texts: Sequence[str]) -> list[dict[str, float]]:
+    def predict(
+        self, texts: Sequence[str], *, request_id: str | None = None
+    ) -> list[dict[str, float]]:
         """Return the champion's probabilities of every label, likeliest first, for each text.
+
+        A `request_id` of your own is what `feedback` can name later.
 
         Raises:
             SourceError: a text is empty.
@@ -108,8 +112,28 @@ class Client:
         """
         if not texts:
             return []
-        answer = self._post("/predict", {"texts": list(texts)})
+        headers = {"X-Request-ID": request_id} if request_id else {}
+        answer = self._ask("POST", "/predict", json={"texts": list(texts)}, headers=headers)
         return [each["probabilities"] for each in answer["predictions"]]
+
+    def feedback(
+        self,
+        request_id: str,
+        label: str | None = None,
+        *,
+        correct: bool | None = None,
+        position: int = 0,
+    ) -> None:
+        """Tell what was true of a prediction: its label, or whether it was correct.
+
+        `position` is that of the text in its request. The last word counts.
+
+        Raises:
+            UserError: both are given, or none, or the request has no such name.
+            OutageError: the service does not answer, or cannot keep it.
+        """
+        told = {"request_id": request_id, "position": position, "label": label, "correct": correct}
+        self._post("/feedback", told, attempts=1)
 
     def features(self, view: str, entity: str) -> dict[str, Value]:
         """Return the latest online values of an entity: a document's id, or a collection's name.

@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ml_assets.monitoring.truth import REQUEST_ID
 from ml_assets.service.metrics import Metrics
 from ml_assets.service.schemas import AsPage, Problem, Refusal
 from ml_assets.settings import Settings
@@ -25,7 +26,7 @@ RETRY_SECONDS = 1
 ALWAYS = frozenset({"/health", "/ready", "/metrics"})
 """Answered however much there is to do: they wait for no store."""
 
-_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_ID = re.compile(REQUEST_ID)
 _LOCAL = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 
 log = logging.getLogger(__name__)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.types import Scope
 
 from ml_assets.documents.model import Document
+from ml_assets.monitoring.truth import LONGEST_LABEL, REQUEST_ID
 from ml_assets.search.answering.model import MAX_K, Hit, Method
 from ml_assets.service.following.deployments import Deployment
 
@@ -200,6 +201,33 @@ class PredictAnswer(_Answer):
     predictions: Sequence[Predicted]
 
 
+class FeedbackRequest(_Asked):
+    """What was true of a prediction: its label, or whether the answer was right."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"request_id": "a1b2", "label": "kitchen"}]}
+    )
+    request_id: str = Field(
+        pattern=f"^{REQUEST_ID}$", description="of the prediction: X-Request-ID of its answer"
+    )
+    position: int = Field(0, ge=0, lt=MOST_TEXTS, description="of the text in its request")
+    label: str | None = Field(None, min_length=1, max_length=LONGEST_LABEL)
+    correct: bool | None = Field(None, description="in place of a label: thumbs up, or down")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if (self.label is None) == (self.correct is None):
+            raise ValueError("give either label or correct")
+        return self
+
+
+class Kept(BaseModel):
+    """It is on the disk, and is loaded within minutes."""
+
+    request_id: str
+    position: int
+
+
 class FeaturesAnswer(BaseModel):
     """The latest values of an entity in the online store."""
 
@@ -313,6 +341,7 @@ class Readiness(BaseModel):
     ready: bool
     release: int | None
     stores: Mapping[str, Store]
+    warnings: Sequence[str] = Field([], description="what does not keep it from answering")
 
 
 DocumentAnswer.model_rebuild()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
 from collections.abc import Mapping
 
 from fastapi import APIRouter, Request
@@ -61,7 +62,16 @@ async def predict(
             service.settings.prediction_cache_seconds,
         )
 
+    started = time.perf_counter()
     predictions = await service.on_lane(opened, answer)
+    service.recorder.predicted(
+        request.state.request_id,
+        opened.served.release_id,
+        model.version,
+        asked.texts,
+        predictions,
+        time.perf_counter() - started,
+    )
     return PredictAnswer(
         release=opened.served.release_id,
         model=model.version.subject,

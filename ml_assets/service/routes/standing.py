@@ -81,7 +81,8 @@ def _readiness(service: Service) -> Readiness:
     stores = {
         name: Store(ok=name not in troubles, reason=troubles.get(name, "")) for name in _STORES
     }
-    return Readiness(ready=not troubles, release=release_id, stores=stores)
+    warnings = service.recorder.warnings()
+    return Readiness(ready=not troubles, release=release_id, stores=stores, warnings=warnings)
 
 
 def _may_read(request: Request, service: Service) -> bool:
