@@ -21,7 +21,7 @@ from ml_assets.service.metrics import Metrics
 from ml_assets.service.page import documents as document_pages
 from ml_assets.service.page import login, releases, searching
 from ml_assets.service.page.rendering import ROOM, STATIC, refused_page
-from ml_assets.service.routes import documents, feedback, models, search, standing
+from ml_assets.service.routes import answers, documents, feedback, models, search, standing
 from ml_assets.service.schemas import Problem
 from ml_assets.settings import Settings
 
@@ -60,7 +60,7 @@ def create_app(
 
     app = FastAPI(
         title="ml-assets",
-        summary="What was published answers: search, documents, predictions, features, vectors.",
+        summary="What was published answers: search, questions, documents, predictions, features.",
         version=process.version,
         lifespan=lifespan,
         responses={
@@ -77,7 +77,7 @@ def create_app(
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
         )
     app.add_middleware(Guard, settings=settings, metrics=counted, as_page=refused_page)
-    for part in (search, documents, models, feedback, standing):
+    for part in (search, answers, documents, models, feedback, standing):
         app.include_router(part.router)
     app.include_router(standing.probes)
     for page in (searching, document_pages, releases, login):

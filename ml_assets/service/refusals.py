@@ -56,19 +56,39 @@ def install(app: FastAPI, as_page: AsPage) -> None:
     app.add_exception_handler(HTTPException, _of_the_framework)
 
 
-def _respond(request: Request, refused: RefusedError) -> Response:
-    request_id = request.state.request_id
-    refusal = Refusal(
-        code=refused.code, message=refused.message, do=refused.do, request_id=request_id
+def problem_of(request: Request, refused: RefusedError) -> Problem:
+    """What is said of a refusal."""
+    return Problem(
+        error=Refusal(
+            code=refused.code,
+            message=refused.message,
+            do=refused.do,
+            request_id=request.state.request_id,
+        )
     )
-    answer: Response | None = request.app.state.as_page(request.scope, refused.status, refusal)
-    if answer is None:
-        answer = JSONResponse(Problem(error=refusal).model_dump(), refused.status)
-        if refused.status == 401:
-            answer.headers["WWW-Authenticate"] = "Bearer"
-    if refused.retry:
-        answer.headers["Retry-After"] = str(max(1, round(refused.retry)))
+
+
+def response_of(request: Request, refused: RefusedError) -> JSONResponse:
+    """The response that says it to a program."""
+    answer = JSONResponse(problem_of(request, refused).model_dump(), refused.status)
+    answer.headers.update(_headers(refused))
+    if refused.status == 401:
+        answer.headers["WWW-Authenticate"] = "Bearer"
     return answer
+
+
+def _respond(request: Request, refused: RefusedError) -> Response:
+    """The response that says it to whoever asks: to people it is a page."""
+    as_page: AsPage = request.app.state.as_page
+    page = as_page(request.scope, refused.status, problem_of(request, refused).error)
+    if page is None:
+        return response_of(request, refused)
+    page.headers.update(_headers(refused))
+    return page
+
+
+def _headers(refused: RefusedError) -> dict[str, str]:
+    return {"Retry-After": str(max(1, round(refused.retry)))} if refused.retry else {}
 
 
 async def _refused(request: Request, error: Exception) -> Response:
