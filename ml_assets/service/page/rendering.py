@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
 from hashlib import sha256
@@ -104,7 +104,7 @@ def _environment() -> Environment:
     )
     release = version("ml-assets")
     environment.globals["asset"] = lambda name: f"{STATIC}/{name}?v={release}"
-    environment.filters |= {
+    filters: dict[str, Callable[..., object]] = {
         "day": _day,
         "moment": lambda time: f"{time:%Y-%m-%d %H:%M}",
         "short": _short,
@@ -113,6 +113,7 @@ def _environment() -> Environment:
         "digest": lambda text: sha256(str(text).encode(errors="replace")).hexdigest()[:12],
         "score": lambda value: f"{value:.3f}",
     }
+    environment.filters.update(filters)
     return environment
 
 
