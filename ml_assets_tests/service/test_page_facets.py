@@ -46,6 +46,9 @@ def test_facets_are_what_tells_hits_apart() -> None:
     assert told(hits, collection=["gone"])["Collection"] == {"all": 30, "gone": 0}
     assert told(hits, where=["own=7"])["own"]["7"] == 1
     assert told([]) == {}
+    same = [hit(number, collection="ab"[number], label="ab"[number]) for number in range(2)]
+    assert told(same) == {"Collection": {"a": 1, "b": 1}}
+    assert told(same, label=["a"])["Label"] == {"a": 1, "b": 1}
 
 
 def test_times_are_years_or_the_months_of_one() -> None:

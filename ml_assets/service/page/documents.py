@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -91,5 +91,5 @@ async def predict(
     return render(request, "predict.html", **shown | {"answer": answer})
 
 
-def _predicting(there_is_a_model: bool) -> dict[str, object]:
+def _predicting(there_is_a_model: bool) -> dict[str, Any]:
     return {"text": "", "problem": "", "answer": None, "there_is_a_model": there_is_a_model}

@@ -52,7 +52,7 @@ def facets_of(hits: Sequence[Hit], asked: Asked) -> list[Facet]:
     """The facets of some hits that tell them apart, and those of which a value is chosen."""
     own = {
         ("collection", "Collection"): Counter(hit.collection for hit in hits),
-        ("label", "Label"): Counter(hit.label for hit in hits if hit.label),
+        ("label", "Label"): _labels(hits, asked.label),
         ("created", "Created"): _periods(hits, asked.created),
     }
     facets = [
@@ -83,6 +83,13 @@ def _facet(
     listed = [*most[:MOST_VALUES], *(text for text in chosen if text not in most[:MOST_VALUES])]
     values = [Value(text, shown.get(text, text), counts[text], text in chosen) for text in listed]
     return Facet(name, title, values)
+
+
+def _labels(hits: Sequence[Hit], chosen: Sequence[str]) -> Counter[str]:
+    """None where each label is the collection, as of a source that has its labels from there."""
+    if not chosen and all(hit.label == hit.collection for hit in hits):
+        return Counter()
+    return Counter(hit.label for hit in hits if hit.label)
 
 
 def _periods(hits: Sequence[Hit], chosen: Sequence[str]) -> Counter[str]:
