@@ -23,7 +23,7 @@ PAGES = (
 )
 
 EXPECTED = re.compile(r"responded with a status of 4|^htmx:(afterRequest|sendAbort),")
-"""What a browser complains of, too: what is refused on purpose, and what another letter overtook."""
+"""What a browser tells, too: what is refused on purpose, and what another letter overtook."""
 
 
 @pytest.fixture(scope="module")
