@@ -2,6 +2,5 @@
 
 Each process opens the present release once, follows what is published, and answers every request
 from one release. Not here: how anything is computed, which is asked of the rooms that own it, and
-anything that writes but keys, sessions, the list of processes, judgments, and documents put into
-their queue.
+anything that writes but keys, the list of processes, and documents put into their queue.
 """
