@@ -50,6 +50,7 @@ SLOW_MODULES = (
     *("stores/embedded/", "stores/test_outages.py", "documents/sources/databases/"),
     *("documents/sources/test_object_stores.py", "documents/sources/test_python_environment.py"),
     *("documents/formats/test_extraction.py", "features/test_join.py"),
+    "answers/test_real_model.py",
 )
 
 
@@ -116,6 +117,9 @@ _STORE_VARIABLES = {
     "DUCKDB_PATH",
     "KEYWORD_INDEX_PATH",
     "DAGSTER_HOME",
+    "LLM_URL",
+    "LLM_MODEL",
+    "LLM_API_KEY",
 }
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, TypeVar, cast
 import psycopg
 from fastapi import Depends, Request
 
+from ml_assets.answers.llm import language_model
 from ml_assets.embeddings.caching import CachingEncoder
 from ml_assets.embeddings.encoder import Encoder, load_query_encoder, runtime_of
 from ml_assets.embeddings.space import current_chunker, current_model
@@ -21,6 +22,7 @@ from ml_assets.service.following.follower import Follower, State
 from ml_assets.service.following.opened import Lane, OpenedRelease
 from ml_assets.service.metrics import Metrics
 from ml_assets.service.recording import Recorder
+from ml_assets.service.writing import Writing
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import cache, online, postgres
 from ml_assets.stores.cache import ReadThrough
@@ -47,6 +49,8 @@ class Service:
         self.space, self.tokenizer_file = model.space, model.tokenizer_file
         self.chunker = current_chunker(settings)
         self.rates = Rates(settings)
+        self.language_model = language_model(settings)
+        self.writing = Writing(settings.answer_requests)
         self.cache = ReadThrough(lambda: cache.connect(secret(settings.cache_url), settings.home))
         self._load = load
         self._lanes = settings.service_lanes

@@ -25,6 +25,9 @@ RETRY_SECONDS = 1
 ALWAYS = frozenset({"/health", "/ready", "/metrics"})
 """Answered however much there is to do: they wait for no store."""
 
+WRITTEN = "/v1/answer"
+"""What a language model may write, which takes its own time."""
+
 _ID = re.compile(REQUEST_ID)
 _LOCAL = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 
@@ -75,7 +78,7 @@ class Guard:
             return message
 
         try:
-            async with asyncio.timeout(self._settings.service_timeout):
+            async with asyncio.timeout(self._seconds(scope)):
                 await self._app(scope, bounded, visit.send)
         except TimeoutError:
             self._metrics.refused("late")
@@ -83,6 +86,11 @@ class Guard:
         except Exception:  # the client is told nothing of it, the log all
             log.exception("a defect", extra={"request_id": visit.request_id})
             await visit.refuse(500, "defect", "the service failed; its log says why")
+
+    def _seconds(self, scope: Scope) -> float:
+        settings = self._settings
+        written = settings.answer_timeout if scope["path"] == WRITTEN else 0
+        return settings.service_timeout + written
 
     def _most(self) -> str:
         return f"a request has at most {int(self._settings.service_body):,} bytes"

@@ -9,6 +9,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ml_assets.answers.answering import MOST_PASSAGES
+from ml_assets.answers.model import Kind, Passage, Sentence
 from ml_assets.documents.model import Document
 from ml_assets.monitoring.truth import LONGEST_LABEL, REQUEST_ID
 from ml_assets.search.answering.model import MAX_K, Hit, Method
@@ -94,6 +96,37 @@ class SearchAnswer(_Answer):
     behind: int = Field(description="documents that wait to be indexed")
     hits: Sequence[Hit]
     next: int | None = Field(description="the offset of the next page; null on the last one")
+
+
+class QuestionRequest(Filters):
+    """A question to be answered from the documents."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"question": "How do I parse command line arguments?"}]},
+    )
+    question: Query
+    k: int = Field(5, ge=1, le=MOST_PASSAGES, description="passages, each of another document")
+    extractive: bool = Field(False, description="parts of the passages, without a language model")
+    stream: bool = Field(
+        False, description="as server-sent events: sentence, sentence, …, answer; or error"
+    )
+
+
+class QuestionAnswer(_Answer):
+    """An answer, and the passages it rests on."""
+
+    question: str
+    kind: Kind = Field(description="written by a model, taken from the passages, or none")
+    text: str = Field(description="the sentences with their citations, as [1]")
+    sentences: Sequence[Sentence]
+    passages: Sequence[Passage]
+    notice: str = Field(description="what kind of answer it is, and why")
+    generation_id: str
+    model: str
+    complete: bool = Field(description="it was written to its end")
+    prompt_tokens: int | None
+    answer_tokens: int | None
 
 
 class DocumentAnswer(_Answer):
@@ -309,6 +342,7 @@ class ReleaseAnswer(_Answer):
     """What is served together, since when and why, and by which processes."""
 
     served_from: datetime | None = None
+    actor: str = ""
     action: str = ""
     reason: str = ""
     parts: Mapping[str, Any] = Field(default_factory=dict)

@@ -28,8 +28,9 @@ async def release(_: Reader, opened: Pinned, service: TheService) -> ReleaseAnsw
         release=opened.served.release_id, version=service.process.version, deployments=processes
     )
     if served:
-        answer.served_from, answer.action = served.served_from, served.action
-        answer.reason, answer.parts = served.reason, asdict(served.parts)
+        answer.served_from, answer.actor = served.served_from, served.actor
+        answer.action, answer.reason = served.action, served.reason
+        answer.parts = asdict(served.parts)
     return answer
 
 
