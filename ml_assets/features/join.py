@@ -25,9 +25,10 @@ def point_in_time_join(
     `event_time` (the label time) and, if wanted, `known_time` (the cutoff; absent or null: all that
     is known by now). Naive times are UTC. Among the rows of an entity with event_time <= the label
     time and known_time <= the cutoff, the one with the latest event time counts, and of these the
-    one known last. Of a view over the documents of an entity, whose rows hold the document itself,
-    only rows before the label time count, and before `document_time`, when the document came to be,
-    if the spine has it.
+    one known last. If the spine has `document_time`, when the document of a row came to be, views
+    of other entities are joined as of then, if that is earlier, and where their source tells when a
+    row was known, only what was known by then counts. Of a view over the documents of an entity,
+    whose rows hold the document itself, only rows before that time count.
 
     Returns `spine`, same rows, order and index, plus `{view}__{feature}` for every feature and
     `{view}__event_time`. They are null where nothing was known, where the entity was removed, and
@@ -78,6 +79,16 @@ def values_as_of(
     return {"event_time": moment.to_pydatetime(), **plain}
 
 
+def as_of(view: FeatureView) -> dict[str, str]:
+    """In SQL, of a row of a spine: the time, how it bounds events, and what was known by when."""
+    of_document = view.entity == "document"
+    return {
+        "moment": "event_time" if of_document else "least(event_time, document_time)",
+        "until": ">" if view.is_strict else ">=",
+        "known_by": "least(cutoff, document_time)" if view.tells_when_known else "cutoff",
+    }
+
+
 def _join_view(duck: duckdb.Connection, spine: pd.DataFrame, view: FeatureView) -> pd.DataFrame:
     require_table(duck, view)
     columns = ", ".join(
@@ -88,7 +99,7 @@ def _join_view(duck: duckdb.Connection, spine: pd.DataFrame, view: FeatureView) 
         table=view.table,
         columns=columns,
         event_time=f"{view.name}__event_time",
-        until="before_time >" if view.is_strict else "event_time >=",
+        **as_of(view),
         void="max_by(removed, known_time)" if view.has_history else "false",
         earlier_void="max_by(earlier.removed, earlier.known_time)" if view.has_history else "false",
     )
