@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import httpx
 
     from ml_assets.documents.model import Document
+    from ml_assets.registry.serving import Prediction
     from ml_assets.search.answering.model import Method, SearchResult
 
 Value: TypeAlias = int | float | bool | str | None
@@ -99,17 +100,38 @@ class Client:
         asked = {"k": k, "filter": _written(filters)}
         return _result(self._get(f"/similar/{quote(document_id)}", asked))
 
-    def predict(self, texts: Sequence[str]) -> list[dict[str, float]]:
+    def predict(
+        self, texts: Sequence[str], metadata: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[dict[str, float]]:
         """Return the champion's probabilities of every label, likeliest first, for each text.
+
+        `metadata` of each text name its author, say; see `Session.predict`.
 
         Raises:
             SourceError: a text is empty.
+            UserError: there are not as many metadata as texts.
             OutageError: the service, or a store of it, does not answer, or no model is served.
         """
+        return [each.probabilities for each in self.predictions(texts, metadata)]
+
+    def predictions(
+        self, texts: Sequence[str], metadata: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[Prediction]:
+        """Return what `predict` does, with the features it was told from, and what was not known.
+
+        Raises:
+            UserError: as `predict`.
+        """
+        from ml_assets.registry.serving import Prediction
+
         if not texts:
             return []
-        answer = self._post("/predict", {"texts": list(texts)})
-        return [each["probabilities"] for each in answer["predictions"]]
+        own = None if metadata is None else [dict(each) for each in metadata]
+        answer = self._post("/predict", {"texts": list(texts), "metadata": own})
+        return [
+            Prediction(each["probabilities"], each["features"], each["unknown"])
+            for each in answer["predictions"]
+        ]
 
     def features(self, view: str, entity: str) -> dict[str, Value]:
         """Return the latest online values of an entity: a document's id, or a collection's name.
