@@ -25,7 +25,7 @@ BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $
 	$(if $(BEIR),--beir $(BEIR)) $(if $(SET),--set $(SET))
 
 .PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-serving bench-training \
-	bench-features bench-setup serve clean
+	bench-features bench-drift bench-setup serve clean
 
 run: ## bring everything up to date: documents, search, models
 	@$(SETUP)
@@ -96,6 +96,10 @@ bench-serving: ## measure the service over HTTP, with wrk: make bench-serving HO
 bench-training: ## measure models on files of yours: make bench-training TRAIN=train.parquet TEST=test.parquet
 	@$(SETUP) --dev
 	@$(BIN)/python -m bench.training $(TRAIN) $(TEST) $(if $(SPLITS),--splits $(SPLITS))
+
+bench-drift: ## measure how often drift is found, and falsely: make bench-drift DOCUMENTS=tweets.parquet VECTORS=vectors.npy
+	@$(SETUP) --dev
+	@$(BIN)/python -m bench.drift $(DOCUMENTS) $(VECTORS) $(if $(TRIALS),--trials $(TRIALS))
 
 bench-setup: $(PEERS) ## the peers, in an environment of their own
 
