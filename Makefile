@@ -24,7 +24,7 @@ BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(REPETITIONS),--repetitions $(REPETIT
 BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $(if $(VECTORS),--vectors $(VECTORS)) \
 	$(if $(BEIR),--beir $(BEIR)) $(if $(SET),--set $(SET))
 
-.PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-serving bench-training \
+.PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-serving bench-answers bench-training \
 	bench-features bench-drift bench-setup serve clean
 
 run: ## bring everything up to date: documents, search, models
@@ -92,6 +92,10 @@ $(FEAST): # without our pins, with which pip would take a Feast of 2019
 bench-serving: ## measure the service over HTTP, with wrk: make bench-serving HOME_OF=.ml_assets
 	@$(SETUP) --dev
 	@$(BIN)/python -m bench.serving $(if $(HOME_OF),--home $(HOME_OF))
+
+bench-answers: ## measure citations and refusals on judged questions: make bench-answers HOME_OF=.ml_assets
+	@$(SETUP)
+	@$(BIN)/python -m bench.answers $(if $(HOME_OF),--home $(HOME_OF))
 
 bench-training: ## measure models on files of yours: make bench-training TRAIN=train.parquet TEST=test.parquet
 	@$(SETUP) --dev

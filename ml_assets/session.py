@@ -1,4 +1,4 @@
-"""One opened deployment, asked from Python: search, predict, features, documents.
+"""One opened deployment, asked from Python: search, answer, predict, features, documents.
 
 What is slow to open (PostgreSQL, the indexes, the encoder) is opened at its first use and kept.
 After an error of a store, the next call opens the stores anew.
@@ -7,7 +7,7 @@ Not here: anything that writes; that is a run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -21,9 +21,11 @@ from ml_assets.settings import Settings, load_settings, secret
 from ml_assets.stores import postgres
 
 if TYPE_CHECKING:
+    from ml_assets.answers.model import Answer, Sentence
     from ml_assets.documents.model import Document
     from ml_assets.embeddings.caching import CachingEncoder
     from ml_assets.registry.serving import Prediction
+    from ml_assets.releases.pointer import Release
     from ml_assets.search.answering.model import Engine, Method, SearchResult
     from ml_assets.service.client import Client
     from ml_assets.stores.cache import CacheStatistics, ReadThrough
@@ -101,6 +103,36 @@ class Session:
         condition = parse_condition(filters) if isinstance(filters, str) else filters
         with self._answering():
             return similar(self._published_engine(), document_id, k=k, filters=condition)
+
+    def answer(
+        self,
+        question: str,
+        *,
+        k: int = 5,
+        filters: Condition | str = NO_FILTER,
+        extractive: bool = False,
+        on_sentence: Callable[[Sentence], None] | None = None,
+    ) -> Answer:
+        """Answer a question from the `k` best documents, each sentence with what it cites.
+
+        The language model of LLM_URL and LLM_MODEL writes it; without one, or `extractive`, the
+        answer is parts of the passages. `on_sentence` is called with each sentence as soon as it
+        is whole and its citations were checked.
+
+        Raises:
+            NothingToDoError: no search was published yet.
+            UserError: the question, `k` or the filter cannot be used.
+            SettingError: one of LLM_URL and LLM_MODEL is set without the other.
+            LanguageModelError: the language model does not answer.
+            StoreError: a store does not answer, or an index is missing.
+        """
+        from ml_assets.answers.answering import answered, check_question, gather, respond
+        from ml_assets.answers.llm import language_model
+
+        check_question(question, k)
+        model = None if extractive else language_model(self.settings)
+        grounds = gather(question, self.search(question, k=k, filters=filters), self.settings)
+        return answered(respond(grounds, model, self.settings), on_sentence)
 
     def predict(
         self, texts: Sequence[str], metadata: Sequence[Mapping[str, Any]] | None = None
@@ -207,6 +239,17 @@ class Session:
 
         with self._answering():
             return read_document(self._connection, document_id)
+
+    def release(self) -> Release | None:
+        """What is served together, since when and why; None before the first.
+
+        Raises:
+            StoreError: PostgreSQL does not answer.
+        """
+        from ml_assets.releases.pointer import present_release
+
+        with self._answering():
+            return present_release(self._connection)
 
     def cache_statistics(self) -> dict[str, CacheStatistics]:
         """Hits and misses of the caches so far: of `query_embeddings` and of `predictions`."""

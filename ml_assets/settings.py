@@ -234,6 +234,39 @@ class Settings(BaseSettings):
     service_log_texts: bool = Field(
         False, description="whether the log of the service has the texts that were asked"
     )
+    answer_min_relevance: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="relevance that the best passage must have, or a question is not answered",
+    )
+    answer_tokens: int = Field(
+        512, ge=16, le=32_768, description="tokens that a language model writes of an answer"
+    )
+    answer_context: int = Field(
+        4096,
+        ge=1024,
+        le=1 << 20,
+        description="tokens of a question, its passages, the rules and the answer, at most",
+    )
+    answer_timeout: float = Field(
+        60, gt=0, le=3600, description="seconds for an answer of the language model"
+    )
+    answer_requests: int = Field(
+        4, ge=1, le=256, description="answers that a process of the service has written at a time"
+    )
+    prediction_log_sync: Literal["always", "interval", "never"] = Field(
+        "interval", description="when the disk is waited for: each time, each second, or not"
+    )
+    prediction_log_bytes: ByteSize = Field(
+        ByteSize(256 << 20),
+        ge=1 << 16,
+        le=1 << 40,
+        description="predictions, and as much feedback, that wait in the home to be loaded",
+    )
+    prediction_log_texts: bool = Field(
+        False, description="whether the log of predictions has the texts, beside their hashes"
+    )
     owners: str = Field(
         "team:ml-platform",
         description="owners of the assets in the UI: team:NAME or email addresses",
@@ -245,6 +278,9 @@ class Settings(BaseSettings):
     )
     actor: str = Field(default_factory=_user, description="who, in the audit log")
 
+    llm_url: SecretStr | None = Field(None, validation_alias="LLM_URL")
+    llm_model: str = Field("", validation_alias="LLM_MODEL")
+    llm_api_key: SecretStr | None = Field(None, validation_alias="LLM_API_KEY")
     postgres_url: SecretStr | None = Field(None, validation_alias="POSTGRES_URL")
     postgres_read_url: SecretStr | None = Field(None, validation_alias="POSTGRES_READ_URL")
     chroma_url: SecretStr | None = Field(None, validation_alias="CHROMA_URL")
@@ -294,13 +330,21 @@ class Settings(BaseSettings):
             raise ValueError("its port is not a number") from None
         return url
 
-    @field_validator("embedding_url")
+    @field_validator("embedding_url", "llm_url")
     @classmethod
-    def _is_http(cls, url: SecretStr) -> SecretStr:
-        parts = urlsplit(url.get_secret_value())
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+    def _is_http(cls, url: SecretStr | None) -> SecretStr | None:
+        parts = urlsplit(url.get_secret_value()) if url else None
+        if parts and (parts.scheme not in ("http", "https") or not parts.hostname):
             raise ValueError("it is not a URL such as http://localhost:11434/v1")
         return url
+
+    @field_validator("answer_context")
+    @classmethod
+    def _answer_fits(cls, context: int, info: ValidationInfo) -> int:
+        answer = info.data.get("answer_tokens")
+        if answer and answer * 2 > context:
+            raise ValueError(f"{context} is less than twice ML_ASSETS_ANSWER_TOKENS={answer}")
+        return context
 
     @field_validator("embedding_input_types")
     @classmethod

@@ -41,6 +41,7 @@ SLOW_FIXTURES = {
     *("instance", "project", "clone"),
 }
 SLOW_MODULES = (
+    *("monitoring/test_predictions.py", "monitoring/test_spool.py"),
     *("integration/", "test_docker.py", "test_bench", "test_contracts.py"),
     *("defs/test_dead_runs.py", "defs/test_instance.py", "defs/training/test_assets.py"),
     *("embeddings/", "search/answering/test_rerank.py", "search/answering/test_readers.py"),
@@ -49,6 +50,7 @@ SLOW_MODULES = (
     *("stores/embedded/", "stores/test_outages.py", "documents/sources/databases/"),
     *("documents/sources/test_object_stores.py", "documents/sources/test_python_environment.py"),
     *("documents/formats/test_extraction.py", "features/test_join.py"),
+    "answers/test_real_model.py",
 )
 
 
@@ -115,6 +117,9 @@ _STORE_VARIABLES = {
     "DUCKDB_PATH",
     "KEYWORD_INDEX_PATH",
     "DAGSTER_HOME",
+    "LLM_URL",
+    "LLM_MODEL",
+    "LLM_API_KEY",
 }
 
 

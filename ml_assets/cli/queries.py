@@ -1,4 +1,4 @@
-"""Commands that ask what is served: the search, and the champion."""
+"""Commands that ask what is served: the search, answers from it, and the champion."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from itertools import islice
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
+from rich.text import Text
 
-from ml_assets.cli.app import Json, command, show, tell, tell_what_is_left_behind
-from ml_assets.console.queries import hits, predictions
+from ml_assets.cli.app import Json, command, out, show, tell, tell_what_is_left_behind
+from ml_assets.console.layout import printable
+from ml_assets.console.queries import hits, predictions, sources
 from ml_assets.errors import UserError
+from ml_assets.search.filters.language import NO_FILTER
 
 if TYPE_CHECKING:
+    from ml_assets.answers.model import Sentence
     from ml_assets.registry.serving import Prediction
     from ml_assets.search.answering.model import Method
     from ml_assets.session import Session
@@ -75,6 +79,50 @@ def search(
         )
     shown = {**asdict(result), "filters": format_condition(chosen)}
     show(shown, lambda: hits(result), as_json=as_json)
+
+
+@command
+def ask(
+    question: Annotated[str, typer.Argument(help="A question to the documents.")],
+    passages: Annotated[
+        int, typer.Option("--passages", "-k", help="Passages to answer from, 1 to 20.")
+    ] = 5,
+    written: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", help="A condition on collection, label, created_at, metadata.<key>."
+        ),
+    ] = None,
+    extractive: Annotated[
+        bool, typer.Option("--extractive", help="Show passages; ask no language model.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Answer a question from the published documents, and cite them.
+
+    Example: ml-assets ask "how do I parse command line arguments"
+
+    The model of LLM_URL and LLM_MODEL writes the answer; without one, it is parts of the passages.
+    Each sentence has the numbers of the passages it cites, and says when a citation is none. When
+    nothing that is found is relevant, no model is asked.
+    """
+    from ml_assets.session import open_session
+
+    def tell(sentence: Sentence) -> None:
+        if not as_json:
+            out.print(Text(printable(str(sentence))), soft_wrap=True)
+
+    with open_session() as session:
+        tell_what_is_left_behind(session.settings)
+        answer = session.answer(
+            question,
+            k=passages,
+            filters=written or NO_FILTER,
+            extractive=extractive,
+            on_sentence=tell,
+        )
+    shown = {"text": answer.text, **asdict(answer)}
+    show(shown, lambda: sources(answer), as_json=as_json)
 
 
 @command

@@ -1,4 +1,4 @@
-"""Commands of the service: serving, and the keys of those who ask."""
+"""Commands of the service: serving over HTTP and MCP, and the keys of those who ask."""
 
 from __future__ import annotations
 
@@ -55,6 +55,32 @@ def serve(
     serve_until_ended(
         settings, host, port, processes, lambda pages: err.print(pages, highlight=False)
     )
+
+
+@command
+def mcp(
+    http: Annotated[
+        bool, typer.Option("--http", help="Answer over HTTP, instead of standard input and output.")
+    ] = False,
+    host: Annotated[
+        str, typer.Option(help="Address for --http; another than this machine's needs a key.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port for --http.")] = 8081,
+) -> None:
+    """Answer language models over the Model Context Protocol: search, document, predict, status.
+
+    A client of the protocol starts it. What is published is followed. With --http it is reached at
+    /mcp, with the keys of the service.
+    """
+    from ml_assets.service.mcp.server import serve_http, serve_stdio
+    from ml_assets.session import open_session
+
+    settings = load_settings()
+    if not http:
+        serve_stdio(open_session(settings))
+        return
+    refuse_busy(port, host)
+    serve_http(open_session(settings), settings, host, port)
 
 
 @_of_keys("create")

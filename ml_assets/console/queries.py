@@ -1,4 +1,4 @@
-"""The results of a search, and the labels of texts."""
+"""The results of a search, the sources of an answer, and the labels of texts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ml_assets.console.layout import printable, table
 from ml_assets.search.filters.language import NO_FILTER
 
 if TYPE_CHECKING:
+    from ml_assets.answers.model import Answer
     from ml_assets.search.answering.model import Hit, SearchResult
 
 
@@ -63,6 +64,18 @@ def _whole(*parts: str | tuple[str, str], style: str = "") -> Text:
 
 def _snippet(hit: Hit) -> Text:
     return Text(printable(" ".join(hit.snippet.split())), style="default")
+
+
+def sources(answer: Answer) -> RenderableType:
+    """What stands below an answer: which passages it cites, and what kind it is."""
+    lines: list[RenderableType] = [Text()] if answer.sentences else []
+    for passage in answer.cited:
+        title = (passage.title or passage.document_id, "bold")
+        lines.append(_whole((f"[{passage.number}] ", "dim"), title, f"  {passage.collection}"))
+        places = dict.fromkeys(filter(None, (passage.document_id, passage.url)))
+        lines += [_whole(f"    {place}", style="blue") for place in places]
+    lines.append(Text(f"{answer.notice}.", style="yellow"))
+    return Group(*lines)
 
 
 def predictions(texts: Sequence[str], answers: Sequence[Mapping[str, float]]) -> Group:

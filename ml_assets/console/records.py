@@ -48,3 +48,30 @@ def keys(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     times = ("made", "revoked")
     shown = [{**row, **{name: moment(row[name]) for name in times if row[name]}} for row in rows]
     return table("API keys", shown)
+
+
+def predictions(rows: Sequence[Mapping[str, Any]], waiting: int) -> RenderableType:
+    """The last predictions; `waiting`: segments that are not loaded yet."""
+    more = f"; {waiting} segments wait to be loaded" if waiting else ""
+    if not rows:
+        return Text(f"No prediction is loaded{more}.")
+    shown = [
+        {
+            "when": row["at"],
+            "request": row["request_id"],
+            "text": row["position"],
+            "model": f"{row['model']}/{row['version']}",
+            "label": row["label"],
+            "probability": row["probability"],
+            "ms": row["latency_ms"],
+        }
+        for row in rows
+    ]
+    return table(f"Predictions{more}", shown)
+
+
+def performance(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Predictions by day and model version, and how right they were."""
+    if not rows:
+        return Text("No prediction is loaded.")
+    return table("Predictions by day and model version", rows)

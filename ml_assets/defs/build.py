@@ -17,7 +17,13 @@ from ml_assets.defs.executor import in_turn
 from ml_assets.defs.jobs import JOBS
 from ml_assets.defs.resources import build_resources
 from ml_assets.defs.schedules import daily_drift, daily_refresh
-from ml_assets.defs.sensors import automation, collections_sensor, labels_sensor, workers_sensor
+from ml_assets.defs.sensors import (
+    automation,
+    collections_sensor,
+    labels_sensor,
+    predictions_sensor,
+    workers_sensor,
+)
 from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.errors import UserError
 from ml_assets.features.definition import fingerprint
@@ -45,7 +51,13 @@ def build_definitions(
         asset_checks=checks,
         jobs=JOBS,
         schedules=[daily_refresh, daily_drift],
-        sensors=[collections_sensor, labels_sensor, workers_sensor, automation],
+        sensors=[
+            collections_sensor,
+            labels_sensor,
+            predictions_sensor,
+            workers_sensor,
+            automation,
+        ],
         resources={**build_resources(settings), **(resource_overrides or {})},
         executor=executor or in_turn(settings, checks),
     )

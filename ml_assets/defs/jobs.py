@@ -27,17 +27,19 @@ rebuild_search = dg.define_asset_job(
 )
 
 _DRIFT = dg.AssetSelection.assets(key("feature_drift"))
+_PREDICTIONS = dg.AssetSelection.assets(key("prediction_log"))
+_BY_DAY = _DRIFT | _PREDICTIONS
 """By day, as nothing else that a run brings up to date: Dagster wants one partitioning of a job."""
 
 train_models = dg.define_asset_job(
     "train_models",
-    selection=dg.AssetSelection.groups("features", "training", "registry", "monitoring") - _DRIFT,
+    selection=dg.AssetSelection.groups("features", "training", "registry", "monitoring") - _BY_DAY,
     description="Compute features, train the candidates, and promote one that earned it.",
 )
 
 everything = dg.define_asset_job(
     "everything",
-    selection=dg.AssetSelection.all() - _DRIFT,
+    selection=dg.AssetSelection.all() - _BY_DAY,
     description="The whole lineage, from the given collections to the champion.",
 )
 
@@ -47,4 +49,18 @@ watch_drift = dg.define_asset_job(
     description="Compare what came until a day with the days before and the training set.",
 )
 
-JOBS = [refresh_documents, check_documents, rebuild_search, train_models, everything, watch_drift]
+load_predictions = dg.define_asset_job(
+    "load_predictions",
+    selection=_PREDICTIONS,
+    description="Load what the service predicted, and was told of it.",
+)
+
+JOBS = [
+    refresh_documents,
+    check_documents,
+    rebuild_search,
+    train_models,
+    everything,
+    watch_drift,
+    load_predictions,
+]

@@ -38,6 +38,7 @@ from ml_assets.documents.sources import open_source
 from ml_assets.embeddings.scripts import Unreadable, unreadable_documents
 from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.errors import StoreError
+from ml_assets.monitoring.predictions import waiting_days
 from ml_assets.operations.pending import (
     FailedCheck,
     Pending,
@@ -166,6 +167,7 @@ def run_everything(
         _follow(run, until)
         if until == "models" and run.report.may_go_on:
             _watch_drift(run, settings)
+            _load_predictions(run, settings)
         if until == "models" and run.report.succeeded and is_finish(run.report.failed_checks):
             remember_finish(connection, settings, turn, inputs, changes, run.report.failed_checks)
     return run.report
@@ -241,6 +243,12 @@ def _watch_drift(run: _Run, settings: Settings) -> None:
     if is_due(run.connection, partial(duckdb.connect, settings.duckdb_file)):
         today = f"{datetime.now(UTC):%Y-%m-%d}"
         _execute(run, "watch_drift", range_tags(dg.PartitionKeyRange(today, today)))
+
+
+def _load_predictions(run: _Run, settings: Settings) -> None:
+    """Load what the service left, of all days at once."""
+    if days := [f"{day}" for day in waiting_days(settings.home)]:
+        _execute(run, "load_predictions", range_tags(dg.PartitionKeyRange(days[0], days[-1])))
 
 
 def _execute(

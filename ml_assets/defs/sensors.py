@@ -1,5 +1,6 @@
 """The sensors: for the source, the labels, workers that are gone, and automation conditions."""
 
+import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +8,7 @@ import dagster as dg
 
 from ml_assets.defs.assets import key
 from ml_assets.defs.instance import end_lost_runs, runs_at_work
-from ml_assets.defs.jobs import refresh_documents, train_models
+from ml_assets.defs.jobs import load_predictions, refresh_documents, train_models
 from ml_assets.defs.partitions import range_tags, ranges_apart
 from ml_assets.defs.resources import (
     EncoderResource,
@@ -18,6 +19,7 @@ from ml_assets.defs.resources import (
 )
 from ml_assets.defs.unfinished import collections_to_run, open_checks_of_documents
 from ml_assets.errors import UserError
+from ml_assets.monitoring.predictions import waiting_days
 from ml_assets.operations.pending import difference, find_pending
 from ml_assets.settings import Settings
 from ml_assets.training.training_set import changed_labels
@@ -100,6 +102,30 @@ def labels_sensor(
     else:
         step = changed // settings.retrain_after_labels
         yield dg.RunRequest(run_key=f"{since}:{step}:{now:%Y-%m-%d}")
+
+
+@dg.sensor(
+    job=load_predictions,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def predictions_sensor(
+    context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Request the days of which closed segments wait in the spool of this home.
+
+    The same segments are requested once an hour, should a run have failed.
+    """
+    if runs_at_work(context.instance):
+        yield dg.SkipReason(_AT_WORK)
+        return
+    waiting = waiting_days(settings.home)
+    if not waiting:
+        yield dg.SkipReason("No segment waits")
+    hour = f"{datetime.now(UTC):%Y-%m-%dT%H}"
+    for day, names in waiting.items():
+        digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+        yield dg.RunRequest(run_key=f"{day}:{digest}:{hour}", partition_key=f"{day}")
 
 
 @dg.sensor(minimum_interval_seconds=_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)

@@ -19,7 +19,8 @@ KIND = "query_embeddings"
 class CachingEncoder:
     """The encoder of `space` that `load` gives, behind a cache of the vectors of queries.
 
-    `runtime` tells what computes them: another one gives other last bits.
+    `runtime` tells what computes them: another one gives other last bits, and so does encoding
+    several together instead of each alone.
     """
 
     def __init__(
@@ -30,10 +31,10 @@ class CachingEncoder:
         seconds: float,
         runtime: str = "",
     ) -> None:
-        """Load nothing yet; vectors are kept for `seconds`."""
+        """Load nothing yet; vectors are kept for `seconds`, 0: not."""
         self._space, self._load, self._cache = space, load, cache
         self._kind, self._runtime = Kind(KIND, seconds), runtime
-        self._recalled: dict[str, bytes] = {}
+        self._recalled: dict[str, bytes | None] = {}
 
     @property
     def space(self) -> VectorSpace:
@@ -41,33 +42,37 @@ class CachingEncoder:
         return self._space
 
     def knows(self, query: str) -> bool:
-        """Whether the vector of a query is cached; the next `encode_queries` then has it."""
-        self._recalled = {}
-        (stored,) = self._cache.recall(self._kind, [self._name(query)])
-        if stored is not None and len(stored) == 4 * self.space.dimension:
-            self._recalled[query] = stored
-        return bool(self._recalled)
+        """Whether the vector of a query is cached; the next `encode_queries` does not ask again."""
+        self._recalled = self._recall([query])
+        return self._recalled[query] is not None
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Encode texts, which are not kept."""
         return self._load().encode(texts)
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Encode the queries of which the last `knows` knew not; they are kept.
+        """Recall all queries at once, and encode those that are not kept, together.
 
-        Each is encoded alone, so that its vector does not depend on the others.
+        Float32, shape (len(texts), dimension), unit norm.
         """
         import numpy as np
 
-        rows = []
-        for text in texts:
-            stored = self._recalled.get(text)
-            if stored is None:
-                vector = self._load().encode_queries([text])[0].astype("<f4")
-                stored = vector.tobytes()
-                self._cache.remember(self._kind, {self._name(text): stored})
-            rows.append(np.frombuffer(stored, "<f4"))
-        return np.array(rows, dtype=np.float32).reshape(len(texts), self.space.dimension)
+        recalled, self._recalled = self._recalled, {}
+        if unasked := [text for text in texts if text not in recalled]:
+            recalled = recalled | self._recall(unasked)
+        if lacking := [text for text in dict.fromkeys(texts) if recalled[text] is None]:
+            vectors = self._load().encode_queries(lacking).astype("<f4")
+            fresh = {text: row.tobytes() for text, row in zip(lacking, vectors, strict=True)}
+            self._cache.remember(self._kind, {self._name(text): fresh[text] for text in lacking})
+            recalled = recalled | fresh
+        stored = b"".join(recalled[text] or b"" for text in texts)
+        return np.frombuffer(stored, "<f4").reshape(len(texts), self.space.dimension).copy()
+
+    def _recall(self, texts: Sequence[str]) -> dict[str, bytes | None]:
+        stored = self._cache.recall(self._kind, [self._name(text) for text in texts])
+        size = 4 * self.space.dimension
+        whole = [value if value is not None and len(value) == size else None for value in stored]
+        return dict(zip(texts, whole, strict=True))
 
     def _name(self, query: str) -> tuple[str, ...]:
         return (self.space.space_id, self._runtime, query)

@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import json
 import os
 import threading
 import time
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 from ml_assets.errors import OutageError, SettingError, UserError, first_line
 from ml_assets.settings import Settings, secret
+from ml_assets.stores.web import asked_pause, shown_url, target_url, told
 
 if TYPE_CHECKING:
     import httpx
@@ -90,17 +87,12 @@ class Endpoint:
     @property
     def place(self) -> str:
         """The URL to show and to remember."""
-        parts = urlsplit(self.url)
-        host = parts.netloc.rpartition("@")[2].lower()
-        path = parts.path.rstrip("/").removesuffix("/embeddings")
-        return urlunsplit((parts.scheme.lower(), host, path, "", ""))
+        return shown_url(self.url, "/embeddings")
 
     @property
     def target(self) -> str:
         """Where requests go."""
-        parts = urlsplit(self.url)
-        path = f"{urlsplit(self.place).path}/embeddings"
-        return urlunsplit(parts._replace(path=path, fragment=""))
+        return target_url(self.url, "/embeddings")
 
 
 def endpoint_of(settings: Settings) -> Endpoint | None:
@@ -219,13 +211,13 @@ class Connection:
 
     def _refusal(self, response: httpx.Response, texts: int) -> Exception:
         """What the answer of a request that failed says, as an error to raise."""
-        status, (message, code) = response.status_code, _told(response)
+        status, (message, code) = response.status_code, told(response)
         what, place = f"{status}, {self._masked(message)}", self.endpoint.place
         if code == "insufficient_quota" or status == HTTPStatus.PAYMENT_REQUIRED:
             do = "Top up the account, then run again: what was paid for is kept"
             return UserError(what, where=place, do=do)
         if status in _PASSING:
-            seconds = _asked_pause(response)
+            seconds = asked_pause(response)
             if seconds is not None and seconds > PATIENCE:
                 do = "Run again after that: what was paid for is kept"
                 return UserError(f"{what}; it asks to wait {seconds:.0f} s", where=place, do=do)
@@ -288,41 +280,6 @@ def _pause(state: RetryCallState) -> float:
     if isinstance(error, _AgainError) and error.seconds is not None:
         return error.seconds + wait_random(0, FIRST_PAUSE)(state)
     return wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE)(state)
-
-
-def _asked_pause(response: httpx.Response) -> float | None:
-    """Seconds that the answer asks to wait: milliseconds, seconds, or a date."""
-    headers = response.headers
-    try:
-        if milliseconds := headers.get("retry-after-ms"):
-            return max(0.0, float(milliseconds) / 1000)
-        return max(0.0, float(headers["retry-after"]))
-    except KeyError:
-        return None
-    except ValueError:
-        pass
-    try:
-        date = parsedate_to_datetime(headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return max(0.0, (date - datetime.now(UTC)).total_seconds())
-
-
-def _told(response: httpx.Response) -> tuple[str, str]:
-    """The message and the code of an answer that tells an error, in one of several forms."""
-    try:
-        body = response.json()
-    except ValueError:
-        body = response.text
-    error = body.get("error", body) if isinstance(body, dict) else body
-    if isinstance(error, dict):
-        message = error.get("message") or error.get("detail") or json.dumps(error)
-        code = str(error.get("code") or error.get("type") or "")
-    else:
-        message, code = error, ""
-    line = " ".join(str(message).split())[:300].rstrip(".")
-    return line or response.reason_phrase, code
 
 
 def _read(body: Any, texts: int) -> Answer:

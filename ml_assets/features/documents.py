@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ml_assets.delta import Delta
 from ml_assets.features.definition import FeatureView
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _TEXT_COLUMNS = DOCUMENT_TEXT.columns[:-1]
 """All but the distance to the nearest document are functions of the text alone."""
+
+_FEW = 2_000
+"""Documents whose vectors are read at once: those near the texts of a request."""
 
 
 def refresh_document_features(
@@ -168,11 +171,18 @@ def read_vectors(
     """The ids of the live documents, of all or of `some`, and their vectors, a row each."""
     import numpy as np
 
-    text = statement("postgres/features/document_vectors")
-    bound = {"space_id": space_id, "document_ids": None if some is None else list(some)}
+    chosen = "true" if some is None else "c.document_id = any(%(document_ids)s::text[])"
+    text = statement("postgres/features/document_vectors").format(chosen=chosen)
+    bound = {"space_id": space_id, "document_ids": list(some or ())}
     document_ids: list[str] = []
     parts = [np.empty((0, 0), np.float32)]
-    for batch in postgres.read_batches(connection, text, bound, binary=True):
+    if some is not None and len(some) <= _FEW:
+        # One round trip, and planned once: a prediction waits for it.
+        found = connection.execute(text, bound, binary=True, prepare=True).fetchall()
+        batches: Iterable[list[tuple[Any, ...]]] = [found] if found else []
+    else:
+        batches = postgres.read_batches(connection, text, bound, binary=True)
+    for batch in batches:
         document_ids += [row[0] for row in batch]
         parts.append(np.stack([row[1].to_numpy() for row in batch]))
     return document_ids, np.concatenate(parts[1:] or parts, dtype=np.float32)

@@ -15,7 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ml_assets.errors import NothingToDoError, SettingError, StoreError
-from ml_assets.operations.copying import copy_still, remove, whole_folder
+from ml_assets.monitoring.spool.segments import SPOOL
+from ml_assets.operations.copying import copy, copy_still, remove, whole_folder
 from ml_assets.operations.manifest import (
     FORMAT,
     NAME,
@@ -89,7 +90,9 @@ def back_up(settings: Settings, target: Path, notify: Callable[[str], None]) -> 
         if find_mlflow(settings, connection):
             dump(postgres.server_url(url, home, MLFLOW), folder / _MLFLOW, "public")
         for store in sorted(home.iterdir()) if home.is_dir() else ():
-            if not _is_left_out(store.name, settings):
+            if store.name == SPOOL:  # the service appends to it all the time
+                copy(store, folder / store.name)
+            elif not _is_left_out(store.name, settings):
                 copy_still(store, folder / store.name)
         fetch(settings, folder)
         manifest = _describe(connection, folder, bool(was_finished(connection, settings)))

@@ -17,6 +17,7 @@ from ml_assets.documents.history import count_changes
 from ml_assets.documents.sources import Source, open_source
 from ml_assets.embeddings.refresh import stale_collections
 from ml_assets.embeddings.space import VectorSpace
+from ml_assets.monitoring.predictions import waiting_days
 from ml_assets.operations.state import is_marked, run_inputs, written
 from ml_assets.registry.gates import GATES, PASSING
 from ml_assets.registry.versions import astray
@@ -37,6 +38,7 @@ LASTING_WARNINGS = {
     "features_are_known",
     *(gate.__name__ for gate in GATES if gate.__name__ not in PASSING),
     "labels_are_plausible",
+    "no_prediction_is_missing",
 }
 """Checks that fail again on the same documents and settings, whatever a run does: a run that ended
 with them is finished, and they are told again. Of others, as of a worn index, a run takes care."""
@@ -146,6 +148,7 @@ def last_finish(settings: Settings) -> Finish | None:
             row["changes"] != count_changes(connection)
             or row["state"] != run_inputs(settings, source)
             or (row["age"] > LOOK_AGAIN and is_marked(settings))
+            or waiting_days(settings.home)
             or written(connection, settings) not in row["written"].split()
             or changed_collections(read_collections(connection), source.collections())
             or expired(connection, described_generation(settings), settings.keep_generations_days)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
 
-from ml_assets.service.admission.keys import SCOPES, Role, Scope, match
+from ml_assets.service.admission.keys import SCOPES, Key, Role, Scope, match
 from ml_assets.service.answering import Service, the_service
 from ml_assets.service.guard import is_local
 from ml_assets.service.refusals import RefusedError
+from ml_assets.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,19 @@ def identify(request: Request, service: Service) -> Caller:
     keys = service.state.keys
     if keys is None:
         raise RefusedError(503, "not_ready", "the service has only just started", retry=1)
+    return identify_among(request, keys, service.settings)
+
+
+def identify_among(request: Request, keys: Mapping[str, Key], settings: Settings) -> Caller:
+    """The same, among these keys.
+
+    Raises:
+        RefusedError: there is no key, or it is none of these, or was revoked.
+    """
     if not keys:
         # A page of another site can have a browser ask: what it then says of itself is true.
         site = request.headers.get("origin", "")
-        known = not site or site in service.settings.service_origins.split()
+        known = not site or site in settings.service_origins.split()
         if not is_local(request.headers.get("host", "")) or not (
             known or is_local(site.partition("://")[2])
         ):
@@ -74,8 +84,15 @@ async def _writer(request: Request, service: Annotated[Service, Depends(the_serv
     return await _may(request, service, "write")
 
 
+async def _teller(request: Request, service: Annotated[Service, Depends(the_service)]) -> Caller:
+    return await _may(request, service, "feedback")
+
+
 Reader = Annotated[Caller, Depends(_reader)]
 """Who may read; without the right to, the request is refused."""
 
 Writer = Annotated[Caller, Depends(_writer)]
 """Who may push documents."""
+
+Teller = Annotated[Caller, Depends(_teller)]
+"""Who may tell what was true."""

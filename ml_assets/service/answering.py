@@ -12,14 +12,18 @@ from typing import Annotated, TypeVar, cast
 import psycopg
 from fastapi import Depends, Request
 
+from ml_assets.answers.llm import language_model
+from ml_assets.embeddings.caching import CachingEncoder
 from ml_assets.embeddings.encoder import Encoder, load_query_encoder, runtime_of
 from ml_assets.embeddings.space import current_chunker, current_model
 from ml_assets.service.admission.rates import Rates
-from ml_assets.service.encoding import CachedQueries, SharedEncoder
+from ml_assets.service.encoding import SharedEncoder
 from ml_assets.service.following.deployments import Process
 from ml_assets.service.following.follower import Follower, State
 from ml_assets.service.following.opened import Lane, OpenedRelease
 from ml_assets.service.metrics import Metrics
+from ml_assets.service.recording import Recorder
+from ml_assets.service.writing import Writing
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import cache, online, postgres
 from ml_assets.stores.cache import ReadThrough
@@ -46,6 +50,8 @@ class Service:
         self.space, self.tokenizer_file = model.space, model.tokenizer_file
         self.chunker = current_chunker(settings)
         self.rates = Rates(settings)
+        self.language_model = language_model(settings)
+        self.writing = Writing(settings.answer_requests)
         self.cache = ReadThrough(lambda: cache.connect(secret(settings.cache_url), settings.home))
         self._load = load
         self._lanes = settings.service_lanes
@@ -63,6 +69,7 @@ class Service:
     def start(self) -> None:
         """Open everything, or as much of it as answers."""
         self.encoder = SharedEncoder(self._load_cached, self.space)
+        self.recorder = Recorder(self.settings, self.process, self.metrics)
         self._follower.start(_FIRST_LOOK)
 
     def stop(self) -> None:
@@ -70,6 +77,7 @@ class Service:
         self._threads.shutdown()
         self._follower.stop()
         self.encoder.close()
+        self.recorder.close()
         self.rates.close()
         self.cache.close()
         while not self._online.empty():
@@ -133,8 +141,13 @@ class Service:
 
     def _load_cached(self) -> Encoder:
         settings = self.settings
-        return CachedQueries(
-            self._load(settings), self.cache, settings.query_cache_seconds, runtime_of(settings)
+        encoder = self._load(settings)
+        return CachingEncoder(
+            encoder.space,
+            lambda: encoder,
+            self.cache,
+            settings.query_cache_seconds,
+            f"{runtime_of(settings)} together",
         )
 
 

@@ -17,7 +17,7 @@ from ml_assets.service.answering import Service
 from ml_assets.service.following.deployments import Process
 from ml_assets.service.guard import Guard, JsonLines
 from ml_assets.service.metrics import Metrics
-from ml_assets.service.routes import documents, models, search, standing
+from ml_assets.service.routes import answers, documents, feedback, models, search, standing
 from ml_assets.service.schemas import Problem
 from ml_assets.settings import Settings
 
@@ -56,7 +56,7 @@ def create_app(
 
     app = FastAPI(
         title="ml-assets",
-        summary="What was published answers: search, documents, predictions, features, vectors.",
+        summary="What was published answers: search, questions, documents, predictions, features.",
         version=process.version,
         lifespan=lifespan,
         responses={
@@ -73,7 +73,7 @@ def create_app(
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
         )
     app.add_middleware(Guard, settings=settings, metrics=counted)
-    for part in (search, documents, models, standing):
+    for part in (search, answers, documents, models, feedback, standing):
         app.include_router(part.router)
     app.include_router(standing.probes)
     return app

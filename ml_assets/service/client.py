@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import quote
 
@@ -22,14 +24,18 @@ from ml_assets.search.filters.parse import format_condition, parse_condition
 if TYPE_CHECKING:
     import httpx
 
+    from ml_assets.answers.model import Answer, Sentence
     from ml_assets.documents.model import Document
     from ml_assets.registry.serving import Prediction
+    from ml_assets.releases.pointer import Release
     from ml_assets.search.answering.model import Method, SearchResult
 
 Value: TypeAlias = int | float | bool | str | None
 
 _ATTEMPTS = 3
 _LONGEST_WAIT = 5
+_ANSWER_SECONDS = 3700
+"""A language model takes its time, which the service bounds."""
 
 _ERRORS: Mapping[str, type[UserError]] = {
     **dict.fromkeys(("not_found", "nothing_published"), NothingToDoError),
@@ -57,7 +63,7 @@ class Client:
                 "it is not a URL of a service", where="url", do="Write http://127.0.0.1:8080"
             )
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self.url = url.rstrip("/")
+        self.url, self._seconds = url.rstrip("/"), seconds
         self._http = httpx.Client(base_url=f"{self.url}/v1", headers=headers, timeout=seconds)
 
     def __enter__(self) -> Client:
@@ -100,22 +106,62 @@ class Client:
         asked = {"k": k, "filter": _written(filters)}
         return _result(self._get(f"/similar/{quote(document_id)}", asked))
 
+    def answer(
+        self,
+        question: str,
+        *,
+        k: int = 5,
+        filters: Condition | str = NO_FILTER,
+        extractive: bool = False,
+        on_sentence: Callable[[Sentence], None] | None = None,
+    ) -> Answer:
+        """Answer a question from the `k` best documents; see `Session.answer`.
+
+        Raises:
+            UserError: the question, `k` or the filter cannot be used.
+            OutageError: the service, a store or the language model of it does not answer.
+        """
+        from pydantic import TypeAdapter
+
+        from ml_assets.answers.model import Answer, Sentence
+
+        asked = {"question": question, "k": k, "extractive": extractive}
+        asked["filter"] = _written(filters)
+        if on_sentence is None:
+            answer = self._ask("POST", "/answer", json=asked, extensions=self._patient())
+            return TypeAdapter(Answer).validate_python(_fields(answer))
+        for event, data in self._events("/answer", {**asked, "stream": True}):
+            if event == "answer":
+                return TypeAdapter(Answer).validate_python(_fields(data))
+            on_sentence(TypeAdapter(Sentence).validate_python(data))
+        raise OutageError("the answer broke off", where=self.url, do="Ask again")
+
     def predict(
-        self, texts: Sequence[str], metadata: Sequence[Mapping[str, Any]] | None = None
+        self,
+        texts: Sequence[str],
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        request_id: str | None = None,
     ) -> list[dict[str, float]]:
         """Return the champion's probabilities of every label, likeliest first, for each text.
 
-        `metadata` of each text name its author, say; see `Session.predict`.
+        `metadata` of each text name its author, say; see `Session.predict`. A `request_id` of your
+        own is what `feedback` can name later.
 
         Raises:
             SourceError: a text is empty.
             UserError: there are not as many metadata as texts.
             OutageError: the service, or a store of it, does not answer, or no model is served.
         """
-        return [each.probabilities for each in self.predictions(texts, metadata)]
+        given = self.predictions(texts, metadata, request_id=request_id)
+        return [each.probabilities for each in given]
 
     def predictions(
-        self, texts: Sequence[str], metadata: Sequence[Mapping[str, Any]] | None = None
+        self,
+        texts: Sequence[str],
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        request_id: str | None = None,
     ) -> list[Prediction]:
         """Return what `predict` does, with the features it was told from, and what was not known.
 
@@ -127,11 +173,32 @@ class Client:
         if not texts:
             return []
         own = None if metadata is None else [dict(each) for each in metadata]
-        answer = self._post("/predict", {"texts": list(texts), "metadata": own})
+        headers = {"X-Request-ID": request_id} if request_id else {}
+        asked = {"texts": list(texts), "metadata": own}
+        answer = self._ask("POST", "/predict", json=asked, headers=headers)
         return [
             Prediction(each["probabilities"], each["features"], each["unknown"])
             for each in answer["predictions"]
         ]
+
+    def feedback(
+        self,
+        request_id: str,
+        label: str | None = None,
+        *,
+        correct: bool | None = None,
+        position: int = 0,
+    ) -> None:
+        """Tell what was true of a prediction: its label, or whether it was correct.
+
+        `position` is that of the text in its request. The last word counts.
+
+        Raises:
+            UserError: both are given, or none, or the request has no such name.
+            OutageError: the service does not answer, or cannot keep it.
+        """
+        told = {"request_id": request_id, "position": position, "label": label, "correct": correct}
+        self._post("/feedback", told, attempts=1)
 
     def features(self, view: str, entity: str) -> dict[str, Value]:
         """Return the latest online values of an entity: a document's id, or a collection's name.
@@ -171,6 +238,25 @@ class Client:
 
         answer = self._get(f"/documents/{quote(document_id)}")
         return TypeAdapter(Document).validate_python(answer["document"])
+
+    def release(self) -> Release | None:
+        """What is served together, since when and why; None before the first.
+
+        Raises:
+            OutageError: the service, or its PostgreSQL, does not answer.
+        """
+        from pydantic import TypeAdapter
+
+        from ml_assets.releases.pointer import Release
+
+        answer = self._get("/release")
+        if answer["release"] is None:
+            return None
+        fields = {
+            name: answer[name] for name in ("parts", "served_from", "actor", "action", "reason")
+        }
+        fields |= {"release_id": answer["release"], "served_until": None}
+        return TypeAdapter(Release).validate_python(fields)
 
     def embed(
         self, texts: Sequence[str], kind: Literal["query", "document"] = "query"
@@ -212,14 +298,9 @@ class Client:
 
     def _ask(self, method: str, path: str, attempts: int = _ATTEMPTS, **given: Any) -> Any:
         """The answer; what only reads is asked again when the service says that it may help."""
-        import httpx
-
         for attempt in range(1, attempts + 1):
-            try:
+            with self._reached():
                 response = self._http.request(method, path, **given)
-            except httpx.TransportError as error:
-                what = f"the service does not answer ({first_line(error)})"
-                raise OutageError(what, where=self.url, do="Check that it runs") from None
             if response.is_success:
                 return response.json()
             after = response.headers.get("retry-after", "")
@@ -227,6 +308,41 @@ class Client:
                 raise _refusal(response)
             time.sleep(int(after))
         raise AssertionError("there is at least one attempt")
+
+    def _events(self, path: str, body: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        """The events of an answer that is sent in parts, as they come: their names and values."""
+        with (
+            self._reached(),
+            self._http.stream("POST", path, json=body, extensions=self._patient()) as response,
+        ):
+            if not response.is_success:
+                response.read()
+                raise _refusal(response)
+            event = ""
+            for line in response.iter_lines():
+                name, _, value = line.partition(": ")
+                if name == "event":
+                    event = value
+                elif name == "data" and event == "error":
+                    raise _told_error(json.loads(value))
+                elif name == "data":
+                    yield event, json.loads(value)
+
+    def _patient(self) -> dict[str, Any]:
+        """Have a request wait for as long as a language model may take."""
+        limits = dict.fromkeys(("connect", "write", "pool"), self._seconds)
+        return {"timeout": {**limits, "read": _ANSWER_SECONDS}}
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """What is not reached within the block is told in a line."""
+        import httpx
+
+        try:
+            yield
+        except httpx.TransportError as error:
+            what = f"the service does not answer ({first_line(error)})"
+            raise OutageError(what, where=self.url, do="Check that it runs") from None
 
 
 def _written(filters: Condition | str) -> str | None:
@@ -250,12 +366,22 @@ def _result(answer: Mapping[str, Any]) -> SearchResult:
     )
 
 
+def _fields(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """What an answer to a question is made of: its text and its release are told beside."""
+    return {name: value for name, value in answer.items() if name not in ("release", "text")}
+
+
 def _refusal(response: httpx.Response) -> UserError:
     """The error that the service told, or that what stands before it is none."""
     try:
-        told = response.json()["error"]
-        code, what, do = str(told["code"]), str(told["message"]), str(told["do"])
+        return _told_error(response.json())
     except (ValueError, KeyError, TypeError):
-        code, what, do = "unavailable", f"it answers {response.status_code}", "Check the URL"
+        what = f"it answers {response.status_code}"
+        return OutageError(what, where="service", do="Check the URL")
+
+
+def _told_error(problem: Mapping[str, Any]) -> UserError:
+    told = problem["error"]
+    code, what, do = str(told["code"]), str(told["message"]), str(told["do"])
     kind = _ERRORS.get(code, UserError)
     return kind(what, where="service" if kind is OutageError else "", do=do)

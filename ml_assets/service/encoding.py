@@ -9,9 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ml_assets.embeddings.caching import KIND
 from ml_assets.embeddings.space import VectorSpace
-from ml_assets.stores.cache import Kind, ReadThrough
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,50 +26,6 @@ class _Job:
     texts: Sequence[str]
     queries: bool
     vectors: Future[NDArray[np.float32]] = field(default_factory=Future)
-
-
-class CachedQueries:
-    """An encoder that recalls all queries of a batch at once, and encodes the others together.
-
-    A session encodes each alone: `runtime` tells vectors apart whose last bits differ by that.
-    """
-
-    def __init__(
-        self, encoder: Encoder, cache: ReadThrough, seconds: float, runtime: str = ""
-    ) -> None:
-        """Keep each vector for so long; 0: not."""
-        self._encoder, self._cache = encoder, cache
-        self._kind, self._runtime = Kind(KIND, seconds), f"{runtime} together"
-
-    @property
-    def space(self) -> VectorSpace:
-        """The space of the vectors."""
-        return self._encoder.space
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the vectors of `texts`: float32, shape (len(texts), dimension), unit norm."""
-        return self._encoder.encode(texts)
-
-    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """The same for queries; only those that are not kept are encoded."""
-        import numpy as np
-
-        space = self.space
-        named: list[tuple[str, ...]] = [(space.space_id, self._runtime, text) for text in texts]
-        kept = self._cache.recall(self._kind, named)
-        size = 4 * space.dimension
-        lacking = [place for place, value in enumerate(kept) if value is None or len(value) != size]
-        vectors = np.empty((len(texts), space.dimension), dtype=np.float32)
-        if lacking:
-            vectors[lacking] = self._encoder.encode_queries([texts[place] for place in lacking])
-            fresh: dict[tuple[str, ...], bytes] = {
-                named[place]: vectors[place].astype("<f4").tobytes() for place in lacking
-            }
-            self._cache.remember(self._kind, fresh)
-        for place, value in enumerate(kept):
-            if value is not None and len(value) == size:
-                vectors[place] = np.frombuffer(value, dtype="<f4")
-        return vectors
 
 
 class SharedEncoder:

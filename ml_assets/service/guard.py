@@ -14,6 +14,7 @@ from uuid import uuid4
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ml_assets.monitoring.truth import REQUEST_ID
 from ml_assets.service.metrics import Metrics
 from ml_assets.service.schemas import Problem, Refusal
 from ml_assets.settings import Settings
@@ -24,7 +25,10 @@ RETRY_SECONDS = 1
 ALWAYS = frozenset({"/health", "/ready", "/metrics"})
 """Answered however much there is to do: they wait for no store."""
 
-_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+WRITTEN = "/v1/answer"
+"""What a language model may write, which takes its own time."""
+
+_ID = re.compile(REQUEST_ID)
 _LOCAL = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 
 log = logging.getLogger(__name__)
@@ -74,7 +78,7 @@ class Guard:
             return message
 
         try:
-            async with asyncio.timeout(self._settings.service_timeout):
+            async with asyncio.timeout(self._seconds(scope)):
                 await self._app(scope, bounded, visit.send)
         except TimeoutError:
             self._metrics.refused("late")
@@ -82,6 +86,11 @@ class Guard:
         except Exception:  # the client is told nothing of it, the log all
             log.exception("a defect", extra={"request_id": visit.request_id})
             await visit.refuse(500, "defect", "the service failed; its log says why")
+
+    def _seconds(self, scope: Scope) -> float:
+        settings = self._settings
+        written = settings.answer_timeout if scope["path"] == WRITTEN else 0
+        return settings.service_timeout + written
 
     def _most(self) -> str:
         return f"a request has at most {int(self._settings.service_body):,} bytes"

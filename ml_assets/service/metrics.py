@@ -36,6 +36,12 @@ class Metrics:
         self._refused = Counter(
             "ml_assets_refused", "Requests refused: busy, late, rate", ["reason"], registry=registry
         )
+        self._lost = Counter(
+            "ml_assets_lost",
+            "Records that were not kept for ClickHouse: queue, space, disk",
+            ["spool", "reason"],
+            registry=registry,
+        )
         self._release = Gauge(
             "ml_assets_release",
             "The release that answers; of several processes the earliest",
@@ -65,6 +71,10 @@ class Metrics:
     def refused(self, reason: str) -> None:
         """Count a request that was refused for a reason other than its own."""
         self._refused.labels(reason).inc()
+
+    def lost(self, spool: str, reason: str, count: int) -> None:
+        """Count records of predictions or feedback that could not be kept."""
+        self._lost.labels(spool, reason).inc(count)
 
     def standing(self, release_id: int | None, stores: dict[str, bool]) -> None:
         """Note which release answers, and which stores do."""

@@ -55,13 +55,21 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _of_the_framework)
 
 
-def _respond(request: Request, refused: RefusedError) -> JSONResponse:
-    request_id = request.state.request_id
-    problem = Problem(
+def problem_of(request: Request, refused: RefusedError) -> Problem:
+    """What is said of a refusal."""
+    return Problem(
         error=Refusal(
-            code=refused.code, message=refused.message, do=refused.do, request_id=request_id
+            code=refused.code,
+            message=refused.message,
+            do=refused.do,
+            request_id=request.state.request_id,
         )
     )
+
+
+def response_of(request: Request, refused: RefusedError) -> JSONResponse:
+    """The response that says it."""
+    problem = problem_of(request, refused)
     headers = {"Retry-After": str(max(1, round(refused.retry)))} if refused.retry else {}
     if refused.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -70,7 +78,7 @@ def _respond(request: Request, refused: RefusedError) -> JSONResponse:
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RefusedError)  # noqa: S101 - as the handler is installed
-    return _respond(request, error)
+    return response_of(request, error)
 
 
 async def _user_error(request: Request, error: Exception) -> JSONResponse:
@@ -89,12 +97,14 @@ async def _user_error(request: Request, error: Exception) -> JSONResponse:
             return _away(request, error.reason)
         case _:
             refused = RefusedError(422, "invalid", error.what, do=error.do)
-    return _respond(request, refused)
+    return response_of(request, refused)
 
 
 async def _database_error(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, psycopg.errors.QueryCanceled):
-        return _respond(request, RefusedError(503, "late", "it took too long", retry=RETRY_SECONDS))
+        return response_of(
+            request, RefusedError(503, "late", "it took too long", retry=RETRY_SECONDS)
+        )
     if not isinstance(error, psycopg.OperationalError):
         raise error
     return _away(request, first_line(error))
@@ -104,7 +114,7 @@ def _away(request: Request, reason: str) -> JSONResponse:
     request.state.noted["reason"] = reason
     what = "a store that this needs does not answer, or lacks something"
     do = "Try again; GET /ready says which, and the log why"
-    return _respond(request, RefusedError(503, "unavailable", what, do=do, retry=RETRY_SECONDS))
+    return response_of(request, RefusedError(503, "unavailable", what, do=do, retry=RETRY_SECONDS))
 
 
 async def _unreadable(request: Request, error: Exception) -> JSONResponse:
@@ -112,11 +122,11 @@ async def _unreadable(request: Request, error: Exception) -> JSONResponse:
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"]))
     message = f"{place}: {first['msg']}"
-    return _respond(request, RefusedError(422, "invalid", message, do="See /docs"))
+    return response_of(request, RefusedError(422, "invalid", message, do="See /docs"))
 
 
 async def _of_the_framework(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101
     codes = {404: "not_found", 405: "not_allowed", 413: "too_large"}
     code = codes.get(error.status_code, "invalid")
-    return _respond(request, RefusedError(error.status_code, code, str(error.detail)))
+    return response_of(request, RefusedError(error.status_code, code, str(error.detail)))

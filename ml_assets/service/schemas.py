@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ml_assets.answers.answering import MOST_PASSAGES
+from ml_assets.answers.model import Kind, Passage, Sentence
 from ml_assets.documents.model import Document
+from ml_assets.monitoring.truth import LONGEST_LABEL, REQUEST_ID
 from ml_assets.search.answering.model import MAX_K, Hit, Method
 from ml_assets.service.following.deployments import Deployment
 
@@ -94,6 +97,37 @@ class SearchAnswer(_Answer):
     behind: int = Field(description="documents that wait to be indexed")
     hits: Sequence[Hit]
     next: int | None = Field(description="the offset of the next page; null on the last one")
+
+
+class QuestionRequest(Filters):
+    """A question to be answered from the documents."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"question": "How do I parse command line arguments?"}]},
+    )
+    question: Query
+    k: int = Field(5, ge=1, le=MOST_PASSAGES, description="passages, each of another document")
+    extractive: bool = Field(False, description="parts of the passages, without a language model")
+    stream: bool = Field(
+        False, description="as server-sent events: sentence, sentence, …, answer; or error"
+    )
+
+
+class QuestionAnswer(_Answer):
+    """An answer, and the passages it rests on."""
+
+    question: str
+    kind: Kind = Field(description="written by a model, taken from the passages, or none")
+    text: str = Field(description="the sentences with their citations, as [1]")
+    sentences: Sequence[Sentence]
+    passages: Sequence[Passage]
+    notice: str = Field(description="what kind of answer it is, and why")
+    generation_id: str
+    model: str
+    complete: bool = Field(description="it was written to its end")
+    prompt_tokens: int | None
+    answer_tokens: int | None
 
 
 class DocumentAnswer(_Answer):
@@ -201,6 +235,33 @@ class PredictAnswer(_Answer):
     predictions: Sequence[Predicted]
 
 
+class FeedbackRequest(_Asked):
+    """What was true of a prediction: its label, or whether the answer was right."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"request_id": "a1b2", "label": "kitchen"}]}
+    )
+    request_id: str = Field(
+        pattern=f"^{REQUEST_ID}$", description="of the prediction: X-Request-ID of its answer"
+    )
+    position: int = Field(0, ge=0, lt=MOST_TEXTS, description="of the text in its request")
+    label: str | None = Field(None, min_length=1, max_length=LONGEST_LABEL)
+    correct: bool | None = Field(None, description="in place of a label: thumbs up, or down")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if (self.label is None) == (self.correct is None):
+            raise ValueError("give either label or correct")
+        return self
+
+
+class Kept(BaseModel):
+    """It is on the disk, and is loaded within minutes."""
+
+    request_id: str
+    position: int
+
+
 class FeaturesAnswer(BaseModel):
     """The latest values of an entity in the online store."""
 
@@ -288,6 +349,7 @@ class ReleaseAnswer(_Answer):
     """What is served together, since when and why, and by which processes."""
 
     served_from: datetime | None = None
+    actor: str = ""
     action: str = ""
     reason: str = ""
     parts: Mapping[str, Any] = Field(default_factory=dict)
@@ -314,6 +376,7 @@ class Readiness(BaseModel):
     ready: bool
     release: int | None
     stores: Mapping[str, Store]
+    warnings: Sequence[str] = Field([], description="what does not keep it from answering")
 
 
 DocumentAnswer.model_rebuild()

@@ -13,6 +13,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ml_assets.answers.llm import language_model
 from ml_assets.errors import SettingError
 from ml_assets.service.admission.keys import read_keys
 from ml_assets.settings import Settings, secret
@@ -35,13 +36,15 @@ def serve(
 
     Raises:
         NothingToDoError: there is no home yet.
-        SettingError: the address is not of this machine alone, and no key was made.
+        SettingError: the address is not of this machine alone, and no key was made; or a language
+            model is named by half.
         StoreError: PostgreSQL does not answer.
     """
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
-    _refuse_open_door(settings, host)
+    refuse_open_door(settings, host)
+    language_model(settings)
     tell(f"http://{host}:{port}/docs")
     counted = _metrics_folder(settings) if processes > 1 else None
     config = uvicorn.Config(
@@ -83,7 +86,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _refuse_open_door(settings: Settings, host: str) -> None:
+def refuse_open_door(settings: Settings, host: str) -> None:
+    """Refuse to listen where other machines could ask, while there is no key.
+
+    Raises:
+        NothingToDoError: there is no home yet.
+        SettingError: there is no key.
+        StoreError: PostgreSQL does not answer.
+    """
     postgres.refuse_absent(secret(settings.reading_url), settings.home)
     with postgres.connect_reader(settings) as connection:
         keys = [key for key in read_keys(connection) if key.revoked_at is None]

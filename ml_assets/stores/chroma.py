@@ -40,20 +40,34 @@ _REGISTRY = Lock()
 @contextmanager
 def connect(url: str | None, home: Path) -> Iterator[ClientAPI]:
     """Open a client of the server at `url`, or of the folder under `home` when it is None."""
-    import httpx
-    from chromadb.errors import ChromaError
-
     path = None if url else embedded_folder(home)
     client: ClientAPI | None = None
     try:
-        client = until_it_answers(lambda: _open_registered(url, home, path))
-        yield client
-    except (ChromaError, httpx.HTTPError) as error:
-        raise _refusal(error, path) from None
+        with explained(path):
+            client = until_it_answers(lambda: _open_registered(url, home, path))
+            yield client
     finally:
         if client is not None:
             with _REGISTRY:
                 _close(client)
+
+
+@contextmanager
+def explained(path: Path | None) -> Iterator[None]:
+    """Turn errors of the library into ours, of a folder or of the server where it is None.
+
+    Who keeps a client open is told of them within `connect`, not at its end.
+
+    Raises:
+        StoreError: the store cannot be used.
+    """
+    import httpx
+    from chromadb.errors import ChromaError
+
+    try:
+        yield
+    except (ChromaError, httpx.HTTPError) as error:
+        raise _refusal(error, path) from None
 
 
 def _open_registered(url: str | None, home: Path, path: Path | None) -> ClientAPI:

@@ -9,7 +9,7 @@ import pytest
 from ml_assets.embeddings.caching import KIND, CachingEncoder
 from ml_assets.stores import cache
 from ml_assets.stores.cache import CacheStatistics, ReadThrough, key_of
-from ml_assets_tests.fakes import SPACE, HashEncoder
+from ml_assets_tests.fakes import SPACE, HashEncoder, other_space
 
 
 @pytest.fixture
@@ -41,9 +41,24 @@ def test_what_is_cached_is_what_would_be_computed(shared: ReadThrough) -> None:
     assert cached.dtype == np.float32
     assert cached.tobytes() == computed[1:].tobytes()
     assert not second.loads  # type: ignore[attr-defined]
-    assert shared.statistics() == {KIND: CacheStatistics(1, 1)}
+    assert shared.statistics() == {KIND: CacheStatistics(1, 2)}
     assert second.space == SPACE
     assert second.encode(["bread"]).tobytes() == HashEncoder().encode(["bread"]).tobytes()
+
+
+def test_queries_that_are_not_kept_are_encoded_together_and_once(shared: ReadThrough) -> None:
+    inner = HashEncoder()
+    encoder = CachingEncoder(SPACE, lambda: inner, shared, 60)
+    first = encoder.encode_queries(["a", "b", "a"])
+    assert first[0].tobytes() == first[2].tobytes()
+    assert np.array_equal(encoder.encode_queries(["b", "c", "a"])[[2, 0]], first[:2])
+    assert inner.texts == ["a", "b", "c"]
+    encoder.encode(["a"])
+    encoder.encode(["a"])
+    assert inner.texts == ["a", "b", "c", "a", "a"], "documents are not kept"
+    other = CachingEncoder(other_space(), lambda: HashEncoder(other_space()), shared, 60)
+    assert not np.array_equal(other.encode_queries(["a"]), first[:1])
+    assert encoder.encode_queries([]).shape == (0, SPACE.dimension)
 
 
 def test_another_query_or_runtime_is_another_vector(shared: ReadThrough) -> None:

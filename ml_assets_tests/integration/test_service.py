@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +14,13 @@ from pathlib import Path
 from threading import Event, Thread
 
 import httpx
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
 
 from ml_assets.releases import pointer
 from ml_assets.releases.audit import Entry
 from ml_assets.stores import postgres
+from ml_assets_tests.answers.serving import language_server, sentences, stream
 from ml_assets_tests.integration.project import Project
 from ml_assets_tests.servers.starting import free_port
 from ml_assets_tests.service.deployed import soon
@@ -138,3 +143,58 @@ def served_by(url: str) -> int | None:
     answer = httpx.get(f"{url}/v1/release")
     number: int | None = answer.json()["release"]
     return number
+
+
+def test_a_client_starts_it_over_stdio_and_the_prompt_answers(
+    project: Project, tmp_path: Path
+) -> None:
+    """Of the same home as above: what a person asks at the prompt, an assistant asks as a tool."""
+    project.call("run", "--until", "search")
+
+    async def ask() -> None:
+        server = StdioServerParameters(
+            command=sys.executable,
+            args=["-m", "ml_assets.cli", "mcp"],
+            env=project.environment,
+        )
+        with (tmp_path / "mcp.log").open("w") as log:
+            async with Client(stdio_client(server, errlog=log)) as client:
+                assert {tool.name for tool in (await client.list_tools()).tools} >= {"search"}
+                found = await client.call_tool("search", {"query": "baking bread", "k": 2})
+                assert found.structured_content
+                (first, _) = found.structured_content["documents"]
+                read = await client.call_tool("document", {"document_id": first["document_id"]})
+                assert read.structured_content
+                assert first["text"] in read.structured_content["text"]
+                failed = await client.call_tool("predict", {"texts": ["About bread."]})
+                assert failed.is_error
+                assert "no model was promoted" in str(failed.content)
+                before = (await client.call_tool("status", {})).structured_content
+                project.call("run", "--until", "search", ML_ASSETS_HNSW_M="12")
+                after = (await client.call_tool("status", {})).structured_content
+                assert before
+                assert after
+                assert after["generation_id"] != before["generation_id"]
+                again = await client.call_tool("search", {"query": "baking bread", "k": 2})
+                assert not again.is_error
+
+    asyncio.run(ask())
+    assert "Traceback" not in (tmp_path / "mcp.log").read_text()
+    with project.start("mcp") as process:
+        out, err = process.communicate("", timeout=120)
+    assert (out, process.returncode) == ("", 0), err
+    shown = project.call("ask", "Who bakes bread with flour?", "-k", "2")
+    assert "[1]" in shown
+    assert "No language model was asked" in shown
+    refused = project.call("ask", "zzz", ML_ASSETS_ANSWER_MIN_RELEVANCE="1")
+    assert "no passage that was found is relevant enough" in refused
+    with language_server() as server:
+        server.replies = [stream(sentences(("About bread.", [1]), ("Trust me.", [9])))]
+        given = {"LLM_URL": server.url, "LLM_MODEL": "smol"}
+        answer = json.loads(project.call("ask", "Who bakes bread?", "--json", **given))
+        assert answer["kind"] == "generated"
+        assert [each["mark"] for each in answer["sentences"]][1] == "wrong"
+        assert "Trust me. [wrongly cited]" in answer["text"]
+    failed = project.call("ask", "Who bakes bread?", code=1, **given)
+    assert "it does not answer" in failed
+    assert "Traceback" not in failed

@@ -148,7 +148,7 @@ def online_values(view: str, entities: Sequence[str]) -> online.Reading:
 def test_a_model_trained_with_features_of_an_author_is_told_who_that_is(
     deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The label follows the author's rating. What is not known is what training takes for a null."""
+    """The label follows the author's rating. What is not known is what training makes of a null."""
     ratings = "".join(f"{label},2020-01-01,{rating}\n" for rating, label in enumerate(LABELS))
     (tmp_path / "ratings.csv").write_text(f"author,at,rating\n{ratings}")
     rated = FeatureView(

@@ -133,16 +133,16 @@ def clickhouse_over_http(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def redis_over_tcp(folder: Path) -> Iterator[str]:
-    """The URL of a Redis server that asks for a password."""
-    with _as_in_compose("redis", "REDIS_URL", folder) as url:
+def redis_over_tcp(folder: Path, port: int | None = None) -> Iterator[str]:
+    """The URL of a Redis server that asks for a password; killed at the end."""
+    with _as_in_compose("redis", "REDIS_URL", folder, port=port) as url:
         yield url
 
 
 @contextmanager
-def chroma_over_http(folder: Path) -> Iterator[str]:
-    """The URL of a Chroma server."""
-    with _as_in_compose("chroma", "CHROMA_URL", folder) as url:
+def chroma_over_http(folder: Path, port: int | None = None) -> Iterator[str]:
+    """The URL of a Chroma server; killed at the end."""
+    with _as_in_compose("chroma", "CHROMA_URL", folder, port=port) as url:
         yield url
 
 
@@ -181,11 +181,12 @@ def mariadb_over_tcp(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def _as_in_compose(
-    name: str, setting: str, folder: Path, more: Sequence[str] = ()
+    name: str, setting: str, folder: Path, more: Sequence[str] = (), port: int | None = None
 ) -> Iterator[str]:
     """The URL of a server that is started as the whole stack starts it."""
     (server,) = (each for each in STACK if each.name == name)
     ports = {each: free_port() for each in PORTS}
+    ports[name] = port or ports[name]
     where = places_here(folder, ports)
     first, *words = [*put(server.command, where), *put(server.here, where), *more]
     settings = environment(server, where)

@@ -30,7 +30,7 @@ class Deployed:
     deployment: Deployment
     settings: Settings
 
-    def generation(self, **changed: int) -> Generation:
+    def generation(self, **changed: Any) -> Generation:
         """A generation of other parameters, with its indexes."""
         connection = self.deployment.connection
         settings = self.deployment.settings.model_copy(update=changed)

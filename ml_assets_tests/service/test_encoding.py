@@ -5,17 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from ml_assets.errors import SettingError
-from ml_assets.service.encoding import MOST_TOGETHER, CachedQueries, SharedEncoder
-from ml_assets.stores import cache
-from ml_assets.stores.cache import ReadThrough
-from ml_assets_tests.fakes import SPACE, HashEncoder, other_space
+from ml_assets.service.encoding import MOST_TOGETHER, SharedEncoder
+from ml_assets_tests.fakes import SPACE, HashEncoder
 
 
 class Watched(HashEncoder):
@@ -78,21 +75,3 @@ def test_many_threads_get_what_they_asked_for() -> None:
         rows = list(threads.map(lambda text: shared.encode_queries([text])[0], texts))
     assert np.array_equal(rows, HashEncoder().encode(texts))
     shared.close()
-
-
-def test_a_query_is_encoded_once_and_a_document_each_time(tmp_path: Path) -> None:
-    inner = HashEncoder()
-    with ReadThrough(lambda: cache.connect(None, tmp_path)) as kept:
-        encoder = CachedQueries(inner, kept, 60)
-        first = encoder.encode_queries(["a", "b"])
-        assert np.array_equal(encoder.encode_queries(["b", "c", "a"])[[2, 0]], first)
-        assert inner.texts == ["a", "b", "c"]
-        encoder.encode(["a"])
-        encoder.encode(["a"])
-        assert inner.texts == ["a", "b", "c", "a", "a"]
-        assert kept.statistics()["query_embeddings"].hits == 2
-        other = CachedQueries(HashEncoder(other_space()), kept, 60)
-        assert not np.array_equal(other.encode_queries(["a"]), first[:1])
-        CachedQueries(inner, kept, 0).encode_queries(["a"])
-        assert inner.texts[-1] == "a"
-        assert len(inner.texts) == 6

@@ -13,7 +13,7 @@ from ml_assets.stores import online
 from ml_assets_tests.corpus import MeaningEncoder
 from ml_assets_tests.fakes import SPACE
 from ml_assets_tests.registry.deciding import ask
-from ml_assets_tests.service.deployed import Deployed, get, post
+from ml_assets_tests.service.deployed import Deployed, OpenService, get, post
 
 
 def test_a_search_tells_why_each_document_is_there(client: TestClient) -> None:
@@ -181,3 +181,27 @@ def test_every_endpoint_is_described(client: TestClient) -> None:
         name for name, schema in described["components"]["schemas"].items() if "examples" in schema
     ]
     assert {"SearchRequest", "PredictRequest", "EmbedRequest", "PushRequest"} <= set(examples)
+
+
+def test_it_opens_neither_duckdb_nor_chdb(
+    open_service: OpenService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[object] = []
+
+    def note(*given: object, **more: object) -> None:
+        opened.append(given or more)
+
+    # A run has them open: each takes one process at a time.
+    monkeypatch.setattr("duckdb.connect", note)
+    monkeypatch.setattr("clickhouse_connect.get_client", note)
+    with open_service(prediction_cache_seconds=0) as client:
+        post(client, "/v1/search", {"query": "w3 w6"})
+        get(client, "/v1/similar/document-0003")
+        get(client, "/v1/documents/document-0003")
+        post(client, "/v1/predict", {"texts": ["w3 w6"]})
+        post(client, "/v1/feedback", {"request_id": "r-1", "correct": True}, 202)
+        post(client, "/v1/features", {"text": "w3 w6"})
+        get(client, "/v1/features/document_text/document-0003")
+        get(client, "/v1/release")
+        get(client, "/ready")
+    assert opened == []

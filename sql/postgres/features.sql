@@ -34,7 +34,7 @@ select c.document_id, avg(e.embedding::vector)
 from document_embeddings e
 join current_chunks c on c.chunk_id = e.chunk_id and c.chunker = e.chunker and byteaeq(c.text_hash, e.text_hash)
 where e.space_id = %(space_id)s
-    and (%(document_ids)s::text[] is null or c.document_id = any(%(document_ids)s))
+    and {chosen}
     and exists (select from documents d where d.document_id = c.document_id and d.deleted_at is null)
 group by c.document_id
 order by c.document_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
 
 from fastapi import APIRouter, Request
 
@@ -47,6 +48,7 @@ async def predict(
     if isinstance(model, UserError):
         raise model
 
+    started = time.perf_counter()
     inputs = await service.in_thread(
         lambda: inputs_of(asked.texts, asked.metadata, service.read_online)
     )
@@ -64,6 +66,14 @@ async def predict(
         )
 
     predictions = await service.on_lane(opened, answer)
+    service.recorder.predicted(
+        request.state.request_id,
+        opened.served.release_id,
+        model.version,
+        asked.texts,
+        predictions,
+        time.perf_counter() - started,
+    )
     return PredictAnswer(
         release=opened.served.release_id,
         model=model.version.subject,

@@ -63,6 +63,11 @@ async def similar_documents(
 
 
 async def _search(asked: SearchRequest, opened: OpenedRelease, service: Service) -> SearchAnswer:
+    return _answer(await find(asked, opened, service), opened, asked.k, asked.offset)
+
+
+async def find(asked: SearchRequest, opened: OpenedRelease, service: Service) -> SearchResult:
+    """The documents of a search, those of the pages before it included."""
     condition = _condition(asked)
     vector = None
     if asked.method != "keyword":
@@ -84,8 +89,7 @@ async def _search(asked: SearchRequest, opened: OpenedRelease, service: Service)
             min_relevance=asked.min_relevance,
         )
 
-    result = await service.on_lane(opened, answer)
-    return _answer(result, opened, asked.k, asked.offset)
+    return await service.on_lane(opened, answer)
 
 
 def engine_of(lane: Lane) -> Engine:

@@ -28,8 +28,9 @@ async def release(_: Reader, opened: Pinned, service: TheService) -> ReleaseAnsw
         release=opened.served.release_id, version=service.process.version, deployments=processes
     )
     if served:
-        answer.served_from, answer.action = served.served_from, served.action
-        answer.reason, answer.parts = served.reason, asdict(served.parts)
+        answer.served_from, answer.actor = served.served_from, served.actor
+        answer.action, answer.reason = served.action, served.reason
+        answer.parts = asdict(served.parts)
     return answer
 
 
@@ -81,7 +82,8 @@ def _readiness(service: Service) -> Readiness:
     stores = {
         name: Store(ok=name not in troubles, reason=troubles.get(name, "")) for name in _STORES
     }
-    return Readiness(ready=not troubles, release=release_id, stores=stores)
+    warnings = service.recorder.warnings()
+    return Readiness(ready=not troubles, release=release_id, stores=stores, warnings=warnings)
 
 
 def _may_read(request: Request, service: Service) -> bool:

@@ -75,15 +75,21 @@ class Quantiles:
         """
         import numpy as np
 
-        references = np.array(self.references)
+        references, tables = self._arrays
         columns = np.column_stack([features[name] for name in self.features])
         placed = np.where(np.isnan(columns), self.medians, columns)
-        for column, values in zip(placed.T, map(np.array, self.values), strict=True):
+        for column, values in zip(placed.T, tables, strict=True):
             first, last = column == values[0], column == values[-1]
             above = np.interp(column, values, references)
             below = -np.interp(-column, -values[::-1], -references[::-1])
             column[:] = np.where(first, 0.0, np.where(last, 1.0, (above + below) / 2))
         return placed.astype(np.float32)
+
+    @cached_property
+    def _arrays(self) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+        import numpy as np
+
+        return np.array(self.references), [np.array(values) for values in self.values]
 
 
 def refusals() -> tuple[type[Exception], ...]:

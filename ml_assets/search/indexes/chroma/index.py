@@ -23,7 +23,7 @@ from ml_assets.search.indexes.chroma.files import Collections, Files, altered_fi
 from ml_assets.search.indexes.chroma.filters import chroma_where, is_expressible
 from ml_assets.search.indexes.contract import Entry, Ranking
 from ml_assets.search.model import Generation, Vector
-from ml_assets.stores.chroma import PAGE, PREFIX, pages
+from ml_assets.stores.chroma import PAGE, PREFIX, explained, pages
 from ml_assets.stores.patience import patiently
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ class ChromaIndex:
             self.close()
             return isinstance(error, NotFoundError | InternalError)
 
-        return patiently(ask, may_pass, seconds=2, pause=0.01)
+        with explained(self._disk):
+            return patiently(ask, may_pass, seconds=2, pause=0.01)
 
     def expresses(self, condition: Condition) -> bool:
         return is_expressible(condition)
@@ -122,8 +123,9 @@ class ChromaIndex:
         ]
 
     def size(self) -> int:
-        graph = self._find()
-        return graph.count() + self._copies.size() if graph else 0
+        with explained(self._disk):
+            graph = self._find()
+            return graph.count() + self._copies.size() if graph else 0
 
     def rebuild(self) -> str:
         """Copy the collection into a new one, which takes its place when it is full.

@@ -1,0 +1,43 @@
+"""Checks of the group `monitoring`."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from ml_assets.defs.assets import check
+from ml_assets.defs.resources import ClickHouseResource
+from ml_assets.monitoring.predictions import late_segments, missing_records
+from ml_assets.settings import Settings
+
+_SHOWN = 10
+
+
+@check(asset="prediction_log")
+def no_prediction_is_missing(
+    settings: dg.ResourceParam[Settings], clickhouse: ClickHouseResource
+) -> dg.AssetCheckResult:
+    """Every record that a process of the service counted is loaded, or waits in the spool.
+
+    It warns: what was dropped because the spool was full, or torn by a kill, does not come back.
+    """
+    with clickhouse.connect() as client:
+        gaps = missing_records(client, settings.home)
+    return _warning(gaps, "See `ml_assets_lost` of /metrics; ML_ASSETS_PREDICTION_LOG_BYTES bounds")
+
+
+@check(asset="prediction_log")
+def no_segment_is_left(settings: dg.ResourceParam[Settings]) -> dg.AssetCheckResult:
+    """No segment of the spool was written more than a day ago and is not loaded."""
+    late = late_segments(settings.home, datetime.now(UTC))
+    return _warning(late, "Materialize prediction_log for the day that begins its name")
+
+
+def _warning(wrong: list[str], do: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=not wrong,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "found": len(wrong),
+            **({"examples": "; ".join(wrong[:_SHOWN]), "do": do} if wrong else {}),
+        },
+    )

@@ -1,0 +1,208 @@
+"""The prediction log: what was predicted and what was true, from the spool to ClickHouse.
+
+A segment is loaded when it is closed, and removed when its rows are there. A row is named by its
+place in the spool, so that a segment that is loaded again, because a kill came in between, changes
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml_assets.monitoring.spool.segments import (
+    Segment,
+    claimed,
+    closed_segments,
+    list_segments,
+    place_of,
+    read_records,
+)
+from ml_assets.stores.sql import statement
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+PREDICTIONS, FEEDBACK = "predictions", "feedback"
+"""The kinds of records, as their folders in the spool are named."""
+
+TABLES: Mapping[str, str] = {PREDICTIONS: "prediction_log", FEEDBACK: "prediction_feedback"}
+
+UNLOADED_AFTER = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """One text of a request, and what was said of it. `features`: None where one is unknown."""
+
+    at: datetime
+    request_id: str
+    position: int
+    release_id: int | None
+    model: str
+    version: int
+    text_hash: str
+    text: str | None
+    label: str
+    probability: float
+    probabilities: Mapping[str, float]
+    features: Mapping[str, float | None]
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was true of a text of a request: its `label`, or whether the answer was `correct`."""
+
+    at: datetime
+    request_id: str
+    position: int = 0
+    label: str = ""
+    correct: bool | None = None
+    caller: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a load did: segments that it removed, rows that were new or there, and torn bytes."""
+
+    segments: int = 0
+    added: int = 0
+    unchanged: int = 0
+    torn_bytes: int = 0
+
+    def __add__(self, other: Loaded) -> Loaded:
+        """Sum two loads."""
+        return Loaded(
+            self.segments + other.segments,
+            self.added + other.added,
+            self.unchanged + other.unchanged,
+            self.torn_bytes + other.torn_bytes,
+        )
+
+
+def record_of(each: Predicted | Told) -> dict[str, Any]:
+    """It as the spool keeps it."""
+    return {**asdict(each), "at": each.at.isoformat()}
+
+
+def load_day(client: Client, home: Path, day: date) -> Loaded:
+    """Load the closed segments of a day, of both kinds, each once whatever happens.
+
+    Raises:
+        clickhouse_connect.driver.exceptions.Error: a segment that was not loaded stays.
+    """
+    total = Loaded()
+    for name, table in TABLES.items():
+        for segment in closed_segments(place_of(home, name)):
+            if segment.day == day:
+                total += load_segment(client, segment, table)
+    return total
+
+
+def load_segment(client: Client, segment: Segment, table: str) -> Loaded:
+    """Insert the rows of a segment that `table` lacks, and then remove it.
+
+    One that another process holds is left alone.
+    """
+    with claimed(segment) as ours:
+        if not ours:
+            return Loaded()
+        records, torn = read_records(segment.path)
+        missing = _missing(client, segment, table, records)
+        _insert(client, segment, table, missing)
+        segment.path.unlink()
+    return Loaded(1, len(missing), len(records) - len(missing), torn)
+
+
+def waiting_days(home: Path) -> dict[date, list[str]]:
+    """The names of the closed segments that are not loaded, by day, the first day first."""
+    days: dict[date, list[str]] = {}
+    for name in TABLES:
+        for segment in closed_segments(place_of(home, name)):
+            days.setdefault(segment.day, []).append(segment.path.name)
+    return dict(sorted(days.items()))
+
+
+def late_segments(home: Path, now: datetime) -> list[str]:
+    """Segments that were written last more than a day ago, and are not loaded."""
+    latest = (now - UNLOADED_AFTER).timestamp()
+    return [
+        segment.path.name
+        for name in TABLES
+        for segment in closed_segments(place_of(home, name))
+        if segment.path.stat().st_mtime < latest
+    ]
+
+
+def missing_records(client: Client, home: Path) -> list[str]:
+    """Sequences that are neither in ClickHouse nor in the spool: they were dropped, or torn."""
+    gaps = []
+    for name, table in TABLES.items():
+        waiting = list_segments(place_of(home, name))
+        rows = client.query(statement("clickhouse/monitoring/sequence_gaps"), {"table": table})
+        for writer, first, last, day in rows.result_rows:
+            between = [each for each in waiting if each.writer == writer and each.first <= last]
+            if not between:
+                gaps.append(f"{name} {first}-{last} of {writer}, before or on {day}")
+    return gaps
+
+
+def read_predictions(
+    client: Client, day: date | None = None, limit: int = 50
+) -> list[dict[str, Any]]:
+    """The last predictions, of one day or of all, the newest first."""
+    rows = _named(client, "predictions", day, limit=limit)
+    return [{**row, "at": row["at"].replace(tzinfo=UTC)} for row in rows]
+
+
+def count_predictions(client: Client, day: date | None = None) -> list[dict[str, Any]]:
+    """How many predictions there were, by day and model version, and how long they took."""
+    return _named(client, "prediction_counts", day)
+
+
+def performance(client: Client, day: date | None = None) -> list[dict[str, Any]]:
+    """Accuracy and log loss by day and model version, over what is known to be true.
+
+    The log loss is the mean of -ln p of the true label, of the `labelled`; None without any.
+    """
+    return _named(client, "prediction_performance", day)
+
+
+def _named(client: Client, name: str, day: date | None, **more: object) -> list[dict[str, Any]]:
+    found = client.query(statement(f"clickhouse/monitoring/{name}"), {"day": day, **more})
+    return list(found.named_results())
+
+
+def _missing(
+    client: Client, segment: Segment, table: str, records: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    if not records:
+        return []
+    bound = {
+        "table": table,
+        "day": segment.day,
+        "writer": segment.writer,
+        "first": records[0]["sequence"],
+        "last": records[-1]["sequence"],
+    }
+    known = client.query(statement("clickhouse/monitoring/known_sequences"), bound).result_rows
+    there = {sequence for (sequence,) in known}
+    return [record for record in records if record["sequence"] not in there]
+
+
+def _insert(
+    client: Client, segment: Segment, table: str, records: Sequence[Mapping[str, Any]]
+) -> None:
+    if not records:
+        return
+    place = {"day": segment.day, "writer": segment.writer}
+    rows = [
+        {**place, **record, "at": datetime.fromisoformat(record["at"]).astimezone(UTC)}
+        for record in records
+    ]
+    names = [*rows[0]]
+    client.insert(table, [[row[name] for name in names] for row in rows], column_names=names)

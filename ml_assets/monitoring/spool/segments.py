@@ -1,0 +1,155 @@
+"""Segments: append-only files of records, each with its checksum; one writer each, and one day.
+
+A segment is locked by who writes it, for as long as he lives, and never written again after that:
+what can be locked is closed, in order or by a kill.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from ml_assets.stores.file_locks import try_lock
+from ml_assets.stores.folders import folder
+
+Record = Mapping[str, Any]
+"""What JSON takes; the writer adds its `sequence` to it."""
+
+SPOOL = "spool"
+"""The folder of all spools, in a home."""
+
+_ENDING = ".jsonl"
+_NAME = re.compile(r"(\d{4}-\d\d-\d\d)\.([0-9a-f]{32})\.(\d{12})\.jsonl")
+_CHECKSUM = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A file of records: of which day and writer, and the sequence of the first."""
+
+    path: Path
+    day: date
+    writer: str
+    first: int
+
+
+def encode(record: Record) -> bytes:
+    """A line: eight hexadecimal digits of CRC-32, a blank, and the record as JSON."""
+    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The records up to the last whole one, and how many bytes of a torn one follow."""
+    records: list[dict[str, Any]] = []
+    whole = 0
+    with path.open("rb") as file:
+        for line in file:
+            text = line[_CHECKSUM + 1 : -1]
+            if not line.endswith(b"\n") or line[:_CHECKSUM] != b"%08x" % zlib.crc32(text):
+                break
+            records.append(json.loads(text))
+            whole += len(line)
+        return records, path.stat().st_size - whole
+
+
+def create(place: Path, day: date, writer: str, first: int) -> tuple[Segment, int]:
+    """A new segment and its file, which stays locked until it is closed.
+
+    It gets its name when it is locked: before that a loader would take it for a closed one.
+
+    Raises:
+        OSError: the disk is full.
+        StoreError: the folder cannot be made.
+    """
+    folder(place)
+    path = place / f"{day:%Y-%m-%d}.{writer}.{first:012}{_ENDING}"
+    made = path.with_suffix(".new")
+    descriptor = try_lock(made)
+    if descriptor is None:
+        raise BlockingIOError(f"{made} is locked")
+    made.rename(path)
+    _keep_name(place)
+    return Segment(path, day, writer, first), descriptor
+
+
+def _keep_name(place: Path) -> None:
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)  # or a computer that loses power keeps the content without the name
+    finally:
+        os.close(descriptor)
+
+
+def list_segments(place: Path) -> list[Segment]:
+    """All segments of a folder, in the order of their days, writers and sequences."""
+    matches = [(path, _NAME.fullmatch(path.name)) for path in place.glob(f"*{_ENDING}")]
+    found = [
+        Segment(path, date.fromisoformat(match[1]), match[2], int(match[3]))
+        for path, match in matches
+        if match
+    ]
+    return sorted(found, key=lambda each: each.path.name)
+
+
+def size(place: Path) -> int:
+    """Bytes of all segments of a folder."""
+    total = 0
+    for segment in list_segments(place):
+        try:
+            total += segment.path.stat().st_size
+        except FileNotFoundError:  # it was loaded just now
+            continue
+    return total
+
+
+@contextmanager
+def claimed(segment: Segment) -> Iterator[bool]:
+    """Hold a segment for the block; False while its writer, or another loader, has it.
+
+    It is False, too, for who may only read it.
+    """
+    descriptor = None
+    if os.access(segment.path, os.W_OK):
+        descriptor = try_lock(segment.path)
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def closed_segments(place: Path) -> list[Segment]:
+    """Those that nobody writes any more."""
+    closed = []
+    for segment in list_segments(place):
+        with claimed(segment) as is_closed:
+            if is_closed:
+                closed.append(segment)
+    return closed
+
+
+def place_of(home: Path, name: str) -> Path:
+    """The folder of the records of one kind; its first writer makes it."""
+    return home / SPOOL / name
+
+
+def write_all(descriptor: int, lines: Sequence[bytes]) -> int:
+    """Append lines, whole, and return how many bytes they are.
+
+    Raises:
+        OSError: the disk is full; what is torn then ends the segment.
+    """
+    content = b"".join(lines)
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]
+    return len(content)
