@@ -222,7 +222,7 @@ def predict_with(
         known |= fresh
     # Why something is not known may change while it is not known.
     pairs = zip(names, described.unknown, strict=True)
-    return [Prediction(*known[name], unknown) for name, unknown in pairs]
+    return [Prediction(known[name][0], known[name][1], unknown) for name, unknown in pairs]
 
 
 def served_version(connection: postgres.Connection, space_id: str) -> ModelVersion:
