@@ -130,6 +130,9 @@ class Settings(BaseSettings):
     feedback: Literal["auto", "on", "off"] = Field(
         "auto", description="ask again near the first results; auto: unless tuning found it worse"
     )
+    judged_queries: Path | None = Field(
+        None, description="file of judged queries beside those of the source; empty: none"
+    )
     rerank_model: str = Field(
         "", description="cross-encoder, id or path, that reorders first results; empty: none"
     )
@@ -368,7 +371,7 @@ class Settings(BaseSettings):
             raise ValueError(f"{rate!r} is not a number of requests, such as 100/second")
         return rate.strip()
 
-    @field_validator("home", "duckdb_path", "keyword_index_path", "dagster_home")
+    @field_validator("home", "judged_queries", "duckdb_path", "keyword_index_path", "dagster_home")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         if path and "?" in str(path):

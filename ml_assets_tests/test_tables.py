@@ -36,6 +36,7 @@ OWNERS = {
     "pushed_documents": "documents",
     "deployments": "service",
     "api_keys": "service",
+    "judgments": "service",
 }
 
 READS = {

@@ -77,7 +77,19 @@ def check_wheel(scratch: Path) -> None:
         shown = run([programs / "ml-assets", *words], cwd=scratch, env=environment)
     if "bread" not in shown:
         sys.exit(f"The installed search does not find the document about bread:\n{shown}")
-    say("status, run and search work in it", started)
+    check_page(programs / "python", scratch)
+    say("status, run and search work in it, and the page is whole", started)
+
+
+def check_page(python: Path, scratch: Path) -> None:
+    """What the page of the service is rendered with was installed with it."""
+    code = "from ml_assets.service.page.rendering import ROOM; print(ROOM)"
+    installed = Path(run([python, "-c", code], cwd=scratch).strip())
+    room = PROJECT / "ml_assets" / "service" / "page"
+    files = [file for kind in ("templates", "static") for file in (room / kind).rglob("*.*")]
+    lacking = [file.name for file in files if not (installed / file.relative_to(room)).is_file()]
+    if lacking or not files:
+        sys.exit(f"The installed page lacks {', '.join(lacking) or 'everything'}")
 
 
 def direct_requirements() -> list[str]:

@@ -6,6 +6,7 @@ Computing belongs in the room that owns the subject, the look of tables in `cons
 from ml_assets.cli import (
     backup,
     features,
+    judgments,
     models,
     pipeline,
     predictions,
@@ -20,6 +21,7 @@ __all__ = [
     "app",
     "backup",
     "features",
+    "judgments",
     "models",
     "pipeline",
     "predictions",

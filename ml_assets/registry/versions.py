@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from datetime import datetime
 
-from psycopg.rows import dict_row
+from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from ml_assets.registry.model import MODEL_NAME, ModelVersion
@@ -78,6 +79,22 @@ def read_version(connection: postgres.Connection, number: int) -> ModelVersion |
         row = cursor.execute(statement("postgres/registry/model_version"), bound).fetchone()
     candidate = read_candidate(connection, row.pop("run_id")) if row else None
     return ModelVersion(**row, candidate=candidate) if row and candidate else None
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A version, the hash of its training set, and since when it is one."""
+
+    version: int
+    training_set_hash: str
+    registered_at: datetime
+
+
+def registered_versions(connection: postgres.Connection, most: int = 20) -> list[Registered]:
+    """The last `most` versions, the newest first."""
+    bound = {"model_name": MODEL_NAME, "most": most}
+    with connection.cursor(row_factory=class_row(Registered)) as cursor:
+        return cursor.execute(statement("postgres/registry/registered"), bound).fetchall()
 
 
 def _version_of(connection: postgres.Connection, run_id: str) -> ModelVersion | None:

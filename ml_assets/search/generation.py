@@ -107,6 +107,13 @@ def _on_tables(text: LiteralString, partition: str, chunks: str, **parts: Litera
     return sql.SQL(sql.SQL(text).format(**tables, **written).as_string())
 
 
+def count_vectors(connection: postgres.Connection, generation: Generation, document_id: str) -> int:
+    """How many vectors a generation that has its indexes has of a document."""
+    query = on_vectors(generation, statement("postgres/search/generation/count_vectors"))
+    ((count,),) = connection.execute(query, {"document_id": document_id}).fetchall()
+    return int(count)
+
+
 def chunkers_beside(
     connection: postgres.Connection, current: Chunker, space_id: str
 ) -> list[Chunker]:

@@ -64,8 +64,12 @@ def identify_among(request: Request, keys: Mapping[str, Key], settings: Settings
     return Caller(key.key_id, key.role, key.scopes)
 
 
-async def _may(request: Request, service: Service, scope: Scope) -> Caller:
-    caller = identify(request, service)
+async def admit(request: Request, service: Service, caller: Caller, scope: Scope) -> Caller:
+    """Let somebody in who may do that, and has not asked too often.
+
+    Raises:
+        RefusedError: the key may not, or more was asked than may be.
+    """
     request.state.noted["caller"] = caller.identity
     if scope not in caller.scopes:
         raise RefusedError(403, "forbidden", f"this key may not {scope}")
@@ -74,6 +78,10 @@ async def _may(request: Request, service: Service, scope: Scope) -> Caller:
         service.metrics.refused("rate")
         raise RefusedError(429, "rate", f"more than {service.settings.service_rate}", retry=wait)
     return caller
+
+
+async def _may(request: Request, service: Service, scope: Scope) -> Caller:
+    return await admit(request, service, identify(request, service), scope)
 
 
 async def _reader(request: Request, service: Annotated[Service, Depends(the_service)]) -> Caller:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 
 from ml_assets.embeddings.encoder import Encoder, load_query_encoder
@@ -17,6 +18,9 @@ from ml_assets.service.answering import Service
 from ml_assets.service.following.deployments import Process
 from ml_assets.service.guard import Guard, JsonLines
 from ml_assets.service.metrics import Metrics
+from ml_assets.service.page import documents as document_pages
+from ml_assets.service.page import login, releases, searching
+from ml_assets.service.page.rendering import ROOM, STATIC, refused_page
 from ml_assets.service.routes import answers, documents, feedback, models, search, standing
 from ml_assets.service.schemas import Problem
 from ml_assets.settings import Settings
@@ -64,7 +68,7 @@ def create_app(
         },
     )
     app.state.service = service
-    refusals.install(app)
+    refusals.install(app, refused_page)
     if origins := settings.service_origins.split():
         app.add_middleware(
             CORSMiddleware,
@@ -72,10 +76,13 @@ def create_app(
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
         )
-    app.add_middleware(Guard, settings=settings, metrics=counted)
+    app.add_middleware(Guard, settings=settings, metrics=counted, as_page=refused_page)
     for part in (search, answers, documents, models, feedback, standing):
         app.include_router(part.router)
     app.include_router(standing.probes)
+    for page in (searching, document_pages, releases, login):
+        app.include_router(page.router)
+    app.mount(STATIC, StaticFiles(directory=ROOM / "static"))
     return app
 
 

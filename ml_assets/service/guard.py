@@ -11,12 +11,13 @@ from collections.abc import MutableMapping
 from typing import Any
 from uuid import uuid4
 
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ml_assets.monitoring.truth import REQUEST_ID
 from ml_assets.service.metrics import Metrics
-from ml_assets.service.schemas import Problem, Refusal
+from ml_assets.service.schemas import AsPage, Problem, Refusal
 from ml_assets.settings import Settings
 
 RETRY_SECONDS = 1
@@ -41,9 +42,10 @@ class TooLargeError(HTTPException):
 class Guard:
     """An ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
-        """Nobody is inside yet."""
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, as_page: AsPage) -> None:
+        """Nobody is inside yet; `as_page` tells people what is refused."""
         self._app, self._settings, self._metrics = app, settings, metrics
+        self._as_page = as_page
         self._inside = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,7 +53,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        visit = _Visit(scope, send)
+        visit = _Visit(scope, send, self._as_page)
         counts = scope["path"] not in ALWAYS
         self._inside += counts
         try:
@@ -115,10 +117,10 @@ class Guard:
 class _Visit:
     """One request, from its first byte to the last one of its answer."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, as_page: AsPage) -> None:
         self.started = time.perf_counter()
         self.scope, self.method, self.status = scope, scope["method"], 0
-        self._send = send
+        self._send, self._as_page = send, as_page
         given = _header(scope, b"x-request-id")
         self.request_id = given if _ID.fullmatch(given) else uuid4().hex
         state: MutableMapping[str, Any] = scope.setdefault("state", {})
@@ -147,12 +149,16 @@ class _Visit:
     async def refuse(self, status: int, code: str, message: str, retry: int = 0) -> None:
         if self.status:  # it began to answer: the client sees that it was cut short
             return
-        problem = Problem(error=Refusal(code=code, message=message, request_id=self.request_id))
-        body = problem.model_dump_json().encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        headers += [(b"retry-after", b"%d" % retry)] if retry else []
-        await self.send({"type": "http.response.start", "status": status, "headers": headers})
-        await self.send({"type": "http.response.body", "body": body})
+        refusal = Refusal(code=code, message=message, request_id=self.request_id)
+        answer = self._as_page(self.scope, status, refusal)
+        answer = answer or JSONResponse(Problem(error=refusal).model_dump(), status)
+        if retry:
+            answer.headers["Retry-After"] = str(retry)
+        await answer(self.scope, _hear_nothing, self.send)
+
+
+async def _hear_nothing() -> Message:
+    return {"type": "http.disconnect"}
 
 
 def is_local(host: str) -> bool:

@@ -7,7 +7,7 @@ import logging
 import psycopg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from ml_assets.errors import (
@@ -22,7 +22,7 @@ from ml_assets.errors import (
     first_line,
 )
 from ml_assets.service.following.opened import NoLaneError
-from ml_assets.service.schemas import Problem, Refusal
+from ml_assets.service.schemas import AsPage, Problem, Refusal
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +46,9 @@ def nothing_published(what: str) -> RefusedError:
     return RefusedError(503, "nothing_published", said, do="Run `ml-assets run`", retry=10)
 
 
-def install(app: FastAPI) -> None:
-    """Have the application tell what it refuses."""
+def install(app: FastAPI, as_page: AsPage) -> None:
+    """Have the application tell what it refuses, to people by `as_page`."""
+    app.state.as_page = as_page
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(UserError, _user_error)
     app.add_exception_handler(psycopg.Error, _database_error)
@@ -68,20 +69,34 @@ def problem_of(request: Request, refused: RefusedError) -> Problem:
 
 
 def response_of(request: Request, refused: RefusedError) -> JSONResponse:
-    """The response that says it."""
-    problem = problem_of(request, refused)
-    headers = {"Retry-After": str(max(1, round(refused.retry)))} if refused.retry else {}
+    """The response that says it to a program."""
+    answer = JSONResponse(problem_of(request, refused).model_dump(), refused.status)
+    answer.headers.update(_headers(refused))
     if refused.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(problem.model_dump(), refused.status, headers)
+        answer.headers["WWW-Authenticate"] = "Bearer"
+    return answer
 
 
-async def _refused(request: Request, error: Exception) -> JSONResponse:
+def _respond(request: Request, refused: RefusedError) -> Response:
+    """The response that says it to whoever asks: to people it is a page."""
+    as_page: AsPage = request.app.state.as_page
+    page = as_page(request.scope, refused.status, problem_of(request, refused).error)
+    if page is None:
+        return response_of(request, refused)
+    page.headers.update(_headers(refused))
+    return page
+
+
+def _headers(refused: RefusedError) -> dict[str, str]:
+    return {"Retry-After": str(max(1, round(refused.retry)))} if refused.retry else {}
+
+
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, RefusedError)  # noqa: S101 - as the handler is installed
-    return response_of(request, error)
+    return _respond(request, error)
 
 
-async def _user_error(request: Request, error: Exception) -> JSONResponse:
+async def _user_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, UserError)  # noqa: S101
     match error:
         case NothingToDoError():
@@ -97,36 +112,34 @@ async def _user_error(request: Request, error: Exception) -> JSONResponse:
             return _away(request, error.reason)
         case _:
             refused = RefusedError(422, "invalid", error.what, do=error.do)
-    return response_of(request, refused)
+    return _respond(request, refused)
 
 
-async def _database_error(request: Request, error: Exception) -> JSONResponse:
+async def _database_error(request: Request, error: Exception) -> Response:
     if isinstance(error, psycopg.errors.QueryCanceled):
-        return response_of(
-            request, RefusedError(503, "late", "it took too long", retry=RETRY_SECONDS)
-        )
+        return _respond(request, RefusedError(503, "late", "it took too long", retry=RETRY_SECONDS))
     if not isinstance(error, psycopg.OperationalError):
         raise error
     return _away(request, first_line(error))
 
 
-def _away(request: Request, reason: str) -> JSONResponse:
+def _away(request: Request, reason: str) -> Response:
     request.state.noted["reason"] = reason
     what = "a store that this needs does not answer, or lacks something"
     do = "Try again; GET /ready says which, and the log why"
-    return response_of(request, RefusedError(503, "unavailable", what, do=do, retry=RETRY_SECONDS))
+    return _respond(request, RefusedError(503, "unavailable", what, do=do, retry=RETRY_SECONDS))
 
 
-async def _unreadable(request: Request, error: Exception) -> JSONResponse:
+async def _unreadable(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"]))
     message = f"{place}: {first['msg']}"
-    return response_of(request, RefusedError(422, "invalid", message, do="See /docs"))
+    return _respond(request, RefusedError(422, "invalid", message, do="See /docs"))
 
 
-async def _of_the_framework(request: Request, error: Exception) -> JSONResponse:
+async def _of_the_framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     codes = {404: "not_found", 405: "not_allowed", 413: "too_large"}
     code = codes.get(error.status_code, "invalid")
-    return response_of(request, RefusedError(error.status_code, code, str(error.detail)))
+    return _respond(request, RefusedError(error.status_code, code, str(error.detail)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from starlette.types import Scope
 
 from ml_assets.answers.answering import MOST_PASSAGES
 from ml_assets.answers.model import Kind, Passage, Sentence
@@ -48,6 +50,10 @@ class Problem(BaseModel):
     """A refusal, as it is sent."""
 
     error: Refusal
+
+
+AsPage = Callable[[Scope, int, Refusal], Response | None]
+"""Makes a page of a refusal with its status; None: who asks is a program, and gets a `Problem`."""
 
 
 class Filters(_Asked):

@@ -45,7 +45,7 @@ def serve(
 
     refuse_open_door(settings, host)
     language_model(settings)
-    tell(f"http://{host}:{port}/docs")
+    tell(f"http://{host}:{port}/")
     counted = _metrics_folder(settings) if processes > 1 else None
     config = uvicorn.Config(
         partial(application, settings, f"{host}:{port}", counted),

@@ -1,5 +1,6 @@
 """A backup is whole or absent, and a home restored from it equals the one it is of."""
 
+import shutil
 import signal
 import tempfile
 import time
@@ -8,10 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import psutil
 import pytest
 
+from ml_assets.monitoring.predictions import PREDICTIONS
+from ml_assets.monitoring.spool.segments import SPOOL, closed_segments, place_of, read_records
+from ml_assets.monitoring.spool.writer import SpoolWriter
 from ml_assets.releases import pointer
 from ml_assets.stores import postgres
 from ml_assets.stores.file_locks import wait_for
@@ -171,3 +176,26 @@ def test_a_backup_waits_for_who_writes_or_publishes(place: Place) -> None:
         assert not backup.done()
     assert "verified" in backup.result()
     assert target.exists()
+
+
+def test_a_backup_takes_what_a_service_writes_meanwhile(place: Place) -> None:
+    ended, target = Event(), place.folder / "meanwhile"
+
+    def predict() -> None:
+        spool = SpoolWriter(place_of(place.home, PREDICTIONS), "a" * 32, 1 << 30, "never")
+        while not ended.is_set():
+            spool.put([{"number": 1}]).result(10)
+        spool.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        predicting = pool.submit(predict)
+        try:
+            assert "verified" in place.call("backup", str(target))
+        finally:
+            ended.set()
+        predicting.result()
+    (segment,) = closed_segments(place_of(target, PREDICTIONS))
+    records, _ = read_records(segment.path)
+    assert [each["sequence"] for each in records] == [*range(1, len(records) + 1)]
+    assert records
+    shutil.rmtree(place.home / SPOOL)

@@ -14,11 +14,13 @@ from pathlib import Path
 from threading import Event, Thread
 
 import httpx
+import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from ml_assets.releases import pointer
 from ml_assets.releases.audit import Entry
+from ml_assets.service.following.deployments import read_deployments
 from ml_assets.stores import postgres
 from ml_assets_tests.answers.serving import language_server, sentences, stream
 from ml_assets_tests.integration.project import Project
@@ -31,11 +33,11 @@ PUBLISHES = 10
 
 
 @contextmanager
-def serving(project: Project, log: Path) -> Iterator[str]:
+def serving(project: Project, log: Path, *options: str, **settings: str) -> Iterator[str]:
     """The URL of a service on the home; it ends well at the end."""
     port = free_port()
     with log.open("w") as file:
-        process = project.start_logged(file, "serve", "--port", str(port))
+        process = project.start_logged(file, "serve", "--port", str(port), *options, **settings)
     url = f"http://127.0.0.1:{port}"
 
     def ready() -> bool:
@@ -89,12 +91,18 @@ class Asking:
                     self.refusals.append(answer.text)
 
 
-def test_releases_come_and_postgres_goes_under_clients_that_never_stop(
-    project: Project, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def published(project: Project) -> Project:
+    """A home in which two generations were published, one after the other."""
     for beam in ("16", "8"):
         project.call("run", "--until", "search", ML_ASSETS_HNSW_M=beam)
-    log = tmp_path / "serve.log"
+    return project
+
+
+def test_releases_come_and_postgres_goes_under_clients_that_never_stop(
+    published: Project, tmp_path: Path
+) -> None:
+    project, log = published, tmp_path / "serve.log"
     with serving(project, log) as url:
         with postgres.connect(None, project.home) as connection:
             both = {
@@ -136,6 +144,35 @@ def test_releases_come_and_postgres_goes_under_clients_that_never_stop(
     lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
     assert not [line for line in lines if "traceback" in line]
     assert "bread and soil" not in log.read_text()
+
+
+def test_processes_count_together_and_follow_together(published: Project, tmp_path: Path) -> None:
+    project, log = published, tmp_path / "serve.log"
+    with serving(project, log, "--processes", "2", ML_ASSETS_SERVICE_RATE="40/hour") as url:
+        with postgres.connect(None, project.home) as connection:
+            soon(lambda: len(read_deployments(connection)) == 2, 60)
+            # A connection of its own each: the kernel gives them to both processes.
+            path = f"{url}/v1/documents/kitchen-1"
+            codes = Counter(httpx.get(path).status_code for _ in range(60))
+            assert codes == {200: 40, 429: 20}
+            metrics = httpx.get(f"{url}/metrics").text
+            counted = {
+                line.partition("status=")[2][1:4]: float(line.split()[-1])
+                for line in metrics.splitlines()
+                if line.startswith("ml_assets_requests_total") and "{document_id:path}" in line
+            }
+            assert counted == {"200": 40, "429": 20}
+            folder = project.home / "service" / "metrics"
+            writers = {file.name.rpartition("_")[2] for file in folder.glob("histogram_*.db")}
+            assert len(writers) == 2, "both answered"
+
+            entry = Entry("tester", "rollback", "search", "test")
+            pointer.roll_back(connection, pointer.rollback_target(connection), entry)
+            present = pointer.present_release(connection)
+            assert present
+            number = present.release_id
+            soon(lambda: {each.release_id for each in read_deployments(connection)} == {number}, 30)
+        postgres.stop(project.home)  # the service alone uses it now
 
 
 def served_by(url: str) -> int | None:

@@ -19,6 +19,7 @@ from mcp_types import CallToolResult, TextContent
 
 from ml_assets.errors import OutageError
 from ml_assets.releases.pointer import present_release
+from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.service.admission.keys import create_key, revoke_key
 from ml_assets.service.client import Client
 from ml_assets.service.mcp.door import Door
@@ -157,7 +158,11 @@ def test_outputs_are_bounded(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> N
         hits, complete, behind = [Long()], True, 0
 
     async def ask(client: McpClient) -> None:
-        monkeypatch.setattr(tools._deployment, "search", lambda *_, **__: Result())
+        def search(*_: Any, filters: Condition | str, **__: Any) -> Result:
+            assert filters == NO_FILTER, "a session takes an empty text for a mistake"
+            return Result()
+
+        monkeypatch.setattr(tools._deployment, "search", search)
         monkeypatch.setattr(tools._deployment, "document", lambda _: Long())
         monkeypatch.setattr(tools._deployment, "release", lambda: None)
         found = (await client.call_tool("search", {"query": "w"})).structured_content

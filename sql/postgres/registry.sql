@@ -18,3 +18,11 @@ from model_artifacts
 cross join jsonb_each(metrics) as each (metric, value)
 where concat(model_name, '/', version) <> all(%(known)s)
 order by model_name, version
+
+-- name: registered
+-- The versions, the newest first.
+select version, training_set_hash, created_at as registered_at
+from model_artifacts
+where model_name = %(model_name)s
+order by version desc
+limit %(most)s

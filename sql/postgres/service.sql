@@ -28,3 +28,27 @@ select host, pid, address, version, release_id, since, seen_at
 from deployments
 where seen_at > clock_timestamp() - interval '1 minute'
 order by host, pid
+
+-- name: judge
+insert into judgments (query, document_id, judged_by, is_relevant, release_id)
+values (%(query)s, %(document_id)s, %(judged_by)s, %(is_relevant)s, %(release_id)s)
+on conflict (judged_by, document_id, query) do update
+set is_relevant = excluded.is_relevant, release_id = excluded.release_id, judged_at = clock_timestamp()
+
+-- name: withdraw_judgment
+delete from judgments
+where judged_by = %(judged_by)s and document_id = %(document_id)s and query = %(query)s
+
+-- name: judgments_of
+-- What somebody said of these documents for a query.
+select document_id, is_relevant
+from judgments
+where judged_by = %(judged_by)s and document_id = any(%(document_ids)s) and query = %(query)s
+
+-- name: judged
+-- What most of those who judged a document for a query said; where they are even, it is left out.
+select query, document_id, count(*) filter (where is_relevant) > count(*) filter (where not is_relevant)
+from judgments
+group by query, document_id
+having count(*) filter (where is_relevant) <> count(*) filter (where not is_relevant)
+order by query, document_id

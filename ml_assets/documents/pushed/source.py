@@ -1,4 +1,4 @@
-"""What was pushed to the service, read beside the source of the deployment."""
+"""What was pushed to the service, or judged there, read beside the source of the deployment."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from psycopg.rows import class_row
 
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.sources.base import JudgedQueries, Source
+from ml_assets.documents.sources.judged import read_judged
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -44,8 +45,16 @@ class WithPushed:
         return chain(self._source.read(collections), self._read_pushed(collections))
 
     def judged_queries(self) -> JudgedQueries | None:
-        """Those of the source."""
-        return self._source.judged_queries()
+        """Those of the source, and those of the file that the settings name.
+
+        Raises:
+            SourceError: either cannot be read.
+        """
+        own, file = self._source.judged_queries(), self._settings.judged_queries
+        if file is None:
+            return own
+        texts = {query.text for query in own or ()}
+        return (*(own or ()), *(query for query in read_judged(file) if query.text not in texts))
 
     def _read_pushed(self, collections: Collection[str]) -> Iterator[Document]:
         with self._connected() as connection:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator
@@ -15,6 +14,7 @@ from ml_assets.documents.formats.rows import columns_from
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.sources.base import JudgedQueries, JudgedQuery
 from ml_assets.documents.sources.files import Files
+from ml_assets.documents.sources.judged import half_of
 from ml_assets.errors import SourceError
 
 SPLIT_FROM = 100
@@ -125,5 +125,4 @@ class Beir:
 
 
 def _with_half(query: JudgedQuery) -> JudgedQuery:
-    even = hashlib.sha256(query.query_id.encode()).digest()[0] % 2 == 0
-    return replace(query, half="tuning" if even else "reporting")
+    return replace(query, half=half_of(query.query_id))

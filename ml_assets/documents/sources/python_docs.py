@@ -9,12 +9,14 @@ import platform
 import subprocess
 import sys
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import normalize
-from ml_assets.documents.sources.base import JudgedQueries, JudgedQuery
+from ml_assets.documents.sources.base import JudgedQueries
+from ml_assets.documents.sources.judged import read_judged
 from ml_assets.documents.sources.python_objects import Described
 from ml_assets.errors import SourceError
 
@@ -68,12 +70,13 @@ class PythonDocs:
     def judged_queries(self) -> JudgedQueries:
         """Return the questions that this Python's documents can answer, with those documents."""
         known = {document.document_id for document in _documents()}
-        queries = []
-        with _JUDGED.open(encoding="utf-8") as lines:
-            for row in map(json.loads, lines):
-                relevant = {name: n for name, n in row["relevant"].items() if name in known}
-                queries.append(JudgedQuery(row["query_id"], row["query"], relevant, row["half"]))
-        return tuple(query for query in queries if query.relevant)
+        answered = (
+            replace(
+                query, relevant={name: n for name, n in query.relevant.items() if name in known}
+            )
+            for query in read_judged(_JUDGED)
+        )
+        return tuple(query for query in answered if query.relevant)
 
 
 @cache

@@ -34,6 +34,18 @@ def snippet(text: str, terms: Collection[str], length: int = LENGTH) -> str:
     return f"{before}{_one_line(text[start:end])}{after}"
 
 
+def highlight(text: str, terms: Collection[str]) -> list[tuple[str, bool]]:
+    """Cut a text into pieces, each with whether it is a word of the query; joined they are it."""
+    pieces: list[tuple[str, bool]] = []
+    place = 0
+    for token in analyzer().pre_tokenize(text).tokens:
+        if token.text in terms:
+            start, end = token.char_offset_from, token.char_offset_to
+            pieces += [(text[place:start], False), (text[start:end], True)]
+            place = end
+    return [piece for piece in (*pieces, (text[place:], False)) if piece[0]]
+
+
 def _best_start(text: str, terms: Collection[str], length: int) -> int:
     tokens = analyzer().pre_tokenize(text).tokens
     places = [(token.char_offset_from, token.text) for token in tokens if token.text in terms]

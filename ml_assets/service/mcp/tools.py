@@ -14,6 +14,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import BaseModel, Field
 
 from ml_assets.errors import UserError
+from ml_assets.search.filters.language import NO_FILTER, Condition
 
 if TYPE_CHECKING:
     from ml_assets.documents.model import Document
@@ -48,7 +49,7 @@ Text = Annotated[str, Field(min_length=1, max_length=PART_CHARACTERS)]
 class Deployment(Protocol):
     """What is asked: an opened session."""
 
-    def search(self, query: str, *, k: int = ..., filters: str = ...) -> SearchResult:
+    def search(self, query: str, *, k: int = ..., filters: Condition | str = ...) -> SearchResult:
         """As `Session.search`."""
 
     def document(self, document_id: str) -> Document:
@@ -147,7 +148,8 @@ class Tools:
 
         Use `document` with an id for the whole text.
         """
-        result = await self._ask(lambda: self._deployment.search(query, k=k, filters=filter))
+        filters = filter.strip() or NO_FILTER
+        result = await self._ask(lambda: self._deployment.search(query, k=k, filters=filters))
         found = [
             Found(
                 document_id=hit.document_id,

@@ -23,3 +23,9 @@ set space_id = excluded.space_id, parameters = excluded.parameters, dropped_at =
     created_at = case when search_generations.dropped_at is null then search_generations.created_at else now() end
 where search_generations.dropped_at is not null
     or (search_generations.space_id, search_generations.parameters) <> (excluded.space_id, excluded.parameters)
+
+-- name: count_vectors
+select count(*)
+from {chunks} c
+join {partition} e using (chunk_id)
+where c.document_id = %(document_id)s
