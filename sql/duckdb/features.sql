@@ -254,42 +254,47 @@ from ({current})
 where entity_id in (select unnest($entity_ids))
 
 -- name: point_in_time_join
--- For every spine row: the values of one view, as known at the row's cutoff, about its moment.
+-- For every spine row: the values of one view, as known at the row's cutoff, about its moment; times in microseconds.
 -- Of the events that come before, each as it was known last by the cutoff, the latest counts. One that was taken
--- back by then does not, where entities have events that come and go ({void}). One ASOF join compares one time, so:
---   nearest  the ASOF join on event_time over all rows (the last known of each event time). It looks
---            among more rows than are allowed; where its answer was known by the cutoff, it is right.
+-- back by then does not, where entities have events that come and go ({void}). One ASOF join compares one number, so
+-- it is made of both times, the event first:
+--   nearest  the ASOF join over all rows. Of an earlier event it finds what was known last; where that was known by
+--            the cutoff, it is right.
 --   late     the other spine rows, whose answer arrived after their cutoff, or is void: search all allowed rows.
 with keys as (
     select
         spine_row,
         entity_id,
-        {moment} at time zone 'UTC' as moment,
-        coalesce({known_by} at time zone 'UTC', 'infinity'::timestamptz) as cutoff
+        epoch_us({moment}) as moment,
+        coalesce(epoch_us({known_by}), 9223372036854775807) as cutoff
     from spine
+),
+asked as (
+    select *, moment::hugeint * 18446744073709551616 + {last} as both_times from keys
 ),
 versions as (
     select
         entity_id,
-        event_time,
-        max(known_time) as known_time,
-        max_by(rowid, known_time) as version,
+        epoch_us(event_time)::hugeint * 18446744073709551616 + epoch_us(known_time) as both_times,
+        epoch_us(known_time) as known_time,
+        rowid as version,
         {void} as void
     from {table}
-    where known_time <= (select max(cutoff) from keys)
-    group by entity_id, event_time
+    where epoch_us(known_time) <= (select max(cutoff) from keys)
 ),
 nearest as materialized (
-    select keys.*, versions.version, versions.known_time, coalesce(versions.known_time > cutoff or versions.void, false) as is_late
-    from keys asof left join versions
-        on keys.entity_id = versions.entity_id and keys.moment {until} versions.event_time
+    select
+        spine_row, asked.entity_id, moment, cutoff, version,
+        coalesce(versions.known_time > cutoff or void, false) as is_late
+    from asked asof left join versions
+        on asked.entity_id = versions.entity_id and asked.both_times >= versions.both_times
 ),
 allowed as (
     select nearest.spine_row, earlier.event_time, max_by(earlier.rowid, earlier.known_time) as version, {earlier_void} as void
     from nearest join {table} as earlier
         on nearest.entity_id = earlier.entity_id
-        and nearest.moment {until} earlier.event_time
-        and nearest.cutoff >= earlier.known_time
+        and nearest.moment {until} epoch_us(earlier.event_time)
+        and nearest.cutoff >= epoch_us(earlier.known_time)
     where nearest.is_late
     group by nearest.spine_row, earlier.event_time
 ),
@@ -306,7 +311,7 @@ select chosen.spine_row, feature.event_time as {event_time}, {columns}
 from chosen left join {table} as feature
     on feature.rowid = chosen.version
     and not feature.removed
-    and ($ttl is null or chosen.moment - feature.event_time <= to_seconds($ttl))
+    and ($ttl is null or chosen.moment - epoch_us(feature.event_time) <= $ttl)
 order by chosen.spine_row
 
 -- name: ranges
