@@ -25,7 +25,7 @@ BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $
 	$(if $(BEIR),--beir $(BEIR)) $(if $(SET),--set $(SET))
 
 .PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-serving bench-answers bench-training \
-	bench-features bench-setup serve clean
+	bench-features bench-drift bench-setup serve clean
 
 run: ## bring everything up to date: documents, search, models
 	@$(SETUP)
@@ -100,6 +100,10 @@ bench-answers: ## measure citations and refusals on judged questions: make bench
 bench-training: ## measure models on files of yours: make bench-training TRAIN=train.parquet TEST=test.parquet
 	@$(SETUP) --dev
 	@$(BIN)/python -m bench.training $(TRAIN) $(TEST) $(if $(SPLITS),--splits $(SPLITS))
+
+bench-drift: ## measure how often drift is found, and falsely: make bench-drift DOCUMENTS=tweets.parquet VECTORS=vectors.npy
+	@$(SETUP) --dev
+	@$(BIN)/python -m bench.drift $(DOCUMENTS) $(VECTORS) $(if $(TRIALS),--trials $(TRIALS))
 
 bench-setup: $(PEERS) ## the peers, in an environment of their own
 

@@ -1,9 +1,9 @@
 """How often drift is found where there is none, and where one was planted.
 
-`python -m bench.drift documents.parquet vectors.npy` splits documents at random into a reference
-and what came, many times, as they are and with each planted shift. The file has columns text, label
-and a category; the vectors, one line for each, are made by the project's own encoder if the file is
-not there.
+`make bench-drift DOCUMENTS=documents.parquet VECTORS=vectors.npy` splits documents at random into a
+reference and what came, many times, as they are and with each planted shift. The file has columns
+text, label and a category; the vectors, one line for each, are made by the project's own encoder if
+the file is not there.
 """
 
 from __future__ import annotations

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from ml_assets.answers.model import Answer, Sentence
     from ml_assets.documents.model import Document
     from ml_assets.embeddings.caching import CachingEncoder
+    from ml_assets.registry.serving import Prediction
     from ml_assets.releases.pointer import Release
     from ml_assets.search.answering.model import Engine, Method, SearchResult
     from ml_assets.service.client import Client
     from ml_assets.stores.cache import CacheStatistics, ReadThrough
-    from ml_assets.stores.online import OnlineStore, Value
+    from ml_assets.stores.online import Kept, Reading, Value
 
 
 class Session:
@@ -133,22 +134,37 @@ class Session:
         grounds = gather(question, self.search(question, k=k, filters=filters), self.settings)
         return answered(respond(grounds, model, self.settings), on_sentence)
 
-    def predict(self, texts: Sequence[str]) -> list[dict[str, float]]:
+    def predict(
+        self, texts: Sequence[str], metadata: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[dict[str, float]]:
         """Return the champion's probabilities of every label, likeliest first, for each text.
 
         A text is treated as a document would be: normalised, chunked, embedded, described by the
-        features of `document_text`. A title, if there is one, is the first line.
+        features that the champion was trained with. A title, if there is one, is the first line.
+        `metadata` of each text, as in `[{"author_id": 7}]`, name the entities whose latest online
+        values are read; `predictions` tells of which there are none.
 
         Raises:
             NothingToDoError: there is no champion.
             SourceError: a text is empty.
+            UserError: there are not as many metadata as texts.
             SpaceMismatchError: the champion reads vectors of another space than the settings name.
             FeatureViewError: the champion needs feature views that the code no longer has.
             StoreError: a store does not answer, or the model cannot be loaded.
         """
+        return [each.probabilities for each in self.predictions(texts, metadata)]
+
+    def predictions(
+        self, texts: Sequence[str], metadata: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[Prediction]:
+        """Return what `predict` does, with the features it was told from, and what was not known.
+
+        Raises:
+            UserError: as `predict`.
+        """
         from ml_assets.embeddings.encoder import load_encoder
         from ml_assets.embeddings.space import current_chunker, current_space
-        from ml_assets.registry.serving import predict_texts
+        from ml_assets.registry.serving import inputs_of, predict_texts
         from ml_assets.search.indexes.kinds import Indexes
         from ml_assets.stores import mlflow
 
@@ -162,7 +178,7 @@ class Session:
                 current_space(settings).space_id,
                 lambda: load_encoder(settings),
                 lambda text: [chunk.text for chunk in chunker.chunk("", text)],
-                texts,
+                inputs_of(texts, metadata, self._read_online),
                 self._cache,
                 settings.prediction_cache_seconds,
             )
@@ -179,7 +195,7 @@ class Session:
 
         key = find_view(view).key
         with self._answering():
-            reading = self._online.get_many(key, [entity])
+            reading = self._read_online(key, [entity])
         if entity in reading.values:
             return dict(reading.values[entity])
         if entity in reading.expired:
@@ -209,11 +225,8 @@ class Session:
         """
         from ml_assets.features.requests import features_of_text
 
-        def read(key: str, entity: str) -> Mapping[str, Value]:
-            with self._answering():
-                return self._online.get_many(key, [entity]).values.get(entity, {})
-
-        return features_of_text(text, title, metadata or {}, read)
+        with self._answering():
+            return features_of_text(text, title, metadata or {}, self._read_online)
 
     def document(self, document_id: str) -> Document:
         """Return a live document.
@@ -242,6 +255,10 @@ class Session:
         """Hits and misses of the caches so far: of `query_embeddings` and of `predictions`."""
         return self._cache.statistics()
 
+    def _read_online(self, view: str, entities: Sequence[str]) -> Reading:
+        with self._online.reading() as store:
+            return store.get_many(view, entities)
+
     @contextmanager
     def _answering(self) -> Iterator[None]:
         """Close the stores at an error that is not about the question, so that it is told now."""
@@ -255,10 +272,10 @@ class Session:
     def _close(self, *error: Any) -> None:
         stores, self._stores, self._indexes = self._stores, ExitStack(), ExitStack()
         self._engine = None
-        for opened in ("_connection", "_online"):
-            vars(self).pop(opened, None)
-        if "_cache" in vars(self):
-            self._cache.close()
+        vars(self).pop("_connection", None)
+        for opened in ("_cache", "_online"):
+            if opened in vars(self):
+                getattr(self, opened).close()
         # The stores turn their own errors into lines for people, so they have to see them.
         stores.__exit__(*error)
 
@@ -270,11 +287,10 @@ class Session:
         return connection
 
     @cached_property
-    def _online(self) -> OnlineStore:
+    def _online(self) -> Kept:
         from ml_assets.stores import online
 
-        url = secret(self.settings.online_url)
-        return self._stores.enter_context(online.connect(url, self.settings.home))
+        return online.keep(secret(self.settings.online_url), self.settings.home)
 
     @cached_property
     def _cache(self) -> ReadThrough:

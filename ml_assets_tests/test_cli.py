@@ -3,7 +3,7 @@
 import json
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ml_assets import cli
 from ml_assets.console.runs import run_summary
 from ml_assets.defs.run import RunReport
 from ml_assets.embeddings.scripts import Unreadable
+from ml_assets.registry.serving import Prediction
 from ml_assets.releases.audit import Entry, append
 from ml_assets.session import Session
 from ml_assets.stores import postgres
@@ -96,24 +97,40 @@ def labelled(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
     """What the champion is asked for, at a time; it finds everything long."""
     asked: list[Sequence[str]] = []
 
-    def predict(_: object, texts: Sequence[str]) -> list[dict[str, float]]:
+    def predictions(
+        _: object, texts: Sequence[str], metadata: Sequence[Mapping[str, Any]]
+    ) -> list[Prediction]:
         asked.append(texts)
-        return [{"long": 0.75, "short": 0.25} for _ in texts]
+        own = zip(texts, metadata, strict=True)
+        unknown = [
+            {} if "author" in known else {"rated": "no author was given"} for _, known in own
+        ]
+        return [Prediction({"long": 0.75, "short": 0.25}, {}, each) for each in unknown]
 
-    monkeypatch.setattr(Session, "predict", predict)
+    monkeypatch.setattr(Session, "predictions", predictions)
     return asked
 
 
 def test_lines_of_standard_input_are_labelled_as_json_lines(labelled: list[Sequence[str]]) -> None:
     done = call("predict", "--file", "-", text="one\n\n  two é \n" + "more\n" * 300)
     assert [len(texts) for texts in labelled] == [256, 46]
-    lines = [json.loads(line) for line in done.output.splitlines()]
+    assert done.stderr.count("Not known: rated, since no author was given; the medians") == 1
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(lines) == 302
     assert lines[1] == {
         "text": "two é",
         "label": "long",
         "probabilities": {"long": 0.75, "short": 0.25},
     }
+
+
+def test_who_texts_are_of_is_told_by_metadata(labelled: list[Sequence[str]]) -> None:
+    done = call("predict", "one", "two", "--metadata", "author=a=b", "--json")
+    assert json.loads(done.stdout) == [{"long": 0.75, "short": 0.25}] * 2
+    assert done.stderr == ""
+    done = call("predict", "one", "--metadata", "author")
+    assert done.exit_code == 1
+    assert "--metadata: 'author' has no key. Write author_id=7" in " ".join(done.output.split())
 
 
 def test_a_file_that_is_not_utf_8_is_one_line(

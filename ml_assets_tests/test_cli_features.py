@@ -35,7 +35,12 @@ def filled(home: Path) -> Path:
                 f" timestamptz '2026-01-0{day}' as event_time, event_time as known_time,"
                 f" false as removed, '' as value_hash, {words} as words"
             )
-        duck.execute("create table features_old_v4 as select 'd' as entity_id")
+        duck.execute(
+            f"create table features_old_v4 as from {DOCUMENT_TEXT.table} limit 1;"
+            "create table features_of_mine as select 1 as one"
+        )
+        left_out = [DOCUMENT_TEXT.key, "it has no key", 3]
+        duck.execute("insert into feature_rows_left_out values (?, ?, ?)", left_out)
     return home
 
 
@@ -52,6 +57,7 @@ def test_views_are_listed_with_the_rows_that_are_kept(filled: Path) -> None:
     assert rows["document_text", 2]["rows"] == 2
     assert rows["old", 4] | {"rows": 1, "standing": "earlier"} == rows["old", 4]
     assert "collection_activity" in call("list").stdout
+    assert "of_mine" not in call("list").stdout
 
 
 def test_without_a_home_the_code_is_listed(home: Path) -> None:
@@ -64,10 +70,13 @@ def test_a_view_is_shown_with_statistics_and_lineage(filled: Path) -> None:
     found = answered("show", "document_text")
     (words,) = (row for row in found["statistics"] if row["feature"] == "words")
     assert (words["known"], words["mean"]) == (1, 30.0)
+    assert found["left_out"] == {"it has no key": 3}
     assert found["lineage"]["feeds"] == ["feature_drift", "online_features", "training_set"]
     shown = call("show", "document_text").stdout
     assert "Lineage" in shown
     assert "nearest_distance" in shown
+    assert "Rows of the source that were left out" in shown
+    assert "left out" not in call("show", "collection_activity").stdout
     assert "| `words` | bigint |" in call("show", "document_text", "--markdown").stdout
 
 

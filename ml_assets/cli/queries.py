@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, cast
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from rich.text import Text
 
-from ml_assets.cli.app import Json, command, out, show, tell_what_is_left_behind
+from ml_assets.cli.app import Json, command, out, show, tell, tell_what_is_left_behind
 from ml_assets.console.layout import printable
 from ml_assets.console.queries import hits, predictions, sources
 from ml_assets.errors import UserError
@@ -20,6 +20,7 @@ from ml_assets.search.filters.language import NO_FILTER
 
 if TYPE_CHECKING:
     from ml_assets.answers.model import Sentence
+    from ml_assets.registry.serving import Prediction
     from ml_assets.search.answering.model import Method
     from ml_assets.session import Session
 
@@ -131,36 +132,66 @@ def predict(
         typer.FileText | None,
         typer.Option("--file", help="Label each line of this file; - is standard input."),
     ] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(help="What the texts are of, as in author_id=7 (repeatable)."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Label texts with the champion model, with probabilities.
 
     Example: ml-assets predict "Return the absolute value of a number."
 
-    With --file the answers are JSON Lines, one for each line that is not blank.
+    With --file the answers are JSON Lines, one for each line that is not blank. A model that was
+    trained with features of an author, say, is told the author by --metadata.
     """
     from ml_assets.session import open_session
 
     if bool(texts) == bool(lines):
         raise UserError("there is no text, or there are two kinds of it", do=_ONE_KIND)
+    own = _pairs(metadata or ())
     with open_session() as session:
         if lines:
             try:
-                _predict_lines(session, lines)
+                _predict_lines(session, lines, own)
             except UnicodeDecodeError as error:
                 what = f"it is not UTF-8 ({error.reason})"
                 raise UserError(what, where=lines.name, do="Convert it, and try again") from None
             return
-        answers = session.predict(texts or ())
+        given = session.predictions(texts or (), [own for _ in texts or ()])
+    _tell_unknown(given)
+    answers = [each.probabilities for each in given]
     show(answers, lambda: predictions(texts or (), answers), as_json=as_json)
 
 
-def _predict_lines(session: Session, lines: Iterable[str]) -> None:
+def _predict_lines(session: Session, lines: Iterable[str], own: Mapping[str, str]) -> None:
     """Answer as many lines at a time as are encoded together: a file may be of any length."""
     texts = (line.strip() for line in lines if line.strip())
+    told = False
     while batch := list(islice(texts, _TOGETHER)):
-        for text, answer in zip(batch, session.predict(batch), strict=True):
-            label = next(iter(answer))
-            row = {"text": text, "label": label, "probabilities": answer}
+        given = session.predictions(batch, [own for _ in batch])
+        if not told:  # all lines are of the same author
+            _tell_unknown(given)
+            told = True
+        for text, answer in zip(batch, given, strict=True):
+            label = next(iter(answer.probabilities))
+            row = {"text": text, "label": label, "probabilities": answer.probabilities}
             sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
         sys.stdout.flush()
+
+
+def _tell_unknown(given: Iterable[Prediction]) -> None:
+    """What the model was trained with, and is not known of these texts: each reason once."""
+    for view, why in dict.fromkeys(pair for each in given for pair in each.unknown.items()):
+        tell(f"Not known: {view}, since {why}; the medians of the training set take its place")
+
+
+def _pairs(written: Iterable[str]) -> dict[str, str]:
+    """What `--metadata` gives, by key."""
+    pairs = {}
+    for each in written:
+        key, sign, value = each.partition("=")
+        if not (key and sign):
+            raise UserError(f"{each!r} has no key", where="--metadata", do="Write author_id=7")
+        pairs[key] = value
+    return pairs

@@ -17,13 +17,16 @@ def listed(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 
 def shown(found: Mapping[str, Any], page: RenderableType) -> RenderableType:
-    """A view with its documentation, where its values come from and go to, and statistics."""
+    """A view with its documentation, lineage and statistics, and what its source gave in vain."""
     lineage = {name: ", ".join(names) or "nothing" for name, names in found["lineage"].items()}
     parts: list[RenderableType] = [page, facts("Lineage", lineage)]
     if found["statistics"]:
         parts.append(table("Current values", found["statistics"]))
     else:
         parts.append(Text("It has no values yet."))
+    if left_out := found["left_out"]:
+        rows = [{"reason": reason, "rows": count} for reason, count in left_out.items()]
+        parts.append(table("Rows of the source that were left out", rows))
     return Group(*parts)
 
 

@@ -64,6 +64,10 @@ class Source(Protocol):
     def has_own(self) -> bool:
         """Whether a document is among what the values of its author, its product … are made of."""
 
+    @property
+    def tells_when_known(self) -> bool:
+        """Whether it says of a row when it was known; else it is known from when it is read."""
+
     def meaning(self) -> dict[str, Any]:
         """All of it that gives the values their meaning, as JSON takes it; no secrets."""
 
@@ -139,6 +143,13 @@ class FeatureView:
         A view over documents of the same author holds the document itself, and its label.
         """
         return self.entity != "document" and self.source is not None and self.source.has_own
+
+    @property
+    def tells_when_known(self) -> bool:
+        """Whether what was known after a document came may not be joined to it."""
+        return (
+            self.entity != "document" and self.source is not None and self.source.tells_when_known
+        )
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.errors import FeatureViewError, NothingToDoError
@@ -14,6 +14,7 @@ from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 
 def point_in_time_join(
@@ -25,9 +26,10 @@ def point_in_time_join(
     `event_time` (the label time) and, if wanted, `known_time` (the cutoff; absent or null: all that
     is known by now). Naive times are UTC. Among the rows of an entity with event_time <= the label
     time and known_time <= the cutoff, the one with the latest event time counts, and of these the
-    one known last. Of a view over the documents of an entity, whose rows hold the document itself,
-    only rows before the label time count, and before `document_time`, when the document came to be,
-    if the spine has it.
+    one known last. If the spine has `document_time`, when the document of a row came to be, views
+    of other entities are joined as of then, if that is earlier, and where their source tells when a
+    row was known, only what was known by then counts. Of a view over the documents of an entity,
+    whose rows hold the document itself, only rows before that time count.
 
     Returns `spine`, same rows, order and index, plus `{view}__{feature}` for every feature and
     `{view}__event_time`. They are null where nothing was known, where the entity was removed, and
@@ -78,6 +80,18 @@ def values_as_of(
     return {"event_time": moment.to_pydatetime(), **plain}
 
 
+def as_of(view: FeatureView) -> dict[str, str]:
+    """In SQL, of a row of a spine: the time, how it bounds events, and what was known by when."""
+    of_document = view.entity == "document"
+    return {
+        "moment": "event_time" if of_document else "least(event_time, document_time)",
+        "until": ">" if view.is_strict else ">=",
+        # Less than any event of the moment, or what was known of it by the cutoff.
+        "last": "-9223372036854775809" if view.is_strict else "cutoff",
+        "known_by": "least(cutoff, document_time)" if view.tells_when_known else "cutoff",
+    }
+
+
 def _join_view(duck: duckdb.Connection, spine: pd.DataFrame, view: FeatureView) -> pd.DataFrame:
     require_table(duck, view)
     columns = ", ".join(
@@ -88,17 +102,19 @@ def _join_view(duck: duckdb.Connection, spine: pd.DataFrame, view: FeatureView) 
         table=view.table,
         columns=columns,
         event_time=f"{view.name}__event_time",
-        until="before_time >" if view.is_strict else "event_time >=",
-        void="max_by(removed, known_time)" if view.has_history else "false",
+        **as_of(view),
+        void="removed" if view.has_history else "false",
         earlier_void="max_by(earlier.removed, earlier.known_time)" if view.has_history else "false",
     )
-    ttl = None if view.ttl is None else view.ttl.total_seconds()
+    ttl = None if view.ttl is None else view.ttl // timedelta(microseconds=1)
     with duckdb.registered(duck, spine=_keys(spine, view)):
         return duck.execute(text, {"ttl": ttl}).df().drop(columns="spine_row")
 
 
-def _keys(spine: pd.DataFrame, view: FeatureView) -> pd.DataFrame:
+def _keys(spine: pd.DataFrame, view: FeatureView) -> pa.Table:
+    """What is joined, in columns that DuckDB reads without Python's objects."""
     import pandas as pd
+    import pyarrow as pa
 
     entity = view.entity_column
     missing = [column for column in (entity, "event_time") if column not in spine]
@@ -113,10 +129,12 @@ def _keys(spine: pd.DataFrame, view: FeatureView) -> pd.DataFrame:
     if pd.api.types.is_float_dtype(entities):  # a gap in a column makes floats of whole numbers
         whole = entities.where(entities % 1 == 0).astype("Int64").astype("string")
         entities = whole.fillna(entities.astype("string"))
-    keys = {"spine_row": range(len(spine)), "entity_id": entities.astype("string").to_numpy()}
+    names = pa.array(entities.astype("string"), pa.string(), from_pandas=True)
+    keys = {"spine_row": pa.array(range(len(spine)), pa.int64()), "entity_id": names}
     asked = {"event_time": "event_time", "document_time": "document_time", "cutoff": "known_time"}
     for name, column in asked.items():
         times = spine.get(column)
         series = pd.Series(pd.NaT if times is None else times, index=spine.index)
-        keys[name] = pd.to_datetime(series, utc=True).to_numpy("datetime64[us]")
-    return pd.DataFrame(keys)
+        micros = pd.to_datetime(series, utc=True).to_numpy("datetime64[us]")
+        keys[name] = pa.array(micros, pa.timestamp("us"))
+    return pa.table(keys)

@@ -17,7 +17,7 @@ from psycopg.rows import dict_row
 from ml_assets.delta import Delta
 from ml_assets.errors import FeatureViewError
 from ml_assets.features.definition import FeatureView
-from ml_assets.features.sources.corpus import Corpus, State, told
+from ml_assets.features.sources.corpus import NOT_KNOWN_YET, Corpus, State, told
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
 
@@ -35,8 +35,9 @@ live; `input_hash`: of its own inputs.
 """
 
 
-_STEPS = ("stage_changes", "append_changes", "forget_inputs", "save_inputs", "save_state")
-_HISTORY_STEPS = ("stage_history", "append_changes", "save_state")
+_LAST_STEPS = ("forget_left_out", "save_left_out", "save_state")
+_STEPS = ("stage_changes", "append_changes", "forget_inputs", "save_inputs", *_LAST_STEPS)
+_HISTORY_STEPS = ("stage_history", "append_changes", *_LAST_STEPS)
 
 
 def refresh_view(
@@ -63,9 +64,12 @@ def refresh_view(
         connection.execute("set transaction isolation level repeatable read")
         state = read_state()
         last = duck.execute("select state_hash from feature_states where view = ?", [view.key])
-        if last.fetchall() == [(state.state_hash,)]:
+        is_same = last.fetchall() == [(state.state_hash,)]
+        # A row that was not known yet then may be by now.
+        if is_same and NOT_KNOWN_YET not in rows_left_out(duck, view):
             return Delta(unchanged=state.entities or _count_rows(duck, view))
         create_table(duck, view)
+        duck.execute("create or replace temp table left_out (reason varchar, rows bigint)")
         compute(state)
     # A clock that went back must not let an old value pass for the latest.
     text = statement("duckdb/features/next_known_time").format(table=view.table)
@@ -148,18 +152,21 @@ def drop_table(duck: duckdb.Connection, key: str) -> None:
     """Drop the offline table of a view, by name and version."""
     with duckdb.transaction(duck):
         duck.execute(f"drop table features_{key}")
-        for each in ("feature_inputs", "feature_states"):
+        for each in ("feature_inputs", "feature_states", "feature_rows_left_out"):
             duck.execute(f"delete from {each} where view = ?", [key])  # noqa: S608
 
 
 def stored_views(duck: duckdb.Connection) -> dict[str, int]:
     """The views that have an offline table, by name and version, and the number of their rows."""
-    query = (
-        "select table_name from duckdb_tables() where table_name like 'features\\_%' escape '\\'"
-    )
-    names = sorted(name for (name,) in duck.execute(query).fetchall())
+    found = duck.execute(statement("duckdb/features/stored_tables")).fetchall()
+    names = [name for (name,) in found]
     counts = [duck.execute(f"select count(*) from {name}").fetchall()[0][0] for name in names]  # noqa: S608
     return {name.removeprefix("features_"): rows for name, rows in zip(names, counts, strict=True)}
+
+
+def rows_left_out(duck: duckdb.Connection, view: FeatureView) -> dict[str, int]:
+    """How many rows of the source the last refresh left out, by reason, the most frequent first."""
+    return dict(duck.execute(statement("duckdb/features/left_out"), [view.key]).fetchall())
 
 
 def _stage_entities(corpus: Corpus, view: FeatureView, state: State) -> None:

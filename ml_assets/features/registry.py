@@ -9,7 +9,7 @@ from typing import Any
 from ml_assets.delta import Delta
 from ml_assets.errors import FeatureViewError
 from ml_assets.features.definition import Feature, FeatureView, describe, fingerprint
-from ml_assets.features.offline import drop_table, statistics, stored_views
+from ml_assets.features.offline import drop_table, rows_left_out, statistics, stored_views
 from ml_assets.features.views import VIEWS
 from ml_assets.releases.audit import Entry, append
 from ml_assets.stores import duckdb, postgres
@@ -80,7 +80,7 @@ def listed(duck: duckdb.Connection | None) -> list[dict[str, Any]]:
 
 
 def shown(duck: duckdb.Connection | None, view: FeatureView) -> dict[str, Any]:
-    """The definition of a view, statistics of its current values, and its lineage."""
+    """The definition of a view, its lineage, statistics of its current values, rows left out."""
     has_table = duck is not None and view.key in stored_views(duck)
     source = view.source
     return {
@@ -92,6 +92,7 @@ def shown(duck: duckdb.Connection | None, view: FeatureView) -> dict[str, Any]:
             "feeds": [_FED[use] for use in sorted(view.uses)],
         },
         "statistics": statistics(duck, view) if duck is not None and has_table else [],
+        "left_out": {} if duck is None else rows_left_out(duck, view),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
 from math import isnan
@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from ml_assets.documents.history import last_change
 from ml_assets.documents.normalize import normalize
-from ml_assets.errors import FeatureViewError, NothingToDoError, SourceError, SpaceMismatchError
+from ml_assets.errors import (
+    FeatureViewError,
+    NothingToDoError,
+    SourceError,
+    SpaceMismatchError,
+    UserError,
+)
 from ml_assets.features.documents import read_vectors, text_hashes
 from ml_assets.features.neighbours import nearest_distances
-from ml_assets.features.requests import request_features
+from ml_assets.features.requests import Described, Read, describe_rows
 from ml_assets.features.views import training_views, views_for
 from ml_assets.registry.decisions import challenger_standing
 from ml_assets.registry.model import ModelVersion
@@ -53,11 +59,11 @@ def predict_texts(
     space_id: str,
     load: Callable[[], Encoder],
     cut: Callable[[str], list[str]],
-    texts: Sequence[str],
+    inputs: Inputs,
     cache: ReadThrough | None = None,
     seconds: float = 0,
-) -> list[dict[str, float]]:
-    """Return the champion's probabilities of every label, likeliest first, for each text.
+) -> list[Prediction]:
+    """Return what the champion says of each text.
 
     The encoder is of `space_id`; `cut` makes chunks of a text. The nearest document is looked for
     in the `indexes` of the served search. What the version answered about a text is kept in the
@@ -65,7 +71,6 @@ def predict_texts(
 
     Raises:
         NothingToDoError: there is no champion.
-        SourceError: a text is empty.
         SpaceMismatchError: the champion reads vectors of another space.
         FeatureViewError: the champion needs feature views that the code no longer has.
         StoreError: a store does not answer, or the model cannot be loaded.
@@ -73,19 +78,53 @@ def predict_texts(
     version = served_version(connection, space_id)
     generation = published_generation(connection)
     opened = Answering(version, lambda: _kept(where, version), generation, _place(where))
-    given = predict_with(connection, indexes, opened, load, cut, texts, cache, seconds)
-    return [prediction.probabilities for prediction in given]
+    return predict_with(connection, indexes, opened, load, cut, inputs, cache, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Texts, normalised, with their features but those of other documents; see `inputs_of`."""
+
+    texts: list[str]
+    described: Described
+
+
+def inputs_of(
+    texts: Sequence[str], metadata: Sequence[Mapping[str, Any]] | None, read: Read
+) -> Inputs:
+    """What a model reads of texts; `metadata`, of each text, name entities, as in `author_id`.
+
+    Of these the latest online values are taken. What is not known of an entity, or does not hold
+    any more, is null, as it is in training: the median takes its place.
+
+    Raises:
+        SourceError: a text is empty.
+        UserError: there are not as many metadata as texts.
+        FeatureViewError: a function of the user's own fails.
+        StoreError: the online store cannot be used.
+    """
+    given: Sequence[Mapping[str, Any]] = [{} for _ in texts] if metadata is None else metadata
+    if len(given) != len(texts):
+        raise UserError(
+            f"there are metadata of {len(given)} texts, and {len(texts)} texts",
+            do="Give those of each text, {} where there are none",
+        )
+    normal = [_normal(text, number) for number, text in enumerate(texts, 1)]
+    rows = [{**own, "title": "", "text": text} for text, own in zip(normal, given, strict=True)]
+    return Inputs(normal, describe_rows(views_for("training"), rows, read))
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """The probability of every label, likeliest first, and the features that it was told from.
 
-    A feature is None where there is nothing to tell it from.
+    A feature is None where there is nothing to tell it from; `unknown` says, by the name of a view,
+    why there are no values of the text's author, say.
     """
 
     probabilities: dict[str, float]
     features: Mapping[str, float | None]
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,59 +169,60 @@ def predict_with(
     opened: Answering,
     load: Callable[[], Encoder],
     cut: Callable[[str], list[str]],
-    texts: Sequence[str],
+    inputs: Inputs,
     cache: ReadThrough | None = None,
     seconds: float = 0,
 ) -> list[Prediction]:
     """What an opened version says of each text; see `predict_texts`.
 
     Raises:
-        SourceError: a text is empty.
         StoreError: a store does not answer.
     """
-    normal = [_normal(text, number) for number, text in enumerate(texts, 1)]
-    if not normal:
+    texts, described = inputs.texts, inputs.described
+    if not texts:
         return []
 
-    def compute(asked: Sequence[str]) -> list[Prediction]:
+    def compute(places: Sequence[int]) -> list[Prediction]:
+        asked = [texts[place] for place in places]
         vectors = _embed(load(), [cut(text) or [text] for text in asked])
         vectors, nearest = _placed(
             connection, indexes, opened.generation, version.space_id, vectors, asked
         )
-        features = _features(nearest, asked)
+        features = _features(described, places, nearest)
         labels, given = answer(opened.model(), asked, features, vectors)
         return [
             Prediction(
                 _ranked(labels, row),
                 {
-                    name: None if isnan(values[place]) else float(values[place])
+                    name: None if isnan(values[number]) else float(values[number])
                     for name, values in features.items()
                 },
+                described.unknown[place],
             )
-            for place, row in enumerate(given)
+            for number, (place, row) in enumerate(zip(places, given, strict=True))
         ]
 
     version, generation = opened.version, opened.generation
     if cache is None or not seconds:
-        return compute(normal)
+        return compute(range(len(texts)))
     corpus = f"{generation and generation.generation_id} {last_change(connection)}"
     # Another tracking server has other files under the same name, or none.
     answering = (version.subject, version.candidate.served_uri, opened.place, corpus)
-    names: list[tuple[str, ...]] = [(*answering, text) for text in normal]
+    names: list[tuple[str, ...]] = [
+        (*answering, json.dumps([values[place] for values in described.values.values()]), text)
+        for place, text in enumerate(texts)
+    ]
     kind = Kind(CACHED, seconds)
     recalled = zip(names, cache.recall(kind, names), strict=True)
-    known = {
-        name: Prediction(*json.loads(stored)) for name, stored in recalled if stored is not None
-    }
-    if missing := {name: name[-1] for name in names if name not in known}:
-        computed = dict(zip(missing, compute(list(missing.values())), strict=True))
-        kept = {
-            name: json.dumps([given.probabilities, given.features]).encode()
-            for name, given in computed.items()
-        }
-        cache.remember(kind, kept)
-        known |= computed
-    return [known[name] for name in names]
+    known = {name: json.loads(stored) for name, stored in recalled if stored is not None}
+    if missing := {name: place for place, name in enumerate(names) if name not in known}:
+        computed = zip(missing, compute([*missing.values()]), strict=True)
+        fresh = {name: [given.probabilities, given.features] for name, given in computed}
+        cache.remember(kind, {name: json.dumps(given).encode() for name, given in fresh.items()})
+        known |= fresh
+    # Why something is not known may change while it is not known.
+    pairs = zip(names, described.unknown, strict=True)
+    return [Prediction(known[name][0], known[name][1], unknown) for name, unknown in pairs]
 
 
 def served_version(connection: postgres.Connection, space_id: str) -> ModelVersion:
@@ -290,22 +330,17 @@ def _embed(encoder: Encoder, pieces: Sequence[Sequence[str]]) -> NDArray[np.floa
     return unit([part.mean(axis=0) for part in np.split(encoded, ends[:-1])])
 
 
-def _features(nearest: NDArray[np.float64], texts: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """The features by name, computed by the functions that describe documents.
-
-    Those of what a text does not tell, such as its author, are unknown.
-    """
+def _features(
+    described: Described, places: Sequence[int], nearest: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """The features by name of the texts at `places`, whose distances to documents are `nearest`."""
     import numpy as np
 
-    rows = [{"title": "", "text": text} for text in texts]
-    unknown = np.full(len(texts), np.nan)
-    features: dict[str, NDArray[np.float64]] = {}
-    for view in views_for("training"):
-        computed = request_features(view, rows) or {}
-        for column, qualified in zip(view.columns, view.qualified, strict=True):
-            features[qualified] = np.array(computed.get(column, unknown), dtype="float64")
-    features["document_text__nearest_distance"] = nearest
-    return features
+    features = {
+        name: np.array([values[place] for place in places], dtype="float64")
+        for name, values in described.values.items()
+    }
+    return {**features, "document_text__nearest_distance": nearest}
 
 
 def _check(version: ModelVersion, space_id: str) -> None:

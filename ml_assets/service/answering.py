@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Annotated, TypeVar, cast
 
 import psycopg
@@ -54,6 +55,9 @@ class Service:
         self.cache = ReadThrough(lambda: cache.connect(secret(settings.cache_url), settings.home))
         self._load = load
         self._lanes = settings.service_lanes
+        self._online: SimpleQueue[online.Kept] = SimpleQueue()
+        for _ in range(self._lanes):
+            self._online.put(online.keep(secret(settings.online_url), settings.home))
         self._follower = Follower(settings, self.space, process, self._lanes)
         self._threads = ThreadPoolExecutor(self._lanes, "lane")
 
@@ -76,6 +80,8 @@ class Service:
         self.recorder.close()
         self.rates.close()
         self.cache.close()
+        while not self._online.empty():
+            self._online.get().close()
 
     def note_texts(self, request: Request, texts: Sequence[str]) -> None:
         """Put what was asked into the log line of a request, where the settings want that."""
@@ -100,7 +106,7 @@ class Service:
                         if not lane.connection.broken or not opened.alive > 1:
                             raise
 
-        return await self._in_thread(call)
+        return await self.in_thread(call)
 
     async def on_primary(self, function: Callable[[postgres.Connection], T]) -> T:
         """Call a function that writes on a connection of its own, in a thread.
@@ -114,20 +120,24 @@ class Service:
             with postgres.connect(url, self.settings.home) as connection:
                 return function(connection)
 
-        return await self._in_thread(call)
+        return await self.in_thread(call)
 
-    async def on_online(self, function: Callable[[online.OnlineStore], T]) -> T:
-        """Call a function on the online store, in a thread.
+    def read_online(self, view: str, entities: Sequence[str]) -> online.Reading:
+        """The latest online values of entities; each lane has the store opened once.
 
         Raises:
             StoreError: it cannot be used.
         """
+        kept = self._online.get()
+        try:
+            with kept.reading() as store:
+                return store.get_many(view, entities)
+        finally:
+            self._online.put(kept)
 
-        def call() -> T:
-            with online.connect(secret(self.settings.redis_url), self.settings.home) as store:
-                return function(store)
-
-        return await self._in_thread(call)
+    async def in_thread(self, call: Callable[[], T]) -> T:
+        """Call a function that waits for stores, in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def _load_cached(self) -> Encoder:
         settings = self.settings
@@ -139,9 +149,6 @@ class Service:
             settings.query_cache_seconds,
             f"{runtime_of(settings)} together",
         )
-
-    async def _in_thread(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
 
 def the_service(request: Request) -> Service:

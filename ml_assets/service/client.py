@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ml_assets.answers.model import Answer, Sentence
     from ml_assets.documents.model import Document
+    from ml_assets.registry.serving import Prediction
     from ml_assets.releases.pointer import Release
     from ml_assets.search.answering.model import Method, SearchResult
 
@@ -136,21 +137,49 @@ class Client:
         raise OutageError("the answer broke off", where=self.url, do="Ask again")
 
     def predict(
-        self, texts: Sequence[str], *, request_id: str | None = None
+        self,
+        texts: Sequence[str],
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        request_id: str | None = None,
     ) -> list[dict[str, float]]:
         """Return the champion's probabilities of every label, likeliest first, for each text.
 
-        A `request_id` of your own is what `feedback` can name later.
+        `metadata` of each text name its author, say; see `Session.predict`. A `request_id` of your
+        own is what `feedback` can name later.
 
         Raises:
             SourceError: a text is empty.
+            UserError: there are not as many metadata as texts.
             OutageError: the service, or a store of it, does not answer, or no model is served.
         """
+        given = self.predictions(texts, metadata, request_id=request_id)
+        return [each.probabilities for each in given]
+
+    def predictions(
+        self,
+        texts: Sequence[str],
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        request_id: str | None = None,
+    ) -> list[Prediction]:
+        """Return what `predict` does, with the features it was told from, and what was not known.
+
+        Raises:
+            UserError: as `predict`.
+        """
+        from ml_assets.registry.serving import Prediction
+
         if not texts:
             return []
+        own = None if metadata is None else [dict(each) for each in metadata]
         headers = {"X-Request-ID": request_id} if request_id else {}
-        answer = self._ask("POST", "/predict", json={"texts": list(texts)}, headers=headers)
-        return [each["probabilities"] for each in answer["predictions"]]
+        asked = {"texts": list(texts), "metadata": own}
+        answer = self._ask("POST", "/predict", json=asked, headers=headers)
+        return [
+            Prediction(each["probabilities"], each["features"], each["unknown"])
+            for each in answer["predictions"]
+        ]
 
     def feedback(
         self,

@@ -25,6 +25,7 @@ MOST_CHARACTERS = 100_000
 
 Query = Annotated[str, Field(min_length=1, max_length=2_000)]
 Text = Annotated[str, Field(min_length=1, max_length=MOST_CHARACTERS)]
+Metadata = Mapping[str, str | int | float | bool]
 Words = Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=64)]
 
 
@@ -164,7 +165,7 @@ class NewDocument(_Asked):
     url: str | None = None
     group: str = ""
     created_at: datetime | None = None
-    metadata: Mapping[str, str | int | float | bool] = Field(default_factory=dict)
+    metadata: Metadata = Field(default_factory=dict)
 
 
 class PushRequest(_Asked):
@@ -216,6 +217,9 @@ class PredictRequest(_Asked):
         json_schema_extra={"examples": [{"texts": ["Return the absolute value of a number."]}]},
     )
     texts: list[Text] = Field(min_length=1, max_length=MOST_TEXTS)
+    metadata: list[Metadata] | None = Field(
+        None, description="of each text: they name its author, say, whose features are read"
+    )
 
 
 class Predicted(BaseModel):
@@ -225,6 +229,9 @@ class Predicted(BaseModel):
     probability: float
     probabilities: Mapping[str, float] = Field(description="of every label, likeliest first")
     features: Mapping[str, float | None]
+    unknown: Mapping[str, str] = Field(
+        description="why features are null, by view: no author was given, or nothing is known of it"
+    )
 
 
 class PredictAnswer(_Answer):
@@ -278,7 +285,7 @@ class TextFeaturesRequest(_Asked):
     )
     text: Text
     title: str = Field("", max_length=2_000)
-    metadata: Mapping[str, str | int | float | bool] = Field(default_factory=dict)
+    metadata: Metadata = Field(default_factory=dict)
 
 
 class TextFeaturesAnswer(BaseModel):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ml_assets.features.documents import with_keys
+from ml_assets.features.views import views_for
 from ml_assets.releases.gates import Gate
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
@@ -41,6 +43,44 @@ def unknown_features(duck: duckdb.Connection) -> dict[str, list[str]]:
     names, unknown = current.rows["document_id"], current.rows[list(current.features)].isna()
     by_feature = {name: names[unknown[name]].tolist() for name in current.features}
     return {"": names[unknown.all(axis=1)].tolist(), **by_feature}
+
+
+def values_from_after(
+    connection: postgres.Connection, duck: duckdb.Connection
+) -> dict[str, tuple[int, list[str]]]:
+    """By view of an entity such as an author: how many documents have values of it, and which leak.
+
+    Of the current training set. A document leaks where its values are of no row that was there
+    before it: one that was true when the document came to be, and known by then where the source
+    tells that. Of a view over documents, whose rows hold the document itself, it has to be earlier.
+    """
+    current = current_training_set(duck)
+    views = [view for view in views_for("training") if view.entity != "document"]
+    if current is None or not current.hash:
+        return {}
+    keyed = with_keys(connection, current.rows[["document_id"]], views)
+    compared = {}
+    for view in views:
+        if not set(view.qualified) <= set(current.features):
+            continue
+        names = dict(zip(view.qualified, view.columns, strict=True))
+        rows = current.rows[list(view.qualified)].rename(columns=names)
+        rows["document_id"], rows["entity_id"] = keyed["document_id"], keyed[view.entity_column]
+        rows["document_time"] = keyed["document_time"]
+        # A document that was erased since then has no time.
+        rows = rows[rows[list(view.columns)].notna().any(axis=1) & rows["document_time"].notna()]
+        text = statement("duckdb/training/values_from_after").format(
+            table=view.table,
+            until=">" if view.is_strict else ">=",
+            same=" and ".join(
+                f"feature.{c}::double is not distinct from frozen.{c}" for c in view.columns
+            ),
+        )
+        bound = {"tells_when_known": view.tells_when_known}
+        with duckdb.registered(duck, frozen=rows):
+            leaking = [name for (name,) in duck.execute(text, bound).fetchall()]
+        compared[view.name] = (len(rows), leaking)
+    return compared
 
 
 def straddling_groups(duck: duckdb.Connection) -> dict[str, list[str]]:

@@ -51,14 +51,18 @@ def duck(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.Connection
         yield opened
 
 
-def fill(duck: duckdb.Connection, rows: list[Row]) -> None:
-    duck.execute(f"delete from {DOCUMENT_TEXT.table}")
-    for row in rows:
-        duck.execute(
-            f"insert into {DOCUMENT_TEXT.table} by name select ? as entity_id, ? as event_time,"
-            " ? as known_time, ? as removed, '' as value_hash, ? as words",
-            [row.entity, at(row.event), at(row.known), row.removed, row.words],
-        )
+def fill(duck: duckdb.Connection, rows: list[Row], view: FeatureView = DOCUMENT_TEXT) -> None:
+    columns = {
+        "entity_id": [row.entity for row in rows],
+        "event_time": [at(row.event) for row in rows],
+        "known_time": [at(row.known) for row in rows],
+        "removed": [row.removed for row in rows],
+        "words": [row.words for row in rows],
+    }
+    given = ", ".join(f"unnest(${name}) as {name}" for name in columns)
+    duck.execute(f"delete from {view.table}")
+    if rows:
+        duck.execute(f"insert into {view.table} by name select '' as value_hash, {given}", columns)
 
 
 def spine_of(labels: list[Label]) -> pd.DataFrame:
@@ -210,12 +214,7 @@ class Asked(NamedTuple):
 
 def fill_events(duck: duckdb.Connection, view: FeatureView, rows: list[Row]) -> None:
     create_table(duck, view)
-    duck.execute(f"delete from {view.table}")
-    for row in rows:
-        duck.execute(
-            f"insert into {view.table} values (?, ?, ?, ?, '', ?)",
-            [row.entity, at(row.event), at(row.known), row.removed, row.words],
-        )
+    fill(duck, rows, view)
 
 
 def asked_spine(asked: list[Asked]) -> pd.DataFrame:
@@ -229,12 +228,18 @@ def asked_spine(asked: list[Asked]) -> pd.DataFrame:
     )
 
 
-def events_oracle(rows: list[Row], asked: Asked, ttl: int | None, *, strict: bool) -> int | None:
-    """The definition, in plain words: each event as it was known, those taken back left out."""
+def events_oracle(
+    rows: list[Row], asked: Asked, ttl: int | None, *, strict: bool, told: bool
+) -> int | None:
+    """The definition, in plain words: each event as it was known, those taken back left out.
+
+    `told`: the source tells when a row was known.
+    """
+    ends = [asked.cutoff, asked.document if told else None]
     known = [
         row
         for row in rows
-        if row.entity == asked.entity and (asked.cutoff is None or row.known <= asked.cutoff)
+        if row.entity == asked.entity and all(end is None or row.known <= end for end in ends)
     ]
     versions = [
         max((row for row in known if row.event == event), key=lambda row: row.known)
@@ -244,12 +249,12 @@ def events_oracle(rows: list[Row], asked: Asked, ttl: int | None, *, strict: boo
     before = [
         row
         for row in versions
-        if not row.removed and (row.event < end if strict else row.event <= asked.event)
+        if not row.removed and (row.event < end if strict else row.event <= end)
     ]
     if not before:
         return None
     latest = max(before, key=lambda row: row.event)
-    return latest.words if ttl is None or asked.event - latest.event <= ttl else None
+    return latest.words if ttl is None or end - latest.event <= ttl else None
 
 
 asked_rows = st.lists(
@@ -277,16 +282,21 @@ def test_events_of_two_entities_are_joined_by_their_definition(
         fill_events(duck, so_far, others)
         fill(duck, rows)
         spine = asked_spine(asked).assign(document_id=[row.entity for row in asked])
-        joined = point_in_time_join(duck, spine, [events, so_far, texts])
+        untold = replace(events, name="untold", source=Table("events.parquet", "author", "at"))
+        fill_events(duck, untold, rows)
+        joined = point_in_time_join(duck, spine, [events, so_far, texts, untold])
 
         def found(name: str) -> list[int | None]:
             return [None if pd.isna(words) else words for words in joined[name]]
 
         assert found("events__words") == [
-            events_oracle(rows, row, ttl, strict=False) for row in asked
+            events_oracle(rows, row, ttl, strict=False, told=True) for row in asked
+        ]
+        assert found("untold__words") == [
+            events_oracle(rows, row, ttl, strict=False, told=False) for row in asked
         ]
         assert found("so_far__words") == [
-            events_oracle(others, row, ttl, strict=True) for row in asked
+            events_oracle(others, row, ttl, strict=True, told=False) for row in asked
         ]
         assert found("document_text__words") == [
             oracle(rows, Label(row.entity or "", row.event, row.cutoff), ttl) for row in asked
@@ -305,6 +315,18 @@ def test_an_event_of_the_same_instant_counts_unless_it_may_be_the_document(
     joined = point_in_time_join(duck, spine, [EVENTS, SO_FAR])
     assert joined["events__words"].tolist() == [20, 20]
     assert joined["so_far__words"].tolist() == [10, 10]
+    fill_events(duck, SO_FAR, [Row("a", 2, 2, 20)])
+    assert point_in_time_join(duck, spine, [SO_FAR])["so_far__words"].isna().all()
+
+
+def test_what_was_corrected_after_a_document_came_is_not_known_to_it(
+    duck: duckdb.Connection,
+) -> None:
+    """Though its label is later than the correction, and than the next event."""
+    fill_events(duck, EVENTS, [Row("a", 1, 1, 10), Row("a", 1, 4, 15), Row("a", 5, 5, 50)])
+    spine = asked_spine([Asked("a", 6, None, day) for day in (0, 2, 4, 5, None)])
+    found = point_in_time_join(duck, spine, [EVENTS])["events__words"]
+    assert found.fillna(-1).tolist() == [-1, 10, 15, 50, 50]
 
 
 def test_an_event_that_was_taken_back_counts_for_those_who_still_knew_it(

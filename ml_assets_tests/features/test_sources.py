@@ -17,10 +17,12 @@ from ml_assets.features.join import point_in_time_join
 from ml_assets.features.offline import (
     drop_table,
     refresh_source,
+    rows_left_out,
     statistics,
     stored_views,
 )
 from ml_assets.features.quality import altered_values, value_ranges
+from ml_assets.features.sources import table
 from ml_assets.features.sources.corpus import Corpus
 from ml_assets.stores import duckdb, postgres
 from ml_assets_tests.features.corpus import Load
@@ -240,6 +242,65 @@ def test_rows_without_key_or_time_are_left_out(corpus: Corpus, tmp_path: Path) -
     assert current(corpus.duck, view) == {"7": {"rating": 3.0}}  # a float only for the gap
 
 
+def test_what_is_left_out_is_counted_by_reason(corpus: Corpus, tmp_path: Path) -> None:
+    def day_of(number: int) -> str:
+        return f"2026-01-{number:02}"
+
+    odd = [(None, day_of(1)), ("ann", None), ("ann", "soon"), ("ann", "infinity")]
+    rows = [(key, at, 1.0, day_of(9)) for key, at in odd]
+    rows += [("ann", day_of(1), 1.0, known) for known in ("", "later", "2999-01-01")]
+    rows += [("ann", day_of(2), float(number), day_of(9)) for number in range(4)]
+    view = table_of(tmp_path, rows, known_time="known")
+    assert refresh_source(corpus, view) == Delta(added=2)
+    expected = {
+        "a later row has the same key and times": 3,
+        "its event time cannot be read": 2,
+        "it has no event time": 1,
+        "it has no key": 1,
+        "its known time cannot be read": 1,
+        "its known time is still to come": 1,
+    }
+    assert rows_left_out(corpus.duck, view) == expected
+    assert current(corpus.duck, view) == {"ann": {"rating": 3.0}}
+    table_of(tmp_path, rows[-1:], known_time="known")
+    refresh_source(corpus, view)
+    assert rows_left_out(corpus.duck, view) == {}
+
+
+def test_a_row_that_is_not_known_yet_is_read_when_it_is(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is as it was; nothing else is read again."""
+    view = table_of(tmp_path, [("ann", "2026-01-01", 1.0, "2999-01-01")], known_time="known")
+    read, times = Table._read, []
+
+    def watched(*given: Any) -> None:
+        times.append(1)
+        read(*given)
+
+    monkeypatch.setattr(Table, "_read", watched)
+    for count in (1, 2):
+        assert refresh_source(corpus, view) == Delta()
+        assert len(times) == count
+    corpus.duck.execute("update feature_rows_left_out set reason = 'it has no key'")
+    assert refresh_source(corpus, view) == Delta()
+    assert len(times) == 2
+
+
+def test_of_an_entity_that_a_query_gives_twice_the_last_counts(corpus: Corpus, load: Load) -> None:
+    twice = replace(
+        AUTHORS,
+        features=(Feature("documents", "bigint", ""),),
+        source=Query(
+            "select * from (values ('ann', 1), ('bob', 2), ('ann', 3)) t(author, documents)"
+        ),
+    )
+    load(by("ann", 1))
+    assert refresh_source(corpus, twice) == Delta(added=2)
+    assert current(corpus.duck, twice) == {"ann": {"documents": 3}, "bob": {"documents": 2}}
+    assert rows_left_out(corpus.duck, twice) == {"a later row has the same key and times": 1}
+
+
 def test_an_event_to_come_is_stored_and_not_yet_current(corpus: Corpus, tmp_path: Path) -> None:
     view = table_of(tmp_path, [("ann", "2026-01-01", 1.0), ("ann", "2999-01-01", 2.0)])
     assert refresh_source(corpus, view) == Delta(added=2)
@@ -276,6 +337,48 @@ def test_a_table_of_a_database(
     assert current(duck, view) == {"ann": {"rating": 4.5}}
 
 
+@pytest.mark.parametrize("rows_at_once", [1, 2, 1000])
+def test_a_table_of_a_database_is_read_in_parts(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_at_once: int
+) -> None:
+    """However they fall: of a key the last row counts, and a column may have several types."""
+    monkeypatch.setattr(table, "_ROWS", rows_at_once)
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    rows = [
+        ("ann", "2026-01-01", None),
+        (None, "2026-01-01", 1),
+        (7, None, "2"),
+        ("ann", "2026-01-01", 2.5),
+        (7, "2026-01-02", "many"),
+        (8, "2026-01-02", 3),
+        ("ann", "2026-01-01", "4"),
+    ]
+    with sa.create_engine(url).begin() as other:
+        other.execute(sa.text("create table stars (author, at, rating, other)"))
+        given = [dict(zip(("author", "at", "rating"), row, strict=True)) for row in rows]
+        other.execute(sa.text("insert into stars values (:author, :at, :rating, 1)"), given)
+    view = replace(STATS, source=Table("sql:select * from stars", "author", "at"))
+    opened = replace(corpus, source_url=url)
+    assert refresh_source(opened, view) == Delta(added=3)
+    assert current(corpus.duck, view) == {
+        "ann": {"rating": 4.0},
+        "7": {"rating": None},
+        "8": {"rating": 3.0},
+    }
+    assert rows_left_out(corpus.duck, view) == {
+        "a later row has the same key and times": 2,
+        "it has no event time": 1,
+        "it has no key": 1,
+    }
+    empty = Table("sql:select * from stars where false", "author", "at")
+    assert refresh_source(opened, replace(view, source=empty)) == Delta(removed=3)
+    lacking = replace(view, source=Table("sql:select author, other from stars", "author", "at"))
+    with pytest.raises(
+        FeatureViewError, match=r"no column rating and no column at; there are author, other"
+    ):
+        refresh_source(opened, lacking)
+
+
 def test_a_table_that_cannot_be_read_is_a_line(corpus: Corpus, tmp_path: Path) -> None:
     def of(name: str) -> FeatureView:
         return replace(STATS, source=Table(str(tmp_path / name), "author", "at"))
@@ -308,6 +411,13 @@ def test_a_version_stays_until_it_is_dropped(corpus: Corpus, tmp_path: Path) -> 
     refresh_source(corpus, replace(view, version=2))
     kept = stored_views(corpus.duck)
     assert kept["stats_v1"] == kept["stats_v2"] == 1
+    for name in ("features_mine", "features_stats_v02", "features_other_v1"):
+        corpus.duck.execute(f"create table {name} as select 1 as event_time, 2 as removed")
+    corpus.duck.execute("create view features_seen_v1 as from features_stats_v2")
+    corpus.duck.execute(
+        "create schema aside; create table aside.features_far_v1 as from features_stats_v2"
+    )
+    assert stored_views(corpus.duck) == kept, "a person's own tables are none"
     drop_table(corpus.duck, "stats_v1")
     assert "stats_v1" not in stored_views(corpus.duck)
     assert refresh_source(corpus, view) == Delta(added=1)

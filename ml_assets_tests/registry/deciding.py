@@ -1,6 +1,6 @@
 """A deployment that registers and decides as the assets do, and what is asked of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from ml_assets.embeddings.encoder import Encoder
 from ml_assets.registry import comparison
 from ml_assets.registry.model import MODEL_NAME, ModelVersion
 from ml_assets.registry.promotion import promote
-from ml_assets.registry.serving import predict_texts
+from ml_assets.registry.serving import Prediction, inputs_of, predict_texts
 from ml_assets.registry.versions import (
     champion,
     follow_release,
@@ -20,7 +20,7 @@ from ml_assets.registry.versions import (
 )
 from ml_assets.releases.gates import Decision
 from ml_assets.search.indexes.kinds import Indexes
-from ml_assets.stores import mlflow
+from ml_assets.stores import mlflow, online
 from ml_assets.stores.cache import ReadThrough
 from ml_assets.training.experiments import read_candidates
 from ml_assets.training.model import TrainingSet
@@ -112,9 +112,27 @@ def ask(
     texts: list[str],
     space_id: str = SPACE.space_id,
     *,
+    metadata: Sequence[Mapping[str, Any]] | None = None,
     cache: ReadThrough | None = None,
     load: Callable[[], Encoder] = MeaningEncoder,
 ) -> list[dict[str, float]]:
+    given = ask_all(deployment, texts, space_id, metadata=metadata, cache=cache, load=load)
+    return [each.probabilities for each in given]
+
+
+def ask_all(
+    deployment: Deployment,
+    texts: list[str],
+    space_id: str = SPACE.space_id,
+    *,
+    metadata: Sequence[Mapping[str, Any]] | None = None,
+    cache: ReadThrough | None = None,
+    load: Callable[[], Encoder] = MeaningEncoder,
+) -> list[Prediction]:
+    def read(view: str, entities: Sequence[str]) -> online.Reading:
+        with online.connect(None, deployment.settings.home) as store:
+            return store.get_many(view, entities)
+
     return predict_texts(
         deployment.connection,
         deployment.tracking,
@@ -122,7 +140,7 @@ def ask(
         space_id,
         load,
         lambda text: [text],
-        texts,
+        inputs_of(texts, metadata, read),
         cache,
         3600,
     )

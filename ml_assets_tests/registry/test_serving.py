@@ -1,7 +1,8 @@
 """What the champion says about texts, and what cannot be answered."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,25 @@ from ml_assets.errors import (
     SourceError,
     SpaceMismatchError,
     StoreError,
+    UserError,
 )
+from ml_assets.features import Feature, FeatureView, Table
 from ml_assets.features.documents import read_vectors
+from ml_assets.features.offline import refresh_source
+from ml_assets.features.sources.corpus import Corpus
+from ml_assets.features.views import VIEWS
 from ml_assets.registry import serving
 from ml_assets.search.generation import ensure_generation
 from ml_assets.search.indexes.kinds import Indexes, index_parameters
 from ml_assets.search.model import CHUNKING, Generation
-from ml_assets.stores import cache, mlflow
+from ml_assets.stores import cache, mlflow, online
 from ml_assets.training.experiments import read_candidates
 from ml_assets.training.families.average import mean
 from ml_assets.training.families.base import cool
 from ml_assets.training.families.registry import FAMILIES
 from ml_assets.training.onnx.export import TOLERANCE
 from ml_assets.training.selection.out_of_fold import read_out_of_fold
-from ml_assets_tests.corpus import Deployment, MeaningEncoder, labelled_documents
+from ml_assets_tests.corpus import LABELS, Deployment, MeaningEncoder, labelled_documents
 from ml_assets_tests.fakes import SPACE, other_space
 from ml_assets_tests.registry.deciding import (
     Trained,
@@ -125,13 +131,100 @@ def test_a_document_has_the_same_features_trained_and_served(deployment: Deploym
     placed = serving._placed(
         deployment.connection, indexes, None, SPACE.space_id, vectors, [*texts.values()]
     )
-    served = serving._features(placed[1], [*texts.values()])
+    described = serving.inputs_of([*texts.values()], None, online_values).described
+    served = serving._features(described, range(len(texts)), placed[1])
     for name in training_set.features:
         expected = features.loc[[*texts], name].to_numpy()
         assert served[name] == pytest.approx(expected, abs=1e-6, nan_ok=True), name
     nearest = dict(zip(texts, placed[1], strict=True))
     assert nearest["twin"] == nearest["document-0001"] == 0
     assert min(value for name, value in nearest.items() if name.startswith("document-0002")) > 0.01
+
+
+def online_values(view: str, entities: Sequence[str]) -> online.Reading:
+    raise AssertionError(f"{view} is not of entities")
+
+
+def test_a_model_trained_with_features_of_an_author_is_told_who_that_is(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The label follows the author's rating. What is not known is what training makes of a null."""
+    ratings = "".join(f"{label},2020-01-01,{rating}\n" for rating, label in enumerate(LABELS))
+    (tmp_path / "ratings.csv").write_text(f"author,at,rating\n{ratings}")
+    rated = FeatureView(
+        "rated",
+        1,
+        "author",
+        "How an author is rated",
+        (Feature("rating", "double", "stars"),),
+        frozenset({"training", "serving"}),
+        source=Table(str(tmp_path / "ratings.csv"), "author", "at"),
+    )
+    monkeypatch.setitem(VIEWS, rated.name, rated)
+    documents = [
+        replace(
+            one, text=f"w{number % 9}", metadata={"author": one.label or ""}, group=f"g{number}"
+        )
+        for number, one in enumerate(labelled_documents(90))
+    ]
+    deployment.fill([replace(one, text=f"{one.text} w{n}") for n, one in enumerate(documents)])
+    with deployment.open_duck() as duck:
+        refresh_source(Corpus(deployment.connection, duck), rated)
+    given = (deployment, deployment.build())
+    deployment.train(given[1])
+    version = register(given)
+    tracking, space_id = deployment.tracking, SPACE.space_id
+    opened = serving.open_version(deployment.connection, tracking, version, None, space_id)
+    store = online.keep(None, tmp_path)
+    indexes = Indexes(deployment.settings)
+
+    def read(view: str, entities: Sequence[str]) -> online.Reading:
+        with store.reading() as reading:
+            return reading.get_many(view, entities)
+
+    with cache.ReadThrough(lambda: cache.connect(None, tmp_path)) as answers:
+
+        def asked(*authors: str | None) -> list[serving.Prediction]:
+            metadata = [{} if author is None else {"author": author} for author in authors]
+            inputs = serving.inputs_of(["w5 w5"] * len(authors), metadata, read)
+            return serving.predict_with(
+                deployment.connection,
+                indexes,
+                opened,
+                MeaningEncoder,
+                lambda text: [text],
+                inputs,
+                answers,
+                3600,
+            )
+
+        ended = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
+        rows = {label: online.Row({"rating": float(n)}, "1") for n, label in enumerate(LABELS)}
+        with store.reading() as opened_store:
+            opened_store.put_many(
+                rated.key, {**rows, "old": online.Row({"rating": 0.0}, "1", ended)}
+            )
+        told = asked(*LABELS)
+        lowest, _, highest = ([each.probabilities[label] for each in told] for label in LABELS)
+        assert lowest[0] > lowest[1] > lowest[2]
+        assert highest[0] < highest[1] < highest[2]
+        assert [each.features["rated__rating"] for each in told] == [0, 1, 2]
+        assert not any(each.unknown for each in told)
+        nobody, absent, old = asked(None, "absent", "old")
+        assert nobody.unknown == {"rated": "no author was given"}
+        assert absent.unknown == {"rated": "there are no values of 'absent'"}
+        assert old.unknown == {"rated": "the values of 'old' held till 2026-03-29 01:30:00 UTC"}
+        # The median of the ratings is that of the second label.
+        for each in (nobody, absent, old):
+            assert each.features["rated__rating"] is None
+            assert each.probabilities == pytest.approx(told[1].probabilities)
+        assert asked("absent") == [absent], "from the cache"
+        with store.reading() as opened_store:
+            opened_store.put_many(rated.key, {"absent": online.Row({"rating": 2.0}, "1")})
+        assert asked("absent")[0].probabilities == pytest.approx(told[2].probabilities)
+    store.close()
+    with pytest.raises(UserError, match="metadata of 2 texts, and 1 texts"):
+        serving.inputs_of(["w1"], [{}, {}], read)
 
 
 def test_what_cannot_be_answered_is_said(first: Trained) -> None:

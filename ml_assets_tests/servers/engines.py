@@ -60,13 +60,13 @@ def dynamodb(root: Path) -> str:
     try:
         wait_until(lambda: listens(port), server, folder / "server.log")
         url = {DYNALITE: f"http://127.0.0.1:{port}"}
-        return f"{tested('ml_assets_tests/stores/test_online.py', root, url)} on dynalite"
+        return f"{tested('ml_assets_tests/stores/online', root, url)} on dynalite"
     finally:
         end(server)
 
 
 def tested(test: str, root: Path, environment: Mapping[str, str]) -> str:
-    """Run a file of tests; return the last line of pytest.
+    """Run a file or a folder of tests; return the last line of pytest.
 
     Raises:
         RuntimeError: a test fails.

@@ -58,6 +58,9 @@ def test_its_answers_are_those_of_the_rooms(asked: Client, deployed: Deployed) -
     (given,) = asked.predict(["w3 w6 w9"])
     assert given == pytest.approx(ask(deployed.deployment, ["w3 w6 w9"])[0], abs=1e-6)
     assert list(given.values()) == sorted(given.values(), reverse=True)
+    (whole,) = asked.predictions(["w3 w6 w9"], [{"author": 7}])
+    assert (whole.probabilities, whole.unknown) == (given, {})
+    assert whole.features["document_text__words"] == 3
     assert asked.predict([]) == []
     assert asked.features("document_text", "document-0001")["words"]
     assert len(asked.embed(["w3"])[1]) == 1

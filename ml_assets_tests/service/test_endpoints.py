@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+from contextlib import AbstractContextManager
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from ml_assets.stores import online
 from ml_assets_tests.corpus import MeaningEncoder
 from ml_assets_tests.fakes import SPACE
 from ml_assets_tests.registry.deciding import ask
@@ -80,6 +82,31 @@ def test_features_are_those_of_the_online_store(client: TestClient) -> None:
     assert answer["values"]["words"] > 0
     assert get(client, "/v1/features/document_text/absent", 404)["error"]["code"] == "not_found"
     assert get(client, "/v1/features/absent/x", 404)["error"]["code"] == "feature_view"
+
+
+def test_each_lane_opens_the_online_store_once(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, open_store = [], online._OPEN["sqlite"]
+
+    def counted(url: str) -> AbstractContextManager[online.OnlineStore]:
+        opened.append(url)
+        return open_store(url)
+
+    monkeypatch.setitem(online._OPEN, "sqlite", counted)
+    for _ in range(4):
+        get(client, "/v1/features/document_text/document-0003")
+        post(client, "/v1/features", {"text": "w1", "metadata": {"collection": "all"}})
+    lanes = client.app.state.service.settings.service_lanes  # type: ignore[attr-defined]
+    assert len(opened) <= lanes == 2
+
+
+def test_what_a_prediction_is_told_is_of_each_text(client: TestClient) -> None:
+    asked = {"texts": ["w3 w6", "w1"], "metadata": [{"author": 7}, {}]}
+    answer = post(client, "/v1/predict", asked)
+    assert [each["unknown"] for each in answer["predictions"]] == [{}, {}]
+    refused = post(client, "/v1/predict", {**asked, "metadata": [{}]}, 422)
+    assert "metadata of 1 texts, and 2 texts" in refused["error"]["message"]
 
 
 def test_vectors_name_their_space(client: TestClient) -> None:

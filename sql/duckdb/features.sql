@@ -66,6 +66,10 @@ select count(*)
 from (from {table} qualify row_number() over (partition by entity_id, event_time order by known_time desc) = 1)
 where not removed
 
+-- name: count_left_out
+insert into left_out
+select reason, count(*) from (select {reason} as reason from given) where reason is not null group by reason
+
 -- name: coverage
 with rows_of as (
     select entity_id, count(*) as rows from ({current}) group by entity_id
@@ -152,6 +156,12 @@ select
 from names
 group by day, feature
 
+-- name: drop_repeated
+-- Of rows with the same entity and times the last counts.
+create or replace temp table staged as
+from staged
+qualify row_number() over (partition by entity_id, event_time, known_time order by place desc) = 1
+
 -- name: entities
 -- About so many, removed ones too: cheap.
 select approx_count_distinct(entity_id) from {table}
@@ -186,6 +196,9 @@ where view = $view and not exists (
         and changes.action in ('added', 'changed', 'unchanged')
 )
 
+-- name: forget_left_out
+delete from feature_rows_left_out where view = $view
+
 -- name: forget_neighbours
 delete from document_neighbours
 where not exists (
@@ -215,6 +228,9 @@ from labels
 join ({current}) using (entity_id)
 order by entity_id
 
+-- name: left_out
+select reason, rows from feature_rows_left_out where view = ? order by rows desc, reason
+
 -- name: next_known_time
 select greatest($1, max(known_time) + interval 1 microsecond) from {table}
 
@@ -238,43 +254,47 @@ from ({current})
 where entity_id in (select unnest($entity_ids))
 
 -- name: point_in_time_join
--- For every spine row: the values of one view, as known at the row's cutoff, about its event time.
+-- For every spine row: the values of one view, as known at the row's cutoff, about its moment; times in microseconds.
 -- Of the events that come before, each as it was known last by the cutoff, the latest counts. One that was taken
--- back by then does not, where entities have events that come and go ({void}). One ASOF join compares one time, so:
---   nearest  the ASOF join on event_time over all rows (the last known of each event time). It looks
---            among more rows than are allowed; where its answer was known by the cutoff, it is right.
+-- back by then does not, where entities have events that come and go ({void}). One ASOF join compares one number, so
+-- it is made of both times, the event first:
+--   nearest  the ASOF join over all rows. Of an earlier event it finds what was known last; where that was known by
+--            the cutoff, it is right.
 --   late     the other spine rows, whose answer arrived after their cutoff, or is void: search all allowed rows.
 with keys as (
     select
         spine_row,
         entity_id,
-        event_time at time zone 'UTC' as event_time,
-        least(event_time, document_time) at time zone 'UTC' as before_time,
-        coalesce(cutoff at time zone 'UTC', 'infinity'::timestamptz) as cutoff
+        epoch_us({moment}) as moment,
+        coalesce(epoch_us({known_by}), 9223372036854775807) as cutoff
     from spine
+),
+asked as (
+    select *, moment::hugeint * 18446744073709551616 + {last} as both_times from keys
 ),
 versions as (
     select
         entity_id,
-        event_time,
-        max(known_time) as known_time,
-        max_by(rowid, known_time) as version,
+        epoch_us(event_time)::hugeint * 18446744073709551616 + epoch_us(known_time) as both_times,
+        epoch_us(known_time) as known_time,
+        rowid as version,
         {void} as void
     from {table}
-    where known_time <= (select max(cutoff) from keys)
-    group by entity_id, event_time
+    where epoch_us(known_time) <= (select max(cutoff) from keys)
 ),
 nearest as materialized (
-    select keys.*, versions.version, versions.known_time, coalesce(versions.known_time > cutoff or versions.void, false) as is_late
-    from keys asof left join versions
-        on keys.entity_id = versions.entity_id and keys.{until} versions.event_time
+    select
+        spine_row, asked.entity_id, moment, cutoff, version,
+        coalesce(versions.known_time > cutoff or void, false) as is_late
+    from asked asof left join versions
+        on asked.entity_id = versions.entity_id and asked.both_times >= versions.both_times
 ),
 allowed as (
     select nearest.spine_row, earlier.event_time, max_by(earlier.rowid, earlier.known_time) as version, {earlier_void} as void
     from nearest join {table} as earlier
         on nearest.entity_id = earlier.entity_id
-        and nearest.{until} earlier.event_time
-        and nearest.cutoff >= earlier.known_time
+        and nearest.moment {until} epoch_us(earlier.event_time)
+        and nearest.cutoff >= epoch_us(earlier.known_time)
     where nearest.is_late
     group by nearest.spine_row, earlier.event_time
 ),
@@ -282,16 +302,16 @@ late as (
     select spine_row, max_by(version, event_time) as version from allowed where not void group by spine_row
 ),
 chosen as (
-    select spine_row, event_time, version from nearest where not is_late
+    select spine_row, moment, version from nearest where not is_late
     union all
-    select spine_row, nearest.event_time, late.version
+    select spine_row, nearest.moment, late.version
     from nearest left join late using (spine_row) where nearest.is_late
 )
 select chosen.spine_row, feature.event_time as {event_time}, {columns}
 from chosen left join {table} as feature
     on feature.rowid = chosen.version
     and not feature.removed
-    and ($ttl is null or chosen.event_time - feature.event_time <= to_seconds($ttl))
+    and ($ttl is null or chosen.moment - epoch_us(feature.event_time) <= $ttl)
 order by chosen.spine_row
 
 -- name: ranges
@@ -343,6 +363,10 @@ select $view, entity_id, input_hash
 from changes
 where action in ('added', 'changed', 'unchanged')
     and entity_id not in (select entity_id from feature_inputs where view = $view)
+
+-- name: save_left_out
+insert into feature_rows_left_out
+select $view, reason, sum(rows) from left_out where rows > 0 group by reason
 
 -- name: save_neighbours
 insert into document_neighbours by name
@@ -423,7 +447,7 @@ from staged join valued using (entity_id)
 
 -- name: stage_history
 -- Compare the events that a source gives with those that are stored: one line for each row to append, and one
--- for each event that is as it was. Of rows with the same entity and times the last counts.
+-- for each event that is as it was.
 --   own      rows with a time of knowledge of their own that is not stored yet
 --   latest   what an event is by now, where what is stored says otherwise: known from now on
 --   gone     events that are given no more
@@ -431,7 +455,6 @@ create or replace temp table changes as
 with offered as (
     select entity_id, event_time, known_time, md5(to_json(row({columns}))::varchar) as value_hash, {columns}
     from staged
-    qualify row_number() over (partition by entity_id, event_time, known_time order by place desc) = 1
 ),
 stored as (
     select entity_id, event_time, known_time, removed, value_hash from {table}
@@ -501,6 +524,18 @@ from (
 )
 group by feature
 order by list_position($features, feature)
+
+-- name: stored_tables
+-- The tables of views, by what all of them have: a table that a person made beside them is none.
+select table_name
+from duckdb_columns()
+where database_name = current_database() and schema_name = 'main'
+    and regexp_full_match(table_name, 'features_[a-z][a-z0-9_]*_v[1-9][0-9]*')
+    and column_name in ('entity_id', 'event_time', 'known_time', 'removed', 'value_hash')
+    and table_name in (select table_name from duckdb_tables())
+group by table_name
+having count(*) = 5
+order by table_name
 
 -- name: version
 select coalesce(md5(string_agg(entity_id || value_hash, '' order by entity_id)), '') from ({current})

@@ -38,6 +38,19 @@ group by label
 having count(*) filter (where split = 'train') = 0
 order by label
 
+-- name: values_from_after
+-- Documents of a training set, with values of another entity, that have them from no row of before: that was true when
+-- they came to be, and known by then where the source tells it.
+from frozen
+anti join {table} as feature
+    on feature.entity_id = frozen.entity_id
+    and frozen.document_time {until} feature.event_time
+    and (not $tells_when_known or feature.known_time <= frozen.document_time)
+    and not feature.removed
+    and {same}
+select frozen.document_id
+order by frozen.document_id
+
 -- name: learned
 -- The documents, and what was seen of them, that models of these training sets were fitted to, or chosen by.
 select distinct document_id, text_hash

@@ -31,7 +31,12 @@ from ml_assets.features.definition import FeatureView, Source, fingerprint
 from ml_assets.features.documents import refresh_document_features
 from ml_assets.features.drift.plots import drift_plot
 from ml_assets.features.drift.results import DayComparison, how_it_came, write_comparisons
-from ml_assets.features.offline import refresh_source, statistics, values_version
+from ml_assets.features.offline import (
+    refresh_source,
+    rows_left_out,
+    statistics,
+    values_version,
+)
 from ml_assets.features.online import refresh_online
 from ml_assets.features.registry import page, refresh_definitions
 from ml_assets.features.sources.corpus import Corpus
@@ -228,10 +233,14 @@ def _drift_of_day(
 def _offline_result(
     duck: offline_store.Connection, view: FeatureView, delta: Delta, **more: str
 ) -> dg.MaterializeResult:
+    left_out = rows_left_out(duck, view)
+    reasons = [{"reason": reason, "rows": rows} for reason, rows in left_out.items()]
     return dg.MaterializeResult(
         metadata={
             **asdict(delta),
             **relation_of_duckdb(duck, view.table),
+            **({"rows_left_out": sum(left_out.values())} if view.source else {}),
+            **({"left_out": table(reasons)} if reasons else {}),
             **more,
             "outcome": _outcome(delta),
             "statistics": table(statistics(duck, view)),

@@ -12,6 +12,7 @@ from ml_assets.training.quality import (
     unknown_features,
     unknown_labels,
     validation_gate,
+    values_from_after,
 )
 from ml_assets.training.training_set import current_hash
 
@@ -51,6 +52,28 @@ def features_are_known(duckdb: OfflineStoreResource) -> dg.AssetCheckResult:
         Problem.of("documents_without_features", without), dg.AssetCheckSeverity.WARN
     )
     return result._replace(metadata={**result.metadata, "unknown": table(counts)})
+
+
+@check(asset="training_set", blocking=True)
+def no_value_is_of_after_its_document(
+    postgres: PostgresResource, duckdb: OfflineStoreResource
+) -> dg.AssetCheckResult:
+    """What a document has of its author, say, was true, and known, before the document was there.
+
+    So the document itself is in none of it. Where a source does not tell when a row was known, that
+    it was true by then has to do.
+    """
+    with postgres.connect() as connection, duckdb.get_connection() as duck:
+        compared = values_from_after(connection, duck)
+    result = problems_result(
+        [
+            problem
+            for view, (_, leaking) in compared.items()
+            for problem in Problem.of(f"documents_with_later_values_of_{view}", leaking)
+        ]
+    )
+    counts = [{"view": view, "documents": count} for view, (count, _) in compared.items()]
+    return result._replace(metadata={**result.metadata, "compared": table(counts)})
 
 
 @check(asset="training_set", blocking=True)

@@ -140,6 +140,9 @@ def told(view: FeatureView, what: str) -> Iterator[None]:
         ) from None
 
 
+NOT_KNOWN_YET = "its known time is still to come"
+
+
 def shape(
     duck: duckdb.Connection,
     view: FeatureView,
@@ -150,32 +153,34 @@ def shape(
 ) -> None:
     """Turn the table `given` into `staged`: entity, times, features of their types, place.
 
-    A value that its type cannot hold is null, and so is a nan; a row without key, or without the
-    event time that is asked for, is left out. Of `inputs` a hash is made.
+    A value that its type cannot hold is null, and so is a nan. Of `inputs` a hash is made. A row
+    without key, or without a time that is asked for, is left out, and so are those that are
+    repeated but for the last; how many is counted in `left_out`, by reason.
 
     Raises:
         FeatureViewError: `given` lacks a column, or a time is none.
     """
+    shape_part(duck, view, key, event_time, known_time, inputs)
+    drop_repeated(duck)
+
+
+def shape_part(
+    duck: duckdb.Connection,
+    view: FeatureView,
+    key: str,
+    event_time: str = "",
+    known_time: str = "",
+    inputs: Iterable[str] = (),
+    before: int = 0,
+) -> None:
+    """As `shape`, of a part of the rows that comes after so many; those repeated stay."""
     types = {name: str(kind) for name, kind, *_ in duck.execute("describe given").fetchall()}
-    asked = [key, event_time, known_time, *(() if inputs else view.columns), *inputs]
-    if missing := [name for name in asked if name and name not in types]:
-        raise FeatureViewError(
-            f"there is no column {' and no column '.join(missing)}; there are {', '.join(types)}",
-            where=f"feature view {view.name}",
-            do="Rename or add the column",
-        )
-    for name in filter(None, (event_time, known_time)):
-        if not types[name].startswith(("TIMESTAMP", "DATE", "VARCHAR")):
-            raise FeatureViewError(
-                f"column {name} is of type {types[name]}, which is no time",
-                where=f"feature view {view.name}",
-                do="Give a timestamp, as in to_timestamp(seconds)",
-            )
+    _check_columns(view, types, [key, *(inputs or view.columns)], (event_time, known_time))
     columns = [
         f"{_entity(key, types[key])} as entity_id",
         f"{_time(event_time)} as event_time",
         f"{_time(known_time)} as known_time",
-        "row_number() over () as place",
+        f"row_number() over () + {before} as place",
     ]
     if inputs:
         named = ", ".join(f'"{name}"' for name in inputs)
@@ -185,10 +190,63 @@ def shape(
             "'' as input_hash",
             *(_typed(f.name, f.dtype, types[f.name]) for f in view.features),
         ]
-    where = "entity_id is not null" + (" and event_time is not null" if event_time else "")
-    text = f"create or replace temp table staged as from (select {', '.join(columns)} from given)"  # noqa: S608
+    reason = _reason(_entity(key, types[key]), event_time, known_time)
+    into = "insert into staged" if before else "create or replace temp table staged as"
     with told(view, "what it gives"):
-        duck.execute(f"{text} where {where}")
+        duck.execute(statement("duckdb/features/count_left_out").format(reason=reason))
+        chosen = f"select {', '.join(columns)} from given where ({reason}) is null"  # noqa: S608
+        duck.execute(f"{into} {chosen}")
+
+
+def drop_repeated(duck: duckdb.Connection) -> None:
+    """Leave those rows of `staged` out after which one of the same entity and times comes."""
+    count = "select count(*) from staged"
+    ((before,),) = duck.execute(count).fetchall()
+    duck.execute(statement("duckdb/features/drop_repeated"))
+    ((after,),) = duck.execute(count).fetchall()
+    reason = "a later row has the same key and times"
+    duck.execute("insert into left_out values (?, ?)", [reason, before - after])
+
+
+def _check_columns(
+    view: FeatureView, types: Mapping[str, str], names: Iterable[str], times: Iterable[str]
+) -> None:
+    times = [name for name in times if name]
+    if missing := [name for name in (*names, *times) if name not in types]:
+        raise FeatureViewError(
+            f"there is no column {' and no column '.join(missing)}; there are {', '.join(types)}",
+            where=f"feature view {view.name}",
+            do="Rename or add the column",
+        )
+    for name in times:
+        if not types[name].startswith(_TIMES):
+            raise FeatureViewError(
+                f"column {name} is of type {types[name]}, which is no time",
+                where=f"feature view {view.name}",
+                do="Give a timestamp, as in to_timestamp(seconds)",
+            )
+
+
+_TIMES = ("TIMESTAMP", "DATE", "VARCHAR", '"NULL"')
+"""The types that a time can have; a part of a table may have none at all."""
+
+
+def _reason(entity: str, event_time: str, known_time: str) -> str:
+    """The expression of why a row is left out; null: it is not."""
+    cases = [f"when {entity} is null then 'it has no key'"]
+    event, known = _time(event_time), _time(known_time)
+    if event_time:
+        cases += [
+            f"when \"{event_time}\" is null then 'it has no event time'",
+            f"when {event} is null then 'its event time cannot be read'",
+        ]
+    if known_time:
+        unreadable = f'"{known_time}" is not null and {known} is null'
+        cases += [
+            f"when {unreadable} then 'its known time cannot be read'",
+            f"when {known} > current_timestamp then '{NOT_KNOWN_YET}'",
+        ]
+    return f"case {' '.join(cases)} end"
 
 
 def _entity(key: str, kind: str) -> str:
@@ -199,7 +257,11 @@ def _entity(key: str, kind: str) -> str:
 
 
 def _time(name: str) -> str:
-    return f'try_cast("{name}" as timestamptz)' if name else "null::timestamptz"
+    """A time, if it is one that a clock can show."""
+    if not name:
+        return "null::timestamptz"
+    cast = f'try_cast("{name}" as timestamptz)'
+    return f"if(isfinite({cast}), {cast}, null)"
 
 
 def _typed(name: str, dtype: str, kind: str) -> str:

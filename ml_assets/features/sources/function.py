@@ -46,6 +46,11 @@ class Function:
         """Always: a document is among those that the values are made of."""
         return True
 
+    @property
+    def tells_when_known(self) -> bool:
+        """Never: a value is known from when it is computed."""
+        return False
+
     def meaning(self) -> dict[str, Any]:
         """The code of the function, and of what it calls in its own module; the rows it reads."""
         return {"code": code_of(self.compute), "inputs": list(self.inputs), "sql": self.sql.strip()}

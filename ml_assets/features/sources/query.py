@@ -32,6 +32,11 @@ class Query:
         """Always: a document is among those that the values are made of."""
         return True
 
+    @property
+    def tells_when_known(self) -> bool:
+        """Never: a value is known from when it is computed."""
+        return False
+
     def meaning(self) -> dict[str, Any]:
         """The query, however it is indented, and its event time."""
         lines = [line.strip() for line in self.sql.strip().splitlines()]

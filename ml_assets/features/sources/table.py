@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_assets.documents.sources import stamps
 from ml_assets.errors import FeatureViewError, SourceError
 from ml_assets.features.definition import FeatureView
-from ml_assets.features.sources.corpus import Corpus, State, shape, told
+from ml_assets.features.sources.corpus import (
+    Corpus,
+    State,
+    drop_repeated,
+    shape,
+    shape_part,
+    told,
+)
 from ml_assets.stores import duckdb
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ROWS = 10_000
+"""Of a query, at once."""
 
 _READERS = {
     ".parquet": "read_parquet({files}, union_by_name = true)",
@@ -49,6 +62,11 @@ class Table:
         """Never: it knows no documents."""
         return False
 
+    @property
+    def tells_when_known(self) -> bool:
+        """Whether a column does."""
+        return bool(self.known_time)
+
     def meaning(self) -> dict[str, Any]:
         """The columns, and for a query its text; files may move."""
         query = self.url if self._is_query else ""
@@ -82,12 +100,17 @@ class Table:
         with told(view, f"its table {self.url}"):
             duck.execute("set timezone = ?", [self.timezone])
         try:
+            columns = (self.key, self.event_time, self.known_time)
             if self._is_query:
-                with duckdb.registered(duck, asked=_asked(self.url[4:], corpus, view)):
-                    duck.execute("create or replace temp table given as from asked")
+                before = 0
+                for part in _asked(self.url[4:], corpus, view, columns):
+                    with duckdb.registered(duck, given=part):
+                        shape_part(duck, view, *columns, before=before)
+                    before += len(part)
+                drop_repeated(duck)
             else:
                 self._read(duck, view)
-            shape(duck, view, self.key, self.event_time, self.known_time)
+                shape(duck, view, *columns)
         finally:
             duck.execute("set timezone = 'UTC'")
 
@@ -131,9 +154,14 @@ def _name(system: Any, path: str) -> str:
     return path if stamps.is_local(system) else str(system.unstrip_protocol(path))
 
 
-def _asked(query: str, corpus: Corpus, view: FeatureView) -> Any:
-    """What the database of `ML_ASSETS_SOURCE_URL` answers."""
-    import pandas as pd
+def _asked(
+    query: str, corpus: Corpus, view: FeatureView, columns: Sequence[str]
+) -> Iterator[pa.Table]:
+    """What the database of `ML_ASSETS_SOURCE_URL` answers, in parts; of it what the view asks for.
+
+    There is a part even where there are no rows.
+    """
+    import pyarrow as pa
     import sqlalchemy as sa
 
     from ml_assets.documents.sources.databases.connections import SETTING, Database
@@ -143,5 +171,29 @@ def _asked(query: str, corpus: Corpus, view: FeatureView) -> Any:
         raise FeatureViewError(
             "its table is in a database", where=f"feature view {view.name}", do=do
         )
+    wanted = {*filter(None, columns), *view.columns}
     with Database(corpus.source_url).connected(f"feature view {view.name}") as connection:
-        return pd.read_sql(sa.text(query.replace(":", r"\:")), connection)
+        streamed = connection.execution_options(stream_results=True, max_row_buffer=_ROWS)
+        with streamed.execute(sa.text(query.replace(":", r"\:"))) as result:
+            names = [*result.keys()]
+            # All, where one is missing, for the error to name.
+            kept: Iterable[str] = names if wanted.difference(names) else wanted
+            rows: Sequence[Sequence[Any]] = result.fetchmany(_ROWS)
+            while True:
+                cells: Iterable[Sequence[object]] = [()] * len(names)
+                if rows:
+                    cells = zip(*rows, strict=True)
+                given = dict(zip(names, cells, strict=True))
+                yield pa.table({name: _column(given[name]) for name in kept})
+                if not (rows := result.fetchmany(_ROWS)):
+                    return
+
+
+def _column(cells: Sequence[object]) -> pa.Array:
+    """A column of one type; as text where a database has several types in it."""
+    import pyarrow as pa
+
+    try:
+        return pa.array(cells, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        return pa.array([None if cell is None else str(cell) for cell in cells], pa.string())

@@ -173,7 +173,7 @@ class Follower:
                     if lane.engine:
                         touch_index(lane.engine.vector)
                         touch_index(lane.engine.keyword)
-        url = secret(self._settings.redis_url)
+        url = secret(self._settings.online_url)
         with self._told("online"), online.connect(url, self._settings.home) as store:
             store.views()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import Mapping
 
 from fastapi import APIRouter, Request
 
@@ -13,7 +12,7 @@ from ml_assets.embeddings.space import load_tokenizer
 from ml_assets.errors import FeatureViewError, NothingToDoError, UserError
 from ml_assets.features.requests import features_of_text
 from ml_assets.features.views import VIEWS
-from ml_assets.registry.serving import Prediction, predict_with
+from ml_assets.registry.serving import Prediction, inputs_of, predict_with
 from ml_assets.service.access import Reader
 from ml_assets.service.answering import Pinned, TheService
 from ml_assets.service.following.opened import Lane
@@ -33,7 +32,6 @@ from ml_assets.service.schemas import (
     TextFeaturesRequest,
     Usage,
 )
-from ml_assets.stores.online import OnlineStore, Value
 
 router = APIRouter(prefix=PREFIX, tags=["models"])
 
@@ -50,6 +48,11 @@ async def predict(
     if isinstance(model, UserError):
         raise model
 
+    started = time.perf_counter()
+    inputs = await service.in_thread(
+        lambda: inputs_of(asked.texts, asked.metadata, service.read_online)
+    )
+
     def answer(lane: Lane) -> list[Prediction]:
         return predict_with(
             lane.connection,
@@ -57,12 +60,11 @@ async def predict(
             model,
             lambda: service.encoder,
             lambda text: [chunk.text for chunk in service.chunker.chunk("", text)],
-            asked.texts,
+            inputs,
             service.cache,
             service.settings.prediction_cache_seconds,
         )
 
-    started = time.perf_counter()
     predictions = await service.on_lane(opened, answer)
     service.recorder.predicted(
         request.state.request_id,
@@ -81,6 +83,7 @@ async def predict(
                 probability=probability,
                 probabilities=each.probabilities,
                 features=each.features,
+                unknown=each.unknown,
             )
             for each in predictions
             for label, probability in [next(iter(each.probabilities.items()))]
@@ -94,7 +97,7 @@ async def features(view: str, entity: str, _: Reader, service: TheService) -> Fe
     if view not in VIEWS:
         raise FeatureViewError(f"there is no view {view!r}", do=f"Known: {', '.join(VIEWS)}")
     key = VIEWS[view].key
-    reading = await service.on_online(lambda store: store.get_many(key, [entity]))
+    reading = await service.in_thread(lambda: service.read_online(key, [entity]))
     if entity in reading.expired:
         till = f"{reading.expired[entity]:%Y-%m-%d %H:%M:%S} UTC"
         raise NothingToDoError(
@@ -111,14 +114,10 @@ async def text_features(
 ) -> TextFeaturesAnswer:
     """Features of a text that is in no store: computed, or read of what its metadata name."""
     service.note_texts(request, [asked.text])
-
-    def compute(store: OnlineStore) -> dict[str, Value]:
-        def read(key: str, entity: str) -> Mapping[str, Value]:
-            return store.get_many(key, [entity]).values.get(entity, {})
-
-        return features_of_text(asked.text, asked.title, asked.metadata, read)
-
-    return TextFeaturesAnswer(values=await service.on_online(compute))
+    values = await service.in_thread(
+        lambda: features_of_text(asked.text, asked.title, asked.metadata, service.read_online)
+    )
+    return TextFeaturesAnswer(values=values)
 
 
 @router.post("/embed")

@@ -12,8 +12,10 @@ from pathlib import Path
 from ml_assets.errors import StoreError
 from ml_assets.stores.online import dynamodb, redis, sqlite
 from ml_assets.stores.online.contract import OnlineStore, Reading, Row, Value, Values, pack
+from ml_assets.stores.online.kept import Kept
 
 __all__ = [
+    "Kept",
     "OnlineStore",
     "Reading",
     "Row",
@@ -21,6 +23,7 @@ __all__ = [
     "Values",
     "connect",
     "copy_values",
+    "keep",
     "mark",
     "pack",
 ]
@@ -36,9 +39,18 @@ _OPEN: dict[str, Callable[[str], AbstractContextManager[OnlineStore]]] = {
 
 def connect(url: str | None, home: Path) -> AbstractContextManager[OnlineStore]:
     """Open the store of `url`, or the SQLite file under `home`; closed at the end."""
-    url = url or f"sqlite://{home / 'online.sqlite'}"
+    url = url or f"sqlite://{_file(home)}"
     # The variable is REDIS_URL: Redis says what is wrong with the URL of something else.
     return _OPEN.get(url.partition("://")[0], redis.open_store)(url)
+
+
+def keep(url: str | None, home: Path) -> Kept:
+    """The same store, to be opened by the first question and kept open; its owner closes it."""
+    return Kept(lambda: connect(url, home), None if url else _file(home))
+
+
+def _file(home: Path) -> Path:
+    return home / "online.sqlite"
 
 
 def mark(url: str) -> str:

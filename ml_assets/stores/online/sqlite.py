@@ -40,7 +40,9 @@ def open_file(url: str) -> Iterator[sqlite3.Connection]:
     path = Path(url.removeprefix("sqlite://"))
     folder(path.parent)
     try:
-        with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
+        # It is used by one thread at a time, not always by the same one.
+        opened = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        with closing(opened) as connection:
             # Write-ahead log: readers do not wait for the writer.
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = normal")

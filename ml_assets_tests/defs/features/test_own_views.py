@@ -26,7 +26,7 @@ STARS = FeatureView(
 
 @pytest.fixture
 def view(tmp_path: Path) -> FeatureView:
-    write(tmp_path, "ann,2026-01-01,4.5\nbob,2026-01-02,3")
+    write(tmp_path, "ann,2026-01-01,4.5\nbob,2026-01-02,3\n,2026-01-02,4")
     return replace(STARS, source=Table(str(tmp_path / "stars.csv"), "author", "at"))
 
 
@@ -53,6 +53,8 @@ def test_a_table_becomes_an_asset_with_checks(
     (event,) = result.asset_materializations_for_node("stars_features")
     found = {name: value.value for name, value in event.metadata.items()}
     assert (found["added"], found["outcome"]) == (2, "2 rows written")
+    assert found["rows_left_out"] == 1
+    assert "it has no key" in str(found["left_out"])
     assert outcomes(result) == {
         "stars_features_are_in_range": True,
         "stars_features_are_as_computed": True,
