@@ -238,7 +238,7 @@ class Settings(BaseSettings):
         False, description="whether the log of the service has the texts that were asked"
     )
     answer_min_relevance: float = Field(
-        0.1,
+        0.12,
         ge=0,
         le=1,
         description="relevance that the best passage must have, or a question is not answered",

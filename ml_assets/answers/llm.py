@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ _TRIES = 3
 _LONGEST_PAUSE = 5.0
 _BUSY = {429, 502, 503, 504, 529}
 _MOST_BYTES = 16 << 20
+_REFUSAL_BYTES = 64 << 10
 _TOKEN_CHARACTERS = 16
 """No token of any model has more, but for blanks."""
 
@@ -131,11 +132,11 @@ def _asked(model: LanguageModel, body: dict[str, Any]) -> Iterator[httpx.Respons
                 raise _BusyError(f"it does not answer ({first_line(error)})") from None
             if response.is_success:
                 return response
-            response.read()
-            if response.status_code in _BUSY:
-                reason = f"{response.status_code}, {told(response)[0]}"
-                raise _BusyError(reason, asked_pause(response))
-            raise _refusal(model, response)
+            refused = _beginning(response)
+            if refused.status_code in _BUSY:
+                reason = f"{refused.status_code}, {told(refused)[0]}"
+                raise _BusyError(reason, asked_pause(refused))
+            raise _refusal(model, refused)
 
         retrying = Retrying(
             retry=retry_if_exception(_may_pass),
@@ -148,6 +149,15 @@ def _asked(model: LanguageModel, body: dict[str, Any]) -> Iterator[httpx.Respons
             yield response
         finally:
             response.close()
+
+
+def _beginning(response: httpx.Response) -> httpx.Response:
+    """As much of a refusal as tells why: it may have no end."""
+    import httpx
+
+    with closing(response):
+        content = next(response.iter_raw(_REFUSAL_BYTES), b"")
+    return httpx.Response(response.status_code, headers=response.headers, content=content)
 
 
 def _may_pass(error: BaseException) -> bool:

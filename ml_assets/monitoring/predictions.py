@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from ml_assets.monitoring.spool.segments import (
     Segment,
@@ -19,6 +22,7 @@ from ml_assets.monitoring.spool.segments import (
     closed_segments,
     list_segments,
     place_of,
+    put_aside,
     read_records,
 )
 from ml_assets.stores.sql import statement
@@ -33,6 +37,9 @@ TABLES: Mapping[str, str] = {PREDICTIONS: "prediction_log", FEEDBACK: "predictio
 
 UNLOADED_AFTER = timedelta(days=1)
 
+Count = Annotated[int, Field(ge=0, lt=1 << 32)]
+"""As a column holds it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
@@ -40,10 +47,10 @@ class Predicted:
 
     at: datetime
     request_id: str
-    position: int
-    release_id: int | None
+    position: Count
+    release_id: Count | None
     model: str
-    version: int
+    version: Count
     text_hash: str
     text: str | None
     label: str
@@ -59,7 +66,7 @@ class Told:
 
     at: datetime
     request_id: str
-    position: int = 0
+    position: Count = 0
     label: str = ""
     correct: bool | None = None
     caller: str = ""
@@ -67,12 +74,16 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a load did: segments that it removed, rows that were new or there, and torn bytes."""
+    """What a load did: segments that it removed, rows that were new or there, and torn bytes.
+
+    `damaged`: records that cannot be used; a segment that has one is put aside, not removed.
+    """
 
     segments: int = 0
     added: int = 0
     unchanged: int = 0
     torn_bytes: int = 0
+    damaged: int = 0
 
     def __add__(self, other: Loaded) -> Loaded:
         """Sum two loads."""
@@ -81,6 +92,7 @@ class Loaded:
             self.added + other.added,
             self.unchanged + other.unchanged,
             self.torn_bytes + other.torn_bytes,
+            self.damaged + other.damaged,
         )
 
 
@@ -112,10 +124,15 @@ def load_segment(client: Client, segment: Segment, table: str) -> Loaded:
         if not ours:
             return Loaded()
         records, torn = read_records(segment.path)
-        missing = _missing(client, segment, table, records)
+        rows = [row for record in records if (row := _row(table, record))]
+        missing = _missing(client, segment, table, rows)
         _insert(client, segment, table, missing)
-        segment.path.unlink()
-    return Loaded(1, len(missing), len(records) - len(missing), torn)
+        damaged = len(records) - len(rows)
+        if damaged or _is_more_than_torn(segment.path, torn):
+            put_aside(segment)
+        else:
+            segment.path.unlink()
+    return Loaded(1, len(missing), len(rows) - len(missing), torn, damaged)
 
 
 def waiting_days(home: Path) -> dict[date, list[str]]:
@@ -177,6 +194,28 @@ def _named(client: Client, name: str, day: date | None, **more: object) -> list[
     return list(found.named_results())
 
 
+@cache
+def _record_type(table: str) -> TypeAdapter[Any]:
+    return TypeAdapter({"prediction_log": Predicted, "prediction_feedback": Told}[table])
+
+
+def _row(table: str, record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A record as the table has it; None: it is none of that kind, and would block the others."""
+    sequence = record.get("sequence")
+    if not isinstance(sequence, int) or not 0 < sequence < 1 << 64:
+        return None
+    try:
+        told = asdict(_record_type(table).validate_python(record))
+        return {"sequence": sequence, **told, "at": told["at"].astimezone(UTC)}
+    except (ValidationError, OverflowError):  # a time at the end of all times has no UTC
+        return None
+
+
+def _is_more_than_torn(path: Path, torn: int) -> bool:
+    """Whether a line follows one that was altered: a kill leaves half of the last one."""
+    return torn > 0 and b"\n" in path.read_bytes()[-torn:]
+
+
 def _missing(
     client: Client, segment: Segment, table: str, records: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
@@ -186,8 +225,8 @@ def _missing(
         "table": table,
         "day": segment.day,
         "writer": segment.writer,
-        "first": records[0]["sequence"],
-        "last": records[-1]["sequence"],
+        "first": min(record["sequence"] for record in records),
+        "last": max(record["sequence"] for record in records),
     }
     known = client.query(statement("clickhouse/monitoring/known_sequences"), bound).result_rows
     there = {sequence for (sequence,) in known}
@@ -200,9 +239,6 @@ def _insert(
     if not records:
         return
     place = {"day": segment.day, "writer": segment.writer}
-    rows = [
-        {**place, **record, "at": datetime.fromisoformat(record["at"]).astimezone(UTC)}
-        for record in records
-    ]
+    rows = [{**place, **record} for record in records]
     names = [*rows[0]]
     client.insert(table, [[row[name] for name in names] for row in rows], column_names=names)

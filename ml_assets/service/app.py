@@ -63,6 +63,9 @@ def create_app(
         summary="What was published answers: search, questions, documents, predictions, features.",
         version=process.version,
         lifespan=lifespan,
+        # Their scripts would come from other sites.
+        docs_url=None,
+        redoc_url=None,
         responses={
             status: {"model": Problem, "description": text} for status, text in _REFUSALS.items()
         },

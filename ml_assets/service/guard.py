@@ -29,6 +29,9 @@ ALWAYS = frozenset({"/health", "/ready", "/metrics"})
 WRITTEN = "/v1/answer"
 """What a language model may write, which takes its own time."""
 
+_DIGITS = 20
+"""Of a length; one of more is too large by these alone."""
+
 _ID = re.compile(REQUEST_ID)
 _LOCAL = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 
@@ -130,7 +133,8 @@ class _Visit:
 
     def length(self) -> int:
         given = _header(self.scope, b"content-length")
-        return int(given) if given.isdecimal() else 0
+        # Python reads no number of thousands of digits; what is no number, the server refuses.
+        return int(given[:_DIGITS]) if given.isdecimal() else 0
 
     def route(self) -> str:
         """The path as it was declared: what stands in one can be of anybody."""

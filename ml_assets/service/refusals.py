@@ -118,6 +118,9 @@ async def _user_error(request: Request, error: Exception) -> Response:
 async def _database_error(request: Request, error: Exception) -> Response:
     if isinstance(error, psycopg.errors.QueryCanceled):
         return _respond(request, RefusedError(503, "late", "it took too long", retry=RETRY_SECONDS))
+    if isinstance(error, psycopg.DataError) and error.sqlstate is None:
+        # The driver sends none of it: text with NUL, say.
+        return _respond(request, RefusedError(422, "invalid", first_line(error)))
     if not isinstance(error, psycopg.OperationalError):
         raise error
     return _away(request, first_line(error))
@@ -135,7 +138,7 @@ async def _unreadable(request: Request, error: Exception) -> Response:
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"]))
     message = f"{place}: {first['msg']}"
-    return _respond(request, RefusedError(422, "invalid", message, do="See /docs"))
+    return _respond(request, RefusedError(422, "invalid", message, do="See /openapi.json"))
 
 
 async def _of_the_framework(request: Request, error: Exception) -> Response:

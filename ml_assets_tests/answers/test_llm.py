@@ -132,6 +132,18 @@ def test_what_is_too_much_is_not_read(
         written(model_of(server))
 
 
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_refusal_without_an_end_is_told(
+    server: LanguageServer, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(llm, "_TRIES", 1)
+    ended = threading.Event()
+    server.replies = [Reply([b"x" * (1 << 20), b"y"], status, wait=ended)]
+    with pytest.raises(LanguageModelError, match=f"{status}, xxx"):
+        written(model_of(server, seconds=2.0))
+    ended.set()
+
+
 REFUSED = {"error": {"message": f"no such thing, {KEY}"}}
 
 

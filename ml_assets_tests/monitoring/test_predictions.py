@@ -30,7 +30,7 @@ from ml_assets.monitoring.predictions import (
     record_of,
     waiting_days,
 )
-from ml_assets.monitoring.spool.segments import closed_segments, place_of
+from ml_assets.monitoring.spool.segments import closed_segments, encode, place_of
 from ml_assets.monitoring.spool.writer import SpoolWriter
 from ml_assets.stores import clickhouse
 
@@ -131,6 +131,44 @@ def test_half_of_a_segment_is_completed(empty: Client, tmp_path: Path) -> None:
     segment.path.write_bytes(whole)
     assert load_day(empty, tmp_path, TODAY) == Loaded(1, added=2, unchanged=2)
     assert {row["request_id"] for row in read_predictions(empty)} == {"r0", "r1", "r2", "r3"}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        [1],
+        {},
+        {"sequence": "9"},
+        {**record_of(predicted("bad")), "sequence": -1},
+        {**record_of(predicted("bad")), "sequence": 9, "at": "today"},
+        {**record_of(predicted("bad")), "sequence": 9, "at": "9999-12-31T23:59:59-14:00"},
+        {**record_of(predicted("bad")), "sequence": 9, "position": 1 << 40},
+        {**record_of(predicted("bad")), "sequence": 9, "probabilities": {"a": "often"}},
+    ],
+)
+def test_a_record_that_cannot_be_used_blocks_no_other(
+    empty: Client, tmp_path: Path, bad: Any
+) -> None:
+    write(tmp_path, predicted("r0"), predicted("r1"))
+    (segment,) = closed_segments(place_of(tmp_path, PREDICTIONS))
+    first, second = segment.path.read_bytes().splitlines(keepends=True)
+    content = first + encode(bad) + second
+    segment.path.write_bytes(content)
+    assert load_day(empty, tmp_path, TODAY) == Loaded(1, added=2, damaged=1)
+    assert {row["request_id"] for row in read_predictions(empty)} == {"r0", "r1"}
+    assert load_day(empty, tmp_path, TODAY) == Loaded()
+    (kept,) = segment.path.parent.iterdir()
+    assert (kept.name, kept.read_bytes()) == (f"{segment.path.name}.damaged", content)
+
+
+def test_what_follows_an_altered_record_is_put_aside(empty: Client, tmp_path: Path) -> None:
+    write(tmp_path, predicted("r0"), predicted("r1"), predicted("r2"))
+    (segment,) = closed_segments(place_of(tmp_path, PREDICTIONS))
+    content = segment.path.read_bytes().replace(b'"r1"', b'"rX"')
+    segment.path.write_bytes(content)
+    assert load_day(empty, tmp_path, TODAY).added == 1
+    (kept,) = segment.path.parent.iterdir()
+    assert kept.read_bytes() == content
 
 
 def test_what_is_written_is_left_to_its_writer(empty: Client, tmp_path: Path) -> None:

@@ -216,3 +216,9 @@ def test_the_log_has_texts_only_where_they_are_wanted(
     assert line["ms"] > 0
     assert line["release"]
     assert any("private" in each for each in lines) is wanted
+
+
+def test_a_length_that_no_number_holds_is_too_large(client: TestClient) -> None:
+    refused = client.get("/v1/release", headers={"Content-Length": "9" * 5_000})
+    assert refused.status_code == 413
+    assert refused.json()["error"]["code"] == "too_large"

@@ -145,6 +145,22 @@ def test_what_cannot_be_asked_is_said(
     assert error["request_id"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/documents/%00"),
+        ("DELETE", "/v1/documents/a%00b"),
+        ("GET", "/v1/similar/%00"),
+    ],
+)
+def test_text_that_postgres_does_not_take_is_refused(
+    client: TestClient, method: str, path: str
+) -> None:
+    refused = client.request(method, path)
+    assert refused.status_code == 422, refused.text
+    assert "NUL" in refused.json()["error"]["message"]
+
+
 def test_half_a_letter_is_no_query(client: TestClient) -> None:
     headers = {"Content-Type": "application/json"}
     refused = client.post("/v1/search", content=b'{"query": "\\ud800"}', headers=headers)

@@ -107,6 +107,13 @@ def test_a_filter_that_cannot_be_is_told_in_its_place(
     assert page.css("#q[value=w3]"), "what was asked can be mended"
 
 
+def test_what_is_chosen_stays_chosen_when_a_filter_cannot_be(client: TestClient) -> None:
+    chosen = {"label": ["music", "sport"], "where": "a=b", "created": "2026"}
+    page = see(client, "/", 422, q="w3", filter="label =", **chosen)
+    marked = [node.attributes["value"] for node in page.css("#facets input[checked]")]
+    assert sorted(marked) == ["2026", "a=b", "music", "sport"]  # type: ignore[type-var]
+
+
 def test_a_script_gets_the_part_that_changes(client: TestClient) -> None:
     answer = client.get("/?q=w3&label=music&method=hybrid&filter=", headers=SCRIPT)
     part = read(answer)
@@ -478,3 +485,8 @@ def test_a_query_that_no_store_takes_is_refused(client: TestClient) -> None:
     see(client, "/", 422, q="a\0b")
     see(client, "/", 422, q="w" * 2_001)
     assert texts(see(client, "/", q=HOSTILE), "#q[value]") == [""]
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+def test_no_page_loads_scripts_of_other_sites(client: TestClient, path: str) -> None:
+    see(client, path, 404)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_assets.stores.file_locks import try_lock
-from ml_assets.stores.folders import folder
+from ml_assets.stores.folders import DAMAGED, folder
 
 Record = Mapping[str, Any]
 """What JSON takes; the writer adds its `sequence` to it."""
@@ -48,7 +48,10 @@ def encode(record: Record) -> bytes:
 
 
 def read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The records up to the last whole one, and how many bytes of a torn one follow."""
+    """The records up to the last whole one, and how many bytes of a torn one follow.
+
+    What is whole, and yet no object of JSON, is an empty record.
+    """
     records: list[dict[str, Any]] = []
     whole = 0
     with path.open("rb") as file:
@@ -56,9 +59,22 @@ def read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
             text = line[_CHECKSUM + 1 : -1]
             if not line.endswith(b"\n") or line[:_CHECKSUM] != b"%08x" % zlib.crc32(text):
                 break
-            records.append(json.loads(text))
+            records.append(_object(text))
             whole += len(line)
         return records, path.stat().st_size - whole
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def put_aside(segment: Segment) -> None:
+    """Give a segment a name under which nobody loads it."""
+    segment.path.rename(segment.path.with_name(segment.path.name + DAMAGED))
 
 
 def create(place: Path, day: date, writer: str, first: int) -> tuple[Segment, int]:

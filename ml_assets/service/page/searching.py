@@ -86,7 +86,7 @@ async def search_page(
         found=found,
         problem=problem,
         collections=collections,
-        facets=found.facets if found else collection_facets(collections, asked.collection),
+        facets=found.facets if found else _facets_without(collections, asked),
         release=opened.served,
     )
     if part:
@@ -146,6 +146,11 @@ async def _find(
         for place, hit in enumerate(hits, start + 1)
     ]
     return Found(answer, shown, facets_of(whole.hits, asked))
+
+
+def _facets_without(collections: Sequence[Collection], asked: Asked) -> list[Facet]:
+    """The facets where nothing was found: all collections, or what is chosen, to be unchosen."""
+    return collection_facets(collections, asked.collection) or facets_of((), asked)
 
 
 async def _collections(opened: OpenedRelease, service: Service) -> list[Collection]:
