@@ -168,6 +168,7 @@ def test_medians_of_the_recent_past(values: list[float], window: int) -> None:
     ("change", "places"),
     [
         (lambda values: values, []),
+        (lambda values: np.where(np.arange(len(values)) < 59 * 24, values, values * 3), []),
         (lambda values: np.where(np.arange(len(values)) < 30 * 24, values, values * 1.5), [30]),
     ],
 )
