@@ -262,5 +262,6 @@ def test_an_answer_may_take_longer_than_others(deployed: Deployed, path: str, st
         return {"type": "http.request"}
 
     scope = {"type": "http", "method": "POST", "path": path, "headers": []}
-    asyncio.run(Guard(slow, settings, Metrics())(scope, receive, send))
+    guard = Guard(slow, settings, Metrics(), lambda scope, status, refusal: None)
+    asyncio.run(guard(scope, receive, send))
     assert started == [status]

@@ -17,10 +17,13 @@ pytestmark = pytest.mark.slow
 
 def tells(client: TestClient, store: str, *, ok: bool) -> None:
     """Wait until /ready says so, and of no other store the contrary."""
-    soon(lambda: client.get("/ready").json()["stores"][store]["ok"] is ok, 20)
+
+    def away() -> set[str]:
+        stores = client.get("/ready").json()["stores"]
+        return {name for name, each in stores.items() if not each["ok"]}
+
+    soon(lambda: away() == (set() if ok else {store}), 20)
     ready = client.get("/ready")
-    others = {name for name, each in ready.json()["stores"].items() if not each["ok"]}
-    assert others == (set() if ok else {store})
     assert (ready.status_code, ready.json()["ready"]) == ((200, True) if ok else (503, False))
     assert bool(ready.json()["stores"][store]["reason"]) is not ok
     assert client.get("/health").status_code == 200

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from ml_assets.service.app import log_json
 from ml_assets.service.mcp.door import Door
-from ml_assets.service.mcp.tools import VERSION, Deployment, Tools
+from ml_assets.service.mcp.tools import INSTALLED, Deployment, Tools
 from ml_assets.service.server import refuse_open_door
 from ml_assets.settings import Settings
 
@@ -54,7 +54,7 @@ class OneLineServer(MCPServer[Any]):
 
 def create_server(tools: Tools) -> MCPServer[Any]:
     """The server with its tools; all of them only read."""
-    server = OneLineServer("ml-assets", instructions=_INSTRUCTIONS, version=VERSION)
+    server = OneLineServer("ml-assets", instructions=_INSTRUCTIONS, version=INSTALLED)
     reads = ToolAnnotations(read_only_hint=True, open_world_hint=False)
     for tool in (tools.search, tools.document, tools.predict, tools.status):
         server.add_tool(tool, annotations=reads)

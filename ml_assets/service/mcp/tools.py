@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-VERSION = version("ml-assets")
+INSTALLED = version("ml-assets")
 
 MOST_FOUND = 20
 MOST_TEXTS = 16
@@ -207,7 +207,7 @@ class Tools:
         release = await self._ask(self._deployment.release)
         if release is None:
             return Status(
-                version=VERSION,
+                version=INSTALLED,
                 release=None,
                 served_from=None,
                 action="",
@@ -217,7 +217,7 @@ class Tools:
             )
         parts = release.parts
         return Status(
-            version=VERSION,
+            version=INSTALLED,
             release=release.release_id,
             served_from=release.served_from,
             action=release.action,
