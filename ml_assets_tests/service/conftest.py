@@ -60,9 +60,9 @@ def open_service(deployed: Deployed, _space: None) -> OpenService:
     return open_one
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def client(open_service: OpenService) -> Iterator[TestClient]:
-    """A service without keys."""
+    """A service without keys; another module may end the connections and threads of all."""
     with open_service() as opened:
         yield opened
 
