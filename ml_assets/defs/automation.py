@@ -31,10 +31,11 @@ documents the collections that could be read go on alone."""
 
 
 class _RunsAtWork(When[dg.AssetKey]):
-    """Any run is queued or under way: what it has done of an update is half of it.
+    """Any run is queued or under way, or told something since the look began: that is half of it.
 
     Dagster's `in_progress` does not see a run over a range of dynamic partitions, as all are that
-    the sensor of collections asks for: indexes were asked for between two of its steps.
+    the sensor of collections asks for: indexes were asked for between two of its steps. And a look
+    knows the events of its beginning alone: of a run that ended after that it would see a part.
     """
 
     @property
@@ -49,7 +50,10 @@ class _RunsAtWork(When[dg.AssetKey]):
         self, context: dg.AutomationContext[dg.AssetKey]
     ) -> dg.AutomationResult[dg.AssetKey]:
         view, unfinished = context.asset_graph_view, dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)
-        at_work = view.instance.get_runs_count(unfinished) > 0
+        # In this order: what a run told is there before it has ended.
+        running = view.instance.get_runs_count(unfinished) > 0
+        latest = view.instance.event_log_storage.get_maximum_record_id() or 0
+        at_work = running or latest > (view.last_event_id or 0)
         nothing = context.get_empty_subset()
         return dg.AutomationResult(context, context.candidate_subset if at_work else nothing)
 

@@ -64,6 +64,33 @@ def test_requests_once_per_update_and_never_for_a_failure(instance: dg.DagsterIn
     assert requested == 0
 
 
+def test_a_look_waits_for_a_run_that_ended_after_it_began(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It knows the events of its beginning: of what such a run did it may see the first half."""
+    defs = dg.Definitions(assets=[upstream, downstream])
+    storage = instance.event_log_storage
+    dg.materialize([upstream], instance=instance)
+    cursor = dg.evaluate_automation_conditions(defs=defs, instance=instance).cursor
+    dg.materialize([upstream], instance=instance)
+    began = storage.get_maximum_record_id()
+
+    def tick(*known: int | None) -> int:
+        nonlocal cursor
+        ids = iter(known)
+        with monkeypatch.context() as patched:
+            real = storage.get_maximum_record_id
+            patched.setattr(storage, "get_maximum_record_id", lambda: next(ids, None) or real())
+            result = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=cursor)
+        cursor = result.cursor
+        return result.total_requested
+
+    dg.materialize([upstream], instance=instance)
+    assert tick(began) == 0
+    assert tick() == 1
+    assert tick() == 0
+
+
 class Ticks:
     """An upstream asset with a data version, one that follows it, and the ticks of automation."""
 
