@@ -18,6 +18,7 @@ from ml_assets.defs.resources import (
     PostgresResource,
 )
 from ml_assets.defs.unfinished import collections_to_run, open_checks_of_documents
+from ml_assets.embeddings.refresh import stale_collections
 from ml_assets.errors import UserError
 from ml_assets.monitoring.predictions import waiting_days
 from ml_assets.operations.pending import difference, find_pending
@@ -74,13 +75,15 @@ def collections_sensor(
 def labels_sensor(
     context: dg.SensorEvaluationContext,
     settings: dg.ResourceParam[Settings],
+    encoder: dg.ResourceParam[EncoderResource],
     postgres: PostgresResource,
     duckdb: OfflineStoreResource,
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Request models anew when so many labelled documents changed, or any did so long ago.
 
     The first models are requested as soon as there are labels. A training that fails is requested
-    again a day later, or when as many labels changed again.
+    again a day later, or when as many labels changed again. What a killed run left without vectors
+    is waited for: features of half a document would stay as they are.
     """
     if runs_at_work(context.instance):
         yield dg.SkipReason(_AT_WORK)
@@ -90,6 +93,8 @@ def labels_sensor(
     try:
         with postgres.connect() as connection:
             changed, first = changed_labels(connection, duckdb.reading, since)
+            chunker, space_id = encoder.chunker().fingerprint, encoder.space().space_id
+            behind = stale_collections(connection, chunker, space_id)
     except UserError as error:
         yield dg.SkipReason(str(error))
         return
@@ -97,6 +102,8 @@ def labels_sensor(
     long = first and now - first >= timedelta(days=settings.retrain_after_days)
     if not changed or (trained and changed < settings.retrain_after_labels and not long):
         yield dg.SkipReason(f"{changed} labelled documents changed since the last training")
+    elif behind:
+        yield dg.SkipReason(f"{len(behind)} collections wait for their vectors, as {behind[0]}")
     elif checks := open_checks_of_documents(context.instance):
         yield dg.SkipReason(f"{checks[0].to_user_string()} did not pass")
     else:

@@ -159,6 +159,7 @@ def train(instance: dg.DagsterInstance, resources: dict[str, object], **more: fl
         sensors.labels_sensor,
         dg.build_sensor_context(instance=instance),
         settings=settings.model_copy(update=more),
+        encoder=resources["encoder"],
         postgres=resources["postgres"],
         duckdb=resources["duckdb"],
     )
@@ -202,6 +203,23 @@ def test_no_models_are_requested_on_vectors_that_failed_their_check(
         connection.execute("update document_embeddings set embedding = embedding + embedding")
     materialize(vectors_have_unit_norm, raise_on_error=False)
     assert train(instance, resources) == "embeddings:vectors_have_unit_norm did not pass"
+
+
+def test_no_models_are_requested_before_a_killed_run_was_made_up_for(
+    instance: dg.DagsterInstance,
+    resources: dict[str, object],
+    source: MemorySource,
+    materialize: Run,
+) -> None:
+    source.documents = [Document("x", "a", "Text.", label="l")]
+    materialize()
+    postgres = resources["postgres"]
+    assert isinstance(postgres, PostgresResource)
+    with postgres.connect() as connection:
+        connection.execute("delete from document_embeddings")
+    assert train(instance, resources) == "1 collections wait for their vectors, as a"
+    materialize()
+    assert train(instance, resources).startswith("None:0:")
 
 
 def test_the_schedule_covers_every_collection(
