@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ml_assets.monitoring.anomalies import Series
-from ml_assets.monitoring.performance import Found
+from ml_assets.monitoring.hourly import Found
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

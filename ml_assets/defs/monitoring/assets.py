@@ -10,18 +10,18 @@ import dagster as dg
 from ml_assets.defs.assets import asset, data_version, described, plot, table
 from ml_assets.defs.partitions import DAYS
 from ml_assets.defs.resources import ClickHouseResource, PostgresResource
-from ml_assets.monitoring.metrics import (
-    copy_model_performance,
-    copy_training_metrics,
-    training_series,
-)
-from ml_assets.monitoring.performance import (
+from ml_assets.monitoring.hourly import (
     Found,
     hourly,
     level_changes,
     read_series,
     roll_up,
     watch,
+)
+from ml_assets.monitoring.metrics import (
+    copy_model_performance,
+    copy_training_metrics,
+    training_series,
 )
 from ml_assets.monitoring.plots import anomaly_plot
 from ml_assets.monitoring.predictions import Loaded, count_predictions, load_day, performance

@@ -6,7 +6,7 @@ import dagster as dg
 
 from ml_assets.defs.assets import check
 from ml_assets.defs.resources import ClickHouseResource
-from ml_assets.monitoring.performance import read_anomalies
+from ml_assets.monitoring.hourly import read_anomalies
 from ml_assets.monitoring.predictions import late_segments, missing_records
 from ml_assets.settings import Settings
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ml_assets.monitoring.anomalies import DAY
-from ml_assets.monitoring.performance import (
+from ml_assets.monitoring.hourly import (
     HOUR,
     hourly,
     level_changes,
