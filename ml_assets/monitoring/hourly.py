@@ -99,8 +99,9 @@ def level_changes(client: Client, day: date, now: datetime) -> list[dict[str, An
     ]
 
 
-def read_series(client: Client, model: str, metric: str, first: date, until: datetime) -> Series:
-    """A metric of a model by the hour, from a day on."""
+def read_series(client: Client, model: str, metric: str, first: date, last: date) -> Series:
+    """A metric of a model by the hour, over some days."""
+    until = _midnight(last + DAY)
     bound = {"begin": _midnight(first), "end": until}
     rows = client.query(statement("clickhouse/monitoring/hourly_by_model"), bound).named_results()
     chosen = [(_utc(row["hour"]), row[metric]) for row in rows if row["model"] == model]

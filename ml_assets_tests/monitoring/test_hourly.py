@@ -86,9 +86,9 @@ def test_hours_are_those_of_the_log(client: Client) -> None:
 
 
 def test_a_series_is_that_of_the_hours(client: Client) -> None:
-    series = read_series(client, "classifier", "predictions", day(3), BEGIN + 5 * DAY)
+    series = read_series(client, "classifier", "predictions", day(3), day(4))
     assert (series.begin, series.values.tolist()) == (BEGIN + 3 * DAY, [12.0] * 48)
-    assert len(read_series(client, "another", "predictions", day(3), BEGIN + 5 * DAY).values) == 0
+    assert len(read_series(client, "another", "predictions", day(3), day(4)).values) == 0
 
 
 def test_hours_that_are_computed_again_replace_themselves(client: Client) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -10,6 +10,7 @@ import dagster as dg
 from ml_assets.defs.assets import asset, data_version, described, plot, table
 from ml_assets.defs.partitions import DAYS
 from ml_assets.defs.resources import ClickHouseResource, PostgresResource
+from ml_assets.monitoring.anomalies import DAY
 from ml_assets.monitoring.hourly import (
     Found,
     hourly,
@@ -30,7 +31,6 @@ from ml_assets.settings import Settings
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
-_A_DAY = timedelta(days=1)
 _MOST_PLOTS = 6
 
 
@@ -136,13 +136,12 @@ def anomalies(
 
 def _plots(client: "Client", day: date, found: Sequence[Found]) -> dict[str, dg.MetadataValue]:
     """A picture of two weeks of each metric that was out of the ordinary."""
-    until = datetime.combine(day + _A_DAY, time(), UTC)
     metrics = sorted({(each.model, each.metric) for each in found})
     return {
         f"plot_{model}_{metric}": plot(
             anomaly_plot(
                 f"{metric} of {model}",
-                read_series(client, model, metric, day - 13 * _A_DAY, until),
+                read_series(client, model, metric, day - 13 * DAY, day),
                 [each for each in found if (each.model, each.metric) == (model, metric)],
             )
         )
