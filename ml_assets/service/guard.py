@@ -17,11 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ml_assets.monitoring.truth import REQUEST_ID
 from ml_assets.service.metrics import Metrics
-from ml_assets.service.schemas import AsPage, Problem, Refusal
+from ml_assets.service.schemas import RETRY_SECONDS, AsPage, Problem, Refusal
 from ml_assets.settings import Settings
-
-RETRY_SECONDS = 1
-"""What Retry-After says where there is too much to do."""
 
 ALWAYS = frozenset({"/health", "/ready", "/metrics"})
 """Answered however much there is to do: they wait for no store."""

@@ -22,11 +22,9 @@ from ml_assets.errors import (
     first_line,
 )
 from ml_assets.service.following.opened import NoLaneError
-from ml_assets.service.schemas import AsPage, Problem, Refusal
+from ml_assets.service.schemas import RETRY_SECONDS, AsPage, Problem, Refusal
 
 log = logging.getLogger(__name__)
-
-RETRY_SECONDS = 1
 
 
 class RefusedError(Exception):

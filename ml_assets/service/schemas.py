@@ -18,6 +18,8 @@ from ml_assets.monitoring.truth import LONGEST_LABEL, REQUEST_ID
 from ml_assets.search.answering.model import MAX_K, Hit, Method
 from ml_assets.service.following.deployments import Deployment
 
+RETRY_SECONDS = 1
+"""What Retry-After says where there is too much to do, or a store does not answer."""
 MOST_TEXTS = 256
 """Texts of one request."""
 MOST_CHARACTERS = 100_000

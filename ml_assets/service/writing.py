@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import TypeVar
 
-from ml_assets.service.refusals import RETRY_SECONDS, RefusedError
+from ml_assets.service.refusals import RefusedError
+from ml_assets.service.schemas import RETRY_SECONDS
 
 T = TypeVar("T")
 
