@@ -94,6 +94,7 @@ def test_a_bucket_that_is_being_filled_is_left_out() -> None:
     rows.append((BEGIN + len(rows) * HOUR, 3.0))
     now = rows[-1][0] + timedelta(minutes=59)
     assert find_anomalies(regular(rows, HOUR, now), matters=20) == []
+    assert len(regular(rows, HOUR, now).values) == len(rows) - 1
     assert len(regular(rows, HOUR, now + timedelta(minutes=1)).values) == len(rows)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from ml_assets.monitoring.anomalies import DAY
+from ml_assets.monitoring.anomalies import DAY, find_anomalies
 from ml_assets.monitoring.hourly import (
     HOUR,
     hourly,
@@ -106,6 +106,13 @@ def test_a_model_that_became_unsure_is_found_on_the_day(client: Client) -> None:
     assert sudden.value == pytest.approx(0.55, abs=0.03)
     assert sudden.expected == pytest.approx(0.9, abs=0.03)
     assert read_anomalies(client, day(0), day(DAYS)) == found
+
+
+def test_older_history_would_change_no_verdict(client: Client) -> None:
+    whole = read_series(client, "classifier", "probability", day(0), day(55))
+    known = {(each.kind, each.begin, each.score) for each in find_anomalies(whole, 0.05)}
+    found = watch(client, [day(55)], BEGIN + DAYS * DAY)
+    assert {(each.kind, each.began_at, each.score) for each in found} == known
 
 
 def test_within_two_hours_of_it(client: Client) -> None:
