@@ -94,15 +94,17 @@ def removed(folder: Path, file: Path) -> bool:
 
 
 @contextmanager
-def locked(file: Path, seconds: float) -> Iterator[None]:
+def locked(file: Path, seconds: float) -> Iterator[int]:
     """Hold `file` alone for the length of the block, after a wait of at most `seconds`.
+
+    Yields the descriptor: a program that inherits it holds the lock for as long as it runs.
 
     Raises:
         StoreError: another process does not let go of it.
     """
     descriptor = lock(file, seconds)
     try:
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

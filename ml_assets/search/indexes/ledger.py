@@ -262,7 +262,7 @@ def exclusively(
     return exclusive(connection, f"ml_schema.search.{generation.generation_id}.{kind}")
 
 
-def _alone(index: LedgerIndex[Any]) -> AbstractContextManager[None]:
+def _alone(index: LedgerIndex[Any]) -> AbstractContextManager[object]:
     """Be the only one who writes the files of an index of this host; a server has locks itself."""
     if index.lock is None:
         return nullcontext()

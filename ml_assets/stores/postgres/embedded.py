@@ -85,9 +85,11 @@ def start(data: Path) -> str:
         with _threads:
             if data not in _uses or not is_locked(_server(data)):
                 private_home(data.parent)
-                with locked(_beside(data, "lock"), PATIENCE):
+                with locked(_beside(data, "lock"), PATIENCE) as starting:
+                    if is_locked(_server(data)) and not _server(data).read_text():
+                        _await(data)  # who started it was killed before it was ready
                     if not is_locked(_server(data)):
-                        _launch(data)
+                        _launch(data, starting)
                     _use(data)
             return _url(data)
     except OSError as error:
@@ -148,10 +150,10 @@ def _url(data: Path) -> str:
     return f"postgresql://{_ROLE}@/{_ROLE}?host={host}&port={_PORT}"
 
 
-def _launch(data: Path) -> None:
+def _launch(data: Path, starting: int) -> None:
     """Start the server, with its lock handed to it, and wait until it takes connections."""
     if not data.exists() or not any(data.iterdir()):
-        _create(data)
+        _create(data, starting)
     _refuse_another_server(data)
     _own(data)
     for stale in ("postmaster.pid", f".s.PGSQL.{_PORT}.lock", ".handle_pids.json"):
@@ -162,6 +164,7 @@ def _launch(data: Path) -> None:
     server_lock = lock(
         _server(data), _PARTING
     )  # who looks whether it is locked, locks it for a moment
+    os.truncate(server_lock, 0)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         if before > _MOST_LOG:
@@ -190,11 +193,17 @@ def _launch(data: Path) -> None:
     finally:
         os.close(descriptor)
         os.close(server_lock)
-    wait_for(lambda: _is_ready(data) or not is_locked(_server(data)), PATIENCE)
-    if not _is_ready(data):
+    if not _await(data):
         text = log.read_bytes()[before:].decode(errors="replace")
         raise _refusal(data, _reason(text) or f"not ready after {PATIENCE:g} s")
-    _server(data).write_text(_postmaster_lines(data)[0])
+
+
+def _await(data: Path) -> bool:
+    """Wait until the server takes connections, and note its process id; False when it does not."""
+    wait_for(lambda: _is_ready(data) or not is_locked(_server(data)), PATIENCE)
+    if ready := _is_ready(data):
+        _server(data).write_text(_postmaster_lines(data)[0])
+    return ready
 
 
 def _memory_options() -> Iterator[str]:
@@ -202,8 +211,11 @@ def _memory_options() -> Iterator[str]:
         yield from ("-c", f"{name}={value}")
 
 
-def _create(data: Path) -> None:
-    """Make a data folder: under another name first, so that a killed process leaves no half one."""
+def _create(data: Path, starting: int) -> None:
+    """Make a data folder: under another name first, so that a killed process leaves no half one.
+
+    `initdb` may outlive that process: it holds the lock of a start too, and the next one waits.
+    """
     new = _new(data)
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(mode=0o700)
@@ -220,6 +232,7 @@ def _create(data: Path) -> None:
             capture_output=True,
             text=True,
             errors="replace",
+            pass_fds=[starting],
             start_new_session=True,
             check=False,
         )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from ml_assets.errors import StoreError
 from ml_assets.stores import postgres
+from ml_assets.stores.file_locks import is_locked, wait_for
 from ml_assets_tests.stores.embedded.homes import (
     ANSWER,
     User,
@@ -119,6 +122,41 @@ def test_a_first_start_killed_at_any_time_is_made_good(tmp_path: Path) -> None:
     postgres.stop(home)
     assert not is_running(home)
     assert not (home / "postgres.new").exists()
+
+
+def test_a_start_waits_for_the_initdb_that_a_killed_one_left_behind(tmp_path: Path) -> None:
+    home = tmp_path / "new"
+    user = User(home)
+    assert wait_for((home / "postgres.new" / "PG_VERSION").exists, 60)
+    initdb = [pid for pid in _processes() if _works_in(pid, home / "postgres.new")]
+    for pid in initdb:
+        os.kill(pid, signal.SIGSTOP)
+    user.process.kill()
+    user.end()
+    assert is_locked(home / "postgres.lock")
+    for pid in initdb:
+        os.kill(pid, signal.SIGCONT)
+    assert count(home) == 0
+
+
+def test_a_server_whose_starter_was_killed_is_stopped_by_its_last_user(home: Path) -> None:
+    user = User(home)
+    assert wait_for(lambda: is_running(home), 60)
+    user.process.kill()
+    user.end()
+    assert count(home) == 0
+    postgres.stop(home)
+    assert not is_running(home)
+
+
+def _processes() -> list[int]:
+    return [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal()]
+
+
+def _works_in(pid: int, folder: Path) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cwd").samefile(folder)
+    return False
 
 
 FULL = """
