@@ -282,7 +282,7 @@ versions as (
     from {table}
     where epoch_us(known_time) <= (select max(cutoff) from keys)
 ),
-nearest as materialized (
+nearest as (
     select
         spine_row, asked.entity_id, moment, cutoff, version,
         coalesce(versions.known_time > cutoff or void, false) as is_late
@@ -302,17 +302,14 @@ late as (
     select spine_row, max_by(version, event_time) as version from allowed where not void group by spine_row
 ),
 chosen as (
-    select spine_row, moment, version from nearest where not is_late
-    union all
-    select spine_row, nearest.moment, late.version
-    from nearest left join late using (spine_row) where nearest.is_late
+    select spine_row, moment, if(is_late, late.version, nearest.version) as version
+    from nearest left join late using (spine_row)
 )
 select chosen.spine_row, feature.event_time as {event_time}, {columns}
 from chosen left join {table} as feature
     on feature.rowid = chosen.version
     and not feature.removed
     and ($ttl is null or chosen.moment - epoch_us(feature.event_time) <= $ttl)
-order by chosen.spine_row
 
 -- name: ranges
 select
