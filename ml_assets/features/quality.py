@@ -93,7 +93,8 @@ def altered_values(duck: duckdb.Connection, view: FeatureView) -> list[Problem]:
 
 def forget_altered(duck: duckdb.Connection, online: OnlineStore) -> None:
     """Forget altered rows, and what is online in their place: the next run computes all anew."""
-    duck.execute("delete from document_neighbours")
+    for table in ("document_neighbours", "document_vectors"):
+        duck.execute(f"delete from {table}")  # noqa: S608
     for view in VIEWS.values():
         create_table(duck, view)
         with duckdb.transaction(duck):

@@ -213,6 +213,14 @@ where not exists (
 delete from feature_statistics
 where view = $view and version = $version and day >= $since and day < $until
 
+-- name: forget_vectors
+delete from document_vectors
+where not exists (
+    from vector_hashes
+    where vector_hashes.entity_id = document_vectors.entity_id
+        and vector_hashes.vector_hash = document_vectors.vector_hash
+)
+
 -- name: label_statistics
 -- The labels of the documents that came each day; one that has none yet is not missing.
 insert into feature_statistics by name
@@ -374,6 +382,11 @@ where entity_id not in (select entity_id from document_neighbours)
 insert or replace into feature_states (view, state_hash, changed_time, refreshed_time)
 values ($view, $state_hash, $state_time, $known_time)
 
+-- name: save_vectors
+insert into document_vectors by name
+select entity_id, vector_hash, vector::float[] as vector
+from vectors join vector_hashes using (entity_id)
+
 -- name: stage_changes
 -- Compare what was computed with the latest rows: one line per entity, saying what is to be done.
 create or replace temp table changes as
@@ -533,6 +546,9 @@ where database_name = current_database() and schema_name = 'main'
 group by table_name
 having count(*) = 5
 order by table_name
+
+-- name: vectors_to_read
+select entity_id from vector_hashes anti join document_vectors using (entity_id) order by entity_id
 
 -- name: version
 select coalesce(md5(string_agg(entity_id || value_hash, '' order by entity_id)), '') from ({current})
