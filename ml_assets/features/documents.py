@@ -123,7 +123,7 @@ def _neighbours(
 def _vectors(
     connection: postgres.Connection, duck: duckdb.Connection, space_id: str
 ) -> tuple[list[str], list[str], NDArray[np.float32]]:
-    """The ids of the live documents, hashes of what their vectors are made of, and these, a row each.
+    """The ids of the live documents, hashes of what their vectors are of, and these, a row each.
 
     They are kept in DuckDB: those alone are read from PostgreSQL that are made of other texts.
     """

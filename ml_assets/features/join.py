@@ -42,7 +42,9 @@ def point_in_time_join(
     for view in views:
         joined = _join_view(duck, spine, view)
         for name in joined.columns[1:]:
-            result[name] = joined[name].array  # by place; times stay times, not objects
+            values = joined[name]
+            # Numbers are numpy's, nan where null; times stay times: as numpy's they are objects.
+            result[name] = values.to_numpy() if values.dtype.kind in "iufb" else values.array
     return result
 
 

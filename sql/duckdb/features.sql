@@ -181,6 +181,16 @@ from feature_drift
 where day = $day and reference = $reference
 order by drifted desc, strength desc, feature, aspect
 
+-- name: follows_from_later
+-- Entities with a row of before a moment that what was there before it does not give.
+select distinct entity_id
+from whole
+anti join staged
+    on staged.entity_id = whole.entity_id
+    and staged.event_time = whole.event_time
+    and {same}
+where whole.event_time < $moment
+
 -- name: forget_altered
 -- Rows with other values than were computed, and all but one of those that stand twice.
 delete from {table}
@@ -238,6 +248,13 @@ order by entity_id
 
 -- name: left_out
 select reason, rows from feature_rows_left_out where view = ? order by rows desc, reason
+
+-- name: moments_after_rows
+-- When the first document came after each of some rows, always the same ones.
+select distinct documents.event_time
+from (select event_time from whole order by md5(entity_id || event_time) limit $times) as chosen
+asof join documents on chosen.event_time < documents.event_time
+order by all
 
 -- name: next_known_time
 select greatest($1, max(known_time) + interval 1 microsecond) from {table}
