@@ -225,7 +225,7 @@ delete from {table} where bucket < %(first)s
 
 -- name: chunks
 select
-    chunk_schema || '.' || chunk_name, range_start, range_end, is_compressed,
+    chunk_name, range_start, range_end, is_compressed,
     pg_total_relation_size(format('%%I.%%I', chunk_schema, chunk_name)::regclass)
 from timescaledb_information.chunks
 where hypertable_schema = current_schema() and hypertable_name = 'metric_points'
@@ -234,7 +234,7 @@ order by range_start
 -- name: compressed
 -- Bytes of the chunks that are compressed, before and after.
 select
-    chunk_schema || '.' || chunk_name, before_compression_total_bytes,
+    chunk_name, before_compression_total_bytes,
     after_compression_total_bytes
 from chunk_compression_stats('metric_points')
 where compression_status = 'Compressed'

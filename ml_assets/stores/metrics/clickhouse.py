@@ -159,7 +159,8 @@ class ClickHouseMetrics:
 
     def sizes(self) -> Sizes:
         """As the contract says."""
-        points, rollups = [], {}
+        points: list[Chunk] = []
+        rollups: dict[str, list[int]] = {}
         for table, partition, rows, raw, stored, _ in self._parts():
             if table == "metric_points":
                 day = datetime.fromisoformat(partition).replace(tzinfo=UTC)
@@ -170,7 +171,10 @@ class ClickHouseMetrics:
                 rollups[table] = [a + b for a, b in zip(of, (rows, raw, stored), strict=True)]
         counts = self._client.query(statement("clickhouse/metrics/counts")).result_rows
         written = sum(rows * row_bytes(name, labels) for name, labels, rows in counts)
-        whole = [Chunk(table, *numbers, is_compressed=True) for table, numbers in rollups.items()]
+        whole = [
+            Chunk(table, rows, raw, stored, is_compressed=True)
+            for table, (rows, raw, stored) in rollups.items()
+        ]
         return Sizes(written, points, whole)
 
     def _remake(self, rollup: str, span: timedelta, ranges: Sequence[Sequence[int]]) -> None:

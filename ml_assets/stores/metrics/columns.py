@@ -42,7 +42,7 @@ def source(query: Query, step: timedelta, exact: bool) -> Grain | None:
             raise ValueError(f"{end} is not between two steps of {step}")
     if exact:
         return None
-    return next((grain for grain, span in GRAINS.items() if not step % span), None)
+    return next((grain for grain, span in reversed(GRAINS.items()) if not step % span), None)
 
 
 def groups(query: Query, known: Mapping[int, Series]) -> dict[Labels, list[int]]:
@@ -147,7 +147,10 @@ def split(
                 labels,
                 columns["at"][of].astype("datetime64[s]").astype("datetime64[us]"),
                 columns["counts"][of].astype(np.int64),
-                *(columns[name][of] for name in ("mean", "lowest", "highest", "spread")),
+                columns["mean"][of],
+                columns["lowest"][of],
+                columns["highest"][of],
+                columns["spread"][of],
                 {level: levels[:, number] for number, level in enumerate(quantiles)},
             )
         )

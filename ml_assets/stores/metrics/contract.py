@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 Grain = Literal["minute", "hour", "day"]
 
-GRAINS: Mapping[Grain, timedelta] = {
-    "day": timedelta(days=1),
-    "hour": timedelta(hours=1),
+GRAINS: dict[Grain, timedelta] = {
     "minute": timedelta(minutes=1),
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=1),
 }
-"""Spans of the rollups, the longest first. They begin at multiples of it since 1970, in UTC."""
+"""Spans of the rollups, the shortest first. They begin at multiples of it since 1970, in UTC."""
 
 ACCURACY = 0.01
 """A quantile of a sketch is off by so much of the value at most, where its magnitude is between

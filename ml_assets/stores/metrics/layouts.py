@@ -69,7 +69,7 @@ class Partitions:
         import numpy as np
 
         finer: Grain | None = None
-        for grain in reversed(GRAINS):
+        for grain in GRAINS:
             span = GRAINS[grain] // timedelta(seconds=1)
             seconds = times // (_MICROS * span) * span
             pairs = np.unique(np.stack([ids, seconds]), axis=1)
@@ -109,7 +109,7 @@ class Partitions:
 
     def chunks(self, connection: Connection) -> tuple[Sequence[Chunk], Sequence[Chunk]]:
         """The partitions, and the tables of rollups."""
-        rows = dict(connection.execute(statement("timescaledb/metrics/rows")).fetchall())
+        rows = _rows(connection)
         found = []
         for name, size in connection.execute(
             statement("timescaledb/metrics/partitions")
@@ -149,7 +149,7 @@ class ContinuousAggregates(Hypertable):
         """Refresh exactly the ranges that were noted, in whole buckets of each aggregate."""
         stale = connection.execute("select ctid, first, last from metric_stale").fetchall()
         for mark, first, last in stale:
-            for grain in reversed(GRAINS):
+            for grain in GRAINS:
                 span = GRAINS[grain]
                 begin, end = (_floor(at, span) for at in (first, last))
                 # A window of less than two buckets is refused.
@@ -284,6 +284,14 @@ def _drop_chunks(
     return [f"metric_{name}: chunk {chunk} dropped" for (chunk,) in gone]
 
 
+def _rows(connection: Connection) -> dict[str, int]:
+    """How many points a partition or chunk has."""
+    return {
+        name.rpartition(".")[2]: count
+        for name, count in connection.execute(statement("timescaledb/metrics/rows")).fetchall()
+    }
+
+
 def _rollups(connection: Connection) -> list[Chunk]:
     text = sql.SQL(statement("timescaledb/metrics/rollup"))
     found = []
@@ -296,7 +304,7 @@ def _rollups(connection: Connection) -> list[Chunk]:
 
 
 def _chunks(connection: Connection, compressed: dict[str, tuple[int, int]]) -> list[Chunk]:
-    rows = dict(connection.execute(statement("timescaledb/metrics/rows")).fetchall())
+    rows = _rows(connection)
     found = []
     for name, begin, end, is_compressed, size in connection.execute(
         statement("timescaledb/metrics/chunks")
