@@ -4,6 +4,7 @@ Computing belongs in the room that owns the subject, the look of tables in `cons
 """
 
 from ml_assets.cli import (
+    alerts,
     backup,
     features,
     judgments,
@@ -18,6 +19,7 @@ from ml_assets.cli import (
 from ml_assets.cli.app import app
 
 __all__ = [
+    "alerts",
     "app",
     "backup",
     "features",
