@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from ml_assets.monitoring.alerting.ledger import record
 from ml_assets.monitoring.alerting.model import Message, Point, Rule
+from ml_assets.stores import postgres
 
 NOW = datetime(2026, 3, 5, 12, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 RULE = Rule(
     name="model_is_slow",
@@ -46,3 +50,14 @@ def span(minute: float, value: float, minutes: float = 5) -> Point:
     """A value of five minutes, which begin so many minutes after `NOW`."""
     begin = NOW + minute * MINUTE
     return Point(begin, begin + minutes * MINUTE, value)
+
+
+@contextmanager
+def critical_alert(connection: postgres.Connection) -> Iterator[None]:
+    """A deployment with an open critical alert, `model_lost_accuracy/a`; afterwards without."""
+    asked = rule(name="model_lost_accuracy", severity="critical")
+    record(connection, [asked], {asked.name: {"a": [at(0, 900.0)]}}, "tester", NOW)
+    try:
+        yield
+    finally:
+        connection.execute("delete from alerts")

@@ -54,7 +54,8 @@ def test_a_rule_is_read(tmp_path: Path) -> None:
         severity="critical",
         who=("log", "file"),
     )
-    (short,) = read(tmp_path, "".join(GOOD.splitlines(keepends=True)[:3] + ['severity="info"\n', 'who=["log"]']))
+    least = "".join(line for line in GOOD.splitlines(True) if line[:3] not in ("for", "ove"))
+    (short,) = read(tmp_path, least)
     assert (short.over, short.lasting) == (timedelta(hours=1), timedelta())
     assert read(tmp_path, "") == []
 
@@ -91,7 +92,11 @@ def test_every_channel_can_be_named(tmp_path: Path) -> None:
         ('"file", "log"', '"pager"', "rule 'slow', who: 'pager' is no recipient"),
         ('"file", "log"', '"log:x"', "rule 'slow', who: log takes no address"),
         ('"file", "log"', '"file:x"', "rule 'slow', who: 'x' is not a whole path"),
-        ('"file", "log"', '"webhook"', "who: webhook has no server. Set ML_ASSETS_ALERT_WEBHOOK_URL"),
+        (
+            '"file", "log"',
+            '"webhook"',
+            "who: webhook has no server. Set ML_ASSETS_ALERT_WEBHOOK_URL",
+        ),
         ('"file", "log"', '"slack"', "who: slack has no server. Set ML_ASSETS_ALERT_SLACK_URL"),
         ('"file", "log"', '"email:a@b.c"', "email has no server. Set ML_ASSETS_ALERT_SMTP_URL"),
         ('"file", "log"', '"email:ann"', "who: 'ann' is not an address"),

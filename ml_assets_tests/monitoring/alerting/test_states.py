@@ -22,7 +22,9 @@ TICKS = st.lists(
 """Minutes since the tick before, and the value that is known at it."""
 
 
-def look(before: Alert | None, points: list[Point], minute: float, asked: Rule = RULE) -> Alert | None:
+def look(
+    before: Alert | None, points: list[Point], minute: float, asked: Rule = RULE
+) -> Alert | None:
     return advance(before, asked, "a", points, NOW + minute * MINUTE, GAP)
 
 

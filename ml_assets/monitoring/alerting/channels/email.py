@@ -64,8 +64,13 @@ def _mail(message: Message, address: str, sender: str) -> EmailMessage:
 
 
 def _reason(error: Exception) -> str:
-    """What a server said is in bytes, and may be long."""
-    return " ".join(first_line(error).split())[:200]
+    """What a server said may be long."""
+    said = first_line(error)
+    if isinstance(error, smtplib.SMTPResponseException):
+        answer = error.smtp_error
+        text = answer.decode(errors="replace") if isinstance(answer, bytes) else answer
+        said = f"it answers {error.smtp_code} {text}"
+    return " ".join(said.split())[:200]
 
 
 CHANNEL = Channel(_check, _send)
