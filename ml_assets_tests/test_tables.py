@@ -70,7 +70,7 @@ READS = {
 }
 """Why one statement reads what another room owns; the figures are in docs/decisions.md."""
 
-_OF_NO_ROOM = ("migrations", "upgrade", "stores")
+_OF_NO_ROOM = ("migrations", "upgrade", "partitions", "stores")
 
 _ONE_LINE = re.compile(r"\s*(select|insert|update|delete|with|truncate|alter|drop|copy)\s")
 _READ = re.compile(r"\b(?:from|join|using)\s+((?:\w+,\s+)*\w+)")

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.test_utils import create_run_for_test
+from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
 from ml_assets import cli
@@ -44,7 +45,8 @@ select toDate({at:DateTime}), {writer:String}, number + 1, {at:DateTime},
 from numbers(40)
 """
 FEEDBACK = """
-insert into prediction_feedback (day, writer, sequence, at, request_id, position, label, correct, caller)
+insert into prediction_feedback (day, writer, sequence, at, request_id, position, label,
+    correct, caller)
 select toDate({at:DateTime}), {writer:String}, number + 1, {at:DateTime},
     concat({writer:String}, toString(number)), 0, '', number < {right:UInt32}, 'me'
 from numbers(40)
@@ -123,7 +125,7 @@ def test_while_a_run_has_the_embedded_store_the_next_look_is_waited_for(
 ) -> None:
     create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED)
     assert "A run is at work" in tick(deployed, instance)
-    served = deployed.model_copy(update={"clickhouse_url": "http://127.0.0.1:1"})
+    served = deployed.model_copy(update={"clickhouse_url": SecretStr("http://127.0.0.1:1")})
     assert "rule model_is_wrong was not read: CLICKHOUSE_URL: " in tick(served, instance)
 
 

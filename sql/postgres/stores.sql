@@ -132,9 +132,3 @@ where not exists (
 -- The server gives up a session a minute after its host is gone. By itself it does after two hours.
 select set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false),
     set_config('tcp_keepalives_count', '3', false)
-
--- name: add_chunker
--- Created, then attached: so nobody who reads the table has to wait.
-create table {partition} (like {table} including all) partition by range (created_at);
-create table {default} partition of {partition} default;
-alter table {table} attach partition {partition} for values in ({chunker})

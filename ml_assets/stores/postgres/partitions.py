@@ -17,7 +17,7 @@ def ensure_chunker_partition(connection: Connection, table: str, chunker: str) -
     """Create the partition of a chunker, with one for all times in it; readers go on."""
     name = partition_name(table, chunker)
     if not exists(connection, name):
-        text = sql.SQL(statement("postgres/stores/add_chunker")).format(
+        text = sql.SQL(statement("postgres/partitions/add_chunker")).format(
             partition=sql.Identifier(name),
             default=sql.Identifier(f"{name}_default"),
             table=sql.Identifier(table),
