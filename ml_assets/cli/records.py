@@ -1,4 +1,4 @@
-"""Commands that show what the stores keep: quarantined rows, the audit log, judgments, the stores."""
+"""Commands that show what the stores keep: quarantined rows, audit log, judgments, pages."""
 
 from __future__ import annotations
 
