@@ -375,7 +375,6 @@ class Settings(BaseSettings):
             raise ValueError("it needs the URL of a PostgreSQL in TIMESERIES_URL")
         return store
 
-    @field_validator("embedding_url", "llm_url")
     @field_validator("embedding_url", "llm_url", "alert_webhook_url", "alert_slack_url")
     @classmethod
     def _is_http(cls, url: SecretStr | None) -> SecretStr | None:
