@@ -21,6 +21,8 @@ from ml_assets_tests.servers.starting import (
     listens,
     wait_until,
 )
+from ml_assets_tests.servers.timeseries import pglite_over_tcp, timescaledb_over_tcp
+from ml_assets_tests.stores.metrics.opening import PGLITE, TIMESCALEDB
 
 _AZURITE = "azurite@3.35.0"
 _DYNALITE = "dynalite@4.0.0"
@@ -80,8 +82,21 @@ def tested(test: str, root: Path, environment: Mapping[str, str]) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
+def metrics(root: Path) -> str:
+    """The contract of metrics on TimescaleDB, as Debian has it; and on all of it."""
+    folder = "ml_assets_tests/stores/metrics"
+    with timescaledb_over_tcp(root.with_name("timescaledb")) as url:
+        apache = tested(folder, root, {TIMESCALEDB: url})
+    lines = [f"{apache} on TimescaleDB (Apache)"]
+    for test in ("test_contract.py", "test_timescaledb.py"):
+        with pglite_over_tcp(root.with_name("pglite")) as url:
+            lines.append(f"{tested(f'{folder}/{test}', root, {PGLITE: url})} on TimescaleDB")
+    return "; ".join(lines)
+
+
 ENGINES: Mapping[str, Callable[[Path], str]] = {
     "mongodb": mongodb,
     "buckets": buckets,
     "dynamodb": dynamodb,
+    "metrics": metrics,
 }
