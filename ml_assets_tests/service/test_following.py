@@ -37,10 +37,10 @@ def test_publishes_and_rollbacks_are_followed_without_an_error_or_a_mix(
                 found = answer.json()
                 seen.add((found["release"], found["generation_id"]))
 
-        threads = [Thread(target=ask) for _ in range(3)]
+        threads = [Thread(target=ask) for _ in range(8)]
         for thread in threads:
             thread.start()
-        for turn in range(6):
+        for turn in range(10):
             if turn % 2:
                 deployed.back()
             else:
@@ -53,7 +53,7 @@ def test_publishes_and_rollbacks_are_followed_without_an_error_or_a_mix(
         for thread in threads:
             thread.join()
         process = client.app.state.service.process  # type: ignore[attr-defined]
-        assert client.app.state.service.state.takeovers >= 7  # type: ignore[attr-defined]
+        assert client.app.state.service.state.takeovers >= 11  # type: ignore[attr-defined]
         soon(lambda: get(client, "/v1/release")["deployments"][0]["release_id"] == number)
     assert wrong == []
     generations = {each.release_id: each.parts.generation_id for each in list_releases(connection)}
