@@ -158,8 +158,8 @@ class Service:
             self._caching.keep()
 
 
-def the_service(request: Request) -> Service:
-    """The service of the application that is asked."""
+async def the_service(request: Request) -> Service:
+    """The service of the application that is asked; what is not async, FastAPI calls in a thread."""
     return cast("Service", request.app.state.service)
 
 

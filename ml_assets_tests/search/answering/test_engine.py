@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, UserError
 from ml_assets.search.answering.engine import (
     DEPTHS,
+    match_words,
     open_beside,
     open_engine,
     search,
+    search_vector,
     similar,
 )
 from ml_assets.search.answering.model import METHODS, Engine, Method
@@ -386,6 +388,17 @@ def test_feedback_ranks_what_either_index_found(engine: Engine) -> None:
     one = replace(found, chunk_ids=found.chunk_ids[:1], scores=found.scores[:1])
     moved = rank_moved(engine, {"keyword": nothing, "vector": one}, vector)
     assert moved.scores[0] >= one.scores[0] - 1e-3
+
+
+def test_words_can_be_matched_before_there_is_a_vector(engine: Engine) -> None:
+    (vector,) = HashEncoder().encode_queries(["command lines"])
+    asked: dict[str, Any] = {"k": 2, "filters": equal("collection", "text")}
+    matching = match_words(engine, "command lines", **asked)
+    found = search_vector(engine, "command lines", vector, **asked, matching=matching)
+    assert found == search_vector(engine, "command lines", vector, **asked)
+    other = Ranking(["socket#0"], [1.0], exhausted=True)
+    shown = search_vector(engine, "command lines", vector, matching=other).hits
+    assert {hit.document_id: hit.keyword_rank for hit in shown}["socket"] == 1
 
 
 def test_under_a_filter_the_first_look_is_shorter(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
