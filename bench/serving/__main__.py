@@ -99,13 +99,20 @@ def _peers(
         say("filling LangChain's table, one row after the other")
         with running.langchain(database, work, ours.model(), asked.processes) as service:
             loads = [
-                Load("search", "/v1/search", clients, [{"query": text} for text in islice(questions, most)])
+                Load(
+                    "search",
+                    "/v1/search",
+                    clients,
+                    [{"query": text} for text in islice(questions, most)],
+                )
                 for clients in (1, 16)
             ]
             yield from _rows(NAMES[1], service, loads, asked, work)
     with running.mlflow(work, ours.model(), asked.processes) as service:
         texts = [{"inputs": [text]} for text in islice(questions, most)]
-        yield from _rows(NAMES[2], service, [Load("predict", "/invocations", 1, texts)], asked, work)
+        yield from _rows(
+            NAMES[2], service, [Load("predict", "/invocations", 1, texts)], asked, work
+        )
 
 
 def _rows(

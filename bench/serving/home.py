@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -70,8 +70,12 @@ def write_documents(file: Path) -> None:
         for number in range(DOCUMENTS):
             row = rows[number * len(rows) // DOCUMENTS]
             line = {
-                **{"id": row.document_id, "title": row.title, "text": row.text},
-                **{"label": row.label, "tenth": number % 10, "hundredth": number % 100},
+                "id": row.document_id,
+                "title": row.title,
+                "text": row.text,
+                "label": row.label,
+                "tenth": number % 10,
+                "hundredth": number % 100,
             }
             lines.write(json.dumps(line) + "\n")
 
@@ -85,7 +89,9 @@ def filters(home: Path) -> list[tuple[float, str]]:
 
 def questions(home: Path) -> Iterator[str]:
     """Titles, and words of documents, as long as a person's questions; none twice."""
-    query = "select title, left(text, 2000) from documents where deleted_at is null order by random()"
+    query = (
+        "select title, left(text, 2000) from documents where deleted_at is null order by random()"
+    )
     with postgres.connect(None, load_settings(home=home).home) as connection:
         rows = connection.execute(query).fetchall()
     known: set[str] = set()
@@ -98,7 +104,7 @@ def questions(home: Path) -> Iterator[str]:
                 yield question
 
 
-def export(home: Path, state: Path, queries: Sequence[str]) -> None:
+def export(home: Path, state: Path) -> None:
     """Write what peers are given: the texts of the chunks, their labels, and their vectors."""
     with postgres.connect(None, load_settings(home=home).home) as connection:
         generation = published_generation(connection)
@@ -106,9 +112,7 @@ def export(home: Path, state: Path, queries: Sequence[str]) -> None:
         table = sql.Identifier(vectors_of(generation))
         query = sql.SQL(_CHUNKS).format(partition=table).as_string(connection)
         rows = [
-            row
-            for batch in postgres.read_batches(connection, query, binary=True)
-            for row in batch
+            row for batch in postgres.read_batches(connection, query, binary=True) for row in batch
         ]
     with (state / "texts.jsonl").open("w", encoding="utf-8") as lines:
         for heading, text, _, _ in rows:

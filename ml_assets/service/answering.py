@@ -159,7 +159,7 @@ class Service:
 
 
 async def the_service(request: Request) -> Service:
-    """The service of the application that is asked; what is not async, FastAPI calls in a thread."""
+    """The service of the application that is asked. Async: FastAPI calls others in a thread."""
     return cast("Service", request.app.state.service)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import joblib
 import mlflow
 import numpy as np
+from mlflow.pyfunc import PythonModel
 from sentence_transformers import SentenceTransformer
 from sklearn.linear_model import LogisticRegression
 
@@ -23,7 +24,7 @@ _MOST = 10_000
 """Texts that it is fitted on: how many there are tells nothing of how fast it answers."""
 
 
-class Classifier(mlflow.pyfunc.PythonModel):
+class Classifier(PythonModel):
     """Texts to the probability of every label."""
 
     def load_context(self, context: Any) -> None:

@@ -41,7 +41,7 @@ DEPTHS = (DEPTH, 400, 1600)
 """Chunks asked of each index; deeper only while their documents are fewer than k."""
 
 FILTERED_DEPTH = 50
-"""Under a filter, where a chunk takes longer to find, of each index first: or k, if that is more."""
+"""The same under a filter, where each takes longer to find, at first; k, if that is more."""
 
 
 @contextmanager
@@ -167,7 +167,7 @@ def check_space(generation: Generation, encoder: Encoder) -> None:
 def match_words(
     engine: Engine, query: str, *, k: int = 10, filters: Condition = NO_FILTER
 ) -> Ranking:
-    """What `search_vector` asks of the keyword index first: it may be while the query is encoded."""
+    """What `search_vector` asks of the keyword index first; it can be while a query is encoded."""
     return query_index(engine.connection, engine.keyword, query, _depths(k, filters)[0], filters)
 
 

@@ -1,8 +1,8 @@
 """The thread of a process that follows what is published, who has a key, and which store answers.
 
 A new release is opened beside the old one, which answers until then; the old one is closed when the
-last request that began with it has ended. PostgreSQL's NOTIFY says when to look, and so does a channel
-of Redis, where there is one; a poll is the net under both.
+last request that began with it has ended. PostgreSQL's NOTIFY says when to look, and so does a
+channel of Redis, where there is one; a poll is the net under both.
 """
 
 from __future__ import annotations

@@ -401,7 +401,9 @@ def test_words_can_be_matched_before_there_is_a_vector(engine: Engine) -> None:
     assert {hit.document_id: hit.keyword_rank for hit in shown}["socket"] == 1
 
 
-def test_under_a_filter_the_first_look_is_shorter(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_under_a_filter_the_first_look_is_shorter(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[int] = []
     real = type(engine.keyword).query
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from ml_assets.search.answering.fusion import Scores
 from ml_assets.search.answering.model import Engine
