@@ -4,9 +4,9 @@ Computing belongs in the room that owns the subject, the look of tables in `cons
 """
 
 from ml_assets.cli import (
+    alerts,
     backup,
     features,
-    judgments,
     models,
     pipeline,
     predictions,
@@ -18,10 +18,10 @@ from ml_assets.cli import (
 from ml_assets.cli.app import app
 
 __all__ = [
+    "alerts",
     "app",
     "backup",
     "features",
-    "judgments",
     "models",
     "pipeline",
     "predictions",
