@@ -14,7 +14,7 @@ from typing import Any
 import joblib
 import mlflow
 import numpy as np
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel
 from sentence_transformers import SentenceTransformer
 from sklearn.linear_model import LogisticRegression
 
@@ -32,7 +32,9 @@ class Classifier(PythonModel):
         self._encoder = SentenceTransformer(context.artifacts["encoder"])
         self._regression = joblib.load(context.artifacts["regression"])
 
-    def predict(self, context: Any, model_input: list[str]) -> list[dict[str, float]]:
+    def predict(  # type: ignore[override] - by its hints MLflow tells what it may be asked
+        self, context: Any, model_input: list[str]
+    ) -> list[dict[str, float]]:
         """The probabilities of each text."""
         vectors = self._encoder.encode(list(model_input), normalize_embeddings=True)
         labels = [str(label) for label in self._regression.classes_]
