@@ -28,9 +28,13 @@ rebuild_search = dg.define_asset_job(
 
 _DRIFT = dg.AssetSelection.assets(key("feature_drift"))
 _PREDICTIONS = dg.AssetSelection.assets(
-    *map(key, ("prediction_log", "model_performance_hourly", "anomalies"))
+    *map(
+        key,
+        ("prediction_log", "model_performance_hourly", "model_performance_daily", "anomalies"),
+    )
 )
-_BY_DAY = _DRIFT | _PREDICTIONS
+_SEARCH = dg.AssetSelection.assets(key("search_quality_daily"))
+_BY_DAY = _DRIFT | _PREDICTIONS | _SEARCH
 """By day, as nothing else that a run brings up to date: Dagster wants one partitioning of a job."""
 
 train_models = dg.define_asset_job(
@@ -57,6 +61,12 @@ load_predictions = dg.define_asset_job(
     description="Load what the service predicted, and was told of it; find what is extraordinary.",
 )
 
+watch_search = dg.define_asset_job(
+    "watch_search",
+    selection=_SEARCH,
+    description="Keep how good and how fast search was on a day.",
+)
+
 JOBS = [
     refresh_documents,
     check_documents,
@@ -65,4 +75,5 @@ JOBS = [
     everything,
     watch_drift,
     load_predictions,
+    watch_search,
 ]
