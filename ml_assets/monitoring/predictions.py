@@ -20,10 +20,12 @@ from ml_assets.monitoring.spool.segments import (
     Segment,
     claimed,
     closed_segments,
+    forget_old,
     list_segments,
     place_of,
     put_aside,
     read_records,
+    written_last,
 )
 from ml_assets.stores.sql import statement
 
@@ -36,6 +38,8 @@ PREDICTIONS, FEEDBACK = "predictions", "feedback"
 TABLES: Mapping[str, str] = {PREDICTIONS: "prediction_log", FEEDBACK: "prediction_feedback"}
 
 UNLOADED_AFTER = timedelta(days=1)
+PUT_ASIDE_FOR = timedelta(days=30)
+"""For so long a segment is kept that has a record which cannot be used; the others are loaded."""
 
 Count = Annotated[int, Field(ge=0, lt=1 << 32)]
 """As a column holds it."""
@@ -104,14 +108,18 @@ def record_of(each: Predicted | Told) -> dict[str, Any]:
 def load_day(client: Client, home: Path, day: date) -> Loaded:
     """Load the closed segments of a day, of both kinds, each once whatever happens.
 
+    What was put aside, of any day, is removed after `PUT_ASIDE_FOR`.
+
     Raises:
         clickhouse_connect.driver.exceptions.Error: a segment that was not loaded stays.
     """
     total = Loaded()
     for name, table in TABLES.items():
-        for segment in closed_segments(place_of(home, name)):
+        place = place_of(home, name)
+        for segment in closed_segments(place):
             if segment.day == day:
                 total += load_segment(client, segment, table)
+        forget_old(place, (datetime.now(UTC) - PUT_ASIDE_FOR).timestamp())
     return total
 
 
@@ -151,7 +159,7 @@ def late_segments(home: Path, now: datetime) -> list[str]:
         segment.path.name
         for name in TABLES
         for segment in closed_segments(place_of(home, name))
-        if segment.path.stat().st_mtime < latest
+        if (written := written_last(segment)) and written < latest
     ]
 
 

@@ -61,6 +61,7 @@ def written(connection: postgres.Connection, settings: Settings) -> str:
     connection.execute("select pg_stat_force_next_flush()")
     counted = connection.execute(statement("postgres/operations/written")).fetchall()
     digest, local = hashlib.sha256(repr(counted).encode()), []
+    online.settle(settings.home)
     for url, name, ask in _stores(settings):
         if url is None:
             local.append(settings.home / name)
