@@ -231,11 +231,11 @@ def _train(
     metrics |= _costs(model.predict_proba, rows.test)
     uri = mlflow.log_model(module, model, task.examples.inputs.head(5), task.labels, TRUSTED_TYPES)
     metrics["model_bytes"] = mlflow.model_bytes(where, uri)
+    usage.sample()
     metrics["peak_memory_mib"] = usage.peak_memory_mib
     parameters = {**family.parameters, **learned.chosen}
     module.log_params(parameters)
     module.log_metrics(metrics)
-    usage.sample()
     used = [Step(second, "train", name, value) for second, name, value in usage.points()]
     steps = (*learned.steps, *reported, *used)
     _log_files(module, run_id, rows, learned, steps, evaluations["test"], tested)

@@ -33,7 +33,7 @@ from ml_assets.training.importance import permutation_importance
 from ml_assets.training.model import DEVELOPMENT, SPLITS, Step, TrainingSet
 from ml_assets.training.onnx.model import FILE, OnnxModel
 from ml_assets.training.quality import straddling_groups, unknown_labels, validation_gate
-from ml_assets.training.results import COSTS
+from ml_assets.training.results import COSTS, write_costs
 from ml_assets.training.selection.choice import is_to_refit
 from ml_assets.training.selection.cross_validation import cross_validate
 from ml_assets.training.selection.out_of_fold import read_out_of_fold
@@ -351,6 +351,13 @@ def test_a_kill_before_the_chosen_one_was_refitted_is_made_good(trained: Trained
         assert is_to_refit(read_candidates(connection, training_set.hash))
         deployment.train(training_set, [])
         *_, again = read_candidates(connection, training_set.hash)
+    with deployment.open_duck() as duck:
+        rows = duck.execute(
+            "select metric, value from experiment_performance where run_id = ? and split = ''",
+            [again.run_id],
+        ).fetchall()
+        write_costs(duck, before[-1])  # as PostgreSQL is again
+    assert dict(rows) == {name: again.metrics[name] for name in COSTS}
     assert not is_to_refit(before)
     assert again.refitted_uri not in ("", before[-1].refitted_uri)
     assert again.onnx_sha256 == before[-1].onnx_sha256
