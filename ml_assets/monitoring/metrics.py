@@ -61,7 +61,9 @@ def unlike_the_history(connection: postgres.Connection, client: Client) -> list[
     """The runs of which ClickHouse has another number of points than they reported."""
     copied = client.query(statement("clickhouse/monitoring/known_runs")).result_rows
     there = {run_id: count for run_id, count, *_ in copied}
-    told = dict(connection.execute(statement("postgres/training/history_lengths")).fetchall())
+    told: dict[str, int] = dict(
+        connection.execute(statement("postgres/training/history_lengths")).fetchall()
+    )
     return [
         f"run {run_id}: {there.get(run_id, 0)} of {count} points"
         for run_id, count in sorted(told.items())

@@ -350,10 +350,8 @@ def _names(family: Family) -> set[str]:
 
 
 def _with_files(where: mlflow.Tracking, candidate: Candidate) -> Candidate:
-    files, sizes = (
-        each(where, candidate.uris, candidate.run_id)
-        for each in (mlflow.hash_files, mlflow.file_sizes)
-    )
+    uris, run_id = candidate.uris, candidate.run_id
+    files, sizes = mlflow.hash_files(where, uris, run_id), mlflow.file_sizes(where, uris, run_id)
     return replace(candidate, files=files, sizes=sizes)
 
 

@@ -109,8 +109,8 @@ def measure_generation(
             rerank_top=settings.rerank_top,
         )
         measurement = evaluate_generation(engine, vectors, judged, load, settings, state=state)
-        served = replace(engine, fusion=measurement.fusion)
-        seconds = search_seconds(served, judged, load) if judged else []
+        fused = replace(engine, fusion=measurement.fusion)
+        seconds = search_seconds(fused, judged, load) if judged else []
     with connection.transaction():
         record_measurement(connection, generation.generation_id, measurement)
         keep_measurement(connection, generation.generation_id, measurement, seconds)

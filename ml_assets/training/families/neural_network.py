@@ -37,7 +37,8 @@ def _path(
     for epoch, network in enumerate(_epochs(truth, seen, parameters, task.seed), 1):
         answer = partial(predict_probabilities, _snapshot(network), unseen, task.labels)
         answers = answer()
-        loss, scores = (f(task.labels, asked, answers) for f in (log_loss, macro_scores))
+        loss = log_loss(task.labels, asked, answers)
+        scores = macro_scores(task.labels, asked, answers)
         trials.append(Trial({"epochs": epoch}, loss, answer, scores))
         best = min(trials, key=lambda trial: trial.log_loss).setting["epochs"]
         if epoch == parameters["max_epochs"] or epoch - best >= parameters["patience"]:
