@@ -224,3 +224,5 @@ def test_a_terminal_is_drawn_on(looks: list[float], monkeypatch: pytest.MonkeyPa
     assert done.exit_code == 0
     assert "Nothing is watched yet" in done.output
     assert "Interrupted" not in done.output
+    # The cursor that a live table hides is there again.
+    assert 0 < done.output.rfind("\x1b[?25l") < done.output.rfind("\x1b[?25h")
