@@ -1,32 +1,47 @@
-"""Commands of monitoring: what is watched, how models develop, and two of them side by side."""
+"""Commands of monitoring: what is watched, what the service predicted, and what was true."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.live import Live
 from rich.text import Text
 
-from ml_assets.cli.app import Json, command, home_or_empty, out, reading, show, tell
+from ml_assets.cli.app import Json, app, command, home_or_empty, out, show, tell
 from ml_assets.console import monitoring as console
-from ml_assets.errors import NothingToDoError, StoreError
-from ml_assets.settings import Settings, secret
+from ml_assets.errors import StoreError
+from ml_assets.settings import Settings, load_settings, secret
 
 if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
     from ml_assets.monitoring.overview import Watched
-    from ml_assets.monitoring.trends import Trend
 
 _PATIENCE = 2.0
 """Seconds that a look waits for a run that holds ClickHouse; the next look comes soon."""
 
-_MOST_TRAININGS = 400
-_PERFORMANCE = ("predictions", "probability", "p50_ms", "p95_ms", "p99_ms", "accuracy")
+predictions = typer.Typer(
+    no_args_is_help=True,
+    help="Show what the service predicted and how right it was, and tell what was true.",
+)
+app.add_typer(predictions, name="predictions")
+
+Day = Annotated[
+    datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only those of this day (UTC).")
+]
+
+
+def _of_predictions(name: str) -> Callable[[Callable[..., None]], None]:
+    return partial(command, group=predictions, name=name)
 
 
 @command
@@ -56,46 +71,82 @@ def monitor(
             return
 
 
-@command
-def trends(
-    model: Annotated[str, typer.Argument(help="A family, or document_classifier.")],
-    days: Annotated[int, typer.Option(min=1, max=3660, help="Of what the service answered.")] = 90,
+@_of_predictions("list")
+def list_predictions(
+    day: Day = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Rows to show.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """Show how the trainings of a family develop, or the answers of the registered model by day.
+    """Show the last predictions of the service, the newest first, as far as they are loaded.
 
-    Example: ml-assets trends logistic_regression
+    Runs and `predictions_sensor` load them.
     """
-    from ml_assets.monitoring.named import find_model
-    from ml_assets.registry.model import MODEL_NAME
+    from ml_assets.console import records
+    from ml_assets.monitoring.predictions import read_predictions, waiting_days
 
-    with reading() as (settings, connection):
-        name = model if model == MODEL_NAME else find_model(connection, model).candidate.family
-    rows = _performance(settings, days) if name == MODEL_NAME else _trainings(settings, name)
-    if not rows:
-        raise NothingToDoError(
-            f"nothing is known of {name} over time",
-            where="trends",
-            do="Materialize model_performance_daily" if name == MODEL_NAME else "Train it again",
-        )
-    show([row.row() for row in rows], lambda: console.trends(name, rows), as_json=as_json)
+    with _loaded() as (settings, client):
+        rows = read_predictions(client, _date(day), limit)
+    waiting = sum(map(len, waiting_days(settings.home).values()))
+    show(rows, lambda: records.predictions(rows, waiting), as_json=as_json)
 
 
-@command
-def compare(
-    model: Annotated[str, typer.Argument(help="A version, a run, a family, or champion.")],
-    other: Annotated[str, typer.Argument(help="Another one.")],
-    as_json: Json = False,
+@_of_predictions("performance")
+def show_performance(day: Day = None, as_json: Json = False) -> None:
+    """Show by day and model version how many predictions there were, how fast, and how right.
+
+    Accuracy and log loss are over those of which the truth is known.
+    """
+    from ml_assets.console import records
+    from ml_assets.monitoring.predictions import count_predictions, performance
+
+    with _loaded() as (_, client):
+        known = {
+            (row["day"], row["model"], row["version"]): row
+            for row in performance(client, _date(day))
+        }
+        rows = [
+            {
+                **row,
+                **{
+                    name: known.get((row["day"], row["model"], row["version"]), {}).get(name)
+                    for name in ("known", "accuracy", "labelled", "log_loss")
+                },
+            }
+            for row in count_predictions(client, _date(day))
+        ]
+    show(rows, lambda: records.performance(rows), as_json=as_json)
+
+
+@_of_predictions("truth")
+def import_truth(
+    file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet.", exists=True)],
 ) -> None:
-    """Show two models side by side: every metric of quality and cost, and the difference.
+    """Tell what was true: a row for each prediction, with request_id and label.
 
-    Example: ml-assets compare champion tfidf_baseline
+    In place of label there may be correct (true, false), and position where a request had several
+    texts, from 0. The last word counts. Example: ml-assets predictions truth labels.csv
     """
-    from ml_assets.monitoring import named
+    from ml_assets.monitoring import truth
 
-    with reading() as (_, connection):
-        rows = named.compare(*(named.find_model(connection, name) for name in (model, other)))
-    show(rows, lambda: console.compared(rows), as_json=as_json)
+    settings = load_settings()
+    most = settings.prediction_log_bytes
+    count = truth.import_truth(settings.home, file, most, settings.actor)
+    out.print(f"{count:,} rows are kept; the next run loads them.", highlight=False)
+
+
+@contextmanager
+def _loaded() -> Iterator[tuple[Settings, Client]]:
+    from ml_assets.stores import clickhouse
+
+    with (
+        home_or_empty() as settings,
+        clickhouse.connect(secret(settings.clickhouse_url), settings.home) as client,
+    ):
+        yield settings, client
+
+
+def _date(day: datetime | None) -> date | None:
+    return day.date() if day else None
 
 
 def _look(settings: Settings, patience: float) -> list[Watched]:
@@ -129,28 +180,3 @@ def _stream(settings: Settings, seconds: float) -> None:
     for rows in _looks(settings, seconds):
         line = {"at": datetime.now(UTC), "series": [asdict(row) for row in rows]}
         print(json.dumps(line, default=str), flush=True)
-
-
-def _performance(settings: Settings, days: int) -> list[Trend]:
-    """The answers of the registered model by day, over all its versions."""
-    from ml_assets.monitoring.daily import performance_of_model
-    from ml_assets.monitoring.trends import trends_of
-    from ml_assets.registry.model import MODEL_NAME
-    from ml_assets.stores import clickhouse
-
-    today = datetime.now(UTC).date()
-    with clickhouse.connect(secret(settings.clickhouse_url), settings.home) as client:
-        first = today - timedelta(days=days - 1)
-        rows = performance_of_model(client, MODEL_NAME, first, today)
-    return trends_of(MODEL_NAME, rows, "day", _PERFORMANCE)
-
-
-def _trainings(settings: Settings, family: str) -> list[Trend]:
-    from ml_assets.monitoring.trends import family_trends
-    from ml_assets.stores import duckdb
-    from ml_assets.training.results import read_summaries
-
-    if not settings.duckdb_file.exists():
-        return []
-    with duckdb.connect(settings.duckdb_file, read_only=True) as duck:
-        return family_trends(read_summaries(duck, _MOST_TRAININGS, family))

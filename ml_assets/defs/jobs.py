@@ -34,7 +34,8 @@ _PREDICTIONS = dg.AssetSelection.assets(
     )
 )
 _SEARCH = dg.AssetSelection.assets(key("search_quality_daily"))
-_BY_DAY = _DRIFT | _PREDICTIONS | _SEARCH
+_ALERTS = dg.AssetSelection.assets(key("alerts"))
+_BY_DAY = _DRIFT | _PREDICTIONS | _SEARCH | _ALERTS
 """By day, as nothing else that a run brings up to date: Dagster wants one partitioning of a job."""
 
 train_models = dg.define_asset_job(
@@ -51,14 +52,14 @@ everything = dg.define_asset_job(
 
 watch_drift = dg.define_asset_job(
     "watch_drift",
-    selection=_DRIFT,
-    description="Compare what came until a day with the days before and the training set.",
+    selection=_DRIFT | _ALERTS,
+    description="Compare what came until a day with the days before and the training set; tell it.",
 )
 
 load_predictions = dg.define_asset_job(
     "load_predictions",
-    selection=_PREDICTIONS,
-    description="Load what the service predicted, and was told of it; find what is extraordinary.",
+    selection=_PREDICTIONS | _ALERTS,
+    description="Load what the service predicted, and was told of it; find and tell what is amiss.",
 )
 
 watch_search = dg.define_asset_job(

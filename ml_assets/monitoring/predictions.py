@@ -7,7 +7,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -165,15 +165,28 @@ def late_segments(home: Path, now: datetime) -> list[str]:
 
 def missing_records(client: Client, home: Path) -> list[str]:
     """Sequences that are neither in ClickHouse nor in the spool: they were dropped, or torn."""
-    gaps = []
+    return [
+        f"{name} {first}-{last} of {writer}, before or on {day}"
+        for name, writer, first, last, day in _gaps(client, home, None)
+    ]
+
+
+def lost_records(client: Client, home: Path, since: date) -> list[tuple[date, int]]:
+    """How many records are `missing_records`, by the day before or on which: since that day."""
+    return [(day, last - first + 1) for _, _, first, last, day in _gaps(client, home, since)]
+
+
+def _gaps(
+    client: Client, home: Path, since: date | None
+) -> Iterator[tuple[str, str, int, int, date]]:
+    """Kind and writer of records that are missing, the first and the last, and the day."""
     for name, table in TABLES.items():
         waiting = list_segments(place_of(home, name))
-        rows = client.query(statement("clickhouse/monitoring/sequence_gaps"), {"table": table})
-        for writer, first, last, day in rows.result_rows:
-            between = [each for each in waiting if each.writer == writer and each.first <= last]
-            if not between:
-                gaps.append(f"{name} {first}-{last} of {writer}, before or on {day}")
-    return gaps
+        bound = {"table": table, "since": since}
+        rows = client.query(statement("clickhouse/monitoring/sequence_gaps"), bound).result_rows
+        for writer, first, last, day in rows:
+            if not any(each.writer == writer and each.first <= last for each in waiting):
+                yield name, writer, first, last, day
 
 
 def read_predictions(
