@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -26,6 +27,10 @@ from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
     from ml_assets.embeddings.encoder import Encoder
+
+
+_TIMED = 50
+"""Judged queries that are searched for one by one, for the latency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,20 @@ def query_judged(
         Answer(query, vector, {name: score_documents(each) for name, each in by_index.items()})
         for query, vector, by_index in zip(judged, vectors, rankings, strict=True)
     ]
+
+
+def search_seconds(
+    engine: Engine, judged: JudgedQueries, load: Callable[[], Encoder]
+) -> list[float]:
+    """How long whole searches take for the first judged queries, without their encoding."""
+    asked = judged[:_TIMED]
+    vectors = load().encode_queries([query.text for query in asked])
+    took = []
+    for query, vector in zip(asked, vectors, strict=True):
+        started = time.perf_counter()
+        search_vector(engine, query.text, vector)
+        took.append(time.perf_counter() - started)
+    return took
 
 
 def half_of(answers: Sequence[Answer], half: Literal["tuning", "reporting"]) -> list[Answer]:
