@@ -32,7 +32,8 @@ class Classifier(PythonModel):
         self._encoder = SentenceTransformer(context.artifacts["encoder"])
         self._regression = joblib.load(context.artifacts["regression"])
 
-    def predict(  # type: ignore[override] - by its hints MLflow tells what it may be asked
+    # MLflow reads the hints: so it tells what it may be asked.
+    def predict(  # type: ignore[override]
         self, context: Any, model_input: list[str]
     ) -> list[dict[str, float]]:
         """The probabilities of each text."""
