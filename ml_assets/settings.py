@@ -270,6 +270,9 @@ class Settings(BaseSettings):
     prediction_log_texts: bool = Field(
         False, description="whether the log of predictions has the texts, beside their hashes"
     )
+    metrics_days: int = Field(
+        400, ge=8, le=36_500, description="days for which points of metrics are kept"
+    )
     alert_rules: Path | None = Field(
         None, description="file of the rules of alerts; empty: those that are shipped"
     )
@@ -304,6 +307,12 @@ class Settings(BaseSettings):
     postgres_read_url: SecretStr | None = Field(None, validation_alias="POSTGRES_READ_URL")
     chroma_url: SecretStr | None = Field(None, validation_alias="CHROMA_URL")
     clickhouse_url: SecretStr | None = Field(None, validation_alias="CLICKHOUSE_URL")
+    timeseries_url: SecretStr | None = Field(None, validation_alias="TIMESERIES_URL")
+    metrics_store: Literal["auto", "clickhouse", "timeseries"] = Field(
+        "auto",
+        description="the store that has the metrics, where both of their URLs are set",
+        validate_default=True,
+    )
     redis_url: SecretStr | None = Field(None, validation_alias="REDIS_URL")
     memcached_url: SecretStr | None = Field(None, validation_alias="MEMCACHED_URL")
     dynamodb_url: SecretStr | None = Field(None, validation_alias="DYNAMODB_URL")
@@ -324,7 +333,7 @@ class Settings(BaseSettings):
                 ) from None
         return value
 
-    @field_validator("postgres_url", "postgres_read_url")
+    @field_validator("postgres_url", "postgres_read_url", "timeseries_url")
     @classmethod
     def _is_url(cls, url: SecretStr | None) -> SecretStr | None:
         # Words such as host=x dbname=y are a client's; a database beside ours has none of them.
@@ -353,6 +362,18 @@ class Settings(BaseSettings):
         except ValueError:
             raise ValueError("its port is not a number") from None
         return url
+
+    @field_validator("metrics_store")
+    @classmethod
+    def _is_one(cls, store: str, info: ValidationInfo) -> str:
+        urls = [name for name in ("clickhouse_url", "timeseries_url") if info.data.get(name)]
+        if store == "auto" and len(urls) == 2:
+            raise ValueError(
+                "CLICKHOUSE_URL and TIMESERIES_URL are set: name clickhouse or timeseries"
+            )
+        if store == "timeseries" and "timeseries_url" not in urls:
+            raise ValueError("it needs the URL of a PostgreSQL in TIMESERIES_URL")
+        return store
 
     @field_validator("embedding_url", "llm_url", "alert_webhook_url", "alert_slack_url")
     @classmethod
@@ -457,6 +478,18 @@ class Settings(BaseSettings):
         if url and not re.match(r"dynamodb://[^/?]+/[\w.-]{3,255}(\?|$)", url.get_secret_value()):
             raise ValueError("it is not a URL such as dynamodb://eu-west-1/ml_assets")
         return url
+
+    @property
+    def metrics_kind(self) -> Literal["clickhouse", "timeseries"]:
+        """The one store that metrics are written to and read from."""
+        if self.metrics_store == "auto":
+            return "timeseries" if self.timeseries_url else "clickhouse"
+        return self.metrics_store
+
+    @property
+    def metrics_url(self) -> SecretStr | None:
+        """Its server; None: the embedded one in the home."""
+        return self.timeseries_url if self.metrics_kind == "timeseries" else self.clickhouse_url
 
     @property
     def online_url(self) -> SecretStr | None:

@@ -32,6 +32,7 @@ _PLACES = {
     *("home", "postgres_url", "postgres_read_url", "chroma_url", "clickhouse_url", "redis_url"),
     *("mlflow_tracking_uri", "duckdb_path", "keyword_index_path", "memcached_url"),
     *("dynamodb_url", "query_cache_seconds", "prediction_cache_seconds"),
+    *("timeseries_url", "metrics_store", "metrics_days"),
 }
 
 
