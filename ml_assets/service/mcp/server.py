@@ -90,11 +90,14 @@ def serve_http(session: Predicting, settings: Settings, host: str, port: int) ->
     """
     import uvicorn
 
+    from ml_assets.service.admission.connections import BoundedConnection
+
     refuse_open_door(settings, host)
     _prepare()
     with recorded_tools(session, settings) as tools, Door.of(settings) as door:
         uvicorn.run(
             http_app(create_server(tools), door, settings),
+            http=BoundedConnection,
             host=host,
             port=port,
             log_config=None,
