@@ -21,8 +21,13 @@ from ml_assets_tests.servers.starting import (
     listens,
     wait_until,
 )
-from ml_assets_tests.servers.timeseries import pglite_over_tcp, timescaledb_over_tcp
-from ml_assets_tests.stores.metrics.opening import PGLITE, TIMESCALEDB
+from ml_assets_tests.servers.timeseries import (
+    influxdb_over_http,
+    pglite_over_tcp,
+    timescaledb_over_tcp,
+    victoria_over_http,
+)
+from ml_assets_tests.stores.metrics.opening import INFLUXDB, PGLITE, TIMESCALEDB, VICTORIA
 
 _AZURITE = "azurite@3.35.0"
 _DYNALITE = "dynalite@4.0.0"
@@ -91,6 +96,13 @@ def metrics(root: Path) -> str:
     for test in ("test_contract.py", "test_timescaledb.py"):
         with pglite_over_tcp(root.with_name("pglite")) as url:
             lines.append(f"{tested(f'{folder}/{test}', root, {PGLITE: url})} on TimescaleDB")
+    with (
+        influxdb_over_http(root.with_name("influxdb")) as influxdb,
+        victoria_over_http(root.with_name("victoria")) as victoria,
+    ):
+        urls = {INFLUXDB: influxdb, VICTORIA: victoria}
+        read_back = tested(f"{folder}/test_influxdb.py", root, urls)
+        lines.append(f"{read_back} on InfluxDB and VictoriaMetrics")
     return "; ".join(lines)
 
 

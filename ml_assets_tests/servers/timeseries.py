@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from ml_assets_tests.servers.postgres import (
     data_folder,
     find_postgres,
     initialize,
+    install_package,
     serve_command,
 )
 from ml_assets_tests.servers.starting import (
@@ -29,6 +30,7 @@ from ml_assets_tests.servers.starting import (
     find_program,
     free_port,
     launch,
+    listens,
     wait_until,
 )
 
@@ -86,6 +88,51 @@ def pglite_over_tcp(folder: Path) -> Iterator[str]:
         yield url
     finally:
         end(server)
+
+
+@contextmanager
+def influxdb_over_http(folder: Path) -> Iterator[str]:
+    """The URL of an InfluxDB of version 1, which Debian has."""
+    port = free_port()
+    data = "\n".join(f'[{name}]\ndir = "{folder}/{name}"' for name in ("meta", "data"))
+    config = folder / "influxdb.conf"
+    folder.mkdir(parents=True, exist_ok=True)
+    config.write_text(
+        f'reporting-disabled = true\nbind-address = "127.0.0.1:{free_port()}"\n{data}\n'
+        f'wal-dir = "{folder}/wal"\n[http]\nbind-address = "127.0.0.1:{port}"\n'
+    )
+    with _serving(folder, port, [_program("influxd", "influxdb"), "run", "-config", config]) as url:
+        yield url
+
+
+@contextmanager
+def victoria_over_http(folder: Path) -> Iterator[str]:
+    """The URL of a VictoriaMetrics, which takes both versions of InfluxDB's lines."""
+    port, program = free_port(), _program("victoria-metrics", "victoria-metrics")
+    folder.mkdir(parents=True, exist_ok=True)
+    options = [f"-storageDataPath={folder}/data", f"-httpListenAddr=127.0.0.1:{port}"]
+    with _serving(folder, port, [program, *options]) as url:
+        yield url
+
+
+@contextmanager
+def _serving(folder: Path, port: int, command: Sequence[str | Path]) -> Iterator[str]:
+    log = folder / "server.log"
+    server = launch(command, folder, log)
+    try:
+        wait_until(lambda: listens(port), server, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        end(server)
+
+
+def _program(name: str, package: str) -> str:
+    if not (path := find_program(name)):
+        install_package(package)
+        path = find_program(name)
+    if not path:
+        raise AbsentError(f"Debian's {package} has no program `{name}`")
+    return path
 
 
 def _install(package: str) -> None:

@@ -17,6 +17,9 @@ TIMESCALEDB = "TIMESCALEDB_URL"
 PGLITE = "PGLITE_URL"
 """The same, of a server that has one database and one connection, and all of TimescaleDB."""
 
+INFLUXDB, VICTORIA = "INFLUXDB_URL", "VICTORIA_URL"
+"""The variables with the URLs of servers that take the line protocol."""
+
 Rows = Mapping[Series, Mapping[datetime, float]]
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
