@@ -4,12 +4,12 @@ Computing belongs in the room that owns the subject, the look of tables in `cons
 """
 
 from ml_assets.cli import (
+    alerts,
     backup,
     features,
-    judgments,
     models,
+    monitoring,
     pipeline,
-    predictions,
     queries,
     records,
     releases,
@@ -18,13 +18,13 @@ from ml_assets.cli import (
 from ml_assets.cli.app import app
 
 __all__ = [
+    "alerts",
     "app",
     "backup",
     "features",
-    "judgments",
     "models",
+    "monitoring",
     "pipeline",
-    "predictions",
     "queries",
     "records",
     "releases",

@@ -41,7 +41,7 @@ from ml_assets.operations.moving import (
 from ml_assets.operations.pending import adopt_finish, was_finished
 from ml_assets.releases import pointer
 from ml_assets.settings import Settings, load_settings, secret
-from ml_assets.stores import cache, postgres
+from ml_assets.stores import cache, online, postgres
 from ml_assets.stores.folders import DAMAGED
 from ml_assets.stores.migrations import STORES, read_migrations
 from ml_assets.stores.postgres.dump import dump
@@ -102,9 +102,9 @@ def back_up(settings: Settings, target: Path, notify: Callable[[str], None]) -> 
 
 
 def _is_left_out(name: str, settings: Settings) -> bool:
-    """The server, which is dumped; what is on others; damaged files; caches, which none misses."""
+    """The server, which is dumped; what is on others; damaged files; what none misses."""
     left = name.partition(".")[0] == _SERVER or name in on_servers(settings)
-    return left or DAMAGED in name or name.startswith(cache.FILE)
+    return left or DAMAGED in name or name.startswith((cache.FILE, online.VISITS))
 
 
 def restore(settings: Settings, source: Path, notify: Callable[[str], None]) -> Manifest:

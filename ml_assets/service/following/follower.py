@@ -1,8 +1,8 @@
 """The thread of a process that follows what is published, who has a key, and which store answers.
 
 A new release is opened beside the old one, which answers until then; the old one is closed when the
-last request that began with it has ended. PostgreSQL's NOTIFY says when to look; a poll is the net
-under it, for a replica or a pooler that passes none.
+last request that began with it has ended. PostgreSQL's NOTIFY says when to look, and so does a
+channel of Redis, where there is one; a poll is the net under both.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ import psycopg
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.errors import OutageError, UserError, first_line
 from ml_assets.search.indexes.kinds import touch_index
+from ml_assets.service.admission.counters import obstacle
 from ml_assets.service.admission.keys import Key, read_keys
 from ml_assets.service.following import deployments
+from ml_assets.service.following.bell import Bell
 from ml_assets.service.following.deployments import Process
 from ml_assets.service.following.opened import NoLaneError, OpenedRelease, Served, look_up
 from ml_assets.settings import Settings, secret
@@ -43,12 +45,14 @@ class State:
     """What the requests of a process are answered with; the thread alone writes it.
 
     `keys` None: they could not be read yet, and nobody is let in. `troubles`: why a store does not
-    answer, by its name. `follows`: the thread is there; a defect has ended it otherwise.
+    answer, by its name. `warning`: what does not keep it from answering. `follows`: the thread is
+    there; a defect has ended it otherwise.
     """
 
     current: OpenedRelease | None = None
     keys: Mapping[str, Key] | None = None
     troubles: dict[str, str] = field(default_factory=dict)
+    warning: str = ""
     takeovers: int = 0
     follows: bool = True
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -90,6 +94,7 @@ class Follower:
         self._ended = threading.Event()
         self._looked = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
+        self._bell = Bell()
         self._due: dict[str, float] = {}
         self._retired: list[OpenedRelease] = []
         self._unlisted = ""
@@ -97,13 +102,17 @@ class Follower:
 
     def start(self, seconds: float) -> None:
         """Begin; wait at most so long for the first look."""
+        if url := secret(self._settings.redis_url):
+            self._bell.listen(url)
         self._thread.start()
         self._looked.wait(seconds)
 
     def stop(self) -> None:
         """End the thread, and close what is open; nobody asks any more."""
         self._ended.set()
+        self._bell.ring()
         self._thread.join()
+        self._bell.close()
         last = self.state.replace(None)
         for opened in [*self._retired, *filter(None, [last])]:
             opened.close()
@@ -118,7 +127,7 @@ class Follower:
                     while not self._ended.is_set():
                         self._look(connection)
                         self._looked.set()
-                        self._wait(connection if listens else None)
+                        self._bell.wait(POLL_SECONDS, connection if listens else None)
                 self._looked.set()
                 self._close_left()
                 self._ended.wait(POLL_SECONDS)
@@ -140,6 +149,7 @@ class Follower:
         self._close_left()
         self._every(_PROBE_SECONDS, "probe", self._probe)
         self._every(_BEAT_SECONDS, "beat", self._record)
+        self._every(_BEAT_SECONDS, "count", self._count)
 
     def _take_over(self, served: Served) -> None:
         with self._told("search"):
@@ -176,6 +186,12 @@ class Follower:
         url = secret(self._settings.online_url)
         with self._told("online"), online.connect(url, self._settings.home) as store:
             store.views()
+
+    def _count(self) -> None:
+        """Look whether requests can be counted, and sessions begun, before somebody asks."""
+        reason = obstacle(secret(self._settings.redis_url), self._settings.home)
+        warning = f"each process counts by itself, and nobody can log in ({reason})"
+        self.state.warning = warning if reason else ""
 
     def _record(self) -> None:
         opened = self.state.current
@@ -214,13 +230,6 @@ class Follower:
         if self.state.troubles.get(store) != reason:
             log.warning("a store does not answer", extra={"store": store, "reason": reason})
         self.state.troubles[store] = reason
-
-    def _wait(self, listening: postgres.Connection | None) -> None:
-        if listening is None:
-            self._ended.wait(POLL_SECONDS)
-            return
-        for _ in listening.notifies(timeout=POLL_SECONDS, stop_after=1):
-            pass
 
 
 def _listen(connection: postgres.Connection) -> bool:
