@@ -213,7 +213,7 @@ def _checks(view: FeatureView) -> Iterator[dg.AssetChecksDefinition]:
                 return result
             do = "Give each row the time of the last document in it; its `label_time`, for labels"
             told = {name: each for name, each in result.metadata.items() if name != "repair"}
-            return result._replace(metadata={**told, "do": do})
+            return result._replace(metadata={**told, "do": dg.MetadataValue.text(do)})
 
         yield no_later
     if "training" not in view.uses or view.entity != "document":

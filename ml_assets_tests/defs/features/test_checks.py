@@ -252,7 +252,7 @@ def test_a_view_whose_rows_are_earlier_than_their_documents_is_told(
     if early:
         assert result.metadata["entities_with_rows_of_later_documents"].value == 1
         assert result.metadata["examples"].value == "a"
-        assert "label_time" in str(result.metadata["do"])
+        assert "label_time" in str(result.metadata["do"].value)
         assert "repair" not in result.metadata
     served = replace(view, uses=frozenset({"serving"}))
     assert check.check_key.name not in {each.check_key.name for each in _checks(served)}
