@@ -6,6 +6,7 @@ Computing belongs in the room that owns the subject, the look of tables in `cons
 from ml_assets.cli import (
     backup,
     features,
+    governance,
     judgments,
     models,
     pipeline,
@@ -21,6 +22,7 @@ __all__ = [
     "app",
     "backup",
     "features",
+    "governance",
     "judgments",
     "models",
     "pipeline",

@@ -27,18 +27,35 @@ def rejected(rows: Sequence[Rejected], count: int) -> RenderableType:
 def audit(entries: Sequence[Entry]) -> RenderableType:
     """Who did what, when and why, the newest last."""
     if not entries:
-        return Text("Nothing was published, promoted, rolled back or dropped yet.")
+        return Text("Nothing was published, promoted, rolled back, granted or dropped yet.")
     shown = [
         {
             "entry": entry.entry_id,
             "when": moment(entry.logged_at),
             "by": entry.actor,
+            "from": entry.address,
             "what": f"{entry.action} {entry.subject}",
             "why": entry.reason,
         }
         for entry in entries
     ]
     return table("Audit log", shown)
+
+
+def roles(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """The roles of actors."""
+    if not rows:
+        return Text("Nobody has a role, so everybody may do everything.")
+    shown = [
+        {
+            "actor": row["actor"],
+            "role": row["role"],
+            "since": moment(row["granted_at"]),
+            "by": row["granted_by"],
+        }
+        for row in rows
+    ]
+    return table("Roles", shown)
 
 
 def keys(rows: Sequence[Mapping[str, Any]]) -> RenderableType:

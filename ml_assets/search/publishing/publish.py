@@ -13,6 +13,7 @@ from ml_assets.embeddings.space import current_space
 from ml_assets.errors import GateError
 from ml_assets.releases import audit, pointer
 from ml_assets.releases.gates import Decision, Gate, refuse_blocked
+from ml_assets.releases.roles import authorize
 from ml_assets.search.evaluation.exact import recall_against_exact
 from ml_assets.search.evaluation.measurement import (
     Measurement,
@@ -46,6 +47,7 @@ def publish_measured(
         NothingToDoError: there is no such generation, or its indexes were dropped.
         GateError: its last measurement is not of the present state, or a gate blocks.
     """
+    authorize(connection, indexes.settings.actor, "publish", subject(identity))
     with pointer.deciding_alone(connection):
         generation = kept_generation(connection, identity)
         withdrawn = pointer.withdrawals(connection, "generation_id").get(identity)
@@ -70,6 +72,7 @@ def publish_by_hand(
         GateError: it was never measured, lacks vectors, or a gate blocks.
     """
     settings = indexes.settings
+    authorize(connection, settings.actor, "publish by hand", subject(identity))
     with pointer.deciding_alone(connection):
         generation = kept_generation(connection, identity)
         earlier = _latest(connection, generation)

@@ -20,6 +20,7 @@ from ml_assets.documents.model import Document
 from ml_assets.documents.sources.base import JudgedQuery
 from ml_assets.embeddings.space import current_chunker
 from ml_assets.errors import GateError
+from ml_assets.releases.audit import read_entries
 from ml_assets.search.answering.engine import open_engine, search
 from ml_assets.search.evaluation.measurement import read_measurements
 from ml_assets.search.generation import published_generation
@@ -130,8 +131,11 @@ def test_search_is_built_measured_and_published(
         published = read_measurements(connection, served.generation_id).published
         assert published is not None
         assert published.quality.methods["keyword"]["reporting"]["mrr@10"] == 1
-        (audited,) = connection.execute("select actor, action from model_audit_logs").fetchall()
-        assert audited == (settings.actor, "publish")
+        audited = connection.execute("select actor, action from model_audit_logs order by entry_id")
+        assert audited.fetchall() == [(settings.actor, "publish"), (settings.actor, "anchor")]
+        said = str(metadata(result, "published_search")["audit_head"])
+        told = read_entries(connection, 2)[0].entry_id
+        assert said.startswith(f"{told} ")
 
 
 def test_a_second_run_does_nothing_and_says_so(run_search: RunSearch, encoder: HashEncoder) -> None:
