@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.text import Text
 
-from ml_assets.console.layout import moment, table
+from ml_assets.console.layout import cell, facts, moment, table
 
 if TYPE_CHECKING:
     from ml_assets.documents.model import Rejected
+    from ml_assets.operations.governance.lineage import Lineage
     from ml_assets.releases.audit import Entry
 
 
@@ -40,6 +41,23 @@ def audit(entries: Sequence[Entry]) -> RenderableType:
         for entry in entries
     ]
     return table("Audit log", shown)
+
+
+def lineage(traced: Lineage, most: int = 20) -> Iterator[RenderableType]:
+    """What something was made from, and what was made from it; of a long list the first ones."""
+    of = traced.of
+    yield facts(f"{of.kind} {of.name}", of.facts)
+    for title, nodes in (("Made from", traced.made_from), ("Made from it", traced.made_into)):
+        rows = [
+            {
+                "kind": node.kind,
+                "name": node.name,
+                "known of it": ", ".join(f"{k} {cell(v)}" for k, v in node.facts.items()),
+            }
+            for node in nodes[:most]
+        ]
+        more = f": {len(rows)} of {len(nodes):,}; --json has all" if len(nodes) > most else ""
+        yield table(title + more, rows) if rows else Text(f"\n  {title}: nothing")
 
 
 def roles(rows: Sequence[Mapping[str, Any]]) -> RenderableType:

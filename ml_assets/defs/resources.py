@@ -77,7 +77,7 @@ class PostgresResource(dg.ConfigurableResource):
 
     url: str = ""
     home: str
-    actor: str = ""
+    actor: str
     _idle: list[postgres.Connection] | None = PrivateAttr(None)
 
     @contextmanager

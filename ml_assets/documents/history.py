@@ -61,6 +61,21 @@ def read_history(connection: postgres.Connection, document_id: str) -> list[dict
     return rows
 
 
+def chunk_ids(connection: postgres.Connection, document_id: str) -> list[str]:
+    """The present chunks of a document, in order."""
+    query = "select chunk_id from current_chunks where document_id = %s order by chunk_index"
+    return [chunk for (chunk,) in connection.execute(query, [document_id])]
+
+
+def count_of(
+    connection: postgres.Connection, document_ids: Sequence[str]
+) -> dict[str, tuple[int, int]]:
+    """How many of these documents are live, and how many chunks they have, by collection."""
+    query = statement("postgres/documents/count_of")
+    rows = connection.execute(query, {"document_ids": list(document_ids)}).fetchall()
+    return {name: (documents, chunks) for name, documents, chunks in rows}
+
+
 def log_changes(
     connection: postgres.Connection, stage: str, ids: list[str], reason: str, run_id: str | None
 ) -> None:

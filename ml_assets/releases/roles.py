@@ -59,12 +59,11 @@ def read_roles(connection: postgres.Connection) -> list[Grant]:
 def grant(
     connection: postgres.Connection, actor: str, role: str, granted_by: str, reason: str = ""
 ) -> None:
-    """Give an actor a role, in place of the one that it has.
+    """Give an actor a role, in place of the one that it has; one that it has already stays.
 
     Raises:
         RoleError: `granted_by` is no admin.
-        UserError: there is no such role or the actor has no name, it has the role already, or no
-            admin would be left.
+        UserError: there is no such role, the actor has no name, or no admin would be left.
     """
     if not actor.strip() or not actor.isprintable():
         raise UserError(f"{actor!r} is no name", where="roles", do="Say who is to have the role")
@@ -74,8 +73,7 @@ def grant(
     with _alone(connection):
         roles = {row.actor: row.role for row in read_roles(connection)}
         if roles.get(actor) == role:
-            what = f"{actor!r} has the role {role} already"
-            raise NothingToDoError(what, where="roles", do="See `ml-assets roles list`")
+            return
         _refuse_no_admin(roles, {**roles, actor: cast("Role", role)}, actor)
         details = {"role": role, "before": roles.get(actor)}
         entry = Entry(granted_by, "grant role", _subject(actor), reason, details)

@@ -72,7 +72,7 @@ def check(trained: tuple[Deployment, TrainingSet]) -> Check:
 def _postgres(deployment: Deployment) -> PostgresResource:
     info = deployment.connection.info
     url = f"postgresql://{info.user}:{info.password}@{info.host}:{info.port}/{info.dbname}"
-    return PostgresResource(url=url, home=str(deployment.settings.home))
+    return PostgresResource(url=url, home=str(deployment.settings.home), actor="tester")
 
 
 def test_features_are_known(broken: tuple[Deployment, TrainingSet], check: Check) -> None:
@@ -201,7 +201,7 @@ def test_audit_chain_is_intact(trained: tuple[Deployment, TrainingSet], check: C
     register_challenger(connection, deployment.tracking, training_set, deployment.settings)
     sound = check(audit_chain_is_intact)
     assert sound.passed
-    assert sound.metadata["entries"].value == 1
+    assert sound.metadata["entries"].value == 2, "the key of the home is named in it"
     assert "repair" not in sound.metadata
     connection.execute("alter table model_audit_logs disable trigger all")
     connection.execute("update model_audit_logs set actor = 'somebody else'")
