@@ -474,6 +474,17 @@ where d.deleted_at is null
 group by d.collection
 order by d.collection
 
+-- name: licences_of
+-- Of these documents, the live ones: how the metadata name their licence, and when they were made.
+select
+    coalesce(d.metadata ->> 'license', d.metadata ->> 'licence') as licence,
+    count(*) as documents, min(d.created_at) as first, max(d.created_at) as last
+from documents d
+join unnest(%(document_ids)s::text[]) as asked (document_id) on asked.document_id = d.document_id
+where d.deleted_at is null
+group by 1
+order by 2 desc, 1
+
 -- name: history
 -- What happened to one document, oldest first.
 select changed_at, stage, action, reason, collection, run_id

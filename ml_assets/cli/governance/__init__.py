@@ -4,6 +4,6 @@ A module for each question. What is to be forgotten (`ml-assets forget`) belongs
 itself belongs in `operations`.
 """
 
-from ml_assets.cli.governance import audit, lineage, roles
+from ml_assets.cli.governance import audit, lineage, report, roles
 
-__all__ = ["audit", "lineage", "roles"]
+__all__ = ["audit", "lineage", "report", "roles"]

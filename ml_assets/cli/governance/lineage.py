@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ml_assets.cli.app import Json, command, out, reading
+from ml_assets.cli.app import Json, command, out, reading, tell
 from ml_assets.console import records
 
 
@@ -22,6 +22,9 @@ def lineage(
         str, typer.Argument(help="Its id; of a version or release its number, of a request its id.")
     ],
     as_json: Json = False,
+    openlineage: Annotated[
+        str, typer.Option(help="Send events of OpenLineage to this file or URL instead.")
+    ] = "",
 ) -> None:
     """Tell what something was made from, and what was made from it.
 
@@ -33,7 +36,13 @@ def lineage(
 
     with reading() as (settings, connection):
         traced = trace(Stores(connection, settings), kind, name)
-    if as_json:
+    if openlineage:
+        from ml_assets.operations.governance.events import as_events, send
+
+        events = as_events(traced)
+        send(events, openlineage)
+        tell(f"{len(events)} events were sent")
+    elif as_json:
         sys.stdout.write(json.dumps(asdict(traced), default=str) + "\n")
     else:
         for part in records.lineage(traced):
