@@ -21,7 +21,7 @@ from bench.memory import Peak, peak_memory
 PROJECT = Path(__file__).resolve().parent.parent
 BIN = PROJECT / ".venv" / "bin"
 _OURS = re.compile(
-    "ML_ASSETS_|LLM_|(POSTGRES|CHROMA|CLICKHOUSE|REDIS|MEMCACHED|DYNAMODB)_URL|MLFLOW_|DAGSTER_|DUCKDB_|KEYWORD_"
+    "ML_ASSETS_|LLM_|(POSTGRES|CHROMA|CLICKHOUSE|TIMESERIES|REDIS|MEMCACHED|DYNAMODB)_URL|MLFLOW_|DAGSTER_|DUCKDB_|KEYWORD_"
 )
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 _LIBRARIES = (

@@ -98,6 +98,15 @@ class CostError(UserError):
     """The next request could make a run cost more than it may."""
 
 
+class ChannelError(UserError):
+    """An alert was not told through a channel, or it is not known whether it was."""
+
+    def __init__(self, what: str, *, do: str, where: str = "", pause: float | None = None) -> None:
+        """Say as every error, and for how many seconds the server asks to `pause`."""
+        super().__init__(what, do=do, where=where)
+        self.pause = pause
+
+
 class GateError(UserError):
     """A blocking check failed, so nothing was published or promoted."""
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ml_assets.answers.model import Answer, Sentence
     from ml_assets.documents.model import Document
     from ml_assets.embeddings.caching import CachingEncoder
-    from ml_assets.registry.serving import Prediction
+    from ml_assets.registry.serving import Prediction, ServedPredictions
     from ml_assets.releases.pointer import Release
     from ml_assets.search.answering.model import Engine, Method, SearchResult
     from ml_assets.service.client import Client
@@ -158,6 +158,16 @@ class Session:
         self, texts: Sequence[str], metadata: Sequence[Mapping[str, Any]] | None = None
     ) -> list[Prediction]:
         """Return what `predict` does, with the features it was told from, and what was not known.
+
+        Raises:
+            UserError: as `predict`.
+        """
+        return self.served_predictions(texts, metadata).predictions
+
+    def served_predictions(
+        self, texts: Sequence[str], metadata: Sequence[Mapping[str, Any]] | None = None
+    ) -> ServedPredictions:
+        """Return what `predictions` does, with the release and the version that answered.
 
         Raises:
             UserError: as `predict`.

@@ -270,6 +270,25 @@ class Settings(BaseSettings):
     prediction_log_texts: bool = Field(
         False, description="whether the log of predictions has the texts, beside their hashes"
     )
+    metrics_days: int = Field(
+        400, ge=8, le=36_500, description="days for which points of metrics are kept"
+    )
+    alert_rules: Path | None = Field(
+        None, description="file of the rules of alerts; empty: those that are shipped"
+    )
+    alert_webhook_url: SecretStr | None = Field(
+        None, description="server that is told of alerts as JSON, by recipients `webhook`"
+    )
+    alert_webhook_secret: SecretStr | None = Field(
+        None, description="key that signs what it is told: whsec_ and base64"
+    )
+    alert_slack_url: SecretStr | None = Field(
+        None, description="incoming webhook of Slack, or like it, of recipients `slack`"
+    )
+    alert_smtp_url: SecretStr | None = Field(
+        None, description="SMTP server of recipients `email:…`, its password included"
+    )
+    alert_sender: str = Field("ml-assets@localhost", description="from whom e-mails are")
     owners: str = Field(
         "team:ml-platform",
         description="owners of the assets in the UI: team:NAME or email addresses",
@@ -288,6 +307,12 @@ class Settings(BaseSettings):
     postgres_read_url: SecretStr | None = Field(None, validation_alias="POSTGRES_READ_URL")
     chroma_url: SecretStr | None = Field(None, validation_alias="CHROMA_URL")
     clickhouse_url: SecretStr | None = Field(None, validation_alias="CLICKHOUSE_URL")
+    timeseries_url: SecretStr | None = Field(None, validation_alias="TIMESERIES_URL")
+    metrics_store: Literal["auto", "clickhouse", "timeseries"] = Field(
+        "auto",
+        description="the store that has the metrics, where both of their URLs are set",
+        validate_default=True,
+    )
     redis_url: SecretStr | None = Field(None, validation_alias="REDIS_URL")
     memcached_url: SecretStr | None = Field(None, validation_alias="MEMCACHED_URL")
     dynamodb_url: SecretStr | None = Field(None, validation_alias="DYNAMODB_URL")
@@ -308,7 +333,7 @@ class Settings(BaseSettings):
                 ) from None
         return value
 
-    @field_validator("postgres_url", "postgres_read_url")
+    @field_validator("postgres_url", "postgres_read_url", "timeseries_url")
     @classmethod
     def _is_url(cls, url: SecretStr | None) -> SecretStr | None:
         # Words such as host=x dbname=y are a client's; a database beside ours has none of them.
@@ -317,7 +342,12 @@ class Settings(BaseSettings):
         return url
 
     @field_validator(
-        "chroma_url", "clickhouse_url", "redis_url", "memcached_url", "mlflow_tracking_uri"
+        "chroma_url",
+        "clickhouse_url",
+        "redis_url",
+        "memcached_url",
+        "mlflow_tracking_uri",
+        "alert_smtp_url",
     )
     @classmethod
     def _splits(cls, url: SecretStr | None) -> SecretStr | None:
@@ -333,13 +363,48 @@ class Settings(BaseSettings):
             raise ValueError("its port is not a number") from None
         return url
 
-    @field_validator("embedding_url", "llm_url")
+    @field_validator("metrics_store")
+    @classmethod
+    def _is_one(cls, store: str, info: ValidationInfo) -> str:
+        urls = [name for name in ("clickhouse_url", "timeseries_url") if info.data.get(name)]
+        if store == "auto" and len(urls) == 2:
+            raise ValueError(
+                "CLICKHOUSE_URL and TIMESERIES_URL are set: name clickhouse or timeseries"
+            )
+        if store == "timeseries" and "timeseries_url" not in urls:
+            raise ValueError("it needs the URL of a PostgreSQL in TIMESERIES_URL")
+        return store
+
+    @field_validator("embedding_url", "llm_url", "alert_webhook_url", "alert_slack_url")
     @classmethod
     def _is_http(cls, url: SecretStr | None) -> SecretStr | None:
         parts = urlsplit(url.get_secret_value()) if url else None
         if parts and (parts.scheme not in ("http", "https") or not parts.hostname):
             raise ValueError("it is not a URL such as http://localhost:11434/v1")
         return url
+
+    @field_validator("alert_smtp_url")
+    @classmethod
+    def _is_smtp(cls, url: SecretStr | None) -> SecretStr | None:
+        parts = urlsplit(url.get_secret_value()) if url else None
+        if parts and (parts.scheme not in ("smtp", "smtps") or not parts.hostname):
+            raise ValueError("it is not a URL such as smtp://user:password@host:587")
+        return url
+
+    @field_validator("alert_webhook_secret")
+    @classmethod
+    def _is_key(cls, key: SecretStr | None) -> SecretStr | None:
+        text = key.get_secret_value() if key else ""
+        if key and not re.fullmatch(r"whsec_([A-Za-z0-9+/]{4}){8,21}[A-Za-z0-9+/=]{0,4}", text):
+            raise ValueError("it is not whsec_ and 24 to 64 bytes in base64")
+        return key
+
+    @field_validator("alert_sender")
+    @classmethod
+    def _is_sender(cls, sender: str) -> str:
+        if not re.fullmatch(r"[^@\s<>]{1,64}@[A-Za-z0-9.-]{1,255}", sender):
+            raise ValueError(f"{sender!r} is not an address such as alerts@example.org")
+        return sender
 
     @field_validator("answer_context")
     @classmethod
@@ -371,7 +436,9 @@ class Settings(BaseSettings):
             raise ValueError(f"{rate!r} is not a number of requests, such as 100/second")
         return rate.strip()
 
-    @field_validator("home", "judged_queries", "duckdb_path", "keyword_index_path", "dagster_home")
+    @field_validator(
+        "home", "judged_queries", "alert_rules", "duckdb_path", "keyword_index_path", "dagster_home"
+    )
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         if path and "?" in str(path):
@@ -411,6 +478,18 @@ class Settings(BaseSettings):
         if url and not re.match(r"dynamodb://[^/?]+/[\w.-]{3,255}(\?|$)", url.get_secret_value()):
             raise ValueError("it is not a URL such as dynamodb://eu-west-1/ml_assets")
         return url
+
+    @property
+    def metrics_kind(self) -> Literal["clickhouse", "timeseries"]:
+        """The one store that metrics are written to and read from."""
+        if self.metrics_store == "auto":
+            return "timeseries" if self.timeseries_url else "clickhouse"
+        return self.metrics_store
+
+    @property
+    def metrics_url(self) -> SecretStr | None:
+        """Its server; None: the embedded one in the home."""
+        return self.timeseries_url if self.metrics_kind == "timeseries" else self.clickhouse_url
 
     @property
     def online_url(self) -> SecretStr | None:

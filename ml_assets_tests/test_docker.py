@@ -121,6 +121,7 @@ def test_the_code_location_has_the_url_of_every_store(
     known = {name for name in Settings.model_fields if name.endswith(("_url", "_uri"))}
     known.remove("postgres_read_url")  # a replica is another server's copy
     known -= {"source_url", "embedding_url", "llm_url"}  # what is asked is no store
+    known -= {"alert_webhook_url", "alert_slack_url", "alert_smtp_url"}  # nor what is told
     known -= {"memcached_url", "dynamodb_url"}  # in the place of Redis, which compose has
     assert known == set(URLS), "a store was added: compose.yaml must name its server"
     for name, place in URLS.items():

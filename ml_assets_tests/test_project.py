@@ -17,6 +17,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from ml_assets_tests.paths import PROJECT
+from ml_assets_tests.servers import EXPECTED
 
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
 BUILD_ONLY = {"pip", "setuptools"}
@@ -166,6 +167,21 @@ def test_ci_runs_the_same_tests_on_every_supported_python() -> None:
     commands = [step.get("run") for step in workflow["jobs"]["test"]["steps"]]
     assert "bash .ci/run" in commands
     assert "make test" in (PROJECT / ".ci" / "run").read_text().splitlines()
+
+
+def test_ci_has_the_same_programs_wherever_it_runs() -> None:
+    script = (PROJECT / ".ci" / "run").read_text()
+    (listed,) = re.findall(r'^packages="(.*)"$', script, re.MULTILINE)
+    (looked_for,) = re.findall(r"if ! \{(.*?)\}", script)
+    packages, programs = set(listed.split()), set(re.findall(r"-v ([\w-]+)", looked_for))
+    assert {each.replace("mariadb-server", "mariadbd") for each in packages} == programs
+    assert programs <= EXPECTED
+
+    workflow = yaml.safe_load((PROJECT / ".github" / "workflows" / "ci.yml").read_text())
+    commands = [step.get("run", "") for step in workflow["jobs"]["test"]["steps"]]
+    (installed,) = [each.split("install -y -qq ")[1].split() for each in commands if "-qq " in each]
+    of_the_image = {each.split()[-1] for each in commands if each.startswith("command -v ")}
+    assert set(installed) | of_the_image == packages
 
 
 def test_actions_are_pinned_by_commit() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from ml_assets.errors import SettingError
-from ml_assets.settings import load_settings
+from ml_assets.settings import load_settings, secret
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,43 @@ def test_a_password_that_ends_early_is_not_shown(
 def test_an_at_sign_elsewhere_is_part_of_a_url(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", url)
     assert load_settings().redis_url
+
+
+@pytest.mark.parametrize(
+    ("urls", "store", "kind"),
+    [
+        ((), "auto", "clickhouse"),
+        (("CLICKHOUSE_URL",), "auto", "clickhouse"),
+        (("TIMESERIES_URL",), "auto", "timeseries"),
+        (("TIMESERIES_URL",), "clickhouse", "clickhouse"),
+        (("CLICKHOUSE_URL", "TIMESERIES_URL"), "clickhouse", "clickhouse"),
+        (("CLICKHOUSE_URL", "TIMESERIES_URL"), "timeseries", "timeseries"),
+    ],
+)
+def test_one_store_has_the_metrics(
+    urls: tuple[str, ...], store: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"CLICKHOUSE_URL": "http://host:8123", "TIMESERIES_URL": "postgresql://host/metrics"}
+    for name in urls:
+        monkeypatch.setenv(name, given[name])
+    settings = load_settings(metrics_store=store)
+    assert settings.metrics_kind == kind
+    place = given["TIMESERIES_URL" if kind == "timeseries" else "CLICKHOUSE_URL"]
+    assert secret(settings.metrics_url) == (place if place in map(given.get, urls) else None)
+
+
+@pytest.mark.parametrize(
+    ("urls", "store", "complaint"),
+    [
+        (("CLICKHOUSE_URL", "TIMESERIES_URL"), "auto", "name clickhouse or timeseries"),
+        (("CLICKHOUSE_URL",), "timeseries", "it needs the URL of a PostgreSQL in TIMESERIES_URL"),
+    ],
+)
+def test_a_second_store_of_metrics_is_refused(
+    urls: tuple[str, ...], store: str, complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"CLICKHOUSE_URL": "http://host:8123", "TIMESERIES_URL": "postgresql://host/metrics"}
+    for name in urls:
+        monkeypatch.setenv(name, given[name])
+    with pytest.raises(SettingError, match=f"^ML_ASSETS_METRICS_STORE: .*{complaint}"):
+        load_settings(metrics_store=store)

@@ -37,9 +37,14 @@ OWNERS = {
     "deployments": "service",
     "api_keys": "service",
     "judgments": "service",
+    "alerts": "monitoring",
+    "alert_events": "monitoring",
+    "alert_deliveries": "monitoring",
 }
 
 READS = {
+    ("releases", "alerts"): "an open one holds back what would be published: who asks is below"
+    " monitoring, which tells no one of what it finds but through its tables",
     ("embeddings", "chunks"): "each chunk is compared with its vector: read apart, 3 times as long",
     ("features", "document_embeddings"): "a mean vector per document: read apart, 6 times as long",
     ("features", "current_chunks"): "it says which document a vector is of, in the same join",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 MODULES_OF_A_ROOM = 12
 MODULES_OF_SEARCH = 45
-SQL_FILES = 24
+SQL_FILES = 32
 
 
 def modules(folder: Path) -> list[Path]:

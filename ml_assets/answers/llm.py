@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 _ENDPOINT = "/chat/completions"
+_CODING = "content-encoding"
 _TRIES = 3
 _LONGEST_PAUSE = 5.0
 _BUSY = {429, 502, 503, 504, 529}
@@ -112,7 +113,7 @@ def generate(
         },
     }
     with _told_plainly(model), _asked(model, body) as response:
-        yield from _written(_events(response, deadline), tokens)
+        yield from _written(_events(_pieces(response, deadline)), tokens)
 
 
 @contextmanager
@@ -121,7 +122,9 @@ def _asked(model: LanguageModel, body: dict[str, Any]) -> Iterator[httpx.Respons
     import httpx
     from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
-    headers = {"Authorization": f"Bearer {model.key}"} if model.key else {}
+    headers = {"Accept-Encoding": "identity"}
+    if model.key:
+        headers["Authorization"] = f"Bearer {model.key}"
     with httpx.Client(timeout=model.seconds, headers=headers, follow_redirects=False) as client:
 
         def send() -> httpx.Response:
@@ -157,7 +160,8 @@ def _beginning(response: httpx.Response) -> httpx.Response:
 
     with closing(response):
         content = next(response.iter_raw(_REFUSAL_BYTES), b"")
-    return httpx.Response(response.status_code, headers=response.headers, content=content)
+    headers = {name: text for name, text in response.headers.items() if name != _CODING}
+    return httpx.Response(response.status_code, headers=headers, content=content)
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -245,28 +249,48 @@ def _written(events: Iterator[Any], tokens: int) -> Iterator[str | Ended]:
     yield ended
 
 
-def _events(response: httpx.Response, deadline: float) -> Iterator[Any]:
+def _events(pieces: Iterable[bytes]) -> Iterator[Any]:
     """The objects of a stream of server-sent events, or the one of a server that knows none."""
+    others = bytearray()
+    for line in _lines(pieces):
+        name, colon, data = line.partition(b":")
+        if not colon or name != b"data":
+            others += line
+        elif data.strip() == b"[DONE]":
+            return
+        else:
+            yield _object(data)
+    if others.lstrip().startswith(b"{"):
+        yield _object(bytes(others))
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines, and what follows the last; each byte is looked at twice, in however many pieces."""
+    left = bytearray()
+    for piece in pieces:
+        end = piece.rfind(b"\n") + 1
+        left += piece[:end]
+        if end:
+            yield from bytes(left).split(b"\n")[:-1]
+            left.clear()
+        left += piece[end:]
+    yield bytes(left)
+
+
+def _pieces(response: httpx.Response, deadline: float) -> Iterator[bytes]:
+    """What a server sends, not compressed: a little of that may be more than there is memory."""
     import httpx
 
-    buffer, others, read = b"", b"", 0
-    for piece in response.iter_bytes():
+    if (coding := response.headers.get(_CODING, "identity")) != "identity":
+        raise _UnreadableError(f"it is compressed ({coding[:20]}), which it was not asked for")
+    read = 0
+    for piece in response.iter_raw():
         read += len(piece)
         if time.monotonic() > deadline:
             raise httpx.ReadTimeout("it is late")
         if read > _MOST_BYTES:
             raise _UnreadableError(f"it is more than {_MOST_BYTES >> 20} MiB")
-        *lines, buffer = (buffer + piece).split(b"\n")
-        for line in lines:
-            name, colon, data = line.partition(b":")
-            if not colon or name != b"data":
-                others += line
-            elif data.strip() == b"[DONE]":
-                return
-            else:
-                yield _object(data)
-    if (others + buffer).lstrip().startswith(b"{"):
-        yield _object(others + buffer)
+        yield piece
 
 
 def _object(text: bytes) -> Any:

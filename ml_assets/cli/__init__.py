@@ -4,10 +4,10 @@ Computing belongs in the room that owns the subject, the look of tables in `cons
 """
 
 from ml_assets.cli import (
+    alerts,
     backup,
     features,
     governance,
-    judgments,
     models,
     pipeline,
     predictions,
@@ -19,11 +19,11 @@ from ml_assets.cli import (
 from ml_assets.cli.app import app
 
 __all__ = [
+    "alerts",
     "app",
     "backup",
     "features",
     "governance",
-    "judgments",
     "models",
     "pipeline",
     "predictions",

@@ -1,16 +1,33 @@
-"""Commands that show what the stores keep: quarantined rows, and the stores."""
+"""Commands that show what the stores keep: quarantined rows, judgments, pages."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ml_assets.cli.app import Json, Port, command, connected, out, reading, refuse_busy, show
+from ml_assets.cli.app import (
+    Json,
+    Port,
+    app,
+    command,
+    connected,
+    out,
+    reading,
+    refuse_busy,
+    show,
+)
 from ml_assets.console import records
-from ml_assets.errors import SettingError
+from ml_assets.errors import NothingToDoError, SettingError
 from ml_assets.settings import secret
+
+judgments = typer.Typer(
+    no_args_is_help=True, help="Make judged queries of what people said of answers."
+)
+app.add_typer(judgments, name="judgments")
 
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="Rows to show.")]
 
@@ -66,3 +83,26 @@ def mlflow(port: Port = 5000) -> None:
         out.print(f"MLflow: http://127.0.0.1:{port}", highlight=False)
         code = serve(secret(settings.postgres_url), settings.home, port)
     raise typer.Exit(code)
+
+
+@partial(command, group=judgments, name="export")
+def export_judgments(
+    file: Annotated[Path, typer.Argument(help="The file to write; one of before is replaced.")],
+) -> None:
+    """Write the queries for which a document was found relevant, for tuning and measuring.
+
+    With ML_ASSETS_JUDGED_QUERIES set to the file, the next run reads them beside those of the
+    source. A document has the grade that most of those who judged it gave.
+    """
+    from ml_assets.documents.sources.judged import write_judged
+    from ml_assets.service.page.judgments import read_judged_queries
+
+    with reading() as (_, connection):
+        queries = read_judged_queries(connection)
+    if not queries:
+        what = "no document was found relevant yet"
+        raise NothingToDoError(what, where="judgments", do="Judge results on the page")
+    write_judged(queries, file)
+    tuning = sum(query.half == "tuning" for query in queries)
+    said = f"{len(queries)} judged queries were written, {tuning} of them for tuning."
+    out.print(said, highlight=False)

@@ -77,7 +77,7 @@ def mcp(
 
     settings = load_settings()
     if not http:
-        serve_stdio(open_session(settings))
+        serve_stdio(open_session(settings), settings)
         return
     refuse_busy(port, host)
     serve_http(open_session(settings), settings, host, port)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import pkgutil
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,7 +12,10 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from functools import wraps
+from importlib import import_module
+from importlib.util import find_spec
 from inspect import isgeneratorfunction
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -67,6 +71,16 @@ def asset_of(view: FeatureView) -> str:
 def key(name: str) -> dg.AssetKey:
     """The key of the asset of that name, behind the prefix of this deployment."""
     return dg.AssetKey([*(PREFIX or ()), name])
+
+
+def modules(name: str) -> list[ModuleType]:
+    """The modules of this name, of every asset group that has one."""
+    room = __name__.rpartition(".")[0]
+    groups = [
+        group.name for group in pkgutil.iter_modules(import_module(room).__path__) if group.ispkg
+    ]
+    names = [f"{room}.{group}.{name}" for group in groups]
+    return [import_module(name) for name in names if find_spec(name)]
 
 
 def asset(**own: Any) -> Callable[[Function], dg.AssetsDefinition]:

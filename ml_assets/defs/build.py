@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Mapping, Sequence
-from importlib import import_module
-from importlib.util import find_spec
-from types import ModuleType
 from typing import cast
 
 import dagster as dg
 
-import ml_assets.defs as room
-from ml_assets.defs.assets import PREFIX, asset_of, data_version, key
+from ml_assets.defs.assets import PREFIX, asset_of, data_version, key, modules
 from ml_assets.defs.executor import in_turn
 from ml_assets.defs.jobs import JOBS
 from ml_assets.defs.resources import build_resources
 from ml_assets.defs.schedules import daily_drift, daily_refresh
 from ml_assets.defs.sensors import (
+    alerts_sensor,
     automation,
     collections_sensor,
     labels_sensor,
@@ -44,8 +40,8 @@ def build_definitions(
     Runs take turns, unless the caller has an `executor` and excludes the others itself.
     """
     settings = settings or load_settings()
-    loaded = dg.load_assets_from_modules(_modules("assets"), key_prefix=PREFIX)
-    checks = dg.load_asset_checks_from_modules(_modules("checks"), asset_key_prefix=PREFIX)
+    loaded = dg.load_assets_from_modules(modules("assets"), key_prefix=PREFIX)
+    checks = dg.load_asset_checks_from_modules(modules("checks"), asset_key_prefix=PREFIX)
     return dg.Definitions(
         assets=_deployed(cast("list[dg.AssetsDefinition]", loaded), settings),
         asset_checks=checks,
@@ -56,6 +52,7 @@ def build_definitions(
             labels_sensor,
             predictions_sensor,
             workers_sensor,
+            alerts_sensor,
             automation,
         ],
         resources={**build_resources(settings), **(resource_overrides or {})},
@@ -104,10 +101,3 @@ def _parameters(settings: Settings) -> dict[str, object]:
         "training_set": (training_views(), settings.seed),
         "candidate_models": families,
     }
-
-
-def _modules(name: str) -> list[ModuleType]:
-    """The modules of this name, of every asset group that has one."""
-    groups = [group.name for group in pkgutil.iter_modules(room.__path__) if group.ispkg]
-    names = [f"{room.__name__}.{group}.{name}" for group in groups]
-    return [import_module(name) for name in names if find_spec(name)]

@@ -30,7 +30,8 @@ _DRIFT = dg.AssetSelection.assets(key("feature_drift"))
 _PREDICTIONS = dg.AssetSelection.assets(
     *map(key, ("prediction_log", "model_performance_hourly", "anomalies"))
 )
-_BY_DAY = _DRIFT | _PREDICTIONS
+_ALERTS = dg.AssetSelection.assets(key("alerts"))
+_BY_DAY = _DRIFT | _PREDICTIONS | _ALERTS
 """By day, as nothing else that a run brings up to date: Dagster wants one partitioning of a job."""
 
 train_models = dg.define_asset_job(
@@ -47,14 +48,14 @@ everything = dg.define_asset_job(
 
 watch_drift = dg.define_asset_job(
     "watch_drift",
-    selection=_DRIFT,
-    description="Compare what came until a day with the days before and the training set.",
+    selection=_DRIFT | _ALERTS,
+    description="Compare what came until a day with the days before and the training set; tell it.",
 )
 
 load_predictions = dg.define_asset_job(
     "load_predictions",
-    selection=_PREDICTIONS,
-    description="Load what the service predicted, and was told of it; find what is extraordinary.",
+    selection=_PREDICTIONS | _ALERTS,
+    description="Load what the service predicted, and was told of it; find and tell what is amiss.",
 )
 
 JOBS = [

@@ -9,6 +9,7 @@ import dagster as dg
 from ml_assets.defs.assets import key
 from ml_assets.defs.instance import end_lost_runs, runs_at_work
 from ml_assets.defs.jobs import load_predictions, refresh_documents, train_models
+from ml_assets.defs.monitoring.alerting import opened_stores
 from ml_assets.defs.partitions import range_tags, ranges_apart
 from ml_assets.defs.resources import (
     EncoderResource,
@@ -20,6 +21,7 @@ from ml_assets.defs.resources import (
 from ml_assets.defs.unfinished import collections_to_run, open_checks_of_documents
 from ml_assets.embeddings.refresh import stale_collections
 from ml_assets.errors import UserError
+from ml_assets.monitoring.alerting.evaluation import evaluate
 from ml_assets.monitoring.predictions import waiting_days
 from ml_assets.operations.pending import difference, find_pending
 from ml_assets.settings import Settings
@@ -152,6 +154,23 @@ def workers_sensor(
         return dg.SkipReason(str(error))
     ended = ", ".join(run.run_id for run in lost)
     return dg.SkipReason(f"Ended {ended}" if ended else "Every worker is at work")
+
+
+@dg.sensor(minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
+def alerts_sensor(
+    context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]
+) -> dg.SkipReason:
+    """Evaluate the rules of alerts, and tell what is to be told; it requests no run.
+
+    Where chDB is embedded, a run has it: the next look comes when that has ended.
+    """
+    if not settings.clickhouse_url and runs_at_work(context.instance):
+        return dg.SkipReason(_AT_WORK)
+    try:
+        with opened_stores(context.instance, settings) as stores:
+            return dg.SkipReason(str(evaluate(stores, datetime.now(UTC))))
+    except UserError as error:
+        return dg.SkipReason(str(error))
 
 
 automation = dg.AutomationConditionSensorDefinition(

@@ -7,7 +7,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -20,10 +20,12 @@ from ml_assets.monitoring.spool.segments import (
     Segment,
     claimed,
     closed_segments,
+    forget_old,
     list_segments,
     place_of,
     put_aside,
     read_records,
+    written_last,
 )
 from ml_assets.stores.sql import statement
 
@@ -36,6 +38,8 @@ PREDICTIONS, FEEDBACK = "predictions", "feedback"
 TABLES: Mapping[str, str] = {PREDICTIONS: "prediction_log", FEEDBACK: "prediction_feedback"}
 
 UNLOADED_AFTER = timedelta(days=1)
+PUT_ASIDE_FOR = timedelta(days=30)
+"""For so long a segment is kept that has a record which cannot be used; the others are loaded."""
 
 Count = Annotated[int, Field(ge=0, lt=1 << 32)]
 """As a column holds it."""
@@ -104,14 +108,18 @@ def record_of(each: Predicted | Told) -> dict[str, Any]:
 def load_day(client: Client, home: Path, day: date) -> Loaded:
     """Load the closed segments of a day, of both kinds, each once whatever happens.
 
+    What was put aside, of any day, is removed after `PUT_ASIDE_FOR`.
+
     Raises:
         clickhouse_connect.driver.exceptions.Error: a segment that was not loaded stays.
     """
     total = Loaded()
     for name, table in TABLES.items():
-        for segment in closed_segments(place_of(home, name)):
+        place = place_of(home, name)
+        for segment in closed_segments(place):
             if segment.day == day:
                 total += load_segment(client, segment, table)
+        forget_old(place, (datetime.now(UTC) - PUT_ASIDE_FOR).timestamp())
     return total
 
 
@@ -151,21 +159,34 @@ def late_segments(home: Path, now: datetime) -> list[str]:
         segment.path.name
         for name in TABLES
         for segment in closed_segments(place_of(home, name))
-        if segment.path.stat().st_mtime < latest
+        if (written := written_last(segment)) and written < latest
     ]
 
 
 def missing_records(client: Client, home: Path) -> list[str]:
     """Sequences that are neither in ClickHouse nor in the spool: they were dropped, or torn."""
-    gaps = []
+    return [
+        f"{name} {first}-{last} of {writer}, before or on {day}"
+        for name, writer, first, last, day in _gaps(client, home, None)
+    ]
+
+
+def lost_records(client: Client, home: Path, since: date) -> list[tuple[date, int]]:
+    """How many records are `missing_records`, by the day before or on which: since that day."""
+    return [(day, last - first + 1) for _, _, first, last, day in _gaps(client, home, since)]
+
+
+def _gaps(
+    client: Client, home: Path, since: date | None
+) -> Iterator[tuple[str, str, int, int, date]]:
+    """Kind and writer of records that are missing, the first and the last, and the day."""
     for name, table in TABLES.items():
         waiting = list_segments(place_of(home, name))
-        rows = client.query(statement("clickhouse/monitoring/sequence_gaps"), {"table": table})
-        for writer, first, last, day in rows.result_rows:
-            between = [each for each in waiting if each.writer == writer and each.first <= last]
-            if not between:
-                gaps.append(f"{name} {first}-{last} of {writer}, before or on {day}")
-    return gaps
+        bound = {"table": table, "since": since}
+        rows = client.query(statement("clickhouse/monitoring/sequence_gaps"), bound).result_rows
+        for writer, first, last, day in rows:
+            if not any(each.writer == writer and each.first <= last for each in waiting):
+                yield name, writer, first, last, day
 
 
 def read_predictions(

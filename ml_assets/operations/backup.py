@@ -42,7 +42,7 @@ from ml_assets.operations.pending import adopt_finish, was_finished
 from ml_assets.releases import anchor, pointer, signing
 from ml_assets.releases.audit import Entry
 from ml_assets.settings import Settings, load_settings, secret
-from ml_assets.stores import cache, postgres
+from ml_assets.stores import cache, online, postgres
 from ml_assets.stores.folders import DAMAGED
 from ml_assets.stores.migrations import STORES, read_migrations
 from ml_assets.stores.postgres.dump import dump
@@ -105,9 +105,10 @@ def back_up(settings: Settings, target: Path, notify: Callable[[str], None]) -> 
 
 
 def _is_left_out(name: str, settings: Settings) -> bool:
-    """The server, which is dumped; what is on others or there; damaged files; caches."""
+    """The server, which is dumped; what is on others or there; damaged files; what none misses."""
     left = name.partition(".")[0] == _SERVER or name in on_servers(settings)
-    return left or DAMAGED in name or name.startswith(cache.FILE) or name == signing.FOLDER
+    there = DAMAGED in name or name == signing.FOLDER
+    return left or there or name.startswith((cache.FILE, online.VISITS))
 
 
 def restore(settings: Settings, source: Path, notify: Callable[[str], None]) -> Manifest:

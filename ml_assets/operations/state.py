@@ -32,6 +32,7 @@ _PLACES = {
     *("home", "postgres_url", "postgres_read_url", "chroma_url", "clickhouse_url", "redis_url"),
     *("mlflow_tracking_uri", "duckdb_path", "keyword_index_path", "memcached_url"),
     *("dynamodb_url", "query_cache_seconds", "prediction_cache_seconds"),
+    *("timeseries_url", "metrics_store", "metrics_days"),
 }
 
 
@@ -61,6 +62,7 @@ def written(connection: postgres.Connection, settings: Settings) -> str:
     connection.execute("select pg_stat_force_next_flush()")
     counted = connection.execute(statement("postgres/operations/written")).fetchall()
     digest, local = hashlib.sha256(repr(counted).encode()), []
+    online.settle(settings.home)
     for url, name, ask in _stores(settings):
         if url is None:
             local.append(settings.home / name)

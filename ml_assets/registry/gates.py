@@ -23,6 +23,7 @@ from ml_assets.registry.noise import (
     macro_f1,
 )
 from ml_assets.releases.gates import Gate, Outcome
+from ml_assets.releases.holds import alerts_gate
 from ml_assets.settings import Settings
 from ml_assets.training.evaluation import calibration_error, reliability
 
@@ -56,6 +57,7 @@ class Comparison:
     `seconds` of a processor are what an answer took, once per answer that was timed. `champion`
     None: `without` says why, and `stays` whether there is one that answers and cannot be compared.
     `not_online`: documents, by view, whose values the online store does not have as they are.
+    `alerts`: the critical ones that are open.
     `drift`: what came since the champion was trained and the training set does not have, beside it.
     """
 
@@ -75,6 +77,7 @@ class Comparison:
     not_online: Mapping[str, int] = field(default_factory=dict)
     age_days: float = 0.0
     drift: DriftComparison = NOTHING_CAME
+    alerts: tuple[str, ...] = ()
     settings: Settings = field(default_factory=Settings)
 
     def against(self, rival: Answers) -> Difference:
@@ -306,6 +309,12 @@ def documents_are_as_trained_on(compared: Comparison) -> Verdict:
     return Verdict("block", message, numbers, do)
 
 
+def no_critical_alert_is_open(compared: Comparison) -> Verdict:
+    """No critical alert is open and not silenced: what is served is mended before it is changed."""
+    gate = alerts_gate(compared.alerts)
+    return Verdict(gate.outcome, gate.message, gate.numbers, gate.do)
+
+
 def _miscalibration(compared: Comparison, model: Answers) -> float:
     return calibration_error(reliability(model.confidence, model.given == compared.truth))
 
@@ -348,6 +357,7 @@ GATES: tuple[Callable[[Comparison], Verdict], ...] = (
     features_are_online,
     training_set_is_recent,
     documents_are_as_trained_on,
+    no_critical_alert_is_open,
 )
 """Asked in this order; the name of the function is that of the gate and of its check."""
 
@@ -358,6 +368,7 @@ PASSING = frozenset(
         features_are_online,
         training_set_is_recent,
         documents_are_as_trained_on,
+        no_critical_alert_is_open,
     )
 )
 """Gates on what may be otherwise at the next run, for the same models and settings."""

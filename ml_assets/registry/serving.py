@@ -25,7 +25,8 @@ from ml_assets.features.requests import Described, Read, describe_rows
 from ml_assets.features.views import training_views, views_for
 from ml_assets.registry.decisions import challenger_standing
 from ml_assets.registry.model import ModelVersion
-from ml_assets.registry.versions import champion, current_challenger
+from ml_assets.registry.versions import current_challenger, read_version
+from ml_assets.releases.pointer import Release, present_release
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.kinds import Indexes, kept_by_tables
 from ml_assets.search.model import Generation
@@ -62,7 +63,7 @@ def predict_texts(
     inputs: Inputs,
     cache: ReadThrough | None = None,
     seconds: float = 0,
-) -> list[Prediction]:
+) -> ServedPredictions:
     """Return what the champion says of each text.
 
     The encoder is of `space_id`; `cut` makes chunks of a text. The nearest document is looked for
@@ -75,10 +76,11 @@ def predict_texts(
         FeatureViewError: the champion needs feature views that the code no longer has.
         StoreError: a store does not answer, or the model cannot be loaded.
     """
-    version = served_version(connection, space_id)
+    release, version = _served(connection, space_id)
     generation = published_generation(connection)
     opened = Answering(version, lambda: _kept(where, version), generation, _place(where))
-    return predict_with(connection, indexes, opened, load, cut, inputs, cache, seconds)
+    predictions = predict_with(connection, indexes, opened, load, cut, inputs, cache, seconds)
+    return ServedPredictions(release.release_id, version, predictions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,15 @@ class Prediction:
     probabilities: dict[str, float]
     features: Mapping[str, float | None]
     unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ServedPredictions:
+    """Predictions, in the order of the texts, of a version as it was served by a release."""
+
+    release_id: int
+    version: ModelVersion
+    predictions: list[Prediction]
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,11 +244,17 @@ def served_version(connection: postgres.Connection, space_id: str) -> ModelVersi
         SpaceMismatchError: it reads vectors of another space.
         FeatureViewError: it needs feature views that the code no longer has.
     """
-    version = champion(connection)
-    if version is None:
+    return _served(connection, space_id)[1]
+
+
+def _served(connection: postgres.Connection, space_id: str) -> tuple[Release, ModelVersion]:
+    release = present_release(connection)
+    number = release.parts.model_version if release else None
+    version = None if number is None else read_version(connection, number)
+    if release is None or version is None:
         raise _nothing_served(connection)
     _check(version, space_id)
-    return version
+    return release, version
 
 
 def answer(

@@ -53,6 +53,8 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # the server leaves out the body
         visit = _Visit(scope, send, self._as_page)
         counts = scope["path"] not in ALWAYS
         self._inside += counts

@@ -82,12 +82,14 @@ class Recorder:
         return self._spools[FEEDBACK].put([record_of(told)])
 
     def warnings(self) -> list[str]:
-        """What this process could not keep."""
-        return [
-            f"{count:,} records of {name} were lost ({reason})"
-            for name, spool in self._spools.items()
-            for reason, count in sorted(spool.dropped.items())
-        ]
+        """What this process could not keep, and what it could not keep now."""
+        told = []
+        for name, spool in self._spools.items():
+            if spool.obstacle:
+                told.append(f"{name} cannot be kept ({spool.obstacle})")
+            for reason, count in sorted(spool.dropped.items()):
+                told.append(f"{count:,} records of {name} were lost ({reason})")
+        return told
 
     def close(self) -> None:
         """Write what waits."""

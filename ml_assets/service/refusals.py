@@ -135,12 +135,16 @@ async def _unreadable(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"]))
-    message = f"{place}: {first['msg']}"
-    return _respond(request, RefusedError(422, "invalid", message, do="See /openapi.json"))
+    message, do = f"{place}: {first['msg']}", "See /openapi.json"
+    if place == "body" and "json" not in request.headers.get("content-type", ""):
+        do = "Send JSON, with Content-Type: application/json"
+    return _respond(request, RefusedError(422, "invalid", message, do=do))
 
 
 async def _of_the_framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     codes = {404: "not_found", 405: "not_allowed", 413: "too_large"}
     code = codes.get(error.status_code, "invalid")
-    return _respond(request, RefusedError(error.status_code, code, str(error.detail)))
+    answer = _respond(request, RefusedError(error.status_code, code, str(error.detail)))
+    answer.headers.update(error.headers or {})  # which methods are allowed
+    return answer

@@ -43,6 +43,8 @@ def serve(
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
+    from ml_assets.service.admission.connections import BoundedConnection
+
     refuse_open_door(settings, host)
     language_model(settings)
     tell(f"http://{host}:{port}/")
@@ -50,6 +52,7 @@ def serve(
     config = uvicorn.Config(
         partial(application, settings, f"{host}:{port}", counted),
         factory=True,
+        http=BoundedConnection,
         host=host,
         port=port,
         workers=processes,

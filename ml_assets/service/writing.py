@@ -39,20 +39,21 @@ class Writing:
             with suppress(RuntimeError):  # the process ends
                 loop.call_soon_threadsafe(function, *given)
 
-        def end() -> None:
-            self._now -= 1
-            queue.put_nowait(None)
+        def end(error: Exception | None) -> None:
+            self._now -= 1  # before who asked learns of it, and asks again
+            queue.put_nowait(error)
 
         def write() -> None:
+            failure: Exception | None = None
             try:
                 for part in parts:
                     if gone.is_set():
                         break
                     in_loop(queue.put_nowait, part)
             except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
-                in_loop(queue.put_nowait, error)
+                failure = error
             finally:
-                in_loop(end)
+                in_loop(end, failure)
 
         threading.Thread(target=write, name="answer", daemon=True).start()
         try:

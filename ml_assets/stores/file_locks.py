@@ -19,9 +19,17 @@ from ml_assets.errors import StoreError
 _PAUSE = 0.005
 
 
-def try_lock(file: Path, *, shared: bool = False) -> int | None:
-    """Lock a file, which is made when it is absent; None when another process has it locked."""
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+def try_lock(file: Path, *, shared: bool = False, create: bool = True) -> int | None:
+    """Lock a file; None when another process has it locked.
+
+    When it is absent it is made, or without `create` it is None, too.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
+    except FileNotFoundError:
+        if create:  # not even its folder is there
+            raise
+        return None
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:

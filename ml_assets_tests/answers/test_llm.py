@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 from collections.abc import Sequence
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from ml_assets.answers import llm
 from ml_assets.answers.llm import Ended, LanguageModel, LanguageModelError, generate, language_model
@@ -130,6 +133,28 @@ def test_what_is_too_much_is_not_read(
     server.replies = [Reply([b"data: " + b"x" * (1 << 21)])]
     with pytest.raises(LanguageModelError, match="it is more than 1 MiB"):
         written(model_of(server))
+
+
+@hypothesis.given(st.lists(st.binary(max_size=4) | st.sampled_from([b"\n", b"a\n\nb"])))
+def test_lines_are_those_of_all_pieces_together(pieces: list[bytes]) -> None:
+    assert list(llm._lines(pieces)) == b"".join(pieces).split(b"\n")
+
+
+def test_no_byte_is_copied_again_for_each_that_follows() -> None:
+    """A hostile server sends half a million lines, or bytes: copies would be hundreds of GB."""
+    many = 1 << 19
+    assert list(llm._events([b"x\n" * many])) == []
+    (line,) = llm._lines(b"x" for _ in range(many))
+    assert len(line) == many
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_what_is_compressed_is_not_unpacked(server: LanguageServer, status: int) -> None:
+    packed, headers = gzip.compress(b" " * (1 << 20)), {"content-encoding": "gzip"}
+    server.replies = [Reply([packed], status, headers)]
+    with pytest.raises(LanguageModelError, match=r"compressed \(gzip\)|500") as caught:
+        written(model_of(server))
+    assert len(str(caught.value)) < 1_000
 
 
 @pytest.mark.parametrize("status", [500, 503])

@@ -159,6 +159,11 @@ def test_a_record_that_cannot_be_used_blocks_no_other(
     assert load_day(empty, tmp_path, TODAY) == Loaded()
     (kept,) = segment.path.parent.iterdir()
     assert (kept.name, kept.read_bytes()) == (f"{segment.path.name}.damaged", content)
+    old = time.time() - predictions.PUT_ASIDE_FOR.total_seconds()
+    for age, left in ((60, [kept]), (-60, [])):
+        os.utime(kept, (old + age, old + age))
+        load_day(empty, tmp_path, TODAY)
+        assert [*kept.parent.iterdir()] == left
 
 
 def test_what_follows_an_altered_record_is_put_aside(empty: Client, tmp_path: Path) -> None:
@@ -198,13 +203,18 @@ def test_what_is_missing_is_named(empty: Client, tmp_path: Path) -> None:
     assert gap.startswith("predictions 1-1"), "the first of all, too"
 
 
-def test_a_segment_that_nobody_loads_is_late_after_a_day(tmp_path: Path) -> None:
+def test_a_segment_that_nobody_loads_is_late_after_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path, predicted("r0"))
     (segment,) = closed_segments(place_of(tmp_path, PREDICTIONS))
     assert late_segments(tmp_path, NOW) == []
     then = time.time() - 25 * 3600
     os.utime(segment.path, (then, then))
     assert late_segments(tmp_path, datetime.now(UTC)) == [segment.path.name]
+    monkeypatch.setattr(predictions, "closed_segments", lambda _: [segment])
+    segment.path.unlink()
+    assert late_segments(tmp_path, datetime.now(UTC)) == [], "it was loaded just now"
 
 
 def test_outcomes_are_what_was_told_last(empty: Client, tmp_path: Path) -> None:

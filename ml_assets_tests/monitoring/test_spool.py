@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,10 @@ from ml_assets.monitoring.spool.segments import (
     claimed,
     closed_segments,
     encode,
+    forget_old,
     list_segments,
+    obstacle,
+    put_aside,
     read_records,
     size,
 )
@@ -27,6 +32,7 @@ from ml_assets.monitoring.spool.writer import SpoolWriter
 
 NAME = "a" * 32
 MOST = 1 << 20
+LINE = len(encode({"sequence": 1, "number": 0}))
 
 WRITE = """
 import sys
@@ -44,6 +50,13 @@ def numbers(place: Path) -> list[int]:
     """What is in the closed segments, in the order of their names."""
     found = [read_records(segment.path)[0] for segment in closed_segments(place)]
     return [record["number"] for records in found for record in records]
+
+
+def soon(check: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 @hypothesis.settings(max_examples=25)
@@ -190,16 +203,20 @@ def test_a_full_queue_drops_and_nobody_waits(
         return real(descriptor, lines)
 
     monkeypatch.setattr(writer, "write_all", slow)
-    spool = SpoolWriter(tmp_path, NAME, MOST, "never", waiting=2)
+    spool = SpoolWriter(tmp_path, NAME, MOST, "never", waiting=2 * LINE)
     given = [spool.put([{"number": number}]) for number in range(9)]
     dropped = [number for number, each in enumerate(given) if each.done()]
-    assert len(dropped) >= 6
+    assert len(dropped) == 7, "what is being written counts, too"
     with pytest.raises(StoreError, match="too many"):
         given[dropped[0]].result(0)
     go.set()
+    for each in given[:2]:
+        each.result(5)
+    soon(lambda: not spool._waiting)
+    spool.put([{"number": 9}]).result(5)
     spool.close()
-    assert numbers(tmp_path) == [number for number in range(9) if number not in dropped]
-    assert spool.dropped == {"queue": len(dropped)}
+    assert numbers(tmp_path) == [0, 1, 9]
+    assert spool.dropped == {"queue": 7}
 
 
 def test_a_disk_that_fails_loses_what_it_was_given_and_no_more(
@@ -231,6 +248,74 @@ def test_a_folder_that_cannot_be_made_loses_and_ends_nothing(tmp_path: Path) -> 
         spool.put([{"number": 0}]).result(5)
     assert spool.dropped == {"disk": 1}
     spool.close()
+
+
+def test_what_stands_in_the_way_is_seen_before_anything_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_TRY_SECONDS", 0.0)
+    monkeypatch.setattr(writer, "_LOOK_SECONDS", 0.01)
+    place = tmp_path / "spool"
+    spool = SpoolWriter(place, NAME, MOST, "never")
+    (tmp_path / "file").write_text("x")
+    assert "Not a directory" in obstacle(tmp_path / "file" / "spool", MOST)
+    assert not place.exists(), "to look makes nothing"
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segments, "TemporaryFile", full)
+        soon(lambda: "No space left" in spool.obstacle)
+    soon(lambda: not spool.obstacle)
+    spool.put([{"number": 0}]).result(5)
+    assert spool.obstacle == ""
+    spool.close()
+    assert spool.dropped == {}
+    assert obstacle(place, LINE) == f"the spool has its {LINE} bytes"
+    assert obstacle(place, LINE + 1) == ""
+    assert [each.suffix for each in place.iterdir()] == [".jsonl"]
+
+
+def test_what_nobody_loads_counts_and_goes_when_it_is_old(tmp_path: Path) -> None:
+    spool = SpoolWriter(tmp_path, NAME, MOST, "never", segment_bytes=1)
+    for number in range(3):
+        spool.put([{"number": number}]).result(5)
+    spool.close()
+    first, second, third = closed_segments(tmp_path)
+    put_aside(first)
+    second.path.rename(second.path.with_suffix(".new"))
+    assert size(tmp_path) == 3 * LINE
+    forget_old(tmp_path, time.time() - 60)
+    assert size(tmp_path) == 3 * LINE
+    forget_old(tmp_path, time.time() + 60)
+    assert [*tmp_path.iterdir()] == [third.path], "it waits to be loaded, however long"
+
+
+def test_a_segment_that_another_loaded_meanwhile_is_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = SpoolWriter(tmp_path, NAME, MOST, "never")
+    spool.put([{"number": 0}]).result(5)
+    spool.close()
+    (segment,) = closed_segments(tmp_path)
+    real = segments.try_lock
+
+    def late(file: Path, **given: Any) -> int | None:
+        descriptor = real(file, **given)
+        file.unlink()
+        return descriptor
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segments, "try_lock", late)
+        with claimed(segment) as ours:
+            assert not ours
+    with claimed(segment) as ours:
+        assert not ours
+    monkeypatch.setattr(segments.os, "access", lambda *_: True)  # it goes after that
+    with claimed(segment) as ours:
+        assert not ours
+    assert [*tmp_path.iterdir()] == [], "to look makes none"
 
 
 def test_who_asks_may_go(tmp_path: Path) -> None:

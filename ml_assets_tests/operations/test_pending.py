@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from pydantic import SecretStr
 from ml_assets.console.runs import failed_checks
 from ml_assets.defs.build import build_definitions
 from ml_assets.documents.history import count_changes
+from ml_assets.documents.pushed.queue import push, pushed_document
 from ml_assets.documents.refresh import refresh_documents
 from ml_assets.documents.sources import open_source
 from ml_assets.errors import StoreError
@@ -23,9 +25,16 @@ from ml_assets.operations.pending import (
     remember_finish,
     was_finished,
 )
+from ml_assets.releases.audit import Entry, append
 from ml_assets.releases.gates import Gate
 from ml_assets.search.model import Generation
 from ml_assets.search.publishing import lifecycle
+from ml_assets.service.admission.counters import obstacle
+from ml_assets.service.admission.keys import create_key, revoke_key
+from ml_assets.service.following import deployments
+from ml_assets.service.following.deployments import Process
+from ml_assets.service.page.judgments import Judgment, judge, withdraw
+from ml_assets.service.page.sessions import open_sessions
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import chroma, clickhouse, mlflow, online, postgres
 from ml_assets_tests.search.corpus import generation_of
@@ -119,6 +128,44 @@ def test_a_row_is_seen_while_another_process_keeps_it_in_the_log(
         with closing(sqlite3.connect(ended.home / "online.sqlite")) as writer, writer:
             writer.execute("insert into online_features values ('space-8')")
         assert last_finish(ended) is None
+
+
+def test_what_the_service_writes_is_no_change(
+    ended: Settings, connection: postgres.Connection
+) -> None:
+    """What runs read is as they left it, also in the file that the service had open meanwhile."""
+    with online.connect(None, ended.home) as reader:
+        reader.views()
+        with online.connect(None, ended.home) as writer:
+            writer.put_many("view", {"x": online.Row({"n": 1}, "r")})
+        end_a_run(connection, ended)
+        process = Process("here")
+        for _ in range(2):
+            deployments.record(connection, process, None, datetime.now(UTC))
+        key_id = create_key(connection, "ann", "viewer", [], "tester").split("_")[1]
+        judge(connection, Judgment("bread", "x", "ann", is_relevant=True, release_id=None))
+        revoke_key(connection, key_id, "tester")
+        deployments.forget(connection, process)
+        withdraw(connection, Judgment("bread", "x", "ann", is_relevant=True, release_id=None))
+        assert obstacle(None, ended.home) == ""
+        with open_sessions(None, ended.home) as sessions:
+            sessions.keep("name", key_id)
+    connection.execute("reindex table judgments")
+    connection.execute("truncate judgments")
+    assert last_finish(ended) is not None
+    with pytest.MonkeyPatch.context() as patch:  # of what was pushed the source tells
+        patch.setattr(pending, "changed_collections", lambda *_: [])
+        sent = {"id": "p", "text": "Bread.", "collection": "pushed"}
+        push(connection, [pushed_document(sent, 1 << 20)], "ann")
+        assert last_finish(ended) is not None
+    assert last_finish(ended) is None
+
+
+def test_what_a_person_decides_is_a_change(
+    ended: Settings, connection: postgres.Connection
+) -> None:
+    append(connection, Entry("ann", "approve", "model/3", "it is good"))
+    assert last_finish(ended) is None
 
 
 STORES = {

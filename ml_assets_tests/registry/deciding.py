@@ -143,7 +143,7 @@ def ask_all(
         inputs_of(texts, metadata, read),
         cache,
         3600,
-    )
+    ).predictions
 
 
 def folder_of(models: Path, version: ModelVersion) -> Path:

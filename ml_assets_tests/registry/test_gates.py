@@ -154,6 +154,7 @@ KEPT_BACK = [
     ("features_are_online", "block", {"not_online": {"document_text_v2": 3}}),
     ("training_set_is_recent", "block", {"age_days": 91.0}),
     ("documents_are_as_trained_on", "block", {"drift": drifted(2.6)}),
+    ("no_critical_alert_is_open", "block", {"alerts": ("model_lost_accuracy/classifier",)}),
 ]
 
 

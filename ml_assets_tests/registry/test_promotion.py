@@ -1,6 +1,7 @@
 """The challenger becomes champion past its gates alone."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from ml_assets.errors import (
     NothingToDoError,
 )
 from ml_assets.features.views.document_text import DOCUMENT_TEXT
+from ml_assets.monitoring.alerting.ledger import silence
 from ml_assets.registry import comparison
 from ml_assets.registry.decisions import challenger_standing
 from ml_assets.registry.model import MODEL_NAME
@@ -24,6 +26,7 @@ from ml_assets.stores import online
 from ml_assets.training.training_set import without_learned
 from ml_assets_tests.corpus import LABELS
 from ml_assets_tests.fakes import SPACE
+from ml_assets_tests.monitoring.alerting.examples import HOUR, critical_alert
 from ml_assets_tests.registry.deciding import (
     Trained,
     alias,
@@ -59,6 +62,23 @@ def test_the_first_champion_has_to_beat_the_baselines(first: Trained) -> None:
         model_version=version.version,
         model_space_id=SPACE.space_id,
     )
+
+
+def test_an_open_critical_alert_holds_a_challenger_back_until_it_is_silenced(
+    first: Trained,
+) -> None:
+    deployment, _ = first
+    register(first)
+    with critical_alert(deployment.connection):
+        held = decide(first)
+        assert not held.served
+        assert held.reason == "model_lost_accuracy/a is open"
+        standing = challenger_standing(deployment.connection)
+        assert standing
+        assert "`ml-assets alerts silence model_lost_accuracy/a --for 2h --reason" in standing.do
+        now = datetime.now(UTC)
+        silence(deployment.connection, "model_lost_accuracy", HOUR, "ann", "known", now)
+        assert decide(first).served
 
 
 def test_without_a_baseline_nothing_is_decided(first: Trained) -> None:

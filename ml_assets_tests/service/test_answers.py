@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from ml_assets.answers.model import Sentence
 from ml_assets.errors import OutageError, SettingError
+from ml_assets.service.admission.keys import create_key, revoke_key
 from ml_assets.service.app import create_app
 from ml_assets.service.client import Client
 from ml_assets.service.guard import Guard
@@ -27,7 +28,7 @@ from ml_assets_tests.answers.serving import (
     sentences,
     stream,
 )
-from ml_assets_tests.service.deployed import Deployed, OpenService, post
+from ml_assets_tests.service.deployed import Deployed, OpenService, get, post, soon
 
 QUESTION = {"question": "w3 w6 w9", "k": 3}
 DOWN = Reply([b'{"error": "a secret of the server"}'], 500)
@@ -186,6 +187,39 @@ def test_one_more_than_are_written_at_a_time_is_refused(
     thread.join()
     assert codes == [200]
     assert post(written, "/v1/answer", QUESTION)["kind"] == "generated"
+
+
+def test_what_has_begun_is_finished_from_its_release(
+    written: TestClient, server: LanguageServer, deployed: Deployed
+) -> None:
+    """Also when that is rolled back meanwhile, and the key revoked: the next one is not begun."""
+    connection = deployed.deployment.connection
+    before = get(written, "/v1/release")["release"]
+    key = create_key(connection, "ann", "viewer", ["read"], "tester")
+    soon(lambda: written.get("/v1/release").status_code == 401)
+    whole, headers = stream(said(1)), {"X-API-Key": key}
+    reply = Reply([*whole.parts[:2], *whole.parts[2:]], wait=threading.Event())
+    server.replies, asked = [reply], {**QUESTION, "stream": True}
+    answers: list[Any] = []
+    thread = threading.Thread(
+        target=lambda: answers.append(written.post("/v1/answer", json=asked, headers=headers))
+    )
+    thread.start()
+    soon(lambda: len(server.replies) == 0)
+    deployed.publish(deployed.generation(hnsw_m=14))
+    try:
+        revoke_key(connection, key.split("_")[1], "tester")
+        soon(lambda: written.post("/v1/answer", json=asked, headers=headers).status_code == 401)
+        assert reply.wait
+        reply.wait.set()
+        thread.join()
+        assert answers[0].status_code == 200
+        last = answers[0].text.strip().rpartition("data: ")[2]
+        assert json.loads(last)["release"] == before
+    finally:
+        deployed.publish(deployed.generation())
+        connection.execute("delete from api_keys")
+        soon(lambda: written.get("/v1/release").status_code == 200)
 
 
 def test_who_has_gone_is_written_no_further() -> None:

@@ -11,7 +11,7 @@ from limits.errors import StorageError
 from limits.storage import Storage
 from limits.strategies import FixedWindowRateLimiter
 
-from ml_assets.service.admission.counters import open_counters
+from ml_assets.service.admission.counters import obstacle, open_counters
 from ml_assets_tests.servers import redis_over_tcp
 
 
@@ -62,3 +62,16 @@ def test_a_store_that_goes_away_is_an_error_of_the_library(tmp_path: Path) -> No
     with pytest.raises(StorageError):
         storage.incr("a", 10)
     opened.__exit__(None, None, None)
+
+
+def test_a_store_that_takes_no_counts_is_told(tmp_path: Path) -> None:
+    from redis import Redis
+
+    assert obstacle(None, tmp_path) == ""
+    (tmp_path / "none" / "visits.sqlite").mkdir(parents=True)
+    assert "unable to open" in obstacle(None, tmp_path / "none")
+    with redis_over_tcp(tmp_path) as url, Redis.from_url(url) as client:
+        assert obstacle(url, tmp_path) == ""
+        client.config_set("min-replicas-to-write", 1)
+        assert "NOREPLICAS" in obstacle(url, tmp_path)
+    assert obstacle(url, tmp_path), "it is away"

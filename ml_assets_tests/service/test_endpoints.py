@@ -163,6 +163,32 @@ def test_text_that_postgres_does_not_take_is_refused(
     assert "NUL" in refused.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded"])
+def test_a_body_that_is_not_told_to_be_json_is_refused_with_the_reason(
+    client: TestClient, kind: str | None
+) -> None:
+    headers = {"Content-Type": kind} if kind else {}
+    refused = client.post("/v1/search", content=b'{"query": "w3"}', headers=headers)
+    assert refused.status_code == 422
+    assert "Content-Type: application/json" in refused.json()["error"]["do"]
+    assert "Content-Type" not in post(client, "/v1/search", [], 422)["error"]["do"]
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/v1/release", "/v1/search?query=w3", "/nowhere"])
+def test_the_head_alone_is_that_of_the_whole(client: TestClient, path: str) -> None:
+    whole, head = client.get(path), client.head(path)
+    assert (head.status_code, head.headers["Content-Type"]) == (
+        whole.status_code,
+        whole.headers["Content-Type"],
+    )
+
+
+def test_a_method_that_is_not_allowed_is_told_the_others(client: TestClient) -> None:
+    refused = client.put("/v1/search", json={})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (405, "not_allowed")
+    assert refused.headers["Allow"] in ("GET", "POST")
+
+
 def test_half_a_letter_is_no_query(client: TestClient) -> None:
     headers = {"Content-Type": "application/json"}
     refused = client.post("/v1/search", content=b'{"query": "\\ud800"}', headers=headers)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 
@@ -17,15 +18,20 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.server.mcpserver import MCPServer
 from mcp_types import CallToolResult, TextContent
 
+from ml_assets.embeddings import encoder, space
 from ml_assets.errors import OutageError
+from ml_assets.monitoring.spool.segments import list_segments, place_of, read_records
 from ml_assets.releases.pointer import present_release
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.service.admission.keys import create_key, revoke_key
 from ml_assets.service.client import Client
 from ml_assets.service.mcp.door import Door
-from ml_assets.service.mcp.server import create_server, http_app
+from ml_assets.service.mcp.server import create_server, http_app, recorded_tools
 from ml_assets.service.mcp.tools import Tools
+from ml_assets.session import Session
 from ml_assets.stores import postgres
+from ml_assets_tests.corpus import MeaningEncoder
+from ml_assets_tests.fakes import SPACE
 from ml_assets_tests.service.deployed import Deployed
 
 
@@ -36,7 +42,11 @@ def tools(client: TestClient) -> Tools:
     opened._http = TestClient(
         client.app, base_url="http://127.0.0.1/v1", raise_server_exceptions=False
     )
-    return Tools(opened)
+
+    def predict(texts: Sequence[str], request_id: str) -> list[dict[str, float]]:
+        return opened.predict(texts, request_id=request_id)
+
+    return Tools(opened, predict)
 
 
 def in_process(tools: Tools, ask: Callable[[McpClient], Awaitable[None]]) -> None:
@@ -125,6 +135,54 @@ def test_an_error_is_one_line(
         assert re.search(complaint, text), text
 
     in_process(tools, ask)
+
+
+def test_predictions_are_logged_as_those_of_the_service_are(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder, "load_encoder", lambda _: MeaningEncoder())
+    monkeypatch.setattr(space, "current_space", lambda _: SPACE)
+    texts, place = (
+        ["w3 w6 w9 w30 w60", "w1 w4 w7 w31"],
+        place_of(deployed.settings.home, "predictions"),
+    )
+    before, told = list_segments(place), list[dict[str, Any]]()
+
+    async def ask(client: McpClient) -> None:
+        assert "empty" in line(await client.call_tool("predict", {"texts": [" "]}))
+        result = await client.call_tool("predict", {"texts": texts})
+        assert result.structured_content
+        told.append(result.structured_content)
+
+    async def over_both(tools: Tools) -> None:
+        server = create_server(tools)
+        async with McpClient(server) as client:
+            await ask(client)
+        async with over_http(server, deployed) as http, http() as transport:
+            address = "http://127.0.0.1/mcp"
+            async with McpClient(streamable_http_client(address, http_client=transport)) as client:
+                await ask(client)
+
+    with recorded_tools(Session(deployed.settings), deployed.settings) as tools:
+        asyncio.run(over_both(tools))
+    (segment,) = [each for each in list_segments(place) if each not in before]
+    records = read_records(segment.path)[0]
+    release = present_release(deployed.deployment.connection)
+    assert release
+    expected = [
+        (answer["request_id"], position, each["label"], each["probabilities"])
+        for answer in told
+        for position, each in enumerate(answer["predictions"])
+    ]
+    assert len({answer["request_id"] for answer in told}) == 2
+    assert expected == [
+        (row["request_id"], row["position"], row["label"], row["probabilities"]) for row in records
+    ]
+    for row in records:
+        assert (row["release_id"], row["version"]) == (release.release_id, 1)
+        assert row["text_hash"] == sha256(texts[row["position"]].encode()).hexdigest()
+        assert row["features"]["document_text__words"] > 0
+        assert row["latency_ms"] > 0
 
 
 def test_a_defect_tells_nothing(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from ml_assets.service.admission.keys import create_key
 from ml_assets_tests.servers import free_port, program
 from ml_assets_tests.service.deployed import Deployed, OpenService, soon
 
@@ -147,17 +149,50 @@ def test_without_a_script_one_searches_and_judges(browser: Browser, address: str
         expect(page.locator(".lead")).to_contain_text("It is")
 
 
+def serious(page: Page) -> list[tuple[str, str]]:
+    """What axe-core finds on a page that keeps somebody out: the rule, and the first place."""
+    page.evaluate("document.querySelectorAll('.hit details').forEach(d => d.open = true)")
+    page.evaluate(AXE.read_text("utf-8"))
+    violations = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+    found = [each for each in violations if each["impact"] in ("serious", "critical")]
+    return [(each["id"], each["nodes"][0]["html"]) for each in found]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_serious_keeps_anybody_out(browser: Browser, address: str, scheme: Any) -> None:
     with opened(browser, address, color_scheme=scheme) as page:
         for path in PAGES:
             page.goto(path)
-            page.evaluate("document.querySelectorAll('.hit details').forEach(d => d.open = true)")
-            page.evaluate(AXE.read_text("utf-8"))
-            violations = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
-            serious = [each for each in violations if each["impact"] in ("serious", "critical")]
-            told = [(each["id"], each["nodes"][0]["html"]) for each in serious]
-            assert (path, told) == (path, [])
+            assert (path, serious(page)) == (path, [])
+
+
+@pytest.fixture
+def key(deployed: Deployed, address: str) -> Iterator[str]:
+    """A key without which nobody is let in."""
+    connection = deployed.deployment.connection
+    made = create_key(connection, "ann", "viewer", ["read"], "tester")
+    soon(lambda: httpx.get(f"{address}/v1/release").status_code == 401)
+    yield made
+    connection.execute("delete from api_keys")
+    soon(lambda: httpx.get(f"{address}/v1/release").status_code == 200)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nobody_is_kept_out_where_one_logs_in(
+    browser: Browser, address: str, key: str, scheme: Any
+) -> None:
+    with opened(browser, address, color_scheme=scheme) as page:
+        page.goto("/document?id=document-0003")
+        expect(page.get_by_label("API key")).to_be_focused()
+        assert serious(page) == []
+        page.keyboard.type("mla_wrong")
+        page.keyboard.press("Enter")
+        expect(page.locator(".problem")).to_contain_text("That is no key")
+        assert serious(page) == []
+        page.get_by_label("API key").fill(key)
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/document?id=document-0003")
+        assert serious(page) == [], "with what only those see who are logged in"
 
 
 def test_a_small_screen_is_wide_enough(browser: Browser, address: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ml_assets.errors import UserError
 from ml_assets.search.answering.model import Hit
-from ml_assets.search.answering.snippet import highlight, query_terms
+from ml_assets.search.answering.snippet import highlight, query_terms, telling_terms
 from ml_assets.service.page.asked import Asked
 from ml_assets.service.page.facets import facets_of
 
@@ -109,5 +109,8 @@ def test_words_of_the_query_are_told_from_the_others() -> None:
     pieces = highlight(text, query_terms("bake BREAD cafe"))
     assert "".join(piece for piece, _ in pieces) == text
     assert [piece for piece, is_word in pieces if is_word] == ["Café", "baking", "breads", "bread"]
+    text = "I call a parser as it parses the arguments of a C program"
+    pieces = highlight(text, telling_terms("How do I parse a command's arguments in C?"))
+    assert [piece for piece, is_word in pieces if is_word] == ["parses", "arguments"]
     assert highlight("", query_terms("a")) == []
     assert highlight("none", query_terms("a")) == [("none", False)]

@@ -42,7 +42,7 @@ def test_a_session_ends_by_itself(tmp_path: Path) -> None:
         now += 1
         assert opened.find("first") is None
         opened.keep("second", "key")
-    with sqlite3.connect(tmp_path / "online.sqlite") as connection:
+    with sqlite3.connect(tmp_path / "visits.sqlite") as connection:
         assert connection.execute("select name from sessions").fetchall() == [("second",)]
     connection.close()
 

@@ -11,9 +11,11 @@ from fastapi.testclient import TestClient
 
 from ml_assets.documents.normalize import normalize
 from ml_assets.monitoring.predictions import FEEDBACK, PREDICTIONS
+from ml_assets.monitoring.spool import segments as spooled
 from ml_assets.monitoring.spool import writer
 from ml_assets.monitoring.spool.segments import list_segments, place_of, read_records
 from ml_assets.service.admission.keys import create_key
+from ml_assets.service.following import follower
 from ml_assets_tests.service.deployed import Deployed, OpenService, get, post, soon
 
 TEXTS = ["w3 w6 w9 w30 w61", "w1 w4\r\nw7 w31"]
@@ -115,14 +117,34 @@ def test_a_full_spool_warns_and_answers(
     open_service: OpenService, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "ml_assets"), open_service(prediction_log_bytes=1) as one:
-        assert get(one, "/ready")["warnings"] == []
+        assert not [told for told in get(one, "/ready")["warnings"] if "lost" in told]
         post(one, "/v1/predict", {"texts": TEXTS})
-        soon(lambda: get(one, "/ready")["warnings"] != [])
-        ready = get(one, "/ready")
-        assert ready["ready"] is True
-        assert ready["warnings"] == ["2 records of predictions were lost (space)"]
+        lost = "2 records of predictions were lost (space)"
+        soon(lambda: lost in get(one, "/ready")["warnings"])
+        assert get(one, "/ready")["ready"] is True
         refused = post(one, "/v1/feedback", {"request_id": "r-1", "label": "a"}, 503)
         assert refused["error"]["code"] == "unavailable"
         metrics = one.get("/metrics").text
     assert 'ml_assets_lost_total{reason="space",spool="predictions"} 2.0' in metrics
     assert "records were lost" in caplog.text
+
+
+def test_what_cannot_be_kept_is_told_before_anything_is_lost(
+    open_service: OpenService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(spooled, "TemporaryFile", full)
+    monkeypatch.setattr(follower, "obstacle", lambda *_: "it is read-only")
+    with open_service() as client:
+        soon(lambda: len(get(client, "/ready")["warnings"]) == 3)
+        ready = get(client, "/ready")
+        assert ready["ready"] is True
+        assert ready["warnings"] == [
+            "each process counts by itself, and nobody can log in (it is read-only)",
+            "predictions cannot be kept ([Errno 28] No space left on device)",
+            "feedback cannot be kept ([Errno 28] No space left on device)",
+        ]
+        outside = client.get("/ready", headers={"Host": "example.org"}).json()
+        assert (outside["ready"], outside["warnings"]) == (True, [])

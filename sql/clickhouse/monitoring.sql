@@ -63,8 +63,9 @@ from (
             rows between unbounded preceding and current row
         ) as previous
     from {table:Identifier} final
+    where {since:Nullable(Date)} is null or day >= {since:Nullable(Date)} - 1
 )
-where sequence > previous + 1
+where sequence > previous + 1 and ({since:Nullable(Date)} is null or (previous > 0 and day >= {since:Nullable(Date)}))
 order by day, writer, first
 
 -- name: roll_up
@@ -118,6 +119,45 @@ left join (
     group by hour, model
 ) as told using (hour, model)
 order by model, hour
+
+-- name: answers_by_span
+-- By model and span of seconds, how it answered, and how right it was where that is known.
+select model, begin, answered.predictions, answered.probability, answered.p95_ms, told.known, told.accuracy
+from (
+    select
+        model,
+        toDateTime(intDiv(toUnixTimestamp(at), {seconds:UInt32}) * {seconds:UInt32}, 'UTC') as begin,
+        count() as predictions,
+        avg(probability) as probability,
+        quantileTDigest(0.95)(latency_ms) as p95_ms
+    from prediction_log final
+    where day >= toDate({begin:DateTime}) - 1 and at >= {begin:DateTime} and at < {end:DateTime}
+        and ({version:Nullable(UInt32)} is null or version = {version:Nullable(UInt32)})
+    group by model, begin
+) as answered
+left join (
+    select
+        model,
+        toDateTime(intDiv(toUnixTimestamp(at), {seconds:UInt32}) * {seconds:UInt32}, 'UTC') as begin,
+        count() as known,
+        toNullable(avg(is_correct)) as accuracy
+    from prediction_outcomes
+    where at >= {begin:DateTime} and at < {end:DateTime}
+        and ({version:Nullable(UInt32)} is null or version = {version:Nullable(UInt32)})
+    group by model, begin
+) as told using (model, begin)
+order by model, begin
+
+-- name: anomalies_by_day
+-- By model and day on which it answered, how much was out of the ordinary.
+select model, day, judged.found
+from (
+    select distinct model, toDate(hour) as day from model_performance_hourly final where hour >= {first:Date}
+) as answered
+left join (
+    select model, day, count() as found from anomalies where day >= {first:Date} group by model, day
+) as judged using (model, day)
+order by model, day
 
 -- name: forget_anomalies
 alter table anomalies delete where day between {first:Date} and {last:Date}

@@ -35,6 +35,15 @@ from drift_comparisons
 where day = coalesce($day::date, (select max(day) from drift_comparisons))
 order by reference
 
+-- name: drift_strengths
+-- Of each day from one on, by reference, the strongest drift as a multiple of its limit; 0 where nothing drifted.
+select compared.day, compared.reference, coalesce(max(finding.strength) filter (where finding.drifted), 0)
+from drift_comparisons as compared
+left join feature_drift as finding using (day, reference)
+where compared.day >= $since and compared.outcome in ('drift', 'no drift')
+group by compared.day, compared.reference
+order by all
+
 -- name: compute_document_text
 -- All documents with their features: of the text, just computed or as they were, and of the vectors.
 -- Headings are embedded with the text, so equal texts need not have equal vectors; their distance is 0.

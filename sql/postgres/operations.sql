@@ -11,10 +11,27 @@ where state = %(begun)s
 -- name: written
 -- Rows that were ever inserted, updated or deleted, and the files of tables and indexes, of which truncating or
 -- building makes another: the same as before when nobody wrote. After a crash PostgreSQL counts from 0.
-select concat_ws(' ', sum(n_tup_ins + n_tup_upd + n_tup_del), sum(relfilenode::bigint))
+-- Not what no run reads: the processes that serve, their keys, with what the audit log says of them, and what people
+-- said of answers. Of what was pushed the source tells.
+with apart as (
+    select oid
+    from pg_class
+    where relnamespace = 'ml_schema'::regnamespace
+        and relname in ('finished_run', 'deployments', 'api_keys', 'judgments', 'push_tickets', 'pushed_documents',
+            'model_audit_logs')
+)
+select concat_ws(
+    ' ',
+    sum(n_tup_ins + n_tup_upd + n_tup_del),
+    sum(relfilenode::bigint),
+    (select count(*) from ml_schema.model_audit_logs where not starts_with(subject, 'key/'))
+)
 from pg_class
+left join pg_index on indexrelid = pg_class.oid
 left join pg_stat_user_tables on relid = pg_class.oid
-where relnamespace = 'ml_schema'::regnamespace and pg_class.relname not like 'finished_run%'
+where relnamespace = 'ml_schema'::regnamespace
+    and pg_class.oid not in (table apart)
+    and coalesce(indrelid, 0) not in (table apart)
 
 -- name: comment
 select obj_description('ml_schema'::regnamespace, 'pg_namespace')

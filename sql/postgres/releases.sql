@@ -4,6 +4,13 @@ update releases
 set served = tstzrange(lower(served), greatest(clock_timestamp(), lower(served) + interval '1 microsecond'))
 where upper_inf(served)
 
+-- name: holding_alerts
+-- The critical alerts that are open, and that nobody silenced.
+select rule || case when subject = '' then '' else '/' || subject end as name
+from alerts
+where severity = 'critical' and opened_at is not null and coalesce(silenced_until <= clock_timestamp(), true)
+order by name
+
 -- name: count_entries
 select count(*) as entries
 from model_audit_logs

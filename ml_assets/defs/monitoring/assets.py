@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ml_assets.defs.assets import asset, data_version, described, plot, table
+from ml_assets.defs.assets import asset, data_version, described, plot, relation, table
+from ml_assets.defs.monitoring.alerting import opened_stores
 from ml_assets.defs.partitions import DAYS
 from ml_assets.defs.resources import ClickHouseResource, PostgresResource
+from ml_assets.monitoring.alerting.evaluation import evaluate
+from ml_assets.monitoring.alerting.ledger import read_events, read_open
 from ml_assets.monitoring.anomalies import DAY
 from ml_assets.monitoring.hourly import (
     Found,
@@ -131,6 +134,36 @@ def anomalies(
     return dg.MaterializeResult(
         metadata={**relation, "outcome": f"{len(found)} anomalies on {len(days)} days"},
         data_version=data_version(found),
+    )
+
+
+@asset(
+    kinds={"postgres"}, deps=["anomalies", "feature_drift"], partitions_def=DAYS, pool="clickhouse"
+)
+def alerts(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+) -> dg.MaterializeResult:
+    """What happened to alerts on a day, and who was told; the rules are evaluated as of now."""
+    days = [date.fromisoformat(name) for name in context.partition_keys]
+    with opened_stores(context.instance, settings) as stores:
+        evaluated = evaluate(stores, datetime.now(UTC))
+        opened = read_open(stores.connection)
+        begin = datetime.combine(days[0], time(), UTC)
+        end = datetime.combine(days[-1] + DAY, time(), UTC)
+        events = read_events(stores.connection, begin, end)
+        shown = relation(stores.connection, "alert_events")
+    for day in days:
+        of_day = [event for event in events if event["at"].astimezone(UTC).date() == day]
+        told = {"dagster/partition_row_count": len(of_day), "events": table(of_day)}
+        context.add_asset_metadata(told, partition_key=f"{day}")
+    return dg.MaterializeResult(
+        metadata={
+            **shown,
+            "outcome": str(evaluated),
+            "open": table([{"alert": alert.name, **asdict(alert)} for alert in opened]),
+        },
+        data_version=data_version(events),
     )
 
 

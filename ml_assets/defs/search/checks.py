@@ -11,6 +11,7 @@ from ml_assets.defs.search.assets import current_generation
 from ml_assets.errors import OutageError, StoreError
 from ml_assets.problem import Problem
 from ml_assets.releases import quality as releases
+from ml_assets.releases.holds import HOLDS
 from ml_assets.releases.pointer import withdrawals
 from ml_assets.search.answering.engine import open_engine, search_vector
 from ml_assets.search.evaluation.exact import find_probe
@@ -20,8 +21,8 @@ from ml_assets.search.indexes.consistency import compare_with_tables
 from ml_assets.search.indexes.kinds import Indexes, altered_entries
 from ml_assets.search.indexes.wear import MAX_DEAD_SHARE, measure_wear
 from ml_assets.search.publishing import quality as generations
-from ml_assets.search.publishing.gates import measured_gates, same_chunks_gate
-from ml_assets.search.publishing.publish import reference_of
+from ml_assets.search.publishing.gates import same_chunks_gate
+from ml_assets.search.publishing.publish import publishing_gates
 from ml_assets.settings import Settings
 
 _NOT_WORSE = "hybrid_is_not_worse_than_published"
@@ -32,6 +33,7 @@ _GATES = {
     " in the vector index that answers.",
     _NOT_WORSE: "Hybrid nDCG@10 loses to the published generation at most the margin, noise aside."
     " It passes when the queries cannot tell, and what is withdrawn: that is not published anyway.",
+    HOLDS: "No critical alert is open that nobody silenced, or the generation is served already.",
 }
 """The gates on a measurement, and what each of them asks."""
 
@@ -118,7 +120,7 @@ def search_gates(
     with postgres.connect() as connection:
         identity = current_generation(connection, settings, encoder).generation_id
         measurement = read_measurements(connection, identity).latest
-        gates = measured_gates(measurement, reference_of(connection, identity), settings)
+        gates = publishing_gates(connection, identity, measurement, settings)
         withdrawn = identity in withdrawals(connection, "generation_id")
     compared = dg.AssetCheckResult(check_name=_COMPARED.name, passed=True)
     beside = dg.AssetCheckResult(check_name=_BESIDE.name, passed=True)

@@ -223,7 +223,7 @@ def _moment(row: Row, columns: Columns) -> datetime | None:
         moment = datetime.fromisoformat(_SPACE_BEFORE_ZONE.sub("", str(value).strip()))
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, TypeError, OverflowError):
-        shown = reprlib.repr(value)
+        shown = reprlib.repr(str(value) if isinstance(value, date) else value)
         raise _UnusableError(f"created_at is {shown}, not a date in ISO 8601") from None
 
 

@@ -71,6 +71,14 @@ def read_comparisons(duck: duckdb.Connection, day: date | None = None) -> list[D
     ]
 
 
+def drift_strengths(duck: duckdb.Connection, since: date) -> list[tuple[date, str, float]]:
+    """Of each day from `since` on and each reference: the strongest drift; 0: nothing drifted.
+
+    A strength is an effect as a multiple of its limit. Days that could not tell are left out.
+    """
+    return duck.execute(statement("duckdb/features/drift_strengths"), {"since": since}).fetchall()
+
+
 def last_compared(duck: duckdb.Connection) -> datetime | None:
     """When any day was compared last."""
     query = "select max(compared_at) from drift_comparisons"

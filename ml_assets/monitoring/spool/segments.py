@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
+from ml_assets.errors import first_line
 from ml_assets.stores.file_locks import try_lock
 from ml_assets.stores.folders import DAMAGED, folder
 
@@ -26,9 +28,10 @@ Record = Mapping[str, Any]
 SPOOL = "spool"
 """The folder of all spools, in a home."""
 
-_ENDING = ".jsonl"
+_ENDING, _UNNAMED = ".jsonl", ".new"
 _NAME = re.compile(r"(\d{4}-\d\d-\d\d)\.([0-9a-f]{32})\.(\d{12})\.jsonl")
 _CHECKSUM = 8
+_TRIED_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ def create(place: Path, day: date, writer: str, first: int) -> tuple[Segment, in
     """
     folder(place)
     path = place / f"{day:%Y-%m-%d}.{writer}.{first:012}{_ENDING}"
-    made = path.with_suffix(".new")
+    made = path.with_suffix(_UNNAMED)
     descriptor = try_lock(made)
     if descriptor is None:
         raise BlockingIOError(f"{made} is locked")
@@ -117,25 +120,70 @@ def list_segments(place: Path) -> list[Segment]:
 
 
 def size(place: Path) -> int:
-    """Bytes of all segments of a folder."""
-    total = 0
-    for segment in list_segments(place):
-        try:
-            total += segment.path.stat().st_size
-        except FileNotFoundError:  # it was loaded just now
-            continue
-    return total
+    """Bytes of all files of a folder, those that were put aside, too."""
+    stats = (_stat(path) for path in place.glob("*"))
+    return sum(stat.st_size for stat in stats if stat)
+
+
+def forget_old(place: Path, latest: float) -> None:
+    """Remove what nobody loads and was written last before `latest`, in seconds since 1970.
+
+    That is what was put aside, and files that a killed writer had not yet named.
+    """
+    for path in place.glob("*"):
+        stat = _stat(path)
+        if stat and stat.st_mtime < latest and path.suffix in (DAMAGED, _UNNAMED):
+            path.unlink(missing_ok=True)
+
+
+def written_last(segment: Segment) -> float | None:
+    """When a segment was written last, in seconds since 1970; None: it was loaded just now."""
+    stat = _stat(segment.path)
+    return stat.st_mtime if stat else None
+
+
+def obstacle(place: Path, most: int) -> str:
+    """Why no record would be kept in a folder that may have `most` bytes; empty: it would be.
+
+    It is tried, for as long as nobody sees it: what is mounted how, and who may use how much of
+    it, is told in no other way. A folder that is not there is not made.
+    """
+    try:
+        if size(place) >= most:
+            return f"the spool has its {most:,} bytes"
+        there = next(each for each in (place, *place.parents) if each.exists())
+        with TemporaryFile(dir=there) as file:
+            file.write(bytes(_TRIED_BYTES))
+    except OSError as error:
+        return first_line(error)
+    return ""
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether a file is still where it was opened: who had it before may have removed it."""
+    stat = _stat(path)
+    return stat is not None and os.path.samestat(stat, os.fstat(descriptor))
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
 
 
 @contextmanager
 def claimed(segment: Segment) -> Iterator[bool]:
     """Hold a segment for the block; False while its writer, or another loader, has it.
 
-    It is False, too, for who may only read it.
+    It is False, too, for who may only read it, and of one that was loaded meanwhile.
     """
     descriptor = None
     if os.access(segment.path, os.W_OK):
-        descriptor = try_lock(segment.path)
+        descriptor = try_lock(segment.path, create=False)
+    if descriptor is not None and not _is_at(segment.path, descriptor):
+        os.close(descriptor)
+        descriptor = None
     try:
         yield descriptor is not None
     finally:

@@ -21,7 +21,15 @@ from pathlib import Path
 from typing import Literal
 
 from ml_assets.errors import StoreError, first_line
-from ml_assets.monitoring.spool.segments import Record, Segment, create, encode, size, write_all
+from ml_assets.monitoring.spool.segments import (
+    Record,
+    Segment,
+    create,
+    encode,
+    obstacle,
+    size,
+    write_all,
+)
 
 Sync = Literal["always", "interval", "never"]
 """When the disk is waited for: after each batch, once a second, or when the system likes."""
@@ -32,9 +40,12 @@ SEGMENT_BYTES = 4 << 20
 SEGMENT_SECONDS = 30.0
 """After these a segment is closed, so that it can be loaded."""
 
-_WAITING = 10_000
+WAITING_BYTES = 32 << 20
+"""Of records that wait to be written."""
+
 _TOGETHER = 1_000
 _LOOK_SECONDS = 1.0
+_TRY_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -45,6 +56,11 @@ class _Batch:
     first: int
     lines: Sequence[bytes]
     kept: Future[None] = field(default_factory=Future)
+
+    @property
+    def size(self) -> int:
+        """Bytes of its lines."""
+        return sum(map(len, self.lines))
 
 
 class SpoolWriter:
@@ -60,20 +76,23 @@ class SpoolWriter:
         *,
         segment_bytes: int = SEGMENT_BYTES,
         segment_seconds: float = SEGMENT_SECONDS,
-        waiting: int = _WAITING,
+        waiting: int = WAITING_BYTES,
     ) -> None:
         """Write into the folder `place`, which has at most `most` bytes, of all its writers.
 
         `writer` is 32 hexadecimal digits that no other process has. `dropped` is told of what is
-        lost, and why.
+        lost, and why: what waits has at most `waiting` bytes.
         """
         self._place, self._writer, self._most, self._sync = place, writer, most, sync
         self._tell = dropped
         self._segment_bytes, self._segment_seconds = segment_bytes, segment_seconds
         self.dropped: Counter[Reason] = Counter()
+        self.obstacle = ""
+        """Why the next record would be lost, as was seen lately; empty: it would be kept."""
         self._lock = threading.Lock()
         self._sequence = 0
-        self._queue: queue.Queue[_Batch | None] = queue.Queue(waiting)
+        self._most_waiting, self._waiting = waiting, 0
+        self._queue: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
         self._open: _Open | None = None
         self._thread = threading.Thread(target=self._work, name="spool", daemon=True)
         self._thread.start()
@@ -90,10 +109,11 @@ class SpoolWriter:
             batch = _Batch(datetime.now(UTC), first, lines)
             # Who waits for it may go: it is written all the same.
             batch.kept.set_running_or_notify_cancel()
-            try:
-                self._queue.put_nowait(batch)
-            except queue.Full:
+            if self._waiting + batch.size > self._most_waiting:
                 self._drop([batch], "queue", "too many records wait to be written")
+            else:
+                self._waiting += batch.size
+                self._queue.put(batch)
         return batch.kept
 
     def close(self) -> None:
@@ -102,8 +122,10 @@ class SpoolWriter:
         self._thread.join()
 
     def _work(self) -> None:
-        ended = False
+        ended, tried = False, float("-inf")
         while not ended:
+            if time.monotonic() >= tried + _TRY_SECONDS:
+                self.obstacle, tried = obstacle(self._place, self._most), time.monotonic()
             batches, ended = self._waiting_batches()
             try:
                 self._write(batches)
@@ -115,6 +137,8 @@ class SpoolWriter:
                 self._drop(left, "disk", first_line(error))
                 with suppress(OSError):
                     self._close_segment()  # its last line may be torn
+            with self._lock:
+                self._waiting -= sum(batch.size for batch in batches)
 
     def _waiting_batches(self) -> tuple[list[_Batch], bool]:
         """What waits, after at most a second; and whether it is the last."""
@@ -134,7 +158,7 @@ class SpoolWriter:
         stored = size(self._place) if batches else 0
         written = []
         for batch in batches:
-            stored += sum(map(len, batch.lines))
+            stored += batch.size
             if stored > self._most:
                 self._drop([batch], "space", f"the spool has its {self._most:,} bytes")
                 continue

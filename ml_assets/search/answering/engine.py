@@ -18,7 +18,7 @@ from ml_assets.search.answering.model import Engine, Hit, Method, SearchResult, 
 from ml_assets.search.answering.ranking import DEPTH, Ranked, rank_documents
 from ml_assets.search.answering.relevance import least_cosine, relevance
 from ml_assets.search.answering.rerank import load_reranker, reranked
-from ml_assets.search.answering.snippet import query_terms, snippet
+from ml_assets.search.answering.snippet import snippet, telling_terms
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.filters.sql import check_known, sql_condition
 from ml_assets.search.generation import on_vectors, published_generation
@@ -220,7 +220,7 @@ def _hits(
     """
     from pgvector import HalfVector
 
-    terms = query_terms(asked)
+    terms = telling_terms(asked)
     condition, bound = sql_condition(filters)
     bound["vector"] = None if vector is None else HalfVector(vector)
     by_words, by_vector = (ranked.scores.get(name, {}) for name in ("keyword", "vector"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Collection
+from functools import cache
 
 from ml_assets.search.indexes.keyword.words import analyzer
 
@@ -13,10 +14,33 @@ LENGTH = 240
 
 _LEAD = 40
 
+_FUNCTION_WORDS = """
+a about all also an and any are as at be been but by can could did do does for from had has have
+he her his how i if in into is it its may me my no not of on one or our she should so some such
+than that the their them then there these they this those to us was we were what when where which
+while who whose why will with would you your
+"""
+"""They stand in nearly every text: that the index finds them, too, tells nothing of a text."""
+
 
 def query_terms(text: str) -> frozenset[str]:
     """The distinct terms of a query, as the keyword index sees them."""
     return frozenset(analyzer().analyze(unicodedata.normalize("NFC", text)))
+
+
+def telling_terms(query: str) -> frozenset[str]:
+    """Those terms of a query by which a text shows why it was found.
+
+    Single letters and function words are left out, unless the query has no others.
+    """
+    terms = query_terms(query)
+    telling = {term for term in terms - _function_terms() if len(term) > 1}
+    return frozenset(telling) or terms
+
+
+@cache
+def _function_terms() -> frozenset[str]:
+    return query_terms(_FUNCTION_WORDS)
 
 
 def snippet(text: str, terms: Collection[str], length: int = LENGTH) -> str:

@@ -13,6 +13,7 @@ from ml_assets.embeddings.space import current_space
 from ml_assets.errors import GateError
 from ml_assets.releases import audit, pointer
 from ml_assets.releases.gates import Decision, Gate, refuse_blocked
+from ml_assets.releases.holds import alerts_gate, holding_alerts
 from ml_assets.releases.roles import authorize
 from ml_assets.search.evaluation.exact import recall_against_exact
 from ml_assets.search.evaluation.measurement import (
@@ -28,6 +29,7 @@ from ml_assets.search.model import Generation
 from ml_assets.search.publishing.gates import Reference, measured_gates
 from ml_assets.search.publishing.lifecycle import bring_up_to_date, compare_indexes
 from ml_assets.search.publishing.quality import definition, subject
+from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 
 
@@ -98,6 +100,18 @@ def reference_of(connection: postgres.Connection, identity: str) -> Reference:
     return Reference(True, False, measured.latest or measured.published)
 
 
+def publishing_gates(
+    connection: postgres.Connection,
+    identity: str,
+    measurement: Measurement | None,
+    settings: Settings,
+) -> list[Gate]:
+    """The gates on a measurement, and on alerts where another generation would be served."""
+    reference = reference_of(connection, identity)
+    alerts = () if reference.itself else holding_alerts(connection)
+    return [*measured_gates(measurement, reference, settings), alerts_gate(alerts)]
+
+
 def serve(
     connection: postgres.Connection,
     generation: Generation,
@@ -142,7 +156,7 @@ def _publish(
     """Serve a generation past its gates; `compared`: that of its indexes, if it was asked."""
     settings, identity = indexes.settings, generation.generation_id
     reference = reference_of(connection, identity)
-    gates = measured_gates(measurement, reference, settings)
+    gates = publishing_gates(connection, identity, measurement, settings)
     refuse_blocked(gates, f"generation {identity} is not published")
     if not compared and not reference.itself:
         compared = compare_indexes(connection, indexes, generation)

@@ -1,1 +1,1 @@
-"""Who may ask, and how often: keys in PostgreSQL, counters in the online store."""
+"""Who may ask, and how often: connections, keys in PostgreSQL, counters in the online store."""

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from limits.errors import StorageError
 from limits.storage import RedisStorage, Storage
 
+from ml_assets.errors import StoreError, first_line
 from ml_assets.stores.online import redis, sqlite
 
 _ADD = (
@@ -41,8 +43,18 @@ def open_counters(url: str | None, home: Path) -> Iterator[Storage]:
         finally:
             storage.storage.close()
         return
-    with sqlite.open_file(f"sqlite://{home / 'online.sqlite'}") as connection:
+    with sqlite.open_visits(home) as connection:
         yield SqliteStorage(connection)
+
+
+def obstacle(url: str | None, home: Path) -> str:
+    """Why nothing can be counted; empty: it can be, as one count shows."""
+    try:
+        with open_counters(url, home) as storage:
+            storage.incr("ready", 60)
+    except (StorageError, StoreError) as error:
+        return error.reason if isinstance(error, StoreError) else first_line(error)
+    return ""
 
 
 class SqliteStorage(Storage):

@@ -20,6 +20,7 @@ import psycopg
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.errors import OutageError, UserError, first_line
 from ml_assets.search.indexes.kinds import touch_index
+from ml_assets.service.admission.counters import obstacle
 from ml_assets.service.admission.keys import Key, read_keys
 from ml_assets.service.following import deployments
 from ml_assets.service.following.deployments import Process
@@ -43,12 +44,14 @@ class State:
     """What the requests of a process are answered with; the thread alone writes it.
 
     `keys` None: they could not be read yet, and nobody is let in. `troubles`: why a store does not
-    answer, by its name. `follows`: the thread is there; a defect has ended it otherwise.
+    answer, by its name. `warning`: what does not keep it from answering. `follows`: the thread is
+    there; a defect has ended it otherwise.
     """
 
     current: OpenedRelease | None = None
     keys: Mapping[str, Key] | None = None
     troubles: dict[str, str] = field(default_factory=dict)
+    warning: str = ""
     takeovers: int = 0
     follows: bool = True
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -140,6 +143,7 @@ class Follower:
         self._close_left()
         self._every(_PROBE_SECONDS, "probe", self._probe)
         self._every(_BEAT_SECONDS, "beat", self._record)
+        self._every(_BEAT_SECONDS, "count", self._count)
 
     def _take_over(self, served: Served) -> None:
         with self._told("search"):
@@ -176,6 +180,12 @@ class Follower:
         url = secret(self._settings.online_url)
         with self._told("online"), online.connect(url, self._settings.home) as store:
             store.views()
+
+    def _count(self) -> None:
+        """Look whether requests can be counted, and sessions begun, before somebody asks."""
+        reason = obstacle(secret(self._settings.redis_url), self._settings.home)
+        warning = f"each process counts by itself, and nobody can log in ({reason})"
+        self.state.warning = warning if reason else ""
 
     def _record(self) -> None:
         opened = self.state.current

@@ -9,6 +9,7 @@ from datetime import datetime
 from importlib.metadata import version
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
+from uuid import uuid4
 
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import BaseModel, Field
@@ -55,13 +56,14 @@ class Deployment(Protocol):
     def document(self, document_id: str) -> Document:
         """As `Session.document`."""
 
-    def predict(self, texts: Sequence[str]) -> list[dict[str, float]]:
-        """As `Session.predict`."""
-
     def release(self) -> Release | None:
         """As `Session.release`."""
 
     def __exit__(self, *error: Any) -> None: ...
+
+
+Predict = Callable[[Sequence[str], str], Sequence[Mapping[str, float]]]
+"""What `Session.predict` returns of texts; the predictions are logged under the id of a request."""
 
 
 class Found(BaseModel):
@@ -111,6 +113,7 @@ class Predictions(BaseModel):
     """What the champion says, in the order of the texts."""
 
     predictions: list[Predicted]
+    request_id: str = Field(description="of these predictions in the log; feedback names it")
 
 
 class Status(BaseModel):
@@ -128,9 +131,9 @@ class Status(BaseModel):
 class Tools:
     """The tools on one deployment, which is asked in a thread of its own."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, predict: Predict) -> None:
         """Nothing is asked yet."""
-        self._deployment = deployment
+        self._deployment, self._predict = deployment, predict
         self._thread = ThreadPoolExecutor(1, "mcp")
 
     def close(self) -> None:
@@ -194,12 +197,14 @@ class Tools:
         self, texts: Annotated[list[Text], Field(min_length=1, max_length=MOST_TEXTS)]
     ) -> Predictions:
         """Label texts with the champion model; a title, if there is one, is the first line."""
-        answers = await self._ask(lambda: self._deployment.predict(texts))
+        request_id = uuid4().hex
+        answers = await self._ask(lambda: self._predict(texts, request_id))
         return Predictions(
             predictions=[
                 Predicted(label=best[0][0], probability=best[0][1], probabilities=dict(best))
                 for best in (list(islice(answer.items(), _LABELS)) for answer in answers)
-            ]
+            ],
+            request_id=request_id,
         )
 
     async def status(self) -> Status:

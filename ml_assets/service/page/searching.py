@@ -14,7 +14,7 @@ from ml_assets.documents.collections import Collection, read_collections
 from ml_assets.documents.history import read_excerpts
 from ml_assets.errors import SettingError, UserError
 from ml_assets.search.answering.model import Hit
-from ml_assets.search.answering.snippet import highlight, query_terms
+from ml_assets.search.answering.snippet import highlight, telling_terms
 from ml_assets.service.access import Caller
 from ml_assets.service.answering import Pinned, Service, TheService
 from ml_assets.service.following.opened import OpenedRelease
@@ -134,7 +134,7 @@ async def _find(
     said = await service.on_lane(
         opened, lambda lane: judgments_of(lane.connection, caller.identity, asked.q, ids)
     )
-    terms = query_terms(asked.q)
+    terms = telling_terms(asked.q)
     shown = [
         Shown(
             place,

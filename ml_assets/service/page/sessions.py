@@ -58,7 +58,7 @@ def open_sessions(url: str | None, home: Path, clock: Clock = time.time) -> Iter
         with redis.connected(url, connect_seconds=1, answer_seconds=1) as client:
             yield _Redis(client)
     else:
-        with sqlite.open_file(f"sqlite://{home / 'online.sqlite'}") as connection:
+        with sqlite.open_visits(home) as connection:
             yield _Sqlite(connection, clock)
 
 

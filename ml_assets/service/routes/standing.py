@@ -50,6 +50,7 @@ async def ready(request: Request, response: Response, service: TheService) -> Re
     if not readiness.ready:
         response.status_code = 503
     if not _may_read(request, service):
+        readiness.warnings = []
         for store in readiness.stores.values():
             store.reason = ""
     return readiness
@@ -82,7 +83,7 @@ def _readiness(service: Service) -> Readiness:
     stores = {
         name: Store(ok=name not in troubles, reason=troubles.get(name, "")) for name in _STORES
     }
-    warnings = service.recorder.warnings()
+    warnings = [*filter(None, [state.warning]), *service.recorder.warnings()]
     return Readiness(ready=not troubles, release=release_id, stores=stores, warnings=warnings)
 
 

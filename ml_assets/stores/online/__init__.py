@@ -13,8 +13,10 @@ from ml_assets.errors import StoreError
 from ml_assets.stores.online import dynamodb, redis, sqlite
 from ml_assets.stores.online.contract import OnlineStore, Reading, Row, Value, Values, pack
 from ml_assets.stores.online.kept import Kept
+from ml_assets.stores.online.sqlite import VISITS
 
 __all__ = [
+    "VISITS",
     "Kept",
     "OnlineStore",
     "Reading",
@@ -51,6 +53,11 @@ def keep(url: str | None, home: Path) -> Kept:
 
 def _file(home: Path) -> Path:
     return home / "online.sqlite"
+
+
+def settle(home: Path) -> None:
+    """Have the file under `home` hold all that was written: a reader's end changes it no more."""
+    sqlite.settle(_file(home))
 
 
 def mark(url: str) -> str:

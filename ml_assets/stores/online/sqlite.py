@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,12 @@ from ml_assets.stores.online.contract import (
     reading,
     unpack,
 )
-from ml_assets.stores.sql import statement
+from ml_assets.stores.sql import statement, statements
 
 SCHEMES = ("sqlite",)
+
+VISITS = "visits.sqlite"
+"""Counters and sessions of the service, in the home. They are in no backup."""
 
 
 @contextmanager
@@ -38,6 +41,35 @@ def open_store(url: str) -> Iterator[OnlineStore]:
 def open_file(url: str) -> Iterator[sqlite3.Connection]:
     """A migrated connection to the file of `sqlite://<path>`, in autocommit; closed at the end."""
     path = Path(url.removeprefix("sqlite://"))
+    with _opened(path, "the online store") as connection:
+        migrate("sqlite", connection, str(path), transaction)
+        yield connection
+
+
+def settle(path: Path) -> None:
+    """Move what is in the log into the file, where there is one; a damaged one is left alone."""
+    with suppress(sqlite3.DatabaseError), closing(_existing(path)) as connection:
+        connection.execute("pragma wal_checkpoint(truncate)")
+
+
+def _existing(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=1)
+
+
+@contextmanager
+def open_visits(home: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to the counters and sessions of the service, in autocommit; closed at the end.
+
+    They have a file of their own: what the online store holds is made by runs alone.
+    """
+    with _opened(home / VISITS, "the file of counters and sessions") as connection:
+        for text in statements(statement("sqlite/visits/create")):
+            connection.execute(text)
+        yield connection
+
+
+@contextmanager
+def _opened(path: Path, what: str) -> Iterator[sqlite3.Connection]:
     folder(path.parent)
     try:
         # It is used by one thread at a time, not always by the same one.
@@ -46,12 +78,11 @@ def open_file(url: str) -> Iterator[sqlite3.Connection]:
             # Write-ahead log: readers do not wait for the writer.
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = normal")
-            migrate("sqlite", connection, str(path), transaction)
             yield connection
     except sqlite3.DatabaseError as error:
-        explained = refusal(path, "the online store", error)
+        explained = refusal(path, what, error)
         if isinstance(explained, DamagedStoreError):
-            explained = put_aside(explained, "-wal", "-shm")  # it is only a copy
+            explained = put_aside(explained, "-wal", "-shm")  # it is made again
         raise explained from None
 
 

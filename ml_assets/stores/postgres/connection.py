@@ -163,6 +163,17 @@ def _begin(find: Callable[[], str], server: str, where: str) -> Connection:
     return connection
 
 
+@contextmanager
+def open_plain(url: str, where: str) -> Iterator[Connection]:
+    """Open a database of which nothing is known, in autocommit; `where` is its setting.
+
+    Raises:
+        StoreError: it does not answer, or its version is too old.
+    """
+    with until_it_answers(lambda: _open(lambda: url, where)) as connection:
+        yield connection
+
+
 def connect_reader(settings: Settings) -> AbstractContextManager[Connection]:
     """Open a connection for what only reads: to POSTGRES_READ_URL, where it is set."""
     if url := secret(settings.postgres_read_url):
@@ -212,7 +223,7 @@ def _open(find: Callable[[], str], where: str) -> Connection:
     if url.partition("//")[2].partition("/")[0].count("@") > 1:
         # The client would take what follows the first one for the host, and print it.
         raise StoreError("the password has an @", where=where, do="Write it as %40")
-    by_url = where in (_SETTING, _READ_SETTING)
+    by_url = where.isupper()  # a setting, not a folder
     passing = (_STARTING,) if by_url else (_STARTING, *_GONE)
     ours: dict[str, Any] = {"application_name": f"ml_assets:{os.getpid()}", **_NOTICE_LOST_SERVER}
     for given in ours.keys() & _parameters(url, where).keys():

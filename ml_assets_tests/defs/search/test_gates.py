@@ -12,6 +12,7 @@ from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import HashEncoder, ensure_partitions
 from ml_assets_tests.graph import by_hand
+from ml_assets_tests.monitoring.alerting.examples import critical_alert
 from ml_assets_tests.search.corpus import generation_of
 from ml_assets_tests.search.measurements import measurement, publish, withdraw
 
@@ -88,6 +89,19 @@ def test_an_index_that_does_not_answer_warns(
     warning = check("indexes_beside_are_as_good", stores)
     assert (warning.passed, warning.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "ML_ASSETS_VECTOR_INDEX" in str(warning.metadata["do"].value)
+
+
+def test_an_open_critical_alert_blocks(
+    connection: postgres.Connection, settings: Settings, stores: Stores
+) -> None:
+    measured(connection, settings)
+    assert check("no_critical_alert_is_open", stores).passed
+    with critical_alert(connection):
+        result = check("no_critical_alert_is_open", stores)
+    assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert "ml-assets alerts resolve model_lost_accuracy/a" in str(result.metadata["do"].value)
+    (spec,) = (each for each in search_gates.check_specs if each.name == result.check_name)
+    assert spec.blocking
 
 
 @pytest.mark.parametrize(("reached", "passed"), [(0.95, True), (0.94, False)])

@@ -1,7 +1,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_assets.search.answering.snippet import _LEAD, LENGTH, _best_start, query_terms, snippet
+from ml_assets.search.answering.snippet import (
+    _LEAD,
+    LENGTH,
+    _best_start,
+    query_terms,
+    snippet,
+    telling_terms,
+)
 
 FILLER = "lorem ipsum dolor " * 40
 
@@ -16,6 +23,13 @@ def test_the_window_holds_most_terms() -> None:
     assert "arguments are parsed on the command line" in shown
     assert shown.startswith("… ")
     assert shown.endswith(" …")
+
+
+def test_words_that_every_text_has_tell_nothing_unless_there_are_no_others() -> None:
+    assert telling_terms("How do I read the lines of a C file?") == query_terms("read lines file")
+    assert telling_terms("I, a") == query_terms("a I")
+    assert telling_terms("is not") == query_terms("not is")
+    assert telling_terms("") == frozenset()
 
 
 def test_without_a_match_the_start_is_shown() -> None:

@@ -70,6 +70,7 @@ GATES = (
     "vector_indexes_agree_with_exact_search",
     "indexes_reach_their_chunks",
     JUDGED_GATE,
+    "no_critical_alert_is_open",
     "indexes_hold_the_live_chunks",
 )
 

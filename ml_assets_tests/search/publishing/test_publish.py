@@ -9,14 +9,22 @@ import pytest
 
 from ml_assets.errors import GateError, NothingToDoError
 from ml_assets.releases.gates import Gate
+from ml_assets.releases.holds import HOLDS
 from ml_assets.releases.pointer import list_releases, present_parts
 from ml_assets.search.evaluation.measurement import read_measurements, record_measurement
 from ml_assets.search.generation import find_generation, published_generation
 from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.search.model import DEFAULT_FUSION, Fusion, Generation
-from ml_assets.search.publishing.publish import publish_by_hand, publish_measured, serve
+from ml_assets.search.publishing.publish import (
+    _publish,
+    publish_by_hand,
+    publish_measured,
+    publishing_gates,
+    serve,
+)
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
+from ml_assets_tests.monitoring.alerting.examples import critical_alert
 from ml_assets_tests.search.corpus import generation_of
 from ml_assets_tests.search.measurements import measurement, publish, served
 
@@ -76,6 +84,27 @@ def test_another_fusion_of_what_is_served_is_audited(
     assert first["previous"] is None
     assert tuned["fusion"] == asdict(after)
     assert tuned["previous_fusion"] == first["fusion"] == asdict(DEFAULT_FUSION)
+
+
+def test_an_open_critical_alert_holds_back_what_is_not_served_already(
+    connection: postgres.Connection, settings: Settings, generation: Generation, other: Generation
+) -> None:
+    def outcomes(asked: Generation) -> dict[str, str]:
+        gates = publishing_gates(connection, asked.generation_id, measurement(), settings)
+        return {gate.name: gate.outcome for gate in gates}
+
+    publish(connection, generation)
+    assert outcomes(other)[HOLDS] == "pass"
+    with critical_alert(connection):
+        assert outcomes(other)[HOLDS] == "block"
+        assert outcomes(generation)[HOLDS] == "pass"
+        held = (
+            r"model_lost_accuracy/a is open \(open_critical_alerts 1\)\. Mend it, or go on"
+            r" with `ml-assets alerts silence model_lost_accuracy/a"
+        )
+        with pytest.raises(GateError, match=held):
+            _publish(connection, Indexes(settings), other, measurement(), "hurry")
+        assert served(connection) == generation.generation_id
 
 
 def test_what_was_not_measured_is_not_published(

@@ -1,0 +1,58 @@
+"""Metrics as time series: points of named, labelled series, and their rollups.
+
+One module per store, and a line of `_OPEN`. Not here: what is measured (`monitoring`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from ml_assets.stores.metrics import clickhouse, postgresql
+from ml_assets.stores.metrics.contract import (
+    ACCURACY,
+    GRAINS,
+    Buckets,
+    Chunk,
+    MetricStore,
+    Points,
+    Query,
+    Retention,
+    Series,
+    Sizes,
+    Window,
+    points,
+    series,
+)
+from ml_assets.stores.metrics.layouts import advice
+
+__all__ = [
+    "ACCURACY",
+    "GRAINS",
+    "Buckets",
+    "Chunk",
+    "MetricStore",
+    "Points",
+    "Query",
+    "Retention",
+    "Series",
+    "Sizes",
+    "Window",
+    "advice",
+    "connect",
+    "points",
+    "series",
+]
+
+_OPEN: dict[str, Callable[[str | None, Path, Retention], AbstractContextManager[MetricStore]]] = {
+    "clickhouse": clickhouse.open_store,
+    "timeseries": postgresql.open_store,
+}
+
+
+def connect(
+    kind: str, url: str | None, home: Path, retention: Retention | None = None
+) -> AbstractContextManager[MetricStore]:
+    """Open the store of this kind, of a `url` or embedded under `home`; closed at the end."""
+    return _OPEN[kind](url, home, retention or Retention())

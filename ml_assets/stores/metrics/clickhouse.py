@@ -1,0 +1,294 @@
+"""Metrics in ClickHouse, embedded or a server: views roll points up as they are inserted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml_assets.stores import clickhouse
+from ml_assets.stores.metrics.columns import (
+    batches,
+    by_series,
+    groups,
+    refuse_dropped,
+    row_bytes,
+    source,
+    spans,
+    split,
+)
+from ml_assets.stores.metrics.contract import (
+    GRAINS,
+    HOURS,
+    Buckets,
+    Chunk,
+    Grain,
+    Labels,
+    MetricStore,
+    Points,
+    Query,
+    Retention,
+    Series,
+    Sizes,
+    Window,
+)
+from ml_assets.stores.sql import statement
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from clickhouse_connect.driver.client import Client
+
+AT_ONCE = 1_000_000
+"""Points of an insert: each makes a part of every day that it has points of."""
+
+OLD = timedelta(days=7)
+
+_ROLLUPS: Mapping[Grain, str] = {grain: f"metric_{grain}" for grain in GRAINS}
+_MICROS = 1_000_000
+# More days than an insert has by default: a year is backfilled at once.
+_INSERT = {"max_partitions_per_insert_block": 0}
+
+
+@contextmanager
+def open_store(url: str | None, home: Path, retention: Retention) -> Iterator[MetricStore]:
+    """Open the server of `url`, or the embedded one under `home`; closed at the end."""
+    with clickhouse.connect(url, home) as client:
+        yield ClickHouseMetrics(client, retention)
+
+
+class ClickHouseMetrics:
+    """The contract on an open client."""
+
+    def __init__(self, client: Client, retention: Retention) -> None:
+        self._client, self._retention = client, retention
+        self._known: set[int] = set()
+
+    def write(self, batch: Iterable[Points]) -> int:
+        """As the contract says; a bucket is made again only where a point was replaced."""
+        given = batches(batch)
+        if not given:
+            return 0
+        refuse_dropped(given, self._retention, datetime.now(UTC))
+        self._name([each.series for each in given])
+        if replaced := self._replaced(given):
+            self._client.insert("metric_stale", replaced, ["series", "first", "last"])
+        for table in _tables(given):
+            self._client.insert_arrow("metric_points", table, settings=_INSERT)
+        self.refresh()
+        return sum(len(each.times) for each in given)
+
+    def read(self, query: Query) -> list[Points]:
+        """As the contract says."""
+        return self._points("points", query)
+
+    def latest(self, query: Query) -> list[Points]:
+        """As the contract says."""
+        return self._points("latest", query)
+
+    def aggregate(
+        self, query: Query, step: timedelta, quantiles: Sequence[float] = (), exact: bool = False
+    ) -> list[Buckets]:
+        """As the contract says."""
+        import numpy as np
+
+        text, bound, found = self.plan(query, step, quantiles, exact)
+        if not found:
+            return []
+        table = self._client.query_arrow(text, bound)
+        columns = {name: table[name].to_numpy() for name in table.column_names[:-1]}
+        levels = np.concatenate([np.empty(0), *table["quantiles"].to_numpy()])
+        columns["quantiles"] = levels.reshape(len(table), -1) if quantiles else levels[:, None]
+        return split(found, columns, quantiles)
+
+    def plan(
+        self, query: Query, step: timedelta, quantiles: Sequence[float], exact: bool
+    ) -> tuple[str, dict[str, Any], list[Labels]]:
+        """The statement of an aggregate, what is bound to it, and the labels of its groups."""
+        grain = source(query, step, exact)
+        members = groups(query, self._series(query.name))
+        begin, end = query.window.micros
+        bound: dict[str, Any] = {
+            "ids": [each for group in members.values() for each in group],
+            "groups": [place for place, group in enumerate(members.values()) for _ in group],
+            "step": step // timedelta(seconds=1),
+            "begin": begin // _MICROS,
+            "end": end // _MICROS,
+        }
+        if grain is None:
+            return (
+                statement("clickhouse/metrics/exact"),
+                {**bound, "levels": [*quantiles]},
+                [*members],
+            )
+        names = [f"level_{number}" for number in range(len(quantiles))]
+        levels = ", ".join(f"{{{name}:Float64}}" for name in names)
+        sketch = f"quantilesDDMerge(0.01, {levels})(sketch)" if names else "emptyArrayFloat64()"
+        text = statement("clickhouse/metrics/aggregate").replace("{quantiles}", sketch)
+        bound |= {"source": _ROLLUPS[grain], **dict(zip(names, quantiles, strict=True))}
+        return text, bound, [*members]
+
+    def refresh(self) -> int:
+        """As the contract says. Nobody else writes meanwhile, as is so of runs."""
+        stale = self._client.query(statement("clickhouse/metrics/stale")).result_rows
+        for ranges in _apart(stale):
+            for grain, span in GRAINS.items():
+                self._remake(_ROLLUPS[grain], span, ranges)
+        if stale:
+            done = [[number, _time(first), _time(last), 1] for number, first, last in stale]
+            self._client.insert("metric_stale", done)
+        return len(stale)
+
+    def maintain(self, now: datetime) -> list[str]:
+        """As the contract says; what is old is merged into one part of each day."""
+        done = [f"rollups of {count} series made again"] if (count := self.refresh()) else []
+        done += self._keep()
+        first = self._retention.first(None, now)
+        for table, day, *_, parts in self._parts():
+            if table not in ("metric_points", "metric_minute"):
+                continue
+            at = datetime.fromisoformat(day).replace(tzinfo=UTC)
+            if first and at.date() < first:
+                self._client.command(f"alter table {table} drop partition '{at:%Y-%m-%d}'")
+                done.append(f"{table}: {day} dropped")
+            elif at < now - OLD and parts > 1:
+                self._client.command(f"optimize table {table} partition '{at:%Y-%m-%d}' final")
+                done.append(f"{table}: {day} merged from {parts} parts")
+        return done
+
+    def sizes(self) -> Sizes:
+        """As the contract says."""
+        points: list[Chunk] = []
+        rollups: dict[str, list[int]] = {}
+        for table, partition, rows, raw, stored, _ in self._parts():
+            if table == "metric_points":
+                day = datetime.fromisoformat(partition).replace(tzinfo=UTC)
+                window = Window(day, day + timedelta(days=1))
+                points.append(Chunk(partition, rows, raw, stored, window, is_compressed=True))
+            else:
+                of = rollups.setdefault(table, [0, 0, 0])
+                rollups[table] = [a + b for a, b in zip(of, (rows, raw, stored), strict=True)]
+        counts = self._client.query(statement("clickhouse/metrics/counts")).result_rows
+        written = sum(rows * row_bytes(name, labels) for name, labels, rows in counts)
+        whole = [
+            Chunk(table, rows, raw, stored, is_compressed=True)
+            for table, (rows, raw, stored) in rollups.items()
+        ]
+        return Sizes(written, points, whole)
+
+    def _remake(self, rollup: str, span: timedelta, ranges: Sequence[Sequence[int]]) -> None:
+        """Make ranges of times of a rollup again; readers see a partition before or after that."""
+        whole = ((number, *spans(first, last, span)) for number, first, last in ranges)
+        ids, firsts, ends = map(list, zip(*whole, strict=True))
+        anew = f"{rollup}_anew"
+        bound = {
+            "source": rollup,
+            "anew": anew,
+            "span": span // timedelta(seconds=1),
+            "ids": ids,
+            "firsts": firsts,
+            "ends": ends,
+            "begin": min(firsts),
+            "end": max(ends),
+        }
+        self._client.command(f"truncate table {anew}")
+        self._client.command(statement("clickhouse/metrics/remake"), bound, settings=_INSERT)
+        rows = self._client.query(statement("clickhouse/metrics/remade"), bound).result_rows
+        bound["partitions"] = [partition for (partition,) in rows]
+        self._client.command(statement("clickhouse/metrics/carry_over"), bound, settings=_INSERT)
+        for partition in bound["partitions"]:
+            replace = f"alter table {rollup} replace partition id '{partition}' from {anew}"
+            self._client.command(replace)
+        self._client.command(f"truncate table {anew}")
+
+    def _points(self, name: str, query: Query) -> list[Points]:
+        known = self._series(query.name)
+        asked = {number for group in groups(query, known).values() for number in group}
+        if not asked:
+            return []
+        begin, end = query.window.micros
+        bound = {"ids": sorted(asked), "begin": begin, "end": end}
+        table = self._client.query_arrow(statement(f"clickhouse/metrics/{name}"), bound)
+        columns = [table[column].to_numpy() for column in ("series", "at", "value")]
+        return by_series({number: known[number] for number in asked}, columns)
+
+    def _series(self, name: str) -> dict[int, Series]:
+        rows = self._client.query(
+            statement("clickhouse/metrics/series"), {"name": name}
+        ).result_rows
+        return {number: Series(name, tuple(sorted(labels.items()))) for number, labels in rows}
+
+    def _name(self, given: Sequence[Series]) -> None:
+        """Keep the names of series that this client has not seen; twice is once."""
+        new = [each for each in given if each.id not in self._known]
+        if new:
+            rows = [[each.id, each.name, dict(each.labels)] for each in new]
+            self._client.insert("metric_series", rows, ["series", "name", "labels"])
+            self._known.update(each.id for each in new)
+
+    def _replaced(self, given: Sequence[Points]) -> list[list[Any]]:
+        firsts, lasts = ([int(each.times[end].astype(int)) for each in given] for end in (0, -1))
+        bound = {
+            "ids": [each.series.id for each in given],
+            "firsts": firsts,
+            "lasts": lasts,
+            "begin": min(firsts),
+            "end": max(lasts),
+        }
+        rows = self._client.query(statement("clickhouse/metrics/replaced"), bound).result_rows
+        return [[number, _time(first), _time(last)] for number, first, last in rows]
+
+    def _keep(self) -> list[str]:
+        """Let what the retention says be dropped by the server itself, too."""
+        done = []
+        tables = dict(
+            map(tuple, self._client.query(statement("clickhouse/metrics/ttl")).result_rows)
+        )
+        for table, grain, column in _KEPT:
+            days = self._retention.days * (HOURS if grain == "hour" else 1) + 1
+            if f"toIntervalDay({days})" not in tables[table]:
+                ttl = f"toDate({column}) + interval {days} day"
+                self._client.command(f"alter table {table} modify ttl {ttl} delete")
+                done.append(f"{table}: kept for {days - 1} days")
+        return done
+
+    def _parts(self) -> Sequence[Sequence[Any]]:
+        return self._client.query(statement("clickhouse/metrics/chunks")).result_rows
+
+
+_KEPT: Sequence[tuple[str, Grain | None, str]] = (
+    ("metric_points", None, "at"),
+    ("metric_minute", "minute", "bucket"),
+    ("metric_hour", "hour", "bucket"),
+)
+
+
+def _tables(given: Sequence[Points]) -> Iterator[pa.Table]:
+    """The points of a write as Arrow tables, by time and of `AT_ONCE` rows at most."""
+    import numpy as np
+    import pyarrow as pa
+
+    ids = np.repeat([each.series.id for each in given], [len(each.times) for each in given])
+    times = np.concatenate([each.times for each in given])
+    values = np.concatenate([each.values for each in given])
+    if len(times) > AT_ONCE:
+        order = np.argsort(times, kind="stable")
+        ids, times, values = ids[order], times[order], values[order]
+    for begin in range(0, len(times), AT_ONCE):
+        part = slice(begin, begin + AT_ONCE)
+        at = pa.array(times[part]).cast(pa.timestamp("us", "UTC"))
+        yield pa.table({"series": ids[part], "at": at, "value": values[part]})
+
+
+def _time(micros: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
+
+
+def _apart(stale: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
+    """The ranges in lists of which each has a series once."""
+    left = [*stale]
+    while left:
+        first = {number: each for each in reversed(left) for number in each[:1]}
+        yield [*first.values()]
+        left = [each for each in left if each not in first.values()]

@@ -1,0 +1,119 @@
+"""Metrics in ClickHouse: what a read touches, what is kept, and what a killed write leaves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ml_assets.stores import clickhouse
+from ml_assets.stores.metrics import Points, Query, Retention, Window, series
+from ml_assets.stores.metrics.clickhouse import ClickHouseMetrics
+from ml_assets_tests.stores.metrics.opening import (
+    BEGIN,
+    DAY,
+    HOUR,
+    MINUTE,
+    TODAY,
+    WINDOW,
+    written,
+)
+
+MONTHS = Window(TODAY - 40 * DAY, TODAY)
+LOSS = series("loss", model="a")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseMetrics]:
+    """Forty days of a point in ten minutes, written at once."""
+    with clickhouse.connect(None, tmp_path_factory.mktemp("home")) as client:
+        opened = ClickHouseMetrics(client, Retention())
+        begin = np.datetime64(MONTHS.begin.replace(tzinfo=None), "us")
+        times = begin + np.arange(40 * 144) * np.timedelta64(10, "m")
+        values = np.random.default_rng(0).lognormal(size=len(times))
+        opened.write(
+            [Points(LOSS, times, values), Points(series("loss", model="b"), times, values)]
+        )
+        yield opened
+
+
+def touched(store: ClickHouseMetrics, text: str, bound: dict[str, object]) -> tuple[int, int]:
+    """Parts that a statement reads, and how many there are."""
+    lines = store._client.query(f"explain indexes = 1 {text}", bound).result_rows
+    *_, (read, there) = re.findall(r"Parts: (\d+)/(\d+)", "\n".join(line for (line,) in lines))
+    first = re.findall(r"Parts: \d+/(\d+)", "\n".join(line for (line,) in lines))[0]
+    return int(read), int(first or there)
+
+
+def test_a_read_touches_the_days_of_its_window(store: ClickHouseMetrics) -> None:
+    week = Query("loss", Window(TODAY - 7 * DAY, TODAY))
+    text, bound, _ = store.plan(week, MINUTE, [0.5], exact=False)
+    read, there = touched(store, text, bound)
+    assert (read, there >= 40) == (7, True)
+    text, bound, _ = store.plan(week, HOUR, [0.5], exact=True)
+    read, there = touched(store, text, bound)
+    assert (read, there >= 40) == (7, True)
+    text, bound, _ = store.plan(week, HOUR, [0.5], exact=False)
+    read, there = touched(store, text, bound)
+    assert read <= 2, "months"
+    assert there >= 2
+
+
+def test_many_days_are_backfilled_at_once(store: ClickHouseMetrics) -> None:
+    (found, _) = store.aggregate(Query("loss", MONTHS), DAY)
+    assert found.counts.tolist() == [144] * 40
+    assert store.sizes().rows == 2 * 40 * 144
+
+
+def test_what_a_killed_write_left_is_made_good_by_the_next(store: ClickHouseMetrics) -> None:
+    """The points are there, the rollups are of those that they replaced."""
+    each = series("killed")
+    written(store, {each: {BEGIN: 1.0, BEGIN + HOUR: 2.0}})
+    store._client.insert(
+        "metric_stale", [[each.id, BEGIN, BEGIN + HOUR]], ["series", "first", "last"]
+    )
+    store._client.insert("metric_points", [[each.id, BEGIN, 5.0]], ["series", "at", "value"])
+    query = Query("killed", WINDOW)
+    (wrong,) = store.aggregate(query, DAY)
+    assert wrong.counts.tolist() == [3]
+    written(store, {series("another"): {BEGIN: 1.0}})
+    (right,) = store.aggregate(query, DAY)
+    assert (right.counts.tolist(), right.means.tolist()) == ([2], [3.5])
+    assert store.refresh() == 0
+
+
+def test_what_is_replaced_is_made_again_and_no_more(store: ClickHouseMetrics) -> None:
+    """A rollup that is wrong elsewhere stays so."""
+    each = series("exact")
+    written(store, {each: {BEGIN + number * HOUR: 1.0 for number in range(4)}})
+    other = BEGIN + 3 * HOUR
+    store._client.command(
+        "insert into metric_minute select * replace (6 as total) from metric_minute"
+        " where series = {id:Int64} and bucket = toDateTime({at:Int64})",
+        {"id": each.id, "at": int(other.timestamp())},
+    )
+    written(store, {each: {BEGIN: 2.0, BEGIN + HOUR: 3.0}})
+    (found,) = store.aggregate(Query("exact", WINDOW), MINUTE)
+    assert found.means.tolist() == [2.0, 3.0, 1.0, 3.5]
+
+
+def test_what_is_old_is_merged_and_dropped(tmp_path: Path, store: ClickHouseMetrics) -> None:
+    for _ in range(2):
+        written(store, {series("old"): {TODAY - 30 * DAY + _ * MINUTE: 1.0}})
+    said = store.maintain(datetime.now(UTC))
+    assert any(f"metric_points: {TODAY - 30 * DAY:%Y-%m-%d} merged from" in line for line in said)
+    assert store.maintain(datetime.now(UTC)) == []
+    short = ClickHouseMetrics(store._client, Retention(days=20))
+    said = short.maintain(datetime.now(UTC))
+    assert "metric_points: kept for 20 days" in said
+    assert f"metric_minute: {TODAY - 21 * DAY:%Y-%m-%d} dropped" in said
+    assert f"metric_points: {TODAY - 20 * DAY:%Y-%m-%d} dropped" not in said
+    (of_days, _) = short.aggregate(Query("loss", MONTHS), DAY)
+    assert len(of_days.times) == 40, "rollups of days stay"
+    (points, _) = short.aggregate(Query("loss", MONTHS), DAY, exact=True)
+    assert len(points.times) == 20
+    assert short.maintain(datetime.now(UTC) + timedelta(seconds=1)) == []

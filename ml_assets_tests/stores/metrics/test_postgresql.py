@@ -1,0 +1,148 @@
+"""Metrics in PostgreSQL: what a read touches, what is kept, how chunks should be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ml_assets.errors import StoreError
+from ml_assets.stores import metrics
+from ml_assets.stores.metrics import Chunk, Query, Retention, Window, advice, series
+from ml_assets.stores.metrics.postgresql import PostgresMetrics
+from ml_assets_tests.stores.metrics.opening import BEGIN, DAY, HOUR, MINUTE, TODAY, written
+
+DAYS = Window(TODAY - 30 * DAY, TODAY)
+
+
+@pytest.fixture(scope="module")
+def store(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresMetrics]:
+    """Thirty days of a point an hour."""
+    with metrics.connect("timeseries", database, tmp_path_factory.mktemp("home")) as opened:
+        assert isinstance(opened, PostgresMetrics)
+        rows = {DAYS.begin + number * HOUR: float(number) for number in range(30 * 24)}
+        written(opened, {series("loss", model="a"): rows, series("loss", model="b"): rows})
+        opened._connection.execute("analyze")
+        yield opened
+
+
+def scanned(store: PostgresMetrics, step: timedelta, exact: bool) -> dict[str, int]:
+    """The relations that an aggregate of three days reads, and rows of each."""
+    query = Query("loss", Window(TODAY - 3 * DAY, TODAY))
+    text, bound, _ = store.plan(query, step, [0.5], exact)
+    explain = postgres_text("explain (analyze, costs off, timing off, format json) ") + text
+    ((plan,),) = store._connection.execute(explain, bound).fetchall()
+    found: dict[str, int] = {}
+    nodes: list[dict[str, Any]] = [plan[0]["Plan"]]
+    while nodes:
+        node = nodes.pop()
+        nodes += node.get("Plans", [])
+        if (name := node.get("Relation Name")) and node["Actual Loops"]:
+            rows = node["Actual Rows"] * node["Actual Loops"]
+            found[name] = found.get(name, 0) + round(rows)
+    return found
+
+
+def postgres_text(text: str) -> Any:
+    from psycopg import sql
+
+    return sql.SQL(text)  # type: ignore[arg-type]
+
+
+def test_a_read_touches_the_days_of_its_window(store: PostgresMetrics) -> None:
+    found = scanned(store, HOUR, exact=True)
+    assert sum(found.values()) == 2 * 72, json.dumps(found)
+    assert len(found) == 3
+    assert scanned(store, HOUR, exact=False) == {"metric_hour": 2 * 72}
+    assert scanned(store, DAY, exact=False) == {"metric_day": 2 * 3}
+
+
+def test_what_is_old_is_dropped_and_days_stay(store: PostgresMetrics) -> None:
+    short = PostgresMetrics(store._connection, store.layout, Retention(days=20))
+    said = short.maintain(datetime.now(UTC))
+    assert f"metric_points: {TODAY - 21 * DAY:%Y-%m-%d} dropped" in said
+    assert f"metric_points: {TODAY - 20 * DAY:%Y-%m-%d} dropped" not in said
+    assert len([line for line in said if line.startswith("metric_points")]) == 10
+    query = Query("loss", DAYS, {"model": "a"})
+    (points,) = short.aggregate(query, DAY, exact=True)
+    (minutes,) = short.aggregate(query, MINUTE)
+    (days,) = short.aggregate(query, DAY)
+    assert (len(points.times), len(minutes.times), len(days.times)) == (20, 20 * 24, 30)
+    assert short.maintain(datetime.now(UTC)) == []
+
+
+def test_a_second_connection_finds_the_tables_as_they_are(
+    store: PostgresMetrics, database: str, tmp_path: Path
+) -> None:
+    with metrics.connect("timeseries", database, tmp_path) as again:
+        assert isinstance(again, PostgresMetrics)
+        assert again.layout is store.layout
+        written(again, {series("again"): {BEGIN: 1.0}})
+    assert len(store.read(Query("again", Window(BEGIN, TODAY)))) == 1
+
+
+def test_a_write_that_fails_writes_nothing(
+    store: PostgresMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(type(store.layout), "roll_up", fail)
+    with pytest.raises(RuntimeError):
+        written(store, {series("half"): {BEGIN: 1.0}})
+    assert store.read(Query("half", Window(BEGIN, TODAY))) == []
+
+
+def test_what_the_server_refuses_is_one_line(database: str, tmp_path: Path) -> None:
+    with (
+        pytest.raises(StoreError, match=r"^TIMESERIES_URL: relation .*and run again$") as raised,
+        metrics.connect("timeseries", database, tmp_path) as opened,
+    ):
+        opened._connection.execute("select * from nowhere")  # type: ignore[attr-defined]
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (None, "TIMESERIES_URL: it is not set"),
+        ("postgresql://me:secret@127.0.0.1:1/metrics", "TIMESERIES_URL: .*refused"),
+        ("postgresql://me:a@b@127.0.0.1:1/metrics", "TIMESERIES_URL: the password has an @"),
+    ],
+)
+def test_a_server_that_does_not_answer_is_named(
+    url: str | None, message: str, tmp_path: Path
+) -> None:
+    with (
+        pytest.raises(StoreError, match=message) as raised,
+        metrics.connect("timeseries", url, tmp_path),
+    ):
+        pass
+    assert "secret" not in str(raised.value)
+
+
+def chunks(*rows: int, span: timedelta = DAY) -> list[Chunk]:
+    return [
+        Chunk(str(n), count, 0, 0, Window(BEGIN + n * span, BEGIN + (n + 1) * span))
+        for n, count in enumerate(rows)
+    ]
+
+
+@pytest.mark.parametrize("rows", [(), (5,), (100_000, 1), (1_000_000, 0), (50_000, 150_000, 9)])
+def test_chunks_of_a_good_size_are_not_told(rows: tuple[int, ...]) -> None:
+    assert advice(chunks(*rows)) is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "interval"),
+    [(99_999, "3 days"), (1_000_001, "8 hours"), (10, "31623 days"), (0, "316228 days")],
+)
+def test_of_other_chunks_the_interval_to_set_is_told(rows: int, interval: str) -> None:
+    said = advice(chunks(rows, 7))
+    assert said
+    assert f"a chunk has {rows:,} rows" in said
+    assert f"set_chunk_time_interval('metric_points', interval '{interval}')" in said
