@@ -196,7 +196,7 @@ def _named(connection: postgres.Connection, public_key: str | None = None) -> in
     """The entry that names the key of a home, or the first of any key."""
     bound = {"public_key": public_key}
     row = connection.execute(statement("postgres/releases/anchor_entry"), bound).fetchone()
-    return row and row[0]
+    return row[0] if row else None
 
 
 def _name(

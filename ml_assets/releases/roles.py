@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
 
 from psycopg import sql
 from psycopg.rows import class_row
@@ -74,7 +73,7 @@ def grant(
         roles = {row.actor: row.role for row in read_roles(connection)}
         if roles.get(actor) == role:
             return
-        _refuse_no_admin(roles, {**roles, actor: cast("Role", role)}, actor)
+        _refuse_no_admin(roles, {**roles, actor: role}, actor)
         details = {"role": role, "before": roles.get(actor)}
         entry = Entry(granted_by, "grant role", _subject(actor), reason, details)
         append(connection, entry)

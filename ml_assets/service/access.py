@@ -13,7 +13,8 @@ from fastapi import Depends, Request
 
 from ml_assets.errors import StoreError
 from ml_assets.releases.audit import Entry, append
-from ml_assets.service.admission.keys import SCOPES, Key, Role, Scope, match
+from ml_assets.releases.rights import Role
+from ml_assets.service.admission.keys import SCOPES, Key, Scope, match
 from ml_assets.service.answering import Service, the_service
 from ml_assets.service.guard import is_local
 from ml_assets.service.refusals import RefusedError
