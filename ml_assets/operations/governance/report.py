@@ -76,8 +76,8 @@ def as_markdown(card: str, evidence: Evidence) -> str:
     }
     told = "\n".join(f"## {name}\n\n{text}\n" for name, text in sections.items())
     when = f"{evidence.written_at:%Y-%m-%d %H:%M} UTC"
-    head = f"# Compliance report: {title.removeprefix('# ')}\n\nWritten {when}, of what the stores"
-    return f"{head} of version {version.version} say then.\n{body}\n{told}"
+    head = f"# Compliance report: {title.removeprefix('# ')}\n\nWritten {when}"
+    return f"{head}, from what the stores had of version {version.version}.\n{body}\n{told}"
 
 
 def as_html(markdown: str) -> str:
