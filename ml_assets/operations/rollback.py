@@ -12,7 +12,7 @@ from ml_assets.releases.roles import authorize
 from ml_assets.search.generation import kept_generation
 from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.search.publishing import lifecycle
-from ml_assets.settings import Settings
+from ml_assets.settings import Settings, secret
 from ml_assets.stores import mlflow, postgres
 
 
@@ -38,7 +38,7 @@ def roll_back(
         RoleError: the actor is no approver.
     """
     authorize(connection, settings.actor, "rollback", f"release:{to or 'before'}")
-    with pointer.deciding_alone(connection):
+    with pointer.deciding_alone(connection, secret(settings.redis_url)):
         target = pointer.rollback_target(connection, to)
         present = pointer.present_parts(connection)
         gates = promotion.ready_for_rollback(connection, where, target.parts, present)

@@ -15,7 +15,7 @@ from ml_assets.registry.versions import champion, current_challenger, read_versi
 from ml_assets.releases import audit, pointer
 from ml_assets.releases.gates import Decision, Gate, refuse_blocked
 from ml_assets.releases.roles import authorize
-from ml_assets.settings import Settings
+from ml_assets.settings import Settings, secret
 from ml_assets.stores import duckdb, mlflow, postgres
 from ml_assets.training.experiments import is_stored
 from ml_assets.training.model import TrainingSet
@@ -67,7 +67,7 @@ def promote(
         StoreError: MLflow does not answer.
     """
     authorize(connection, settings.actor, "promote", MODEL_NAME)
-    with pointer.deciding_alone(connection):
+    with pointer.deciding_alone(connection, secret(settings.redis_url)):
         challenger = current_challenger(connection)
         if challenger is None or challenger.candidate.training_set_hash != training_set.hash:
             raise NothingToDoError(
@@ -125,7 +125,7 @@ def promote_by_hand(
         GateError: a gate blocks, or the version cannot be tested on `training_set`.
     """
     authorize(connection, settings.actor, "publish by hand", f"{MODEL_NAME}/{number}")
-    with pointer.deciding_alone(connection):
+    with pointer.deciding_alone(connection, secret(settings.redis_url)):
         version = _registered(connection, number)
         current = champion(connection)
         if current and current.version == number:
@@ -160,7 +160,7 @@ def approve(
         GateError: a gate does not pass, or the version cannot be tested on `training_set`.
     """
     authorize(connection, settings.actor, "approve", f"{MODEL_NAME}/{number}")
-    with pointer.deciding_alone(connection):
+    with pointer.deciding_alone(connection, secret(settings.redis_url)):
         version = _registered(connection, number)
         current = champion(connection)
         if current and current.version == number:

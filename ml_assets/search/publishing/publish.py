@@ -29,7 +29,7 @@ from ml_assets.search.model import Generation
 from ml_assets.search.publishing.gates import Reference, measured_gates
 from ml_assets.search.publishing.lifecycle import bring_up_to_date, compare_indexes
 from ml_assets.search.publishing.quality import definition, subject
-from ml_assets.settings import Settings
+from ml_assets.settings import Settings, secret
 from ml_assets.stores import postgres
 
 
@@ -50,7 +50,8 @@ def publish_measured(
         GateError: its last measurement is not of the present state, or a gate blocks.
     """
     authorize(connection, indexes.settings.actor, "publish", subject(identity))
-    with pointer.deciding_alone(connection):
+    redis_url = secret(indexes.settings.redis_url)
+    with pointer.deciding_alone(connection, redis_url):
         generation = kept_generation(connection, identity)
         withdrawn = pointer.withdrawals(connection, "generation_id").get(identity)
         if withdrawn:
@@ -75,7 +76,7 @@ def publish_by_hand(
     """
     settings = indexes.settings
     authorize(connection, settings.actor, "publish by hand", subject(identity))
-    with pointer.deciding_alone(connection):
+    with pointer.deciding_alone(connection, secret(settings.redis_url)):
         generation = kept_generation(connection, identity)
         earlier = _latest(connection, generation)
         compared = bring_up_to_date(connection, indexes, generation)
