@@ -28,10 +28,9 @@ from ml_assets.errors import StoreError
 from ml_assets.monitoring.exporter import Read, registry_of
 from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import postgres
-from ml_assets_tests.conftest import OLDEST_POSTGRES
 from ml_assets_tests.monitoring.alerting.examples import critical_alert
 from ml_assets_tests.paths import PROJECT
-from ml_assets_tests.servers import program, replica, serving
+from ml_assets_tests.servers import OLDEST_POSTGRES, program, replica, serving
 from ml_assets_tests.servers.starting import free_port
 
 FOLDER = PROJECT / "docker" / "prometheus"
