@@ -40,7 +40,7 @@ DOCUMENTS = [
 @pytest.fixture
 def postgres(postgres_url: str, tmp_path: Path) -> PostgresResource:
     """Documents, chunks, vectors."""
-    resource = PostgresResource(url=postgres_url, home=str(tmp_path))
+    resource = PostgresResource(url=postgres_url, home=str(tmp_path), actor="tester")
     with resource.connect() as connection:
         load_into(connection, *DOCUMENTS)
     return resource
