@@ -41,7 +41,7 @@ SLOW_FIXTURES = {
     *("instance", "project", "clone"),
 }
 SLOW_MODULES = (
-    *("monitoring/test_predictions.py", "monitoring/test_spool.py"),
+    *("monitoring/test_predictions.py", "monitoring/test_spool.py", "monitoring/test_exporter.py"),
     *("integration/", "test_docker.py", "test_bench", "test_contracts.py"),
     *("defs/test_dead_runs.py", "defs/test_instance.py", "defs/training/test_assets.py"),
     *("embeddings/", "search/answering/test_rerank.py", "search/answering/test_readers.py"),

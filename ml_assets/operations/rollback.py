@@ -11,7 +11,7 @@ from ml_assets.releases import audit, pointer
 from ml_assets.search.generation import kept_generation
 from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.search.publishing import lifecycle
-from ml_assets.settings import Settings
+from ml_assets.settings import Settings, secret
 from ml_assets.stores import mlflow, postgres
 
 
@@ -35,7 +35,7 @@ def roll_back(
             tables.
         FeatureViewError: the model needs feature views that the code no longer has.
     """
-    with pointer.deciding_alone(connection):
+    with pointer.deciding_alone(connection, secret(settings.redis_url)):
         target = pointer.rollback_target(connection, to)
         present = pointer.present_parts(connection)
         gates = promotion.ready_for_rollback(connection, where, target.parts, present)

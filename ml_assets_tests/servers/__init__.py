@@ -43,6 +43,7 @@ __all__ = ["PASSWORD", "free_port"]
 EXPECTED = frozenset(
     {
         *("redis-server", "memcached", "pgbouncer", "mariadbd", "chromium"),
+        *("prometheus", "promtool", "prometheus-alertmanager", "amtool"),
         *("chroma", "mlflow", "moto_server"),
     }
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +14,12 @@ from fastapi.testclient import TestClient
 
 from ml_assets.errors import NothingToDoError, SettingError, UserError
 from ml_assets.service import server
+from ml_assets.service.admission.counters import SqliteStorage
 from ml_assets.service.admission.keys import create_key, match, read_keys, revoke_key
+from ml_assets.service.admission.rates import Rates
 from ml_assets.service.guard import JsonLines, is_local
 from ml_assets.service.routes import search as searching
+from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
 from ml_assets_tests.service.deployed import Deployed, OpenService, get, post, soon
 
@@ -111,10 +116,34 @@ def test_processes_count_together(open_service: OpenService) -> None:
     assert 0 < int(given[-1].headers["Retry-After"]) <= 3600
 
 
+def test_of_a_high_limit_processes_count_several_at_a_time(tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path, service_rate="60/hour")
+    asked: list[int] = []
+
+    async def let_in(*processes: Rates) -> list[bool]:
+        return [await rates.wait("ann") is None for rates in processes]
+
+    with pytest.MonkeyPatch.context() as patch:
+        real = SqliteStorage.incr
+
+        def noted(self: SqliteStorage, key: str, expiry: int, amount: int = 1) -> int:
+            asked.append(amount)
+            return real(self, key, expiry, amount)
+
+        patch.setattr(SqliteStorage, "incr", noted)
+        one, other = Rates(settings), Rates(settings)
+        given = asyncio.run(let_in(*[one] * 31, *[other] * 30))
+        assert given == [True] * 31 + [True] * 27 + [False] * 3, "2 of the first one's are left"
+        assert asked == [3] * (11 + 9 + 3)
+        assert asyncio.run(let_in(one, one, one, other)) == [True, True, False, False]
+        patch.setattr(time, "time", lambda now=time.time: now() + 3601)
+        assert asyncio.run(let_in(other)) == [True], "what was taken ends with its window"
+    for rates in (one, other):
+        rates.close()
+
+
 def test_while_the_store_is_away_a_process_counts_alone(open_service: OpenService) -> None:
     away = {"redis_url": "redis://127.0.0.1:1/0", "service_rate": "2/hour"}
-    from ml_assets.settings import load_settings
-
     url = load_settings(redis_url=away["redis_url"]).redis_url
     with open_service(redis_url=url, service_rate="2/hour") as client:
         given = [client.get("/v1/documents/absent").status_code for _ in range(3)]

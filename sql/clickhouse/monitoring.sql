@@ -272,3 +272,10 @@ select day, model, metric, kind, began_at, ended_at, score, value, expected
 from anomalies
 where day between {first:Date} and {last:Date}
 order by day, model, metric, kind, began_at
+
+-- name: table_sizes
+select table, sum(rows), sum(bytes_on_disk)
+from system.parts
+where active and database = currentDatabase()
+group by table
+order by table

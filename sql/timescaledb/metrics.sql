@@ -226,7 +226,7 @@ delete from {table} where bucket < %(first)s
 -- name: chunks
 select
     chunk_name, range_start, range_end, is_compressed,
-    pg_total_relation_size(format('%%I.%%I', chunk_schema, chunk_name)::regclass)
+    pg_total_relation_size(format('%I.%I', chunk_schema, chunk_name)::regclass)
 from timescaledb_information.chunks
 where hypertable_schema = current_schema() and hypertable_name = 'metric_points'
 order by range_start

@@ -14,7 +14,7 @@ from ml_assets.search.answering.model import MAX_K, Engine
 from ml_assets.search.answering.ranking import (
     DEPTH,
     fuse_documents,
-    moved_query,
+    rank_moved,
     score_documents,
 )
 from ml_assets.search.evaluation.bootstrap import compare, mean_metrics, metric_intervals
@@ -66,8 +66,8 @@ def query_judged(
         for keyword, vector in zip(matching, nearest, strict=True)
     ]
     if feedback != "off":
-        moved = list(map(moved_query, repeat(engine), rankings, vectors))
-        for by_index, again in zip(rankings, engine.vector.query_many(moved, DEPTH), strict=True):
+        moved = [*map(rank_moved, repeat(engine), rankings, vectors)]
+        for by_index, again in zip(rankings, moved, strict=True):
             by_index["feedback"] = again
     return [
         Answer(query, vector, {name: score_documents(each) for name, each in by_index.items()})

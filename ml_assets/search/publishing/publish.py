@@ -28,7 +28,7 @@ from ml_assets.search.model import Generation
 from ml_assets.search.publishing.gates import Reference, measured_gates
 from ml_assets.search.publishing.lifecycle import bring_up_to_date, compare_indexes
 from ml_assets.search.publishing.quality import definition, subject
-from ml_assets.settings import Settings
+from ml_assets.settings import Settings, secret
 from ml_assets.stores import postgres
 
 
@@ -48,7 +48,8 @@ def publish_measured(
         NothingToDoError: there is no such generation, or its indexes were dropped.
         GateError: its last measurement is not of the present state, or a gate blocks.
     """
-    with pointer.deciding_alone(connection):
+    redis_url = secret(indexes.settings.redis_url)
+    with pointer.deciding_alone(connection, redis_url):
         generation = kept_generation(connection, identity)
         withdrawn = pointer.withdrawals(connection, "generation_id").get(identity)
         if withdrawn:
@@ -72,7 +73,7 @@ def publish_by_hand(
         GateError: it was never measured, lacks vectors, or a gate blocks.
     """
     settings = indexes.settings
-    with pointer.deciding_alone(connection):
+    with pointer.deciding_alone(connection, secret(settings.redis_url)):
         generation = kept_generation(connection, identity)
         earlier = _latest(connection, generation)
         compared = bring_up_to_date(connection, indexes, generation)

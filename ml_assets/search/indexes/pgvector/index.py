@@ -183,8 +183,8 @@ class PgvectorIndex:
         if isinstance(filters, Among):
             return 0.0
         condition, bound = sql_condition(filters)
-        query = sql.SQL(statement("postgres/search/pgvector/sample_passing"))
-        sampled = query.format(filter=sql.SQL(condition))
+        text = statement("postgres/search/pgvector/sample_passing")
+        sampled = on_vectors(self.generation, text, filter=condition)
         counts = postgres.read_counts(self._connection, sampled, bound)
         share = counts["passing"] / max(1, counts["sampled"])
         passing = share * counts["documents"]
