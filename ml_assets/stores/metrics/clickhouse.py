@@ -48,7 +48,7 @@ OLD = timedelta(days=7)
 _ROLLUPS: Mapping[Grain, str] = {grain: f"metric_{grain}" for grain in GRAINS}
 _MICROS = 1_000_000
 # More days than an insert has by default: a year is backfilled at once.
-_INSERT = {"max_partitions_per_insert_block": 0}
+_INSERT = {"max_partitions_per_insert_block": 0, "parallel_view_processing": 1}
 
 
 @contextmanager

@@ -10,7 +10,7 @@ create table if not exists metric_series (
 create table if not exists metric_points (
     series Int64 codec(ZSTD(1)),
     at DateTime64(6, 'UTC') codec(DoubleDelta, ZSTD(1)),
-    value Float64 codec(Gorilla, ZSTD(1))
+    value Float64 codec(ZSTD(1))
 ) engine = ReplacingMergeTree
 partition by toDate(at)
 order by (series, at)
@@ -24,9 +24,9 @@ create table if not exists metric_minute (
     series Int64 codec(ZSTD(1)),
     bucket DateTime('UTC') codec(Delta, ZSTD(1)),
     points SimpleAggregateFunction(sum, UInt64) codec(T64, ZSTD(1)),
-    total SimpleAggregateFunction(sum, Float64) codec(Gorilla, ZSTD(1)),
-    low SimpleAggregateFunction(min, Float64) codec(Gorilla, ZSTD(1)),
-    high SimpleAggregateFunction(max, Float64) codec(Gorilla, ZSTD(1)),
+    total SimpleAggregateFunction(sum, Float64) codec(ZSTD(1)),
+    low SimpleAggregateFunction(min, Float64) codec(ZSTD(1)),
+    high SimpleAggregateFunction(max, Float64) codec(ZSTD(1)),
     deviation AggregateFunction(stddevSampStable, Float64) codec(ZSTD(1)),
     sketch AggregateFunction(quantilesDD(0.01, 0.5), Float64) codec(ZSTD(1))
 ) engine = AggregatingMergeTree

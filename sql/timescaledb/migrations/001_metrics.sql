@@ -19,7 +19,8 @@ create aggregate metric_moments_merge(double precision[]) (
 
 -- A DDSketch: an array whose subscripts are keys of values and whose elements say how often they
 -- came. Values are told apart by 1 %, magnitudes from 1e-9 to 1e18; keys of negative ones are
--- negative. ln(1.01 / 0.99) = 0.0200006667066695.
+-- negative. ln(1.01 / 0.99) = 0.0200006667066695. Functions name the schema of those that they call:
+-- a continuous aggregate is refreshed with a search path without it.
 create function metric_key(value double precision) returns int
 language sql immutable strict parallel safe as $$
     select case when abs(value) < 1e-9 then 0 else
@@ -38,7 +39,7 @@ $$;
 create function metric_count(sketch bigint[], value double precision) returns bigint[]
 language plpgsql immutable parallel safe as $$
 declare
-    key int := metric_key(value);
+    key int := ml_metrics.metric_key(value);
 begin
     sketch[key] := coalesce(sketch[key], 0) + 1;
     return sketch;
@@ -83,7 +84,7 @@ begin
             key := key + 1;
             seen := seen + coalesce(sketch[key], 0);
         end loop;
-        found := found || metric_value(key);
+        found := found || ml_metrics.metric_value(key);
     end loop;
     return found;
 end
