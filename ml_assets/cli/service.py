@@ -125,7 +125,8 @@ def create(
 
     Example: ml-assets keys create dashboard --only read
     """
-    from ml_assets.service.admission.keys import Role, Scope, create_key
+    from ml_assets.releases.rights import Role
+    from ml_assets.service.admission.keys import Scope, create_key
 
     with connected() as (settings, connection):
         given = cast("list[Scope]", only or [])

@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from ml_assets.registry.model import MODEL_NAME, ModelVersion
 from ml_assets.releases.audit import Entry, append, last_entry
 from ml_assets.releases.pointer import present_parts
+from ml_assets.releases.roles import authorize
 from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.sql import statement
@@ -38,6 +39,7 @@ def register_challenger(
     challenger = current_challenger(connection)
     if challenger and challenger.candidate.run_id == best.run_id:
         return challenger
+    authorize(connection, settings.actor, "register", MODEL_NAME)
     known = _version_of(connection, best.run_id)
     version = known or ModelVersion(
         name=MODEL_NAME,

@@ -50,6 +50,7 @@ class Service:
         self.space, self.tokenizer_file = model.space, model.tokenizer_file
         self.chunker = current_chunker(settings)
         self.rates = Rates(settings)
+        self.refused: dict[tuple[str, str], float] = {}
         self.language_model = language_model(settings)
         self.writing = Writing(settings.answer_requests)
         self.cache = ReadThrough(lambda: cache.connect(secret(settings.cache_url), settings.home))

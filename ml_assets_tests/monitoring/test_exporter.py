@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -31,6 +32,7 @@ from ml_assets.stores import postgres
 from ml_assets_tests.monitoring.alerting.examples import critical_alert
 from ml_assets_tests.paths import PROJECT
 from ml_assets_tests.servers import OLDEST_POSTGRES, program, replica, serving
+from ml_assets_tests.servers.stack import MONITORING
 from ml_assets_tests.servers.starting import free_port
 
 FOLDER = PROJECT / "docker" / "prometheus"
@@ -237,10 +239,25 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
+def is_ready(port: int) -> bool:
+    with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=10):
+        return True
+    return False
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The URLs of a Prometheus and its Alertmanager."""
+
+    prometheus: str
+    manager: str
+
+
 @contextmanager
-def watched(exporter_port: int, folder: Path) -> Iterator[str]:
-    """An Alertmanager, and a Prometheus that scrapes the exporter each second; its URL."""
+def watched(ports: Mapping[str, int], folder: Path) -> Iterator[Watched]:
+    """An Alertmanager, and a Prometheus that scrapes these jobs each second."""
     manager, server = free_port(), free_port()
+    folder.mkdir()
     for name in ("rules.yml", "alertmanager.yml"):
         shutil.copy(FOLDER / name, folder)
     config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
@@ -251,13 +268,10 @@ def watched(exporter_port: int, folder: Path) -> Iterator[str]:
     }
     (managers,) = config["alerting"]["alertmanagers"]
     managers["static_configs"] = [{"targets": [f"127.0.0.1:{manager}"]}]
+    jobs = {each["job_name"]: each for each in config["scrape_configs"]}
     config["scrape_configs"] = [
-        {
-            "job_name": each["job_name"],
-            "static_configs": [{"targets": [f"127.0.0.1:{exporter_port}"]}],
-        }
-        for each in config["scrape_configs"]
-        if each["job_name"] == "exporter"
+        {"job_name": jobs[name]["job_name"], "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
+        for name, port in ports.items()
     ]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     told = [
@@ -274,21 +288,34 @@ def watched(exporter_port: int, folder: Path) -> Iterator[str]:
         f"--web.listen-address=127.0.0.1:{server}",
     ]
     with serving(told, folder, manager), serving(watching, folder, server):
-        yield f"http://127.0.0.1:{manager}"
+        for port in (manager, server):  # it listens before it answers
+            wait_for(lambda port=port: is_ready(port))
+        yield Watched(f"http://127.0.0.1:{server}", f"http://127.0.0.1:{manager}")
+
+
+def health_checks(servers: Watched) -> Iterator[list[str]]:
+    """The checks of compose, asked here."""
+    places = {"prometheus": servers.prometheus, "alertmanager": servers.manager}
+    for server in MONITORING:
+        if url := places.get(server.name):
+            _, name, *words = server.health
+            asked_here = [re.sub(r"http://127\.0\.0\.1:\d+", url, word) for word in words]
+            yield [program(name), *asked_here]
 
 
 def test_an_alert_fires_and_clears_in_a_real_alertmanager(
     settings: Settings, connection: postgres.Connection, tmp_path: Path
 ) -> None:
     folder = tmp_path / "prometheus"
-    folder.mkdir()
-    with exporter(settings) as port, watched(port, folder) as manager:
+    with exporter(settings) as port, watched({"exporter": port}, folder) as servers:
+        manager = servers.manager
+        for command in health_checks(servers):
+            check(*command)
 
         def firing() -> list[str]:
             alerts = asked(f"{manager}/api/v2/alerts?active=true")
             return [each["annotations"]["summary"] for each in alerts]
 
-        wait_for(lambda: asked(f"{manager}/api/v2/status")["cluster"]["status"] == "disabled")
         assert firing() == []
         with critical_alert(connection):
             wait_for(lambda: firing() == ["1 critical alerts are open: `ml-assets alerts list`"])

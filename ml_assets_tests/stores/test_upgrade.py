@@ -82,7 +82,11 @@ def test_every_row_is_carried_over(
     after = read(upgraded, RENAMED)
     for table, rows in before.items():
         assert rows, f"the dump has no rows in {table}"
-        assert after[table] == rows, table
+        carried = after[table]
+        if table == "model_audit_logs":  # that it was upgraded is logged behind them
+            *carried, upgrade = carried
+            assert "migrate" in str(upgrade)
+        assert carried == rows, table
     schemas = upgraded.execute("select nspname from pg_namespace where nspname like 'ml\\_%'")
     assert schemas.fetchall() == [("ml_schema",)]
 

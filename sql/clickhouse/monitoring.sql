@@ -43,6 +43,13 @@ where {day:Nullable(Date)} is null or day = {day:Nullable(Date)}
 order by at desc, position
 limit {limit:UInt32}
 
+-- name: request
+-- What was predicted of the texts of a request.
+select at, request_id, position, release_id, model, version, label, probability, text_hash
+from prediction_log final
+where request_id = {request_id:String}
+order by position
+
 -- name: prediction_counts
 -- By day and model version: predictions, and how long they took.
 select day, model, version, count() as predictions, uniqExact(request_id) as requests,

@@ -100,6 +100,13 @@ group by text_hash
 having count(distinct split) > 1
 order by text_hash
 
+-- name: trained_documents
+-- Of a training set, or of all those that have a document.
+select hash, document_id, label, split
+from training_sets
+where ($hash::varchar is null or hash = $hash) and ($document_id::varchar is null or document_id = $document_id)
+order by hash, document_id
+
 -- name: trained
 -- What a training set has of these documents.
 select document_id, label, text_hash

@@ -65,7 +65,7 @@ def run(
     home = str(deployment.settings.home)
     resources = {
         **build_resources(deployment.settings),
-        "postgres": PostgresResource(url=postgres_url, home=home),
+        "postgres": PostgresResource(url=postgres_url, home=home, actor="tester"),
         "encoder": fake_encoder(deployment.settings, HashEncoder()),
         "mlflow": MlflowResource(postgres_url=postgres_url, home=home),
     }

@@ -72,7 +72,7 @@ def check(trained: tuple[Deployment, TrainingSet]) -> Check:
 def _postgres(deployment: Deployment) -> PostgresResource:
     info = deployment.connection.info
     url = f"postgresql://{info.user}:{info.password}@{info.host}:{info.port}/{info.dbname}"
-    return PostgresResource(url=url, home=str(deployment.settings.home))
+    return PostgresResource(url=url, home=str(deployment.settings.home), actor="tester")
 
 
 def test_features_are_known(broken: tuple[Deployment, TrainingSet], check: Check) -> None:
