@@ -25,7 +25,7 @@ BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $
 	$(if $(BEIR),--beir $(BEIR)) $(if $(SET),--set $(SET))
 
 .PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-serving bench-answers bench-training \
-	bench-features bench-drift bench-setup serve clean
+	bench-features bench-drift bench-metrics bench-setup serve clean
 
 run: ## bring everything up to date: documents, search, models
 	@$(SETUP)
@@ -89,8 +89,9 @@ $(FEAST): # without our pins, with which pip would take a Feast of 2019
 	bench/.venv-feast/bin/pip install --quiet --disable-pip-version-check 'feast[duckdb]==0.67.0'
 	@touch $@
 
-bench-serving: ## measure the service over HTTP, with wrk: make bench-serving HOME_OF=.ml_assets
+bench-serving: ## measure the service over HTTP, with wrk, beside LangChain and MLflow; HOME_OF=.ml_assets names a home
 	@$(SETUP) --dev
+	@$(MAKE) --no-print-directory bench-setup || echo "The peers cannot be installed, and are skipped" >&2
 	@$(BIN)/python -m bench.serving $(if $(HOME_OF),--home $(HOME_OF))
 
 bench-answers: ## measure citations and refusals on judged questions: make bench-answers HOME_OF=.ml_assets
@@ -104,6 +105,11 @@ bench-training: ## measure models on files of yours: make bench-training TRAIN=t
 bench-drift: ## measure how often drift is found, and falsely: make bench-drift DOCUMENTS=tweets.parquet VECTORS=vectors.npy
 	@$(SETUP) --dev
 	@$(BIN)/python -m bench.drift $(DOCUMENTS) $(VECTORS) $(if $(TRIALS),--trials $(TRIALS))
+
+bench-metrics: ## measure metrics in ClickHouse and PostgreSQL: make bench-metrics POINTS=1000000 ROWS=100000
+	@$(SETUP)
+	@$(BIN)/python -m bench.metrics $(if $(POINTS),--points $(POINTS)) $(if $(ROWS),--rows $(ROWS)) \
+		$(if $(TIMESERIES),--timeseries $(TIMESERIES))
 
 bench-setup: $(PEERS) ## the peers, in an environment of their own
 

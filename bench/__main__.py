@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import corpus, following, growth, ingest, ours, prompt, servers, stores
+from bench import backfill, corpus, following, growth, ingest, ours, prompt, servers, stores
 from bench.measure import PROJECT, keep, machine, say
 from bench.peers import PEERS, Peer, installed, peer_versions
 from bench.rows import Row, as_json, table
 
 RESULTS = PROJECT / "bench" / "results" / "bench.json"
-SECTIONS = (*ingest.SECTIONS, "prompt", "following", "servers", "growth", "stores")
+SECTIONS = (*ingest.SECTIONS, "prompt", "following", "servers", "growth", "stores", "backfill")
 SOURCE = "python_docs"
 STORED = 5_000
 """Rows of the stores."""
@@ -63,6 +63,8 @@ def _measure(
         yield prompt.measure(work / "prompt", texts, repetitions)
     if "following" in wanted:
         yield following.measure(work / "following", texts, repetitions)
+    if "backfill" in wanted:
+        yield backfill.measure(work / "backfill", repetitions)
     if "servers" in wanted:
         yield servers.measure(work / "servers", texts, repetitions)
     if "stores" in wanted:

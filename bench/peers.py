@@ -51,13 +51,16 @@ PEERS = (
 OF_SEARCH = ("langchain-community", "rank-bm25", "hnswlib")
 """What `bench.search` needs beyond."""
 
+OF_SERVING = ("mlflow", "fastapi", "uvicorn", "scikit-learn")
+"""What `bench.serving` needs beyond that."""
+
 
 def peer_versions() -> dict[str, str]:
     """The installed distributions of the peers, and what decides their speed, by version."""
     if not PYTHON.exists():
         return {}
     names = [name for peer in PEERS for name in peer.distributions]
-    asked = [*names, "torch", "sentence-transformers", "transformers", *OF_SEARCH]
+    asked = [*names, "torch", "sentence-transformers", "transformers", *OF_SEARCH, *OF_SERVING]
     answer = subprocess.run(
         [str(PYTHON), "-c", _VERSIONS, *asked], capture_output=True, text=True, check=True
     ).stdout

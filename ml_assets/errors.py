@@ -111,6 +111,10 @@ class GateError(UserError):
     """A blocking check failed, so nothing was published or promoted."""
 
 
+class RoleError(UserError):
+    """Who acts lacks the role that the action takes."""
+
+
 class NothingToDoError(UserError):
     """The request is sound, but what it needs is not there yet."""
 

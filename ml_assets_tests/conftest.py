@@ -16,7 +16,7 @@ from dagster._core.storage.defs_state.base import set_defs_state_storage
 from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import postgres
 from ml_assets_tests.corpus import deployment, kept_deployment, tracking, trained
-from ml_assets_tests.servers import application_server
+from ml_assets_tests.servers import OLDEST_POSTGRES, application_server
 
 __all__ = ["deployment", "kept_deployment", "tracking", "trained"]
 
@@ -41,7 +41,7 @@ SLOW_FIXTURES = {
     *("instance", "project", "clone"),
 }
 SLOW_MODULES = (
-    *("monitoring/test_predictions.py", "monitoring/test_spool.py"),
+    *("monitoring/test_predictions.py", "monitoring/test_spool.py", "monitoring/test_exporter.py"),
     *("integration/", "test_docker.py", "test_bench", "test_contracts.py"),
     *("defs/test_dead_runs.py", "defs/test_instance.py", "defs/training/test_assets.py"),
     *("embeddings/", "search/answering/test_rerank.py", "search/answering/test_readers.py"),
@@ -127,10 +127,6 @@ _STORE_VARIABLES = {
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return load_settings(home=tmp_path / "home", actor="tester")
-
-
-OLDEST_POSTGRES = "16"
-"""The oldest that a wheel has. A home of a test has the newest, embedded: so both are tested."""
 
 
 @pytest.fixture(scope="session")

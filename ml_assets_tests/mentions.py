@@ -38,7 +38,7 @@ def unknown_words(command: str, *words: str) -> set[str]:
     if command not in COMMANDS:
         return {command}
     chosen = COMMANDS[command]
-    if words and words[0] != "--help" and (group := getattr(chosen, "commands", None)):
+    if words and not words[0].startswith("-") and (group := getattr(chosen, "commands", None)):
         if words[0] not in group:
             return {f"{command} {words[0]}"}
         chosen = group[words[0]]

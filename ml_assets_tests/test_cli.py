@@ -80,6 +80,50 @@ def test_a_log_without_its_end_is_told(home: Path, connection: postgres.Connecti
     assert "ml-assets restore" in done.output
 
 
+def test_the_audit_log_is_verified_written_out_and_anchored(
+    home: Path, connection: postgres.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "0 entries are sound." in call("audit", "verify").output
+    append(connection, Entry("ann", "promote", "model:1", "better"))
+    assert call("roles", "grant", "ann", "admin").exit_code == 0
+    output = " ".join(call("audit", "verify").output.split())
+    assert "3 entries are sound, as kept by the home and 0 of Dagster's" in output
+    assert "; the last is 3 " in output
+    lines = call("audit", "export").output.splitlines()
+    assert [json.loads(line)["action"] for line in lines] == ["promote", "grant role", "anchor"]
+    (home / "audit" / "head.json").unlink()
+    for words in (["audit"], ["audit", "verify"]):
+        done = call(*words)
+        assert done.exit_code == 1
+        assert "3: audit/head.json, which kept the end since then, is missing" in done.output
+    refused = call("audit", "anchor", "--reason", "lost")
+    assert refused.exit_code == 1
+    assert "has no role, and may not anchor anew: that takes an admin" in refused.output
+    monkeypatch.setenv("ML_ASSETS_ACTOR", "ann")
+    done = call("audit", "anchor", "--reason", "lost")
+    assert "It was told: 3: audit/head.json" in " ".join(done.output.split())
+    assert call("audit", "verify").exit_code == 0
+
+
+def test_roles_are_given_listed_and_taken(
+    home: Path, connection: postgres.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Nobody has a role" in call("roles", "list").output
+    monkeypatch.setenv("ML_ASSETS_ACTOR", "ann")
+    call("roles", "grant", "ann", "admin", "--reason", "she knows")
+    call("roles", "grant", "bob", "viewer")
+    rows = json.loads(call("roles", "list", "--json").output)
+    assert [(row["actor"], row["role"]) for row in rows] == [("ann", "admin"), ("bob", "viewer")]
+    assert "bob has no role any more." in call("roles", "revoke", "bob").output
+    assert "ann" in call("roles", "list").output
+    monkeypatch.setenv("ML_ASSETS_ACTOR", "bob")
+    refused = call("keys", "create", "door")
+    assert refused.exit_code == 1
+    assert "'bob' has no role, and may not create key: that takes an admin" in refused.output
+    user = connection.info.user
+    assert f"'{user}' is, or is a member of" in " ".join(call("roles", "sql", user).output.split())
+
+
 @pytest.mark.parametrize(("statement", "code"), [("select 6 * 7 as product", 0), ("nonsense", 1)])
 def test_sql_is_executed_by_psql(
     home: Path,

@@ -16,6 +16,7 @@ from ml_assets_tests.servers.postgres import INIT_SCRIPT
 from ml_assets_tests.servers.running import POSTGRES
 from ml_assets_tests.servers.stack import (
     DATABASES,
+    MONITORING,
     PORTS,
     ROLE,
     SECRETS,
@@ -69,15 +70,17 @@ def code_settings(compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> S
 def test_compose_is_the_list_of_servers(compose: dict[str, Any]) -> None:
     """What `make test-servers` starts is what compose says: a change of one alone fails."""
     where = places({name: f"value-of-{name.lower()}" for name in SECRETS}, PORTS)
-    for server in STACK:
+    for server in (*STACK, *MONITORING):
         service = compose["services"][server.name]
+        profiles = ["monitoring"] if server in MONITORING else []
+        assert service.get("profiles", []) == profiles
         assert service["image"] == server.image
         assert service.get("command", []) == put(server.command, where), server.name
         assert service.get("environment", {}) == environment(server, where), server.name
         check = service.get("healthcheck", {"test": []})["test"]
         assert check == put(server.health, where), server.name
         assert set(service.get("depends_on", {})) == set(server.after), server.name
-    assert set(compose["services"]) == {server.name for server in STACK}
+    assert set(compose["services"]) == {server.name for server in (*STACK, *MONITORING)}
 
 
 def test_the_init_script_makes_the_role_and_the_databases_of_the_list() -> None:
@@ -108,7 +111,7 @@ def test_no_secret_is_in_the_files() -> None:
     text = (DOCKER / "compose.yaml").read_text()
     named = re.findall(r"^\s*(\w*(?:PASSWORD|AUTH)\w*):\s*(.+)$", text, re.MULTILINE)
     for name, value in named:
-        assert REFERENCE.fullmatch(value), f"{name} is written out"
+        assert REFERENCE.fullmatch(value.strip('"')), f"{name} is written out"
     in_urls = re.findall(r"://[^:/@\s]*:([^@\s]+)@", REFERENCE.sub("<secret>", text))
     assert set(in_urls) == {"<secret>"}
     assert named
@@ -122,6 +125,7 @@ def test_the_code_location_has_the_url_of_every_store(
     known.remove("postgres_read_url")  # a replica is another server's copy
     known -= {"source_url", "embedding_url", "llm_url"}  # what is asked is no store
     known -= {"alert_webhook_url", "alert_slack_url", "alert_smtp_url"}  # nor what is told
+    known.remove("timeseries_url")  # in the place of ClickHouse
     known -= {"memcached_url", "dynamodb_url"}  # in the place of Redis, which compose has
     assert known == set(URLS), "a store was added: compose.yaml must name its server"
     for name, place in URLS.items():
@@ -139,12 +143,12 @@ def test_the_files_of_the_code_location_are_on_its_volume(code_settings: Setting
 def test_only_what_reads_settings_knows_the_stores(compose: dict[str, Any]) -> None:
     services = compose["services"]
     knowing = {name for name in services if "POSTGRES_URL" in services[name].get("environment", {})}
-    assert knowing == {"code", "migrate", "service"}
+    assert knowing == {"code", "migrate", "service", "exporter"}
 
 
 def test_every_image_is_pinned(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
-        assert re.search(r":\d+\.\d+", service["image"]), f"{name}: {service['image']}"
+        assert re.search(r":v?\d+\.\d+", service["image"]), f"{name}: {service['image']}"
     base = re.search(r"^ARG PYTHON=(.+)$", (DOCKER / "Dockerfile").read_text(), re.MULTILINE)
     assert base
     assert re.fullmatch(r"3\.1[123]\.\d+-slim-\w+", base[1])
@@ -166,6 +170,12 @@ def test_every_health_check_can_pass_in_its_image(compose: dict[str, Any]) -> No
         "service": "python",
         "webserver": "python",
         "daemon": "dagster-daemon",
+        "timescaledb": "pg_isready",
+        "influxdb": "influx",
+        "exporter": "python",
+        "prometheus": "promtool",
+        "alertmanager": "amtool",
+        "grafana": "/bin/bash",
     }
     checked = {
         name: service["healthcheck"]["test"]
@@ -199,7 +209,9 @@ def test_volumes_and_networks_are_named_and_used(compose: dict[str, Any]) -> Non
 
 def test_ports_are_open_on_this_machine_only(compose: dict[str, Any]) -> None:
     ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
-    assert sorted(ports) == [f"127.0.0.1:{port}:{port}" for port in (3000, 5000, 8080)]
+    assert sorted(ports) == [
+        f"127.0.0.1:{port}:{port}" for port in (3000, 3001, 5000, 8080, 9090, 9093)
+    ]
 
 
 def test_the_image_is_locked_and_runs_without_root() -> None:

@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -58,15 +59,33 @@ def command(function: Callable[..., None], group: typer.Typer = app, name: str =
     group.command(name or None)(_clear_errors()(function))
 
 
+def group(typed: typer.Typer, function: Callable[..., None]) -> None:
+    """Make a function, which takes a context, what a group does that is given no command."""
+    guarded = _clear_errors()(function)
+
+    @wraps(function)
+    def alone(context: typer.Context, **given: Any) -> None:
+        if context.invoked_subcommand is None:
+            guarded(context, **given)
+
+    typed.callback(invoke_without_command=True)(alone)
+
+
 @contextmanager
 def connected() -> Iterator[tuple[Settings, postgres.Connection]]:
-    """The settings, and a connection to the PostgreSQL that they name."""
+    """The settings, and a connection to the PostgreSQL that they name.
+
+    The home keeps the end of the audit log after what was done on it.
+    """
+    from ml_assets.releases.anchor import follow
     from ml_assets.stores import postgres
 
     settings = load_settings()
-    postgres.refuse_absent(secret(settings.postgres_url), settings.home)
-    with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
+    url = secret(settings.postgres_url)
+    postgres.refuse_absent(url, settings.home)
+    with postgres.connect(url, settings.home) as connection:
         yield settings, connection
+        follow(connection, settings.home, settings.actor, shared=url is not None)
 
 
 @contextmanager

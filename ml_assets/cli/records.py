@@ -1,4 +1,4 @@
-"""Commands that show what the stores keep: quarantined rows, audit log, judgments, pages."""
+"""Commands that show what the stores keep: quarantined rows, judgments, pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from ml_assets.cli.app import (
     app,
     command,
     connected,
-    err,
     out,
     reading,
     refuse_busy,
@@ -44,25 +43,6 @@ def rejected(limit: Limit = 50, as_json: Json = False) -> None:
     with reading() as (_, connection):
         rows, count = read_rejected(connection, limit)
     show([asdict(row) for row in rows], lambda: records.rejected(rows, count), as_json=as_json)
-
-
-@command
-def audit(limit: Limit = 50, as_json: Json = False) -> None:
-    """Show who published, promoted, rolled back or dropped what, and why; the newest last.
-
-    The hash chain over all of them is verified. Exit code 1 when one was altered or is missing.
-    """
-    from ml_assets.releases import audit as log
-
-    with reading() as (_, connection):
-        entries = log.read_entries(connection, limit)
-        broken = log.verify(connection)
-    numbers = {"entries": [asdict(entry) for entry in entries], "broken": broken}
-    show(numbers, lambda: records.audit(entries), as_json=as_json)
-    if broken:
-        line = f"[red]Error[/red] the audit log was altered: {broken}. Run `ml-assets restore`"
-        err.print(line, soft_wrap=True)
-        raise typer.Exit(1)
 
 
 @command

@@ -20,7 +20,7 @@ from ml_assets.cli.app import (
     refuse_busy,
     show,
 )
-from ml_assets.settings import load_settings
+from ml_assets.settings import load_settings, secret
 
 keys = typer.Typer(
     no_args_is_help=True,
@@ -55,6 +55,35 @@ def serve(
     serve_until_ended(
         settings, host, port, processes, lambda pages: err.print(pages, highlight=False)
     )
+
+
+def metrics_exporter(
+    host: Annotated[str, typer.Option(help="Address to answer at.")] = "127.0.0.1",
+    port: Port = 9464,
+) -> None:
+    """Answer Prometheus at /metrics: runs, checks, rows, sizes, releases, alerts, connections, lag.
+
+    The service has metrics of its own. That a store does not answer is a metric. Ctrl-C ends it.
+    """
+    from prometheus_client import start_http_server
+
+    from ml_assets.defs.monitoring.exported import exported
+    from ml_assets.monitoring.exporter import registry_of
+    from ml_assets.stores import postgres
+
+    settings = load_settings()
+    postgres.refuse_absent(secret(settings.postgres_url), settings.home)
+    refuse_busy(port, host)
+    registry = registry_of(settings, {"dagster": partial(exported, settings)})
+    server, thread = start_http_server(port, host, registry)
+    err.print(f"Metrics: http://{host}:{port}/metrics", highlight=False)
+    try:
+        thread.join()
+    finally:
+        server.shutdown()
+
+
+command(metrics_exporter, name="metrics-exporter")
 
 
 @command
@@ -96,7 +125,8 @@ def create(
 
     Example: ml-assets keys create dashboard --only read
     """
-    from ml_assets.service.admission.keys import Role, Scope, create_key
+    from ml_assets.releases.rights import Role
+    from ml_assets.service.admission.keys import Scope, create_key
 
     with connected() as (settings, connection):
         given = cast("list[Scope]", only or [])

@@ -1,10 +1,10 @@
-"""Model versions and their cards; documents whose label is in doubt, or is to be given."""
+"""Model versions, their cards and trends; documents whose label is in doubt, or is to be given."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -13,6 +13,7 @@ from rich.text import Text
 from ml_assets.console.layout import printable, table
 
 if TYPE_CHECKING:
+    from ml_assets.monitoring.trends import Trend
     from ml_assets.registry.labelling import Doubt, Doubts
     from ml_assets.registry.model import ModelVersion
 
@@ -68,6 +69,26 @@ def to_label(found: Doubts) -> RenderableType:
         return Text("There are no unlabelled documents.")
     heading = f"Of {found.count:,} documents without a label, label these first"
     return _listed(heading, found.rows)
+
+
+def trends(name: str, rows: Sequence[Trend]) -> RenderableType:
+    """Where each metric stands."""
+    from ml_assets.monitoring.trends import sparkline
+
+    shown = [
+        {
+            "metric": row.metric,
+            "": sparkline(row.values),
+            **{key: value for key, value in row.row().items() if key not in ("series", "metric")},
+        }
+        for row in rows
+    ]
+    return table(f"{name}: the mean of the last 5, the range of the last 20", shown)
+
+
+def compared(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Two models side by side."""
+    return table("Quality and costs; the difference is that of the second to the first", rows)
 
 
 def _more(found: Doubts) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.text import Text
 
-from ml_assets.console.layout import moment, table
+from ml_assets.console.layout import cell, facts, moment, table
 
 if TYPE_CHECKING:
     from ml_assets.documents.model import Rejected
+    from ml_assets.operations.governance.lineage import Lineage
     from ml_assets.releases.audit import Entry
 
 
@@ -27,18 +28,52 @@ def rejected(rows: Sequence[Rejected], count: int) -> RenderableType:
 def audit(entries: Sequence[Entry]) -> RenderableType:
     """Who did what, when and why, the newest last."""
     if not entries:
-        return Text("Nothing was published, promoted, rolled back or dropped yet.")
+        return Text("Nothing was published, promoted, rolled back, granted or dropped yet.")
     shown = [
         {
             "entry": entry.entry_id,
             "when": moment(entry.logged_at),
             "by": entry.actor,
+            "from": entry.address,
             "what": f"{entry.action} {entry.subject}",
             "why": entry.reason,
         }
         for entry in entries
     ]
     return table("Audit log", shown)
+
+
+def lineage(traced: Lineage, most: int = 20) -> Iterator[RenderableType]:
+    """What something was made from, and what was made from it; of a long list the first ones."""
+    of = traced.of
+    yield facts(f"{of.kind} {of.name}", of.facts)
+    for title, nodes in (("Made from", traced.made_from), ("Made from it", traced.made_into)):
+        rows = [
+            {
+                "kind": node.kind,
+                "name": node.name,
+                "known of it": ", ".join(f"{k} {cell(v)}" for k, v in node.facts.items()),
+            }
+            for node in nodes[:most]
+        ]
+        more = f": {len(rows)} of {len(nodes):,}; --json has all" if len(nodes) > most else ""
+        yield table(title + more, rows) if rows else Text(f"\n  {title}: nothing")
+
+
+def roles(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """The roles of actors."""
+    if not rows:
+        return Text("Nobody has a role, so everybody may do everything.")
+    shown = [
+        {
+            "actor": row["actor"],
+            "role": row["role"],
+            "since": moment(row["granted_at"]),
+            "by": row["granted_by"],
+        }
+        for row in rows
+    ]
+    return table("Roles", shown)
 
 
 def keys(rows: Sequence[Mapping[str, Any]]) -> RenderableType:

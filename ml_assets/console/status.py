@@ -52,6 +52,7 @@ def status(numbers: Mapping[str, Any]) -> Iterator[RenderableType]:
         if rows:
             yield table(title, [{name: row[key] for name, key in columns.items()} for row in rows])
     yield from standing(numbers)
+    yield Text(f"\n  {_roles(numbers['roles'])}")
     if checks := numbers["checks"]:
         failed = [row for row in checks if not row["passed"]]
         yield facts("Checks", {"passed": len(checks) - len(failed), "failed": len(failed)})
@@ -59,6 +60,14 @@ def status(numbers: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield from map(Text.from_markup, failed_checks(results))
     if numbers["last_runs"]:
         yield table("Last runs", numbers["last_runs"])
+
+
+def _roles(roles: Mapping[str, Any]) -> str:
+    """What the present actor may do."""
+    if not roles["actors"]:
+        return "Nobody has a role, so everybody may do everything: see `ml-assets roles`."
+    has = f"the role {roles['role']}" if roles["role"] else "no role, and may only look"
+    return f"{roles['actor']} has {has}; {roles['actors']:,} actors have one."
 
 
 def failed_checks(failed: Sequence[FailedCheck]) -> Iterator[str]:

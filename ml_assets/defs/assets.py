@@ -25,6 +25,7 @@ from ml_assets.delta import Delta
 from ml_assets.errors import OutageError, SourceError, StoreError
 from ml_assets.features.definition import FeatureView
 from ml_assets.problem import REPAIR, Problem
+from ml_assets.releases.anchor import read_head
 from ml_assets.releases.gates import Gate
 from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
@@ -46,6 +47,9 @@ PREFIX = load_settings().key_prefix.split("/") if load_settings().key_prefix els
 
 NO_TRAINING_SET = "nothing to train on"
 LEFT_ALONE = "left_to_another_host"
+
+AUDIT_HEAD = "audit_head"
+"""The metadata in which a materialization keeps the end of the audit log."""
 
 EXAMPLES_LENGTH = 400
 """Characters of the names of offenders that a check shows."""
@@ -207,6 +211,12 @@ def left_alone(reason: str) -> dg.MaterializeResult:
         metadata={"outcome": "models are left alone; nothing was written", LEFT_ALONE: reason},
         data_version=data_version(LEFT_ALONE),
     )
+
+
+def audit_head(connection: postgres.Connection) -> dict[str, str]:
+    """The end of the audit log, as metadata: outside of the database that has the log."""
+    head = read_head(connection)
+    return {AUDIT_HEAD: str(head)} if head else {}
 
 
 def plain(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, Any]:

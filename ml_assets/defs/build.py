@@ -11,7 +11,7 @@ from ml_assets.defs.assets import PREFIX, asset_of, data_version, key, modules
 from ml_assets.defs.executor import in_turn
 from ml_assets.defs.jobs import JOBS
 from ml_assets.defs.resources import build_resources
-from ml_assets.defs.schedules import daily_drift, daily_refresh
+from ml_assets.defs.schedules import daily_drift, daily_refresh, daily_search_quality
 from ml_assets.defs.sensors import (
     alerts_sensor,
     automation,
@@ -46,7 +46,7 @@ def build_definitions(
         assets=_deployed(cast("list[dg.AssetsDefinition]", loaded), settings),
         asset_checks=checks,
         jobs=JOBS,
-        schedules=[daily_refresh, daily_drift],
+        schedules=[daily_refresh, daily_drift, daily_search_quality],
         sensors=[
             collections_sensor,
             labels_sensor,

@@ -26,8 +26,10 @@ from ml_assets.defs.assets import failed_by_outage
 from ml_assets.defs.automation import TURN
 from ml_assets.defs.instance import records_kept_open
 from ml_assets.defs.unfinished import open_checks
-from ml_assets.errors import GateError, OutageError
+from ml_assets.errors import GateError, OutageError, RoleError
+from ml_assets.releases.roles import authorize
 from ml_assets.settings import Settings, secret
+from ml_assets.stores import postgres
 from ml_assets.stores.patience import outages_awaited
 from ml_assets.stores.postgres.locks import at_work
 
@@ -65,6 +67,7 @@ class _InTurn(InProcessExecutor):
 
         Raises:
             GateError: a step would read what did not pass its check.
+            RoleError: the actor of the settings is no trainer.
         """
         run, instance = plan_context.dagster_run, plan_context.instance
         url, home = secret(self._settings.postgres_url), self._settings.home
@@ -89,12 +92,22 @@ class _InTurn(InProcessExecutor):
             except OutageError:
                 instance.add_run_tags(run.run_id, _AGAIN)
                 raise
+            self._refuse_unentitled(plan_context)
             self._refuse_unsound_input(plan_context)
             turns.enter_context(records_kept_open(instance))
             for event in super().execute(plan_context, execution_plan):
                 if event.is_step_failure and failed_by_outage(event):
                     instance.add_run_tags(run.run_id, _AGAIN)
                 yield event
+
+    def _refuse_unentitled(self, plan_context: PlanOrchestrationContext) -> None:
+        settings, run_id = self._settings, plan_context.run_id
+        with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
+            try:
+                authorize(connection, settings.actor, "run", f"run {run_id}")
+            except RoleError:
+                plan_context.instance.add_run_tags(run_id, {MAX_RETRIES_TAG: "0"})
+                raise
 
     def _refuse_unsound_input(self, plan_context: PlanOrchestrationContext) -> None:
         layer = plan_context.job.get_definition().asset_layer

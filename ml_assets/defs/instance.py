@@ -21,10 +21,11 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from ml_assets.defs.assets import key, plain
+from ml_assets.defs.assets import AUDIT_HEAD, key, plain
 from ml_assets.defs.automation import TURN
 from ml_assets.defs.partitions import PARTITIONS_NAME
 from ml_assets.errors import StoreError
+from ml_assets.releases.anchor import Witness, parse_head
 from ml_assets.settings import Settings, shipped
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.folders import folder, write_whole
@@ -160,6 +161,23 @@ def measured_rate(settings: Settings) -> float | None:
         if isinstance(texts, int) and isinstance(seconds, int | float) and texts and seconds:
             return texts / seconds
     return None
+
+
+def kept_heads(settings: Settings, most: int = 100) -> list[Witness]:
+    """The ends of the audit log that the last materializations kept, with `audit_head`."""
+    with _records(settings) as instance:
+        records = [
+            record
+            for name in ("champion_model", "published_search")
+            for record in instance.fetch_materializations(key(name), limit=most).records
+        ]
+    return [
+        Witness(head, datetime.fromtimestamp(record.timestamp, UTC))
+        for record in records
+        if record.asset_materialization
+        and (shown := record.asset_materialization.metadata.get(AUDIT_HEAD))
+        and (head := parse_head(str(shown.value)))
+    ]
 
 
 def partition_range(settings: Settings) -> str:

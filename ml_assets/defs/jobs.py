@@ -28,10 +28,14 @@ rebuild_search = dg.define_asset_job(
 
 _DRIFT = dg.AssetSelection.assets(key("feature_drift"))
 _PREDICTIONS = dg.AssetSelection.assets(
-    *map(key, ("prediction_log", "model_performance_hourly", "anomalies"))
+    *map(
+        key,
+        ("prediction_log", "model_performance_hourly", "model_performance_daily", "anomalies"),
+    )
 )
+_SEARCH = dg.AssetSelection.assets(key("search_quality_daily"))
 _ALERTS = dg.AssetSelection.assets(key("alerts"))
-_BY_DAY = _DRIFT | _PREDICTIONS | _ALERTS
+_BY_DAY = _DRIFT | _PREDICTIONS | _SEARCH | _ALERTS
 """By day, as nothing else that a run brings up to date: Dagster wants one partitioning of a job."""
 
 train_models = dg.define_asset_job(
@@ -58,6 +62,12 @@ load_predictions = dg.define_asset_job(
     description="Load what the service predicted, and was told of it; find and tell what is amiss.",
 )
 
+watch_search = dg.define_asset_job(
+    "watch_search",
+    selection=_SEARCH,
+    description="Keep how good and how fast search was on a day.",
+)
+
 JOBS = [
     refresh_documents,
     check_documents,
@@ -66,4 +76,5 @@ JOBS = [
     everything,
     watch_drift,
     load_predictions,
+    watch_search,
 ]

@@ -24,6 +24,7 @@ from ml_assets.documents.sources import Source, open_source
 from ml_assets.embeddings.encoder import Encoder, load_encoder, load_float32
 from ml_assets.embeddings.space import VectorSpace, current_chunker, current_space
 from ml_assets.progress import Progress
+from ml_assets.releases.anchor import follow
 from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.settings import Settings
 from ml_assets.stores import clickhouse, duckdb, mlflow, online, postgres
@@ -76,6 +77,7 @@ class PostgresResource(dg.ConfigurableResource):
 
     url: str = ""
     home: str
+    actor: str
     _idle: list[postgres.Connection] | None = PrivateAttr(None)
 
     @contextmanager
@@ -89,9 +91,13 @@ class PostgresResource(dg.ConfigurableResource):
                 connection.close()
             self._idle = None
 
-    def connect(self) -> AbstractContextManager[postgres.Connection]:
-        """Open a migrated connection, in autocommit."""
-        return postgres.connect(self.url or None, Path(self.home), idle=self._idle)
+    @contextmanager
+    def connect(self) -> Iterator[postgres.Connection]:
+        """Open a migrated connection, in autocommit; the home keeps the end of the audit log."""
+        home = Path(self.home)
+        with postgres.connect(self.url or None, home, idle=self._idle) as connection:
+            yield connection
+            follow(connection, home, self.actor, shared=bool(self.url))
 
 
 @dg.resource(required_resource_keys={"settings"})
@@ -212,7 +218,7 @@ def build_resources(settings: Settings) -> dict[str, object]:
             partial(load_encoder, settings),
             partial(load_float32, settings),
         ),
-        "postgres": PostgresResource(url=url("POSTGRES_URL"), home=home),
+        "postgres": PostgresResource(url=url("POSTGRES_URL"), home=home, actor=settings.actor),
         "indexes": opened_indexes,
         "duckdb": OfflineStoreResource(database=str(settings.duckdb_file)),
         "clickhouse": ClickHouseResource(url=url("CLICKHOUSE_URL"), home=home),

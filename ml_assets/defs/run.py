@@ -51,6 +51,7 @@ from ml_assets.operations.pending import (
 from ml_assets.operations.state import run_inputs
 from ml_assets.progress import StageProgress
 from ml_assets.registry.drift import is_due
+from ml_assets.releases.roles import authorize
 from ml_assets.settings import Settings, Until, secret
 from ml_assets.stores import duckdb, mlflow, postgres
 from ml_assets.stores.postgres.locks import at_work
@@ -147,6 +148,7 @@ def run_everything(
         records_kept_open(instance),
     ):
         tracked = secret(settings.mlflow_tracking_uri)
+        authorize(connection, settings.actor, "run", "ml-assets run")
         end_lost_runs(instance, connection, lambda: mlflow.tracking(tracked, url, home))
         chunker, space = current_chunker(settings), current_space(settings)
         find = partial(find_pending, connection, source, chunker, space)

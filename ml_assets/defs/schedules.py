@@ -6,7 +6,7 @@ from datetime import UTC, timedelta
 import dagster as dg
 
 from ml_assets.defs.assets import key
-from ml_assets.defs.jobs import everything, watch_drift
+from ml_assets.defs.jobs import everything, watch_drift, watch_search
 from ml_assets.defs.partitions import (
     PARTITIONS_NAME,
     range_tags,
@@ -62,6 +62,21 @@ def daily_refresh(
 )
 def daily_drift(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Every night: the day that ended, once its documents are in."""
+    return _day_that_ended(context)
+
+
+@dg.schedule(
+    job=watch_search,
+    cron_schedule="45 3 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def daily_search_quality(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Every night: how search was on the day that ended."""
+    return _day_that_ended(context)
+
+
+def _day_that_ended(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     day = context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)
     return dg.RunRequest(partition_key=f"{day:%Y-%m-%d}")
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 
-from psycopg.rows import dict_row
+from psycopg.rows import class_row, dict_row
 
 from ml_assets.documents.model import Document, headings_of
 from ml_assets.errors import NothingToDoError
@@ -59,6 +61,38 @@ def read_history(connection: postgres.Connection, document_id: str) -> list[dict
     if not rows:
         raise NothingToDoError(f"no run ever saw a document {document_id!r}", do=IDS)
     return rows
+
+
+def chunk_ids(connection: postgres.Connection, document_id: str) -> list[str]:
+    """The present chunks of a document, in order."""
+    query = "select chunk_id from current_chunks where document_id = %s order by chunk_index"
+    return [chunk for (chunk,) in connection.execute(query, [document_id])]
+
+
+def count_of(
+    connection: postgres.Connection, document_ids: Sequence[str]
+) -> dict[str, tuple[int, int]]:
+    """How many of these documents are live, and how many chunks they have, by collection."""
+    query = statement("postgres/documents/count_of")
+    rows = connection.execute(query, {"document_ids": list(document_ids)}).fetchall()
+    return {name: (documents, chunks) for name, documents, chunks in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Licence:
+    """A licence as the metadata of documents name it (None: they do not), with their times."""
+
+    licence: str | None
+    documents: int
+    first: datetime | None
+    last: datetime | None
+
+
+def licences_of(connection: postgres.Connection, document_ids: Sequence[str]) -> list[Licence]:
+    """The licences of the live ones of these documents, the most frequent first."""
+    with connection.cursor(row_factory=class_row(Licence)) as cursor:
+        bound = {"document_ids": list(document_ids)}
+        return cursor.execute(statement("postgres/documents/licences_of"), bound).fetchall()
 
 
 def log_changes(

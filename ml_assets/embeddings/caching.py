@@ -30,11 +30,15 @@ class CachingEncoder:
         cache: ReadThrough,
         seconds: float,
         runtime: str = "",
+        *,
+        at_once: bool = True,
     ) -> None:
-        """Load nothing yet; vectors are kept for `seconds`, 0: not."""
+        """Load nothing yet; vectors are kept for `seconds`, 0: not; if not `at_once`, by `keep`."""
         self._space, self._load, self._cache = space, load, cache
         self._kind, self._runtime = Kind(KIND, seconds), runtime
         self._recalled: dict[str, bytes | None] = {}
+        self._at_once = at_once
+        self._fresh: dict[str, bytes] = {}
 
     @property
     def space(self) -> VectorSpace:
@@ -63,10 +67,17 @@ class CachingEncoder:
         if lacking := [text for text in dict.fromkeys(texts) if recalled[text] is None]:
             vectors = self._load().encode_queries(lacking).astype("<f4")
             fresh = {text: row.tobytes() for text, row in zip(lacking, vectors, strict=True)}
-            self._cache.remember(self._kind, {self._name(text): fresh[text] for text in lacking})
+            self._fresh |= fresh
+            if self._at_once:
+                self.keep()
             recalled = recalled | fresh
         stored = b"".join(recalled[text] or b"" for text in texts)
         return np.frombuffer(stored, "<f4").reshape(len(texts), self.space.dimension).copy()
+
+    def keep(self) -> None:
+        """Write the vectors that are not in the cache yet."""
+        fresh, self._fresh = self._fresh, {}
+        self._cache.remember(self._kind, {self._name(text): row for text, row in fresh.items()})
 
     def _recall(self, texts: Sequence[str]) -> dict[str, bytes | None]:
         stored = self._cache.recall(self._kind, [self._name(text) for text in texts])

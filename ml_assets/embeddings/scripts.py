@@ -87,7 +87,7 @@ def unreadable_documents(
 
     Of a remote model nothing is told: its tokenizer need not be the one that counts here.
     """
-    scripts = () if space.pooling == "remote" else unknown_scripts(chunker.tokenizer_file)
+    scripts = () if space.is_remote else unknown_scripts(chunker.tokenizer_file)
     if not scripts:
         return Unreadable()
     bound = {

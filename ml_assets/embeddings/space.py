@@ -57,6 +57,11 @@ class VectorSpace:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     @property
+    def is_remote(self) -> bool:
+        """Whether its model is asked over a network."""
+        return self.pooling == "remote"
+
+    @property
     def prompt_of_queries(self) -> str:
         """What is put before a query."""
         return self.prompt if self.query_prompt is None else self.query_prompt

@@ -12,6 +12,7 @@ from ml_assets.features.definition import Feature, FeatureView, describe, finger
 from ml_assets.features.offline import drop_table, rows_left_out, statistics, stored_views
 from ml_assets.features.views import VIEWS
 from ml_assets.releases.audit import Entry, append
+from ml_assets.releases.roles import authorize
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.online import OnlineStore
 from ml_assets.stores.sql import statement
@@ -114,6 +115,7 @@ def drop_version(
 
     Raises:
         FeatureViewError: the code still has this version.
+        RoleError: the actor is no approver.
     """
     key = f"{name}_v{version}"
     if key in {view.key for view in VIEWS.values()}:
@@ -124,6 +126,7 @@ def drop_version(
         )
     rows = stored_views(duck).get(key)
     if rows is not None:
+        authorize(connection, actor, "drop by hand", f"feature view {key}")
         with connection.transaction():
             subject = f"feature view {key}"
             append(connection, Entry(actor, "drop", subject, reason, {"rows": rows}))

@@ -108,9 +108,9 @@ def read_series(client: Client, model: str, metric: str, first: date, last: date
     return regular(chosen, HOUR, until)
 
 
-def _read(client: Client, days: Sequence[date], now: datetime) -> dict[tuple[str, str], Series]:
-    until = min(_midnight(days[-1] + DAY), now)
-    bound = {"begin": _midnight(days[0]) - HISTORY, "end": until}
+def read_hours(client: Client, begin: datetime, until: datetime) -> dict[tuple[str, str], Series]:
+    """Every metric of every model by the hour; an hour that is not over at `until` is left out."""
+    bound = {"begin": begin, "end": until}
     rows = client.query(statement("clickhouse/monitoring/hourly_by_model"), bound).named_results()
     return {
         (model, metric): regular(
@@ -120,6 +120,11 @@ def _read(client: Client, days: Sequence[date], now: datetime) -> dict[tuple[str
         for of_model in [list(group)]
         for metric in MATTERS
     }
+
+
+def _read(client: Client, days: Sequence[date], now: datetime) -> dict[tuple[str, str], Series]:
+    until = min(_midnight(days[-1] + DAY), now)
+    return read_hours(client, _midnight(days[0]) - HISTORY, until)
 
 
 def _judged(series: Series, model: str, metric: str, days: Sequence[date]) -> Iterator[Found]:

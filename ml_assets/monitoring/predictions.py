@@ -197,6 +197,13 @@ def read_predictions(
     return [{**row, "at": row["at"].replace(tzinfo=UTC)} for row in rows]
 
 
+def read_request(client: Client, request_id: str) -> list[dict[str, Any]]:
+    """What was predicted of the texts of a request, in order; none: it is not loaded."""
+    text = statement("clickhouse/monitoring/request")
+    rows = client.query(text, {"request_id": request_id}).named_results()
+    return [{**row, "at": row["at"].replace(tzinfo=UTC)} for row in rows]
+
+
 def count_predictions(client: Client, day: date | None = None) -> list[dict[str, Any]]:
     """How many predictions there were, by day and model version, and how long they took."""
     return _named(client, "prediction_counts", day)

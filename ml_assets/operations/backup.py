@@ -39,7 +39,8 @@ from ml_assets.operations.moving import (
     place,
 )
 from ml_assets.operations.pending import adopt_finish, was_finished
-from ml_assets.releases import pointer
+from ml_assets.releases import anchor, pointer, signing
+from ml_assets.releases.audit import Entry
 from ml_assets.settings import Settings, load_settings, secret
 from ml_assets.stores import cache, online, postgres
 from ml_assets.stores.folders import DAMAGED
@@ -86,6 +87,8 @@ def back_up(settings: Settings, target: Path, notify: Callable[[str], None]) -> 
         whole_folder(target) as folder,
     ):
         (folder / _SERVER).mkdir()
+        if (home / signing.FOLDER).exists():  # before the log, ahead of which it never is
+            copy_still(home / signing.FOLDER, folder / signing.FOLDER)
         dump(postgres.server_url(url, home), folder / _OURS, SCHEMA)
         if find_mlflow(settings, connection):
             dump(postgres.server_url(url, home, MLFLOW), folder / _MLFLOW, "public")
@@ -102,9 +105,10 @@ def back_up(settings: Settings, target: Path, notify: Callable[[str], None]) -> 
 
 
 def _is_left_out(name: str, settings: Settings) -> bool:
-    """The server, which is dumped; what is on others; damaged files; what none misses."""
+    """The server, which is dumped; what is on others or there; damaged files; what none misses."""
     left = name.partition(".")[0] == _SERVER or name in on_servers(settings)
-    return left or DAMAGED in name or name.startswith((cache.FILE, online.VISITS))
+    there = DAMAGED in name or name == signing.FOLDER
+    return left or there or name.startswith((cache.FILE, online.VISITS))
 
 
 def restore(settings: Settings, source: Path, notify: Callable[[str], None]) -> Manifest:
@@ -146,7 +150,10 @@ def _restore(settings: Settings, source: Path, manifest: Manifest, *, begun: boo
             place(settings, partial)
             for name in on_servers(settings):
                 remove(partial / name)
-            load_ours(connection, source / _OURS)
+            backup = {"made_at": manifest.created_at, "manifest": hash_file(source / NAME)}
+            entry = Entry(settings.actor, "restore", "home", str(settings.home), backup)
+            load_ours(connection, source / _OURS, entry)
+            anchor.follow(connection, partial, settings.actor, shared=True)
             if manifest.finished:
                 adopt_finish(connection, local)
         postgres.stop(partial)

@@ -17,6 +17,7 @@ from psycopg import sql
 
 from ml_assets.documents.collections import count_rows
 from ml_assets.errors import SettingError, StoreError
+from ml_assets.releases.audit import Entry, append
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import chroma, mlflow, online, postgres
 from ml_assets.stores.postgres.dump import drop, list_databases, load
@@ -95,8 +96,14 @@ def claimed(connection: postgres.Connection, backup: str) -> Iterator[bool]:
     _comment(connection, None)
 
 
-def load_ours(connection: postgres.Connection, file: Path) -> None:
-    """Fill PostgreSQL, in one transaction; where it was filled before a kill, it stays."""
+def load_ours(connection: postgres.Connection, file: Path, entry: Entry) -> None:
+    """Fill PostgreSQL, in one transaction; where it was filled before a kill, it stays.
+
+    `entry`: what the audit log has of it.
+
+    Raises:
+        RoleError: by the roles of the backup, its actor may not.
+    """
     if _first_rows(connection):
         return
     with connection.transaction():
@@ -104,6 +111,7 @@ def load_ours(connection: postgres.Connection, file: Path) -> None:
         connection.execute(f"drop schema {SCHEMA} cascade; create schema {SCHEMA}")
         load(connection, file, SCHEMA)
         migrate(connection)
+        append(connection, entry)
         _comment(connection, mark)
     connection.execute("analyze")
 

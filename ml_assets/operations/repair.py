@@ -9,6 +9,7 @@ from ml_assets.embeddings import quality as embeddings
 from ml_assets.embeddings.space import current_space
 from ml_assets.features import quality as features
 from ml_assets.releases import quality as releases
+from ml_assets.releases.roles import authorize
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes.kinds import Indexes, forget_altered
 from ml_assets.search.publishing import quality as generations
@@ -33,6 +34,7 @@ def forget_damaged(settings: Settings, notify: Callable[[str], None]) -> None:
         duckdb.connect(settings.duckdb_file) as duck,
         online.connect(secret(settings.online_url), settings.home) as store,
     ):
+        authorize(connection, settings.actor, "repair", "home")
         releases.restore_from_log(connection)
         generations.restore_from_log(connection)
         documents.forget_damaged(connection)

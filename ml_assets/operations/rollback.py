@@ -8,10 +8,11 @@ from ml_assets.operations.pending import forget_finish
 from ml_assets.registry import promotion
 from ml_assets.registry.versions import follow_release
 from ml_assets.releases import audit, pointer
+from ml_assets.releases.roles import authorize
 from ml_assets.search.generation import kept_generation
 from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.search.publishing import lifecycle
-from ml_assets.settings import Settings
+from ml_assets.settings import Settings, secret
 from ml_assets.stores import mlflow, postgres
 
 
@@ -34,8 +35,10 @@ def roll_back(
         GateError: the generation lacks vectors of live chunks, or its indexes differ from the
             tables.
         FeatureViewError: the model needs feature views that the code no longer has.
+        RoleError: the actor is no approver.
     """
-    with pointer.deciding_alone(connection):
+    authorize(connection, settings.actor, "rollback", f"release:{to or 'before'}")
+    with pointer.deciding_alone(connection, secret(settings.redis_url)):
         target = pointer.rollback_target(connection, to)
         present = pointer.present_parts(connection)
         gates = promotion.ready_for_rollback(connection, where, target.parts, present)

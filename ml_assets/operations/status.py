@@ -15,6 +15,7 @@ from ml_assets.features.drift.results import DayComparison, how_it_came, read_co
 from ml_assets.registry.decisions import challenger_standing
 from ml_assets.registry.versions import champion
 from ml_assets.releases.pointer import present_parts, services
+from ml_assets.releases.roles import read_roles
 from ml_assets.search.evaluation.measurement import as_json, read_measurements
 from ml_assets.search.publishing.listing import described_generation, list_generations
 from ml_assets.settings import Settings
@@ -47,6 +48,7 @@ def read_status(settings: Settings) -> dict[str, Any]:
             **_trained(connection, settings.duckdb_file),
             "champion": _champion(connection),
             "challenger": _challenger(connection),
+            "roles": _roles(connection, settings.actor),
         }
 
 
@@ -70,6 +72,12 @@ def _challenger(connection: postgres.Connection) -> dict[str, Any] | None:
     """Why the version that was registered last is not served; None: it is, or there is none."""
     standing = challenger_standing(connection)
     return asdict(standing) if standing else None
+
+
+def _roles(connection: postgres.Connection, actor: str) -> dict[str, Any]:
+    """How many actors have a role, and that of the present one; None: it has none."""
+    roles = {row.actor: row.role for row in read_roles(connection)}
+    return {"actors": len(roles), "actor": actor, "role": roles.get(actor)}
 
 
 def _trained(connection: postgres.Connection, duckdb_file: Path) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def _use(version: ModelVersion, encoder: str, data: Data, owner: str) -> str:
     parameters = ", ".join(
         f"{name} {_plain(value)}" for name, value in candidate.parameters.items()
     )
-    return _facts(
+    return facts(
         {
             "answers": f"one of {len(data.labels):,} labels for a document, with probabilities",
             "family": f"{candidate.family} ({parameters})" if parameters else candidate.family,
@@ -121,7 +121,7 @@ def _data(data: Data) -> str:
     splits = ", ".join(f"{count:,} {split}" for split, count in data.splits.items())
     file = {"file": f"training_set.parquet of run {data.file[0]}"} if data.file else {}
     digest = {"sha256 of the file": data.file[1]} if data.file else {}
-    facts = _facts(
+    known = facts(
         {
             "training set": data.hash,
             "documents": f"{sum(data.splits.values()):,}: {splits}",
@@ -131,10 +131,10 @@ def _data(data: Data) -> str:
         }
     )
     tables = [
-        _table((kind, "documents"), counts.items())
+        table((kind, "documents"), counts.items())
         for kind, counts in (("label", data.labels), ("collection", data.collections))
     ]
-    return "\n\n".join([facts, *tables])
+    return "\n\n".join([known, *tables])
 
 
 def _quality(version: ModelVersion, report: Report) -> str:
@@ -148,16 +148,16 @@ def _quality(version: ModelVersion, report: Report) -> str:
         (f"macro_f1 of {name}", f"{value:.3f}", "", "a baseline")
         for name, value in report.baselines.items()
     ]
-    quality = _table(("metric", "value", "95 %", "what it is"), rows)
+    quality = table(("metric", "value", "95 %", "what it is"), rows)
     if not report.weakest:
         return quality
     weakest = [(name, f"{f1:.3f}", count) for name, f1, count in report.weakest]
-    return f"{quality}\n\n{_table(('weakest labels', 'F1', 'test documents'), weakest)}"
+    return f"{quality}\n\n{table(('weakest labels', 'F1', 'test documents'), weakest)}"
 
 
 def _slices(report: Report) -> str:
     rows = [(name, count, f"{share:.3f}") for name, (count, share) in report.slices.items()]
-    return _table(("slice", "test documents", "accuracy"), rows) if rows else ""
+    return table(("slice", "test documents", "accuracy"), rows) if rows else ""
 
 
 def _in_time(newest: Candidate | None) -> str:
@@ -166,7 +166,7 @@ def _in_time(newest: Candidate | None) -> str:
         return ""
     metrics = newest.metrics
     return (
-        f"{_cell(newest.family)}, trained on the older documents alone, answers"
+        f"{cell(newest.family)}, trained on the older documents alone, answers"
         f" {metrics['newest_accuracy']:.3f} of the {metrics['newest_documents']:,.0f} newest right;"
         f" of documents of any time {metrics['test_accuracy']:.3f}."
     )
@@ -194,23 +194,25 @@ def _going_back(version: ModelVersion) -> str:
     )
 
 
-def _facts(pairs: Mapping[str, object]) -> str:
-    return "\n".join(f"- {name}: {_cell(value)}" for name, value in pairs.items())
+def facts(pairs: Mapping[str, object]) -> str:
+    """Names and values as a list of Markdown; what stands in a value cannot break it."""
+    return "\n".join(f"- {name}: {cell(value)}" for name, value in pairs.items())
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table of Markdown, of its first rows; what stands in a cell cannot break it."""
     rows = list(rows)
     lines = [" | ".join(header), " | ".join("---" for _ in header)]
-    lines += [" | ".join(map(_cell, row)) for row in rows[:_MOST_ROWS]]
+    lines += [" | ".join(map(cell, row)) for row in rows[:_MOST_ROWS]]
     more = f"\n\n… and {len(rows) - _MOST_ROWS:,} more" if len(rows) > _MOST_ROWS else ""
     return "\n".join(f"| {line} |" for line in lines) + more
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """A value on one line, with every sign escaped that means something in Markdown."""
     text = f"{value:,}" if isinstance(value, int) else str(value)
     return "".join(f"\\{sign}" if sign in "\\|`*_<>[]" else sign for sign in " ".join(text.split()))
 
 
 def _code(text: str) -> str:
-    return f"`{text}`" if "`" not in text else _cell(text)
+    return f"`{text}`" if "`" not in text else cell(text)

@@ -72,7 +72,7 @@ def write_card(
         where, version.name, candidate.served_uri, candidate.run_id, shortened(card)
     )
     connection.execute(
-        "update model_artifacts set card = %s where model_name = %s and version = %s",
+        "update model_versions set card = %s where model_name = %s and version = %s",
         [card, version.name, version.version],
     )
     return True
@@ -96,7 +96,7 @@ def read_card(connection: postgres.Connection, number: int) -> str:
 
 def list_versions(connection: postgres.Connection) -> list[tuple[ModelVersion, str]]:
     """Every version, the newest first, and what it is now: champion, challenger or neither."""
-    query = "select version from model_artifacts where model_name = %s order by version desc"
+    query = "select version from model_versions where model_name = %s order by version desc"
     numbers = [number for (number,) in connection.execute(query, [MODEL_NAME]).fetchall()]
     roles = {"challenger": current_challenger(connection), "champion": champion(connection)}
     role_of = {version.version: role for role, version in roles.items() if version}
@@ -114,7 +114,7 @@ def wilson(right: int, count: int) -> Interval:
 
 
 def _card(connection: postgres.Connection, number: int) -> str | None:
-    query = "select card from model_artifacts where model_name = %s and version = %s"
+    query = "select card from model_versions where model_name = %s and version = %s"
     row = connection.execute(query, [MODEL_NAME, number]).fetchone()
     return row[0] if row else None
 

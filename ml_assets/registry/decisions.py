@@ -64,11 +64,14 @@ def challenger_standing(connection: postgres.Connection) -> Standing | None:
 
 def last_decision(connection: postgres.Connection, version: ModelVersion) -> audit.Entry | None:
     """The last entry that decided on a version."""
-    entries = audit.read_subjects(connection, version.subject)
-    decided = [
-        entry for entry in entries if entry.subject == version.subject and entry.action in DECISIONS
-    ]
+    decided = [entry for entry in entries_of(connection, version) if entry.action in DECISIONS]
     return decided[-1] if decided else None
+
+
+def entries_of(connection: postgres.Connection, version: ModelVersion) -> list[audit.Entry]:
+    """All that the audit log has of a version, the newest last."""
+    entries = audit.read_subjects(connection, version.subject)
+    return [entry for entry in entries if entry.subject == version.subject]
 
 
 def read_gates(entry: audit.Entry) -> list[Gate]:

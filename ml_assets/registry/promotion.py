@@ -14,7 +14,8 @@ from ml_assets.registry.model import MODEL_NAME, ModelVersion
 from ml_assets.registry.versions import champion, current_challenger, read_version
 from ml_assets.releases import audit, pointer
 from ml_assets.releases.gates import Decision, Gate, refuse_blocked
-from ml_assets.settings import Settings
+from ml_assets.releases.roles import authorize
+from ml_assets.settings import Settings, secret
 from ml_assets.stores import duckdb, mlflow, postgres
 from ml_assets.training.experiments import is_stored
 from ml_assets.training.model import TrainingSet
@@ -65,7 +66,8 @@ def promote(
         NothingToDoError: there is no challenger that was trained on `training_set`.
         StoreError: MLflow does not answer.
     """
-    with pointer.deciding_alone(connection):
+    authorize(connection, settings.actor, "promote", MODEL_NAME)
+    with pointer.deciding_alone(connection, secret(settings.redis_url)):
         challenger = current_challenger(connection)
         if challenger is None or challenger.candidate.training_set_hash != training_set.hash:
             raise NothingToDoError(
@@ -122,7 +124,8 @@ def promote_by_hand(
         NothingToDoError: there is no such version.
         GateError: a gate blocks, or the version cannot be tested on `training_set`.
     """
-    with pointer.deciding_alone(connection):
+    authorize(connection, settings.actor, "publish by hand", f"{MODEL_NAME}/{number}")
+    with pointer.deciding_alone(connection, secret(settings.redis_url)):
         version = _registered(connection, number)
         current = champion(connection)
         if current and current.version == number:
@@ -156,7 +159,8 @@ def approve(
         NothingToDoError: there is no such version.
         GateError: a gate does not pass, or the version cannot be tested on `training_set`.
     """
-    with pointer.deciding_alone(connection):
+    authorize(connection, settings.actor, "approve", f"{MODEL_NAME}/{number}")
+    with pointer.deciding_alone(connection, secret(settings.redis_url)):
         version = _registered(connection, number)
         current = champion(connection)
         if current and current.version == number:

@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from ml_assets.registry.model import MODEL_NAME, ModelVersion
 from ml_assets.releases.audit import Entry, append, last_entry
 from ml_assets.releases.pointer import present_parts
+from ml_assets.releases.roles import authorize
 from ml_assets.settings import Settings
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.sql import statement
@@ -38,6 +39,7 @@ def register_challenger(
     challenger = current_challenger(connection)
     if challenger and challenger.candidate.run_id == best.run_id:
         return challenger
+    authorize(connection, settings.actor, "register", MODEL_NAME)
     known = _version_of(connection, best.run_id)
     version = known or ModelVersion(
         name=MODEL_NAME,
@@ -97,9 +99,15 @@ def registered_versions(connection: postgres.Connection, most: int = 20) -> list
         return cursor.execute(statement("postgres/registry/registered"), bound).fetchall()
 
 
+def version_numbers(connection: postgres.Connection) -> dict[str, int]:
+    """The number of the version that the model of a run is, by that run."""
+    query = "select run_id, version from model_versions where model_name = %s"
+    return dict(connection.execute(query, [MODEL_NAME]).fetchall())
+
+
 def _version_of(connection: postgres.Connection, run_id: str) -> ModelVersion | None:
     """The version that the model of a run is."""
-    query = "select version from model_artifacts where model_name = %s and run_id = %s"
+    query = "select version from model_versions where model_name = %s and run_id = %s"
     row = connection.execute(query, [MODEL_NAME, run_id]).fetchone()
     return read_version(connection, row[0]) if row else None
 
@@ -155,6 +163,6 @@ def _in_mlflow(where: mlflow.Tracking, version: ModelVersion) -> int:
 
 def _next_number(connection: postgres.Connection) -> int:
     """Ours, not MLflow's: that begins again where its records are renamed or lost."""
-    query = "select coalesce(max(version), 0) + 1 from model_artifacts where model_name = %s"
+    query = "select coalesce(max(version), 0) + 1 from model_versions where model_name = %s"
     ((number,),) = connection.execute(query, [MODEL_NAME]).fetchall()
     return int(number)

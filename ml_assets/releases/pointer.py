@@ -7,7 +7,7 @@ entry are written in one transaction.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import Literal, get_args
@@ -17,12 +17,15 @@ from psycopg.types.json import Jsonb
 
 from ml_assets.errors import NothingToDoError
 from ml_assets.releases.audit import Entry, append
-from ml_assets.stores import postgres
+from ml_assets.stores import postgres, redis
 from ml_assets.stores.postgres.locks import exclusive
 from ml_assets.stores.sql import statement
 
 Part = Literal["generation_id", "model_version"]
 """A part that is published, withdrawn and retired by itself; all other parts follow from these."""
+
+CHANNEL = "ml_assets:releases"
+"""The channel of Redis on which it is told that something else may be served."""
 
 _LOCK = "ml_schema.releases"
 
@@ -81,9 +84,16 @@ class Service:
     reason: str
 
 
-def deciding_alone(connection: postgres.Connection) -> AbstractContextManager[None]:
-    """Be the only one, over all processes, who decides what is served and what is dropped."""
-    return exclusive(connection, _LOCK)
+@contextmanager
+def deciding_alone(connection: postgres.Connection, redis_url: str | None = None) -> Iterator[None]:
+    """Be the only one, over all processes, who decides what is served and what is dropped.
+
+    At its end who serves is told to look, on the channel of the Redis at `redis_url`.
+    """
+    with exclusive(connection, _LOCK):
+        yield
+    if redis_url:
+        redis.announce(redis_url, CHANNEL)
 
 
 @contextmanager

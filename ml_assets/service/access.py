@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
 
-from ml_assets.service.admission.keys import SCOPES, Key, Role, Scope, match
+from ml_assets.errors import StoreError
+from ml_assets.releases.audit import Entry, append
+from ml_assets.releases.rights import Role
+from ml_assets.service.admission.keys import SCOPES, Key, Scope, match
 from ml_assets.service.answering import Service, the_service
 from ml_assets.service.guard import is_local
 from ml_assets.service.refusals import RefusedError
 from ml_assets.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_NOTE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +82,35 @@ async def admit(request: Request, service: Service, caller: Caller, scope: Scope
     """
     request.state.noted["caller"] = caller.identity
     if scope not in caller.scopes:
+        await _note_refusal(request, service, caller, scope)
         raise RefusedError(403, "forbidden", f"this key may not {scope}")
     wait = await service.rates.wait(caller.identity)
     if wait is not None:
         service.metrics.refused("rate")
         raise RefusedError(429, "rate", f"more than {service.settings.service_rate}", retry=wait)
     return caller
+
+
+async def _note_refusal(request: Request, service: Service, caller: Caller, scope: Scope) -> None:
+    """Put a refusal into the audit log: once an hour for each key, however often it asks."""
+    now, refusal = time.monotonic(), (caller.identity, scope)
+    if now - service.refused.get(refusal, -_NOTE_SECONDS) < _NOTE_SECONDS:
+        return
+    service.refused[refusal] = now
+    client = request.client.host if request.client else "unknown"
+    reason = f"a key of a {caller.role} that may not {scope}"
+    entry = Entry(
+        f"key/{caller.identity}",
+        "deny",
+        f"service {scope}",
+        reason,
+        {"action": scope},
+        address=f"{client} at {socket.gethostname()}",
+    )
+    try:
+        await service.on_primary(lambda connection: append(connection, entry))
+    except StoreError as error:  # whether it can be written or not, it is refused
+        log.warning("A refusal is not in the audit log: %s", error)
 
 
 async def _may(request: Request, service: Service, scope: Scope) -> Caller:

@@ -50,10 +50,12 @@ class Service:
         self.space, self.tokenizer_file = model.space, model.tokenizer_file
         self.chunker = current_chunker(settings)
         self.rates = Rates(settings)
+        self.refused: dict[tuple[str, str], float] = {}
         self.language_model = language_model(settings)
         self.writing = Writing(settings.answer_requests)
         self.cache = ReadThrough(lambda: cache.connect(secret(settings.cache_url), settings.home))
         self._load = load
+        self._caching: CachingEncoder | None = None
         self._lanes = settings.service_lanes
         self._online: SimpleQueue[online.Kept] = SimpleQueue()
         for _ in range(self._lanes):
@@ -68,7 +70,7 @@ class Service:
 
     def start(self) -> None:
         """Open everything, or as much of it as answers."""
-        self.encoder = SharedEncoder(self._load_cached, self.space)
+        self.encoder = SharedEncoder(self._load_cached, self.space, self._keep_encoded)
         self.recorder = Recorder(self.settings, self.process, self.metrics)
         self._follower.start(_FIRST_LOOK)
 
@@ -142,17 +144,23 @@ class Service:
     def _load_cached(self) -> Encoder:
         settings = self.settings
         encoder = self._load(settings)
-        return CachingEncoder(
+        self._caching = CachingEncoder(
             encoder.space,
             lambda: encoder,
             self.cache,
             settings.query_cache_seconds,
             f"{runtime_of(settings)} together",
+            at_once=False,
         )
+        return self._caching
+
+    def _keep_encoded(self) -> None:
+        if self._caching:
+            self._caching.keep()
 
 
-def the_service(request: Request) -> Service:
-    """The service of the application that is asked."""
+async def the_service(request: Request) -> Service:
+    """The service of the application that is asked. Async: FastAPI calls others in a thread."""
     return cast("Service", request.app.state.service)
 
 

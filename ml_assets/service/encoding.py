@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 MOST_TOGETHER = 32
 """Texts of a batch, about: those that come meanwhile wait for as long as it takes."""
 
+_MOST_UNKEPT = 64
+"""Batches after which what was encoded is kept, also while others wait."""
+
+log = logging.getLogger(__name__)
+
 
 @dataclass(slots=True)
 class _Job:
@@ -31,10 +37,18 @@ class _Job:
 class SharedEncoder:
     """An encoder that any thread may ask; it runs in a thread of its own, one batch at a time."""
 
-    def __init__(self, load: Callable[[], Encoder], space: VectorSpace) -> None:
-        """Begin at once to load the encoder, whose vectors are of `space`, and to warm it."""
+    def __init__(
+        self,
+        load: Callable[[], Encoder],
+        space: VectorSpace,
+        keep: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Begin at once to load the encoder, whose vectors are of `space`, and to warm it.
+
+        `keep` is called when nobody waits for vectors, to write them into a cache.
+        """
         self.space = space
-        self._load = load
+        self._load, self._keep = load, keep
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="encoder", daemon=True)
         self._thread.start()
@@ -61,6 +75,7 @@ class SharedEncoder:
     def _work(self) -> None:
         encoder: Encoder | None = None
         left: _Job | None = _Job(["warm"], queries=True)
+        unkept = 0
         while job := left or self._jobs.get():
             together, left = self._waiting(job)
             running = [each for each in together if each.vectors.set_running_or_notify_cancel()]
@@ -70,6 +85,18 @@ class SharedEncoder:
             except BaseException as error:  # noqa: BLE001 - it is raised where it was asked for
                 for each in running:
                     each.vectors.set_exception(error)
+            unkept += 1
+            if self._jobs.empty() or unkept >= _MOST_UNKEPT:
+                self._keep_safely()
+                unkept = 0
+        self._keep_safely()
+
+    def _keep_safely(self) -> None:
+        """Who asks next gets his vectors also when those before could not be kept."""
+        try:
+            self._keep()
+        except Exception:
+            log.exception("vectors were not kept")
 
     def _waiting(self, first: _Job) -> tuple[list[_Job], _Job | None]:
         """What waits with the first and can be encoded with it, and what comes after that."""

@@ -112,10 +112,17 @@ def query_refusal(what: str, where: str, error: Exception) -> StoreError | None:
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Write `text` so that a reader, or a crash, finds the old file or the whole new one."""
+    """Write `text` so that a reader, or a crash, finds the old file or the whole new one.
+
+    It is for its owner alone.
+    """
     temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+            opened.write(text)
+            opened.flush()
+            os.fsync(descriptor)  # or a computer that loses power keeps the name without the text
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)

@@ -5,15 +5,21 @@ Not here: what is kept in it (`online`, `cache`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 from ml_assets.errors import OutageError, StoreError, first_line
-from ml_assets.stores.patience import until_it_answers
+from ml_assets.stores.patience import outages_awaited, until_it_answers
 
 SCHEMES = ("redis", "rediss", "unix")
+
+_LOOK_SECONDS = 0.5
+"""Between two looks whether listening has ended."""
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -54,6 +60,35 @@ def connected(url: str, *, connect_seconds: float = 5, answer_seconds: float = 3
                         node.redis_connection.connection_pool.disconnect()
     except RedisError as error:
         raise refusal(error, url) from None
+
+
+def announce(url: str, channel: str) -> None:
+    """Tell those who listen to a channel that there is something to look at.
+
+    It is waited for a second at most, and a server that does not answer is told in the log: who
+    listens looks by himself, too.
+    """
+    try:
+        with (
+            outages_awaited(0, lambda _: None),
+            connected(url, connect_seconds=1, answer_seconds=1) as client,
+        ):
+            client.publish(channel, b"")
+    except StoreError as error:
+        log.warning("nothing was announced: %s", error.reason)
+
+
+def listen(url: str, channel: str, heard: Callable[[], None], ended: Callable[[], bool]) -> None:
+    """Call `heard` for whatever is announced on a channel, until it is `ended`.
+
+    Raises:
+        StoreError: the server cannot be used.
+    """
+    with connected(url) as client, client.pubsub(ignore_subscribe_messages=True) as subscribed:
+        subscribed.subscribe(channel)
+        while not ended():
+            if subscribed.get_message(timeout=_LOOK_SECONDS):
+                heard()
 
 
 def _is_cluster(client: Any, url: str) -> bool:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import resource
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.stores import duckdb, mlflow, postgres
@@ -30,12 +28,12 @@ from ml_assets.training.families.base import (
 )
 from ml_assets.training.families.registry import FAMILIES, TRUSTED_TYPES
 from ml_assets.training.importance import permutation_importance
-from ml_assets.training.model import SPLITS, Candidate, Examples, TrainingSet
+from ml_assets.training.model import SPLITS, Candidate, Examples, Field, Step, TrainingSet
 from ml_assets.training.onnx.export import export
 from ml_assets.training.onnx.model import FILE, OnnxModel
 from ml_assets.training.plots import confusion_plot, reliability_plot
 from ml_assets.training.provenance import log_provenance, log_training_set
-from ml_assets.training.results import Trained, without_results, write_results
+from ml_assets.training.results import Trained, without_results, write_costs, write_results
 from ml_assets.training.selection import out_of_fold
 from ml_assets.training.selection.choice import choose, resampled_macro_f1
 from ml_assets.training.selection.folds import assign_folds, fold_count
@@ -48,6 +46,7 @@ from ml_assets.training.selection.time_order import (
     newest_metrics,
     order_in_time,
 )
+from ml_assets.usage import Usage, usage_sampled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +57,8 @@ SLICES = "slices.json"
 """The artifact of a run with the slices of the test split."""
 _ANSWERS = 20
 """Texts that are answered one by one, for the latency."""
+_MANY, _TIMES = 1_000, 5
+"""Texts that are answered at once, so many times; those of the test split again and again."""
 
 
 def train_candidates(
@@ -99,20 +100,23 @@ def train_candidates(
             with (
                 module.start_run(run_name=family.name, nested=True, tags=tags) as run,
                 experiment(connection, run.info.run_id, training_set, family, owner),
+                usage_sampled() as usage,
             ):
                 what = f"{family.name} on the training set {training_set.hash}"
                 log_provenance(module, run.info.run_id, dataset, owner, what)
                 known = read_candidates(connection, training_set.hash)
-                trained = _train(module, where, run.info.run_id, training_set, rows, family, known)
+                trained = _train(
+                    module, where, run.info.run_id, training_set, rows, family, known, usage
+                )
                 trained = replace(trained, candidate=_with_files(where, trained.candidate))
                 with open_duck() as duck:
                     write_results(duck, trained)
-                complete_experiment(connection, trained.candidate, trained.steps)
+                complete_experiment(connection, trained)
         except UnfitError:
             continue
         done.append(trained)
     progress(len(families), len(families) + 1)
-    _refit(connection, module, where, training_set, rows)
+    _refit(connection, open_duck, module, where, training_set, rows)
     progress(len(families) + 1, len(families) + 1)
     return done
 
@@ -139,7 +143,7 @@ def write_lost_results(
         answers = read_out_of_fold(where, candidate).probabilities
         evaluations, predictions, _ = _assess(model, rows, answers)
         with open_duck() as duck:
-            write_results(duck, Trained(candidate, (), evaluations, importance, predictions))
+            write_results(duck, Trained(candidate, (), (), evaluations, importance, predictions))
     return len(lacking)
 
 
@@ -198,13 +202,15 @@ def _train(
     rows: _Rows,
     family: Family,
     known: Sequence[Candidate],
+    usage: Usage,
 ) -> Trained:
     """Fit and evaluate `family`, and log what came of it to the active MLflow run."""
-    started = time.perf_counter()
-    task = rows.task
+    started, reported = time.perf_counter(), list[Step]()
+    task = replace(rows.task, report=partial(_keep, reported))
     members = {each.family: each for each in known if each.family in _names(family)}
     answers = {name: read_out_of_fold(where, c).probabilities for name, c in members.items()}
     learned = learn(family, task, rows.folds, answers)
+    fitting = time.perf_counter()
     model = build(
         family,
         task,
@@ -214,7 +220,8 @@ def _train(
             for each in families
         ],
     )
-    metrics = {"seconds": round(time.perf_counter() - started, 3)}
+    fitted = time.perf_counter()
+    metrics = {"seconds": round(fitted - started, 3), "fit_seconds": round(fitted - fitting, 3)}
     evaluations, predictions, tested = _assess(model, rows, learned.probabilities)
     for split, evaluation in evaluations.items():
         for name, value in evaluation.metrics.items():
@@ -223,10 +230,15 @@ def _train(
         metrics |= newest_metrics(family, rows.in_time, learned.chosen)
     metrics |= _costs(model.predict_proba, rows.test)
     uri = mlflow.log_model(module, model, task.examples.inputs.head(5), task.labels, TRUSTED_TYPES)
+    metrics["model_bytes"] = mlflow.model_bytes(where, uri)
+    usage.sample()
+    metrics["peak_memory_mib"] = usage.peak_memory_mib
     parameters = {**family.parameters, **learned.chosen}
     module.log_params(parameters)
     module.log_metrics(metrics)
-    _log_files(module, run_id, rows, learned, evaluations["test"], tested)
+    used = [Step(second, "train", name, value) for second, name, value in usage.points()]
+    steps = (*learned.steps, *reported, *used)
+    _log_files(module, run_id, rows, learned, steps, evaluations["test"], tested)
     candidate = Candidate(
         run_id=run_id,
         training_set_hash=training_set.hash,
@@ -241,7 +253,22 @@ def _train(
         ),
     )
     importance = _importance(model, family, rows)
-    return Trained(candidate, learned.steps, evaluations, importance, predictions)
+    return Trained(candidate, steps, _schema(task), evaluations, importance, predictions)
+
+
+def _keep(reported: list[Step], step: int, metrics: Mapping[str, float]) -> None:
+    reported += [Step(step, "train", name, value) for name, value in metrics.items()]
+
+
+def _schema(task: Task) -> tuple[Field, ...]:
+    """What every family takes and gives, as the signature in MLflow; the vector in one."""
+    return (
+        Field("input", TEXT, "string"),
+        *(Field("input", name, "double") for name in task.features),
+        Field("input", "vector", f"float[{len(task.vector)}]"),
+        Field("output", "probabilities", f"double[{len(task.labels)}]"),
+        Field("output", "label", "string"),
+    )
 
 
 def _log_files(
@@ -249,12 +276,13 @@ def _log_files(
     run_id: str,
     rows: _Rows,
     learned: Learned,
+    steps: Sequence[Step],
     evaluation: Evaluation,
     tested: NDArray[np.float64],
 ) -> None:
     """Log the steps, the answers out of fold, the slices and the pictures of a training."""
-    steps = [(s.step, f"{s.split}_{s.metric}_by_step", s.value) for s in learned.steps]
-    mlflow.log_steps(module, run_id, steps)
+    by_step = [(s.step, f"{s.split}_{s.metric}_by_step", s.value) for s in steps]
+    mlflow.log_steps(module, run_id, by_step)
     examples, labels = rows.task.examples, rows.task.labels
     answers = OutOfFold(examples.document_ids, examples.truth, learned.probabilities, labels)
     mlflow.log_run_file(module, run_id, out_of_fold.FILE, to_parquet(answers))
@@ -266,6 +294,7 @@ def _log_files(
 
 def _refit(
     connection: postgres.Connection,
+    open_duck: duckdb.Opener,
     module: Any,
     where: mlflow.Tracking,
     training_set: TrainingSet,
@@ -302,6 +331,8 @@ def _refit(
         onnx_sha256=exported.sha256,
         onnx_reason=exported.reason,
     )
+    with open_duck() as duck:
+        write_costs(duck, refitted)
     record_refit(connection, _with_files(where, refitted))
 
 
@@ -319,24 +350,33 @@ def _names(family: Family) -> set[str]:
 
 
 def _with_files(where: mlflow.Tracking, candidate: Candidate) -> Candidate:
-    return replace(candidate, files=mlflow.hash_files(where, candidate.uris, candidate.run_id))
+    uris, run_id = candidate.uris, candidate.run_id
+    files, sizes = mlflow.hash_files(where, uris, run_id), mlflow.file_sizes(where, uris, run_id)
+    return replace(candidate, files=files, sizes=sizes)
 
 
 def _costs(answer: Callable[[DataFrame], Any], examples: Examples) -> dict[str, float]:
-    """How long one text takes, its vector given, in milliseconds; and the process's memory."""
+    """How long one text takes, and 1,000 at once, in milliseconds; their vectors are given."""
     import numpy as np
 
+    inputs = examples.inputs
+    singles = [inputs.iloc[[row]] for row in range(min(_ANSWERS, len(inputs)))]
+    many = inputs.iloc[np.arange(_MANY) % len(inputs)].reset_index(drop=True)
+    one = np.percentile(_milliseconds(answer, singles), [50, 95, 99])
+    thousand = np.percentile(_milliseconds(answer, [many] * _TIMES), [50, 95])
+    names = ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms")
+    more = ("latency_1000_p50_ms", "latency_1000_p95_ms")
+    return dict(zip((*names, *more), [*one.tolist(), *thousand.tolist()], strict=True))
+
+
+def _milliseconds(answer: Callable[[DataFrame], Any], asked: Sequence[DataFrame]) -> list[float]:
+    """How long each of what is asked takes."""
     took = []
-    for row in range(min(_ANSWERS, len(examples.truth))):
-        one = examples.inputs.iloc[[row]]
+    for inputs in asked:
         started = time.perf_counter()
-        answer(one)
+        answer(inputs)
         took.append(1000 * (time.perf_counter() - started))
-    p50, p99 = np.percentile(took, [50, 99])
-    # Linux counts in KiB, macOS in bytes.
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    return {"latency_p50_ms": float(p50), "latency_p99_ms": float(p99), "peak_memory_mib": peak}
+    return took
 
 
 def _assess(

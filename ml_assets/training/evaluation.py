@@ -101,6 +101,29 @@ def label_f1(right: NDArray[np.intp], given: NDArray[np.intp], labels: int) -> N
     return np.where(both > 0, 2 * hits / np.maximum(both, 1), np.nan)
 
 
+def macro_scores(
+    labels: Sequence[str], truth: NDArray[np.object_], probabilities: NDArray[np.floating]
+) -> dict[str, float]:
+    """Accuracy, and the means of precision, recall and F1 over the labels asked for or given.
+
+    As scikit-learn's with `average="macro"`, at a fraction of its time: it is asked each epoch.
+    """
+    import numpy as np
+
+    right, given = positions(labels, truth), probabilities.argmax(axis=1)
+    asked, answered, hits = (
+        np.bincount(each, minlength=len(labels)) for each in (right, given, right[right == given])
+    )
+    present = asked + answered > 0
+    shares = {
+        "precision": hits / np.maximum(answered, 1),
+        "recall": hits / np.maximum(asked, 1),
+        "f1": 2 * hits / np.maximum(asked + answered, 1),
+    }
+    means = {name: float(values[present].mean()) for name, values in shares.items()}
+    return {"accuracy": float((right == given).mean()), **means}
+
+
 def log_losses(
     labels: Sequence[str], truth: NDArray[np.object_], probabilities: NDArray[np.floating]
 ) -> NDArray[np.float64]:

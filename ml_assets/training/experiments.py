@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from math import inf
+from typing import Any
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from ml_assets.stores import duckdb, mlflow, postgres
 from ml_assets.stores.sql import statement
 from ml_assets.training.families.base import Family, UnfitError
 from ml_assets.training.families.registry import FAMILIES
-from ml_assets.training.model import Candidate, Step, TrainingSet
+from ml_assets.training.model import Candidate, TrainingSet
 from ml_assets.training.onnx.model import FILE
+from ml_assets.training.results import Trained
 from ml_assets.training.selection.budget import over_budget
 from ml_assets.training.training_set import was_built
+from ml_assets.usage import place
 
 
 def read_candidates(connection: postgres.Connection, training_set_hash: str) -> list[Candidate]:
@@ -37,6 +40,18 @@ def _candidates(
     bound = {"hash": training_set_hash, "fingerprints": fingerprints, "run_id": run_id}
     with connection.cursor(row_factory=class_row(Candidate)) as cursor:
         return cursor.execute(statement("postgres/training/candidates"), bound).fetchall()
+
+
+def experiment_statistics(connection: postgres.Connection) -> list[dict[str, Any]]:
+    """How many experiments of each family ended how, since when, and how long they took."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(statement("postgres/training/statistics_by_status")).fetchall()
+
+
+def find_runs(connection: postgres.Connection, name: str) -> list[str]:
+    """The completed experiments of a family, or whose run begins with `name`, the newest first."""
+    rows = connection.execute(statement("postgres/training/runs_named"), {"name": name})
+    return [run_id for (run_id,) in rows]
 
 
 def untrained(
@@ -141,6 +156,7 @@ def experiment(
         "hash": training_set.hash,
         "family": family.name,
         "fingerprint": family.fingerprint,
+        **asdict(place()),
     }
     connection.execute(statement("postgres/training/start_experiment"), bound)
     try:
@@ -155,23 +171,21 @@ def experiment(
         raise
 
 
-def complete_experiment(
-    connection: postgres.Connection, candidate: Candidate, steps: Sequence[Step]
-) -> None:
-    """Record the results of a training, with the metrics of its steps."""
+def complete_experiment(connection: postgres.Connection, trained: Trained) -> None:
+    """Record the results of a training, with the metrics of its steps, in one statement."""
+    candidate = trained.candidate
+    names = ("parameters", "metrics", "files", "sizes", "resampled")
     bound = {
         **asdict(candidate),
-        "parameters": Jsonb(candidate.parameters),
-        "metrics": Jsonb(candidate.metrics),
-        "files": Jsonb(candidate.files),
-        "resampled": Jsonb(candidate.resampled),
-        "history": Jsonb(steps),
+        **{name: Jsonb(getattr(candidate, name)) for name in names},
+        "history": Jsonb(trained.steps),
+        "schema": Jsonb(trained.schema),
     }
     connection.execute(statement("postgres/training/complete_experiment"), bound)
 
 
 def record_refit(connection: postgres.Connection, candidate: Candidate) -> None:
     """Record the model that serves, with what was measured of it."""
-    jsons = {name: Jsonb(getattr(candidate, name)) for name in ("metrics", "files")}
+    jsons = {name: Jsonb(getattr(candidate, name)) for name in ("metrics", "files", "sizes")}
     bound = {**asdict(candidate), **jsons}
     connection.execute(statement("postgres/training/refit_experiment"), bound)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -71,6 +71,18 @@ class Step(NamedTuple):
     value: float
 
 
+Report = Callable[[int, Mapping[str, float]], None]
+"""Told the metrics of an epoch or iteration, while a family is fitted."""
+
+
+class Field(NamedTuple):
+    """What a model takes or gives: a column, or the columns of a vector as one."""
+
+    direction: Literal["input", "output"]
+    name: str
+    type: str
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A trained model family: its MLflow run, and `<split>_<metric>` for validation and test.
@@ -81,7 +93,7 @@ class Candidate:
     chosen is fitted anew on all rows and serves as `refitted_uri`. `onnx_sha256` is that of the
     ONNX form of the model that serves, empty where it has none; then `onnx_reason` says why.
     `resampled`: macro-F1 out of fold on draws of the documents. `files`: the sha256 of each file
-    that was logged, by its path in our folder; none on a server.
+    that was logged, by its path in our folder; none on a server. `sizes`: the bytes of each.
     """
 
     run_id: str
@@ -96,6 +108,7 @@ class Candidate:
     onnx_reason: str = ""
     resampled: Sequence[float] = ()
     files: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def served_uri(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -205,6 +205,30 @@ def without_learned(
         return training_set
     kept = rows[~(tested & rows["group_id"].isin(groups))]
     return replace(training_set, hash=f"{training_set.hash}-{len(rows) - len(kept)}", rows=kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A document in a training set: its label, and the side of the split that it was on."""
+
+    training_set_hash: str
+    document_id: str
+    label: str
+    split: str
+
+
+def documents_of(duck: duckdb.Connection, training_set_hash: str) -> list[Trained]:
+    """Every document of a training set, by id; none where it was built on another host."""
+    query = statement("duckdb/training/trained_documents")
+    rows = duck.execute(query, {"hash": training_set_hash, "document_id": None}).fetchall()
+    return [Trained(*row) for row in rows]
+
+
+def training_sets_of(duck: duckdb.Connection, document_id: str) -> list[Trained]:
+    """Every training set that has a document."""
+    query = statement("duckdb/training/trained_documents")
+    rows = duck.execute(query, {"hash": None, "document_id": document_id}).fetchall()
+    return [Trained(*row) for row in rows]
 
 
 def current_hash(duck: duckdb.Connection) -> str:

@@ -27,7 +27,7 @@ def resources(
     """The resources of an embedded deployment, on a database of the test's own."""
     return {
         **build_resources(settings),
-        "postgres": PostgresResource(url=postgres_url, home=str(settings.home)),
+        "postgres": PostgresResource(url=postgres_url, home=str(settings.home), actor="tester"),
         "source": lambda: source,
         "encoder": fake_encoder(settings, encoder),
     }

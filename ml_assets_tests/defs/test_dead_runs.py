@@ -200,7 +200,7 @@ def test_the_sensor_says_what_it_ended(
     instance: dg.DagsterInstance, postgres_url: str, tmp_path: Path
 ) -> None:
     def tick(url: str = postgres_url) -> str:
-        store = PostgresResource(url=url, home=str(tmp_path))
+        store = PostgresResource(url=url, home=str(tmp_path), actor="tester")
         context = dg.build_sensor_context(instance=instance)
         asked = {"postgres": store, "mlflow": MlflowResource(home=str(tmp_path))}
         skip = evaluate(workers_sensor, context, **asked)

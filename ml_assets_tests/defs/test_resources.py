@@ -7,7 +7,7 @@ from ml_assets.stores import postgres
 
 
 def test_the_steps_of_a_run_share_a_connection_that_ends_with_it(postgres_url: str) -> None:
-    resource = PostgresResource(url=postgres_url, home="")
+    resource = PostgresResource(url=postgres_url, home="", actor="tester")
     used: list[postgres.Connection] = []
 
     def use() -> None:

@@ -246,7 +246,9 @@ def test_the_schedule_covers_every_collection(
         # and search and models run once, with the last.
         assert ranges() == [("b", "b", 3), ("c", "c", 3), ("a", "a", 0)]
         # PostgreSQL is away at that moment: the runs wait for it.
-        postgres = PostgresResource(url=f"postgresql://a@127.0.0.1:{free_port()}/b", home="")
+        postgres = PostgresResource(
+            url=f"postgresql://a@127.0.0.1:{free_port()}/b", home="", actor="tester"
+        )
         assert ranges() == [("a", "c", 0)]
 
 

@@ -46,6 +46,16 @@ def test_what_is_cached_is_what_would_be_computed(shared: ReadThrough) -> None:
     assert second.encode(["bread"]).tobytes() == HashEncoder().encode(["bread"]).tobytes()
 
 
+def test_what_need_not_be_kept_at_once_is_kept_when_it_is_said(shared: ReadThrough) -> None:
+    encoder = CachingEncoder(SPACE, HashEncoder, shared, 60, at_once=False)
+    encoder.encode_queries(["bread"])
+    encoder.encode_queries(["rocket"])
+    assert not counting(shared).knows("bread")
+    encoder.keep()
+    assert counting(shared).knows("bread")
+    assert counting(shared).knows("rocket")
+
+
 def test_queries_that_are_not_kept_are_encoded_together_and_once(shared: ReadThrough) -> None:
     inner = HashEncoder()
     encoder = CachingEncoder(SPACE, lambda: inner, shared, 60)

@@ -28,8 +28,9 @@ from ml_assets_tests.servers.starting import free_port
 from ml_assets_tests.service.deployed import soon
 from ml_assets_tests.stores.embedded.homes import is_running, kill_server
 
-CLIENTS = 6
-PUBLISHES = 10
+CLIENTS = 8
+TURNS = 10
+"""Publishes and rollbacks."""
 
 
 @contextmanager
@@ -111,19 +112,27 @@ def test_releases_come_and_postgres_goes_under_clients_that_never_stop(
             assert len(both) == 2
             with Asking(url) as asking:
                 waits = []
-                for _ in range(PUBLISHES):
+                for turn in range(TURNS):
                     served = pointer.present_parts(connection).generation_id
                     (other,) = both - {served}
-                    entry = Entry("tester", "publish", f"search/{other}", "test")
-                    pointer.publish(
-                        connection, lambda parts, to=other: replace(parts, generation_id=to), entry
-                    )
+                    if turn % 2 == 0:  # the last one is a publish, which withdraws nothing
+                        entry = Entry("tester", "rollback", "search", "test")
+                        target = pointer.rollback_target(connection)
+                        assert target.parts.generation_id == other
+                        pointer.roll_back(connection, target, entry)
+                    else:
+                        entry = Entry("tester", "publish", f"search/{other}", "test")
+                        pointer.publish(
+                            connection,
+                            lambda parts, to=other: replace(parts, generation_id=to),
+                            entry,
+                        )
                     present = pointer.present_release(connection)
                     assert present
                     number = present.release_id
                     waits.append(soon(lambda number=number: served_by(url) == number, 30))
             assert asking.codes.keys() == {200}, asking.refusals[:3]
-            assert len(asking.seen) >= PUBLISHES
+            assert len(asking.seen) >= TURNS
             known = {
                 each.release_id: each.parts.generation_id
                 for each in pointer.list_releases(connection)

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -12,13 +13,16 @@ import pytest
 from typer.testing import CliRunner
 
 from ml_assets import cli
-from ml_assets.errors import StoreError
+from ml_assets.errors import RoleError, StoreError
 from ml_assets.operations import moving
+from ml_assets.releases.audit import Entry, read_entries, verify
+from ml_assets.releases.roles import grant
 from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
 from ml_assets.stores.postgres.dump import dump
 
 BACKUP, OTHER = "0123456789abcdef", "fedcba9876543210"
+RESTORED = Entry("ann", "restore", "home", "a disk was lost")
 ADD = "insert into collections (collection, source, fingerprint) values (%s, 'test', '')"
 
 
@@ -55,7 +59,7 @@ def test_a_restore_that_was_killed_goes_on_and_no_other(
     def die(backup: str, *, loaded: bool) -> bool:
         with suppress(InterruptedError), moving.claimed(connection, backup) as begun:
             if loaded:
-                moving.load_ours(connection, dumped)
+                moving.load_ours(connection, dumped, RESTORED)
             raise InterruptedError
         return begun
 
@@ -66,7 +70,7 @@ def test_a_restore_that_was_killed_goes_on_and_no_other(
     connection.execute(ADD, ["written since"])
     with moving.claimed(connection, BACKUP) as begun:
         assert begun
-        moving.load_ours(connection, dumped)
+        moving.load_ours(connection, dumped, RESTORED)
     assert rows(connection) == ["kept\tby\\tab\n\\.", "written since"]
     with pytest.raises(StoreError, match="is not empty"), moving.claimed(connection, BACKUP):
         pass
@@ -77,7 +81,7 @@ def test_what_a_server_does_not_take_leaves_it_as_it_was(
 ) -> None:
     dumped.write_bytes(dumped.read_bytes()[:-2000])
     with pytest.raises(StoreError, match="pg_restore failed"):
-        moving.load_ours(connection, dumped)
+        moving.load_ours(connection, dumped, RESTORED)
     assert rows(connection) == []
     connection.execute(ADD, ["the tables are there"])
 
@@ -86,9 +90,25 @@ def test_names_are_found_as_before_after_a_load(
     connection: postgres.Connection, dumped: Path
 ) -> None:
     before = connection.execute("show search_path").fetchone()
-    moving.load_ours(connection, dumped)
+    moving.load_ours(connection, dumped, RESTORED)
     assert connection.execute("show search_path").fetchone() == before
     assert connection.execute("show check_function_bodies").fetchone() == ("on",)
+
+
+def test_a_restore_is_logged_and_takes_an_admin_of_the_backup(
+    connection: postgres.Connection, postgres_url: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "with_roles.dump"
+    grant(connection, "ann", "admin", "ann")
+    dump(postgres_url, file, "ml_schema")
+    connection.execute("alter table model_audit_logs disable trigger all")
+    connection.execute("delete from model_audit_logs; delete from audit_head")
+    with pytest.raises(RoleError, match="'bob' has no role, and may not restore"):
+        moving.load_ours(connection, file, replace(RESTORED, actor="bob"))
+    assert read_entries(connection, 1) == []
+    moving.load_ours(connection, file, RESTORED)
+    assert [entry.action for entry in read_entries(connection, 9)] == ["grant role", "restore"]
+    assert verify(connection) is None
 
 
 def test_mlflows_database_in_use_is_refused(

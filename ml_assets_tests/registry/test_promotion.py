@@ -297,7 +297,7 @@ def test_a_champion_that_cannot_answer_any_more_gives_way_and_that_is_said(
     reigning = champion(deployment.connection)
     assert reigning is not None
     deployment.connection.execute(
-        f"update model_artifacts set {change} where version = %s", [reigning.version]
+        f"update model_versions set {change} where version = %s", [reigning.version]
     )
     decision = decide(second, promotion_margin=0.9)
     assert decision.served

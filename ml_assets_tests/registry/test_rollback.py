@@ -124,7 +124,7 @@ def test_a_model_whose_feature_views_are_gone_is_not_rolled_back_to(
         let_the_champion_score(0.0, deployment, patched)
         assert decide(second).served
     connection.execute(
-        'update model_artifacts set feature_views = \'{"old_v1": ""}\' where version = %s',
+        'update model_versions set feature_views = \'{"old_v1": ""}\' where version = %s',
         [reigning.version],
     )
     before = pointer.present_release(connection)

@@ -244,7 +244,7 @@ def test_what_cannot_be_answered_is_said(first: Trained) -> None:
         ask(deployment, ["w1"], space_id=other_space().space_id)
     with deployment.connection.transaction(force_rollback=True):
         deployment.connection.execute(
-            'update model_artifacts set feature_views = \'{"old_v1": ""}\''
+            'update model_versions set feature_views = \'{"old_v1": ""}\''
         )
         with pytest.raises(FeatureViewError, match="old_v1"):
             ask(deployment, ["w1"])

@@ -1,5 +1,8 @@
 """The audit log: append-only, and a chain that shows what was done to it."""
 
+import json
+import socket
+
 import psycopg
 import pytest
 
@@ -7,7 +10,9 @@ from ml_assets.releases.audit import (
     Entry,
     append,
     count_entries,
+    export,
     last_entry,
+    read_entries,
     verify,
 )
 from ml_assets.stores import postgres
@@ -69,6 +74,8 @@ APPENDED = (
         ("update model_audit_logs set details = '{}' where entry_id = 1", (1, ALTERED)),
         ("update model_audit_logs set logged_at = now() where entry_id = 2", (2, ALTERED)),
         ("update model_audit_logs set actor = 'nobody' where entry_id = 5", (5, ALTERED)),
+        ("update model_audit_logs set address = 'there' where entry_id = 5", (5, ALTERED)),
+        ("update model_audit_logs set address = null where entry_id = 4", (4, ALTERED)),
         ("delete from model_audit_logs where entry_id = 3", (4, MISSING)),
         ("delete from model_audit_logs where entry_id = 1", (2, MISSING)),
         (SWAPPED, (2, MISSING)),
@@ -107,3 +114,50 @@ def test_another_end_shows_for_good(log: postgres.Connection, statement: str) ->
 def test_it_is_append_only(log: postgres.Connection, statement: str) -> None:
     with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
         log.execute(statement)
+
+
+OLD = (
+    "insert into model_audit_logs"
+    " (logged_at, actor, action, subject, reason, details, previous_hash, entry_hash)"
+    " select at, 'ann', 'publish', 'a', 'b', '{}', previous, audit_hash(previous, at, 'ann',"
+    " 'publish', 'a', 'b', '{}') from (select now() as at, ''::bytea as previous) as first"
+)
+"""As it was written before addresses were kept."""
+
+
+def test_entries_of_before_stay_valid_and_the_log_goes_on(connection: postgres.Connection) -> None:
+    connection.execute(OLD)
+    append(connection, Entry("tester", "promote", "model/1", "because"))
+    assert verify(connection) is None
+    old, new = read_entries(connection, 2)
+    assert old.address is None
+    assert new.address == f"{socket.gethostname()} 127.0.0.1 as {connection.info.user}"
+    tamper(connection, "update model_audit_logs set address = 'here' where entry_id = 1")
+    assert verify(connection) == f"1: {ALTERED}"
+
+
+def test_of_an_entry_on_only_what_follows_is_verified(log: postgres.Connection) -> None:
+    tamper(log, "update model_audit_logs set reason = 'other' where entry_id = 2")
+    assert verify(log, 3) is None
+    assert verify(log, 2) == verify(log) == f"2: {ALTERED}"
+    tamper(log, "delete from model_audit_logs where entry_id = 4")
+    assert verify(log, 3) == f"5: {MISSING}"
+
+
+def test_it_is_written_out_with_its_hashes(log: postgres.Connection) -> None:
+    lines = [json.loads(line) for line in export(log)]
+    assert [line["entry_id"] for line in lines] == [1, 2, 3, 4, 5]
+    assert [line["previous_hash"] for line in lines[1:]] == [
+        line["entry_hash"] for line in lines[:-1]
+    ]
+    assert lines[0]["previous_hash"] == ""
+    assert lines[2]["details"] == {"number": 3, "nested": {"a": [1.5, None, "é"]}}
+    assert lines[2].keys() == {
+        *("entry_id", "logged_at", "actor", "action", "subject", "reason", "details", "address"),
+        *("previous_hash", "entry_hash"),
+    }
+
+
+def test_a_dropped_table_is_told(log: postgres.Connection) -> None:
+    log.execute("drop table model_audit_logs cascade")
+    assert verify(log) == "1: all entries are missing: the table is gone"

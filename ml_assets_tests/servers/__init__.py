@@ -43,10 +43,14 @@ __all__ = ["PASSWORD", "free_port"]
 EXPECTED = frozenset(
     {
         *("redis-server", "memcached", "pgbouncer", "mariadbd", "chromium"),
+        *("prometheus", "promtool", "prometheus-alertmanager", "amtool"),
         *("chroma", "mlflow", "moto_server"),
     }
 )
-"""What CI has: the first five from Debian (`.ci/run`), the others, and PostgreSQL, from wheels."""
+"""What CI has: two lines from Debian (`.ci/run`), the others, and PostgreSQL, from wheels."""
+
+OLDEST_POSTGRES = "16"
+"""The oldest that a wheel has. A home of a test has the newest, embedded: so both are tested."""
 
 
 def program(name: str) -> str:

@@ -21,6 +21,13 @@ from ml_assets_tests.servers.starting import (
     listens,
     wait_until,
 )
+from ml_assets_tests.servers.timeseries import (
+    influxdb_over_http,
+    pglite_over_tcp,
+    timescaledb_over_tcp,
+    victoria_over_http,
+)
+from ml_assets_tests.stores.metrics.opening import INFLUXDB, PGLITE, TIMESCALEDB, VICTORIA
 
 _AZURITE = "azurite@3.35.0"
 _DYNALITE = "dynalite@4.0.0"
@@ -80,8 +87,28 @@ def tested(test: str, root: Path, environment: Mapping[str, str]) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
+def metrics(root: Path) -> str:
+    """The contract of metrics on TimescaleDB, as Debian has it; and on all of it."""
+    folder = "ml_assets_tests/stores/metrics"
+    with timescaledb_over_tcp(root.with_name("timescaledb")) as url:
+        apache = tested(folder, root, {TIMESCALEDB: url})
+    lines = [f"{apache} on TimescaleDB (Apache)"]
+    for test in ("test_contract.py", "test_timescaledb.py"):
+        with pglite_over_tcp(root.with_name("pglite")) as url:
+            lines.append(f"{tested(f'{folder}/{test}', root, {PGLITE: url})} on TimescaleDB")
+    with (
+        influxdb_over_http(root.with_name("influxdb")) as influxdb,
+        victoria_over_http(root.with_name("victoria")) as victoria,
+    ):
+        urls = {INFLUXDB: influxdb, VICTORIA: victoria}
+        read_back = tested(f"{folder}/test_influxdb.py", root, urls)
+        lines.append(f"{read_back} on InfluxDB and VictoriaMetrics")
+    return "; ".join(lines)
+
+
 ENGINES: Mapping[str, Callable[[Path], str]] = {
     "mongodb": mongodb,
     "buckets": buckets,
     "dynamodb": dynamodb,
+    "metrics": metrics,
 }

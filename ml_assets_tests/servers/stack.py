@@ -51,6 +51,8 @@ ML_ASSETS = {
     "MLFLOW_TRACKING_URI": "http://{mlflow_host}:{mlflow_port}",
     "DUCKDB_PATH": "{root}/data/home/offline.duckdb",
     "KEYWORD_INDEX_PATH": "{root}/data/home/keyword",
+    "TIMESERIES_URL": "",
+    "ML_ASSETS_METRICS_STORE": "",
 }
 
 
@@ -186,6 +188,86 @@ STACK = (
         after=("code",),
     ),
 )
+
+
+MONITORING = (
+    Server(
+        "timescaledb",
+        "timescale/timescaledb:2.19.3-pg17",
+        environment={
+            "POSTGRES_USER": ROLE,
+            "POSTGRES_PASSWORD": "{ML_ASSETS_DB_PASSWORD}",
+            "POSTGRES_DB": "ml_assets",
+            "TIMESCALEDB_TELEMETRY": "off",
+        },
+        health=(
+            *("CMD", "pg_isready", "--host=127.0.0.1", "--port=5432"),
+            *(f"--username={ROLE}", "--dbname=ml_assets"),
+        ),
+    ),
+    Server(
+        "influxdb",
+        "influxdb:2.7.11",
+        environment={
+            "DOCKER_INFLUXDB_INIT_MODE": "setup",
+            "DOCKER_INFLUXDB_INIT_USERNAME": "ml_assets",
+            "DOCKER_INFLUXDB_INIT_PASSWORD": "",
+            "DOCKER_INFLUXDB_INIT_ADMIN_TOKEN": "",
+            "DOCKER_INFLUXDB_INIT_ORG": "ml_assets",
+            "DOCKER_INFLUXDB_INIT_BUCKET": "ml_assets",
+        },
+        health=("CMD", "influx", "ping"),
+    ),
+    Server(
+        "exporter",
+        _OURS,
+        command=("ml-assets", "metrics-exporter", "--host={bind}", "--port=9464"),
+        environment=ML_ASSETS,
+        health=(
+            *("CMD", "python", "-c"),
+            "import socket; socket.create_connection(('127.0.0.1', 9464), 4)",
+        ),
+        after=("migrate",),
+    ),
+    Server(
+        "prometheus",
+        "prom/prometheus:v2.53.5",
+        command=(
+            "--config.file=/etc/prometheus/prometheus.yml",
+            "--storage.tsdb.path=/prometheus",
+            "--storage.tsdb.retention.time=30d",
+        ),
+        health=("CMD", "promtool", "query", "instant", "http://127.0.0.1:9090", "1"),
+        after=("exporter", "alertmanager"),
+    ),
+    Server(
+        "alertmanager",
+        "prom/alertmanager:v0.28.1",
+        command=(
+            "--config.file=/etc/alertmanager/alertmanager.yml",
+            "--storage.path=/alertmanager",
+            "--cluster.listen-address=",
+        ),
+        health=("CMD", "amtool", "config", "show", "--alertmanager.url=http://127.0.0.1:9093"),
+    ),
+    Server(
+        "grafana",
+        "grafana/grafana:11.6.0",
+        environment={
+            "GF_SECURITY_ADMIN_PASSWORD": "",
+            "GF_SERVER_HTTP_PORT": "3001",
+            "GF_ANALYTICS_REPORTING_ENABLED": "false",
+            "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+            "GF_INSTALL_PLUGINS": "grafana-clickhouse-datasource",
+            "ML_ASSETS_DB_PASSWORD": "{ML_ASSETS_DB_PASSWORD}",
+            "CLICKHOUSE_PASSWORD": "{CLICKHOUSE_PASSWORD}",
+        },
+        health=("CMD", "/bin/bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/3001"),
+        after=("postgres", "clickhouse", "prometheus"),
+    ),
+)
+"""What the profile `monitoring` adds. `make test` runs Prometheus and Alertmanager with the files
+of `docker/`, and asks the stores what the dashboard of Grafana asks."""
 
 
 def places(secrets: Mapping[str, str], ports: Mapping[str, int], **more: str) -> dict[str, str]:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from ml_assets.errors import NothingToDoError, SettingError, UserError
+from ml_assets.releases.audit import read_entries
 from ml_assets.service import server
+from ml_assets.service.admission.counters import SqliteStorage
 from ml_assets.service.admission.keys import create_key, match, read_keys, revoke_key
+from ml_assets.service.admission.rates import Rates
 from ml_assets.service.guard import JsonLines, is_local
 from ml_assets.service.routes import search as searching
+from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
 from ml_assets_tests.service.deployed import Deployed, OpenService, get, post, soon
 
@@ -71,11 +77,17 @@ def test_with_keys_nobody_asks_without(deployed: Deployed, open_service: OpenSer
         assert client.get("/v1/release", headers={"X-API-Key": viewer}).status_code == 200
         assert client.get("/metrics", headers=headers).status_code == 200
         body = {"documents": [{"id": "x", "text": "y"}]}
-        assert client.post("/v1/documents", json=body, headers=headers).status_code == 403
+        for _ in range(3):
+            assert client.post("/v1/documents", json=body, headers=headers).status_code == 403
         (key,) = read_keys(connection)
         revoke_key(connection, key.key_id, "tester")
         took = soon(lambda: client.get("/v1/release", headers=headers).status_code == 401)
         assert took < 1.5, "a revoked key ends within a second"
+        denied = [entry for entry in read_entries(connection, 9) if entry.action == "deny"]
+        told = [(entry.actor, entry.subject, entry.reason) for entry in denied]
+        reason = "a key of a viewer that may not write"
+        assert told == [(f"key/{key.key_id}", "service write", reason)]
+        assert str(denied[0].address).startswith("testclient at ")
         # With the last key gone it is not open again.
         assert client.get("/v1/release").status_code == 401
 
@@ -111,10 +123,42 @@ def test_processes_count_together(open_service: OpenService) -> None:
     assert 0 < int(given[-1].headers["Retry-After"]) <= 3600
 
 
+def test_of_a_high_limit_processes_count_several_at_a_time(tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path, service_rate="60/hour")
+    asked: list[int] = []
+
+    async def let_in(*processes: Rates) -> list[bool]:
+        return [await rates.wait("ann") is None for rates in processes]
+
+    async def together(rates: Rates, name: str) -> list[float | None]:
+        given = await asyncio.gather(*(rates.wait(name) for _ in range(30)))
+        rates.close()
+        return given
+
+    with pytest.MonkeyPatch.context() as patch:
+        real = SqliteStorage.incr
+
+        def noted(self: SqliteStorage, key: str, expiry: int, amount: int = 1) -> int:
+            asked.append(amount)
+            return real(self, key, expiry, amount)
+
+        patch.setattr(SqliteStorage, "incr", noted)
+        one, other = Rates(settings), Rates(settings)
+        given = asyncio.run(let_in(*[one] * 31, *[other] * 30))
+        assert given == [True] * 31 + [True] * 27 + [False] * 3, "2 of the first one's are left"
+        assert asked == [3] * (11 + 9 + 3)
+        asked.clear()
+        assert asyncio.run(together(Rates(settings), "bob")) == [None] * 30
+        assert asked == [3] * 10, "those who come at once wait for what one of them takes"
+        assert asyncio.run(let_in(one, one, one, other)) == [True, True, False, False]
+        patch.setattr(time, "time", lambda now=time.time: now() + 3601)
+        assert asyncio.run(let_in(other)) == [True], "what was taken ends with its window"
+    for rates in (one, other):
+        rates.close()
+
+
 def test_while_the_store_is_away_a_process_counts_alone(open_service: OpenService) -> None:
     away = {"redis_url": "redis://127.0.0.1:1/0", "service_rate": "2/hour"}
-    from ml_assets.settings import load_settings
-
     url = load_settings(redis_url=away["redis_url"]).redis_url
     with open_service(redis_url=url, service_rate="2/hour") as client:
         given = [client.get("/v1/documents/absent").status_code for _ in range(3)]

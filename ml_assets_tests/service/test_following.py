@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from threading import Event, Thread
+from time import monotonic
 from typing import Any
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from ml_assets.errors import OutageError
-from ml_assets.releases.pointer import list_releases, present_release
+from ml_assets.releases.pointer import CHANNEL, deciding_alone, list_releases, present_release
 from ml_assets.service.following import follower
+from ml_assets.service.following.bell import Bell
 from ml_assets.service.following.opened import NoLaneError, OpenedRelease, look_up
 from ml_assets.service.routes import search as searching
-from ml_assets.stores import postgres
+from ml_assets.stores import postgres, redis
 from ml_assets_tests.fakes import SPACE
+from ml_assets_tests.servers import redis_over_tcp
 from ml_assets_tests.service.deployed import Deployed, OpenService, get, post, soon
 
 
@@ -37,10 +42,10 @@ def test_publishes_and_rollbacks_are_followed_without_an_error_or_a_mix(
                 found = answer.json()
                 seen.add((found["release"], found["generation_id"]))
 
-        threads = [Thread(target=ask) for _ in range(3)]
+        threads = [Thread(target=ask) for _ in range(8)]
         for thread in threads:
             thread.start()
-        for turn in range(6):
+        for turn in range(10):
             if turn % 2:
                 deployed.back()
             else:
@@ -53,7 +58,7 @@ def test_publishes_and_rollbacks_are_followed_without_an_error_or_a_mix(
         for thread in threads:
             thread.join()
         process = client.app.state.service.process  # type: ignore[attr-defined]
-        assert client.app.state.service.state.takeovers >= 7  # type: ignore[attr-defined]
+        assert client.app.state.service.state.takeovers >= 11  # type: ignore[attr-defined]
         soon(lambda: get(client, "/v1/release")["deployments"][0]["release_id"] == number)
     assert wrong == []
     generations = {each.release_id: each.parts.generation_id for each in list_releases(connection)}
@@ -61,6 +66,47 @@ def test_publishes_and_rollbacks_are_followed_without_an_error_or_a_mix(
     assert all(generations[release] == generation for release, generation in seen)
     here = "select count(*) from deployments where process_id = %s"
     assert connection.execute(here, [process.process_id]).fetchone() == (0,)
+
+
+def test_redis_says_when_to_look_where_postgres_cannot(
+    deployed: Deployed, open_service: OpenService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, other = deployed.deployment.connection, deployed.generation(hnsw_m=8)
+    monkeypatch.setattr(follower, "POLL_SECONDS", 3600.0)
+    monkeypatch.setattr(follower, "_listen", lambda _: False)  # as on a replica
+    with redis_over_tcp(tmp_path) as url, open_service(redis_url=SecretStr(url)) as client:
+        before = get(client, "/v1/release")["release"]
+        with deciding_alone(connection, url):
+            deployed.publish(other)
+
+        def followed() -> bool:
+            redis.announce(url, CHANNEL)  # again, should the service not have listened yet
+            return bool(get(client, "/v1/release")["release"] != before)
+
+        soon(followed)
+        deployed.back()
+
+
+def test_a_notice_and_the_bell_each_end_the_wait(connection: postgres.Connection) -> None:
+    bell = Bell()
+    bell.wait(0, connection)
+    for _ in range(100_000):  # more than anybody reads
+        bell.ring()
+    connection.execute("listen tests")
+    started = monotonic()
+    bell.wait(60, None)
+    connection.execute("notify tests")
+    bell.wait(60, connection)
+    connection.execute("notify tests")
+    assert connection.execute("select 1").fetchone()  # it has come with this
+    bell.wait(60, connection)
+    bell.ring()
+    bell.wait(60, connection)
+    assert monotonic() - started < 50, "none of them ended it"
+    started = monotonic()
+    bell.wait(0.05, connection)
+    assert monotonic() - started >= 0.04, "all was heard before"
+    bell.close()
 
 
 def test_a_request_keeps_the_release_that_it_began_with(
@@ -158,8 +204,6 @@ def test_a_defect_that_ends_the_thread_ends_the_process_health(
 def test_nothing_published_is_not_ready(
     postgres_url: str, connection: postgres.Connection, open_service: OpenService
 ) -> None:
-    from pydantic import SecretStr
-
     with open_service(postgres_url=SecretStr(postgres_url)) as client:
         ready = client.get("/ready")
         assert ready.status_code == 503

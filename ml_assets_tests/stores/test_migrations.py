@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.errors import StoreError
+from ml_assets.errors import RoleError, StoreError
+from ml_assets.releases.audit import read_entries, verify
+from ml_assets.releases.roles import grant
 from ml_assets.settings import Settings
 from ml_assets.stores import clickhouse, duckdb, migrations, postgres
 from ml_assets.stores.__main__ import migrate_all
@@ -72,6 +74,27 @@ def test_what_is_new_is_applied_once(store: str, folder: Path, migrate: Migrate)
     (folder / store / "migrations" / "999_later.sql").write_text(NEW[store])
     assert migrate() == ["999_later"]
     assert migrate() == []
+
+
+def test_a_migration_is_logged_and_takes_an_admin(
+    folder: Path, connection: postgres.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "postgres" / "migrations" / "998_later.sql").write_text(NEW["postgres"])
+    monkeypatch.setenv("ML_ASSETS_ACTOR", "ann")
+    migration.migrate(connection, "here")
+    grant(connection, "bob", "admin", "ann")
+    (folder / "duckdb" / "migrations" / "999_later.sql").write_text(NEW["duckdb"])
+    with pytest.raises(RoleError, match="'ann' may not migrate the tables: that takes an admin"):
+        migration.migrate(connection, "here")
+    monkeypatch.setenv("ML_ASSETS_ACTOR", "bob")
+    migration.migrate(connection, "here")
+    told = [(each.actor, each.action, each.details) for each in read_entries(connection, 9)]
+    assert told[0] == ("ann", "migrate", {"migrations": ["postgres/998_later"]})
+    assert told[2:] == [
+        ("ann", "deny", {"action": "migrate"}),
+        ("bob", "migrate", {"migrations": ["duckdb/999_later"]}),
+    ]
+    assert verify(connection) is None
 
 
 def test_tables_of_a_newer_version_are_refused(store: str, folder: Path, migrate: Migrate) -> None:

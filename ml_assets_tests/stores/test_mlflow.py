@@ -89,6 +89,10 @@ def contract(where: mlflow.Tracking) -> None:
     client.rename_registered_model(name, f"other_{name}")
     assert mlflow.read_aliases(where, name) == {}
     assert mlflow.ensure_version(where, name, uri, run.info.run_id, {}) == 1
+    sizes = mlflow.file_sizes(where, [uri], identity)
+    folder = f"models/{uri.rpartition('/')[2]}/artifacts"
+    assert sizes[f"{folder}/more.bin"] == sizes[f"{identity}/artifacts/rows.bin"] == len(CONTENT)
+    assert sizes[f"{folder}/model.skops"] == mlflow.model_bytes(where, uri) > 100
     assert mlflow.has_model(where, uri, {"more.bin": SHA256})
     assert not mlflow.has_model(where, uri, {"absent.bin": SHA256})
     assert not mlflow.has_model(where, "models:/m-0123456789abcdef0123456789abcdef", {})

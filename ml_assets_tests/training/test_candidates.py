@@ -1,6 +1,10 @@
 """Candidates: trained once, recorded in every store, and repeatable."""
 
+import hashlib
 import json
+import math
+import os
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,9 +30,10 @@ from ml_assets.training.experiments import (
 from ml_assets.training.families.base import Task, Trial, fit_family, predict_probabilities
 from ml_assets.training.families.registry import FAMILIES, TRUSTED_TYPES
 from ml_assets.training.importance import permutation_importance
-from ml_assets.training.model import DEVELOPMENT, SPLITS, TrainingSet
+from ml_assets.training.model import DEVELOPMENT, SPLITS, Step, TrainingSet
 from ml_assets.training.onnx.model import FILE, OnnxModel
 from ml_assets.training.quality import straddling_groups, unknown_labels, validation_gate
+from ml_assets.training.results import COSTS, write_costs
 from ml_assets.training.selection.choice import is_to_refit
 from ml_assets.training.selection.cross_validation import cross_validate
 from ml_assets.training.selection.out_of_fold import read_out_of_fold
@@ -90,11 +95,117 @@ def test_duckdb_holds_performance_importance_and_predictions(trained: Trained) -
             ).fetchall()
         )
     of_splits = ("validation_", "test_")
-    assert metrics == {n: v for n, v in candidate.metrics.items() if n.startswith(of_splits)}
+    costs = {f"_{name}": candidate.metrics[name] for name in COSTS}
+    quality = {n: v for n, v in candidate.metrics.items() if n.startswith(of_splits)}
+    assert metrics == quality | costs
     tested = (training_set.rows["split"] == "test").sum()
     assert right == (pytest.approx(candidate.metrics["test_accuracy"]), tested)
     assert set(importance) == {*training_set.features, "vector"}
     assert importance["vector"] > 0.2
+
+
+def test_what_a_candidate_costs_stands_beside_its_quality(trained: Trained) -> None:
+    deployment, training_set = trained
+    *others, chosen = read_candidates(deployment.connection, training_set.hash)
+    query = (
+        "select run_id, macro_f1, validation_macro_f1, fit_seconds, one_text_p50_ms,"
+        " one_text_p95_ms, thousand_texts_p50_ms, thousand_texts_p95_ms, peak_memory_mib,"
+        " model_bytes from experiment_summary where training_set_hash = ?"
+    )
+    with deployment.open_duck() as duck:
+        rows = {run_id: row for run_id, *row in duck.execute(query, [training_set.hash]).fetchall()}
+    for candidate in (*others, chosen):
+        metrics = candidate.metrics
+        names = ("test_macro_f1", "validation_macro_f1", *COSTS)
+        assert rows[candidate.run_id] == [metrics[name] for name in names]
+        assert 0 < metrics["latency_p50_ms"] <= metrics["latency_p95_ms"]
+        assert metrics["latency_p95_ms"] <= metrics["latency_p99_ms"]
+        assert metrics["latency_p50_ms"] < metrics["latency_1000_p50_ms"]
+        assert 0 < metrics["fit_seconds"] <= metrics["seconds"]
+        # Importing scikit-learn alone takes more than this.
+        assert 100 < metrics["peak_memory_mib"] < 100_000
+    onnx = f"models/{chosen.served_uri.rpartition('/')[2]}/artifacts/{FILE}"
+    assert chosen.metrics["model_bytes"] == chosen.sizes[onnx]
+
+
+def test_the_files_of_candidates_are_told_in_sql(trained: Trained) -> None:
+    deployment, training_set = trained
+    folder = deployment.tracking.artifacts
+    assert folder
+    told: dict[str, list[tuple[str, str, str, int]]] = {}
+    for run_id, *file in deployment.connection.execute(
+        "select run_id, type, path, checksum, bytes from model_artifacts"
+    ):
+        told.setdefault(run_id, []).append(tuple(file))
+    *_, other, chosen = read_candidates(deployment.connection, training_set.hash)
+    for candidate in (other, chosen):
+        for _, path, checksum, size in told[candidate.run_id]:
+            content = (folder / path).read_bytes()
+            assert (hashlib.sha256(content).hexdigest(), len(content)) == (checksum, size)
+    kinds = {"model", "plot", "data", "metadata"}
+    assert {kind for kind, *_ in told[other.run_id]} == kinds
+    assert {kind for kind, *_ in told[chosen.run_id]} == {*kinds, "onnx"}
+
+
+def test_metrics_and_schemas_of_candidates_are_told_in_sql(trained: Trained) -> None:
+    deployment, training_set = trained
+    candidate = read_candidates(deployment.connection, training_set.hash)[2]
+    metrics = deployment.connection.execute(
+        "select concat_ws('_', nullif(split, ''), metric), value from model_metrics"
+        " where run_id = %s",
+        [candidate.run_id],
+    ).fetchall()
+    assert dict(metrics) == candidate.metrics
+    schema = deployment.connection.execute(
+        "select direction, name, type from model_schemas where run_id = %s order by position",
+        [candidate.run_id],
+    ).fetchall()
+    module = mlflow.activate(deployment.tracking)
+    signature = module.models.get_model_info(candidate.model_uri).signature
+    columns = {each.name: each.type.name for each in signature.inputs}
+    vector = [name for name in columns if name[0] == "e" and name[1:].isdecimal()]
+    plain = [(name, kind) for name, kind in columns.items() if name not in vector]
+    assert [row[1:] for row in schema if row[0] == "input"] == [
+        *plain,
+        ("vector", f"float[{len(vector)}]"),
+    ]
+    assert ("output", "probabilities", f"double[{len(training_set.labels)}]") in schema
+
+
+def test_experiments_are_counted_by_status(trained: Trained) -> None:
+    deployment, _ = trained
+    connection, query = deployment.connection, "select status, sum(experiments)::int"
+    query += " from experiment_statistics where family = 'tfidf_baseline' group by status"
+    with connection.transaction(force_rollback=True):
+        assert connection.execute(query).fetchall() == [("completed", 1)]
+        connection.execute("update experiments set status = 'failed'")
+        assert connection.execute(query).fetchall() == [("failed", 1)]
+    p50, p95 = connection.execute(
+        "select p50_seconds, p95_seconds from experiment_statistics where family = 'tfidf_baseline'"
+    ).fetchall()[0]
+    assert 0 < p50 == p95
+
+
+def test_every_fit_reports_its_steps_and_what_the_process_used(trained: Trained) -> None:
+    deployment, training_set = trained
+    *_, candidate = read_candidates(deployment.connection, training_set.hash)
+    history, place = deployment.connection.execute(
+        "select history, (host, process, device)::text from experiments where run_id = %s",
+        [candidate.run_id],
+    ).fetchall()[0]
+    assert place == f"({socket.gethostname()},{os.getpid()},cpu)"
+    reported = [Step(*row) for row in history]
+    assert {(step.split, step.metric) for step in reported} == {
+        ("train", name)
+        for name in ("loss", "gradient_norm", "step_seconds", "cpu_percent", "memory_mib")
+    }
+    by_metric = {
+        name: [step.value for step in reported if step.metric == name]
+        for name in ("loss", "gradient_norm", "memory_mib")
+    }
+    assert sorted(by_metric["loss"], reverse=True) == by_metric["loss"]
+    assert by_metric["gradient_norm"][-1] < by_metric["gradient_norm"][0] / 10
+    assert max(by_metric["memory_mib"]) <= candidate.metrics["peak_memory_mib"]
 
 
 def test_mlflow_holds_the_run_and_the_model_it_reports_on(trained: Trained) -> None:
@@ -155,16 +266,37 @@ def test_a_family_is_repeatable_and_saved_without_pickle(
 
 def test_a_family_that_iterates_reports_every_step(task: Task) -> None:
     crossed = cross_validate(family("neural_network"), task, made_folds(task, 3))
-    losses = {step.step: step.value for step in crossed.steps}
+    by_metric = {step.metric for step in crossed.steps}
+    assert by_metric == {"log_loss", "accuracy", "precision", "recall", "f1"}
+    losses = {step.step: step.value for step in crossed.steps if step.metric == "log_loss"}
     assert list(losses) == list(range(1, len(losses) + 1))
     assert losses[1] > min(losses.values()) == losses[crossed.setting["epochs"]]
 
 
 def test_the_answers_out_of_fold_are_those_of_the_chosen_epoch(task: Task) -> None:
     crossed = cross_validate(family("neural_network"), task, made_folds(task, 3))
-    best = min(step.value for step in crossed.steps)
+    at_epoch = {
+        step.metric: step.value for step in crossed.steps if step.step == crossed.setting["epochs"]
+    }
+    assert at_epoch["log_loss"] == min(s.value for s in crossed.steps if s.metric == "log_loss")
     achieved = log_loss(task.labels, task.examples.truth, crossed.probabilities)
-    assert achieved == pytest.approx(best)
+    assert achieved == pytest.approx(at_epoch["log_loss"])
+    right = evaluate(task.labels, task.examples.truth, crossed.probabilities).metrics["accuracy"]
+    assert right == pytest.approx(at_epoch["accuracy"])
+
+
+def test_a_network_reports_each_epoch_of_its_fit(task: Task) -> None:
+    told: list[dict[str, float]] = []
+    fit = replace(task, report=lambda step, metrics: told.append({"step": step, **metrics}))
+    fit_family(family("neural_network"), fit, {"epochs": 4})
+    assert [each["step"] for each in told] == [1, 2, 3, 4]
+    assert {*told[0]} == {"step", "loss", "learning_rate", "gradient_norm", "step_seconds"}
+    assert told[0]["loss"] > told[-1]["loss"] > 0
+    assert all(each["gradient_norm"] > 0 and each["step_seconds"] > 0 for each in told)
+    # Adam's, at its last step: as in the paper, before section 2.1.
+    steps = 4 * math.ceil(len(task.examples.truth) / 128)
+    size = 0.001 * math.sqrt(1 - 0.999**steps) / (1 - 0.9**steps)
+    assert told[-1]["learning_rate"] == pytest.approx(size)
 
 
 def test_out_of_fold_answers_are_read_as_they_were_measured(trained: Trained) -> None:
@@ -219,6 +351,13 @@ def test_a_kill_before_the_chosen_one_was_refitted_is_made_good(trained: Trained
         assert is_to_refit(read_candidates(connection, training_set.hash))
         deployment.train(training_set, [])
         *_, again = read_candidates(connection, training_set.hash)
+    with deployment.open_duck() as duck:
+        rows = duck.execute(
+            "select metric, value from experiment_performance where run_id = ? and split = ''",
+            [again.run_id],
+        ).fetchall()
+        write_costs(duck, before[-1])  # as PostgreSQL is again
+    assert dict(rows) == {name: again.metrics[name] for name in COSTS}
     assert not is_to_refit(before)
     assert again.refitted_uri not in ("", before[-1].refitted_uri)
     assert again.onnx_sha256 == before[-1].onnx_sha256

@@ -20,11 +20,26 @@ from ml_assets.training.evaluation import (
     calibration_error,
     difference_interval,
     evaluate,
+    macro_scores,
     reliability,
 )
 from ml_assets.training.plots import confusion_plot, reliability_plot
 
 LABELS = ("a", "b", "c", "d")
+
+
+@given(st.integers(0, 2**32), st.integers(1, 60))
+def test_macro_scores_are_those_of_scikit_learn(seed: int, rows: int) -> None:
+    generator = np.random.default_rng(seed)
+    probabilities = generator.dirichlet(np.ones(len(LABELS)), rows)
+    truth = generator.choice(np.array(LABELS[:3], dtype=object), rows)
+    right, given = truth.astype(str), np.array(LABELS)[probabilities.argmax(axis=1)]
+    expected = precision_recall_fscore_support(right, given, average="macro", zero_division=0)
+    scores = [accuracy_score(right, given), *expected[:3]]
+    names = ("accuracy", "precision", "recall", "f1")
+    assert macro_scores(LABELS, truth, probabilities) == pytest.approx(
+        dict(zip(names, scores, strict=True))
+    )
 
 
 @given(st.integers(0, 2**32), st.integers(1, 60))

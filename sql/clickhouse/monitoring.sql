@@ -15,6 +15,21 @@ from (
 )
 order by family, run_id, split, metric
 
+-- name: known_runs
+-- What there is of each run, and what came of it when it was copied.
+select
+    run_id, count(), any(stage), any(family), any(version), any(release_id)
+from training_metrics final
+group by run_id
+
+-- name: training_steps
+-- A metric of the last trainings by step, with the place where they ran and what came of them.
+select
+    family, run_id, split, step, value, logged_at, version, release_id, host, process, device
+from training_metrics final
+where stage = {stage:String} and metric = {metric:String} and logged_at >= {begin:DateTime}
+order by logged_at, family, run_id, split, step
+
 -- name: known_sequences
 -- What is there already of a segment.
 select sequence from {table:Identifier} final
@@ -27,6 +42,13 @@ from prediction_log final
 where {day:Nullable(Date)} is null or day = {day:Nullable(Date)}
 order by at desc, position
 limit {limit:UInt32}
+
+-- name: request
+-- What was predicted of the texts of a request.
+select at, request_id, position, release_id, model, version, label, probability, text_hash
+from prediction_log final
+where request_id = {request_id:String}
+order by position
 
 -- name: prediction_counts
 -- By day and model version: predictions, and how long they took.
@@ -77,6 +99,102 @@ select
 from prediction_log final
 where day between {first:Date} and {last:Date}
 group by hour, model, version
+
+-- name: roll_up_days
+-- Some days anew, from their hours. A request that goes over an hour counts in each.
+insert into model_performance_daily (
+    day, model, version, predictions, requests, probability, latency_ms
+)
+select
+    toDate(hourly.hour, 'UTC') as day,
+    model,
+    version,
+    sum(hourly.predictions),
+    sum(hourly.requests),
+    sum(hourly.predictions * hourly.probability) / sum(hourly.predictions),
+    quantilesTDigestMergeState(0.5, 0.95, 0.99)(hourly.latency_ms)
+from (
+    select * from model_performance_hourly final
+    where hour >= toDateTime({first:Date}, 'UTC') and hour < toDateTime({last:Date} + 1, 'UTC')
+) as hourly
+group by day, model, version
+
+-- name: daily
+-- By day and model version; latencies in milliseconds. What was true is told later than a day is computed.
+select
+    answered.day as day, answered.model as model, answered.version as version,
+    answered.predictions as predictions, answered.requests as requests,
+    answered.probability as probability,
+    finalizeAggregation(answered.latency_ms)[1] as p50_ms,
+    finalizeAggregation(answered.latency_ms)[2] as p95_ms,
+    finalizeAggregation(answered.latency_ms)[3] as p99_ms,
+    coalesce(told.known, 0) as known, told.accuracy as accuracy
+from (
+    select * from model_performance_daily final
+    where day between {first:Date} and {last:Date}
+) as answered
+left join (
+    select day, model, version, count() as known, toNullable(avg(is_correct)) as accuracy
+    from prediction_outcomes
+    where day between {first:Date} and {last:Date}
+    group by day, model, version
+) as told using (day, model, version)
+order by day, model, version
+
+-- name: daily_of_model
+-- The days of a model over all its versions; latencies in milliseconds.
+select
+    answered.day as day, answered.predictions as predictions, answered.requests as requests,
+    answered.probability as probability, answered.latency[1] as p50_ms,
+    answered.latency[2] as p95_ms, answered.latency[3] as p99_ms, told.accuracy as accuracy
+from (
+    select
+        day, sum(days.predictions) as predictions, sum(days.requests) as requests,
+        sum(days.predictions * days.probability) / sum(days.predictions) as probability,
+        quantilesTDigestMerge(0.5, 0.95, 0.99)(latency_ms) as latency
+    from (
+        select * from model_performance_daily final
+        where model = {model:String} and day between {first:Date} and {last:Date}
+    ) as days
+    group by day
+) as answered
+left join (
+    select day, toNullable(avg(is_correct)) as accuracy
+    from prediction_outcomes
+    where model = {model:String} and day between {first:Date} and {last:Date}
+    group by day
+) as told using (day)
+order by day
+
+-- name: unlike_hours
+-- Days that are not what their hours are now: a quantile of a day lies between those of its hours.
+select
+    hours.day as day, hours.model as model, hours.version as version, hours.predictions as in_hours,
+    hours.least_ms as least_ms, hours.most_ms as most_ms,
+    days.predictions as predictions, days.p95_ms as p95_ms
+from (
+    select
+        toDate(hour, 'UTC') as day, model, version, sum(predictions) as predictions,
+        min(finalizeAggregation(latency_ms)[2]) as least_ms,
+        max(finalizeAggregation(latency_ms)[2]) as most_ms
+    from model_performance_hourly final
+    where hour >= toDateTime({first:Date}, 'UTC') and hour < toDateTime({last:Date} + 1, 'UTC')
+    group by day, model, version
+) as hours
+left join (
+    select day, model, version, predictions, finalizeAggregation(latency_ms)[2] as p95_ms
+    from model_performance_daily final
+    where day between {first:Date} and {last:Date}
+) as days using (day, model, version)
+where predictions != in_hours or p95_ms < least_ms - 0.001 or p95_ms > most_ms + 0.001
+order by day, model, version
+
+-- name: search_quality
+-- By day and generation: each metric of what answers, and of each index.
+select day, generation_id, is_served, method, metric, value, measured_at
+from search_quality_daily final
+where day between {first:Date} and {last:Date}
+order by day, generation_id, method, metric
 
 -- name: hourly
 -- By hour and model version; latencies in milliseconds.
@@ -161,3 +279,10 @@ select day, model, metric, kind, began_at, ended_at, score, value, expected
 from anomalies
 where day between {first:Date} and {last:Date}
 order by day, model, metric, kind, began_at
+
+-- name: table_sizes
+select table, sum(rows), sum(bytes_on_disk)
+from system.parts
+where active and database = currentDatabase()
+group by table
+order by table

@@ -100,6 +100,13 @@ group by text_hash
 having count(distinct split) > 1
 order by text_hash
 
+-- name: trained_documents
+-- Of a training set, or of all those that have a document.
+select hash, document_id, label, split
+from training_sets
+where ($hash::varchar is null or hash = $hash) and ($document_id::varchar is null or document_id = $document_id)
+order by hash, document_id
+
 -- name: trained
 -- What a training set has of these documents.
 select document_id, label, text_hash
@@ -117,3 +124,23 @@ where run_id = ? and split = 'test' and label <> ''
 group by label
 order by f1, label
 limit ?
+
+-- name: summaries
+-- The last candidates, the newest first: how good each is beside what it costs.
+select
+    run_id, family, training_set_hash, logged_at, macro_f1, accuracy, log_loss, calibration_error, fit_seconds,
+    one_text_p50_ms, one_text_p95_ms, thousand_texts_p50_ms, thousand_texts_p95_ms, peak_memory_mib, model_bytes
+from experiment_summary
+where $family is null or family = $family
+order by logged_at desc, run_id
+limit $most
+
+-- name: trends
+-- Where each number of each family stands after its last training.
+select family, metric, count(*) as trainings, arg_max(value, logged_at) as last,
+    arg_max(moving_average, logged_at) as moving_average, arg_max(p5, logged_at) as p5,
+    arg_max(p95, logged_at) as p95, arg_max(change, logged_at) as change
+from experiment_trends
+where $family is null or family = $family
+group by family, metric
+order by family, metric

@@ -464,6 +464,27 @@ where d.document_id = m.document_id and (
     )
 )
 
+-- name: count_of
+-- Of these documents: how many are live, and their chunks, by collection.
+select d.collection, count(distinct d.document_id), count(c.chunk_id)
+from documents d
+join unnest(%(document_ids)s::text[]) as asked (document_id) on asked.document_id = d.document_id
+left join current_chunks c on c.document_id = d.document_id
+where d.deleted_at is null
+group by d.collection
+order by d.collection
+
+-- name: licences_of
+-- Of these documents, the live ones: how the metadata name their licence, and when they were made.
+select
+    coalesce(d.metadata ->> 'license', d.metadata ->> 'licence') as licence,
+    count(*) as documents, min(d.created_at) as first, max(d.created_at) as last
+from documents d
+join unnest(%(document_ids)s::text[]) as asked (document_id) on asked.document_id = d.document_id
+where d.deleted_at is null
+group by 1
+order by 2 desc, 1
+
 -- name: history
 -- What happened to one document, oldest first.
 select changed_at, stage, action, reason, collection, run_id

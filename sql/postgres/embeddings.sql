@@ -266,3 +266,28 @@ from document_embeddings
 where space_id = %(space_id)s and collection = any(%(collections)s)
     and chunker = any(%(chunkers)s)
 group by collection
+
+-- name: forget_runs
+delete from embedding_runs where ended_at < now() - interval '1 year'
+
+-- name: points
+-- Every metric of every second of the runs that are not known yet, and their mean rate, a run after the other.
+select
+    run_id, 'embedding' as stage, space_id as family, point ->> 1 as split, point ->> 2 as metric,
+    (point -> 0)::integer as step, (point -> 3)::float8 as value, ended_at as logged_at, host, process, device
+from embedding_runs
+cross join lateral jsonb_array_elements(history || jsonb_build_array(jsonb_build_array(
+    round(extract(epoch from ended_at - started_at)), '', 'texts_per_second',
+    encoded / greatest(extract(epoch from ended_at - started_at), 1e-6)
+))) as point
+where run_id <> all(%(known)s)
+order by ended_at, run_id
+
+-- name: record_run
+insert into embedding_runs (run_id, space_id, encoded, started_at, host, process, device, history)
+values (
+    %(run_id)s, %(space_id)s, %(encoded)s, %(started_at)s, %(host)s, %(process)s, %(device)s, %(history)s
+)
+on conflict (run_id) do update
+set space_id = excluded.space_id, encoded = embedding_runs.encoded + excluded.encoded, ended_at = now(),
+    host = excluded.host, process = excluded.process, device = excluded.device, history = excluded.history

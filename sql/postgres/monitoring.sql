@@ -87,3 +87,47 @@ left join alert_deliveries as delivery using (event_id)
 where event.at >= %(begin)s and event.at < %(end)s
 group by event.event_id
 order by event.event_id
+
+-- name: table_sizes
+-- Live rows of each table, as PostgreSQL estimates them, its partitions in it; a table of partitions is told their sum as its own.
+select
+    coalesce(pg_partition_root(relid), relid)::regclass::text as name,
+    sum(n_live_tup)::bigint as rows,
+    coalesce(sum(pg_total_relation_size(relid)), 0)::bigint as bytes
+from pg_stat_user_tables
+inner join pg_class on pg_class.oid = relid
+where schemaname = current_schema() and relkind <> 'p'
+group by name
+order by name
+
+-- name: database
+select
+    pg_database_size(current_database()) as bytes,
+    numbackends as connections,
+    current_setting('max_connections')::integer as max_connections,
+    blks_hit,
+    blks_read,
+    xact_commit as commits,
+    xact_rollback as rollbacks,
+    active_time / 1000 as active_seconds
+from pg_stat_database
+where datname = current_database()
+
+-- name: replicas
+-- Those that follow this server, by name; an idle one that has all is not behind.
+select
+    application_name || coalesce('@' || host(client_addr), '') as replica,
+    max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn))::bigint as bytes,
+    max(coalesce(extract(epoch from replay_lag), 0))::double precision as seconds
+from pg_stat_replication
+where replay_lsn is not null
+group by replica
+order by replica
+
+-- name: behind
+-- How far a replica is behind, in seconds; null on a server that is none. Without anything to replay it is 0.
+select case
+    when not pg_is_in_recovery() then null
+    when pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() then 0
+    else extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())
+end

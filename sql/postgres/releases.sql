@@ -16,16 +16,44 @@ select count(*) as entries
 from model_audit_logs
 where (%(subject)s::text is null or subject = %(subject)s) and (%(action)s::text is null or action = %(action)s)
 
+-- name: all_entries
+-- As JSON, from which each hash can be computed elsewhere, the oldest first.
+select
+    to_jsonb(log) - 'previous_hash' - 'entry_hash'
+    || jsonb_build_object('previous_hash', encode(previous_hash, 'hex'), 'entry_hash', encode(entry_hash, 'hex'))
+from model_audit_logs log
+order by entry_id
+
+-- name: anchor_entry
+-- Of the home with this key; without one the first of any home.
+select min(entry_id)
+from model_audit_logs
+where action = any(array['anchor', 'anchor anew'])
+    and (%(public_key)s::text is null or details ->> 'public_key' = %(public_key)s)
+
+-- name: last_restore
+-- The time of the last entry by which the log may have gone back to an earlier state.
+select max(logged_at) from model_audit_logs where action = any(array['restore', 'anchor anew'])
+
+-- name: head
+-- The last entry; and whether we may write another.
+select entry_id, encode(entry_hash, 'hex') as entry_hash, has_table_privilege('model_audit_logs', 'insert') as writes
+from model_audit_logs
+order by entry_id desc
+limit 1
+
 -- name: first_broken_entry
 -- Each entry names the hash of the entry before it, its own hash follows from its content, and the last one is the
 -- last that was written.
 with chain as (
     select
         entry_id,
-        previous_hash = lag(entry_hash, 1, '\x'::bytea) over (order by entry_id) as linked,
-        entry_hash = audit_hash(previous_hash, logged_at, actor, action, subject, reason, details)
+        previous_hash = lag(entry_hash, 1, case when %(since)s > 0 then previous_hash else '\x'::bytea end)
+            over (order by entry_id) as linked,
+        entry_hash = audit_hash(previous_hash, logged_at, actor, action, subject, reason, details, address)
             as sound
     from model_audit_logs
+    where entry_id >= %(since)s
 )
 select broken
 from (
@@ -45,7 +73,7 @@ limit 1
 
 -- name: last_entries
 select * from (
-    select entry_id, logged_at, actor, action, subject, reason, details
+    select entry_id, logged_at, actor, action, subject, reason, details, address
     from model_audit_logs
     order by entry_id desc
     limit %(most)s
@@ -61,7 +89,7 @@ limit 1
 
 -- name: entries_of
 -- Of all subjects that begin so, the oldest first.
-select entry_id, logged_at, actor, action, subject, reason, details
+select entry_id, logged_at, actor, action, subject, reason, details, address
 from model_audit_logs
 where starts_with(subject, %(prefix)s)
 order by entry_id
@@ -179,3 +207,19 @@ set actor = excluded.actor, reason = excluded.reason, withdrawn_at = now()
 
 -- name: withdrawals
 select identity, actor, reason from withdrawals where part = %(part)s
+
+-- name: login
+-- The owner of the tables; whether a login could write whatever is granted to it, and why.
+select
+    pg_get_userbyid(n.nspowner), r.rolsuper or pg_has_role(r.oid, n.nspowner, 'usage'),
+    case when r.rolsuper then 'is a superuser' else 'is, or is a member of, the owner of the tables' end
+from pg_roles r
+cross join pg_namespace n
+where r.rolname = %(login)s and n.nspname = 'ml_schema'
+
+-- name: viewer_grants
+grant usage on schema ml_schema to {login};
+revoke insert, update, delete, truncate, trigger, references on all tables in schema ml_schema from {login};
+revoke usage, update on all sequences in schema ml_schema from {login};
+grant select on all tables in schema ml_schema to {login};
+alter default privileges for role {owner} in schema ml_schema grant select on tables to {login};

@@ -22,7 +22,7 @@ where d.changed_at > coalesce(%(since)s, '-infinity'::timestamptz)
 -- Of a training set, or the one of a run.
 select
     run_id, training_set_hash, family, fingerprint, parameters, metrics, model_uri,
-    refitted_uri, onnx_sha256, onnx_reason, resampled, files
+    refitted_uri, onnx_sha256, onnx_reason, resampled, files, sizes
 from experiments
 where run_id = %(run_id)s
     or (training_set_hash = %(hash)s and fingerprint = any(%(fingerprints)s) and status = 'completed')
@@ -32,7 +32,8 @@ order by array_position(%(fingerprints)s::text[], fingerprint)
 update experiments
 set status = 'completed', ended_at = now(), parameters = %(parameters)s, metrics = %(metrics)s,
     history = %(history)s, model_uri = %(model_uri)s, onnx_sha256 = %(onnx_sha256)s,
-    onnx_reason = %(onnx_reason)s, resampled = %(resampled)s, files = %(files)s
+    onnx_reason = %(onnx_reason)s, resampled = %(resampled)s, files = %(files)s, sizes = %(sizes)s,
+    schema = %(schema)s
 where run_id = %(run_id)s
 
 -- name: created
@@ -74,6 +75,11 @@ select document_id, collection from documents where document_id = any(%s)
 
 -- name: fail_experiment
 update experiments set status = 'failed', ended_at = now() where run_id = %(run_id)s
+
+-- name: history_lengths
+select run_id, jsonb_array_length(history)
+from experiments
+where status = 'completed' and history <> '[]'
 
 -- name: label_groups
 select label, count(distinct group_id)::int as groups
@@ -139,8 +145,8 @@ order by d.document_id collate "C"
 -- name: points
 -- Every metric of every step of the trainings that are not known yet, a training after the other.
 select
-    run_id, family, point ->> 1 as split, point ->> 2 as metric, (point -> 0)::integer as step,
-    (point -> 3)::float8 as value, ended_at as logged_at
+    run_id, 'training' as stage, family, point ->> 1 as split, point ->> 2 as metric,
+    (point -> 0)::integer as step, (point -> 3)::float8 as value, ended_at as logged_at, host, process, device
 from experiments
 cross join jsonb_array_elements(history) as point
 where run_id <> all(%(known)s)
@@ -149,20 +155,34 @@ order by ended_at, run_id
 -- name: refit_experiment
 update experiments
 set refitted_uri = %(refitted_uri)s, onnx_sha256 = %(onnx_sha256)s, onnx_reason = %(onnx_reason)s,
-    metrics = %(metrics)s, files = %(files)s
+    metrics = %(metrics)s, files = %(files)s, sizes = %(sizes)s
 where run_id = %(run_id)s
 
 -- name: start_experiment
 -- In place of one that failed, or was killed; of two at once the first to complete stays.
-insert into experiments (run_id, name, description, owner, training_set_hash, family, fingerprint)
+insert into experiments (
+    run_id, name, description, owner, training_set_hash, family, fingerprint, host, process, device
+)
 values (
     %(run_id)s, %(family)s, format('%%s on the training set %%s', %(family)s::text, left(%(hash)s, 12)), %(owner)s,
-    %(hash)s, %(family)s, %(fingerprint)s
+    %(hash)s, %(family)s, %(fingerprint)s, %(host)s, %(process)s, %(device)s
 )
 on conflict (training_set_hash, family, fingerprint) where status <> 'lost' do update
 set run_id = excluded.run_id, name = excluded.name, description = excluded.description,
-    owner = excluded.owner, status = 'running', started_at = now(), ended_at = null
+    owner = excluded.owner, host = excluded.host, process = excluded.process,
+    device = excluded.device, status = 'running', started_at = now(), ended_at = null
 where experiments.status <> 'completed'
+
+-- name: runs_named
+select run_id
+from experiments
+where status in ('completed', 'lost') and (family = %(name)s or starts_with(run_id, %(name)s))
+order by ended_at desc, run_id
+
+-- name: statistics_by_status
+select status, family, experiments, last_started_at, p50_seconds, p95_seconds
+from experiment_statistics
+order by status, family
 
 -- name: texts
 select document_id, text from documents where document_id = any(%(document_ids)s) order by document_id

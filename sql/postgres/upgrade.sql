@@ -120,7 +120,7 @@ select run_id, family, '', '', 'completed',
     created_at - make_interval(secs => coalesce((metrics ->> 'seconds')::float8, 0)), created_at,
     training_set_hash, family, fingerprint, parameters, metrics, history, model_uri
 from ml_schema_before.experiments;
-insert into model_artifacts
+insert into model_versions
     (model_name, version, run_id, uri, training_set_hash, space_id, feature_views, metrics, seed, created_at)
 select model_name, version, run_id, uri, training_set_hash, space_id, feature_views, metrics, seed, created_at
 from ml_schema_before.model_artifacts;

@@ -96,7 +96,8 @@ on conflict (series, at) do update set value = excluded.value
 where known.value is distinct from excluded.value
 
 -- name: roll_points
--- The minutes that were written, anew.
+-- The minutes that were written, anew. Equal times are joined by a hash; a join by ranges compared
+-- each point with each minute of its series.
 insert into metric_minute
 select
     points.series, written.bucket, metric_moments(value), min(value), max(value),
@@ -107,8 +108,9 @@ from (
 ) as written
 join metric_points as points
     on points.series = written.series
-    and points.at >= written.bucket and points.at < written.bucket + interval '1 minute'
-where points.at >= to_timestamp(%(begin)s) and points.at < to_timestamp(%(end)s)
+    and date_bin('1 minute', points.at, 'epoch') = written.bucket
+where points.series = any(%(series)b::bigint[])
+    and points.at >= to_timestamp(%(begin)s) and points.at < to_timestamp(%(end)s)
 group by points.series, written.bucket
 on conflict (series, bucket) do update set
     moments = excluded.moments, low = excluded.low, high = excluded.high,
@@ -126,8 +128,9 @@ from (
 ) as written
 join {source} as finer
     on finer.series = written.series
-    and finer.bucket >= written.bucket
-    and finer.bucket < written.bucket + %(span)s * interval '1 second'
+    and date_bin(%(span)s * interval '1 second', finer.bucket, 'epoch') = written.bucket
+where finer.series = any(%(series)b::bigint[])
+    and finer.bucket >= to_timestamp(%(begin)s) and finer.bucket < to_timestamp(%(end)s)
 group by finer.series, written.bucket
 on conflict (series, bucket) do update set
     moments = excluded.moments, low = excluded.low, high = excluded.high,
@@ -167,7 +170,10 @@ with merged as (
 )
 select
     place, extract(epoch from at)::bigint, moments[1]::bigint, float8_avg(moments), low, high,
-    float8_stddev_samp(moments), coalesce(metric_quantiles(sketch, %(levels)b::float8[]), '{{}}')
+    float8_stddev_samp(moments), 
+    coalesce(
+        metric_quantiles(sketch, moments[1]::bigint, %(levels)b::float8[]), '{{}}'
+    )
 from merged
 order by place, at
 
@@ -226,7 +232,7 @@ delete from {table} where bucket < %(first)s
 -- name: chunks
 select
     chunk_name, range_start, range_end, is_compressed,
-    pg_total_relation_size(format('%%I.%%I', chunk_schema, chunk_name)::regclass)
+    pg_total_relation_size(format('%I.%I', chunk_schema, chunk_name)::regclass)
 from timescaledb_information.chunks
 where hypertable_schema = current_schema() and hypertable_name = 'metric_points'
 order by range_start

@@ -1,19 +1,38 @@
 """Assets of the group `monitoring`: time series of trainings and model versions, predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ml_assets.defs.assets import asset, data_version, described, plot, relation, table
+from ml_assets.defs.assets import (
+    asset,
+    data_version,
+    described,
+    plot,
+    relation,
+    relation_of_duckdb,
+    table,
+)
 from ml_assets.defs.monitoring.alerting import opened_stores
 from ml_assets.defs.partitions import DAYS
-from ml_assets.defs.resources import ClickHouseResource, PostgresResource
+from ml_assets.defs.resources import (
+    ClickHouseResource,
+    OfflineStoreResource,
+    PostgresResource,
+)
 from ml_assets.monitoring.alerting.evaluation import evaluate
 from ml_assets.monitoring.alerting.ledger import read_events, read_open
 from ml_assets.monitoring.anomalies import DAY
+from ml_assets.monitoring.daily import (
+    ANSWERS,
+    performance_by_day,
+    record_search_quality,
+    roll_up_days,
+    search_quality,
+)
 from ml_assets.monitoring.hourly import (
     Found,
     hourly,
@@ -27,21 +46,37 @@ from ml_assets.monitoring.metrics import (
     copy_training_metrics,
     training_series,
 )
-from ml_assets.monitoring.plots import anomaly_plot
+from ml_assets.monitoring.plots import MOST_SERIES, anomaly_plot, comparison_plot, trend_plot
 from ml_assets.monitoring.predictions import Loaded, count_predictions, load_day, performance
+from ml_assets.monitoring.trends import Trend, family_trends, trends_of
+from ml_assets.releases.pointer import Part, Release, list_releases
+from ml_assets.search.evaluation.metrics import NDCG
 from ml_assets.settings import Settings
+from ml_assets.training.experiments import experiment_statistics
+from ml_assets.training.results import read_summaries
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 _MOST_PLOTS = 6
+_MOST_RUNS = 200
+"""Candidates that are looked at: those of the last thirty trainings or so."""
+
+_SHOWN = ("macro_f1", "log_loss", "fit_seconds", "one_text_p95_ms")
 
 
-@asset(kinds={"clickhouse"}, deps=["candidate_models", "registered_model"], pool="clickhouse")
+@asset(
+    kinds={"clickhouse"},
+    deps=["candidate_models", "registered_model", "champion_model"],
+    pool="clickhouse",
+)
 def training_metrics(
     postgres: PostgresResource, clickhouse: ClickHouseResource
 ) -> dg.MaterializeResult:
-    """Metrics by epoch or iteration of every training, and those of every model version."""
+    """What every training and embedding reported by step, and the metrics of model versions.
+
+    Each with host, process and device, and the version and the release that came of it.
+    """
     with postgres.connect() as connection, clickhouse.connect() as client:
         trainings = copy_training_metrics(connection, client)
         versions = copy_model_performance(connection, client)
@@ -52,12 +87,12 @@ def training_metrics(
         metadata={
             **asdict(total),
             **shown,
-            "outcome": f"{total.added} points written" if total.added else "nothing to copy",
-            "training_points": trainings.added + trainings.unchanged,
+            "outcome": f"{total.touched} points written" if total.touched else "nothing to copy",
+            "training_points": trainings.total,
             "model_performance_points": versions.added + versions.unchanged,
             "series": table(series[-40:]),
         },
-        data_version=data_version(trainings.added + trainings.unchanged, series),
+        data_version=data_version(trainings.total, series),
     )
 
 
@@ -135,6 +170,178 @@ def anomalies(
         metadata={**relation, "outcome": f"{len(found)} anomalies on {len(days)} days"},
         data_version=data_version(found),
     )
+
+
+@asset(
+    kinds={"clickhouse"}, deps=["model_performance_hourly"], partitions_def=DAYS, pool="clickhouse"
+)
+def model_performance_daily(
+    context: dg.AssetExecutionContext, postgres: PostgresResource, clickhouse: ClickHouseResource
+) -> dg.MaterializeResult:
+    """How each model version answered on a day: the hours merged, latency by its sketches."""
+    days = [date.fromisoformat(name) for name in context.partition_keys]
+    with clickhouse.connect() as client:
+        roll_up_days(client, days[0], days[-1])
+        rows = performance_by_day(client, days[0], days[-1])
+        relation = _relation(client, "model_performance_daily")
+    for day, of_day in _by_day(days, rows).items():
+        shown = {"dagster/partition_row_count": len(of_day), "versions": table(of_day)}
+        context.add_asset_metadata(shown, partition_key=f"{day}")
+    with postgres.connect() as connection:
+        releases = _marks(list_releases(connection), "model_version")
+    trends = [
+        trend
+        for name in sorted({(row["model"], row["version"]) for row in rows})
+        for trend in trends_of(
+            f"{name[0]}/{name[1]}",
+            [{**row, "day": _moment(row["day"])} for row in rows if _version(row) == name],
+            "day",
+            ("predictions", "probability", "p95_ms", "accuracy"),
+        )
+    ]
+    return dg.MaterializeResult(
+        metadata={
+            **relation,
+            **_trend_plots(trends, releases),
+            "outcome": f"{len(rows)} days of model versions",
+            "trends": table([trend.row() for trend in trends[-40:]]),
+        },
+        data_version=data_version(rows),
+    )
+
+
+@asset(
+    kinds={"clickhouse"},
+    deps=["search_evaluation", "published_search"],
+    partitions_def=DAYS,
+    pool="clickhouse",
+)
+def search_quality_daily(
+    context: dg.AssetExecutionContext, postgres: PostgresResource, clickhouse: ClickHouseResource
+) -> dg.MaterializeResult:
+    """How good and how fast each search generation was on a day, by its last measurement."""
+    days = [date.fromisoformat(name) for name in context.partition_keys]
+    with postgres.connect() as connection, clickhouse.connect() as client:
+        record_search_quality(connection, client, days, datetime.now(UTC))
+        rows = search_quality(client, days[0], days[-1])
+        relation = _relation(client, "search_quality_daily")
+        releases = _marks(list_releases(connection), "generation_id")
+    for day, of_day in _by_day(days, rows).items():
+        shown = {"dagster/partition_row_count": len(of_day), "quality": table(of_day)}
+        context.add_asset_metadata(shown, partition_key=f"{day}")
+    trends = [
+        trend
+        for identity in sorted({row["generation_id"] for row in rows})
+        for metric in (NDCG, "p95_ms")
+        for trend in trends_of(
+            identity,
+            [
+                {"day": _moment(row["day"]), metric: row["value"]}
+                for row in rows
+                if (row["generation_id"], row["method"], row["metric"])
+                == (identity, ANSWERS, metric)
+            ],
+            "day",
+            (metric,),
+        )
+    ]
+    return dg.MaterializeResult(
+        metadata={
+            **relation,
+            **_trend_plots(trends, releases),
+            "outcome": f"{len(rows)} numbers of {len(days)} days",
+            "trends": table([trend.row() for trend in trends[-40:]]),
+        },
+        data_version=data_version(rows),
+    )
+
+
+@asset(kinds={"duckdb"}, deps=["candidate_models", "champion_model"], pool="duckdb")
+def experiment_analytics(
+    context: dg.AssetExecutionContext, postgres: PostgresResource, duckdb: OfflineStoreResource
+) -> dg.MaterializeResult:
+    """The last trainings side by side, and how quality and costs of each family develop.
+
+    Pictures are drawn when there is something new: they take longer than all of the rest.
+    """
+    with duckdb.reading() as duck:
+        summaries = read_summaries(duck, _MOST_RUNS)
+        described_view = relation_of_duckdb(duck, "experiment_summary")
+    with postgres.connect() as connection:
+        counts = experiment_statistics(connection)
+        releases = _marks(list_releases(connection), "model_version")
+    trends = family_trends(summaries)
+    last, families = summaries[-MOST_SERIES:], {each.family for each in summaries}
+    version = data_version([each.run_id for each in summaries], releases)
+    pictures = (
+        {}
+        if version == _last_version(context) or not last
+        else {
+            "comparison_plot": plot(comparison_plot(last)),
+            **_trend_plots([each for each in trends if each.metric in _SHOWN], releases),
+        }
+    )
+    return dg.MaterializeResult(
+        metadata={
+            "outcome": f"{len(summaries)} trainings of {len(families)} families"
+            + ("" if pictures or not last else "; nothing changed since the last pictures"),
+            **described_view,
+            "statistics": table(counts),
+            "runs": table([asdict(each) for each in last]),
+            "trends": table([trend.row() for trend in trends]),
+            **pictures,
+        },
+        data_version=version,
+    )
+
+
+def _last_version(context: dg.AssetExecutionContext) -> dg.DataVersion | None:
+    """The data version that the asset had before."""
+    event = context.instance.get_latest_materialization_event(context.asset_key)
+    known = event.asset_materialization if event else None
+    tags = known.tags if known else None
+    return dg.DataVersion(tags["dagster/data_version"]) if tags else None
+
+
+def _by_day(
+    days: Sequence[date], rows: Sequence[dict[str, Any]]
+) -> dict[date, list[dict[str, Any]]]:
+    by_day: dict[date, list[dict[str, Any]]] = {day: [] for day in days}
+    for row in rows:
+        by_day[row["day"]].append(row)
+    return by_day
+
+
+def _version(row: Mapping[str, Any]) -> tuple[str, int]:
+    return row["model"], row["version"]
+
+
+def _moment(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def _marks(releases: Sequence[Release], part: Part) -> dict[str, datetime]:
+    """The releases that changed a part, and when."""
+    marks: dict[str, datetime] = {}
+    before = None
+    for release in reversed(releases):
+        if (now := release.parts.identity(part)) != before:
+            marks[f"release {release.release_id}"] = release.served_from
+        before = now
+    return marks
+
+
+def _trend_plots(
+    trends: Sequence[Trend], releases: Mapping[str, datetime]
+) -> dict[str, dg.MetadataValue]:
+    """A picture for each metric, with all of its series."""
+    metrics = list(dict.fromkeys(trend.metric for trend in trends))
+    return {
+        f"plot_{metric}": plot(
+            trend_plot(metric, [each for each in trends if each.metric == metric], releases)
+        )
+        for metric in metrics[:_MOST_PLOTS]
+    }
 
 
 @asset(

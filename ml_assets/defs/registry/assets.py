@@ -5,6 +5,7 @@ import dagster as dg
 from ml_assets.defs.assets import (
     DAILY,
     asset,
+    audit_head,
     data_version,
     gate_table,
     left_alone,
@@ -92,6 +93,7 @@ def champion_model(
         decision = promote(connection, duckdb.get_connection, mlflow.tracking, current, settings)
         moved = follow_release(connection, mlflow.tracking)
         served, challenger = champion(connection), current_challenger(connection)
+        head = audit_head(connection)
     return dg.MaterializeResult(
         metadata={
             "outcome": _outcome(decision),
@@ -100,6 +102,7 @@ def champion_model(
             "gates": gate_table(decision.gates),
             "aliases": ", ".join(moved) or "in their places",
             **(_version_metadata(served) if served else {"version": "none"}),
+            **head,
         },
         data_version=data_version(served.name, served.version) if served else None,
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from ml_assets.defs.assets import DAILY, asset, data_version, gate_table
+from ml_assets.defs.assets import DAILY, asset, audit_head, data_version, gate_table
 from ml_assets.defs.automation import ON_NEW_DATA, ON_NEW_DATA_OR_WEAR
 from ml_assets.defs.resources import EncoderResource, OpenSource, PostgresResource
 from ml_assets.defs.search.metadata import quality_metadata
@@ -138,6 +138,7 @@ def published_search(
         dropped, waiting = drop_expired(connection, indexes, current)
         served = published_generation(connection)
         latest = read_measurements(connection, current.generation_id).latest
+        head = audit_head(connection)
     serves = served.generation_id if served else None
     return dg.MaterializeResult(
         metadata={
@@ -148,6 +149,7 @@ def published_search(
             **({} if decision.served else {"withdrawn": decision.reason}),
             **({"dropped": ", ".join(dropped)} if dropped else {}),
             **({"drop_waits_for_a_reader": ", ".join(waiting)} if waiting else {}),
+            **head,
         },
         data_version=data_version(serves, latest.state if latest else None),
     )

@@ -22,10 +22,12 @@ from ml_assets.search.answering.snippet import snippet, telling_terms
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.filters.sql import check_known, sql_condition
 from ml_assets.search.generation import on_vectors, published_generation
+from ml_assets.search.indexes.contract import Ranking
 from ml_assets.search.indexes.kinds import (
     Indexes,
     follow_index,
     kept_by_tables,
+    query_index,
     waiting_documents,
 )
 from ml_assets.search.model import Generation, Vector
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 
 DEPTHS = (DEPTH, 400, 1600)
 """Chunks asked of each index; deeper only while their documents are fewer than k."""
+
+FILTERED_DEPTH = 50
+"""The same under a filter, where each takes longer to find, at first; k, if that is more."""
 
 
 @contextmanager
@@ -159,6 +164,13 @@ def check_space(generation: Generation, encoder: Encoder) -> None:
         )
 
 
+def match_words(
+    engine: Engine, query: str, *, k: int = 10, filters: Condition = NO_FILTER
+) -> Ranking:
+    """What `search_vector` asks of the keyword index first; it can be while a query is encoded."""
+    return query_index(engine.connection, engine.keyword, query, _depths(k, filters)[0], filters)
+
+
 def search_vector(
     engine: Engine,
     query: str,
@@ -168,14 +180,19 @@ def search_vector(
     method: Method = "hybrid",
     filters: Condition = NO_FILTER,
     min_relevance: float = 0.0,
+    matching: Ranking | None = None,
 ) -> SearchResult:
-    """Like `search`, with the vector of the query given; it may be None for "keyword"."""
+    """Like `search`, with the vector of the query given; it may be None for "keyword".
+
+    `matching` is what `match_words` gave for the same, if it was asked.
+    """
     reranker = engine.reranker if method == "hybrid" else None
     most = max(k, engine.rerank_top) if reranker else k
     least = _least(engine, method, min_relevance)
     try:
-        for depth in DEPTHS:
-            ranked = rank_documents(engine, query, vector, method, filters, depth, least)
+        for depth in _depths(k, filters):
+            ranked = rank_documents(engine, query, vector, method, filters, depth, least, matching)
+            matching = None
             hits = list(islice(_hits(engine, ranked, query, vector, most, filters), most))
             complete = len(hits) >= k or ranked.exhausted
             if complete:
@@ -194,6 +211,11 @@ def search_vector(
     complete = complete and not (engine.behind or waiting.could_pass)
     identity = engine.generation.generation_id
     return SearchResult(tuple(hits[:k]), complete, identity, method, filters, behind)
+
+
+def _depths(k: int, filters: Condition) -> tuple[int, ...]:
+    first, *deeper = DEPTHS
+    return (first if filters == NO_FILTER else min(first, max(FILTERED_DEPTH, k)), *deeper)
 
 
 def _least(engine: Engine, method: Method, min_relevance: float) -> float:

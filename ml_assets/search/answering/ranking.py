@@ -52,11 +52,12 @@ def rank_documents(
     filters: Condition,
     depth: int,
     least: float = NO_LEAST,
+    matching: Ranking | None = None,
 ) -> Ranked:
     """Rank the documents that pass the filter, by one index or by both, as the engine fuses.
 
     `vector` may be None for "keyword". Of a document with another `least` cosine than `NO_LEAST`,
-    the nearest chunk has at least that.
+    the nearest chunk has at least that. `matching`: what the keyword index has answered already.
     """
     if method == "keyword" or vector is None:
         matching = query_index(engine.connection, engine.keyword, query, depth, filters)
@@ -65,12 +66,12 @@ def rank_documents(
         nearest = query_index(engine.connection, engine.vector, vector, depth, filters, least)
         rankings = {"vector": nearest}
     else:
-        rankings = query_both(engine, query, vector, filters, depth, least)
+        rankings = query_both(engine, query, vector, filters, depth, least, matching)
     scores = {name: score_documents(ranking).scores for name, ranking in rankings.items()}
     if method == "hybrid" and vector is not None:
         nearest = rankings["vector"]
         if engine.fusion.feedback:
-            rankings["vector"] = query_moved(engine, rankings, vector, filters, depth)
+            rankings["vector"] = rank_moved(engine, rankings, vector)
         if least > NO_LEAST:
             rankings = _near(engine, rankings, nearest, vector, least)
     by_index = {name: score_documents(ranking) for name, ranking in rankings.items()}
@@ -94,55 +95,49 @@ def query_both(
     filters: Condition = NO_FILTER,
     depth: int = DEPTH,
     least: float = NO_LEAST,
+    matching: Ranking | None = None,
 ) -> dict[str, Ranking]:
-    """Query both indexes at a time, for `depth` chunks each, of vectors with the `least` cosine."""
+    """Query both indexes at a time, for `depth` chunks each, of vectors with the `least` cosine.
+
+    With what is `matching` by words given, the vector index alone.
+    """
+    if matching is not None:
+        nearest = query_index(engine.connection, engine.vector, vector, depth, filters, least)
+        return {"keyword": matching, "vector": nearest}
     # The vectors in the other thread, which mostly waits for PostgreSQL.
-    nearest = engine.beside.submit(
+    beside = engine.beside.submit(
         query_index, engine.connection, engine.vector, vector, depth, filters, least
     )
     try:
         matching = query_index(engine.connection, engine.keyword, query, depth, filters)
     finally:
-        wait([nearest])  # an error leaves no query behind
-    return {"keyword": matching, "vector": nearest.result()}
+        wait([beside])  # an error leaves no query behind
+    return {"keyword": matching, "vector": beside.result()}
 
 
-def query_moved(
-    engine: Engine,
-    rankings: Rankings,
-    vector: Vector,
-    filters: Condition = NO_FILTER,
-    depth: int = DEPTH,
-) -> Ranking:
-    """Query the vector index with the vector moved towards the first documents of `rankings`.
+def rank_moved(engine: Engine, rankings: Rankings, vector: Vector) -> Ranking:
+    """Rank what was found by the vector moved towards the first documents of `rankings`.
 
     These are the first by the default fusion, each by its best chunk, whatever fusion was tuned.
-    """
-    return query_index(
-        engine.connection, engine.vector, moved_query(engine, rankings, vector), depth, filters
-    )
-
-
-def moved_query(engine: Engine, rankings: Rankings, vector: Vector) -> Vector:
-    """The vector moved towards the first documents of `rankings`, for feedback."""
-    by_index = {name: score_documents(ranking) for name, ranking in rankings.items()}
-    first = fuse_documents(by_index, DEFAULT_FUSION)[:FEEDBACK_DOCUMENTS]
-    chunks = {**_first_chunks(rankings["keyword"]), **_first_chunks(rankings["vector"])}
-    text = on_vectors(engine.generation, statement("postgres/search/answering/mean_vector"))
-    bound = {"chunk_ids": [chunks[document_id] for document_id, _ in first]}
-    ((mean,),) = engine.connection.execute(text, bound, binary=True).fetchall()
-    return vector if mean is None else rocchio(vector, mean.to_numpy())
-
-
-def rocchio(query: Vector, mean: Vector, weight: float = FEEDBACK_WEIGHT) -> Vector:
-    """The query plus `weight` times the mean of the first vectors, at unit norm.
+    Nothing is looked for anew: what both indexes left out would hardly be among the first.
 
     Source: J. Rocchio, "Relevance feedback in information retrieval", 1971, without its negative
-    part.
+    part: the query plus `FEEDBACK_WEIGHT` times the mean of the first vectors.
     """
-    moved = query + weight * mean
-    unit: Vector = (moved / np.linalg.norm(moved)).astype(np.float32)
-    return unit
+    by_index = {name: score_documents(ranking) for name, ranking in rankings.items()}
+    first = fuse_documents(by_index, DEFAULT_FUSION)[:FEEDBACK_DOCUMENTS]
+    best = {**_first_chunks(rankings["keyword"]), **_first_chunks(rankings["vector"])}
+    found = dict.fromkeys(chain(rankings["vector"].chunk_ids, rankings["keyword"].chunk_ids))
+    text = on_vectors(engine.generation, statement("postgres/search/answering/moved_cosines"))
+    bound = {
+        "query": vector,
+        "weights": np.full_like(vector, FEEDBACK_WEIGHT),
+        "first": [best[document_id] for document_id, _ in first],
+        "chunk_ids": list(found),
+    }
+    rows = engine.connection.execute(text, bound, binary=True).fetchall()
+    scored = ((cosine, chunk_id) for chunk_id, cosine in rows)
+    return Ranking.best_first(scored, exhausted=rankings["vector"].exhausted)
 
 
 def cosines_of(engine: Engine, vector: Vector, chunk_ids: Sequence[str]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -13,7 +14,7 @@ from ml_assets.search.answering.model import MAX_K, Engine
 from ml_assets.search.answering.ranking import (
     DEPTH,
     fuse_documents,
-    moved_query,
+    rank_moved,
     score_documents,
 )
 from ml_assets.search.evaluation.bootstrap import compare, mean_metrics, metric_intervals
@@ -26,6 +27,10 @@ from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
     from ml_assets.embeddings.encoder import Encoder
+
+
+_TIMED = 50
+"""Judged queries that are searched for one by one, for the latency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +66,27 @@ def query_judged(
         for keyword, vector in zip(matching, nearest, strict=True)
     ]
     if feedback != "off":
-        moved = list(map(moved_query, repeat(engine), rankings, vectors))
-        for by_index, again in zip(rankings, engine.vector.query_many(moved, DEPTH), strict=True):
+        moved = [*map(rank_moved, repeat(engine), rankings, vectors)]
+        for by_index, again in zip(rankings, moved, strict=True):
             by_index["feedback"] = again
     return [
         Answer(query, vector, {name: score_documents(each) for name, each in by_index.items()})
         for query, vector, by_index in zip(judged, vectors, rankings, strict=True)
     ]
+
+
+def search_seconds(
+    engine: Engine, judged: JudgedQueries, load: Callable[[], Encoder]
+) -> list[float]:
+    """How long whole searches take for the first judged queries, without their encoding."""
+    asked = judged[:_TIMED]
+    vectors = load().encode_queries([query.text for query in asked])
+    took = []
+    for query, vector in zip(asked, vectors, strict=True):
+        started = time.perf_counter()
+        search_vector(engine, query.text, vector)
+        took.append(time.perf_counter() - started)
+    return took
 
 
 def half_of(answers: Sequence[Answer], half: Literal["tuning", "reporting"]) -> list[Answer]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from typing import Any, TypeAlias
 
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 from pydantic import TypeAdapter, ValidationError
 
@@ -119,6 +121,23 @@ class Measurements:
     published: Measurement | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class KeptMeasurement:
+    """What is kept of every measurement.
+
+    quality: method → metric → mean over the reporting queries. recall: by index, against exact
+    search. latency: p50_ms and p95_ms of a search, where there were queries.
+    """
+
+    generation_id: str
+    measured_at: datetime
+    documents: str
+    queries: int
+    quality: Mapping[str, Metrics]
+    recall: Mapping[str, float]
+    latency: Mapping[str, float]
+
+
 def as_json(measurement: Measurement) -> dict[str, Any]:
     """The measurement as a document of JSON."""
     document: dict[str, Any] = _adapter().dump_python(measurement, mode="json")
@@ -167,6 +186,36 @@ def record_measurement(
     """Keep a fresh measurement of a generation; what is served stays until it is published."""
     bound = {"generation_id": generation_id, "document": Jsonb(as_json(measurement))}
     connection.execute(statement("postgres/search/evaluation/record_measured"), bound)
+
+
+def keep_measurement(
+    connection: postgres.Connection,
+    generation_id: str,
+    measurement: Measurement,
+    seconds: Sequence[float],
+) -> None:
+    """Add a measurement to those that were ever made; `seconds` are those of single searches."""
+    import numpy as np
+
+    quantiles = np.quantile(seconds, [0.5, 0.95]) if seconds else ()
+    milliseconds = [1000 * float(value) for value in quantiles]
+    methods = measurement.quality.methods
+    bound = {
+        "generation_id": generation_id,
+        "documents": measurement.documents,
+        "queries": measurement.judged_queries,
+        "quality": Jsonb({k: v["reporting"] for k, v in methods.items() if "reporting" in v}),
+        "recall": Jsonb(dict(measurement.recall)),
+        "latency": Jsonb(dict(zip(("p50_ms", "p95_ms"), milliseconds, strict=False))),
+    }
+    connection.execute(statement("postgres/search/evaluation/keep_measurement"), bound)
+
+
+def kept_measurements(connection: postgres.Connection) -> list[KeptMeasurement]:
+    """Every measurement of every generation, by its time."""
+    with connection.cursor(row_factory=class_row(KeptMeasurement)) as cursor:
+        text = statement("postgres/search/evaluation/kept_measurements")
+        return cursor.execute(text).fetchall()
 
 
 def record_published(

@@ -21,11 +21,13 @@ from ml_assets.search.evaluation.judged import (
     measure_methods,
     present_documents,
     query_judged,
+    search_seconds,
 )
 from ml_assets.search.evaluation.measurement import (
     VERSION,
     Measurement,
     Tuned,
+    keep_measurement,
     read_measurements,
     record_measurement,
 )
@@ -107,7 +109,11 @@ def measure_generation(
             rerank_top=settings.rerank_top,
         )
         measurement = evaluate_generation(engine, vectors, judged, load, settings, state=state)
-    record_measurement(connection, generation.generation_id, measurement)
+        fused = replace(engine, fusion=measurement.fusion)
+        seconds = search_seconds(fused, judged, load) if judged else []
+    with connection.transaction():
+        record_measurement(connection, generation.generation_id, measurement)
+        keep_measurement(connection, generation.generation_id, measurement, seconds)
     return measurement, True
 
 

@@ -13,6 +13,7 @@ from ml_assets.errors import GateError
 from ml_assets.releases import audit
 from ml_assets.releases.gates import Gate, refuse_blocked
 from ml_assets.releases.pointer import deciding_alone, present_parts
+from ml_assets.releases.roles import authorize
 from ml_assets.search.generation import find_generation, on_vectors, published_generation
 from ml_assets.search.indexes.consistency import compare_with_tables
 from ml_assets.search.indexes.kinds import Indexes, sync_index
@@ -106,6 +107,7 @@ def drop_expired(
     dropped: list[str] = []
     waiting: list[str] = []
     if expiring():
+        authorize(connection, indexes.settings.actor, "drop", "search generations")
         with deciding_alone(connection):
             for identity in expiring():
                 generation = find_generation(connection, identity)

@@ -54,6 +54,13 @@ def described_generation(settings: Settings) -> str:
     return generation_id(current_space(settings).space_id, parameters)
 
 
+def count_generations(connection: postgres.Connection) -> dict[str, float]:
+    """How many generations have indexes, `kept`, and how many had them once, `dropped`."""
+    query = "select count(dropped_at), count(*) from search_generations"
+    dropped, known = connection.execute(query).fetchone() or (0, 0)
+    return {"kept": known - dropped, "dropped": dropped}
+
+
 def list_generations(
     connection: postgres.Connection, settings: Settings, described: str
 ) -> list[ListedGeneration]:

@@ -14,6 +14,7 @@ from ml_assets.errors import GateError
 from ml_assets.releases import audit, pointer
 from ml_assets.releases.gates import Decision, Gate, refuse_blocked
 from ml_assets.releases.holds import alerts_gate, holding_alerts
+from ml_assets.releases.roles import authorize
 from ml_assets.search.evaluation.exact import recall_against_exact
 from ml_assets.search.evaluation.measurement import (
     Measurement,
@@ -28,7 +29,7 @@ from ml_assets.search.model import Generation
 from ml_assets.search.publishing.gates import Reference, measured_gates
 from ml_assets.search.publishing.lifecycle import bring_up_to_date, compare_indexes
 from ml_assets.search.publishing.quality import definition, subject
-from ml_assets.settings import Settings
+from ml_assets.settings import Settings, secret
 from ml_assets.stores import postgres
 
 
@@ -48,7 +49,9 @@ def publish_measured(
         NothingToDoError: there is no such generation, or its indexes were dropped.
         GateError: its last measurement is not of the present state, or a gate blocks.
     """
-    with pointer.deciding_alone(connection):
+    authorize(connection, indexes.settings.actor, "publish", subject(identity))
+    redis_url = secret(indexes.settings.redis_url)
+    with pointer.deciding_alone(connection, redis_url):
         generation = kept_generation(connection, identity)
         withdrawn = pointer.withdrawals(connection, "generation_id").get(identity)
         if withdrawn:
@@ -72,7 +75,8 @@ def publish_by_hand(
         GateError: it was never measured, lacks vectors, or a gate blocks.
     """
     settings = indexes.settings
-    with pointer.deciding_alone(connection):
+    authorize(connection, settings.actor, "publish by hand", subject(identity))
+    with pointer.deciding_alone(connection, secret(settings.redis_url)):
         generation = kept_generation(connection, identity)
         earlier = _latest(connection, generation)
         compared = bring_up_to_date(connection, indexes, generation)

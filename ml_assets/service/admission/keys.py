@@ -14,12 +14,12 @@ from psycopg.rows import class_row
 
 from ml_assets.errors import NothingToDoError, UserError
 from ml_assets.releases.audit import Entry, append
+from ml_assets.releases.rights import ROLES, Role
+from ml_assets.releases.roles import authorize
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
-Role = Literal["viewer", "trainer", "approver", "admin"]
 Scope = Literal["read", "feedback", "write"]
-ROLES: tuple[Role, ...] = get_args(Role)
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 MAY: Mapping[Role, frozenset[Scope]] = {
@@ -59,6 +59,7 @@ def create_key(
 
     Raises:
         UserError: the name is empty, or the role or a scope is none, or the role lacks the scope.
+        RoleError: the actor is no admin.
     """
     if not name.strip():
         raise UserError("the key has no name", where="keys", do="Say whose it is")
@@ -71,6 +72,7 @@ def create_key(
         raise UserError(
             f"a {role} may not {wrong[0]!r}", where="--only", do=f"A {role} may {known}"
         )
+    authorize(connection, actor, "create key", "keys")
     scopes = [scope for scope in SCOPES if scope in (set(only) or MAY[role])]
     key_id, secret = secrets.token_hex(_ID_BYTES), secrets.token_urlsafe(_SECRET_BYTES)
     bound: dict[str, Any] = {"key_id": key_id, "name": name, "role": role, "scopes": scopes}
@@ -87,7 +89,9 @@ def revoke_key(connection: postgres.Connection, key_id: str, actor: str) -> None
 
     Raises:
         NothingToDoError: there is no such key, or it was revoked before.
+        RoleError: the actor is no admin.
     """
+    authorize(connection, actor, "revoke key", f"key/{key_id}")
     bound = {"key_id": key_id, "revoked_by": actor}
     with connection.transaction():
         if not connection.execute(statement("postgres/service/revoke_key"), bound).rowcount:

@@ -1,4 +1,8 @@
-"""How often a key may ask: counted in the online store, by all processes together."""
+"""How often a key may ask: counted in the online store, by all processes together.
+
+A process takes some requests of a window at a time, and lets these in without asking the store. Of
+a limit of fewer than `_PARTS` it takes one; of others it may leave so small a part unused.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from limits import parse
 from limits.errors import StorageError
@@ -19,8 +24,17 @@ from ml_assets.service.admission.counters import open_counters
 from ml_assets.settings import Settings, secret
 
 _AGAIN_SECONDS = 5.0
+_PARTS = 20
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Taken:
+    """Requests that were counted and not made yet, until the window `ends`."""
+
+    left: int
+    ends: float
 
 
 class Rates:
@@ -35,19 +49,39 @@ class Rates:
         self._shared: Storage | None = None
         self._here: Storage | None = None
         self._again = 0.0
+        self._taken: dict[str, _Taken] = {}
+        self._asking = asyncio.Lock()
 
     async def wait(self, identity: str) -> float | None:
         """Count a request; None, or after how many seconds one more is allowed."""
         if self._limit is None:
             return None
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._hit, identity)
+        if self._has_taken(identity):
+            return None
+        async with self._asking:
+            if self._has_taken(identity):  # by whom this one waited for
+                return None
+            loop = asyncio.get_running_loop()
+            answer = await loop.run_in_executor(self._thread, self._hit, identity)
+            if isinstance(answer, float):
+                return answer
+            self._taken[identity] = answer
+        return None
 
     def close(self) -> None:
         """Let go of the store."""
         self._thread.submit(self._stack.close)
         self._thread.shutdown()
 
-    def _hit(self, identity: str) -> float | None:
+    def _has_taken(self, identity: str) -> bool:
+        """Whether one more is let in of those that were counted; asked by the event loop alone."""
+        taken = self._taken.get(identity)
+        if taken is None or not taken.left or time.time() >= taken.ends:
+            return False
+        taken.left -= 1
+        return True
+
+    def _hit(self, identity: str) -> _Taken | float:
         try:
             if storage := self._opened():
                 return self._ask(storage, identity)
@@ -60,12 +94,13 @@ class Rates:
             self._here = MemoryStorage()
         return self._ask(self._here, identity)
 
-    def _ask(self, storage: Storage, identity: str) -> float | None:
+    def _ask(self, storage: Storage, identity: str) -> _Taken | float:
+        """What may be asked now, the present request left out, or how long to wait."""
         assert self._limit is not None  # noqa: S101 - as `wait` asks
-        limiter = FixedWindowRateLimiter(storage)
-        if limiter.hit(self._limit, identity):
-            return None
-        return max(0.0, limiter.get_window_stats(self._limit, identity).reset_time - time.time())
+        limiter, several = FixedWindowRateLimiter(storage), max(1, self._limit.amount // _PARTS)
+        let_in = limiter.hit(self._limit, identity, cost=several)
+        ends = limiter.get_window_stats(self._limit, identity).reset_time
+        return _Taken(several - 1, ends) if let_in else max(0.0, ends - time.time())
 
     def _opened(self) -> Storage | None:
         if self._shared is None and time.monotonic() >= self._again:

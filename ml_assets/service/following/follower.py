@@ -1,8 +1,8 @@
 """The thread of a process that follows what is published, who has a key, and which store answers.
 
 A new release is opened beside the old one, which answers until then; the old one is closed when the
-last request that began with it has ended. PostgreSQL's NOTIFY says when to look; a poll is the net
-under it, for a replica or a pooler that passes none.
+last request that began with it has ended. PostgreSQL's NOTIFY says when to look, and so does a
+channel of Redis, where there is one; a poll is the net under both.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ml_assets.search.indexes.kinds import touch_index
 from ml_assets.service.admission.counters import obstacle
 from ml_assets.service.admission.keys import Key, read_keys
 from ml_assets.service.following import deployments
+from ml_assets.service.following.bell import Bell
 from ml_assets.service.following.deployments import Process
 from ml_assets.service.following.opened import NoLaneError, OpenedRelease, Served, look_up
 from ml_assets.settings import Settings, secret
@@ -93,6 +94,7 @@ class Follower:
         self._ended = threading.Event()
         self._looked = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
+        self._bell = Bell()
         self._due: dict[str, float] = {}
         self._retired: list[OpenedRelease] = []
         self._unlisted = ""
@@ -100,13 +102,17 @@ class Follower:
 
     def start(self, seconds: float) -> None:
         """Begin; wait at most so long for the first look."""
+        if url := secret(self._settings.redis_url):
+            self._bell.listen(url)
         self._thread.start()
         self._looked.wait(seconds)
 
     def stop(self) -> None:
         """End the thread, and close what is open; nobody asks any more."""
         self._ended.set()
+        self._bell.ring()
         self._thread.join()
+        self._bell.close()
         last = self.state.replace(None)
         for opened in [*self._retired, *filter(None, [last])]:
             opened.close()
@@ -121,7 +127,7 @@ class Follower:
                     while not self._ended.is_set():
                         self._look(connection)
                         self._looked.set()
-                        self._wait(connection if listens else None)
+                        self._bell.wait(POLL_SECONDS, connection if listens else None)
                 self._looked.set()
                 self._close_left()
                 self._ended.wait(POLL_SECONDS)
@@ -224,13 +230,6 @@ class Follower:
         if self.state.troubles.get(store) != reason:
             log.warning("a store does not answer", extra={"store": store, "reason": reason})
         self.state.troubles[store] = reason
-
-    def _wait(self, listening: postgres.Connection | None) -> None:
-        if listening is None:
-            self._ended.wait(POLL_SECONDS)
-            return
-        for _ in listening.notifies(timeout=POLL_SECONDS, stop_after=1):
-            pass
 
 
 def _listen(connection: postgres.Connection) -> bool:

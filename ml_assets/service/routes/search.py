@@ -8,7 +8,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from ml_assets.search.answering.engine import check_space, search_vector, similar
+from ml_assets.search.answering.engine import (
+    check_space,
+    match_words,
+    search_vector,
+    similar,
+)
 from ml_assets.search.answering.model import MAX_K, Engine, SearchResult
 from ml_assets.search.filters.language import Condition
 from ml_assets.search.filters.parse import condition_of, format_condition
@@ -68,25 +73,29 @@ async def _search(asked: SearchRequest, opened: OpenedRelease, service: Service)
 
 async def find(asked: SearchRequest, opened: OpenedRelease, service: Service) -> SearchResult:
     """The documents of a search, those of the pages before it included."""
-    condition = _condition(asked)
-    vector = None
+    condition, k = _condition(asked), min(MAX_K, asked.offset + asked.k)
+    encoding = None
     if asked.method != "keyword":
         if generation := opened.served.generation:
             check_space(generation, service.encoder)
         encoding = service.encoder.submit([asked.query], queries=True)
-        vector = (await asyncio.wrap_future(encoding))[0]
+        if service.space.is_remote:  # that may take long, and is waited for by no lane
+            await asyncio.wrap_future(encoding)
 
     def answer(lane: Lane) -> SearchResult:
-        engine = engine_of(lane)
+        engine, matching = engine_of(lane), None
         check_known(engine.connection, condition)
+        if asked.method == "hybrid":  # while the query is encoded
+            matching = match_words(engine, asked.query, k=k, filters=condition)
         return search_vector(
             engine,
             asked.query,
-            vector,
-            k=min(MAX_K, asked.offset + asked.k),
+            encoding.result()[0] if encoding else None,
+            k=k,
             method=asked.method,
             filters=condition,
             min_relevance=asked.min_relevance,
+            matching=matching,
         )
 
     return await service.on_lane(opened, answer)

@@ -76,6 +76,7 @@ class Partitions:
             bound = {
                 "ids": pairs[0].tolist(),
                 "seconds": pairs[1].tolist(),
+                "series": np.unique(ids).tolist(),
                 "span": span,
                 "begin": int(seconds.min()),
                 "end": int(seconds.max()) + span,

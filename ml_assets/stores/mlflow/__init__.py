@@ -8,12 +8,14 @@ from ml_assets.stores.mlflow.client import EXPERIMENT, activate, artifacts_of, c
 from ml_assets.stores.mlflow.datasets import Dataset, log_dataset
 from ml_assets.stores.mlflow.location import Tracking, tracking
 from ml_assets.stores.mlflow.models import (
+    file_sizes,
     has_model,
     hash_files,
     is_elsewhere,
     load_model,
     log_file,
     log_model,
+    model_bytes,
     read_file,
 )
 from ml_assets.stores.mlflow.pages import serve
@@ -40,6 +42,7 @@ __all__ = [
     "end_abandoned",
     "ensure_version",
     "explained",
+    "file_sizes",
     "has_model",
     "hash_files",
     "home_artifacts",
@@ -51,6 +54,7 @@ __all__ = [
     "log_run_file",
     "log_steps",
     "mark",
+    "model_bytes",
     "move_artifacts",
     "read_aliases",
     "read_file",

@@ -121,6 +121,40 @@ def hash_files(where: Tracking, uris: Sequence[str], run_id: str) -> dict[str, s
     }
 
 
+def file_sizes(where: Tracking, uris: Sequence[str], run_id: str) -> dict[str, int]:
+    """The bytes of each file of a run and of its models, by the path that `hash_files` gives it.
+
+    A server tells them of the files, not of folders among them.
+
+    Raises:
+        StoreError: MLflow does not answer.
+    """
+    if folder := where.artifacts:
+        folders = [*(_model_folder(folder, uri) for uri in uris), folder / run_id]
+        files = [file for each in folders for file in each.rglob("*") if file.is_file()]
+        return {file.relative_to(folder).as_posix(): file.stat().st_size for file in sorted(files)}
+    client = activate(where).MlflowClient()
+    with explained(where):
+        listed = {f"models/{model_id(uri)}": _logged_files(client, uri) for uri in uris}
+        listed[run_id] = client.list_artifacts(run_id)
+    return {
+        f"{folder}/artifacts/{file.path}": file.file_size
+        for folder, files in listed.items()
+        for file in files
+        if not file.is_dir
+    }
+
+
+def model_bytes(where: Tracking, uri: str) -> int:
+    """How large the file of a model is that `log_model` saved."""
+    if folder := where.artifacts:
+        return (_model_folder(folder, uri) / "artifacts" / _MODEL_FILE).stat().st_size
+    client = activate(where).MlflowClient()
+    with explained(where):
+        sizes = {file.path: file.file_size for file in _logged_files(client, uri)}
+    return int(sizes[_MODEL_FILE])
+
+
 def is_elsewhere(where: Tracking, uri: str) -> bool:
     """Whether this home knows nothing of the model at `uri`, which may lie in that of another host.
 
@@ -177,12 +211,15 @@ def _listed(where: Tracking, uri: str) -> set[str]:
     mlflow = activate(where)
     with explained(where):
         try:
-            listed = mlflow.MlflowClient().list_logged_model_artifacts(model_id(uri))
-            return {file.path for file in listed}
+            return {file.path for file in _logged_files(mlflow.MlflowClient(), uri)}
         except mlflow.exceptions.MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             return set()
+
+
+def _logged_files(client: Any, uri: str) -> list[Any]:
+    return list(client.list_logged_model_artifacts(model_id(uri)))
 
 
 def model_id(uri: str) -> str:

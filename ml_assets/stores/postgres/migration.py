@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import psycopg
+import socket
 
-from ml_assets.errors import StoreError, first_line
+import psycopg
+from psycopg.types.json import Jsonb
+
+from ml_assets.errors import RoleError, StoreError, first_line
+from ml_assets.settings import load_settings
 from ml_assets.stores.migrations import STORES, Migration, find_pending
 from ml_assets.stores.postgres.refusals import refuse_old_pgvector
 from ml_assets.stores.postgres.statements import Connection
 from ml_assets.stores.sql import statement
 
 SCHEMA = "ml_schema"
+
+_LOG = "select ml_schema.append_audit(%s, %s, 'database', '', %s, %s)"
 
 _OLD_MIGRATIONS = 17
 """As many as the version had from which there is an upgrade; they are six files since."""
@@ -25,11 +31,15 @@ def migrate(connection: Connection, where: str = "POSTGRES_URL") -> list[str]:
 
     Raises:
         StoreError: the tables are those of a newer ml_assets, or a migration was edited.
+        RoleError: roles were granted, and the actor of the settings is no admin.
     """
-    if connection.execute(statement("postgres/stores/has_ledger")).fetchone() == (True,):
+    there = connection.execute(statement("postgres/stores/has_ledger")).fetchone() == (True,)
+    if there:
         refuse_old_pgvector(connection, where)
         if not any(_find_pending(connection, where).values()):
             return []
+    actor = load_settings().actor
+    _refuse_unentitled(connection, actor)
     with connection.transaction():
         connection.execute("select pg_advisory_xact_lock(hashtext('ml_schema.migrations'))")
         old = _set_old_aside(connection, where)
@@ -47,7 +57,23 @@ def migrate(connection: Connection, where: str = "POSTGRES_URL") -> list[str]:
                 connection.execute(record, [store, migration.name, migration.checksum])
         if old:
             connection.execute(statement("postgres/upgrade/carry_over"))
+        applied = [f"{store}/{each.name}" for store in STORES for each in pending[store]]
+        if applied and (old or there):  # of new tables there is nothing to tell
+            bound = [actor, "migrate", Jsonb({"migrations": applied}), socket.gethostname()]
+            connection.execute(_LOG, bound)
     return [migration.name for migration in pending["postgres"]]
+
+
+def _refuse_unentitled(connection: Connection, actor: str) -> None:
+    """Stop who is no admin by the roles in the database, if it knows of any; it is logged there."""
+    if connection.execute("select to_regproc('ml_schema.may')").fetchone() == (None,):
+        return
+    if connection.execute("select ml_schema.may(%s, 'admin')", [actor]).fetchone() == (True,):
+        return
+    what = f"{actor!r} may not migrate the tables: that takes an admin"
+    details = Jsonb({"action": "migrate"})
+    connection.execute(_LOG, [actor, "deny", details, socket.gethostname()])
+    raise RoleError(what, where="roles", do="Ask an admin of `ml-assets roles` to run first")
 
 
 def _find_pending(connection: Connection, where: str) -> dict[str, list[Migration]]:

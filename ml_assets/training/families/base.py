@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ml_assets.training.examples import TEXT
-from ml_assets.training.model import Examples
+from ml_assets.training.model import Examples, Report
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,14 +22,22 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
+def _unheard(step: int, metrics: Mapping[str, float]) -> None:
+    """Nobody listens."""
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a family is fitted on: examples, the feature columns, all labels, the seed."""
+    """What a family is fitted on: examples, the feature columns, all labels, the seed.
+
+    `report` is told of each step of a fit, not of those on folds.
+    """
 
     examples: Examples
     features: tuple[str, ...]
     labels: tuple[str, ...]
     seed: int
+    report: Report = _unheard
 
     @property
     def vector(self) -> list[str]:
@@ -47,11 +55,13 @@ class Trial:
     """What a family with one setting answers on rows that it was not fitted on.
 
     `answer` gives probabilities of the shape (rows, labels); it is called for the best alone.
+    `scores` are further metrics of an epoch.
     """
 
     setting: Mapping[str, Any]
     log_loss: float
     answer: Callable[[], NDArray[np.floating]]
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 Try = Callable[[Task, "Sequence[NDArray[np.bool_]]", Mapping[str, Any]], list[list[Trial]]]

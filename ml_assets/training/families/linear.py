@@ -10,6 +10,7 @@ from ml_assets.training.evaluation import log_loss
 from ml_assets.training.families.base import Family, Task, Trial, align, at_once
 from ml_assets.training.families.inputs import prepare
 from ml_assets.training.families.softmax import blocks_of, fit_softmax, score, softmax
+from ml_assets.training.model import Report
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +51,7 @@ def _fit(task: Task, parameters: Mapping[str, Any]) -> Pipeline:
     inputs, prepared = prepare(task, parameters)
     strength = parameters["C"]
     classes, coefficients = _solve(
-        task.examples.truth, _blocks(inputs, prepared), parameters, strength
+        task.examples.truth, _blocks(inputs, prepared), parameters, strength, report=task.report
     )
     if len(classes) == 2:
         # Of two classes scikit-learn keeps one line: how far the second is above the first.
@@ -72,12 +73,15 @@ def _solve(
     parameters: Mapping[str, Any],
     strength: float,
     start: NDArray[np.float32] | None = None,
+    report: Report | None = None,
 ) -> tuple[list[str], NDArray[np.float32]]:
     """The classes among the labels of the rows, and the coefficients."""
     import numpy as np
 
     classes, truth = np.unique(labels.astype(str), return_inverse=True)
-    solved = fit_softmax(blocks, truth, len(classes), strength, start, parameters["max_iter"])
+    solved = fit_softmax(
+        blocks, truth, len(classes), strength, start, parameters["max_iter"], report
+    )
     return classes.tolist(), solved
 
 

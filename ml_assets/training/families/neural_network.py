@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.training.evaluation import log_loss
+from ml_assets.training.evaluation import log_loss, macro_scores
 from ml_assets.training.families.base import Family, Task, Trial, at_once, predict_probabilities
 from ml_assets.training.families.inputs import prepare
 
@@ -35,7 +36,10 @@ def _path(
     trials: list[Trial] = []
     for epoch, network in enumerate(_epochs(truth, seen, parameters, task.seed), 1):
         answer = partial(predict_probabilities, _snapshot(network), unseen, task.labels)
-        trials.append(Trial({"epochs": epoch}, log_loss(task.labels, asked, answer()), answer))
+        answers = answer()
+        loss = log_loss(task.labels, asked, answers)
+        scores = macro_scores(task.labels, asked, answers)
+        trials.append(Trial({"epochs": epoch}, loss, answer, scores))
         best = min(trials, key=lambda trial: trial.log_loss).setting["epochs"]
         if epoch == parameters["max_epochs"] or epoch - best >= parameters["patience"]:
             break
@@ -48,7 +52,10 @@ def _fit(task: Task, parameters: Mapping[str, Any]) -> Pipeline:
     inputs, prepared = prepare(task, parameters)
     prepared = prepared.astype("float32")
     epochs = _epochs(task.examples.truth, prepared, parameters, task.seed)
-    *_, network = islice(epochs, parameters["epochs"])
+    stepped = time.perf_counter()
+    for epoch, network in enumerate(islice(epochs, parameters["epochs"]), 1):
+        before, stepped = stepped, time.perf_counter()
+        task.report(epoch, {**_state(network), "step_seconds": stepped - before})
     return Pipeline([("inputs", inputs), ("model", network)])
 
 
@@ -67,6 +74,23 @@ def _epochs(
     )
     while True:
         yield network.partial_fit(prepared, truth, classes=sorted(set(truth)))
+
+
+def _state(network: Any) -> dict[str, float]:
+    """How an epoch ended: its mean loss, Adam's step size, and the norm of its mean gradient.
+
+    Adam's running mean of the gradient is what it goes by; it is freed of its start at 0 (Kingma
+    and Ba 2015, section 3).
+    """
+    import numpy as np
+
+    adam = network._optimizer
+    squares = sum(float(np.square(mean).sum()) for mean in adam.ms)
+    return {
+        "loss": float(network.loss_),
+        "learning_rate": float(adam.learning_rate),
+        "gradient_norm": squares**0.5 / (1 - adam.beta_1**adam.t),
+    }
 
 
 def _snapshot(network: Any) -> Any:

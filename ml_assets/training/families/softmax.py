@@ -6,9 +6,12 @@ fit per fold and setting cannot afford.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+from ml_assets.training.model import Report
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,12 +39,14 @@ def fit_softmax(
     strength: float,
     start: NDArray[np.float32] | None = None,
     max_iter: int = 100,
+    report: Report | None = None,
 ) -> NDArray[np.float32]:
     """Return coefficients of shape (columns + 1, classes), the last line the intercepts.
 
     They minimise the mean cross-entropy over rows plus the squared coefficients, the intercepts
     left out, over 2 · `strength` · rows: scikit-learn's objective with C = `strength`. `start` may
-    be the minimum of another strength.
+    be the minimum of another strength. `report` is told of each iteration: the objective as `loss`,
+    the Euclidean `gradient_norm`, and `step_seconds`.
     """
     import numpy as np
     from scipy.optimize import minimize
@@ -52,8 +57,10 @@ def fit_softmax(
     turned = [block.T.tocsr() if hasattr(block, "tocsr") else block.T for block in blocks]
     shape, penalty = (int(ends[-1]) + 1, classes), 1 / (strength * len(truth))
     share = np.float32(1 / len(truth))
+    gradient_norm = 0.0
 
     def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        nonlocal gradient_norm
         coefficients = flat.reshape(shape).astype(np.float32)
         scores = score(blocks, coefficients)
         scores -= scores.max(axis=1, keepdims=True)
@@ -69,11 +76,30 @@ def fit_softmax(
         gradient[-1] = scores.sum(axis=0)
         gradient[:-1] += np.float32(penalty) * coefficients[:-1]
         loss += penalty / 2 * float(np.square(flat[:-classes]).sum())
+        if report:
+            gradient_norm = float(np.linalg.norm(gradient))
         return loss, gradient.ravel().astype(np.float64)
+
+    step, stepped = 0, time.perf_counter()
+
+    def tell(intermediate_result: Any) -> None:
+        """The point that is accepted is the one that was looked at last."""
+        nonlocal step, stepped
+        step, before, stepped = step + 1, stepped, time.perf_counter()
+        numbers = {"loss": float(intermediate_result.fun), "gradient_norm": gradient_norm}
+        if report:
+            report(step, {**numbers, "step_seconds": stepped - before})
 
     first = np.zeros(shape) if start is None else start
     options = {"maxiter": max_iter, "gtol": TOLERANCE, "ftol": 1e-9, "maxls": 30, "maxcor": 6}
-    solved = minimize(objective, first.ravel(), jac=True, method="L-BFGS-B", options=options)
+    solved = minimize(
+        objective,
+        first.ravel(),
+        jac=True,
+        method="L-BFGS-B",
+        options=options,
+        callback=tell if report else None,
+    )
     return np.asarray(solved.x.reshape(shape), dtype=np.float32)
 
 

@@ -20,8 +20,9 @@ from ml_assets.documents.model import Document
 from ml_assets.documents.sources.base import JudgedQuery
 from ml_assets.embeddings.space import current_chunker
 from ml_assets.errors import GateError
+from ml_assets.releases.audit import read_entries
 from ml_assets.search.answering.engine import open_engine, search
-from ml_assets.search.evaluation.measurement import read_measurements
+from ml_assets.search.evaluation.measurement import kept_measurements, read_measurements
 from ml_assets.search.generation import published_generation
 from ml_assets.search.indexes import consistency as quality
 from ml_assets.search.indexes.chroma.index import ChromaIndex
@@ -130,8 +131,16 @@ def test_search_is_built_measured_and_published(
         published = read_measurements(connection, served.generation_id).published
         assert published is not None
         assert published.quality.methods["keyword"]["reporting"]["mrr@10"] == 1
-        (audited,) = connection.execute("select actor, action from model_audit_logs").fetchall()
-        assert audited == (settings.actor, "publish")
+        (kept,) = kept_measurements(connection)
+        assert (kept.generation_id, kept.queries) == (served.generation_id, 2)
+        assert kept.quality["keyword"]["mrr@10"] == 1
+        assert kept.recall == {"pgvector": 1, "chroma": 1}
+        assert 0 < kept.latency["p50_ms"] <= kept.latency["p95_ms"] < 10_000
+        audited = connection.execute("select actor, action from model_audit_logs order by entry_id")
+        assert audited.fetchall() == [(settings.actor, "publish"), (settings.actor, "anchor")]
+        said = str(metadata(result, "published_search")["audit_head"])
+        told = read_entries(connection, 2)[0].entry_id
+        assert said.startswith(f"{told} ")
 
 
 def test_a_second_run_does_nothing_and_says_so(run_search: RunSearch, encoder: HashEncoder) -> None:

@@ -9,7 +9,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ml_assets.defs.monitoring.assets import training_metrics
+from ml_assets.defs.monitoring.assets import experiment_analytics, training_metrics
+from ml_assets.defs.monitoring.checks import (
+    families_did_not_get_worse,
+    training_metrics_are_whole,
+)
 from ml_assets.defs.registry.assets import champion_model, registered_model
 from ml_assets.defs.registry.checks import audit_chain_is_intact, champion_has_earned_it
 from ml_assets.defs.resources import MlflowResource, PostgresResource, build_resources
@@ -37,6 +41,7 @@ ASSETS = [
     registered_model,
     champion_model,
     training_metrics,
+    experiment_analytics,
 ]
 CHECKS = [
     labels_are_known,
@@ -45,6 +50,8 @@ CHECKS = [
     labels_are_plausible,
     audit_chain_is_intact,
     champion_has_earned_it,
+    training_metrics_are_whole,
+    families_did_not_get_worse,
 ]
 Run = Callable[..., dg.ExecuteInProcessResult]
 
@@ -58,7 +65,7 @@ def run(
     home = str(deployment.settings.home)
     resources = {
         **build_resources(deployment.settings),
-        "postgres": PostgresResource(url=postgres_url, home=home),
+        "postgres": PostgresResource(url=postgres_url, home=home, actor="tester"),
         "encoder": fake_encoder(deployment.settings, HashEncoder()),
         "mlflow": MlflowResource(postgres_url=postgres_url, home=home),
     }
@@ -97,7 +104,14 @@ def test_from_labels_to_a_champion_and_then_nothing_to_do(run: Run, deployment: 
     served = champion(deployment.connection)
     assert served is not None
     assert metadata(first, "champion_model")["version"] == served.version
-    assert metadata(first, "training_metrics")["model_performance_points"] == 13
+    assert metadata(first, "training_metrics")["model_performance_points"] == 17
+    analytics = metadata(first, "experiment_analytics")
+    assert analytics["outcome"] == "3 trainings of 3 families"
+    pictures = {name for name, value in analytics.items() if str(value).startswith("![plot]")}
+    shown_metrics = ("macro_f1", "log_loss", "fit_seconds", "one_text_p95_ms")
+    assert pictures == {"comparison_plot", *(f"plot_{name}" for name in shown_metrics)}
+    assert len(shown(analytics["statistics"]).splitlines()) == 3
+    assert "| completed | tfidf_baseline | 1 |" in shown(analytics["statistics"])
     assert f"champion → {served.version}" in str(metadata(first, "champion_model")["aliases"])
 
     # Killed before the alias followed the release, or moved by hand: the next run repairs it.
@@ -114,6 +128,8 @@ def test_from_labels_to_a_champion_and_then_nothing_to_do(run: Run, deployment: 
         "registered_model": "nothing changed",
         "champion_model": "nothing changed, already promoted",
         "training_metrics": "nothing to copy",
+        "experiment_analytics": "3 trainings of 3 families;"
+        " nothing changed since the last pictures",
     }
     assert versions(second) == versions(first)
 
@@ -202,7 +218,7 @@ def test_a_source_without_labels_ends_quietly(run: Run, deployment: Deployment) 
         assert outcome.startswith("nothing to train on: the documents have no labels")
     assert metadata(result, "training_metrics")["outcome"] == "nothing to copy"
     assert all(passed(result).values())
-    for table in ("experiments", "model_artifacts", "releases", "model_audit_logs"):
+    for table in ("experiments", "model_versions", "releases", "model_audit_logs"):
         row = deployment.connection.execute(f"select count(*) from {table}").fetchone()
         assert row == (0,)
     with duckdb.connect(deployment.settings.duckdb_file) as duck:

@@ -72,7 +72,7 @@ def check(trained: tuple[Deployment, TrainingSet]) -> Check:
 def _postgres(deployment: Deployment) -> PostgresResource:
     info = deployment.connection.info
     url = f"postgresql://{info.user}:{info.password}@{info.host}:{info.port}/{info.dbname}"
-    return PostgresResource(url=url, home=str(deployment.settings.home))
+    return PostgresResource(url=url, home=str(deployment.settings.home), actor="tester")
 
 
 def test_features_are_known(broken: tuple[Deployment, TrainingSet], check: Check) -> None:
@@ -251,9 +251,9 @@ def test_champion_has_earned_it(
     assert earned.metadata["promotions_in_the_audit_log"].value == 1
     # Somebody put another version in the release by hand.
     connection.execute(
-        "insert into model_artifacts select model_name, version + 1000, run_id, uri,"
+        "insert into model_versions select model_name, version + 1000, run_id, uri,"
         " training_set_hash, space_id, feature_views, metrics, seed, created_at"
-        " from model_artifacts"
+        " from model_versions"
     )
     connection.execute("alter table releases disable trigger user")
     connection.execute("update releases set model_version = model_version + 1000")

@@ -55,7 +55,7 @@ def test_no_value_is_of_after_its_document(
     built = deployment.build()
     info = deployment.connection.info
     url = f"postgresql://{info.user}:{info.password}@{info.host}:{info.port}/{info.dbname}"
-    postgres = PostgresResource(url=url, home=str(deployment.settings.home))
+    postgres = PostgresResource(url=url, home=str(deployment.settings.home), actor="tester")
     offline = OfflineStoreResource(database=str(deployment.settings.duckdb_file))
 
     def check(**changed: object) -> dict[str, object]:

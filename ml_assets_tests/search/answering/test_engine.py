@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,15 +15,18 @@ from hypothesis import strategies as st
 from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, UserError
 from ml_assets.search.answering.engine import (
     DEPTHS,
+    match_words,
     open_beside,
     open_engine,
     search,
+    search_vector,
     similar,
 )
 from ml_assets.search.answering.model import METHODS, Engine, Method
-from ml_assets.search.answering.ranking import rocchio
+from ml_assets.search.answering.ranking import FEEDBACK_WEIGHT, rank_moved
 from ml_assets.search.filters.language import (
     METADATA,
+    NO_FILTER,
     And,
     Compare,
     Condition,
@@ -33,6 +37,7 @@ from ml_assets.search.filters.language import (
     created_between,
 )
 from ml_assets.search.indexes.chroma.index import ChromaIndex
+from ml_assets.search.indexes.contract import Ranking
 from ml_assets.search.indexes.kinds import Indexes
 from ml_assets.search.model import Fusion, Generation
 from ml_assets.session import open_session
@@ -367,6 +372,52 @@ def test_the_tuned_fusion_is_the_one_that_is_served(
             assert of.score == pytest.approx(expected)
 
 
+def test_feedback_ranks_what_either_index_found(engine: Engine) -> None:
+    (vector,) = HashEncoder().encode(["networking"])
+    words, near = Ranking(["socket#0"], [3.0], exhausted=False), Ranking((), (), exhausted=False)
+    alone = rank_moved(engine, {"keyword": words, "vector": near}, vector)
+    assert list(alone.chunk_ids) == ["socket#0"]
+    assert not alone.exhausted
+    nothing = Ranking((), (), exhausted=True)
+    assert rank_moved(engine, {"keyword": nothing, "vector": nothing}, vector).chunk_ids == []
+    # What the first ones have no vector of does not move it.
+    gone = Ranking(["gone#0"], [1.0], exhausted=False)
+    found = engine.vector.query(vector, 2)
+    still = rank_moved(engine, {"keyword": gone, "vector": nothing}, vector)
+    assert still.chunk_ids == []
+    one = replace(found, chunk_ids=found.chunk_ids[:1], scores=found.scores[:1])
+    moved = rank_moved(engine, {"keyword": nothing, "vector": one}, vector)
+    assert moved.scores[0] >= one.scores[0] - 1e-3
+
+
+def test_words_can_be_matched_before_there_is_a_vector(engine: Engine) -> None:
+    (vector,) = HashEncoder().encode_queries(["command lines"])
+    asked: dict[str, Any] = {"k": 2, "filters": equal("collection", "text")}
+    matching = match_words(engine, "command lines", **asked)
+    found = search_vector(engine, "command lines", vector, **asked, matching=matching)
+    assert found == search_vector(engine, "command lines", vector, **asked)
+    other = Ranking(["socket#0"], [1.0], exhausted=True)
+    shown = search_vector(engine, "command lines", vector, matching=other).hits
+    assert {hit.document_id: hit.keyword_rank for hit in shown}["socket"] == 1
+
+
+def test_under_a_filter_the_first_look_is_shorter(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    real = type(engine.keyword).query
+
+    def noted(self: Any, text: str, k: int, *filters: Any) -> Ranking:
+        asked.append(k)
+        return real(self, text, k, *filters)
+
+    monkeypatch.setattr(type(engine.keyword), "query", noted)
+    of_one = equal("collection", "net")
+    for k, filters in ((10, NO_FILTER), (10, of_one), (70, of_one), (100, of_one)):
+        search(engine, "networking", HashEncoder(), k=k, filters=filters)
+    assert asked == [100, 50, 70, 100]
+
+
 def test_feedback_moves_the_query_towards_what_was_found_first(engine: Engine) -> None:
     query = "networking"
     moved = replace(engine, fusion=Fusion("tmm", 0.0, feedback=True))
@@ -379,7 +430,8 @@ def test_feedback_moves_the_query_towards_what_was_found_first(engine: Engine) -
         for document_id in first
     }
     (asked,), texts = HashEncoder().encode([query]), HashEncoder().encode(list(shown.values()))
-    towards = rocchio(asked, texts.mean(axis=0))
+    towards = asked + FEEDBACK_WEIGHT * texts.mean(axis=0)
+    towards /= np.linalg.norm(towards)
     nearest = {
         document_id: max(towards @ vector for vector in HashEncoder().encode(doc.chunks))
         for document_id, doc in DOCS.items()

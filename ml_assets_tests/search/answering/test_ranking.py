@@ -3,14 +3,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from ml_assets.search.answering.fusion import Scores
 from ml_assets.search.answering.model import Engine
 from ml_assets.search.answering.ranking import (
     fuse_documents,
     rank_documents,
-    rocchio,
     score_documents,
 )
 from ml_assets.search.filters.language import NO_FILTER
@@ -37,14 +35,6 @@ def test_one_index_is_not_fused() -> None:
     assert fuse_documents(only, DEFAULT_FUSION) == [("b", 0.2), ("a", 0.1)]
     both = {**only, "keyword": Scores({"a": 5.0})}
     assert fuse_documents(both, Fusion("tmm", 1.0)) == [("a", 1.0), ("b", 0.0)]
-
-
-def test_the_query_moves_towards_the_mean_and_keeps_its_length() -> None:
-    query, up, down = np.eye(3, dtype=np.float32)
-    moved = rocchio(query, (up + down) / 2, weight=0.5)
-    assert moved == pytest.approx(np.array([1, 0.25, 0.25]) / np.sqrt(1 + 2 * 0.25**2))
-    assert moved.dtype == np.float32
-    assert np.linalg.norm(moved) == pytest.approx(1)
 
 
 class Fixed:

@@ -7,8 +7,8 @@ import psycopg
 import pytest
 
 from ml_assets.stores import metrics, postgres
-from ml_assets.stores.metrics import MetricStore
-from ml_assets_tests.stores.metrics.opening import TIMESCALEDB
+from ml_assets.stores.metrics import MetricStore, postgresql
+from ml_assets_tests.stores.metrics.opening import PGLITE, TIMESCALEDB
 
 STORES = ["clickhouse", "timeseries"]
 
@@ -26,6 +26,11 @@ def store(
 @pytest.fixture(scope="module")
 def database(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of an empty database: of plain PostgreSQL, or of what `make test-servers` started."""
+    if url := os.environ.get(PGLITE):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(postgresql, "AT_ONCE", 1000)  # it does not outlive long messages
+            yield url
+        return
     server = os.environ.get(TIMESCALEDB) or request.getfixturevalue("postgres_server")
     name = f"metrics_{uuid4().hex}"
     yield postgres.server_url(server, Path(), name)

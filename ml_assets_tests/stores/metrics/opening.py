@@ -14,6 +14,12 @@ from ml_assets.stores.metrics import ACCURACY, Buckets, MetricStore, Points, Ser
 TIMESCALEDB = "TIMESCALEDB_URL"
 """The variable with the URL of a server of `make test-servers`, as its superuser."""
 
+PGLITE = "PGLITE_URL"
+"""The same, of a server that has one database and one connection, and all of TimescaleDB."""
+
+INFLUXDB, VICTORIA = "INFLUXDB_URL", "VICTORIA_URL"
+"""The variables with the URLs of servers that take the line protocol."""
+
 Rows = Mapping[Series, Mapping[datetime, float]]
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)

@@ -64,8 +64,6 @@ def test_a_read_touches_the_days_of_its_window(store: PostgresMetrics) -> None:
 def test_what_is_old_is_dropped_and_days_stay(store: PostgresMetrics) -> None:
     short = PostgresMetrics(store._connection, store.layout, Retention(days=20))
     said = short.maintain(datetime.now(UTC))
-    assert f"metric_points: {TODAY - 21 * DAY:%Y-%m-%d} dropped" in said
-    assert f"metric_points: {TODAY - 20 * DAY:%Y-%m-%d} dropped" not in said
     assert len([line for line in said if line.startswith("metric_points")]) == 10
     query = Query("loss", DAYS, {"model": "a"})
     (points,) = short.aggregate(query, DAY, exact=True)

@@ -18,5 +18,14 @@ join documents d using (document_id)
 left join {partition} e using (chunk_id)
 where c.chunk_id = any(%(chunk_ids)s) and {filter}
 
--- name: mean_vector
-select avg(embedding::vector) from {partition} where chunk_id = any(%(chunk_ids)s)
+-- name: moved_cosines
+-- The cosine of each chunk to the query that was moved towards the mean of the first ones; of a vector without a mean,
+-- to the query itself.
+with moved as (
+    select coalesce(%(query)s::vector + %(weights)s::vector * avg(embedding::vector), %(query)s::vector)::halfvec as query
+    from {partition}
+    where chunk_id = any(%(first)s)
+)
+select chunk_id, 1 - (embedding <=> (select query from moved))
+from {partition}
+where chunk_id = any(%(chunk_ids)s)

@@ -44,3 +44,13 @@ set evaluation = fresh.evaluation, fusion = %(fusion)s
 from fresh
 where generation_id = %(generation_id)s
     and (g.evaluation, g.fusion) is distinct from (fresh.evaluation, %(fusion)s::jsonb)
+
+-- name: keep_measurement
+insert into search_measurements (generation_id, documents, queries, quality, recall, latency)
+values (%(generation_id)s, %(documents)s, %(queries)s, %(quality)s, %(recall)s, %(latency)s)
+on conflict (generation_id, measured_at) do nothing
+
+-- name: kept_measurements
+select generation_id, measured_at, documents, queries, quality, recall, latency
+from search_measurements
+order by measured_at, generation_id

@@ -61,16 +61,16 @@ from pg_class, pg_options_to_table(reloptions)
 where oid = to_regclass(%(index)s)
 
 -- name: live_of
--- Of the nearest, those that are live; `offset 0` keeps the planner from reading all chunks of a small table.
+-- Of the nearest, those that are live, by the document that a chunk's id names: of two look-ups for each chunk one is
+-- left. `offset 0` keeps the planner from reading all documents of a small table.
 with nearest as materialized (
     {nearest}
 )
 select n.chunk_id, n.distance
 from nearest n
 cross join lateral (
-    select from {chunks} c
-    join documents d on d.document_id = c.document_id
-    where c.chunk_id = n.chunk_id and d.deleted_at is null
+    select from documents d
+    where d.document_id = left(rtrim(n.chunk_id, '0123456789'), -1) and d.deleted_at is null
     offset 0
 ) as live
 
@@ -82,9 +82,8 @@ with nearest as materialized (
 select n.chunk_id, n.distance
 from nearest n
 cross join lateral (
-    select from {chunks} c
-    join documents d on d.document_id = c.document_id
-    where c.chunk_id = n.chunk_id and {filter}
+    select from documents d
+    where d.document_id = left(rtrim(n.chunk_id, '0123456789'), -1) and {filter}
     offset 0
 ) as passing
 limit {k}

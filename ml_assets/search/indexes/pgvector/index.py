@@ -106,6 +106,8 @@ class PgvectorIndex:
 
     def query_many(self, vectors: Sequence[Vector], k: int) -> list[Ranking]:
         """Ask for all before the first answer is read; those that fall short are asked again."""
+        if len(vectors) == 1:  # a pipeline takes longer to open and to close than one question
+            return [self.query(vectors[0], k)]
         for vector in vectors:
             self.generation.check(vector)
         self._set_beam(k, filtered=False)
@@ -183,8 +185,8 @@ class PgvectorIndex:
         if isinstance(filters, Among):
             return 0.0
         condition, bound = sql_condition(filters)
-        query = sql.SQL(statement("postgres/search/pgvector/sample_passing"))
-        sampled = query.format(filter=sql.SQL(condition))
+        text = statement("postgres/search/pgvector/sample_passing")
+        sampled = on_vectors(self.generation, text, filter=condition)
         counts = postgres.read_counts(self._connection, sampled, bound)
         share = counts["passing"] / max(1, counts["sampled"])
         passing = share * counts["documents"]

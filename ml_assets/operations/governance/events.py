@@ -1,0 +1,118 @@
+"""Lineage as events of OpenLineage (https://openlineage.io/spec), for a catalogue of data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import NAMESPACE_URL, uuid5
+
+from ml_assets.errors import StoreError, UserError, first_line, mask_secrets
+from ml_assets.operations.governance.lineage import Lineage, Node
+
+_MADE_BY = {
+    "document": "raw_documents",
+    "version": "train_models",
+    "generation": "rebuild_search",
+    "release": "release",
+    "prediction": "predict",
+}
+"""The job that makes something of a kind."""
+_PRODUCER = "https://pypi.org/project/ml-assets"
+_SECONDS = 10.0
+
+
+def as_events(lineage: Lineage, namespace: str = "ml_assets") -> list[dict[str, Any]]:
+    """One event of what something was made from, and one for each kind of what was made from it.
+
+    The id of a run follows from what it is about, so that what is sent twice is one.
+
+    Raises:
+        UserError: the extra is not installed.
+    """
+    of = lineage.of
+    events = [_event(namespace, _MADE_BY[of.kind], lineage.made_from, [of], of)]
+    for kind in dict.fromkeys(node.kind for node in lineage.made_into):
+        made = [node for node in lineage.made_into if node.kind == kind]
+        events.append(_event(namespace, _MADE_BY.get(kind, f"{kind}s"), [of], made, of))
+    return events
+
+
+def send(events: Iterable[dict[str, Any]], target: str) -> None:
+    """Append events to a file, a line each, or post them to a URL such as `…/api/v1/lineage`.
+
+    Raises:
+        StoreError: the file cannot be written, or the server does not take them.
+    """
+    lines = [json.dumps(event) for event in events]
+    if urlsplit(target).scheme in ("http", "https"):
+        _post(lines, target)
+        return
+    try:
+        with Path(target).open("a", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
+    except OSError as error:
+        raise StoreError(
+            f"it cannot be written ({error.strerror})", where=target, do="Name another file"
+        ) from None
+
+
+def _post(lines: Sequence[str], url: str) -> None:
+    import httpx
+
+    try:
+        with httpx.Client(timeout=_SECONDS) as client:
+            for line in lines:
+                headers = {"Content-Type": "application/json"}
+                client.post(url, content=line, headers=headers).raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise StoreError(
+            f"the lineage is not taken ({mask_secrets(first_line(error))})",
+            where=mask_secrets(url),
+            do="Check the address, such as http://marquez:5000/api/v1/lineage",
+        ) from None
+
+
+def _event(
+    namespace: str, job: str, made_from: Sequence[Node], made: Sequence[Node], about: Node
+) -> dict[str, Any]:
+    try:
+        from openlineage.client.event_v2 import (
+            InputDataset,
+            Job,
+            OutputDataset,
+            Run,
+            RunEvent,
+            RunState,
+        )
+        from openlineage.client.facet_v2 import documentation_dataset
+        from openlineage.client.serde import Serde
+    except ImportError:
+        raise UserError(
+            "openlineage-python is not installed",
+            where="--openlineage",
+            do="Run `pip install 'ml-assets[lineage]'`",
+        ) from None
+
+    def facets(node: Node) -> dict[str, Any]:
+        known = ", ".join(f"{name}: {value}" for name, value in node.facts.items())
+        described = documentation_dataset.DocumentationDatasetFacet(description=known)
+        return {"documentation": described} if known else {}
+
+    def named(node: Node) -> str:
+        return f"{node.kind.replace(' ', '_')}/{node.name}"
+
+    event = RunEvent(
+        eventTime=datetime.now(UTC).isoformat(),
+        eventType=RunState.COMPLETE,
+        producer=_PRODUCER,
+        run=Run(runId=str(uuid5(NAMESPACE_URL, f"{namespace}/{job}/{named(about)}"))),
+        job=Job(namespace=namespace, name=job),
+        inputs=[InputDataset(namespace, named(node), facets=facets(node)) for node in made_from],
+        outputs=[OutputDataset(namespace, named(node), facets=facets(node)) for node in made],
+    )
+    written: dict[str, Any] = json.loads(Serde.to_json(event))
+    return written
