@@ -89,8 +89,9 @@ $(FEAST): # without our pins, with which pip would take a Feast of 2019
 	bench/.venv-feast/bin/pip install --quiet --disable-pip-version-check 'feast[duckdb]==0.67.0'
 	@touch $@
 
-bench-serving: ## measure the service over HTTP, with wrk: make bench-serving HOME_OF=.ml_assets
+bench-serving: ## measure the service over HTTP, with wrk, beside LangChain and MLflow; HOME_OF=.ml_assets names a home
 	@$(SETUP) --dev
+	@$(MAKE) --no-print-directory bench-setup || echo "The peers cannot be installed, and are skipped" >&2
 	@$(BIN)/python -m bench.serving $(if $(HOME_OF),--home $(HOME_OF))
 
 bench-answers: ## measure citations and refusals on judged questions: make bench-answers HOME_OF=.ml_assets

@@ -5,6 +5,7 @@ import socket
 import sys
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,3 +81,36 @@ def test_the_place_is_this_process_and_the_gpu_that_it_uses(
     with usage_sampled() as used:
         pass
     assert used.samples[0].gpu_memory_mib == 3
+
+
+class Driver:
+    """NVIDIA's library, with a GPU at 37 percent; `refuses` what is called so."""
+
+    def __init__(self, refuses: str = "") -> None:
+        self._refuses = refuses
+
+    def nvmlDeviceGetHandleByIndex_v2(self, number: int, handle: object) -> int:  # noqa: N802
+        return int(self._refuses == "handle" or number != 1)
+
+    def nvmlDeviceGetUtilizationRates(self, handle: object, rates: Any) -> int:  # noqa: N802
+        rates._obj.gpu, rates._obj.memory = 37, 99
+        return int(self._refuses == "rates")
+
+
+@pytest.mark.parametrize(
+    ("driver", "percent"),
+    [(Driver(), 37.0), (Driver("handle"), None), (Driver("rates"), None), (None, None)],
+)
+def test_the_driver_tells_how_busy_a_gpu_is(
+    monkeypatch: pytest.MonkeyPatch, driver: Driver | None, percent: float | None
+) -> None:
+    monkeypatch.setattr(usage, "_nvml", lambda: driver)
+    assert usage._gpu_percent(1) == percent
+
+
+def test_without_a_driver_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(usage.ctypes, "CDLL", load)
+    assert usage._nvml.__wrapped__() is None

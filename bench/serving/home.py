@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -24,7 +26,7 @@ DOCUMENTS = 26_875
 """Of which about 43,000 chunks come."""
 
 SHARES = (0.1, 0.01)
-_WORDS = 12
+_WORDS = 8
 """Of a question, at most; the last ones begin so `_FAR` into a document."""
 _FAR = 300
 
@@ -88,7 +90,7 @@ def filters(home: Path) -> list[tuple[float, str]]:
 
 
 def questions(home: Path) -> Iterator[str]:
-    """Titles, and words of documents, as long as a person's questions; none twice."""
+    """Words that follow each other in a document, as many as of a person's question; none twice."""
     query = (
         "select title, left(text, 2000) from documents where deleted_at is null order by random()"
     )
@@ -97,11 +99,23 @@ def questions(home: Path) -> Iterator[str]:
     known: set[str] = set()
     for start in range(0, _FAR, _WORDS):
         for number, (title, text) in enumerate(rows):
-            words = f"{title} {text}".split()[start:]
+            words = (text or title).split()[start:]
             question = " ".join(words[: 3 + number % (_WORDS - 2)])[:200]
             if question and question not in known:
                 known.add(question)
                 yield question
+
+
+def take(questions: Iterator[str], count: int) -> list[str]:
+    """The next ones.
+
+    Raises:
+        SystemExit: there are not so many.
+    """
+    taken = list(itertools.islice(questions, count))
+    if len(taken) < count:
+        sys.exit("the home has too few documents to ask so many questions, each once")
+    return taken
 
 
 def export(home: Path, state: Path) -> None:

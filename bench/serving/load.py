@@ -50,14 +50,13 @@ class Row:
     p50_ms: float
     p99_ms: float
     per_second: float
-    failed: int
 
 
 def ask(name: str, url: str, load: Load, seconds: int, folder: Path) -> Row:
     """Ask for so many seconds.
 
     Raises:
-        SystemExit: wrk says no figures.
+        SystemExit: wrk says no figures, or a request failed: its answer came sooner than others.
     """
     lines, script = folder / "bodies.jsonl", folder / "load.lua"
     lines.write_text("".join(json.dumps(body) + "\n" for body in load.bodies), encoding="utf-8")
@@ -68,4 +67,7 @@ def ask(name: str, url: str, load: Load, seconds: int, folder: Path) -> Row:
     found = re.search(r"^\{.*\}$", done.stdout, re.MULTILINE)
     if not found:
         sys.exit(done.stdout + done.stderr)
-    return Row(name, load.what, load.clients, **json.loads(found[0]))
+    measured = json.loads(found[0])
+    if failed := measured.pop("failed"):
+        sys.exit(f"{failed} requests failed: {name}, {load.what}, {load.clients} clients")
+    return Row(name, load.what, load.clients, **measured)

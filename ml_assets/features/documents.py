@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -92,8 +91,7 @@ def _neighbours(
     """The nearest other document of each, and the distance to it, with a hash of its own vector."""
     import numpy as np
 
-    document_ids, vectors = read_vectors(connection, space_id)
-    hashes = [hashlib.blake2b(vector, digest_size=16).hexdigest() for vector in vectors]
+    document_ids, hashes, vectors = _vectors(connection, duck, space_id)
     current = dict(zip(document_ids, hashes, strict=True))
     stored = {
         document_id: (neighbour_id, distance)
@@ -120,6 +118,36 @@ def _neighbours(
             "nearest_distance": "double",
         },
     )
+
+
+def _vectors(
+    connection: postgres.Connection, duck: duckdb.Connection, space_id: str
+) -> tuple[list[str], list[str], NDArray[np.float32]]:
+    """The ids of the live documents, hashes of what their vectors are of, and these, a row each.
+
+    They are kept in DuckDB: those alone are read from PostgreSQL that are made of other texts.
+    """
+    import pyarrow as pa
+    from pyarrow.compute import sort_indices
+
+    rows = connection.execute(statement("postgres/features/vector_hashes"), {"space_id": space_id})
+    wanted = duckdb.arrow_table(rows, {"entity_id": "string", "vector_hash": "string"})
+    with duckdb.registered(duck, vector_hashes=wanted):
+        duck.execute(statement("duckdb/features/forget_vectors"))
+        found = duck.execute(statement("duckdb/features/vectors_to_read")).fetchall()
+        missing = [document_id for (document_id,) in found]
+        if missing:
+            some = None if len(missing) == len(wanted) else missing
+            names, read = read_vectors(connection, space_id, some)
+            lists = pa.FixedSizeListArray.from_arrays(read.ravel(), read.shape[1])
+            with duckdb.registered(duck, vectors=pa.table({"entity_id": names, "vector": lists})):
+                duck.execute(statement("duckdb/features/save_vectors"))
+    kept = duck.sql("select entity_id, vector_hash, vector from document_vectors").to_arrow_table()
+    numbers = kept["vector"].combine_chunks().flatten().to_numpy()
+    vectors = numbers.reshape(len(kept), len(numbers) // max(1, len(kept)))
+    order = sort_indices(kept["entity_id"])
+    names, hashes = (kept[name].take(order).to_pylist() for name in ("entity_id", "vector_hash"))
+    return names, hashes, vectors[order.to_numpy()]
 
 
 def with_keys(

@@ -40,8 +40,11 @@ def point_in_time_join(
     """
     result = spine.copy()
     for view in views:
-        for name, values in _join_view(duck, spine, view).items():
-            result[name] = values.to_numpy() if values.dtype != object else values.array
+        joined = _join_view(duck, spine, view)
+        for name in joined.columns[1:]:
+            values = joined[name]
+            # Numbers are numpy's, nan where null; times stay times: as numpy's they are objects.
+            result[name] = values.to_numpy() if values.dtype.kind in "iufb" else values.array
     return result
 
 
@@ -108,11 +111,14 @@ def _join_view(duck: duckdb.Connection, spine: pd.DataFrame, view: FeatureView) 
     )
     ttl = None if view.ttl is None else view.ttl // timedelta(microseconds=1)
     with duckdb.registered(duck, spine=_keys(spine, view)):
-        return duck.execute(text, {"ttl": ttl}).df().drop(columns="spine_row")
+        joined = duck.execute(text, {"ttl": ttl}).df()
+    # DuckDB would sort all columns with them.
+    return joined.take(joined["spine_row"].to_numpy().argsort())
 
 
 def _keys(spine: pd.DataFrame, view: FeatureView) -> pa.Table:
     """What is joined, in columns that DuckDB reads without Python's objects."""
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
 
@@ -130,11 +136,12 @@ def _keys(spine: pd.DataFrame, view: FeatureView) -> pa.Table:
         whole = entities.where(entities % 1 == 0).astype("Int64").astype("string")
         entities = whole.fillna(entities.astype("string"))
     names = pa.array(entities.astype("string"), pa.string(), from_pandas=True)
-    keys = {"spine_row": pa.array(range(len(spine)), pa.int64()), "entity_id": names}
+    keys = {"spine_row": pa.array(np.arange(len(spine))), "entity_id": names}
     asked = {"event_time": "event_time", "document_time": "document_time", "cutoff": "known_time"}
     for name, column in asked.items():
-        times = spine.get(column)
-        series = pd.Series(pd.NaT if times is None else times, index=spine.index)
-        micros = pd.to_datetime(series, utc=True).to_numpy("datetime64[us]")
+        if column not in spine:
+            keys[name] = pa.nulls(len(spine), pa.timestamp("us"))
+            continue
+        micros = pd.to_datetime(spine[column], utc=True).to_numpy("datetime64[us]")
         keys[name] = pa.array(micros, pa.timestamp("us"))
     return pa.table(keys)

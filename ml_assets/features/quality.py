@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ml_assets.features.definition import FeatureView
 from ml_assets.features.offline import create_table, query_current, read_current
 from ml_assets.features.online import online_differences
+from ml_assets.features.sources.corpus import RELATIONS, Corpus
 from ml_assets.features.views import VIEWS
 from ml_assets.problem import Problem
 from ml_assets.stores import duckdb, postgres
@@ -23,6 +25,9 @@ LEAKAGE_SKILL = 0.9
 
 SAMPLE = 5000
 """Labelled documents that the leakage check looks at, at most."""
+
+TIMES = 8
+"""Moments as of which a view over documents is computed again."""
 
 _FOLDS = 5
 _ROWS_PER_BIN = 10
@@ -93,7 +98,8 @@ def altered_values(duck: duckdb.Connection, view: FeatureView) -> list[Problem]:
 
 def forget_altered(duck: duckdb.Connection, online: OnlineStore) -> None:
     """Forget altered rows, and what is online in their place: the next run computes all anew."""
-    duck.execute("delete from document_neighbours")
+    for table in ("document_neighbours", "document_vectors"):
+        duck.execute(f"delete from {table}")  # noqa: S608
     for view in VIEWS.values():
         create_table(duck, view)
         with duckdb.transaction(duck):
@@ -103,6 +109,38 @@ def forget_altered(duck: duckdb.Connection, online: OnlineStore) -> None:
         if "serving" in view.uses:
             differing = online_differences(duck, online, view, whole=True)
             online.delete_many(view.key, differing["different"])
+
+
+def follows_from_later(corpus: Corpus, view: FeatureView, times: int = TIMES) -> list[str]:
+    """Entities of which a view over documents has a row that it could not have had at its time.
+
+    At `times` moments at which a document came, next after some row: what the source gives of the
+    documents, and the labels, of before has to have every row of before.
+    """
+    source, duck = view.source, corpus.duck
+    if source is None:
+        return []
+    kept = {name: corpus.relation(name) for name in {"documents", *source.reads} & {*RELATIONS}}
+    duck.execute("create or replace temp table left_out (reason varchar, rows bigint)")
+    source.stage(replace(corpus, kept=kept), view)
+    duck.execute("create or replace temp table whole as from staged")
+    with duckdb.registered(duck, documents=kept["documents"]):
+        text = statement("duckdb/features/moments_after_rows")
+        moments = [moment for (moment,) in duck.execute(text, {"times": times}).fetchall()]
+    text = statement("duckdb/features/follows_from_later").format(same=" and ".join(_same(view)))
+    found: set[str] = set()
+    for moment in moments:
+        source.stage(replace(corpus, kept=kept, before=moment), view)
+        found |= {name for (name,) in duck.execute(text, {"moment": moment}).fetchall()}
+    return sorted(found)
+
+
+def _same(view: FeatureView) -> Iterator[str]:
+    """Conditions of equal features; what was added up in another order may differ in a last bit."""
+    for f in view.features:
+        given, seen = f"whole.{f.name}", f"staged.{f.name}"
+        near = f"abs({given} - {seen}) <= 1e-9 * abs({given})" if f.dtype == "double" else "false"
+        yield f"({given} is not distinct from {seen} or coalesce({near}, false))"
 
 
 def _formatted(name: str, view: FeatureView) -> str:

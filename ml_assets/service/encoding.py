@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ MOST_TOGETHER = 32
 
 _MOST_UNKEPT = 64
 """Batches after which what was encoded is kept, also while others wait."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -84,9 +87,16 @@ class SharedEncoder:
                     each.vectors.set_exception(error)
             unkept += 1
             if self._jobs.empty() or unkept >= _MOST_UNKEPT:
-                self._keep()
+                self._keep_safely()
                 unkept = 0
-        self._keep()
+        self._keep_safely()
+
+    def _keep_safely(self) -> None:
+        """Who asks next gets his vectors also when those before could not be kept."""
+        try:
+            self._keep()
+        except Exception:
+            log.exception("vectors were not kept")
 
     def _waiting(self, first: _Job) -> tuple[list[_Job], _Job | None]:
         """What waits with the first and can be encoded with it, and what comes after that."""

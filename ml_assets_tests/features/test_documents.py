@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ml_assets.delta import Delta
 from ml_assets.documents.model import Document
 from ml_assets.features import documents as document_features
-from ml_assets.features.documents import refresh_document_features
+from ml_assets.features.documents import read_vectors, refresh_document_features
 from ml_assets.features.neighbours import UNKNOWN, nearest_others
 from ml_assets.features.offline import current_rows, statistics, values_version
 from ml_assets.features.text import text_features
@@ -168,6 +168,36 @@ def test_only_what_changed_is_compared_with_all(
     refresh(connection, duck)
     assert len(compared) < 15
     assert_current(connection, duck)
+
+
+def test_only_vectors_that_changed_are_read_again(
+    connection: postgres.Connection,
+    duck: duckdb.Connection,
+    load: Load,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+
+    def watched(*given: Any) -> Any:
+        asked.append(given[2])
+        return read_vectors(*given)
+
+    monkeypatch.setattr(document_features, "read_vectors", watched)
+    kept = "select entity_id, vector from document_vectors order by 1"
+    load(ONE, TWO, THREE)
+    refresh(connection, duck)
+    load(ONE, Document("y", "a", "Two, edited."), Document("w", "b", "Four."))
+    refresh(connection, duck)
+    assert asked == [None, ["w", "y"]]
+    names, vectors = read_vectors(connection, SPACE.space_id)
+    assert duck.execute(kept).fetchall() == list(zip(names, vectors.tolist(), strict=True))
+    # The same texts in another space.
+    other = other_space()
+    load(ONE, Document("y", "a", "Two, edited."), Document("w", "b", "Four."), space=other)
+    refresh(connection, duck, other.space_id)
+    assert asked[2:] == [None]
+    names, vectors = read_vectors(connection, other.space_id)
+    assert duck.execute(kept).fetchall() == list(zip(names, vectors.tolist(), strict=True))
 
 
 def test_a_change_is_dated_when_it_was_true(

@@ -1,6 +1,7 @@
 """Views over the documents of an author, joined to documents: none may hold the document itself."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -12,6 +13,7 @@ from ml_assets.features import Feature, FeatureView, Query
 from ml_assets.features.documents import with_keys
 from ml_assets.features.join import point_in_time_join
 from ml_assets.features.offline import refresh_source
+from ml_assets.features.quality import follows_from_later
 from ml_assets.features.sources.corpus import Corpus, entity_of
 from ml_assets.features.views.collection_activity import COLLECTION_ACTIVITY
 from ml_assets.features.views.document_text import DOCUMENT_TEXT
@@ -71,6 +73,17 @@ def documents(connection: postgres.Connection, load: Load) -> list[Document]:
 def label_times(connection: postgres.Connection) -> dict[str, datetime]:
     query = "select document_id, greatest(changed_at, created_at, observed_at) from documents"
     return dict(connection.execute(query).fetchall())
+
+
+def test_labels_that_came_later_are_found_by_computing_without_them(
+    connection: postgres.Connection, duck: duckdb.Connection, documents: Sequence[Document]
+) -> None:
+    corpus, source = Corpus(connection, duck), LABELLED.source
+    assert isinstance(source, Query)
+    assert [follows_from_later(corpus, view) for view in (WRITTEN, LABELLED)] == [[], []]
+    early = source.sql.replace("label_time", "event_time")
+    leaking = replace(LABELLED, source=Query(early, event_time="event_time"))
+    assert follows_from_later(corpus, leaking) == ["7", "ann", "bob"]
 
 
 def test_the_document_itself_is_in_no_value_that_is_joined_to_it(

@@ -21,7 +21,7 @@ from ml_assets.features.offline import (
     statistics,
     stored_views,
 )
-from ml_assets.features.quality import altered_values, value_ranges
+from ml_assets.features.quality import altered_values, follows_from_later, value_ranges
 from ml_assets.features.sources import table
 from ml_assets.features.sources.corpus import Corpus
 from ml_assets.stores import duckdb, postgres
@@ -421,3 +421,65 @@ def test_a_version_stays_until_it_is_dropped(corpus: Corpus, tmp_path: Path) -> 
     drop_table(corpus.duck, "stats_v1")
     assert "stats_v1" not in stored_views(corpus.duck)
     assert refresh_source(corpus, view) == Delta(added=1)
+
+
+WRITTEN_SO_FAR = """
+    select
+        metadata->>'author' as author, {time} as at,
+        count(*) over so_far as documents, avg(length(text)) over so_far as share_x
+    from documents
+    window so_far as (partition by metadata->>'author' {order})
+"""
+SO_FAR = "order by event_time"
+CHUNKS_SO_FAR = """
+    with pieces as (from chunks join documents using (document_id))
+    select
+        metadata->>'author' as author, event_time as at, null as share_x,
+        count(*) over (partition by author {order}) as documents
+    from pieces
+"""
+CHANGES_SO_FAR = """
+    with seen as (select *, regexp_extract(document_id, '[a-z]+') as author from changes)
+    select
+        author, changed_at as at, null as share_x,
+        count(*) over (partition by author {order}) as documents
+    from seen
+"""
+LABELS_SO_FAR = """
+    select metadata->>'author' as author, event_time as at, 0 as documents,
+        avg((label = 'x')::int) over (partition by author order by event_time) as share_x
+    from documents
+"""
+
+
+@pytest.mark.parametrize(
+    ("query", "leaks"),
+    [
+        (WRITTEN_SO_FAR.format(time="event_time", order=SO_FAR), []),
+        (WRITTEN_SO_FAR.format(time="event_time - interval 1 day", order=SO_FAR), ["ann", "bob"]),
+        (
+            WRITTEN_SO_FAR.format(time="event_time - interval 1 microsecond", order=SO_FAR),
+            ["ann", "bob"],
+        ),
+        # All that the author ever wrote, and bob but once: no document of his comes later.
+        (WRITTEN_SO_FAR.format(time="event_time", order=""), ["ann"]),
+        (CHUNKS_SO_FAR.format(order=SO_FAR), []),
+        (CHUNKS_SO_FAR.format(order=""), ["ann"]),
+        (CHANGES_SO_FAR.format(order="order by changed_at"), []),
+        (CHANGES_SO_FAR.format(order=""), ["ann"]),
+        # The label became what it is when the document was read, after all of them were there.
+        (LABELS_SO_FAR, ["ann", "bob"]),
+    ],
+)
+def test_rows_that_follow_from_later_documents_are_found(
+    connection: postgres.Connection, corpus: Corpus, load: Load, query: str, leaks: list[str]
+) -> None:
+    """Whether by a time before that of the document, by all documents, or by a later label."""
+    load(*(by("ann", number) for number in (1, 3, 4, 6)), by("bob", 2))
+    connection.execute(
+        "update change_log set changed_at = created_at"
+        " from documents d where d.document_id = change_log.document_id"
+    )
+    features = (Feature("documents", "bigint", ""), Feature("share_x", "double", ""))
+    view = replace(AUTHORS, features=features, source=Query(query, event_time="at"))
+    assert follows_from_later(corpus, view) == leaks

@@ -49,6 +49,7 @@ TABLES = {
     "training_set": "offline.main.training_sets",
     "label_issues": "offline.main.label_issues",
     "training_metrics": "ml_assets.training_metrics",
+    "experiment_analytics": "offline.main.experiment_summary",
 }
 NO_TABLE = {"pgvector_index", "published_search", "champion_model"}
 """Kept in a database, but an index or a pointer."""

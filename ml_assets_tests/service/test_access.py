@@ -130,6 +130,11 @@ def test_of_a_high_limit_processes_count_several_at_a_time(tmp_path: Path) -> No
     async def let_in(*processes: Rates) -> list[bool]:
         return [await rates.wait("ann") is None for rates in processes]
 
+    async def together(rates: Rates, name: str) -> list[float | None]:
+        given = await asyncio.gather(*(rates.wait(name) for _ in range(30)))
+        rates.close()
+        return given
+
     with pytest.MonkeyPatch.context() as patch:
         real = SqliteStorage.incr
 
@@ -142,6 +147,9 @@ def test_of_a_high_limit_processes_count_several_at_a_time(tmp_path: Path) -> No
         given = asyncio.run(let_in(*[one] * 31, *[other] * 30))
         assert given == [True] * 31 + [True] * 27 + [False] * 3, "2 of the first one's are left"
         assert asked == [3] * (11 + 9 + 3)
+        asked.clear()
+        assert asyncio.run(together(Rates(settings), "bob")) == [None] * 30
+        assert asked == [3] * 10, "those who come at once wait for what one of them takes"
         assert asyncio.run(let_in(one, one, one, other)) == [True, True, False, False]
         patch.setattr(time, "time", lambda now=time.time: now() + 3601)
         assert asyncio.run(let_in(other)) == [True], "what was taken ends with its window"

@@ -81,6 +81,19 @@ def test_what_was_encoded_is_kept_when_nobody_waits_and_at_the_end() -> None:
     assert len(kept) >= 2
 
 
+def test_what_cannot_be_kept_is_told_and_the_next_is_encoded(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    shared = SharedEncoder(HashEncoder, SPACE, fail)
+    for _ in range(2):
+        assert shared.encode_queries(["good"]).shape == (1, SPACE.dimension)
+    shared.close()
+    assert "vectors were not kept" in caplog.text
+
+
 def test_many_threads_get_what_they_asked_for() -> None:
     shared = SharedEncoder(HashEncoder, SPACE)
     texts = [f"text {number}" for number in range(200)]

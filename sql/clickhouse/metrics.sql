@@ -93,7 +93,7 @@ select
     min(value) as low,
     max(value) as high,
     stddevSampStableState(value) as deviation,
-    quantilesDDState(0.01, 0.5)(
+    quantilesDDState(0.02, 0.5)(
         if(abs(value) < 1e-9, 0., 1e9 * greatest(least(value, 1e18), -1e18))
     ) as sketch
 from metric_points final

@@ -190,6 +190,16 @@ from feature_drift
 where day = $day and reference = $reference
 order by drifted desc, strength desc, feature, aspect
 
+-- name: follows_from_later
+-- Entities with a row of before a moment that what was there before it does not give.
+select distinct entity_id
+from whole
+anti join staged
+    on staged.entity_id = whole.entity_id
+    and staged.event_time = whole.event_time
+    and {same}
+where whole.event_time < $moment
+
 -- name: forget_altered
 -- Rows with other values than were computed, and all but one of those that stand twice.
 delete from {table}
@@ -222,6 +232,14 @@ where not exists (
 delete from feature_statistics
 where view = $view and version = $version and day >= $since and day < $until
 
+-- name: forget_vectors
+delete from document_vectors
+where not exists (
+    from vector_hashes
+    where vector_hashes.entity_id = document_vectors.entity_id
+        and vector_hashes.vector_hash = document_vectors.vector_hash
+)
+
 -- name: label_statistics
 -- The labels of the documents that came each day; one that has none yet is not missing.
 insert into feature_statistics by name
@@ -239,6 +257,13 @@ order by entity_id
 
 -- name: left_out
 select reason, rows from feature_rows_left_out where view = ? order by rows desc, reason
+
+-- name: moments_after_rows
+-- When the first document came after each of some rows, always the same ones.
+select distinct documents.event_time
+from (select event_time from whole order by md5(entity_id || event_time) limit $times) as chosen
+asof join documents on chosen.event_time < documents.event_time
+order by all
 
 -- name: next_known_time
 select greatest($1, max(known_time) + interval 1 microsecond) from {table}
@@ -291,7 +316,7 @@ versions as (
     from {table}
     where epoch_us(known_time) <= (select max(cutoff) from keys)
 ),
-nearest as materialized (
+nearest as (
     select
         spine_row, asked.entity_id, moment, cutoff, version,
         coalesce(versions.known_time > cutoff or void, false) as is_late
@@ -311,17 +336,14 @@ late as (
     select spine_row, max_by(version, event_time) as version from allowed where not void group by spine_row
 ),
 chosen as (
-    select spine_row, moment, version from nearest where not is_late
-    union all
-    select spine_row, nearest.moment, late.version
-    from nearest left join late using (spine_row) where nearest.is_late
+    select spine_row, moment, if(is_late, late.version, nearest.version) as version
+    from nearest left join late using (spine_row)
 )
 select chosen.spine_row, feature.event_time as {event_time}, {columns}
 from chosen left join {table} as feature
     on feature.rowid = chosen.version
     and not feature.removed
     and ($ttl is null or chosen.moment - epoch_us(feature.event_time) <= $ttl)
-order by chosen.spine_row
 
 -- name: ranges
 select
@@ -385,6 +407,11 @@ where entity_id not in (select entity_id from document_neighbours)
 -- name: save_state
 insert or replace into feature_states (view, state_hash, changed_time, refreshed_time)
 values ($view, $state_hash, $state_time, $known_time)
+
+-- name: save_vectors
+insert into document_vectors by name
+select entity_id, vector_hash, vector::float[] as vector
+from vectors join vector_hashes using (entity_id)
 
 -- name: stage_changes
 -- Compare what was computed with the latest rows: one line per entity, saying what is to be done.
@@ -545,6 +572,9 @@ where database_name = current_database() and schema_name = 'main'
 group by table_name
 having count(*) = 5
 order by table_name
+
+-- name: vectors_to_read
+select entity_id from vector_hashes anti join document_vectors using (entity_id) order by entity_id
 
 -- name: version
 select coalesce(md5(string_agg(entity_id || value_hash, '' order by entity_id)), '') from ({current})

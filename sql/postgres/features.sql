@@ -81,6 +81,16 @@ where document_id = any(%(document_ids)s)
 -- As a model sees them: title, line end, text.
 select document_id, concat_ws(E'\n', nullif(title, ''), text) from documents where document_id = any(%(document_ids)s) order by document_id
 
+-- name: vector_hashes
+-- Of each live document a hash of what its vector is the mean of: the space, and the texts that have vectors in it.
+-- byteaeq, not `=`: the planner takes two equal columns for independent keys, and the join for one row.
+select c.document_id, md5(%(space_id)s || string_agg(encode(c.text_hash, 'hex'), '' order by c.chunk_id))
+from document_embeddings e
+join current_chunks c on c.chunk_id = e.chunk_id and c.chunker = e.chunker and byteaeq(c.text_hash, e.text_hash)
+where e.space_id = %(space_id)s
+    and exists (select from documents d where d.document_id = c.document_id and d.deleted_at is null)
+group by c.document_id
+
 -- name: write_definition
 insert into feature_definitions (view, version, entity, fingerprint, definition)
 values (%(view)s, %(version)s, %(entity)s, %(fingerprint)s, %(definition)s)

@@ -170,7 +170,10 @@ with merged as (
 )
 select
     place, extract(epoch from at)::bigint, moments[1]::bigint, float8_avg(moments), low, high,
-    float8_stddev_samp(moments), coalesce(metric_quantiles(sketch, %(levels)b::float8[]), '{{}}')
+    float8_stddev_samp(moments), 
+    coalesce(
+        metric_quantiles(sketch, moments[1]::bigint, %(levels)b::float8[]), '{{}}'
+    )
 from merged
 order by place, at
 

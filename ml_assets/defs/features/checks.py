@@ -14,14 +14,16 @@ from ml_assets.features.quality import (
     LEAKAGE_SKILL,
     altered_values,
     document_coverage,
+    follows_from_later,
     label_leakage,
     value_ranges,
 )
+from ml_assets.features.sources.corpus import Corpus
 from ml_assets.features.views import VIEWS, views_for
 from ml_assets.features.views.collection_activity import COLLECTION_ACTIVITY
 from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.problem import REPAIR, Problem
-from ml_assets.settings import Settings
+from ml_assets.settings import Settings, secret
 
 
 @check(asset="document_features", blocking=True)
@@ -188,6 +190,32 @@ def _checks(view: FeatureView) -> Iterator[dg.AssetChecksDefinition]:
             return problems_result(altered_values(duck, view))
 
     yield from (in_range, as_computed)
+    source = view.source
+    if "training" in view.uses and source and source.has_own and source.has_history:
+
+        @check(
+            name=f"no_row_of_{view.name}_follows_from_later_documents", asset=name, blocking=True
+        )
+        def no_later(
+            settings: dg.ResourceParam[Settings],
+            postgres: PostgresResource,
+            duckdb: OfflineStoreResource,
+        ) -> dg.AssetCheckResult:
+            """Every row can be told by the documents and labels that were there at its time.
+
+            At a sample of times the view is computed of these alone.
+            """
+            with postgres.connect() as connection, duckdb.get_connection() as duck:
+                corpus = Corpus(connection, duck, secret(settings.source_url))
+                names = follows_from_later(corpus, view)
+            result = problems_result(Problem.of("entities_with_rows_of_later_documents", names))
+            if result.passed:
+                return result
+            do = "Give each row the time of the last document in it; its `label_time`, for labels"
+            told = {name: each for name, each in result.metadata.items() if name != "repair"}
+            return result._replace(metadata={**told, "do": dg.MetadataValue.text(do)})
+
+        yield no_later
     if "training" not in view.uses or view.entity != "document":
         return
 

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ml_assets.defs.assets import asset, data_version, described, plot, relation, table
+from ml_assets.defs.assets import (
+    asset,
+    data_version,
+    described,
+    plot,
+    relation,
+    relation_of_duckdb,
+    table,
+)
 from ml_assets.defs.monitoring.alerting import opened_stores
 from ml_assets.defs.partitions import DAYS
 from ml_assets.defs.resources import (
@@ -258,6 +266,7 @@ def experiment_analytics(
     """
     with duckdb.reading() as duck:
         summaries = read_summaries(duck, _MOST_RUNS)
+        described_view = relation_of_duckdb(duck, "experiment_summary")
     with postgres.connect() as connection:
         counts = experiment_statistics(connection)
         releases = _marks(list_releases(connection), "model_version")
@@ -276,6 +285,7 @@ def experiment_analytics(
         metadata={
             "outcome": f"{len(summaries)} trainings of {len(families)} families"
             + ("" if pictures or not last else "; nothing changed since the last pictures"),
+            **described_view,
             "statistics": table(counts),
             "runs": table([asdict(each) for each in last]),
             "trends": table([trend.row() for trend in trends]),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import dict_row
 
@@ -16,6 +16,9 @@ from ml_assets.errors import FeatureViewError, first_line
 from ml_assets.features.definition import FeatureView
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 RELATIONS: dict[str, dict[str, str]] = {
     "documents": {
@@ -68,11 +71,17 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """The open stores that a source reads, and the database of `ML_ASSETS_SOURCE_URL`."""
+    """The open stores that a source reads, and the database of `ML_ASSETS_SOURCE_URL`.
+
+    With `before`, what came since is not in the relations, nor are labels of since then. Those that
+    are `kept` are not read.
+    """
 
     connection: postgres.Connection
     duck: duckdb.Connection
     source_url: str | None = field(default=None, repr=False)
+    before: datetime | None = None
+    kept: Mapping[str, pa.Table] = field(default_factory=dict, repr=False)
 
     def state(self) -> State:
         """All that the relations are made of, in one line."""
@@ -88,17 +97,38 @@ class Corpus:
         """
         query = query.strip().rstrip(";")
         with told(view, "its query"):
-            names = self.duck.get_table_names(query)
-            tables = {name: self._relation(name) for name in RELATIONS if name in names}
+            # Not `get_table_names`, which refuses a join `using` a column of what is not there yet.
+            tables = {name: self._as_of(name) for name in relations_in(query)}
             with duckdb.registered(self.duck, **tables):
                 self.duck.execute(f"create or replace temp table given as {query}")
 
-    def _relation(self, name: str) -> Any:
+    def relation(self, name: str) -> pa.Table:
+        """All rows of one of `RELATIONS`."""
+        if name in self.kept:
+            return self.kept[name]
         rows: Iterable[Any] = self.connection.execute(statement(_STATEMENTS[name]))
         if name == "documents":
             place = [*RELATIONS[name]].index("metadata")
             rows = ((*row[:place], plain_metadata(row[place]), *row[place + 1 :]) for row in rows)
         return duckdb.arrow_table(rows, RELATIONS[name])
+
+    def _as_of(self, name: str) -> pa.Table:
+        """The rows of a relation that were there before."""
+        from pyarrow.compute import field as column
+        from pyarrow.compute import if_else
+
+        table = self.relation(name)
+        if self.before is None:
+            return table
+        if name == "changes":
+            return table.filter(column("changed_at") < self.before)
+        if name == "chunks":
+            documents = self._as_of("documents")["document_id"].to_pylist()
+            return table.filter(column("document_id").isin(documents))
+        there = table.filter(column("event_time") < self.before)
+        known = [moment < self.before for moment in there["label_time"].to_pylist()]
+        labels = if_else(known, there["label"], None)
+        return there.set_column(there.column_names.index("label"), "label", labels)
 
 
 def plain_metadata(metadata: Mapping[str, object]) -> str:

@@ -50,27 +50,36 @@ class Rates:
         self._here: Storage | None = None
         self._again = 0.0
         self._taken: dict[str, _Taken] = {}
+        self._asking = asyncio.Lock()
 
     async def wait(self, identity: str) -> float | None:
         """Count a request; None, or after how many seconds one more is allowed."""
         if self._limit is None:
             return None
-        # Read and written by the event loop alone.
-        taken = self._taken.get(identity)
-        if taken and taken.left and time.time() < taken.ends:
-            taken.left -= 1
+        if self._has_taken(identity):
             return None
-        loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._thread, self._hit, identity)
-        if isinstance(answer, float):
-            return answer
-        self._taken[identity] = answer
+        async with self._asking:
+            if self._has_taken(identity):  # by whom this one waited for
+                return None
+            loop = asyncio.get_running_loop()
+            answer = await loop.run_in_executor(self._thread, self._hit, identity)
+            if isinstance(answer, float):
+                return answer
+            self._taken[identity] = answer
         return None
 
     def close(self) -> None:
         """Let go of the store."""
         self._thread.submit(self._stack.close)
         self._thread.shutdown()
+
+    def _has_taken(self, identity: str) -> bool:
+        """Whether one more is let in of those that were counted; asked by the event loop alone."""
+        taken = self._taken.get(identity)
+        if taken is None or not taken.left or time.time() >= taken.ends:
+            return False
+        taken.left -= 1
+        return True
 
     def _hit(self, identity: str) -> _Taken | float:
         try:

@@ -47,6 +47,11 @@ OLD = timedelta(days=7)
 
 _ROLLUPS: Mapping[Grain, str] = {grain: f"metric_{grain}" for grain in GRAINS}
 _MICROS = 1_000_000
+_READ = {
+    "merge_tree_min_rows_for_concurrent_read": 4096,
+    "merge_tree_min_bytes_for_concurrent_read": 1 << 20,
+}
+"""A rollup has few rows, and sketches that take long to merge: by default one thread reads them."""
 # More days than an insert has by default: a year is backfilled at once.
 _INSERT = {"max_partitions_per_insert_block": 0, "parallel_view_processing": 1}
 
@@ -91,15 +96,13 @@ class ClickHouseMetrics:
         self, query: Query, step: timedelta, quantiles: Sequence[float] = (), exact: bool = False
     ) -> list[Buckets]:
         """As the contract says."""
-        import numpy as np
-
         text, bound, found = self.plan(query, step, quantiles, exact)
         if not found:
             return []
-        table = self._client.query_arrow(text, bound)
+        table = self._client.query_arrow(text, bound, settings=_READ)
         columns = {name: table[name].to_numpy() for name in table.column_names[:-1]}
-        levels = np.concatenate([np.empty(0), *table["quantiles"].to_numpy()])
-        columns["quantiles"] = levels.reshape(len(table), -1) if quantiles else levels[:, None]
+        levels = table["quantiles"].combine_chunks().flatten().to_numpy()
+        columns["quantiles"] = levels.reshape(len(table), len(quantiles))
         return split(found, columns, quantiles)
 
     def plan(
@@ -124,7 +127,7 @@ class ClickHouseMetrics:
             )
         names = [f"level_{number}" for number in range(len(quantiles))]
         levels = ", ".join(f"{{{name}:Float64}}" for name in names)
-        sketch = f"quantilesDDMerge(0.01, {levels})(sketch)" if names else "emptyArrayFloat64()"
+        sketch = f"quantilesDDMerge(0.02, {levels})(sketch)" if names else "emptyArrayFloat64()"
         text = statement("clickhouse/metrics/aggregate").replace("{quantiles}", sketch)
         bound |= {"source": _ROLLUPS[grain], **dict(zip(names, quantiles, strict=True))}
         return text, bound, [*members]

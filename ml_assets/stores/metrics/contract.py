@@ -27,7 +27,7 @@ GRAINS: dict[Grain, timedelta] = {
 }
 """Spans of the rollups, the shortest first. They begin at multiples of it since 1970, in UTC."""
 
-ACCURACY = 0.01
+ACCURACY = 0.02
 """A quantile of a sketch is off by so much of the value at most, where its magnitude is between
 `LEAST` and `MOST`; a smaller one counts as 0, a larger one as `MOST`. Of q of n points it is the
 value of rank floor(q (n - 1)), from 0 on, as `numpy.quantile(method="lower")` has it. The sketch

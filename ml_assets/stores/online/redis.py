@@ -80,10 +80,11 @@ class _Build(NamedTuple):
 
     def by_key(self, entity_ids: Iterable[str]) -> dict[str, list[str]]:
         """The entities of each bucket that has some."""
-        chosen = defaultdict(list)
+        count = self.buckets
+        chosen: dict[int, list[str]] = defaultdict(list)
         for entity_id in entity_ids:
-            chosen[self.key(crc32(entity_id.encode()) % self.buckets)].append(entity_id)
-        return chosen
+            chosen[crc32(entity_id.encode()) % count].append(entity_id)
+        return {self.key(bucket): ids for bucket, ids in chosen.items()}
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import pytest
 
 from ml_assets.defs.features.assets import OnlineConfig, online_features
 from ml_assets.defs.features.checks import (
+    _checks,
     collection_features_are_as_computed,
     collection_features_are_in_range,
     document_features_are_as_computed,
@@ -16,6 +17,7 @@ from ml_assets.defs.features.checks import (
 )
 from ml_assets.defs.resources import OfflineStoreResource, OnlineStoreResource, PostgresResource
 from ml_assets.documents.model import Document
+from ml_assets.features import Feature, Query
 from ml_assets.features.collections import refresh_collection_features
 from ml_assets.features.definition import FeatureView
 from ml_assets.features.documents import refresh_document_features
@@ -225,6 +227,35 @@ def test_rows_that_were_lost_or_doubled_are_repaired(
 def test_every_check_blocks(check: dg.AssetChecksDefinition) -> None:
     (spec,) = check.check_specs
     assert spec.blocking
+
+
+@pytest.mark.parametrize("early", ["", " - interval 1 day"])
+def test_a_view_whose_rows_are_earlier_than_their_documents_is_told(
+    settings: Settings, postgres: PostgresResource, duckdb: OfflineStoreResource, early: str
+) -> None:
+    query = f"select collection, event_time{early} as at, count(*) over () as documents"
+    view = FeatureView(
+        "sizes",
+        1,
+        "collection",
+        "How many documents there are",
+        (Feature("documents", "bigint", ""),),
+        frozenset({"training"}),
+        source=Query(f"{query} from documents", event_time="at"),
+    )
+    made = {each.check_key.name: each for each in _checks(view)}
+    check = made["no_row_of_sizes_follows_from_later_documents"]
+    (spec,) = check.check_specs
+    assert spec.blocking
+    result = check(settings=settings, postgres=postgres, duckdb=duckdb)
+    assert result.passed is not bool(early)
+    if early:
+        assert result.metadata["entities_with_rows_of_later_documents"].value == 1
+        assert result.metadata["examples"].value == "a"
+        assert "label_time" in str(result.metadata["do"].value)
+        assert "repair" not in result.metadata
+    served = replace(view, uses=frozenset({"serving"}))
+    assert check.check_key.name not in {each.check_key.name for each in _checks(served)}
 
 
 def test_the_online_copy_is_made_anew_where_that_is_asked_for(

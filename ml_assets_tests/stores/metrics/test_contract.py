@@ -206,7 +206,7 @@ def test_a_sketch_bounds_what_it_counts(store: MetricStore, name: str) -> None:
     written(store, {series(name): {BEGIN: 1e150, BEGIN + MINUTE: -1e-12}})
     (found,) = store.aggregate(Query(name, WINDOW), DAY, [0.0, 1.0])
     assert found.quantiles[0.0][0] == 0
-    assert found.quantiles[1.0][0] == pytest.approx(1e18, rel=0.01)
+    assert found.quantiles[1.0][0] == pytest.approx(1e18, rel=0.02)
     assert (found.minima[0], found.maxima[0]) == (-1e-12, 1e150)
 
 

@@ -17,8 +17,8 @@ order by (series, at)
 ttl toDate(at) + interval 401 day delete
 settings ttl_only_drop_parts = 1;
 
--- Of a bucket of a series: `sketch` is a DDSketch of the values times 1e9, 1 % of which it may be
--- off. Without the factor it would be up to 3 %: of magnitudes below 1 ClickHouse rounds the
+-- Of a bucket of a series: `sketch` is a DDSketch of the values times 1e9, 2 % of which it may be
+-- off. Without the factor it would be up to 6 %: of magnitudes below 1 ClickHouse rounds the
 -- logarithm up where it should round down.
 create table if not exists metric_minute (
     series Int64 codec(ZSTD(1)),
@@ -28,7 +28,7 @@ create table if not exists metric_minute (
     low SimpleAggregateFunction(min, Float64) codec(ZSTD(1)),
     high SimpleAggregateFunction(max, Float64) codec(ZSTD(1)),
     deviation AggregateFunction(stddevSampStable, Float64) codec(ZSTD(1)),
-    sketch AggregateFunction(quantilesDD(0.01, 0.5), Float64) codec(ZSTD(1))
+    sketch AggregateFunction(quantilesDD(0.02, 0.5), Float64) codec(ZSTD(1))
 ) engine = AggregatingMergeTree
 partition by toDate(bucket)
 order by (series, bucket)
@@ -39,12 +39,18 @@ create table if not exists metric_hour as metric_minute
 engine = AggregatingMergeTree
 partition by toYYYYMM(bucket)
 order by (series, bucket)
-ttl toDate(bucket) + interval 1601 day delete;
+ttl toDate(bucket) + interval 1601 day delete
+settings index_granularity = 512;
+
+alter table metric_hour modify column sketch codec(LZ4);
 
 create table if not exists metric_day as metric_minute
 engine = AggregatingMergeTree
 partition by toYear(bucket)
-order by (series, bucket);
+order by (series, bucket)
+settings index_granularity = 512;
+
+alter table metric_day modify column sketch codec(LZ4);
 
 create materialized view if not exists metric_minute_of_points to metric_minute as
 select
@@ -55,7 +61,7 @@ select
     min(value) as low,
     max(value) as high,
     stddevSampStableState(value) as deviation,
-    quantilesDDState(0.01, 0.5)(
+    quantilesDDState(0.02, 0.5)(
         if(abs(value) < 1e-9, 0., 1e9 * greatest(least(value, 1e18), -1e18))
     ) as sketch
 from metric_points
@@ -70,7 +76,7 @@ select
     min(value) as low,
     max(value) as high,
     stddevSampStableState(value) as deviation,
-    quantilesDDState(0.01, 0.5)(
+    quantilesDDState(0.02, 0.5)(
         if(abs(value) < 1e-9, 0., 1e9 * greatest(least(value, 1e18), -1e18))
     ) as sketch
 from metric_points
@@ -85,7 +91,7 @@ select
     min(value) as low,
     max(value) as high,
     stddevSampStableState(value) as deviation,
-    quantilesDDState(0.01, 0.5)(
+    quantilesDDState(0.02, 0.5)(
         if(abs(value) < 1e-9, 0., 1e9 * greatest(least(value, 1e18), -1e18))
     ) as sketch
 from metric_points
@@ -105,7 +111,9 @@ create table if not exists metric_minute_anew as metric_minute
 engine = AggregatingMergeTree partition by toDate(bucket) order by (series, bucket);
 
 create table if not exists metric_hour_anew as metric_hour
-engine = AggregatingMergeTree partition by toYYYYMM(bucket) order by (series, bucket);
+engine = AggregatingMergeTree partition by toYYYYMM(bucket) order by (series, bucket)
+settings index_granularity = 512;
 
 create table if not exists metric_day_anew as metric_day
-engine = AggregatingMergeTree partition by toYear(bucket) order by (series, bucket);
+engine = AggregatingMergeTree partition by toYear(bucket) order by (series, bucket)
+settings index_granularity = 512;
