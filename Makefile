@@ -25,7 +25,7 @@ BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $
 	$(if $(BEIR),--beir $(BEIR)) $(if $(SET),--set $(SET))
 
 .PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-serving bench-answers bench-training \
-	bench-features bench-drift bench-backfill bench-metrics bench-setup serve clean
+	bench-features bench-drift bench-drift-year bench-metrics bench-setup serve clean
 
 run: ## bring everything up to date: documents, search, models
 	@$(SETUP)
@@ -106,9 +106,9 @@ bench-drift: ## measure how often drift is found, and falsely: make bench-drift 
 	@$(SETUP) --dev
 	@$(BIN)/python -m bench.drift $(DOCUMENTS) $(VECTORS) $(if $(TRIALS),--trials $(TRIALS))
 
-bench-backfill: ## measure a year of drift, day by day, in one run: make bench-backfill DAYS=365
+bench-drift-year: ## measure a year of drift, day by day, in one run: make bench-drift-year DAYS=365
 	@$(SETUP) --dev
-	@$(BIN)/python -m bench.backfill $(if $(DAYS),--days $(DAYS))
+	@$(BIN)/python -m bench.drift_year $(if $(DAYS),--days $(DAYS))
 
 bench-metrics: ## measure metrics in ClickHouse and PostgreSQL: make bench-metrics POINTS=1000000 ROWS=100000
 	@$(SETUP)

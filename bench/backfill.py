@@ -1,93 +1,81 @@
-"""`make bench-backfill`: a year of the daily partitions of `feature_drift`, compared in one run.
-
-Documents of random words, as many each day, with vectors of 384 numbers; there is no champion, so
-each day is compared with the 7 and the 28 days before.
-"""
+"""How long a year of days takes to compute anew, in one run of one process."""
 
 from __future__ import annotations
 
-import argparse
-import tempfile
-import time
-from collections.abc import Iterator
-from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from random import Random
-
-import dagster as dg
 
 from bench import ours
-from bench.rows import Figure, Row, table
-from ml_assets.defs.features.assets import feature_drift
-from ml_assets.defs.partitions import range_tags
-from ml_assets.defs.resources import build_resources
-from ml_assets.documents.model import Document
-from ml_assets.features.documents import refresh_document_features
-from ml_assets.settings import load_settings
-from ml_assets.stores import duckdb, postgres
-from ml_assets_tests.fakes import SPACE, HashEncoder
-from ml_assets_tests.features.corpus import load_into
-from ml_assets_tests.graph import fake_encoder
+from bench.measure import BIN, run, say
+from bench.rows import Figure, Limit, Row
+from ml_assets.stores import clickhouse, postgres
 
-FIRST = date(2025, 1, 1)
-_WIDE = replace(SPACE, dimension=384)
+ASSETS = (
+    "model_performance_hourly",
+    "model_performance_daily",
+    "anomalies",
+    "search_quality_daily",
+)
+DAYS = 365
+PREDICTIONS = 1_000_000
+"""Of four versions of a model, spread over the year, every tenth with feedback."""
+
+_LIMIT = Limit(plus=60)
+_LOG = """
+insert into prediction_log (day, writer, sequence, at, request_id, position, model, version,
+    label, probability, latency_ms)
+select toDate(time, 'UTC'), 'bench', number + 1, time, toString(number), 0, 'document_classifier',
+    1 + intDiv(number * 4, {predictions:UInt32}), 'a', 0.85 + (cityHash64(number) % 1000) / 10000,
+    4 + (cityHash64(number, 1) % 1000) / 100
+from (
+    select number, toDateTime64({begin:DateTime}, 6, 'UTC')
+        + toIntervalMillisecond(toUInt64(number * {milliseconds:Float64})) as time
+    from numbers({predictions:UInt32})
+)
+"""
+_TOLD = """
+insert into prediction_feedback (day, writer, sequence, at, request_id, position, correct)
+select day, 'bench', sequence, at, request_id, 0, cityHash64(sequence, 2) % 10 < 9
+from prediction_log where sequence % 10 = 0
+"""
+_MEASURED = """
+insert into search_measurements (generation_id, measured_at, documents, queries, quality, recall,
+    latency)
+select 'bench', %(begin)s + day * interval '1 day', '', 100,
+    '{"hybrid": {"ndcg@10": 0.5, "mrr@10": 0.6}, "vector": {"ndcg@10": 0.4, "mrr@10": 0.5}}',
+    '{"pgvector": 0.99}', '{"p50_ms": 5, "p95_ms": 9}'
+from generate_series(0, 364) as day
+"""
 
 
-def main() -> None:
-    """Fill a home, compare its days in one run, and say how long that took."""
-    parser = argparse.ArgumentParser(prog="python -m bench.backfill", description=__doc__)
-    parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--documents", type=int, default=40, help="of each day")
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="ml_assets-bench-") as folder:
-        seconds, compared = measure(Path(folder), asked.days, asked.documents)
-    assert compared == asked.days, compared
-    figure = Figure("one run", (seconds,), "s", asked.days, "days")
-    print(
-        table(
-            [Row(f"`feature_drift` of {asked.days} days, {asked.documents} documents each", figure)]
-        )
+def measure(work: Path, repetitions: int) -> list[Row]:
+    """Fill a home with a year of predictions and searches, and compute all of its days."""
+    work.mkdir(parents=True)
+    environment = ours.environment(work)
+    begin = (datetime.now(UTC) - timedelta(days=DAYS - 1)).replace(
+        hour=0, minute=0, second=0, microsecond=0
     )
+    _fill(work / "home", begin)
+    days = f"{begin:%Y-%m-%d}...{datetime.now(UTC):%Y-%m-%d}"
+    command = [BIN / "dagster", "asset", "materialize", "-m", "ml_assets.definitions"]
+    command += ["--select", ",".join(ASSETS), "--partition-range", days]
+    seconds = []
+    for _ in range(repetitions):
+        seconds.append(run(command, environment, work / "backfill.log").seconds)
+        say(f"  {DAYS} days in {seconds[-1]:.1f} s")
+    what = f"a year of daily backfill in one run: {', '.join(ASSETS)}; {PREDICTIONS:,} predictions"
+    figure = Figure("ml_assets", tuple(seconds), count=DAYS, things="days")
+    return [Row(what, figure, limit=_LIMIT)]
 
 
-def measure(work: Path, days: int, documents: int) -> tuple[float, int]:
-    """The seconds of a run over so many days, and how many of them it compared."""
-    with ours.embedded_server(work):
-        settings = load_settings(home=work)
-        with (
-            postgres.connect(None, work) as connection,
-            duckdb.connect(settings.duckdb_file) as duck,
-        ):
-            load_into(connection, *_documents(days, documents), space=_WIDE, chunk_tokens=60)
-            refresh_document_features(connection, duck, _WIDE.space_id)
-        encoder = fake_encoder(settings, HashEncoder(_WIDE))
-        last = FIRST + timedelta(days=days - 1)
-        began = time.perf_counter()
-        dg.materialize(
-            [feature_drift],
-            resources={**build_resources(settings), "encoder": encoder},
-            tags=range_tags(dg.PartitionKeyRange(f"{FIRST}", f"{last}")),
-        )
-        seconds = time.perf_counter() - began
-        with duckdb.connect(settings.duckdb_file) as duck:
-            query = "select count(distinct day) from drift_comparisons where outcome <> ''"
-            ((compared,),) = duck.execute(query).fetchall()
-    return seconds, compared
-
-
-def _documents(days: int, each: int) -> Iterator[Document]:
-    draw = Random(0)
-    for number in range(days * each):
-        came = datetime(FIRST.year, FIRST.month, FIRST.day, 12, tzinfo=UTC)
-        yield Document(
-            document_id=f"d{number:06}",
-            collection="all",
-            text=" ".join(f"w{draw.randrange(3000)}" for _ in range(10 + number % 20)),
-            label=("ham", "spam")[number % 2],
-            created_at=came + timedelta(days=number // each),
-        )
-
-
-if __name__ == "__main__":
-    main()
+def _fill(home: Path, begin: datetime) -> None:
+    bound = {
+        "begin": begin,
+        "predictions": PREDICTIONS,
+        "milliseconds": (datetime.now(UTC) - begin) / timedelta(milliseconds=1) / PREDICTIONS,
+    }
+    with clickhouse.connect(None, home) as client:
+        client.command(_LOG, bound)
+        client.command(_TOLD)
+    with postgres.connect(None, home) as connection:
+        connection.execute(_MEASURED, {"begin": begin})
