@@ -121,6 +121,9 @@ def test_a_copy_made_anew_takes_the_place_of_the_one_before(
     assert delta == Delta(removed=1, unchanged=2)
     assert store.get_rows(key, ["x", "y", "w"]) == rows
     assert store.get_many(key, ["x"]).tag != before
+    duck.execute(f"delete from {DOCUMENT_TEXT.table}")
+    assert refresh_online(duck, store, DOCUMENT_TEXT, anew=True) == Delta(removed=2)
+    assert store.revisions(key) == {}
 
 
 def test_of_many_entities_a_sample_is_compared(
