@@ -146,10 +146,12 @@ def error(store: MetricStore, query: Query) -> float:
     """The largest relative error of hourly 95th percentiles; all else must be equal.
 
     Raises:
-        AssertionError: counts, means or extremes of rollups are not those of the points.
+        AssertionError: counts, means or extremes of rollups are not those of the points; or there
+            are none.
     """
     worst = 0.0
     found = store.aggregate(query, HOUR, [0.95])
+    assert found, "there is nothing to compare"
     for rolled, raw in zip(found, store.aggregate(query, HOUR, [0.95], True), strict=True):
         _assert_equal(rolled, raw)
         off = np.abs(rolled.quantiles[0.95] / raw.quantiles[0.95] - 1)

@@ -64,12 +64,13 @@ def performance_of_model(
 def record_search_quality(
     connection: postgres.Connection, client: Client, days: Sequence[date], now: datetime
 ) -> list[SearchQuality]:
-    """Keep the quality of search on some days, from all measurements that were ever made.
+    """Keep the quality of search on some days, from the measurements that were made until then.
 
     A day has the last measurement until its end of each generation that was measured or served on
     it. What was there of the day is replaced.
     """
-    kept, releases = kept_measurements(connection), list_releases(connection)
+    until = min(datetime.combine(max(days) + DAY, time(), UTC), now)
+    kept, releases = kept_measurements(connection, until), list_releases(connection)
     rows = [row for day in days for row in _quality(day, kept, releases, now)]
     if rows:
         names = [field.name for field in fields(SearchQuality)]

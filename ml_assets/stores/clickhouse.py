@@ -43,7 +43,8 @@ _NEXT_STEP = {
 }
 """What mends a refusal, by its code: READONLY, ACCESS_DENIED, CANNOT_WRITE_TO_FILE_DESCRIPTOR,
 NOT_ENOUGH_SPACE, TOO_MANY_SIMULTANEOUS_QUERIES, MEMORY_LIMIT_EXCEEDED."""
-_HOLDER = "holder.pid"
+_HOLDER = ".holder.pid"
+"""Hidden, as a lock: to read is no change."""
 _LOCKED = "Unable to open the chdb engine"
 
 
@@ -98,7 +99,9 @@ def migrate(client: Client, where: str = "CLICKHOUSE_URL") -> list[str]:
         "create table if not exists migrations (name String, applied_at DateTime64(3, 'UTC'),"
         " checksum String) engine = ReplacingMergeTree order by name"
     )
-    client.command("alter table migrations add column if not exists checksum String")
+    columns = {name for name, *_ in client.query("describe table migrations").result_rows}
+    if "checksum" not in columns:  # else it is written each time, and looks like a change
+        client.command("alter table migrations add column if not exists checksum String")
     rows = client.query("select name, checksum from migrations final").result_rows
     applied: dict[str, str] = dict(map(tuple, rows))
     pending = find_pending("clickhouse", applied, where)

@@ -202,9 +202,23 @@ def test_without_a_measurement_there_is_no_quality(
 
 def test_a_measurement_is_kept_beside_those_before_it(connection: postgres.Connection) -> None:
     keep_measurement(connection, "one", measurement(judged_queries=4), [0.002, 0.004, 0.006])
-    keep_measurement(connection, "one", measurement(), [])
-    first, second = kept_measurements(connection)
+    (first,) = kept_measurements(connection, datetime.now(UTC))
     assert (first.generation_id, first.queries, first.recall["pgvector"]) == ("one", 4, 1.0)
     assert first.latency == pytest.approx({"p50_ms": 4.0, "p95_ms": 5.8})
-    assert second.latency == {}
-    assert first.measured_at < second.measured_at
+    keep_measurement(connection, "one", measurement(), [])
+    count = connection.execute("select count(*) from search_measurements").fetchone()
+    assert count == (2,)
+    # Of a day, in UTC wherever the server stands, the last before a time is read.
+    connection.execute("set timezone = 'Pacific/Kiritimati'")
+    connection.execute(
+        "update search_measurements set measured_at = '2026-02-03 00:00:01Z' where queries = 4"
+    )
+    connection.execute(
+        "update search_measurements set measured_at = '2026-02-03 23:59:59Z' where queries <> 4"
+    )
+    end = datetime(2026, 2, 4, tzinfo=UTC)
+    (last,) = kept_measurements(connection, end)
+    assert last.latency == {}
+    (before,) = kept_measurements(connection, end - timedelta(seconds=1))
+    assert before.queries == 4
+    assert kept_measurements(connection, end - timedelta(days=1)) == []

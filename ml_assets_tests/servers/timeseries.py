@@ -78,6 +78,7 @@ def pglite_over_tcp(folder: Path) -> Iterator[str]:
         subprocess.run(install, check=True, capture_output=True)
     folder.mkdir(parents=True, exist_ok=True)
     port, log = free_port(), folder / "pglite.log"
+    log.unlink(missing_ok=True)  # what another server said there is not said by this one
     script = Path(__file__).with_name("pglite.mjs")
     server = launch(
         ["node", script, str(port)], place, log, {"NODE_PATH": str(place / "node_modules")}

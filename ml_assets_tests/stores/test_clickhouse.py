@@ -75,7 +75,7 @@ def test_a_second_process_waits_and_is_told_who_is_in_the_way(tmp_path: Path) ->
         holder.stdin.flush()
         with clickhouse.connect(None, tmp_path) as client:
             assert client.command("select 1") == 1
-    assert (tmp_path / "chdb" / "holder.pid").read_text() == str(os.getpid())
+    assert (tmp_path / "chdb" / ".holder.pid").read_text() == str(os.getpid())
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_who_may_not_create_a_database_uses_the_one_that_is_there(
 
 
 def test_a_folder_that_could_not_be_opened_whole_is_let_go(tmp_path: Path) -> None:
-    holder = tmp_path / "chdb" / "holder.pid"
+    holder = tmp_path / "chdb" / ".holder.pid"
     holder.mkdir(parents=True)
     with pytest.raises(StoreError, match="Is a directory"), clickhouse.connect(None, tmp_path):
         pass
@@ -161,6 +161,24 @@ def test_a_folder_that_could_not_be_opened_whole_is_let_go(tmp_path: Path) -> No
     words = [sys.executable, "-c", script, str(tmp_path)]
     other = subprocess.run(words, input="\n", capture_output=True, text=True, check=False)
     assert other.stdout == "open\n", other.stderr
+
+
+def test_to_read_changes_no_file(tmp_path: Path) -> None:
+    """By size and time of those that are not hidden a run tells whether somebody wrote."""
+
+    def files() -> dict[str, tuple[int, int]]:
+        found = [file for file in (tmp_path / "chdb").rglob("[!.]*") if file.is_file()]
+        return {str(file): (file.stat().st_size, file.stat().st_mtime_ns) for file in found}
+
+    with clickhouse.connect(None, tmp_path) as client:
+        client.command("alter table migrations drop column checksum")  # of before it was kept
+    with clickhouse.connect(None, tmp_path) as client:
+        assert "checksum" in str(client.query("describe table migrations").result_rows)
+    before = files()
+    with clickhouse.connect(None, tmp_path) as client:
+        assert client.query("select count() from prediction_log").result_rows == [(0,)]
+    assert before
+    assert files() == before
 
 
 def test_a_mark_tells_writes_and_no_merges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -211,11 +211,11 @@ def keep_measurement(
     connection.execute(statement("postgres/search/evaluation/keep_measurement"), bound)
 
 
-def kept_measurements(connection: postgres.Connection) -> list[KeptMeasurement]:
-    """Every measurement of every generation, by its time."""
+def kept_measurements(connection: postgres.Connection, until: datetime) -> list[KeptMeasurement]:
+    """The last measurement before `until` of each day (UTC) and generation, by its time."""
     with connection.cursor(row_factory=class_row(KeptMeasurement)) as cursor:
         text = statement("postgres/search/evaluation/kept_measurements")
-        return cursor.execute(text).fetchall()
+        return cursor.execute(text, {"until": until}).fetchall()
 
 
 def record_published(

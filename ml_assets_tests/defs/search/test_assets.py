@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from threading import Event, Thread
 from time import sleep
 from typing import Any
@@ -131,7 +132,7 @@ def test_search_is_built_measured_and_published(
         published = read_measurements(connection, served.generation_id).published
         assert published is not None
         assert published.quality.methods["keyword"]["reporting"]["mrr@10"] == 1
-        (kept,) = kept_measurements(connection)
+        (kept,) = kept_measurements(connection, datetime.now(UTC))
         assert (kept.generation_id, kept.queries) == (served.generation_id, 2)
         assert kept.quality["keyword"]["mrr@10"] == 1
         assert kept.recall == {"pgvector": 1, "chroma": 1}

@@ -95,6 +95,10 @@ def test_a_condition_that_holds_at_once_opens_and_tells_the_value() -> None:
         ([span(-30, HIGH), span(-5, HIGH)], False),  # too many are
         ([span(-20, HIGH), span(-15, HIGH), span(-10, HIGH)], True),  # the last one is late
         ([span(-40, HIGH), span(-35, HIGH), span(-30, HIGH)], False),  # all are
+        (
+            [span(-28, HIGH), span(-23, HIGH), span(-18, HIGH)],
+            False,
+        ),  # by 13 minutes, and 10 may be
         ([span(-5, HIGH), span(-15, HIGH), span(-10, HIGH)], True),  # in any order
         ([span(-15, HIGH), span(-10, HIGH), span(-5, float("nan"))], False),
         ([span(-15, HIGH), span(-10, HIGH), span(-5, HIGH), span(5, LOW)], True),  # the future

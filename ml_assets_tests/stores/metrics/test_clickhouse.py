@@ -73,16 +73,16 @@ def test_what_a_killed_write_left_is_made_good_by_the_next(store: ClickHouseMetr
     """The points are there, the rollups are of those that they replaced."""
     each = series("killed")
     written(store, {each: {BEGIN: 1.0, BEGIN + HOUR: 2.0}})
-    store._client.insert(
-        "metric_stale", [[each.id, BEGIN, BEGIN + HOUR]], ["series", "first", "last"]
-    )
-    store._client.insert("metric_points", [[each.id, BEGIN, 5.0]], ["series", "at", "value"])
+    stale = [[each.id, at, at] for at in (BEGIN, BEGIN + HOUR)]
+    store._client.insert("metric_stale", stale, ["series", "first", "last"])
+    again = [[each.id, BEGIN, 5.0], [each.id, BEGIN + HOUR, 6.0]]
+    store._client.insert("metric_points", again, ["series", "at", "value"])
     query = Query("killed", WINDOW)
     (wrong,) = store.aggregate(query, DAY)
-    assert wrong.counts.tolist() == [3]
+    assert wrong.counts.tolist() == [4]
     written(store, {series("another"): {BEGIN: 1.0}})
     (right,) = store.aggregate(query, DAY)
-    assert (right.counts.tolist(), right.means.tolist()) == ([2], [3.5])
+    assert (right.counts.tolist(), right.means.tolist()) == ([2], [5.5])
     assert store.refresh() == 0
 
 

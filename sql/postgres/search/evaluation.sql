@@ -51,6 +51,12 @@ values (%(generation_id)s, %(documents)s, %(queries)s, %(quality)s, %(recall)s, 
 on conflict (generation_id, measured_at) do nothing
 
 -- name: kept_measurements
+-- Of each generation the last of each day (UTC), until a time.
 select generation_id, measured_at, documents, queries, quality, recall, latency
-from search_measurements
+from (
+    select distinct on (generation_id, (measured_at at time zone 'UTC')::date) *
+    from search_measurements
+    where measured_at < %(until)s
+    order by generation_id, (measured_at at time zone 'UTC')::date, measured_at desc
+) as last_of_day
 order by measured_at, generation_id
