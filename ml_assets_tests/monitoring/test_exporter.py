@@ -2,70 +2,44 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
-from urllib.request import urlopen
 
 import dagster as dg
 import pytest
-import yaml
 from dagster._core.test_utils import create_run_for_test
-from prometheus_client import start_http_server
 from prometheus_client.metrics_core import Metric
-from prometheus_client.parser import text_string_to_metric_families
 from psycopg import Connection
 
 from ml_assets.defs.monitoring.exported import exported, records
 from ml_assets.errors import StoreError
-from ml_assets.monitoring.exporter import Read, registry_of
 from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import postgres
 from ml_assets_tests.monitoring.alerting.examples import critical_alert
-from ml_assets_tests.paths import PROJECT
+from ml_assets_tests.monitoring.scraping import (
+    FOLDER,
+    Watched,
+    asked,
+    exporter,
+    instance,
+    scrape,
+    wait_for,
+    watched,
+)
 from ml_assets_tests.servers import OLDEST_POSTGRES, program, replica, serving
 from ml_assets_tests.servers.stack import MONITORING
 from ml_assets_tests.servers.starting import free_port
 
-FOLDER = PROJECT / "docker" / "prometheus"
-Samples = dict[str, dict[str, float]]
+__all__ = ["instance"]
 
 
 @pytest.fixture
 def settings(tmp_path: Path, postgres_url: str, connection: Connection[Any]) -> Settings:
     return load_settings(home=tmp_path / "home", postgres_url=postgres_url)
-
-
-@contextmanager
-def exporter(settings: Settings, more: Mapping[str, Read] | None = None) -> Iterator[int]:
-    """The port of an exporter that answers."""
-    port = free_port()
-    server, thread = start_http_server(port, "127.0.0.1", registry_of(settings, more or {}))
-    try:
-        yield port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def scrape(port: int) -> Samples:
-    """The value of each metric, by its labels as text: `a` or `a/b`, or "" without any."""
-    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
-        text = answer.read().decode()
-    found: Samples = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            found.setdefault(sample.name, {})["/".join(sample.labels.values())] = sample.value
-    return found
 
 
 def flush(connection: postgres.Connection) -> None:
@@ -126,14 +100,14 @@ def test_a_store_that_is_away_is_told_and_the_others_are_read(settings: Settings
         yield
 
     nowhere = "postgresql://nobody@127.0.0.1:1/none"
-    for asked, up in (
+    for given, up in (
         (settings, {"postgres": 1, "files": 1, "dagster": 0}),
         (
             load_settings(home=settings.home, postgres_url=nowhere),
             {"postgres": 0, "files": 1, "dagster": 0},
         ),
     ):
-        with exporter(asked, {"dagster": away}) as port:
+        with exporter(given, {"dagster": away}) as port:
             found = scrape(port)
         assert found["ml_assets_store_up"] == up
         assert found["ml_assets_store_read_seconds"].keys() == {n for n, each in up.items() if each}
@@ -199,12 +173,6 @@ def test_the_records_of_a_home_are_read(settings: Settings) -> None:
     assert {"ml_assets_runs", "ml_assets_check_failed", "ml_assets_pool_used"} <= names
 
 
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as opened:
-        yield opened
-
-
 def test_every_rule_fires_and_ceases_as_it_should(tmp_path: Path) -> None:
     text = Path(__file__).with_name("rules.test.yml").read_text()
     rules = (FOLDER / "rules.yml").read_text()
@@ -225,72 +193,6 @@ def test_the_files_are_accepted() -> None:
 def check(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def asked(url: str) -> Any:
-    with urlopen(url, timeout=10) as answer:
-        return json.load(answer)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it does not happen"
-        time.sleep(0.1)
-
-
-def is_ready(port: int) -> bool:
-    with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=10):
-        return True
-    return False
-
-
-@dataclass(frozen=True)
-class Watched:
-    """The URLs of a Prometheus and its Alertmanager."""
-
-    prometheus: str
-    manager: str
-
-
-@contextmanager
-def watched(ports: Mapping[str, int], folder: Path) -> Iterator[Watched]:
-    """An Alertmanager, and a Prometheus that scrapes these jobs each second."""
-    manager, server = free_port(), free_port()
-    folder.mkdir()
-    for name in ("rules.yml", "alertmanager.yml"):
-        shutil.copy(FOLDER / name, folder)
-    config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
-    config["global"] = {
-        "scrape_interval": "1s",
-        "scrape_timeout": "1s",
-        "evaluation_interval": "1s",
-    }
-    (managers,) = config["alerting"]["alertmanagers"]
-    managers["static_configs"] = [{"targets": [f"127.0.0.1:{manager}"]}]
-    jobs = {each["job_name"]: each for each in config["scrape_configs"]}
-    config["scrape_configs"] = [
-        {"job_name": jobs[name]["job_name"], "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
-        for name, port in ports.items()
-    ]
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    told = [
-        program("prometheus-alertmanager"),
-        f"--config.file={folder}/alertmanager.yml",
-        f"--storage.path={folder}/am",
-        f"--web.listen-address=127.0.0.1:{manager}",
-        "--cluster.listen-address=",
-    ]
-    watching = [
-        program("prometheus"),
-        f"--config.file={folder}/prometheus.yml",
-        f"--storage.tsdb.path={folder}/tsdb",
-        f"--web.listen-address=127.0.0.1:{server}",
-    ]
-    with serving(told, folder, manager), serving(watching, folder, server):
-        for port in (manager, server):  # it listens before it answers
-            wait_for(lambda port=port: is_ready(port))
-        yield Watched(f"http://127.0.0.1:{server}", f"http://127.0.0.1:{manager}")
 
 
 def health_checks(servers: Watched) -> Iterator[list[str]]:

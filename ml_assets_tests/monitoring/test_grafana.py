@@ -19,7 +19,7 @@ from ml_assets.service.metrics import Metrics
 from ml_assets.settings import load_settings
 from ml_assets.stores import clickhouse, postgres
 from ml_assets_tests.monitoring.alerting.examples import NOW, critical_alert
-from ml_assets_tests.monitoring.test_exporter import asked, exporter, instance, wait_for, watched
+from ml_assets_tests.monitoring.scraping import asked, exporter, instance, wait_for, watched
 from ml_assets_tests.paths import PROJECT
 from ml_assets_tests.servers.starting import free_port
 
