@@ -25,7 +25,7 @@ BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $
 	$(if $(BEIR),--beir $(BEIR)) $(if $(SET),--set $(SET))
 
 .PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-serving bench-answers bench-training \
-	bench-features bench-drift bench-metrics bench-setup serve clean
+	bench-features bench-drift bench-drift-year bench-metrics bench-setup serve clean
 
 run: ## bring everything up to date: documents, search, models
 	@$(SETUP)
@@ -105,6 +105,10 @@ bench-training: ## measure models on files of yours: make bench-training TRAIN=t
 bench-drift: ## measure how often drift is found, and falsely: make bench-drift DOCUMENTS=tweets.parquet VECTORS=vectors.npy
 	@$(SETUP) --dev
 	@$(BIN)/python -m bench.drift $(DOCUMENTS) $(VECTORS) $(if $(TRIALS),--trials $(TRIALS))
+
+bench-drift-year: ## measure a year of drift, day by day, in one run: make bench-drift-year DAYS=365
+	@$(SETUP) --dev
+	@$(BIN)/python -m bench.drift_year $(if $(DAYS),--days $(DAYS))
 
 bench-metrics: ## measure metrics in ClickHouse and PostgreSQL: make bench-metrics POINTS=1000000 ROWS=100000
 	@$(SETUP)

@@ -11,7 +11,7 @@ from ml_assets.documents.model import Document
 from ml_assets.features.collections import refresh_collection_features
 from ml_assets.features.documents import refresh_document_features
 from ml_assets.features.join import point_in_time_join
-from ml_assets.features.online import online_differences, refresh_online
+from ml_assets.features.online import count_behind, online_differences, refresh_online
 from ml_assets.features.views import views_for
 from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.stores import duckdb, online, postgres
@@ -75,7 +75,9 @@ def test_differences_are_named(
         "extra": ["w"],
         "different": ["y"],
     }
+    assert count_behind(duck, store, DOCUMENT_TEXT) == 2, "what is missing, and what differs"
     assert copy(connection, duck, store) == Delta(added=1, changed=1, removed=1, unchanged=3)
+    assert count_behind(duck, store, DOCUMENT_TEXT) == 0
     assert not any(online_differences(duck, store, DOCUMENT_TEXT).values())
 
 
@@ -119,6 +121,9 @@ def test_a_copy_made_anew_takes_the_place_of_the_one_before(
     assert delta == Delta(removed=1, unchanged=2)
     assert store.get_rows(key, ["x", "y", "w"]) == rows
     assert store.get_many(key, ["x"]).tag != before
+    duck.execute(f"delete from {DOCUMENT_TEXT.table}")
+    assert refresh_online(duck, store, DOCUMENT_TEXT, anew=True) == Delta(removed=2)
+    assert store.revisions(key) == {}
 
 
 def test_of_many_entities_a_sample_is_compared(

@@ -7,11 +7,12 @@ import pytest
 from ml_assets.delta import Delta
 from ml_assets.errors import FeatureViewError
 from ml_assets.features.definition import Feature, FeatureView, fingerprint
-from ml_assets.features.registry import refresh_definitions
+from ml_assets.features.offline import create_table, stored_views
+from ml_assets.features.registry import drop_version, listed, page, refresh_definitions
 from ml_assets.features.views import VIEWS, views_for
 from ml_assets.features.views.collection_activity import COLLECTION_ACTIVITY
 from ml_assets.features.views.document_text import DOCUMENT_TEXT
-from ml_assets.stores import duckdb, postgres
+from ml_assets.stores import duckdb, online, postgres
 
 _SYSTEM_COLUMNS = [
     ("entity_id", "VARCHAR"),
@@ -93,3 +94,30 @@ def test_a_change_asks_for_a_version(connection: postgres.Connection) -> None:
     versions = connection.execute("select view, version from feature_definitions").fetchall()
     assert sorted(versions) == [("collection_activity", 1), ("document_text", 2)]
     assert refresh_definitions(connection, [replace(changed, version=3)]) == Delta(added=1)
+
+
+def test_a_version_is_dropped_offline_and_online(
+    connection: postgres.Connection, tmp_path: Path
+) -> None:
+    old = replace(DOCUMENT_TEXT, name="old", version=4)
+    with duckdb.connect(tmp_path / "a.duckdb") as duck, online.connect(None, tmp_path) as store:
+        create_table(duck, old)
+        rows = {f"{row['view']}_v{row['version']}": row for row in listed(duck)}
+        assert rows[DOCUMENT_TEXT.key]["standing"] == "current"
+        known = {name: value for name, value in rows[old.key].items() if value is not None}
+        assert known == {"view": "old", "version": 4, "rows": 0, "standing": "earlier"}
+        for key in (old.key, DOCUMENT_TEXT.key):
+            store.put_many(key, {"x": online.Row({"words": 1}, "r")})
+        assert drop_version(connection, duck, store, "old", 4, "ann", "gone") == 0
+        assert old.key not in stored_views(duck)
+        assert store.views() == [DOCUMENT_TEXT.key]
+        assert drop_version(connection, duck, store, "old", 4, "ann", "gone") is None
+
+
+@pytest.mark.parametrize(
+    ("bounds", "told"),
+    [((None, None), "any"), ((1, None), "from 1"), ((None, 2.5), "to 2.5"), ((0, 5), "0 to 5")],
+)
+def test_a_page_tells_the_range(bounds: tuple[float | None, float | None], told: str) -> None:
+    view = replace(DOCUMENT_TEXT, features=(Feature("a", "double", "words", *bounds),))
+    assert f"| `a` | double | - | {told} | allowed | words |" in page(view)

@@ -438,12 +438,23 @@ CHUNKS_SO_FAR = """
         count(*) over (partition by author {order}) as documents
     from pieces
 """
+CHUNKS_ALONE = """
+    select
+        regexp_extract(document_id, '[a-z]+') as author, timestamptz '2026-01-01' as at,
+        count(*) over (partition by author) as documents, null as share_x
+    from chunks
+"""
 CHANGES_SO_FAR = """
     with seen as (select *, regexp_extract(document_id, '[a-z]+') as author from changes)
     select
         author, changed_at as at, null as share_x,
         count(*) over (partition by author {order}) as documents
     from seen
+"""
+MEAN_LENGTH = """
+    select metadata->>'author' as author, event_time as at, 0 as documents,
+        avg(length(text)) over (partition by author) as share_x
+    from documents
 """
 LABELS_SO_FAR = """
     select metadata->>'author' as author, event_time as at, 0 as documents,
@@ -465,17 +476,19 @@ LABELS_SO_FAR = """
         (WRITTEN_SO_FAR.format(time="event_time", order=""), ["ann"]),
         (CHUNKS_SO_FAR.format(order=SO_FAR), []),
         (CHUNKS_SO_FAR.format(order=""), ["ann"]),
+        (CHUNKS_ALONE, ["ann", "bob"]),
         (CHANGES_SO_FAR.format(order="order by changed_at"), []),
         (CHANGES_SO_FAR.format(order=""), ["ann"]),
         # The label became what it is when the document was read, after all of them were there.
         (LABELS_SO_FAR, ["ann", "bob"]),
+        (MEAN_LENGTH, ["ann"]),
     ],
 )
 def test_rows_that_follow_from_later_documents_are_found(
     connection: postgres.Connection, corpus: Corpus, load: Load, query: str, leaks: list[str]
 ) -> None:
     """Whether by a time before that of the document, by all documents, or by a later label."""
-    load(*(by("ann", number) for number in (1, 3, 4, 6)), by("bob", 2))
+    load(*(by("ann", number, text="a" * number) for number in (1, 3, 4, 6)), by("bob", 2))
     connection.execute(
         "update change_log set changed_at = created_at"
         " from documents d where d.document_id = change_log.document_id"

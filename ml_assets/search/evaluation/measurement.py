@@ -18,7 +18,7 @@ from ml_assets.search.model import Fusion
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
-VERSION = 7
+VERSION = 8
 """Raise it when the measuring or the fields change, so that generations are measured again."""
 
 Interval: TypeAlias = tuple[float, float]

@@ -13,7 +13,7 @@ from ml_assets.search.evaluation.measurement import Tuned
 from ml_assets.search.evaluation.metrics import K, ndcg
 from ml_assets.search.model import Fusion, FusionMethod
 
-TUNING_VERSION = 2
+TUNING_VERSION = 3
 """Raise it when the choosing changes, so that generations choose again."""
 
 MIN_QUERIES = 50

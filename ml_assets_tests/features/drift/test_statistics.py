@@ -217,6 +217,10 @@ def test_without_days_before_there_is_nothing_to_compare(
         "7 days": "cannot tell",
         "28 days": "cannot tell",
     }
+    fill(duck, days(1), MIN_ROWS - 50, 100, "other")
+    (near, _) = compare_with_days_before(connection, duck, DAY, SPACE_ID)
+    assert near.comparison.reference_rows == MIN_ROWS
+    assert "rows" in {finding.feature for finding in near.comparison.findings}
 
 
 def test_what_was_found_is_kept_by_day(duck: duckdb.Connection) -> None:
@@ -252,6 +256,9 @@ def test_how_it_came_is_not_known_without_days_to_compare_with() -> None:
     )
     [(_, how)] = how_it_came([training, DayComparison(DAY, "7 days", DAY, alike)])
     assert how == "slowly"
+    few = DayComparison(DAY, "7 days", DAY, Comparison("cannot tell", "200 of both are needed"))
+    [(_, how)] = how_it_came([training, few])
+    assert how == ""
 
 
 def test_groups_are_counted_by_size() -> None:
