@@ -89,6 +89,10 @@ def test_the_audit_log_is_verified_written_out_and_anchored(
     output = " ".join(call("audit", "verify").output.split())
     assert "3 entries are sound, as kept by the home and 0 of Dagster's" in output
     assert "; the last is 3 " in output
+    # A replica may lag behind: what the home kept would seem to be cut off.
+    monkeypatch.setenv("POSTGRES_READ_URL", "postgresql://ann@127.0.0.1:1/absent")
+    assert call("audit", "verify").exit_code == 0
+    monkeypatch.delenv("POSTGRES_READ_URL")
     lines = call("audit", "export").output.splitlines()
     assert [json.loads(line)["action"] for line in lines] == ["promote", "grant role", "anchor"]
     (home / "audit" / "head.json").unlink()

@@ -100,6 +100,21 @@ def reading() -> Iterator[tuple[Settings, postgres.Connection]]:
 
 
 @contextmanager
+def auditing() -> Iterator[tuple[Settings, postgres.Connection]]:
+    """The settings, and a connection that has all that was written: a replica may lag behind.
+
+    What the home kept of the audit log would then seem to be cut off.
+    """
+    from ml_assets.stores import postgres
+
+    settings = load_settings()
+    url = secret(settings.postgres_url or settings.postgres_read_url)
+    postgres.refuse_absent(url, settings.home)
+    with postgres.connect(url, settings.home) as connection:
+        yield settings, connection
+
+
+@contextmanager
 def home_or_empty() -> Iterator[Settings]:
     """The settings; in place of a home that is not there, an empty one till the end of the block.
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from ml_assets.cli.app import Json, app, command, connected, err, group, out, reading, show
+from ml_assets.cli.app import Json, app, auditing, command, connected, err, group, out, show
 from ml_assets.console import records
 from ml_assets.settings import Settings, secret
 
@@ -35,7 +35,7 @@ def list_entries(context: typer.Context, limit: Limit = 50, as_json: Json = Fals
     from ml_assets.releases import anchor
     from ml_assets.releases import audit as log
 
-    with reading() as (settings, connection):
+    with auditing() as (settings, connection):
         broken = anchor.verify(connection, settings.home, shared=_shared(settings))
         entries = log.read_entries(connection, limit) if log.exists(connection) else []
     numbers = {"entries": [asdict(entry) for entry in entries], "broken": broken}
@@ -54,7 +54,7 @@ def verify() -> None:
     from ml_assets.releases import anchor
     from ml_assets.releases.audit import count_entries
 
-    with reading() as (settings, connection):
+    with auditing() as (settings, connection):
         kept = kept_heads(settings)
         broken = anchor.verify(connection, settings.home, kept, shared=_shared(settings))
         _end(broken)
@@ -72,7 +72,7 @@ def export() -> None:
     """
     from ml_assets.releases.audit import export as lines
 
-    with reading() as (_, connection):
+    with auditing() as (_, connection):
         for line in lines(connection):
             sys.stdout.write(line + "\n")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ml_assets.cli.app import command, reading, tell
+from ml_assets.cli.app import auditing, command, tell
 from ml_assets.errors import SettingError
 
 
@@ -32,7 +32,7 @@ def report(
         raise SettingError(
             f"{to.name!r} ends with neither .md nor .html", where="--to", do="Name it so"
         )
-    with reading() as (settings, connection):
+    with auditing() as (settings, connection):
         text = written(Stores(connection, settings), version)
     if to is None:
         sys.stdout.write(text)
