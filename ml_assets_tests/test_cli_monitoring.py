@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from ml_assets import cli
 from ml_assets.cli import monitoring
+from ml_assets.cli.app import out
 from ml_assets.errors import StoreError
 from ml_assets.stores import clickhouse, duckdb, postgres
 
@@ -38,7 +39,7 @@ def home(tmp_path: Path, connection: postgres.Connection, monkeypatch: pytest.Mo
     url = f"postgresql://{info.user}:{info.password}@{info.host}:{info.port}/{info.dbname}"
     monkeypatch.setenv("ML_ASSETS_HOME", str(tmp_path))
     monkeypatch.setenv("POSTGRES_URL", url)
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(out, "width", 160)
     return tmp_path
 
 

@@ -147,10 +147,10 @@ def test_what_the_stores_have_of_a_version(trained: tuple[Deployment, TrainingSe
     register(trained)
     assert decide(trained).served
     stores = Stores(connection, deployment.settings)
-    connection.execute("update model_artifacts set card = ''")
+    connection.execute("update model_versions set card = ''")
     with pytest.raises(NothingToDoError, match="before cards were written"):
         report(stores, 1)
-    connection.execute("update model_artifacts set card = %s", [CARD])
+    connection.execute("update model_versions set card = %s", [CARD])
     grant(connection, "ann", "admin", "ann")
     text = report(stores, 1)
     assert f"| from | training set | {training_set.hash} |" in text

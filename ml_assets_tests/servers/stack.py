@@ -52,7 +52,7 @@ ML_ASSETS = {
     "DUCKDB_PATH": "{root}/data/home/offline.duckdb",
     "KEYWORD_INDEX_PATH": "{root}/data/home/keyword",
     "TIMESERIES_URL": "",
-    "ML_ASSETS_METRICS_STORE": "",
+    "ML_ASSETS_METRICS_STORE": "auto",
 }
 
 

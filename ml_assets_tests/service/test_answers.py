@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from ml_assets.answers.model import Sentence
 from ml_assets.errors import OutageError, SettingError
+from ml_assets.releases.pointer import present_release
 from ml_assets.service.admission.keys import create_key, revoke_key
 from ml_assets.service.app import create_app
 from ml_assets.service.client import Client
@@ -220,6 +221,9 @@ def test_what_has_begun_is_finished_from_its_release(
         deployed.publish(deployed.generation())
         connection.execute("delete from api_keys")
         soon(lambda: written.get("/v1/release").status_code == 200)
+        published = present_release(connection)
+        assert published
+        soon(lambda: get(written, "/v1/release")["release"] == published.release_id)
 
 
 def test_who_has_gone_is_written_no_further() -> None:

@@ -60,7 +60,12 @@ def port(_protocol: None) -> Iterator[int]:
 def serving() -> Iterator[int]:
     opened = free_port()
     config = uvicorn.Config(
-        answering, port=opened, http=BoundedConnection, log_config=None, lifespan="off"
+        answering,
+        port=opened,
+        http=BoundedConnection,
+        h11_max_incomplete_event_size=MOST_HEAD,
+        log_config=None,
+        lifespan="off",
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

@@ -11,25 +11,28 @@ where state = %(begun)s
 -- name: written
 -- Rows that were ever inserted, updated or deleted, and the files of tables and indexes, of which truncating or
 -- building makes another: the same as before when nobody wrote. After a crash PostgreSQL counts from 0.
--- Not what no run reads: the processes that serve, their keys, with what the audit log says of them, and what people
--- said of answers. Of what was pushed the source tells.
+-- Not what no run reads: the processes that serve, their keys, and what people said of answers; and of the audit log
+-- what it says of keys, and of the homes that keep its end. Of what was pushed the source tells.
 with apart as (
     select oid
     from pg_class
     where relnamespace = 'ml_schema'::regnamespace
         and relname in ('finished_run', 'deployments', 'api_keys', 'judgments', 'push_tickets', 'pushed_documents',
-            'model_audit_logs')
+            'model_audit_logs', 'audit_head')
 )
 select concat_ws(
     ' ',
     sum(n_tup_ins + n_tup_upd + n_tup_del),
     sum(relfilenode::bigint),
-    (select count(*) from ml_schema.model_audit_logs where not starts_with(subject, 'key/')),
-    -- Nobody but another hand alters it or takes anything out of it.
+    (select count(*) from ml_schema.model_audit_logs where not starts_with(subject, 'key/') and action <> 'anchor'),
+    -- Nobody but another hand alters it or takes anything out of it, and its head moves with each entry.
     (
-        select sum(n_tup_upd + n_tup_del)
+        select sum(
+            case relname when 'audit_head' then n_tup_ins + n_tup_upd + n_tup_del
+                else n_tup_upd + n_tup_del - n_tup_ins end
+        )
         from pg_stat_user_tables
-        where schemaname = 'ml_schema' and relname = 'model_audit_logs'
+        where schemaname = 'ml_schema' and relname in ('model_audit_logs', 'audit_head')
     )
 )
 from pg_class

@@ -90,7 +90,7 @@ def serve_http(session: Predicting, settings: Settings, host: str, port: int) ->
     """
     import uvicorn
 
-    from ml_assets.service.admission.connections import BoundedConnection
+    from ml_assets.service.admission.connections import MOST_HEAD, BoundedConnection
 
     refuse_open_door(settings, host)
     _prepare()
@@ -98,6 +98,7 @@ def serve_http(session: Predicting, settings: Settings, host: str, port: int) ->
         uvicorn.run(
             http_app(create_server(tools), door, settings),
             http=BoundedConnection,
+            h11_max_incomplete_event_size=MOST_HEAD,
             host=host,
             port=port,
             log_config=None,

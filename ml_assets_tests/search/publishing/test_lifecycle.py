@@ -90,7 +90,8 @@ def both(
 
 def last_audit(connection: postgres.Connection) -> tuple[str, ...]:
     rows = connection.execute(
-        "select actor, action, subject, reason from model_audit_logs order by entry_id desc limit 1"
+        "select actor, action, subject, reason from model_audit_logs where action <> 'anchor'"
+        " order by entry_id desc limit 1"
     )
     return tuple(rows.fetchall()[0])
 
