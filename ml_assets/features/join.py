@@ -96,6 +96,8 @@ def as_of(view: FeatureView) -> dict[str, str]:
 
 
 def _join_view(duck: duckdb.Connection, spine: pd.DataFrame, view: FeatureView) -> pd.DataFrame:
+    import numpy as np
+
     require_table(duck, view)
     columns = ", ".join(
         f"feature.{column} as {name}"
@@ -112,8 +114,10 @@ def _join_view(duck: duckdb.Connection, spine: pd.DataFrame, view: FeatureView) 
     ttl = None if view.ttl is None else view.ttl // timedelta(microseconds=1)
     with duckdb.registered(duck, spine=_keys(spine, view)):
         joined = duck.execute(text, {"ttl": ttl}).df()
-    # DuckDB would sort all columns with them.
-    return joined.take(joined["spine_row"].to_numpy().argsort())
+    # Each row of the spine is there once; DuckDB would sort all columns with them.
+    places = np.empty(len(joined), np.int64)
+    places[joined["spine_row"].to_numpy()] = np.arange(len(joined))
+    return joined.take(places)
 
 
 def _keys(spine: pd.DataFrame, view: FeatureView) -> pa.Table:
@@ -135,8 +139,7 @@ def _keys(spine: pd.DataFrame, view: FeatureView) -> pa.Table:
     if pd.api.types.is_float_dtype(entities):  # a gap in a column makes floats of whole numbers
         whole = entities.where(entities % 1 == 0).astype("Int64").astype("string")
         entities = whole.fillna(entities.astype("string"))
-    names = pa.array(entities.astype("string"), pa.string(), from_pandas=True)
-    keys = {"spine_row": pa.array(np.arange(len(spine))), "entity_id": names}
+    keys = {"spine_row": pa.array(np.arange(len(spine))), "entity_id": _names(entities)}
     asked = {"event_time": "event_time", "document_time": "document_time", "cutoff": "known_time"}
     for name, column in asked.items():
         if column not in spine:
@@ -145,3 +148,15 @@ def _keys(spine: pd.DataFrame, view: FeatureView) -> pa.Table:
         micros = pd.to_datetime(spine[column], utc=True).to_numpy("datetime64[us]")
         keys[name] = pa.array(micros, pa.timestamp("us"))
     return pa.table(keys)
+
+
+def _names(entities: pd.Series[Any]) -> pa.Array[Any]:
+    """Texts as they are, which most ids are; others as texts."""
+    import pyarrow as pa
+
+    if entities.dtype == object:
+        try:
+            return pa.array(entities, pa.string(), from_pandas=True)
+        except pa.ArrowTypeError:  # there is something else among them
+            pass
+    return pa.array(entities.astype("string"), pa.string(), from_pandas=True)
