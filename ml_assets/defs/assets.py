@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from psycopg import sql
 
+import ml_assets.defs as room
 from ml_assets.delta import Delta
 from ml_assets.errors import OutageError, SourceError, StoreError
 from ml_assets.features.definition import FeatureView
@@ -75,11 +76,10 @@ def key(name: str) -> dg.AssetKey:
 
 def modules(name: str) -> list[ModuleType]:
     """The modules of this name, of every asset group that has one."""
-    room = __name__.rpartition(".")[0]
-    groups = [
-        group.name for group in pkgutil.iter_modules(import_module(room).__path__) if group.ispkg
-    ]
-    names = [f"{room}.{group}.{name}" for group in groups]
+    # `room` stays for as long as we do: else modules end in an order that DuckDB takes for a leak,
+    # and tells in a hundred lines at the end of a first run.
+    groups = [group.name for group in pkgutil.iter_modules(room.__path__) if group.ispkg]
+    names = [f"{room.__name__}.{group}.{name}" for group in groups]
     return [import_module(name) for name in names if find_spec(name)]
 
 
