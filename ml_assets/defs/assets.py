@@ -298,6 +298,8 @@ def data_version(*parts: object) -> dg.DataVersion:
 def _cell(value: object) -> str | int | float | bool:
     if isinstance(value, float):
         return float(f"{value:.4g}")
+    if value is None:
+        return ""
     return value if isinstance(value, int | bool) else str(value)
 
 

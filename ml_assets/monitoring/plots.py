@@ -39,7 +39,7 @@ def anomaly_plot(title: str, series: Series, found: Sequence[Found]) -> Figure:
 
 
 def comparison_plot(summaries: Sequence[Summary]) -> Figure:
-    """The last ten candidates side by side: macro-F1, seconds of the fit, latency, memory, size."""
+    """The last ten candidates side by side: macro-F1, seconds of the fit, latency, memory."""
     from matplotlib.figure import Figure
 
     shown = summaries[-MOST_SERIES:]
@@ -73,8 +73,9 @@ def trend_plot(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 2.8))
+    figure = Figure(figsize=(9, 2.8))
     axes = figure.subplots()
+    figure.subplots_adjust(right=0.72)  # the names of the series stand beside them
     for trend in trends[:MOST_SERIES]:
         times: Any = list(trend.times[-_MOST_POINTS:])
         (line,) = axes.plot(times, trend.values[-_MOST_POINTS:], marker=".", linewidth=1)
@@ -102,7 +103,7 @@ def trend_plot(
             parse_math=False,
         )
     if trends:
-        axes.legend(fontsize=6, loc="upper left")
+        axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1.01, 0.5))
     axes.set_title(title, fontsize=9, parse_math=False)
     axes.tick_params(labelsize=7)
     figure.autofmt_xdate()

@@ -191,10 +191,10 @@ def model_performance_daily(
         releases = _marks(list_releases(connection), "model_version")
     trends = [
         trend
-        for name in sorted({(row["model"], row["version"]) for row in rows})
+        for (model, version), of_version in sorted(_series(rows, "model", "version").items())
         for trend in trends_of(
-            f"{name[0]}/{name[1]}",
-            [{**row, "day": _moment(row["day"])} for row in rows if _version(row) == name],
+            f"{model}/{version}",
+            of_version,
             "day",
             ("predictions", "probability", "p95_ms", "accuracy"),
         )
@@ -229,20 +229,13 @@ def search_quality_daily(
     for day, of_day in _by_day(days, rows).items():
         shown = {"dagster/partition_row_count": len(of_day), "quality": table(of_day)}
         context.add_asset_metadata(shown, partition_key=f"{day}")
+    series = _series(rows, "generation_id", "method", "metric")
     trends = [
         trend
-        for identity in sorted({row["generation_id"] for row in rows})
-        for metric in (NDCG, "p95_ms")
+        for (identity, method, metric), of_metric in sorted(series.items())
+        if method == ANSWERS and metric in (NDCG, "p95_ms")
         for trend in trends_of(
-            identity,
-            [
-                {"day": _moment(row["day"]), metric: row["value"]}
-                for row in rows
-                if (row["generation_id"], row["method"], row["metric"])
-                == (identity, ANSWERS, metric)
-            ],
-            "day",
-            (metric,),
+            identity, [{**row, metric: row["value"]} for row in of_metric], "day", (metric,)
         )
     ]
     return dg.MaterializeResult(
@@ -312,12 +305,15 @@ def _by_day(
     return by_day
 
 
-def _version(row: Mapping[str, Any]) -> tuple[str, int]:
-    return row["model"], row["version"]
-
-
-def _moment(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
+def _series(
+    rows: Sequence[Mapping[str, Any]], *names: str
+) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+    """Rows by their values of `names`, with the moment at which their day began."""
+    found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        moment = datetime.combine(row["day"], time(), UTC)
+        found.setdefault(tuple(row[name] for name in names), []).append({**row, "day": moment})
+    return found
 
 
 def _marks(releases: Sequence[Release], part: Part) -> dict[str, datetime]:

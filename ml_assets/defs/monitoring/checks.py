@@ -63,7 +63,9 @@ def training_metrics_are_whole(
     """Every step that a training reported is in ClickHouse, and nothing else."""
     with postgres.connect() as connection, clickhouse.connect() as client:
         wrong = unlike_the_history(connection, client)
-    return _warning(wrong, "Drop the table training_metrics' rows of it, and materialize it again")
+    return _warning(
+        wrong, "Delete the rows of these runs from training_metrics, and materialize it again"
+    )
 
 
 @check(asset="model_performance_daily")
