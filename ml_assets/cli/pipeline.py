@@ -187,6 +187,7 @@ def _uncollected() -> Iterator[None]:
 
 
 def bring_up_to_date(everything: bool, until: Until = "models", verbose: bool = False) -> None:
+    """Run all that follows from the source, and show what was done; what `run` and others do."""
     settings = load_settings()
     title = f"ml-assets run: {escape(mask_secrets(settings.source))} → {settings.home}"
     out.print(title, highlight=False, soft_wrap=True)
