@@ -18,6 +18,7 @@ from ml_assets.documents.sources import open_source
 from ml_assets.errors import SourceError, UserError
 from ml_assets.operations.erasure import request
 from ml_assets.operations.erasure.backups import Backup, backups_since
+from ml_assets.operations.erasure.fingerprints import find_fingerprints, fingerprints_of
 from ml_assets.operations.erasure.finding import find_subject, texts_elsewhere
 from ml_assets.operations.erasure.receipt import read_receipt, write_receipt
 from ml_assets.operations.erasure.request import Begun
@@ -135,14 +136,17 @@ def complete_begun(place: Place) -> list[Outcome]:
 def verify_receipt(place: Place, file: Path) -> tuple[Mapping[str, Any], list[tuple[str, str]]]:
     """Look again, by what a receipt and the ledger say; return the receipt, and what is there.
 
-    That is each table of PostgreSQL with an id in it that was forgotten.
+    That is where, and what: an id in a table, or bytes in a file of the home. No document is named
+    by a receipt, so that ids and bytes are known by their hashes.
 
     Raises:
         StoreError: it is no receipt, or not as it was signed.
     """
     receipt = read_receipt(file)
     known = forgotten.read_forgotten(place.connection)
-    return receipt, list(forgotten_rows(place.connection, known))
+    rows = [(f"the table {name}", each) for name, each in forgotten_rows(place.connection, known)]
+    found = find_fingerprints(place.home, receipt["fingerprints"], known.salt)
+    return receipt, [*rows, *((name, where or "as it is") for name, where in found)]
 
 
 def _complete(place: Place, begun: Begun) -> Outcome:
@@ -208,6 +212,7 @@ def _content(
         "reason": begun.reason,
         "documents": sorted(forgotten.digest(salt, "id", each).hex() for each in subject.documents),
         "chunks": len(subject.chunks),
+        "fingerprints": fingerprints_of(subject.marks, salt),
         "erased": [asdict(each) for removed in begun.done.values() for each in removed],
         "verified": {
             "is_clean": verified.is_clean,
