@@ -18,8 +18,8 @@ from ml_assets.documents.sources import open_source
 from ml_assets.errors import SourceError, UserError
 from ml_assets.operations.erasure import request
 from ml_assets.operations.erasure.backups import Backup, backups_since
-from ml_assets.operations.erasure.fingerprints import find_fingerprints, fingerprints_of
 from ml_assets.operations.erasure.finding import find_subject, texts_elsewhere
+from ml_assets.operations.erasure.fingerprints import find_fingerprints, fingerprints_of
 from ml_assets.operations.erasure.receipt import read_receipt, write_receipt
 from ml_assets.operations.erasure.request import Begun
 from ml_assets.operations.erasure.stores import ERASERS
