@@ -96,6 +96,7 @@ def left(home: Path, *words: str, vectors: tuple[np.ndarray, ...] = ()) -> list[
 
 def test_nothing_of_it_is_left(place: Place, vectors: tuple[np.ndarray, ...]) -> None:
     assert len(left(place.home, *MARKS, vectors=vectors)) > 20
+    where = f'metadata.owner = "{OWNER}"'
     planned = json.loads(place.call("forget", "--where", where, "--dry-run", "--json"))
     assert planned["documents"] == ["document-zq7id4711", "kitchen-zq7id4711"]
     assert all(re.match(r"notes\.jsonl .*\d+", each) for each in planned["source"])
