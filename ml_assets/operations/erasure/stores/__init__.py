@@ -1,11 +1,17 @@
 """The erasers, a module for each store and a line here, in the order in which they work.
 
-PostgreSQL comes last: by its rows the others find what they have.
+PostgreSQL comes last: what was erased elsewhere is not written there again meanwhile.
 """
 
 from __future__ import annotations
 
+from ml_assets.operations.erasure.stores import files, postgres
 from ml_assets.operations.erasure.subject import Eraser
 
-ERASERS: tuple[tuple[str, Eraser], ...] = ()
+ERASERS: tuple[tuple[str, Eraser], ...] = (
+    ("Dagster", files.erase_records),
+    ("MLflow", files.erase_artifacts),
+    ("files of the home", files.erase_files),
+    ("PostgreSQL", postgres.erase),
+)
 """The name of each store, and what erases in it."""
