@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,12 @@ def planted() -> list[dict[str, Any]]:
         }
         for number in range(KILLS)
     ]
-    return [first, second, *one_each]
+    meanwhile = {
+        "id": "meanwhile-zq8id4711",
+        "text": "It tells of zq8meanwhilex4711 and of what is done at the same time.",
+        "shelf": "a",
+    }
+    return [first, second, *one_each, meanwhile]
 
 
 def source(file: Path) -> str:
@@ -145,6 +151,27 @@ def test_a_request_that_is_killed_is_completed(number: int, place: Place) -> Non
     assert not request.unfinished(place.home)
     postgres.stop(place.home)
     assert not left(place.home, *words)
+
+
+def test_runs_and_searches_go_on_meanwhile(place: Place, tmp_path: Path) -> None:
+    """It waits for the run, in which it is still read, and leaves nothing all the same."""
+    row = planted()[-1]
+    others = [Place(tmp_path / name, place.settings, fast=True) for name in ("run", "search")]
+    for other in others:
+        other.folder.mkdir()
+    write_rows(place.file, [*documents(1), *planted()])
+    asked = [("run", "--until", "search"), ("search", row["text"], "--json")]
+    with ThreadPoolExecutor() as pool:
+        ran, searched = (
+            pool.submit(other.call, *words, home=place.home)
+            for other, words in zip(others, asked, strict=True)
+        )
+        place.call("forget", row["id"], "--reason", "case 3")
+        assert searched.result()
+        assert ran.result()
+    write_rows(place.file, [*documents(0), *planted()])
+    postgres.stop(place.home)
+    assert not left(place.home, "zq8meanwhilex4711")
 
 
 def test_all_else_is_as_without_it(place: Place) -> None:

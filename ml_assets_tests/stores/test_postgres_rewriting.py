@@ -63,9 +63,8 @@ def test_a_table_is_as_it_was_in_another_file(
     after = described(filled, table)
     assert after.pop("file") != before.pop("file")
     assert after == before
-    assert filled.execute(
-        "select indisvalid from pg_index where indexrelid = 'vectors_graph'::regclass"
-    ).fetchone() == (True,)
+    valid = "select indisvalid from pg_index where indexrelid = 'vectors_graph'::regclass"
+    assert filled.execute(valid).fetchone() == (True,)
     with pytest.raises(psycopg.errors.CheckViolation):
         filled.execute("insert into vectors (space, name, embedding) values ('a', 'x', '[1,2]')")
     filled.execute("insert into vectors (space, name, embedding) values ('a', 'x', '[1,2,3]')")
@@ -78,18 +77,18 @@ def test_a_copy_that_a_kill_left_goes(filled: postgres.Connection) -> None:
     assert filled.execute("select to_regclass(%s)", [leaf.copy]).fetchone() == (None,)
 
 
-def test_who_reads_is_waited_for(filled: postgres.Connection, postgres_url: str) -> None:
+def test_who_reads_is_waited_for(
+    filled: postgres.Connection, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml_assets.stores.postgres.rewriting._ATTEMPTS", 1)
+    leaf = leaf_of(filled, "vectors_a")
     with postgres.connect(postgres_url, Path()) as reader:
         with reader.transaction():
             reader.execute("select from vectors limit 1")
-            with (
-                pytest.raises(psycopg.errors.LockNotAvailable),
-                pytest.MonkeyPatch.context() as patch,
-            ):
-                patch.setattr("ml_assets.stores.postgres.rewriting._ATTEMPTS", 1)
-                rewrite(filled, leaf_of(filled, "vectors_a"))
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                rewrite(filled, leaf)
         assert described(filled, "vectors_a")["rows"]
-        rewrite(filled, leaf_of(filled, "vectors_a"))
+        rewrite(filled, leaf)
 
 
 def test_statistics_are_written_anew_by_a_superuser_alone(

@@ -45,6 +45,13 @@ def test_what_is_begun_is_read_as_it_was(tmp_path: Path) -> None:
     )
 
 
+def test_half_a_file_that_a_kill_left_goes(tmp_path: Path) -> None:
+    request.keep(tmp_path, Begun(SUBJECT, "ann", "case 1"))
+    (tmp_path / request.FOLDER / "r1.begun.17.tmp").write_text("a mark of it")
+    assert len(request.unfinished(tmp_path)) == 1
+    assert [file.name for file in (tmp_path / request.FOLDER).iterdir()] == ["r1.begun"]
+
+
 def test_the_end_leaves_nothing(tmp_path: Path) -> None:
     request.keep(tmp_path, Begun(SUBJECT, "ann", "case 1"))
     (file,) = (tmp_path / request.FOLDER).iterdir()
