@@ -56,7 +56,7 @@ def receipt(content: Mapping[str, Any]) -> RenderableType:
 def verified(content: Mapping[str, Any], found: Sequence[tuple[str, str]]) -> RenderableType:
     """Whether what was forgotten is still gone."""
     if found:
-        rows = [{"table": name, "document": document_id} for name, document_id in found]
+        rows = [{"where": name, "what": what} for name, what in found]
         return table("There again", rows)
-    what = f"The receipt {content['request_id']} is as it was signed, and no table has"
-    return Text(f"{what} an id that was forgotten.")
+    what = f"The receipt {content['request_id']} is as it was signed; no table has an id that"
+    return Text(f"{what} was forgotten, and no file of the home a mark of it.")

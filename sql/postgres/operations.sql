@@ -53,12 +53,6 @@ update {table}
 set document_ids = array(select each from unnest(document_ids) as each where each <> all(%(document_ids)s))
 where document_ids && %(document_ids)s::text[]
 
--- name: rows_with_words
--- Rows by their place, and their values, in which one of the words stands.
-select ctid::text, {column}::text
-from {table}
-where exists (select from unnest(%(words)s::text[]) as word where strpos({column}::text, word) > 0)
-
 -- name: keep_backup
 insert into backups (host, folder, made_at) values (%(host)s, %(folder)s, %(made_at)s)
 on conflict (host, folder) do update set made_at = excluded.made_at

@@ -117,6 +117,6 @@ def _verify(file: Path, *, as_json: bool) -> None:
     numbers = {"request_id": receipt["request_id"], "found": found}
     show(numbers, lambda: erasure.verified(receipt, found), as_json=as_json)
     if found:
-        line = f"{len(found)} rows of documents that were forgotten are there again"
-        err.print(escape(f"{line}: run `ml-assets run`"), soft_wrap=True)
+        line = f"{len(found)} traces of what was forgotten are there again: forget it once more"
+        err.print(escape(line), soft_wrap=True)
         raise typer.Exit(1)

@@ -15,10 +15,11 @@ from uuid import uuid4
 
 from ml_assets.documents.model import Document
 from ml_assets.documents.sources import open_source
-from ml_assets.errors import SourceError, UserError
+from ml_assets.errors import NothingToDoError, SourceError, UserError
 from ml_assets.operations.erasure import request
 from ml_assets.operations.erasure.backups import Backup, backups_since
 from ml_assets.operations.erasure.finding import find_subject, texts_elsewhere
+from ml_assets.operations.erasure.fingerprints import find_fingerprints, fingerprints_of
 from ml_assets.operations.erasure.receipt import read_receipt, write_receipt
 from ml_assets.operations.erasure.request import Begun
 from ml_assets.operations.erasure.stores import ERASERS
@@ -31,7 +32,7 @@ from ml_assets.registry.versions import mark_forgotten
 from ml_assets.releases import audit, forgotten, pointer
 from ml_assets.releases.roles import authorize
 from ml_assets.settings import Settings, secret
-from ml_assets.stores import duckdb
+from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.postgres.locks import turn
 from ml_assets.stores.sql import statement
 from ml_assets.training.training_set import training_sets_with
@@ -76,9 +77,10 @@ def plan(place: Place, document_ids: Sequence[str]) -> Plan:
     """Find what a request would erase; nothing is changed.
 
     Raises:
-        NothingToDoError: no run ever saw one of the documents.
+        NothingToDoError: no run ever saw one of the documents, or all were forgotten already.
     """
     connection = place.connection
+    _refuse_forgotten(connection, document_ids)
     subject = find_subject(connection, uuid4().hex[:16], document_ids)
     bound = {"document_ids": list(subject.documents)}
     ((seen,),) = connection.execute(statement("postgres/documents/first_seen"), bound).fetchall()
@@ -105,7 +107,9 @@ def forget(place: Place, document_ids: Sequence[str], reason: str) -> Outcome:
     settings, connection = place.settings, place.connection
     authorize(connection, settings.actor, "forget", "documents")
     with turn(connection, place.notify):
-        complete_begun(place)
+        for outcome, ids in complete_begun(place):
+            if ids.issuperset(document_ids):
+                return outcome  # who was killed asked for the same
         found = plan(place, document_ids)
         if wording_of(found.subject).without(reason) != reason:
             raise UserError(
@@ -124,25 +128,41 @@ def forget(place: Place, document_ids: Sequence[str], reason: str) -> Outcome:
         return _complete(place, begun)
 
 
-def complete_begun(place: Place) -> list[Outcome]:
-    """Complete what was begun in this home and killed; call it in the turn of a run."""
+def complete_begun(place: Place) -> list[tuple[Outcome, set[str]]]:
+    """Complete what was begun in this home and killed; call it in the turn of a run.
+
+    Returns the outcome of each request, and the ids that were forgotten.
+    """
     left = request.unfinished(place.home)
     if left:
         place.notify("A request to forget was begun and not completed; it is completed now.")
-    return [_complete(place, begun) for begun in left]
+    return [(_complete(place, begun), set(begun.subject.documents)) for begun in left]
+
+
+def _refuse_forgotten(connection: postgres.Connection, document_ids: Sequence[str]) -> None:
+    known = forgotten.read_forgotten(connection)
+    if document_ids and all(map(known.has_id, document_ids)):
+        raise NothingToDoError(
+            "it was forgotten already",
+            where=f"document {document_ids[0]!r}",
+            do="Look again with `ml-assets forget --verify RECEIPT`",
+        )
 
 
 def verify_receipt(place: Place, file: Path) -> tuple[Mapping[str, Any], list[tuple[str, str]]]:
     """Look again, by what a receipt and the ledger say; return the receipt, and what is there.
 
-    That is each table of PostgreSQL with an id in it that was forgotten.
+    That is where, and what: an id in a table, or bytes in a file of the home. No document is named
+    by a receipt, so that ids and bytes are known by their hashes.
 
     Raises:
         StoreError: it is no receipt, or not as it was signed.
     """
     receipt = read_receipt(file)
     known = forgotten.read_forgotten(place.connection)
-    return receipt, list(forgotten_rows(place.connection, known))
+    rows = [(f"the table {name}", each) for name, each in forgotten_rows(place.connection, known)]
+    found = find_fingerprints(place.home, receipt["fingerprints"], known.salt)
+    return receipt, [*rows, *((name, where or "as it is") for name, where in found)]
 
 
 def _complete(place: Place, begun: Begun) -> Outcome:
@@ -208,6 +228,7 @@ def _content(
         "reason": begun.reason,
         "documents": sorted(forgotten.digest(salt, "id", each).hex() for each in subject.documents),
         "chunks": len(subject.chunks),
+        "fingerprints": fingerprints_of(subject.marks, salt),
         "erased": [asdict(each) for removed in begun.done.values() for each in removed],
         "verified": {
             "is_clean": verified.is_clean,

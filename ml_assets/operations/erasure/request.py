@@ -50,7 +50,9 @@ def keep(home: Path, begun: Begun) -> None:
 
 
 def unfinished(home: Path) -> list[Begun]:
-    """What was begun in this home and is not done, by id."""
+    """What was begun in this home and is not done, by id; what a kill left of a file goes."""
+    for half in (home / FOLDER).glob(f"*{_BEGUN}.*"):
+        half.unlink()
     files = sorted((home / FOLDER).glob(f"*{_BEGUN}"))
     return [_read(file) for file in files]
 

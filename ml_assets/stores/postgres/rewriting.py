@@ -7,6 +7,7 @@ waits for the exchange alone. Any other is short, and written by `vacuum full`.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,7 +20,8 @@ from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 from ml_assets.stores.postgres.statements import Connection
 from ml_assets.stores.sql import statement
 
-_COPY = "_anew"
+_COPY = "anew_"
+"""What the name of a copy begins with."""
 _ATTEMPTS = 20
 _PAUSE = 0.2
 _STATISTICS = ("pg_statistic", "pg_statistic_ext_data")
@@ -43,15 +45,20 @@ class Leaf:
         """Its whole name."""
         return sql.Identifier(self.schema, self.name)
 
+    @property
+    def copy(self) -> str:
+        """The name of its copy: short, as PostgreSQL cuts names of more than 63 bytes."""
+        return f"{_COPY}{hashlib.sha256(self.name.encode()).hexdigest()[:16]}"
+
 
 def leaves(connection: Connection, schema: str) -> list[Leaf]:
     """Every table of a schema that has rows of its own, by name; copies that a kill left go."""
     query = statement("postgres/stores/leaves")
     found = [Leaf(*row) for row in connection.execute(query, {"schema": schema})]
     for leaf in found:
-        if leaf.name.endswith(_COPY):
+        if leaf.name.startswith(_COPY):
             connection.execute(sql.SQL("drop table {}").format(leaf.identifier))
-    return [leaf for leaf in found if not leaf.name.endswith(_COPY)]
+    return [leaf for leaf in found if not leaf.name.startswith(_COPY)]
 
 
 def rewrite(connection: Connection, leaf: Leaf) -> None:
@@ -118,7 +125,7 @@ def _await_setting(connection: Connection) -> None:
 
 def _exchange(connection: Connection, leaf: Leaf) -> None:
     """Copy the rows of a partition, build its indexes there, and put the copy in its place."""
-    copy = sql.Identifier(leaf.schema, f"{leaf.name}{_COPY}")
+    copy = sql.Identifier(leaf.schema, leaf.copy)
     names = {"leaf": leaf.identifier, "copy": copy}
     indexes = _indexes(connection, leaf)
     connection.execute(sql.SQL("drop table if exists {copy}").format(**names))
@@ -128,7 +135,7 @@ def _exchange(connection: Connection, leaf: Leaf) -> None:
         connection.execute(sql.SQL(create).format(**names))
         connection.execute(sql.SQL("insert into {copy} select * from {leaf}").format(**names))
         for number, (_, definition, constraint) in enumerate(indexes):
-            new = sql.Identifier(f"{leaf.name}{_COPY}_{number}")
+            new = sql.Identifier(f"{leaf.copy}_{number}")
             _create_index(connection, copy, new, definition, constraint)
     for attempt in range(_ATTEMPTS):
         try:
@@ -170,7 +177,7 @@ def _swap(connection: Connection, leaf: Leaf, indexes: Sequence[str]) -> None:
     names = {
         "parent": sql.Identifier(leaf.schema, str(leaf.parent)),
         "leaf": leaf.identifier,
-        "copy": sql.Identifier(leaf.schema, f"{leaf.name}{_COPY}"),
+        "copy": sql.Identifier(leaf.schema, leaf.copy),
         "name": sql.Identifier(leaf.name),
         "bound": sql.SQL(leaf.bound or ""),  # type: ignore[arg-type]
     }
@@ -184,7 +191,7 @@ def _swap(connection: Connection, leaf: Leaf, indexes: Sequence[str]) -> None:
         ):
             connection.execute(sql.SQL(command).format(**names))
         for number, name in enumerate(indexes):
-            old = sql.Identifier(leaf.schema, f"{leaf.name}{_COPY}_{number}")
+            old = sql.Identifier(leaf.schema, f"{leaf.copy}_{number}")
             rename = sql.SQL("alter index {} rename to {}").format(old, sql.Identifier(name))
             connection.execute(rename)
         attach = sql.SQL("alter table {parent} attach partition {leaf} {bound}")

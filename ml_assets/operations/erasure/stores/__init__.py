@@ -5,13 +5,14 @@ PostgreSQL comes last: what was erased elsewhere is not written there again mean
 
 from __future__ import annotations
 
-from ml_assets.operations.erasure.stores import files, postgres
+from ml_assets.operations.erasure.stores import files, indexes, postgres
 from ml_assets.operations.erasure.subject import Eraser
 
 ERASERS: tuple[tuple[str, Eraser], ...] = (
     ("Dagster", files.erase_records),
     ("MLflow", files.erase_artifacts),
     ("files of the home", files.erase_files),
+    ("indexes", indexes.erase),
     ("PostgreSQL", postgres.erase),
 )
 """The name of each store, and what erases in it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from ml_assets.operations.copying import remove
@@ -18,7 +18,7 @@ from ml_assets.operations.erasure.traces import find_traces
 from ml_assets.operations.erasure.wording import Wording, wording_of
 from ml_assets.releases import signing
 from ml_assets.settings import secret
-from ml_assets.stores import duckdb, mlflow
+from ml_assets.stores import duckdb, mlflow, sqlite
 from ml_assets.stores.folders import DAMAGED
 from ml_assets.stores.sql import statement
 from ml_assets.training.provenance import FILE
@@ -27,8 +27,6 @@ _SQLITE = b"SQLite format 3\0"
 _BESIDE = ("-wal", "-shm", "-journal")
 _LEFT = (".tmp", ".partial", ".part", ".new")
 _EXTRACTED = "extracted"
-_WAIT = 30.0
-"""Seconds for another process that writes a file of SQLite."""
 
 _OTHERS = {
     *("chroma", "chdb", "faiss", "keyword", "models", "spool", "postgres", signing.FOLDER),
@@ -122,13 +120,12 @@ def _overwrite(file: Path, text: str) -> None:
 
 def _erase_sqlite(file: Path, wording: Wording) -> None:
     """Take the words out of all tables, then write the file anew and empty its log."""
-    with closing(sqlite3.connect(file, timeout=_WAIT, isolation_level=None)) as connection:
+    with sqlite.opened(file) as connection:
         connection.execute("begin immediate")
         for table, column in _columns(connection):
             _erase_column(connection, table, column, wording)
         connection.execute("commit")
-        connection.execute("vacuum")
-        connection.execute("pragma wal_checkpoint(truncate)")
+        sqlite.vacuum(connection)
 
 
 def _columns(connection: sqlite3.Connection) -> list[tuple[str, str]]:

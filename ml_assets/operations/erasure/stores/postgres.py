@@ -123,18 +123,22 @@ def _erase_column(
         "column": sql.Identifier(name),
         "type": sql.SQL(kind),  # type: ignore[arg-type]
     }
-    find = sql.SQL(statement("postgres/operations/rows_with_words")).format(**names)
-    found = connection.execute(find, {"words": [*wording.words, *wording.ids]}).fetchall()
-    changed = [(row, new) for row, old in found if (new := wording.without(old)) != old]
+    distinct = sql.SQL("select distinct {column}::text from {table} where {column} is not null")
+    changed = [
+        (old, new)
+        for batch in postgres.read_batches(connection, distinct.format(**names))
+        for (old,) in batch
+        if (new := wording.without(old)) != old
+    ]
     if not changed:
         return 0
     # Some tables are append-only, for all but their owner.
     switch = "alter table {table} disable trigger user", "alter table {table} enable trigger user"
     disable, enable = (sql.SQL(command).format(**names) for command in switch)
-    update = sql.SQL("update {table} set {column} = %s::{type} where ctid = %s::tid")
+    update = sql.SQL("update {table} set {column} = %s::{type} where {column}::text = %s")
     connection.execute(disable)
-    for row, value in changed:
-        connection.execute(update.format(**names), [value, row])
+    for old, new in changed:
+        connection.execute(update.format(**names), [new, old])
     connection.execute(enable)
     return len(changed)
 
