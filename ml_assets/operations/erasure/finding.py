@@ -48,6 +48,13 @@ class Said:
     metadata: Mapping[str, Any]
 
     @property
+    def texts(self) -> list[str]:
+        """Its text, and what a model sees of it: under its title, where it has one."""
+        if not self.text:
+            return []
+        return [self.text, *([f"{self.title}\n{self.text}"] if self.title else [])]
+
+    @property
     def fields(self) -> list[str]:
         """What it says beside its text."""
         named = [self.document_id, self.title, self.label, self.url, self.group_id]
@@ -82,7 +89,7 @@ def find_subject(
         collections=tuple(sorted({each.collection for each in said})),
         chunks=tuple(hashes),
         text_hashes=tuple(sorted(set(hashes.values()))),
-        texts=tuple(dict.fromkeys(each.text for each in said if each.text)),
+        texts=tuple(dict.fromkeys(text for each in said for text in each.texts)),
         labels=tuple(label for (label,) in alone.fetchall()),
         marks=Marks(words, tuple(_vectors(connection, list(hashes)))),
     )

@@ -23,6 +23,7 @@ from ml_assets.stores.online.contract import (
     unpack,
 )
 from ml_assets.stores.sql import statement, statements
+from ml_assets.stores.sqlite import opened, vacuum
 
 SCHEMES = ("sqlite",)
 
@@ -50,6 +51,14 @@ def settle(path: Path) -> None:
     """Move what is in the log into the file, where there is one; a damaged one is left alone."""
     with suppress(sqlite3.DatabaseError), closing(_existing(path)) as connection:
         connection.execute("pragma wal_checkpoint(truncate)")
+
+
+def purge(path: Path) -> None:
+    """Remove the builds that nobody reads, and write the file anew."""
+    with opened(path) as connection:
+        for text in statements(statement("sqlite/online/forget_all_unread")):
+            connection.execute(text)
+        vacuum(connection)
 
 
 def _existing(path: Path) -> sqlite3.Connection:

@@ -5,7 +5,14 @@ PostgreSQL comes last: what was erased elsewhere is not written there again mean
 
 from __future__ import annotations
 
-from ml_assets.operations.erasure.stores import files, indexes, postgres
+from ml_assets.operations.erasure.stores import (
+    files,
+    indexes,
+    offline,
+    online,
+    postgres,
+    predictions,
+)
 from ml_assets.operations.erasure.subject import Eraser
 
 ERASERS: tuple[tuple[str, Eraser], ...] = (
@@ -13,6 +20,9 @@ ERASERS: tuple[tuple[str, Eraser], ...] = (
     ("MLflow", files.erase_artifacts),
     ("files of the home", files.erase_files),
     ("indexes", indexes.erase),
+    ("DuckDB", offline.erase),
+    ("predictions", predictions.erase),
+    ("online values and caches", online.erase),
     ("PostgreSQL", postgres.erase),
 )
 """The name of each store, and what erases in it."""
