@@ -182,3 +182,11 @@ where n.nspname = %(schema)s and c.relkind = 'r' and a.attnum > 0 and not a.atti
         format_type(a.atttypid, null) in ('text', 'json', 'jsonb', 'character varying', 'character', 'text[]')
     )
 order by c.relname, a.attnum
+
+-- name: written_columns
+select a.attname
+from pg_attribute a
+join pg_class c on c.oid = a.attrelid
+join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = %(schema)s and c.relname = %(table)s and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+order by a.attnum

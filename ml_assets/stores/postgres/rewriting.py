@@ -133,7 +133,8 @@ def _exchange(connection: Connection, leaf: Leaf) -> None:
     with connection.transaction():
         connection.execute("select set_config('maintenance_work_mem', '512MB', true)")
         connection.execute(sql.SQL(create).format(**names))
-        connection.execute(sql.SQL("insert into {copy} select * from {leaf}").format(**names))
+        fill = "insert into {copy} ({columns}) select {columns} from {leaf}"
+        connection.execute(sql.SQL(fill).format(columns=_columns(connection, leaf), **names))
         for number, (_, definition, constraint) in enumerate(indexes):
             new = sql.Identifier(f"{leaf.copy}_{number}")
             _create_index(connection, copy, new, definition, constraint)
@@ -154,6 +155,13 @@ def _indexes(connection: Connection, leaf: Leaf) -> list[tuple[str, str, str | N
     return connection.execute(statement("postgres/stores/indexes_of"), bound).fetchall()
 
 
+def _columns(connection: Connection, leaf: Leaf) -> sql.Composed:
+    """The columns of a table that are written, not generated."""
+    bound = {"schema": leaf.schema, "table": leaf.name}
+    rows = connection.execute(statement("postgres/stores/written_columns"), bound)
+    return sql.SQL(", ").join(sql.Identifier(name) for (name,) in rows)
+
+
 def _create_index(
     connection: Connection,
     table: sql.Identifier,
@@ -163,13 +171,13 @@ def _create_index(
 ) -> None:
     if constraint:
         command = sql.SQL("alter table {} add constraint {} ").format(table, name)
-        connection.execute(command + sql.SQL(constraint))  # type: ignore[arg-type]
+        connection.execute(command + sql.SQL(constraint))
         return
     # `create [unique] index NAME on ONLY? TABLE using …`
     kind, _, rest = definition.partition(" INDEX ")
     how = rest.partition(" USING ")[2]
-    command = sql.SQL(f"{kind} index {{}} on {{}} using ").format(name, table)  # type: ignore[arg-type]
-    connection.execute(command + sql.SQL(how))  # type: ignore[arg-type]
+    command = sql.SQL(f"{kind} index {{}} on {{}} using ").format(name, table)
+    connection.execute(command + sql.SQL(how))
 
 
 def _swap(connection: Connection, leaf: Leaf, indexes: Sequence[str]) -> None:
@@ -179,7 +187,7 @@ def _swap(connection: Connection, leaf: Leaf, indexes: Sequence[str]) -> None:
         "leaf": leaf.identifier,
         "copy": sql.Identifier(leaf.schema, leaf.copy),
         "name": sql.Identifier(leaf.name),
-        "bound": sql.SQL(leaf.bound or ""),  # type: ignore[arg-type]
+        "bound": sql.SQL(leaf.bound or ""),
     }
     with connection.transaction():
         connection.execute("select set_config('lock_timeout', '1s', true)")

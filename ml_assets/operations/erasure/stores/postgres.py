@@ -121,7 +121,7 @@ def _erase_column(
     names = {
         "table": sql.Identifier(schema, table),
         "column": sql.Identifier(name),
-        "type": sql.SQL(kind),  # type: ignore[arg-type]
+        "type": sql.SQL(kind),
     }
     distinct = sql.SQL("select distinct {column}::text from {table} where {column} is not null")
     changed = [
