@@ -14,9 +14,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ml_assets.errors import OutageError, StoreError, chain, first_line
-from ml_assets.stores import sqlite
 from ml_assets.stores.file_locks import locked
-from ml_assets.stores.folders import folder, query_refusal, refusal
+from ml_assets.stores.folders import (
+    folder,
+    open_sqlite,
+    query_refusal,
+    refusal,
+    vacuum_sqlite,
+)
 from ml_assets.stores.patience import until_it_answers
 from ml_assets.stores.web import ask, credentials
 
@@ -150,12 +155,12 @@ def purge(home: Path) -> None:
     disk = embedded_folder(home)
     if not (disk / _DATABASE).exists():
         return
-    with locked(home / "chroma.lock", PATIENCE), sqlite.opened(disk / _DATABASE) as connection:
+    with locked(home / "chroma.lock", PATIENCE), open_sqlite(disk / _DATABASE) as connection:
         kept = {name for (name,) in connection.execute("select id from segments")}
         for each in disk.iterdir():
             if each.is_dir() and _GRAPH.fullmatch(each.name) and each.name not in kept:
                 shutil.rmtree(each)
-        sqlite.vacuum(connection)
+        vacuum_sqlite(connection)
 
 
 def copy_collections(source: ClientAPI, target: ClientAPI) -> None:

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from ml_assets.errors import DamagedStoreError
 from ml_assets.stores.cache.contract import Cache, Clock, checked, opened, sealed
-from ml_assets.stores.folders import refusal
+from ml_assets.stores.folders import SQLITE_PATIENCE, refusal, vacuum_sqlite
 from ml_assets.stores.sql import statement, statements
-from ml_assets.stores.sqlite import PATIENCE, vacuum
 
 SCHEMES = ("sqlite",)
 
@@ -72,9 +71,9 @@ class _Sqlite:
 
     def clear(self) -> bool:
         """Others may write for longer than a value is waited for."""
-        self._connection.execute(f"pragma busy_timeout = {int(PATIENCE * 1000)}")
+        self._connection.execute(f"pragma busy_timeout = {int(SQLITE_PATIENCE * 1000)}")
         self._connection.execute("delete from cache")
-        vacuum(self._connection)
+        vacuum_sqlite(self._connection)
         return True
 
     def delete_many(self, keys: Sequence[str]) -> None:

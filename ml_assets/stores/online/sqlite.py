@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ml_assets.errors import DamagedStoreError
-from ml_assets.stores.folders import folder, put_aside, refusal
+from ml_assets.stores.folders import (
+    folder,
+    open_sqlite,
+    put_aside,
+    refusal,
+    vacuum_sqlite,
+)
 from ml_assets.stores.migrations import migrate
 from ml_assets.stores.online.contract import (
     OnlineStore,
@@ -23,7 +29,6 @@ from ml_assets.stores.online.contract import (
     unpack,
 )
 from ml_assets.stores.sql import statement, statements
-from ml_assets.stores.sqlite import opened, vacuum
 
 SCHEMES = ("sqlite",)
 
@@ -55,10 +60,10 @@ def settle(path: Path) -> None:
 
 def purge(path: Path) -> None:
     """Remove the builds that nobody reads, and write the file anew."""
-    with opened(path) as connection:
+    with open_sqlite(path) as connection:
         for text in statements(statement("sqlite/online/forget_all_unread")):
             connection.execute(text)
-        vacuum(connection)
+        vacuum_sqlite(connection)
 
 
 def _existing(path: Path) -> sqlite3.Connection:

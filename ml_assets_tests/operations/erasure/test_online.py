@@ -115,4 +115,4 @@ def test_memcached_says_what_it_cannot(settings: Settings, memcached_url: str) -
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_assets.stores.sqlite.PATIENCE", 10.0)
+    monkeypatch.setattr("ml_assets.stores.folders.SQLITE_PATIENCE", 10.0)

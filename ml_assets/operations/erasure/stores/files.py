@@ -18,8 +18,8 @@ from ml_assets.operations.erasure.traces import find_traces
 from ml_assets.operations.erasure.wording import Wording, wording_of
 from ml_assets.releases import signing
 from ml_assets.settings import secret
-from ml_assets.stores import duckdb, mlflow, sqlite
-from ml_assets.stores.folders import DAMAGED
+from ml_assets.stores import duckdb, mlflow
+from ml_assets.stores.folders import DAMAGED, open_sqlite, vacuum_sqlite
 from ml_assets.stores.sql import statement
 from ml_assets.training.provenance import FILE
 
@@ -120,12 +120,12 @@ def _overwrite(file: Path, text: str) -> None:
 
 def _erase_sqlite(file: Path, wording: Wording) -> None:
     """Take the words out of all tables, then write the file anew and empty its log."""
-    with sqlite.opened(file) as connection:
+    with open_sqlite(file) as connection:
         connection.execute("begin immediate")
         for table, column in _columns(connection):
             _erase_column(connection, table, column, wording)
         connection.execute("commit")
-        sqlite.vacuum(connection)
+        vacuum_sqlite(connection)
 
 
 def _columns(connection: sqlite3.Connection) -> list[tuple[str, str]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from ml_assets.operations.erasure.subject import Place, Removed, Subject
 from ml_assets.search.generation import kept_generations
 from ml_assets.search.indexes import ledger
+from ml_assets.search.indexes.contract import LedgerIndex
 from ml_assets.search.indexes.kinds import KINDS, Indexes, kinds_of
 
 _HERE = "its files were written anew"
@@ -24,7 +27,8 @@ def erase(place: Place, subject: Subject) -> list[Removed]:
         for kind in kinds_of(generation):
             if kind.upkeep is None:
                 place.notify(f"erasing from the {kind.name} index of {generation.generation_id}")
-                with indexes.open(connection, generation, kind.name) as index:
+                with indexes.open(connection, generation, kind.name) as opened:
+                    index = cast("LedgerIndex[Any]", opened)
                     count = ledger.erase(connection, index, subject.chunks)
                     how = _SERVER if index.lock is None else _HERE
                 what = f"chunks of generation {generation.generation_id}"

@@ -64,7 +64,7 @@ def _condition(client: Client, subject: Subject, bound: dict[str, Any]) -> str:
     return f"({' or '.join(parts)})"
 
 
-def _logged(client: Client, condition: str, bound: Mapping[str, Any]) -> set[Request]:
+def _logged(client: Client, condition: str, bound: dict[str, Any]) -> set[Request]:
     text = statement("clickhouse/operations/erased_requests").replace("{erased}", condition)
     return {
         (request_id, position) for request_id, position in client.query(text, bound).result_rows

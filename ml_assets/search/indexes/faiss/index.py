@@ -25,10 +25,9 @@ from ml_assets.search.indexes.contract import Entry, Ranking
 from ml_assets.search.indexes.faiss import codes
 from ml_assets.search.model import Generation, Vector
 from ml_assets.stores.file_locks import removed
-from ml_assets.stores.folders import folder, usable
+from ml_assets.stores.folders import folder, usable, vacuum_sqlite
 from ml_assets.stores.patience import patiently
 from ml_assets.stores.sql import statement
-from ml_assets.stores.sqlite import vacuum
 
 _ROWS = "rows.sqlite"
 
@@ -145,7 +144,7 @@ class FaissIndex:
                 self._loaded = (self._loaded[0], codes.retrained(rows, index))
         self.set_mark(self.mark())  # into a new file
         with self._explained():
-            vacuum(self._open())
+            vacuum_sqlite(self._open())
         return True
 
     def _query(self, vector: Matrix, k: int, chunk_ids: Sequence[str] | None) -> Ranking:
