@@ -7,14 +7,19 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import pytest
 import uvicorn
 
 from ml_assets.service.admission import connections
-from ml_assets.service.admission.connections import MOST_HEAD, BoundedConnection
+from ml_assets.service.admission.connections import (
+    BOUNDS,
+    MOST_HEAD,
+    BoundedConnection,
+    SharingLoop,
+)
 from ml_assets_tests.servers import free_port
 from ml_assets_tests.service.deployed import soon
 
@@ -176,3 +181,27 @@ def test_large_heads_and_bodies_pass(port: int) -> None:
         answered = b""
         while answered.count(b"ok") < 2_000:
             answered += client.recv(65536)
+
+
+def test_a_process_takes_one_connection_at_a_time_and_leaves_the_others_to_those_beside_it() -> None:
+    taken: list[asyncio.Protocol] = []
+
+    def protocol() -> asyncio.Protocol:
+        taken.append(asyncio.Protocol())
+        return taken[-1]
+
+    with closing(SharingLoop()) as loop, socket.socket() as listening, ExitStack() as clients:
+        listening.bind(("127.0.0.1", 0))
+        server = loop.run_until_complete(
+            loop.create_server(protocol, sock=listening, backlog=64)
+        )
+        for _ in range(8):
+            clients.enter_context(socket.create_connection(listening.getsockname(), timeout=5))
+        counts = [0]
+        while counts[-1] < 8:
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+            counts.append(len(taken))
+            assert counts[-1] - counts[-2] <= 1
+        server.close()
+    assert BOUNDS["loop"] == f"{SharingLoop.__module__}:{SharingLoop.__name__}"

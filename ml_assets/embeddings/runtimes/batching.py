@@ -30,11 +30,15 @@ the padding costs less than they do."""
 class BatchingEncoder:
     """Mean pooling over the transformer that `load` gives, loaded at the first text."""
 
-    def __init__(self, model: ModelFolder, load: Callable[[], Run]) -> None:
-        """Describe the model; nothing is loaded yet."""
+    def __init__(self, model: ModelFolder, load: Callable[[], Run], step: int = 1) -> None:
+        """Describe the model; nothing is loaded yet.
+
+        A text alone, a query, is padded to a multiple of `step` tokens.
+        """
         self.space = model.space
         self._model = model
         self._load = load
+        self._step = step
 
     @property
     def loaded(self) -> bool:
@@ -74,15 +78,15 @@ class BatchingEncoder:
         encodings = self._tokenizer.encode_batch([prompt + text for text in texts])
         return [encoding.ids for encoding in encodings]
 
-    def _width(self, ids: Sequence[int]) -> int:
+    def _width(self, ids: Sequence[int], step: int = WIDTH_STEP) -> int:
         """How many tokens a text takes in a batch: its own, up to the next of few widths."""
-        return min(-(-len(ids) // WIDTH_STEP) * WIDTH_STEP, self.space.max_tokens)
+        return min(-(-len(ids) // step) * step, self.space.max_tokens)
 
     def _pad(self, ids: Sequence[Sequence[int]]) -> Padded:
         import numpy as np
 
-        # A single text, a query, is not padded: it waits for every token.
-        width = len(ids[0]) if len(ids) == 1 else max(map(self._width, ids))
+        # A single text, a query, waits for every token of the padding.
+        width = self._width(ids[0], self._step) if len(ids) == 1 else max(map(self._width, ids))
         tokens = np.zeros((len(ids), width), dtype=np.int64)
         mask = np.zeros_like(tokens)
         for row, text_ids in enumerate(ids):
