@@ -136,10 +136,14 @@ def preload(settings: Settings) -> None:
             encoder.load()
 
 
-def runtime_of(settings: Settings) -> str:
-    """What computes vectors, as far as that moves their last bits: the space says all else."""
+def runtime_of(settings: Settings, encoder: Encoder | None = None) -> str:
+    """What computes vectors, as far as that moves their last bits: the space says all else.
+
+    Where the settings leave it open, a loaded `encoder` tells.
+    """
     device = "gpu" if _has_gpu() else "cpu"
-    return f"{settings.encoder} {settings.embedding_precision} {device}"
+    loaded = encoder.runtime if isinstance(encoder, BatchingEncoder) else ""
+    return f"{settings.encoder} {settings.embedding_precision} {device} {loaded}".rstrip()
 
 
 def load_float32(settings: Settings) -> Encoder:

@@ -30,15 +30,24 @@ the padding costs less than they do."""
 class BatchingEncoder:
     """Mean pooling over the transformer that `load` gives, loaded at the first text."""
 
-    def __init__(self, model: ModelFolder, load: Callable[[], Run], step: int = 1) -> None:
-        """Describe the model; nothing is loaded yet.
+    def __init__(
+        self,
+        model: ModelFolder,
+        load: Callable[[], Run],
+        runtime: str = "",
+        *,
+        few_shapes: bool = False,
+    ) -> None:
+        """Describe the model; nothing is loaded yet. `runtime`: what runs it, in which precision.
 
-        A text alone, a query, is padded to a multiple of `step` tokens.
+        With `few_shapes` a text alone, a query, is padded, too, and a batch has a power of two of
+        rows: for what keeps kernels of every shape, and is asked for many small batches.
         """
         self.space = model.space
+        self.runtime = runtime
         self._model = model
         self._load = load
-        self._step = step
+        self._few_shapes = few_shapes
 
     @property
     def loaded(self) -> bool:
@@ -68,7 +77,7 @@ class BatchingEncoder:
         padded = [self._pad([ids[position] for position in batch]) for batch in batches]
         for batch, (_, mask), hidden in zip(batches, padded, self._run(padded), strict=True):
             # Of unit norm, the sum over a text's tokens is their mean.
-            sums = (mask[:, None, :].astype(np.float32) @ hidden)[:, 0]
+            sums = (mask[:, None, :].astype(np.float32) @ hidden)[: len(batch), 0]
             vectors[batch] = unit(sums[:, :dimension])
         return vectors
 
@@ -78,20 +87,24 @@ class BatchingEncoder:
         encodings = self._tokenizer.encode_batch([prompt + text for text in texts])
         return [encoding.ids for encoding in encodings]
 
-    def _width(self, ids: Sequence[int], step: int = WIDTH_STEP) -> int:
+    def _width(self, ids: Sequence[int]) -> int:
         """How many tokens a text takes in a batch: its own, up to the next of few widths."""
-        return min(-(-len(ids) // step) * step, self.space.max_tokens)
+        return min(-(-len(ids) // WIDTH_STEP) * WIDTH_STEP, self.space.max_tokens)
 
     def _pad(self, ids: Sequence[Sequence[int]]) -> Padded:
         import numpy as np
 
-        # A single text, a query, waits for every token of the padding.
-        width = self._width(ids[0], self._step) if len(ids) == 1 else max(map(self._width, ids))
-        tokens = np.zeros((len(ids), width), dtype=np.int64)
+        rows, width = len(ids), max(map(self._width, ids))
+        if self._few_shapes:
+            rows = 1 << (rows - 1).bit_length()
+        elif rows == 1:
+            width = len(ids[0])  # a query waits for every token
+        tokens = np.zeros((rows, width), dtype=np.int64)
         mask = np.zeros_like(tokens)
         for row, text_ids in enumerate(ids):
             tokens[row, : len(text_ids)] = text_ids
             mask[row, : len(text_ids)] = 1
+        mask[len(ids) :, 0] = 1  # nothing may be divided by a sum of zero
         return tokens, mask
 
     @cached_property
