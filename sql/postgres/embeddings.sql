@@ -291,3 +291,12 @@ values (
 on conflict (run_id) do update
 set space_id = excluded.space_id, encoded = embedding_runs.encoded + excluded.encoded, ended_at = now(),
     host = excluded.host, process = excluded.process, device = excluded.device, history = excluded.history
+
+-- name: vectors_of_alone
+-- The vectors of these chunks whose text no other chunk has.
+select distinct on (e.space_id, e.text_hash) e.embedding
+from document_embeddings e
+where e.chunk_id = any(%(chunk_ids)s) and not exists (
+    select from document_embeddings o
+    where o.space_id = e.space_id and o.text_hash = e.text_hash and o.chunk_id <> all(%(chunk_ids)s)
+)

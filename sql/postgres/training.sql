@@ -207,3 +207,10 @@ select document_id, encode(sha256(convert_to(
 )), 'hex')
 from documents
 where document_id = any(%(document_ids)s) and deleted_at is null
+
+-- name: rehash_file
+-- A file of artifacts was written anew: its hash and size, where they are kept.
+update experiments
+set files = case when files ? %(path)s then files || jsonb_build_object(%(path)s::text, %(sha256)s::text) else files end,
+    sizes = case when sizes ? %(path)s then sizes || jsonb_build_object(%(path)s::text, %(bytes)s::bigint) else sizes end
+where files ? %(path)s or sizes ? %(path)s
