@@ -9,7 +9,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any, cast
 
 import pytest
@@ -21,7 +21,6 @@ from ml_assets.service.admission.connections import (
     BOUNDS,
     IDLE_SECONDS,
     MOST_HEAD,
-    SharingLoop,
 )
 from ml_assets.service.mcp import server as mcp
 from ml_assets.settings import Settings
@@ -237,25 +236,3 @@ def test_large_heads_and_bodies_pass(port: int) -> None:
         answered = b""
         while answered.count(b"ok") < 2_000:
             answered += client.recv(65536)
-
-
-def test_a_process_takes_one_connection_at_a_time_and_leaves_others_to_the_next() -> None:
-    taken: list[asyncio.Protocol] = []
-
-    def protocol() -> asyncio.Protocol:
-        taken.append(asyncio.Protocol())
-        return taken[-1]
-
-    with closing(SharingLoop()) as loop, socket.socket() as listening, ExitStack() as clients:
-        listening.bind(("127.0.0.1", 0))
-        server = loop.run_until_complete(loop.create_server(protocol, sock=listening, backlog=64))
-        for _ in range(8):
-            clients.enter_context(socket.create_connection(listening.getsockname(), timeout=5))
-        counts = [0]
-        while counts[-1] < 8:
-            loop.call_soon(loop.stop)
-            loop.run_forever()
-            counts.append(len(taken))
-            assert counts[-1] - counts[-2] <= 1
-        server.close()
-    assert BOUNDS["loop"] == f"{SharingLoop.__module__}:{SharingLoop.__name__}"

@@ -24,21 +24,6 @@ _TOO_LARGE = (
 )
 
 
-class SharingLoop(asyncio.SelectorEventLoop):
-    """A loop that takes one connection at a time, so that processes of one socket share them.
-
-    Others take all that wait: of 16 clients that come at once one process got 16, and kept them.
-    """
-
-    async def create_server(self, *given: Any, backlog: int = 100, **named: Any) -> asyncio.Server:
-        """Listen; `backlog` connections may wait for all processes."""
-        server = await super().create_server(*given, backlog=1, **named)
-        for listening in server.sockets:
-            with listening.dup() as shared:
-                shared.listen(backlog)
-        return server
-
-
 class BoundedConnection(asyncio.Protocol):
     """HTTP as uvicorn speaks it, with bounds on the time and size of what comes before a request.
 
@@ -110,7 +95,6 @@ class BoundedConnection(asyncio.Protocol):
 
 BOUNDS: Mapping[str, Any] = {
     "http": BoundedConnection,
-    "loop": f"{SharingLoop.__module__}:{SharingLoop.__name__}",
     "h11_max_incomplete_event_size": MOST_HEAD,
     "timeout_keep_alive": IDLE_SECONDS,
 }
