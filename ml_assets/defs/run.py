@@ -40,6 +40,8 @@ from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.errors import StoreError
 from ml_assets.monitoring.predictions import waiting_days
 from ml_assets.monitoring.recording import first_unrecorded
+from ml_assets.operations.erasure.forget import complete_begun
+from ml_assets.operations.erasure.subject import Place
 from ml_assets.operations.pending import (
     FailedCheck,
     Pending,
@@ -153,6 +155,7 @@ def run_everything(
     ):
         tracked = secret(settings.mlflow_tracking_uri)
         authorize(connection, settings.actor, "run", "ml-assets run")
+        complete_begun(Place(settings, connection, notify))
         end_lost_runs(instance, connection, lambda: mlflow.tracking(tracked, url, home))
         chunker, space = current_chunker(settings), current_space(settings)
         find = partial(find_pending, connection, source, chunker, space)

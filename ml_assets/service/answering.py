@@ -60,7 +60,7 @@ class Service:
         self._online: SimpleQueue[online.Kept] = SimpleQueue()
         for _ in range(self._lanes):
             self._online.put(online.keep(secret(settings.online_url), settings.home))
-        self._follower = Follower(settings, self.space, process, self._lanes)
+        self._follower = Follower(settings, self.space, process, self._lanes, metrics.taken_over)
         self._threads = ThreadPoolExecutor(self._lanes, "lane")
 
     @property

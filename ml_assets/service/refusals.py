@@ -134,7 +134,8 @@ def _away(request: Request, reason: str) -> Response:
 async def _unreadable(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     first = error.errors()[0]
-    place = ".".join(map(str, first["loc"]))
+    # A name can be half a letter, which no answer can have in it.
+    place = ".".join(map(str, first["loc"])).encode(errors="replace").decode()
     message, do = f"{place}: {first['msg']}", "See /openapi.json"
     if place == "body" and "json" not in request.headers.get("content-type", ""):
         do = "Send JSON, with Content-Type: application/json"

@@ -43,7 +43,7 @@ def serve(
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
-    from ml_assets.service.admission.connections import MOST_HEAD, BoundedConnection
+    from ml_assets.service.admission.connections import BOUNDS
 
     refuse_open_door(settings, host)
     language_model(settings)
@@ -52,8 +52,7 @@ def serve(
     config = uvicorn.Config(
         partial(application, settings, f"{host}:{port}", counted),
         factory=True,
-        http=BoundedConnection,
-        h11_max_incomplete_event_size=MOST_HEAD,
+        **BOUNDS,
         host=host,
         port=port,
         workers=processes,

@@ -137,6 +137,8 @@ def test_vectors_name_their_space(client: TestClient) -> None:
         ("/v1/search", {"query": "x", "collection": ["nowhere"]}, "nowhere"),
         ("/v1/predict", {"texts": []}, "texts"),
         ("/v1/embed", {"texts": ["x"], "kind": "other"}, "kind"),
+        ("/v1/embeddings", {"input": [[1, 2], [3]]}, "check_embedding_ctx_length=False"),
+        ("/v1/embeddings", {"input": [1, 2]}, "send texts"),
     ],
 )
 def test_what_cannot_be_asked_is_said(
@@ -189,9 +191,19 @@ def test_a_method_that_is_not_allowed_is_told_the_others(client: TestClient) -> 
     assert refused.headers["Allow"] in ("GET", "POST")
 
 
-def test_half_a_letter_is_no_query(client: TestClient) -> None:
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/search", '{"query": "%"}'),
+        ("/v1/search", '{"query": "w3", "%": 1}'),
+        ("/v1/predict", '{"texts": ["w3"], "metadata": [{"collection": "%"}]}'),
+        ("/v1/features", '{"text": "w3", "metadata": {"%": 1}}'),
+        ("/v1/documents", '{"documents": [{"id": "a", "text": "w", "metadata": {"%": "%"}}]}'),
+    ],
+)
+def test_half_a_letter_is_no_text(client: TestClient, path: str, body: str) -> None:
     headers = {"Content-Type": "application/json"}
-    refused = client.post("/v1/search", content=b'{"query": "\\ud800"}', headers=headers)
+    refused = client.post(path, content=body.replace("%", r"\ud800"), headers=headers)
     assert refused.status_code == 422
     assert "unicode" in refused.json()["error"]["message"]
 

@@ -39,7 +39,7 @@ where day = {day:Date} and writer = {writer:String} and sequence between {first:
 select at, request_id, position, release_id, model, version, label, probability, latency_ms,
     text_hash, text, probabilities, features
 from prediction_log final
-where {day:Nullable(Date)} is null or day = {day:Nullable(Date)}
+where ({day:Nullable(Date)} is null or day = {day:Nullable(Date)}) and model != '' -- of an erased one its place is left
 order by at desc, position
 limit {limit:UInt32}
 
@@ -55,7 +55,7 @@ order by position
 select day, model, version, count() as predictions, uniqExact(request_id) as requests,
     quantileExact(0.5)(latency_ms) as p50_ms, quantileExact(0.99)(latency_ms) as p99_ms
 from prediction_log final
-where {day:Nullable(Date)} is null or day = {day:Nullable(Date)}
+where ({day:Nullable(Date)} is null or day = {day:Nullable(Date)}) and model != ''
 group by day, model, version
 order by day, model, version
 
@@ -97,7 +97,7 @@ select
     avg(probability),
     quantilesTDigestState(0.5, 0.95, 0.99)(latency_ms)
 from prediction_log final
-where day between {first:Date} and {last:Date}
+where day between {first:Date} and {last:Date} and model != ''
 group by hour, model, version
 
 -- name: roll_up_days
@@ -242,7 +242,7 @@ from (
         avg(probability) as probability,
         quantileTDigest(0.95)(latency_ms) as p95_ms
     from prediction_log final
-    where day >= toDate({begin:DateTime}) - 1 and at >= {begin:DateTime} and at < {end:DateTime}
+    where day >= toDate({begin:DateTime}) - 1 and at >= {begin:DateTime} and at < {end:DateTime} and model != ''
         and ({version:Nullable(UInt32)} is null or version = {version:Nullable(UInt32)})
     group by model, begin
 ) as answered

@@ -885,3 +885,81 @@ select
     array_agg(value order by day) as values, collection
 from measured
 group by metric, collection
+
+-- name: known_documents
+-- Of these, the documents that any table knows, live or not.
+select document_id from documents where document_id = any(%(document_ids)s)
+union
+select document_id from pushed_documents where document_id = any(%(document_ids)s)
+union
+select document_id from rejected_documents where document_id = any(%(document_ids)s)
+union
+select document_id from change_log where document_id = any(%(document_ids)s)
+order by 1
+
+-- name: said_of_documents
+-- All that is said of these documents, as read and as pushed.
+select document_id, collection, title, text, label, url, group_id, metadata
+from documents
+where document_id = any(%(document_ids)s)
+union all
+select document_id, collection, title, text, label, url, group_id, metadata::jsonb
+from pushed_documents
+where document_id = any(%(document_ids)s)
+
+-- name: said_of_others
+-- All that is said of the other documents, and what does not belong to one.
+select concat_ws(' ', document_id, collection, title, label, url, group_id, metadata::text), text
+from documents
+where document_id <> all(%(document_ids)s)
+union all
+select concat_ws(' ', document_id, collection, title, label, url, group_id, metadata::text), text
+from pushed_documents
+where document_id <> all(%(document_ids)s)
+union all
+select collection, source from collections
+
+-- name: chunks_of_documents
+select chunk_id, text_hash from chunks where document_id = any(%(document_ids)s) order by chunk_id
+
+-- name: labels_of_documents_alone
+-- Labels that no other live document has.
+select distinct label
+from documents d
+where document_id = any(%(document_ids)s) and label is not null and not exists (
+    select from documents o
+    where o.label = d.label and o.deleted_at is null and o.document_id <> all(%(document_ids)s)
+)
+
+-- name: texts_of_others
+-- Of the texts of these documents those that another document has, too.
+select o.document_id, o.text
+from documents o
+where o.document_id <> all(%(document_ids)s) and o.deleted_at is null and o.text = any(%(texts)s)
+
+-- name: where_documents_stand
+select document_id, collection, coalesce(url, '') from documents where document_id = any(%(document_ids)s)
+
+-- name: first_seen
+-- When the first of these documents was read.
+select min(changed_at) from change_log where document_id = any(%(document_ids)s)
+
+-- name: read_anew
+-- Documents and rejected rows are counted as they are; a run then reads these collections again.
+update collections c
+set document_count = (
+        select count(*) from documents d where d.collection = c.collection and d.deleted_at is null
+    ),
+    fingerprint = case when fingerprint = '' then '' else 'to be read again' end
+where collection = any(%(collections)s)
+
+-- name: recount_rejections
+with counted as (
+    select collection, count(*) as rows from rejected_documents group by collection
+), gone as (
+    delete from rejected_counts where collection not in (select collection from counted)
+)
+update rejected_counts r
+set rejected = c.rows
+from counted c
+where c.collection = r.collection and c.rows <> r.rejected

@@ -315,3 +315,12 @@ from (
     where ended_at >= %(begin)s and ended_at < %(end)s
 ) as seconds
 group by metric, run, space, host, process, device
+
+-- name: vectors_of_alone
+-- The vectors of these chunks whose text no other chunk has.
+select distinct on (e.space_id, e.text_hash) e.embedding
+from document_embeddings e
+where e.chunk_id = any(%(chunk_ids)s) and not exists (
+    select from document_embeddings o
+    where o.space_id = e.space_id and o.text_hash = e.text_hash and o.chunk_id <> all(%(chunk_ids)s)
+)

@@ -226,3 +226,10 @@ from (
     where ended_at >= %(begin)s and ended_at < %(end)s
 ) as steps
 group by metric, run, family, split, host, process, device
+
+-- name: rehash_file
+-- A file of artifacts was written anew: its hash and size, where they are kept.
+update experiments
+set files = case when files ? %(path)s then files || jsonb_build_object(%(path)s::text, %(sha256)s::text) else files end,
+    sizes = case when sizes ? %(path)s then sizes || jsonb_build_object(%(path)s::text, %(bytes)s::bigint) else sizes end
+where files ? %(path)s or sizes ? %(path)s
