@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 from uuid import uuid4
 
@@ -22,6 +22,9 @@ from ml_assets.settings import Settings
 
 ALWAYS = frozenset({"/health", "/ready", "/metrics"})
 """Answered however much there is to do: they wait for no store."""
+
+Answered = Callable[[str, int, float], None]
+"""Is told the route, the status and the seconds of an answer."""
 
 WRITTEN = "/v1/answer"
 """What a language model may write, which takes its own time."""
@@ -42,10 +45,20 @@ class TooLargeError(HTTPException):
 class Guard:
     """An ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, as_page: AsPage) -> None:
-        """Nobody is inside yet; `as_page` tells people what is refused."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        metrics: Metrics,
+        as_page: AsPage,
+        answered: Answered = lambda route, status, seconds: None,
+    ) -> None:
+        """Nobody is inside yet; `as_page` tells people what is refused.
+
+        `answered` is told of each request that is not a probe.
+        """
         self._app, self._settings, self._metrics = app, settings, metrics
-        self._as_page = as_page
+        self._as_page, self._answered = as_page, answered
         self._inside = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,6 +119,7 @@ class Guard:
         self._metrics.answered(visit.method, route, visit.status, seconds)
         if route in ALWAYS:
             return
+        self._answered(route, visit.status, seconds)
         line = {
             "request_id": visit.request_id,
             "method": visit.method,

@@ -51,3 +51,15 @@ select obj_description('ml_schema'::regnamespace, 'pg_namespace')
 
 -- name: tables
 select tablename from pg_tables where schemaname = 'ml_schema' and tablename <> 'migrations' order by tablename
+
+-- name: remove_from_lists
+update {table}
+set document_ids = array(select each from unnest(document_ids) as each where each <> all(%(document_ids)s))
+where document_ids && %(document_ids)s::text[]
+
+-- name: keep_backup
+insert into backups (host, folder, made_at) values (%(host)s, %(folder)s, %(made_at)s)
+on conflict (host, folder) do update set made_at = excluded.made_at
+
+-- name: backups
+select host, folder, made_at from backups order by made_at, host, folder
