@@ -19,7 +19,7 @@ with apart as (
     from pg_class
     where relnamespace = 'ml_schema'::regnamespace
         and relname in ('finished_run', 'deployments', 'api_keys', 'judgments', 'push_tickets', 'pushed_documents',
-            'model_audit_logs', 'audit_head', 'alerts', 'alert_events', 'alert_deliveries')
+            'model_audit_logs', 'audit_head', 'backups', 'alerts', 'alert_events', 'alert_deliveries')
 )
 select concat_ws(
     ' ',
