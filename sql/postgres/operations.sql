@@ -11,10 +11,9 @@ where state = %(begun)s
 -- name: written
 -- Rows that were ever inserted, updated or deleted, and the files of tables and indexes, of which truncating or
 -- building makes another: the same as before when nobody wrote. After a crash PostgreSQL counts from 0.
--- Not what no run reads: the processes that serve, their keys, what people said of answers, alerts, and where
--- backups are; and of the
--- audit log what it says of keys, of what was refused, and of the homes that keep its end. Of what was pushed the
--- source tells.
+-- Not what no run reads: the processes that serve, their keys, what people said of answers, alerts, and where backups
+-- are; and of the audit log what it says of keys, of what was refused, and of the homes that keep its end. Of what was
+-- pushed the source tells.
 with apart as (
     select oid
     from pg_class
