@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml_assets.training.evaluation import log_loss
 from ml_assets.training.families.base import Family, Task, Trial, align, at_once
-from ml_assets.training.families.inputs import prepare
+from ml_assets.training.families.inputs import SPARSE, prepare
 from ml_assets.training.families.softmax import blocks_of, fit_softmax, score, softmax
 from ml_assets.training.model import Report
 
@@ -64,7 +64,8 @@ def _fit(task: Task, parameters: Mapping[str, Any]) -> Pipeline:
 
 
 def _blocks(inputs: Any, prepared: Any) -> list[Any]:
-    return blocks_of(prepared, inputs.output_indices_.get("text", slice(0, 0)))
+    starts = [part.start for name, part in inputs.output_indices_.items() if name in SPARSE]
+    return blocks_of(prepared, min(starts, default=prepared.shape[1]))
 
 
 def _solve(
@@ -109,12 +110,13 @@ TEXT_AND_VECTOR = Family(
     _try,
     _fit,
     {
-        "weights": {"features": 0.1, "vector": 2.0, "text": 1.0},
+        "weights": {"features": 0.1, "vector": 2.0, "text": 1.0, "title": 1.0},
         "scale_vector": False,
         "min_df": 2,
         "C": [1.0, 6.0, 30.0],
         "max_iter": 100,
     },
+    trusted=("ml_assets.training.families.titles.title_terms",),
     microseconds=(1000, 20),
-    version=3,
+    version=4,
 )
