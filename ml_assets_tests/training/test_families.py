@@ -142,7 +142,16 @@ def test_titles_count_beside_the_text() -> None:
 def test_titles_that_have_nothing_in_common_are_no_part() -> None:
     task = titled_task(("", "", ""))
     model = fit_family(family("text_and_vector_regression"), task, {"C": 30.0})
-    assert [*model[0].named_transformers_] == ["features", "vector", "text"]
+    assert [part.name for part in model[0].parts] == ["features", "vector", "text"]
+
+
+def test_what_two_families_read_alike_is_prepared_once() -> None:
+    task = made_task()
+    words, both = (family(name) for name in ("tfidf_baseline", "text_and_vector_regression"))
+    one, other = (fit_family(each, task, {"C": 1.0})[0].parts[-1].fitted for each in (words, both))
+    assert one is other
+    elsewhere = fit_family(words, task.part(np.arange(200) < 100), {"C": 1.0})[0].parts[-1].fitted
+    assert elsewhere.vocabulary_ != one.vocabulary_
 
 
 def test_the_onnx_form_of_the_average_answers_as_it_does() -> None:

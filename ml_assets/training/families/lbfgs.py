@@ -92,12 +92,14 @@ class _Memory:
 
     def remember(self, step: Vector, change: Vector, gradient: Vector) -> None:
         """Take the place of the oldest step; one along which the gradient fell is of no use."""
+        import numpy as np
+
         slot = self._steps % _MEMORY
         self._steps += 1
         written = [slot, slot + _MEMORY, 2 * _MEMORY]
         for row, vector in zip(written, (step, change, gradient), strict=True):
             self._rows[row] = vector
-        products = self._rows @ self._rows[written].T
+        products = np.stack([self._rows @ vector for vector in (step, change, gradient)], axis=1)
         self._products[:, written], self._products[written] = products, products.T
         self._slots = [each for each in self._slots if each != slot]
         if self._products[slot, slot + _MEMORY] > 0:

@@ -22,17 +22,6 @@ TOLERANCES = (1e-4, 1e-7)
 """Of the largest derivative of the mean loss, as scikit-learn's, and of the loss."""
 
 
-def blocks_of(prepared: Any, sparse: int) -> list[Any]:
-    """Prepared inputs as float32 matrices: dense, but for the columns from `sparse` on."""
-    import numpy as np
-
-    if isinstance(prepared, np.ndarray):
-        return [np.ascontiguousarray(prepared, dtype=np.float32)]
-    columns = prepared.tocsc().astype(np.float32)
-    dense = columns[:, :sparse].toarray()
-    return [*([dense] if sparse else []), columns[:, sparse:].tocsr()]
-
-
 def fit_softmax(
     blocks: Sequence[Any],
     truth: NDArray[np.intp],

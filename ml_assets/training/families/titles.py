@@ -1,4 +1,4 @@
-"""The terms of a title: its words, what names are put together from, and pairs of neighbours."""
+"""The terms of a title: its words, what names are put together from, pairs, and its shape."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ _PIECE = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 def title_terms(text: str) -> list[str]:
     """The terms of the first line of a text that has several, in lower case.
 
-    `json.JSONEncoder` gives json, jsonencoder, json encoder's pieces (json, encoder), and the pair
-    "json jsonencoder". A text of one line has no title, and no terms.
+    `json.JSONEncoder` has json, jsonencoder, json and encoder, the pair of both words, and
+    "json/2", its first word with the number of words: of dotted names that tells members from what
+    a module has itself. A text of one line has no title, and no terms.
     """
     title, end, _ = text.partition("\n")
     if not end or len(title) > LONGEST:
@@ -24,7 +25,8 @@ def title_terms(text: str) -> list[str]:
     names = _WORD.findall(title)
     words = [name.lower() for name in names]
     pieces = [piece.lower() for name in names for piece in _pieces(name)]
-    return [*words, *pieces, *map(" ".join, pairwise(words))]
+    shape = [f"{words[0]}/{len(words)}"] if words else []
+    return [*words, *pieces, *map(" ".join, pairwise(words)), *shape]
 
 
 def _pieces(name: str) -> list[str]:

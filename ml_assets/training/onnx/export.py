@@ -13,7 +13,7 @@ from ml_assets.errors import first_line
 from ml_assets.training.examples import TEXT
 from ml_assets.training.families.average import Average
 from ml_assets.training.families.base import Task
-from ml_assets.training.families.inputs import SPARSE
+from ml_assets.training.families.inputs import TERMS
 from ml_assets.training.onnx.model import PREPARATION, OnnxModel, Quantiles, Terms, refusals
 
 if TYPE_CHECKING:
@@ -136,25 +136,26 @@ def _graph(model: Pipeline) -> tuple[Any, dict[str, Any]]:
     from skl2onnx.common.data_types import FloatTensorType
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import FunctionTransformer
 
     inputs, classifier = model
     quantiles, terms = None, dict[str, Terms]()
     parts: list[tuple[str, Any, slice]] = []
     types = []
     start = 0
-    for name, fitted, columns in inputs.transformers_:
-        part, width = fitted, len(columns)
-        if name == "remainder":
-            continue
-        if name in SPARSE:
-            terms[name], part = _split_terms(fitted)
+    for each in inputs.parts:
+        # Not "passthrough", which skl2onnx gives no weight.
+        name, part, width = each.name, each.fitted or FunctionTransformer(), len(each.columns)
+        if name in TERMS:
+            terms[name], part = _split_terms(part)
             width = len(terms[name].words)
         elif name == "features":
-            quantiles, part = _split_quantiles(fitted, columns)
+            quantiles, part = _split_quantiles(part, each.columns)
         parts.append((name, part, slice(start, start + width)))
         types.append((name, FloatTensorType([None, width])))
         start += width
-    prepared = ColumnTransformer(parts, transformer_weights=inputs.transformer_weights)
+    weights = {each.name: each.weight for each in inputs.parts}
+    prepared = ColumnTransformer(parts, transformer_weights=weights)
     prepared.transformers_ = parts
     graph = to_onnx(
         Pipeline([("inputs", prepared), ("model", classifier)]),
