@@ -189,6 +189,10 @@ class Settings(BaseSettings):
         le=1e6,
         description="gate: drift, as a multiple of what counts as one, of new documents",
     )
+    promote_forgotten: bool = Field(
+        False,
+        description="gate: whether a challenger may have learned from a document forgotten since",
+    )
     approval: bool = Field(
         False, description="whether a challenger that passed waits for `ml-assets approve`"
     )

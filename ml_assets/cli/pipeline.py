@@ -57,7 +57,7 @@ def run(
     time: what was committed is kept, and the next run goes on from there. Exit code 1 when a
     blocking check failed.
     """
-    _run(everything, until, verbose)
+    bring_up_to_date(everything, until, verbose)
 
 
 @command
@@ -69,7 +69,7 @@ def repair() -> None:
     from ml_assets.operations.repair import forget_damaged
 
     forget_damaged(load_settings(), tell)
-    _run(everything=True)
+    bring_up_to_date(everything=True)
 
 
 @command
@@ -186,7 +186,8 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
-def _run(everything: bool, until: Until = "models", verbose: bool = False) -> None:
+def bring_up_to_date(everything: bool, until: Until = "models", verbose: bool = False) -> None:
+    """Run all that follows from the source, and show what was done; what `run` and others do."""
     settings = load_settings()
     title = f"ml-assets run: {escape(mask_secrets(settings.source))} → {settings.home}"
     out.print(title, highlight=False, soft_wrap=True)

@@ -83,3 +83,10 @@ def unread_collections(connection: postgres.Connection) -> dict[str, str]:
         for row in read_collections(connection)
         if row.read_error is not None
     }
+
+
+def read_anew(connection: postgres.Connection, collections: Sequence[str]) -> None:
+    """Count what is left of these collections, and have the next run read them again."""
+    bound = {"collections": list(collections)}
+    connection.execute(statement("postgres/documents/read_anew"), bound)
+    connection.execute(statement("postgres/documents/recount_rejections"))

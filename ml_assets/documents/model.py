@@ -46,6 +46,7 @@ class Document:
     `headings` are those that the format tells apart from the text, in its order.
     `group` joins documents that must stay on one side of a train/test split
     (the members of one class, the versions of one page); empty: the document alone.
+    `location`: where it stands, as of a rejected row; empty: its source does not tell.
     """
 
     document_id: str
@@ -58,6 +59,7 @@ class Document:
     metadata: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     created_at: datetime | None = None
     headings: tuple[Heading, ...] = ()
+    location: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

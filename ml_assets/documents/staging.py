@@ -14,6 +14,7 @@ from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import content_hash, normalize
 from ml_assets.documents.streams import batches, work_ahead
 from ml_assets.progress import Progress
+from ml_assets.releases.forgotten import REASON, Forgotten, digest, read_forgotten
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
@@ -40,8 +41,10 @@ def stage(
     """Stage the rows of a source; memory does not grow with their number.
 
     Of a document that is in the table as it is, only id and hash are sent, and not its text.
-    PostgreSQL compares a batch while the next one is read.
+    PostgreSQL compares a batch while the next one is read. What was forgotten is rejected.
     """
+    if forgotten := read_forgotten(connection):
+        rows = (_unless_forgotten(row, forgotten) for row in rows)
     count = 0
     staged = work_ahead(
         lambda batch: _stage_batch(connection, batch), batches(rows, _weight, BATCH_CHARACTERS)
@@ -50,6 +53,24 @@ def stage(
         count += documents
         progress(count, 0)
     progress(count, count)
+
+
+def _unless_forgotten(row: Document | Rejected, forgotten: Forgotten) -> Document | Rejected:
+    """The row, or where it stands and that it was forgotten, without its id."""
+    identity = row.document_id or ""
+    is_forgotten = (
+        forgotten.has(identity, row.text)
+        if isinstance(row, Document)
+        else bool(identity) and forgotten.has_id(identity)
+    )
+    if not is_forgotten:
+        return row
+    place = row.location
+    if not place or identity in place:
+        # The name of a file is often the id: then a hash of that tells one row from another.
+        shown = digest(forgotten.salt, "id", identity).hex()[:8]
+        place = f"{place.replace(identity, '…') or 'a row'} ({shown})"
+    return Rejected(row.collection, place, REASON)
 
 
 def _weight(row: Document | Rejected) -> int:

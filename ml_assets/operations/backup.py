@@ -17,6 +17,8 @@ from pathlib import Path
 from ml_assets.errors import NothingToDoError, SettingError, StoreError
 from ml_assets.monitoring.spool.segments import SPOOL
 from ml_assets.operations.copying import copy, copy_still, remove, whole_folder
+from ml_assets.operations.erasure.backups import keep_backup
+from ml_assets.operations.erasure.request import leave_begun
 from ml_assets.operations.manifest import (
     FORMAT,
     NAME,
@@ -97,10 +99,12 @@ def back_up(settings: Settings, target: Path, notify: Callable[[str], None]) -> 
                 copy(store, folder / store.name)
             elif not _is_left_out(store.name, settings):
                 copy_still(store, folder / store.name)
+        leave_begun(folder)
         fetch(settings, folder)
         manifest = _describe(connection, folder, bool(was_finished(connection, settings)))
         write_manifest(folder, manifest)
         verify(folder, manifest)
+        keep_backup(connection, target, manifest.created_at)
     return manifest
 
 

@@ -15,6 +15,7 @@ from ml_assets.registry.drift import compare_what_is_left_out
 from ml_assets.registry.gates import Answers, Comparison
 from ml_assets.registry.model import ModelVersion
 from ml_assets.registry.serving import answer, load_measured, load_served
+from ml_assets.registry.versions import count_forgotten
 from ml_assets.releases.holds import holding_alerts
 from ml_assets.releases.pointer import present_parts
 from ml_assets.settings import Settings, secret
@@ -107,6 +108,7 @@ def measure(
         age_days=days,
         drift=drift,
         alerts=holding_alerts(connection),
+        forgotten=count_forgotten(connection, challenger),
         settings=settings,
     )
 

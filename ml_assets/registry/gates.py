@@ -57,7 +57,8 @@ class Comparison:
     `seconds` of a processor are what an answer took, once per answer that was timed. `champion`
     None: `without` says why, and `stays` whether there is one that answers and cannot be compared.
     `not_online`: documents, by view, whose values the online store does not have as they are.
-    `alerts`: the critical ones that are open.
+    `alerts`: the critical ones that are open. `forgotten`: documents that it was trained, chosen or
+    tested on and that were forgotten since.
     `drift`: what came since the champion was trained and the training set does not have, beside it.
     """
 
@@ -78,6 +79,7 @@ class Comparison:
     age_days: float = 0.0
     drift: DriftComparison = NOTHING_CAME
     alerts: tuple[str, ...] = ()
+    forgotten: int = 0
     settings: Settings = field(default_factory=Settings)
 
     def against(self, rival: Answers) -> Difference:
@@ -315,6 +317,18 @@ def no_critical_alert_is_open(compared: Comparison) -> Verdict:
     return Verdict(gate.outcome, gate.message, gate.numbers, gate.do)
 
 
+def no_document_was_forgotten(compared: Comparison) -> Verdict:
+    """No document that it learned from was forgotten since, or settings allow it."""
+    numbers = {"forgotten_documents": compared.forgotten}
+    if not compared.forgotten:
+        return Verdict("pass", "none of its documents was forgotten", numbers)
+    message = f"{compared.forgotten:,} of the documents that it learned from were forgotten since"
+    if compared.settings.promote_forgotten:
+        return Verdict("warn", message, numbers)
+    do = "Train another: `ml-assets run`, or set ML_ASSETS_PROMOTE_FORGOTTEN=true"
+    return Verdict("block", message, numbers, do)
+
+
 def _miscalibration(compared: Comparison, model: Answers) -> float:
     return calibration_error(reliability(model.confidence, model.given == compared.truth))
 
@@ -358,6 +372,7 @@ GATES: tuple[Callable[[Comparison], Verdict], ...] = (
     training_set_is_recent,
     documents_are_as_trained_on,
     no_critical_alert_is_open,
+    no_document_was_forgotten,
 )
 """Asked in this order; the name of the function is that of the gate and of its check."""
 

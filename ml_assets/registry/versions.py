@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -97,6 +98,34 @@ def registered_versions(connection: postgres.Connection, most: int = 20) -> list
     bound = {"model_name": MODEL_NAME, "most": most}
     with connection.cursor(row_factory=class_row(Registered)) as cursor:
         return cursor.execute(statement("postgres/registry/registered"), bound).fetchall()
+
+
+def mark_forgotten(
+    connection: postgres.Connection, request_id: str, documents: Mapping[str, int]
+) -> list[int]:
+    """Mark the versions that learned from documents of a request; return their numbers.
+
+    `documents`: how many of them each training set has, by its hash. Repeatable.
+    """
+    marked = []
+    for version in registered_versions(connection, most=1 << 31):
+        if count := documents.get(version.training_set_hash):
+            bound = {
+                "model_name": MODEL_NAME,
+                "version": version.version,
+                "request_id": request_id,
+                "documents": count,
+            }
+            connection.execute(statement("postgres/registry/mark_forgotten"), bound)
+            marked.append(version.version)
+    return sorted(marked)
+
+
+def count_forgotten(connection: postgres.Connection, version: ModelVersion) -> int:
+    """Documents that a version was trained, chosen or tested on and that were forgotten since."""
+    bound = {"model_name": version.name, "version": version.version}
+    text = statement("postgres/registry/count_forgotten")
+    return postgres.read_counts(connection, text, bound)["documents"]
 
 
 def version_numbers(connection: postgres.Connection) -> dict[str, int]:

@@ -80,6 +80,15 @@ def kept_generation(connection: postgres.Connection, identity: str) -> Generatio
     return generation
 
 
+def kept_generations(connection: postgres.Connection) -> list[Generation]:
+    """All generations that have their indexes, or are being built, the oldest first."""
+    query = (
+        "select generation_id from search_generations where dropped_at is null order by created_at"
+    )
+    found = connection.execute(query).fetchall()
+    return [find_generation(connection, identity) for (identity,) in found]
+
+
 def vectors_of(generation: Generation) -> str:
     """The table that holds the vectors of a generation, one for each of its chunks."""
     return partition_name(generation.space_id, generation.chunker)

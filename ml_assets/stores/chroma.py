@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -13,7 +15,13 @@ from urllib.parse import urlsplit
 
 from ml_assets.errors import OutageError, StoreError, chain, first_line
 from ml_assets.stores.file_locks import locked
-from ml_assets.stores.folders import folder, query_refusal, refusal
+from ml_assets.stores.folders import (
+    folder,
+    open_sqlite,
+    query_refusal,
+    refusal,
+    vacuum_sqlite,
+)
 from ml_assets.stores.patience import until_it_answers
 from ml_assets.stores.web import ask, credentials
 
@@ -23,6 +31,10 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0
 """Seconds to wait for another process that opens the folder."""
+
+_DATABASE = "chroma.sqlite3"
+_GRAPH = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""The name of the folder of a graph, which is that of its segment."""
 
 PREFIX = "generation-"
 """Of the names of our collections."""
@@ -130,6 +142,25 @@ def pages(
         if ids is None and not page["ids"]:
             return
         yield page
+
+
+def purge(home: Path) -> None:
+    """Remove from the embedded store what Chroma leaves there of a collection that was deleted.
+
+    That is the folder of its graph, and its entries in free pages of the database.
+
+    Raises:
+        StoreError: another process holds the database for too long.
+    """
+    disk = embedded_folder(home)
+    if not (disk / _DATABASE).exists():
+        return
+    with locked(home / "chroma.lock", PATIENCE), open_sqlite(disk / _DATABASE) as connection:
+        kept = {name for (name,) in connection.execute("select id from segments")}
+        for each in disk.iterdir():
+            if each.is_dir() and _GRAPH.fullmatch(each.name) and each.name not in kept:
+                shutil.rmtree(each)
+        vacuum_sqlite(connection)
 
 
 def copy_collections(source: ClientAPI, target: ClientAPI) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,6 +113,23 @@ def migrate(client: Client, where: str = "CLICKHOUSE_URL") -> list[str]:
             parameters={"name": migration.name, "checksum": migration.checksum},
         )
     return [migration.name for migration in pending]
+
+
+def rewrite(client: Client, table: str, insert: str, bound: Mapping[str, object]) -> None:
+    """Write a table anew: `insert` fills `{table}_anew`, which takes its place at once.
+
+    Then the old one goes with all its parts. Nobody else may write the table meanwhile. A kill
+    leaves the old table or the new one, and what the next call removes.
+
+    Raises:
+        clickhouse_connect.driver.exceptions.Error: the engine refuses, and the old one stays.
+    """
+    anew = f"{table}_anew"
+    client.command(f"drop table if exists {anew} sync")
+    client.command(f"create table {anew} as {table}")
+    client.command(insert, {**bound})
+    client.command(f"exchange tables {anew} and {table}")
+    client.command(f"drop table {anew} sync")
 
 
 def _open_server(url: str) -> Client:

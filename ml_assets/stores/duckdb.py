@@ -6,6 +6,8 @@ waits for a while before it is told who is in the way.
 
 from __future__ import annotations
 
+import glob
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -83,6 +85,39 @@ def transaction(connection: Connection) -> Iterator[None]:
         connection.rollback()
         raise
     connection.commit()
+
+
+def rewrite(path: Path) -> None:
+    """Write the file anew from what is in it, so that it has no byte of what was deleted.
+
+    The new one takes its place at once, while this process holds the old one: nobody writes into
+    that any more. A kill leaves the old file or the new one.
+
+    Raises:
+        StoreError: another process holds the file for too long, or there is no space.
+    """
+    fresh = path.with_name(f"{path.name}.new")
+    for left in (fresh, fresh.with_name(f"{fresh.name}.wal")):
+        left.unlink(missing_ok=True)
+    with connect(path) as connection:
+        ((name,),) = connection.execute("select current_database()").fetchall()
+        connection.execute(f"attach '{_quoted(fresh)}' as fresh")
+        connection.execute(f'copy from database "{name}" to fresh')
+        connection.execute("force checkpoint fresh")
+        connection.execute("detach fresh")
+        # A log of the old file, written when it is closed, would be taken for one of the new.
+        connection.execute(f'force checkpoint "{name}"')
+        connection.execute("pragma disable_checkpoint_on_shutdown")
+        if logs := list(path.parent.glob(f"{glob.escape(path.name)}*.wal")):
+            raise duckdb.IOException(f"{logs[0].name} holds what is not in its file")
+        with fresh.open("rb") as written:
+            os.fsync(written.fileno())
+        fresh.chmod(0o600)
+        fresh.replace(path)
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
 
 
 @contextmanager

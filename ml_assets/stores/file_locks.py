@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -99,6 +99,17 @@ def removed(folder: Path, file: Path) -> bool:
         if descriptor is not None:
             os.close(descriptor)
     return True
+
+
+def remove_others(parent: Path, kept: Collection[str]) -> None:
+    """Remove the folders of `parent` of other names, with what locks them; not those in use.
+
+    That of `.name.new` was to take the place of `name`.
+    """
+    for folder in [each for each in parent.glob("*") if each.is_dir()]:
+        name = folder.name.removeprefix(".").removesuffix(".new")
+        if name not in kept:
+            removed(folder, parent / f".{name}.lock")
 
 
 @contextmanager

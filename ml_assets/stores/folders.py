@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ml_assets.errors import DamagedStoreError, StoreError, first_line
@@ -25,6 +26,9 @@ _QUERY = re.compile(
 )
 """What they say of a query that they do not take, while their files are whole."""
 
+
+SQLITE_PATIENCE = 60.0
+"""Seconds to wait for who reads or writes a file of SQLite that is written anew."""
 
 DAMAGED = ".damaged"
 """What the name of a file ends with that was put aside: no store reads it."""
@@ -126,3 +130,38 @@ def write_whole(file: Path, text: str) -> None:
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def open_sqlite(file: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to a file that is there, in autocommit, that waits; closed at the end.
+
+    Raises:
+        StoreError: it is locked for too long, or damaged.
+    """
+    uri = f"{file.absolute().as_uri()}?mode=rw"
+    try:
+        with closing(
+            sqlite3.connect(uri, uri=True, timeout=SQLITE_PATIENCE, isolation_level=None)
+        ) as connection:
+            yield connection
+    except sqlite3.DatabaseError as error:
+        raise StoreError(
+            f"it cannot be written anew ({first_line(error)})",
+            where=str(file),
+            do="End the program that holds it, and run again",
+        ) from None
+
+
+def vacuum_sqlite(connection: sqlite3.Connection) -> None:
+    """Write a file of SQLite anew, without a byte of what was deleted; readers read on.
+
+    A write-ahead log is moved into it and emptied, for which it waits till nobody reads from that.
+
+    Raises:
+        sqlite3.OperationalError: it is locked for longer than the connection waits.
+    """
+    connection.execute("vacuum")
+    (busy, *_) = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
+    if busy:
+        raise sqlite3.OperationalError("somebody reads from its write-ahead log all the time")

@@ -231,6 +231,13 @@ def training_sets_of(duck: duckdb.Connection, document_id: str) -> list[Trained]
     return [Trained(*row) for row in rows]
 
 
+def training_sets_with(duck: duckdb.Connection, document_ids: Sequence[str]) -> dict[str, int]:
+    """How many of these documents each training set has, by its hash; others are left out."""
+    query = statement("duckdb/training/training_sets_with")
+    rows = duck.execute(query, {"document_ids": list(document_ids)}).fetchall()
+    return {training_set_hash: int(count) for training_set_hash, count in rows}
+
+
 def current_hash(duck: duckdb.Connection) -> str:
     """The hash of the training set that was frozen last, its rows left alone; empty: none."""
     head = _last_head(duck)

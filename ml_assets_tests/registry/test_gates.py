@@ -155,6 +155,7 @@ KEPT_BACK = [
     ("training_set_is_recent", "block", {"age_days": 91.0}),
     ("documents_are_as_trained_on", "block", {"drift": drifted(2.6)}),
     ("no_critical_alert_is_open", "block", {"alerts": ("model_lost_accuracy/classifier",)}),
+    ("no_document_was_forgotten", "block", {"forgotten": 2}),
 ]
 
 
@@ -170,6 +171,14 @@ def test_each_gate_keeps_a_challenger_back_and_names_a_way_on(
     assert by_hand == (outcome == "cannot tell"), "what blocks, no hand passes"
     assert gate.message in reason_of(asked)
     assert not passes(asked)
+
+
+def test_settings_allow_what_learned_from_a_forgotten_document() -> None:
+    allowing = SETTINGS.model_copy(update={"promote_forgotten": True})
+    asked = judge(comparison(forgotten=2, settings=allowing))
+    (gate,) = (gate for gate in asked if gate.name == "no_document_was_forgotten")
+    assert (gate.outcome, gate.numbers) == ("warn", {"forgotten_documents": 2})
+    assert passes(asked)
 
 
 def test_every_gate_is_seen_to_keep_back() -> None:

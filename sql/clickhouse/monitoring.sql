@@ -39,7 +39,7 @@ where day = {day:Date} and writer = {writer:String} and sequence between {first:
 select at, request_id, position, release_id, model, version, label, probability, latency_ms,
     text_hash, text, probabilities, features
 from prediction_log final
-where {day:Nullable(Date)} is null or day = {day:Nullable(Date)}
+where ({day:Nullable(Date)} is null or day = {day:Nullable(Date)}) and model != '' -- of an erased one its place is left
 order by at desc, position
 limit {limit:UInt32}
 
@@ -55,7 +55,7 @@ order by position
 select day, model, version, count() as predictions, uniqExact(request_id) as requests,
     quantileExact(0.5)(latency_ms) as p50_ms, quantileExact(0.99)(latency_ms) as p99_ms
 from prediction_log final
-where {day:Nullable(Date)} is null or day = {day:Nullable(Date)}
+where ({day:Nullable(Date)} is null or day = {day:Nullable(Date)}) and model != ''
 group by day, model, version
 order by day, model, version
 
@@ -97,7 +97,7 @@ select
     avg(probability),
     quantilesTDigestState(0.5, 0.95, 0.99)(latency_ms)
 from prediction_log final
-where day between {first:Date} and {last:Date}
+where day between {first:Date} and {last:Date} and model != ''
 group by hour, model, version
 
 -- name: roll_up_days
@@ -242,7 +242,7 @@ from (
         avg(probability) as probability,
         quantileTDigest(0.95)(latency_ms) as p95_ms
     from prediction_log final
-    where day >= toDate({begin:DateTime}) - 1 and at >= {begin:DateTime} and at < {end:DateTime}
+    where day >= toDate({begin:DateTime}) - 1 and at >= {begin:DateTime} and at < {end:DateTime} and model != ''
         and ({version:Nullable(UInt32)} is null or version = {version:Nullable(UInt32)})
     group by model, begin
 ) as answered
@@ -286,3 +286,57 @@ from system.parts
 where active and database = currentDatabase()
 group by table
 order by table
+
+-- name: metric_points
+-- What was answered on the days of a span of time, a point for each request, and what was told of it by now; how the
+-- service was, a point for each minute, and the latencies of a minute spread over it. Times in microseconds.
+select
+    metric, arrayMap(each -> each.1, sorted) as times, arrayMap(each -> each.2, sorted) as values,
+    model, version, release, route, host, process
+from (
+    select
+        metric, arraySort(groupArray((micros, value))) as sorted, model, version, release, route, host, process
+    from (
+        select
+            point.1 as metric, micros, point.2 as value, model, toString(version) as version,
+            toString(release_id) as release, '' as route, '' as host, '' as process
+        from (
+            select
+                model, version, release_id, toUnixTimestamp64Micro(max(log.at)) as micros,
+                max(latency_ms) as latency, avg(probability) as mean_probability
+            from prediction_log as log final
+            where day >= toDate({begin:DateTime}) and day < toDate({end:DateTime})
+            group by request_id, model, version, release_id
+        )
+        array join [
+            ('prediction_latency_ms', latency), ('prediction_probability', mean_probability)
+        ] as point
+        union all
+        select
+            'prediction_correct', toUnixTimestamp64Micro(max(outcome.at)), avg(is_correct), model,
+            toString(version), toString(release_id), '', '', ''
+        from prediction_outcomes as outcome
+        where outcome.at >= {begin:DateTime} and outcome.at < {end:DateTime}
+            or told_at >= {begin:DateTime} and told_at < {end:DateTime}
+        group by request_id, model, version, release_id
+        union all
+        select
+            'service_' || point.1, toUnixTimestamp64Micro(log.at), point.2, '', '',
+            if(release_id = 0, '', toString(release_id)), route, host, toString(process)
+        from request_log as log final
+        array join [
+            ('requests', toFloat64(requests)), ('errors', toFloat64(errors)), ('cpu_percent', cpu_percent),
+            ('memory_mib', memory_mib)
+        ] as point
+        where day >= toDate({begin:DateTime}) and day < toDate({end:DateTime})
+        union all
+        select
+            'service_latency_ms',
+            toUnixTimestamp64Micro(log.at) + intDiv(60000000 * (place - 1), length(latencies_ms)), latency, '', '',
+            if(release_id = 0, '', toString(release_id)), route, host, toString(process)
+        from request_log as log final
+        array join latencies_ms as latency, arrayEnumerate(latencies_ms) as place
+        where day >= toDate({begin:DateTime}) and day < toDate({end:DateTime})
+    )
+    group by metric, model, version, release, route, host, process
+)

@@ -144,3 +144,6 @@ from experiment_trends
 where $family is null or family = $family
 group by family, metric
 order by family, metric
+
+-- name: training_sets_with
+select hash, count(*) from training_sets where document_id in (select unnest($document_ids::varchar[])) group by hash

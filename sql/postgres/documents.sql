@@ -847,3 +847,119 @@ left join lateral (
 ) r on true
 where t.ticket = %(ticket)s
 order by 1
+
+-- name: metric_points
+-- Of the documents that came or changed on each day (UTC) of a span of time, and of the rows that were quarantined or
+-- removed on it: how many, and how good they are; a series per row; times in microseconds.
+with changed as (
+    select
+        collection, (changed_at at time zone 'UTC')::date as day, count(*) as documents,
+        count(*) - count(distinct md5(text)) as duplicates, count(*) filter (where text !~ '\S') as empty,
+        count(*) filter (where label is null) as unlabelled, avg(length(text)) as characters
+    from documents
+    where changed_at >= %(begin)s and changed_at < %(end)s and deleted_at is null
+    group by 1, 2
+),
+
+measured as (
+    select collection, day, metric, value
+    from changed
+    cross join lateral (values
+        ('changed', documents::float8), ('duplicates', duplicates), ('empty', empty), ('unlabelled', unlabelled),
+        ('characters', characters)
+    ) as numbers (metric, value)
+    union all
+    select collection, (deleted_at at time zone 'UTC')::date, 'removed', count(*)
+    from documents
+    where deleted_at >= %(begin)s and deleted_at < %(end)s
+    group by 1, 2
+    union all
+    select collection, (rejected_at at time zone 'UTC')::date, 'rejected', count(*)
+    from rejected_documents
+    where rejected_at >= %(begin)s and rejected_at < %(end)s
+    group by 1, 2
+)
+
+select
+    'documents_' || metric as metric, array_agg((1e6 * extract(epoch from day))::bigint order by day) as times,
+    array_agg(value order by day) as values, collection
+from measured
+group by metric, collection
+
+-- name: known_documents
+-- Of these, the documents that any table knows, live or not.
+select document_id from documents where document_id = any(%(document_ids)s)
+union
+select document_id from pushed_documents where document_id = any(%(document_ids)s)
+union
+select document_id from rejected_documents where document_id = any(%(document_ids)s)
+union
+select document_id from change_log where document_id = any(%(document_ids)s)
+order by 1
+
+-- name: said_of_documents
+-- All that is said of these documents, as read and as pushed.
+select document_id, collection, title, text, label, url, group_id, metadata
+from documents
+where document_id = any(%(document_ids)s)
+union all
+select document_id, collection, title, text, label, url, group_id, metadata::jsonb
+from pushed_documents
+where document_id = any(%(document_ids)s)
+
+-- name: said_of_others
+-- All that is said of the other documents, and what does not belong to one.
+select concat_ws(' ', document_id, collection, title, label, url, group_id, metadata::text), text
+from documents
+where document_id <> all(%(document_ids)s)
+union all
+select concat_ws(' ', document_id, collection, title, label, url, group_id, metadata::text), text
+from pushed_documents
+where document_id <> all(%(document_ids)s)
+union all
+select collection, source from collections
+
+-- name: chunks_of_documents
+select chunk_id, text_hash from chunks where document_id = any(%(document_ids)s) order by chunk_id
+
+-- name: labels_of_documents_alone
+-- Labels that no other live document has.
+select distinct label
+from documents d
+where document_id = any(%(document_ids)s) and label is not null and not exists (
+    select from documents o
+    where o.label = d.label and o.deleted_at is null and o.document_id <> all(%(document_ids)s)
+)
+
+-- name: texts_of_others
+-- Of the texts of these documents those that another document has, too.
+select o.document_id, o.text
+from documents o
+where o.document_id <> all(%(document_ids)s) and o.deleted_at is null and o.text = any(%(texts)s)
+
+-- name: where_documents_stand
+select document_id, collection, coalesce(url, '') from documents where document_id = any(%(document_ids)s)
+
+-- name: first_seen
+-- When the first of these documents was read.
+select min(changed_at) from change_log where document_id = any(%(document_ids)s)
+
+-- name: read_anew
+-- Documents and rejected rows are counted as they are; a run then reads these collections again.
+update collections c
+set document_count = (
+        select count(*) from documents d where d.collection = c.collection and d.deleted_at is null
+    ),
+    fingerprint = case when fingerprint = '' then '' else 'to be read again' end
+where collection = any(%(collections)s)
+
+-- name: recount_rejections
+with counted as (
+    select collection, count(*) as rows from rejected_documents group by collection
+), gone as (
+    delete from rejected_counts where collection not in (select collection from counted)
+)
+update rejected_counts r
+set rejected = c.rows
+from counted c
+where c.collection = r.collection and c.rows <> r.rejected

@@ -26,3 +26,13 @@ from model_versions
 where model_name = %(model_name)s
 order by version desc
 limit %(most)s
+
+-- name: mark_forgotten
+insert into forgotten_in_models (model_name, version, request_id, documents)
+values (%(model_name)s, %(version)s, %(request_id)s, %(documents)s)
+on conflict do nothing
+
+-- name: count_forgotten
+select coalesce(sum(documents), 0)::int as documents
+from forgotten_in_models
+where model_name = %(model_name)s and version = %(version)s

@@ -223,3 +223,27 @@ revoke insert, update, delete, truncate, trigger, references on all tables in sc
 revoke usage, update on all sequences in schema ml_schema from {login};
 grant select on all tables in schema ml_schema to {login};
 alter default privileges for role {owner} in schema ml_schema grant select on tables to {login};
+
+-- name: make_salt
+insert into forgotten_salt (salt) values (%(salt)s) on conflict do nothing
+
+-- name: begin_forgetting
+insert into forget_requests (request_id, actor, host, documents)
+values (%(request_id)s, %(actor)s, %(host)s, %(documents)s)
+on conflict do nothing
+
+-- name: remember_forgotten
+insert into forgotten (kind, digest, request_id)
+select kind, digest, %(request_id)s
+from unnest(%(kinds)s::text[], %(digests)s::bytea[]) as given (kind, digest)
+on conflict do nothing
+
+-- name: complete_forgetting
+update forget_requests
+set completed_at = clock_timestamp()
+where request_id = %(request_id)s and completed_at is null
+
+-- name: forget_requests
+select request_id, requested_at, actor, host, documents, completed_at
+from forget_requests
+order by requested_at

@@ -132,3 +132,61 @@ where not exists (
 -- The server gives up a session a minute after its host is gone. By itself it does after two hours.
 select set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false),
     set_config('tcp_keepalives_count', '3', false)
+
+-- name: leaves
+-- Every table of a schema that has rows of its own; of a partition its parent and the bound.
+select
+    n.nspname, c.relname, p.relname, pg_get_expr(c.relpartbound, c.oid),
+    exists (
+        select
+        from pg_index x
+        join pg_class i on i.oid = x.indexrelid
+        join pg_am a on a.oid = i.relam
+        where x.indrelid = c.oid and a.amname in ('hnsw', 'ivfflat')
+    )
+from pg_class c
+join pg_namespace n on n.oid = c.relnamespace
+left join pg_inherits h on h.inhrelid = c.oid
+left join pg_class p on p.oid = h.inhparent
+where n.nspname = %(schema)s and c.relkind = 'r'
+order by c.relname
+
+-- name: indexes_of
+-- Name, definition and, of a key, constraint of each index of a table.
+select i.relname, pg_get_indexdef(i.oid), pg_get_constraintdef(k.oid)
+from pg_index x
+join pg_class i on i.oid = x.indexrelid
+join pg_class c on c.oid = x.indrelid
+join pg_namespace n on n.oid = c.relnamespace
+left join pg_constraint k on k.conindid = i.oid and k.contype in ('p', 'u') and k.conrelid = c.oid
+where n.nspname = %(schema)s and c.relname = %(table)s
+order by i.relname
+
+-- name: columns_named
+-- The tables of a schema with a column of this name that have rows of their own.
+select c.relname
+from pg_attribute a
+join pg_class c on c.oid = a.attrelid
+join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = %(schema)s and c.relkind = 'r' and a.attname = %(column)s and not a.attisdropped
+order by c.relname
+
+-- name: columns_of_text
+-- The columns of a schema that hold text: table, column, and its type.
+select c.relname, a.attname, format_type(a.atttypid, a.atttypmod)
+from pg_attribute a
+join pg_class c on c.oid = a.attrelid
+join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = %(schema)s and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+    and (
+        format_type(a.atttypid, null) in ('text', 'json', 'jsonb', 'character varying', 'character', 'text[]')
+    )
+order by c.relname, a.attnum
+
+-- name: written_columns
+select a.attname
+from pg_attribute a
+join pg_class c on c.oid = a.attrelid
+join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = %(schema)s and c.relname = %(table)s and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+order by a.attnum

@@ -5,6 +5,10 @@ insert into online_builds (view) values (?)
 delete from online_features
 where build = (select build from online_builds where view = ? and is_read) and entity_id = ?
 
+-- name: forget_all_unread
+delete from online_features where build not in (select build from online_builds where is_read);
+delete from online_builds where not is_read;
+
 -- name: forget_builds
 -- Builds that are not read any more, or were never finished.
 delete from online_builds where view = ? and not is_read

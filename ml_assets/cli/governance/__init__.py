@@ -1,8 +1,8 @@
-"""Commands of governance: who may, who did it, what depends on what.
+"""Commands of governance: who may, who did it, what depends on what, what is gone.
 
-A module for each question. A command to forget belongs here, too; erasing itself, in `operations`.
+A module for each question, and one to forget; erasing itself is in `operations`.
 """
 
-from ml_assets.cli.governance import audit, lineage, report, roles
+from ml_assets.cli.governance import audit, forget, lineage, report, roles
 
-__all__ = ["audit", "lineage", "report", "roles"]
+__all__ = ["audit", "forget", "lineage", "report", "roles"]

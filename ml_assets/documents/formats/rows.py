@@ -154,6 +154,7 @@ def to_document(
             metadata={name: value for name, value in metadata if value is not None},
             created_at=_moment(row, columns),
             headings=headings,
+            location=location,
         )
     except _UnusableError as reason:
         return Rejected(collection, location, str(reason), identity)

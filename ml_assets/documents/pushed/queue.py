@@ -18,6 +18,7 @@ from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import check_collection, content_hash
 from ml_assets.documents.sources.base import MAX_COLLECTIONS
 from ml_assets.errors import NothingToDoError, SourceError
+from ml_assets.releases.forgotten import read_forgotten
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
@@ -62,8 +63,8 @@ def push(connection: postgres.Connection, documents: Sequence[Document], actor: 
     """Accept documents, all or none: what is returned is not lost. It is the ticket.
 
     Raises:
-        SourceError: two have one id, the source of the deployment has the document, or there would
-            be too many collections.
+        SourceError: two have one id, the source of the deployment has the document, it was
+            forgotten, or there would be too many collections.
     """
     ids = [document.document_id for document in documents]
     if len(set(ids)) < len(ids):
@@ -78,6 +79,7 @@ def push(connection: postgres.Connection, documents: Sequence[Document], actor: 
                 where="documents",
                 do="Change it there, or send it under another id",
             )
+        _refuse_forgotten(connection, documents)
         _refuse_many(connection, {document.collection for document in documents})
         connection.execute(statement("postgres/documents/insert_ticket"), bound)
         with connection.cursor() as cursor:
@@ -117,6 +119,17 @@ def _bound(document: Document, ticket: UUID) -> dict[str, Any]:
     bound = asdict(document)
     bound |= {"metadata": Json(dict(document.metadata)), "content_hash": content_hash(document)}
     return {**bound, "ticket": ticket}
+
+
+def _refuse_forgotten(connection: postgres.Connection, documents: Sequence[Document]) -> None:
+    forgotten = read_forgotten(connection)
+    for document in documents:
+        if forgotten and forgotten.has(document.document_id, document.text):
+            raise SourceError(
+                f"{document.document_id!r}, or its text, was forgotten",
+                where="documents",
+                do="Send the others without it",
+            )
 
 
 def _refuse_many(connection: postgres.Connection, names: set[str]) -> None:

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -106,6 +106,36 @@ def _keep_name(place: Path) -> None:
         os.fsync(descriptor)  # or a computer that loses power keeps the content without the name
     finally:
         os.close(descriptor)
+
+
+def rewrite(segment: Segment, altered: Callable[[Record], Record]) -> None:
+    """Write a closed segment anew, each record as it is `altered`; what is torn goes.
+
+    For who has claimed it: a reader finds the old one or the new one, and so does a kill.
+    """
+    records, _ = read_records(segment.path)
+    fresh = segment.path.with_suffix(_UNNAMED)
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        write_all(descriptor, [encode(altered(record)) for record in records])
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    fresh.replace(segment.path)
+    _keep_name(segment.path.parent)
+
+
+def remove_unnamed(place: Path) -> int:
+    """Remove the files that a killed writer had not yet named; return how many there were."""
+    removed = 0
+    for path in place.glob(f"*{_UNNAMED}"):
+        descriptor = try_lock(path, create=False)
+        if descriptor is not None:
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+            removed += 1
+    return removed
 
 
 def list_segments(place: Path) -> list[Segment]:

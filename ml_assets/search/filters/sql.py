@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, LiteralString
 
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from ml_assets.errors import UserError
@@ -60,6 +61,21 @@ def matching_chunk_ids(
     text = statement("postgres/search/filters/matching_chunks")
     rows = connection.execute(on_vectors(generation, text, filter=asked), bound)
     return [chunk_id for (chunk_id,) in rows]
+
+
+def matching_document_ids(
+    connection: postgres.Connection, condition: language.Condition
+) -> list[str]:
+    """The ids of the live documents that pass, in order.
+
+    Raises:
+        UserError: no live document has such a value, or such a key.
+    """
+    check_known(connection, condition)
+    asked, bound = sql_condition(condition)
+    text = statement("postgres/search/filters/matching_documents")
+    rows = connection.execute(sql.SQL(text).format(filter=sql.SQL(asked)), bound)
+    return [document_id for (document_id,) in rows]
 
 
 def check_known(connection: postgres.Connection, condition: language.Condition) -> None:

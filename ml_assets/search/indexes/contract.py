@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -150,6 +150,14 @@ class LedgerIndex(Index[Query], Protocol):
     def remove(self, chunk_ids: Sequence[str]) -> None:
         """Remove the chunks, durably as `upsert` stores them; absent ones are passed over."""
 
+    def rewrite(self, batches: Iterable[Sequence[Entry]]) -> bool:
+        """Write its files anew, so that they have no byte of what was removed; others read on.
+
+        `batches` are the entries of all that it holds, for a store that does not keep them itself:
+        it then holds what they say. A kill leaves the old index or the new one, and what the next
+        call removes. Returns False where there is no index.
+        """
+
     def differing(self, batches: Iterable[Sequence[Entry]]) -> list[str]:
         """The chunks of which it holds something else than the entry, in the entry's revision.
 
@@ -230,3 +238,5 @@ class IndexKind:
     """The pool of the steps that write it, where the store admits one at a time."""
     upkeep: Upkeep | None = None
     """None: the ledger's."""
+    tidy: Callable[[Settings, Collection[str]], None] | None = None
+    """Remove from the disk of this host what is of no generation, or of none but these."""

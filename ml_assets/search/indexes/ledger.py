@@ -255,6 +255,51 @@ def forget_wear(connection: postgres.Connection, generation: Generation, kind: s
     connection.execute(statement("postgres/search/indexes/forget_wear"), key)
 
 
+def erase(connection: postgres.Connection, index: LedgerIndex[Any], ids: Sequence[str]) -> int:
+    """Remove chunks from an index of this host and from its ledger, and write its files anew.
+
+    They are written whether it has the chunks or not: what was removed before may still lie in
+    them. Returns how many it had. An index that is not as the ledger says gets no mark, so that the
+    next sync compares it.
+    """
+    key = _key(index.generation, index.kind)
+    with exclusively(connection, index.generation, index.kind), _alone(index), closing(index):
+        recorded = connection.execute(statement("postgres/search/indexes/recorded"), key).fetchone()
+        size = index.size()
+        was_equal = recorded == (size, index.mark())
+        held = [chunk_id for chunk_id, _ in index.revisions(ids)]
+        if size:
+            index.set_mark("")
+            index.remove(held)
+        _forget(connection, key, None, ids)
+        if index.rewrite(_rewritten(connection, index)) and (
+            was_equal or dict(index.revisions()) == _entered(connection, key)
+        ):
+            content = version(connection, index.generation, index.kind)
+            index.set_mark(content if index.size() else "")
+            bound = {**key, "mark": content, "worn": 0}
+            connection.execute(statement("postgres/search/indexes/record_mark"), bound)
+    return len(held)
+
+
+def _rewritten(
+    connection: postgres.Connection, index: LedgerIndex[Any]
+) -> Iterator[Sequence[Entry]]:
+    """The entries of all chunks of the ledger, which then says what they are."""
+    key = _key(index.generation, index.kind)
+    ids = [*_entered(connection, key)]
+    for start in range(0, len(ids), TEXTS_AT_A_TIME):
+        some = ids[start : start + TEXTS_AT_A_TIME]
+        entries = _entries(connection, index, some)
+        yield entries
+        _record(connection, key, None, entries)
+        _forget(connection, key, None, list({*some} - {entry.chunk_id for entry in entries}))
+
+
+def _entered(connection: postgres.Connection, key: dict[str, Any]) -> dict[str, bytes]:
+    return dict(connection.execute(sql.SQL(_LEDGER), key).fetchall())
+
+
 def exclusively(
     connection: postgres.Connection, generation: Generation, kind: str
 ) -> AbstractContextManager[None]:
@@ -327,7 +372,7 @@ def _forget(
             del indexed[chunk_id]
         return
     forget = statement("postgres/search/indexes/forget_entries")
-    connection.execute(forget, {**key, "chunk_ids": gone})
+    connection.execute(forget, {**key, "chunk_ids": list(gone)})
 
 
 def _key(generation: Generation, kind: str) -> dict[str, Any]:

@@ -47,6 +47,13 @@ class Cache(Protocol):
             StoreError: the store does not answer, or refuses.
         """
 
+    def clear(self) -> bool:
+        """Forget every value of ours; False: the store cannot tell which there are.
+
+        Raises:
+            StoreError: the store does not answer, or refuses.
+        """
+
 
 def key_of(kind: str, *parts: str) -> str:
     """A key of a `kind` of values: its parts are hashed, so a text in them cannot be read back."""

@@ -86,5 +86,8 @@ class _Memcached:
         # 0 is for ever: it is kept till it has to make room, and its end is in it.
         self._client.set_many(rows, expire=span if span <= _LONGEST_SPAN else 0, noreply=False)
 
+    def clear(self) -> bool:
+        return False
+
     def delete_many(self, keys: Sequence[str]) -> None:
         self._client.delete_many([_PREFIX + checked(key) for key in keys], noreply=False)

@@ -13,6 +13,8 @@ from ml_assets.stores.redis import SCHEMES, connected
 __all__ = ["SCHEMES", "open_cache"]
 
 _PREFIX = "ml_assets_cache:"
+_AT_ONCE = 1000
+"""Keys that are looked at in one round trip."""
 _SECONDS = 0.5
 """To connect, and to answer: computing takes less than waiting for longer."""
 
@@ -50,6 +52,13 @@ class _Redis:
             for key, stored in rows.items():
                 pipeline.set(_PREFIX + key, stored, px=math.ceil(seconds * 1000))
             pipeline.execute()
+
+    def clear(self) -> bool:
+        with self._client.pipeline(transaction=False) as pipeline:
+            for key in self._client.scan_iter(f"{_PREFIX}*", count=_AT_ONCE):
+                pipeline.unlink(key)
+            pipeline.execute()
+        return True
 
     def delete_many(self, keys: Sequence[str]) -> None:
         if not keys:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ml_assets.errors import DamagedStoreError
 from ml_assets.stores.cache.contract import Cache, Clock, checked, opened, sealed
-from ml_assets.stores.folders import refusal
+from ml_assets.stores.folders import SQLITE_PATIENCE, refusal, vacuum_sqlite
 from ml_assets.stores.sql import statement, statements
 
 SCHEMES = ("sqlite",)
@@ -68,6 +68,13 @@ class _Sqlite:
             self._connection.executemany(statement("sqlite/cache/write"), rows)
             self._connection.execute(statement("sqlite/cache/forget_ended"), [round(now * 1e6)])
             self._connection.execute(statement("sqlite/cache/forget_first"), [MOST])
+
+    def clear(self) -> bool:
+        """Others may write for longer than a value is waited for."""
+        self._connection.execute(f"pragma busy_timeout = {int(SQLITE_PATIENCE * 1000)}")
+        self._connection.execute("delete from cache")
+        vacuum_sqlite(self._connection)
+        return True
 
     def delete_many(self, keys: Sequence[str]) -> None:
         asked = json.dumps(list(map(checked, keys)))

@@ -16,6 +16,7 @@ from ml_assets.stores.online.kept import Kept
 from ml_assets.stores.online.sqlite import VISITS
 
 __all__ = [
+    "FILE",
     "VISITS",
     "Kept",
     "OnlineStore",
@@ -29,6 +30,9 @@ __all__ = [
     "mark",
     "pack",
 ]
+
+FILE = "online.sqlite"
+"""The embedded store, in the home."""
 
 _BATCH = 1000
 
@@ -52,12 +56,24 @@ def keep(url: str | None, home: Path) -> Kept:
 
 
 def _file(home: Path) -> Path:
-    return home / "online.sqlite"
+    return home / FILE
 
 
 def settle(home: Path) -> None:
     """Have the file under `home` hold all that was written: a reader's end changes it no more."""
     sqlite.settle(_file(home))
+
+
+def purge(home: Path) -> None:
+    """Write the file under `home` anew, so that it has no byte of what was deleted.
+
+    What a killed build left goes, too.
+
+    Raises:
+        StoreError: somebody reads or writes it for too long.
+    """
+    if _file(home).exists():
+        sqlite.purge(_file(home))
 
 
 def mark(url: str) -> str:

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ml_assets.errors import DamagedStoreError
-from ml_assets.stores.folders import folder, put_aside, refusal
+from ml_assets.stores.folders import (
+    folder,
+    open_sqlite,
+    put_aside,
+    refusal,
+    vacuum_sqlite,
+)
 from ml_assets.stores.migrations import migrate
 from ml_assets.stores.online.contract import (
     OnlineStore,
@@ -50,6 +56,14 @@ def settle(path: Path) -> None:
     """Move what is in the log into the file, where there is one; a damaged one is left alone."""
     with suppress(sqlite3.DatabaseError), closing(_existing(path)) as connection:
         connection.execute("pragma wal_checkpoint(truncate)")
+
+
+def purge(path: Path) -> None:
+    """Remove the builds that nobody reads, and write the file anew."""
+    with open_sqlite(path) as connection:
+        for text in statements(statement("sqlite/online/forget_all_unread")):
+            connection.execute(text)
+        vacuum_sqlite(connection)
 
 
 def _existing(path: Path) -> sqlite3.Connection:

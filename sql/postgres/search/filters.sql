@@ -34,3 +34,6 @@ from documents d, jsonb_each(d.metadata) as item
 where d.deleted_at is null
 group by 1
 order by 1
+
+-- name: matching_documents
+select d.document_id from documents d where {filter} order by d.document_id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -39,6 +39,11 @@ def _keep(settings: Settings) -> AbstractContextManager[object]:
     return nullcontext() if settings.chroma_url else chroma.connect(None, settings.home)
 
 
+def _tidy(settings: Settings, kept: Collection[str]) -> None:
+    if not settings.chroma_url:
+        chroma.purge(settings.home)
+
+
 KIND = IndexKind(
     "chroma",
     description="The Chroma collection of the generation, equal to the embedded chunks.",
@@ -49,4 +54,5 @@ KIND = IndexKind(
     keep=_keep,
     is_graph=True,
     pool="chroma",
+    tidy=_tidy,
 )

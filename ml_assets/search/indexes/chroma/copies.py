@@ -30,7 +30,8 @@ class Copies:
     """The second collection of an index; it is made with the first copy."""
 
     def __init__(self, client: ClientAPI, name: str) -> None:
-        self.name = name
+        self.names = (name, f"{name}-next")
+        """Of the collection, and of the one that is being built to take its place."""
         self._client = client
         self._found: tuple[Collection | None] | None = None
 
@@ -40,10 +41,42 @@ class Copies:
 
         if self._found is None:
             self._found = (None,)
-            with suppress(NotFoundError):
-                found = self._client.get_collection(self.name, embedding_function=None)
-                self._found = (found,)
+            # The first name once more: it may have been given to the second in the meantime.
+            for name in (*self.names, self.names[0]):
+                if self._found[0] is None:
+                    with suppress(NotFoundError):
+                        found = self._client.get_collection(name, embedding_function=None)
+                        self._found = (found,)
         return self._found[0]
+
+    def rebuild(self) -> None:
+        """Copy the collection into a new one, which takes its place, as that of the graph does.
+
+        A name after the first says that it is whole: it has the metadata of one.
+        """
+        from chromadb.errors import NotFoundError
+
+        self.close()
+        old = self.find()
+        if old is None:
+            return
+        first, second = self.names
+        if old.name != first:
+            old.modify(name=first)
+        with suppress(NotFoundError):
+            self._client.delete_collection(second)
+        metadatas = {
+            name: metadata
+            for page in pages(old, ["metadatas"])
+            for name, metadata in zip(page["ids"], page["metadatas"], strict=True)
+        }
+        new = self._client.create_collection(second, embedding_function=None)
+        self._found = (new,)
+        self.write(metadatas)
+        new.modify(metadata={"copies": True})
+        self._client.delete_collection(first)
+        new.modify(name=first)
+        self.close()
 
     def close(self) -> None:
         """Look for it again at the next call."""
@@ -152,7 +185,7 @@ class Copies:
         if collection is None:
             # Its metadata say that it is whole, to who copies a store.
             collection = self._client.get_or_create_collection(
-                self.name, embedding_function=None, metadata={"copies": True}
+                self.names[0], embedding_function=None, metadata={"copies": True}
             )
             self._found = (collection,)
         return collection

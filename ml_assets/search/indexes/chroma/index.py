@@ -151,9 +151,16 @@ class ChromaIndex:
         self._opened = new
         return ""
 
+    def rewrite(self, batches: Iterable[Sequence[Entry]]) -> bool:
+        if self._find() is None:
+            return False
+        self.rebuild()
+        self._copies.rebuild()
+        return True
+
     def drop(self, kept: Sequence[Generation] = ()) -> bool:
         self.close()
-        for name in (self.name, self._second_name, self._copies.name):
+        for name in (self.name, self._second_name, *self._copies.names):
             self._delete(name)
         return True
 
@@ -192,7 +199,8 @@ class ChromaIndex:
 
     def upsert(self, entries: Sequence[Entry]) -> int:
         if self._find() is None:
-            self._delete(self._copies.name)  # of a graph that was lost
+            for name in self._copies.names:  # of a graph that was lost
+                self._delete(name)
             self._copies.close()
         collection = self._opened = self._opened or self._create(self.name)
         batches = self._batches(entries)

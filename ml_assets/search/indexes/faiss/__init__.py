@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, closing
 from typing import Any
 
@@ -10,6 +10,7 @@ from ml_assets.search.indexes.contract import AnyIndex, IndexKind
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
+from ml_assets.stores.file_locks import remove_others
 
 
 def _parameters(settings: Settings) -> Mapping[str, Any] | None:
@@ -25,6 +26,10 @@ def _open(
     return closing(FaissIndex(settings.faiss_folder, generation))
 
 
+def _tidy(settings: Settings, kept: Collection[str]) -> None:
+    remove_others(settings.faiss_folder, kept)
+
+
 KIND = IndexKind(
     "faiss",
     description="The FAISS index of the generation, equal to the embedded chunks.",
@@ -32,4 +37,5 @@ KIND = IndexKind(
     answers="vector",
     parameters=_parameters,
     open=_open,
+    tidy=_tidy,
 )

@@ -81,6 +81,13 @@ def trained(rows: sqlite3.Connection, index: Any) -> Any:
     return index if count < TRAINS_FROM or known else _product_codes(rows, index.d, count)
 
 
+def retrained(rows: sqlite3.Connection, index: Any) -> Any:
+    """The index itself, or product codes that nothing decided that is not in it any more."""
+    count = index.ntotal
+    coded = hasattr(index, "nlist") and count >= TRAINS_FROM
+    return _product_codes(rows, index.d, count) if coded else index
+
+
 def nearest(
     rows: sqlite3.Connection, index: Any, vector: Matrix, k: int, passing: Numbers | None
 ) -> tuple[list[str], list[float]]:

@@ -25,7 +25,7 @@ from ml_assets.search.indexes.contract import Entry, Ranking
 from ml_assets.search.indexes.faiss import codes
 from ml_assets.search.model import Generation, Vector
 from ml_assets.stores.file_locks import removed
-from ml_assets.stores.folders import folder, usable
+from ml_assets.stores.folders import folder, usable, vacuum_sqlite
 from ml_assets.stores.patience import patiently
 from ml_assets.stores.sql import statement
 
@@ -135,6 +135,17 @@ class FaissIndex:
             removed = codes.numbers_of(rows, "sqlite/faiss/remove", chunk_ids)
             if removed.size:
                 index.remove_ids(removed)
+
+    def rewrite(self, batches: Iterable[Sequence[Entry]]) -> bool:
+        if not (self.path / _ROWS).exists():
+            return False
+        with self._changing() as (rows, index):
+            if index is not None:
+                self._loaded = (self._loaded[0], codes.retrained(rows, index))
+        self.set_mark(self.mark())  # into a new file
+        with self._explained():
+            vacuum_sqlite(self._open())
+        return True
 
     def _query(self, vector: Matrix, k: int, chunk_ids: Sequence[str] | None) -> Ranking:
         with self._reading() as (rows, index):

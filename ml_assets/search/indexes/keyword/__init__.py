@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, closing
 from typing import Any
 
@@ -11,6 +11,7 @@ from ml_assets.search.indexes.keyword.spelling import VERSION
 from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
+from ml_assets.stores.file_locks import remove_others
 
 
 def _parameters(settings: Settings) -> Mapping[str, Any]:
@@ -32,6 +33,12 @@ def _open(
     return closing(KeywordIndex(settings.keyword_folder, generation))
 
 
+def _tidy(settings: Settings, kept: Collection[str]) -> None:
+    # A shared folder outside of the home may be that of another deployment, too.
+    if settings.keyword_folder.is_relative_to(settings.home):
+        remove_others(settings.keyword_folder, kept)
+
+
 KIND = IndexKind(
     "keyword",
     description="The BM25 index of the generation, equal to the embedded chunks.",
@@ -40,4 +47,5 @@ KIND = IndexKind(
     parameters=_parameters,
     open=_open,
     pool="keyword",
+    tidy=_tidy,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -16,7 +18,7 @@ from ml_assets.search.indexes.keyword.filters import attribute_token, is_express
 from ml_assets.search.indexes.keyword.spelling import spell
 from ml_assets.search.indexes.keyword.words import Term, accent_marks, analyzer, query_terms
 from ml_assets.search.model import Generation
-from ml_assets.stores.file_locks import removed
+from ml_assets.stores.file_locks import locked, removed
 from ml_assets.stores.folders import folder, usable
 
 INEXACT = 0.5
@@ -24,6 +26,10 @@ INEXACT = 0.5
 
 _ANALYZER = "ml_assets_english"
 _MARK = "ml_assets_mark"
+_META, _MANAGED, _LOCK = "meta.json", ".managed.json", ".lock"
+_OPENING = ".tantivy-meta.lock"
+_PATIENCE = 60.0
+"""Seconds to wait for who opens the segments."""
 _UNFOLDED = 3
 """The last layout whose words keep their accents."""
 _HEAP_BYTES = 128_000_000
@@ -130,6 +136,22 @@ class KeywordIndex:
             writer.delete_documents_by_term("chunk_id", chunk_id)
         self._commit(writer)
 
+    def rewrite(self, batches: Iterable[Sequence[Entry]]) -> bool:
+        if not (self.path / _META).exists():
+            return False
+        self.close()
+        staging = self.path.with_name(f".{self.path.name}.new")
+        shutil.rmtree(staging, ignore_errors=True)  # of one that was killed
+        fresh = KeywordIndex(staging, self.generation)
+        fresh.upsert(())
+        for entries in batches:
+            fresh.upsert(entries)
+        fresh.close()
+        with self._explained():
+            _take_place(fresh.path, self.path)
+        shutil.rmtree(staging)
+        return True
+
     def _query(
         self,
         schema: tantivy.Schema,
@@ -209,6 +231,25 @@ class KeywordIndex:
                 what = "another program is writing this keyword index"
                 where, do = str(self.path), "Wait until it has finished"
                 raise StoreError(what, where=where, do=do) from None
+
+
+def _take_place(fresh: Path, old: Path) -> None:
+    """Move the files of an index into the folder of another, whose own then go.
+
+    Names of segments are unique, and `meta.json` says which are in the index: it changes at once.
+    tantivy locks out who opens the segments that it names meanwhile, as it does itself before it
+    removes one; who has them open reads on.
+    """
+    names = {file.name for file in fresh.iterdir() if file.suffix != _LOCK}
+    with locked(old / _OPENING, _PATIENCE):
+        for name in sorted(names - {_META, _MANAGED}):
+            (fresh / name).replace(old / name)
+        os.sync()
+        for name in (_META, _MANAGED):
+            (fresh / name).replace(old / name)
+        for file in old.iterdir():
+            if file.name not in {*names, _MARK} and file.suffix != _LOCK:
+                file.unlink()
 
 
 @cache

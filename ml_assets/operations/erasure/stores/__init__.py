@@ -1,0 +1,28 @@
+"""The erasers, a module for each store and a line here, in the order in which they work.
+
+PostgreSQL comes last: what was erased elsewhere is not written there again meanwhile.
+"""
+
+from __future__ import annotations
+
+from ml_assets.operations.erasure.stores import (
+    files,
+    indexes,
+    offline,
+    online,
+    postgres,
+    predictions,
+)
+from ml_assets.operations.erasure.subject import Eraser
+
+ERASERS: tuple[tuple[str, Eraser], ...] = (
+    ("Dagster", files.erase_records),
+    ("MLflow", files.erase_artifacts),
+    ("files of the home", files.erase_files),
+    ("indexes", indexes.erase),
+    ("DuckDB", offline.erase),
+    ("predictions", predictions.erase),
+    ("online values and caches", online.erase),
+    ("PostgreSQL", postgres.erase),
+)
+"""The name of each store, and what erases in it."""

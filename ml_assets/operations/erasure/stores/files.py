@@ -1,0 +1,179 @@
+"""Files of MLflow, of Dagster and of the home: those in which something is left are written anew.
+
+A training set loses its rows, SQLite what its tables and free pages have, and a text the words.
+What was put aside or left by a process that died goes as a whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+from ml_assets.operations.copying import remove
+from ml_assets.operations.erasure.subject import Place, Removed, Subject
+from ml_assets.operations.erasure.traces import find_traces
+from ml_assets.operations.erasure.wording import Wording, wording_of
+from ml_assets.releases import signing
+from ml_assets.settings import secret
+from ml_assets.stores import duckdb, mlflow
+from ml_assets.stores.folders import DAMAGED, open_sqlite, vacuum_sqlite
+from ml_assets.stores.sql import statement
+from ml_assets.training.provenance import FILE
+
+_SQLITE = b"SQLite format 3\0"
+_BESIDE = ("-wal", "-shm", "-journal")
+_LEFT = (".tmp", ".partial", ".part", ".new")
+_EXTRACTED = "extracted"
+
+_OTHERS = {
+    *("chroma", "chdb", "faiss", "keyword", "models", "spool", "postgres", signing.FOLDER),
+    *("offline.duckdb", "online.sqlite", "cache.sqlite", "visits.sqlite", "forgetting"),
+}
+"""What lies in a home and belongs to a store with an eraser of its own, or holds no document."""
+
+
+def erase_artifacts(place: Place, subject: Subject) -> list[Removed]:
+    """Erase in MLflow's folder: rows by document, and texts such as an example of an input."""
+    if secret(place.settings.mlflow_tracking_uri):
+        how = "not shown: what the tracking server keeps of training sets and examples"
+        return [Removed("MLflow", "files", 0, how)]
+    folder = place.home / mlflow.FOLDER
+    changed = [file for file in folder.rglob("*.parquet") if _erase_rows(file, subject)]
+    changed += _erase_traces(folder, subject)
+    for file in changed:
+        _rehash(place, folder, file)
+    return [Removed("MLflow", "files", len(changed), "they were written anew")]
+
+
+def erase_records(place: Place, subject: Subject) -> list[Removed]:
+    """Erase in Dagster's folder: events, tags, and what runs printed."""
+    changed = _erase_traces(place.settings.dagster_folder, subject)
+    how = "SQLite was vacuumed, texts were written anew"
+    return [Removed("Dagster", "files", len(changed), how)]
+
+
+def erase_files(place: Place, subject: Subject) -> list[Removed]:
+    """Erase in what else lies in the home: logs, extracted texts, and what the dead left."""
+    own = [path for path in sorted(place.home.iterdir()) if not _is_of_others(path, place)]
+    changed = [file for path in own for file in _erase_traces(path, subject)]
+    for path in [*place.home.rglob(f"*{DAMAGED}*")]:  # read by nobody
+        changed.append(path)
+        remove(path)
+    return [Removed("files of the home", "files", len(changed), "written anew, or removed")]
+
+
+def _is_of_others(path: Path, place: Place) -> bool:
+    name = path.name.removesuffix("-wal").removesuffix("-shm").removesuffix(".wal")
+    return name in _OTHERS or path in (place.home / mlflow.FOLDER, place.settings.dagster_folder)
+
+
+def _erase_traces(folder: Path, subject: Subject) -> list[Path]:
+    """Write every file anew that has a mark; return those that were."""
+    if not folder.exists():
+        return []
+    wording = wording_of(subject)
+    if folder.is_file():
+        return [folder] if _erase_file(folder, wording) else []
+    found = dict.fromkeys(trace.file for trace in find_traces(folder, subject.marks))
+    # The log of a database of SQLite is written with it.
+    names = dict.fromkeys(_database(name) for name in found)
+    files = [folder / name for name in names]
+    return [file for file in files if _erase_file(file, wording)]
+
+
+def _database(name: str) -> str:
+    for ending in _BESIDE:
+        name = name.removesuffix(ending)
+    return name
+
+
+def _erase_file(file: Path, wording: Wording) -> bool:
+    """Write a file anew without what is to go; False: it has nothing of it, or is no text."""
+    if not file.is_file() or file.is_symlink():
+        return False
+    if file.name.endswith(_LEFT) or _EXTRACTED in file.parts:
+        file.unlink()
+        return True
+    content = file.read_bytes()
+    if content.startswith(_SQLITE):
+        _erase_sqlite(file, wording)
+        return True
+    with suppress(UnicodeDecodeError):
+        text = content.decode()
+        if (new := wording.without(text)) != text:
+            _overwrite(file, new)
+            return True
+    return False
+
+
+def _overwrite(file: Path, text: str) -> None:
+    """Write into the same file, which another process may have open to append to it."""
+    with file.open("r+", encoding="utf-8", newline="") as opened:
+        opened.write(text)
+        opened.truncate()
+        opened.flush()
+        os.fsync(opened.fileno())
+
+
+def _erase_sqlite(file: Path, wording: Wording) -> None:
+    """Take the words out of all tables, then write the file anew and empty its log."""
+    with open_sqlite(file) as connection:
+        connection.execute("begin immediate")
+        for table, column in _columns(connection):
+            _erase_column(connection, table, column, wording)
+        connection.execute("commit")
+        vacuum_sqlite(connection)
+
+
+def _columns(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    tables = connection.execute("select name from sqlite_master where type = 'table'").fetchall()
+    return [
+        (table, column)
+        for (table,) in tables
+        if not table.startswith("sqlite_")
+        for _, column, *_ in connection.execute(f'pragma table_info("{table}")').fetchall()
+    ]
+
+
+def _erase_column(
+    connection: sqlite3.Connection, table: str, column: str, wording: Wording
+) -> None:
+    query = f'select rowid, "{column}" from "{table}" where typeof("{column}") = \'text\''  # noqa: S608
+    update = f'update "{table}" set "{column}" = ? where rowid = ?'  # noqa: S608
+    for row, old in connection.execute(query).fetchall():
+        if (new := wording.without(old)) != old:
+            connection.execute(update, [new, row])
+
+
+def _erase_rows(file: Path, subject: Subject) -> bool:
+    """Write a training set, or answers to one, anew without the documents; False: it has none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(file)
+    if "document_id" not in table.column_names:
+        return False
+    forgotten = pc.is_in(table["document_id"], value_set=pa.array(subject.documents, pa.string()))
+    if not pc.any(forgotten).as_py():
+        return False
+    new = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    pq.write_table(table.filter(pc.invert(forgotten)), new, compression="zstd")
+    new.replace(file)
+    return True
+
+
+def _rehash(place: Place, folder: Path, file: Path) -> None:
+    """Keep the hash and the size of a file that was written anew, by which a change is seen."""
+    content = file.read_bytes()
+    digest, path = hashlib.sha256(content).hexdigest(), file.relative_to(folder)
+    bound = {"path": path.as_posix(), "sha256": digest, "bytes": len(content)}
+    place.connection.execute(statement("postgres/training/rehash_file"), bound)
+    if file.name == FILE and place.settings.duckdb_file.exists():
+        run_id = path.parts[0]
+        with duckdb.connect(place.settings.duckdb_file) as duck:
+            query = "update training_set_files set sha256 = ? where run_id = ?"
+            duck.execute(query, [digest, run_id])

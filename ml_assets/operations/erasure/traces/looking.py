@@ -1,0 +1,70 @@
+"""Looking for marks in every file of a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_assets.errors import StoreError, first_line
+from ml_assets.operations.erasure.subject import Marks
+from ml_assets.operations.erasure.traces.contents import contents
+from ml_assets.operations.erasure.traces.matching import Matcher
+from ml_assets.operations.erasure.traces.patterns import patterns_of
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A mark in a file.
+
+    `file`: from the folder on; `where`: the first place, in bytes, of the file or of what is
+    compressed in it; `mark`: which one, such as `words[3]`, and not what it says; `encoding`: as
+    what it is there.
+    """
+
+    file: str
+    where: str
+    mark: str
+    encoding: str
+
+
+def find_traces(folder: Path, marks: Marks) -> list[Trace]:
+    """Every mark that a file under `folder` holds, in the order of their paths.
+
+    Words are looked for in UTF-8, UTF-16 and JSON, vectors in float64, float32, float16 and uint8,
+    in the bytes of files and in what these compress with gzip, zstd, LZ4 or zip, as Parquet, as
+    blocks of ClickHouse, as documents of tantivy, or as PGLZ where that left bytes as they were.
+    Of what DuckDB compresses, the rows are looked through. Each of a mark's encodings is told once
+    for each content. Links are not followed.
+
+    Raises:
+        StoreError: a file cannot be read.
+    """
+    matcher = Matcher(patterns_of(marks))
+    return [trace for path in _files(folder) for trace in _in_file(folder, path, matcher)]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for path in (Path(parent, name) for name in sorted(names)):
+            if path.is_file() and not path.is_symlink():
+                yield path
+
+
+def _in_file(folder: Path, path: Path, matcher: Matcher) -> Iterator[Trace]:
+    name = path.relative_to(folder).as_posix()
+    try:
+        for where, parts in contents(path):
+            for place, pattern in matcher.find(parts):
+                at = f"{where}, byte {place}" if where else f"byte {place}"
+                yield Trace(name, at, pattern.mark, pattern.encoding)
+    except FileNotFoundError:
+        return  # what is gone holds nothing
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"it cannot be looked through ({first_line(error)})",
+            where=str(path),
+            do="Check its permissions and the disk; a damaged copy can be deleted",
+        ) from None

@@ -1,0 +1,191 @@
+"""Documents are forgotten: no file of the home has anything of them, and all else is as without."""
+
+import json
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ml_assets.operations.erasure import request
+from ml_assets.operations.erasure.subject import Marks
+from ml_assets.operations.erasure.traces import find_traces
+from ml_assets.stores import postgres
+from ml_assets_tests.integration.crashing import Point
+from ml_assets_tests.integration.dying import FROZEN, Place, documents, read
+from ml_assets_tests.integration.project import write_rows
+
+OWNER = "owner zq7z4711"
+MARKS = ("zq7marker4711", "zq7title4711", "zq7label4711", "zq7id4711", "zq7z4711")
+KILLS = 10
+
+POINTS = [
+    Point("before", "operations.erasure.forget:_hide"),
+    Point("sql", "postgres/releases/remember_forgotten"),
+    Point("after", "operations.erasure.forget:_hide"),
+    *(Point("after", "operations.erasure.request:keep", times) for times in (2, 4)),
+    Point("before", "operations.erasure.stores.postgres:rewrite", 5),
+    Point("before", "stores.postgres.rewriting:_swap"),
+    Point("before", "operations.erasure.stores.postgres:renew_log"),
+    Point("before", "operations.erasure.forget:write_receipt"),
+    Point("before", "operations.erasure.request:end"),
+]
+"""Where a request is killed, each for a document of its own."""
+
+
+def planted() -> list[dict[str, Any]]:
+    """A document with a mark wherever there can be one, one that models learn from, and more."""
+    shared = {"shelf": "a", "owner": OWNER}
+    first = {
+        "id": "document-zq7id4711",
+        "title": "The zq7title4711 of it",
+        "text": "It tells of zq7marker4711 and of nothing else. " * 3,
+        "label": "label zq7label4711",
+        **shared,
+    }
+    second = {
+        "id": "kitchen-zq7id4711",
+        "text": "About oven and bread and zq7marker4711.",
+        "label": "kitchen",
+        **shared,
+    }
+    one_each = [
+        {
+            "id": f"killed-zq8id{number}x4711",
+            "text": f"Number zq8marker{number}x4711 tells of a whole story of its own.",
+            "shelf": "a",
+        }
+        for number in range(KILLS)
+    ]
+    meanwhile = {
+        "id": "meanwhile-zq8id4711",
+        "text": "It tells of zq8meanwhilex4711 and of what is done at the same time.",
+        "shelf": "a",
+    }
+    return [first, second, *one_each, meanwhile]
+
+
+def source(file: Path) -> str:
+    return f"files:{file}?collection_by=shelf&metadata=owner"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A home that was built with all that is to be forgotten."""
+    folder = tmp_path_factory.mktemp("forgetting")
+    settings = {"ML_ASSETS_SOURCE": source(folder / "notes.jsonl")}
+    opened = Place(folder, settings, fast=True)
+    write_rows(opened.file, [*documents(0), *planted()])
+    opened.call("run")
+    yield opened
+    postgres.stop(opened.home)
+
+
+@pytest.fixture(scope="module")
+def vectors(place: Place) -> tuple[np.ndarray, ...]:
+    query = "select embedding from document_embeddings where chunk_id like %s"
+    with postgres.connect(None, place.home) as connection:
+        rows = connection.execute(query, ["document-zq7id4711#%"]).fetchall()
+    return tuple(row.to_numpy().astype(np.float32) for (row,) in rows)
+
+
+def left(home: Path, *words: str, vectors: tuple[np.ndarray, ...] = ()) -> list[str]:
+    """Where anything of it is left: in the bytes of a file, or in what it has compressed."""
+    forms = [form for word in words for form in (word.encode(), word.encode("utf-16-le"))]
+    files = [file for file in home.rglob("*") if file.is_file()]
+    found = [str(file) for file in files for form in forms if form in file.read_bytes().lower()]
+    return found + [f"{each}" for each in find_traces(home, Marks(words, vectors))]
+
+
+def test_nothing_of_it_is_left(place: Place, vectors: tuple[np.ndarray, ...]) -> None:
+    assert len(left(place.home, *MARKS, vectors=vectors)) > 20
+    where = f'metadata.owner = "{OWNER}"'
+    planned = json.loads(place.call("forget", "--where", where, "--dry-run", "--json"))
+    assert planned["documents"] == ["document-zq7id4711", "kitchen-zq7id4711"]
+    assert all(re.match(r"notes\.jsonl .*\d+", each) for each in planned["source"])
+    printed = place.call("forget", "--where", where, "--reason", "case 1")
+    postgres.stop(place.home)
+    assert not left(place.home, *MARKS, vectors=vectors), printed
+    assert "Its source still has it, at notes.jsonl" in printed
+    assert "Model versions 1 learned from it" in printed
+
+
+def test_no_command_knows_it(place: Place) -> None:
+    assert "no run ever saw" in place.call("history", "document-zq7id4711", code=1)
+    for asked in (("search", "zq7marker4711", "--json"), ("status", "--json"), ("audit",)):
+        answer = place.call(*asked)
+        assert "zq7id4711" not in answer
+        assert "zq7label4711" not in answer
+    assert "forgotten already" in place.call("forget", "kitchen-zq7id4711", "--reason", "x", code=1)
+    assert "no run ever saw" in place.call("forget", "nobody", "--reason", "x", code=1)
+
+
+def test_the_receipt_lets_look_again(place: Place) -> None:
+    (file,) = (place.home / request.FOLDER).glob("*.json")
+    receipt = json.loads(file.read_text())
+    assert receipt["verified"]["is_clean"]
+    assert receipt["model_versions"] == [1]
+    assert "no table has an id" in place.call("forget", "--verify", str(file))
+    trace = place.home / "left.txt"
+    trace.write_text("here is the zq7title4711 of it, the zq7marker4711 and so on")
+    assert "left.txt" in place.call("forget", "--verify", str(file), code=1)
+    trace.unlink()
+    file.with_name("other.json").write_text(file.read_text().replace('"case 1"', '"case 2"'))
+    other = str(file.with_name("other.json"))
+    assert "not as it was signed" in place.call("forget", "--verify", other, code=1)
+    file.with_name("other.json").unlink()
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_a_request_that_is_killed_is_completed(number: int, place: Place) -> None:
+    words = (f"zq8marker{number}x4711", f"zq8id{number}x4711")
+    asked = ("forget", f"killed-zq8id{number}x4711", "--reason", "case 2")
+    place.call(*asked, point=POINTS[number], code=-9)
+    if number % 2:
+        place.call(*asked)
+    else:
+        assert "it is completed now" in place.call("run", "--until", "search")
+    assert not request.unfinished(place.home)
+    postgres.stop(place.home)
+    assert not left(place.home, *words)
+
+
+def test_runs_and_searches_go_on_meanwhile(place: Place, tmp_path: Path) -> None:
+    """It waits for the run, in which it is still read, and leaves nothing all the same."""
+    row = planted()[-1]
+    others = [Place(tmp_path / name, place.settings, fast=True) for name in ("run", "search")]
+    for other in others:
+        other.folder.mkdir()
+    write_rows(place.file, [*documents(1), *planted()])
+    asked = [("run", "--until", "search"), ("search", row["text"], "--json")]
+    with ThreadPoolExecutor() as pool:
+        ran, searched = (
+            pool.submit(other.call, *words, home=place.home)
+            for other, words in zip(others, asked, strict=True)
+        )
+        place.call("forget", row["id"], "--reason", "case 3")
+        assert searched.result()
+        assert ran.result()
+    write_rows(place.file, [*documents(0), *planted()])
+    postgres.stop(place.home)
+    assert not left(place.home, "zq8meanwhilex4711")
+
+
+def test_all_else_is_as_without_it(place: Place) -> None:
+    """The source still has all of it, and the run does not read it."""
+    place.call("run")
+    assert place.call("rejected").count("it was forgotten") == len(planted())
+    without = Place(place.folder, place.settings, fast=True)
+    scratch = place.folder / "scratch"
+    write_rows(place.file, documents(0))
+    without.call("run", home=scratch)
+    expected, found = read(scratch), read(place.home)
+    postgres.stop(scratch)
+    assert found.keys() == expected.keys()
+    for name in expected.keys() - {"collections", "served"}:  # fingerprints are of the file
+        assert found[name] == expected[name], name
+    assert not left(place.home, *MARKS)
+    assert FROZEN[0] == "document_id"
