@@ -28,7 +28,7 @@ _TERMS = (1_000, 20_000)
 _WEIGHTS = 1_000_000
 """Terms times labels: the solver keeps a dozen vectors of that length."""
 
-_kept: WeakKeyDictionary[Examples, dict[tuple[Any, ...], Any]] = WeakKeyDictionary()
+_kept: WeakKeyDictionary[Examples, dict[tuple[Any, ...], tuple[Any, Any]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,5 +171,5 @@ def _transformer(task: Task, name: str, parameters: Mapping[str, Any]) -> Any:
 def _has_titles(task: Task, parameters: Mapping[str, Any]) -> bool:
     """Whether a term of titles is in enough of them."""
     texts = task.examples.inputs[TEXT]
-    counts = Counter(term for text in texts for term in {*title_terms(text)})
-    return max(counts.values(), default=0) >= parameters.get("min_df", 1)
+    counts: Counter[str] = Counter(term for text in texts for term in {*title_terms(text)})
+    return max(counts.values(), default=0) >= int(parameters.get("min_df", 1))

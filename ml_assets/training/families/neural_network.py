@@ -113,6 +113,6 @@ FAMILY = Family(
         "patience": 3,
     },
     trusted=("sklearn.neural_network._stochastic_optimizers.AdamOptimizer",),
-    microseconds=(400, 30),
+    microseconds=(700, 15),
     version=4,
 )
