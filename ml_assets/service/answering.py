@@ -155,7 +155,7 @@ class Service:
             lambda: encoder,
             self.cache,
             settings.query_cache_seconds,
-            f"{runtime_of(settings)} together",
+            f"{runtime_of(settings, encoder)} together",
             at_once=False,
         )
         return self._caching

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ml_assets.monitoring.truth import REQUEST_ID
 from ml_assets.service.metrics import Metrics
-from ml_assets.service.schemas import RETRY_SECONDS, AsPage, Problem, Refusal
+from ml_assets.service.schemas import AGAIN, LESS, RETRY_SECONDS, AsPage, Problem, Refusal
 from ml_assets.settings import Settings
 
 ALWAYS = frozenset({"/health", "/ready", "/metrics"})
@@ -74,9 +74,9 @@ class Guard:
         try:
             if counts and self._inside > self._settings.service_requests:
                 self._metrics.refused("busy")
-                await visit.refuse(503, "busy", "there is too much to do", RETRY_SECONDS)
+                await visit.refuse(503, "busy", "there is too much to do", AGAIN, RETRY_SECONDS)
             elif visit.length() > self._settings.service_body:
-                await visit.refuse(413, "too_large", self._most())
+                await visit.refuse(413, "too_large", self._most(), LESS)
             else:
                 await self._pass(visit, scope, receive)
         finally:
@@ -99,10 +99,11 @@ class Guard:
                 await self._app(scope, bounded, visit.send)
         except TimeoutError:
             self._metrics.refused("late")
-            await visit.refuse(503, "late", "it took too long", RETRY_SECONDS)
+            await visit.refuse(503, "late", "it took too long", AGAIN, RETRY_SECONDS)
         except Exception:  # the client is told nothing of it, the log all
             log.exception("a defect", extra={"request_id": visit.request_id})
-            await visit.refuse(500, "defect", "the service failed; its log says why")
+            do = "See its log, under this request_id"
+            await visit.refuse(500, "defect", "the service failed", do)
 
     def _seconds(self, scope: Scope) -> float:
         settings = self._settings
@@ -163,10 +164,10 @@ class _Visit:
             ]
         await self._send(message)
 
-    async def refuse(self, status: int, code: str, message: str, retry: int = 0) -> None:
+    async def refuse(self, status: int, code: str, message: str, do: str, retry: int = 0) -> None:
         if self.status:  # it began to answer: the client sees that it was cut short
             return
-        refusal = Refusal(code=code, message=message, request_id=self.request_id)
+        refusal = Refusal(code=code, message=message, do=do, request_id=self.request_id)
         answer = self._as_page(self.scope, status, refusal)
         answer = answer or JSONResponse(Problem(error=refusal).model_dump(), status)
         if retry:
