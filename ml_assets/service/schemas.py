@@ -20,6 +20,10 @@ from ml_assets.service.following.deployments import Deployment
 
 RETRY_SECONDS = 1
 """What Retry-After says where there is too much to do, or a store does not answer."""
+AGAIN = "Try again; Retry-After says when"
+LESS = "Send less at a time, or set ML_ASSETS_SERVICE_BODY"
+"""The next steps after refusals that come from several places."""
+
 MOST_TEXTS = 256
 """Texts of one request."""
 MOST_CHARACTERS = 100_000

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address
 from math import ceil
@@ -66,7 +67,8 @@ def serve(
     if processes == 1:
         # uvicorn raises the signal again when it has ended: an end in order stops PostgreSQL, too.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        uvicorn.Server(config).run()
+        with suppress(KeyboardInterrupt):  # Ctrl-C is how a person ends it
+            uvicorn.Server(config).run()
     else:
         Multiprocess(config, [config.bind_socket()]).run()
 

@@ -17,7 +17,11 @@ import uvicorn
 
 from ml_assets.service import server
 from ml_assets.service.admission import connections
-from ml_assets.service.admission.connections import BOUNDS, IDLE_SECONDS, MOST_HEAD
+from ml_assets.service.admission.connections import (
+    BOUNDS,
+    IDLE_SECONDS,
+    MOST_HEAD,
+)
 from ml_assets.service.mcp import server as mcp
 from ml_assets.settings import Settings
 from ml_assets_tests.servers import free_port

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -163,6 +164,33 @@ def test_text_that_postgres_does_not_take_is_refused(
     refused = client.request(method, path)
     assert refused.status_code == 422, refused.text
     assert "NUL" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "given"),
+    [
+        ("GET", "/nowhere", {}),
+        ("PATCH", "/v1/search", {}),
+        ("GET", "/v1/release", {"headers": {"Host": "another"}}),
+        (
+            "POST",
+            "/v1/search",
+            {"content": b"\xff", "headers": {"Content-Type": "application/json"}},
+        ),
+        ("POST", "/v1/search", {"content": b" " * (3 << 20)}),
+        ("GET", "/v1/documents/%00", {}),
+        ("POST", "/v1/feedback", {"json": {"request_id": "r"}}),
+    ],
+)
+def test_a_refusal_is_a_line_with_a_next_step(
+    client: TestClient, method: str, path: str, given: dict[str, Any]
+) -> None:
+    refused = client.request(method, path, **given)
+    assert 400 <= refused.status_code < 500
+    error = refused.json()["error"]
+    assert error["do"]
+    assert "\n" not in error["message"]
+    assert "Value error" not in error["message"]
 
 
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded"])

@@ -612,3 +612,23 @@ select
     $day as day, $reference as reference, $feature as feature, $aspect as aspect, $test as test, $psi as psi,
     $wasserstein as wasserstein, $effect as effect, $strength as strength, $p_value as p_value, $q_value as q_value,
     $drifted as drifted, $before as before, $now as now
+
+-- name: metric_points
+-- What the days of a span of time were found to have drifted by, a series per row; times in microseconds.
+with views as (select feature, any_value(view) as view from feature_statistics group by feature),
+
+found as (
+    select
+        day, reference, feature, aspect, views.view, model_version,
+        unnest(['strength', 'effect', 'q_value']) as metric, unnest([strength, effect, q_value]) as value
+    from feature_drift
+    join drift_comparisons using (day, reference)
+    left join views using (feature)
+    where day >= $begin::date and day < $end::date
+)
+
+select
+    'drift_' || metric as metric, list(epoch_us(day::timestamp) order by day) as times,
+    list(value order by day) as values, reference, view, feature, aspect, model_version as version
+from found
+group by metric, reference, view, feature, aspect, model_version

@@ -57,6 +57,12 @@ class State:
     follows: bool = True
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def release_id(self) -> int | None:
+        """What is served, if anything is."""
+        current = self.current
+        return current.served.release_id if current else None
+
     @contextmanager
     def release(self) -> Iterator[OpenedRelease]:
         """The present release for one request, to its end.
