@@ -8,14 +8,21 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from bench.serving import __main__ as main
-from bench.serving import home
+from bench.serving import home, takeover
 from bench.serving.load import Load, Row, ask
+from ml_assets.releases import pointer
+from ml_assets.service.following import deployments
+from ml_assets.service.following.deployments import Process
+from ml_assets.settings import Settings
+from ml_assets.stores import postgres
 
 ROWS = [
     Row(main.NAMES[0], "search", 1, 8.5, 20.0, 110.0),
@@ -44,6 +51,31 @@ def test_no_question_is_asked_twice_for_want_of_others() -> None:
     assert home.take(iter("abc"), 2) == ["a", "b"]
     with pytest.raises(SystemExit, match="too few documents"):
         home.take(iter("abc"), 4)
+
+
+def test_takeovers_are_timed_by_what_processes_tell(
+    settings: Settings, connection: postgres.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = Process("here")
+
+    def published(*given: Any) -> None:
+        publish(*given)
+        release = pointer.present_release(connection)
+        assert release
+        since = release.served_from + timedelta(seconds=0.25)
+        deployments.record(connection, process, release.release_id, since)
+
+    publish = pointer.publish
+    monkeypatch.setattr(pointer, "publish", published)
+    monkeypatch.setattr(takeover.postgres, "connect", lambda *_: nullcontext(connection))
+    ended = iter([False, False, True])
+    taken = takeover.takeovers(settings.home, lambda: next(ended))
+    assert taken == [0.25, 0.25]
+    assert len(pointer.list_releases(connection)) == 2
+    monkeypatch.setattr(takeover, "_PATIENCE", 0.1)
+    monkeypatch.setattr(pointer, "publish", publish)
+    with pytest.raises(SystemExit, match="release 3 was not taken over"):
+        takeover.takeovers(settings.home, lambda: False)
 
 
 class Answering(http.server.BaseHTTPRequestHandler):

@@ -239,6 +239,14 @@ def test_a_busy_port_is_told_at_once(
     assert f"--port: port {port} cannot be used" in done.output
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "two..dots"])
+def test_an_address_that_is_not_of_this_machine_is_told(home: Path, host: str) -> None:
+    done = call("serve", "--host", host, "--port", "8080")
+    assert done.exit_code == 1
+    assert "--host: " in done.output
+    assert "is no address of this machine" in done.output
+
+
 def test_the_second_ui_of_a_home_names_the_first(home: Path) -> None:
     lock = folder(home / "dagster") / "ui.lock"
     lock.write_text("3033")

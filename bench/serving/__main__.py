@@ -11,9 +11,12 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import numpy as np
 
 from bench import ours
 from bench.measure import machine, say
@@ -22,6 +25,7 @@ from bench.peers import peer_versions
 from bench.search.report import Target, as_json, markdown
 from bench.serving import home, running
 from bench.serving.load import Load, Row, ask
+from bench.serving.takeover import takeovers
 
 MOST = 400
 """Questions a second that a service can be asked without one being asked twice."""
@@ -37,6 +41,7 @@ _LIMITS = {
     ("predict", 1): {"p50_ms": 10.0},
 }
 _MOST_MEMORY = 700.0
+_MOST_TAKEOVER = 1.0
 
 
 def main() -> None:
@@ -59,9 +64,19 @@ def main() -> None:
         with running.ours(place, asked.processes, work / "serve.log") as service:
             rows += _rows(NAMES[0], service, _loads(place, questions, asked.seconds), asked, work)
             memory = tree_memory({service.pid}) / _MIB
+            row, taken = _followed(place, service, questions, asked, work)
+            rows.append(row)
         if not asked.without_peers:
             rows += _peers(place, questions, asked, work)
-    targets = [*_targets(rows), Target("memory of all processes, MiB", memory, most=_MOST_MEMORY)]
+    targets = [
+        *_targets(rows),
+        Target("memory of all processes, MiB", memory, most=_MOST_MEMORY),
+        Target(
+            f"p99 of taking over a release, of {len(taken)}, s",
+            float(np.percentile(taken, 99)),
+            most=_MOST_TAKEOVER,
+        ),
+    ]
     print(table(rows))
     print("\n".join(map(str, targets)))
     if asked.json:
@@ -87,6 +102,22 @@ def _loads(place: Path, questions: Iterator[str], seconds: int) -> list[Load]:
         searches.append(Load(what, "/v1/search", 1, bodies))
     texts = [{"texts": [text]} for text in home.take(questions, most)]
     return [*searches, Load("predict", "/v1/predict", 1, texts)]
+
+
+def _followed(
+    place: Path,
+    service: running.Service,
+    questions: Iterator[str],
+    asked: argparse.Namespace,
+    work: Path,
+) -> tuple[Row, list[float]]:
+    """One client, while one release after the other is published, and how soon they answer."""
+    bodies = [{"query": text} for text in home.take(questions, asked.seconds * MOST)]
+    load = Load("search while releases are published", "/v1/search", 1, bodies)
+    with ThreadPoolExecutor(1) as client:
+        asking = client.submit(ask, NAMES[0], service.url, load, asked.seconds, work)
+        taken = takeovers(place, asking.done)
+        return asking.result(), taken
 
 
 def _peers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -171,11 +172,20 @@ def refuse_busy(port: int, host: str = "127.0.0.1") -> None:
         try:
             tried.bind((host, port))
         except OSError as error:
+            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                raise _no_address(host) from None
             raise SettingError(
                 f"port {port} cannot be used ({error.strerror})",
                 where="--port",
                 do="End the program that uses it, or give another",
             ) from None
+        except UnicodeError:  # it has two dots in a row, say
+            raise _no_address(host) from None
+
+
+def _no_address(host: str) -> SettingError:
+    what = f"{host} is no address of this machine"
+    return SettingError(what, where="--host", do="Give one that is, or leave the option out")
 
 
 def tell_what_is_left_behind(settings: Settings) -> None:

@@ -45,7 +45,7 @@ def serve(
 ) -> None:
     """Answer over HTTP: search, documents, predictions, features, vectors.
 
-    What is published is taken over within a second. The endpoints are described at /docs. Ctrl-C
+    What is published is taken over within a second. /openapi.json describes the endpoints. Ctrl-C
     ends it when all that was asked is answered.
     """
     from ml_assets.service.server import serve as serve_until_ended

@@ -25,8 +25,10 @@ from dagster._core.storage.tags import (
 from ml_assets.defs.assets import failed_by_outage
 from ml_assets.defs.automation import TURN
 from ml_assets.defs.instance import records_kept_open
+from ml_assets.defs.partitions import DAYS
 from ml_assets.defs.unfinished import open_checks
 from ml_assets.errors import GateError, OutageError, RoleError
+from ml_assets.operations.pending import kept_finish
 from ml_assets.releases.roles import authorize
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import postgres
@@ -94,6 +96,8 @@ class _InTurn(InProcessExecutor):
                 raise
             self._refuse_unentitled(plan_context)
             self._refuse_unsound_input(plan_context)
+            if _is_of_days(plan_context):
+                turns.enter_context(kept_finish(self._settings))
             turns.enter_context(records_kept_open(instance))
             for event in super().execute(plan_context, execution_plan):
                 if event.is_step_failure and failed_by_outage(event):
@@ -122,3 +126,9 @@ class _InTurn(InProcessExecutor):
                 f"{names} did not pass, and this run would build on it",
                 do="Mend it as the check says, and materialize that asset again",
             )
+
+
+def _is_of_days(plan_context: PlanOrchestrationContext) -> bool:
+    """Whether a run writes nothing but what is kept by day, which no `ml-assets run` reads."""
+    layer = plan_context.job.get_definition().asset_layer
+    return all(layer.get(key).partitions_def == DAYS for key in layer.selected_asset_keys)

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 import sqlite3
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, redirect_stdout
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -15,6 +17,7 @@ import dagster as dg
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.tags import GRPC_INFO_TAG
@@ -46,6 +49,8 @@ _LAUNCH_SECONDS = 50.0
 longer, up to `start_timeout_seconds`: where everything is slow, the imports alone do."""
 _STARTING_SECONDS = 10.0
 """In which a worker that has marked its run is connected, also where everything is slow."""
+_TOGETHER = 1_000
+"""Materializations of partitions that are stored at once, at most."""
 _RATE = ("encoded_in_this_run", "seconds")
 
 
@@ -65,22 +70,37 @@ def records_kept_open(instance: dg.DagsterInstance) -> Iterator[None]:
     """Open each file of the embedded records once in the block, not for each look and each event.
 
     Dagster opens and closes them for each event; what lies on a server it keeps open. No setting
-    and no public method changes that: its SQLite storages make every engine without a pool.
+    and no public method changes that: its SQLite storages make every engine without a pool. The
+    materializations of a range of partitions are one transaction.
     """
     events, runs = instance.event_log_storage, instance.run_storage
     with ExitStack() as stack:
         if isinstance(events, SqliteEventLogStorage):
             kept = _EventFiles(events)
             stack.callback(kept.close)
-            for method in ("_connect", "has_table"):
+            for method in ("_connect", "has_table", "store_event_batch", "_store_asset_event"):
                 vars(events)[method] = getattr(kept, method.strip("_"))
                 stack.callback(vars(events).pop, method, None)
+            stack.enter_context(_variable("DAGSTER_EVENT_BATCH_SIZE", f"{_TOGETHER}"))
         if isinstance(runs, SqliteRunStorage):
             engine = _open_file(runs._conn_string)
             stack.callback(engine.dispose)
             vars(runs)["connect"] = engine.begin
             stack.callback(vars(runs).pop, "connect", None)
         yield
+
+
+@contextmanager
+def _variable(name: str, value: str) -> Iterator[None]:
+    """Set a variable of the environment for the block, unless a person did."""
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
 
 
 class _EventFiles:
@@ -92,16 +112,42 @@ class _EventFiles:
         self._events = events
         self._engines: dict[str, Engine] = {}
         self._tables: set[str] = set()
+        self._batch = _Batch()
 
     @contextmanager
     def connect(self, shard: str) -> Iterator[Connection]:
         """What `SqliteEventLogStorage._connect` does, on a connection that stays open."""
-        with self._events._db_lock:
-            if shard not in self._engines:
-                self._engines[shard] = _open_file(self._events.conn_string_for_shard(shard))
-                self._prepare(shard)
-            with self._engines[shard].begin() as connection:
-                yield connection
+        if shard in self._batch.connections:
+            yield self._batch.connections[shard]
+            return
+        with self._events._db_lock, self._engine(shard).begin() as connection:
+            yield connection
+
+    def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
+        """Store them in one transaction of each file, and of an asset the last as its newest."""
+        batch = self._batch
+        with ExitStack() as stack:
+            stack.enter_context(self._events._db_lock)
+            stack.callback(batch.clear)
+            for shard in (INDEX_SHARD_NAME, *{event.run_id for event in events}):
+                batch.connections[shard] = stack.enter_context(self._engine(shard).begin())
+            batch.newest = {_asset(event): event for event in events}
+            for event in events:
+                SqliteEventLogStorage.store_event(self._events, event)
+
+    def store_asset_event(
+        self, connection: Connection, event: dg.EventLogEntry, event_id: int
+    ) -> None:
+        """What `SqlEventLogStorage._store_asset_event` does, unless a later one follows at once."""
+        if self._batch.newest.get(_asset(event), event) is event:
+            SqliteEventLogStorage._store_asset_event(self._events, connection, event, event_id)
+
+    def _engine(self, shard: str) -> Engine:
+        """To be called with the lock."""
+        if shard not in self._engines:
+            self._engines[shard] = _open_file(self._events.conn_string_for_shard(shard))
+            self._prepare(shard)
+        return self._engines[shard]
 
     def has_table(self, name: str) -> bool:
         """What `SqliteEventLogStorage.has_table` does, for each table that is there once."""
@@ -130,6 +176,22 @@ class _EventFiles:
             part.write_bytes(self._empty)
             part.replace(path)
         initialized.add(shard)
+
+
+class _Batch(threading.local):
+    """What a thread stores together: open connections by shard, the newest event by asset."""
+
+    def __init__(self) -> None:
+        self.connections: dict[str, Connection] = {}
+        self.newest: dict[dg.AssetKey | None, dg.EventLogEntry] = {}
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.connections, self.newest = {}, {}
+
+
+def _asset(event: dg.EventLogEntry) -> dg.AssetKey | None:
+    return event.dagster_event.asset_key if event.dagster_event else None
 
 
 def _open_file(url: str) -> Engine:

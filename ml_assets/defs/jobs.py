@@ -34,8 +34,9 @@ _PREDICTIONS = dg.AssetSelection.assets(
     )
 )
 _SEARCH = dg.AssetSelection.assets(key("search_quality_daily"))
+_METRICS = dg.AssetSelection.assets(key("metric_points"))
 _ALERTS = dg.AssetSelection.assets(key("alerts"))
-_BY_DAY = _DRIFT | _PREDICTIONS | _SEARCH | _ALERTS
+_BY_DAY = _DRIFT | _PREDICTIONS | _SEARCH | _METRICS | _ALERTS
 """By day, as nothing else that a run brings up to date: Dagster wants one partitioning of a job."""
 
 train_models = dg.define_asset_job(
@@ -52,20 +53,20 @@ everything = dg.define_asset_job(
 
 watch_drift = dg.define_asset_job(
     "watch_drift",
-    selection=_DRIFT | _ALERTS,
+    selection=_DRIFT | _METRICS | _ALERTS,
     description="Compare what came until a day with the days before and the training set; tell it.",
 )
 
 load_predictions = dg.define_asset_job(
     "load_predictions",
-    selection=_PREDICTIONS | _ALERTS,
+    selection=_PREDICTIONS | _METRICS | _ALERTS,
     description="Load what the service predicted, and was told of it; find and tell what is amiss.",
 )
 
 watch_search = dg.define_asset_job(
     "watch_search",
-    selection=_SEARCH,
-    description="Keep how good and how fast search was on a day.",
+    selection=_SEARCH | _METRICS,
+    description="Keep how good and how fast search was on a day, and what was trained and read.",
 )
 
 JOBS = [

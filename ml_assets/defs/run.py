@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -39,6 +39,7 @@ from ml_assets.embeddings.scripts import Unreadable, unreadable_documents
 from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.errors import StoreError
 from ml_assets.monitoring.predictions import waiting_days
+from ml_assets.monitoring.recording import first_unrecorded
 from ml_assets.operations.erasure.forget import complete_begun
 from ml_assets.operations.erasure.subject import Place
 from ml_assets.operations.pending import (
@@ -62,6 +63,9 @@ from ml_assets.training.training_set import has_labels, small_labels, untrainabl
 
 if TYPE_CHECKING:
     from dagster_shared.error import SerializableErrorInfo
+
+_LOOKED_BACK = timedelta(days=30)
+"""How long ago what is to be kept by day may have happened."""
 
 _FOLLOWING = frozenset({key("chunks"), key("embeddings")})
 _JOBS = {
@@ -173,6 +177,7 @@ def run_everything(
         if until == "models" and run.report.may_go_on:
             _watch_drift(run, settings)
             _load_predictions(run, settings)
+            _record_days(run)
         if until == "models" and run.report.succeeded and is_finish(run.report.failed_checks):
             remember_finish(connection, settings, turn, inputs, changes, run.report.failed_checks)
     return run.report
@@ -254,6 +259,17 @@ def _load_predictions(run: _Run, settings: Settings) -> None:
     """Load what the service left, of all days at once."""
     if days := [f"{day}" for day in waiting_days(settings.home)]:
         _execute(run, "load_predictions", range_tags(dg.PartitionKeyRange(days[0], days[-1])))
+
+
+def _record_days(run: _Run) -> None:
+    """Keep what was trained, measured and read since that was done last, if anything was."""
+    now = datetime.now(UTC)
+    last = run.instance.get_latest_materialization_event(key("metric_points"))
+    recorded = datetime.fromtimestamp(last.timestamp, UTC) if last else now - _LOOKED_BACK
+    since = max(recorded, now - _LOOKED_BACK)
+    if first := first_unrecorded(run.connection, since):
+        days = dg.PartitionKeyRange(f"{first:%Y-%m-%d}", f"{now:%Y-%m-%d}")
+        _execute(run, "watch_search", range_tags(days))
 
 
 def _execute(

@@ -21,8 +21,14 @@ Use = Literal["training", "serving", "monitoring"]
 Dtype = Literal["bigint", "double", "boolean", "varchar"]
 Nulls = Literal["allowed", "refused"]
 
-OWN_COLUMNS = frozenset({"entity_id", "event_time", "known_time", "removed", "value_hash"})
+OWN_COLUMNS = frozenset({"entity_id", "event_time", "known_time", "removed", "value_hash", "rowid"})
 """What every offline table has beside the features."""
+
+_WORKING_COLUMNS = frozenset(
+    {"place", "action", "input_hash", "text_hash", "new_hash", "differs", "known_since", "gone"}
+    | {"first_time", "changed_time", "removed_time", "state_time", "candidate_time", "latest_time"}
+)
+"""What stands beside the features while they are compared."""
 
 _OF_A_SPINE = ("document_id", "event_time", "known_time", "document_time")
 """Columns that a spine has beside the keys."""
@@ -208,9 +214,9 @@ def _problem(view: FeatureView) -> str:
     for name in (view.name, *names):
         if not _NAME.fullmatch(name):
             return f"{name!r} is not a name of small letters, digits and _, 48 at most"
-    if view.name in ("document", "collection", "online"):
-        return f"{view.name}_features is an asset of ml_assets"
-    if own := OWN_COLUMNS.intersection(names):
+    if view.name in ("document", "collection", "online", "label"):
+        return f"the name {view.name} is taken by ml_assets"
+    if own := (OWN_COLUMNS | _WORKING_COLUMNS).intersection(names):
         return f"a feature cannot be called {min(own)}: every view has that column"
     if len(set(names)) < len(names) or not names:
         return "it has no features" if not names else "two of its features have one name"
@@ -218,8 +224,8 @@ def _problem(view: FeatureView) -> str:
         return f"version {view.version} is less than 1"
     if not _KEY.fullmatch(view.entity) or view.entity in _OF_A_SPINE:
         return f"{view.entity!r} is neither document, collection nor a key of metadata"
-    if view.ttl is not None and view.ttl < timedelta(0):
-        return f"a ttl of {view.ttl} leaves nothing"
+    if view.ttl is not None and view.ttl <= timedelta(0):
+        return f"a ttl of {view.ttl} leaves nothing; without one, values never get too old"
     for feature in view.features:
         if not feature.is_number and (feature.minimum, feature.maximum) != (None, None):
             return f"{feature.name} is of type {feature.dtype}, which has no range"

@@ -90,39 +90,26 @@ def _neighbours(
 ) -> pa.Table:
     """The nearest other document of each, and the distance to it, with a hash of its own vector."""
     import numpy as np
+    import pyarrow as pa
 
-    document_ids, hashes, vectors = _vectors(connection, duck, space_id)
-    current = dict(zip(document_ids, hashes, strict=True))
-    stored = {
-        document_id: (neighbour_id, distance)
-        for document_id, vector_hash, neighbour_id, distance in duck.execute(
-            "select entity_id, vector_hash, neighbour_id, nearest_distance from document_neighbours"
-        ).fetchall()
-        if current.get(document_id) == vector_hash
-    }
-    places = {document_id: place for place, document_id in enumerate(document_ids)}
+    documents, vectors = _vectors(connection, duck, space_id)
     nearest = np.full(len(vectors), UNKNOWN, np.intp)
     distances = np.full(len(vectors), np.nan)
-    for document_id, (neighbour_id, distance) in stored.items():
-        if neighbour_id in stored:
-            place = places[document_id]
-            nearest[place], distances[place] = places[neighbour_id], distance
+    places = documents.append_column("place", pa.array(np.arange(len(documents))))
+    with duckdb.registered(duck, places=places):
+        known = duck.execute(statement("duckdb/features/known_neighbours")).fetchnumpy()
+    nearest[known["place"]] = known["nearest"]
+    distances[known["place"]] = known["distance"]
     nearest_others(vectors, nearest, distances)
-    names = [None if place == UNKNOWN else document_ids[place] for place in nearest]
-    return duckdb.arrow_table(
-        zip(document_ids, hashes, names, distances.tolist(), strict=True),
-        {
-            "entity_id": "string",
-            "vector_hash": "string",
-            "neighbour_id": "string",
-            "nearest_distance": "double",
-        },
+    names = documents["entity_id"].take(pa.array(nearest, mask=nearest == UNKNOWN))
+    return documents.append_column("neighbour_id", names).append_column(
+        "nearest_distance", pa.array(distances, from_pandas=True)
     )
 
 
 def _vectors(
     connection: postgres.Connection, duck: duckdb.Connection, space_id: str
-) -> tuple[list[str], list[str], NDArray[np.float32]]:
+) -> tuple[pa.Table, NDArray[np.float32]]:
     """The ids of the live documents, hashes of what their vectors are of, and these, a row each.
 
     They are kept in DuckDB: those alone are read from PostgreSQL that are made of other texts.
@@ -146,8 +133,7 @@ def _vectors(
     numbers = kept["vector"].combine_chunks().flatten().to_numpy()
     vectors = numbers.reshape(len(kept), len(numbers) // max(1, len(kept)))
     order = sort_indices(kept["entity_id"])
-    names, hashes = (kept[name].take(order).to_pylist() for name in ("entity_id", "vector_hash"))
-    return names, hashes, vectors[order.to_numpy()]
+    return kept.select(["entity_id", "vector_hash"]).take(order), vectors[order.to_numpy()]
 
 
 def with_keys(

@@ -84,11 +84,10 @@ def values_as_of(
 
 
 def as_of(view: FeatureView) -> dict[str, str]:
-    """In SQL, of a row of a spine: the time, how it bounds events, and what was known by when."""
+    """In SQL, of a row of a spine: the time, the last of its events, and what was known by when."""
     of_document = view.entity == "document"
     return {
         "moment": "event_time" if of_document else "least(event_time, document_time)",
-        "until": ">" if view.is_strict else ">=",
         # Less than any event of the moment, or what was known of it by the cutoff.
         "last": "-9223372036854775809" if view.is_strict else "cutoff",
         "known_by": "least(cutoff, document_time)" if view.tells_when_known else "cutoff",

@@ -129,7 +129,15 @@ def _as_rows(view: FeatureView, found: Sequence[tuple[Any, ...]]) -> dict[str, R
         entity_id: Row(
             dict(zip(columns, values, strict=True)),
             revision,
-            None if ttl is None else _EPOCH + timedelta(microseconds=event_time) + ttl,
+            None if ttl is None else _end(event_time, ttl),
         )
         for entity_id, revision, event_time, *values in found
     }
+
+
+def _end(event_time: int, ttl: timedelta) -> datetime | None:
+    """Until when values hold; None: for ever, as far as a time can tell."""
+    try:
+        return _EPOCH + timedelta(microseconds=event_time) + ttl
+    except OverflowError:
+        return None

@@ -58,9 +58,9 @@ def roll_up(client: Client, first: date, last: date) -> None:
     client.command(statement("clickhouse/monitoring/roll_up"), {"first": first, "last": last})
 
 
-def hourly(client: Client, day: date) -> list[dict[str, Any]]:
-    """The hours of a day, by model version."""
-    bound = {"begin": _midnight(day), "end": _midnight(day + DAY)}
+def hourly(client: Client, first: date, last: date) -> list[dict[str, Any]]:
+    """The hours of these days by model version, the first hour first."""
+    bound = {"begin": midnight(first), "end": midnight(last + DAY)}
     return list(client.query(statement("clickhouse/monitoring/hourly"), bound).named_results())
 
 
@@ -101,8 +101,8 @@ def level_changes(client: Client, day: date, now: datetime) -> list[dict[str, An
 
 def read_series(client: Client, model: str, metric: str, first: date, last: date) -> Series:
     """A metric of a model by the hour, over some days."""
-    until = _midnight(last + DAY)
-    bound = {"begin": _midnight(first), "end": until}
+    until = midnight(last + DAY)
+    bound = {"begin": midnight(first), "end": until}
     rows = client.query(statement("clickhouse/monitoring/hourly_by_model"), bound).named_results()
     chosen = [(_utc(row["hour"]), row[metric]) for row in rows if row["model"] == model]
     return regular(chosen, HOUR, until)
@@ -123,8 +123,8 @@ def read_hours(client: Client, begin: datetime, until: datetime) -> dict[tuple[s
 
 
 def _read(client: Client, days: Sequence[date], now: datetime) -> dict[tuple[str, str], Series]:
-    until = min(_midnight(days[-1] + DAY), now)
-    return read_hours(client, _midnight(days[0]) - HISTORY, until)
+    until = min(midnight(days[-1] + DAY), now)
+    return read_hours(client, midnight(days[0]) - HISTORY, until)
 
 
 def _judged(series: Series, model: str, metric: str, days: Sequence[date]) -> Iterator[Found]:
@@ -135,7 +135,7 @@ def _judged(series: Series, model: str, metric: str, days: Sequence[date]) -> It
     together = find_anomalies(series, MATTERS[metric])
     for day in days:
         if any(_meets(anomaly, day) for anomaly in together):
-            alone = _cut(series, _midnight(day) - HISTORY, _midnight(day + DAY))
+            alone = _cut(series, midnight(day) - HISTORY, midnight(day + DAY))
             for anomaly in find_anomalies(alone, MATTERS[metric]):
                 if _meets(anomaly, day):
                     times = (anomaly.begin, anomaly.end)
@@ -150,10 +150,11 @@ def _cut(series: Series, begin: datetime, end: datetime) -> Series:
 
 
 def _meets(anomaly: Anomaly, day: date) -> bool:
-    return anomaly.begin < _midnight(day + DAY) and _midnight(day) <= anomaly.end
+    return anomaly.begin < midnight(day + DAY) and midnight(day) <= anomaly.end
 
 
-def _midnight(day: date) -> datetime:
+def midnight(day: date) -> datetime:
+    """When a day begins, in UTC."""
     return datetime.combine(day, time(), UTC)
 
 

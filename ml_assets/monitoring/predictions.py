@@ -32,10 +32,14 @@ from ml_assets.stores.sql import statement
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
-PREDICTIONS, FEEDBACK = "predictions", "feedback"
+PREDICTIONS, FEEDBACK, REQUESTS = "predictions", "feedback", "requests"
 """The kinds of records, as their folders in the spool are named."""
 
-TABLES: Mapping[str, str] = {PREDICTIONS: "prediction_log", FEEDBACK: "prediction_feedback"}
+TABLES: Mapping[str, str] = {
+    PREDICTIONS: "prediction_log",
+    FEEDBACK: "prediction_feedback",
+    REQUESTS: "request_log",
+}
 
 UNLOADED_AFTER = timedelta(days=1)
 PUT_ASIDE_FOR = timedelta(days=30)
@@ -77,6 +81,31 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """How a process of the service answered on a route in the minute from `at` on.
+
+    `errors`: answers of a status from 500 on. `latencies_ms`: of all of the requests, or of some
+    that lie evenly among them. `cpu_percent`: of the process in that minute, 100 is one processor.
+    `release_id`: what was served last; 0: nothing.
+    """
+
+    at: datetime
+    route: str
+    release_id: Count
+    requests: Count
+    errors: Count
+    latencies_ms: Sequence[float]
+    cpu_percent: float
+    memory_mib: float
+    host: str
+    process: Count
+
+
+Recorded = Predicted | Told | Answered
+_KINDS = {"prediction_log": Predicted, "prediction_feedback": Told, "request_log": Answered}
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """What a load did: segments that it removed, rows that were new or there, and torn bytes.
 
@@ -100,13 +129,13 @@ class Loaded:
         )
 
 
-def record_of(each: Predicted | Told) -> dict[str, Any]:
+def record_of(each: Recorded) -> dict[str, Any]:
     """It as the spool keeps it."""
     return {**asdict(each), "at": each.at.isoformat()}
 
 
 def load_day(client: Client, home: Path, day: date) -> Loaded:
-    """Load the closed segments of a day, of both kinds, each once whatever happens.
+    """Load the closed segments of a day, of all kinds, each once whatever happens.
 
     What was put aside, of any day, is removed after `PUT_ASIDE_FOR`.
 
@@ -144,11 +173,16 @@ def load_segment(client: Client, segment: Segment, table: str) -> Loaded:
 
 
 def waiting_days(home: Path) -> dict[date, list[str]]:
-    """The names of the closed segments that are not loaded, by day, the first day first."""
+    """The names of the closed segments that are not loaded, by day, the first day first.
+
+    Those that tell of requests alone wait until their day is over.
+    """
     days: dict[date, list[str]] = {}
+    today = datetime.now(UTC).date()
     for name in TABLES:
         for segment in closed_segments(place_of(home, name)):
-            days.setdefault(segment.day, []).append(segment.path.name)
+            if name != REQUESTS or segment.day < today:
+                days.setdefault(segment.day, []).append(segment.path.name)
     return dict(sorted(days.items()))
 
 
@@ -224,7 +258,7 @@ def _named(client: Client, name: str, day: date | None, **more: object) -> list[
 
 @cache
 def _record_type(table: str) -> TypeAdapter[Any]:
-    return TypeAdapter({"prediction_log": Predicted, "prediction_feedback": Told}[table])
+    return TypeAdapter(_KINDS[table])
 
 
 def _row(table: str, record: Mapping[str, Any]) -> dict[str, Any] | None:

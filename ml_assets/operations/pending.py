@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,8 +18,10 @@ from ml_assets.documents.history import count_changes
 from ml_assets.documents.sources import Source, open_source
 from ml_assets.embeddings.refresh import stale_collections
 from ml_assets.embeddings.space import VectorSpace
+from ml_assets.errors import StoreError
 from ml_assets.monitoring.predictions import waiting_days
-from ml_assets.operations.state import is_marked, run_inputs, written
+from ml_assets.operations.erasure.request import unfinished
+from ml_assets.operations.state import counted, is_marked, run_inputs, written
 from ml_assets.registry.gates import GATES, PASSING
 from ml_assets.registry.versions import astray
 from ml_assets.search.publishing.listing import described_generation, expired
@@ -150,6 +153,7 @@ def last_finish(settings: Settings) -> Finish | None:
             or row["state"] != run_inputs(settings, source)
             or (row["age"] > LOOK_AGAIN and is_marked(settings))
             or waiting_days(settings.home)
+            or unfinished(settings.home)
             or written(connection, settings) not in row["written"].split()
             or changed_collections(read_collections(connection), source.collections())
             or expired(connection, described_generation(settings), settings.keep_generations_days)
@@ -169,9 +173,25 @@ def was_finished(connection: postgres.Connection, settings: Settings) -> bool | 
     return written(connection, settings) in row[1].split()
 
 
+@contextmanager
+def kept_finish(settings: Settings) -> Iterator[None]:
+    """Have a run that ended well stay so, whatever the block writes to stores but PostgreSQL.
+
+    For what no run reads, by one that excludes all runs. A block that fails is a change.
+    """
+    url = secret(settings.postgres_url)
+    with postgres.connect(url, settings.home) as connection:
+        finished, before = was_finished(connection, settings), counted(connection)
+    yield
+    with suppress(StoreError), postgres.connect(url, settings.home) as connection:
+        if finished and counted(connection) == before:
+            adopt_finish(connection, settings)
+
+
 def adopt_finish(connection: postgres.Connection, settings: Settings) -> None:
-    """The run that ended well left the stores as they are now: their copy has other counts."""
-    connection.execute("update finished_run set written = %s", [written(connection, settings)])
+    """The run that ended well left the stores as they are now, or as they were known to be."""
+    known = _known(connection, settings)
+    connection.execute("update finished_run set written = %s", [known])
 
 
 def is_finish(failed: Sequence[FailedCheck]) -> bool:
@@ -194,18 +214,25 @@ def remember_finish(
 
     Not if somebody went back to another release since its `turn` began: the next run looks at all.
     """
-    row = connection.execute("select written from finished_run").fetchone()
-    # In turn on hosts with homes of their own, each knows what it left.
-    present = written(connection, settings)
-    known = [each for each in (row[0].split() if row else ()) if each != present]
     bound = {
         "begun": f"{_BEGUN}{turn}",
         "state": inputs,
-        "written": " ".join([*known, present][-_HOSTS:]),
+        "written": _known(connection, settings),
         "changes": changes,
         "warnings": Jsonb(warnings),
     }
     connection.execute(statement("postgres/operations/remember_finish"), bound)
+
+
+def _known(connection: postgres.Connection, settings: Settings) -> str:
+    """How runs left the stores, with how they are now.
+
+    In turn on hosts with homes of their own, each knows what it left.
+    """
+    row = connection.execute("select written from finished_run").fetchone()
+    present = written(connection, settings)
+    known = [each for each in (row[0].split() if row else ()) if each != present]
+    return " ".join([*known, present][-_HOSTS:])
 
 
 def forget_finish(connection: postgres.Connection, turn: str) -> None:

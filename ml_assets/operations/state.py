@@ -59,9 +59,7 @@ def written(connection: postgres.Connection, settings: Settings) -> str:
     Of embedded stores that is the size and time of their files. Another hash: somebody wrote,
     removed or restored something, or a server does not answer.
     """
-    connection.execute("select pg_stat_force_next_flush()")
-    counted = connection.execute(statement("postgres/operations/written")).fetchall()
-    digest, local = hashlib.sha256(repr(counted).encode()), []
+    digest, local = hashlib.sha256(counted(connection).encode()), []
     online.settle(settings.home)
     for url, name, ask in _stores(settings):
         if url is None:
@@ -78,6 +76,12 @@ def written(connection: postgres.Connection, settings: Settings) -> str:
             place = f"{store.name}/{file.relative_to(store.parent)}"
             digest.update(os.fsencode(f"{place} {stat.st_size} {stat.st_mtime_ns}\n"))
     return digest.hexdigest()
+
+
+def counted(connection: postgres.Connection) -> str:
+    """What PostgreSQL counted of what was written to it, and runs read."""
+    connection.execute("select pg_stat_force_next_flush()")
+    return repr(connection.execute(statement("postgres/operations/written")).fetchall())
 
 
 def _stores(settings: Settings) -> Iterator[tuple[str | None, str, Callable[[str], str]]]:

@@ -64,7 +64,8 @@ def compare_day(
 ) -> list[DayComparison]:
     """Compare what came until a day with the days before, and with what the champion learned from.
 
-    Where none is served, the vectors of `space_id` are compared.
+    Statistics of days are those that `refresh_days` wrote. Where none is served, the vectors of
+    `space_id` are compared.
     """
     return [
         compare_with_training_set(connection, duck, where, day, seed),

@@ -17,7 +17,8 @@ from ml_assets.releases.rights import Role
 from ml_assets.service.admission.keys import SCOPES, Key, Scope, match
 from ml_assets.service.answering import Service, the_service
 from ml_assets.service.guard import is_local
-from ml_assets.service.refusals import RefusedError
+from ml_assets.service.refusals import RefusedError, too_often
+from ml_assets.service.schemas import AGAIN
 from ml_assets.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def identify(request: Request, service: Service) -> Caller:
     """
     keys = service.state.keys
     if keys is None:
-        raise RefusedError(503, "not_ready", "the service has only just started", retry=1)
+        raise RefusedError(503, "not_ready", "the service has only just started", do=AGAIN, retry=1)
     return identify_among(request, keys, service.settings)
 
 
@@ -61,7 +62,11 @@ def identify_among(request: Request, keys: Mapping[str, Key], settings: Settings
         if not is_local(request.headers.get("host", "")) or not (
             known or is_local(site.partition("://")[2])
         ):
-            raise RefusedError(403, "forbidden", "without keys it answers to 127.0.0.1 alone")
+            what, do = (
+                "without keys it answers to 127.0.0.1 alone",
+                "Run `ml-assets keys create NAME`",
+            )
+            raise RefusedError(403, "forbidden", what, do=do)
         address = request.client.host if request.client else "unknown"
         return Caller(f"address {address}", "admin", SCOPES)
     scheme, _, presented = request.headers.get("authorization", "").partition(" ")
@@ -83,11 +88,11 @@ async def admit(request: Request, service: Service, caller: Caller, scope: Scope
     request.state.noted["caller"] = caller.identity
     if scope not in caller.scopes:
         await _note_refusal(request, service, caller, scope)
-        raise RefusedError(403, "forbidden", f"this key may not {scope}")
+        raise RefusedError(403, "forbidden", f"this key may not {scope}", do="Send one that may")
     wait = await service.rates.wait(caller.identity)
     if wait is not None:
         service.metrics.refused("rate")
-        raise RefusedError(429, "rate", f"more than {service.settings.service_rate}", retry=wait)
+        raise too_often(service.settings.service_rate, wait)
     return caller
 
 

@@ -60,7 +60,7 @@ class Service:
         self._online: SimpleQueue[online.Kept] = SimpleQueue()
         for _ in range(self._lanes):
             self._online.put(online.keep(secret(settings.online_url), settings.home))
-        self._follower = Follower(settings, self.space, process, self._lanes)
+        self._follower = Follower(settings, self.space, process, self._lanes, metrics.taken_over)
         self._threads = ThreadPoolExecutor(self._lanes, "lane")
 
     @property
@@ -71,7 +71,9 @@ class Service:
     def start(self) -> None:
         """Open everything, or as much of it as answers."""
         self.encoder = SharedEncoder(self._load_cached, self.space, self._keep_encoded)
-        self.recorder = Recorder(self.settings, self.process, self.metrics)
+        self.recorder = Recorder(
+            self.settings, self.process, self.metrics, lambda: self.state.release_id
+        )
         self._follower.start(_FIRST_LOOK)
 
     def stop(self) -> None:
@@ -84,6 +86,10 @@ class Service:
         self.cache.close()
         while not self._online.empty():
             self._online.get().close()
+
+    def note_answer(self, route: str, status: int, seconds: float) -> None:
+        """Count a request that was answered, for the minutes that are kept."""
+        self.recorder.answered(route, status, seconds)
 
     def note_texts(self, request: Request, texts: Sequence[str]) -> None:
         """Put what was asked into the log line of a request, where the settings want that."""
@@ -149,7 +155,7 @@ class Service:
             lambda: encoder,
             self.cache,
             settings.query_cache_seconds,
-            f"{runtime_of(settings)} together",
+            f"{runtime_of(settings, encoder)} together",
             at_once=False,
         )
         return self._caching

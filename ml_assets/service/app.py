@@ -79,7 +79,13 @@ def create_app(
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
         )
-    app.add_middleware(Guard, settings=settings, metrics=counted, as_page=refused_page)
+    app.add_middleware(
+        Guard,
+        settings=settings,
+        metrics=counted,
+        as_page=refused_page,
+        answered=service.note_answer,
+    )
     for part in (search, answers, documents, models, feedback, standing):
         app.include_router(part.router)
     app.include_router(standing.probes)

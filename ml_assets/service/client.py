@@ -54,17 +54,24 @@ class Client:
         """Ask nothing yet; an answer is waited for at most so many `seconds`.
 
         Raises:
-            SettingError: it is not a URL.
+            SettingError: it is not a URL, or the key is none.
         """
         import httpx
 
-        if not url.startswith(("http://", "https://")):
-            raise SettingError(
-                "it is not a URL of a service", where="url", do="Write http://127.0.0.1:8080"
-            )
+        key = (key or "").strip()
+        if not (key.isascii() and key.isprintable()):
+            do = "Write it as `ml-assets keys create` showed it"
+            raise SettingError("it is not a key of a service", where="key", do=do)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.url, self._seconds = url.rstrip("/"), seconds
-        self._http = httpx.Client(base_url=f"{self.url}/v1", headers=headers, timeout=seconds)
+        try:
+            if not url.startswith(("http://", "https://")):
+                raise httpx.InvalidURL(url)
+            self._http = httpx.Client(base_url=f"{self.url}/v1", headers=headers, timeout=seconds)
+        except httpx.InvalidURL:
+            raise SettingError(
+                "it is not a URL of a service", where="url", do="Write http://127.0.0.1:8080"
+            ) from None
 
     def __enter__(self) -> Client:
         return self
@@ -104,7 +111,7 @@ class Client:
             OutageError: the service, or a store of it, does not answer.
         """
         asked = {"k": k, "filter": _written(filters)}
-        return _result(self._get(f"/similar/{quote(document_id)}", asked))
+        return _result(self._get(f"/similar/{_segments(document_id)}", asked))
 
     def answer(
         self,
@@ -208,7 +215,8 @@ class Client:
             NothingToDoError: the online store has no values of the entity.
             OutageError: the service, or its online store, does not answer.
         """
-        values: dict[str, Value] = self._get(f"/features/{quote(view)}/{quote(entity)}")["values"]
+        path = f"/features/{_segments(view)}/{_segments(entity)}"
+        values: dict[str, Value] = self._get(path)["values"]
         return values
 
     def features_of(
@@ -236,7 +244,7 @@ class Client:
 
         from ml_assets.documents.model import Document
 
-        answer = self._get(f"/documents/{quote(document_id)}")
+        answer = self._get(f"/documents/{_segments(document_id)}")
         return TypeAdapter(Document).validate_python(answer["document"])
 
     def release(self) -> Release | None:
@@ -286,7 +294,7 @@ class Client:
             NothingToDoError: there is no such ticket.
             OutageError: the service, or its PostgreSQL, does not answer.
         """
-        answer = self._get(f"/tickets/{quote(ticket)}")
+        answer = self._get(f"/tickets/{_segments(ticket)}")
         return {each["document_id"]: each["state"] for each in answer["documents"]}
 
     def _get(self, path: str, parameters: Mapping[str, Any] | None = None) -> Any:
@@ -302,7 +310,7 @@ class Client:
             with self._reached():
                 response = self._http.request(method, path, **given)
             if response.is_success:
-                return response.json()
+                return _content(response)
             after = response.headers.get("retry-after", "")
             if attempt == attempts or not after.isdecimal() or int(after) > _LONGEST_WAIT:
                 raise _refusal(response)
@@ -345,6 +353,12 @@ class Client:
             raise OutageError(what, where=self.url, do="Check that it runs") from None
 
 
+def _segments(name: str) -> str:
+    """A name as a part of a path; dots alone would lead to another one."""
+    parts = quote(name).split("/")
+    return "/".join(part.replace(".", "%2E") if set(part) == {"."} else part for part in parts)
+
+
 def _written(filters: Condition | str) -> str | None:
     text = filters if isinstance(filters, str) else format_condition(filters)
     return text or None
@@ -369,6 +383,13 @@ def _result(answer: Mapping[str, Any]) -> SearchResult:
 def _fields(answer: Mapping[str, Any]) -> dict[str, Any]:
     """What an answer to a question is made of: its text and its release are told beside."""
     return {name: value for name, value in answer.items() if name not in ("release", "text")}
+
+
+def _content(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        raise OutageError("it answers no JSON", where="service", do="Check the URL") from None
 
 
 def _refusal(response: httpx.Response) -> UserError:

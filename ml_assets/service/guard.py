@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 from uuid import uuid4
 
@@ -17,11 +17,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ml_assets.monitoring.truth import REQUEST_ID
 from ml_assets.service.metrics import Metrics
-from ml_assets.service.schemas import RETRY_SECONDS, AsPage, Problem, Refusal
+from ml_assets.service.schemas import AGAIN, LESS, RETRY_SECONDS, AsPage, Problem, Refusal
 from ml_assets.settings import Settings
 
 ALWAYS = frozenset({"/health", "/ready", "/metrics"})
 """Answered however much there is to do: they wait for no store."""
+
+Answered = Callable[[str, int, float], None]
+"""Is told the route, the status and the seconds of an answer."""
 
 WRITTEN = "/v1/answer"
 """What a language model may write, which takes its own time."""
@@ -42,10 +45,20 @@ class TooLargeError(HTTPException):
 class Guard:
     """An ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, as_page: AsPage) -> None:
-        """Nobody is inside yet; `as_page` tells people what is refused."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        metrics: Metrics,
+        as_page: AsPage,
+        answered: Answered = lambda route, status, seconds: None,
+    ) -> None:
+        """Nobody is inside yet; `as_page` tells people what is refused.
+
+        `answered` is told of each request that is not a probe.
+        """
         self._app, self._settings, self._metrics = app, settings, metrics
-        self._as_page = as_page
+        self._as_page, self._answered = as_page, answered
         self._inside = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,9 +74,9 @@ class Guard:
         try:
             if counts and self._inside > self._settings.service_requests:
                 self._metrics.refused("busy")
-                await visit.refuse(503, "busy", "there is too much to do", RETRY_SECONDS)
+                await visit.refuse(503, "busy", "there is too much to do", AGAIN, RETRY_SECONDS)
             elif visit.length() > self._settings.service_body:
-                await visit.refuse(413, "too_large", self._most())
+                await visit.refuse(413, "too_large", self._most(), LESS)
             else:
                 await self._pass(visit, scope, receive)
         finally:
@@ -86,10 +99,11 @@ class Guard:
                 await self._app(scope, bounded, visit.send)
         except TimeoutError:
             self._metrics.refused("late")
-            await visit.refuse(503, "late", "it took too long", RETRY_SECONDS)
+            await visit.refuse(503, "late", "it took too long", AGAIN, RETRY_SECONDS)
         except Exception:  # the client is told nothing of it, the log all
             log.exception("a defect", extra={"request_id": visit.request_id})
-            await visit.refuse(500, "defect", "the service failed; its log says why")
+            do = "See its log, under this request_id"
+            await visit.refuse(500, "defect", "the service failed", do)
 
     def _seconds(self, scope: Scope) -> float:
         settings = self._settings
@@ -105,6 +119,7 @@ class Guard:
         self._metrics.answered(visit.method, route, visit.status, seconds)
         if route in ALWAYS:
             return
+        self._answered(route, visit.status, seconds)
         line = {
             "request_id": visit.request_id,
             "method": visit.method,
@@ -149,10 +164,10 @@ class _Visit:
             ]
         await self._send(message)
 
-    async def refuse(self, status: int, code: str, message: str, retry: int = 0) -> None:
+    async def refuse(self, status: int, code: str, message: str, do: str, retry: int = 0) -> None:
         if self.status:  # it began to answer: the client sees that it was cut short
             return
-        refusal = Refusal(code=code, message=message, request_id=self.request_id)
+        refusal = Refusal(code=code, message=message, do=do, request_id=self.request_id)
         answer = self._as_page(self.scope, status, refusal)
         answer = answer or JSONResponse(Problem(error=refusal).model_dump(), status)
         if retry:

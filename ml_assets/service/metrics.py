@@ -11,6 +11,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from ml_assets.stores.cache import CacheStatistics
 
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+_TAKEOVER_BUCKETS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
 
 class Metrics:
@@ -35,6 +36,12 @@ class Metrics:
         )
         self._refused = Counter(
             "ml_assets_refused", "Requests refused: busy, late, rate", ["reason"], registry=registry
+        )
+        self._takeover = Histogram(
+            "ml_assets_takeover_seconds",
+            "Seconds from the publication of a release until a process answers from it",
+            buckets=_TAKEOVER_BUCKETS,
+            registry=registry,
         )
         self._lost = Counter(
             "ml_assets_lost",
@@ -71,6 +78,10 @@ class Metrics:
     def refused(self, reason: str) -> None:
         """Count a request that was refused for a reason other than its own."""
         self._refused.labels(reason).inc()
+
+    def taken_over(self, seconds: float) -> None:
+        """Count a release that a process took over, so long after it was published."""
+        self._takeover.observe(seconds)
 
     def lost(self, spool: str, reason: str, count: int) -> None:
         """Count records of predictions or feedback that could not be kept."""

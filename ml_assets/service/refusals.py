@@ -22,18 +22,26 @@ from ml_assets.errors import (
     first_line,
 )
 from ml_assets.service.following.opened import NoLaneError
-from ml_assets.service.schemas import RETRY_SECONDS, AsPage, Problem, Refusal
+from ml_assets.service.schemas import AGAIN, LESS, RETRY_SECONDS, AsPage, Problem, Refusal
 
 log = logging.getLogger(__name__)
+
+
+_DESCRIBED = "See /openapi.json"
+
+_FRAMEWORK = {
+    404: ("not_found", _DESCRIBED),
+    405: ("not_allowed", "Allow says which are"),
+    413: ("too_large", LESS),
+}
+"""The codes of what the framework itself refuses, and the next step."""
 
 
 class RefusedError(Exception):
     """A request that is not answered, with what is said to who asked."""
 
-    def __init__(
-        self, status: int, code: str, message: str, *, do: str = "", retry: float = 0
-    ) -> None:
-        """`retry`: after so many seconds it may be answered."""
+    def __init__(self, status: int, code: str, message: str, *, do: str, retry: float = 0) -> None:
+        """`do` is the next step; `retry`: after so many seconds it may be answered."""
         super().__init__(message)
         self.status, self.code, self.message, self.do, self.retry = status, code, message, do, retry
 
@@ -42,6 +50,16 @@ def nothing_published(what: str) -> RefusedError:
     """No search, or no model, was published yet."""
     said = f"no {what} was published yet"
     return RefusedError(503, "nothing_published", said, do="Run `ml-assets run`", retry=10)
+
+
+def busy(what: str) -> RefusedError:
+    """So much is being done that this would wait."""
+    return RefusedError(503, "busy", what, do=AGAIN, retry=RETRY_SECONDS)
+
+
+def too_often(rate: str, wait: float) -> RefusedError:
+    """More was asked than may be; `wait` seconds are left."""
+    return RefusedError(429, "rate", f"more than {rate}", do=AGAIN, retry=wait)
 
 
 def install(app: FastAPI, as_page: AsPage) -> None:
@@ -104,7 +122,7 @@ async def _user_error(request: Request, error: Exception) -> Response:
         case SourceError():
             refused = RefusedError(422, "source", error.reason, do=error.do)
         case NoLaneError():
-            refused = RefusedError(503, "busy", "there is too much to do", retry=RETRY_SECONDS)
+            refused = busy("there is too much to do")
         case StoreError() | SpaceMismatchError() | WeightsError() | CostError():
             # Nothing that who asks could mend, or should know the places of.
             return _away(request, error.reason)
@@ -115,10 +133,11 @@ async def _user_error(request: Request, error: Exception) -> Response:
 
 async def _database_error(request: Request, error: Exception) -> Response:
     if isinstance(error, psycopg.errors.QueryCanceled):
-        return _respond(request, RefusedError(503, "late", "it took too long", retry=RETRY_SECONDS))
+        late = RefusedError(503, "late", "it took too long", do=AGAIN, retry=RETRY_SECONDS)
+        return _respond(request, late)
     if isinstance(error, psycopg.DataError) and error.sqlstate is None:
         # The driver sends none of it: text with NUL, say.
-        return _respond(request, RefusedError(422, "invalid", first_line(error)))
+        return _respond(request, RefusedError(422, "invalid", first_line(error), do="Leave it out"))
     if not isinstance(error, psycopg.OperationalError):
         raise error
     return _away(request, first_line(error))
@@ -134,8 +153,9 @@ def _away(request: Request, reason: str) -> Response:
 async def _unreadable(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     first = error.errors()[0]
-    place = ".".join(map(str, first["loc"]))
-    message, do = f"{place}: {first['msg']}", "See /openapi.json"
+    # A name can be half a letter, which no answer can have in it.
+    place = ".".join(map(str, first["loc"])).encode(errors="replace").decode()
+    message, do = f"{place}: {first['msg'].removeprefix('Value error, ')}", _DESCRIBED
     if place == "body" and "json" not in request.headers.get("content-type", ""):
         do = "Send JSON, with Content-Type: application/json"
     return _respond(request, RefusedError(422, "invalid", message, do=do))
@@ -143,8 +163,7 @@ async def _unreadable(request: Request, error: Exception) -> Response:
 
 async def _of_the_framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
-    codes = {404: "not_found", 405: "not_allowed", 413: "too_large"}
-    code = codes.get(error.status_code, "invalid")
-    answer = _respond(request, RefusedError(error.status_code, code, str(error.detail)))
+    code, do = _FRAMEWORK.get(error.status_code, ("invalid", "Send JSON in UTF-8, in few brackets"))
+    answer = _respond(request, RefusedError(error.status_code, code, str(error.detail), do=do))
     answer.headers.update(error.headers or {})  # which methods are allowed
     return answer

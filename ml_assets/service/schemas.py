@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from starlette.types import Scope
 
 from ml_assets.answers.answering import MOST_PASSAGES
@@ -20,6 +20,10 @@ from ml_assets.service.following.deployments import Deployment
 
 RETRY_SECONDS = 1
 """What Retry-After says where there is too much to do, or a store does not answer."""
+AGAIN = "Try again; Retry-After says when"
+LESS = "Send less at a time, or set ML_ASSETS_SERVICE_BODY"
+"""The next steps after refusals that come from several places."""
+
 MOST_TEXTS = 256
 """Texts of one request."""
 MOST_CHARACTERS = 100_000
@@ -27,7 +31,8 @@ MOST_CHARACTERS = 100_000
 
 Query = Annotated[str, Field(min_length=1, max_length=2_000)]
 Text = Annotated[str, Field(min_length=1, max_length=MOST_CHARACTERS)]
-Metadata = Mapping[str, str | int | float | bool]
+Value = Annotated[str, Field(max_length=MOST_CHARACTERS)]
+Metadata = Mapping[Annotated[str, Field(max_length=500)], Value | int | float | bool]
 Words = Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=64)]
 
 
@@ -315,13 +320,26 @@ class EmbedAnswer(BaseModel):
     vectors: Sequence[Sequence[float]]
 
 
+def _no_tokens(given: Any) -> Any:
+    first = given[0] if isinstance(given, list) and given else None
+    if isinstance(first, int | list):
+        raise ValueError(
+            "tokens are those of another model: send texts"
+            " (OpenAIEmbeddings of LangChain does with check_embedding_ctx_length=False)"
+        )
+    return given
+
+
 class EmbeddingsRequest(BaseModel):
     """As OpenAI's clients ask; the texts count as documents."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"input": "baking bread", "model": "any"}]}
     )
-    input: Text | Annotated[list[Text], Field(min_length=1, max_length=MOST_TEXTS)]
+    input: Annotated[
+        Text | Annotated[list[Text], Field(min_length=1, max_length=MOST_TEXTS)],
+        BeforeValidator(_no_tokens),
+    ]
     model: str = Field("", max_length=500, description="not looked at: there is one model")
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(None, description="must be that of the space")

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address
 from math import ceil
@@ -43,7 +44,7 @@ def serve(
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
-    from ml_assets.service.admission.connections import MOST_HEAD, BoundedConnection
+    from ml_assets.service.admission.connections import BOUNDS
 
     refuse_open_door(settings, host)
     language_model(settings)
@@ -52,8 +53,7 @@ def serve(
     config = uvicorn.Config(
         partial(application, settings, f"{host}:{port}", counted),
         factory=True,
-        http=BoundedConnection,
-        h11_max_incomplete_event_size=MOST_HEAD,
+        **BOUNDS,
         host=host,
         port=port,
         workers=processes,
@@ -67,7 +67,8 @@ def serve(
     if processes == 1:
         # uvicorn raises the signal again when it has ended: an end in order stops PostgreSQL, too.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        uvicorn.Server(config).run()
+        with suppress(KeyboardInterrupt):  # Ctrl-C is how a person ends it
+            uvicorn.Server(config).run()
     else:
         Multiprocess(config, [config.bind_socket()]).run()
 

@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import TypeVar
 
-from ml_assets.service.refusals import RefusedError
-from ml_assets.service.schemas import RETRY_SECONDS
+from ml_assets.service.refusals import busy
 
 T = TypeVar("T")
 
@@ -30,7 +29,7 @@ class Writing:
             RefusedError: so many are being written that this one would wait.
         """
         if self._now >= self._most:
-            raise RefusedError(503, "busy", "there is too much to answer", retry=RETRY_SECONDS)
+            raise busy("there is too much to answer")
         self._now += 1
         loop, gone = asyncio.get_running_loop(), threading.Event()
         queue: asyncio.Queue[T | Exception | None] = asyncio.Queue()

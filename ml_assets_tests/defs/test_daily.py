@@ -1,20 +1,25 @@
 """The assets of days over a range, their pictures, and the checks of monitoring that can fail."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
 from psycopg.types.json import Jsonb
 
 from ml_assets.defs import schedules
+from ml_assets.defs.monitoring import checks
 from ml_assets.defs.monitoring.assets import (
     experiment_analytics,
+    metric_points,
     model_performance_daily,
     model_performance_hourly,
     search_quality_daily,
 )
 from ml_assets.defs.monitoring.checks import (
+    chunks_have_a_good_size,
     days_are_the_sum_of_their_hours,
     families_did_not_get_worse,
     search_did_not_get_worse,
@@ -23,8 +28,8 @@ from ml_assets.defs.monitoring.checks import (
 from ml_assets.defs.partitions import range_tags
 from ml_assets.releases.audit import Entry
 from ml_assets.releases.pointer import Parts, publish
-from ml_assets.settings import Settings
-from ml_assets.stores import clickhouse, duckdb, postgres
+from ml_assets.settings import Settings, load_settings
+from ml_assets.stores import clickhouse, duckdb, metrics, postgres
 from ml_assets_tests.graph import evaluate, shown
 
 TODAY = datetime.now(UTC).date()
@@ -170,6 +175,46 @@ def test_steps_that_are_not_copied_are_told(
     assert isinstance(found, dg.AssetCheckResult)
     assert not found.passed
     assert found.metadata["examples"].value == "run run: 0 of 1 points"
+
+
+def test_the_points_of_days_are_recorded_once(
+    postgres_url: str, settings: Settings, resources: Resources, instance: dg.DagsterInstance
+) -> None:
+    first = TODAY - timedelta(days=DAYS - 1)
+    with clickhouse.connect(None, settings.home) as client:
+        client.command(PREDICTIONS, {"begin": first, "hours": 24 * DAYS})
+    for outcome in (f"{2 * 24 * DAYS} points written", "nothing to record that is not there"):
+        result = run(resources, instance, metric_points, chunks_have_a_good_size)
+        events = result.asset_materializations_for_node("metric_points")
+        assert [each.metadata["dagster/partition_row_count"].value for each in events] == [48] * 3
+        assert events[-1].metadata["outcome"].value == outcome
+        assert events[-1].metadata["points"].value == 2 * 24 * DAYS
+        assert f"| {TODAY} | 48 |" in shown(events[-1].metadata["chunks"])
+        assert checked(result).passed
+
+
+@pytest.mark.parametrize(("rows", "told"), [(500_000, 0), (50, 1)])
+def test_chunks_of_another_size_are_told_with_the_interval_to_set(
+    monkeypatch: pytest.MonkeyPatch, rows: int, told: int
+) -> None:
+    window = metrics.Window(datetime.now(UTC) - timedelta(days=1), datetime.now(UTC))
+    chunk = metrics.Chunk("c", rows, rows, rows, window)
+
+    def check(has_intervals: bool) -> dg.AssetCheckResult:
+        sizes = metrics.Sizes(1, [chunk, chunk], [], has_intervals)
+        store = SimpleNamespace(sizes=lambda: sizes)
+        monkeypatch.setattr(checks, "open_metrics", lambda settings: nullcontext(store))
+        settings = load_settings(timeseries_url="postgresql://unused")
+        found = chunks_have_a_good_size(settings=settings)  # type: ignore[call-arg]
+        assert isinstance(found, dg.AssetCheckResult)
+        return found
+
+    assert check(False).passed
+    found = check(True)
+    assert found.metadata["found"].value == told
+    assert found.passed == (not told)
+    if told:
+        assert "set_chunk_time_interval" in str(found.metadata["examples"].value)
 
 
 def test_every_night_the_day_that_ended() -> None:

@@ -1,5 +1,6 @@
 """Dagster's records: opened, read, and refused with one clear line when they cannot be."""
 
+import os
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -9,6 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.test_utils import create_run_for_test
+from sqlalchemy import Connection, Engine, event
 
 from ml_assets.defs.instance import (
     last_runs,
@@ -18,7 +20,7 @@ from ml_assets.defs.instance import (
     partition_range,
     records_kept_open,
 )
-from ml_assets.defs.partitions import register_collections
+from ml_assets.defs.partitions import range_tags, register_collections
 from ml_assets.errors import StoreError
 from ml_assets.settings import Settings
 from ml_assets_tests.paths import PROJECT
@@ -156,6 +158,53 @@ def test_a_run_opens_each_file_of_the_records_once(tmp_path: Path, opened: Count
         opened.clear()
         _materialize(instance, "fourth", 1)
         assert opened["index.db"] > 2, "after the block Dagster opens them itself"
+
+
+def test_the_days_of_a_run_are_one_transaction(tmp_path: Path) -> None:
+    days = dg.DailyPartitionsDefinition("2026-01-01")
+    names = [f"2026-01-0{number}" for number in range(1, 10)]
+
+    @dg.asset(partitions_def=days, backfill_policy=dg.BackfillPolicy.single_run())
+    def by_day(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        return dg.MaterializeResult(data_version=dg.DataVersion(context.run.run_id))
+
+    def run(instance: dg.DagsterInstance) -> tuple[str, int]:
+        commits = Counter[str]()
+
+        def count(connection: Connection) -> None:
+            commits[str(connection.engine.url)] += 1
+
+        event.listen(Engine, "commit", count)
+        try:
+            tags = range_tags(dg.PartitionKeyRange(names[0], names[-1]))
+            result = dg.materialize([by_day], instance=instance, tags=tags)
+        finally:
+            event.remove(Engine, "commit", count)
+        return result.run_id, sum(commits.values())
+
+    def told(instance: dg.DagsterInstance, run_id: str) -> list[object]:
+        newest = instance.get_latest_materialization_event(by_day.key)
+        assert newest is not None
+        assert newest.asset_materialization is not None
+        log = [(each.dagster_event_type, each.message) for each in instance.all_logs(run_id)]
+        of_days = instance.get_latest_data_version_record(by_day.key, partition_key=names[3])
+        assert of_days is not None
+        assert of_days.run_id == newest.run_id == run_id
+        return [
+            newest.asset_materialization.partition,
+            sorted(instance.get_materialized_partitions(by_day.key)),
+            len([kind for kind, _ in log if kind == dg.DagsterEventType.ASSET_MATERIALIZATION]),
+            instance.fetch_materializations(by_day.key, limit=1).records[0].partition_key,
+        ]
+
+    with open_instance(settings(tmp_path)) as instance:
+        one, single = run(instance)
+        before = told(instance, one)
+        with records_kept_open(instance):
+            other, together = run(instance)
+        assert told(instance, other) == before == [names[-1], names, 9, names[-1]]
+        assert "DAGSTER_EVENT_BATCH_SIZE" not in os.environ
+    assert single - together >= 2 * 8
 
 
 def test_what_is_written_in_files_that_stay_open_is_there_for_others(tmp_path: Path) -> None:

@@ -9,15 +9,21 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run_iterator
 
 from ml_assets.defs import sensors
+from ml_assets.defs.build import build_definitions
 from ml_assets.defs.monitoring.assets import prediction_log
 from ml_assets.defs.monitoring.checks import no_prediction_is_missing, no_segment_is_left
 from ml_assets.defs.partitions import range_tags
 from ml_assets.monitoring.predictions import PREDICTIONS, Predicted, record_of
 from ml_assets.monitoring.spool.segments import closed_segments, encode, place_of
+from ml_assets.operations.pending import last_finish
 from ml_assets.settings import Settings
+from ml_assets.stores import postgres
 from ml_assets_tests.graph import evaluate, shown
+from ml_assets_tests.operations.finishing import end_a_run, of_one_document
 
 TODAY = datetime.now(UTC)
 YESTERDAY = TODAY - timedelta(days=1)
@@ -116,6 +122,30 @@ def tick(settings: Settings, instance: dg.DagsterInstance) -> Any:
         return list(found)
 
     return look
+
+
+def test_what_the_sensor_has_loaded_asks_for_no_run(
+    settings: Settings,
+    postgres_url: str,
+    connection: postgres.Connection,
+    instance: dg.DagsterInstance,
+    tick: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("POSTGRES_URL", postgres_url)  # where the resources look for it
+    ended = of_one_document(settings, postgres_url, tmp_path)
+    end_a_run(connection, ended)
+    write(ended.home, YESTERDAY, 1)
+    assert last_finish(ended) is None, "predictions wait"
+    job = build_definitions(ended).resolve_job_def("load_predictions")
+    for request in tick():
+        tags = {"dagster/partition": request.partition_key}
+        run = instance.create_run_for_job(job, tags=tags)
+        told = [*execute_run_iterator(InMemoryJob(job), run, instance)]
+        assert not [event for event in told if event.is_failure]
+    assert tick()[0].skip_message == "No segment waits"
+    assert last_finish(ended) is not None
 
 
 def test_days_are_requested_while_their_segments_wait(settings: Settings, tick: Any) -> None:

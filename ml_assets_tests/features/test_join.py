@@ -91,6 +91,7 @@ def oracle(rows: list[Row], label: Label, ttl: int | None) -> int | None:
 
 
 days = st.integers(0, 6)
+ttls = st.none() | st.integers(1, 6)
 entities = st.sampled_from(["a", "b"])
 histories = st.lists(
     st.builds(Row, entities, days, days, st.none() | st.integers(0, 99)),
@@ -104,7 +105,7 @@ spines = st.lists(
 
 def test_the_join_is_its_definition(duck: duckdb.Connection) -> None:
     @hypothesis_settings(max_examples=100, deadline=None)
-    @given(rows=histories, labels=spines, ttl=st.none() | days)
+    @given(rows=histories, labels=spines, ttl=ttls)
     def check(rows: list[Row], labels: list[Label], ttl: int | None) -> None:
         view = replace(DOCUMENT_TEXT, ttl=None if ttl is None else timedelta(days=ttl))
         fill(duck, rows)
@@ -151,6 +152,16 @@ def test_rows_order_index_and_columns_stay(duck: duckdb.Connection) -> None:
     ]
     assert joined["document_text__words"].fillna(-1).tolist() == [20, -1, 10]
     assert list(spine.columns) == ["label", "document_id", "event_time"]
+
+
+def test_every_row_of_a_shuffled_spine_has_the_values_of_its_entity(
+    duck: duckdb.Connection,
+) -> None:
+    fill(duck, [Row(f"d{number}", 1, 1, number) for number in range(40)])
+    asked = [number * 7 % 43 for number in range(300)]
+    spine = spine_of([Label(f"d{number}", 2, None) for number in asked])
+    found = point_in_time_join(duck, spine, [DOCUMENT_TEXT])["document_text__words"]
+    assert found.fillna(-1).tolist() == [number if number < 40 else -1 for number in asked]
 
 
 def test_naive_times_are_utc(duck: duckdb.Connection) -> None:
@@ -273,7 +284,7 @@ def test_events_of_two_entities_are_joined_by_their_definition(
     duck: duckdb.Connection,
 ) -> None:
     @hypothesis_settings(max_examples=100, deadline=None)
-    @given(rows=histories, others=histories, asked=asked_rows, ttl=st.none() | days)
+    @given(rows=histories, others=histories, asked=asked_rows, ttl=ttls)
     def check(rows: list[Row], others: list[Row], asked: list[Asked], ttl: int | None) -> None:
         given_ttl = None if ttl is None else timedelta(days=ttl)
         events, so_far = replace(EVENTS, ttl=given_ttl), replace(SO_FAR, ttl=given_ttl)
@@ -354,7 +365,8 @@ def test_the_hour_that_the_clocks_go_back(duck: duckdb.Connection) -> None:
 
 def test_numbers_are_entities_too(duck: duckdb.Connection) -> None:
     fill_events(duck, EVENTS, [Row("7", 1, 1, 10), Row("7.5", 1, 1, 20)])
-    for authors in (["7", None], [7, 8], [7.0, None], [7.0, 7.5]):
+    mixed = ([7, "8"], pd.Series([7, None], dtype=object))
+    for authors in (["7", None], [7, 8], [7.0, None], [7.0, 7.5], *mixed):
         spine = pd.DataFrame({"author": authors, "event_time": [at(2)] * 2})
         found = point_in_time_join(duck, spine, [EVENTS])["events__words"].fillna(-1).tolist()
         assert found == [10, 20 if authors[1] == 7.5 else -1]

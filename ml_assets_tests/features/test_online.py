@@ -101,6 +101,12 @@ def test_values_end_online_when_they_end_in_a_join(
         joined = point_in_time_join(duck, spine, [view])
         known = joined.dropna(subset="document_text__words")["document_id"]
         assert list(store.get_many(view.key, ["x", "y"], now).values) == list(known)
+    for_ever = replace(view, ttl=timedelta.max)
+    assert refresh_online(duck, store, for_ever, anew=True) == Delta(unchanged=2)
+    assert [row.expires_at for row in store.get_rows(view.key, ["x", "y"]).values()] == [None] * 2
+    joined = point_in_time_join(duck, spine, [for_ever])
+    assert joined["document_text__words"].notna().all()
+    refresh_online(duck, store, view, anew=True)
     text = f"update {view.table} set event_time = event_time + interval 1 second"
     duck.execute(f"{text} where entity_id = 'x'")
     assert refresh_online(duck, store, view) == Delta(changed=1, unchanged=1), "it holds longer"

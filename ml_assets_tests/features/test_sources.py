@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy as sa
@@ -159,6 +160,8 @@ def test_a_function_over_a_query(corpus: Corpus, load: Load) -> None:
         (lambda rows: {"capitals": [], "has_title": []}, "0 values of capitals for 1 rows"),
         (lambda rows: {"capitals": ["1"], "has_title": [True]}, "'1' for capitals.*bigint"),
         (lambda rows: {"capitals": [True], "has_title": [True]}, "True for capitals.*bigint"),
+        (lambda rows: {"capitals": [2**63], "has_title": [True]}, f"{2**63} for capitals.*bigint"),
+        (lambda rows: {"capitals": [np.ones(2)], "has_title": [0]}, r"array\(.* for capitals"),
     ],
 )
 def test_a_function_that_fails_is_a_line(
@@ -169,6 +172,30 @@ def test_a_function_that_fails_is_a_line(
     with pytest.raises(FeatureViewError, match=f"feature view shouting: .*{message}"):
         refresh_source(corpus, wrong)
     assert history(corpus.duck, wrong) == []
+
+
+def test_a_function_may_give_values_of_numpy_and_pandas(corpus: Corpus, load: Load) -> None:
+    """One that is missing is null. A feature may be called as an input is."""
+    given: list[Any] = []
+
+    def seen(rows: Any) -> dict[str, list[Any]]:
+        given.extend(rows)
+        numbers = [np.int64(7), pd.NA, np.nan]
+        return {"title": numbers, "hour": [np.float64(0.5), None, pd.NaT]}
+
+    features = (Feature("title", "bigint", ""), Feature("hour", "double", ""))
+    view = replace(SHOUTING, features=features, source=Function(seen, ("event_time", "title")))
+    load(by("ann", 1), by("ann", 2), by("ann", 3))
+    assert refresh_source(corpus, view) == Delta(added=3)
+    assert [row["event_time"] for row in given] == [day(1), day(2), day(3)]
+    nothing = {"title": None, "hour": None}
+    assert current(corpus.duck, view) == {
+        "ann1": {"title": 7, "hour": 0.5},
+        "ann2": nothing,
+        "ann3": nothing,
+    }
+    load(by("ann", 1), by("ann", 2))
+    assert refresh_source(corpus, view) == Delta(removed=1, unchanged=2)
 
 
 @pytest.mark.parametrize(
@@ -242,11 +269,20 @@ def test_rows_without_key_or_time_are_left_out(corpus: Corpus, tmp_path: Path) -
     assert current(corpus.duck, view) == {"7": {"rating": 3.0}}  # a float only for the gap
 
 
+def test_numbers_that_are_no_keys_do_not_stop_the_others(corpus: Corpus, tmp_path: Path) -> None:
+    keys = ("nan", "7.0", "7.5", "inf", "1e300")
+    view = table_of(tmp_path, [(key, "2026-01-01", 1.0) for key in keys])
+    assert refresh_source(corpus, view) == Delta(added=4)
+    assert current(corpus.duck, view).keys() == {"7", "7.5", "inf", "1e+300"}
+    assert rows_left_out(corpus.duck, view) == {"it has no key": 1}
+
+
 def test_what_is_left_out_is_counted_by_reason(corpus: Corpus, tmp_path: Path) -> None:
     def day_of(number: int) -> str:
         return f"2026-01-{number:02}"
 
     odd = [(None, day_of(1)), ("ann", None), ("ann", "soon"), ("ann", "infinity")]
+    odd += [("ann", "12026-01-01"), ("ann", "0044-03-15 (BC)")]  # no clock, and no Python
     rows = [(key, at, 1.0, day_of(9)) for key, at in odd]
     rows += [("ann", day_of(1), 1.0, known) for known in ("", "later", "2999-01-01")]
     rows += [("ann", day_of(2), float(number), day_of(9)) for number in range(4)]
@@ -254,7 +290,7 @@ def test_what_is_left_out_is_counted_by_reason(corpus: Corpus, tmp_path: Path) -
     assert refresh_source(corpus, view) == Delta(added=2)
     expected = {
         "a later row has the same key and times": 3,
-        "its event time cannot be read": 2,
+        "its event time cannot be read": 4,
         "it has no event time": 1,
         "it has no key": 1,
         "its known time cannot be read": 1,

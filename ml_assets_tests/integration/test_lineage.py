@@ -205,9 +205,13 @@ def test_an_edit_and_a_removal_reach_every_store(project: Project, first_run: st
 def test_the_runs_are_those_of_the_ui(project: Project, first_run: str) -> None:
     with dg.DagsterInstance.from_config(str(project.home / "dagster")) as instance:
         jobs = {record.dagster_run.job_name for record in instance.get_run_records()}
-        assert jobs >= {"refresh_documents", "rebuild_search", "train_models"}
-        event = instance.get_latest_materialization_event(dg.AssetKey("champion_model"))
-    assert event is not None
+        assert jobs >= {"refresh_documents", "rebuild_search", "train_models", "watch_search"}
+        names = ("champion_model", "search_quality_daily", "metric_points")
+        events = [instance.get_latest_materialization_event(dg.AssetKey(name)) for name in names]
+    assert None not in events
+    recorded = events[-1] and events[-1].asset_materialization
+    assert recorded is not None
+    assert int(str(recorded.metadata["points"].value)) > 100
 
 
 def test_dagster_materializes_in_a_fresh_home(

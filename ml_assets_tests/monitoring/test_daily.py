@@ -222,3 +222,16 @@ def test_a_measurement_is_kept_beside_those_before_it(connection: postgres.Conne
     (before,) = kept_measurements(connection, end - timedelta(seconds=1))
     assert before.queries == 4
     assert kept_measurements(connection, end - timedelta(days=1)) == []
+
+
+def test_measurements_are_kept_for_two_years_and_the_last_of_each_always(
+    connection: postgres.Connection,
+) -> None:
+    for identity, years in (("one", 3), ("one", 1), ("two", 4), ("two", 3)):
+        measured(connection, identity, datetime.now(UTC) - timedelta(days=366 * years), 0.5)
+    keep_measurement(connection, "three", measurement(), [])
+    rows = connection.execute(
+        "select generation_id, round(extract(epoch from now() - measured_at) / 86400 / 366)::int"
+        " from search_measurements order by 1"
+    ).fetchall()
+    assert rows == [("one", 1), ("three", 0), ("two", 3)]

@@ -71,7 +71,7 @@ def judged(client: Client, numbers: Sequence[int], now: datetime | None = None) 
 
 
 def test_hours_are_those_of_the_log(client: Client) -> None:
-    rows = hourly(client, day(3))
+    rows = hourly(client, day(3), day(3))
     assert [row["hour"].hour for row in rows] == [*range(24)]
     assert {(row["predictions"], row["requests"]) for row in rows} == {(12, 12)}
     assert [row["version"] for row in rows[:3]] == [1, 2, 1]
@@ -92,9 +92,9 @@ def test_a_series_is_that_of_the_hours(client: Client) -> None:
 
 
 def test_hours_that_are_computed_again_replace_themselves(client: Client) -> None:
-    before = hourly(client, day(3))
+    before = hourly(client, day(3), day(3))
     roll_up(client, day(2), day(4))
-    assert hourly(client, day(3)) == before
+    assert hourly(client, day(3), day(3)) == before
 
 
 def test_a_model_that_became_unsure_is_found_on_the_day(client: Client) -> None:
@@ -146,4 +146,4 @@ def test_a_level_is_dated_when_it_has_lasted_a_week(client: Client) -> None:
 
 def test_without_a_prediction_nothing_is_out_of_the_ordinary(client: Client) -> None:
     assert judged(client, [-400]) == []
-    assert hourly(client, day(-400)) == []
+    assert hourly(client, day(-400), day(-400)) == []

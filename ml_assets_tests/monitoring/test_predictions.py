@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,8 +19,11 @@ from ml_assets.monitoring import predictions, truth
 from ml_assets.monitoring.predictions import (
     FEEDBACK,
     PREDICTIONS,
+    REQUESTS,
+    Answered,
     Loaded,
     Predicted,
+    Recorded,
     Told,
     count_predictions,
     late_segments,
@@ -74,8 +78,11 @@ def predicted(request_id: str, position: int = 0, **changed: Any) -> Predicted:
     return Predicted(**{**given, **changed})
 
 
-def write(home: Path, *records: Predicted | Told, writer: str = "a" * 32, **more: Any) -> None:
-    kind = PREDICTIONS if isinstance(records[0], Predicted) else FEEDBACK
+KINDS = {Predicted: PREDICTIONS, Told: FEEDBACK, Answered: REQUESTS}
+
+
+def write(home: Path, *records: Recorded, writer: str = "a" * 32, **more: Any) -> None:
+    kind = KINDS[type(records[0])]
     spool = SpoolWriter(place_of(home, kind), writer, MOST, "never", **more)
     for record in records:
         spool.put([record_of(record)]).result(5)
@@ -96,6 +103,22 @@ def test_a_prediction_comes_back_as_it_was(empty: Client, tmp_path: Path) -> Non
     assert read_predictions(empty, TODAY - timedelta(days=1)) == []
     ((count),) = count_predictions(empty, TODAY)
     assert (count["predictions"], count["requests"], count["p99_ms"]) == (2, 2, 4.5)
+
+
+def test_minutes_of_the_service_are_loaded_when_their_day_is_over(
+    empty: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minute = Answered(NOW, "/v1/search", 2, 3, 1, [1.5, 2.5, 4.0], 50.0, 300.5, "h", 7)
+    write(tmp_path, minute)
+    assert waiting_days(tmp_path) == {}
+    assert load_day(empty, tmp_path, TODAY) == Loaded(1, added=1)
+    (row,) = empty.query("select * except (day, writer, sequence) from request_log").named_results()
+    assert Answered(**{**row, "at": row["at"].replace(tzinfo=UTC)}) == minute
+    write(tmp_path, minute, writer="b" * 32)
+    monkeypatch.setattr(
+        predictions, "datetime", SimpleNamespace(now=lambda _: NOW + timedelta(days=1))
+    )
+    assert waiting_days(tmp_path).keys() == {TODAY}
 
 
 def test_a_day_is_loaded_once_however_often(empty: Client, tmp_path: Path) -> None:

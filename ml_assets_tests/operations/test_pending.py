@@ -21,6 +21,7 @@ from ml_assets.operations.pending import (
     adopt_finish,
     forget_finish,
     is_finish,
+    kept_finish,
     last_finish,
     remember_finish,
     was_finished,
@@ -37,6 +38,8 @@ from ml_assets.service.page.judgments import Judgment, judge, withdraw
 from ml_assets.service.page.sessions import open_sessions
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import chroma, clickhouse, mlflow, online, postgres
+from ml_assets_tests.monitoring.alerting.examples import critical_alert
+from ml_assets_tests.operations.finishing import end_a_run, of_one_document
 from ml_assets_tests.search.corpus import generation_of
 from ml_assets_tests.search.measurements import age_releases, back, publish
 
@@ -46,27 +49,13 @@ def ended(
     settings: Settings, postgres_url: str, connection: postgres.Connection, tmp_path: Path
 ) -> Settings:
     """Settings of a deployment whose last run ended well, on one document."""
-    (tmp_path / "notes.jsonl").write_text('{"id": "x", "text": "One."}\n')
-    changed = settings.model_copy(
-        update={
-            "postgres_url": SecretStr(postgres_url),
-            "source": f"files:{tmp_path}/notes.jsonl",
-        }
-    )
+    changed = of_one_document(settings, postgres_url, tmp_path)
     (changed.home / "keyword").mkdir(parents=True)
     (changed.home / "keyword" / "meta.json").write_text("{}")
     changed.duckdb_file.write_bytes(b"features")
     end_a_run(connection, changed)
     assert last_finish(changed) is not None
     return changed
-
-
-def end_a_run(connection: postgres.Connection, settings: Settings) -> None:
-    source = open_source(settings.source, settings)
-    inputs = state.run_inputs(settings, source)
-    refresh_documents(connection, source, source.collections())
-    forget_finish(connection, "turn")
-    remember_finish(connection, settings, "turn", inputs, count_changes(connection))
 
 
 def edit_the_source(settings: Settings) -> Settings:
@@ -143,6 +132,7 @@ def test_what_the_service_writes_is_no_change(
         for _ in range(2):
             deployments.record(connection, process, None, datetime.now(UTC))
         key_id = create_key(connection, "ann", "viewer", [], "tester").split("_")[1]
+        append(connection, Entry(f"key/{key_id}", "deny", "service write", "a viewer"))
         judge(connection, Judgment("bread", "x", "ann", is_relevant=True, release_id=None))
         revoke_key(connection, key_id, "tester")
         deployments.forget(connection, process)
@@ -159,6 +149,39 @@ def test_what_the_service_writes_is_no_change(
         push(connection, [pushed_document(sent, 1 << 20)], "ann")
         assert last_finish(ended) is not None
     assert last_finish(ended) is None
+
+
+def write_by_day(settings: Settings, *, dies: bool = False) -> None:
+    (settings.home / "chdb").mkdir(exist_ok=True)
+    (settings.home / "chdb" / "part.bin").write_text(f"{datetime.now(UTC)}")
+    if dies:
+        raise InterruptedError
+
+
+def test_what_is_written_by_day_is_no_change(
+    ended: Settings, connection: postgres.Connection
+) -> None:
+    with kept_finish(ended):
+        write_by_day(ended)
+    assert last_finish(ended) is not None
+    assert was_finished(connection, ended)
+    with pytest.raises(InterruptedError), kept_finish(ended):
+        write_by_day(ended, dies=True)
+    assert was_finished(connection, ended) is False
+    with kept_finish(ended):
+        write_by_day(ended)
+    assert was_finished(connection, ended) is False, "it was none before"
+    end_a_run(connection, ended)
+    with kept_finish(ended):
+        write_by_day(ended)
+        append(connection, Entry("ann", "approve", "model/3", "it is good"))
+    assert was_finished(connection, ended) is False, "a person decided meanwhile"
+
+
+def test_alerts_are_no_change(ended: Settings, connection: postgres.Connection) -> None:
+    with critical_alert(connection):
+        assert connection.execute("select count(*) from alert_events").fetchone() == (1,)
+        assert last_finish(ended) is not None
 
 
 def test_what_a_person_decides_is_a_change(

@@ -73,6 +73,8 @@ def test_its_answers_are_those_of_the_rooms(asked: Client, deployed: Deployed) -
     ("call", "kind"),
     [
         (lambda asked: asked.document("absent"), NothingToDoError),
+        (lambda asked: asked.document("../release"), NothingToDoError),
+        (lambda asked: asked.similar("a/./.."), NothingToDoError),
         (lambda asked: asked.features("absent", "x"), FeatureViewError),
         (lambda asked: asked.features("document_text", "x"), NothingToDoError),
         (lambda asked: asked.predict([" "]), SourceError),
@@ -124,6 +126,17 @@ def test_a_busy_service_is_asked_again_and_no_more_than_thrice(
 def test_what_is_no_service_is_told() -> None:
     with pytest.raises(SettingError, match=r"http://127\.0\.0\.1:8080"):
         ml_assets.open(url="postgresql://host/base")
-    with ml_assets.open(url="http://127.0.0.1:1") as opened, pytest.raises(OutageError):
-        opened.document("x")
+    with pytest.raises(SettingError, match=r"http://127\.0\.0\.1:8080"):
+        ml_assets.open(url="http://host:eighty")
+    for key in ("mla_1\n2", "mlä_1"):
+        with pytest.raises(SettingError, match="not a key") as refused:
+            ml_assets.open(url="http://host", key=key)
+        assert key not in str(refused.value)
+    with ml_assets.open(url="http://127.0.0.1:1", key=" mla_1_2\n") as opened:
+        with pytest.raises(OutageError):
+            opened.document("x")
+        page = httpx.MockTransport(lambda _: httpx.Response(200, text="<html>"))
+        opened._http = httpx.Client(transport=page, base_url="http://another")
+        with pytest.raises(OutageError, match="no JSON"):
+            opened.document("x")
     assert isinstance(ml_assets.open(Path("home")), Session)

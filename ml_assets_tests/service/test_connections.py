@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+import struct
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
+from typing import Any, cast
 
 import pytest
 import uvicorn
 
+from ml_assets.service import server
 from ml_assets.service.admission import connections
-from ml_assets.service.admission.connections import MOST_HEAD, BoundedConnection
+from ml_assets.service.admission.connections import (
+    BOUNDS,
+    IDLE_SECONDS,
+    MOST_HEAD,
+)
+from ml_assets.service.mcp import server as mcp
+from ml_assets.settings import Settings
 from ml_assets_tests.servers import free_port
 from ml_assets_tests.service.deployed import soon
 
@@ -62,8 +71,7 @@ def serving() -> Iterator[int]:
     config = uvicorn.Config(
         answering,
         port=opened,
-        http=BoundedConnection,
-        h11_max_incomplete_event_size=MOST_HEAD,
+        **BOUNDS,
         log_config=None,
         lifespan="off",
     )
@@ -112,6 +120,32 @@ def trickle(client: socket.socket) -> bytes:
     raise AssertionError("it is heard for ever")
 
 
+def test_the_service_and_its_tools_listen_within_these_bounds(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Mapping[str, Any]] = []
+
+    class Listening:
+        def __init__(self, config: uvicorn.Config) -> None:
+            told.append(vars(config))
+
+        def run(self) -> None:
+            pass
+
+    monkeypatch.setattr(uvicorn, "Server", Listening)
+    monkeypatch.setattr(uvicorn, "run", lambda _, **given: told.append(given))
+    for module in (server, mcp):
+        monkeypatch.setattr(module, "refuse_open_door", lambda *_: None)
+    monkeypatch.setattr(server.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(mcp, "_prepare", lambda: None)
+    server.serve(settings, "127.0.0.1", 0, 1, print)
+    mcp.serve_http(cast("Any", nullcontext()), settings, "127.0.0.1", 0)
+    for given in told:
+        assert {name: given[name] for name in BOUNDS} == BOUNDS
+        assert (given["access_log"], given["server_header"]) == (False, False)
+    assert len(told) == 2
+
+
 @pytest.mark.parametrize("head", [b"", b"GET / HTTP/1.1\r\nHost: he"])
 def test_a_head_that_does_not_come_is_not_waited_for(hasty: int, head: bytes) -> None:
     with connected(hasty) as client:
@@ -130,6 +164,32 @@ def test_a_connection_that_single_bytes_keep_alive_ends(hasty: int, asked: bytes
         client.sendall(asked)
         assert answer(client).startswith(b"HTTP/1.1 200")
         trickle(client)
+
+
+def test_a_connection_is_kept_for_longer_than_a_proxy_keeps_it(hasty: int) -> None:
+    """It would ask on one that is just being closed, and tell its client 502."""
+    assert IDLE_SECONDS > 60
+    with connected(hasty) as client:
+        for _ in range(2):
+            client.sendall(ASK % b"")
+            assert answer(client).endswith(b"ok")
+            time.sleep(5 * SECONDS)
+        client.sendall(ASK % b"")
+        assert answer(client).endswith(b"ok")
+
+
+def test_nothing_is_kept_of_a_connection_that_broke(port: int) -> None:
+    kind = connections.AutoHTTPProtocol
+
+    def kept() -> int:
+        return sum(type(each) is kind for each in gc.get_objects())
+
+    with connected(port) as client:
+        client.sendall(ASK % b"")
+        assert answer(client).endswith(b"ok")
+        assert kept() == 1
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+    soon(lambda: gc.collect() >= 0 and not kept())
 
 
 @pytest.mark.usefixtures("_protocol")

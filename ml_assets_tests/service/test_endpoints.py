@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,6 +138,8 @@ def test_vectors_name_their_space(client: TestClient) -> None:
         ("/v1/search", {"query": "x", "collection": ["nowhere"]}, "nowhere"),
         ("/v1/predict", {"texts": []}, "texts"),
         ("/v1/embed", {"texts": ["x"], "kind": "other"}, "kind"),
+        ("/v1/embeddings", {"input": [[1, 2], [3]]}, "check_embedding_ctx_length=False"),
+        ("/v1/embeddings", {"input": [1, 2]}, "send texts"),
     ],
 )
 def test_what_cannot_be_asked_is_said(
@@ -161,6 +164,33 @@ def test_text_that_postgres_does_not_take_is_refused(
     refused = client.request(method, path)
     assert refused.status_code == 422, refused.text
     assert "NUL" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "given"),
+    [
+        ("GET", "/nowhere", {}),
+        ("PATCH", "/v1/search", {}),
+        ("GET", "/v1/release", {"headers": {"Host": "another"}}),
+        (
+            "POST",
+            "/v1/search",
+            {"content": b"\xff", "headers": {"Content-Type": "application/json"}},
+        ),
+        ("POST", "/v1/search", {"content": b" " * (3 << 20)}),
+        ("GET", "/v1/documents/%00", {}),
+        ("POST", "/v1/feedback", {"json": {"request_id": "r"}}),
+    ],
+)
+def test_a_refusal_is_a_line_with_a_next_step(
+    client: TestClient, method: str, path: str, given: dict[str, Any]
+) -> None:
+    refused = client.request(method, path, **given)
+    assert 400 <= refused.status_code < 500
+    error = refused.json()["error"]
+    assert error["do"]
+    assert "\n" not in error["message"]
+    assert "Value error" not in error["message"]
 
 
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded"])
@@ -189,9 +219,19 @@ def test_a_method_that_is_not_allowed_is_told_the_others(client: TestClient) -> 
     assert refused.headers["Allow"] in ("GET", "POST")
 
 
-def test_half_a_letter_is_no_query(client: TestClient) -> None:
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/search", '{"query": "%"}'),
+        ("/v1/search", '{"query": "w3", "%": 1}'),
+        ("/v1/predict", '{"texts": ["w3"], "metadata": [{"collection": "%"}]}'),
+        ("/v1/features", '{"text": "w3", "metadata": {"%": 1}}'),
+        ("/v1/documents", '{"documents": [{"id": "a", "text": "w", "metadata": {"%": "%"}}]}'),
+    ],
+)
+def test_half_a_letter_is_no_text(client: TestClient, path: str, body: str) -> None:
     headers = {"Content-Type": "application/json"}
-    refused = client.post("/v1/search", content=b'{"query": "\\ud800"}', headers=headers)
+    refused = client.post(path, content=body.replace("%", r"\ud800"), headers=headers)
     assert refused.status_code == 422
     assert "unicode" in refused.json()["error"]["message"]
 

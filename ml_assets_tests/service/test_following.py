@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic
@@ -13,7 +14,7 @@ from pydantic import SecretStr
 
 from ml_assets.errors import OutageError
 from ml_assets.releases.pointer import CHANNEL, deciding_alone, list_releases, present_release
-from ml_assets.service.following import follower
+from ml_assets.service.following import bell, follower
 from ml_assets.service.following.bell import Bell
 from ml_assets.service.following.opened import NoLaneError, OpenedRelease, look_up
 from ml_assets.service.routes import search as searching
@@ -60,12 +61,68 @@ def test_publishes_and_rollbacks_are_followed_without_an_error_or_a_mix(
         process = client.app.state.service.process  # type: ignore[attr-defined]
         assert client.app.state.service.state.takeovers >= 11  # type: ignore[attr-defined]
         soon(lambda: get(client, "/v1/release")["deployments"][0]["release_id"] == number)
+        assert "ml_assets_takeover_seconds_count 10.0" in client.get("/metrics").text
     assert wrong == []
     generations = {each.release_id: each.parts.generation_id for each in list_releases(connection)}
     assert len(seen) >= 4
     assert all(generations[release] == generation for release, generation in seen)
     here = "select count(*) from deployments where process_id = %s"
     assert connection.execute(here, [process.process_id]).fetchone() == (0,)
+
+
+def test_a_notice_has_the_next_release_answer_before_the_old_one_is_closed(
+    deployed: Deployed, open_service: OpenService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the service tells how long that took, by the clock that the release was published by."""
+    told: list[str] = []
+    states: list[follower.State] = []
+    heard = bell._heard
+
+    def notified(connection: postgres.Connection) -> bool:
+        rung = heard(connection)
+        if rung:
+            told.append("notified")
+        return rung
+
+    class Watched(OpenedRelease):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            told.append(f"opened {self.served.release_id}")
+
+        def close(self) -> None:
+            now = states[0].current if states else None
+            told.append(f"closed {self.served.release_id} beside {now and now.served.release_id}")
+            super().close()
+
+    monkeypatch.setattr(follower, "POLL_SECONDS", 3600.0)
+    monkeypatch.setattr(follower, "OpenedRelease", Watched)
+    monkeypatch.setattr(bell, "_heard", notified)
+    with open_service() as client:
+        service = client.app.state.service  # type: ignore[attr-defined]
+        states.append(service.state)
+        before = get(client, "/v1/release")["release"]
+        assert "ml_assets_takeover_seconds_count 0.0" in client.get("/metrics").text
+        deployed.publish(deployed.generation(hnsw_m=8))
+        soon(lambda: told[-1].startswith("closed"))
+        answer = get(client, "/v1/release")
+        after = answer["release"]
+        assert told == [
+            f"opened {before}",
+            "notified",
+            f"opened {after}",
+            f"closed {before} beside {after}",
+        ]
+        soon(lambda: get(client, "/v1/release")["deployments"][0]["release_id"] == after)
+        (deployment,) = get(client, "/v1/release")["deployments"]
+        published, since = answer["served_from"], deployment["since"]
+        seconds = (
+            datetime.fromisoformat(since) - datetime.fromisoformat(published)
+        ).total_seconds()
+        assert seconds > 0
+        metrics = client.get("/metrics").text
+        assert "ml_assets_takeover_seconds_count 1.0" in metrics
+        assert f"ml_assets_takeover_seconds_sum {seconds}" in metrics
+    deployed.back()
 
 
 def test_redis_says_when_to_look_where_postgres_cannot(

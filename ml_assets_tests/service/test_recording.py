@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -10,10 +13,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from ml_assets.documents.normalize import normalize
-from ml_assets.monitoring.predictions import FEEDBACK, PREDICTIONS
+from ml_assets.monitoring.predictions import FEEDBACK, PREDICTIONS, REQUESTS
 from ml_assets.monitoring.spool import segments as spooled
 from ml_assets.monitoring.spool import writer
 from ml_assets.monitoring.spool.segments import list_segments, place_of, read_records
+from ml_assets.service import recording
 from ml_assets.service.admission.keys import create_key
 from ml_assets.service.following import follower
 from ml_assets_tests.service.deployed import Deployed, OpenService, get, post, soon
@@ -53,6 +57,37 @@ def test_each_prediction_is_kept_once_it_was_answered(
     later = kept(client, PREDICTIONS)[2:]
     assert [each["request_id"] for each in later] == [later[0]["request_id"]] * 2
     assert later[0]["request_id"] != "r-1"
+
+
+def test_each_minute_of_each_route_is_kept(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minute = datetime(2026, 3, 5, 12, tzinfo=UTC)
+    get(client, "/health")
+    recorder = client.app.state.service.recorder  # type: ignore[attr-defined]
+    recorder._keep_minute()  # what other tests asked
+    soon(lambda: not recorder._routes)
+    before = len(kept(client, REQUESTS))
+    monkeypatch.setattr(recording, "_this_minute", lambda: minute)
+    monkeypatch.setattr(recording, "_MOST_LATENCIES", 4)
+    recorder._minute = minute
+    for number in range(9):
+        recorder.answered("/v1/search", 503 if number == 8 else 200, number / 1000)
+    post(client, "/v1/predict", {"texts": TEXTS})
+    monkeypatch.setattr(recording, "_this_minute", lambda: minute + timedelta(minutes=1))
+    get(client, "/health")  # a probe is none of them
+    assert len(kept(client, REQUESTS)) == before
+    recorder.answered("/v1/search", 200, 0.5)
+    soon(lambda: len(kept(client, REQUESTS)) == before + 2)
+    search, predict = kept(client, REQUESTS)[before:]
+    assert (search["at"], search["route"]) == (minute.isoformat(), "/v1/search")
+    assert (search["requests"], search["errors"]) == (9, 1)
+    assert search["latencies_ms"] == [0.0, 4.0, 8.0]
+    assert predict["route"] == "/v1/predict"
+    assert (predict["requests"], len(predict["latencies_ms"])) == (1, 1)
+    assert predict["release_id"] == get(client, "/v1/release")["release"]
+    assert predict["memory_mib"] > 1
+    assert (predict["host"], predict["process"]) == (socket.gethostname(), os.getpid())
 
 
 def test_feedback_is_on_the_disk_before_it_is_answered(
@@ -138,13 +173,14 @@ def test_what_cannot_be_kept_is_told_before_anything_is_lost(
     monkeypatch.setattr(spooled, "TemporaryFile", full)
     monkeypatch.setattr(follower, "obstacle", lambda *_: "it is read-only")
     with open_service() as client:
-        soon(lambda: len(get(client, "/ready")["warnings"]) == 3)
+        soon(lambda: len(get(client, "/ready")["warnings"]) == 4)
         ready = get(client, "/ready")
         assert ready["ready"] is True
         assert ready["warnings"] == [
             "each process counts by itself, and nobody can log in (it is read-only)",
             "predictions cannot be kept ([Errno 28] No space left on device)",
             "feedback cannot be kept ([Errno 28] No space left on device)",
+            "requests cannot be kept ([Errno 28] No space left on device)",
         ]
         outside = client.get("/ready", headers={"Host": "example.org"}).json()
         assert (outside["ready"], outside["warnings"]) == (True, [])

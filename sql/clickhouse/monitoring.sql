@@ -286,3 +286,57 @@ from system.parts
 where active and database = currentDatabase()
 group by table
 order by table
+
+-- name: metric_points
+-- What was answered on the days of a span of time, a point for each request, and what was told of it by now; how the
+-- service was, a point for each minute, and the latencies of a minute spread over it. Times in microseconds.
+select
+    metric, arrayMap(each -> each.1, sorted) as times, arrayMap(each -> each.2, sorted) as values,
+    model, version, release, route, host, process
+from (
+    select
+        metric, arraySort(groupArray((micros, value))) as sorted, model, version, release, route, host, process
+    from (
+        select
+            point.1 as metric, micros, point.2 as value, model, toString(version) as version,
+            toString(release_id) as release, '' as route, '' as host, '' as process
+        from (
+            select
+                model, version, release_id, toUnixTimestamp64Micro(max(log.at)) as micros,
+                max(latency_ms) as latency, avg(probability) as mean_probability
+            from prediction_log as log final
+            where day >= toDate({begin:DateTime}) and day < toDate({end:DateTime})
+            group by request_id, model, version, release_id
+        )
+        array join [
+            ('prediction_latency_ms', latency), ('prediction_probability', mean_probability)
+        ] as point
+        union all
+        select
+            'prediction_correct', toUnixTimestamp64Micro(max(outcome.at)), avg(is_correct), model,
+            toString(version), toString(release_id), '', '', ''
+        from prediction_outcomes as outcome
+        where outcome.at >= {begin:DateTime} and outcome.at < {end:DateTime}
+            or told_at >= {begin:DateTime} and told_at < {end:DateTime}
+        group by request_id, model, version, release_id
+        union all
+        select
+            'service_' || point.1, toUnixTimestamp64Micro(log.at), point.2, '', '',
+            if(release_id = 0, '', toString(release_id)), route, host, toString(process)
+        from request_log as log final
+        array join [
+            ('requests', toFloat64(requests)), ('errors', toFloat64(errors)), ('cpu_percent', cpu_percent),
+            ('memory_mib', memory_mib)
+        ] as point
+        where day >= toDate({begin:DateTime}) and day < toDate({end:DateTime})
+        union all
+        select
+            'service_latency_ms',
+            toUnixTimestamp64Micro(log.at) + intDiv(60000000 * (place - 1), length(latencies_ms)), latency, '', '',
+            if(release_id = 0, '', toString(release_id)), route, host, toString(process)
+        from request_log as log final
+        array join latencies_ms as latency, arrayEnumerate(latencies_ms) as place
+        where day >= toDate({begin:DateTime}) and day < toDate({end:DateTime})
+    )
+    group by metric, model, version, release, route, host, process
+)

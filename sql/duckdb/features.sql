@@ -16,16 +16,16 @@ order by entity_id
 -- The entities that came in a time: their first values, as they were known last, since when any is known, and whether
 -- they are gone now. Later rows do not count where one stands for all there is to know of an entity: most follow from
 -- what others did, as the nearest distance does.
+select version.*, known_since, gone
 from (
     select
-        *,
-        min(known_time) over (partition by {entity}) as known_since,
-        last_value(removed) over (
-            partition by entity_id order by event_time, known_time rows between unbounded preceding and unbounded following
-        ) as gone
+        min_by(rowid, (event_time, -epoch_us(known_time))) as place,
+        min(known_time) as known_since,
+        max_by(removed, (event_time, known_time)) as gone
     from {table}
-    qualify row_number() over (partition by {entity} order by event_time, known_time desc) = 1
-)
+    group by {entity}
+) as arrived
+join {table} as version on version.rowid = arrived.place
 where not removed and event_time >= $since and event_time < $until
 
 -- name: comparisons
@@ -92,16 +92,27 @@ from live
 full join rows_of using (entity_id)
 
 -- name: current
--- The latest row of each entity that is not removed; two that are equally late both show.
-from (from {table} qualify rank() over (partition by entity_id order by event_time desc, known_time desc) = 1)
-where not removed
+-- The latest row of each entity that is not removed; two that are equally late both show. Found by keys and times alone:
+-- a window would sort whole rows.
+select version.*
+from {table} as version
+semi join (select entity_id, max((event_time, known_time)) as times from {table} group by entity_id) as latest
+    on version.entity_id = latest.entity_id and (version.event_time, version.known_time) = latest.times
+where not version.removed
 
 -- name: current_of_history
 -- The latest row of each entity whose event has come and was not taken back.
-from (
-    from (from {table} qualify row_number() over (partition by entity_id, event_time order by known_time desc) = 1)
-    where not removed and event_time <= current_timestamp
-    qualify row_number() over (partition by entity_id order by event_time desc) = 1
+from {table}
+where rowid in (
+    select max_by(version, event_time)
+    from (
+        select entity_id, event_time, max_by(rowid, known_time) as version, max_by(removed, known_time) as removed
+        from {table}
+        where event_time <= current_timestamp
+        group by entity_id, event_time
+    )
+    where not removed
+    group by entity_id
 )
 
 -- name: documents_staged
@@ -240,6 +251,15 @@ where not exists (
         and vector_hashes.vector_hash = document_vectors.vector_hash
 )
 
+-- name: known_neighbours
+-- Of the documents whose vector is as it was, and that of their nearest: the places of both, and the distance.
+with kept as (
+    select entity_id, place, neighbour_id, nearest_distance
+    from document_neighbours join places using (entity_id, vector_hash)
+)
+select kept.place, other.place as nearest, kept.nearest_distance as distance
+from kept join kept as other on other.entity_id = kept.neighbour_id
+
 -- name: label_statistics
 -- The labels of the documents that came each day; one that has none yet is not missing.
 insert into feature_statistics by name
@@ -294,7 +314,8 @@ where entity_id in (select unnest($entity_ids))
 -- it is made of both times, the event first:
 --   nearest  the ASOF join over all rows. Of an earlier event it finds what was known last; where that was known by
 --            the cutoff, it is right.
---   late     the other spine rows, whose answer arrived after their cutoff, or is void: search all allowed rows.
+--   late     the other spine rows, whose answer arrived after their cutoff, or is void: search all allowed rows. Of the
+--            moment itself the first has found all that counts.
 with keys as (
     select
         spine_row,
@@ -327,7 +348,7 @@ allowed as (
     select nearest.spine_row, earlier.event_time, max_by(earlier.rowid, earlier.known_time) as version, {earlier_void} as void
     from nearest join {table} as earlier
         on nearest.entity_id = earlier.entity_id
-        and nearest.moment {until} epoch_us(earlier.event_time)
+        and nearest.moment > epoch_us(earlier.event_time)
         and nearest.cutoff >= epoch_us(earlier.known_time)
     where nearest.is_late
     group by nearest.spine_row, earlier.event_time
@@ -419,7 +440,7 @@ create or replace temp table changes as
 with latest as (
     select entity_id, event_time, removed, value_hash
     from {table}
-    qualify row_number() over (partition by entity_id order by event_time desc, known_time desc) = 1
+    where rowid in (select max_by(rowid, (event_time, known_time)) from {table} group by entity_id)
 ),
 inputs as (
     select entity_id, input_hash from feature_inputs where view = $view
@@ -591,3 +612,23 @@ select
     $day as day, $reference as reference, $feature as feature, $aspect as aspect, $test as test, $psi as psi,
     $wasserstein as wasserstein, $effect as effect, $strength as strength, $p_value as p_value, $q_value as q_value,
     $drifted as drifted, $before as before, $now as now
+
+-- name: metric_points
+-- What the days of a span of time were found to have drifted by, a series per row; times in microseconds.
+with views as (select feature, any_value(view) as view from feature_statistics group by feature),
+
+found as (
+    select
+        day, reference, feature, aspect, views.view, model_version,
+        unnest(['strength', 'effect', 'q_value']) as metric, unnest([strength, effect, q_value]) as value
+    from feature_drift
+    join drift_comparisons using (day, reference)
+    left join views using (feature)
+    where day >= $begin::date and day < $end::date
+)
+
+select
+    'drift_' || metric as metric, list(epoch_us(day::timestamp) order by day) as times,
+    list(value order by day) as values, reference, view, feature, aspect, model_version as version
+from found
+group by metric, reference, view, feature, aspect, model_version

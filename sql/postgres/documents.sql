@@ -848,6 +848,44 @@ left join lateral (
 where t.ticket = %(ticket)s
 order by 1
 
+-- name: metric_points
+-- Of the documents that came or changed on each day (UTC) of a span of time, and of the rows that were quarantined or
+-- removed on it: how many, and how good they are; a series per row; times in microseconds.
+with changed as (
+    select
+        collection, (changed_at at time zone 'UTC')::date as day, count(*) as documents,
+        count(*) - count(distinct md5(text)) as duplicates, count(*) filter (where text !~ '\S') as empty,
+        count(*) filter (where label is null) as unlabelled, avg(length(text)) as characters
+    from documents
+    where changed_at >= %(begin)s and changed_at < %(end)s and deleted_at is null
+    group by 1, 2
+),
+
+measured as (
+    select collection, day, metric, value
+    from changed
+    cross join lateral (values
+        ('changed', documents::float8), ('duplicates', duplicates), ('empty', empty), ('unlabelled', unlabelled),
+        ('characters', characters)
+    ) as numbers (metric, value)
+    union all
+    select collection, (deleted_at at time zone 'UTC')::date, 'removed', count(*)
+    from documents
+    where deleted_at >= %(begin)s and deleted_at < %(end)s
+    group by 1, 2
+    union all
+    select collection, (rejected_at at time zone 'UTC')::date, 'rejected', count(*)
+    from rejected_documents
+    where rejected_at >= %(begin)s and rejected_at < %(end)s
+    group by 1, 2
+)
+
+select
+    'documents_' || metric as metric, array_agg((1e6 * extract(epoch from day))::bigint order by day) as times,
+    array_agg(value order by day) as values, collection
+from measured
+group by metric, collection
+
 -- name: known_documents
 -- Of these, the documents that any table knows, live or not.
 select document_id from documents where document_id = any(%(document_ids)s)

@@ -292,6 +292,30 @@ on conflict (run_id) do update
 set space_id = excluded.space_id, encoded = embedding_runs.encoded + excluded.encoded, ended_at = now(),
     host = excluded.host, process = excluded.process, device = excluded.device, history = excluded.history
 
+-- name: metric_points
+-- What the embeddings that ended in a span of time used, second by second, and their mean rate at the end, a series per
+-- row; times in microseconds.
+select
+    'embedding_' || metric as metric, array_agg(micros order by micros) as times,
+    array_agg(value order by micros) as values, run, space, host, process, device
+from (
+    select
+        run_id as run, space_id as space, host, process, device, point ->> 2 as metric,
+        (point -> 3)::float8 as value,
+        (1e6 * (extract(epoch from started_at) + (point -> 0)::numeric))::bigint as micros
+    from embedding_runs
+    cross join jsonb_array_elements(history) as point
+    where ended_at >= %(begin)s and ended_at < %(end)s
+    union all
+    select
+        run_id, space_id, host, process, device, 'texts_per_second',
+        encoded / greatest(extract(epoch from ended_at - started_at)::float8, 1e-6),
+        (1e6 * extract(epoch from ended_at))::bigint
+    from embedding_runs
+    where ended_at >= %(begin)s and ended_at < %(end)s
+) as seconds
+group by metric, run, space, host, process, device
+
 -- name: vectors_of_alone
 -- The vectors of these chunks whose text no other chunk has.
 select distinct on (e.space_id, e.text_hash) e.embedding

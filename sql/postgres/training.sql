@@ -208,6 +208,25 @@ select document_id, encode(sha256(convert_to(
 from documents
 where document_id = any(%(document_ids)s) and deleted_at is null
 
+-- name: metric_points
+-- What the trainings that ended in a span of time reported, a series per row; times in microseconds. When a step was is
+-- told by its number, evenly between begin and end.
+select
+    'training_' || metric as metric, array_agg(micros order by micros) as times,
+    array_agg(value order by micros) as values, run, family, split, host, process, device
+from (
+    select
+        run_id as run, family, point ->> 1 as split, point ->> 2 as metric, (point -> 3)::float8 as value,
+        host, process, device,
+        (1e6 * (extract(epoch from started_at) + extract(epoch from ended_at - started_at) * (point -> 0)::numeric
+            / greatest(max((point -> 0)::numeric) over (partition by run_id, point ->> 1, point ->> 2), 1)))::bigint
+            as micros
+    from experiments
+    cross join jsonb_array_elements(history) as point
+    where ended_at >= %(begin)s and ended_at < %(end)s
+) as steps
+group by metric, run, family, split, host, process, device
+
 -- name: rehash_file
 -- A file of artifacts was written anew: its hash and size, where they are kept.
 update experiments

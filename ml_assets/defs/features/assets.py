@@ -31,6 +31,7 @@ from ml_assets.features.definition import FeatureView, Source, fingerprint
 from ml_assets.features.documents import refresh_document_features
 from ml_assets.features.drift.plots import drift_plot
 from ml_assets.features.drift.results import DayComparison, how_it_came, write_comparisons
+from ml_assets.features.drift.windows import refresh_days
 from ml_assets.features.offline import (
     refresh_source,
     rows_left_out,
@@ -175,8 +176,12 @@ def feature_drift(
     """What came until a day, compared with the champion's training set and the days before."""
     space_id, where = encoder.space().space_id, mlflow.tracking
     outcomes: dict[str, dict[str, str]] = {}
-    for name in context.partition_keys:
-        day = date.fromisoformat(name)
+    days = [date.fromisoformat(name) for name in context.partition_keys]
+    with postgres.connect() as connection, duckdb.get_connection() as duck:
+        # Once for all of them: the days that comparisons look at are mostly the same.
+        refresh_days(connection, duck, min(days), max(days))
+    for day in days:
+        name = str(day)
         with postgres.connect() as connection, duckdb.get_connection() as duck:
             compared = compare_day(connection, duck, where, day, space_id, settings.seed)
             write_comparisons(duck, day, compared)

@@ -1,22 +1,30 @@
 """Assets of the group `monitoring`: time series of trainings and model versions, predictions."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, date, datetime, time
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, date, datetime
+from typing import Any
 
 import dagster as dg
 
 from ml_assets.defs.assets import (
     asset,
     data_version,
-    described,
     plot,
     relation,
     relation_of_duckdb,
     table,
 )
 from ml_assets.defs.monitoring.alerting import opened_stores
+from ml_assets.defs.monitoring.shown import (
+    anomaly_plots,
+    by_day,
+    last_version,
+    marks,
+    relation_of,
+    series_of,
+    sizes_shown,
+    trend_plots,
+)
 from ml_assets.defs.partitions import DAYS
 from ml_assets.defs.resources import (
     ClickHouseResource,
@@ -33,32 +41,23 @@ from ml_assets.monitoring.daily import (
     roll_up_days,
     search_quality,
 )
-from ml_assets.monitoring.hourly import (
-    Found,
-    hourly,
-    level_changes,
-    read_series,
-    roll_up,
-    watch,
-)
+from ml_assets.monitoring.hourly import hourly, level_changes, midnight, roll_up, watch
 from ml_assets.monitoring.metrics import (
     copy_model_performance,
     copy_training_metrics,
     training_series,
 )
-from ml_assets.monitoring.plots import MOST_SERIES, anomaly_plot, comparison_plot, trend_plot
+from ml_assets.monitoring.plots import MOST_SERIES, comparison_plot
 from ml_assets.monitoring.predictions import Loaded, count_predictions, load_day, performance
-from ml_assets.monitoring.trends import Trend, family_trends, trends_of
-from ml_assets.releases.pointer import Part, Release, list_releases
+from ml_assets.monitoring.recording import count_by_day, open_metrics, points_of_days, record
+from ml_assets.monitoring.trends import family_trends, trends_of
+from ml_assets.releases.pointer import list_releases
 from ml_assets.search.evaluation.metrics import NDCG
 from ml_assets.settings import Settings
+from ml_assets.stores.metrics import Retention, Window
 from ml_assets.training.experiments import experiment_statistics
 from ml_assets.training.results import read_summaries
 
-if TYPE_CHECKING:
-    from clickhouse_connect.driver.client import Client
-
-_MOST_PLOTS = 6
 _MOST_RUNS = 200
 """Candidates that are looked at: those of the last thirty trainings or so."""
 
@@ -81,7 +80,7 @@ def training_metrics(
         trainings = copy_training_metrics(connection, client)
         versions = copy_model_performance(connection, client)
         series = training_series(client)
-        shown = _relation(client, "training_metrics")
+        shown = relation_of(client, "training_metrics")
     total = trainings + versions
     return dg.MaterializeResult(
         metadata={
@@ -119,7 +118,7 @@ def prediction_log(
                 "performance": table(performance(client, day)),
             }
             context.add_asset_metadata(shown, partition_key=name)
-        relation = _relation(client, "prediction_log")
+        relation = relation_of(client, "prediction_log")
     return dg.MaterializeResult(
         metadata={**relation, "outcome": f"{total.added} records of {total.segments} segments"},
         data_version=data_version(counts),
@@ -132,15 +131,13 @@ def model_performance_hourly(
 ) -> dg.MaterializeResult:
     """How each model version answered in the hours of a day: how often, how sure, how fast."""
     days = [date.fromisoformat(name) for name in context.partition_keys]
-    hours: list[dict[str, Any]] = []
     with clickhouse.connect() as client:
         roll_up(client, days[0], days[-1])
-        for day in days:
-            of_day = hourly(client, day)
-            hours += of_day
-            shown = {"dagster/partition_row_count": len(of_day), "hours": table(of_day)}
-            context.add_asset_metadata(shown, partition_key=f"{day}")
-        relation = _relation(client, "model_performance_hourly")
+        hours = hourly(client, days[0], days[-1])
+        relation = relation_of(client, "model_performance_hourly")
+    for day, of_day in by_day(days, hours, lambda row: row["hour"].date()).items():
+        shown = {"dagster/partition_row_count": len(of_day), "hours": table(of_day)}
+        context.add_asset_metadata(shown, partition_key=f"{day}")
     return dg.MaterializeResult(
         metadata={**relation, "outcome": f"{len(hours)} hours"}, data_version=data_version(hours)
     )
@@ -161,11 +158,11 @@ def anomalies(
             shown = {
                 "dagster/partition_row_count": len(of_day),
                 "anomalies": table([asdict(each) for each in of_day]),
-                **_plots(client, day, of_day),
+                **anomaly_plots(client, day, of_day),
             }
             context.add_asset_metadata(shown, partition_key=f"{day}")
         levels = table(level_changes(client, days[-1], datetime.now(UTC)))
-        relation = {**_relation(client, "anomalies"), "levels": levels}
+        relation = {**relation_of(client, "anomalies"), "levels": levels}
     return dg.MaterializeResult(
         metadata={**relation, "outcome": f"{len(found)} anomalies on {len(days)} days"},
         data_version=data_version(found),
@@ -183,15 +180,15 @@ def model_performance_daily(
     with clickhouse.connect() as client:
         roll_up_days(client, days[0], days[-1])
         rows = performance_by_day(client, days[0], days[-1])
-        relation = _relation(client, "model_performance_daily")
-    for day, of_day in _by_day(days, rows).items():
+        relation = relation_of(client, "model_performance_daily")
+    for day, of_day in by_day(days, rows).items():
         shown = {"dagster/partition_row_count": len(of_day), "versions": table(of_day)}
         context.add_asset_metadata(shown, partition_key=f"{day}")
     with postgres.connect() as connection:
-        releases = _marks(list_releases(connection), "model_version")
+        releases = marks(list_releases(connection), "model_version")
     trends = [
         trend
-        for (model, version), of_version in sorted(_series(rows, "model", "version").items())
+        for (model, version), of_version in sorted(series_of(rows, "model", "version").items())
         for trend in trends_of(
             f"{model}/{version}",
             of_version,
@@ -202,7 +199,7 @@ def model_performance_daily(
     return dg.MaterializeResult(
         metadata={
             **relation,
-            **_trend_plots(trends, releases),
+            **trend_plots(trends, releases),
             "outcome": f"{len(rows)} days of model versions",
             "trends": table([trend.row() for trend in trends[-40:]]),
         },
@@ -224,12 +221,12 @@ def search_quality_daily(
     with postgres.connect() as connection, clickhouse.connect() as client:
         record_search_quality(connection, client, days, datetime.now(UTC))
         rows = search_quality(client, days[0], days[-1])
-        relation = _relation(client, "search_quality_daily")
-        releases = _marks(list_releases(connection), "generation_id")
-    for day, of_day in _by_day(days, rows).items():
+        relation = relation_of(client, "search_quality_daily")
+        releases = marks(list_releases(connection), "generation_id")
+    for day, of_day in by_day(days, rows).items():
         shown = {"dagster/partition_row_count": len(of_day), "quality": table(of_day)}
         context.add_asset_metadata(shown, partition_key=f"{day}")
-    series = _series(rows, "generation_id", "method", "metric")
+    series = series_of(rows, "generation_id", "method", "metric")
     trends = [
         trend
         for (identity, method, metric), of_metric in sorted(series.items())
@@ -241,7 +238,7 @@ def search_quality_daily(
     return dg.MaterializeResult(
         metadata={
             **relation,
-            **_trend_plots(trends, releases),
+            **trend_plots(trends, releases),
             "outcome": f"{len(rows)} numbers of {len(days)} days",
             "trends": table([trend.row() for trend in trends[-40:]]),
         },
@@ -262,16 +259,16 @@ def experiment_analytics(
         described_view = relation_of_duckdb(duck, "experiment_summary")
     with postgres.connect() as connection:
         counts = experiment_statistics(connection)
-        releases = _marks(list_releases(connection), "model_version")
+        releases = marks(list_releases(connection), "model_version")
     trends = family_trends(summaries)
     last, families = summaries[-MOST_SERIES:], {each.family for each in summaries}
     version = data_version([each.run_id for each in summaries], releases)
     pictures = (
         {}
-        if version == _last_version(context) or not last
+        if version == last_version(context) or not last
         else {
             "comparison_plot": plot(comparison_plot(last)),
-            **_trend_plots([each for each in trends if each.metric in _SHOWN], releases),
+            **trend_plots([each for each in trends if each.metric in _SHOWN], releases),
         }
     )
     return dg.MaterializeResult(
@@ -288,60 +285,54 @@ def experiment_analytics(
     )
 
 
-def _last_version(context: dg.AssetExecutionContext) -> dg.DataVersion | None:
-    """The data version that the asset had before."""
-    event = context.instance.get_latest_materialization_event(context.asset_key)
-    known = event.asset_materialization if event else None
-    tags = known.tags if known else None
-    return dg.DataVersion(tags["dagster/data_version"]) if tags else None
+@asset(
+    kinds={"clickhouse"},
+    deps=["training_metrics", "prediction_log", "search_quality_daily", "feature_drift"],
+    partitions_def=DAYS,
+    pool="clickhouse",
+)
+def metric_points(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    postgres: PostgresResource,
+    duckdb: OfflineStoreResource,
+    clickhouse: ClickHouseResource,
+) -> dg.MaterializeResult:
+    """What was read, trained, searched and answered on a day, as points in the store of metrics.
 
-
-def _by_day(
-    days: Sequence[date], rows: Sequence[dict[str, Any]]
-) -> dict[date, list[dict[str, Any]]]:
-    by_day: dict[date, list[dict[str, Any]]] = {day: [] for day in days}
-    for row in rows:
-        by_day[row["day"]].append(row)
-    return by_day
-
-
-def _series(
-    rows: Sequence[Mapping[str, Any]], *names: str
-) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
-    """Rows by their values of `names`, with the moment at which their day began."""
-    found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in rows:
-        moment = datetime.combine(row["day"], time(), UTC)
-        found.setdefault(tuple(row[name] for name in names), []).append({**row, "day": moment})
-    return found
-
-
-def _marks(releases: Sequence[Release], part: Part) -> dict[str, datetime]:
-    """The releases that changed a part, and when."""
-    marks: dict[str, datetime] = {}
-    before = None
-    for release in reversed(releases):
-        if (now := release.parts.identity(part)) != before:
-            marks[f"release {release.release_id}"] = release.served_from
-        before = now
-    return marks
-
-
-def _trend_plots(
-    trends: Sequence[Trend], releases: Mapping[str, datetime]
-) -> dict[str, dg.MetadataValue]:
-    """A picture for each metric, with all of its series."""
-    metrics = list(dict.fromkeys(trend.metric for trend in trends))
-    return {
-        f"plot_{metric}": plot(
-            trend_plot(metric, [each for each in trends if each.metric == metric], releases)
-        )
-        for metric in metrics[:_MOST_PLOTS]
-    }
+    The store is kept in order at that: what is old is compressed, and dropped at last.
+    """
+    days = [date.fromisoformat(name) for name in context.partition_keys]
+    window, now = Window(midnight(days[0]), midnight(days[-1] + DAY)), datetime.now(UTC)
+    kept_since = midnight(Retention(settings.metrics_days).since(now))
+    with clickhouse.connect() as client:
+        with postgres.connect() as connection, duckdb.reading() as duck:
+            points = points_of_days(connection, duck, client, window)
+        with open_metrics(settings, client) as store:
+            delta = record(store, points, kept_since)
+            done, sizes = store.maintain(now), store.sizes()
+    counts = count_by_day(points)
+    for day in days:
+        shown = {"dagster/partition_row_count": counts.get(day, 0)}
+        context.add_asset_metadata(shown, partition_key=f"{day}")
+    return dg.MaterializeResult(
+        metadata={
+            **asdict(delta),
+            **sizes_shown(sizes),
+            "outcome": f"{delta.touched} points written"
+            if delta.touched
+            else "nothing to record that is not there",
+            "maintenance": "; ".join(done) or "nothing to do",
+        },
+        data_version=data_version(sorted(counts.items())),
+    )
 
 
 @asset(
-    kinds={"postgres"}, deps=["anomalies", "feature_drift"], partitions_def=DAYS, pool="clickhouse"
+    kinds={"postgres"},
+    deps=["anomalies", "feature_drift", "metric_points"],
+    partitions_def=DAYS,
+    pool="clickhouse",
 )
 def alerts(
     context: dg.AssetExecutionContext,
@@ -352,9 +343,8 @@ def alerts(
     with opened_stores(context.instance, settings) as stores:
         evaluated = evaluate(stores, datetime.now(UTC))
         opened = read_open(stores.connection)
-        begin = datetime.combine(days[0], time(), UTC)
-        end = datetime.combine(days[-1] + DAY, time(), UTC)
-        events = read_events(stores.connection, begin, end)
+        end = midnight(days[-1] + DAY)
+        events = read_events(stores.connection, midnight(days[0]), end)
         shown = relation(stores.connection, "alert_events")
     for day in days:
         of_day = [event for event in events if event["at"].astimezone(UTC).date() == day]
@@ -368,26 +358,3 @@ def alerts(
         },
         data_version=data_version(events),
     )
-
-
-def _plots(client: "Client", day: date, found: Sequence[Found]) -> dict[str, dg.MetadataValue]:
-    """A picture of two weeks of each metric that was out of the ordinary."""
-    metrics = sorted({(each.model, each.metric) for each in found})
-    return {
-        f"plot_{model}_{metric}": plot(
-            anomaly_plot(
-                f"{metric} of {model}",
-                read_series(client, model, metric, day - 13 * DAY, day),
-                [each for each in found if (each.model, each.metric) == (model, metric)],
-            )
-        )
-        for model, metric in metrics[:_MOST_PLOTS]
-    }
-
-
-def _relation(client: "Client", name: str) -> dict[str, Any]:
-    """What the UI shows of a table of ClickHouse."""
-    described_table = client.query(f"describe table {name}").result_rows
-    ((rows,),) = client.query(f"select count() from {name}").result_rows  # noqa: S608
-    columns = [(column, kind) for column, kind, *_ in described_table]
-    return described(f"{client.database}.{name}", columns, rows)

@@ -14,8 +14,10 @@ from ml_assets.monitoring.daily import MOST_LOST, unlike_their_hours, worse_sear
 from ml_assets.monitoring.hourly import read_anomalies
 from ml_assets.monitoring.metrics import unlike_the_history
 from ml_assets.monitoring.predictions import late_segments, missing_records
+from ml_assets.monitoring.recording import open_metrics
 from ml_assets.monitoring.trends import family_trends
 from ml_assets.settings import Settings
+from ml_assets.stores.metrics import advice
 from ml_assets.training.results import read_summaries
 
 _SHOWN = 10
@@ -84,6 +86,20 @@ def search_did_not_get_worse(clickhouse: ClickHouseResource) -> dg.AssetCheckRes
     with clickhouse.connect() as client:
         wrong = worse_searches(client, today - timedelta(days=30), today)
     return _warning(wrong, "Look at `ml-assets search-generations`; `ml-assets rollback` goes back")
+
+
+@check(asset="metric_points")
+def chunks_have_a_good_size(settings: dg.ResourceParam[Settings]) -> dg.AssetCheckResult:
+    """A chunk of TimescaleDB has 100,000 to 1 million points; else the interval to set is named.
+
+    Other stores have a partition for each day, whatever is in it.
+    """
+    if settings.metrics_kind == "clickhouse":  # it is not opened for that
+        return _warning([], "")
+    with open_metrics(settings) as store:
+        sizes = store.sizes()
+    told = advice(sizes.points) if sizes.has_intervals else None
+    return _warning([told] if told else [], "Run this statement in the database of TIMESERIES_URL")
 
 
 @check(asset="experiment_analytics")

@@ -30,11 +30,24 @@ the padding costs less than they do."""
 class BatchingEncoder:
     """Mean pooling over the transformer that `load` gives, loaded at the first text."""
 
-    def __init__(self, model: ModelFolder, load: Callable[[], Run]) -> None:
-        """Describe the model; nothing is loaded yet."""
+    def __init__(
+        self,
+        model: ModelFolder,
+        load: Callable[[], Run],
+        runtime: str = "",
+        *,
+        few_shapes: bool = False,
+    ) -> None:
+        """Describe the model; nothing is loaded yet. `runtime`: what runs it, in which precision.
+
+        With `few_shapes` a text alone, a query, is padded, too, and a batch has a power of two of
+        rows: for what keeps kernels of every shape, and is asked for many small batches.
+        """
         self.space = model.space
+        self.runtime = runtime
         self._model = model
         self._load = load
+        self._few_shapes = few_shapes
 
     @property
     def loaded(self) -> bool:
@@ -64,7 +77,7 @@ class BatchingEncoder:
         padded = [self._pad([ids[position] for position in batch]) for batch in batches]
         for batch, (_, mask), hidden in zip(batches, padded, self._run(padded), strict=True):
             # Of unit norm, the sum over a text's tokens is their mean.
-            sums = (mask[:, None, :].astype(np.float32) @ hidden)[:, 0]
+            sums = (mask[:, None, :].astype(np.float32) @ hidden)[: len(batch), 0]
             vectors[batch] = unit(sums[:, :dimension])
         return vectors
 
@@ -81,13 +94,17 @@ class BatchingEncoder:
     def _pad(self, ids: Sequence[Sequence[int]]) -> Padded:
         import numpy as np
 
-        # A single text, a query, is not padded: it waits for every token.
-        width = len(ids[0]) if len(ids) == 1 else max(map(self._width, ids))
-        tokens = np.zeros((len(ids), width), dtype=np.int64)
+        rows, width = len(ids), max(map(self._width, ids))
+        if self._few_shapes:
+            rows = 1 << (rows - 1).bit_length()
+        elif rows == 1:
+            width = len(ids[0])  # a query waits for every token
+        tokens = np.zeros((rows, width), dtype=np.int64)
         mask = np.zeros_like(tokens)
         for row, text_ids in enumerate(ids):
             tokens[row, : len(text_ids)] = text_ids
             mask[row, : len(text_ids)] = 1
+        mask[len(ids) :, 0] = 1  # nothing may be divided by a sum of zero
         return tokens, mask
 
     @cached_property

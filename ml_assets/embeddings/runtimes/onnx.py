@@ -71,7 +71,7 @@ def onnx_encoder(model: ModelFolder, path: Path, threads: int = 0) -> BatchingEn
 
     It works with so many threads; 0: as many as there are cores.
     """
-    return BatchingEncoder(model, lambda: _load(path, threads))
+    return BatchingEncoder(model, lambda: _load(path, threads), "onnx float32")
 
 
 def _load(path: Path, threads: int) -> Run:

@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,16 +18,26 @@ from ml_assets.embeddings.space import ModelFolder
 from ml_assets.stores.folders import folder, write_whole
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ml_assets.embeddings.runtimes.batching import BatchingEncoder
     from ml_assets.embeddings.runtimes.reference import Precision
 
 MIN_COSINE = 0.9995
 """Vectors in half precision that are further from float32, on any text, are not used."""
 
+QUERY_GAIN = 1.3
+"""How many times as fast as ONNX Runtime OpenVINO must be with queries, to be loaded for them: it
+takes a few seconds of a start, and 100 MB."""
+
 _VERSION = 2
 _ROUNDS = 3
 _SENTENCE = "Parse command line arguments: options, sub-commands, and their help.\n"
 SAMPLE = [_SENTENCE * (1 + number % 12) + str(number) for number in range(48)]
+QUERIES = [
+    " ".join(f"option{number} of sub-commands".split() * (1 + number % 4)) for number in range(16)
+]
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,12 @@ class Speeds:
         load_seconds = 0.0 if loaded else self.load_seconds
         return self.worst_cosine >= MIN_COSINE and per_token * tokens > load_seconds
 
+    @property
+    def openvino_wins_queries(self) -> bool:
+        """Whether OpenVINO is exact enough, and so much faster that its loading is worth it."""
+        gain = self.onnx_seconds / self.openvino_seconds
+        return self.worst_cosine >= MIN_COSINE and gain >= QUERY_GAIN
+
 
 def measured_speeds(
     model: ModelFolder,
@@ -57,22 +73,33 @@ def measured_speeds(
     precision: Precision,
     onnx: BatchingEncoder,
     openvino: BatchingEncoder,
+    *,
+    queries: bool = False,
 ) -> Speeds:
-    """The speeds measured on this processor before, or now, with both loaded."""
-    file = home / "models" / f"{model.space.space_id}-{_processor()}-{precision}-{_VERSION}.json"
+    """The speeds measured on this processor before, or now, with both loaded.
+
+    Of many texts together, or of `queries`, each alone.
+    """
+    what = f"{precision}-queries" if queries else precision
+    file = home / "models" / f"{model.space.space_id}-{_processor()}-{what}-{_VERSION}.json"
     with suppress(FileNotFoundError, ValueError, TypeError):  # there is none, or it was cut short
         return Speeds(**json.loads(file.read_text(encoding="utf-8")))
-    speeds = _measure(onnx, openvino)
+    batches = [[query] for query in QUERIES] if queries else [SAMPLE]
+    speeds = _measure(onnx, openvino, batches)
     folder(file.parent)
     write_whole(file, json.dumps(asdict(speeds)))
     return speeds
 
 
-def _measure(onnx: BatchingEncoder, openvino: BatchingEncoder) -> Speeds:
+def _measure(
+    onnx: BatchingEncoder, openvino: BatchingEncoder, batches: Sequence[Sequence[str]]
+) -> Speeds:
+    import numpy as np
+
     load_seconds = _seconds(openvino.load)
-    expected, vectors = onnx.encode(SAMPLE), openvino.encode(SAMPLE)
+    ways = [partial(_encode, encoder, batches) for encoder in (onnx, openvino)]
+    expected, vectors = (np.concatenate(encode()) for encode in ways)
     # By turns, so that what else the machine does falls on both.
-    ways = [partial(encoder.encode, SAMPLE) for encoder in (onnx, openvino)]
     rounds = [[_seconds(encode) for encode in ways] for _ in range(_ROUNDS)]
     onnx_seconds, openvino_seconds = map(min, zip(*rounds, strict=True))
     return Speeds(
@@ -80,8 +107,14 @@ def _measure(onnx: BatchingEncoder, openvino: BatchingEncoder) -> Speeds:
         openvino_seconds,
         load_seconds,
         worst_cosine=float((expected * vectors).sum(axis=1).min()),
-        tokens=sum(map(len, onnx.tokenize(SAMPLE))),
+        tokens=sum(len(ids) for batch in batches for ids in onnx.tokenize(batch)),
     )
+
+
+def _encode(
+    encoder: BatchingEncoder, batches: Sequence[Sequence[str]]
+) -> list[NDArray[np.float32]]:
+    return [encoder.encode(batch) for batch in batches]
 
 
 def _seconds(work: Callable[[], object]) -> float:

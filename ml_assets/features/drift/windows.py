@@ -51,6 +51,17 @@ def within(came: DataFrame, window: Window) -> DataFrame:
     return rows
 
 
+def refresh_days(
+    connection: postgres.Connection, duck: duckdb.Connection, first: date, last: date
+) -> None:
+    """Bring the statistics up to date that comparisons of the days from `first` to `last` need."""
+    refresh_statistics(connection, duck, Window(_span(first).first, last))
+
+
+def _span(day: date) -> Window:
+    return Window(day - timedelta(days=SPAN - 1), day)
+
+
 def compare_with_days_before(
     connection: postgres.Connection,
     duck: duckdb.Connection,
@@ -58,13 +69,11 @@ def compare_with_days_before(
     space_id: str,
     seed: int = 0,
 ) -> list[DayComparison]:
-    """Bring the statistics up to date, and compare what came until `day` with the days before.
+    """Compare what came until `day` with the days before, by statistics that `refresh_days` wrote.
 
     Vectors are those of `space_id`, of the documents as they are now.
     """
-    span = Window(day - timedelta(days=SPAN - 1), day)
-    refresh_statistics(connection, duck, span)
-    came = documents_that_came(duck, span)
+    came = documents_that_came(duck, _span(day))
     window = current_window(came, day)
     current = _sample(connection, duck, within(came, window), window, space_id, seed)
     compared = []

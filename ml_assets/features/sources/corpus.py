@@ -214,7 +214,9 @@ def shape_part(
     ]
     if inputs:
         named = ", ".join(f'"{name}"' for name in inputs)
-        columns += [f"md5(to_json(row({named}))::varchar) as input_hash", named]
+        columns.append(f"md5(to_json(row({named}))::varchar) as input_hash")
+        # Documents have an `event_time`, too, and a feature may be called as an input is.
+        columns += [f'"{name}" as "input {name}"' for name in inputs]
     else:
         columns += [
             "'' as input_hash",
@@ -282,16 +284,17 @@ def _reason(entity: str, event_time: str, known_time: str) -> str:
 def _entity(key: str, kind: str) -> str:
     """A key as text; a whole number has no point, though a column with gaps made floats of it."""
     if kind in ("DOUBLE", "FLOAT"):
-        return f'if("{key}" = trunc("{key}"), "{key}"::hugeint::varchar, "{key}"::varchar)'
+        whole = f'if("{key}" = trunc("{key}"), try_cast("{key}" as hugeint)::varchar, null)'
+        return f'if(isnan("{key}"), null, coalesce({whole}, "{key}"::varchar))'
     return f'"{key}"::varchar'
 
 
 def _time(name: str) -> str:
-    """A time, if it is one that a clock can show."""
+    """A time, if it is one that a clock can show: of the years 1 to 9999."""
     if not name:
         return "null::timestamptz"
     cast = f'try_cast("{name}" as timestamptz)'
-    return f"if(isfinite({cast}), {cast}, null)"
+    return f"if(year({cast} at time zone 'UTC') between 1 and 9999, {cast}, null)"
 
 
 def _typed(name: str, dtype: str, kind: str) -> str:

@@ -78,7 +78,7 @@ class Function:
         duck = corpus.duck
         corpus.read(view, self.sql or "from documents")
         shape(duck, view, view.entity_column, inputs=self.inputs)
-        names = ", ".join(f'"{name}"' for name in self.inputs)
+        names = ", ".join(f'"input {name}"' for name in self.inputs)
         pending = statement("duckdb/features/rows_to_compute").format(inputs=names)
         cursor = duck.execute(pending, {"view": view.key})
         parts = [duckdb.arrow_table([], _header(view))]
@@ -136,6 +136,10 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
+_BEYOND = {"bigint": 2**63, "double": 2**1023}
+"""Whole numbers that are too large."""
+
+
 def _of_type(view: FeatureView, name: str, values: list[Any], rows: int) -> list[Any]:
     """The values as Python's own, nan as None."""
     dtype = next(feature.dtype for feature in view.features if feature.name == name)
@@ -143,11 +147,19 @@ def _of_type(view: FeatureView, name: str, values: list[Any], rows: int) -> list
     if len(values) != rows:
         what = f"its function gives {len(values)} values of {name} for {rows} rows"
         raise FeatureViewError(what, where=where, do=do)
-    plain = [value.item() if hasattr(value, "item") else value for value in values]
-    plain = [None if value is None or value != value else value for value in plain]
+    plain = [_plain(value) for value in values]
     for value in plain:
         wrong = isinstance(value, bool) is not (dtype == "boolean")
+        wrong |= isinstance(value, int) and abs(value) >= _BEYOND.get(dtype, 2)
         if value is not None and (wrong or not isinstance(value, _TYPES[dtype])):
             what = f"its function gives {value!r} for {name}, which is of type {dtype}"
             raise FeatureViewError(what, where=where, do=do)
     return [float(v) if dtype == "double" and v is not None else v for v in plain]
+
+
+def _plain(value: Any) -> Any:
+    """A value as Python's own; None for what does not equal itself: nan, NaT, NA."""
+    if getattr(value, "shape", None) == ():
+        value = value.item()
+    same = value == value
+    return value if same is True or hasattr(same, "shape") else None

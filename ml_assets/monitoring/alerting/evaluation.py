@@ -10,7 +10,7 @@ from ml_assets.monitoring.alerting.channels import send
 from ml_assets.monitoring.alerting.delivery import Delivered, deliver
 from ml_assets.monitoring.alerting.ledger import Changes, record
 from ml_assets.monitoring.alerting.model import Rule, Values
-from ml_assets.monitoring.alerting.readings import SPANS, Stores, read
+from ml_assets.monitoring.alerting.readings import READINGS, Stores, has_span, read
 from ml_assets.monitoring.alerting.rules import load_rules
 from ml_assets.settings import Settings
 
@@ -40,7 +40,7 @@ def rules_of(settings: Settings) -> list[Rule]:
     Raises:
         SettingError: their file cannot be used.
     """
-    return load_rules(settings, SPANS)
+    return load_rules(settings, [*READINGS], has_span)
 
 
 def evaluate(stores: Stores, now: datetime) -> Evaluation:

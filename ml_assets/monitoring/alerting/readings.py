@@ -1,11 +1,13 @@
 """The readings that rules may name: what of the stores has a value now, or by time.
 
 A reading is a function and a line of `READINGS`. It gives the points from some time on, by subject:
-also those that are ordinary, or no alert would ever end.
+also those that are ordinary, or no alert would ever end. Any series of the store of metrics is one
+too, by a name such as "p95 of service_latency_ms by route".
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
@@ -15,15 +17,18 @@ from typing import TYPE_CHECKING, Any
 from ml_assets.features.drift.results import drift_strengths
 from ml_assets.monitoring.alerting.model import Point, Rule, Values
 from ml_assets.monitoring.predictions import lost_records
+from ml_assets.monitoring.recording import open_metrics
 from ml_assets.registry.versions import champion
 from ml_assets.releases.pointer import present_parts
 from ml_assets.search.evaluation.measurement import Measurement, read_measurements
 from ml_assets.settings import Settings
 from ml_assets.stores import duckdb, postgres
+from ml_assets.stores.metrics import EPOCH, Buckets, MetricStore, Query, Window
 from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
+    from numpy.typing import NDArray
 
 LEAST = 20
 """Of fewer answers, mean, quantile and accuracy are not taken: chance would be told."""
@@ -51,12 +56,24 @@ class Stores:
     records: Callable[[datetime], Records]
     _opened: ExitStack = field(default_factory=ExitStack)
     _client: Client | None = None
+    _metrics: MetricStore | None = None
 
     def __enter__(self) -> Stores:
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._opened.__exit__(*error)
+
+    @property
+    def metrics(self) -> MetricStore | None:
+        """The store of metrics; None, as with `clickhouse`: this home has nothing there yet."""
+        if self._metrics is None:
+            embedded = self.settings.metrics_kind == "clickhouse"
+            client = self.clickhouse if embedded else None
+            if client or not embedded:
+                opened = open_metrics(self.settings, client)
+                self._metrics = self._opened.enter_context(opened)
+        return self._metrics
 
     @property
     def clickhouse(self) -> Client | None:
@@ -83,12 +100,12 @@ def read(stores: Stores, rule: Rule, now: datetime) -> Values:
         UserError: a store cannot be read.
     """
     begin = now - rule.lasting - 2 * span_of(rule)
-    return READINGS[rule.metric].read(stores, rule, begin, now)
+    return _reading(rule.metric).read(stores, rule, begin, now)
 
 
 def span_of(rule: Rule) -> timedelta:
     """What one value of its reading is of."""
-    return READINGS[rule.metric].span or rule.over
+    return _reading(rule.metric).span or rule.over
 
 
 def gap_of(rule: Rule) -> timedelta:
@@ -134,12 +151,21 @@ def _spans(
     stores: Stores, rule: Rule, begin: datetime, now: datetime, version: int | None = None
 ) -> Iterator[Mapping[str, Any]]:
     seconds = int(rule.over.total_seconds())
-    first = datetime.fromtimestamp(begin.timestamp() // seconds * seconds, UTC)
-    bound = {"seconds": seconds, "begin": first, "end": now, "version": version}
+    bound = {
+        "seconds": seconds,
+        "begin": floor(begin, rule.over),
+        "end": now,
+        "version": version,
+    }
     if client := stores.clickhouse:
         yield from client.query(
             statement("clickhouse/monitoring/answers_by_span"), bound
         ).named_results()
+
+
+def floor(at: datetime, span: timedelta) -> datetime:
+    """The last multiple of a span since 1970 that is not after a time."""
+    return at - (at - EPOCH) % span
 
 
 def begin_of(row: Mapping[str, Any]) -> datetime:
@@ -240,5 +266,44 @@ READINGS: Mapping[str, Reading] = {
 }
 """By the name that a rule has for it; those without a span of their own are `over` one."""
 
-SPANS: Mapping[str, bool] = {name: reading.span is None for name, reading in READINGS.items()}
-"""Whether the values of a reading are of a span that a rule chooses."""
+_SERIES = re.compile(
+    r"(mean|min|max|count|p(?P<percent>\d{1,2}(\.\d{1,3})?)) of (?P<name>[A-Za-z_]\w{0,99})"
+    r"(?: by (?P<by>[A-Za-z_]\w*(?:, ?[A-Za-z_]\w*)*))?",
+    re.ASCII,
+)
+"""Of a series: what of the points of a span, the name, and the labels that subjects are told by."""
+
+
+def has_span(metric: str) -> bool | None:
+    """Whether the values of a reading are of a span that a rule chooses; None: there is no such."""
+    if metric in READINGS:
+        return READINGS[metric].span is None
+    return True if _SERIES.fullmatch(metric) else None
+
+
+def _reading(metric: str) -> Reading:
+    return READINGS.get(metric) or Reading(_series)
+
+
+def _series(stores: Stores, rule: Rule, begin: datetime, now: datetime) -> Values:
+    """An aggregate of a series by span, in the store of metrics; a span without points has none."""
+    store, asked = stores.metrics, _SERIES.fullmatch(rule.metric)
+    if store is None or asked is None:
+        return {}
+    first = floor(begin, rule.over)
+    # A count of what is not over would look like a fall.
+    end = floor(now, rule.over) + (timedelta(0) if asked[1] == "count" else rule.over)
+    by = re.split(", ?", asked["by"]) if asked["by"] else []
+    quantiles = [float(asked["percent"]) / 100] if asked["percent"] else []
+    query = Query(asked["name"], Window(first, end), by=by)
+    found = store.aggregate(query, rule.over, quantiles)
+    return _points(
+        ("/".join(value for _, value in each.labels), at.replace(tzinfo=UTC), rule.over, value)
+        for each in found
+        for at, value in zip(each.times.tolist(), _chosen(each, asked[1]).tolist(), strict=True)
+    )
+
+
+def _chosen(each: Buckets, aggregate: str) -> NDArray[Any]:
+    named = {"mean": each.means, "min": each.minima, "max": each.maxima, "count": each.counts}
+    return named[aggregate] if aggregate in named else next(iter(each.quantiles.values()))

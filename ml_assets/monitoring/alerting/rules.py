@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -32,16 +32,22 @@ _DURATION = re.compile(r"([1-9]\d{0,5}|0)\s*(s|m|h|d)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LONGEST = timedelta(days=90)
 _OVER = "1h"
+_SERIES = "p95 of service_latency_ms by route"
+
+HasSpan = Callable[[str], bool | None]
+"""Whether the values of a reading are of a span that a rule chooses; None: there is no such."""
 
 
-def load_rules(settings: Settings, spans: Mapping[str, bool]) -> list[Rule]:
-    """The rules of this deployment; `spans`: for each reading, whether its values are of spans.
+def load_rules(settings: Settings, known: Sequence[str], has_span: HasSpan) -> list[Rule]:
+    """The rules of this deployment; `known` are readings by name, `has_span` tells of any.
 
     Raises:
         SettingError: the file cannot be read, or a rule not be used.
     """
     file = settings.alert_rules or SHIPPED
-    return [_rule(file, name, table, spans, settings) for name, table in _tables(file).items()]
+    return [
+        _rule(file, name, table, known, has_span, settings) for name, table in _tables(file).items()
+    ]
 
 
 def _tables(file: Path) -> dict[str, Any]:
@@ -66,7 +72,14 @@ def _tables(file: Path) -> dict[str, Any]:
     return rules
 
 
-def _rule(file: Path, name: str, table: Any, spans: Mapping[str, bool], settings: Settings) -> Rule:
+def _rule(
+    file: Path,
+    name: str,
+    table: Any,
+    known: Sequence[str],
+    has_span: HasSpan,
+    settings: Settings,
+) -> Rule:
     def refuse(key: str, what: str, do: str) -> SettingError:
         return _refused(file, f", rule {name!r}" + (f", {key}" if key else ""), what, do)
 
@@ -81,12 +94,14 @@ def _rule(file: Path, name: str, table: Any, spans: Mapping[str, bool], settings
         if key not in table:
             raise refuse(key, "it is missing", f"Add a line {key} = …")
     metric, severity = table["metric"], table["severity"]
-    if not isinstance(metric, str) or metric not in spans:
-        raise refuse("metric", f"{metric!r:.100} is not measured", f"Use one of {', '.join(spans)}")
+    spans = has_span(metric) if isinstance(metric, str) else None
+    if spans is None:
+        do = f"Use one of {', '.join(known)}, or a series, such as {_SERIES!r}"
+        raise refuse("metric", f"{metric!r:.100} is not measured", do)
     if severity not in get_args(Severity):
         do = f"Use one of {', '.join(get_args(Severity))}"
         raise refuse("severity", f"{severity!r:.100} is none", do)
-    if "over" in table and not spans[metric]:
+    if "over" in table and not spans:
         raise refuse("over", f"a value of {metric} has a span of its own", "Take the line out")
     over = _duration(table, "over", _OVER, refuse)
     if over < timedelta(minutes=1):

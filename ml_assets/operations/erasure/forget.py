@@ -175,7 +175,7 @@ def _complete(place: Place, begun: Begun) -> Outcome:
         place.notify("Looking whether anything was left")
         verified = verify(place, begun.subject, known)
         if not verified.is_clean:  # another process wrote it meanwhile, as the service its log
-            begun = _erase(place, replace(begun, done={}))
+            begun = _erase_again(place, begun)
             verified = verify(place, begun.subject, known)
         file, receipt = write_receipt(place.home, _content(place, begun, verified, versions))
         forgotten.complete(place.connection, begun.subject.request_id)
@@ -207,6 +207,22 @@ def _erase(place: Place, begun: Begun) -> Begun:
             begun = begun.with_done(name, erase(place, begun.subject))
             request.keep(place.home, begun)
     return begun
+
+
+def _erase_again(place: Place, begun: Begun) -> Begun:
+    """Erase once more, and tell what both times removed."""
+    again = _erase(place, replace(begun, done={}))
+    before = {
+        (each.store, each.what): each.count for first in begun.done.values() for each in first
+    }
+    done = {
+        name: tuple(
+            replace(each, count=each.count + before.get((each.store, each.what), 0))
+            for each in removed
+        )
+        for name, removed in again.done.items()
+    }
+    return replace(again, done=done)
 
 
 def _content(

@@ -194,7 +194,10 @@ def keep_measurement(
     measurement: Measurement,
     seconds: Sequence[float],
 ) -> None:
-    """Add a measurement to those that were ever made; `seconds` are those of single searches."""
+    """Add a measurement to those of two years; `seconds` are those of single searches.
+
+    What is older goes, but the last of each generation.
+    """
     import numpy as np
 
     quantiles = np.quantile(seconds, [0.5, 0.95]) if seconds else ()
@@ -209,6 +212,7 @@ def keep_measurement(
         "latency": Jsonb(dict(zip(("p50_ms", "p95_ms"), milliseconds, strict=False))),
     }
     connection.execute(statement("postgres/search/evaluation/keep_measurement"), bound)
+    connection.execute(statement("postgres/search/evaluation/forget_measurements"))
 
 
 def kept_measurements(connection: postgres.Connection, until: datetime) -> list[KeptMeasurement]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, cast
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 HEAD_SECONDS = 10.0
-"""Between two looks at a connection: with no new request in between it is closed."""
+"""Between two looks at a connection: with half a head and no new request in between it is closed.
+"""
+
+IDLE_SECONDS = 75
+"""A proxy keeps connections for 60, and one that it was just asking on must not be closed."""
 
 MOST_HEAD = 64 << 10
 """Bytes of a head, about; a proxy sends less."""
@@ -22,8 +27,8 @@ _TOO_LARGE = (
 class BoundedConnection(asyncio.Protocol):
     """HTTP as uvicorn speaks it, with bounds on the time and size of what comes before a request.
 
-    It closes a connection that is kept alive by single bytes, and bounds neither what an answer
-    takes nor a body: those are the guard's.
+    It closes a connection that is kept alive by single bytes; one without any is uvicorn's to end.
+    It bounds neither what an answer takes nor a body: those are the guard's.
     """
 
     def __init__(self, **given: Any) -> None:
@@ -31,7 +36,8 @@ class BoundedConnection(asyncio.Protocol):
         self._http = cast("Any", AutoHTTPProtocol)(**given)
         self._head = 0  # bytes since the request `_after`
         self._after: object = None
-        self._idle_since: object = None
+        self._begun = False  # bytes have come that belong to no request yet
+        self._begun_since: object = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has come."""
@@ -52,6 +58,7 @@ class BoundedConnection(asyncio.Protocol):
                 return
             self._head += len(data)
         self._http.data_received(data)
+        self._begun = self._http.cycle is cycle and (cycle is None or cycle.response_complete)
 
     def eof_received(self) -> None:
         """It sends no more."""
@@ -61,6 +68,9 @@ class BoundedConnection(asyncio.Protocol):
         """It has gone."""
         self._timer.cancel()
         self._http.connection_lost(exc)
+        # Of one that broke uvicorn lets it run on, and keeps the last request for as long.
+        if timer := self._http.timeout_keep_alive_task:
+            timer.cancel()
 
     def pause_writing(self) -> None:
         """It reads more slowly than it is answered."""
@@ -74,10 +84,18 @@ class BoundedConnection(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(HEAD_SECONDS, self._look)
 
     def _look(self) -> None:
-        """Close it if the last request was answered before the last look, or there was none."""
+        """Close it if the head that was begun before the last look is not whole, or none was."""
         cycle = self._http.cycle
-        if cycle is None or (cycle.response_complete and cycle is self._idle_since):
+        if cycle is None or (self._begun and cycle is self._begun_since):
             self._transport.close()
             return
-        self._idle_since = cycle if cycle.response_complete else None
+        self._begun_since = cycle if self._begun else None
         self._look_later()
+
+
+BOUNDS: Mapping[str, Any] = {
+    "http": BoundedConnection,
+    "h11_max_incomplete_event_size": MOST_HEAD,
+    "timeout_keep_alive": IDLE_SECONDS,
+}
+"""How uvicorn is told of them."""

@@ -57,6 +57,12 @@ class State:
     follows: bool = True
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def release_id(self) -> int | None:
+        """What is served, if anything is."""
+        current = self.current
+        return current.served.release_id if current else None
+
     @contextmanager
     def release(self) -> Iterator[OpenedRelease]:
         """The present release for one request, to its end.
@@ -86,9 +92,14 @@ class Follower:
     """Keeps a `State` up to date, in a thread of its own, from `start` to `stop`."""
 
     def __init__(
-        self, settings: Settings, space: VectorSpace, process: Process, lanes: int
+        self,
+        settings: Settings,
+        space: VectorSpace,
+        process: Process,
+        lanes: int,
+        took: Callable[[float], None],
     ) -> None:
-        """Nothing is opened yet."""
+        """Nothing is opened yet; `took` is told the seconds of each takeover."""
         self.state = State()
         self._settings, self._space, self._process, self._lanes = settings, space, process, lanes
         self._ended = threading.Event()
@@ -99,6 +110,8 @@ class Follower:
         self._retired: list[OpenedRelease] = []
         self._unlisted = ""
         self._since = datetime.now(UTC)
+        self._took = took
+        self._noted: int | None = None
 
     def start(self, seconds: float) -> None:
         """Begin; wait at most so long for the first look."""
@@ -146,6 +159,7 @@ class Follower:
         else:
             with self._told("search"):
                 opened.mend()
+        self._note_release(connection)
         self._close_left()
         self._every(_PROBE_SECONDS, "probe", self._probe)
         self._every(_BEAT_SECONDS, "beat", self._record)
@@ -161,10 +175,21 @@ class Follower:
                 self._trouble("model", opened.model)
             else:
                 self.state.troubles.pop("model", None)
-            if before is None or before.served.release_id != served.release_id:
-                self._since = opened.opened_at
-                log.info("release taken over", extra={"release": served.release_id})
-                self._due.pop("beat", None)
+
+    def _note_release(self, connection: postgres.Connection) -> None:
+        """Note since when this process answers from another release, by PostgreSQL's clock."""
+        opened = self.state.current
+        release = opened.served.release if opened else None
+        if release is None or release.release_id == self._noted:
+            return
+        ((since,),) = connection.execute("select clock_timestamp()").fetchall()
+        self._since, self._noted = since, release.release_id
+        seconds = (since - release.served_from).total_seconds()
+        if self.state.takeovers > 1:  # the first was there before this process
+            self._took(seconds)
+        told = {"release": release.release_id, "seconds": round(seconds, 3)}
+        log.info("release taken over", extra=told)
+        self._due.pop("beat", None)
 
     def _close_left(self) -> None:
         """Close the releases that nobody is answered from any more."""

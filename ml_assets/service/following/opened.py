@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 
 import psycopg
 
@@ -65,7 +64,6 @@ class OpenedRelease:
             StoreError: a store does not answer, or an index is missing.
         """
         self.settings, self.served, self.lanes = settings, served, lanes
-        self.opened_at = datetime.now().astimezone()
         self.indexes = Indexes(settings)
         self.model: Answering | UserError | None = None
         self.doubtful = False

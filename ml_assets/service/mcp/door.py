@@ -15,7 +15,8 @@ from ml_assets.errors import UserError
 from ml_assets.service.access import identify_among
 from ml_assets.service.admission.keys import Key, read_keys
 from ml_assets.service.admission.rates import Rates
-from ml_assets.service.refusals import RefusedError, response_of
+from ml_assets.service.refusals import RefusedError, response_of, too_often
+from ml_assets.service.schemas import AGAIN
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 
@@ -56,15 +57,17 @@ class Door:
             keys = await run_in_threadpool(self._keys)
             caller = identify_among(request, keys, self._settings)
             if "read" not in caller.scopes:
-                raise RefusedError(403, "forbidden", "this key may not read")
+                raise RefusedError(
+                    403, "forbidden", "this key may not read", do="Send one that may"
+                )
             wait = await self._rates.wait(caller.identity)
             if wait is not None:
-                most = f"more than {self._settings.service_rate}"
-                raise RefusedError(429, "rate", most, retry=wait)
+                raise too_often(self._settings.service_rate, wait)
         except RefusedError as refused:
             return response_of(request, refused)
         except UserError:
-            away = RefusedError(503, "unavailable", "PostgreSQL does not answer", retry=1)
+            what = "PostgreSQL does not answer"
+            away = RefusedError(503, "unavailable", what, do=AGAIN, retry=1)
             return response_of(request, away)
         return None
 

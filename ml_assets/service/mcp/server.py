@@ -90,15 +90,14 @@ def serve_http(session: Predicting, settings: Settings, host: str, port: int) ->
     """
     import uvicorn
 
-    from ml_assets.service.admission.connections import MOST_HEAD, BoundedConnection
+    from ml_assets.service.admission.connections import BOUNDS
 
     refuse_open_door(settings, host)
     _prepare()
     with recorded_tools(session, settings) as tools, Door.of(settings) as door:
         uvicorn.run(
             http_app(create_server(tools), door, settings),
-            http=BoundedConnection,
-            h11_max_incomplete_event_size=MOST_HEAD,
+            **BOUNDS,
             host=host,
             port=port,
             log_config=None,

@@ -38,7 +38,8 @@ async def login(request: Request, form: Form, service: TheService) -> Response:
     wait = await service.rates.wait(f"login {address}")
     if wait is not None:
         service.metrics.refused("rate")
-        raise RefusedError(429, "rate", "a key was asked for too often", retry=wait)
+        what = "a key was asked for too often"
+        raise RefusedError(429, "rate", what, do="Wait, and try again", retry=wait)
     back = field(form, "back")
     key = match(field(form, "key").strip(), service.state.keys or {})
     if key is None or not key.may("read"):

@@ -73,18 +73,15 @@ async def metrics(request: Request, service: TheService) -> Response:
 def _readiness(service: Service) -> Readiness:
     state = service.state
     troubles = dict(state.troubles)
-    release_id = None
     if state.current is None:
         troubles.setdefault("postgres", "it has not answered yet")
-    else:
-        release_id = state.current.served.release_id
-        if state.current.served.generation is None:
-            troubles.setdefault("search", "no search was published yet")
+    elif state.current.served.generation is None:
+        troubles.setdefault("search", "no search was published yet")
     stores = {
         name: Store(ok=name not in troubles, reason=troubles.get(name, "")) for name in _STORES
     }
     warnings = [*filter(None, [state.warning]), *service.recorder.warnings()]
-    return Readiness(ready=not troubles, release=release_id, stores=stores, warnings=warnings)
+    return Readiness(ready=not troubles, release=state.release_id, stores=stores, warnings=warnings)
 
 
 def _may_read(request: Request, service: Service) -> bool:

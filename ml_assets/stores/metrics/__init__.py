@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ml_assets.stores.metrics import clickhouse, postgresql
 from ml_assets.stores.metrics.contract import (
     ACCURACY,
+    EPOCH,
     GRAINS,
+    LARGEST,
+    LONGEST_LABEL,
     Buckets,
     Chunk,
     MetricStore,
@@ -27,9 +31,15 @@ from ml_assets.stores.metrics.contract import (
 )
 from ml_assets.stores.metrics.layouts import advice
 
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
 __all__ = [
     "ACCURACY",
+    "EPOCH",
     "GRAINS",
+    "LARGEST",
+    "LONGEST_LABEL",
     "Buckets",
     "Chunk",
     "MetricStore",
@@ -41,6 +51,7 @@ __all__ = [
     "Window",
     "advice",
     "connect",
+    "on_client",
     "points",
     "series",
 ]
@@ -56,3 +67,8 @@ def connect(
 ) -> AbstractContextManager[MetricStore]:
     """Open the store of this kind, of a `url` or embedded under `home`; closed at the end."""
     return _OPEN[kind](url, home, retention or Retention())
+
+
+def on_client(client: Client, retention: Retention) -> MetricStore:
+    """The store on a client of ClickHouse that is open already: a folder of chDB has one."""
+    return clickhouse.ClickHouseMetrics(client, retention)

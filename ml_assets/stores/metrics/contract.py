@@ -179,11 +179,13 @@ class Sizes:
     """What points and rollups take.
 
     `written` are bytes of the rows as they were given: name, labels, time and value of each.
+    `has_intervals`: a person sets the span of time that a chunk of points is of.
     """
 
     written: int
     points: Sequence[Chunk]
     rollups: Sequence[Chunk]
+    has_intervals: bool = False
 
     @property
     def rows(self) -> int:
@@ -211,6 +213,10 @@ class Retention:
             return None
         factor = HOURS if grain == "hour" else 1
         return now.astimezone(UTC).date() - timedelta(days=self.days * factor)
+
+    def since(self, now: datetime) -> date:
+        """The first day of which there are points."""
+        return now.astimezone(UTC).date() - timedelta(days=self.days)
 
 
 class MetricStore(Protocol):

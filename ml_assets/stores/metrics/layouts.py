@@ -29,6 +29,9 @@ _MICROS = 1_000_000
 class Layout(Protocol):
     """What differs between the ways that points and rollups lie."""
 
+    has_intervals: bool
+    """Whether a person sets the span of time that a chunk of points is of."""
+
     def prepare(self, connection: Connection, times: Any) -> None:
         """Make room for points at these times, in microseconds."""
 
@@ -50,6 +53,8 @@ class Layout(Protocol):
 
 class Partitions:
     """Plain PostgreSQL: a partition for each day, and tables of rollups."""
+
+    has_intervals = False
 
     def prepare(self, connection: Connection, times: Any) -> None:
         """A partition for each day that is written, where there is none."""
@@ -122,6 +127,8 @@ class Partitions:
 
 class Hypertable(Partitions):
     """TimescaleDB under the Apache licence: a hypertable of points, and tables of rollups."""
+
+    has_intervals = True
 
     def prepare(self, connection: Connection, times: Any) -> None:
         """Nothing: a hypertable makes its chunks."""

@@ -150,7 +150,8 @@ class PostgresMetrics:
         """As the contract says."""
         counts = self._execute("counts").fetchall()
         written = sum(rows * row_bytes(name, labels) for name, labels, rows in counts)
-        return Sizes(written, *self.layout.chunks(self._connection))
+        chunks = self.layout.chunks(self._connection)
+        return Sizes(written, *chunks, self.layout.has_intervals)
 
     def _points(self, name: str, query: Query) -> list[Points]:
         import numpy as np

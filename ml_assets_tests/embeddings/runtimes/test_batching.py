@@ -74,3 +74,19 @@ def test_a_single_text_is_not_padded() -> None:
     encoder = BatchingEncoder(MODEL, lambda: each(hidden))
     encoder.encode(["two words"])
     assert widths == [len(encoder.tokenize(["two words"])[0])]
+
+
+def test_few_shapes_are_of_a_power_of_two_of_rows_and_change_no_vector() -> None:
+    shapes: set[tuple[int, ...]] = set()
+
+    def hidden(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        shapes.add(ids.shape)
+        return np.repeat(ids[:, :, None], 384, 2).astype(np.float32) + np.arange(384)
+
+    few, exact = (BatchingEncoder(MODEL, lambda: each(hidden), few_shapes=f) for f in (True, False))
+    texts = ["two words", "and three words", *["word " * count for count in range(20, 30)]]
+    for number in (1, 2, 3, len(texts)):
+        shapes.clear()
+        vectors = few.encode(texts[:number])
+        assert all(rows.bit_count() == 1 and not width % 16 for rows, width in shapes)
+        np.testing.assert_allclose(vectors, exact.encode(texts[:number]), rtol=1e-6)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ml_assets.embeddings import encoder as encoder_module
-from ml_assets.embeddings.encoder import MANY_TOKENS, load_encoder, load_float32
+from ml_assets.embeddings.encoder import MANY_TOKENS, load_encoder, load_float32, load_query_encoder
 from ml_assets.embeddings.runtimes import speed
 from ml_assets.embeddings.runtimes.onnx import Export, onnx_encoder
 from ml_assets.embeddings.runtimes.openvino import native_precision, openvino_encoder
@@ -92,6 +92,38 @@ def test_many_tokens_go_where_they_end_sooner(
     assert load_encoder(settings, tokens=1_000_000) is exact
 
 
+def test_queries_go_where_each_alone_ends_sooner(
+    tmp_path: Path, exported: tuple[Path, Export], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share_export(exported[0], tmp_path)
+    settings = load_settings(home=tmp_path)
+    monkeypatch.setattr(speed, "_measure", lambda *_: FASTER)
+    fast = load_query_encoder(settings)
+    exact = load_query_encoder(load_settings(home=tmp_path, encoder="onnx"))
+    assert fast is not exact
+    assert load_query_encoder(settings) is fast
+    queries = ["how are options parsed", "a"]
+    assert (fast.encode_queries(queries) * exact.encode_queries(queries)).sum(1).min() > 0.9995
+    alone = fast.encode_queries(queries[:1])
+    assert (alone * exact.encode_queries(queries[:1])).sum() > 0.9995
+    (kept,) = (tmp_path / "models").glob("*-queries-*.json")
+    kept.unlink()
+    little = replace(FASTER, openvino_seconds=FASTER.onnx_seconds / (speed.QUERY_GAIN - 0.01))
+    monkeypatch.setattr(speed, "_measure", lambda *_: little)
+    assert load_query_encoder(settings) is exact
+
+
+def test_what_encodes_queries_is_measured_with_each_alone(
+    tmp_path: Path, exported: tuple[Path, Export]
+) -> None:
+    path = exported[1].path
+    ways = onnx_encoder(MODEL, path, 1), openvino_encoder(MODEL, path, "float32", 1)
+    measured = measured_speeds(MODEL, tmp_path, "float32", *ways, queries=True)
+    assert measured.worst_cosine == pytest.approx(1, abs=1e-5)
+    assert measured.tokens < 1000
+    assert measured_speeds(MODEL, tmp_path, "float32", *ways) != measured
+
+
 @pytest.mark.parametrize("chosen", ["auto", "float32", "bfloat16"])
 def test_the_setting_decides_the_precision(
     tmp_path: Path,
@@ -117,6 +149,8 @@ def test_openvino_wins_when_it_makes_up_for_its_loading_and_is_exact() -> None:
     assert FASTER.openvino_wins(3000, loaded=True)
     assert not replace(FASTER, worst_cosine=0.9994).openvino_wins(4000, loaded=True)
     assert not replace(FASTER, worst_cosine=float("nan")).openvino_wins(4000, loaded=True)
+    assert FASTER.openvino_wins_queries
+    assert not replace(FASTER, worst_cosine=0.9994).openvino_wins_queries
 
 
 def test_many_texts_need_no_torch_and_tell_nobody(

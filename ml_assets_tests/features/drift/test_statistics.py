@@ -27,6 +27,7 @@ from ml_assets.features.drift.windows import (
     Window,
     compare_with_days_before,
     current_window,
+    refresh_days,
     within,
 )
 from ml_assets.features.views.document_text import DOCUMENT_TEXT
@@ -165,6 +166,14 @@ def month(connection: postgres.Connection, duck: duckdb.Connection) -> duckdb.Co
     return duck
 
 
+def look(
+    connection: postgres.Connection, duck: duckdb.Connection, day: date = DAY
+) -> list[DayComparison]:
+    """Compare what came until a day, by fresh statistics."""
+    refresh_days(connection, duck, day, day)
+    return compare_with_days_before(connection, duck, day, SPACE_ID)
+
+
 def outcomes(compared: list[DayComparison]) -> dict[str, str]:
     return {each.reference: each.comparison.outcome for each in compared}
 
@@ -172,7 +181,7 @@ def outcomes(compared: list[DayComparison]) -> dict[str, str]:
 def test_days_that_are_alike_do_not_drift(
     connection: postgres.Connection, month: duckdb.Connection
 ) -> None:
-    compared = compare_with_days_before(connection, month, DAY, SPACE_ID)
+    compared = look(connection, month)
     assert outcomes(compared) == {"7 days": "no drift", "28 days": "no drift"}
     near, far = (each.comparison for each in compared)
     assert (near.current_rows, near.reference_rows, far.reference_rows) == (420, 420, 28 * 60)
@@ -183,7 +192,7 @@ def test_what_changes_on_a_day_came_suddenly(
     connection: postgres.Connection, month: duckdb.Connection
 ) -> None:
     fill(month, DAY, 300, 150, "other")
-    compared = compare_with_days_before(connection, month, DAY, SPACE_ID)
+    compared = look(connection, month)
     assert outcomes(compared) == {"7 days": "drift", "28 days": "drift"}
     [(finding, how)] = how_it_came(compared)
     assert (finding.feature, how) == (LENGTHS, "suddenly")
@@ -197,7 +206,7 @@ def test_what_creeps_is_seen_against_the_month_alone(
 ) -> None:
     for number in range(35):
         fill(duck, days(number), 250, 100 + max(0, 28 - number) * 0.6)
-    compared = compare_with_days_before(connection, duck, DAY, SPACE_ID)
+    compared = look(connection, duck)
     assert outcomes(compared) == {"7 days": "no drift", "28 days": "drift"}
     [(finding, how)] = how_it_came(compared)
     assert (finding.feature, how) == (LENGTHS, "slowly")
@@ -208,17 +217,17 @@ def test_without_days_before_there_is_nothing_to_compare(
 ) -> None:
     """All of a home that was filled today."""
     fill(duck, DAY, 500, 100)
-    compared = compare_with_days_before(connection, duck, DAY, SPACE_ID)
+    compared = look(connection, duck)
     assert {each.comparison.message for each in compared} == {"no document came before"}
-    later = compare_with_days_before(connection, duck, DAY + timedelta(days=40), SPACE_ID)
+    later = look(connection, duck, DAY + timedelta(days=40))
     assert {each.comparison.message for each in later} == {"no document came"}
     fill(duck, days(1), 50, 100)
-    assert outcomes(compare_with_days_before(connection, duck, DAY, SPACE_ID)) == {
+    assert outcomes(look(connection, duck)) == {
         "7 days": "cannot tell",
         "28 days": "cannot tell",
     }
     fill(duck, days(1), MIN_ROWS - 50, 100, "other")
-    (near, _) = compare_with_days_before(connection, duck, DAY, SPACE_ID)
+    (near, _) = look(connection, duck)
     assert near.comparison.reference_rows == MIN_ROWS
     assert "rows" in {finding.feature for finding in near.comparison.findings}
 

@@ -24,6 +24,7 @@ from ml_assets.search.evaluation.measurement import MethodQuality
 from ml_assets.search.evaluation.metrics import METRICS
 from ml_assets.settings import load_settings
 from ml_assets.stores import clickhouse, duckdb, postgres
+from ml_assets.stores.metrics import points, series
 from ml_assets_tests.monitoring.alerting.examples import HOUR, MINUTE, NOW, rule
 from ml_assets_tests.search.corpus import generation_of
 from ml_assets_tests.search.measurements import publish
@@ -192,6 +193,29 @@ def test_what_failed_is_of_the_records_of_runs(stores: Stores) -> None:
     assert {name: of(found, name) for name in found} == {"a:b": [(1, 1)], "a:c": [(1, 0)]}
 
 
+def test_any_series_of_the_store_of_metrics_is_a_reading(stores: Stores, client: Client) -> None:
+    assert values(stores, "p50 of test_ms by model") == {}
+    store = stores.metrics
+    assert store is not None
+    assert store is stores.metrics
+    for model, begin in (("a", 10.0), ("b", 20.0)):
+        each = series("test_ms", model=model, endpoint="e")
+        pairs = [(NOW + n * MINUTE / 3, begin + n) for n in range(-30, 3)]
+        store.write([points(each, pairs)])
+    asked = {"over": 5 * MINUTE, "lasting": timedelta()}
+    found = values(stores, "max of test_ms by endpoint, model", **asked)
+    assert found.keys() == {"e/a", "e/b"}
+    assert of(found, "e/a") == [(-10, -6), (-5, 9), (0, 12)]
+    assert of(values(stores, "min of test_ms", **asked), "") == [(-10, -20), (-5, -5), (0, 10)]
+    assert of(values(stores, "mean of test_ms", **asked), "") == [(-10, -8), (-5, 7), (0, 16)]
+    # The present five minutes are not over.
+    assert of(values(stores, "count of test_ms by model", **asked), "b") == [(-10, 15), (-5, 15)]
+    ((_, first), *_) = of(values(stores, "p99.9 of test_ms by model", **asked), "b")
+    assert first.expected == pytest.approx(3, rel=0.1)
+    asked = {"over": 5 * MINUTE}
+    assert gap_of(rule(metric="p50 of test_ms", **asked)) == 10 * MINUTE
+
+
 def test_a_home_without_anything_has_no_value_and_gets_no_store(
     connection: postgres.Connection, tmp_path: Path
 ) -> None:
@@ -200,7 +224,7 @@ def test_a_home_without_anything_has_no_value_and_gets_no_store(
 
     settings = load_settings(home=tmp_path)
     empty = Stores(settings, connection, refuse, refuse, lambda _: Records(0, {}))
-    found = {name: read(empty, rule(metric=name), NOW) for name in READINGS}
+    found = {name: read(empty, rule(metric=name), NOW) for name in (*READINGS, "max of x")}
     assert {name for name, each in found.items() if each} == {"runs_failed"}
     assert list(tmp_path.iterdir()) == []
 

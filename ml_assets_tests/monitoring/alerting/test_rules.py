@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -57,6 +58,9 @@ def test_a_rule_is_read(tmp_path: Path) -> None:
     least = "".join(line for line in GOOD.splitlines(True) if line[:3] not in ("for", "ove"))
     (short,) = read(tmp_path, least)
     assert (short.over, short.lasting) == (timedelta(hours=1), timedelta())
+    series = "p99.5 of training_loss by family, run"
+    (of_series,) = read(tmp_path, GOOD.replace("p95_ms", series))
+    assert of_series == replace(rule, metric=series)
     assert read(tmp_path, "") == []
 
 
@@ -72,6 +76,9 @@ def test_every_channel_can_be_named(tmp_path: Path) -> None:
         ('metric = "p95_ms"', "", "rule 'slow', metric: it is missing. Add a line metric = …"),
         ('"p95_ms"', '"p96"', "rule 'slow', metric: 'p96' is not measured. Use one of accuracy,"),
         ('"p95_ms"', "3", "rule 'slow', metric: 3 is not measured"),
+        ('"p95_ms"', '"p95 of"', "metric: 'p95 of' is not measured. Use one of accuracy,"),
+        ('"p95_ms"', '"p100 of x"', "or a series, such as 'p95 of service_latency_ms by route'"),
+        ('"p95_ms"', '"max of x by"', "metric: 'max of x by' is not measured"),
         ('"> 500"', '"500"', "rule 'slow', condition: '500' is not a comparison. Write one of >"),
         ('"> 500"', '"> nan"', "rule 'slow', condition: '> nan' is not a comparison"),
         ('"> 500"', '"> 1e999"', "rule 'slow', condition: '> 1e999' is not a comparison"),

@@ -60,3 +60,32 @@ from (
     order by generation_id, (measured_at at time zone 'UTC')::date, measured_at desc
 ) as last_of_day
 order by measured_at, generation_id
+
+-- name: metric_points
+-- What was measured of search in a span of time, a series per row; times in microseconds.
+select
+    'search_' || metric as metric, array_agg((1e6 * extract(epoch from measured_at))::bigint order by measured_at) as times,
+    array_agg(value::float8 order by measured_at) as values, generation_id as generation, method
+from (
+    select generation_id, measured_at, method, metric, value
+    from search_measurements
+    cross join jsonb_each(quality) as methods (method, metrics)
+    cross join jsonb_each_text(metrics) as numbers (metric, value)
+    union all
+    select generation_id, measured_at, method, 'recall@10', value
+    from search_measurements cross join jsonb_each_text(recall) as numbers (method, value)
+    union all
+    select generation_id, measured_at, '', metric, value
+    from search_measurements cross join jsonb_each_text(latency) as numbers (metric, value)
+) as measured
+where measured_at >= %(begin)s and measured_at < %(end)s
+group by metric, generation_id, method
+
+-- name: forget_measurements
+-- Those of more than two years ago, but the last of each generation.
+delete from search_measurements as old
+where measured_at < now() - interval '2 years'
+    and exists (
+        select from search_measurements as later
+        where later.generation_id = old.generation_id and later.measured_at > old.measured_at
+    )

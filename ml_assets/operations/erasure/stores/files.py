@@ -36,12 +36,12 @@ _OTHERS = {
 
 
 def erase_artifacts(place: Place, subject: Subject) -> list[Removed]:
-    """Erase in MLflow's folder: rows of training sets, and texts such as an example of an input."""
+    """Erase in MLflow's folder: rows by document, and texts such as an example of an input."""
     if secret(place.settings.mlflow_tracking_uri):
         how = "not shown: what the tracking server keeps of training sets and examples"
         return [Removed("MLflow", "files", 0, how)]
     folder = place.home / mlflow.FOLDER
-    changed = [file for file in folder.rglob(FILE) if _erase_rows(file, subject)]
+    changed = [file for file in folder.rglob("*.parquet") if _erase_rows(file, subject)]
     changed += _erase_traces(folder, subject)
     for file in changed:
         _rehash(place, folder, file)
@@ -149,12 +149,14 @@ def _erase_column(
 
 
 def _erase_rows(file: Path, subject: Subject) -> bool:
-    """Write a training set anew without the documents; False: it has none of them."""
+    """Write a training set, or answers to one, anew without the documents; False: it has none."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     table = pq.read_table(file)
+    if "document_id" not in table.column_names:
+        return False
     forgotten = pc.is_in(table["document_id"], value_set=pa.array(subject.documents, pa.string()))
     if not pc.any(forgotten).as_py():
         return False

@@ -160,7 +160,8 @@ def _beside(place: Place) -> Iterator[postgres.Connection]:
 
 def _rewrite(place: Place, connection: postgres.Connection, schema: str) -> str:
     for leaf in leaves(connection, schema):
-        place.notify(f"PostgreSQL: {leaf.name} is written anew")
+        if leaf.is_graph:
+            place.notify("The graph of the vectors is built anew beside the one that answers")
         rewrite(connection, leaf)
     if rewrite_statistics(connection):
         return "tables, indexes and statistics were written anew"
