@@ -24,7 +24,7 @@ from ml_assets.operations.erasure.receipt import read_receipt, write_receipt
 from ml_assets.operations.erasure.request import Begun
 from ml_assets.operations.erasure.stores import ERASERS
 from ml_assets.operations.erasure.stores.postgres import hide
-from ml_assets.operations.erasure.subject import Place, Subject
+from ml_assets.operations.erasure.subject import Place, Removed, Subject
 from ml_assets.operations.erasure.verification import Verified, forgotten_rows, verify
 from ml_assets.operations.erasure.wording import wording_of
 from ml_assets.operations.pending import forget_finish
@@ -229,6 +229,9 @@ def _content(
     place: Place, begun: Begun, verified: Verified, versions: Sequence[int]
 ) -> dict[str, Any]:
     """What the receipt says."""
+    erased = (each for removed in begun.done.values() for each in removed)
+    rows = len(begun.subject.documents) + len(begun.subject.chunks)
+    hidden = Removed("PostgreSQL", "documents and chunks", rows, "deleted first, with vectors")
     subject, salt = begun.subject, forgotten.read_forgotten(place.connection).salt
     servers = any(
         (
@@ -245,7 +248,7 @@ def _content(
         "documents": sorted(forgotten.digest(salt, "id", each).hex() for each in subject.documents),
         "chunks": len(subject.chunks),
         "fingerprints": fingerprints_of(subject.marks, salt),
-        "erased": [asdict(each) for removed in begun.done.values() for each in removed],
+        "erased": [asdict(each) for each in (hidden, *erased)],
         "verified": {
             "is_clean": verified.is_clean,
             "rows": verified.rows,

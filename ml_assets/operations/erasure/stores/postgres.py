@@ -57,7 +57,8 @@ def erase(place: Place, subject: Subject) -> list[Removed]:
         how += "; the write-ahead log was begun anew"
     else:
         how += "; not shown: the archive of its log, replicas, free blocks of its disks"
-    return [Removed("PostgreSQL", what, count, how) for what, count in removed.items()]
+    named = {"rows": "other rows that name it", "texts": "texts that name it"}
+    return [Removed("PostgreSQL", named[what], count, how) for what, count in removed.items()]
 
 
 def hide(connection: postgres.Connection, subject: Subject) -> None:
