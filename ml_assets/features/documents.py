@@ -58,7 +58,7 @@ def _compute(
     connection: postgres.Connection, duck: duckdb.Connection, space_id: str, progress: Progress
 ) -> None:
     """Fill the temporary table `computed` with a line per document."""
-    rows = connection.execute(statement("postgres/features/documents"))
+    rows = connection.execute(statement("postgres/features/documents")).fetchall()
     entities = duckdb.arrow_table(rows, ENTITY_HEADER | {"text_hash": "string"})
     with duckdb.registered(duck, entities=entities):
         text = statement("duckdb/features/entities_to_compute")
@@ -117,7 +117,8 @@ def _vectors(
     import pyarrow as pa
     from pyarrow.compute import sort_indices
 
-    rows = connection.execute(statement("postgres/features/vector_hashes"), {"space_id": space_id})
+    text = statement("postgres/features/vector_hashes")
+    rows = connection.execute(text, {"space_id": space_id}).fetchall()
     wanted = duckdb.arrow_table(rows, {"entity_id": "string", "vector_hash": "string"})
     with duckdb.registered(duck, vector_hashes=wanted):
         duck.execute(statement("duckdb/features/forget_vectors"))

@@ -138,6 +138,6 @@ def _as_rows(view: FeatureView, found: Sequence[tuple[Any, ...]]) -> dict[str, R
 def _end(event_time: int, ttl: timedelta) -> datetime | None:
     """Until when values hold; None: for ever, as far as a time can tell."""
     try:
-        return _EPOCH + timedelta(microseconds=event_time) + ttl
+        return _EPOCH + (timedelta(0, 0, event_time) + ttl)
     except OverflowError:
         return None

@@ -25,6 +25,7 @@ _METRICS = {
     "macro_f1": "mean F1 of all labels",
     "log_loss": "in nats",
     "calibration_error": "expected calibration error",
+    "debiased_calibration_error": "root mean square, less what chance adds",
 }
 
 

@@ -39,8 +39,9 @@ class Bin:
 class Evaluation:
     """How good the answers of a classifier are.
 
-    `metrics` has `accuracy`, `macro_f1`, `log_loss` (nats) and `calibration_error`. `confusion` has
-    the shape (labels, labels): the right answer by row, the given one by column.
+    `metrics` has `accuracy`, `macro_f1`, `log_loss` (nats), `calibration_error` and
+    `debiased_calibration_error`. `confusion` has the shape (labels, labels): the right answer by
+    row, the given one by column.
     """
 
     labels: tuple[str, ...]
@@ -72,6 +73,7 @@ def evaluate(
             "macro_f1": float(scores[2].mean()),
             "log_loss": log_loss(labels, truth, probabilities),
             "calibration_error": calibration_error(bins),
+            "debiased_calibration_error": debiased_calibration_error(bins),
         },
         per_label=tuple(
             LabelScore(label, float(precision), float(recall), float(f1), int(support))
@@ -176,3 +178,25 @@ def calibration_error(bins: Sequence[Bin]) -> float:
     """Expected calibration error (Guo et al. 2017): mean |accuracy - confidence| over answers."""
     total = sum(group.count for group in bins)
     return sum(group.count * abs(group.accuracy - group.confidence) for group in bins) / total
+
+
+def debiased_calibration_error(bins: Sequence[Bin]) -> float:
+    """The root mean square of accuracy - confidence over answers, freed of what chance adds.
+
+    Few answers in a bin make `calibration_error` larger than it is of many: perfectly calibrated
+    ones never have an error of 0. Here the variance that chance gives to each bin's accuracy is
+    taken off, so that the square is of the right size in the mean: Kumar, Liang and Ma (2019),
+    "Verified Uncertainty Calibration", section 5, after Broecker (2012) and Ferro and Fricker
+    (2012). A root mean square is no smaller than the mean of the same differences. A bin of one
+    answer tells nothing of its variance, and is left out; 0 where chance explains all.
+    """
+    told = [each for each in bins if each.count > 1]
+    squares = sum(
+        each.count
+        * (
+            (each.accuracy - each.confidence) ** 2
+            - each.accuracy * (1 - each.accuracy) / (each.count - 1)
+        )
+        for each in told
+    )
+    return sqrt(max(0.0, squares / max(1, sum(each.count for each in told))))

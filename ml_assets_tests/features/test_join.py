@@ -364,7 +364,8 @@ def test_the_hour_that_the_clocks_go_back(duck: duckdb.Connection) -> None:
 
 
 def test_numbers_are_entities_too(duck: duckdb.Connection) -> None:
-    fill_events(duck, EVENTS, [Row("7", 1, 1, 10), Row("7.5", 1, 1, 20)])
+    named = [Row("None", 1, 1, 30), Row("nan", 1, 1, 30), Row("<NA>", 1, 1, 30)]
+    fill_events(duck, EVENTS, [Row("7", 1, 1, 10), Row("7.5", 1, 1, 20), *named])
     mixed = ([7, "8"], pd.Series([7, None], dtype=object))
     for authors in (["7", None], [7, 8], [7.0, None], [7.0, 7.5], *mixed):
         spine = pd.DataFrame({"author": authors, "event_time": [at(2)] * 2})

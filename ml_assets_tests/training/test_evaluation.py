@@ -18,6 +18,7 @@ from ml_assets.training.evaluation import (
     Bin,
     beats,
     calibration_error,
+    debiased_calibration_error,
     difference_interval,
     evaluate,
     macro_scores,
@@ -69,6 +70,28 @@ def test_calibration_error_by_hand() -> None:
     bins = reliability(confidence, right)
     assert bins == (Bin(2, 0.5, 0.0), Bin(4, pytest.approx(0.9), 0.75))
     assert calibration_error(bins) == pytest.approx((2 * 0.5 + 4 * 0.15) / 6)
+    # Of the two, none of them right, chance has no part; of the four it explains all.
+    squares = 2 * 0.5**2 + 4 * (0.15**2 - 0.75 * 0.25 / 3)
+    assert debiased_calibration_error(bins) == pytest.approx((squares / 6) ** 0.5)
+    assert debiased_calibration_error(bins[1:]) == 0.0
+    assert debiased_calibration_error([Bin(1, 0.9, 0.0)]) == 0.0
+
+
+@pytest.mark.parametrize("excess", [0.0, 0.1])
+def test_what_chance_adds_to_a_calibration_error_is_taken_off(excess: float) -> None:
+    """200 answers that are surer than they are right by `excess`, a thousand times."""
+    generator = np.random.default_rng(0)
+    plain, squares = [], []
+    for _ in range(1000):
+        confidence = generator.uniform(0.3, 0.9, 200)
+        bins = reliability(confidence, generator.random(200) < confidence - excess)
+        plain.append(calibration_error(bins))
+        squares.append(debiased_calibration_error(bins) ** 2)
+    assert np.mean(plain) > excess + (0.01 if excess else 0.05)
+    if excess:
+        assert np.mean(squares) ** 0.5 == pytest.approx(excess, abs=0.01)
+    else:
+        assert np.median(squares) == 0.0
 
 
 def test_perfect_confidence_in_right_answers_is_calibrated() -> None:
@@ -79,6 +102,7 @@ def test_perfect_confidence_in_right_answers_is_calibrated() -> None:
         "macro_f1": 1.0,
         "log_loss": pytest.approx(0.0),
         "calibration_error": 0.0,
+        "debiased_calibration_error": 0.0,
     }
 
 

@@ -1,5 +1,6 @@
 """What families do with a task, bound to their versions."""
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -11,6 +12,7 @@ from threadpoolctl import threadpool_info
 from ml_assets.training.families.average import Average
 from ml_assets.training.families.base import (
     Family,
+    Task,
     UnfitError,
     at_once,
     fit_family,
@@ -72,8 +74,13 @@ def test_golden_answers(family: Family) -> None:
 def test_the_average_is_the_cooled_mean_of_its_members() -> None:
     learned, model = all_learned()["average"]
     asked = examples(12, 3, 0.5).inputs
-    members = [all_learned()[name][1] for name in learned.chosen["members"]]
-    answers = np.mean([each.predict_proba(asked) for each in members], axis=0)
+    shares = learned.chosen["shares"]
+    members = [all_learned()[name][1] for name in shares]
+    assert len({*shares.values()}) > 1
+    answers = sum(
+        share * each.predict_proba(asked)
+        for share, each in zip(shares.values(), members, strict=True)
+    )
     expected = answers ** (1 / learned.chosen["temperature"])
     expected /= expected.sum(axis=1, keepdims=True)
     assert model.predict_proba(asked) == pytest.approx(expected)
@@ -96,6 +103,57 @@ def test_the_average_is_saved_without_pickle() -> None:
     assert (loaded.predict_proba(asked) == model.predict_proba(asked)).all()
 
 
+def test_one_that_was_saved_without_shares_has_equal_ones() -> None:
+    _, model = all_learned()["average"]
+    asked = examples(12, 3, 0.5).inputs
+    old = Average(model.members, 1.0, ())
+    del old.shares
+    answers = [each.predict_proba(asked) for each in model.members]
+    assert old.predict_proba(asked) == pytest.approx(np.mean(answers, axis=0))
+
+
+def titled_task(titles: tuple[str, ...] = ("cook.eatIt", "play_music", "sport")) -> Task:
+    """Texts that are alike, below titles that tell the label."""
+    task = made_task(noise=9.0)
+    places = [LABELS.index(label) for label in task.examples.truth]
+    texts = [f"{titles[place]}\nw1 w2 w{row}" for row, place in enumerate(places)]
+    inputs = task.examples.inputs.assign(text=texts)
+    return replace(task, examples=replace(task.examples, inputs=inputs))
+
+
+def test_titles_count_beside_the_text() -> None:
+    task = titled_task()
+    model = fit_family(family("text_and_vector_regression"), task, {"C": 30.0})
+    asked = examples(9, 3, 9.0).inputs
+    titled = ["w1 Eat\nw2", "Music Cook2\n", "the sport\nw1"] * 3
+    answers = model.predict(asked.assign(text=titled))
+    assert answers.tolist() == [*LABELS] * 3
+    exported = export(model, task)
+    assert exported.reason == ""
+    given = OnnxModel(exported.content).predict_proba(
+        titled,
+        {name: asked[name].to_numpy() for name in task.features},
+        asked[task.vector].to_numpy(),
+    )
+    expected = model.predict_proba(asked.assign(text=titled))
+    assert given == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_titles_that_have_nothing_in_common_are_no_part() -> None:
+    task = titled_task(("", "", ""))
+    model = fit_family(family("text_and_vector_regression"), task, {"C": 30.0})
+    assert [part.name for part in model[0].parts] == ["features", "vector", "text"]
+
+
+def test_what_two_families_read_alike_is_prepared_once() -> None:
+    task = made_task()
+    words, both = (family(name) for name in ("tfidf_baseline", "text_and_vector_regression"))
+    one, other = (fit_family(each, task, {"C": 1.0})[0].parts[-1].fitted for each in (words, both))
+    assert one is other
+    elsewhere = fit_family(words, task.part(np.arange(200) < 100), {"C": 1.0})[0].parts[-1].fitted
+    assert elsewhere.vocabulary_ != one.vocabulary_
+
+
 def test_the_onnx_form_of_the_average_answers_as_it_does() -> None:
     _, model = all_learned()["average"]
     task, asked = made_task(), examples(80, 3, 0.5).inputs
@@ -113,8 +171,8 @@ def test_members_that_prepare_an_input_in_different_ways_do_not_convert() -> Non
     _, model = all_learned()["average"]
     task = made_task()
     half = task.part(np.arange(200) < 100)
-    other = fit_family(family("logistic_regression"), half, {"C": 0.2})
-    exported = export(Average([*model.members, other], 1.0), task)
+    members = [*model.members, fit_family(family("logistic_regression"), half, {"C": 0.2})]
+    exported = export(Average(members, 1.0, [1.0] * len(members)), task)
     assert exported.reason.startswith("Average does not convert (its members prepare")
 
 

@@ -20,7 +20,8 @@ group by series
 order by series
 
 -- name: aggregate
--- From a rollup. Times in seconds since 1970.
+-- From a rollup. Times in seconds since 1970. A rollup has few rows, and sketches that take long to merge: by default one
+-- thread reads them. Settings that are not in the statement are four more to chDB.
 select
     transform(series, {ids:Array(Int64)}, {groups:Array(UInt32)}, toUInt32(0)) as place,
     intDiv(toUnixTimestamp(bucket), {step:Int64}) * {step:Int64} as at,
@@ -35,6 +36,7 @@ where series in {ids:Array(Int64)}
     and bucket >= toDateTime({begin:Int64}, 'UTC') and bucket < toDateTime({end:Int64}, 'UTC')
 group by place, at
 order by place, at
+settings merge_tree_min_rows_for_concurrent_read = 4096, merge_tree_min_bytes_for_concurrent_read = 1048576
 
 -- name: exact
 -- The same, from the points.

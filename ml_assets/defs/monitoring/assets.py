@@ -1,5 +1,6 @@
 """Assets of the group `monitoring`: time series of trainings and model versions, predictions."""
 
+from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import Any
@@ -31,6 +32,7 @@ from ml_assets.defs.resources import (
     OfflineStoreResource,
     PostgresResource,
 )
+from ml_assets.delta import Delta
 from ml_assets.monitoring.alerting.evaluation import evaluate
 from ml_assets.monitoring.alerting.ledger import read_events, read_open
 from ml_assets.monitoring.anomalies import DAY
@@ -60,6 +62,9 @@ from ml_assets.training.results import read_summaries
 
 _MOST_RUNS = 200
 """Candidates that are looked at: those of the last thirty trainings or so."""
+
+_DAYS_TOGETHER = 31
+"""Days whose points are in memory at once."""
 
 _SHOWN = ("macro_f1", "log_loss", "fit_seconds", "one_text_p95_ms")
 
@@ -303,17 +308,19 @@ def metric_points(
     The store is kept in order at that: what is old is compressed, and dropped at last.
     """
     days = [date.fromisoformat(name) for name in context.partition_keys]
-    window, now = Window(midnight(days[0]), midnight(days[-1] + DAY)), datetime.now(UTC)
+    now, delta, counts = datetime.now(UTC), Delta(), Counter[date]()
     kept_since = midnight(Retention(settings.metrics_days).since(now))
-    with clickhouse.connect() as client:
-        with postgres.connect() as connection, duckdb.reading() as duck:
-            points = points_of_days(connection, duck, client, window)
-        with open_metrics(settings, client) as store:
-            delta = record(store, points, kept_since)
-            done, sizes = store.maintain(now), store.sizes()
-    counts = count_by_day(points)
+    with clickhouse.connect() as client, open_metrics(settings, client) as store:
+        for first in range(0, len(days), _DAYS_TOGETHER):
+            part = days[first : first + _DAYS_TOGETHER]
+            window = Window(midnight(part[0]), midnight(part[-1] + DAY))
+            with postgres.connect() as connection, duckdb.reading() as duck:
+                points = points_of_days(connection, duck, client, window)
+            delta += record(store, points, kept_since)
+            counts.update(count_by_day(points))
+        done, sizes = store.maintain(now), store.sizes()
     for day in days:
-        shown = {"dagster/partition_row_count": counts.get(day, 0)}
+        shown = {"dagster/partition_row_count": counts[day]}
         context.add_asset_metadata(shown, partition_key=f"{day}")
     return dg.MaterializeResult(
         metadata={

@@ -30,6 +30,8 @@ _MOST_MARKS = 256
 _LEAST_MARKS = 3
 _AROUND = 24
 """Characters on both sides of a rare word, with which it can be no word of a dictionary."""
+_LONGEST = 96
+"""Characters of a mark: of a longer one only pieces are looked for, which others may have."""
 _LEAST_BYTES = 12
 """Of a mark: fewer stand somewhere by chance, or as a word of a tokenizer's vocabulary."""
 
@@ -120,7 +122,9 @@ def marks_of(said: Sequence[Said], others: Iterable[str]) -> tuple[str, ...]:
     for each in said:
         own: dict[str, None] = {}
         for field in each.fields:
-            if not rare.isdisjoint(_WORD.findall(field.casefold())):
+            if len(field) > _LONGEST:
+                own.update(dict.fromkeys(_pieces(field, rare, set())))
+            elif not rare.isdisjoint(_WORD.findall(field.casefold())):
                 own.update(dict.fromkeys(_forms(field)))
         own.update(dict.fromkeys(_pieces(each.text, rare, shingles)))
         marks.update(dict.fromkeys(_spread(own, most)))
@@ -154,8 +158,10 @@ def _pieces(text: str, rare: set[str], shingles: set[tuple[str, ...]]) -> Iterat
                 yield from _forms(_line(text, match.start(), match.end()))
     words = [match[0].casefold() for match in found]
     for place, shingle in enumerate(_in_rows(words)):
-        if shingle in shingles:
-            yield from _forms(text[found[place].start() : found[place + _SHINGLE - 1].end()])
+        # With what ends its words: others may have them as parts of longer ones.
+        start, end = found[place].start() - 1, found[place + _SHINGLE - 1].end() + 1
+        if shingle in shingles and start >= 0 and end <= len(text):
+            yield from _forms(text[start:end])
 
 
 def _is_like_no_other(word: str) -> bool:
@@ -167,13 +173,13 @@ def _line(text: str, start: int, end: int) -> str:
     """What is around a place in its line: stores write line ends in several ways."""
     before = text[max(0, start - _AROUND) : start].rpartition("\n")[2]
     after = text[end : end + _AROUND].partition("\n")[0]
-    return f"{before}{text[start:end]}{after}"
+    return f"{before}{text[start:end]}{after}"[:_LONGEST]
 
 
 def _forms(piece: str) -> list[str]:
     """A piece as it is and in lower case, as the words of an index are, if it is long enough."""
     forms = dict.fromkeys((piece, piece.lower()))
-    return [each for each in forms if len(each.encode()) >= _LEAST_BYTES]
+    return [each for each in forms if len(each.encode()) >= _LEAST_BYTES and len(each) <= _LONGEST]
 
 
 def _spread(marks: Iterable[str], most: int) -> list[str]:

@@ -24,7 +24,7 @@ from ml_assets.operations.erasure.receipt import read_receipt, write_receipt
 from ml_assets.operations.erasure.request import Begun
 from ml_assets.operations.erasure.stores import ERASERS
 from ml_assets.operations.erasure.stores.postgres import hide
-from ml_assets.operations.erasure.subject import Place, Subject
+from ml_assets.operations.erasure.subject import Place, Removed, Subject
 from ml_assets.operations.erasure.verification import Verified, forgotten_rows, verify
 from ml_assets.operations.erasure.wording import wording_of
 from ml_assets.operations.pending import forget_finish
@@ -175,7 +175,7 @@ def _complete(place: Place, begun: Begun) -> Outcome:
         place.notify("Looking whether anything was left")
         verified = verify(place, begun.subject, known)
         if not verified.is_clean:  # another process wrote it meanwhile, as the service its log
-            begun = _erase(place, replace(begun, done={}))
+            begun = _erase_again(place, begun)
             verified = verify(place, begun.subject, known)
         file, receipt = write_receipt(place.home, _content(place, begun, verified, versions))
         forgotten.complete(place.connection, begun.subject.request_id)
@@ -209,10 +209,29 @@ def _erase(place: Place, begun: Begun) -> Begun:
     return begun
 
 
+def _erase_again(place: Place, begun: Begun) -> Begun:
+    """Erase once more, and tell what both times removed."""
+    again = _erase(place, replace(begun, done={}))
+    before = {
+        (each.store, each.what): each.count for first in begun.done.values() for each in first
+    }
+    done = {
+        name: tuple(
+            replace(each, count=each.count + before.get((each.store, each.what), 0))
+            for each in removed
+        )
+        for name, removed in again.done.items()
+    }
+    return replace(again, done=done)
+
+
 def _content(
     place: Place, begun: Begun, verified: Verified, versions: Sequence[int]
 ) -> dict[str, Any]:
     """What the receipt says."""
+    erased = (each for removed in begun.done.values() for each in removed)
+    rows = len(begun.subject.documents) + len(begun.subject.chunks)
+    hidden = Removed("PostgreSQL", "documents and chunks", rows, "deleted first, with vectors")
     subject, salt = begun.subject, forgotten.read_forgotten(place.connection).salt
     servers = any(
         (
@@ -229,7 +248,7 @@ def _content(
         "documents": sorted(forgotten.digest(salt, "id", each).hex() for each in subject.documents),
         "chunks": len(subject.chunks),
         "fingerprints": fingerprints_of(subject.marks, salt),
-        "erased": [asdict(each) for removed in begun.done.values() for each in removed],
+        "erased": [asdict(each) for each in (hidden, *erased)],
         "verified": {
             "is_clean": verified.is_clean,
             "rows": verified.rows,

@@ -47,11 +47,6 @@ OLD = timedelta(days=7)
 
 _ROLLUPS: Mapping[Grain, str] = {grain: f"metric_{grain}" for grain in GRAINS}
 _MICROS = 1_000_000
-_READ = {
-    "merge_tree_min_rows_for_concurrent_read": 4096,
-    "merge_tree_min_bytes_for_concurrent_read": 1 << 20,
-}
-"""A rollup has few rows, and sketches that take long to merge: by default one thread reads them."""
 # More days than an insert has by default: a year is backfilled at once.
 _INSERT = {"max_partitions_per_insert_block": 0, "parallel_view_processing": 1}
 
@@ -99,7 +94,7 @@ class ClickHouseMetrics:
         text, bound, found = self.plan(query, step, quantiles, exact)
         if not found:
             return []
-        table = self._client.query_arrow(text, bound, settings=_READ)
+        table = self._client.query_arrow(text, bound)
         columns = {name: table[name].to_numpy() for name in table.column_names[:-1]}
         levels = table["quantiles"].combine_chunks().flatten().to_numpy()
         columns["quantiles"] = levels.reshape(len(table), len(quantiles))

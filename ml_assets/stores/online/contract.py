@@ -19,6 +19,7 @@ COLUMNS = {"build": "integer", "entity_id": "text", "revision": "text", "feature
 """What a store holds of an entity."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +121,9 @@ def pack(row: Row) -> bytes:
     for value in row.values.values():
         if type(value) is float and not isfinite(value):
             raise ValueError(f"a value of {value} is no number")
-    ends = row.expires_at and (row.expires_at - _EPOCH) // timedelta(microseconds=1)
-    return bytes(msgpack.packb([row.revision, ends, row.values]))
+    ends = row.expires_at and (row.expires_at - _EPOCH) // _MICROSECOND
+    packed: bytes = msgpack.packb([row.revision, ends, row.values])
+    return packed
 
 
 def unpack(packed: bytes) -> Row | None:

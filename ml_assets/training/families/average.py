@@ -1,6 +1,6 @@
 """The average of other families: each member is as sure as it is right, so probabilities add up.
 
-Nothing is fitted for it but the temperature of the mean.
+Nothing is fitted for it but the shares of its members and the temperature of their mean.
 """
 
 from __future__ import annotations
@@ -18,14 +18,18 @@ if TYPE_CHECKING:
 
 
 class Average:
-    """Fitted models of the same labels, and the temperature of their mean.
+    """Fitted models of the same labels, their shares, and the temperature of their mean.
 
-    A class because MLflow and skops save an object; it holds fitted pipelines and a number.
+    A class because MLflow and skops save an object; it holds fitted pipelines and numbers.
     """
 
-    def __init__(self, members: Sequence[Any], temperature: float) -> None:
+    shares: Sequence[float] | None = None
+    """Equal ones, where it was saved before there were others."""
+
+    def __init__(self, members: Sequence[Any], temperature: float, shares: Sequence[float]) -> None:
         self.members = list(members)
         self.temperature = float(temperature)
+        self.shares = list(shares)
 
     @property
     def classes_(self) -> NDArray[np.object_]:
@@ -35,7 +39,8 @@ class Average:
 
     def predict_proba(self, inputs: Any) -> NDArray[np.float64]:
         """The mean of the members' probabilities, cooled; shape (len(inputs), len(classes_))."""
-        return cool(mean([each.predict_proba(inputs) for each in self.members]), self.temperature)
+        answers = [each.predict_proba(inputs) for each in self.members]
+        return cool(mean(answers, self.shares), self.temperature)
 
     def predict(self, inputs: Any) -> NDArray[np.object_]:
         """The likeliest label of each row."""
@@ -43,16 +48,18 @@ class Average:
         return likeliest
 
 
-def mean(answers: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
+def mean(
+    answers: Sequence[NDArray[np.floating]], shares: Sequence[float] | None = None
+) -> NDArray[np.float64]:
     """The mean of probabilities of several models, each of the shape (rows, labels)."""
     import numpy as np
 
-    return np.asarray(np.mean([each.astype(np.float64) for each in answers], axis=0))
+    return np.asarray(np.average([each.astype(np.float64) for each in answers], 0, shares))
 
 
 FAMILY = Family(
     "average",
     members=(TFIDF, LOGISTIC_REGRESSION, TEXT_AND_VECTOR, NEURAL_NETWORK),
     trusted=("ml_assets.training.families.average.Average",),
-    version=2,
+    version=3,
 )

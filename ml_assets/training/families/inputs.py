@@ -2,79 +2,174 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from ml_assets.training.examples import TEXT
 from ml_assets.training.families.base import Task
+from ml_assets.training.families.titles import title_terms
+from ml_assets.training.model import Examples
 
 if TYPE_CHECKING:
-    from sklearn.compose import ColumnTransformer
-    from sklearn.pipeline import Pipeline
+    from pandas import DataFrame
+
+DENSE, TERMS = ("features", "vector"), ("text", "title")
+"""The parts of inputs, in their order: numbers, and words, which are sparse."""
+
+TYPES = tuple(f"{__name__}.{name}" for name in ("Inputs", "Part"))
+"""What a saved model holds of these."""
 
 _TERMS = (1_000, 20_000)
 """Of a text, at least and at most."""
 _WEIGHTS = 1_000_000
-"""Terms times labels: the solver keeps twenty vectors of that length."""
+"""Terms times labels: the solver keeps a dozen vectors of that length."""
+
+_kept: WeakKeyDictionary[Examples, dict[tuple[Any, ...], tuple[Any, Any]]] = WeakKeyDictionary()
 
 
-def prepare(task: Task, parameters: Mapping[str, Any]) -> tuple[ColumnTransformer, Any]:
-    """Prepare what the `weights` name; return how, and the examples of `task` so prepared.
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The columns of a part, what prepares them (None: nothing), and their weight."""
 
-    Text, the sparse part, is last: JSON in PostgreSQL does not keep the order of the weights.
+    name: str
+    columns: Sequence[str]
+    fitted: Any
+    weight: float
+
+    def prepare(self, inputs: DataFrame) -> Any:
+        """A float32 matrix of a line per input, not yet weighted."""
+        read = _read(inputs, self.name, self.columns)
+        return read if self.fitted is None else self.fitted.transform(read).astype("float32")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What skops saves: the vocabulary as one text, not as a file of nodes for each word."""
+        state = dict(self.__dict__)
+        if self.name in TERMS:
+            state["fitted"] = fitted = copy(self.fitted)
+            fitted.vocabulary_ = "\n".join(sorted(fitted.vocabulary_, key=fitted.vocabulary_.get))
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what was saved; no term has a line end in it."""
+        self.__dict__.update(state)
+        if self.name in TERMS:
+            words = self.fitted.vocabulary_.split("\n")
+            self.fitted.vocabulary_ = {word: place for place, word in enumerate(words)}
+
+
+class Inputs:
+    """The parts that a family reads, fitted.
+
+    Not scikit-learn's `ColumnTransformer`, since that would fit each part for each family anew. A
+    class because MLflow and skops save an object.
     """
-    from sklearn.compose import ColumnTransformer
 
-    parts = {
-        "features": (_features(task), list(task.features)),
-        "vector": (_vector(parameters), task.vector),
-        "text": (_text(task, parameters), TEXT),
-    }
-    inputs = ColumnTransformer(
-        [(name, *parts[name]) for name in parts if name in parameters["weights"]],
-        transformer_weights=dict(parameters["weights"]),
-        verbose_feature_names_out=False,
-    )
-    prepared = inputs.fit_transform(task.examples.inputs)
-    if text := inputs.named_transformers_.get("text"):
-        # By ints of Python: skops writes a file for every one of numpy.
-        text.vocabulary_ = {word: int(column) for word, column in text.vocabulary_.items()}
-    return inputs, prepared
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts = list(parts)
+
+    def transform(self, inputs: DataFrame) -> Any:
+        """All parts side by side, float32: sparse where there are terms."""
+        from scipy.sparse import csr_array, hstack
+
+        blocks = self.blocks([part.prepare(inputs) for part in self.parts])
+        return blocks[0] if len(blocks) == 1 else hstack([*map(csr_array, blocks)], format="csr")
+
+    def blocks(self, prepared: Sequence[Any]) -> list[Any]:
+        """The weighted parts: those that are dense as one matrix, and those of terms as one."""
+        import numpy as np
+        from scipy.sparse import csr_array, hstack
+
+        parts = {
+            part.name: matrix * np.float32(part.weight)
+            for part, matrix in zip(self.parts, prepared, strict=True)
+        }
+        dense, terms = ([parts[name] for name in kind if name in parts] for kind in (DENSE, TERMS))
+        return [
+            *([np.hstack(dense)] if dense else []),
+            *([csr_array(hstack(terms, format="csr"))] if terms else []),
+        ]
 
 
-def _features(task: Task) -> Pipeline:
-    """Fill in the median, then map each feature to its quantile, and standardise.
+def prepare(task: Task, parameters: Mapping[str, Any]) -> tuple[Inputs, list[Any]]:
+    """Prepare what the `weights` name; return how, and the blocks of `task`'s examples.
 
-    Quantiles are bounded: a length or distance never seen before cannot outweigh all else.
+    The order is ours: JSON in PostgreSQL does not keep that of the weights. Where no term is in the
+    titles of several, these are no part. A part is fitted once on the same examples, for whichever
+    family.
     """
+    weights = parameters["weights"]
+    columns = {"features": task.features, "vector": task.vector}
+    parts, prepared = [], []
+    for name in (*DENSE, *TERMS):
+        if name not in weights or (name == "title" and not _has_titles(task, parameters)):
+            continue
+        fitted, matrix = _fitted(task, name, columns.get(name, [TEXT]), parameters)
+        parts.append(Part(name, [*columns.get(name, [TEXT])], fitted, float(weights[name])))
+        prepared.append(matrix)
+    inputs = Inputs(parts)
+    return inputs, inputs.blocks(prepared)
+
+
+def _fitted(
+    task: Task, name: str, columns: Sequence[str], parameters: Mapping[str, Any]
+) -> tuple[Any, Any]:
+    """The transformer of a part, and what it makes of the examples."""
+    asked = "min_df" if name in TERMS else "scale_vector" if name == "vector" else ""
+    key = (name, parameters.get(asked), task.features, task.seed, len(task.labels))
+    kept = _kept.setdefault(task.examples, {})
+    if key not in kept:
+        read = _read(task.examples.inputs, name, columns)
+        fitted = _transformer(task, name, parameters)
+        matrix = read if fitted is None else fitted.fit_transform(read).astype("float32")
+        kept[key] = fitted, matrix
+    return kept[key]
+
+
+def _read(inputs: DataFrame, name: str, columns: Sequence[str]) -> Any:
+    if name in TERMS:
+        return inputs[columns[0]]
+    return inputs[[*columns]].to_numpy("float32" if name == "vector" else "float64")
+
+
+def _transformer(task: Task, name: str, parameters: Mapping[str, Any]) -> Any:
+    """What prepares a part, to be fitted.
+
+    Of features, the median fills in what is not known; then each is mapped to its quantile, and
+    standardised. Quantiles are bounded: a length or distance never seen before cannot outweigh all
+    else. Of a text, words and pairs of words are counted, the most frequent ones; fewer where each
+    has many weights.
+    """
+    import numpy as np
+    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
-    quantiles = min(200, len(task.examples.truth))
-    return make_pipeline(
-        SimpleImputer(strategy="median", keep_empty_features=True),
-        QuantileTransformer(n_quantiles=quantiles, random_state=task.seed),
-        StandardScaler(),
-    )
-
-
-def _vector(parameters: Mapping[str, Any]) -> Any:
-    from sklearn.preprocessing import StandardScaler
-
-    return StandardScaler() if parameters.get("scale_vector", True) else "passthrough"
-
-
-def _text(task: Task, parameters: Mapping[str, Any]) -> Any:
-    """Words and pairs of words, the most frequent ones; fewer where each has many weights."""
-    import numpy as np
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    most = max(_TERMS[0], min(_TERMS[1], _WEIGHTS // len(task.labels)))
+    if name == "features":
+        quantiles = min(200, len(task.examples.truth))
+        return make_pipeline(
+            SimpleImputer(strategy="median", keep_empty_features=True),
+            QuantileTransformer(n_quantiles=quantiles, random_state=task.seed),
+            StandardScaler(),
+        )
+    if name == "vector":
+        return StandardScaler() if parameters.get("scale_vector", True) else None
+    cut = {"ngram_range": (1, 2)} if name == "text" else {"analyzer": title_terms}
     return TfidfVectorizer(
-        ngram_range=(1, 2),
         min_df=parameters.get("min_df", 1),
-        max_features=most,
+        max_features=max(_TERMS[0], min(_TERMS[1], _WEIGHTS // len(task.labels))),
         sublinear_tf=True,
         dtype=np.float32,
+        **cut,
     )
+
+
+def _has_titles(task: Task, parameters: Mapping[str, Any]) -> bool:
+    """Whether a term of titles is in enough of them."""
+    texts = task.examples.inputs[TEXT]
+    counts: Counter[str] = Counter(term for text in texts for term in {*title_terms(text)})
+    return max(counts.values(), default=0) >= int(parameters.get("min_df", 1))

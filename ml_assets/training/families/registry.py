@@ -1,6 +1,6 @@
 """The families that are trained, in their order."""
 
-from ml_assets.training.families import average, linear, majority, neural_network
+from ml_assets.training.families import average, inputs, linear, majority, neural_network
 
 FAMILIES = (
     majority.FAMILY,
@@ -17,5 +17,7 @@ RETIRED_TYPES = (
 )
 """Of families that are trained no more (gradient boosting): a champion may be one."""
 TRUSTED_TYPES = tuple(
-    sorted({*RETIRED_TYPES, *(name for family in FAMILIES for name in family.trusted)})
+    sorted(
+        {*RETIRED_TYPES, *inputs.TYPES, *(name for family in FAMILIES for name in family.trusted)}
+    )
 )

@@ -11,25 +11,15 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from ml_assets.training.families.lbfgs import minimise
 from ml_assets.training.model import Report
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-TOLERANCE = 1e-4
-"""Of the largest derivative of the mean loss, as scikit-learn's."""
-
-
-def blocks_of(prepared: Any, sparse: slice) -> list[Any]:
-    """Prepared inputs as float32 matrices: dense, but for the columns `sparse`, which are last."""
-    import numpy as np
-
-    if isinstance(prepared, np.ndarray):
-        return [np.ascontiguousarray(prepared, dtype=np.float32)]
-    columns = prepared.tocsc().astype(np.float32)
-    dense = columns[:, : sparse.start].toarray()
-    return [*([dense] if sparse.start else []), columns[:, sparse].tocsr()]
+TOLERANCES = (1e-4, 1e-7)
+"""Of the largest derivative of the mean loss, as scikit-learn's, and of the loss."""
 
 
 def fit_softmax(
@@ -49,7 +39,6 @@ def fit_softmax(
     the Euclidean `gradient_norm`, and `step_seconds`.
     """
     import numpy as np
-    from scipy.optimize import minimize
 
     rows = np.arange(len(truth))
     ends = np.cumsum([0, *(block.shape[1] for block in blocks)])
@@ -57,11 +46,9 @@ def fit_softmax(
     turned = [block.T.tocsr() if hasattr(block, "tocsr") else block.T for block in blocks]
     shape, penalty = (int(ends[-1]) + 1, classes), 1 / (strength * len(truth))
     share = np.float32(1 / len(truth))
-    gradient_norm = 0.0
 
-    def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        nonlocal gradient_norm
-        coefficients = flat.reshape(shape).astype(np.float32)
+    def objective(flat: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+        coefficients, weights = flat.reshape(shape), flat[:-classes]
         scores = score(blocks, coefficients)
         scores -= scores.max(axis=1, keepdims=True)
         right = scores[rows, truth]
@@ -75,32 +62,20 @@ def fit_softmax(
             gradient[place] = block @ scores
         gradient[-1] = scores.sum(axis=0)
         gradient[:-1] += np.float32(penalty) * coefficients[:-1]
-        loss += penalty / 2 * float(np.square(flat[:-classes]).sum())
-        if report:
-            gradient_norm = float(np.linalg.norm(gradient))
-        return loss, gradient.ravel().astype(np.float64)
+        return loss + penalty / 2 * float(weights @ weights), gradient.ravel()
 
     step, stepped = 0, time.perf_counter()
 
-    def tell(intermediate_result: Any) -> None:
-        """The point that is accepted is the one that was looked at last."""
+    def tell(loss: float, gradient: NDArray[np.float32]) -> None:
         nonlocal step, stepped
         step, before, stepped = step + 1, stepped, time.perf_counter()
-        numbers = {"loss": float(intermediate_result.fun), "gradient_norm": gradient_norm}
+        numbers = {"loss": loss, "gradient_norm": float(np.linalg.norm(gradient))}
         if report:
             report(step, {**numbers, "step_seconds": stepped - before})
 
-    first = np.zeros(shape) if start is None else start
-    options = {"maxiter": max_iter, "gtol": TOLERANCE, "ftol": 1e-9, "maxls": 30, "maxcor": 6}
-    solved = minimize(
-        objective,
-        first.ravel(),
-        jac=True,
-        method="L-BFGS-B",
-        options=options,
-        callback=tell if report else None,
-    )
-    return np.asarray(solved.x.reshape(shape), dtype=np.float32)
+    first = np.zeros(shape, np.float32) if start is None else start
+    flat = minimise(objective, first.ravel(), *TOLERANCES, max_iter, tell if report else None)
+    return flat.reshape(shape)
 
 
 def score(blocks: Sequence[Any], coefficients: NDArray[np.float32]) -> NDArray[np.float32]:

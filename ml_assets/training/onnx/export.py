@@ -13,6 +13,7 @@ from ml_assets.errors import first_line
 from ml_assets.training.examples import TEXT
 from ml_assets.training.families.average import Average
 from ml_assets.training.families.base import Task
+from ml_assets.training.families.inputs import TERMS
 from ml_assets.training.onnx.model import PREPARATION, OnnxModel, Quantiles, Terms, refusals
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _convert(model: Pipeline | Average) -> bytes:
 
     if isinstance(model, Average):
         graphs, preparations = zip(*map(_graph, model.members), strict=True)
-        graph, preparation = _joined(graphs, model.temperature), _shared(preparations)
+        graph, preparation = _joined(graphs, model), _shared(preparations)
     else:
         graph, preparation = _graph(model)
     set_model_props(graph, {PREPARATION: json.dumps(preparation)})
@@ -90,18 +91,24 @@ def _shared(preparations: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {name: shared.get(name) for name in preparations[0]}
 
 
-def _joined(graphs: Sequence[Any], temperature: float) -> Any:
-    """One graph of all: the mean of their probabilities, p^(1/T), made to sum to one."""
+def _joined(graphs: Sequence[Any], model: Average) -> Any:
+    """One graph of all: the mean of their probabilities by share, p^(1/T), made to sum to one."""
     from numpy import asarray, float32
     from onnx import TensorProto, compose, helper, numpy_helper
 
     kept = {"rename_inputs": False}
     members = [compose.add_prefix(each, f"m{i}_", **kept) for i, each in enumerate(graphs)]
     inputs = {each.name: each for member in members for each in member.graph.input}
-    answers = [f"m{number}_probabilities" for number in range(len(members))]
-    exponent = numpy_helper.from_array(asarray(1 / temperature, dtype=float32), "exponent")
+    shares = model.shares or [1 / len(members)] * len(members)
+    numbers = {f"share_{place}": share for place, share in enumerate(shares)}
+    numbers["exponent"] = 1 / model.temperature
+    parts = [f"part_{place}" for place in range(len(members))]
     nodes = [
-        helper.make_node("Mean", answers, ["mean"]),
+        *(
+            helper.make_node("Mul", [f"m{place}_probabilities", f"share_{place}"], [part])
+            for place, part in enumerate(parts)
+        ),
+        helper.make_node("Sum", parts, ["mean"]),
         helper.make_node("Pow", ["mean", "exponent"], ["raised"]),
         helper.make_node("ReduceSum", ["raised", "labels"], ["sums"]),
         helper.make_node("Div", ["raised", "sums"], ["probabilities"]),
@@ -113,7 +120,7 @@ def _joined(graphs: Sequence[Any], temperature: float) -> Any:
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, None])],
         [
             *(each for member in members for each in member.graph.initializer),
-            exponent,
+            *(numpy_helper.from_array(asarray(n, float32), name) for name, n in numbers.items()),
             helper.make_tensor("labels", TensorProto.INT64, [1], [1]),
         ],
     )
@@ -129,25 +136,26 @@ def _graph(model: Pipeline) -> tuple[Any, dict[str, Any]]:
     from skl2onnx.common.data_types import FloatTensorType
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import FunctionTransformer
 
     inputs, classifier = model
-    terms, quantiles = None, None
+    quantiles, terms = None, dict[str, Terms]()
     parts: list[tuple[str, Any, slice]] = []
     types = []
     start = 0
-    for name, fitted, columns in inputs.transformers_:
-        part, width = fitted, len(columns)
-        if name == "remainder":
-            continue
-        if name == "text":
-            terms, part = _split_terms(fitted)
-            width = len(terms.words)
+    for each in inputs.parts:
+        # Not "passthrough", which skl2onnx gives no weight.
+        name, part, width = each.name, each.fitted or FunctionTransformer(), len(each.columns)
+        if name in TERMS:
+            terms[name], part = _split_terms(part)
+            width = len(terms[name].words)
         elif name == "features":
-            quantiles, part = _split_quantiles(fitted, columns)
+            quantiles, part = _split_quantiles(part, each.columns)
         parts.append((name, part, slice(start, start + width)))
         types.append((name, FloatTensorType([None, width])))
         start += width
-    prepared = ColumnTransformer(parts, transformer_weights=inputs.transformer_weights)
+    weights = {each.name: each.weight for each in inputs.parts}
+    prepared = ColumnTransformer(parts, transformer_weights=weights)
     prepared.transformers_ = parts
     graph = to_onnx(
         Pipeline([("inputs", prepared), ("model", classifier)]),
@@ -157,7 +165,8 @@ def _graph(model: Pipeline) -> tuple[Any, dict[str, Any]]:
     )
     preparation = {
         "labels": [str(label) for label in classifier.classes_],
-        "terms": terms and asdict(terms),
+        "terms": asdict(terms["text"]) if "text" in terms else None,
+        "titles": asdict(terms["title"]) if "title" in terms else None,
         "quantiles": quantiles and asdict(quantiles),
     }
     return graph, preparation
@@ -171,7 +180,9 @@ def _split_terms(vectorizer: Any) -> tuple[Terms, Any]:
     words = sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__)
     weighting = copy(vectorizer._tfidf)
     weighting.sublinear_tf = False
-    return Terms(words, vectorizer.token_pattern, *vectorizer.ngram_range), weighting
+    if vectorizer.analyzer == "word":
+        return Terms(words, vectorizer.token_pattern, *vectorizer.ngram_range), weighting
+    return Terms(words), weighting
 
 
 def _split_quantiles(part: Pipeline, features: list[str]) -> tuple[Quantiles, Any]:

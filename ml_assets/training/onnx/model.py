@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ml_assets.training.families.titles import title_terms
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -18,7 +20,7 @@ FILE = "model.onnx"
 """Its name beside the model in MLflow."""
 
 PREPARATION = "ml_assets.preparation"
-"""The key in the graph's metadata of what stands before it: labels, terms and quantiles, as JSON.
+"""The key in the graph's metadata of what stands before it, as JSON: labels, terms, quantiles.
 
 It lies in the artifacts of earlier versions: a new field needs a default, none is renamed.
 """
@@ -28,12 +30,15 @@ _BATCH = 64  # a text with 20,000 terms takes 80 kB
 
 @dataclass(frozen=True)
 class Terms:
-    """The vocabulary of a `TfidfVectorizer` in its order, and how it cuts texts into terms."""
+    """The vocabulary of a `TfidfVectorizer` in its order, and how it cuts texts into terms.
+
+    Without a `pattern` they are those of titles.
+    """
 
     words: list[str]
-    pattern: str
-    shortest: int
-    longest: int
+    pattern: str = ""
+    shortest: int = 1
+    longest: int = 1
 
     def weigh(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """1 + ln(count) of each term, shape (len(texts), len(words)); 0 for one that is absent."""
@@ -50,7 +55,10 @@ class Terms:
         return {word: position for position, word in enumerate(self.words)}
 
     def _cut(self, text: str) -> Iterator[str]:
-        """The known terms of a text: its words, and runs of neighbouring words."""
+        """The known terms of a text: its words, and runs of neighbouring words; or its title's."""
+        if not self.pattern:
+            yield from (term for term in title_terms(text) if term in self._positions)
+            return
         words = re.findall(self.pattern, text.lower())
         for length in range(self.shortest, self.longest + 1):
             for start in range(len(words) - length + 1):
@@ -116,7 +124,8 @@ class OnnxModel:
         self._inputs = {node.name for node in self._session.get_inputs()}
         parts = json.loads(self._session.get_modelmeta().custom_metadata_map[PREPARATION])
         self.labels: list[str] = parts["labels"]
-        self._terms = Terms(**parts["terms"]) if parts["terms"] else None
+        kinds = {"text": parts["terms"], "title": parts.get("titles")}
+        self._terms = {name: Terms(**terms) for name, terms in kinds.items() if terms}
         self._quantiles = Quantiles(**parts["quantiles"]) if parts["quantiles"] else None
 
     def predict_proba(
@@ -139,8 +148,8 @@ class OnnxModel:
             if self._quantiles:
                 part = {name: values[batch] for name, values in features.items()}
                 fed["features"] = self._quantiles.place(part)
-            if self._terms:
-                fed["text"] = self._terms.weigh(texts[batch])
+            for name, terms in self._terms.items():
+                fed[name] = terms.weigh(texts[batch])
             answers += self._session.run(
                 ["probabilities"], {name: fed[name] for name in self._inputs}
             )

@@ -11,6 +11,7 @@ from ml_assets.training.families.average import Average, mean
 from ml_assets.training.families.base import Family, Task, UnfitError, cool, fit_family
 from ml_assets.training.model import Step
 from ml_assets.training.selection.cross_validation import cross_validate
+from ml_assets.training.selection.shares import fit_shares
 from ml_assets.training.selection.temperature import fit_temperature
 
 if TYPE_CHECKING:
@@ -46,8 +47,10 @@ def learn(
         names = [each.name for each in family.members if each.name in answers]
         if len(names) < 2:
             raise UnfitError(f"of its members {len(names)} could be fitted")
-        setting = {"members": names}
-        raw = mean([answers[name] for name in names]).astype("float32")
+        given = [answers[name] for name in names]
+        shares = fit_shares(task.labels, task.examples.truth, given)
+        setting = {"shares": {name: n for name, n in zip(names, shares, strict=True) if n}}
+        raw = mean(given, shares).astype("float32")
     else:
         try:
             crossed = cross_validate(family, task, folds)
@@ -71,8 +74,10 @@ def build(
         UnfitError: scikit-learn cannot fit it on these rows.
     """
     if family.members:
-        members = [each for each in family.members if each.name in chosen["members"]]
-        return Average(fitted(members), chosen["temperature"])
+        shares = chosen["shares"]
+        members = [each for each in family.members if each.name in shares]
+        weights = [shares[each.name] for each in members]
+        return Average(fitted(members), chosen["temperature"], weights)
     try:
         return fit_family(family, task, chosen)
     except ValueError as error:

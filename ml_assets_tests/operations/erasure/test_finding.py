@@ -22,8 +22,22 @@ def test_another_rare_word_is_a_mark_with_what_is_around_it() -> None:
 def test_five_words_that_stand_nowhere_else_in_this_order_are_a_mark() -> None:
     others = ["the oven is too hot for bread", "bread is for the hot oven too"]
     marks = marks_of([said("for bread the oven is too cold or too hot")], [*others, "cold or"])
-    assert "for bread the oven is" in marks
-    assert "the oven is too hot" not in marks
+    assert " the oven is too cold " in marks
+    assert not any("too hot" in mark and "cold" not in mark for mark in marks)
+
+
+def test_five_words_that_are_parts_of_longer_ones_elsewhere_are_no_mark() -> None:
+    text = "so: a cat and a dog ran"
+    marks = marks_of([said(text)], ["so a tomcat", "the bobcat and a dogma", "cat and dog ran a"])
+    assert "cat and a dog" not in marks
+    assert all(mark in text and mark not in "the bobcat and a dogma" for mark in marks)
+
+
+def test_of_what_is_long_the_pieces_with_rare_words_are_marks() -> None:
+    long = f"{'shared words ' * 12}hyperbolic {'shared words ' * 12}"
+    marks = marks_of([said("text", metadata={"note": long})], ["text", "shared words " * 40])
+    assert marks
+    assert all("hyperbolic" in mark and len(mark) <= 96 for mark in marks)
 
 
 def test_what_others_say_is_no_mark() -> None:

@@ -11,15 +11,22 @@ import numpy as np
 import pytest
 from pgvector import HalfVector
 
-from ml_assets.operations.erasure.subject import Marks
+from ml_assets.operations.erasure.stores.indexes import erase
+from ml_assets.operations.erasure.subject import Marks, Place, Subject
 from ml_assets.operations.erasure.traces import find_traces
+from ml_assets.search.indexes import ledger
 from ml_assets.search.indexes.chroma.index import ChromaIndex
 from ml_assets.search.indexes.contract import Entry
 from ml_assets.search.indexes.faiss import codes
 from ml_assets.search.indexes.faiss.index import FaissIndex
 from ml_assets.search.indexes.keyword.index import KeywordIndex
+from ml_assets.search.indexes.kinds import Indexes, sync_index
 from ml_assets.search.model import Generation
-from ml_assets.stores import chroma
+from ml_assets.settings import Settings
+from ml_assets.stores import chroma, postgres
+from ml_assets_tests.search.corpus import Doc, generation_of, sync_all
+from ml_assets_tests.search.corpus import fill as fill_tables
+from ml_assets_tests.search.corpus import remove as remove_from_tables
 
 DIMENSION = 32
 WORDS = ("qzidentity-of-it", "Qztitlemark77", "Qztextmark77", "qzvalue of metadata", "qzlabel-77")
@@ -158,6 +165,23 @@ def test_an_index_of_which_nothing_is_left_is_empty(tmp_path: Path, kind: str) -
     assert find_traces(tmp_path, MARKS) == []
 
 
+def test_memory_that_chroma_writes_before_there_are_vectors_is_wiped(tmp_path: Path) -> None:
+    fill("chroma", tmp_path, entries(50))
+    with opened("chroma", tmp_path) as index:
+        for file in tmp_path.rglob("data_level0.bin"):
+            content = file.read_bytes()
+            file.write_bytes(WORDS[0].encode() + content[len(WORDS[0]) :])
+        assert index.rewrite([])
+        assert index.query(entries(50)[8].vector, 1).chunk_ids == ["d9#0"]
+    chroma.purge(tmp_path)
+    for name in ("data_level0.bin", "length.bin"):
+        files = [*tmp_path.rglob(name)]
+        assert len(files) == 2  # of the graph and of the copies
+        assert not any(any(file.read_bytes()) for file in files)
+    with opened("chroma", tmp_path) as index:
+        assert index.query(entries(50)[8].vector, 1).chunk_ids == ["d9#0"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_who_reads_goes_on_and_then_reads_the_new_one(tmp_path: Path, kind: str) -> None:
     some = entries(size_for(kind))
@@ -212,3 +236,104 @@ def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
     assert not stray.exists()
     assert not staging.parent.exists()
     assert find_traces(tmp_path, MARKS) == []
+
+
+DOCS = {
+    "qzidentity-of-it": Doc((WORDS[2], "tail"), WORDS[1], label=WORDS[4]),
+    **{f"d{number}": Doc((f"text {number}", "tail"), f"title {number}") for number in range(6)},
+}
+SUBJECT = Subject("r", ("qzidentity-of-it",), chunks=CHUNKS, marks=Marks(WORDS[:3]))
+
+
+@pytest.fixture
+def generations(connection: postgres.Connection, settings: Settings) -> list[Generation]:
+    """Two generations with all kinds of indexes, of which one was served before."""
+    chosen = (settings.model_copy(update={"vector_index": "faiss-flat"}), settings)
+    made = [generation_of(connection, each) for each in chosen]
+    fill_tables(connection, DOCS)
+    for each in made:
+        sync_all(connection, settings, each)
+    return made
+
+
+def held(connection: postgres.Connection, settings: Settings, generation: Generation) -> list[Any]:
+    with Indexes(settings).open_all(connection, generation) as found:
+        return [
+            (kind, index.mark(), sorted(index.revisions()))
+            for kind, index in found.items()
+            if kind != "pgvector"
+        ]
+
+
+def test_all_generations_lose_it_and_no_sync_has_anything_to_do(
+    connection: postgres.Connection, settings: Settings, generations: list[Generation]
+) -> None:
+    assert {trace.mark for trace in find_traces(settings.home, SUBJECT.marks)} == {
+        "words[0]",
+        "words[1]",
+        "words[2]",
+    }
+    stray = settings.keyword_folder / "dropped"
+    stray.mkdir()
+    (stray / "0.store").write_text(WORDS[0])
+    remove_from_tables(connection, *SUBJECT.documents)
+    removed = erase(Place(settings, connection), SUBJECT)
+    assert sorted((each.store, each.count) for each in removed) == [
+        *[("chroma", 2)] * 2,
+        ("faiss", 2),
+        *[("keyword", 2)] * 2,
+    ]
+    assert find_traces(settings.home, SUBJECT.marks) == []
+    for generation in generations:
+        for kind, mark, chunks in held(connection, settings, generation):
+            assert len(chunks) == 12
+            assert mark == ledger.marks(connection, generation)[kind]
+        with Indexes(settings).open_all(connection, generation) as found:
+            deltas = {sync_index(connection, index).delta.touched for index in found.values()}
+        assert deltas == {0}
+    assert [each.count for each in erase(Place(settings, connection), SUBJECT)] == [0] * 5
+
+
+@pytest.mark.parametrize("method", ["remove", "rewrite"])
+def test_a_killed_erasure_is_completed_by_the_next(
+    connection: postgres.Connection,
+    settings: Settings,
+    generations: list[Generation],
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+) -> None:
+    remove_from_tables(connection, *SUBJECT.documents)
+    for kind in (ChromaIndex, FaissIndex, KeywordIndex):
+        original = getattr(kind, method)
+
+        def killed(*given: Any, original: Any = original) -> Any:
+            original(*given)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(kind, method, killed)
+            with pytest.raises(KeyboardInterrupt):
+                erase(Place(settings, connection), SUBJECT)
+    erase(Place(settings, connection), SUBJECT)
+    assert find_traces(settings.home, SUBJECT.marks) == []
+    for generation in generations:
+        for kind, mark, chunks in held(connection, settings, generation):
+            assert (len(chunks), mark) == (12, ledger.marks(connection, generation)[kind])
+
+
+def test_an_index_that_is_behind_stays_behind_for_the_next_sync(
+    connection: postgres.Connection, settings: Settings, generations: list[Generation]
+) -> None:
+    (first, _) = generations
+    with Indexes(settings).open_all(connection, first) as found:
+        for index in found.values():
+            if index.kind in ("chroma", "faiss"):
+                index.remove(["d1#0"])
+                index.set_mark("of another hand")
+    remove_from_tables(connection, *SUBJECT.documents)
+    erase(Place(settings, connection), SUBJECT)
+    assert find_traces(settings.home, SUBJECT.marks) == []
+    marks = {kind: mark for kind, mark, _ in held(connection, settings, first)}
+    assert marks["chroma"] == marks["faiss"] == ""
+    with Indexes(settings).open_all(connection, first) as found:
+        assert sync_index(connection, found["chroma"]).delta.added == 1

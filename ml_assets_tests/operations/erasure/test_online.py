@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -16,10 +18,24 @@ from ml_assets.settings import Settings, load_settings
 from ml_assets.stores import cache, online, postgres
 from ml_assets.stores.cache import key_of
 from ml_assets.stores.online import Row
+from ml_assets_tests.servers import redis_over_tcp
+from ml_assets_tests.servers.keyed import memcached_over_tcp
 
 DOCUMENT, VALUE = "qzdocument-of-77", "qzvalue of the document"
 SUBJECT = Subject("r", (DOCUMENT,), marks=Marks((DOCUMENT, VALUE)))
 VIEW, OTHERS = "document_text_v2", "collection_activity_v1"
+
+
+@pytest.fixture
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    with redis_over_tcp(tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def memcached_url(tmp_path: Path) -> Iterator[str]:
+    with memcached_over_tcp(tmp_path) as url:
+        yield url
 
 
 def place(settings: Settings) -> Place:

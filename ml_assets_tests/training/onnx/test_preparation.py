@@ -10,6 +10,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer
 
+from ml_assets.training.families.titles import title_terms
 from ml_assets.training.onnx.model import Quantiles, Terms
 
 CORPUS = (
@@ -44,6 +45,18 @@ def test_terms_are_weighed_as_by_scikit_learn(texts: list[str]) -> None:
     given_ = terms_of(fitted).weigh(texts)
     assert given_.dtype == np.float32
     assert (given_ == expected).all()
+
+
+TITLES = ("json.JSONEncoder\nx", "json.decode_all\ny", "Caf\u00e9 getHTTPServer2\n", "x json\n\n")
+
+
+@given(st.lists(st.sampled_from([*TITLES, *AWKWARD]) | st.text(), min_size=1, max_size=8))
+def test_terms_of_titles_are_weighed_as_by_scikit_learn(texts: list[str]) -> None:
+    fitted = TfidfVectorizer(
+        analyzer=title_terms, sublinear_tf=True, dtype=np.float32, use_idf=False, norm=None
+    ).fit(TITLES)
+    words = sorted(fitted.vocabulary_, key=fitted.vocabulary_.__getitem__)
+    assert (Terms(words).weigh(texts) == fitted.transform(texts).toarray()).all()
 
 
 def test_words_of_any_script_and_pairs_of_them_are_terms() -> None:

@@ -57,7 +57,8 @@ def erase(place: Place, subject: Subject) -> list[Removed]:
         how += "; the write-ahead log was begun anew"
     else:
         how += "; not shown: the archive of its log, replicas, free blocks of its disks"
-    return [Removed("PostgreSQL", what, count, how) for what, count in removed.items()]
+    named = {"rows": "other rows that name it", "texts": "texts that name it"}
+    return [Removed("PostgreSQL", named[what], count, how) for what, count in removed.items()]
 
 
 def hide(connection: postgres.Connection, subject: Subject) -> None:
@@ -160,7 +161,8 @@ def _beside(place: Place) -> Iterator[postgres.Connection]:
 
 def _rewrite(place: Place, connection: postgres.Connection, schema: str) -> str:
     for leaf in leaves(connection, schema):
-        place.notify(f"PostgreSQL: {leaf.name} is written anew")
+        if leaf.is_graph:
+            place.notify("The graph of the vectors is built anew beside the one that answers")
         rewrite(connection, leaf)
     if rewrite_statistics(connection):
         return "tables, indexes and statistics were written anew"

@@ -89,9 +89,12 @@ def _literals(content: bytes) -> Iterator[bytes]:
 
     A zero before each group says that all in it stand for themselves: see `pg_lzcompress.c`.
     """
-    for start in range(min(_GROUP, len(content) - 2 * _GROUP + 1)):
-        first, second = content[start : start + _GROUP], content[start + _GROUP :][:_GROUP]
-        yield b"\0" + first + b"\0" + second
+    if len(content) < 2 * _GROUP:
+        return
+    for start in range(_GROUP):
+        # All of it: a part may stand in other texts, too.
+        groups = (content[at : at + _GROUP] for at in range(start, len(content), _GROUP))
+        yield content[:start] + b"".join(b"\0" + group for group in groups)
 
 
 def _of_vector(row: Matrix) -> Iterator[tuple[str, bytes]]:

@@ -7,11 +7,17 @@ gives a wrong answer, and neither is told.
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
+
+_COUNT_AND_SIZE = struct.Struct("<20x2Q")
+"""Where the header of a graph has them, after its version, an offset and the room that it has."""
+_LENGTH = 4
 
 Files = Mapping[str, tuple[int, int, str]]
 """Size, time of the last change in nanoseconds, and sha256, by the name of a file."""
@@ -52,11 +58,33 @@ def altered_files(disk: Path, collections: Collections, known: Files) -> list[st
     return [name for name, last in known.items() if name not in files or files[name][2] != last[2]]
 
 
+def wipe_unused(disk: Path, collections: Collections) -> None:
+    """Write zeros where the files of graphs have room for vectors, and none yet.
+
+    A graph begins with room for 100, which is memory as the process had it: whatever it read before
+    may be in it. The header has the number of vectors, and the size of each with its links.
+    """
+    for folder in (each for name in collections.values() for each in _folders(disk, name)):
+        header = folder / "header.bin"
+        if header.exists():
+            count, size = _COUNT_AND_SIZE.unpack_from(header.read_bytes())
+            for name, each in (("data_level0.bin", size), ("length.bin", _LENGTH)):
+                with (folder / name).open("r+b") as file:
+                    unused = file.seek(0, os.SEEK_END) - count * each
+                    file.seek(count * each)
+                    file.write(bytes(max(0, unused)))
+
+
 def _graph(disk: Path, collection_id: str) -> Iterator[Path]:
     """The files of a graph; none before Chroma has written it as a whole."""
+    for folder in _folders(disk, collection_id):
+        # Last of all, Chroma writes the numbers of the ids.
+        if (folder / "index_metadata.pickle").exists():
+            yield from sorted(folder.iterdir())
+
+
+def _folders(disk: Path, collection_id: str) -> list[Path]:
     query = "select id from segments where collection = ? and scope = 'VECTOR'"
     with closing(sqlite3.connect(disk / "chroma.sqlite3")) as connection:
-        for (segment,) in connection.execute(query, [collection_id]).fetchall():
-            # Last of all, Chroma writes the numbers of the ids.
-            if (disk / segment / "index_metadata.pickle").exists():
-                yield from sorted((disk / segment).iterdir())
+        rows = connection.execute(query, [collection_id]).fetchall()
+    return [disk / segment for (segment,) in rows]

@@ -19,7 +19,13 @@ from ml_assets.search.indexes.chroma.entries import (
     remove_chunks,
     write_entries,
 )
-from ml_assets.search.indexes.chroma.files import Collections, Files, altered_files, read_files
+from ml_assets.search.indexes.chroma.files import (
+    Collections,
+    Files,
+    altered_files,
+    read_files,
+    wipe_unused,
+)
 from ml_assets.search.indexes.chroma.filters import chroma_where, is_expressible
 from ml_assets.search.indexes.contract import Entry, Ranking
 from ml_assets.search.model import Generation, Vector
@@ -156,6 +162,8 @@ class ChromaIndex:
             return False
         self.rebuild()
         self._copies.rebuild()
+        if self._disk:
+            wipe_unused(self._disk, self._collections(self._existing()))
         return True
 
     def drop(self, kept: Sequence[Generation] = ()) -> bool:
