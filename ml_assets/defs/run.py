@@ -177,7 +177,7 @@ def run_everything(
         if until == "models" and run.report.may_go_on:
             _watch_drift(run, settings)
             _load_predictions(run, settings)
-            _record_days(run)
+            _record_days(run, datetime.now(UTC))
         if until == "models" and run.report.succeeded and is_finish(run.report.failed_checks):
             remember_finish(connection, settings, turn, inputs, changes, run.report.failed_checks)
     return run.report
@@ -261,13 +261,17 @@ def _load_predictions(run: _Run, settings: Settings) -> None:
         _execute(run, "load_predictions", range_tags(dg.PartitionKeyRange(days[0], days[-1])))
 
 
-def _record_days(run: _Run) -> None:
-    """Keep what was trained, measured and read since that was done last, if anything was."""
-    now = datetime.now(UTC)
+def _record_days(run: _Run, now: datetime) -> None:
+    """Keep what was trained, measured and read since that was done last: in the first run of a day.
+
+    What else comes on the day the schedule has, or the first run of the next: it would take longer
+    than a run for a few documents.
+    """
     last = run.instance.get_latest_materialization_event(key("metric_points"))
     recorded = datetime.fromtimestamp(last.timestamp, UTC) if last else now - _LOOKED_BACK
-    since = max(recorded, now - _LOOKED_BACK)
-    if first := first_unrecorded(run.connection, since):
+    if recorded.date() >= now.date():
+        return
+    if first := first_unrecorded(run.connection, max(recorded, now - _LOOKED_BACK)):
         days = dg.PartitionKeyRange(f"{first:%Y-%m-%d}", f"{now:%Y-%m-%d}")
         _execute(run, "watch_search", range_tags(days))
 

@@ -91,6 +91,7 @@ def back_up(settings: Settings, target: Path, notify: Callable[[str], None]) -> 
         (folder / _SERVER).mkdir()
         if (home / signing.FOLDER).exists():  # before the log, ahead of which it never is
             copy_still(home / signing.FOLDER, folder / signing.FOLDER)
+        keep_backup(connection, target, datetime.now(UTC))  # before: the copy knows it, too
         dump(postgres.server_url(url, home), folder / _OURS, SCHEMA)
         if find_mlflow(settings, connection):
             dump(postgres.server_url(url, home, MLFLOW), folder / _MLFLOW, "public")
@@ -104,7 +105,6 @@ def back_up(settings: Settings, target: Path, notify: Callable[[str], None]) -> 
         manifest = _describe(connection, folder, bool(was_finished(connection, settings)))
         write_manifest(folder, manifest)
         verify(folder, manifest)
-        keep_backup(connection, target, manifest.created_at)
     return manifest
 
 

@@ -26,6 +26,8 @@ def permutation_importance(
     """
     import numpy as np
 
+    if not groups:
+        return {}
     generator = np.random.default_rng(seed)
     chosen = generator.permutation(len(examples.truth))[:MAX_ROWS]
     inputs = examples.inputs.iloc[chosen].reset_index(drop=True)

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
+from typing import Any, cast
 
 import dagster as dg
 import pytest
 from psycopg.types.json import Jsonb
 
+from ml_assets.defs import run as prompt
 from ml_assets.defs import schedules
 from ml_assets.defs.monitoring import checks
 from ml_assets.defs.monitoring.assets import (
@@ -215,6 +217,39 @@ def test_chunks_of_another_size_are_told_with_the_interval_to_set(
     assert found.passed == (not told)
     if told:
         assert "set_chunk_time_interval" in str(found.metadata["examples"].value)
+
+
+def test_only_the_first_run_of_a_day_records_days(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, executed = list[datetime](), list[Mapping[str, str]]()
+
+    def first_unrecorded(_: object, since: datetime) -> datetime | None:
+        asked.append(since)
+        return since if len(asked) < 4 else None
+
+    monkeypatch.setattr(prompt, "first_unrecorded", first_unrecorded)
+    monkeypatch.setattr(prompt, "_execute", lambda run, job, tags: executed.append(tags))
+    a_run = cast("Any", SimpleNamespace(instance=instance, connection=None))
+    now = datetime.now(UTC)
+    prompt._record_days(a_run, now)
+    month = timedelta(days=30)
+    assert asked == [now - month]
+    assert executed == [range_tags(dg.PartitionKeyRange(f"{now - month:%Y-%m-%d}", f"{TODAY}"))]
+    recorded = dg.AssetMaterialization("metric_points", partition=f"{now:%Y-%m-%d}")
+    instance.report_runless_asset_event(recorded)
+    event = instance.get_latest_materialization_event(dg.AssetKey("metric_points"))
+    assert event is not None
+    at = datetime.fromtimestamp(event.timestamp, UTC)
+    prompt._record_days(a_run, at)
+    assert len(asked) == len(executed) == 1, "neither a look nor a run"
+    prompt._record_days(a_run, at + timedelta(days=1))
+    assert asked[1:] == [at]
+    prompt._record_days(a_run, at + timedelta(days=40))
+    assert asked[2:] == [at + timedelta(days=10)]
+    assert len(executed) == 3
+    prompt._record_days(a_run, at + timedelta(days=1))
+    assert len(executed) == 3, "there is nothing to record"
 
 
 def test_every_night_the_day_that_ended() -> None:

@@ -236,6 +236,10 @@ def test_what_is_there_is_not_written_again(empty: Client, settings: Settings) -
         assert record(store, one, LONG_AGO) == Delta(changed=1, unchanged=1)
         (rolled,) = store.aggregate(Query("x", WINDOW), timedelta(hours=1))
         assert (rolled.means.tolist(), rolled.counts.tolist()) == ([2.0], [2])
+        later = Points(given[0].series, times + np.timedelta64(1, "s"), np.array([3.0, 4.0]))
+        assert record(store, [later], LONG_AGO) == Delta(added=1, unchanged=1)
+        (kept,) = store.read(Query("x", WINDOW))
+        assert kept.values.tolist() == [1.0, 3.0, 4.0]
         assert record(store, given, NOON + timedelta(seconds=1)) == Delta(changed=1)
         assert record(store, given, NOON + timedelta(days=1)) == Delta()
     assert count_by_day(given) == {DAY: 2}

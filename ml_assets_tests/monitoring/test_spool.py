@@ -241,6 +241,35 @@ def test_a_disk_that_fails_loses_what_it_was_given_and_no_more(
     assert spool.dropped == {"disk": 1}
 
 
+def test_a_disk_that_fails_after_something_was_dropped_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, go, real = threading.Event(), threading.Event(), writer.write_all
+
+    def failing(descriptor: int, lines: Any) -> int:
+        if go.is_set():
+            raise OSError(28, "No space left on device")
+        here.set()
+        assert go.wait(10)
+        return real(descriptor, lines)
+
+    spool = SpoolWriter(tmp_path, NAME, MOST, "never")
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "write_all", failing)
+        kept = spool.put([{"number": 0}])
+        assert here.wait(10)
+        large, lost = spool.put([{"text": "x" * MOST}]), spool.put([{"number": 2}])
+        go.set()  # these two are taken together
+        kept.result(5)
+        with pytest.raises(StoreError, match="No space left"):
+            lost.result(5)
+        with pytest.raises(StoreError, match="has its"):
+            large.result(5)
+    spool.put([{"number": 3}]).result(5)
+    spool.close()
+    assert spool.dropped == {"space": 1, "disk": 1}
+
+
 def test_a_folder_that_cannot_be_made_loses_and_ends_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     spool = SpoolWriter(tmp_path / "file" / "spool", NAME, MOST, "never")

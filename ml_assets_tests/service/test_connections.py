@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -21,6 +22,7 @@ from ml_assets.service.admission.connections import (
     BOUNDS,
     IDLE_SECONDS,
     MOST_HEAD,
+    BoundedConnection,
 )
 from ml_assets.service.mcp import server as mcp
 from ml_assets.settings import Settings
@@ -178,6 +180,25 @@ def test_a_connection_is_kept_for_longer_than_a_proxy_keeps_it(hasty: int) -> No
         assert answer(client).endswith(b"ok")
 
 
+def test_a_head_that_was_just_begun_has_until_the_next_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed: list[bool] = []
+    answered = SimpleNamespace(response_complete=True, more_body=False)
+    http = SimpleNamespace(cycle=answered, data_received=lambda _: None)
+    monkeypatch.setattr(connections, "AutoHTTPProtocol", lambda: http)
+    monkeypatch.setattr(BoundedConnection, "_look_later", lambda _: None)
+    connection = BoundedConnection()
+    connection._transport = cast("Any", SimpleNamespace(close=lambda: closed.append(True)))
+    for _ in range(3):
+        connection._look()
+    connection.data_received(b"GET /")
+    connection._look()
+    assert not closed
+    connection._look()
+    assert closed
+
+
 def test_nothing_is_kept_of_a_connection_that_broke(port: int) -> None:
     kind = connections.AutoHTTPProtocol
 
@@ -227,7 +248,9 @@ def test_large_heads_and_bodies_pass(port: int) -> None:
     large = b"A: " + b"b" * (MOST_HEAD // 2) + b"\r\n"
     with connected(port) as client:
         for _ in range(3):
-            client.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n" + large + b"\r\n")
+            client.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n" + large)
+            time.sleep(SECONDS / 10)  # it comes in pieces
+            client.sendall(b"\r\n")
             assert answer(client).endswith(b"ok")
         client.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % (1 << 20))
         client.sendall(b"x" * (1 << 20))

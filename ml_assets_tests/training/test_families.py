@@ -145,6 +145,17 @@ def test_titles_that_have_nothing_in_common_are_no_part() -> None:
     assert [part.name for part in model[0].parts] == ["features", "vector", "text"]
 
 
+def test_a_vocabulary_is_saved_as_one_text() -> None:
+    """A node for each word would be most of a model's file, and of the time it takes."""
+    part = fit_family(family("tfidf_baseline"), made_task(), {"C": 1.0})[0].parts[-1]
+    words = part.fitted.vocabulary_
+    state = part.__getstate__()
+    assert state["fitted"].vocabulary_.split("\n") == sorted(words, key=words.__getitem__)
+    other = object.__new__(type(part))
+    other.__setstate__(state)
+    assert other.fitted.vocabulary_ == words == part.fitted.vocabulary_
+
+
 def test_what_two_families_read_alike_is_prepared_once() -> None:
     task = made_task()
     words, both = (family(name) for name in ("tfidf_baseline", "text_and_vector_regression"))

@@ -937,8 +937,6 @@ select o.document_id, o.text
 from documents o
 where o.document_id <> all(%(document_ids)s) and o.deleted_at is null and o.text = any(%(texts)s)
 
--- name: where_documents_stand
-select document_id, collection, coalesce(url, '') from documents where document_id = any(%(document_ids)s)
 
 -- name: first_seen
 -- When the first of these documents was read.

@@ -11,15 +11,15 @@ where state = %(begun)s
 -- name: written
 -- Rows that were ever inserted, updated or deleted, and the files of tables and indexes, of which truncating or
 -- building makes another: the same as before when nobody wrote. After a crash PostgreSQL counts from 0.
--- Not what no run reads: the processes that serve, their keys, what people said of answers, and alerts; and of the
--- audit log what it says of keys, of what was refused, and of the homes that keep its end. Of what was pushed the
--- source tells.
+-- Not what no run reads: the processes that serve, their keys, what people said of answers, alerts, and where backups
+-- are; and of the audit log what it says of keys, of what was refused, and of the homes that keep its end. Of what was
+-- pushed the source tells.
 with apart as (
     select oid
     from pg_class
     where relnamespace = 'ml_schema'::regnamespace
         and relname in ('finished_run', 'deployments', 'api_keys', 'judgments', 'push_tickets', 'pushed_documents',
-            'model_audit_logs', 'audit_head', 'alerts', 'alert_events', 'alert_deliveries')
+            'model_audit_logs', 'audit_head', 'backups', 'alerts', 'alert_events', 'alert_deliveries')
 )
 select concat_ws(
     ' ',

@@ -12,7 +12,7 @@ from rich.markup import escape
 from ml_assets.cli.app import Json, auditing, command, connected, err, show, tell
 from ml_assets.cli.pipeline import bring_up_to_date
 from ml_assets.console import erasure
-from ml_assets.errors import SettingError
+from ml_assets.errors import NothingToDoError, SettingError
 
 if TYPE_CHECKING:
     from ml_assets.operations.erasure.forget import Outcome, Plan
@@ -80,7 +80,11 @@ def _asked(connection: postgres.Connection, document: str, where: str) -> list[s
     from ml_assets.search.filters.parse import parse_condition
     from ml_assets.search.filters.sql import matching_document_ids
 
-    return matching_document_ids(connection, parse_condition(where))
+    ids = matching_document_ids(connection, parse_condition(where))
+    if not ids:
+        do = "Ask for less, as in `ml-assets search --filter`"
+        raise NothingToDoError("no document passes", where="--where", do=do)
+    return ids
 
 
 def _numbers(found: Plan) -> dict[str, Any]:

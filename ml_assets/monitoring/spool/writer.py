@@ -158,10 +158,10 @@ class SpoolWriter:
         stored = size(self._place) if batches else 0
         written = []
         for batch in batches:
-            stored += batch.size
-            if stored > self._most:
+            if stored + batch.size > self._most:
                 self._drop([batch], "space", f"the spool has its {self._most:,} bytes")
                 continue
+            stored += batch.size
             self._open_for(batch).append(batch.lines)
             written.append(batch)
         if opened := self._open:

@@ -25,8 +25,8 @@ class Backup:
     state: str
 
 
-def keep_backup(connection: postgres.Connection, folder: Path, made_at: str) -> None:
-    """Keep where a backup was written."""
+def keep_backup(connection: postgres.Connection, folder: Path, made_at: datetime) -> None:
+    """Keep where a backup is written; one that is not completed is told as not there."""
     bound = {"host": socket.gethostname(), "folder": str(folder), "made_at": made_at}
     connection.execute(statement("postgres/operations/keep_backup"), bound)
 

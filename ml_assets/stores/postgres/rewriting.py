@@ -191,7 +191,8 @@ def _swap(connection: Connection, leaf: Leaf, indexes: Sequence[str]) -> None:
     }
     with connection.transaction():
         connection.execute("select set_config('lock_timeout', '1s', true)")
-        connection.execute(sql.SQL("lock table {leaf} in access exclusive mode").format(**names))
+        # From above, with all below it, as readers do.
+        connection.execute(sql.SQL("lock table {parent} in access exclusive mode").format(**names))
         for command in (
             "alter table {parent} detach partition {leaf}",
             "drop table {leaf}",

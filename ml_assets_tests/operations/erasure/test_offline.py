@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from ml_assets.features.drift.statistics import Window, refresh_statistics
 from ml_assets.operations.erasure.stores import offline
 from ml_assets.operations.erasure.stores.offline import erase
 from ml_assets.operations.erasure.subject import Marks, Place, Subject
@@ -179,3 +180,28 @@ def test_days_that_follow_one_another_are_computed_together() -> None:
 def test_without_a_file_there_is_nothing_to_erase(settings: Settings) -> None:
     assert erase(place(settings), SUBJECT) == []
     assert not settings.duckdb_file.exists()
+
+
+def test_statistics_of_its_day_are_computed_without_it(
+    connection: postgres.Connection, settings: Settings, tmp_path: Path
+) -> None:
+    """As if it had never come, on its day alone."""
+    other = settings.model_copy(update={"duckdb_path": tmp_path / "other.duckdb"})
+    filled_with = ((settings, ("d0", DOCUMENT, "d1")), (other, ("d0", "d1")))
+    insert = (
+        "insert into features_document_text_v2 (entity_id, event_time, known_time, removed,"
+        " value_hash, words) values ($name, $at, $at, false, 'v', $words)"
+    )
+    for each, some in filled_with:
+        with duckdb.connect(each.duckdb_file) as duck:
+            for name in some:
+                at = DAY if name != "d1" else DAY + timedelta(days=2)
+                words = 77_777 if name == DOCUMENT else 5
+                duck.execute(insert, {"name": name, "at": at, "words": words})
+            refresh_statistics(connection, duck, Window(DAY, DAY + timedelta(days=2)))
+    removed = {each.what: each.count for each in erase(Place(settings, connection), SUBJECT)}
+    assert removed["statistics of days"] == 1
+    with duckdb.connect(settings.duckdb_file) as duck, duckdb.connect(other.duckdb_file) as without:
+        query = "from feature_statistics order by day, view, feature"
+        assert duck.execute(query).fetchall() == without.execute(query).fetchall()
+        assert duck.execute("select count(*) from feature_statistics").fetchall() != [(0,)]

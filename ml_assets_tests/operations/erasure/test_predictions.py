@@ -33,6 +33,7 @@ from ml_assets.operations.erasure.subject import Marks, Place, Subject
 from ml_assets.operations.erasure.traces import find_traces
 from ml_assets.settings import Settings
 from ml_assets.stores import clickhouse, postgres
+from ml_assets.stores.file_locks import locked
 from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
@@ -198,6 +199,32 @@ def test_a_kill_leaves_what_the_next_call_removes(filled: Settings, before: str)
     with clickhouse.connect(None, filled.home) as client:
         tables = client.query("show tables").result_columns[0]
         assert not [name for name in tables if "prediction" in name and name.endswith("_anew")]
+
+
+@pytest.mark.slow
+def test_of_a_document_that_was_never_asked_about_nothing_is_written(filled: Settings) -> None:
+    with clickhouse.connect(None, filled.home) as client:
+        load(client, filled.home)
+    files = {file: file.stat().st_ino for file in (filled.home / "chdb/store").rglob("*.bin")}
+    removed = predictions.erase(place(filled), Subject("r", ("d",), texts=("Another text.",)))
+    assert {each.count for each in removed} == {0}
+    assert (
+        files.items()
+        <= {
+            file: file.stat().st_ino for file in (filled.home / "chdb/store").rglob("*.bin")
+        }.items()
+    )
+
+
+def test_what_a_killed_writer_had_not_named_goes_unless_it_is_written(settings: Settings) -> None:
+    folder = place_of(settings.home, PREDICTIONS)
+    folder.mkdir(parents=True)
+    left, written = folder / "a.new", folder / "b.new"
+    left.write_text(TEXT)
+    written.write_text(TEXT)
+    with locked(written, 1):
+        (removed,) = predictions.erase(place(settings), SUBJECT)
+    assert (removed.count, left.exists(), written.exists()) == (1, False, True)
 
 
 def test_a_segment_that_is_written_is_waited_for(

@@ -30,7 +30,7 @@ _EXTRACTED = "extracted"
 
 _OTHERS = {
     *("chroma", "chdb", "faiss", "keyword", "models", "spool", "postgres", signing.FOLDER),
-    *("offline.duckdb", "online.sqlite", "cache.sqlite", "visits.sqlite", "forgetting"),
+    *(_EXTRACTED, "offline.duckdb", "online.sqlite", "cache.sqlite", "visits.sqlite", "forgetting"),
 }
 """What lies in a home and belongs to a store with an eraser of its own, or holds no document."""
 
@@ -42,7 +42,7 @@ def erase_artifacts(place: Place, subject: Subject) -> list[Removed]:
         return [Removed("MLflow", "files", 0, how)]
     folder = place.home / mlflow.FOLDER
     changed = [file for file in folder.rglob("*.parquet") if _erase_rows(file, subject)]
-    changed += _erase_traces(folder, subject)
+    changed += _erase_traces(folder, subject, wording_of(subject))
     for file in changed:
         _rehash(place, folder, file)
     return [Removed("MLflow", "files", len(changed), "they were written anew")]
@@ -50,7 +50,7 @@ def erase_artifacts(place: Place, subject: Subject) -> list[Removed]:
 
 def erase_records(place: Place, subject: Subject) -> list[Removed]:
     """Erase in Dagster's folder: events, tags, and what runs printed."""
-    changed = _erase_traces(place.settings.dagster_folder, subject)
+    changed = _erase_traces(place.settings.dagster_folder, subject, wording_of(subject))
     how = "SQLite was vacuumed, texts were written anew"
     return [Removed("Dagster", "files", len(changed), how)]
 
@@ -58,8 +58,11 @@ def erase_records(place: Place, subject: Subject) -> list[Removed]:
 def erase_files(place: Place, subject: Subject) -> list[Removed]:
     """Erase in what else lies in the home: logs, extracted texts, and what the dead left."""
     own = [path for path in sorted(place.home.iterdir()) if not _is_of_others(path, place)]
-    changed = [file for path in own for file in _erase_traces(path, subject)]
-    for path in [*place.home.rglob(f"*{DAMAGED}*")]:  # read by nobody
+    wording = wording_of(subject)
+    changed = [file for path in own for file in _erase_traces(path, subject, wording)]
+    extracted = place.home / _EXTRACTED
+    kept = {extracted / trace.file for trace in find_traces(extracted, subject.marks)}
+    for path in [*kept, *place.home.rglob(f"*{DAMAGED}*")]:  # made anew, or read by nobody
         changed.append(path)
         remove(path)
     return [Removed("files of the home", "files", len(changed), "written anew, or removed")]
@@ -70,11 +73,10 @@ def _is_of_others(path: Path, place: Place) -> bool:
     return name in _OTHERS or path in (place.home / mlflow.FOLDER, place.settings.dagster_folder)
 
 
-def _erase_traces(folder: Path, subject: Subject) -> list[Path]:
+def _erase_traces(folder: Path, subject: Subject, wording: Wording) -> list[Path]:
     """Write every file anew that has a mark; return those that were."""
     if not folder.exists():
         return []
-    wording = wording_of(subject)
     if folder.is_file():
         return [folder] if _erase_file(folder, wording) else []
     found = dict.fromkeys(trace.file for trace in find_traces(folder, subject.marks))
@@ -94,7 +96,7 @@ def _erase_file(file: Path, wording: Wording) -> bool:
     """Write a file anew without what is to go; False: it has nothing of it, or is no text."""
     if not file.is_file() or file.is_symlink():
         return False
-    if file.name.endswith(_LEFT) or _EXTRACTED in file.parts:
+    if file.name.endswith(_LEFT):
         file.unlink()
         return True
     content = file.read_bytes()

@@ -85,8 +85,8 @@ def _erase_labels(duck: duckdb.Connection, subject: Subject) -> int:
     for table, column in columns:
         query = f"delete from {table} where {column} in (select unnest($labels))"  # noqa: S608
         removed += _changed(duck, query, bound)
-    for name in ("label_counts", "drift_of_labels", "statistics_of_labels"):
-        removed += _changed(duck, statement(f"duckdb/operations/forget_{name}"), bound)
+    for name in ("forget_label_counts", "forget_drift_of_labels", "forget_statistics_of_labels"):
+        removed += _changed(duck, statement(f"duckdb/operations/{name}"), bound)
     return removed
 
 

@@ -41,8 +41,8 @@ def erase(place: Place, subject: Subject) -> list[Removed]:
         condition = _condition(client, subject, bound)
         requests = spool.requests() | _logged(client, condition, bound)
         removed = spool.erase(requests)
-        told = _keep(client, "feedback", _told_of(requests, bound), bound)  # by predictions found
-        predicted = _keep(client, "log", condition, bound)
+        told = _keep(client, _FEEDBACK, _told_of(requests, bound), bound)  # by predictions found
+        predicted = _keep(client, _LOG, condition, bound)
         days = _roll_up(client)
     how = _SERVER if url else _HERE
     return [
@@ -65,10 +65,8 @@ def _condition(client: Client, subject: Subject, bound: dict[str, Any]) -> str:
 
 
 def _logged(client: Client, condition: str, bound: dict[str, Any]) -> set[Request]:
-    text = statement("clickhouse/operations/erased_requests").replace("{erased}", condition)
-    return {
-        (request_id, position) for request_id, position in client.query(text, bound).result_rows
-    }
+    rows = client.query(_with("erased_requests", condition), bound).result_rows
+    return {(request_id, position) for request_id, position in rows}
 
 
 def _told_of(requests: Collection[Request], bound: dict[str, Any]) -> str:
@@ -76,20 +74,28 @@ def _told_of(requests: Collection[Request], bound: dict[str, Any]) -> str:
     return "has({requests:Array(String)}, concat(toString(position), ' ', request_id))"
 
 
-def _keep(client: Client, name: str, condition: str, bound: Mapping[str, Any]) -> int:
+def _keep(client: Client, table: str, condition: str, bound: Mapping[str, Any]) -> int:
     """Write a table anew if it has something of that, or if that was begun; return how much."""
-    bound = {key: value for key, value in bound.items() if key not in _OTHERS[name]}
-    counting = statement(f"clickhouse/operations/count_{name}").replace("{erased}", condition)
-    ((rows,),) = client.query(counting, bound).result_rows
-    table = f"prediction_{name}"
+    count, keep, others = _STATEMENTS[table]
+    bound = {key: value for key, value in bound.items() if key != others}
+    ((rows,),) = client.query(_with(count, condition), bound).result_rows
     if rows or client.command(f"exists table {table}_anew"):
-        insert = statement(f"clickhouse/operations/keep_{name}").replace("{erased}", condition)
-        clickhouse.rewrite(client, table, insert, bound)
+        clickhouse.rewrite(client, table, _with(keep, condition), bound)
     return int(rows)
 
 
-_OTHERS: Mapping[str, Collection[str]] = {"feedback": ("hashes",), "log": ("requests",)}
-"""Values that a statement does not have."""
+_LOG, _FEEDBACK = "prediction_log", "prediction_feedback"
+_STATEMENTS = {
+    _LOG: ("count_log", "keep_log", "requests"),
+    _FEEDBACK: ("count_feedback", "keep_feedback", "hashes"),
+}
+"""Of each table what counts and keeps, and the value that these do not have."""
+
+_ROLLUPS = {"model_performance_hourly": "keep_hourly", "model_performance_daily": "keep_daily"}
+
+
+def _with(name: str, condition: str) -> str:
+    return statement(f"clickhouse/operations/{name}").replace("{erased}", condition)
 
 
 def _roll_up(client: Client) -> list[date]:
@@ -97,9 +103,8 @@ def _roll_up(client: Client) -> list[date]:
     rows = client.query(statement("clickhouse/operations/erased_days")).result_rows
     days = [day for (day,) in rows]
     if days:
-        for name in ("hourly", "daily"):
-            insert = statement(f"clickhouse/operations/keep_{name}")
-            table = f"model_performance_{name}"
+        for table, keep in _ROLLUPS.items():
+            insert = statement(f"clickhouse/operations/{keep}")
             clickhouse.rewrite(client, table, insert, {"days": days})
         for day in days:
             roll_up(client, day, day)
