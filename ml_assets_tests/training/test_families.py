@@ -18,6 +18,7 @@ from ml_assets.training.families.base import (
     fit_family,
     predict_probabilities,
 )
+from ml_assets.training.families.inputs import HIDDEN_TITLES, prepare
 from ml_assets.training.families.registry import FAMILIES, TRUSTED_TYPES
 from ml_assets.training.onnx.export import TOLERANCE, export
 from ml_assets.training.onnx.model import OnnxModel
@@ -123,9 +124,9 @@ def titled_task(titles: tuple[str, ...] = ("cook.eatIt", "play_music", "sport"))
 
 def test_titles_count_beside_the_text() -> None:
     task = titled_task()
-    model = fit_family(family("text_and_vector_regression"), task, {"C": 30.0})
-    asked = examples(9, 3, 9.0).inputs
-    titled = ["w1 Eat\nw2", "Music Cook2\n", "the sport\nw1"] * 3
+    model = fit_family(family("text_and_vector_regression"), task, {"C": 1.0})
+    asked = examples(9, 3, 0.1).inputs
+    titled = ["w1 Eat\nw2", "Music Play2\n", "the sport\nw1"] * 3
     answers = model.predict(asked.assign(text=titled))
     assert answers.tolist() == [*LABELS] * 3
     exported = export(model, task)
@@ -137,6 +138,17 @@ def test_titles_count_beside_the_text() -> None:
     )
     expected = model.predict_proba(asked.assign(text=titled))
     assert given == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_a_part_of_the_titles_is_hidden_while_a_family_learns() -> None:
+    task = titled_task()
+    parameters = dict(family("text_and_vector_regression").parameters)
+    prepared, (_, learned) = prepare(task, parameters)
+    (_, shown) = prepared.blocks([part.prepare(task.examples.inputs) for part in prepared.parts])
+    hidden = (shown != learned).sum(axis=1) > 0
+    assert hidden.mean() == pytest.approx(HIDDEN_TITLES, abs=0.1)
+    _, (_, again) = prepare(titled_task(), parameters)
+    assert (again != learned).nnz == 0
 
 
 def test_titles_that_have_nothing_in_common_are_no_part() -> None:

@@ -18,7 +18,7 @@ from ml_assets.search.indexes.kinds import NO_LEAST, query_index
 from ml_assets.search.model import DEFAULT_FUSION, Fusion, Vector
 from ml_assets.stores.sql import statement
 
-DEPTH = 100
+DEPTH = 70
 """Chunks asked of each index."""
 
 FEEDBACK_DOCUMENTS = 2

@@ -112,5 +112,5 @@ TEXT_AND_VECTOR = Family(
     },
     trusted=("ml_assets.training.families.titles.title_terms",),
     microseconds=(700, 9),
-    version=4,
+    version=5,
 )
