@@ -39,3 +39,6 @@ where exists (from unnest($labels) as named (label) where contains(before, label
 -- name: forget_statistics_of_labels
 delete from feature_statistics
 where len(list_intersect(map_keys(categories), $labels)) > 0
+
+-- name: rename_groups
+update training_sets set group_id = $named[1] where group_id in (select unnest($ids))

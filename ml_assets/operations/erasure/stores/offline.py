@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from ml_assets.features.drift.statistics import Window, refresh_statistics
 from ml_assets.features.views import VIEWS
 from ml_assets.operations.erasure.subject import Place, Removed, Subject
+from ml_assets.operations.erasure.wording import ERASED
 from ml_assets.stores import duckdb
 from ml_assets.stores.sql import statement
 
@@ -73,7 +74,9 @@ def _erase_rows(duck: duckdb.Connection, subject: Subject) -> int:
             removed += _changed(duck, query, {**bound, "others": _others()})
         else:
             removed += _changed(duck, query, bound)
-    return removed
+    # A group of near duplicates has the name of one of them.
+    rename = statement("duckdb/operations/rename_groups")
+    return removed + _changed(duck, rename, {**bound, "named": [ERASED]})
 
 
 def _erase_labels(duck: duckdb.Connection, subject: Subject) -> int:
