@@ -70,14 +70,19 @@ def test_events_of_dagster_lose_it_and_free_pages_too(place: Place) -> None:
 
 def test_rows_of_training_sets_go_and_the_hash_of_the_file_follows(place: Place) -> None:
     folder = place.home / "mlflow_artifacts" / "run" / "artifacts"
-    table: Any = pa.table({"document_id": ["note-1", "note-10"], "label": ["a", "b"]})
+    columns = {
+        "document_id": ["note-1", "note-10"],
+        "label": ["a", "b"],
+        "group_id": ["note-1"] * 2,
+    }
+    table: Any = pa.table(columns)  # of near duplicates, one names the group
     pq.write_table(table, folder / "training_set.parquet")
     pq.write_table(table.select(["label"]), folder / "numbers.parquet")
     (folder / "input_example.json").write_text(f'{{"data": ["It tells of {MARK}."]}}')
     (removed,) = files.erase_artifacts(place, SUBJECT)
     assert removed.count == 2
     assert pq.read_table(folder / "training_set.parquet").to_pylist() == [
-        {"document_id": "note-10", "label": "b"}
+        {"document_id": "note-10", "label": "b", "group_id": "[forgotten]"}
     ]
     assert (folder / "input_example.json").read_text() == '{"data": ["[forgotten]"]}'
     calls = [call.args[1]["path"] for call in place.connection.execute.call_args_list]  # type: ignore[attr-defined]

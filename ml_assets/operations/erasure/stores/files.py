@@ -15,7 +15,7 @@ from pathlib import Path
 from ml_assets.operations.copying import remove
 from ml_assets.operations.erasure.subject import Place, Removed, Subject
 from ml_assets.operations.erasure.traces import find_traces
-from ml_assets.operations.erasure.wording import Wording, wording_of
+from ml_assets.operations.erasure.wording import ERASED, Wording, wording_of
 from ml_assets.releases import signing
 from ml_assets.settings import secret
 from ml_assets.stores import duckdb, mlflow
@@ -159,11 +159,18 @@ def _erase_rows(file: Path, subject: Subject) -> bool:
     table = pq.read_table(file)
     if "document_id" not in table.column_names:
         return False
-    forgotten = pc.is_in(table["document_id"], value_set=pa.array(subject.documents, pa.string()))
-    if not pc.any(forgotten).as_py():
+    ids = pa.array(subject.documents, pa.string())
+    kept = table.filter(pc.invert(pc.is_in(table["document_id"], value_set=ids)))
+    # A group of near duplicates has the name of one of them.
+    if "group_id" in kept.column_names:
+        groups = kept["group_id"]
+        named = pc.if_else(pc.is_in(groups, value_set=ids), ERASED, groups)
+        place = kept.column_names.index("group_id")
+        kept = kept.set_column(place, "group_id", named)
+    if kept.equals(table):
         return False
     new = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-    pq.write_table(table.filter(pc.invert(forgotten)), new, compression="zstd")
+    pq.write_table(kept, new, compression="zstd")
     new.replace(file)
     return True
 
