@@ -100,8 +100,10 @@ def _numbers(found: Plan) -> dict[str, Any]:
 
 
 def _tell_what_is_left_to_do(outcome: Outcome, *, retrain: bool) -> None:
+    if outcome.stands:
+        tell("Its source still has it: take it out there. It is not read again.")
     for place in outcome.stands:
-        tell(f"Its source still has it, at {place}: take it out there. It is not read again.")
+        tell(f"  {place}")
     for backup in outcome.receipt["backups"]:
         folder = f"{backup['folder']} ({backup['host']}, {backup['state']})"
         tell(f"A backup may hold it: {folder}. Delete it, or make another.")
