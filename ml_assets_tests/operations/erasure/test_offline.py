@@ -205,3 +205,12 @@ def test_statistics_of_its_day_are_computed_without_it(
         query = "from feature_statistics order by day, view, feature"
         assert duck.execute(query).fetchall() == without.execute(query).fetchall()
         assert duck.execute("select count(*) from feature_statistics").fetchall() != [(0,)]
+
+
+def test_a_group_of_near_duplicates_loses_the_name_of_one(filled: Settings) -> None:
+    with duckdb.connect(filled.duckdb_file) as duck:
+        duck.execute("update training_sets set group_id = ? where document_id = 'd7'", [DOCUMENT])
+    erase(place(filled), SUBJECT)
+    with duckdb.connect(filled.duckdb_file) as duck:
+        query = "select distinct group_id from training_sets order by 1"
+        assert duck.execute(query).fetchall() == [("[forgotten]",), ("g",)]
