@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 import psycopg
+from clickhouse_connect.driver.client import Client
 
 from ml_assets.search.indexes.chroma.copies import HEAD
 from ml_assets.stores import cache, chroma, clickhouse, postgres
@@ -44,7 +45,8 @@ def read_postgres(home: Path) -> Contents:
                 # What a server counted is its own: a restored home has the count of its server.
                 row = "to_jsonb(t) - 'written'" if table == "finished_run" else "t"
                 query = f'select ({row})::text from "{schema}"."{table}" t'
-                if table == "audit_head":  # as what it is the hash of
+                # The head is what it is the hash of; a backup does not know of itself.
+                if table in ("audit_head", "backups"):
                     continue
                 if table == "model_audit_logs":  # of a restored home, that it was restored, too
                     query += " where action <> 'restore'"
@@ -92,12 +94,16 @@ def _clickhouse(home: Path) -> Contents:
         return {}
     with clickhouse.connect(None, home) as client:
         tables = [name for (name,) in client.query("show tables").result_rows]
-        return {
-            f"clickhouse.{table}": sorted(
-                map(str, client.query(f"select * from {table}").result_rows)
-            )
-            for table in tables
-        }
+        return {f"clickhouse.{table}": _rows_of(client, table) for table in tables}
+
+
+def _rows_of(client: Client, table: str) -> list[str]:
+    """Of states of aggregates, what they come to: the client reads no others."""
+    columns = [
+        f"finalizeAggregation({name})" if kind.startswith("AggregateFunction") else name
+        for name, kind, *_ in client.query(f"describe {table}").result_rows
+    ]
+    return sorted(map(str, client.query(f"select {', '.join(columns)} from {table}").result_rows))
 
 
 def _chroma(home: Path) -> Contents:

@@ -104,7 +104,7 @@ def test_from_labels_to_a_champion_and_then_nothing_to_do(run: Run, deployment: 
     served = champion(deployment.connection)
     assert served is not None
     assert metadata(first, "champion_model")["version"] == served.version
-    assert metadata(first, "training_metrics")["model_performance_points"] == 17
+    assert metadata(first, "training_metrics")["model_performance_points"] == 19
     analytics = metadata(first, "experiment_analytics")
     assert analytics["outcome"] == "3 trainings of 3 families"
     pictures = {name for name, value in analytics.items() if str(value).startswith("![plot]")}

@@ -75,6 +75,11 @@ FILES = {
 }
 
 
+def _is_place(row: Document | Rejected, name: str) -> bool:
+    """Where a document stands is no part of it."""
+    return isinstance(row, Document) and name == "location"
+
+
 def shown(rows: Iterable[Document | Rejected], folder: Path) -> object:
     """The rows as JSON knows them, without the name of the folder; headings where there are any."""
     found = [
@@ -82,7 +87,7 @@ def shown(rows: Iterable[Document | Rejected], folder: Path) -> object:
             type(row).__name__: {
                 name: value
                 for name, value in asdict(row).items()
-                if (name, value) != ("headings", ())
+                if (name, value) != ("headings", ()) and not _is_place(row, name)
             }
         }
         for row in rows
