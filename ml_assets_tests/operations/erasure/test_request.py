@@ -1,5 +1,6 @@
 """A request under way is kept whole, and leaves nothing when it ends."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ SUBJECT = Subject(
     (b"\x01\x02",),
     ('He said "yes"\nto all of it',),
     (),
-    Marks(("a mark of it",), (VECTOR,)),
+    Marks(('He said "yes"', "a mark of it"), (VECTOR,)),
 )
 
 
@@ -89,3 +90,10 @@ def test_texts_marks_and_ids_are_taken_out_of_a_text() -> None:
         wording.without(r'{"text": "He said \"yes\"\nto all of it."}') == '{"text": "[forgotten]."}'
     )
     assert wording.without("He said no") == "He said no"
+
+
+def test_what_others_say_too_is_not_taken_out() -> None:
+    """A state of a store may be a whole text, and a number of its JSON an id."""
+    of_others = replace(SUBJECT, documents=("1234",), texts=("completed",))
+    for text in ("completed", '{"a": 1234}'):
+        assert wording_of(of_others).without(text) == text
