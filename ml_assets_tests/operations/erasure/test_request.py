@@ -63,6 +63,22 @@ def test_the_end_leaves_nothing(tmp_path: Path) -> None:
     request.end(tmp_path, "r1")
 
 
+def test_whoever_is_killed_at_the_end_leaves_no_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(self: Path) -> None:
+        raise KeyboardInterrupt
+
+    request.keep(tmp_path, Begun(SUBJECT, "ann", "case 1"))
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Path, "unlink", killed)
+        request.end(tmp_path, "r1")
+    (left,) = (tmp_path / request.FOLDER).iterdir()
+    assert not left.read_bytes().strip(b"\0")
+    assert not request.unfinished(tmp_path)
+    assert not left.exists()
+
+
 def test_a_copy_of_a_home_has_receipts_and_nothing_that_is_under_way(tmp_path: Path) -> None:
     request.keep(tmp_path, Begun(SUBJECT, "ann", "case 1"))
     write_receipt(tmp_path, {"request_id": "r0"})
