@@ -50,11 +50,19 @@ def keep(home: Path, begun: Begun) -> None:
 
 
 def unfinished(home: Path) -> list[Begun]:
-    """What was begun in this home and is not done, by id; what a kill left of a file goes."""
+    """What was begun in this home and is not done, by id; what a kill left of a file goes.
+
+    Call it in the turn of a run: what is half may be of who is at work.
+    """
     for half in (home / FOLDER).glob(f"*{_BEGUN}.*"):
         _remove(half)
     files = sorted((home / FOLDER).glob(f"*{_BEGUN}"))
     return [_read(file) for file in files]
+
+
+def is_any_begun(home: Path) -> bool:
+    """Whether there is anything of one in this home; for who has no turn, and may only look."""
+    return any((home / FOLDER).glob(f"*{_BEGUN}*"))
 
 
 def end(home: Path, request_id: str) -> None:

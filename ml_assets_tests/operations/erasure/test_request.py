@@ -12,6 +12,7 @@ from ml_assets.operations.erasure.receipt import read_receipt, write_receipt
 from ml_assets.operations.erasure.request import Begun
 from ml_assets.operations.erasure.subject import Marks, Removed, Subject
 from ml_assets.operations.erasure.wording import wording_of
+from ml_assets.stores.folders import folder
 
 VECTOR = np.arange(4, dtype=np.float32)
 SUBJECT = Subject(
@@ -44,6 +45,14 @@ def test_what_is_begun_is_read_as_it_was(tmp_path: Path) -> None:
         SUBJECT.documents,
         SUBJECT.text_hashes,
     )
+
+
+def test_who_only_looks_leaves_all_as_it_is(tmp_path: Path) -> None:
+    assert not request.is_any_begun(tmp_path)
+    half = folder(tmp_path / request.FOLDER) / "r1.begun.17.tmp"
+    half.touch()
+    assert request.is_any_begun(tmp_path)
+    assert half.exists()
 
 
 def test_half_a_file_that_a_kill_left_goes(tmp_path: Path) -> None:
