@@ -79,9 +79,10 @@ def test_whoever_is_killed_at_the_end_leaves_no_request(
         raise KeyboardInterrupt
 
     request.keep(tmp_path, Begun(SUBJECT, "ann", "case 1"))
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(Path, "unlink", killed)
-        request.end(tmp_path, "r1")
+        with pytest.raises(KeyboardInterrupt):
+            request.end(tmp_path, "r1")
     (left,) = (tmp_path / request.FOLDER).iterdir()
     assert not left.read_bytes().strip(b"\0")
     assert not request.unfinished(tmp_path)
