@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 from ml_assets import cli
 from ml_assets.documents.model import Document
 from ml_assets.documents.refresh import refresh_documents
+from ml_assets.operations.erasure.request import is_any_begun
 from ml_assets.releases.roles import grant
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import MemorySource
@@ -95,6 +96,25 @@ def test_on_a_server_the_receipt_says_what_it_cannot_show(
     again = call("--verify", str(file))
     assert again.exit_code == 1
     assert "the table change_log" in " ".join(again.output.split())
+
+
+def test_what_is_left_is_gone_on_with(home: Path) -> None:
+    """In a place where no eraser looks, until somebody takes it away."""
+    left = home / "models" / "left.txt"
+    left.parent.mkdir(parents=True)
+    left.write_text("of zq7marker4711 alone")
+    done = call("note-1", "--reason", "case 1")
+    assert done.exit_code == 1
+    (file,) = home.glob("forgetting/*.json")
+    assert "the next `ml-assets forget` goes on" in " ".join(done.output.split())
+    assert "forget it again, which goes on" in " ".join(call("--verify", str(file)).output.split())
+    assert not is_any_begun(home)
+    left.unlink()
+    assert call("note-1", "--reason", "case 1").exit_code == 0
+    assert call("--verify", str(file)).exit_code == 0
+    assert "forgotten already" in call("note-1", "--reason", "case 1").output
+    left.write_text("It tells of zq7marker4711 alone.")
+    assert "take them out where they are" in " ".join(call("--verify", str(file)).output.split())
 
 
 def test_who_is_no_admin_may_look_and_not_forget(

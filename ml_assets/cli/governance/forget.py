@@ -41,7 +41,8 @@ def forget(
     """Erase documents from every store, for good, and write a signed receipt.
 
     Neither id nor text is read again, whatever the source says. What serves goes on serving. Exit
-    code 1 when something was left. Example: ml-assets forget a-17 --reason "case 4711"
+    code 1 when something was left: asked again, it goes on.
+    Example: ml-assets forget a-17 --reason "case 4711"
     """
     if verify:
         _verify(verify, as_json=as_json)
@@ -123,6 +124,9 @@ def _verify(file: Path, *, as_json: bool) -> None:
     numbers = {"request_id": receipt["request_id"], "found": found}
     show(numbers, lambda: erasure.verified(receipt, found), as_json=as_json)
     if found:
-        line = f"{len(found)} traces of what was forgotten are there again: forget it once more"
-        err.print(escape(line), soft_wrap=True)
+        if receipt["verified"]["is_clean"]:  # nobody knows what it was any more
+            line = "are there again: take them out where they are, and look again"
+        else:
+            line = "are left: end the programs that hold them, and forget it again, which goes on"
+        err.print(escape(f"{len(found)} traces of what was forgotten {line}"), soft_wrap=True)
         raise typer.Exit(1)

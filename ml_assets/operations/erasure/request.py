@@ -22,6 +22,8 @@ from ml_assets.stores.folders import folder, write_whole
 FOLDER = "forgetting"
 """In the home: what is begun, and the receipts of what is done."""
 _BEGUN = ".begun"
+_LEFT = f"{_BEGUN}-left"
+"""After the name of a request of which something could not be erased."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,20 @@ def unfinished(home: Path) -> list[Begun]:
 
 
 def is_any_begun(home: Path) -> bool:
-    """Whether there is anything of one in this home; for who has no turn, and may only look."""
-    return any((home / FOLDER).glob(f"*{_BEGUN}*"))
+    """Whether there is anything of one for a run to do; for who has no turn, and may only look."""
+    return any(file.suffix != _LEFT for file in (home / FOLDER).glob(f"*{_BEGUN}*"))
+
+
+def set_aside(home: Path, request_id: str) -> None:
+    """Something could not be erased: runs pass it over, until somebody asks to go on."""
+    file = _file(home, request_id)
+    file.replace(file.with_suffix(_LEFT))
+
+
+def take_up(home: Path) -> None:
+    """What was set aside is unfinished again; call it in the turn of a run."""
+    for file in (home / FOLDER).glob(f"*{_LEFT}"):
+        file.replace(file.with_suffix(_BEGUN))
 
 
 def end(home: Path, request_id: str) -> None:

@@ -89,6 +89,18 @@ def test_whoever_is_killed_at_the_end_leaves_no_request(
     assert not left.exists()
 
 
+def test_what_is_set_aside_waits_until_it_is_taken_up(tmp_path: Path) -> None:
+    request.keep(tmp_path, Begun(SUBJECT, "ann", "case 1"))
+    request.set_aside(tmp_path, "r1")
+    assert not request.is_any_begun(tmp_path)
+    assert not request.unfinished(tmp_path)
+    (file,) = (tmp_path / request.FOLDER).iterdir()
+    assert request.is_begun(f"{file.relative_to(tmp_path)}")
+    request.take_up(tmp_path)
+    assert request.is_any_begun(tmp_path)
+    assert [each.reason for each in request.unfinished(tmp_path)] == ["case 1"]
+
+
 def test_a_copy_of_a_home_has_receipts_and_nothing_that_is_under_way(tmp_path: Path) -> None:
     request.keep(tmp_path, Begun(SUBJECT, "ann", "case 1"))
     write_receipt(tmp_path, {"request_id": "r0"})
