@@ -115,18 +115,20 @@ def query_refusal(what: str, where: str, error: Exception) -> StoreError | None:
     )
 
 
-def write_whole(file: Path, text: str) -> None:
-    """Write `text` so that a reader, or a crash, finds the old file or the whole new one.
+def write_whole(file: Path, content: str | bytes) -> None:
+    """Write a file so that a reader, or a crash, finds the old one or the whole new one.
 
-    It is for its owner alone.
+    A text is written in UTF-8. The file is for its owner alone.
     """
     temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-            opened.write(text)
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(content.encode() if isinstance(content, str) else content)
             opened.flush()
-            os.fsync(descriptor)  # or a computer that loses power keeps the name without the text
+            os.fsync(
+                descriptor
+            )  # or a computer that loses power keeps the name without the content
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Files of a home: those in which something is left are written anew, others are as they were."""
 
+import hashlib
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -66,6 +67,30 @@ def test_events_of_dagster_lose_it_and_free_pages_too(place: Place) -> None:
     ]
     assert MARK.encode() not in file.read_bytes()
     assert files.erase_records(place, SUBJECT)[0].count == 0
+
+
+@pytest.mark.parametrize("name", ["set.parquet", "example.json"])
+def test_a_kill_leaves_no_artifact_with_the_hash_of_another(
+    name: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(file: Path, target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    file = place.home / "mlflow_artifacts" / "run" / name
+    if name == "set.parquet":
+        pq.write_table(pa.table({"document_id": ["note-1", "x"]}), file)
+    else:
+        file.write_text(f'["It tells of {MARK}."]')
+    before = file.read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            files.erase_artifacts(place, SUBJECT)
+    assert file.read_bytes() == before
+    execute: Mock = place.connection.execute  # type: ignore[assignment]
+    kept = execute.call_args.args[1]["sha256"]
+    assert files.erase_artifacts(place, SUBJECT)[0].count == 1
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == kept
 
 
 def test_rows_of_training_sets_go_and_the_hash_of_the_file_follows(place: Place) -> None:

@@ -7,8 +7,10 @@ What was put aside or left by a process that died goes as a whole.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from ml_assets.operations.erasure.wording import ERASED, Wording, wording_of
 from ml_assets.releases import signing
 from ml_assets.settings import secret
 from ml_assets.stores import duckdb, mlflow
-from ml_assets.stores.folders import DAMAGED, open_sqlite, vacuum_sqlite
+from ml_assets.stores.folders import DAMAGED, open_sqlite, vacuum_sqlite, write_whole
 from ml_assets.stores.sql import statement
 from ml_assets.training.provenance import FILE
 
@@ -27,6 +29,9 @@ _SQLITE = b"SQLite format 3\0"
 _BESIDE = ("-wal", "-shm", "-journal")
 _LEFT = (".tmp", ".partial", ".part", ".new")
 _EXTRACTED = "extracted"
+
+Writer = Callable[[Path, bytes], None]
+"""Gives a file, which is there, another content."""
 
 _OTHERS = {
     *("chroma", "chdb", "faiss", "keyword", "models", "spool", "postgres", signing.FOLDER),
@@ -41,10 +46,14 @@ def erase_artifacts(place: Place, subject: Subject) -> list[Removed]:
         how = "not shown: what the tracking server keeps of training sets and examples"
         return [Removed("MLflow", "files", 0, how)]
     folder = place.home / mlflow.FOLDER
-    changed = [file for file in folder.rglob("*.parquet") if _erase_rows(file, subject)]
-    changed += _erase_traces(folder, subject, wording_of(subject))
-    for file in changed:
-        _rehash(place, folder, file)
+
+    def write(file: Path, content: bytes) -> None:
+        # The hash first: who is killed in between finds the file once more, and writes the same.
+        _rehash(place, file.relative_to(folder), content)
+        write_whole(file, content)
+
+    changed = [file for file in folder.rglob("*.parquet") if _erase_rows(file, subject, write)]
+    changed += _erase_traces(folder, subject, wording_of(subject), write)
     return [Removed("MLflow", "files", len(changed), "they were written anew")]
 
 
@@ -73,17 +82,28 @@ def _is_of_others(path: Path, place: Place) -> bool:
     return name in _OTHERS or path in (place.home / mlflow.FOLDER, place.settings.dagster_folder)
 
 
-def _erase_traces(folder: Path, subject: Subject, wording: Wording) -> list[Path]:
+def _overwrite(file: Path, content: bytes) -> None:
+    """Write into the same file, which another process may have open to append to it."""
+    with file.open("r+b") as opened:
+        opened.write(content)
+        opened.truncate()
+        opened.flush()
+        os.fsync(opened.fileno())
+
+
+def _erase_traces(
+    folder: Path, subject: Subject, wording: Wording, write: Writer = _overwrite
+) -> list[Path]:
     """Write every file anew that has a mark; return those that were."""
     if not folder.exists():
         return []
     if folder.is_file():
-        return [folder] if _erase_file(folder, wording) else []
+        return [folder] if _erase_file(folder, wording, write) else []
     found = dict.fromkeys(trace.file for trace in find_traces(folder, subject.marks))
     # The log of a database of SQLite is written with it.
     names = dict.fromkeys(_database(name) for name in found)
     files = [folder / name for name in names]
-    return [file for file in files if _erase_file(file, wording)]
+    return [file for file in files if _erase_file(file, wording, write)]
 
 
 def _database(name: str) -> str:
@@ -92,7 +112,7 @@ def _database(name: str) -> str:
     return name
 
 
-def _erase_file(file: Path, wording: Wording) -> bool:
+def _erase_file(file: Path, wording: Wording, write: Writer) -> bool:
     """Write a file anew without what is to go; False: it has nothing of it, or is no text."""
     if not file.is_file() or file.is_symlink():
         return False
@@ -106,18 +126,9 @@ def _erase_file(file: Path, wording: Wording) -> bool:
     with suppress(UnicodeDecodeError):
         text = content.decode()
         if (new := wording.without(text)) != text:
-            _overwrite(file, new)
+            write(file, new.encode())
             return True
     return False
-
-
-def _overwrite(file: Path, text: str) -> None:
-    """Write into the same file, which another process may have open to append to it."""
-    with file.open("r+", encoding="utf-8", newline="") as opened:
-        opened.write(text)
-        opened.truncate()
-        opened.flush()
-        os.fsync(opened.fileno())
 
 
 def _erase_sqlite(file: Path, wording: Wording) -> None:
@@ -150,7 +161,7 @@ def _erase_column(
             connection.execute(update, [new, row])
 
 
-def _erase_rows(file: Path, subject: Subject) -> bool:
+def _erase_rows(file: Path, subject: Subject, write: Writer) -> bool:
     """Write a training set, or answers to one, anew without the documents; False: it has none."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -169,19 +180,18 @@ def _erase_rows(file: Path, subject: Subject) -> bool:
         kept = kept.set_column(place, "group_id", named)
     if kept.equals(table):
         return False
-    new = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    new = io.BytesIO()
     pq.write_table(kept, new, compression="zstd")
-    new.replace(file)
+    write(file, new.getvalue())
     return True
 
 
-def _rehash(place: Place, folder: Path, file: Path) -> None:
-    """Keep the hash and the size of a file that was written anew, by which a change is seen."""
-    content = file.read_bytes()
-    digest, path = hashlib.sha256(content).hexdigest(), file.relative_to(folder)
+def _rehash(place: Place, path: Path, content: bytes) -> None:
+    """Keep the hash and the size of a file that is written anew, by which a change is seen."""
+    digest = hashlib.sha256(content).hexdigest()
     bound = {"path": path.as_posix(), "sha256": digest, "bytes": len(content)}
     place.connection.execute(statement("postgres/training/rehash_file"), bound)
-    if file.name == FILE and place.settings.duckdb_file.exists():
+    if path.name == FILE and place.settings.duckdb_file.exists():
         run_id = path.parts[0]
         with duckdb.connect(place.settings.duckdb_file) as duck:
             query = "update training_set_files set sha256 = ? where run_id = ?"
