@@ -70,20 +70,27 @@ def refresh_statistics(
 
     Those of the labels too, as they are now. Late documents and corrections are in them.
     """
+    with duckdb.transaction(duck):
+        write_statistics(connection, duck, window)
+
+
+def write_statistics(
+    connection: postgres.Connection, duck: duckdb.Connection, window: Window
+) -> None:
+    """Do so in a transaction of the caller."""
     for view in views_for("monitoring"):
         create_table(duck, view)
     came = documents_that_came(duck, window)
     labels = read_labels(connection, came["document_id"].tolist())
     days = [(moment.date(), labels.get(name)) for name, moment in _moments(came)]
     rows = [(str(day), label) for day, label in days if label is not None]
-    with duckdb.transaction(duck):
-        for view in views_for("monitoring"):
-            _write(duck, view, window)
-        bound = {"view": LABEL, "version": 1}
-        duck.execute(statement("duckdb/features/forget_statistics"), {**bound, **window.days})
-        header = {"day": "string", "label": "string"}
-        with duckdb.registered(duck, labels=duckdb.arrow_table(rows, header)):
-            duck.execute(statement("duckdb/features/label_statistics"), bound)
+    for view in views_for("monitoring"):
+        _write(duck, view, window)
+    bound = {"view": LABEL, "version": 1}
+    duck.execute(statement("duckdb/features/forget_statistics"), {**bound, **window.days})
+    header = {"day": "string", "label": "string"}
+    with duckdb.registered(duck, labels=duckdb.arrow_table(rows, header)):
+        duck.execute(statement("duckdb/features/label_statistics"), bound)
 
 
 def _moments(came: DataFrame) -> list[tuple[str, datetime]]:

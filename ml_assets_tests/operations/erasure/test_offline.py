@@ -207,6 +207,30 @@ def test_statistics_of_its_day_are_computed_without_it(
         assert duck.execute("select count(*) from feature_statistics").fetchall() != [(0,)]
 
 
+def test_rows_are_not_gone_before_the_statistics_are_without_them(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with duckdb.connect(settings.duckdb_file) as duck:
+        duck.execute(
+            "insert into features_document_text_v2 (entity_id, event_time, known_time, removed,"
+            " value_hash) values ($name, $at, $at, false, 'v')",
+            {"name": DOCUMENT, "at": DAY},
+        )
+        duck.execute(
+            "insert into feature_statistics (day, view, version, feature, rows, missing)"
+            " values ($at, 'document_text', 2, 'words', 1, 0)",
+            {"at": DAY},
+        )
+    monkeypatch.setattr(offline, "write_statistics", killed)
+    with pytest.raises(KeyboardInterrupt):
+        erase(place(settings), SUBJECT)
+    with duckdb.connect(settings.duckdb_file) as duck:
+        assert offline._days(duck, SUBJECT) == [DAY]
+
+
 def test_a_group_of_near_duplicates_loses_the_name_of_one(filled: Settings) -> None:
     with duckdb.connect(filled.duckdb_file) as duck:
         duck.execute("update training_sets set group_id = ? where document_id = 'd7'", [DOCUMENT])

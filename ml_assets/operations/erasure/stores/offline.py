@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 
-from ml_assets.features.drift.statistics import Window, refresh_statistics
+from ml_assets.features.drift.statistics import Window, write_statistics
 from ml_assets.features.views import VIEWS
 from ml_assets.operations.erasure.subject import Place, Removed, Subject
 from ml_assets.operations.erasure.wording import ERASED
@@ -30,8 +30,8 @@ def erase(place: Place, subject: Subject) -> list[Removed]:
         days = _days(duck, subject)
         with duckdb.transaction(duck):
             rows, labels = _erase_rows(duck, subject), _erase_labels(duck, subject)
-        for window in _windows(days):
-            refresh_statistics(place.connection, duck, window)
+            for window in _windows(days):  # of days whose rows are gone, nobody would know
+                write_statistics(place.connection, duck, window)
     place.notify("writing the DuckDB file anew")
     duckdb.rewrite(file)
     how = "the file was written anew from the rows that are left"
