@@ -20,7 +20,7 @@ from ml_assets.embeddings.refresh import stale_collections
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.errors import StoreError
 from ml_assets.monitoring.predictions import waiting_days
-from ml_assets.operations.erasure.request import unfinished
+from ml_assets.operations.erasure.request import is_any_begun
 from ml_assets.operations.state import counted, is_marked, run_inputs, written
 from ml_assets.registry.gates import GATES, PASSING
 from ml_assets.registry.versions import astray
@@ -153,7 +153,7 @@ def last_finish(settings: Settings) -> Finish | None:
             or row["state"] != run_inputs(settings, source)
             or (row["age"] > LOOK_AGAIN and is_marked(settings))
             or waiting_days(settings.home)
-            or unfinished(settings.home)
+            or is_any_begun(settings.home)
             or written(connection, settings) not in row["written"].split()
             or changed_collections(read_collections(connection), source.collections())
             or expired(connection, described_generation(settings), settings.keep_generations_days)

@@ -17,6 +17,7 @@ from ml_assets.documents.refresh import refresh_documents
 from ml_assets.documents.sources import open_source
 from ml_assets.errors import StoreError
 from ml_assets.operations import pending, state
+from ml_assets.operations.erasure.request import FOLDER
 from ml_assets.operations.pending import (
     adopt_finish,
     forget_finish,
@@ -78,6 +79,12 @@ def write_the_log_of_a_store(settings: Settings) -> Settings:
     return settings
 
 
+def begin_to_forget(settings: Settings) -> Settings:
+    (settings.home / FOLDER).mkdir()
+    (settings.home / FOLDER / "r1.begun.17.tmp").touch()
+    return settings
+
+
 def execute(statement: str) -> Callable[[Settings], Settings]:
     def change(settings: Settings) -> Settings:
         with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
@@ -92,6 +99,7 @@ CHANGES: list[Callable[[Settings], Settings]] = [
     lose_a_store,
     write_a_store,
     write_the_log_of_a_store,
+    begin_to_forget,
     execute("drop index documents_changed_at"),
     execute("reindex index documents_pkey"),
     execute("truncate withdrawals"),
@@ -104,6 +112,11 @@ CHANGES: list[Callable[[Settings], Settings]] = [
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_asks_for_a_run(ended: Settings, change: Callable[[Settings], Settings]) -> None:
     assert last_finish(change(ended)) is None
+
+
+def test_who_asks_leaves_what_a_request_to_forget_is_writing(ended: Settings) -> None:
+    assert last_finish(begin_to_forget(ended)) is None
+    assert any((ended.home / FOLDER).iterdir())
 
 
 def test_a_row_is_seen_while_another_process_keeps_it_in_the_log(

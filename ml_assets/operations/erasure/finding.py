@@ -152,7 +152,7 @@ def _pieces(text: str, rare: set[str], shingles: set[tuple[str, ...]]) -> Iterat
     found = list(_WORD.finditer(text))
     for match in found:
         if match[0].casefold() in rare:
-            if _is_like_no_other(match[0]):
+            if is_like_no_other(match[0]):
                 yield from _forms(match[0])
             else:
                 yield from _forms(_line(text, match.start(), match.end()))
@@ -164,7 +164,7 @@ def _pieces(text: str, rare: set[str], shingles: set[tuple[str, ...]]) -> Iterat
             yield from _forms(text[start:end])
 
 
-def _is_like_no_other(word: str) -> bool:
+def is_like_no_other(word: str) -> bool:
     """Whether no vocabulary has it: letters and digits together."""
     return any(map(str.isdigit, word)) and any(map(str.isalpha, word))
 

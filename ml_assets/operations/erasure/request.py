@@ -50,22 +50,26 @@ def keep(home: Path, begun: Begun) -> None:
 
 
 def unfinished(home: Path) -> list[Begun]:
-    """What was begun in this home and is not done, by id; what a kill left of a file goes."""
+    """What was begun in this home and is not done, by id; what a kill left of a file goes.
+
+    Call it in the turn of a run: what is half may be of who is at work.
+    """
     for half in (home / FOLDER).glob(f"*{_BEGUN}.*"):
-        half.unlink()
+        _remove(half)
     files = sorted((home / FOLDER).glob(f"*{_BEGUN}"))
     return [_read(file) for file in files]
+
+
+def is_any_begun(home: Path) -> bool:
+    """Whether there is anything of one in this home; for who has no turn, and may only look."""
+    return any((home / FOLDER).glob(f"*{_BEGUN}*"))
 
 
 def end(home: Path, request_id: str) -> None:
     """Nothing of it is left to do: the file is overwritten, and removed."""
     file = _file(home, request_id)
-    if file.exists():
-        with file.open("r+b") as opened:
-            opened.write(b"\0" * file.stat().st_size)
-            opened.flush()
-            os.fsync(opened.fileno())
-        file.unlink()
+    if file.exists():  # under another name, or who is killed leaves a request of zeros
+        _remove(file.replace(file.with_name(f"{file.name}.done")))
 
 
 def leave_begun(copy: Path) -> None:
@@ -81,6 +85,14 @@ def is_begun(name: str) -> bool:
 
 def _file(home: Path, request_id: str) -> Path:
     return folder(home / FOLDER) / f"{request_id}{_BEGUN}"
+
+
+def _remove(file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.write(b"\0" * file.stat().st_size)
+        opened.flush()
+        os.fsync(opened.fileno())
+    file.unlink()
 
 
 def _read(file: Path) -> Begun:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 
+from ml_assets.operations.erasure.finding import is_like_no_other
 from ml_assets.operations.erasure.subject import Subject
 from ml_assets.operations.erasure.traces.matching import Matcher
 from ml_assets.operations.erasure.traces.patterns import Pattern
@@ -14,18 +15,14 @@ ERASED = "[forgotten]"
 """What stands in a text in the place of what was taken out."""
 
 _SHORTEST = 8
-"""Characters of a text that is taken out: a shorter one, as "yes", is in texts of others."""
+"""Characters of a text that is taken out: a shorter one is in texts of others."""
 _SHORTEST_ID = 4
 _BEGIN = 96
 """Bytes of a word that are looked for first."""
 
 
 class Wording:
-    """Words that are taken out wherever they stand, the longest first, and ids as whole words.
-
-    Whole texts, with their titles, are among the words. An id with no digit could be a word of any
-    text, and is not taken out by itself.
-    """
+    """Words that are taken out wherever they stand, the longest first, and ids as whole words."""
 
     def __init__(self, words: Iterable[str], ids: Iterable[str]) -> None:
         """Prepare to look for all of them at once."""
@@ -50,11 +47,17 @@ class Wording:
 
 
 def wording_of(subject: Subject) -> Wording:
-    """What is to be taken out of texts, also as JSON has it."""
-    given = (*subject.texts, *subject.marks.words)
-    words = {form for each in given for form in _forms(each) if len(form) >= _SHORTEST}
+    """What is to be taken out of texts, also as JSON has it: marks, whole texts, and ids.
+
+    Not what a text of others may say, or a state or a number of a store may be: a whole text in
+    which no mark is, and an id that has not both letters and digits.
+    """
+    marks = subject.marks.words
+    matcher = Matcher([Pattern(each.lower().encode(), each, "UTF-8") for each in marks])
+    own = (each for each in subject.texts if any(matcher.find([each.lower().encode()])))
+    words = {form for each in (*own, *marks) for form in _forms(each) if len(form) >= _SHORTEST}
     ids = (each for each in subject.documents if len(each) >= _SHORTEST_ID)
-    return Wording(words, (each for each in ids if any(map(str.isdigit, each))))
+    return Wording(words, (each for each in ids if is_like_no_other(each)))
 
 
 def _forms(text: str) -> set[str]:

@@ -1,5 +1,6 @@
 """A request under way is kept whole, and leaves nothing when it ends."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from ml_assets.operations.erasure.receipt import read_receipt, write_receipt
 from ml_assets.operations.erasure.request import Begun
 from ml_assets.operations.erasure.subject import Marks, Removed, Subject
 from ml_assets.operations.erasure.wording import wording_of
+from ml_assets.stores.folders import folder
 
 VECTOR = np.arange(4, dtype=np.float32)
 SUBJECT = Subject(
@@ -21,7 +23,7 @@ SUBJECT = Subject(
     (b"\x01\x02",),
     ('He said "yes"\nto all of it',),
     (),
-    Marks(("a mark of it",), (VECTOR,)),
+    Marks(('He said "yes"', "a mark of it"), (VECTOR,)),
 )
 
 
@@ -45,6 +47,14 @@ def test_what_is_begun_is_read_as_it_was(tmp_path: Path) -> None:
     )
 
 
+def test_who_only_looks_leaves_all_as_it_is(tmp_path: Path) -> None:
+    assert not request.is_any_begun(tmp_path)
+    half = folder(tmp_path / request.FOLDER) / "r1.begun.17.tmp"
+    half.touch()
+    assert request.is_any_begun(tmp_path)
+    assert half.exists()
+
+
 def test_half_a_file_that_a_kill_left_goes(tmp_path: Path) -> None:
     request.keep(tmp_path, Begun(SUBJECT, "ann", "case 1"))
     (tmp_path / request.FOLDER / "r1.begun.17.tmp").write_text("a mark of it")
@@ -60,6 +70,23 @@ def test_the_end_leaves_nothing(tmp_path: Path) -> None:
         assert not opened.read().strip(b"\0")
     assert not request.unfinished(tmp_path)
     request.end(tmp_path, "r1")
+
+
+def test_whoever_is_killed_at_the_end_leaves_no_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(self: Path) -> None:
+        raise KeyboardInterrupt
+
+    request.keep(tmp_path, Begun(SUBJECT, "ann", "case 1"))
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            request.end(tmp_path, "r1")
+    (left,) = (tmp_path / request.FOLDER).iterdir()
+    assert not left.read_bytes().strip(b"\0")
+    assert not request.unfinished(tmp_path)
+    assert not left.exists()
 
 
 def test_a_copy_of_a_home_has_receipts_and_nothing_that_is_under_way(tmp_path: Path) -> None:
@@ -89,3 +116,10 @@ def test_texts_marks_and_ids_are_taken_out_of_a_text() -> None:
         wording.without(r'{"text": "He said \"yes\"\nto all of it."}') == '{"text": "[forgotten]."}'
     )
     assert wording.without("He said no") == "He said no"
+
+
+def test_what_others_say_too_is_not_taken_out() -> None:
+    """A state of a store may be a whole text, and a number of its JSON an id."""
+    of_others = replace(SUBJECT, documents=("1234",), texts=("completed",))
+    for text in ("completed", '{"a": 1234}'):
+        assert wording_of(of_others).without(text) == text
