@@ -96,12 +96,15 @@ class _InTurn(InProcessExecutor):
                 raise
             self._refuse_unentitled(plan_context)
             self._refuse_unsound_input(plan_context)
+            failed: list[str] = []
             if _is_of_days(plan_context):
-                turns.enter_context(kept_finish(self._settings))
+                failed = turns.enter_context(kept_finish(self._settings))
             turns.enter_context(records_kept_open(instance))
             for event in super().execute(plan_context, execution_plan):
-                if event.is_step_failure and failed_by_outage(event):
-                    instance.add_run_tags(run.run_id, _AGAIN)
+                if event.is_step_failure:
+                    failed.append(str(event.step_key))
+                    if failed_by_outage(event):
+                        instance.add_run_tags(run.run_id, _AGAIN)
                 yield event
 
     def _refuse_unentitled(self, plan_context: PlanOrchestrationContext) -> None:
@@ -131,4 +134,5 @@ class _InTurn(InProcessExecutor):
 def _is_of_days(plan_context: PlanOrchestrationContext) -> bool:
     """Whether a run writes nothing but what is kept by day, which no `ml-assets run` reads."""
     layer = plan_context.job.get_definition().asset_layer
-    return all(layer.get(key).partitions_def == DAYS for key in layer.selected_asset_keys)
+    # A job of checks alone has no asset.
+    return {layer.get(key).partitions_def for key in layer.selected_asset_keys} == {DAYS}

@@ -267,8 +267,11 @@ def _record_days(run: _Run, now: datetime) -> None:
     What else comes on the day the schedule has, or the first run of the next: it would take longer
     than a run for a few documents.
     """
-    last = run.instance.get_latest_materialization_event(key("metric_points"))
-    recorded = datetime.fromtimestamp(last.timestamp, UTC) if last else now - _LOOKED_BACK
+    # Points alone are recorded with drift and predictions, too, of their own days.
+    names = ("search_quality_daily", "metric_points")
+    events = [run.instance.get_latest_materialization_event(key(name)) for name in names]
+    times = [datetime.fromtimestamp(each.timestamp, UTC) for each in events if each]
+    recorded = min(times) if len(times) == len(names) else now - _LOOKED_BACK
     if recorded.date() >= now.date():
         return
     if first := first_unrecorded(run.connection, max(recorded, now - _LOOKED_BACK)):

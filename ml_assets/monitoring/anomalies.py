@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -87,6 +87,11 @@ class Anomaly:
     score: float
     value: float
     expected: float
+
+
+def midnight(day: date) -> datetime:
+    """When a day begins, in UTC."""
+    return datetime.combine(day, time(), UTC)
 
 
 def regular(

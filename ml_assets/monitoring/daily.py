@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.monitoring.anomalies import DAY
+from ml_assets.monitoring.anomalies import DAY, midnight
 from ml_assets.releases.pointer import Release, list_releases
 from ml_assets.search.evaluation.measurement import KeptMeasurement, kept_measurements
 from ml_assets.search.evaluation.metrics import NDCG
@@ -69,7 +69,7 @@ def record_search_quality(
     A day has the last measurement until its end of each generation that was measured or served on
     it. What was there of the day is replaced.
     """
-    until = min(datetime.combine(max(days) + DAY, time(), UTC), now)
+    until = min(midnight(max(days) + DAY), now)
     kept, releases = kept_measurements(connection, until), list_releases(connection)
     rows = [row for day in days for row in _quality(day, kept, releases, now)]
     if rows:
@@ -115,7 +115,7 @@ def worse_searches(client: Client, first: date, last: date) -> list[str]:
 def _quality(
     day: date, kept: Sequence[KeptMeasurement], releases: Sequence[Release], now: datetime
 ) -> Iterator[SearchQuality]:
-    begin = datetime.combine(day, time(), UTC)
+    begin = midnight(day)
     end = min(begin + DAY, now)
     served = {
         release.parts.generation_id

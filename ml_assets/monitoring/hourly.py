@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from ml_assets.monitoring.anomalies import (
     Series,
     change_points,
     find_anomalies,
+    midnight,
     regular,
 )
 from ml_assets.stores.sql import statement
@@ -151,11 +152,6 @@ def _cut(series: Series, begin: datetime, end: datetime) -> Series:
 
 def _meets(anomaly: Anomaly, day: date) -> bool:
     return anomaly.begin < midnight(day + DAY) and midnight(day) <= anomaly.end
-
-
-def midnight(day: date) -> datetime:
-    """When a day begins, in UTC."""
-    return datetime.combine(day, time(), UTC)
 
 
 def _utc(at: datetime) -> datetime:

@@ -35,7 +35,7 @@ _OF_POSTGRES = (
 )
 _POINTS = ("metric", "times", "values")
 _CAME_LATER = frozenset({"version", "release"})
-"""What came of a run is known later than the run: the series keeps the labels that it got first."""
+"""What came of a run or a generation is known later: the series keeps the labels it got first."""
 
 
 @contextmanager
@@ -56,10 +56,7 @@ def open_metrics(settings: Settings, client: Client | None = None) -> Iterator[M
 
 def points_of_runs(connection: postgres.Connection, window: Window) -> list[Points]:
     """What PostgreSQL tells of a span of time: trainings, embeddings, search, documents."""
-    bound = {"begin": window.begin, "end": window.end}
-    with connection.cursor(row_factory=dict_row) as cursor:
-        rows = [row for name in _OF_POSTGRES for row in cursor.execute(statement(name), bound)]
-    return _series_of(rows, _labels_of(connection))
+    return _series_of(_rows_of_runs(connection, window), _labels_of(connection))
 
 
 def points_of_days(
@@ -71,7 +68,8 @@ def points_of_days(
     names = [name for name, *_ in found.description or ()]
     rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
     rows += client.query(statement("clickhouse/monitoring/metric_points"), bound).named_results()
-    return points_of_runs(connection, window) + _series_of(rows, _labels_of(connection))
+    rows += _rows_of_runs(connection, window)
+    return _series_of(rows, _labels_of(connection))
 
 
 def first_unrecorded(connection: postgres.Connection, since: datetime) -> datetime | None:
@@ -110,6 +108,12 @@ def count_by_day(given: Sequence[Points]) -> dict[date, int]:
     days = np.concatenate([each.times.astype("datetime64[D]") for each in given])
     found, counts = np.unique(days, return_counts=True)
     return dict(zip(found.tolist(), counts.tolist(), strict=True))
+
+
+def _rows_of_runs(connection: postgres.Connection, window: Window) -> list[dict[str, Any]]:
+    bound = {"begin": window.begin, "end": window.end}
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return [row for name in _OF_POSTGRES for row in cursor.execute(statement(name), bound)]
 
 
 def _series_of(
@@ -156,9 +160,9 @@ def _labels_of(connection: postgres.Connection) -> Callable[[Mapping[str, Any]],
 
 
 def _identity(each: Series) -> Series:
-    """What a series is told by: where it is of a run, without what came of that."""
+    """What a series is told by: of a run, or a generation, without what came of that."""
     labels = dict(each.labels)
-    if "run" not in labels:
+    if not {"run", "generation"} & labels.keys():
         return each
     return Series(each.name, tuple(pair for pair in each.labels if pair[0] not in _CAME_LATER))
 

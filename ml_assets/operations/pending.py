@@ -174,17 +174,21 @@ def was_finished(connection: postgres.Connection, settings: Settings) -> bool | 
 
 
 @contextmanager
-def kept_finish(settings: Settings) -> Iterator[None]:
+def kept_finish(settings: Settings) -> Iterator[list[str]]:
     """Have a run that ended well stay so, whatever the block writes to stores but PostgreSQL.
 
-    For what no run reads, by one that excludes all runs. A block that fails is a change.
+    For what no run reads, by one that excludes all runs. A block that fails is a change, by an
+    error or by what it adds to the list that it is given.
     """
     url = secret(settings.postgres_url)
     with postgres.connect(url, settings.home) as connection:
         finished, before = was_finished(connection, settings), counted(connection)
-    yield
+    failed: list[str] = []
+    yield failed
+    if not finished or failed:
+        return
     with suppress(StoreError), postgres.connect(url, settings.home) as connection:
-        if finished and counted(connection) == before:
+        if counted(connection) == before:
             adopt_finish(connection, settings)
 
 

@@ -107,18 +107,14 @@ def mark_forgotten(
 
     `documents`: how many of them each training set has, by its hash. Repeatable.
     """
-    marked = []
-    for version in registered_versions(connection, most=1 << 31):
-        if count := documents.get(version.training_set_hash):
-            bound = {
-                "model_name": MODEL_NAME,
-                "version": version.version,
-                "request_id": request_id,
-                "documents": count,
-            }
-            connection.execute(statement("postgres/registry/mark_forgotten"), bound)
-            marked.append(version.version)
-    return sorted(marked)
+    bound = {
+        "model_name": MODEL_NAME,
+        "request_id": request_id,
+        "hashes": [*documents],
+        "counts": [*documents.values()],
+    }
+    rows = connection.execute(statement("postgres/registry/mark_forgotten"), bound).fetchall()
+    return [version for (version,) in rows]
 
 
 def count_forgotten(connection: postgres.Connection, version: ModelVersion) -> int:

@@ -75,7 +75,7 @@ class Recorder:
         self._process, self._release = process, release
         self._usage = psutil.Process()
         self._usage.cpu_percent()  # the first says nothing: it is what the next counts from
-        self._lock, self._minute = Lock(), _this_minute()
+        self._lock, self._minute, self._served = Lock(), _this_minute(), 0
         self._routes: dict[str, _Route] = {}
         self._texts = settings.prediction_log_texts
         self._metrics = metrics
@@ -138,6 +138,8 @@ class Recorder:
             if (minute := _this_minute()) != self._minute:
                 self._keep_minute()
                 self._minute = minute
+            if not self._routes:
+                self._served = self._release() or 0
             self._routes.setdefault(route, _Route()).add(status, seconds)
 
     def _keep_minute(self) -> None:
@@ -146,7 +148,7 @@ class Recorder:
             Answered(
                 at=self._minute,
                 route=route,
-                release_id=self._release() or 0,
+                release_id=self._served,
                 requests=each.requests,
                 errors=each.errors,
                 latencies_ms=each.latencies_ms,

@@ -236,9 +236,17 @@ def test_only_the_first_run_of_a_day_records_days(
     month = timedelta(days=30)
     assert asked == [now - month]
     assert executed == [range_tags(dg.PartitionKeyRange(f"{now - month:%Y-%m-%d}", f"{TODAY}"))]
-    recorded = dg.AssetMaterialization("metric_points", partition=f"{now:%Y-%m-%d}")
-    instance.report_runless_asset_event(recorded)
-    event = instance.get_latest_materialization_event(dg.AssetKey("metric_points"))
+    recorded = [
+        dg.AssetMaterialization(name, partition=f"{now:%Y-%m-%d}")
+        for name in ("search_quality_daily", "metric_points")
+    ]
+    instance.report_runless_asset_event(recorded[1])
+    prompt._record_days(a_run, now)
+    assert asked.pop() == now - month, "points are recorded with predictions, too"
+    executed.pop()
+    instance.report_runless_asset_event(recorded[0])
+    instance.report_runless_asset_event(recorded[1])
+    event = instance.get_latest_materialization_event(dg.AssetKey("search_quality_daily"))
     assert event is not None
     at = datetime.fromtimestamp(event.timestamp, UTC)
     prompt._record_days(a_run, at)

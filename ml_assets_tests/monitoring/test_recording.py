@@ -249,11 +249,12 @@ def test_what_is_there_is_not_written_again(empty: Client, settings: Settings) -
 def test_what_came_of_a_run_later_makes_no_second_series(empty: Client, settings: Settings) -> None:
     times = np.array(["2026-09-07T12:00:00"], "datetime64[us]")
     with open_metrics(settings, empty) as store:
-        for labels in ({}, {"version": "3", "release": "4"}):
-            run = Points(series("loss", run="r", **labels), times, np.array([1.0]))
-            told = record(store, [run], LONG_AGO)
-        assert told == Delta(unchanged=1)
-        assert len(store.read(Query("loss", WINDOW))) == 1
+        for name, of in (("loss", {"run": "r"}), ("ndcg", {"generation": "g"})):
+            for labels in ({}, {"version": "3", "release": "4"}):
+                run = Points(series(name, **of, **labels), times, np.array([1.0]))
+                told = record(store, [run], LONG_AGO)
+            assert told == Delta(unchanged=1)
+            assert len(store.read(Query(name, WINDOW))) == 1
         for release in ("4", "5"):  # of no run: they are two
             each = Points(series("latency", release=release), times, np.array([1.0]))
             assert record(store, [each], LONG_AGO) == Delta(added=1)

@@ -178,6 +178,11 @@ def test_what_is_written_by_day_is_no_change(
         write_by_day(ended)
     assert last_finish(ended) is not None
     assert was_finished(connection, ended)
+    with kept_finish(ended) as failed:
+        write_by_day(ended)
+        failed.append("a step")
+    assert was_finished(connection, ended) is False
+    end_a_run(connection, ended)
     with pytest.raises(InterruptedError), kept_finish(ended):
         write_by_day(ended, dies=True)
     assert was_finished(connection, ended) is False

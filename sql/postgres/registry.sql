@@ -28,9 +28,18 @@ order by version desc
 limit %(most)s
 
 -- name: mark_forgotten
-insert into forgotten_in_models (model_name, version, request_id, documents)
-values (%(model_name)s, %(version)s, %(request_id)s, %(documents)s)
-on conflict do nothing
+-- Those that are marked already are told again.
+with learned as (
+    select version, documents
+    from model_versions
+    join unnest(%(hashes)s::text[], %(counts)s::int[]) as given (training_set_hash, documents) using (training_set_hash)
+    where model_name = %(model_name)s
+), marked as (
+    insert into forgotten_in_models (model_name, version, request_id, documents)
+    select %(model_name)s, version, %(request_id)s, documents from learned
+    on conflict do nothing
+)
+select version from learned order by version
 
 -- name: count_forgotten
 select coalesce(sum(documents), 0)::int as documents

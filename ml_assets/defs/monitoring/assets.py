@@ -35,7 +35,7 @@ from ml_assets.defs.resources import (
 from ml_assets.delta import Delta
 from ml_assets.monitoring.alerting.evaluation import evaluate
 from ml_assets.monitoring.alerting.ledger import read_events, read_open
-from ml_assets.monitoring.anomalies import DAY
+from ml_assets.monitoring.anomalies import DAY, midnight
 from ml_assets.monitoring.daily import (
     ANSWERS,
     performance_by_day,
@@ -43,7 +43,7 @@ from ml_assets.monitoring.daily import (
     roll_up_days,
     search_quality,
 )
-from ml_assets.monitoring.hourly import hourly, level_changes, midnight, roll_up, watch
+from ml_assets.monitoring.hourly import hourly, level_changes, roll_up, watch
 from ml_assets.monitoring.metrics import (
     copy_model_performance,
     copy_training_metrics,

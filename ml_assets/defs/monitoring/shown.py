@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from ml_assets.defs.assets import described, plot, table
-from ml_assets.monitoring.anomalies import DAY
+from ml_assets.monitoring.anomalies import DAY, midnight
 from ml_assets.monitoring.hourly import Found, read_series
 from ml_assets.monitoring.plots import anomaly_plot, trend_plot
 from ml_assets.monitoring.trends import Trend
@@ -50,7 +50,7 @@ def series_of(
     """Rows by their values of `names`, with the moment at which their day began."""
     found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        moment = datetime.combine(row["day"], time(), UTC)
+        moment = midnight(row["day"])
         found.setdefault(tuple(row[name] for name in names), []).append({**row, "day": moment})
     return found
 

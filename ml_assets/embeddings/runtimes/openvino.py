@@ -37,6 +37,7 @@ def openvino_encoder(
     """An encoder on OpenVINO, in `precision`, of the export at `path`.
 
     Each of its `streams` works on a batch of its own, on one core where there is only one stream.
+    One thread may ask at a time.
     """
     return BatchingEncoder(
         model,

@@ -11,11 +11,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.features.drift.results import drift_strengths
 from ml_assets.monitoring.alerting.model import Point, Rule, Values
+from ml_assets.monitoring.anomalies import DAY, midnight
 from ml_assets.monitoring.predictions import lost_records
 from ml_assets.monitoring.recording import open_metrics
 from ml_assets.registry.versions import champion
@@ -23,7 +24,7 @@ from ml_assets.releases.pointer import present_parts
 from ml_assets.search.evaluation.measurement import Measurement, read_measurements
 from ml_assets.settings import Settings
 from ml_assets.stores import duckdb, postgres
-from ml_assets.stores.metrics import EPOCH, Buckets, MetricStore, Query, Window
+from ml_assets.stores.metrics import Buckets, MetricStore, Query, Window, floor
 from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 LEAST = 20
 """Of fewer answers, mean, quantile and accuracy are not taken: chance would be told."""
 
-DAY = timedelta(days=1)
 _MOMENT = timedelta(minutes=10)
 
 
@@ -163,11 +163,6 @@ def _spans(
         ).named_results()
 
 
-def floor(at: datetime, span: timedelta) -> datetime:
-    """The last multiple of a span since 1970 that is not after a time."""
-    return at - (at - EPOCH) % span
-
-
 def begin_of(row: Mapping[str, Any]) -> datetime:
     """When the span of a row of ClickHouse begins, in UTC."""
     begin: datetime = row["begin"]
@@ -181,7 +176,7 @@ def _anomalies(stores: Stores, _: Rule, begin: datetime, __: datetime) -> Values
         return {}
     text, bound = statement("clickhouse/monitoring/anomalies_by_day"), {"first": begin.date()}
     rows = client.query(text, bound).named_results()
-    return _points((row["model"], _midnight(row["day"]), DAY, row["found"]) for row in rows)
+    return _points((row["model"], midnight(row["day"]), DAY, row["found"]) for row in rows)
 
 
 def _lost(stores: Stores, _: Rule, begin: datetime, now: datetime) -> Values:
@@ -193,7 +188,7 @@ def _lost(stores: Stores, _: Rule, begin: datetime, now: datetime) -> Values:
     lost = dict.fromkeys((first + number * DAY for number in range(days + 1)), 0)
     for day, count in lost_records(client, stores.settings.home, first):
         lost[day] = lost.get(day, 0) + count
-    return _points(("", _midnight(day), DAY, count) for day, count in lost.items())
+    return _points(("", midnight(day), DAY, count) for day, count in lost.items())
 
 
 def _drift(stores: Stores, _: Rule, begin: datetime, __: datetime) -> Values:
@@ -202,7 +197,7 @@ def _drift(stores: Stores, _: Rule, begin: datetime, __: datetime) -> Values:
         return {}
     with stores.open_duck() as duck:
         rows = drift_strengths(duck, begin.date())
-    return _points((reference, _midnight(day), DAY, most) for day, reference, most in rows)
+    return _points((reference, midnight(day), DAY, most) for day, reference, most in rows)
 
 
 def _recall(stores: Stores, _: Rule, __: datetime, now: datetime) -> Values:
@@ -244,10 +239,6 @@ def _points(rows: Iterator[tuple[str, datetime, timedelta, float | None]]) -> Va
         if value is not None:
             found.setdefault(subject, []).append(Point(begin, begin + span, value))
     return found
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
 
 
 READINGS: Mapping[str, Reading] = {

@@ -26,6 +26,7 @@ from ml_assets.stores.metrics.contract import (
     Series,
     Sizes,
     Window,
+    floor,
     points,
     series,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "Window",
     "advice",
     "connect",
+    "floor",
     "on_client",
     "points",
     "series",

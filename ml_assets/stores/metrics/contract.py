@@ -261,6 +261,11 @@ class MetricStore(Protocol):
         """What points and rollups take."""
 
 
+def floor(at: datetime, span: timedelta) -> datetime:
+    """The last multiple of a span since 1970 that is not after a time."""
+    return at - (at - EPOCH) % span
+
+
 def micros(at: datetime) -> int:
     """Microseconds since 1970."""
     return (at - EPOCH) // timedelta(microseconds=1)

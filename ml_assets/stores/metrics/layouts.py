@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import psycopg
 from psycopg import sql
 
-from ml_assets.stores.metrics.contract import GRAINS, Chunk, Grain, Retention, Window
+from ml_assets.stores.metrics.contract import GRAINS, Chunk, Grain, Retention, Window, floor
 from ml_assets.stores.postgres import Connection
 from ml_assets.stores.sql import statement
 
@@ -159,7 +159,7 @@ class ContinuousAggregates(Hypertable):
         for mark, first, last in stale:
             for grain in GRAINS:
                 span = GRAINS[grain]
-                begin, end = (_floor(at, span) for at in (first, last))
+                begin, end = (floor(at, span) for at in (first, last))
                 # A window of less than two buckets is refused.
                 connection.execute(
                     "call refresh_continuous_aggregate(%s, %s, %s)",
@@ -263,11 +263,6 @@ def _value(connection: Connection, text: Any, bound: Any = None) -> Any:
 
 def _ends(times: Any) -> tuple[Any, Any]:
     return times.min(), times.max()
-
-
-def _floor(at: datetime, span: timedelta) -> datetime:
-    seconds = span // timedelta(seconds=1)
-    return datetime.fromtimestamp(int(at.timestamp()) // seconds * seconds, UTC)
 
 
 def _expire(connection: Connection, retention: Retention, now: datetime) -> list[str]:

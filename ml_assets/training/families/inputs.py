@@ -32,6 +32,8 @@ _TERMS = (1_000, 20_000)
 _WEIGHTS = 1_000_000
 """Terms times labels: the solver keeps a dozen vectors of that length."""
 
+_TITLES = ("most titles that share a term",)
+
 _kept: WeakKeyDictionary[Examples, dict[tuple[Any, ...], tuple[Any, Any]]] = WeakKeyDictionary()
 
 
@@ -109,7 +111,7 @@ def prepare(task: Task, parameters: Mapping[str, Any]) -> tuple[Inputs, list[Any
     columns = {"features": task.features, "vector": task.vector}
     parts, prepared = [], []
     for name in (*DENSE, *TERMS):
-        if name not in weights or (name == "title" and not _has_titles(task, parameters)):
+        if name not in weights or (name == "title" and not _has_titles(task.examples, parameters)):
             continue
         fitted, matrix = _fitted(task, name, columns.get(name, [TEXT]), parameters)
         parts.append(Part(name, [*columns.get(name, [TEXT])], fitted, float(weights[name])))
@@ -134,7 +136,10 @@ def _fitted(
 
 
 def _partly_hidden(titles: Any, seed: int) -> Any:
-    """The titles of all examples but a share, chosen at random: they are learned as bare texts."""
+    """The titles of all examples but a share, chosen at random: they are learned as bare texts.
+
+    Out of fold they are answered so, too: what is chosen and calibrated by that is for both.
+    """
     import numpy as np
     from scipy.sparse import diags_array
 
@@ -181,8 +186,11 @@ def _transformer(task: Task, name: str, parameters: Mapping[str, Any]) -> Any:
     )
 
 
-def _has_titles(task: Task, parameters: Mapping[str, Any]) -> bool:
-    """Whether a term of titles is in enough of them."""
-    texts = task.examples.inputs[TEXT]
-    counts: Counter[str] = Counter(term for text in texts for term in {*title_terms(text)})
-    return max(counts.values(), default=0) >= int(parameters.get("min_df", 1))
+def _has_titles(examples: Examples, parameters: Mapping[str, Any]) -> bool:
+    """Whether a term of titles is in enough of them; they are read once."""
+    kept = _kept.setdefault(examples, {})
+    if _TITLES not in kept:
+        texts = examples.inputs[TEXT]
+        counts: Counter[str] = Counter(term for text in texts for term in {*title_terms(text)})
+        kept[_TITLES] = max(counts.values(), default=0), None
+    return bool(kept[_TITLES][0] >= int(parameters.get("min_df", 1)))

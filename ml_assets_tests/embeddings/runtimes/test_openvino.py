@@ -15,6 +15,7 @@ from ml_assets.embeddings.runtimes.openvino import native_precision, openvino_en
 from ml_assets.embeddings.runtimes.reference import Precision
 from ml_assets.embeddings.runtimes.speed import Speeds, measured_speeds
 from ml_assets.embeddings.space import current_model
+from ml_assets.errors import StoreError
 from ml_assets.settings import load_settings
 from ml_assets_tests.embeddings.corpus import TEXTS
 
@@ -122,6 +123,22 @@ def test_what_encodes_queries_is_measured_with_each_alone(
     assert measured.worst_cosine == pytest.approx(1, abs=1e-5)
     assert measured.tokens < 1000
     assert measured_speeds(MODEL, tmp_path, "float32", *ways) != measured
+
+
+def test_of_two_processes_one_measures(
+    tmp_path: Path, exported: tuple[Path, Export], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = exported[1].path
+    ways = onnx_encoder(MODEL, path), openvino_encoder(MODEL, path, "float32")
+
+    def measured_beside(*_: object) -> Speeds:
+        monkeypatch.setattr(speed, "_PATIENCE", 0.0)
+        with pytest.raises(StoreError, match="another process has locked it"):
+            measured_speeds(MODEL, tmp_path, "float32", *ways)
+        return FASTER
+
+    monkeypatch.setattr(speed, "_measure", measured_beside)
+    assert measured_speeds(MODEL, tmp_path, "float32", *ways) == FASTER
 
 
 @pytest.mark.parametrize("chosen", ["auto", "float32", "bfloat16"])
