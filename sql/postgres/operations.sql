@@ -57,6 +57,11 @@ update {table}
 set document_ids = array(select each from unnest(document_ids) as each where each <> all(%(document_ids)s))
 where document_ids && %(document_ids)s::text[]
 
+-- name: change_texts
+update {table} set {column} = changed.new::{type}
+from unnest(%(old)s::text[], %(new)s::text[]) as changed (old, new)
+where {column}::text = changed.old
+
 -- name: keep_backup
 insert into backups (host, folder, made_at) values (%(host)s, %(folder)s, %(made_at)s)
 on conflict (host, folder) do update set made_at = excluded.made_at

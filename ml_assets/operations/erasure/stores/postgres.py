@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import psycopg
 from psycopg import sql
+from psycopg.errors import UniqueViolation
 
 from ml_assets.documents.collections import read_anew
 from ml_assets.operations.erasure.subject import Place, Removed, Subject
@@ -136,10 +137,15 @@ def _erase_column(
     # Some tables are append-only, for all but their owner.
     switch = "alter table {table} disable trigger user", "alter table {table} enable trigger user"
     disable, enable = (sql.SQL(command).format(**names) for command in switch)
-    update = sql.SQL("update {table} set {column} = %s::{type} where {column}::text = %s")
+    update = sql.SQL(statement("postgres/operations/change_texts")).format(**names)
+    delete = sql.SQL("delete from {table} where {column}::text = any(%(old)s)").format(**names)
+    bound = {"old": [old for old, _ in changed], "new": [new for _, new in changed]}
     connection.execute(disable)
-    for old, new in changed:
-        connection.execute(update.format(**names), [new, old])
+    try:
+        with connection.transaction():
+            connection.execute(update, bound)
+    except UniqueViolation:  # without what is taken out, keys of several rows are the same
+        connection.execute(delete, {"old": bound["old"]})
     connection.execute(enable)
     return len(changed)
 
