@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_assets.documents.normalize import normalize
+from ml_assets.errors import StoreError
 from ml_assets.monitoring.predictions import FEEDBACK, PREDICTIONS, Predicted, Told, record_of
 from ml_assets.monitoring.spool import segments
 from ml_assets.operations.erasure.subject import Marks, Removed, Subject
@@ -51,12 +52,22 @@ class Spool:
         }
 
     def erase(self, requests: Collection[Request]) -> list[Removed]:
-        """Erase these, and whatever has a text; a segment that is still written is waited for."""
+        """Erase these, and whatever has a text; a segment that is still written is waited for.
+
+        Raises:
+            StoreError: it is written for too long.
+        """
         written = 0
         for name in (FEEDBACK, PREDICTIONS):  # by predictions, feedback is found
             without = partial(self._without, name, frozenset(requests))
             for segment in self._segments(name, {request_id for request_id, _ in requests}):
-                written += wait_for(partial(_rewrite, segment, without), CLOSED_AFTER)
+                if not wait_for(partial(_rewrite, segment, without), CLOSED_AFTER):
+                    raise StoreError(
+                        f"it is still written after {CLOSED_AFTER:g} s",
+                        where=str(segment.path),
+                        do="End the service that writes it, and forget it again, which goes on",
+                    )
+                written += 1
             written += segments.remove_unnamed(segments.place_of(self.home, name))
         return [Removed("spool", "segments", written, "they were written anew")]
 
