@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_assets.operations.erasure.subject import Marks
-from ml_assets.operations.erasure.traces.contents import contents
+from ml_assets.operations.erasure.traces import look_through
+from ml_assets.operations.erasure.traces.contents import Parts
 from ml_assets.operations.erasure.traces.patterns import patterns_of
 
 _WINDOW = 16
@@ -50,21 +51,23 @@ def fingerprints_of(marks: Marks, salt: bytes) -> list[str]:
 def find_fingerprints(
     folder: Path, fingerprints: Sequence[str], salt: bytes
 ) -> Iterator[tuple[str, str]]:
-    """Each file under a folder, with where in it, that has the bytes of one of them."""
+    """Each file under a folder, with where in it, that has the bytes of one of them.
+
+    Raises:
+        StoreError: a file cannot be read.
+    """
     known: dict[int, list[tuple[int, bytes]]] = defaultdict(list)
     for each in fingerprints:
         known[int(each[:6], 16)].append((int(each[6:10], 16), bytes.fromhex(each[10:])))
     table = np.zeros(1 << _BITS, dtype=np.bool_)
     table[list(known)] = True
-    for path in sorted(folder.rglob("*")):
-        if not path.is_file() or path.is_symlink():
-            continue
-        try:
-            for where, parts in contents(path):
-                if any(_is_in(block, table, known, salt) for block in _blocks(parts)):
-                    yield path.relative_to(folder).as_posix(), where
-        except FileNotFoundError:
-            continue  # what is gone holds nothing
+
+    def look(parts: Parts) -> list[bool]:
+        return [any(_is_in(block, table, known, salt) for block in _blocks(parts))]
+
+    for name, where, is_there in look_through(folder, look):
+        if is_there:
+            yield name, where
 
 
 def _is_in(block: bytes, table: NDArray[np.bool_], known: _Known, salt: bytes) -> bool:

@@ -19,6 +19,7 @@ import tantivy
 
 from ml_assets.embeddings.quantization import to_float16, to_uint8, unit
 from ml_assets.errors import StoreError
+from ml_assets.operations.erasure.fingerprints import find_fingerprints
 from ml_assets.operations.erasure.subject import Marks
 from ml_assets.operations.erasure.traces import Trace, find_traces
 from ml_assets.operations.erasure.traces.matching import BLOCK, Matcher
@@ -204,3 +205,27 @@ def test_links_are_not_followed_and_a_file_that_cannot_be_read_is_named(tmp_path
     (home / "damaged").write_bytes(gzip.compress(NOISE)[:-3000])
     with pytest.raises(StoreError, match="damaged"):
         find_traces(home, MARKS)
+
+
+@pytest.mark.parametrize("name", ["zip", "encrypted.zip", "duckdb"])
+def test_what_a_library_cannot_read_is_one_line(name: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    if name == "duckdb":
+        file.write_bytes(b"\0" * 8 + b"DUCK" + NOISE[:8000])
+    else:
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("x", NOISE)
+        content = bytearray(file.read_bytes())
+        directory = content.rindex(b"PK\1\2")
+        if name == "zip":
+            content[100] ^= 1  # its sum is another
+        else:
+            content[6] |= 1
+            content[directory + 8] |= 1
+        file.write_bytes(content)
+    for look in (
+        lambda: find_traces(tmp_path, MARKS),
+        lambda: list(find_fingerprints(tmp_path, [], b"salt")),
+    ):
+        with pytest.raises(StoreError, match="cannot be looked through"):
+            look()

@@ -6,6 +6,6 @@ holds. Not here: what is to be looked for, and what a trace that is found means.
 
 from __future__ import annotations
 
-from ml_assets.operations.erasure.traces.looking import Trace, find_traces
+from ml_assets.operations.erasure.traces.looking import Trace, files_of, find_traces, look_through
 
-__all__ = ["Trace", "find_traces"]
+__all__ = ["Trace", "files_of", "find_traces", "look_through"]

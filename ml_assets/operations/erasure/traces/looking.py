@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+import duckdb
 
 from ml_assets.errors import StoreError, first_line
 from ml_assets.operations.erasure.subject import Marks
-from ml_assets.operations.erasure.traces.contents import contents
+from ml_assets.operations.erasure.traces.contents import Parts, contents
 from ml_assets.operations.erasure.traces.matching import Matcher
 from ml_assets.operations.erasure.traces.patterns import patterns_of
+
+T = TypeVar("T")
+
+_UNREADABLE = (OSError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, duckdb.Error)
+"""What libraries raise of files that are damaged, closed to us, or held by others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,29 +52,45 @@ def find_traces(folder: Path, marks: Marks) -> list[Trace]:
         StoreError: a file cannot be read.
     """
     matcher = Matcher(patterns_of(marks))
-    return [trace for path in _files(folder) for trace in _in_file(folder, path, matcher)]
+    return [
+        Trace(
+            name,
+            f"{where}, byte {place}" if where else f"byte {place}",
+            pattern.mark,
+            pattern.encoding,
+        )
+        for name, where, (place, pattern) in look_through(folder, matcher.find)
+    ]
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def look_through(
+    folder: Path, look: Callable[[Parts], Iterable[T]]
+) -> Iterator[tuple[str, str, T]]:
+    """What `look` finds in each content of each file under a folder, with the file and where in it.
+
+    Raises:
+        StoreError: a file cannot be read.
+    """
+    for path in files_of(folder):
+        name = path.relative_to(folder).as_posix()
+        try:
+            for where, parts in contents(path):
+                for found in look(parts):
+                    yield name, where, found
+        except FileNotFoundError:
+            continue  # what is gone holds nothing
+        except _UNREADABLE as error:
+            raise StoreError(
+                f"it cannot be looked through ({first_line(error)})",
+                where=str(path),
+                do="Check its permissions and the disk; a damaged copy can be deleted",
+            ) from None
+
+
+def files_of(folder: Path) -> Iterator[Path]:
+    """The files under a folder, in the order of their paths; links are not followed."""
     for parent, folders, names in os.walk(folder):
         folders.sort()
         for path in (Path(parent, name) for name in sorted(names)):
             if path.is_file() and not path.is_symlink():
                 yield path
-
-
-def _in_file(folder: Path, path: Path, matcher: Matcher) -> Iterator[Trace]:
-    name = path.relative_to(folder).as_posix()
-    try:
-        for where, parts in contents(path):
-            for place, pattern in matcher.find(parts):
-                at = f"{where}, byte {place}" if where else f"byte {place}"
-                yield Trace(name, at, pattern.mark, pattern.encoding)
-    except FileNotFoundError:
-        return  # what is gone holds nothing
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"it cannot be looked through ({first_line(error)})",
-            where=str(path),
-            do="Check its permissions and the disk; a damaged copy can be deleted",
-        ) from None
