@@ -1,6 +1,7 @@
 """`ml-assets forget`: what it asks for, what it refuses, and what it says on a server."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner, Result
 from ml_assets import cli
 from ml_assets.documents.model import Document
 from ml_assets.documents.refresh import refresh_documents
+from ml_assets.operations.erasure.backups import keep_backup
 from ml_assets.operations.erasure.request import is_any_begun
 from ml_assets.releases.roles import grant
 from ml_assets.stores import postgres
@@ -98,8 +100,9 @@ def test_on_a_server_the_receipt_says_what_it_cannot_show(
     assert "the table change_log" in " ".join(again.output.split())
 
 
-def test_what_is_left_is_gone_on_with(home: Path) -> None:
+def test_what_is_left_is_gone_on_with(home: Path, connection: postgres.Connection) -> None:
     """In a place where no eraser looks, until somebody takes it away."""
+    keep_backup(connection, home.parent / "before", datetime.now(UTC))
     left = home / "models" / "left.txt"
     left.parent.mkdir(parents=True)
     left.write_text("of zq7marker4711 alone")
@@ -110,7 +113,10 @@ def test_what_is_left_is_gone_on_with(home: Path) -> None:
     assert "forget it again, which goes on" in " ".join(call("--verify", str(file)).output.split())
     assert not is_any_begun(home)
     left.unlink()
+    keep_backup(connection, home.parent / "meanwhile", datetime.now(UTC))
     assert call("note-1", "--reason", "case 1").exit_code == 0
+    backups = [Path(each["folder"]).name for each in json.loads(file.read_text())["backups"]]
+    assert backups == ["before", "meanwhile"]
     assert call("--verify", str(file)).exit_code == 0
     assert "forgotten already" in call("note-1", "--reason", "case 1").output
     left.write_text("It tells of zq7marker4711 alone.")

@@ -25,7 +25,7 @@ from ml_assets.operations.erasure.request import Begun
 from ml_assets.operations.erasure.stores import ERASERS
 from ml_assets.operations.erasure.stores.postgres import hide
 from ml_assets.operations.erasure.subject import Place, Removed, Subject
-from ml_assets.operations.erasure.verification import Verified, forgotten_rows, verify
+from ml_assets.operations.erasure.verification import Verified, forgotten_rows, looked_at, verify
 from ml_assets.operations.erasure.wording import wording_of
 from ml_assets.operations.pending import forget_finish
 from ml_assets.registry.versions import mark_forgotten
@@ -120,7 +120,7 @@ def forget(place: Place, document_ids: Sequence[str], reason: str) -> Outcome:
             )
         facts = {
             "requested_at": _now(),
-            "backups": [{**asdict(each), "made_at": f"{each.made_at}"} for each in found.backups],
+            "backups": _told(found.backups),
             "training_sets": dict(found.training_sets),
             "texts": [each for each in found.subject.texts if each not in found.elsewhere],
         }
@@ -153,7 +153,7 @@ def _refuse_forgotten(connection: postgres.Connection, document_ids: Sequence[st
 def verify_receipt(place: Place, file: Path) -> tuple[Mapping[str, Any], list[tuple[str, str]]]:
     """Look again, by what a receipt and the ledger say; return the receipt, and what is there.
 
-    That is where, and what: an id in a table, or bytes in a file of the home. No document is named
+    That is where, and what: an id in a table, or bytes in a file. No document is named
     by a receipt, so that ids and bytes are known by their hashes.
 
     Raises:
@@ -162,8 +162,12 @@ def verify_receipt(place: Place, file: Path) -> tuple[Mapping[str, Any], list[tu
     receipt = read_receipt(file)
     known = forgotten.read_forgotten(place.connection)
     rows = [(f"the table {name}", each) for name, each in forgotten_rows(place.connection, known)]
-    found = find_fingerprints(place.home, receipt["fingerprints"], known.salt)
-    return receipt, [*rows, *((name, where or "as it is") for name, where in found)]
+    found = [
+        (name, where or "as it is")
+        for folder in looked_at(place.settings)
+        for name, where in find_fingerprints(folder, receipt["fingerprints"], known.salt)
+    ]
+    return receipt, [*rows, *found]
 
 
 def _complete(place: Place, begun: Begun) -> Outcome:
@@ -263,9 +267,20 @@ def _content(
             "traces": [asdict(trace) for trace in verified.traces],
         },
         "model_versions": list(versions),
-        "backups": begun.facts["backups"],
+        "backups": _backups(place, begun),
         "not_shown": [*NOT_SHOWN, *([_OF_SERVERS] if servers else [])],
     }
+
+
+def _backups(place: Place, begun: Begun) -> list[dict[str, Any]]:
+    """Those that were there when it was asked for, and those that were made since, as they are."""
+    asked = datetime.fromisoformat(begun.facts["requested_at"])
+    told = [*begun.facts["backups"], *_told(backups_since(place.connection, asked))]
+    return list({(each["host"], each["folder"]): each for each in told}.values())
+
+
+def _told(backups: Sequence[Backup]) -> list[dict[str, Any]]:
+    return [{**asdict(each), "made_at": f"{each.made_at}"} for each in backups]
 
 
 def _training_sets(settings: Settings, subject: Subject) -> dict[str, int]:

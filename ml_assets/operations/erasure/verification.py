@@ -10,8 +10,9 @@ from psycopg import sql
 
 from ml_assets.operations.erasure.request import is_begun
 from ml_assets.operations.erasure.subject import Place, Subject
-from ml_assets.operations.erasure.traces import Trace, find_traces
+from ml_assets.operations.erasure.traces import Trace, files_of, find_traces
 from ml_assets.releases.forgotten import Forgotten
+from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets.stores.postgres.migration import SCHEMA
 from ml_assets.stores.sql import statement
@@ -24,8 +25,8 @@ _ATTEMPTS = 3
 class Verified:
     """What was looked at, and what was found: none of it is all that was promised.
 
-    `rows`: of PostgreSQL that name an id. `files`: under the home, which were looked through for
-    `marks` pieces of text and vectors.
+    `rows`: of PostgreSQL that name an id. `files`: of the home, and where settings put them, which
+    were looked through for `marks` pieces of text and vectors.
     """
 
     rows: int
@@ -40,8 +41,8 @@ class Verified:
 
 
 def verify(place: Place, subject: Subject, forgotten: Forgotten) -> Verified:
-    """Look in the tables for ids, and in every file of the home for the marks of a subject."""
-    marks, folders = subject.marks, _folders(place)
+    """Look in the tables for ids, and in every file for the marks of a subject."""
+    marks, folders = subject.marks, looked_at(place.settings)
     for _ in range(_ATTEMPTS):
         found = [
             trace
@@ -51,7 +52,7 @@ def verify(place: Place, subject: Subject, forgotten: Forgotten) -> Verified:
         ]
         if not found:
             break
-    files = sum(1 for folder in folders for path in folder.rglob("*") if path.is_file())
+    files = sum(1 for folder in folders for _ in files_of(folder))
     return Verified(
         sum(1 for _ in forgotten_rows(place.connection, forgotten)),
         files,
@@ -73,9 +74,10 @@ def forgotten_rows(
             yield from ((table, row[0]) for row in batch if forgotten.has_id(row[0]))
 
 
-def _folders(place: Place) -> list[Path]:
-    """The home, and what settings put elsewhere."""
-    settings = place.settings
-    others = (settings.keyword_folder, settings.dagster_folder)
+def looked_at(settings: Settings) -> list[Path]:
+    """The home, and the folders and files that settings put elsewhere."""
+    database = settings.duckdb_file
+    log = database.with_name(f"{database.name}.wal")
+    others = (settings.keyword_folder, settings.dagster_folder, database, log)
     elsewhere = (each for each in others if not each.is_relative_to(settings.home))
     return [settings.home, *elsewhere]

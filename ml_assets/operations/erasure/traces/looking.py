@@ -72,7 +72,7 @@ def look_through(
         StoreError: a file cannot be read.
     """
     for path in files_of(folder):
-        name = path.relative_to(folder).as_posix()
+        name = path.relative_to(folder).as_posix() if path != folder else path.name
         try:
             for where, parts in contents(path):
                 for found in look(parts):
@@ -88,7 +88,9 @@ def look_through(
 
 
 def files_of(folder: Path) -> Iterator[Path]:
-    """The files under a folder, in the order of their paths; links are not followed."""
+    """The files under a folder, in the order of their paths, or a file; no links are followed."""
+    if folder.is_file() and not folder.is_symlink():
+        yield folder
     for parent, folders, names in os.walk(folder):
         folders.sort()
         for path in (Path(parent, name) for name in sorted(names)):
