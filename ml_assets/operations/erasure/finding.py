@@ -18,6 +18,8 @@ from psycopg.rows import class_row
 from ml_assets.documents.history import IDS
 from ml_assets.errors import NothingToDoError
 from ml_assets.operations.erasure.subject import Marks, Subject
+from ml_assets.operations.erasure.traces.matching import Matcher
+from ml_assets.operations.erasure.traces.patterns import Pattern
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
@@ -115,8 +117,10 @@ def marks_of(said: Sequence[Said], others: Iterable[str]) -> tuple[str, ...]:
         spoken = _WORD.findall(value.casefold())
         vocabulary.update(spoken)
         shingles.difference_update(_in_rows(spoken))
-    joined = " ".join(vocabulary)  # of `a-1` another document may have `a-12`
-    rare = {word for word in words - vocabulary if word not in joined}
+    rare = words - vocabulary
+    # Of `a-1` another document may have `a-12`.
+    parts = Matcher([Pattern(each.encode(), each, "UTF-8") for each in rare])
+    rare -= {found.mark for _, found in parts.find(f"{each} ".encode() for each in vocabulary)}
     most = max(_LEAST_MARKS, _MOST_MARKS // max(1, len(said)))
     marks: dict[str, None] = {}
     for each in said:

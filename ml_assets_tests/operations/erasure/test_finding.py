@@ -57,6 +57,13 @@ def test_an_id_is_no_mark_where_another_begins_with_it() -> None:
     assert "document-0012" not in marks_of([document], ["document-00123"])
 
 
+def test_a_word_is_no_mark_where_a_longer_one_has_it() -> None:
+    document = said("It tells of zq7marker4711 and zq7other4711.")
+    marks = marks_of([document], ["another zq7marker47112, and xzq7other471"])
+    assert "zq7other4711" in marks
+    assert "zq7marker4711" not in marks
+
+
 def test_ids_titles_labels_and_metadata_are_marks() -> None:
     document = said(
         "text",
