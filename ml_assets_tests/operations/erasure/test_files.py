@@ -13,6 +13,7 @@ import pytest
 
 from ml_assets.operations.erasure.stores import files
 from ml_assets.operations.erasure.subject import Marks, Place, Subject
+from ml_assets.operations.erasure.wording import Wording
 from ml_assets.settings import load_settings
 
 MARK = "zq7marker4711"
@@ -67,6 +68,13 @@ def test_events_of_dagster_lose_it_and_free_pages_too(place: Place) -> None:
     ]
     assert MARK.encode() not in file.read_bytes()
     assert files.erase_records(place, SUBJECT)[0].count == 0
+
+
+def test_of_a_column_only_what_changes_is_held() -> None:
+    connection = Mock()
+    connection.execute.return_value = iter([(1, "other"), (2, MARK)])  # rows as they come
+    files._erase_column(connection, "t", "c", Wording((MARK,), ()))
+    assert connection.executemany.call_args.args[1] == [("[forgotten]", 2)]
 
 
 @pytest.mark.parametrize("name", ["set.parquet", "example.json"])

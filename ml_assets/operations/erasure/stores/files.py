@@ -156,9 +156,10 @@ def _erase_column(
 ) -> None:
     query = f'select rowid, "{column}" from "{table}" where typeof("{column}") = \'text\''  # noqa: S608
     update = f'update "{table}" set "{column}" = ? where rowid = ?'  # noqa: S608
-    for row, old in connection.execute(query).fetchall():
-        if (new := wording.without(old)) != old:
-            connection.execute(update, [new, row])
+    changed = [
+        (new, row) for row, old in connection.execute(query) if (new := wording.without(old)) != old
+    ]
+    connection.executemany(update, changed)
 
 
 def _erase_rows(file: Path, subject: Subject, write: Writer) -> bool:
