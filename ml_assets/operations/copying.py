@@ -11,14 +11,11 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from ml_assets.errors import StoreError
-from ml_assets.stores.folders import folder
+from ml_assets.stores.folders import SQLITE, SQLITE_LOGS, folder
 from ml_assets.stores.processes import process_exists
 
 _ATTEMPTS = 5
 _PARTIAL = ".partial"
-_SQLITE = b"SQLite format 3\0"
-_BESIDE = ("-wal", "-shm", "-journal")
-"""What SQLite keeps beside a database; a copy through SQLite has it in itself."""
 
 
 @contextmanager
@@ -85,7 +82,7 @@ def copy(source: Path, target: Path) -> None:
     elif source.is_dir():
         target.mkdir(mode=0o700)
         for each in sorted(source.iterdir()):
-            if not each.name.endswith(_BESIDE):
+            if not each.name.endswith(SQLITE_LOGS):
                 copy(each, target / each.name)
     elif source.is_file():
         stat = source.stat()
@@ -132,7 +129,7 @@ def _copy_sqlite(source: Path, target: Path) -> None:
 
 def _is_sqlite(path: Path) -> bool:
     with path.open("rb") as opened:
-        return opened.read(len(_SQLITE)) == _SQLITE
+        return opened.read(len(SQLITE)) == SQLITE
 
 
 def _seen(path: Path) -> list[tuple[str, int, int]]:
@@ -141,6 +138,6 @@ def _seen(path: Path) -> list[tuple[str, int, int]]:
     return sorted(
         (str(file), stat.st_size, stat.st_mtime_ns)
         for file in files
-        if file.is_file() and not file.name.endswith(_BESIDE) and not _is_sqlite(file)
+        if file.is_file() and not file.name.endswith(SQLITE_LOGS) and not _is_sqlite(file)
         for stat in [file.stat()]
     )

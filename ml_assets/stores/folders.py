@@ -27,6 +27,12 @@ _QUERY = re.compile(
 """What they say of a query that they do not take, while their files are whole."""
 
 
+SQLITE = b"SQLite format 3\0"
+"""What a file of SQLite begins with."""
+
+SQLITE_LOGS = ("-wal", "-shm", "-journal")
+"""What the names of files end with that SQLite keeps beside a database."""
+
 SQLITE_PATIENCE = 60.0
 """Seconds to wait for who reads or writes a file of SQLite that is written anew."""
 

@@ -21,12 +21,17 @@ from ml_assets.operations.erasure.wording import ERASED, Wording, wording_of
 from ml_assets.releases import signing
 from ml_assets.settings import secret
 from ml_assets.stores import duckdb, mlflow
-from ml_assets.stores.folders import DAMAGED, open_sqlite, vacuum_sqlite, write_whole
+from ml_assets.stores.folders import (
+    DAMAGED,
+    SQLITE,
+    SQLITE_LOGS,
+    open_sqlite,
+    vacuum_sqlite,
+    write_whole,
+)
 from ml_assets.stores.sql import statement
 from ml_assets.training.provenance import FILE
 
-_SQLITE = b"SQLite format 3\0"
-_BESIDE = ("-wal", "-shm", "-journal")
 _LEFT = (".tmp", ".partial", ".part", ".new")
 _EXTRACTED = "extracted"
 
@@ -107,7 +112,7 @@ def _erase_traces(
 
 
 def _database(name: str) -> str:
-    for ending in _BESIDE:
+    for ending in SQLITE_LOGS:
         name = name.removesuffix(ending)
     return name
 
@@ -120,7 +125,7 @@ def _erase_file(file: Path, wording: Wording, write: Writer) -> bool:
         file.unlink()
         return True
     content = file.read_bytes()
-    if content.startswith(_SQLITE):
+    if content.startswith(SQLITE):
         _erase_sqlite(file, wording)
         return True
     with suppress(UnicodeDecodeError):
