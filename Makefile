@@ -40,11 +40,11 @@ serve: ## answer over HTTP on the same data; make serve SERVICE_PORT=8081
 	@$(BIN)/ml-assets serve --port $(SERVICE_PORT)
 
 test: lint ## lint, then the tests
-	@$(BIN)/pytest -n 2 --dist loadgroup $(PYTEST)
+	@$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST)
 
 coverage: ## the tests, and the lines that none of them runs: it takes a third longer
 	@$(SETUP) --dev
-	@$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(PYTEST)
+	@$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder --cov --cov-report=term:skip-covered $(PYTEST)
 
 test-quick: ## the tests that start no server, process, model or Dagster: under a minute
 	@$(SETUP) --dev

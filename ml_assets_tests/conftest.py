@@ -54,6 +54,7 @@ SLOW_MODULES = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests are slow, start with them, and keep together what shares a fixture.
 
