@@ -15,7 +15,7 @@ from ml_assets.operations.erasure import request
 from ml_assets.operations.erasure.subject import Marks
 from ml_assets.operations.erasure.traces import find_traces
 from ml_assets.releases.pointer import present_parts
-from ml_assets.stores import postgres
+from ml_assets.stores import mlflow, postgres
 from ml_assets_tests.integration.crashing import Point
 from ml_assets_tests.integration.dying import Place, documents, read
 from ml_assets_tests.integration.project import write_rows
@@ -82,6 +82,16 @@ def source(file: Path) -> str:
     return f"files:{file}?collection_by=shelf&metadata=owner"
 
 
+def throw_a_run_away(home: Path) -> None:
+    """MLflow only marks a run as deleted, and `mlflow gc` may leave its artifacts: issue 17240."""
+    module = mlflow.activate(mlflow.tracking(None, None, home))
+    with module.start_run() as run:
+        module.set_tag("about", "what zq7marker4711 is")
+        module.log_param("title", "The zq7title4711 of it")
+        module.log_text("It tells of zq7marker4711 and of nothing else.", "notes/about.txt")
+    module.delete_run(run.info.run_id)
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A home that was built with all that is to be forgotten."""
@@ -93,6 +103,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     opened = Place(folder, settings, fast=True)
     write_rows(opened.file, [*documents(0), *planted()])
     opened.call("run")
+    throw_a_run_away(opened.home)
     yield opened
     postgres.stop(opened.home)
 

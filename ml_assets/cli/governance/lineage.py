@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
-from typing import Annotated
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any
 
 import typer
 
@@ -48,7 +48,14 @@ def lineage(
         send(events, openlineage)
         tell(f"{len(events)} events were sent")
     elif as_json:
-        sys.stdout.write(json.dumps(asdict(traced), default=str) + "\n")
+        sys.stdout.write(json.dumps(traced, default=_plain) + "\n")
     else:
         for part in records.lineage(traced):
             out.print(part, crop=False)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form of: `asdict` would copy all that is in it, too."""
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    return str(value)

@@ -1,4 +1,7 @@
-"""Lineage both ways: what something was made from, and what was made from it."""
+"""Lineage both ways: what something was made from, and what was made from it.
+
+Searches and predictions are imported by what asks for them: of a version nobody waits for that.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from typing import Any, Literal, get_args
 
 from ml_assets.documents.history import chunk_ids, count_of, read_history
 from ml_assets.errors import NothingToDoError, UserError
-from ml_assets.monitoring.predictions import read_request
 from ml_assets.operations.governance.nodes import (
     Lineage,
     Node,
@@ -22,10 +24,8 @@ from ml_assets.operations.governance.nodes import (
 from ml_assets.registry.model import MODEL_NAME, ModelVersion
 from ml_assets.registry.versions import read_version, registered_versions
 from ml_assets.releases.pointer import Release, list_releases
-from ml_assets.search.generation import count_vectors, find_generation
-from ml_assets.search.publishing.listing import list_generations
 from ml_assets.settings import Settings, secret
-from ml_assets.stores import clickhouse, duckdb, postgres
+from ml_assets.stores import duckdb, postgres
 from ml_assets.training.training_set import Trained, documents_of, training_sets_of
 
 Kind = Literal["document", "version", "release", "prediction", "generation", "column"]
@@ -51,6 +51,9 @@ class Stores:
 
     def predicted(self, request_id: str) -> list[dict[str, Any]]:
         """What the prediction log says of a request."""
+        from ml_assets.monitoring.predictions import read_request
+        from ml_assets.stores import clickhouse
+
         url = secret(self.settings.clickhouse_url)
         with clickhouse.connect(url, self.settings.home) as client:
             return read_request(client, request_id)
@@ -73,6 +76,9 @@ def trace(stores: Stores, kind: str, name: str) -> Lineage:
 
 
 def _document(stores: Stores, name: str) -> Lineage:
+    from ml_assets.search.generation import count_vectors, find_generation
+    from ml_assets.search.publishing.listing import list_generations
+
     connection = stores.connection
     history = read_history(connection, name)
     last = history[-1]
@@ -145,6 +151,9 @@ def _release(stores: Stores, name: str) -> Lineage:
 
 
 def _generation(stores: Stores, name: str) -> Lineage:
+    from ml_assets.search.generation import find_generation
+    from ml_assets.search.publishing.listing import list_generations
+
     connection = stores.connection
     listed = list_generations(connection, stores.settings, described="")
     found = next((each for each in listed if each.generation_id == name), None)

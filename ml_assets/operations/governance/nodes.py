@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ml_assets.registry.model import ModelVersion
 from ml_assets.registry.versions import Registered
-from ml_assets.releases.pointer import Parts, Release
-from ml_assets.search.publishing.listing import ListedGeneration
-from ml_assets.training.training_set import Trained
+
+if TYPE_CHECKING:
+    from ml_assets.registry.model import ModelVersion
+    from ml_assets.releases.pointer import Parts, Release
+    from ml_assets.search.publishing.listing import ListedGeneration
+    from ml_assets.training.training_set import Trained
 
 
 @dataclass(frozen=True, slots=True)
