@@ -149,7 +149,7 @@ def _of_view(view: FeatureView, fields: Sequence[str]) -> Node | None:
     """A view, with its features that are made of the fields; those it is joined or grouped by."""
     source = view.source
     made = (
-        _BUILT_IN[view.name]
+        _BUILT_IN.get(view.name, {})
         if source is None
         else {name: [field for field in fields if source.uses(field)] for name in view.columns}
     )

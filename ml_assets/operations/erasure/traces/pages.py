@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 _PAGE = 8192
@@ -23,14 +22,15 @@ _LOWER, _UPPER, _SPECIAL, _VERSION = 6, 7, 8, 9
 _NORMAL = 1
 """A pointer to a row that has bytes."""
 _MASK_AT = 20
-_THERE = 0x0900
-"""The bits of a row that was committed and that nobody deleted."""
+_INSERTED, _ABORTED, _NOT_DELETED = 0x0300, 0x0200, 0x0800
+"""Bits of a row: how its transaction ended, as far as anybody looked, and that none deleted it."""
 
 _COMPRESSED, _WHOLE = 2, 0
 """The last two bits of the length of a value."""
 _LARGEST_PIECE = 2048
 _RAW_SIZE = (1 << 30) - 1
-_PGLZ, _LZ4 = 0, 1
+_PGLZ = 0
+"""The method; the embedded server is built without another."""
 _RATIO = 256
 """More than a value can shrink."""
 
@@ -88,7 +88,8 @@ def _left(page: NDArray[np.uint8]) -> Words | None:
     begins, lengths = pointers & 0x7FFF, pointers >> 17
     normal = ((pointers >> 15) & 3 == _NORMAL) & (begins + lengths <= _PAGE)
     begins, lengths = begins[normal], lengths[normal]
-    there = halves[(begins + _MASK_AT) // 2] & _THERE == _THERE
+    masks = halves[(begins + _MASK_AT) // 2]
+    there = (masks & _NOT_DELETED != 0) & (masks & _INSERTED != _ABORTED)
     left = page.copy()
     left[:lower] = 0
     for begin, length in zip(begins[there].tolist(), lengths[there].tolist(), strict=True):
@@ -104,11 +105,6 @@ def _unpacked(value: bytes) -> Iterator[bytes]:
         return
     if method == _PGLZ:
         yield unpack_pglz(packed, size)
-    elif method == _LZ4:
-        try:
-            yield pa.decompress(packed, size, codec="lz4_raw", asbytes=True)
-        except (pa.ArrowException, OSError):
-            return
 
 
 def unpack_pglz(packed: bytes, size: int) -> bytes:
