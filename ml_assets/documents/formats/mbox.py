@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from email import message_from_bytes
 from email.errors import HeaderParseError
-from email.header import decode_header, make_header
+from email.header import decode_header
 from email.message import Message
 from email.utils import parsedate_to_datetime
 
@@ -27,6 +27,9 @@ LONGEST = 1 << 26
 
 _FROM = b"From "
 _ESCAPED = re.compile(rb">+From ")
+
+_ASCII_ALONE = ("iso-2022", "hz", "utf-7")
+"""Charsets that write all of their letters in ASCII, as mail in Japanese does: any is UTF-8 too."""
 
 
 def read_mbox(lines: Iterable[bytes], name: str, columns: Columns) -> Iterator[Numbered]:
@@ -86,8 +89,9 @@ def _row(content: bytes) -> Row | str:
 def _header(message: Message, name: str) -> str:
     """A header in one line, decoded where it can be."""
     written = str(message.get(name, ""))
-    with suppress(LookupError, ValueError, HeaderParseError):
-        written = str(make_header(decode_header(written)))
+    with suppress(ValueError, HeaderParseError):
+        words = decode_header(written)
+        written = "".join(it if isinstance(it, str) else _in(charset, it) for it, charset in words)
     return " ".join(written.split())
 
 
@@ -110,9 +114,13 @@ def _text(message: Message) -> str:
 
 def _decoded(part: Message) -> str:
     content = part.get_payload(decode=True)
-    if not isinstance(content, bytes):
-        return ""
-    for charset in ("utf-8", part.get_content_charset() or "cp1252"):
-        with suppress(LookupError, UnicodeDecodeError):
-            return content.decode(charset)
+    return _in(part.get_content_charset(), content) if isinstance(content, bytes) else ""
+
+
+def _in(charset: str | None, content: bytes) -> str:
+    """Bytes as text; many are UTF-8 whatever they are said to be."""
+    said = charset or "cp1252"
+    for each in (said, "utf-8") if said.lower().startswith(_ASCII_ALONE) else ("utf-8", said):
+        with suppress(LookupError, ValueError):
+            return content.decode(each)
     return content.decode("cp1252", "replace")
