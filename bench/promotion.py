@@ -27,6 +27,7 @@ from ml_assets.training.evaluation import positions
 from ml_assets.training.families.base import Task, fit_family, predict_probabilities
 from ml_assets.training.families.linear import LOGISTIC_REGRESSION
 
+OUTCOMES = ("pass", "cannot tell", "block")
 FEW = 0.02
 """Of the rows, what a poor model learns from."""
 
@@ -68,11 +69,11 @@ def main() -> None:
     asked = parser.parse_args()
     whole = read_task(pd.read_parquet(asked.file), asked.vectors)
     equal = [attempt(whole, seed, asked.documents) for seed in range(asked.tries)]
-    table = Table("champion", "loss of macro-F1", "pass", "cannot tell", "block")
-    for name, tries in {"equal": equal, "worse": worsened(equal, asked.by)}.items():
+    table = Table("champion", "loss of macro-F1", *OUTCOMES)
+    for champion, tries in {"equal": equal, "worse": worsened(equal, asked.by)}.items():
         outcomes = Counter(each.outcome() for each in tries)
         loss = np.mean([each.loss() for each in tries])
-        table.add_row(name, f"{loss:.4f}", *(str(outcomes[c.header]) for c in table.columns[2:]))
+        table.add_row(champion, f"{loss:.4f}", *(str(outcomes[name]) for name in OUTCOMES))
     Console().print(table)
 
 
@@ -88,7 +89,8 @@ def attempt(whole: Task, seed: int, documents: int) -> Try:
 
     def answers(rows: NDArray[np.intp]) -> NDArray[np.intp]:
         model = fit_family(LOGISTIC_REGRESSION, whole.part(_mask(rows, len(order))), {"C": 0.03})
-        return predict_probabilities(model, tested.inputs, whole.labels).argmax(axis=1)
+        given = predict_probabilities(model, tested.inputs, whole.labels)
+        return np.asarray(given.argmax(axis=1), np.intp)
 
     truth = positions(whole.labels, tested.truth)
     return Try(whole.labels, truth, *map(answers, (first, second, few)))
