@@ -205,3 +205,7 @@ def test_rows_become_a_series() -> None:
 def test_steps_that_do_not_fit_are_refused(step: timedelta, at: datetime, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         regular([(BEGIN, 1.0), (at, 1.0)], step, BEGIN + 2 * DAY)
+
+
+def test_an_anomaly_goes_on_after_a_gap_of_a_day_and_no_longer() -> None:
+    assert anomalies._episodes([0, 24, 49], 24) == [(0, 24), (49, 49)]
