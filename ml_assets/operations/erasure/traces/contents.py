@@ -17,6 +17,7 @@ import pyarrow as pa
 from ml_assets.operations.erasure.traces.blocks import clickhouse_blocks, tantivy_blocks
 from ml_assets.operations.erasure.traces.pages import deleted_values
 from ml_assets.operations.erasure.traces.patterns import TERM_END
+from ml_assets.stores.duckdb import PATIENCE, is_held
 from ml_assets.stores.patience import patiently
 
 Parts = Iterable[bytes | memoryview]
@@ -107,7 +108,7 @@ def _tables(path: Path) -> Iterator[tuple[str, Parts]]:
     def open_file() -> duckdb.DuckDBPyConnection:
         return duckdb.connect(str(path), read_only=True)
 
-    opened = patiently(open_file, lambda error: "lock" in str(error), seconds=30, pause=0.05)
+    opened = patiently(open_file, is_held, seconds=PATIENCE, pause=0.05)
     with closing(opened) as connection:
         query = "select schema_name, table_name from duckdb_tables() order by all"
         for schema, table in connection.execute(query).fetchall():
