@@ -76,7 +76,7 @@ def test_a_log_without_its_end_is_told(home: Path, connection: postgres.Connecti
     connection.execute("delete from model_audit_logs")
     done = call("audit")
     assert done.exit_code == 1
-    assert "the last entries are missing" in done.output
+    assert "altered: 1: it is missing: the end was cut off" in done.output
     assert "ml-assets restore" in done.output
 
 

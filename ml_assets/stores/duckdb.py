@@ -87,6 +87,11 @@ def transaction(connection: Connection) -> Iterator[None]:
     connection.commit()
 
 
+def is_held(error: Exception) -> bool:
+    """Whether it says that another process holds the file."""
+    return bool(_HOLDER.search(str(error)))
+
+
 def rewrite(path: Path) -> None:
     """Write the file anew from what is in it, so that it has no byte of what was deleted.
 
@@ -162,7 +167,7 @@ def _open_patiently(path: Path, read_only: bool, patience: float) -> Connection:
     try:
         return patiently(
             lambda: duckdb.connect(str(path), read_only=read_only),
-            lambda error: bool(_HOLDER.search(str(error))) or _OTHER_MODE in str(error),
+            lambda error: is_held(error) or _OTHER_MODE in str(error),
             seconds=patience,
             pause=0.02,
         )

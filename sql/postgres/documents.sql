@@ -465,11 +465,12 @@ where d.document_id = m.document_id and (
 )
 
 -- name: count_of
--- Of these documents: how many are live, and their chunks, by collection.
-select d.collection, count(distinct d.document_id), count(c.chunk_id)
+-- Of these documents, each named once: how many are live, and their chunks, by collection.
+select d.collection, count(*), coalesce(sum(c.chunk_count), 0)
 from documents d
 join unnest(%(document_ids)s::text[]) as asked (document_id) on asked.document_id = d.document_id
-left join current_chunks c on c.document_id = d.document_id
+left join chunked_documents c
+    on c.document_id = d.document_id and c.chunker = (select chunker from chunkers where is_current)
 where d.deleted_at is null
 group by d.collection
 order by d.collection

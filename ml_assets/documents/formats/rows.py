@@ -33,6 +33,11 @@ PERIODS = ("day", "month", "quarter", "year")
 HEADINGS = "headings"
 """The cell of a page that has its headings, as a tuple; no format of tables gives one."""
 
+_FIELDS = {"id": "document_id"}
+"""The field of a document that a role becomes, where it is called otherwise."""
+_NAMING = ("title", "text")
+"""The roles by which a row without a column of ids is known."""
+
 _LONGEST = {"url": 2_000, "group": 2_000}
 _LONGEST_METADATA = 10_000
 _SHOWN_COLUMNS = 20
@@ -63,6 +68,24 @@ class Columns:
     def wanted(self) -> set[str]:
         """The columns that are read where they are there."""
         return self.required | set(self.roles.values())
+
+    def feeds(self) -> dict[str, list[str]]:
+        """Return the fields of a document that each column becomes, as `to_document` does.
+
+        Fields are those of `Document`, of metadata `metadata.KEY`.
+        """
+        pairs = [(column, _FIELDS.get(role, role)) for role, column in self.roles.items()]
+        if "title" in self.roles:  # where it stands alone
+            pairs.append((self.roles["title"], "text"))
+        if "id" not in self.roles:
+            pairs += [(self.roles[role], "document_id") for role in _NAMING if role in self.roles]
+        pairs += [(column, f"metadata.{normalize(column)}") for column in self.metadata]
+        if self.collection_by:
+            pairs.append((self.collection_by, "collection"))
+        fed: dict[str, list[str]] = {}
+        for column, field in dict.fromkeys(pairs):
+            fed.setdefault(column, []).append(field)
+        return fed
 
     def canonical(self) -> str:
         """Return an unambiguous text, for fingerprints."""

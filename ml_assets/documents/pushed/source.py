@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 
@@ -39,6 +39,10 @@ class WithPushed:
         for name, fingerprint in self._rows("postgres/documents/pushed_collections"):
             present[name] = f"{present.get(name, '')}+{fingerprint}"
         return dict(sorted(present.items()))
+
+    def columns(self) -> Mapping[str, Sequence[str]]:
+        """Those of the source; what is pushed names the fields itself."""
+        return self._source.columns()
 
     def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
         """Those of the source, then the pushed ones."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -28,6 +28,11 @@ class JudgedQuery:
 JudgedQueries = tuple[JudgedQuery, ...]
 
 
+def named_alike(*fields: str) -> dict[str, tuple[str, ...]]:
+    """The columns of a source that is no table: each is called as the field it becomes."""
+    return {field: (field,) for field in fields}
+
+
 class Source(Protocol):
     """Documents from outside, in at most `MAX_COLLECTIONS` collections."""
 
@@ -46,6 +51,13 @@ class Source(Protocol):
 
         Raises:
             SourceError: the source cannot be read, or has too many collections.
+        """
+
+    def columns(self) -> Mapping[str, Sequence[str]]:
+        """Return the columns that are read, with the fields of a document that each becomes.
+
+        Fields are those of `Document`, of metadata `metadata.KEY`. What is no table has columns of
+        the same names. Nothing is read for it: a column may be absent where it is not named.
         """
 
     def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:

@@ -123,6 +123,10 @@ class Files:
                 _split[whole] = hashes
             return dict(_split[whole])
 
+    def columns(self) -> dict[str, list[str]]:
+        """Return the columns of the mapping."""
+        return self._columns.feeds()
+
     def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
         """Stream these collections in one pass over the files.
 

@@ -10,7 +10,8 @@ from html import escape
 from ml_assets.documents.history import Licence, licences_of
 from ml_assets.errors import NothingToDoError, mask_secrets
 from ml_assets.features.drift.results import how_it_came, read_comparisons
-from ml_assets.operations.governance.lineage import Lineage, Stores, trace
+from ml_assets.operations.governance.lineage import Stores, trace
+from ml_assets.operations.governance.nodes import Lineage
 from ml_assets.registry.card import facts, table
 from ml_assets.registry.cards import read_card
 from ml_assets.registry.decisions import entries_of, last_decision, read_gates

@@ -216,6 +216,12 @@ def _permitted(connection: Connection, where: str) -> Iterator[None]:
         psycopg.errors.ReadOnlySqlTransaction,
     ) as error:
         raise not_permitted(connection, error, where) from None
+    except psycopg.errors.UndefinedTable as error:
+        raise StoreError(
+            f"a table is missing ({first_line(error)})",
+            where=where,
+            do="Run again; if another hand dropped it, `ml-assets restore` a backup",
+        ) from None
 
 
 def _open(find: Callable[[], str], where: str) -> Connection:

@@ -88,6 +88,10 @@ class Sql:
                 _known[self.name, stamp] = collections
         return dict(collections)
 
+    def columns(self) -> dict[str, list[str]]:
+        """Return the columns of the mapping."""
+        return self._columns.feeds()
+
     def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
         """Stream these collections in one pass over the rows, in the order of the database.
 
