@@ -1,4 +1,4 @@
-"""Hybrid search of ml_assets: `search()` on an open engine, with the encoder of who answers many."""
+"""Hybrid search of ml_assets: `search()` on an open engine, with the encoder for many."""
 
 from __future__ import annotations
 

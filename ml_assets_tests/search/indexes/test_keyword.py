@@ -1,6 +1,5 @@
 """What the keyword index alone does: titles, stems, accents, spellings, any text as a query."""
 
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -87,27 +86,6 @@ def test_the_boost_of_the_title_decides_which_field_counts_more(
 
     assert best(0.1) == ["x#0", "t#0"]
     assert best(10) == ["t#0", "x#0"]
-
-
-def test_who_has_it_open_finds_what_another_process_has_committed(
-    connection: postgres.Connection, settings: Settings, generation: Generation
-) -> None:
-    """At once, and under the right ids: a document has another address after each commit."""
-    reader = KeywordIndex(settings.keyword_folder, generation)
-    docs = {f"{number}": Doc((f"Bread number {number}.",), "Bread") for number in range(5)}
-    fill(connection, docs)
-    sync_index(connection, KeywordIndex(settings.keyword_folder, generation))
-    for _ in range(2):
-        assert sorted(reader.query("bread", 9).chunk_ids) == [f"{n}#0" for n in range(5)]
-    remove(connection, "0", "2")
-    fill(connection, {"9": Doc(("More bread.",), "Bread")})
-    writer = KeywordIndex(settings.keyword_folder, generation)
-    sync_index(connection, writer)
-    assert sorted(reader.query("bread", 9).chunk_ids) == ["1#0", "3#0", "4#0", "9#0"]
-    writer.close()
-    shutil.rmtree(writer.path)  # who has it open reads on
-    assert sorted(reader.query("bread", 9).chunk_ids) == ["1#0", "3#0", "4#0", "9#0"]
-    reader.close()
 
 
 ACCENTS = {

@@ -6,7 +6,6 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -35,35 +34,6 @@ _UNFOLDED = 3
 """The last layout whose words keep their accents."""
 _HEAP_BYTES = 128_000_000
 
-_MOST_KEPT = 100_000
-"""Chunk ids that are kept of a commit; they take about 20 MB."""
-
-_Stamp = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Commit:
-    """The index as of one commit, whose `meta.json` has the stamp; for several threads.
-
-    An address names the same document for as long as a searcher lives. Reading the stored chunk id
-    there takes longer than finding it.
-    """
-
-    stamp: _Stamp | None
-    searcher: tantivy.Searcher
-    chunk_ids: dict[tuple[int, int], str] = field(default_factory=dict)
-
-    def chunk_id(self, address: tantivy.DocAddress) -> str:
-        """That of a document of this commit."""
-        place = (address.segment_ord, address.doc)
-        known = self.chunk_ids.get(place)
-        if known is None:
-            known = str(self.searcher.doc(address).get_first("chunk_id"))
-            if len(self.chunk_ids) >= _MOST_KEPT:
-                self.chunk_ids.clear()
-            self.chunk_ids[place] = known
-        return known
-
 
 class KeywordIndex:
     """A tantivy index; reading needs no lock, writing takes tantivy's own."""
@@ -79,7 +49,6 @@ class KeywordIndex:
         # Those of before the folding answer until the next run has published another.
         self._folds = int(generation.parameters["keyword"]["layout"]) > _UNFOLDED
         self._opened: tantivy.Index | None = None
-        self._commit_read: _Commit | None = None
         self._writer: tantivy.IndexWriter | None = None
 
     def query(self, text: str, k: int, filters: Filter = NO_FILTER) -> Ranking:
@@ -98,10 +67,12 @@ class KeywordIndex:
         if not terms:
             return Ranking((), (), exhausted=True)
         with self._explained():
-            commit = self._last_commit(index)
-            asked = self._query(index.schema, commit.searcher, terms, filters)
-            hits = commit.searcher.search(asked, k, count=False).hits
-            scored = [(score, commit.chunk_id(address)) for score, address in hits]
+            searcher = index.searcher()
+            asked = self._query(index.schema, searcher, terms, filters)
+            hits = searcher.search(asked, k, count=False).hits
+            scored = [
+                (score, str(searcher.doc(address).get_first("chunk_id"))) for score, address in hits
+            ]
         return Ranking.best_first(scored, exhausted=len(hits) < k)
 
     def query_many(self, texts: Sequence[str], k: int) -> list[Ranking]:
@@ -128,7 +99,7 @@ class KeywordIndex:
     def close(self) -> None:
         if self._writer is not None:
             self._writer.wait_merging_threads()
-        self._writer = self._opened = self._commit_read = None
+        self._writer = self._opened = None
 
     def revisions(self, chunk_ids: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
         index = self._find()
@@ -229,22 +200,6 @@ class KeywordIndex:
             self._opened = self._open()
         return self._opened
 
-    def _last_commit(self, index: tantivy.Index) -> _Commit:
-        """What was last committed, by whatever process; of an index that went, what was read."""
-        known, stamp = self._commit_read, self._stamp()
-        if known is None or stamp not in (None, known.stamp):
-            index.reload()
-            known = self._commit_read = _Commit(stamp, index.searcher())
-        return known
-
-    def _stamp(self) -> _Stamp | None:
-        """What each commit changes, which writes a new `meta.json`; None: there is none."""
-        try:
-            status = (self.path / _META).stat()
-        except FileNotFoundError:
-            return None
-        return status.st_mtime_ns, status.st_ino
-
     def _open(self) -> tantivy.Index:
         with self._explained():
             index = tantivy.Index(_schema(self._folds), path=str(folder(self.path)))
@@ -262,7 +217,6 @@ class KeywordIndex:
     def _commit(self, writer: tantivy.IndexWriter) -> None:
         with self._explained():
             writer.commit()
-        self._commit_read = None
         if self._opened:
             self._opened.reload()
 
