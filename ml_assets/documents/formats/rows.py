@@ -24,7 +24,7 @@ Numbered = tuple[str, Row | str]
 """Where the row stands within its file, and the row, or the reason why it cannot be read."""
 
 INVALID = "invalid UTF-8"
-ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
+_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 """What stands in a cell for a byte that is not UTF-8."""
 
 ROLES = ("id", "text", "title", "label", "url", "group", "created_at")
@@ -44,6 +44,8 @@ _SHOWN_COLUMNS = 20
 _LARGEST_EXPONENT = 300
 """Of a decimal that is still a number as metadata, not a text."""
 _LONGEST_DATE = 100
+_ZEROS = re.compile(r"0000-00-00([ T]00:00:00(\.0+)?)?")
+"""What MySQL writes for a date that nobody gave."""
 _SPACE_BEFORE_ZONE = re.compile(r"\s+(?=[+-]\d\d:?\d\d$)")
 
 
@@ -201,6 +203,12 @@ def has(row: Row | str, name: str) -> bool:
     return True
 
 
+def is_invalid(cell: object) -> bool:
+    """Whether a byte that is not UTF-8 was escaped in a cell, as `surrogateescape` does."""
+    # Most cells are ASCII, as Python knows without a look at them.
+    return isinstance(cell, str) and not cell.isascii() and bool(_ESCAPED_BYTE.search(cell))
+
+
 class _UnusableError(ValueError):
     """The reason why a row cannot be a document."""
 
@@ -239,7 +247,7 @@ def _collection(row: Row, columns: Columns) -> str:
 def _moment(row: Row, columns: Columns) -> datetime | None:
     """Return the time of creation in UTC; a time without zone is one in UTC."""
     value = _value(row, columns.roles.get("created_at", ""))
-    if value is None or value == "":
+    if value is None or value == "" or (isinstance(value, str) and _ZEROS.fullmatch(value)):
         return None
     try:
         if not isinstance(value, str | date) or len(str(value)) > _LONGEST_DATE:

@@ -9,7 +9,7 @@ from itertools import chain
 from psycopg.rows import class_row
 
 from ml_assets.documents.model import Document, Rejected
-from ml_assets.documents.sources.base import JudgedQueries, Source
+from ml_assets.documents.sources.base import JudgedQueries, Source, snapshot
 from ml_assets.documents.sources.judged import read_judged
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import postgres
@@ -27,6 +27,12 @@ class WithPushed:
     def name(self) -> str:
         """That of the source."""
         return self._source.name
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Source]:
+        """Both, with the source in one state; of what is pushed meanwhile the stamp tells."""
+        with snapshot(self._source) as held:
+            yield WithPushed(held, self._settings)
 
     def stamp(self) -> str:
         """Another one whenever the source was written, or a document pushed or taken back."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from ml_assets.documents.model import Document, Rejected
 
@@ -76,3 +77,16 @@ class Source(Protocol):
         Raises:
             SourceError: there are some, but they cannot be read.
         """
+
+
+@runtime_checkable
+class Held(Protocol):
+    """A source that can be held as it is, while others write to it."""
+
+    def snapshot(self) -> AbstractContextManager[Source]:
+        """The source, of which all that it is asked is told of one state."""
+
+
+def snapshot(source: Source) -> AbstractContextManager[Source]:
+    """The source in one state, where it can be held; else itself, of which stamps tell."""
+    return source.snapshot() if isinstance(source, Held) else nullcontext(source)
