@@ -25,7 +25,7 @@ BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $
 	$(if $(BEIR),--beir $(BEIR)) $(if $(SET),--set $(SET))
 
 .PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-serving bench-answers bench-training \
-	bench-features bench-drift bench-drift-year bench-metrics bench-setup serve clean
+	bench-promotion bench-features bench-drift bench-drift-year bench-metrics bench-setup serve clean
 
 run: ## bring everything up to date: documents, search, models
 	@$(SETUP)
@@ -101,6 +101,10 @@ bench-answers: ## measure citations and refusals on judged questions: make bench
 bench-training: ## measure models on files of yours: make bench-training TRAIN=train.parquet TEST=test.parquet
 	@$(SETUP) --dev
 	@$(BIN)/python -m bench.training $(TRAIN) $(TEST) $(if $(SPLITS),--splits $(SPLITS))
+
+bench-promotion: ## measure how often a champion changes by chance: make bench-promotion TRAIN=tweets.parquet
+	@$(SETUP) --dev
+	@$(BIN)/python -m bench.promotion $(TRAIN) $(if $(TRIES),--tries $(TRIES)) $(if $(VECTORS),--vectors $(VECTORS))
 
 bench-drift: ## measure how often drift is found, and falsely: make bench-drift DOCUMENTS=tweets.parquet VECTORS=vectors.npy
 	@$(SETUP) --dev

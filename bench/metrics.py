@@ -16,17 +16,23 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.measure import PROJECT, keep, machine, say
 from bench.rows import Figure, Limit, Row, as_json, table
 from ml_assets.stores import metrics, postgres
 from ml_assets.stores.metrics import ACCURACY, Buckets, MetricStore, Points, Query, Window, series
 
+Floats = NDArray[np.float64]
+
 RESULTS = PROJECT / "bench" / "results" / "metrics.json"
 
 MODELS = 20
 DAYS = 30
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+LATER = 120 * DAY
+"""When all chunks are old and compressed, those of rollups by the day among them."""
+
 NAME = "latency_ms"
 REPETITIONS = 5
 
@@ -88,26 +94,47 @@ def measure(store: MetricStore, name: str, points: int, is_judged: bool) -> list
             limit=Limit(plus=ACCURACY, unit=""),
         )
     )
-    before = store.sizes()
     began = time.perf_counter()
-    store.maintain(datetime.now(UTC))
+    store.maintain(end + LATER)
     say(f"{name}: maintained in {time.perf_counter() - began:.1f} s")
+    return [*rows, *taken_on_disk(what, store, entropy(points, window), is_judged)]
+
+
+def taken_on_disk(what: str, store: MetricStore, least: float, is_judged: bool) -> list[Row]:
+    """Bytes of points and rollups beside those of rows, and the `least` that values can take."""
     sizes = store.sizes()
-    written = Figure("as rows", (sizes.written / 2**20,), "MiB")
+    is_compressed = any(chunk.is_compressed for chunk in sizes.points)
+    written = Figure("as rows: name, labels, time, value", (sizes.written / 2**20,), "MiB")
     stored = Figure("on the disk, with rollups", (sizes.stored / 2**20,), "MiB")
-    rows.append(Row(what, stored, written, Limit(0.15) if is_judged else None))
-    only = sum(chunk.stored for chunk in sizes.points)
-    rows.append(Row(what, Figure("points alone", (only / 2**20,), "MiB"), written))
-    raw_size = sum(chunk.raw for chunk in sizes.points)
-    rows.append(
-        Row(
-            what,
-            Figure("points after maintenance", (only / 2**20,), "MiB"),
-            Figure("before it", (sum(chunk.stored for chunk in before.points) / 2**20,), "MiB"),
-        )
-    )
-    say(f"{name}: {raw_size / 2**20:.1f} MiB of columns or rows before compression")
-    return rows
+    raw = sum(chunk.raw for chunk in sizes.points)
+    points = Figure("points", (sum(chunk.stored for chunk in sizes.points) / 2**20,), "MiB")
+    before = Figure("before compression: series, time, value", (raw / 2**20,), "MiB")
+    rolled = Figure("rollups", (sum(chunk.stored for chunk in sizes.rollups) / 2**20,), "MiB")
+    entropy_of_values = Figure("entropy of the values", (least / 2**20,), "MiB")
+    return [
+        Row(what, stored, written, Limit(0.15) if is_judged else None),
+        # A row of PostgreSQL has a header and an index beside its columns.
+        Row(what, points, before, Limit(0.15) if is_compressed and not is_judged else None),
+        Row(what, points, entropy_of_values),
+        Row(what, rolled, points),
+    ]
+
+
+def entropy(points: int, window: Window) -> float:
+    """Bytes that no code of the values one by one can do without (Shannon): a floor of sizes.
+
+    Times are regular, and need none.
+    """
+    of_models: list[list[Floats]] = [[] for _ in range(MODELS)]
+    for batch in made(points, window):
+        for values, each in zip(of_models, batch, strict=True):
+            values.append(each.values)
+    return sum(_entropy(np.concatenate(values)) for values in of_models)
+
+
+def _entropy(values: Floats) -> float:
+    counts = np.unique(values, return_counts=True)[1]
+    return float(-(counts * np.log2(counts / len(values))).sum() / 8)
 
 
 def made(points: int, window: Window, at_once: int = 500_000) -> Iterator[list[Points]]:

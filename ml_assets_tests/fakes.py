@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ml_assets.documents.chunkers import follow_chunkers
 from ml_assets.documents.model import Document, Rejected
-from ml_assets.documents.sources.base import UNATTRIBUTED
+from ml_assets.documents.sources.base import UNATTRIBUTED, named_alike
 from ml_assets.embeddings.refresh import ensure_space
 from ml_assets.embeddings.space import VectorSpace
 from ml_assets.errors import SourceError
@@ -58,6 +58,9 @@ class MemorySource:
             ).hexdigest()
             for name in names
         }
+
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        return named_alike("document_id", "collection", "text", "title", "label", "group")
 
     def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
         wanted = {*collections, UNATTRIBUTED}

@@ -30,12 +30,21 @@ def test_a_store_is_measured_raw_and_rolled_up(
         (off,) = (row for row in rows if row.measured.name == "largest error of p95")
         assert off.reached
         assert store.sizes().rows == 2_000
+        points, values = (row for row in rows if row.measured.name == "points")
+        assert points.limit is None, "nothing is compressed"
+        assert values.against
+        assert values.against.median == bench.entropy(2_000, WINDOW) / 2**20
         # The oracle of the benchmark sees what is wrong.
         store._connection.execute(  # type: ignore[attr-defined]
             "update metric_hour set low = low - 1"
         )
         with pytest.raises(AssertionError, match="minima"):
             bench.error(store, Query(bench.NAME, WINDOW))
+
+
+def test_the_entropy_of_values_is_in_bytes() -> None:
+    assert bench._entropy(np.array([1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0])) == 2.0
+    assert bench._entropy(np.ones(8)) == 0.0
 
 
 def test_points_are_the_same_each_time_and_in_order() -> None:

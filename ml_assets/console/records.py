@@ -13,7 +13,7 @@ from ml_assets.console.layout import cell, facts, moment, table
 
 if TYPE_CHECKING:
     from ml_assets.documents.model import Rejected
-    from ml_assets.operations.governance.lineage import Lineage
+    from ml_assets.operations.governance.nodes import Lineage, Node
     from ml_assets.releases.audit import Entry
 
 
@@ -53,11 +53,21 @@ def lineage(traced: Lineage, most: int = 20) -> Iterator[RenderableType]:
                 "kind": node.kind,
                 "name": node.name,
                 "known of it": ", ".join(f"{k} {cell(v)}" for k, v in node.facts.items()),
+                **({"made of": _made_of(node)} if of.kind == "column" else {}),
             }
             for node in nodes[:most]
         ]
         more = f": {len(rows)} of {len(nodes):,}; --json has all" if len(nodes) > most else ""
         yield table(title + more, rows) if rows else Text(f"\n  {title}: nothing")
+
+
+def _made_of(node: Node) -> str:
+    """The columns of a node by what they are made of, and what decides about it as a whole."""
+    by: dict[str, list[str]] = {}
+    for column, fields in node.columns.items():
+        by.setdefault(", ".join(fields), []).append(column)
+    made = [f"{', '.join(columns)} of {of}" for of, columns in by.items()]
+    return "; ".join([*made, *(f"as a whole by {field}" for field in node.decided_by)])
 
 
 def roles(rows: Sequence[Mapping[str, Any]]) -> RenderableType:

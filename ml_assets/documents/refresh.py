@@ -14,7 +14,7 @@ from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.collections import GONE, UNSETTLED
 from ml_assets.documents.model import headings_of
 from ml_assets.documents.normalize import normalize
-from ml_assets.documents.sources.base import Source
+from ml_assets.documents.sources.base import Source, snapshot
 from ml_assets.documents.staging import copy, stage
 from ml_assets.errors import SourceError
 from ml_assets.progress import Progress, no_progress
@@ -196,16 +196,18 @@ def _stage(
     """Stage the collections as the source holds them from one of its stamps to an equal one.
 
     Returns the fingerprints, and why the other collections cannot be read. What is written while it
-    is read is read again; at last it is taken as it was read, and left to be read again.
+    is read, and could not be held, is read again; at last it is taken as it was read, and left to
+    be read again.
     """
     for _ in range(_READINGS):
-        before = source.stamp()
-        present = source.collections()
-        connection.execute(statement("postgres/documents/create_staging"))
-        names = sorted(present.keys() & set(collections))
-        unread = _stage_readable(connection, source, names, progress)
-        if source.stamp() == before:
-            return present, unread
+        with snapshot(source) as held:
+            before = held.stamp()
+            present = held.collections()
+            connection.execute(statement("postgres/documents/create_staging"))
+            names = sorted(present.keys() & set(collections))
+            unread = _stage_readable(connection, held, names, progress)
+            if held.stamp() == before:
+                return present, unread
     return dict.fromkeys(present, UNSETTLED), unread
 
 

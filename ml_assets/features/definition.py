@@ -81,6 +81,9 @@ class Source(Protocol):
     def reads(self) -> Sequence[str]:
         """The relations, files or databases that it reads."""
 
+    def uses(self, field: str) -> bool:
+        """Whether values may be made of this field of documents; metadata as `metadata.KEY`."""
+
     def stamp(self) -> str:
         """What another is once something was written that it reads outside of the corpus."""
 

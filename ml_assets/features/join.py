@@ -68,12 +68,13 @@ def values_as_of(
     import pandas as pd
 
     times: dict[str, Any] = {}
-    for name, text in ("event_time", event_time), ("known_time", known_time):
+    options = ("event_time", event_time, "--as-of"), ("known_time", known_time, "--known")
+    for name, text, option in options:
         try:
             times[name] = pd.to_datetime(pd.Series([text or datetime.now(UTC)]), utc=True)
         except ValueError:
             do = "Write it as in 2026-01-31 or 2026-01-31T12:00+01:00"
-            raise FeatureViewError(f"{text!r} is no time", where=name, do=do) from None
+            raise FeatureViewError(f"{text!r} is no time", where=option, do=do) from None
     spine = pd.DataFrame({view.entity_column: [entity], **times})
     (row,) = point_in_time_join(duck, spine, [view]).to_dict("records")
     moment = row[f"{view.name}__event_time"]

@@ -57,7 +57,7 @@ SLICES = "slices.json"
 """The artifact of a run with the slices of the test split."""
 _ANSWERS = 20
 """Texts that are answered one by one, for the latency."""
-_MANY, _TIMES = 1_000, 5
+_MANY, _TIMES = 1_000, 3
 """Texts that are answered at once, so many times; those of the test split again and again."""
 
 

@@ -24,7 +24,7 @@ from ml_assets.features.offline import (
 )
 from ml_assets.features.quality import altered_values, follows_from_later, value_ranges
 from ml_assets.features.sources import table
-from ml_assets.features.sources.corpus import Corpus
+from ml_assets.features.sources.corpus import Corpus, reads_field
 from ml_assets.stores import duckdb, postgres
 from ml_assets_tests.features.corpus import Load
 from ml_assets_tests.features.own_views import (
@@ -532,3 +532,39 @@ def test_rows_that_follow_from_later_documents_are_found(
     features = (Feature("documents", "bigint", ""), Feature("share_x", "double", ""))
     view = replace(AUTHORS, features=features, source=Query(query, event_time="at"))
     assert follows_from_later(corpus, view) == leaks
+
+
+@pytest.mark.parametrize(
+    ("query", "fields"),
+    [
+        ("select document_id, label from documents", {"document_id", "label"}),
+        ("select document_id, count(*) as n from documents", {"document_id"}),
+        ("select * from chunks", {"document_id", "collection", "title", "text"}),
+        ("from chunks", {"document_id", "collection", "title", "text"}),
+        ("select collection, token_count from chunks", {"collection", "title", "text"}),
+        ("select collection, change_id from changes", {"collection"}),
+        ("select metadata->>'author' as a from documents", {"metadata.author"}),
+        ("select json_extract(metadata, '$.author') from documents", {"metadata.author"}),
+        ("select json_keys(metadata) from documents", {"metadata.author", "metadata.shelf"}),
+        ("select group_id, event_time from documents", {"group", "created_at"}),
+        ("select label_time from documents", {"created_at"}),
+        ("select label from elsewhere", set()),
+    ],
+)
+def test_a_query_tells_which_fields_it_may_read(query: str, fields: set[str]) -> None:
+    known = ("document_id", "collection", "title", "text", "label", "url", "group", "created_at")
+    known += ("metadata.author", "metadata.shelf")
+    assert {field for field in known if reads_field(query, field)} == fields
+
+
+def test_a_source_tells_which_fields_it_uses() -> None:
+    assert SHOUTING.source
+    assert AUTHORS.source
+    fields = ("title", "text", "label", "metadata.author")
+    assert [field for field in fields if SHOUTING.source.uses(field)] == ["title", "text"]
+    assert [field for field in fields if AUTHORS.source.uses(field)] == ["label", "metadata.author"]
+    whole = Function(dict, inputs=("metadata",))
+    assert [field for field in fields if whole.uses(field)] == ["metadata.author"]
+    queried = Function(dict, inputs=("n",), sql="select collection, label as n from documents")
+    assert [field for field in fields if queried.uses(field)] == ["label"]
+    assert not Table("x.csv", "author", "at").uses("label")

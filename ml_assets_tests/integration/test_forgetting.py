@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 from ml_assets.operations.erasure import request
 from ml_assets.operations.erasure.subject import Marks
 from ml_assets.operations.erasure.traces import find_traces
-from ml_assets.stores import postgres
+from ml_assets.releases.pointer import present_parts
+from ml_assets.stores import mlflow, postgres
 from ml_assets_tests.integration.crashing import Point
 from ml_assets_tests.integration.dying import Place, documents, read
 from ml_assets_tests.integration.project import write_rows
@@ -67,21 +69,40 @@ def planted() -> list[dict[str, Any]]:
         "shelf": "a",
         "owner": KEEPER,
     }
-    return [first, second, *one_each, meanwhile]
+    together = {
+        "id": "together-zq8id4711",
+        "text": "It tells of zq8togetherx4711 and of what somebody else decides.",
+        "shelf": "a",
+        "owner": KEEPER,
+    }
+    return [first, second, *one_each, meanwhile, together]
 
 
 def source(file: Path) -> str:
     return f"files:{file}?collection_by=shelf&metadata=owner"
 
 
+def throw_a_run_away(home: Path) -> None:
+    """MLflow only marks a run as deleted, and `mlflow gc` may leave its artifacts: issue 17240."""
+    module = mlflow.activate(mlflow.tracking(None, None, home))
+    with module.start_run() as run:
+        module.set_tag("about", "what zq7marker4711 is")
+        module.log_param("title", "The zq7title4711 of it")
+        module.log_text("It tells of zq7marker4711 and of nothing else.", "notes/about.txt")
+    module.delete_run(run.info.run_id)
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A home that was built with all that is to be forgotten."""
     folder = tmp_path_factory.mktemp("forgetting")
-    settings = {"ML_ASSETS_SOURCE": source(folder / "notes.jsonl")}
+    settings = {
+        "ML_ASSETS_SOURCE": source(folder / "notes.jsonl"),
+    }
     opened = Place(folder, settings, fast=True)
     write_rows(opened.file, [*documents(0), *planted()])
     opened.call("run")
+    throw_a_run_away(opened.home)
     yield opened
     postgres.stop(opened.home)
 
@@ -165,7 +186,7 @@ def test_a_request_that_is_killed_is_completed(number: int, place: Place) -> Non
 
 def test_runs_and_searches_go_on_meanwhile(place: Place, tmp_path: Path) -> None:
     """It waits for the run, in which it is still read, and leaves nothing all the same."""
-    row = planted()[-1]
+    row = next(row for row in planted() if row["id"] == "meanwhile-zq8id4711")
     others = [Place(tmp_path / name, place.settings, fast=True) for name in ("run", "search")]
     for other in others:
         other.folder.mkdir()
@@ -182,6 +203,68 @@ def test_runs_and_searches_go_on_meanwhile(place: Place, tmp_path: Path) -> None
     write_rows(place.file, [*documents(0), *planted()])
     postgres.stop(place.home)
     assert not left(place.home, "zq8meanwhilex4711")
+
+
+def decided(home: Path) -> tuple[list[str], Any]:
+    """What the audit log has of this test, in its order, and what is served then."""
+    with postgres.connect(None, home) as connection:
+        query = "select action from model_audit_logs where reason = 'case 5' order by entry_id"
+        actions = [action for (action,) in connection.execute(query)]
+        return actions, present_parts(connection)
+
+
+def begin_one_after_the_other(place: Place, home: Path, *asked: tuple[str, ...]) -> None:
+    """The second begins when the first has the lock under which all is decided."""
+    others = [Place(home.parent / f"{home.name} {words[0]}", place.settings) for words in asked]
+    for other in others:
+        other.folder.mkdir()
+    held = "select from pg_locks where locktype = 'advisory' and objid::bigint = %s & 4294967295"
+    with postgres.connect(None, home) as connection, ThreadPoolExecutor() as pool:
+        ((lock,),) = connection.execute("select hashtext('ml_schema.releases')::bigint").fetchall()
+        first = pool.submit(others[0].call, *asked[0], "--reason", "case 5", home=home)
+        while not connection.execute(held, [lock]).fetchall():
+            assert not first.done(), first.result()
+        second = pool.submit(others[1].call, *asked[1], "--reason", "case 5", home=home)
+        assert first.result()
+        assert second.result()
+
+
+@pytest.fixture(scope="module")
+def second(place: Place, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A copy of the home that serves another generation since, and its id."""
+    home = tmp_path_factory.mktemp("second") / "home"
+    postgres.stop(place.home)
+    shutil.copytree(place.home, home, symlinks=True)
+    other = Place(home.parent, {**place.settings, "ML_ASSETS_HNSW_M": "8"}, fast=True)
+    other.call("run", "--until", "search", home=home)
+    _, parts = decided(home)
+    postgres.stop(home)
+    return home, parts.generation_id
+
+
+@pytest.mark.parametrize("decision", ["rollback", "publish"])
+def test_what_is_decided_at_the_same_time_ends_the_same_in_either_order(
+    place: Place, second: tuple[Path, str], tmp_path: Path, decision: str
+) -> None:
+    origin, generation = second
+    forget = ("forget", "together-zq8id4711")
+    asked = (decision,) if decision == "rollback" else (decision, generation)
+    homes = [tmp_path / "before", tmp_path / "after"]
+    for home in homes:
+        shutil.copytree(origin, home, symlinks=True)
+        if decision == "publish":
+            place.call("rollback", "--reason", "before", home=home)
+    begin_one_after_the_other(place, homes[0], asked, forget)
+    begin_one_after_the_other(place, homes[1], forget, asked)
+    before, after = map(decided, homes)
+    assert before[0] == [decision, "forget"]
+    assert after[0] == ["forget", decision]
+    assert before[1] == after[1]
+    assert (before[1].generation_id == generation) is (decision == "publish")
+    assert read(homes[0]) == read(homes[1])
+    for home in homes:
+        postgres.stop(home)
+        assert not left(home, "zq8togetherx4711")
 
 
 @pytest.mark.usefixtures("forgotten")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -97,6 +98,34 @@ def test_search_finds_filters_and_explains(project: Project, first_run: str) -> 
     assert again["complete"]
     assert {(hit["label"], hit["collection"]) for hit in again["hits"]} == {("garden", "odd")}
     assert "telescope" in project.call("search", "telescope", "--method", "keyword")
+
+
+def test_a_column_of_the_source_leads_to_all_that_it_feeds(
+    project: Project, first_run: str, tmp_path: Path
+) -> None:
+    def kinds(traced: dict[str, Any]) -> list[str]:
+        return list(dict.fromkeys(node["kind"] for node in traced["made_into"]))
+
+    label = project.json("lineage", "column", "label")
+    assert label["made_into"][0]["facts"] == {"label": 240}
+    told = ["table", "generation", "feature view", "training set", "version", "release"]
+    assert kinds(label) == told
+    shelf = project.json("lineage", "column", "shelf")
+    assert shelf["made_into"][0]["columns"] == {
+        "metadata.shelf": ["shelf"],
+        "collection": ["shelf"],
+    }
+    assert kinds(shelf) == ["table", "generation", "feature view", "release"]
+    assert "label_count of label" in project.call("lineage", "column", "label", COLUMNS="200")
+    refused = project.call("lineage", "column", "topic", code=1)
+    assert "no column 'topic' is read from it. Read are: id, text, title" in " ".join(
+        refused.split()
+    )
+    file = tmp_path / "lineage.jsonl"
+    project.call("lineage", "column", "*", "--openlineage", str(file))
+    events = [json.loads(line) for line in file.read_text().splitlines()]
+    (documents,) = events[0]["outputs"]
+    assert documents["facets"]["columnLineage"]["fields"].keys() >= {"label", "metadata.shelf"}
 
 
 def test_models_tell_what_they_are_and_where_they_err(project: Project, first_run: str) -> None:

@@ -137,39 +137,98 @@ def test_search_is_points_of_what_was_measured(connection: postgres.Connection) 
     assert dict(found["search_p95_ms"].series.labels) == {"generation": "g"}
 
 
-def test_documents_are_points_of_collections_and_days(connection: postgres.Connection) -> None:
+def come(connection: postgres.Connection, at: datetime, *rows: tuple[str, str, str | None]) -> None:
+    """Documents of an id, a text and a label came, or changed, at a time."""
     connection.execute(
         "insert into collections (collection, source, fingerprint) values ('c', 's', '')"
+        " on conflict do nothing"
     )
+    for identity, text, label in rows:
+        connection.execute(
+            "insert into documents (document_id, collection, title, text, label, group_id,"
+            " content_hash, changed_at) values (%s, 'c', '', %s, %s, '', '', %s)"
+            " on conflict (document_id) do update set text = excluded.text,"
+            " label = excluded.label, changed_at = excluded.changed_at, deleted_at = null",
+            [identity, text, label, at],
+        )
+        log(connection, at, identity, "changed")
+
+
+def go(connection: postgres.Connection, at: datetime, identity: str) -> None:
+    """A document left its source at a time."""
     connection.execute(
-        "insert into documents (document_id, collection, title, text, label, group_id,"
-        " content_hash, changed_at, deleted_at) values"
-        " ('a', 'c', '', 'four', 'x', 'a', '', %(at)s, null),"
-        " ('b', 'c', '', 'four', null, 'b', '', %(at)s, null),"
-        " ('d', 'c', '', ' ', null, 'd', '', %(at)s, null),"
-        " ('e', 'c', '', 'of another day', null, 'd', '', %(after)s, null),"
-        " ('f', 'c', '', '', null, 'f', '', %(at)s, %(at)s)",
-        {"at": NOON, "after": WINDOW.end},
+        "update documents set text = '', deleted_at = %(at)s, changed_at = %(at)s"
+        " where document_id = %(id)s",
+        {"at": at, "id": identity},
+    )
+    log(connection, at, identity, "removed")
+
+
+def log(connection: postgres.Connection, at: datetime, identity: str, action: str) -> None:
+    connection.execute(
+        "insert into change_log (changed_at, stage, collection, document_id, action, reason)"
+        " values (%s, 'documents', 'c', %s, %s, '')",
+        [at, identity, action],
+    )
+
+
+def of_documents(connection: postgres.Connection, window: Window = WINDOW) -> dict[str, float]:
+    found = named(points_of_runs(connection, window))
+    for each in found.values():
+        assert (dict(each.series.labels), len(each.times)) == ({"collection": "c"}, 1)
+    return {name.removeprefix("documents_"): each.values[0] for name, each in found.items()}
+
+
+def test_documents_are_points_of_collections_and_days(connection: postgres.Connection) -> None:
+    come(connection, LONG_AGO, ("f", "of a day long ago", None))
+    come(connection, NOON, ("a", "old", "x"), ("g", "came and went", "x"))
+    rows = ("a", "four", "x"), ("b", "four", None), ("d", " ", None)
+    come(connection, NOON + timedelta(hours=1), *rows)
+    for identity in "fg":
+        go(connection, NOON + timedelta(hours=2), identity)
+    come(connection, WINDOW.end, ("e", "of another day", None))
+    connection.execute(
+        "insert into change_log (changed_at, stage, collection, document_id, action, reason)"
+        " values (%s, 'chunks', 'c', 'f', 'changed', 'chunker')",
+        [NOON],
     )
     connection.execute(
         "insert into rejected_documents (collection, location, reason, rejected_at)"
         " values ('c', '1', 'bad', %s)",
         [NOON],
     )
-    found = named(points_of_runs(connection, WINDOW))
-    assert {
-        name.removeprefix("documents_"): each.values.tolist() for name, each in found.items()
-    } == {
-        "changed": [3],
-        "duplicates": [1],
-        "empty": [1],
-        "unlabelled": [2],
-        "characters": [3],
-        "removed": [1],
-        "rejected": [1],
+    assert of_documents(connection) == {
+        "changed": 3,
+        "duplicates": 1,
+        "empty": 1,
+        "unlabelled": 2,
+        "characters": 3,
+        "removed": 2,
+        "rejected": 1,
     }
-    for each in found.values():
-        assert (dict(each.series.labels), seconds(each)) == ({"collection": "c"}, [-12 * 3600])
+    (changed,) = (
+        each
+        for each in points_of_runs(connection, WINDOW)
+        if each.series.name == "documents_changed"
+    )
+    assert seconds(changed) == [-12 * 3600]
+
+
+def test_a_day_of_documents_is_as_it_was_whatever_comes_later(
+    connection: postgres.Connection,
+) -> None:
+    """How many changed is known from the log; how good a text was that is gone, from nowhere."""
+    come(connection, NOON, ("a", "four", "x"), ("b", "four", "x"))
+    before = of_documents(connection)
+    assert before.keys() == {"changed", "duplicates", "empty", "unlabelled", "characters"}
+    next_day = Window(WINDOW.end, WINDOW.end + timedelta(days=1))
+    come(connection, WINDOW.end, ("a", "another", "x"))
+    assert of_documents(connection) == {"changed": 2}
+    assert of_documents(connection, next_day)["characters"] == len("another")
+    go(connection, WINDOW.end, "b")
+    assert of_documents(connection) == {"changed": 2}
+    come(connection, next_day.end, ("b", "back", "x"))
+    assert of_documents(connection, next_day)["removed"] == 1
 
 
 def test_drift_and_answers_are_points(

@@ -13,7 +13,7 @@ import pytest
 
 from ml_assets.errors import StoreError
 from ml_assets.operations.governance.events import as_events, send
-from ml_assets.operations.governance.lineage import Lineage, Node
+from ml_assets.operations.governance.nodes import Lineage, Node
 
 LINEAGE = Lineage(
     Node("version", "1", {"family": "linear"}),
@@ -36,6 +36,52 @@ def test_each_side_is_an_event() -> None:
     runs = [event["run"]["runId"] for event in (trained, released)]
     assert runs == [event["run"]["runId"] for event in as_events(LINEAGE)]
     assert len({UUID(run) for run in runs}) == 2
+
+
+COLUMN = Lineage(
+    Node("column", "topic", {"source": "files:a.csv"}),
+    [Node("source", "files:a.csv")],
+    [
+        Node("table", "documents", {"label": 3}, {"label": ("topic",)}),
+        Node("training set", "abc", {}, {"label": ("label",)}, ("created_at",)),
+        Node("version", "1", {}, {}, ("label",)),
+        Node("release", "2"),
+    ],
+)
+
+
+def test_a_column_is_told_by_the_facets_of_the_standard() -> None:
+    read, trained, registered, released = as_events(COLUMN)
+    source, (documents,) = read["inputs"][0], read["outputs"]
+    assert (source["name"], documents["name"]) == ("source/files:a.csv", "table/documents")
+    assert [each["name"] for each in source["facets"]["schema"]["fields"]] == ["topic"]
+    assert [each["name"] for each in documents["facets"]["schema"]["fields"]] == ["label"]
+    direct = {
+        "namespace": "ml_assets",
+        "name": "source/files:a.csv",
+        "field": "topic",
+        "transformations": [{"type": "DIRECT"}],
+    }
+    lineage = documents["facets"]["columnLineage"]
+    assert lineage["fields"] == {"label": {"inputFields": [direct]}}
+    (made,) = trained["outputs"]
+    assert [each["name"] for each in trained["inputs"]] == ["table/documents"]
+    (whole,) = made["facets"]["columnLineage"]["dataset"]
+    assert (whole["field"], whole["transformations"]) == ("created_at", [{"type": "INDIRECT"}])
+    # A catalogue refuses the lineage of a column that no schema has.
+    for event in (read, trained, registered):
+        known = {
+            (given["name"], column["name"])
+            for given in (*event["inputs"], *event["outputs"])
+            for column in given["facets"].get("schema", {"fields": []})["fields"]
+        }
+        for given in event["outputs"]:
+            told = given["facets"]["columnLineage"]
+            assert {(given["name"], column) for column in told["fields"]} <= known
+            inputs = [each for field in told["fields"].values() for each in field["inputFields"]]
+            assert {(each["name"], each["field"]) for each in [*inputs, *told["dataset"]]} <= known
+    assert "columnLineage" not in released["outputs"][0]["facets"]
+    assert len({event["run"]["runId"] for event in (read, trained, registered, released)}) == 4
 
 
 def test_a_file_is_appended_to(tmp_path: Path) -> None:

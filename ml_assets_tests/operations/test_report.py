@@ -11,7 +11,8 @@ import pytest
 
 from ml_assets.documents.history import Licence
 from ml_assets.errors import NothingToDoError
-from ml_assets.operations.governance.lineage import Lineage, Node, Stores
+from ml_assets.operations.governance.lineage import Stores
+from ml_assets.operations.governance.nodes import Lineage, Node
 from ml_assets.operations.governance.report import Evidence, as_html, as_markdown, report
 from ml_assets.registry.model import ModelVersion
 from ml_assets.releases.anchor import Head

@@ -19,7 +19,9 @@ from ml_assets.stores import postgres
 
 ALTERED = "its content was altered"
 MISSING = "the entry before it is missing or altered"
-CUT = "the last entries are missing, or others stand in their place"
+CUT = "it is missing: the end was cut off"
+APPENDED_BY = "it was put in by another hand, behind the last entry"
+REPLACED_BY = "another entry is in its place, which was the last"
 
 
 @pytest.fixture
@@ -92,20 +94,41 @@ def test_what_was_done_to_it_shows(
     assert verify(log) == f"{broken[0]}: {broken[1]}"
 
 
+REPLACED = (
+    "update model_audit_logs set actor = 'eve', entry_hash = audit_hash(previous_hash, logged_at,"
+    " 'eve', action, subject, reason, details, address) where entry_id = 5"
+)
+"""The last entry, with a hash that is right for what it says now."""
+
+
 @pytest.mark.parametrize(
-    "statement",
+    ("statement", "first", "later"),
     [
-        "delete from model_audit_logs where entry_id = 5",
-        "delete from model_audit_logs where entry_id > 2",
-        "delete from model_audit_logs",
-        APPENDED,
+        ("delete from model_audit_logs where entry_id = 5", f"5: {CUT}", f"5: {CUT}"),
+        ("delete from model_audit_logs where entry_id > 2", f"3: {CUT}", f"5: {CUT}"),
+        ("delete from model_audit_logs", f"1: {CUT}", f"5: {CUT}"),
+        (APPENDED, f"6: {APPENDED_BY}", f"6: {APPENDED_BY}"),
+        (f"{APPENDED}; {APPENDED.replace('= 5', '= 6')}", f"6: {APPENDED_BY}", f"6: {APPENDED_BY}"),
+        (REPLACED, f"5: {REPLACED_BY}", f"5: {REPLACED_BY}"),
     ],
 )
-def test_another_end_shows_for_good(log: postgres.Connection, statement: str) -> None:
+def test_another_end_shows_for_good_by_its_number(
+    log: postgres.Connection, statement: str, first: str, later: str
+) -> None:
     tamper(log, statement)
-    assert verify(log) == CUT
+    assert verify(log) == first
     append(log, Entry("tester", "promote", "model/6", "because"))
-    assert verify(log) == CUT
+    assert verify(log) == later
+
+
+def test_the_end_that_a_rollback_left_has_no_gap(log: postgres.Connection) -> None:
+    with log.transaction(force_rollback=True):
+        append(log, Entry("tester", "promote", "model/6", "because"))
+    append(log, Entry("tester", "promote", "model/7", "because"))
+    assert read_entries(log, 1)[0].entry_id == 7
+    assert verify(log) is None
+    tamper(log, "delete from model_audit_logs where entry_id = 7")
+    assert verify(log) == f"6: {CUT}"
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def metrics(root: Path) -> str:
     with timescaledb_over_tcp(root.with_name("timescaledb")) as url:
         apache = tested(folder, root, {TIMESCALEDB: url})
     lines = [f"{apache} on TimescaleDB (Apache)"]
-    for test in ("test_contract.py", "test_timescaledb.py"):
+    for test in ("test_contract.py", "test_timescaledb.py", "test_exercise.py"):
         with pglite_over_tcp(root.with_name("pglite")) as url:
             lines.append(f"{tested(f'{folder}/{test}', root, {PGLITE: url})} on TimescaleDB")
     with (

@@ -185,6 +185,23 @@ def test_a_pickled_model_is_not_loaded(tracking: mlflow.Tracking) -> None:
         mlflow.load_model(tracking, info.model_uri, [])
 
 
+def test_a_model_is_saved_with_its_example_and_not_tried(
+    tracking: mlflow.Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow would load each again for that, and only warn."""
+    from sklearn.linear_model import LogisticRegression
+
+    module = mlflow.activate(tracking)
+    monkeypatch.setattr(module.pyfunc, "load_model", lambda *_, **__: pytest.fail("it was loaded"))
+    inputs = pd.DataFrame({"a": [0.0, 1.0], "b": [1.0, 0.0]})
+    with module.start_run():
+        model = LogisticRegression().fit(inputs, ["x", "y"])
+        uri = mlflow.log_model(module, model, inputs, ["x", "y"], [])
+    info = module.models.get_model_info(uri)
+    assert info.saved_input_example_info is not None
+    assert info.flavors["sklearn"]["serialization_format"] == "skops"
+
+
 def test_describing_where_runs_are_kept_does_not_import_mlflow(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from ml_assets.stores import mlflow;"

@@ -80,7 +80,7 @@ def test_a_copy_that_a_kill_left_goes(filled: postgres.Connection) -> None:
 def test_who_reads_is_waited_for(
     filled: postgres.Connection, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ml_assets.stores.postgres.rewriting._ATTEMPTS", 1)
+    monkeypatch.setattr("ml_assets.stores.postgres.rewriting._PATIENCE", 0.0)
     leaf = leaf_of(filled, "vectors_a")
     with postgres.connect(postgres_url, Path()) as reader:
         with reader.transaction():

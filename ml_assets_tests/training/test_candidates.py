@@ -5,11 +5,14 @@ import json
 import math
 import os
 import socket
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from pandas import DataFrame
 
 from ml_assets.errors import ModelError
 from ml_assets.stores import duckdb, mlflow
@@ -28,6 +31,7 @@ from ml_assets.training.experiments import (
     untrained,
 )
 from ml_assets.training.families.base import Task, Trial, fit_family, predict_probabilities
+from ml_assets.training.families.inputs import Part
 from ml_assets.training.families.registry import FAMILIES, TRUSTED_TYPES
 from ml_assets.training.importance import permutation_importance
 from ml_assets.training.model import DEVELOPMENT, SPLITS, Step, TrainingSet
@@ -424,6 +428,23 @@ def test_only_an_input_that_is_read_has_importance(task: Task) -> None:
     found = permutation_importance(model, task.examples, task.labels, groups, 0)
     assert found["text"] > 0.3
     assert found["vector"] == found[task.features[0]] == 0
+
+
+def test_words_are_prepared_once_for_all_importances(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = fit_family(family("text_and_vector_regression"), task, {"C": 6.0})
+    prepared, prepare = Counter[str](), Part.prepare
+
+    def counted(part: Part, inputs: DataFrame) -> Any:
+        prepared[part.name] += 1
+        return prepare(part, inputs)
+
+    monkeypatch.setattr(Part, "prepare", counted)
+    groups = {"text": ["text"], "vector": task.vector, **{name: [name] for name in task.features}}
+    found = permutation_importance(model, task.examples, task.labels, groups, 0)
+    assert prepared == {"features": 1 + len(task.features), "vector": 1, "text": 1}
+    assert found["vector"] > 0.1
 
 
 def test_a_crash_before_the_record_leaves_no_double_results(

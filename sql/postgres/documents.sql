@@ -465,11 +465,12 @@ where d.document_id = m.document_id and (
 )
 
 -- name: count_of
--- Of these documents: how many are live, and their chunks, by collection.
-select d.collection, count(distinct d.document_id), count(c.chunk_id)
+-- Of these documents, each named once: how many are live, and their chunks, by collection.
+select d.collection, count(*), coalesce(sum(c.chunk_count), 0)
 from documents d
 join unnest(%(document_ids)s::text[]) as asked (document_id) on asked.document_id = d.document_id
-left join current_chunks c on c.document_id = d.document_id
+left join chunked_documents c
+    on c.document_id = d.document_id and c.chunker = (select chunker from chunkers where is_current)
 where d.deleted_at is null
 group by d.collection
 order by d.collection
@@ -849,15 +850,26 @@ where t.ticket = %(ticket)s
 order by 1
 
 -- name: metric_points
--- Of the documents that came or changed on each day (UTC) of a span of time, and of the rows that were quarantined or
--- removed on it: how many, and how good they are; a series per row; times in microseconds.
-with changed as (
+-- By collection and day (UTC) of a span of time: how many documents came or changed on it, or went, by what its end
+-- left of each; how many rows are in quarantine since; and how good those that came are. That is told while all of them
+-- are as they were then: later texts are of later days. A series per row; times in microseconds.
+with logged as (
+    select distinct on (day, document_id)
+        (changed_at at time zone 'UTC')::date as day, document_id, collection, action
+    from change_log
+    where stage = 'documents' and changed_at >= %(begin)s and changed_at < %(end)s
+    order by day, document_id, change_id desc
+),
+
+changed as (
     select
-        collection, (changed_at at time zone 'UTC')::date as day, count(*) as documents,
-        count(*) - count(distinct md5(text)) as duplicates, count(*) filter (where text !~ '\S') as empty,
-        count(*) filter (where label is null) as unlabelled, avg(length(text)) as characters
-    from documents
-    where changed_at >= %(begin)s and changed_at < %(end)s and deleted_at is null
+        l.collection, l.day, count(*) as documents, count(*) = count(d.document_id) as is_as_it_was,
+        count(*) - count(distinct md5(d.text)) as duplicates, count(*) filter (where d.text !~ '\S') as empty,
+        count(*) filter (where d.label is null) as unlabelled, avg(length(d.text)) as characters
+    from logged l
+    left join documents d
+        on d.document_id = l.document_id and (d.changed_at at time zone 'UTC')::date = l.day
+    where l.action <> 'removed'
     group by 1, 2
 ),
 
@@ -868,11 +880,9 @@ measured as (
         ('changed', documents::float8), ('duplicates', duplicates), ('empty', empty), ('unlabelled', unlabelled),
         ('characters', characters)
     ) as numbers (metric, value)
+    where is_as_it_was or metric = 'changed'
     union all
-    select collection, (deleted_at at time zone 'UTC')::date, 'removed', count(*)
-    from documents
-    where deleted_at >= %(begin)s and deleted_at < %(end)s
-    group by 1, 2
+    select collection, day, 'removed', count(*) from logged where action = 'removed' group by 1, 2
     union all
     select collection, (rejected_at at time zone 'UTC')::date, 'rejected', count(*)
     from rejected_documents

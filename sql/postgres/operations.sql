@@ -5,8 +5,13 @@ on conflict (one) do update set state = excluded.state
 -- name: remember_finish
 -- Unless another state was written since the run began.
 update finished_run
-set state = %(state)s, written = %(written)s, changes = %(changes)s, warnings = %(warnings)s, finished_at = now()
+set state = %(state)s, written = %(written)s, changes = %(changes)s, warnings = %(warnings)s, standing = null,
+    finished_at = now()
 where state = %(begun)s
+
+-- name: keep_standing
+-- Of the finish that was there before it was looked: of another one it may tell what is no more.
+update finished_run set standing = %(standing)s where written = %(written)s and finished_at = %(finished_at)s
 
 -- name: written
 -- Rows that were ever inserted, updated or deleted, and the files of tables and indexes, of which truncating or
@@ -68,3 +73,17 @@ on conflict (host, folder) do update set made_at = excluded.made_at
 
 -- name: backups
 select host, folder, made_at from backups order by made_at, host, folder
+
+-- name: documents_with
+-- Live documents that have a field, which is called as in the code; of metadata a key. Each has an id and a text; the
+-- group of one without is its id.
+select count(*) as documents
+from documents
+where deleted_at is null and case %(field)s
+    when 'title' then title <> ''
+    when 'label' then label is not null
+    when 'url' then url is not null
+    when 'group' then group_id <> document_id
+    when 'created_at' then created_at is not null
+    else %(key)s = '' or metadata ? %(key)s
+end

@@ -64,9 +64,28 @@ from (
     from chain
     where not (linked and sound)
     union all
-    select null, 'the last entries are missing, or others stand in their place'
-    from audit_head
-    where entry_hash is distinct from (select entry_hash from model_audit_logs order by entry_id desc limit 1)
+    -- The chain is sound, and ends otherwise than by our function: behind its last entry others were put in, or that
+    -- is missing, or another is in its place.
+    select null, case
+        when appended is not null then appended || ': it was put in by another hand, behind the last entry'
+        when replaced then head.entry_id || ': another entry is in its place, which was the last'
+        else coalesce(least(last + 1, head.entry_id), last + 1) || ': it is missing: the end was cut off'
+    end
+    from audit_head as head
+    cross join lateral (
+        select
+            coalesce(max(entry_id), 0) as last,
+            (array_agg(entry_hash) filter (where is_last))[1] is not distinct from head.entry_hash as ends,
+            coalesce(bool_or(entry_id = head.entry_id and entry_hash <> head.entry_hash), false) as replaced,
+            min(entry_id) filter (where follows) as appended
+        from (
+            select
+                entry_id, entry_hash, lead(entry_id) over (order by entry_id) is null as is_last,
+                lag(entry_hash) over (order by entry_id) = head.entry_hash as follows
+            from model_audit_logs
+        ) as placed
+    ) as log
+    where not ends
 ) as found
 order by entry_id nulls last
 limit 1

@@ -246,11 +246,35 @@ from chunk_compression_stats('metric_points')
 where compression_status = 'Compressed'
 
 -- name: uncompressed
+-- The chunks of points and of aggregates that ended before a time.
 select format('%%I.%%I', chunk_schema, chunk_name)
 from timescaledb_information.chunks
-where hypertable_schema = current_schema() and hypertable_name = 'metric_points'
-    and not is_compressed and range_end < %(before)s
-order by range_start
+where not is_compressed and range_end < %(before)s
+    and (
+        hypertable_schema = current_schema() and hypertable_name = 'metric_points'
+        or (hypertable_schema, hypertable_name) in (
+            select materialization_hypertable_schema, materialization_hypertable_name
+            from timescaledb_information.continuous_aggregates
+            where view_schema = current_schema()
+        )
+    )
+order by range_start, hypertable_name
+
+-- name: plain_aggregates
+-- The continuous aggregates that are not compressed, and what they are kept in.
+select
+    view_name::text,
+    format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name)
+from timescaledb_information.continuous_aggregates
+where view_schema = current_schema() and not compression_enabled
+
+-- name: compress_aggregate
+select set_chunk_time_interval({table}::regclass, {span}::interval);
+alter materialized view {view} set (
+    timescaledb.compress, timescaledb.compress_segmentby = 'series',
+    timescaledb.compress_orderby = 'bucket'
+);
+select add_compression_policy({name}::regclass, interval '7 days')
 
 -- name: aggregate_size
 -- Bytes of what a continuous aggregate has kept.

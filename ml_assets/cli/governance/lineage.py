@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
-from typing import Annotated
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any
 
 import typer
 
@@ -16,10 +16,14 @@ from ml_assets.console import records
 @command
 def lineage(
     kind: Annotated[
-        str, typer.Argument(help="document, version, release, prediction or generation.")
+        str, typer.Argument(help="document, version, release, prediction, generation or column.")
     ],
     name: Annotated[
-        str, typer.Argument(help="Its id; of a version or release its number, of a request its id.")
+        str,
+        typer.Argument(
+            help="Its id; of a version or release its number, of a request its id; of a column of"
+            " the source its name, or * for all."
+        ),
     ],
     as_json: Json = False,
     openlineage: Annotated[
@@ -29,7 +33,8 @@ def lineage(
     """Tell what something was made from, and what was made from it.
 
     A document: the generations that have it, the models trained on it, the releases that served
-    them. A version: its training set, features and documents, all of them with --json. Example:
+    them. A version: its training set, features and documents, all of them with --json. A column of
+    the source: the fields, indexes, features, training sets and models that it feeds. Example:
     ml-assets lineage version 1
     """
     from ml_assets.operations.governance.lineage import Stores, trace
@@ -43,7 +48,14 @@ def lineage(
         send(events, openlineage)
         tell(f"{len(events)} events were sent")
     elif as_json:
-        sys.stdout.write(json.dumps(asdict(traced), default=str) + "\n")
+        sys.stdout.write(json.dumps(traced, default=_plain) + "\n")
     else:
         for part in records.lineage(traced):
             out.print(part, crop=False)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form of: `asdict` would copy all that is in it, too."""
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    return str(value)

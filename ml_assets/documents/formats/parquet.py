@@ -8,12 +8,12 @@ from itertools import count
 from typing import Any, BinaryIO
 
 from ml_assets.documents.formats.rows import (
-    ESCAPED_BYTE,
     INVALID,
     Columns,
     Numbered,
     Row,
     as_wanted,
+    is_invalid,
 )
 from ml_assets.errors import SourceError, first_line
 
@@ -75,6 +75,6 @@ def _row(names: list[str], cells: tuple[object, ...]) -> Row | str:
     for name, cell in zip(names, cells, strict=True):
         if isinstance(cell, _OutOfRange):
             return f"{name} {cell.why}"
-        if isinstance(cell, str) and ESCAPED_BYTE.search(cell):
+        if is_invalid(cell):
             return INVALID
     return dict(zip(names, cells, strict=True))

@@ -24,7 +24,7 @@ Numbered = tuple[str, Row | str]
 """Where the row stands within its file, and the row, or the reason why it cannot be read."""
 
 INVALID = "invalid UTF-8"
-ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
+_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 """What stands in a cell for a byte that is not UTF-8."""
 
 ROLES = ("id", "text", "title", "label", "url", "group", "created_at")
@@ -33,12 +33,19 @@ PERIODS = ("day", "month", "quarter", "year")
 HEADINGS = "headings"
 """The cell of a page that has its headings, as a tuple; no format of tables gives one."""
 
+_FIELDS = {"id": "document_id"}
+"""The field of a document that a role becomes, where it is called otherwise."""
+_NAMING = ("title", "text")
+"""The roles by which a row without a column of ids is known."""
+
 _LONGEST = {"url": 2_000, "group": 2_000}
 _LONGEST_METADATA = 10_000
 _SHOWN_COLUMNS = 20
 _LARGEST_EXPONENT = 300
 """Of a decimal that is still a number as metadata, not a text."""
 _LONGEST_DATE = 100
+_ZEROS = re.compile(r"0000-00-00([ T]00:00:00(\.0+)?)?")
+"""What MySQL writes for a date that nobody gave."""
 _SPACE_BEFORE_ZONE = re.compile(r"\s+(?=[+-]\d\d:?\d\d$)")
 
 
@@ -63,6 +70,24 @@ class Columns:
     def wanted(self) -> set[str]:
         """The columns that are read where they are there."""
         return self.required | set(self.roles.values())
+
+    def feeds(self) -> dict[str, list[str]]:
+        """Return the fields of a document that each column becomes, as `to_document` does.
+
+        Fields are those of `Document`, of metadata `metadata.KEY`.
+        """
+        pairs = [(column, _FIELDS.get(role, role)) for role, column in self.roles.items()]
+        if "title" in self.roles:  # where it stands alone
+            pairs.append((self.roles["title"], "text"))
+        if "id" not in self.roles:
+            pairs += [(self.roles[role], "document_id") for role in _NAMING if role in self.roles]
+        pairs += [(column, f"metadata.{normalize(column)}") for column in self.metadata]
+        if self.collection_by:
+            pairs.append((self.collection_by, "collection"))
+        fed: dict[str, list[str]] = {}
+        for column, field in dict.fromkeys(pairs):
+            fed.setdefault(column, []).append(field)
+        return fed
 
     def canonical(self) -> str:
         """Return an unambiguous text, for fingerprints."""
@@ -178,6 +203,12 @@ def has(row: Row | str, name: str) -> bool:
     return True
 
 
+def is_invalid(cell: object) -> bool:
+    """Whether a byte that is not UTF-8 was escaped in a cell, as `surrogateescape` does."""
+    # Most cells are ASCII, as Python knows without a look at them.
+    return isinstance(cell, str) and not cell.isascii() and bool(_ESCAPED_BYTE.search(cell))
+
+
 class _UnusableError(ValueError):
     """The reason why a row cannot be a document."""
 
@@ -216,7 +247,7 @@ def _collection(row: Row, columns: Columns) -> str:
 def _moment(row: Row, columns: Columns) -> datetime | None:
     """Return the time of creation in UTC; a time without zone is one in UTC."""
     value = _value(row, columns.roles.get("created_at", ""))
-    if value is None or value == "":
+    if value is None or value == "" or (isinstance(value, str) and _ZEROS.fullmatch(value)):
         return None
     try:
         if not isinstance(value, str | date) or len(str(value)) > _LONGEST_DATE:

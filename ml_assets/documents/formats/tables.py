@@ -11,12 +11,12 @@ from typing import BinaryIO
 from ml_assets.documents.formats.mbox import read_mbox
 from ml_assets.documents.formats.parquet import read_parquet
 from ml_assets.documents.formats.rows import (
-    ESCAPED_BYTE,
     INVALID,
     Columns,
     Numbered,
     Row,
     as_wanted,
+    is_invalid,
 )
 from ml_assets.errors import SourceError
 
@@ -152,7 +152,7 @@ def _header(reader: Iterator[list[str]], name: str) -> list[str]:
     except csv.Error as error:
         do = 'Put a cell with a comma or a line end in quotes; within them, write " as ""'
         raise SourceError(f"the header is not CSV ({error})", where=name, do=do) from None
-    if any(map(ESCAPED_BYTE.search, header)):
+    if any(map(is_invalid, header)):
         raise SourceError("the header is not UTF-8", where=name, do="Save the file as UTF-8")
     if len(set(header)) < len(header):
         raise SourceError("two columns have one name", where=name, do="Rename one of them")
@@ -166,7 +166,7 @@ def _csv_row(header: list[str], cells: list[str], lines: list[str], delimiter: s
         return f'a quote swallowed {len(lines) - 1} more rows (within a cell, write " as "")'
     if len(cells) != len(header):
         return f"{len(cells)} cells, but the header has {len(header)}"
-    if any(map(ESCAPED_BYTE.search, cells)):
+    if any(map(is_invalid, cells)):
         return INVALID
     return dict(zip(header, cells, strict=True))
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 
 from psycopg.rows import class_row
 
 from ml_assets.documents.model import Document, Rejected
-from ml_assets.documents.sources.base import JudgedQueries, Source
+from ml_assets.documents.sources.base import JudgedQueries, Source, snapshot
 from ml_assets.documents.sources.judged import read_judged
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import postgres
@@ -28,6 +28,12 @@ class WithPushed:
         """That of the source."""
         return self._source.name
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Source]:
+        """Both, with the source in one state; of what is pushed meanwhile the stamp tells."""
+        with snapshot(self._source) as held:
+            yield WithPushed(held, self._settings)
+
     def stamp(self) -> str:
         """Another one whenever the source was written, or a document pushed or taken back."""
         pushed = [row[0] for row in self._rows("postgres/documents/pushed_stamp")]
@@ -39,6 +45,10 @@ class WithPushed:
         for name, fingerprint in self._rows("postgres/documents/pushed_collections"):
             present[name] = f"{present.get(name, '')}+{fingerprint}"
         return dict(sorted(present.items()))
+
+    def columns(self) -> Mapping[str, Sequence[str]]:
+        """Those of the source; what is pushed names the fields itself."""
+        return self._source.columns()
 
     def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
         """Those of the source, then the pushed ones."""

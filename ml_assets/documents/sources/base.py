@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from ml_assets.documents.model import Document, Rejected
 
@@ -28,6 +29,11 @@ class JudgedQuery:
 JudgedQueries = tuple[JudgedQuery, ...]
 
 
+def named_alike(*fields: str) -> dict[str, tuple[str, ...]]:
+    """The columns of a source that is no table: each is called as the field it becomes."""
+    return {field: (field,) for field in fields}
+
+
 class Source(Protocol):
     """Documents from outside, in at most `MAX_COLLECTIONS` collections."""
 
@@ -48,6 +54,13 @@ class Source(Protocol):
             SourceError: the source cannot be read, or has too many collections.
         """
 
+    def columns(self) -> Mapping[str, Sequence[str]]:
+        """Return the columns that are read, with the fields of a document that each becomes.
+
+        Fields are those of `Document`, of metadata `metadata.KEY`. What is no table has columns of
+        the same names. Nothing is read for it: a column may be absent where it is not named.
+        """
+
     def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
         """Stream the documents of these collections in one pass; other rows are passed over.
 
@@ -64,3 +77,16 @@ class Source(Protocol):
         Raises:
             SourceError: there are some, but they cannot be read.
         """
+
+
+@runtime_checkable
+class Held(Protocol):
+    """A source that can be held as it is, while others write to it."""
+
+    def snapshot(self) -> AbstractContextManager[Source]:
+        """The source, of which all that it is asked is told of one state."""
+
+
+def snapshot(source: Source) -> AbstractContextManager[Source]:
+    """The source in one state, where it can be held; else itself, of which stamps tell."""
+    return source.snapshot() if isinstance(source, Held) else nullcontext(source)

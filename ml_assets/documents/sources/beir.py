@@ -51,6 +51,10 @@ class Beir:
         """Return the one collection, with a hash of the corpus."""
         return self._corpus.collections()
 
+    def columns(self) -> dict[str, list[str]]:
+        """Return the columns of the corpus."""
+        return self._corpus.columns()
+
     def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
         """Stream the corpus."""
         return self._corpus.read(collections)

@@ -24,7 +24,7 @@ from ml_assets.documents.sources.base import UNATTRIBUTED
 from ml_assets.documents.sources.outcomes import hash_collections, hashed, outcomes
 from ml_assets.errors import SourceError, first_line, mask_secrets
 
-VERSION = "6"
+VERSION = "7"
 """Raise it when the reading changes: it is part of every fingerprint."""
 
 _split: dict[str, dict[str, str]] = {}
@@ -122,6 +122,10 @@ class Files:
                 _split.clear()
                 _split[whole] = hashes
             return dict(_split[whole])
+
+    def columns(self) -> dict[str, list[str]]:
+        """Return the columns of the mapping."""
+        return self._columns.feeds()
 
     def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
         """Stream these collections in one pass over the files.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import normalize
-from ml_assets.documents.sources.base import JudgedQueries
+from ml_assets.documents.sources.base import JudgedQueries, named_alike
 from ml_assets.documents.sources.judged import read_judged
 from ml_assets.documents.sources.python_objects import Described
 from ml_assets.errors import SourceError
@@ -34,6 +34,11 @@ _BUILTIN_CHAPTERS = {
     "library/exceptions": "Built-in Exceptions",
 }
 _PYTHON = ".".join(platform.python_version_tuple()[:2])
+_FIELDS = (
+    *("document_id", "collection", "text", "title", "label", "url", "group"),
+    *("metadata.kind", "metadata.module", "metadata.python_version"),
+)
+"""What a document of this source has."""
 
 
 class PythonDocs:
@@ -57,6 +62,10 @@ class PythonDocs:
         chapters = {row["chapter"] for row in _rows(_CHAPTERS)}
         chapters |= {LANGUAGE, *_BUILTIN_CHAPTERS.values()}
         return dict.fromkeys(sorted(chapters), digest.hexdigest())
+
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        """Return the fields themselves: what describes itself has no columns."""
+        return named_alike(*_FIELDS)
 
     def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
         """Yield the documents of these chapters, ordered by name.

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import check_name, check_text, normalize
+from ml_assets.documents.sources.base import named_alike
 from ml_assets.documents.sources.python_syntax import definitions
 
 VERSION = "2"
@@ -20,6 +21,11 @@ VERSION = "2"
 
 BUCKETS = 16
 _SKIPPED_FOLDERS = {"test", "tests", "testing", "conftest", "vendor", "extern"}
+_FIELDS = (
+    *("document_id", "collection", "text", "title", "label", "group"),
+    *("metadata.kind", "metadata.module", "metadata.version"),
+)
+"""What a document of this source has."""
 
 
 class PythonEnvironment:
@@ -45,6 +51,10 @@ class PythonEnvironment:
     def collections(self) -> dict[str, str]:
         """Return the buckets; the fingerprint is that of versions and lists of files."""
         return dict(_fingerprints(self.stamp(), self._max_bytes))
+
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        """Return the fields themselves: what describes itself has no columns."""
+        return named_alike(*_FIELDS)
 
     def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
         """Stream the objects of these buckets, one source file in memory at a time."""

@@ -53,6 +53,29 @@ RELATIONS: dict[str, dict[str, str]] = {
 change of a document. Of a document `event_time` is when it was created, or first seen if it does
 not say, and `label_time` when it became what it is, its label included: never before."""
 
+_MADE_OF: dict[str, dict[str, tuple[str, ...]]] = {
+    "documents": {
+        **{name: (name,) for name in RELATIONS["documents"]},
+        "group_id": ("group",),
+        "event_time": ("created_at",),
+        "label_time": ("created_at",),
+    },
+    "chunks": {
+        "chunk_id": ("document_id", "text"),
+        "document_id": ("document_id",),
+        "collection": ("collection",),
+        "chunk_index": ("title", "text"),
+        "text": ("text",),
+        "token_count": ("title", "text"),
+    },
+    "changes": {"document_id": ("document_id",), "collection": ("collection",)},
+}
+"""Of which fields of documents their columns are made: titles are in the tokens of chunks."""
+
+_STAR = re.compile(r"(select|,|\.)\s*\*|columns\s*\(")
+_WHOLE = re.compile(r"\bmetadata\b(?!\s*(->|,\s*'))")
+"""Metadata of which no key is named at once, as in `metadata->>'key'`."""
+
 _STATEMENTS = {
     "documents": "postgres/documents/relation_documents",
     "chunks": "postgres/documents/relation_chunks",
@@ -153,6 +176,22 @@ def relations_in(query: str) -> list[str]:
     """The relations that a query names."""
     words = set(re.findall(r"\w+", query.lower()))
     return [name for name in RELATIONS if name in words]
+
+
+def reads_field(query: str, field: str) -> bool:
+    """Whether a query may read a field of documents; of metadata, by the key in its text.
+
+    It is told by its words: one that names a column without need reads it, too.
+    """
+    column, _, key = field.partition(".")
+    text = query.lower()
+    words = set(re.findall(r"\w+", text))
+    relations = [_MADE_OF[name] for name in relations_in(query)]
+    made = {name for each in relations for name, fields in each.items() if column in fields}
+    if "select" not in words or _STAR.search(text):
+        return bool(made)
+    named = not key or key.lower() in text or _WHOLE.search(text)
+    return bool(named) and not made.isdisjoint(words)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ml_assets.errors import FeatureViewError, first_line
 from ml_assets.features.definition import Columns, FeatureView
 from ml_assets.features.sources.code import code_of
-from ml_assets.features.sources.corpus import Corpus, State, relations_in, shape
+from ml_assets.features.sources.corpus import Corpus, State, reads_field, relations_in, shape
 from ml_assets.stores import duckdb
 from ml_assets.stores.sql import statement
 
@@ -59,6 +59,11 @@ class Function:
     def reads(self) -> list[str]:
         """The relations of the query."""
         return relations_in(self.sql or "from documents")
+
+    def uses(self, field: str) -> bool:
+        """Whether it is among the inputs, or the query reads it."""
+        own = " ".join(("select", *self.inputs, "from documents"))
+        return reads_field(self.sql or own, field)
 
     def stamp(self) -> str:
         """Nothing: it reads the corpus alone."""

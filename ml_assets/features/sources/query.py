@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml_assets.features.definition import FeatureView
-from ml_assets.features.sources.corpus import Corpus, State, relations_in, shape
+from ml_assets.features.sources.corpus import Corpus, State, reads_field, relations_in, shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,10 @@ class Query:
     def reads(self) -> list[str]:
         """The relations of the query."""
         return relations_in(self.sql)
+
+    def uses(self, field: str) -> bool:
+        """Whether the query reads it."""
+        return reads_field(self.sql, field)
 
     def stamp(self) -> str:
         """Nothing: it reads the corpus alone."""

@@ -86,6 +86,10 @@ class Table:
         """The files, or the query."""
         return [self.url]
 
+    def uses(self, field: str) -> bool:
+        """Never: it knows no documents."""
+        return False
+
     def stamp(self) -> str:
         """What another is once a file was written, or went; of a query only its text."""
         if self._is_query:

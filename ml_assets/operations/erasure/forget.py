@@ -22,9 +22,9 @@ from ml_assets.operations.erasure.finding import find_subject, texts_elsewhere
 from ml_assets.operations.erasure.fingerprints import find_fingerprints, fingerprints_of
 from ml_assets.operations.erasure.receipt import read_receipt, write_receipt
 from ml_assets.operations.erasure.request import Begun
-from ml_assets.operations.erasure.stores import ERASERS
-from ml_assets.operations.erasure.stores.postgres import hide
-from ml_assets.operations.erasure.subject import Place, Removed, Subject
+from ml_assets.operations.erasure.stores import ERASERS, LAST
+from ml_assets.operations.erasure.stores.postgres import graphs_built_anew, hide
+from ml_assets.operations.erasure.subject import Eraser, Place, Removed, Subject
 from ml_assets.operations.erasure.verification import Verified, forgotten_rows, looked_at, verify
 from ml_assets.operations.erasure.wording import wording_of
 from ml_assets.operations.pending import forget_finish
@@ -211,12 +211,24 @@ def _hide(place: Place, begun: Begun) -> list[int]:
 
 
 def _erase(place: Place, begun: Begun) -> Begun:
-    for name, erase in ERASERS:
-        if name not in begun.done:
-            place.notify(f"Forgetting in {name}")
-            begun = begun.with_done(name, erase(place, begun.subject))
-            request.keep(place.home, begun)
-    return begun
+    """Erase in each store that is not done."""
+    if LAST[0] in begun.done:
+        return begun
+    place.notify("The graphs of the vectors are built anew beside those that answer")
+    with graphs_built_anew(place):
+        for store in ERASERS:
+            begun = _erase_in(place, begun, store)
+    return _erase_in(place, begun, LAST)
+
+
+def _erase_in(place: Place, begun: Begun, store: tuple[str, Eraser]) -> Begun:
+    name, erase = store
+    if name in begun.done:
+        return begun
+    place.notify(f"Forgetting in {name}")
+    done = begun.with_done(name, erase(place, begun.subject))
+    request.keep(place.home, done)
+    return done
 
 
 def _erase_again(place: Place, begun: Begun) -> Begun:

@@ -1,49 +1,37 @@
-"""Lineage both ways: what something was made from, and what was made from it."""
+"""Lineage both ways: what something was made from, and what was made from it.
+
+Searches and predictions are imported by what asks for them: of a version nobody waits for that.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from ml_assets.documents.history import chunk_ids, count_of, read_history
 from ml_assets.errors import NothingToDoError, UserError
-from ml_assets.monitoring.predictions import read_request
+from ml_assets.operations.governance.nodes import (
+    Lineage,
+    Node,
+    generation_node,
+    parts_of,
+    release_node,
+    releases_with,
+    version_node,
+    view_nodes,
+)
 from ml_assets.registry.model import MODEL_NAME, ModelVersion
-from ml_assets.registry.versions import Registered, read_version, registered_versions
-from ml_assets.releases.pointer import Parts, Release, list_releases
-from ml_assets.search.generation import count_vectors, find_generation
-from ml_assets.search.publishing.listing import ListedGeneration, list_generations
+from ml_assets.registry.versions import read_version, registered_versions
+from ml_assets.releases.pointer import Release, list_releases
 from ml_assets.settings import Settings, secret
-from ml_assets.stores import clickhouse, duckdb, postgres
+from ml_assets.stores import duckdb, postgres
 from ml_assets.training.training_set import Trained, documents_of, training_sets_of
 
-Kind = Literal["document", "version", "release", "prediction", "generation"]
+Kind = Literal["document", "version", "release", "prediction", "generation", "column"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _ALL = 1 << 31
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """Something in the lineage: its kind, its name, and what is known of it."""
-
-    kind: str
-    name: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Lineage:
-    """What `of` was made from, and what was made from it, nearest first.
-
-    `documents`: each that a model version was trained, chosen or tested on.
-    """
-
-    of: Node
-    made_from: Sequence[Node]
-    made_into: Sequence[Node]
-    documents: Sequence[Trained] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +51,19 @@ class Stores:
 
     def predicted(self, request_id: str) -> list[dict[str, Any]]:
         """What the prediction log says of a request."""
+        from ml_assets.monitoring.predictions import read_request
+        from ml_assets.stores import clickhouse
+
         url = secret(self.settings.clickhouse_url)
         with clickhouse.connect(url, self.settings.home) as client:
             return read_request(client, request_id)
 
 
 def trace(stores: Stores, kind: str, name: str) -> Lineage:
-    """The lineage of a document, model version, release, prediction or search generation.
+    """The lineage of a document, model version, release, prediction, generation or column.
 
-    A version is named by its number, a release by its own, a prediction by the id of its request.
+    A version is named by its number, a release by its own, a prediction by the id of its request, a
+    column as the source names it.
 
     Raises:
         UserError: there is no such kind.
@@ -84,31 +76,28 @@ def trace(stores: Stores, kind: str, name: str) -> Lineage:
 
 
 def _document(stores: Stores, name: str) -> Lineage:
+    from ml_assets.search.generation import count_vectors, find_generation
+    from ml_assets.search.publishing.listing import list_generations
+
     connection = stores.connection
     history = read_history(connection, name)
     last = history[-1]
     chunks = chunk_ids(connection, name)
     trained = stores.trained(lambda duck: training_sets_of(duck, name))
     versions = [
-        _version_node(version, {"split": each.split, "label": each.label})
+        version_node(version, {"split": each.split, "label": each.label})
         for version in registered_versions(connection, _ALL)
         for each in trained
         if each.training_set_hash == version.training_set_hash
     ]
     generations = [
-        _generation_node(listed, {"chunks_of_the_document": count})
+        generation_node(listed, {"chunks_of_the_document": count})
         for listed in list_generations(connection, stores.settings, described="")
         if listed.state != "dropped"
         for generation in [find_generation(connection, listed.generation_id)]
         if (count := count_vectors(connection, generation, name))
     ]
-    served = {("generation", each.name) for each in generations}
-    served |= {("version", each.name) for each in versions}
-    releases = [
-        _release_node(release)
-        for release in list_releases(connection)
-        if served & {(part.kind, part.name) for part in _parts(release.parts)}
-    ]
+    releases = releases_with(list_releases(connection), [*generations, *versions])
     changes = {"changed_at": last["changed_at"], "last_change": last["action"]}
     of = Node("document", name, {"collection": last["collection"], **changes})
     seen = [Node("chunk", chunk) for chunk in chunks]
@@ -125,7 +114,7 @@ def _version(stores: Stores, name: str) -> Lineage:
         )
     documents = _documents_of(stores, version)
     releases = [
-        _release_node(each)
+        release_node(each)
         for each in list_releases(connection)
         if each.parts.model_version == version.version
     ]
@@ -147,7 +136,7 @@ def _sources(stores: Stores, version: ModelVersion, documents: Sequence[Trained]
     facts = {"documents": len(documents), **splits, "gone_since": gone}
     return [
         Node("training set", version.candidate.training_set_hash, facts),
-        *_views(version.feature_views),
+        *view_nodes(version.feature_views),
         Node("vector space", version.space_id),
         *(
             Node("collection", name, {"documents": live, "chunks": chunks})
@@ -158,10 +147,13 @@ def _sources(stores: Stores, version: ModelVersion, documents: Sequence[Trained]
 
 def _release(stores: Stores, name: str) -> Lineage:
     release = _find_release(stores.connection, name)
-    return Lineage(_release_node(release), _parts(release.parts), [])
+    return Lineage(release_node(release), parts_of(release.parts), [])
 
 
 def _generation(stores: Stores, name: str) -> Lineage:
+    from ml_assets.search.generation import find_generation
+    from ml_assets.search.publishing.listing import list_generations
+
     connection = stores.connection
     listed = list_generations(connection, stores.settings, described="")
     found = next((each for each in listed if each.generation_id == name), None)
@@ -172,16 +164,14 @@ def _generation(stores: Stores, name: str) -> Lineage:
             do="See `ml-assets search-generations`",
         )
     releases = [
-        _release_node(each)
-        for each in list_releases(connection)
-        if each.parts.generation_id == name
+        release_node(each) for each in list_releases(connection) if each.parts.generation_id == name
     ]
     generation = find_generation(connection, name)
     made_from = [
         Node("vector space", found.space_id, {"model": found.model}),
         Node("chunker", generation.chunker, {"chunks": found.chunks}),
     ]
-    return Lineage(_generation_node(found), made_from, releases)
+    return Lineage(generation_node(found), made_from, releases)
 
 
 def _prediction(stores: Stores, name: str) -> Lineage:
@@ -195,14 +185,20 @@ def _prediction(stores: Stores, name: str) -> Lineage:
     first = rows[0]
     releases = list_releases(stores.connection)
     release = next((each for each in releases if each.release_id == first["release_id"]), None)
-    made_from = [_release_node(release)] if release else []
+    made_from = [release_node(release)] if release else []
     version = read_version(stores.connection, first["version"])
     if version:
-        made_from.append(_version_node(version))
+        made_from.append(version_node(version))
         made_from += _sources(stores, version, _documents_of(stores, version))
     labels = [f"{row['label']} {row['probability']:.3f}" for row in rows]
     facts = {"at": first["at"], "texts": len(rows), "labels": ", ".join(labels[:5])}
     return Lineage(Node("prediction", name, facts), made_from, [])
+
+
+def _column(stores: Stores, name: str) -> Lineage:
+    from ml_assets.operations.governance.columns import trace_column
+
+    return trace_column(stores.connection, stores.settings, name)
 
 
 _TRACED: Mapping[str, Callable[[Stores, str], Lineage]] = {
@@ -211,6 +207,7 @@ _TRACED: Mapping[str, Callable[[Stores, str], Lineage]] = {
     "release": _release,
     "prediction": _prediction,
     "generation": _generation,
+    "column": _column,
 }
 
 
@@ -226,41 +223,3 @@ def _find_release(connection: postgres.Connection, name: str) -> Release:
 def _number(name: str) -> int:
     """The number of a version, as the column holds it; another is of none."""
     return int(name) if len(name) < 10 else 0
-
-
-def _parts(parts: Parts) -> list[Node]:
-    nodes = []
-    if parts.generation_id:
-        nodes.append(Node("generation", parts.generation_id))
-    if parts.model_version is not None:
-        nodes.append(Node("version", str(parts.model_version)))
-    return [*nodes, *_views(parts.feature_views), *_spaces(parts)]
-
-
-def _spaces(parts: Parts) -> Iterable[Node]:
-    spaces = dict.fromkeys([parts.space_id, parts.model_space_id])
-    return [Node("vector space", space) for space in spaces if space]
-
-
-def _views(views: Mapping[str, str]) -> list[Node]:
-    return [Node("feature view", name, {"fingerprint": mark}) for name, mark in views.items()]
-
-
-def _release_node(release: Release) -> Node:
-    times = {"served_from": release.served_from, "served_until": release.served_until}
-    return Node("release", str(release.release_id), {**times, "actor": release.actor})
-
-
-def _version_node(
-    version: Registered | ModelVersion, facts: Mapping[str, Any] | None = None
-) -> Node:
-    trained = (
-        version.training_set_hash
-        if isinstance(version, Registered)
-        else version.candidate.training_set_hash
-    )
-    return Node("version", str(version.version), {"training_set": trained, **(facts or {})})
-
-
-def _generation_node(listed: ListedGeneration, facts: Mapping[str, Any] | None = None) -> Node:
-    return Node("generation", listed.generation_id, {"state": listed.state, **(facts or {})})

@@ -10,7 +10,8 @@ from html import escape
 from ml_assets.documents.history import Licence, licences_of
 from ml_assets.errors import NothingToDoError, mask_secrets
 from ml_assets.features.drift.results import how_it_came, read_comparisons
-from ml_assets.operations.governance.lineage import Lineage, Stores, trace
+from ml_assets.operations.governance.lineage import Stores, trace
+from ml_assets.operations.governance.nodes import Lineage
 from ml_assets.registry.card import facts, table
 from ml_assets.registry.cards import read_card
 from ml_assets.registry.decisions import entries_of, last_decision, read_gates
@@ -102,10 +103,13 @@ body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem aut
   color: #1d2430; background: #fff; overflow-wrap: anywhere }}
 h1 {{ font-size: 1.6rem }}
 h2 {{ font-size: 1.2rem; margin-top: 2rem; border-bottom: 1px solid #ccd }}
-table {{ border-collapse: collapse; margin: 1rem 0; font-size: .9rem }}
-th, td {{ border: 1px solid #ccd; padding: .25rem .6rem; text-align: left; vertical-align: top }}
-th {{ background: #f2f4f8 }} code {{ background: #f2f4f8; padding: 0 .2rem }}
-@media print {{ body {{ margin: 0; max-width: none }} h2 {{ break-after: avoid }} }}
+table {{ border-collapse: collapse; margin: 1rem 0; font-size: .9rem; display: block;
+  overflow-x: auto }}
+th, td {{ border: 1px solid #ccd; padding: .25rem .6rem; text-align: left; vertical-align: top;
+  min-width: 5.5rem }}
+th {{ background: #f2f4f8; overflow-wrap: normal }} code {{ background: #f2f4f8; padding: 0 .2rem }}
+@media print {{ body {{ margin: 0; max-width: none }} h2 {{ break-after: avoid }}
+  table {{ display: table }} }}
 </style>
 </head>
 <body>

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -22,6 +22,13 @@ until then: an hour less than what the shortest of them looks back."""
 
 FEWEST, MOST = 100_000, 1_000_000
 """Rows that a chunk should have: fewer are planned for longer than read, more do not fit memory."""
+
+_SPANS: Mapping[str, str] = {
+    "metric_minute": "1 day",
+    "metric_hour": "10 days",
+    "metric_day": "100 days",
+}
+"""Of the chunks of continuous aggregates: by default they are so long that none is ever old."""
 
 _MICROS = 1_000_000
 
@@ -169,7 +176,8 @@ class ContinuousAggregates(Hypertable):
         return len(stale)
 
     def compress(self, connection: Connection, before: datetime) -> list[str]:
-        """Compress chunks, which the policy does as well where there are background jobs."""
+        """Compress chunks, which the policies do as well where there are background jobs."""
+        _compress_aggregates(connection)  # of a database that was made before they were
         text = statement("timescaledb/metrics/uncompressed")
         names = [name for (name,) in connection.execute(text, {"before": before}).fetchall()]
         for name in names:
@@ -218,6 +226,8 @@ def find(connection: Connection) -> Layout:
         rollups = "create_aggregates" if kind == "continuous" else "create_rollups"
         for name in (points, rollups):
             connection.execute(statement(f"timescaledb/metrics/{name}"))
+        if kind == "continuous":
+            _compress_aggregates(connection)
     return _LAYOUTS[kind]
 
 
@@ -254,6 +264,20 @@ def _best(connection: Connection) -> str:
         return "plain"
     licence = _value(connection, "select current_setting('timescaledb.license', true)")
     return "continuous" if licence == "timescale" else "hypertable"
+
+
+def _compress_aggregates(connection: Connection) -> None:
+    """Have old chunks of continuous aggregates compressed, of those that are not yet."""
+    text = sql.SQL(statement("timescaledb/metrics/compress_aggregate"))
+    found = connection.execute(statement("timescaledb/metrics/plain_aggregates")).fetchall()
+    for name, table in found:
+        filled = text.format(
+            table=sql.Literal(table),
+            span=sql.Literal(_SPANS[name]),
+            view=sql.Identifier(name),
+            name=sql.Literal(name),
+        )
+        connection.execute(filled)
 
 
 def _value(connection: Connection, text: Any, bound: Any = None) -> Any:

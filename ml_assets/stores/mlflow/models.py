@@ -16,7 +16,7 @@ from functools import cache
 from importlib.abc import MetaPathFinder
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.errors import ModelError, first_line
@@ -41,15 +41,24 @@ def log_model(
     from numpy import asarray
 
     import_skops()
-    info = mlflow.sklearn.log_model(
-        model,
+
+    def save_model(*, validate_serving_input: bool, **given: Any) -> None:
+        mlflow.sklearn.save_model(**given)
+
+    # As mlflow.sklearn's `log_model`, which loads each model again to try the example, as MLflow
+    # would serve it: a fifth of a second of each, and a warning at most.
+    info = mlflow.models.Model.log(
+        artifact_path=None,
+        flavor=SimpleNamespace(save_model=save_model, __name__="mlflow.sklearn"),
         name="model",
+        sk_model=model,
         serialization_format="skops",
         skops_trusted_types=list(trusted),
         signature=mlflow.models.infer_signature(inputs, asarray(labels, dtype=str)),
         input_example=inputs.head(1),
         # Given, because MLflow is slow to infer them.
         pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
+        validate_serving_input=False,
     )
     return str(info.model_uri)
 

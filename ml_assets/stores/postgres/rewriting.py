@@ -12,18 +12,23 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import psycopg
 from psycopg import sql
 from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 
+from ml_assets.stores.patience import patiently
 from ml_assets.stores.postgres.statements import Connection
 from ml_assets.stores.sql import statement
 
 _COPY = "anew_"
 """What the name of a copy begins with."""
-_ATTEMPTS = 20
+_PATIENCE = 60.0
+"""Seconds for which readers may hold a table again and again."""
 _PAUSE = 0.2
+_SPARE = 20
+"""Times that the log is switched, beside once for each of its files."""
 _STATISTICS = ("pg_statistic", "pg_statistic_ext_data")
 
 
@@ -65,7 +70,7 @@ def rewrite(connection: Connection, leaf: Leaf) -> None:
     """Write a table anew, with its indexes; what was deleted is in none of its files then.
 
     Raises:
-        LockNotAvailable: readers held it again and again.
+        LockNotAvailable: readers held it for a minute.
     """
     if leaf.parent and leaf.is_graph:
         _exchange(connection, leaf)
@@ -102,7 +107,7 @@ def renew_log(connection: Connection) -> int:
     connection.execute("select pg_reload_conf()")
     try:
         _await_setting(connection)
-        for _ in range(len(before) + _ATTEMPTS):
+        for _ in range(len(before) + _SPARE):
             connection.execute("select pg_logical_emit_message(false, '', '')")
             connection.execute("select pg_switch_wal()")
             connection.execute("checkpoint")
@@ -138,14 +143,8 @@ def _exchange(connection: Connection, leaf: Leaf) -> None:
         for number, (_, definition, constraint) in enumerate(indexes):
             new = sql.Identifier(f"{leaf.copy}_{number}")
             _create_index(connection, copy, new, definition, constraint)
-    for attempt in range(_ATTEMPTS):
-        try:
-            _swap(connection, leaf, [name for name, _, _ in indexes])
-            break
-        except LockNotAvailable:
-            if attempt == _ATTEMPTS - 1:
-                raise
-            time.sleep(_PAUSE)
+    swap = partial(_swap, connection, leaf, [name for name, _, _ in indexes])
+    patiently(swap, _is_held, seconds=_PATIENCE, pause=_PAUSE)
     connection.execute(sql.SQL("analyze {leaf}").format(**names))
 
 
@@ -211,13 +210,11 @@ def _patiently(connection: Connection, command: sql.Composed) -> None:
     """Execute what locks a table, and let readers that hold it go first."""
     connection.execute("select set_config('lock_timeout', '1s', false)")
     try:
-        for _ in range(_ATTEMPTS):
-            with suppress(LockNotAvailable):
-                connection.execute(command)
-                return
-            time.sleep(_PAUSE)
-        connection.execute("select set_config('lock_timeout', '0', false)")
-        connection.execute(command)
+        patiently(lambda: connection.execute(command), _is_held, seconds=_PATIENCE, pause=_PAUSE)
     finally:
         with suppress(psycopg.OperationalError):
             connection.execute("select set_config('lock_timeout', '0', false)")
+
+
+def _is_held(error: Exception) -> bool:
+    return isinstance(error, LockNotAvailable)

@@ -79,9 +79,13 @@ class Inputs:
 
     def transform(self, inputs: DataFrame) -> Any:
         """All parts side by side, float32: sparse where there are terms."""
+        return self.joined([part.prepare(inputs) for part in self.parts])
+
+    def joined(self, prepared: Sequence[Any]) -> Any:
+        """What `transform` gives, of parts that are prepared."""
         from scipy.sparse import csr_array, hstack
 
-        blocks = self.blocks([part.prepare(inputs) for part in self.parts])
+        blocks = self.blocks(prepared)
         return blocks[0] if len(blocks) == 1 else hstack([*map(csr_array, blocks)], format="csr")
 
     def blocks(self, prepared: Sequence[Any]) -> list[Any]:

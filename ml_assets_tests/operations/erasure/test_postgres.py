@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from ml_assets.operations.erasure.stores.postgres import _erase_texts
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from ml_assets.operations.erasure.stores.postgres import _erase_texts, graphs_built_anew
+from ml_assets.operations.erasure.subject import Place
 from ml_assets.operations.erasure.wording import Wording
+from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets.stores.postgres.migration import SCHEMA
+from ml_assets.stores.postgres.rewriting import Leaf, rewrite
 
 
 def judge(connection: postgres.Connection, query: str) -> None:
@@ -30,3 +40,57 @@ def test_each_value_is_changed_to_its_own(connection: postgres.Connection) -> No
         assert _erase_texts(connection, SCHEMA, wording) == 2
     rows = connection.execute("select query from judgments order by query").fetchall()
     assert rows == [("a [forgotten]",), ("b [forgotten]",), ("c",)]
+
+
+VECTORS = """
+create table vectors (space text, name text, embedding halfvec(3), primary key (space, name))
+partition by list (space);
+create table vectors_a partition of vectors for values in ('a');
+create index on vectors using hnsw (embedding halfvec_cosine_ops);
+insert into vectors select 'a', n, format('[1,2,%s]', n)::halfvec from generate_series(1, 9) as n;
+"""
+
+
+def file_of_vectors(connection: postgres.Connection) -> object:
+    return connection.execute("select pg_relation_filenode('vectors_a')").fetchone()
+
+
+def test_vectors_are_in_another_file_after_the_block(
+    connection: postgres.Connection, postgres_url: str
+) -> None:
+    connection.execute(VECTORS)
+    before = file_of_vectors(connection)
+    with graphs_built_anew(Place(Settings(postgres_url=SecretStr(postgres_url)), connection)):
+        pass
+    assert file_of_vectors(connection) != before
+    assert connection.execute("select count(*) from vectors").fetchone() == (9,)
+
+
+def stop_when_it_waits(connection: postgres.Connection) -> None:
+    held = "select from pg_locks where relation = 'vectors'::regclass and not granted"
+    for _ in range(6000):
+        if connection.execute(held).rowcount:
+            raise KeyboardInterrupt
+        time.sleep(0.01)
+
+
+def test_who_stops_does_not_wait_for_readers_of_vectors(
+    connection: postgres.Connection, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[type[psycopg.Error]] = []
+
+    def watched(own: postgres.Connection, leaf: Leaf) -> None:
+        try:
+            rewrite(own, leaf)
+        except psycopg.Error as error:
+            ended.append(type(error))
+            raise
+
+    monkeypatch.setattr("ml_assets.operations.erasure.stores.postgres.rewrite", watched)
+    connection.execute(VECTORS)
+    place = Place(Settings(postgres_url=SecretStr(postgres_url)), connection)
+    with postgres.connect(postgres_url, Path()) as reader, reader.transaction():
+        reader.execute("select from vectors limit 1")
+        with pytest.raises(KeyboardInterrupt), graphs_built_anew(place):
+            stop_when_it_waits(connection)
+    assert ended == [psycopg.errors.AdminShutdown]

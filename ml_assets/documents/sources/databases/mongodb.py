@@ -95,6 +95,10 @@ class Mongodb:
         )
         return hash_collections(hashes, self._digest, f"{self.name}, field {split!r}")
 
+    def columns(self) -> dict[str, list[str]]:
+        """Return the columns of the mapping."""
+        return self._columns.feeds()
+
     def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
         """Stream these collections in one pass, in the order of the server.
 

@@ -7,9 +7,18 @@ import json
 import re
 from collections.abc import Collection, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
+from copy import copy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.documents.formats.rows import ESCAPED_BYTE, INVALID, Columns, Row, as_wanted
+from ml_assets.documents.formats.rows import (
+    INVALID,
+    Columns,
+    Row,
+    as_wanted,
+    collection_of,
+    is_invalid,
+)
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.normalize import check_collection
 from ml_assets.documents.sources.base import UNATTRIBUTED
@@ -20,7 +29,7 @@ from ml_assets.errors import SourceError
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-VERSION = "2"
+VERSION = "3"
 """Raise it when the reading changes: it is part of every fingerprint."""
 
 _ROWS = 1_000
@@ -30,6 +39,14 @@ _COLON = re.compile(r"(?<![:\w\\]):(?=\w)")
 
 _known: dict[tuple[str, str], dict[str, str]] = {}
 """The collections of the last source, by what it is and its stamp: a run asks for them often."""
+
+
+@dataclass
+class _Snapshot:
+    """A connection that sees one state of the rows, and their stamp once it was asked for."""
+
+    connection: sa.Connection
+    stamp: str = ""
 
 
 class Sql:
@@ -60,33 +77,60 @@ class Sql:
         self._query = query.strip().rstrip(";")
         self._fingerprint = fingerprint.strip().rstrip(";")
         self._given_name = name
+        self._snapshot: _Snapshot | None = None
 
     @property
     def name(self) -> str:
         """The kind, the database without who asks, and the table."""
         return f"sql:{self._database.place}/{self._table or 'query'}"
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Sql]:
+        """The source in one state, where the database can hold one for a reader.
+
+        Its rows are hashed once within it, and what others write meanwhile is seen by the next.
+        """
+        if not self._database.has_snapshots:
+            yield self
+            return
+        with self._connected() as connection:
+            held = copy(self)
+            held._snapshot = _Snapshot(connection)
+            yield held
+
     def stamp(self) -> str:
         """Return a hash of the fingerprint or of the rows, or what tells of a database in a file.
 
         Of a database that can neither hash its rows nor tell when it was written, all are read.
         """
+        if self._snapshot and self._snapshot.stamp:
+            return self._snapshot.stamp
         told = self._database.file_stamp()
         if told is None or self._fingerprint:
             with self._connected() as connection:
                 told = self._told(connection)
-        return self._digest(told)
+        stamp = self._digest(told)
+        if self._snapshot:
+            self._snapshot.stamp = stamp
+        return stamp
 
     def collections(self) -> dict[str, str]:
         """Return the collections with a hash of their content and of the mapping."""
         stamp = self.stamp()
+        in_file = self._database.file_stamp() is not None and not self._fingerprint
+        if not self._columns.collection_by and not in_file:
+            return {self._collection(): stamp}
         if (collections := _known.get((self.name, stamp))) is None:
             with self._connected() as connection:
-                collections = self._collections(connection, stamp)
+                collections = self._collections(connection)
             if self._database.is_settled() and self.stamp() == stamp:
                 _known.clear()
                 _known[self.name, stamp] = collections
         return dict(collections)
+
+    def columns(self) -> dict[str, list[str]]:
+        """Return the columns of the mapping."""
+        return self._columns.feeds()
 
     def read(self, collections: Collection[str]) -> Iterator[Document | Rejected]:
         """Stream these collections in one pass over the rows, in the order of the database.
@@ -108,15 +152,13 @@ class Sql:
     def judged_queries(self) -> None:
         """Return None: a table holds no questions."""
 
-    def _collections(self, connection: sa.Connection, stamp: str) -> dict[str, str]:
+    def _collections(self, connection: sa.Connection) -> dict[str, str]:
         if not self._columns.collection_by:
-            in_file = self._database.file_stamp() is not None and not self._fingerprint
-            told = self._digest(self._told(connection)) if in_file else stamp
-            return {self._collection(): told}
+            return {self._collection(): self._digest(self._told(connection))}
         if not self._fingerprint:
             where = f"{self.name}, column {self._columns.collection_by!r}"
             parameters = self._parameters()
-            digests = hashed(self._outcomes())
+            digests = self._hashed_there(connection) or hashed(self._outcomes())
             return hash_collections(digests, lambda: hashlib.sha256(parameters), where)
         rows = connection.execute(_text(self._fingerprint)).fetchmany(_ROWS)
         names = [str(row[0]) for row in rows]
@@ -141,14 +183,31 @@ class Sql:
             return repr(sorted(repr(tuple(row)) for row in rows))
         selected, names = self._select(connection)
         part = selected.subquery("part")
-        hashed = self._database.row_hash([part.c[name] for name in names])
-        if hashed is not None:
-            counted = sa.select(sa.func.count(), sa.func.sum(hashed)).select_from(part)
+        row_hash = self._database.row_hash([part.c[name] for name in names])
+        if row_hash is not None:
+            counted = sa.select(sa.func.count(), sa.func.sum(row_hash)).select_from(part)
             return repr(tuple(connection.execute(counted).one()))
         total = 0
         for row in self._streamed(connection, selected):
-            total += int.from_bytes(hashlib.sha256(repr(tuple(row)).encode()).digest())
+            total += int.from_bytes(_sha256(repr(tuple(row))))
         return str(total % (1 << 256))
+
+    def _hashed_there(self, connection: sa.Connection) -> list[tuple[str, bytes]] | None:
+        """A hash of the rows of each value that splits them; None: the database makes none."""
+        import sqlalchemy as sa
+
+        selected, names = self._select(connection)
+        part, split = selected.subquery("part"), self._columns.collection_by
+        called = dict(zip(as_wanted(names, self._columns, self.name), names, strict=True))
+        row_hash = self._database.row_hash([part.c[name] for name in names])
+        if row_hash is None or self._columns.period or split not in called:
+            return None
+        value, same = self._database.grouped(part.c[called[split]])
+        hashes = sa.select(value, sa.func.count(), sa.func.sum(row_hash)).group_by(same)
+        return [
+            (collection_of({split: _plain(value)}, self._columns), _sha256(repr(told)))
+            for value, *told in connection.execute(hashes)
+        ]
 
     def _outcomes(self) -> Iterator[Document | Rejected]:
         collection = "" if self._columns.collection_by else self._collection()
@@ -164,11 +223,11 @@ class Sql:
                     row = {name: _plain(cell) for name, cell in zip(names, cells, strict=True)}
                     for name in nested & row.keys():
                         row[name] = _opened(row[name])
-                    yield f"row {number}", INVALID if any(map(_is_bad, row.values())) else row
+                    yield f"row {number}", INVALID if any(map(is_invalid, row.values())) else row
 
     def _streamed(self, connection: sa.Connection, selected: Any) -> Generator[Any]:
         options = {"stream_results": True, "max_row_buffer": _ROWS}
-        result = connection.execution_options(**options).execute(selected)
+        result = connection.execute(selected, execution_options=options)
         try:
             yield from result
         finally:
@@ -209,8 +268,13 @@ class Sql:
 
     @contextmanager
     def _connected(self) -> Iterator[sa.Connection]:
-        with self._database.connected(self.name) as connection:
-            yield connection
+        if self._snapshot is None:
+            with self._database.connected(self.name) as connection:
+                yield connection
+        else:
+            # What cannot be read ends no more than what was asked, and the rest is read as it was.
+            with self._database.errors(self.name), self._snapshot.connection.begin_nested():
+                yield self._snapshot.connection
 
 
 def _table(name: str) -> Any:
@@ -228,15 +292,15 @@ def _text(query: str) -> Any:
     return sa.text(_COLON.sub(r"\\:", query))
 
 
+def _sha256(told: str) -> bytes:
+    return hashlib.sha256(told.encode("utf-8", "surrogateescape")).digest()
+
+
 def _plain(cell: object) -> object:
     """A cell; bytes as the text that they are, a bad one as a lone surrogate."""
     if isinstance(cell, bytes | bytearray | memoryview):
         return bytes(cell).decode("utf-8", "surrogateescape")
     return cell
-
-
-def _is_bad(cell: object) -> bool:
-    return isinstance(cell, str) and ESCAPED_BYTE.search(cell) is not None
 
 
 def _opened(cell: object) -> object:

@@ -1,7 +1,4 @@
-"""The erasers, a module for each store and a line here, in the order in which they work.
-
-PostgreSQL comes last: what was erased elsewhere is not written there again meanwhile.
-"""
+"""The erasers, a module for each store and a line here, in the order in which they work."""
 
 from __future__ import annotations
 
@@ -23,6 +20,8 @@ ERASERS: tuple[tuple[str, Eraser], ...] = (
     ("DuckDB", offline.erase),
     ("predictions", predictions.erase),
     ("online values and caches", online.erase),
-    ("PostgreSQL", postgres.erase),
 )
 """The name of each store, and what erases in it."""
+
+LAST: tuple[str, Eraser] = ("PostgreSQL", postgres.erase)
+"""What was erased elsewhere is not written there again meanwhile."""

@@ -7,6 +7,8 @@ Those of MLflow and Dagster beside ours are looked through in the same way.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 
 import psycopg
 from psycopg import sql
@@ -41,18 +43,21 @@ _CHAINED = "model_audit_logs"
 
 
 def erase(place: Place, subject: Subject) -> list[Removed]:
-    """Remove rows and texts, then write tables, statistics and, embedded, the log anew."""
+    """Remove rows and texts, then write tables, statistics and, embedded, the log anew.
+
+    Tables of vectors were written by `graphs_built_anew`.
+    """
     connection, wording = place.connection, wording_of(subject)
     removed = {"rows": 0, "texts": 0}
     with connection.transaction():
         removed["rows"] = _erase_rows(connection, subject)
         removed["texts"] = _erase_texts(connection, SCHEMA, wording)
         read_anew(connection, subject.collections)
-    how = _rewrite(place, connection, SCHEMA)
+    how = _rewrite(connection, SCHEMA)
     for records in _beside(place):
         with records.transaction():
             removed["texts"] += _erase_texts(records, "public", wording)
-        how = _rewrite(place, records, "public")
+        how = _rewrite(records, "public")
     if secret(place.settings.postgres_url) is None:
         renew_log(connection)
         how += "; the write-ahead log was begun anew"
@@ -60,6 +65,31 @@ def erase(place: Place, subject: Subject) -> list[Removed]:
         how += "; not shown: the archive of its log, replicas, free blocks of its disks"
     named = {"rows": "other rows that name it", "texts": "texts that name it"}
     return [Removed("PostgreSQL", named[what], count, how) for what, count in removed.items()]
+
+
+@contextmanager
+def graphs_built_anew(place: Place) -> Iterator[None]:
+    """Write the tables of vectors anew, beside what is done within the block.
+
+    It takes longer than all else of PostgreSQL. `hide` comes before, `erase` after.
+    """
+    url, home = secret(place.settings.postgres_url), place.home
+    with postgres.connect(url, home) as own, ThreadPoolExecutor(1) as beside:
+        building = beside.submit(_build_graphs, own)
+        try:
+            yield
+        except BaseException:
+            with suppress(psycopg.Error):  # who stops, or fails, does not wait for it
+                end = "select pg_terminate_backend(%s)"
+                place.connection.execute(end, [own.info.backend_pid])
+            raise
+        building.result()
+
+
+def _build_graphs(connection: postgres.Connection) -> None:
+    for leaf in leaves(connection, SCHEMA):
+        if leaf.is_graph:
+            rewrite(connection, leaf)
 
 
 def hide(connection: postgres.Connection, subject: Subject) -> None:
@@ -165,11 +195,10 @@ def _beside(place: Place) -> Iterator[postgres.Connection]:
                 yield records
 
 
-def _rewrite(place: Place, connection: postgres.Connection, schema: str) -> str:
+def _rewrite(connection: postgres.Connection, schema: str) -> str:
     for leaf in leaves(connection, schema):
-        if leaf.is_graph:
-            place.notify("The graph of the vectors is built anew beside the one that answers")
-        rewrite(connection, leaf)
+        if not leaf.is_graph:
+            rewrite(connection, leaf)
     if rewrite_statistics(connection):
         return "tables, indexes and statistics were written anew"
     return "tables and indexes were written anew; its statistics only a superuser can"

@@ -15,7 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from ml_assets.operations.erasure.traces.blocks import clickhouse_blocks, tantivy_blocks
+from ml_assets.operations.erasure.traces.pages import deleted_values
 from ml_assets.operations.erasure.traces.patterns import TERM_END
+from ml_assets.stores.duckdb import PATIENCE, is_held
 from ml_assets.stores.patience import patiently
 
 Parts = Iterable[bytes | memoryview]
@@ -26,6 +28,8 @@ _ROWS = 4096
 _STREAMS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"}
 _PARQUET, _ZIP, _DUCKDB = b"PAR1", b"PK\x03\x04", b"DUCK"
 _DUCKDB_AT = 8
+_TABLES_OF = "base"
+"""Where PostgreSQL has a folder for each database, and in it files of tables and indexes."""
 _KEYWORD = "meta.json"
 _GRAPH = "data_level0.bin"
 """The vectors of a graph of Chroma, which it has at norm 1."""
@@ -60,6 +64,9 @@ def contents(path: Path) -> Iterator[tuple[str, Parts]]:
         if path.name == _GRAPH:
             file.seek(0)
             yield "as float16", _halves(file)
+        if path.parent.parent.name == _TABLES_OF and head:
+            file.seek(0)
+            yield "values of deleted rows", deleted_values(_parts(file))
         if path.suffix in (".bin", ".store") and head:
             with _mapped(file) as content:
                 if path.suffix == ".store":
@@ -101,7 +108,7 @@ def _tables(path: Path) -> Iterator[tuple[str, Parts]]:
     def open_file() -> duckdb.DuckDBPyConnection:
         return duckdb.connect(str(path), read_only=True)
 
-    opened = patiently(open_file, lambda error: "lock" in str(error), seconds=30, pause=0.05)
+    opened = patiently(open_file, is_held, seconds=PATIENCE, pause=0.05)
     with closing(opened) as connection:
         query = "select schema_name, table_name from duckdb_tables() order by all"
         for schema, table in connection.execute(query).fetchall():

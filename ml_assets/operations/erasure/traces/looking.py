@@ -44,9 +44,10 @@ def find_traces(folder: Path, marks: Marks) -> list[Trace]:
 
     Words are looked for in UTF-8, UTF-16 and JSON, vectors in float64, float32, float16 and uint8,
     in the bytes of files and in what these compress with gzip, zstd, LZ4 or zip, as Parquet, as
-    blocks of ClickHouse, as documents of tantivy, or as PGLZ where that left bytes as they were.
-    Of what DuckDB compresses, the rows are looked through. Each of a mark's encodings is told once
-    for each content. Links are not followed.
+    blocks of ClickHouse, as documents of tantivy, or as PGLZ: in rows of PostgreSQL where that left
+    bytes as they were, in what is left of deleted rows unpacked. Of what DuckDB compresses, the
+    rows are looked through. Each of a mark's encodings is told once for each content. Links are
+    not followed.
 
     Raises:
         StoreError: a file cannot be read.

@@ -12,13 +12,18 @@ import pytest
 import sqlalchemy as sa
 
 from ml_assets.documents.model import Document, Rejected
+from ml_assets.documents.refresh import refresh_documents
 from ml_assets.documents.sources import Source, open_source
+from ml_assets.documents.sources.base import snapshot
 from ml_assets.documents.sources.databases.connections import Database
+from ml_assets.documents.sources.databases.sql import Sql
 from ml_assets.errors import SettingError, SourceError, UserError
 from ml_assets.settings import load_settings
+from ml_assets.stores import postgres
 from ml_assets_tests.servers import PASSWORD, free_port, mariadb_over_tcp
 
 KINDS = ("postgresql", "mariadb", "sqlite", "duckdb")
+SERVERS = KINDS[:2]
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +158,94 @@ def test_a_column_splits_it_and_one_change_is_one_of_a_collection(url: str) -> N
     assert after["kitchen"] == before["kitchen"]
     assert after["garden"] != before["garden"]
     assert {row.collection for row in source.read(["garden"])} == {"garden"}
+
+
+@pytest.mark.parametrize("url", SERVERS, indirect=True)
+def test_a_snapshot_is_one_state_of_the_rows(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    articles(url)
+    source = opened("sql:articles?id=number&text=body", url)
+    before, (old, _) = source.stamp(), read(source)
+    hashings = []
+    row_hash = Database.row_hash
+    monkeypatch.setattr(Database, "row_hash", lambda *words: hashings.append(1) or row_hash(*words))
+    with snapshot(source) as held:
+        present = held.collections()
+        write(url, "update articles set body = 'A hoe' where number = 4")
+        write(url, "delete from articles where number = 1")
+        rows = [row for row in held.read(present) if isinstance(row, Document)]
+        assert {row.document_id: row for row in rows} == old
+        assert held.stamp() == before
+    assert len(hashings) == 1
+    assert source.stamp() != before
+    assert read(source)[0].keys() == {"2", "4"}
+
+
+@pytest.mark.parametrize("url", SERVERS, indirect=True)
+def test_a_server_hashes_the_rows_of_each_collection(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    articles(url)
+    monkeypatch.setattr(Sql, "_outcomes", None)  # no row is read
+    source = opened("sql:articles?id=number&text=body&collection_by=topic", url)
+    write(url, "insert into articles values (7, 'A pot', 'Kitchen', null, null, null)")
+    before = source.collections()
+    assert [*before] == ["Kitchen", "garden", "kitchen"]
+    write(url, "update articles set body = 'A pan' where number = 7")
+    after = source.collections()
+    assert {name for name in before if before[name] != after[name]} == {"Kitchen"}
+
+
+def test_a_row_larger_than_a_string_of_the_server_is_told_apart(mariadb: str) -> None:
+    write(mariadb, "create or replace table big (id integer, title longtext, text longtext)")
+    write(mariadb, "insert into big values (1, repeat('x', 9000000), repeat('y', 9000000))")
+    source = opened("sql:big", mariadb)
+    before = source.stamp()
+    write(mariadb, "update big set text = concat('z', text)")
+    assert source.stamp() != before
+
+
+def test_what_others_write_while_it_is_read_is_left_to_the_next_run(
+    postgres_url: str, connection: postgres.Connection
+) -> None:
+    articles(postgres_url)
+    source = opened("sql:public.articles?id=number&text=body", postgres_url)
+
+    def progress(done: int, total: int) -> None:
+        write(postgres_url, f"insert into articles values ({len(writes) + 10}, 'A rake')")
+        writes.append(done)
+
+    writes: list[int] = []
+    report = refresh_documents(connection, source, source.collections(), progress=progress)
+    assert report.deltas["articles"].added == 3
+    report = refresh_documents(connection, source, source.collections())
+    assert report.deltas["articles"].added == len(writes)
+
+
+def test_what_cannot_be_read_of_a_snapshot_does_not_end_it(postgres_url: str) -> None:
+    query = "select n as id, (1 / (n - 3))::text as text from generate_series(1, 4) n"
+    source = opened(f"sql?query={query}&fingerprint=select 1", postgres_url)
+    with snapshot(source) as held:
+        for _ in range(2):
+            with pytest.raises(SourceError, match="division by zero"):
+                list(held.read(held.collections()))
+
+
+def test_the_server_waits_for_rows_to_be_taken(mariadb: str) -> None:
+    query = "select 1 as id, concat(@@session.net_write_timeout) as text"
+    documents, _ = read(opened(f"sql?query={query}", mariadb))
+    assert documents["1"].text == "3600"
+
+
+def test_a_date_of_zeros_is_none(mariadb: str) -> None:
+    write(
+        mariadb,
+        "create or replace table notes (id integer, text text, created_at datetime)",
+        "insert into notes values (1, 'old', '0000-00-00'), (2, 'new', '2026-01-05 10:00')",
+    )
+    documents, rejected = read(opened("sql:notes", mariadb))
+    assert not rejected
+    assert documents["1"].created_at is None
+    assert documents["2"].created_at == datetime(2026, 1, 5, 10, tzinfo=UTC)
 
 
 def test_a_fingerprint_of_the_users_own_is_asked_instead(url: str) -> None:
