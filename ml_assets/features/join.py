@@ -127,7 +127,8 @@ def _join_view(duck: duckdb.Connection, spine: pd.DataFrame, view: FeatureView) 
     ttl = None if view.ttl is None else view.ttl // timedelta(microseconds=1)
     with duckdb.registered(duck, spine=keys):
         # As Arrow: of the frame that DuckDB makes itself, each column is copied once more.
-        joined = duck.sql(text, params={"ttl": ttl}).to_arrow_table().to_pandas()
+        found = duck.sql(text, params={"ttl": ttl}).to_arrow_table()
+    joined: pd.DataFrame = found.to_pandas()
     # Each row of the spine is there once; DuckDB would sort all columns with them.
     places = np.empty(len(joined), np.int64)
     places[joined["spine_row"].to_numpy()] = np.arange(len(joined))
