@@ -9,7 +9,8 @@ import typer
 from ml_assets.cli import app
 from ml_assets.settings import Settings
 
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+_GROUP = typer.main.get_command(app)
+COMMANDS = {name: _GROUP.get_command(None, name) for name in _GROUP.list_commands(None)}  # type: ignore[attr-defined]
 SETTINGS = {
     str(field.validation_alias or f"ML_ASSETS_{name.upper()}"): name
     for name, field in Settings.model_fields.items()

@@ -10,9 +10,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console, RenderableType
 from rich.markup import escape
+from typer.core import TyperGroup
+from typer.main import get_group
 
 from ml_assets.console.layout import printable
 from ml_assets.errors import SettingError, UserError
@@ -33,7 +36,53 @@ for _stream in (sys.stdout, sys.stderr):
     if isinstance(_stream, io.TextIOWrapper):
         _stream.reconfigure(errors="replace")  # a terminal without arrows is shown the rest
 
+COMMANDS = {
+    **dict.fromkeys(("backup", "restore"), "backup"),
+    **dict.fromkeys(("run", "repair", "plan", "history", "status", "ui"), "pipeline"),
+    **{name: f"governance.{name}" for name in ("forget", "lineage", "report")},
+    **dict.fromkeys(("errors", "models", "trends", "compare"), "models"),
+    "monitor": "monitoring",
+    **dict.fromkeys(("search", "ask", "predict"), "queries"),
+    **dict.fromkeys(("rejected", "sql", "mlflow"), "records"),
+    **dict.fromkeys(
+        ("releases", "search-generations", "publish", "approve", "rollback"), "releases"
+    ),
+    **dict.fromkeys(("serve", "metrics-exporter", "mcp"), "service"),
+    "alerts": "alerts",
+    "features": "features",
+    **{name: f"governance.{name}" for name in ("audit", "roles")},
+    "predictions": "monitoring",
+    "judgments": "records",
+    "keys": "service",
+}
+"""The module of each command and group, in the order of the help."""
+
+
+class _Commands(TyperGroup):
+    """Imports the module of a command when it is asked for, and all of them for the help.
+
+    To import them all, and to look at all of their options, takes as long as a search.
+    """
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """All commands, imported or not."""
+        self._join(COMMANDS.values())
+        return list(COMMANDS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
+        """The command, imported; of an unknown name all are, for the likest to be shown."""
+        if cmd_name not in self.commands:
+            self._join([COMMANDS[cmd_name]] if cmd_name in COMMANDS else COMMANDS.values())
+        return super().get_command(ctx, cmd_name)
+
+    def _join(self, modules: Iterable[str]) -> None:
+        for module in modules:
+            import_module(f"ml_assets.cli.{module}")
+        self.commands = get_group(app).commands
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group
@@ -34,8 +35,11 @@ from ml_assets.console.progress import stage_bars
 from ml_assets.console.status import failed_checks
 from ml_assets.console.status import status as shown_status
 from ml_assets.errors import IncompleteReadError, NothingToDoError, mask_secrets
-from ml_assets.settings import Until, load_settings, secret, shipped
+from ml_assets.settings import Settings, Until, load_settings, secret, shipped
 from ml_assets.stores.processes import child_environment
+
+if TYPE_CHECKING:
+    from ml_assets.operations.pending import Finish
 
 
 @command
@@ -186,6 +190,16 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
+def _standing(settings: Settings, finish: Finish) -> dict[str, Any]:
+    """How things stand: as they stood when the last run ended, if that was kept."""
+    if finish.standing:
+        standing: dict[str, Any] = json.loads(finish.standing)
+        return standing
+    from ml_assets.operations.status import read_standing
+
+    return read_standing(settings)
+
+
 def bring_up_to_date(everything: bool, until: Until = "models", verbose: bool = False) -> None:
     """Run all that follows from the source, and show what was done; what `run` and others do."""
     settings = load_settings()
@@ -194,16 +208,16 @@ def bring_up_to_date(everything: bool, until: Until = "models", verbose: bool = 
     tell_what_is_left_behind(settings)
     with _uncollected():
         from ml_assets.operations.pending import last_finish
-        from ml_assets.operations.status import read_status
 
         if not everything and (finish := last_finish(settings)):
-            for part in runs.nothing_to_do(finish.ended, read_status(settings)):
+            for part in runs.nothing_to_do(finish.ended, _standing(settings, finish)):
                 out.print(part)
             for line in failed_checks(finish.warnings):
                 err.print(line, soft_wrap=True)
             return
         # Dagster is imported only for a run that does something.
         from ml_assets.defs.run import run_everything
+        from ml_assets.operations.status import read_standing
 
     gc.freeze()
     try:
@@ -211,7 +225,7 @@ def bring_up_to_date(everything: bool, until: Until = "models", verbose: bool = 
             report = run_everything(settings, progress, tell, until, thorough=everything)
     finally:
         gc.unfreeze()  # nanobind takes for leaked what is frozen at the end
-    for part in runs.run_summary(report, read_status(settings), None if verbose else 10):
+    for part in runs.run_summary(report, read_standing(settings), None if verbose else 10):
         out.print(part)
     for line in runs.run_problems(report):
         err.print(line, soft_wrap=True)

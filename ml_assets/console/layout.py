@@ -64,6 +64,8 @@ def cell(value: Any) -> str:
     return escape(printable(str(value)))
 
 
-def moment(value: datetime | None) -> str:
-    """To the minute, in UTC."""
+def moment(value: datetime | str | None) -> str:
+    """To the minute, in UTC; a text is a time as JSON keeps it."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
     return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M") if value else NOTHING

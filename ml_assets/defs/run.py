@@ -42,12 +42,12 @@ from ml_assets.monitoring.predictions import waiting_days
 from ml_assets.monitoring.recording import first_unrecorded
 from ml_assets.operations.erasure.forget import complete_begun
 from ml_assets.operations.erasure.subject import Place
+from ml_assets.operations.lasting import is_finish
 from ml_assets.operations.pending import (
     FailedCheck,
     Pending,
     find_pending,
     forget_finish,
-    is_finish,
     remember_finish,
     was_finished,
 )

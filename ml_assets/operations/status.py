@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,14 @@ from ml_assets.embeddings.refresh import count_vectors
 from ml_assets.embeddings.space import current_space
 from ml_assets.errors import mask_secrets
 from ml_assets.features.drift.results import DayComparison, how_it_came, read_comparisons
+from ml_assets.operations.pending import keep_standing, present_finish
 from ml_assets.registry.decisions import challenger_standing
 from ml_assets.registry.versions import champion
 from ml_assets.releases.pointer import present_parts, services
 from ml_assets.releases.roles import read_roles
 from ml_assets.search.evaluation.measurement import as_json, read_measurements
 from ml_assets.search.publishing.listing import described_generation, list_generations
-from ml_assets.settings import Settings
+from ml_assets.settings import Settings, secret
 from ml_assets.stores import duckdb, postgres
 from ml_assets.training.experiments import read_candidates
 from ml_assets.training.labels.review import read_review
@@ -27,29 +30,59 @@ from ml_assets.training.training_set import current_hash
 
 def read_status(settings: Settings) -> dict[str, Any]:
     """Counts, collections, generations, candidates of the current training set, the champion."""
-    space = current_space(settings)
     with postgres.connect_reader(settings) as connection:
-        generations = list_generations(connection, settings, described_generation(settings))
-        published = present_parts(connection).generation_id
-        measured = read_measurements(connection, published).published if published else None
-        return {
-            "source": mask_secrets(settings.source),
-            "home": str(settings.home),
-            "vector_space": {"id": space.space_id, "model": space.model},
-            **count_rows(connection),
-            "vectors": count_vectors(connection, space),
-            "by_collection": [
-                asdict(row)
-                for row in read_collections(connection)
-                if row.fingerprint != GONE or row.read_error
-            ],
-            "generations": [asdict(generation) for generation in generations[:5]],
-            "measurement": as_json(measured) if measured else None,
-            **_trained(connection, settings.duckdb_file),
-            "champion": _champion(connection),
-            "challenger": _challenger(connection),
-            "roles": _roles(connection, settings.actor),
-        }
+        return _status(connection, settings)
+
+
+def _status(connection: postgres.Connection, settings: Settings) -> dict[str, Any]:
+    space = current_space(settings)
+    generations = list_generations(connection, settings, described_generation(settings))
+    return {
+        "source": mask_secrets(settings.source),
+        "home": str(settings.home),
+        "vector_space": {"id": space.space_id, "model": space.model},
+        "by_collection": [
+            asdict(row)
+            for row in read_collections(connection)
+            if row.fingerprint != GONE or row.read_error
+        ],
+        "generations": [asdict(generation) for generation in generations[:5]],
+        **_standing(connection, settings),
+        "roles": _roles(connection, settings.actor),
+    }
+
+
+def _standing(connection: postgres.Connection, settings: Settings) -> dict[str, Any]:
+    """The part of it that the summary of a run shows: what runs alone change, for whoever asks."""
+    published = present_parts(connection).generation_id
+    measured = read_measurements(connection, published).published if published else None
+    return {
+        **count_rows(connection),
+        "vectors": count_vectors(connection, current_space(settings)),
+        "measurement": as_json(measured) if measured else None,
+        **_trained(connection, settings.duckdb_file),
+        "champion": _champion(connection),
+        "challenger": _challenger(connection),
+    }
+
+
+def read_standing(settings: Settings) -> dict[str, Any]:
+    """How things stand after a run, for its summary.
+
+    After one that ended well it is kept beside its finish, so that the next run, if nobody wrote
+    until then, need not look again.
+    """
+    with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
+        finish = present_finish(connection)
+        standing = _standing(connection, settings)
+        if finish:
+            keep_standing(connection, finish, json.dumps(standing, default=_iso))
+    return standing
+
+
+def _iso(value: datetime) -> str:
+    """A time, or a day, as JSON keeps it."""
+    return value.isoformat()
 
 
 def _champion(connection: postgres.Connection) -> dict[str, Any] | None:

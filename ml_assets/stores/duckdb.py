@@ -14,20 +14,20 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import duckdb
-
 from ml_assets.errors import DamagedStoreError, StoreError
 from ml_assets.stores import migrations
 from ml_assets.stores.folders import folder, put_aside, refusal
 from ml_assets.stores.patience import patiently
 
 if TYPE_CHECKING:
+    import duckdb
     import pandas as pd
     import pyarrow as pa
 
-Connection = duckdb.DuckDBPyConnection
-Opener = Callable[[], AbstractContextManager[Connection]]
-"""Opens the file for a short while: nobody else may write while it is open, and models are slow."""
+    Connection = duckdb.DuckDBPyConnection
+    Opener = Callable[[], AbstractContextManager[Connection]]
+    """Opens the file for a short while: nobody else may write while it is open, and models are
+    slow."""
 
 PATIENCE = 30.0
 """Seconds to wait for another process to let go of the file."""
@@ -35,6 +35,15 @@ PATIENCE = 30.0
 _HOLDER = re.compile(r"Conflicting lock is held in (?P<program>.*?)[ (]*PID (?P<pid>\d+)")
 _CORRUPT = "Corrupt database file"
 _OTHER_MODE = "different configuration"
+
+
+def __getattr__(name: str) -> object:
+    """The type of a connection, where Dagster asks; who opens no file imports no DuckDB."""
+    if name == "Connection":
+        import duckdb
+
+        return duckdb.DuckDBPyConnection
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @contextmanager
@@ -45,6 +54,8 @@ def connect(
 
     Waits up to `patience` seconds, with growing pauses, while another process holds the file.
     """
+    import duckdb
+
     try:
         with _connected(path, read_only, patience) as connection:
             yield connection
@@ -101,6 +112,8 @@ def rewrite(path: Path) -> None:
     Raises:
         StoreError: another process holds the file for too long, or there is no space.
     """
+    import duckdb
+
     fresh = path.with_name(f"{path.name}.new")
     for left in (fresh, fresh.with_name(f"{fresh.name}.wal")):
         left.unlink(missing_ok=True)
@@ -164,6 +177,8 @@ def arrow_table(rows: Iterable[Sequence[object]], header: Mapping[str, str]) -> 
 
 
 def _open_patiently(path: Path, read_only: bool, patience: float) -> Connection:
+    import duckdb
+
     try:
         return patiently(
             lambda: duckdb.connect(str(path), read_only=read_only),

@@ -22,7 +22,9 @@ def test_the_newest_vectors_are_always_sampled(connection: postgres.Connection) 
     embed(connection, *old)
     found = measure_fidelity(connection, SPACE, HashEncoder)
     assert found.worst_cosine == pytest.approx(1, abs=1e-3)
-    assert SAMPLE < found.sampled <= 2 * SAMPLE
+    assert SAMPLE < found.sampled <= SAMPLE + 2, (
+        "the tenth part of what came together, two at least"
+    )
     embed(connection, *old, Document("newest", "a", "The newest."))
     connection.execute(
         "update document_embeddings set embedding = embedding - embedding - embedding"

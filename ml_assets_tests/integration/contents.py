@@ -42,8 +42,9 @@ def read_postgres(home: Path) -> Contents:
                 "select schemaname, tablename from pg_tables"
                 " where schemaname not in ('pg_catalog', 'information_schema')"
             ).fetchall():
-                # What a server counted is its own: a restored home has the count of its server.
-                row = "to_jsonb(t) - 'written'" if table == "finished_run" else "t"
+                # What a server counted is its own: a restored home has the count of its server, and
+                # looks anew how things stand.
+                row = "to_jsonb(t) - 'written' - 'standing'" if table == "finished_run" else "t"
                 query = f'select ({row})::text from "{schema}"."{table}" t'
                 # The head is what it is the hash of; a backup does not know of itself.
                 if table in ("audit_head", "backups"):

@@ -1,6 +1,10 @@
 """What makes a finished run one that must be repeated."""
 
+import json
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -9,6 +13,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from ml_assets.console.layout import moment
 from ml_assets.console.runs import failed_checks
 from ml_assets.defs.build import build_definitions
 from ml_assets.documents.history import count_changes
@@ -18,15 +23,17 @@ from ml_assets.documents.sources import open_source
 from ml_assets.errors import StoreError
 from ml_assets.operations import pending, state
 from ml_assets.operations.erasure.request import FOLDER
+from ml_assets.operations.lasting import LASTING_WARNINGS, is_finish
 from ml_assets.operations.pending import (
     adopt_finish,
     forget_finish,
-    is_finish,
+    keep_standing,
     kept_finish,
     last_finish,
     remember_finish,
     was_finished,
 )
+from ml_assets.operations.status import read_standing
 from ml_assets.releases.audit import Entry, append
 from ml_assets.releases.gates import Gate
 from ml_assets.search.model import Generation
@@ -385,7 +392,7 @@ def test_a_failed_check_that_a_run_can_pass_asks_for_one() -> None:
 
 def test_the_warnings_that_last_are_checks() -> None:
     keys = build_definitions().resolve_asset_graph().asset_check_keys
-    assert {key.name for key in keys} >= pending.LASTING_WARNINGS
+    assert {key.name for key in keys} >= LASTING_WARNINGS
 
 
 def test_a_file_that_a_reader_removes_meanwhile_is_passed_over(
@@ -397,3 +404,61 @@ def test_a_file_that_a_reader_removes_meanwhile_is_passed_over(
     gone = ended.home / "keyword" / "gone"
     monkeypatch.setattr(state, "_files", lambda store: [*files(store), store / gone])
     assert state.written(connection, ended) == before
+
+
+def test_how_things_stand_is_kept_with_a_finish_until_it_is_another(
+    ended: Settings, connection: postgres.Connection
+) -> None:
+    ended.duckdb_file.unlink()  # it is none
+    end_a_run(connection, ended)
+    shown = read_standing(ended)
+    finish = last_finish(ended)
+    assert finish is not None
+    assert json.loads(finish.standing or "{}") == shown
+    assert shown["documents"] == 1
+    adopt_finish(connection, ended)  # by a run of days, say, which found drift
+    adopted = last_finish(ended)
+    assert adopted is not None
+    assert adopted.standing is None
+    end_a_run(connection, ended)
+    keep_standing(connection, finish, "of an earlier finish")
+    assert (last_finish(ended) or finish).standing is None
+
+
+def test_what_is_read_again_is_shown_as_it_was() -> None:
+    promoted = datetime(2026, 11, 30, 12, 5, tzinfo=UTC)
+    assert moment(promoted.isoformat()) == moment(promoted) == "2026-11-30 12:05"
+
+
+_END = """
+from ml_assets.settings import load_settings, secret
+from ml_assets.stores import postgres
+from ml_assets_tests.operations.finishing import end_a_run
+settings = load_settings()
+with postgres.connect(secret(settings.postgres_url), settings.home) as connection:
+    end_a_run(connection, settings)
+"""
+_ASK = """
+import sys
+from ml_assets.operations.pending import last_finish
+from ml_assets.settings import load_settings
+assert last_finish(load_settings()) is not None
+print(*{"dagster", "duckdb", "mlflow", "numpy", "psutil"} & sys.modules.keys())
+"""
+
+
+def test_to_see_that_nothing_changed_imports_no_heavy_library(
+    settings: Settings, postgres_url: str, tmp_path: Path
+) -> None:
+    asked = of_one_document(settings, postgres_url, tmp_path)
+    environment = {
+        "ML_ASSETS_HOME": str(asked.home),
+        "ML_ASSETS_SOURCE": asked.source,
+        "POSTGRES_URL": postgres_url,
+    }
+    for script in (_END, _ASK):
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(
+            command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr

@@ -12,7 +12,7 @@ from ml_assets import cli
 from ml_assets.cli import releases as commands
 from ml_assets.console.status import standing
 from ml_assets.errors import NothingToDoError
-from ml_assets.operations.pending import LASTING_WARNINGS
+from ml_assets.operations.lasting import LASTING_WARNINGS
 from ml_assets.registry import promotion
 from ml_assets.registry.gates import GATES, PASSING
 from ml_assets.releases.gates import Decision, Gate

@@ -208,10 +208,15 @@ set collection = excluded.collection, text_hash = excluded.text_hash, embedding 
     embedding_hash = excluded.embedding_hash, embedded_at = excluded.embedded_at
 
 -- name: sample_texts
--- Texts with their vectors: the newest ones, and as many that a hash picks.
-with sample as (
-    (select chunk_id, chunker from document_embeddings where space_id = %(space_id)s
-        order by embedded_at desc, chunk_id, chunker limit %(size)s)
+-- Texts with their vectors: of those that were written last together the tenth part, two at least, and as many that
+-- a hash picks, %(size)s at most of each.
+with newest as (
+    select chunk_id, chunker, embedded_at from document_embeddings where space_id = %(space_id)s
+    order by embedded_at desc, chunk_id, chunker limit 10 * %(size)s
+),
+sample as (
+    (select chunk_id, chunker from newest order by embedded_at desc, chunk_id, chunker
+        limit greatest(2, (select count(*) / 10 from newest where embedded_at = (select max(embedded_at) from newest))))
     union
     (select chunk_id, chunker from document_embeddings where space_id = %(space_id)s
         order by md5(chunk_id), chunk_id, chunker limit %(size)s)

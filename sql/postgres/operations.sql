@@ -5,8 +5,13 @@ on conflict (one) do update set state = excluded.state
 -- name: remember_finish
 -- Unless another state was written since the run began.
 update finished_run
-set state = %(state)s, written = %(written)s, changes = %(changes)s, warnings = %(warnings)s, finished_at = now()
+set state = %(state)s, written = %(written)s, changes = %(changes)s, warnings = %(warnings)s, standing = null,
+    finished_at = now()
 where state = %(begun)s
+
+-- name: keep_standing
+-- Of the finish that was there before it was looked: of another one it may tell what is no more.
+update finished_run set standing = %(standing)s where written = %(written)s and finished_at = %(finished_at)s
 
 -- name: written
 -- Rows that were ever inserted, updated or deleted, and the files of tables and indexes, of which truncating or

@@ -2,7 +2,3 @@
 
 A module for each question, and one to forget; erasing itself is in `operations`.
 """
-
-from ml_assets.cli.governance import audit, forget, lineage, report, roles
-
-__all__ = ["audit", "forget", "lineage", "report", "roles"]

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ml_assets.documents.formats.mbox import in_utf8
 from ml_assets.documents.model import LONGEST_TITLE, Heading, Page
 from ml_assets.documents.normalize import normalize
 
@@ -26,6 +27,9 @@ FORMATS = {
 }
 """The media type of each suffix."""
 
+VERSION = "2"
+"""Raise it when something else is made of what the extractor reads."""
+
 MAX_BYTES = 1 << 26
 """Bytes of a file that is looked into; what comes out is a text, whose length a setting bounds."""
 
@@ -39,7 +43,7 @@ _LIBRARY = "kreuzberg-pdfium"
 def extractor() -> str:
     """Return which version extracts, for fingerprints; empty when it is not installed."""
     try:
-        return version("kreuzberg")
+        return f"{version('kreuzberg')}+{VERSION}"
     except PackageNotFoundError:
         return ""
 
@@ -59,6 +63,8 @@ def extract(content: bytes, suffix: str) -> Page | str:
         use_cache=False,
         include_document_structure=suffix != ".pdf",  # it tells headings of the others alone
     )
+    if suffix == ".eml":
+        content = in_utf8(content)
     try:
         result = extract_bytes_sync(content, FORMATS[suffix], config)
     except KreuzbergError as error:

@@ -9,9 +9,9 @@ from contextlib import suppress
 from datetime import datetime
 from email import message_from_bytes
 from email.errors import HeaderParseError
-from email.header import decode_header, make_header
+from email.header import Header, decode_header
 from email.message import Message
-from email.utils import parsedate_to_datetime
+from email.utils import formataddr, getaddresses, parsedate_to_datetime
 
 from ml_assets.documents.formats.html import read_html
 from ml_assets.documents.formats.rows import Columns, Numbered, Row, as_wanted
@@ -27,6 +27,12 @@ LONGEST = 1 << 26
 
 _FROM = b"From "
 _ESCAPED = re.compile(rb">+From ")
+
+_ASCII_ALONE = ("iso-2022", "hz", "utf-7")
+"""Charsets that write all of their letters in ASCII, as mail in Japanese does: any is UTF-8 too."""
+_NAMED_ALONE = re.compile(
+    rb"(charset=[\"']?|=\?)(" + "|".join(_ASCII_ALONE).encode() + b")", re.IGNORECASE
+)
 
 
 def read_mbox(lines: Iterable[bytes], name: str, columns: Columns) -> Iterator[Numbered]:
@@ -83,11 +89,39 @@ def _row(content: bytes) -> Row | str:
     return dict(zip(COLUMNS, cells, strict=True))
 
 
+def in_utf8(content: bytes) -> bytes:
+    """A message whose texts and headers are UTF-8 where they were in a charset of `_ASCII_ALONE`.
+
+    For readers that know none of these; any other message is returned as it is.
+    """
+    if not _NAMED_ALONE.search(content):
+        return content
+    message = message_from_bytes(content)
+    for part in message.walk():
+        charset = part.get_content_charset("")
+        if part.get_content_maintype() == "text" and charset.startswith(_ASCII_ALONE):
+            text = _decoded(part)
+            del part["Content-Transfer-Encoding"]
+            part.set_payload(text, "utf-8")
+    if "Subject" in message:
+        message.replace_header("Subject", Header(_header(message, "Subject"), "utf-8").encode())
+    for name in ("From", "To", "Cc"):
+        if name in message:
+            people = getaddresses([str(message[name])])
+            shown = (formataddr((_line(who), address), "utf-8") for who, address in people)
+            message.replace_header(name, ", ".join(shown))
+    return message.as_bytes()
+
+
 def _header(message: Message, name: str) -> str:
+    return _line(str(message.get(name, "")))
+
+
+def _line(written: str) -> str:
     """A header in one line, decoded where it can be."""
-    written = str(message.get(name, ""))
-    with suppress(LookupError, ValueError, HeaderParseError):
-        written = str(make_header(decode_header(written)))
+    with suppress(ValueError, HeaderParseError):
+        words = decode_header(written)
+        written = "".join(it if isinstance(it, str) else _in(charset, it) for it, charset in words)
     return " ".join(written.split())
 
 
@@ -110,9 +144,13 @@ def _text(message: Message) -> str:
 
 def _decoded(part: Message) -> str:
     content = part.get_payload(decode=True)
-    if not isinstance(content, bytes):
-        return ""
-    for charset in ("utf-8", part.get_content_charset() or "cp1252"):
-        with suppress(LookupError, UnicodeDecodeError):
-            return content.decode(charset)
+    return _in(part.get_content_charset(), content) if isinstance(content, bytes) else ""
+
+
+def _in(charset: str | None, content: bytes) -> str:
+    """Bytes as text; many are UTF-8 whatever they are said to be."""
+    said = charset or "cp1252"
+    for each in (said, "utf-8") if said.lower().startswith(_ASCII_ALONE) else ("utf-8", said):
+        with suppress(LookupError, ValueError):
+            return content.decode(each)
     return content.decode("cp1252", "replace")

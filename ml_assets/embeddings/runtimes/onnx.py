@@ -107,7 +107,7 @@ def find_export(model: ModelFolder, home: Path) -> Export | None:
         stored = Export(_path(model, home), **json.loads(record.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):  # there is none, or it was cut short
         return None
-    return stored if not stored.usable or _sha256(stored) == stored.sha256 else None
+    return stored if not stored.usable or _sha256(stored, home) == stored.sha256 else None
 
 
 def export(model: ModelFolder, home: Path, reference: SentenceTransformerEncoder) -> Export:
@@ -152,10 +152,10 @@ def _record(model: ModelFolder, home: Path) -> Path:
     return _path(model, home).with_suffix(".json")
 
 
-def _sha256(export: Export) -> str:
-    """That of its files; nothing where one is missing."""
+def _sha256(export: Export, home: Path | None = None) -> str:
+    """That of its files, noted in a `home`; nothing where one is missing."""
     whole = all(file.exists() for file in export.files)
-    return files_sha256(export.files, export.path.parent) if whole else ""
+    return files_sha256(export.files, export.path.parent, home) if whole else ""
 
 
 def _worst_cosine(encoder: Encoder, reference: Encoder) -> float:

@@ -90,18 +90,23 @@ def forget_migrated() -> None:
 
 @contextmanager
 def connect(
-    url: str | None, home: Path, where: str = "", idle: list[Connection] | None = None
+    url: str | None,
+    home: Path,
+    where: str = "",
+    idle: list[Connection] | None = None,
+    *,
+    vectors: bool = True,
 ) -> Iterator[Connection]:
     """Open a migrated connection in `ml_schema`, in autocommit.
 
     What belongs together says so with `connection.transaction()`. `where` is the setting that the
     URL is of, when that is not POSTGRES_URL. With `idle`, one of these is handed out if it still
     works, and one that ends well is put there, without its temporary tables, for its owner to
-    close.
+    close. Without `vectors`, which nobody then reads or writes, numpy is not imported.
     """
     where, find = where or _where(url, home), _finder(url, home)
     try:
-        with _session(find, url or where, where, idle) as connection:
+        with _session(find, url or where, where, idle, vectors) as connection:
             yield connection
             # So that the next connection sees in the counts of rows all that this one wrote.
             connection.execute("select pg_stat_force_next_flush()")
@@ -117,10 +122,14 @@ def connect(
 
 @contextmanager
 def _session(
-    find: Callable[[], str], server: str, where: str, idle: list[Connection] | None
+    find: Callable[[], str],
+    server: str,
+    where: str,
+    idle: list[Connection] | None,
+    vectors: bool,
 ) -> Iterator[Connection]:
     """One of `idle`, or a new one; a session that ends well is put there, another one closed."""
-    connection = _working(idle) or until_it_answers(lambda: _begin(find, server, where))
+    connection = _working(idle) or until_it_answers(lambda: _begin(find, server, where, vectors))
     try:
         with _permitted(connection, where):
             yield connection
@@ -144,9 +153,7 @@ def _working(idle: list[Connection] | None) -> Connection | None:
     return None
 
 
-def _begin(find: Callable[[], str], server: str, where: str) -> Connection:
-    from pgvector.psycopg import register_vector
-
+def _begin(find: Callable[[], str], server: str, where: str, vectors: bool) -> Connection:
     connection = _open(find, where)
     try:
         with _permitted(connection, where):
@@ -156,7 +163,10 @@ def _begin(find: Callable[[], str], server: str, where: str) -> Connection:
             if server not in _migrated:
                 migrate(connection, where)
                 _migrated.add(server)
-            register_vector(connection)
+            if vectors:
+                from pgvector.psycopg import register_vector
+
+                register_vector(connection)
     except BaseException:
         connection.close()
         raise

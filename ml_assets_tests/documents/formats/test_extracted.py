@@ -77,6 +77,15 @@ NOTEBOOK = {
             "Lift 5",
             "It stands still.",
         ),
+        (
+            ".eml",
+            b"Subject: =?iso-2022-jp?B?GyRCMnE1RBsoQg==?=\n"
+            b"From: =?iso-2022-jp?B?GyRCMnE1RBsoQg==?= <a@b.c>\n"
+            b"Content-Type: text/plain; charset=ISO-2022-JP\n\n"
+            + "明日の会議".encode("iso-2022-jp"),
+            "会議",
+            'Subject: 会議\nFrom: "会議" <a@b.c>\n\n明日の会議',
+        ),
         (".ipynb", json.dumps(NOTEBOOK).encode(), "", "Pump hours by month"),
         (".rst", b"Pumps\n=====\n\nTwo *litres*.\n", "", "Two litres."),
     ],

@@ -75,7 +75,8 @@ def test_a_line_within_a_message_begins_no_other() -> None:
     ("header", "column", "value"),
     [
         (b"Subject: =?utf-8?q?a=C3=BC?= =?utf-8?q?b?=", "title", "aüb"),
-        (b"Subject: =?nosuch?q?x=FF?=", "title", "=?nosuch?q?x=FF?="),
+        (b"Subject: =?nosuch?q?x=FF?= and =?latin1?q?caf=E9?=", "title", "xÿ and café"),
+        (b"Subject: =?iso-2022-jp?b?GyRCMnE1RBsoQg==?=", "title", "会議"),
         (b"Subject: =?utf-8?b?A?=", "title", "=?utf-8?b?A?="),
         (b"Subject: two\n lines", "title", "two lines"),
         (
@@ -106,6 +107,8 @@ def test_a_message_without_an_id_or_with_an_endless_one_has_a_hash() -> None:
         (b"nosuch", b"\x93quoted\x94", "“quoted”"),
         (b"us-ascii", "naïve".encode(), "naïve"),
         (b"utf-16-broken", b"\x81", "\ufffd"),
+        (b"ISO-2022-JP", "明日の会議".encode("iso-2022-jp"), "明日の会議"),
+        (b"utf-16", b"no such", "no such"),
     ],
 )
 def test_texts_in_the_charset_they_have(charset: bytes, content: bytes, text: str) -> None:
