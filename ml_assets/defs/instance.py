@@ -49,6 +49,8 @@ _LAUNCH_SECONDS = 50.0
 longer, up to `start_timeout_seconds`: where everything is slow, the imports alone do."""
 _STARTING_SECONDS = 10.0
 """In which a worker that has marked its run is connected, also where everything is slow."""
+_BATCH_SIZE = "DAGSTER_EVENT_BATCH_SIZE"
+"""The variable with how many events Dagster stores at once, at most."""
 _TOGETHER = 1_000
 """Materializations of partitions that are stored at once, at most."""
 _RATE = ("encoded_in_this_run", "seconds")
@@ -76,17 +78,39 @@ def records_kept_open(instance: dg.DagsterInstance) -> Iterator[None]:
     events, runs = instance.event_log_storage, instance.run_storage
     with ExitStack() as stack:
         if isinstance(events, SqliteEventLogStorage):
-            kept = _EventFiles(events)
-            stack.callback(kept.close)
-            for method in ("_connect", "has_table", "store_event_batch", "_store_asset_event"):
-                vars(events)[method] = getattr(kept, method.strip("_"))
-                stack.callback(vars(events).pop, method, None)
-            stack.enter_context(_variable("DAGSTER_EVENT_BATCH_SIZE", f"{_TOGETHER}"))
+            stack.enter_context(_events_kept_open(events))
+            stack.enter_context(_variable(_BATCH_SIZE, f"{_TOGETHER}"))
         if isinstance(runs, SqliteRunStorage):
             engine = _open_file(runs._conn_string)
             stack.callback(engine.dispose)
             vars(runs)["connect"] = engine.begin
             stack.callback(vars(runs).pop, "connect", None)
+        yield
+
+
+def store_batches_at_once() -> None:
+    """From now on in this process, a batch of events is one transaction of each embedded file.
+
+    Dagster's command line makes a run, and an event for each partition that it is to make, before
+    it asks the executor: each was two transactions, and two files that are opened and closed.
+    """
+
+    def store_event_batch(events: SqliteEventLogStorage, batch: Sequence[dg.EventLogEntry]) -> None:
+        with _events_kept_open(events):
+            events.store_event_batch(batch)
+
+    SqliteEventLogStorage.store_event_batch = store_event_batch  # type: ignore[method-assign, assignment]
+    os.environ.setdefault(_BATCH_SIZE, f"{_TOGETHER}")
+
+
+@contextmanager
+def _events_kept_open(events: SqliteEventLogStorage) -> Iterator[None]:
+    with ExitStack() as stack:
+        kept = _EventFiles(events)
+        stack.callback(kept.close)
+        for method in ("_connect", "has_table", "store_event_batch", "_store_asset_event"):
+            vars(events)[method] = getattr(kept, method.strip("_"))
+            stack.callback(vars(events).pop, method, None)
         yield
 
 

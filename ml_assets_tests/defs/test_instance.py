@@ -1,5 +1,6 @@
 """Dagster's records: opened, read, and refused with one clear line when they cannot be."""
 
+import importlib
 import os
 import sqlite3
 from collections import Counter
@@ -9,6 +10,8 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.base import EventLogStorage
 from dagster._core.test_utils import create_run_for_test
 from sqlalchemy import Connection, Engine, event
 
@@ -19,6 +22,7 @@ from ml_assets.defs.instance import (
     open_instance,
     partition_range,
     records_kept_open,
+    store_batches_at_once,
 )
 from ml_assets.defs.partitions import range_tags, register_collections
 from ml_assets.errors import StoreError
@@ -160,7 +164,12 @@ def test_a_run_opens_each_file_of_the_records_once(tmp_path: Path, opened: Count
         assert opened["index.db"] > 2, "after the block Dagster opens them itself"
 
 
-def test_the_days_of_a_run_are_one_transaction(tmp_path: Path) -> None:
+def test_the_days_of_a_run_are_one_transaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DAGSTER_EVENT_BATCH_SIZE", raising=False)
+    one_by_one = EventLogStorage.store_event_batch
+    monkeypatch.setattr(SqliteEventLogStorage, "store_event_batch", one_by_one)
     days = dg.DailyPartitionsDefinition("2026-01-01")
     names = [f"2026-01-0{number}" for number in range(1, 10)]
 
@@ -204,7 +213,24 @@ def test_the_days_of_a_run_are_one_transaction(tmp_path: Path) -> None:
             other, together = run(instance)
         assert told(instance, other) == before == [names[-1], names, 9, names[-1]]
         assert "DAGSTER_EVENT_BATCH_SIZE" not in os.environ
+        store_batches_at_once()
+        third, at_once = run(instance)
+        assert told(instance, third) == before
     assert single - together >= 2 * 8
+    assert single - at_once >= 3 * 8, "those that were planned, too"
+
+
+def test_the_code_location_has_it_so_for_all_commands_of_dagster(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from ml_assets import definitions
+
+    monkeypatch.delenv("DAGSTER_EVENT_BATCH_SIZE", raising=False)
+    one_by_one = EventLogStorage.store_event_batch
+    monkeypatch.setattr(SqliteEventLogStorage, "store_event_batch", one_by_one)
+    importlib.reload(definitions)
+    assert os.environ["DAGSTER_EVENT_BATCH_SIZE"] == "1000"
+    assert SqliteEventLogStorage.store_event_batch is not one_by_one
 
 
 def test_what_is_written_in_files_that_stay_open_is_there_for_others(tmp_path: Path) -> None:
