@@ -80,6 +80,36 @@ def test_a_log_without_its_end_is_told(home: Path, connection: postgres.Connecti
     assert "ml-assets restore" in done.output
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("audit",),
+        ("audit", "verify"),
+        ("audit", "export"),
+        ("audit", "anchor", "--reason", "why not"),
+        ("status",),
+        ("run",),
+        ("roles", "list"),
+        ("roles", "grant", "ann", "admin"),
+        ("keys", "create", "page"),
+        ("rollback", "--reason", "why not"),
+        ("forget", "a", "--reason", "why not"),
+        ("restore", "absent"),
+    ],
+    ids=" ".join,
+)
+def test_a_log_that_was_dropped_is_one_line_with_what_to_do(
+    home: Path, connection: postgres.Connection, words: tuple[str, ...]
+) -> None:
+    append(connection, Entry("ann", "promote", "model:1", "better"))
+    connection.execute("drop table model_audit_logs cascade")
+    done = call(*words)
+    assert done.exit_code == 1, done.output
+    assert isinstance(done.exception, SystemExit)
+    (line,) = (line for line in done.output.splitlines() if "Error" in line)
+    assert "restore" in line or "there is no" in line, line
+
+
 def test_the_audit_log_is_verified_written_out_and_anchored(
     home: Path, connection: postgres.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

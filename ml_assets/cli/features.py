@@ -7,7 +7,6 @@ from functools import partial
 from typing import Annotated, Any
 
 import typer
-from rich.markdown import Markdown
 
 from ml_assets.cli.app import Json, app, command, connected, out, show, tell
 from ml_assets.console import features as console
@@ -48,6 +47,8 @@ def show_view(
     as_json: Json = False,
 ) -> None:
     """Show a view: its features, the statistics of their current values, and its lineage."""
+    from rich.markdown import Markdown
+
     from ml_assets.features.registry import page, shown
     from ml_assets.features.views import find_view
     from ml_assets.stores import duckdb

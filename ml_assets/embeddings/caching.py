@@ -67,7 +67,8 @@ class CachingEncoder:
         if lacking := [text for text in dict.fromkeys(texts) if recalled[text] is None]:
             vectors = self._load().encode_queries(lacking).astype("<f4")
             fresh = {text: row.tobytes() for text, row in zip(lacking, vectors, strict=True)}
-            self._fresh |= fresh
+            if self._kind.seconds:
+                self._fresh |= fresh
             if self._at_once:
                 self.keep()
             recalled = recalled | fresh
@@ -80,10 +81,11 @@ class CachingEncoder:
         self._cache.remember(self._kind, {self._name(text): row for text, row in fresh.items()})
 
     def _recall(self, texts: Sequence[str]) -> dict[str, bytes | None]:
-        stored = self._cache.recall(self._kind, [self._name(text) for text in texts])
+        asked = [text for text in texts if text not in self._fresh]
+        stored = self._cache.recall(self._kind, [self._name(text) for text in asked])
         size = 4 * self.space.dimension
         whole = [value if value is not None and len(value) == size else None for value in stored]
-        return dict(zip(texts, whole, strict=True))
+        return {**self._fresh, **dict(zip(asked, whole, strict=True))}
 
     def _name(self, query: str) -> tuple[str, ...]:
         return (self.space.space_id, self._runtime, query)

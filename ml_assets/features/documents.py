@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, LiteralString
+
+from psycopg import sql
 
 from ml_assets.delta import Delta
+from ml_assets.documents.chunkers import chunks_of
+from ml_assets.embeddings.refresh import partition_name
 from ml_assets.features.definition import FeatureView
 from ml_assets.features.neighbours import UNKNOWN, nearest_others
 from ml_assets.features.offline import ENTITY_HEADER, current_rows, read_state, refresh_view
@@ -181,13 +186,23 @@ def read_nearest(duck: duckdb.Connection) -> dict[str, tuple[str, float]]:
 
 
 def read_vectors(
-    connection: postgres.Connection, space_id: str, some: Collection[str] | None = None
+    connection: postgres.Connection,
+    space_id: str,
+    some: Collection[str] | None = None,
+    *,
+    chunker: str | None = None,
 ) -> tuple[list[str], NDArray[np.float32]]:
-    """The ids of the live documents, of all or of `some`, and their vectors, a row each."""
+    """The ids of the live documents, of all or of `some`, and their vectors, a row each.
+
+    Of the chunks of the current chunker; or of another one, which is sooner: its tables are known
+    before the statement is planned.
+    """
     import numpy as np
 
-    chosen = "true" if some is None else "c.document_id = any(%(document_ids)s::text[])"
-    text = statement("postgres/features/document_vectors").format(chosen=chosen)
+    chosen: LiteralString = (
+        "true" if some is None else "c.document_id = any(%(document_ids)s::text[])"
+    )
+    text = _vectors_of(chosen, space_id, chunker)
     bound = {"space_id": space_id, "document_ids": list(some or ())}
     document_ids: list[str] = []
     parts = [np.empty((0, 0), np.float32)]
@@ -201,3 +216,18 @@ def read_vectors(
         document_ids += [row[0] for row in batch]
         parts.append(np.stack([row[1].to_numpy() for row in batch]))
     return document_ids, np.concatenate(parts[1:] or parts, dtype=np.float32)
+
+
+_OF_SOME: LiteralString = "c.document_id = any(%(document_ids)s::text[])"
+
+
+@lru_cache(maxsize=8)
+def _vectors_of(chosen: LiteralString, space_id: str, chunker: str | None) -> sql.SQL:
+    """The statement, kept: a prediction waits for it."""
+    tables = ("document_embeddings", "current_chunks")
+    if chunker:
+        tables = (partition_name(space_id, chunker), chunks_of(chunker))
+    vectors, chunks = map(sql.Identifier, tables)
+    text = sql.SQL(statement("postgres/features/document_vectors"))
+    composed = text.format(vectors=vectors, chunks=chunks, chosen=sql.SQL(chosen))
+    return sql.SQL(composed.as_string())

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+FEW = 16
+"""Rows of one entity in a spine, at most, with which its rows in the table are compared each."""
+
+
 def point_in_time_join(
     duck: duckdb.Connection, spine: pd.DataFrame, views: Sequence[FeatureView]
 ) -> pd.DataFrame:
@@ -99,6 +103,15 @@ def _join_view(duck: duckdb.Connection, spine: pd.DataFrame, view: FeatureView) 
     import numpy as np
 
     require_table(duck, view)
+    keys = _keys(spine, view)
+    nearest = "nearest_to_few" if _most_of_one(keys) <= FEW else "nearest_to_many"
+    void = {"void": "false", "latest_void": "false", "earlier_void": "false"}
+    if view.has_history:
+        void = {
+            "void": "removed",
+            "latest_void": "max_by(void, versions.both_times)",
+            "earlier_void": "max_by(earlier.removed, earlier.known_time)",
+        }
     columns = ", ".join(
         f"feature.{column} as {name}"
         for column, name in zip(view.columns, view.qualified, strict=True)
@@ -107,13 +120,15 @@ def _join_view(duck: duckdb.Connection, spine: pd.DataFrame, view: FeatureView) 
         table=view.table,
         columns=columns,
         event_time=f"{view.name}__event_time",
+        nearest=statement(f"duckdb/features/{nearest}").format(**void),
         **as_of(view),
-        void="removed" if view.has_history else "false",
-        earlier_void="max_by(earlier.removed, earlier.known_time)" if view.has_history else "false",
+        **void,
     )
     ttl = None if view.ttl is None else view.ttl // timedelta(microseconds=1)
-    with duckdb.registered(duck, spine=_keys(spine, view)):
-        joined = duck.execute(text, {"ttl": ttl}).df()
+    with duckdb.registered(duck, spine=keys):
+        # As Arrow: of the frame that DuckDB makes itself, each column is copied once more.
+        found = duck.sql(text, params={"ttl": ttl}).to_arrow_table()
+    joined: pd.DataFrame = found.to_pandas()
     # Each row of the spine is there once; DuckDB would sort all columns with them.
     places = np.empty(len(joined), np.int64)
     places[joined["spine_row"].to_numpy()] = np.arange(len(joined))
@@ -145,9 +160,17 @@ def _keys(spine: pd.DataFrame, view: FeatureView) -> pa.Table:
         if column not in spine:
             keys[name] = pa.nulls(len(spine), pa.timestamp("us"))
             continue
-        micros = pd.to_datetime(spine[column], utc=True).to_numpy("datetime64[us]")
+        micros = pd.to_datetime(spine[column], utc=True, cache=False).to_numpy("datetime64[us]")
         keys[name] = pa.array(micros, pa.timestamp("us"))
     return pa.table(keys)
+
+
+def _most_of_one(keys: pa.Table) -> int:
+    """How many rows of a spine are of the entity that has most of them."""
+    from pyarrow.compute import max as largest
+
+    most: int | None = largest(keys["entity_id"].value_counts().field("counts")).as_py()
+    return most or 0
 
 
 def _names(entities: pd.Series[Any]) -> pa.Array[Any]:

@@ -8,7 +8,7 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -131,7 +131,9 @@ class Loaded:
 
 def record_of(each: Recorded) -> dict[str, Any]:
     """It as the spool keeps it."""
-    return {**asdict(each), "at": each.at.isoformat()}
+    # As it is: `asdict` would copy the probability of each of hundreds of labels.
+    record = {part.name: getattr(each, part.name) for part in fields(each)}
+    return {**record, "at": each.at.isoformat()}
 
 
 def load_day(client: Client, home: Path, day: date) -> Loaded:

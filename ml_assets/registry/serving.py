@@ -395,7 +395,8 @@ def _placed(
     from ml_assets.embeddings.quantization import unit
 
     near = _near_documents(connection, indexes, generation, space_id, vectors)
-    document_ids, stored = read_vectors(connection, space_id, near)
+    chunker = generation.chunker if generation and near is not None else None
+    document_ids, stored = read_vectors(connection, space_id, near, chunker=chunker)
     if not document_ids:
         return vectors, np.full(len(vectors), np.nan)
     documents, hashes = unit(stored), text_hashes(connection, document_ids)

@@ -22,7 +22,10 @@ MOST_TOGETHER = 32
 """Texts of a batch, about: those that come meanwhile wait for as long as it takes."""
 
 _MOST_UNKEPT = 64
-"""Batches after which what was encoded is kept, also while others wait."""
+"""Batches after which what was encoded is kept, also while others ask."""
+
+_IDLE_SECONDS = 0.2
+"""Nobody has asked for so long: writing what was encoded into a cache now delays no answer."""
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +48,11 @@ class SharedEncoder:
     ) -> None:
         """Begin at once to load the encoder, whose vectors are of `space`, and to warm it.
 
-        `keep` is called when nobody waits for vectors, to write them into a cache.
+        `keep` is called when nobody has asked for a while, to write vectors into a cache.
         """
         self.space = space
         self._load, self._keep = load, keep
+        self._unkept = 0
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="encoder", daemon=True)
         self._thread.start()
@@ -75,8 +79,7 @@ class SharedEncoder:
     def _work(self) -> None:
         encoder: Encoder | None = None
         left: _Job | None = _Job(["warm"], queries=True)
-        unkept = 0
-        while job := left or self._jobs.get():
+        while job := left or self._next():
             together, left = self._waiting(job)
             running = [each for each in together if each.vectors.set_running_or_notify_cancel()]
             try:
@@ -85,14 +88,21 @@ class SharedEncoder:
             except BaseException as error:  # noqa: BLE001 - it is raised where it was asked for
                 for each in running:
                     each.vectors.set_exception(error)
-            unkept += 1
-            if self._jobs.empty() or unkept >= _MOST_UNKEPT:
+            self._unkept += 1
+            if self._unkept >= _MOST_UNKEPT:
                 self._keep_safely()
-                unkept = 0
         self._keep_safely()
+
+    def _next(self) -> _Job | None:
+        try:
+            return self._jobs.get(timeout=_IDLE_SECONDS if self._unkept else None)
+        except queue.Empty:
+            self._keep_safely()
+            return self._jobs.get()
 
     def _keep_safely(self) -> None:
         """Who asks next gets his vectors also when those before could not be kept."""
+        self._unkept = 0
         try:
             self._keep()
         except Exception:

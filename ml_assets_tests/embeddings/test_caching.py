@@ -47,9 +47,11 @@ def test_what_is_cached_is_what_would_be_computed(shared: ReadThrough) -> None:
 
 
 def test_what_need_not_be_kept_at_once_is_kept_when_it_is_said(shared: ReadThrough) -> None:
-    encoder = CachingEncoder(SPACE, HashEncoder, shared, 60, at_once=False)
+    inner = HashEncoder()
+    encoder = CachingEncoder(SPACE, lambda: inner, shared, 60, at_once=False)
     encoder.encode_queries(["bread"])
-    encoder.encode_queries(["rocket"])
+    encoder.encode_queries(["rocket", "bread"])
+    assert inner.texts == ["bread", "rocket"], "what waits to be kept is known"
     assert not counting(shared).knows("bread")
     encoder.keep()
     assert counting(shared).knows("bread")

@@ -10,12 +10,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ml_assets.errors import FeatureViewError
-from ml_assets.features import Feature, FeatureView, Query, Table
+from ml_assets.features import Feature, FeatureView, Query, Table, join
 from ml_assets.features.join import point_in_time_join
 from ml_assets.features.offline import create_table
 from ml_assets.features.views.collection_activity import COLLECTION_ACTIVITY
 from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.stores import duckdb
+from ml_assets.stores.sql import statement
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -49,6 +50,12 @@ def at(day: int | None) -> datetime | None:
 def duck(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.Connection]:
     with duckdb.connect(tmp_path_factory.mktemp("join") / "a.duckdb") as opened:
         yield opened
+
+
+@pytest.fixture(autouse=True, params=[0, join.FEW], ids=["many", "few"])
+def _few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to find the nearest row: for many spine rows of an entity, and for few."""
+    monkeypatch.setattr(join, "FEW", request.param)
 
 
 def fill(duck: duckdb.Connection, rows: list[Row], view: FeatureView = DOCUMENT_TEXT) -> None:
@@ -371,3 +378,46 @@ def test_numbers_are_entities_too(duck: duckdb.Connection) -> None:
         spine = pd.DataFrame({"author": authors, "event_time": [at(2)] * 2})
         found = point_in_time_join(duck, spine, [EVENTS])["events__words"].fillna(-1).tolist()
         assert found == [10, 20 if authors[1] == 7.5 else -1]
+
+
+def test_which_way_is_taken_follows_from_the_entity_with_most_rows(
+    duck: duckdb.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(duck, [Row("a", 1, 1, 10)])
+    asked: list[str] = []
+
+    def watched(name: str) -> str:
+        asked.append(name.rpartition("/")[2])
+        return statement(name)
+
+    monkeypatch.setattr(join, "statement", watched)
+    monkeypatch.setattr(join, "FEW", 2)
+    for entities in (["a", "a", "b", "b"], ["a", "b", "b", "b"], []):
+        point_in_time_join(duck, spine_of([Label(e, 2, None) for e in entities]), [DOCUMENT_TEXT])
+    ways = [name for name in asked if name.startswith("nearest")]
+    assert ways == ["nearest_to_few", "nearest_to_many", "nearest_to_few"]
+
+
+def test_a_row_without_a_time_or_an_entity_is_kept_and_knows_nothing(
+    duck: duckdb.Connection,
+) -> None:
+    """Others give it twice, or drop it, where two rows of a spine have one key and time."""
+    fill(duck, [Row("a", 1, 1, 10), Row("a", 2, 2, 20)])
+    spine = spine_of([Label("a", 2, None), Label("a", 2, None), Label("a", 2, None)])
+    spine["order"] = ["first", "second", "third"]
+    spine.loc[1, "event_time"] = pd.NaT
+    spine.loc[2, "document_id"] = None
+    joined = point_in_time_join(duck, spine, [DOCUMENT_TEXT])
+    assert joined["order"].tolist() == ["first", "second", "third"]
+    assert joined["document_text__words"].fillna(-1).tolist() == [20, -1, -1]
+    twice = pd.concat([spine[:1], spine[:1].assign(order="same")])
+    assert point_in_time_join(duck, twice, [DOCUMENT_TEXT])["order"].tolist() == ["first", "same"]
+
+
+def test_of_three_versions_of_an_event_the_one_known_last_counts(
+    duck: duckdb.Connection,
+) -> None:
+    fill(duck, [Row("a", 1, 3, 30), Row("a", 1, 1, 10), Row("a", 1, 2, 20)])
+    labels = [Label("a", 4, cutoff) for cutoff in (0, 1, 2, None)]
+    found = point_in_time_join(duck, spine_of(labels), [DOCUMENT_TEXT])["document_text__words"]
+    assert found.fillna(-1).tolist() == [-1, 10, 20, 30]

@@ -98,7 +98,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("forgetting")
     settings = {
         "ML_ASSETS_SOURCE": source(folder / "notes.jsonl"),
-        "ML_ASSETS_PROMOTE_FORGOTTEN": "true",
     }
     opened = Place(folder, settings, fast=True)
     write_rows(opened.file, [*documents(0), *planted()])
@@ -230,28 +229,38 @@ def begin_one_after_the_other(place: Place, home: Path, *asked: tuple[str, ...])
         assert second.result()
 
 
+@pytest.fixture(scope="module")
+def second(place: Place, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A copy of the home that serves another generation since, and its id."""
+    home = tmp_path_factory.mktemp("second") / "home"
+    postgres.stop(place.home)
+    shutil.copytree(place.home, home, symlinks=True)
+    other = Place(home.parent, {**place.settings, "ML_ASSETS_HNSW_M": "8"}, fast=True)
+    other.call("run", "--until", "search", home=home)
+    _, parts = decided(home)
+    postgres.stop(home)
+    return home, parts.generation_id
+
+
 @pytest.mark.parametrize("decision", ["rollback", "publish"])
 def test_what_is_decided_at_the_same_time_ends_the_same_in_either_order(
-    place: Place, tmp_path: Path, decision: str
+    place: Place, second: tuple[Path, str], tmp_path: Path, decision: str
 ) -> None:
+    origin, generation = second
     forget = ("forget", "together-zq8id4711")
-    with postgres.connect(None, place.home) as connection:
-        version = f"{present_parts(connection).model_version}"
-    asked = (decision,) if decision == "rollback" else (decision, version)
-    postgres.stop(place.home)
+    asked = (decision,) if decision == "rollback" else (decision, generation)
     homes = [tmp_path / "before", tmp_path / "after"]
     for home in homes:
-        shutil.copytree(place.home, home)
+        shutil.copytree(origin, home, symlinks=True)
         if decision == "publish":
             place.call("rollback", "--reason", "before", home=home)
     begin_one_after_the_other(place, homes[0], asked, forget)
     begin_one_after_the_other(place, homes[1], forget, asked)
     before, after = map(decided, homes)
-    moved = {"rollback": "rollback", "publish": "promote"}[decision]
-    assert before[0] == [moved, "forget"]
-    assert after[0] == ["forget", moved]
+    assert before[0] == [decision, "forget"]
+    assert after[0] == ["forget", decision]
     assert before[1] == after[1]
-    assert (before[1].model_version is None) is (decision == "rollback")
+    assert (before[1].generation_id == generation) is (decision == "publish")
     assert read(homes[0]) == read(homes[1])
     for home in homes:
         postgres.stop(home)

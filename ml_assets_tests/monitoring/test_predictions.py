@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -87,6 +88,14 @@ def write(home: Path, *records: Recorded, writer: str = "a" * 32, **more: Any) -
     for record in records:
         spool.put([record_of(record)]).result(5)
     spool.close()
+
+
+def test_of_a_record_the_probabilities_are_not_copied() -> None:
+    """There may be hundreds, and an answer waits for it."""
+    each = predicted("r0")
+    record = record_of(each)
+    assert record["probabilities"] is each.probabilities
+    assert record == {**asdict(each), "at": each.at.isoformat()}
 
 
 def test_a_prediction_comes_back_as_it_was(empty: Client, tmp_path: Path) -> None:

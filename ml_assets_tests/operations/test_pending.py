@@ -420,6 +420,9 @@ def test_how_things_stand_is_kept_with_a_finish_until_it_is_another(
     adopted = last_finish(ended)
     assert adopted is not None
     assert adopted.standing is None
+    read_standing(ended)
+    forget_finish(connection, "a turn that ends in nothing")
+    assert connection.execute("select standing from finished_run").fetchone() == (None,)
     end_a_run(connection, ended)
     keep_standing(connection, finish, "of an earlier finish")
     assert (last_finish(ended) or finish).standing is None

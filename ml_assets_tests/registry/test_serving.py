@@ -305,10 +305,12 @@ def test_only_documents_that_the_served_index_finds_near_are_read(
     connection, indexes = deployment.connection, Indexes(deployment.settings)
     vectors = MeaningEncoder().encode(["w1 w2 w3", "w70 w71"])
     read: list[Collection[str] | None] = []
+    chunkers: list[str | None] = []
 
-    def watched(*given: Any) -> Any:
+    def watched(*given: Any, chunker: str | None) -> Any:
         read.append(given[-1])
-        return read_vectors(*given)
+        chunkers.append(chunker)
+        return read_vectors(*given, chunker=chunker)
 
     monkeypatch.setattr(serving, "read_vectors", watched)
 
@@ -324,6 +326,7 @@ def test_only_documents_that_the_served_index_finds_near_are_read(
     assert placed(generation) == nearest
     assert read[0] is None
     assert read[1] is not None
+    assert chunkers == [None, chunker], "its tables are named, so that one plan serves all"
     assert 1 <= len(read[1]) <= 2
     # An index over vectors of another model knows nothing of what is near.
     another = replace(generation, space_id=other_space().space_id)

@@ -82,3 +82,7 @@ def test_what_was_forgotten_is_not_taken_into_the_queue(connection: postgres.Con
     with pytest.raises(SourceError, match="'a-1', or its text, was forgotten"):
         push(connection, [Document("a-1", "notes", "Text.")], "ann")
     push(connection, [Document("a-2", "notes", "Text.")], "ann")
+
+
+def test_an_id_that_reads_as_a_text_has_another_hash() -> None:
+    assert digest(b"salt", "id", "a") != digest(b"salt", "text", "a")

@@ -81,6 +81,26 @@ def test_what_was_encoded_is_kept_when_nobody_waits_and_at_the_end() -> None:
     assert len(kept) >= 2
 
 
+def test_what_was_encoded_is_not_kept_between_two_questions() -> None:
+    kept, written = list[int](), threading.Event()
+    inner = Watched()
+    inner.go.set()
+
+    def keep() -> None:
+        kept.append(len(inner.batches))
+        written.set()
+
+    shared = SharedEncoder(lambda: inner, SPACE, keep)
+    for number in range(30):  # nobody waits after any of them
+        shared.encode_queries([f"{number}"])
+    assert len(kept) < 30
+    asked = len(inner.batches)
+    while kept[-1:] != [asked]:  # then nobody asks
+        assert written.wait(10)
+        written.clear()
+    shared.close()
+
+
 def test_what_cannot_be_kept_is_told_and_the_next_is_encoded(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -310,10 +310,9 @@ where entity_id in (select unnest($entity_ids))
 -- name: point_in_time_join
 -- For every spine row: the values of one view, as known at the row's cutoff, about its moment; times in microseconds.
 -- Of the events that come before, each as it was known last by the cutoff, the latest counts. One that was taken
--- back by then does not, where entities have events that come and go ({void}). One ASOF join compares one number, so
--- it is made of both times, the event first:
---   nearest  the ASOF join over all rows. Of an earlier event it finds what was known last; where that was known by
---            the cutoff, it is right.
+-- back by then does not, where entities have events that come and go ({void}). Both times are one number, the event
+-- first:
+--   nearest  the latest row, found as there are few spine rows of an entity, or many; and whether it is right.
 --   late     the other spine rows, whose answer arrived after their cutoff, or is void: search all allowed rows. Of the
 --            moment itself the first has found all that counts.
 with keys as (
@@ -335,23 +334,18 @@ versions as (
         rowid as version,
         {void} as void
     from {table}
-    where epoch_us(known_time) <= (select max(cutoff) from keys)
 ),
-nearest as (
-    select
-        spine_row, asked.entity_id, moment, cutoff, version,
-        coalesce(versions.known_time > cutoff or void, false) as is_late
-    from asked asof left join versions
-        on asked.entity_id = versions.entity_id and asked.both_times >= versions.both_times
-),
+nearest as ({nearest}),
 allowed as (
-    select nearest.spine_row, earlier.event_time, max_by(earlier.rowid, earlier.known_time) as version, {earlier_void} as void
-    from nearest join {table} as earlier
-        on nearest.entity_id = earlier.entity_id
-        and nearest.moment > epoch_us(earlier.event_time)
-        and nearest.cutoff >= epoch_us(earlier.known_time)
+    select keys.spine_row, earlier.event_time, max_by(earlier.rowid, earlier.known_time) as version, {earlier_void} as void
+    from nearest
+    join keys using (spine_row)
+    join {table} as earlier
+        on keys.entity_id = earlier.entity_id
+        and keys.moment > epoch_us(earlier.event_time)
+        and keys.cutoff >= epoch_us(earlier.known_time)
     where nearest.is_late
-    group by nearest.spine_row, earlier.event_time
+    group by keys.spine_row, earlier.event_time
 ),
 late as (
     select spine_row, max_by(version, event_time) as version from allowed where not void group by spine_row
@@ -365,6 +359,30 @@ from chosen left join {table} as feature
     on feature.rowid = chosen.version
     and not feature.removed
     and ($ttl is null or chosen.moment - epoch_us(feature.event_time) <= $ttl)
+
+-- name: nearest_to_few
+-- Each row of the table meets the few spine rows of its entity: nothing is sorted. What was not known yet is left out.
+select
+    spine_row,
+    any_value(moment) as moment,
+    max_by(version, versions.both_times) as version,
+    coalesce({latest_void}, false) as is_late
+from asked left join versions
+    on asked.entity_id = versions.entity_id
+    and asked.both_times >= versions.both_times
+    and asked.cutoff >= versions.known_time
+group by spine_row
+
+-- name: nearest_to_many
+-- The ASOF join over all rows. Of an earlier event it finds what was known last; where that was known by the cutoff, it
+-- is right.
+select
+    spine_row,
+    moment,
+    version,
+    coalesce(known.known_time > cutoff or void, false) as is_late
+from asked asof left join (from versions where known_time <= (select max(cutoff) from keys)) as known
+    on asked.entity_id = known.entity_id and asked.both_times >= known.both_times
 
 -- name: ranges
 select

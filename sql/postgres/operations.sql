@@ -1,6 +1,6 @@
 -- name: forget_finish
 insert into finished_run (state, changes) values (%(state)s, 0)
-on conflict (one) do update set state = excluded.state
+on conflict (one) do update set state = excluded.state, standing = null
 
 -- name: remember_finish
 -- Unless another state was written since the run began.

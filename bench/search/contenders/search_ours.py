@@ -1,4 +1,4 @@
-"""Hybrid search of ml_assets: `search()` on an open engine, with its encoder loaded."""
+"""Hybrid search of ml_assets: `search()` on an open engine, with the encoder for many."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.search.contenders.protocol import Search
 from bench.search.tables import parameters_of
-from ml_assets.embeddings.encoder import load_encoder
+from ml_assets.embeddings.encoder import load_query_encoder
 from ml_assets.search.answering.engine import open_engine, search
 from ml_assets.search.generation import ensure_generation
 from ml_assets.search.indexes.keyword.index import KeywordIndex
@@ -22,7 +22,7 @@ from ml_assets.stores import postgres
 def open_search(database: str, state: Path, model: Path) -> Iterator[Search]:
     """Build the indexes of the tables that are there, and open them."""
     settings = load_settings(home=state / "home")
-    encoder = load_encoder(settings)
+    encoder = load_query_encoder(settings)
     with postgres.connect(database, state) as connection:
         parameters = parameters_of(connection, settings)
         generation = ensure_generation(connection, encoder.space.space_id, parameters)

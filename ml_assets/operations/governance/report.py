@@ -103,10 +103,13 @@ body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem aut
   color: #1d2430; background: #fff; overflow-wrap: anywhere }}
 h1 {{ font-size: 1.6rem }}
 h2 {{ font-size: 1.2rem; margin-top: 2rem; border-bottom: 1px solid #ccd }}
-table {{ border-collapse: collapse; margin: 1rem 0; font-size: .9rem }}
-th, td {{ border: 1px solid #ccd; padding: .25rem .6rem; text-align: left; vertical-align: top }}
-th {{ background: #f2f4f8 }} code {{ background: #f2f4f8; padding: 0 .2rem }}
-@media print {{ body {{ margin: 0; max-width: none }} h2 {{ break-after: avoid }} }}
+table {{ border-collapse: collapse; margin: 1rem 0; font-size: .9rem; display: block;
+  overflow-x: auto }}
+th, td {{ border: 1px solid #ccd; padding: .25rem .6rem; text-align: left; vertical-align: top;
+  min-width: 5.5rem }}
+th {{ background: #f2f4f8; overflow-wrap: normal }} code {{ background: #f2f4f8; padding: 0 .2rem }}
+@media print {{ body {{ margin: 0; max-width: none }} h2 {{ break-after: avoid }}
+  table {{ display: table }} }}
 </style>
 </head>
 <body>

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -114,16 +114,26 @@ def search(
     """
     check_request(query, k, method)
     check_known(engine.connection, filters)
-    vector: Vector | None = None
+    vector, matching = None, None
     if method != "keyword":
         if encoder is None:
             raise UserError(
                 "searching by vector needs an encoder", where="search", do="Use the method keyword"
             )
         check_space(engine.generation, encoder)
-        vector = encoder.encode_queries([query])[0]
+        if method == "vector":
+            vector = encoder.encode_queries([query])[0]
+        else:
+            vector, matching = _encode_and_match(engine, query, encoder, k, filters)
     return search_vector(
-        engine, query, vector, k=k, method=method, filters=filters, min_relevance=min_relevance
+        engine,
+        query,
+        vector,
+        k=k,
+        method=method,
+        filters=filters,
+        min_relevance=min_relevance,
+        matching=matching,
     )
 
 
@@ -169,6 +179,18 @@ def match_words(
 ) -> Ranking:
     """What `search_vector` asks of the keyword index first; it can be while a query is encoded."""
     return query_index(engine.connection, engine.keyword, query, _depths(k, filters)[0], filters)
+
+
+def _encode_and_match(
+    engine: Engine, query: str, encoder: Encoder, k: int, filters: Condition
+) -> tuple[Vector, Ranking]:
+    """The vector of a query, and what `match_words` gives in the other thread meanwhile."""
+    beside = engine.beside.submit(match_words, engine, query, k=k, filters=filters)
+    try:
+        vector = encoder.encode_queries([query])[0]
+    finally:
+        wait([beside])  # an error leaves no query behind
+    return vector, beside.result()
 
 
 def search_vector(

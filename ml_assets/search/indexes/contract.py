@@ -38,8 +38,8 @@ class Ranking:
     @classmethod
     def best_first(cls, scored: Iterable[tuple[float, str]], *, exhausted: bool) -> Self:
         """Rank scores with chunk ids; of equal scores the smaller id comes first."""
-        ranked = sorted(scored, key=lambda hit: (-hit[0], hit[1]))
-        return cls([chunk_id for _, chunk_id in ranked], [score for score, _ in ranked], exhausted)
+        ranked = sorted([(-score, chunk_id) for score, chunk_id in scored])
+        return cls([chunk_id for _, chunk_id in ranked], [-score for score, _ in ranked], exhausted)
 
     @cached_property
     def documents(self) -> Mapping[str, int]:

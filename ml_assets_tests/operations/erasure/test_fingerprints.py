@@ -46,3 +46,9 @@ def test_another_salt_gives_others() -> None:
     first, second = (set(fingerprints_of(MARKS, salt)) for salt in (SALT, SALT[::-1]))
     assert first.isdisjoint(second)
     assert not any("mark" in bytes.fromhex(each).decode(errors="replace") for each in first)
+
+
+def test_of_many_marks_a_receipt_keeps_some_of_all() -> None:
+    words = tuple(f"zqmarker {number} of a planted document" for number in range(3000))
+    kept = fingerprints_of(Marks(words, ()), b"salt")
+    assert 512 <= len(kept) <= 1024

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as settings_
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, UserError
 from ml_assets.search.answering.engine import (
@@ -399,6 +401,29 @@ def test_words_can_be_matched_before_there_is_a_vector(engine: Engine) -> None:
     other = Ranking(["socket#0"], [1.0], exhausted=True)
     shown = search_vector(engine, "command lines", vector, matching=other).hits
     assert {hit.document_id: hit.keyword_rank for hit in shown}["socket"] == 1
+
+
+def test_words_are_looked_for_while_the_query_is_encoded(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matched, waited = Event(), list[bool]()
+    real = type(engine.keyword).query
+
+    def noted(*asked: Any) -> Ranking:
+        ranking = real(*asked)
+        matched.set()
+        return ranking
+
+    class Slow(HashEncoder):
+        def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            waited.append(matched.wait(10))
+            return super().encode_queries(texts)
+
+    monkeypatch.setattr(type(engine.keyword), "query", noted)
+    found = search(engine, "command lines", Slow())
+    assert waited == [True]
+    (vector,) = HashEncoder().encode_queries(["command lines"])
+    assert found == search_vector(engine, "command lines", vector)
 
 
 def test_under_a_filter_the_first_look_is_shorter(

@@ -10,6 +10,7 @@ from ml_assets.errors import SettingError
 from ml_assets.search.filters.language import NO_FILTER
 from ml_assets.search.indexes.kinds import sync_index
 from ml_assets.search.indexes.pgvector.index import PgvectorIndex
+from ml_assets.search.model import Generation
 from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets_tests.fakes import HashEncoder
@@ -72,6 +73,25 @@ def test_indexes_of_several_generations_are_not_taken_for_each_other(
         lines = "".join(line for (line,) in plan)
         used = [one for one in indexes for name in leaves(connection, one) if f"{name} on" in lines]
         assert used == [index]
+
+
+def test_a_scan_goes_on_only_where_one_look_may_not_do(
+    connection: postgres.Connection, generation: Generation
+) -> None:
+    fill(connection, {f"{number}": Doc((f"word {number}",)) for number in range(9)})
+    index = PgvectorIndex(connection, generation)
+    sync_index(connection, index)
+    (vector,) = HashEncoder().encode(["word 7"])
+
+    def scans() -> str:
+        ((value,),) = connection.execute("show hnsw.iterative_scan").fetchall()
+        return str(value)
+
+    assert [len(index.query(vector, 5).chunk_ids), scans()] == [5, "off"]
+    assert [len(index._live_of_nearest(vector, 400)), scans()] == [9, "relaxed_order"]
+    index.query(vector, 5)
+    index._approximate(vector, 5, NO_FILTER)
+    assert scans() == "relaxed_order"
 
 
 @pytest.mark.parametrize("open_index", PGVECTOR, indirect=True)

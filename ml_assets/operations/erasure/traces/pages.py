@@ -90,6 +90,9 @@ def _left(page: NDArray[np.uint8]) -> Words | None:
     begins, lengths = begins[normal], lengths[normal]
     masks = halves[(begins + _MASK_AT) // 2]
     there = (masks & _NOT_DELETED != 0) & (masks & _INSERTED != _ABORTED)
+    rows = int(((lengths + 7) & ~np.uint32(7)).sum())
+    if there.all() and rows == _PAGE - upper and not page[lower:upper].any():
+        return None  # as of most pages
     left = page.copy()
     left[:lower] = 0
     for begin, length in zip(begins[there].tolist(), lengths[there].tolist(), strict=True):

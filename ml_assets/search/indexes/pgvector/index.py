@@ -116,7 +116,7 @@ class PgvectorIndex:
                 self._connection.execute(*self._unfiltered(vector, k), prepare=True)
                 for vector in vectors
             ]
-        found = map(_scores, asked)
+        found = [_scores(cursor.fetchall()) for cursor in asked]
         return [
             Ranking.best_first(scored, exhausted=False)
             if len(scored) >= k
@@ -223,9 +223,9 @@ class PgvectorIndex:
         return sorted(self._scored(query, bound), reverse=True)
 
     def _set_beam(self, k: int, *, filtered: bool) -> None:
-        layout = self._design.layout
-        beam = str(self._beam(k, filtered))
-        search_with(self._connection, {layout.beam: beam, **layout.scan})
+        layout, beam = self._design.layout, self._beam(k, filtered)
+        scan = layout.scan if filtered or k > beam else layout.single
+        search_with(self._connection, {layout.beam: str(beam), **scan})
 
     def _beam(self, k: int, filtered: bool) -> int:
         """Lists to read, or nodes of the graph to keep in sight."""
@@ -285,7 +285,7 @@ class PgvectorIndex:
     def _scored(
         self, query: sql.SQL, bound: Mapping[str, Any], *, prepare: bool | None = None
     ) -> _Scored:
-        return _scores(self._connection.execute(query, bound, prepare=prepare))
+        return _scores(self._connection.execute(query, bound, prepare=prepare).fetchall())
 
     def _rebuild(self) -> bool:
         # The old one answers until then. `reindex concurrently` would wait for every snapshot, also
