@@ -124,7 +124,10 @@ def usage_sampled(seconds: float = 1.0) -> Iterator[Usage]:
 def _torch_on_gpu() -> Any:
     """The module torch, if this process has put something on a GPU by it; it is not imported."""
     torch = sys.modules.get("torch")
-    return torch if torch is not None and torch.cuda.is_initialized() else None
+    spec = getattr(torch, "__spec__", None)
+    if torch is None or getattr(spec, "_initializing", False):  # by another thread, just now
+        return None
+    return torch if torch.cuda.is_initialized() else None
 
 
 def _gpu_usage() -> tuple[float | None, float | None]:

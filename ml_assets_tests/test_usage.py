@@ -4,7 +4,8 @@ import os
 import socket
 import sys
 import time
-from types import SimpleNamespace
+from importlib.machinery import ModuleSpec
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,16 @@ def test_the_place_is_this_process_and_the_gpu_that_it_uses(
     with usage_sampled() as used:
         pass
     assert used.samples[0].gpu_memory_mib == 3
+
+
+def test_a_module_that_another_thread_is_importing_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    half = ModuleType("torch")
+    half.__spec__ = ModuleSpec("torch", None)
+    half.__spec__._initializing = True  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch", half)
+    assert place().device == "cpu"
 
 
 class Driver:
