@@ -58,7 +58,8 @@ READS = {
     " monitoring, which tells no one of what it finds but through its tables",
     ("embeddings", "chunks"): "each chunk is compared with its vector: read apart, 3 times as long",
     ("features", "document_embeddings"): "a mean vector per document: read apart, 6 times as long",
-    ("features", "current_chunks"): "it says which document a vector is of, in the same join",
+    ("features", "chunks"): "it says which document a vector is of, in the same join",
+    ("features", "current_chunks"): "it does so where the chunker is not known before",
     ("features", "documents"): "dead documents are left out of that join; their texts, times and"
     " labels are still to be given by their owner",
     ("search", "documents"): "a filter is on documents, its answer is chunks: read apart, 1.7 times"
@@ -110,7 +111,10 @@ def statements() -> Iterator[tuple[str, str]]:
 
 def _named(text: str) -> str:
     """With the tables of a generation in place of their names in braces."""
-    return text.replace("{partition}", "document_embeddings").replace("{chunks}", "chunks")
+    names = {"{partition}": "document_embeddings", "{vectors}": "document_embeddings"}
+    for name, table in {**names, "{chunks}": "chunks"}.items():
+        text = text.replace(name, table)
+    return text
 
 
 def reached(pattern: re.Pattern[str]) -> set[tuple[str, str]]:

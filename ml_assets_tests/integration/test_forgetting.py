@@ -115,11 +115,19 @@ def vectors(place: Place) -> tuple[np.ndarray, ...]:
     return tuple(row.to_numpy().astype(np.float32) for (row,) in rows)
 
 
+def bytes_of(file: Path) -> bytes:
+    """None of a file that PostgreSQL or Chroma has just removed."""
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
 def left(home: Path, *words: str, vectors: tuple[np.ndarray, ...] = ()) -> list[str]:
     """Where anything of it is left: in the bytes of a file, or in what it has compressed."""
     forms = [form for word in words for form in (word.encode(), word.encode("utf-16-le"))]
     files = [file for file in home.rglob("*") if file.is_file()]
-    found = [str(file) for file in files for form in forms if form in file.read_bytes().lower()]
+    found = [str(file) for file in files for form in forms if form in bytes_of(file).lower()]
     return found + [f"{each}" for each in find_traces(home, Marks(words, vectors))]
 
 

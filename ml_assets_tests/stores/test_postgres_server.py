@@ -163,10 +163,10 @@ def test_a_kept_connection_is_handed_out_again_and_brings_nothing_of_before(
 def test_a_kept_connection_that_failed_or_was_ended_is_not_handed_out(postgres_url: str) -> None:
     idle: list[postgres.Connection] = []
     with (
-        pytest.raises(psycopg.errors.UndefinedTable),
+        pytest.raises(psycopg.errors.UndefinedColumn),
         postgres.connect(postgres_url, Path(), idle=idle) as failed,
     ):
-        failed.execute("select * from absent")
+        failed.execute("select absent")
     assert failed.closed
     assert not idle
     with postgres.connect(postgres_url, Path(), idle=idle) as left:
@@ -197,10 +197,10 @@ def test_a_full_disk_is_one_line(postgres_url: str) -> None:
 
 def test_a_defect_of_ours_keeps_its_type(postgres_url: str) -> None:
     with (
-        pytest.raises(psycopg.errors.UndefinedTable),
+        pytest.raises(psycopg.errors.UndefinedColumn),
         postgres.connect(postgres_url, Path()) as connection,
     ):
-        connection.execute("select 1 from nowhere")
+        connection.execute("select nowhere")
 
 
 def test_a_role_that_may_not_create_a_database_is_told_so(

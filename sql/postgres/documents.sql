@@ -971,3 +971,17 @@ update rejected_counts r
 set rejected = c.rows
 from counted c
 where c.collection = r.collection and c.rows <> r.rejected
+
+-- name: documents_with
+-- Live documents that have a field, which is called as in the code; of metadata a key. Each has an id and a text; the
+-- group of one without is its id.
+select count(*) as documents
+from documents
+where deleted_at is null and case %(field)s
+    when 'title' then title <> ''
+    when 'label' then label is not null
+    when 'url' then url is not null
+    when 'group' then group_id <> document_id
+    when 'created_at' then created_at is not null
+    else %(key)s = '' or metadata ? %(key)s
+end

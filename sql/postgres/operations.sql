@@ -73,17 +73,3 @@ on conflict (host, folder) do update set made_at = excluded.made_at
 
 -- name: backups
 select host, folder, made_at from backups order by made_at, host, folder
-
--- name: documents_with
--- Live documents that have a field, which is called as in the code; of metadata a key. Each has an id and a text; the
--- group of one without is its id.
-select count(*) as documents
-from documents
-where deleted_at is null and case %(field)s
-    when 'title' then title <> ''
-    when 'label' then label is not null
-    when 'url' then url is not null
-    when 'group' then group_id <> document_id
-    when 'created_at' then created_at is not null
-    else %(key)s = '' or metadata ? %(key)s
-end

@@ -188,5 +188,5 @@ def _fed(made: Made, fields: Iterable[str]) -> dict[str, Sequence[str]]:
 def _count(connection: postgres.Connection, field: str) -> int:
     """How many live documents have a field."""
     bound: dict[str, Any] = {"field": field, "key": field.partition(".")[2]}
-    text = statement("postgres/operations/documents_with")
+    text = statement("postgres/documents/documents_with")
     return postgres.read_counts(connection, text, bound)["documents"]

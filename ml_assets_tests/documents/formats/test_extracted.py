@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from ml_assets.documents.formats import extracted
-from ml_assets.documents.formats.extracted import extract
+from ml_assets.documents.formats.extracted import VERSION, extract
 from ml_assets.documents.model import Page
+from ml_assets_tests import golden
 
 _WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 _PACKAGE = "http://schemas.openxmlformats.org/package/2006"
@@ -65,31 +66,30 @@ NOTEBOOK = {
 }
 
 
-@pytest.mark.parametrize(
-    ("suffix", "content", "title", "words"),
-    [
-        (".pdf", pdf("Grease the valve", "Valves"), "Valves", "Grease the valve"),
-        (".docx", docx("<w:p><w:r><w:t>Prime it</w:t></w:r></w:p>"), "", "Prime it"),
-        (".rtf", rb"{\rtf1\ansi A caf\'e9}", "", "A café"),
-        (
-            ".eml",
-            b"Subject: Lift 5\nFrom: a@b.c\n\nIt stands still.\n",
-            "Lift 5",
-            "It stands still.",
-        ),
-        (
-            ".eml",
-            b"Subject: =?iso-2022-jp?B?GyRCMnE1RBsoQg==?=\n"
-            b"From: =?iso-2022-jp?B?GyRCMnE1RBsoQg==?= <a@b.c>\n"
-            b"Content-Type: text/plain; charset=ISO-2022-JP\n\n"
-            + "明日の会議".encode("iso-2022-jp"),
-            "会議",
-            'Subject: 会議\nFrom: "会議" <a@b.c>\n\n明日の会議',
-        ),
-        (".ipynb", json.dumps(NOTEBOOK).encode(), "", "Pump hours by month"),
-        (".rst", b"Pumps\n=====\n\nTwo *litres*.\n", "", "Two litres."),
-    ],
-)
+READ = [
+    (".pdf", pdf("Grease the valve", "Valves"), "Valves", "Grease the valve"),
+    (".docx", docx("<w:p><w:r><w:t>Prime it</w:t></w:r></w:p>"), "", "Prime it"),
+    (".rtf", rb"{\rtf1\ansi A caf\'e9}", "", "A café"),
+    (
+        ".eml",
+        b"Subject: Lift 5\nFrom: a@b.c\n\nIt stands still.\n",
+        "Lift 5",
+        "It stands still.",
+    ),
+    (
+        ".eml",
+        b"Subject: =?iso-2022-jp?B?GyRCMnE1RBsoQg==?=\n"
+        b"From: =?iso-2022-jp?B?GyRCMnE1RBsoQg==?= <a@b.c>\n"
+        b"Content-Type: text/plain; charset=ISO-2022-JP\n\n" + "明日の会議".encode("iso-2022-jp"),
+        "会議",
+        'Subject: 会議\nFrom: "会議" <a@b.c>\n\n明日の会議',
+    ),
+    (".ipynb", json.dumps(NOTEBOOK).encode(), "", "Pump hours by month"),
+    (".rst", b"Pumps\n=====\n\nTwo *litres*.\n", "", "Two litres."),
+]
+
+
+@pytest.mark.parametrize(("suffix", "content", "title", "words"), READ)
 def test_title_and_text(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -108,6 +108,11 @@ def test_title_and_text(
     assert words in found[1]
     # A cache would keep texts that were erased.
     assert {path.name for path in tmp_path.rglob("*")} <= {"kreuzberg-pdfium", "libpdfium.so"}
+
+
+def test_golden_pages() -> None:
+    output = [extract(content, suffix) for suffix, content, *_ in READ]
+    golden.check("ml_assets.documents.formats.extracted.VERSION", VERSION, output)
 
 
 def test_headings_stand_where_they_are_in_the_text() -> None:
