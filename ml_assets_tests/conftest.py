@@ -76,6 +76,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "slow" not in item.keywords)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are called as their argument: an archive holds the time, and workers compare names."""
+    return argname if isinstance(val, bytes) else None
+
+
 def _scopes(item: pytest.Item) -> set[str]:
     """The scopes of the fixtures that a test asks for, itself or by another."""
     definitions = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]

@@ -29,7 +29,6 @@ def test_a_mark_is_found_wherever_it_begins(before: bytes, tmp_path: Path) -> No
         VECTOR.astype(np.float16).tobytes(),
         gzip.compress(MARKS.words[0].encode()),
     ],
-    ids=["utf-16", "float32", "float16", "gzip"],
 )
 def test_each_encoding_is_found(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content)
