@@ -78,7 +78,9 @@ def records_kept_open(instance: dg.DagsterInstance) -> Iterator[None]:
     events, runs = instance.event_log_storage, instance.run_storage
     with ExitStack() as stack:
         if isinstance(events, SqliteEventLogStorage):
-            stack.enter_context(_events_kept_open(events))
+            kept = stack.enter_context(_events_kept_open(events))
+            vars(events)["store_event_batch"] = kept.store_event_batch
+            stack.callback(vars(events).pop, "store_event_batch", None)
             stack.enter_context(_variable(_BATCH_SIZE, f"{_TOGETHER}"))
         if isinstance(runs, SqliteRunStorage):
             engine = _open_file(runs._conn_string)
@@ -94,24 +96,25 @@ def store_batches_at_once() -> None:
     Dagster's command line makes a run, and an event for each partition that it is to make, before
     it asks the executor: each was two transactions, and two files that are opened and closed.
     """
+    one_at_a_time = threading.Lock()  # of the files that a thread opens, another would write beside
 
     def store_event_batch(events: SqliteEventLogStorage, batch: Sequence[dg.EventLogEntry]) -> None:
-        with _events_kept_open(events):
-            events.store_event_batch(batch)
+        with one_at_a_time, _events_kept_open(events) as kept:
+            kept.store_event_batch(batch)
 
     SqliteEventLogStorage.store_event_batch = store_event_batch  # type: ignore[method-assign, assignment]
     os.environ.setdefault(_BATCH_SIZE, f"{_TOGETHER}")
 
 
 @contextmanager
-def _events_kept_open(events: SqliteEventLogStorage) -> Iterator[None]:
+def _events_kept_open(events: SqliteEventLogStorage) -> Iterator["_EventFiles"]:
     with ExitStack() as stack:
         kept = _EventFiles(events)
         stack.callback(kept.close)
-        for method in ("_connect", "has_table", "store_event_batch", "_store_asset_event"):
+        for method in ("_connect", "has_table", "_store_asset_event"):
             vars(events)[method] = getattr(kept, method.strip("_"))
             stack.callback(vars(events).pop, method, None)
-        yield
+        yield kept
 
 
 @contextmanager

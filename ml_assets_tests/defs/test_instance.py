@@ -4,6 +4,7 @@ import importlib
 import os
 import sqlite3
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,23 @@ def test_the_days_of_a_run_are_one_transaction(
         assert told(instance, third) == before
     assert single - together >= 2 * 8
     assert single - at_once >= 3 * 8, "those that were planned, too"
+
+
+def test_batches_of_several_threads_are_all_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "1000")
+    one_by_one = EventLogStorage.store_event_batch
+    monkeypatch.setattr(SqliteEventLogStorage, "store_event_batch", one_by_one)
+    store_batches_at_once()
+    with open_instance(settings(tmp_path)) as instance:
+        run_id = _materialize(instance, "first", 3)
+        (events, count) = instance.event_log_storage, len(instance.all_logs(run_id))
+        batch = instance.all_logs(run_id)
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(lambda _: events.store_event_batch(batch), range(16)))
+        assert len(instance.all_logs(run_id)) == 17 * count
+        assert not {"_connect", "has_table", "_store_asset_event"} & vars(events).keys()
 
 
 def test_the_code_location_has_it_so_for_all_commands_of_dagster(
