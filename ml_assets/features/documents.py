@@ -199,10 +199,7 @@ def read_vectors(
     """
     import numpy as np
 
-    chosen: LiteralString = (
-        "true" if some is None else "c.document_id = any(%(document_ids)s::text[])"
-    )
-    text = _vectors_of(chosen, space_id, chunker)
+    text = _vectors_of("true" if some is None else _OF_SOME, space_id, chunker)
     bound = {"space_id": space_id, "document_ids": list(some or ())}
     document_ids: list[str] = []
     parts = [np.empty((0, 0), np.float32)]
