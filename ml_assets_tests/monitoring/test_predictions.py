@@ -47,6 +47,13 @@ TODAY = NOW.date()
 MOST = 1 << 20
 
 
+@pytest.fixture(autouse=True)
+def _one_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Midnight may come between the import of this module and a test."""
+    clock = SimpleNamespace(now=lambda _: NOW)
+    monkeypatch.setattr("ml_assets.monitoring.spool.writer.datetime", clock)
+
+
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     with clickhouse.connect(None, tmp_path_factory.mktemp("home")) as opened:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -46,6 +47,13 @@ TEXT, LABEL = "Qztext of the document that goes, number 77.", "qzlabel-77"
 HASH = sha256(TEXT.encode()).hexdigest()
 SUBJECT = Subject("r", ("d",), texts=(TEXT,), labels=(LABEL,), marks=Marks((TEXT, LABEL)))
 LOOKED_FOR = Marks((TEXT, LABEL, HASH, "request-that-goes"))
+
+
+@pytest.fixture(autouse=True)
+def _one_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Midnight may come between the import of this module and a test."""
+    clock = SimpleNamespace(now=lambda _: NOW)
+    monkeypatch.setattr("ml_assets.monitoring.spool.writer.datetime", clock)
 
 
 def predicted(request_id: str, position: int = 0, **changed: Any) -> Predicted:

@@ -23,7 +23,8 @@ INFLUXDB, VICTORIA = "INFLUXDB_URL", "VICTORIA_URL"
 Rows = Mapping[Series, Mapping[datetime, float]]
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
-TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+NOW = datetime.now(UTC)
+TODAY = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
 BEGIN = TODAY - 5 * DAY
 """Times of tests are of these days: older ones would be dropped."""
 

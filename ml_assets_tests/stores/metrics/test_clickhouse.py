@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from ml_assets_tests.stores.metrics.opening import (
     DAY,
     HOUR,
     MINUTE,
+    NOW,
     TODAY,
     WINDOW,
     written,
@@ -104,11 +105,11 @@ def test_what_is_replaced_is_made_again_and_no_more(store: ClickHouseMetrics) ->
 def test_what_is_old_is_merged_and_dropped(tmp_path: Path, store: ClickHouseMetrics) -> None:
     for _ in range(2):
         written(store, {series("old"): {TODAY - 30 * DAY + _ * MINUTE: 1.0}})
-    said = store.maintain(datetime.now(UTC))
+    said = store.maintain(NOW)
     assert any(f"metric_points: {TODAY - 30 * DAY:%Y-%m-%d} merged from" in line for line in said)
-    assert store.maintain(datetime.now(UTC)) == []
+    assert store.maintain(NOW) == []
     short = ClickHouseMetrics(store._client, Retention(days=20))
-    said = short.maintain(datetime.now(UTC))
+    said = short.maintain(NOW)
     assert "metric_points: kept for 20 days" in said
     assert f"metric_minute: {TODAY - 21 * DAY:%Y-%m-%d} dropped" in said
     assert f"metric_points: {TODAY - 20 * DAY:%Y-%m-%d} dropped" not in said
@@ -116,4 +117,4 @@ def test_what_is_old_is_merged_and_dropped(tmp_path: Path, store: ClickHouseMetr
     assert len(of_days.times) == 40, "rollups of days stay"
     (points, _) = short.aggregate(Query("loss", MONTHS), DAY, exact=True)
     assert len(points.times) == 20
-    assert short.maintain(datetime.now(UTC) + timedelta(seconds=1)) == []
+    assert short.maintain(NOW + timedelta(seconds=1)) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from itertools import count
 
 import numpy as np
@@ -19,7 +19,6 @@ from ml_assets_tests.stores.metrics.opening import (
     HOUR,
     MINUTE,
     QUANTILES,
-    TODAY,
     WINDOW,
     assert_same,
     expected,
@@ -220,7 +219,7 @@ def test_a_value_that_is_no_number_writes_nothing(
 
 
 def test_what_would_be_dropped_is_refused(store: MetricStore, name: str) -> None:
-    first = TODAY - 400 * DAY
+    first = datetime.combine(datetime.now(UTC).date() - 400 * DAY, time(), UTC)
     with pytest.raises(StoreError, match=rf"{name}: a point of .* is before .*_METRICS_DAYS"):
         written(store, {series(name): {first - timedelta(microseconds=1): 1.0}})
     written(store, {series(name): {first: 1.0}})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ml_assets.errors import StoreError
 from ml_assets.stores import metrics
 from ml_assets.stores.metrics import Chunk, Query, Retention, Window, advice, series
 from ml_assets.stores.metrics.postgresql import PostgresMetrics
-from ml_assets_tests.stores.metrics.opening import BEGIN, DAY, HOUR, MINUTE, TODAY, written
+from ml_assets_tests.stores.metrics.opening import BEGIN, DAY, HOUR, MINUTE, NOW, TODAY, written
 
 DAYS = Window(TODAY - 30 * DAY, TODAY)
 
@@ -63,14 +63,14 @@ def test_a_read_touches_the_days_of_its_window(store: PostgresMetrics) -> None:
 
 def test_what_is_old_is_dropped_and_days_stay(store: PostgresMetrics) -> None:
     short = PostgresMetrics(store._connection, store.layout, Retention(days=20))
-    said = short.maintain(datetime.now(UTC))
+    said = short.maintain(NOW)
     assert len([line for line in said if line.startswith("metric_points")]) == 10
     query = Query("loss", DAYS, {"model": "a"})
     (points,) = short.aggregate(query, DAY, exact=True)
     (minutes,) = short.aggregate(query, MINUTE)
     (days,) = short.aggregate(query, DAY)
     assert (len(points.times), len(minutes.times), len(days.times)) == (20, 20 * 24, 30)
-    assert short.maintain(datetime.now(UTC)) == []
+    assert short.maintain(NOW) == []
 
 
 def test_a_second_connection_finds_the_tables_as_they_are(
