@@ -91,6 +91,20 @@ def test_who_reads_is_waited_for(
         rewrite(filled, leaf)
 
 
+@pytest.mark.parametrize("table", ["vectors_a", "plain"])
+def test_a_reader_that_goes_ends_the_waiting(
+    table: str, filled: postgres.Connection, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaf, before = leaf_of(filled, table), described(filled, table)["file"]
+    with postgres.connect(postgres_url, Path()) as reader:
+        reader.autocommit = False
+        reader.execute("select from vectors, plain limit 1")
+        # It pauses when it was refused; the reader goes then.
+        monkeypatch.setattr("ml_assets.stores.patience.time.sleep", lambda _: reader.rollback())
+        rewrite(filled, leaf)
+    assert described(filled, table)["file"] != before
+
+
 def test_statistics_are_written_anew_by_a_superuser_alone(
     filled: postgres.Connection, superuser: postgres.Connection
 ) -> None:

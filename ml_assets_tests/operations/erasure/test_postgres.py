@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from ml_assets.operations.erasure.stores.postgres import _erase_texts, graphs_built_anew
+from ml_assets.operations.erasure.stores.postgres import _erase_texts, _rewrite, graphs_built_anew
 from ml_assets.operations.erasure.subject import Place
 from ml_assets.operations.erasure.wording import Wording
 from ml_assets.settings import Settings
@@ -62,8 +62,24 @@ def test_vectors_are_in_another_file_after_the_block(
     before = file_of_vectors(connection)
     with graphs_built_anew(Place(Settings(postgres_url=SecretStr(postgres_url)), connection)):
         pass
-    assert file_of_vectors(connection) != before
+    built = file_of_vectors(connection)
+    assert built != before
+    _rewrite(connection, SCHEMA)
+    assert file_of_vectors(connection) == built, "it was built once more"
     assert connection.execute("select count(*) from vectors").fetchone() == (9,)
+
+
+def test_a_graph_that_cannot_be_built_is_told(
+    connection: postgres.Connection, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(own: postgres.Connection, leaf: Leaf) -> None:
+        raise OSError(f"no space for {leaf.name}")
+
+    monkeypatch.setattr("ml_assets.operations.erasure.stores.postgres.rewrite", refuse)
+    connection.execute(VECTORS)
+    place = Place(Settings(postgres_url=SecretStr(postgres_url)), connection)
+    with pytest.raises(OSError, match="no space for vectors_a"), graphs_built_anew(place):
+        pass
 
 
 def stop_when_it_waits(connection: postgres.Connection) -> None:
