@@ -53,6 +53,7 @@ def call(*words: str) -> Result:
         (("note-1",), "the reason is missing"),
         (("note-4", "--dry-run"), "no run ever saw a document 'note-4'"),
         (("--where", "created_at >= 2026-01-31", "--dry-run"), "no document passes"),
+        (("--where", "label = red", "--dry-run"), "--where: a text in double quotes"),
         (
             ("note-1", "--reason", "she wrote zq7marker4711"),
             "the reason says what is to be forgotten",

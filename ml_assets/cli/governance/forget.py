@@ -81,7 +81,7 @@ def _asked(connection: postgres.Connection, document: str, where: str) -> list[s
     from ml_assets.search.filters.parse import parse_condition
     from ml_assets.search.filters.sql import matching_document_ids
 
-    ids = matching_document_ids(connection, parse_condition(where))
+    ids = matching_document_ids(connection, parse_condition(where, "--where"))
     if not ids:
         do = "Ask for less, as in `ml-assets search --filter`"
         raise NothingToDoError("no document passes", where="--where", do=do)

@@ -22,7 +22,7 @@ def lineage(
         str,
         typer.Argument(
             help="Its id; of a version or release its number, of a request its id; of a column of"
-            " the source its name, or * for all."
+            " the source its name, or '*' for all."
         ),
     ],
     as_json: Json = False,

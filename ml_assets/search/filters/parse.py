@@ -63,13 +63,13 @@ def condition_of(
     )
 
 
-def parse_condition(text: str) -> Condition:
-    """Read a condition.
+def parse_condition(text: str, option: str = "--filter") -> Condition:
+    """Read a condition, which is that of an option.
 
     Raises:
         UserError: the text is not a condition; one line says what is wrong, and where.
     """
-    reader = _Reader(text)
+    reader = _Reader(text, option)
     condition = reader.either(0)
     reader.take("`and`, `or` or the end", "end")
     return condition
@@ -113,8 +113,8 @@ def _tokens(text: str) -> Iterator[_Token]:
 class _Reader:
     """Recursive descent: one method for each rule, each leaves `_token` at what follows it."""
 
-    def __init__(self, text: str) -> None:
-        self._text = text
+    def __init__(self, text: str, option: str) -> None:
+        self._text, self._option = text, option
         self._tokens = _tokens(text)
         self._token = next(self._tokens)
 
@@ -216,7 +216,7 @@ class _Reader:
     def _refuse(self, what: str, place: int, do: str = _DO) -> NoReturn:
         around = f"{self._text[max(0, place - _AROUND) : place]}▸{self._text[place:][:_AROUND]}"
         what = f"{what} (character {place + 1}: {' '.join(around.split())})"
-        raise UserError(what, where="--filter", do=do) from None
+        raise UserError(what, where=self._option, do=do) from None
 
 
 def _inner(condition: Condition) -> str:
