@@ -25,6 +25,7 @@ from ml_assets.stores.mlflow.registry import (
     ensure_version,
     mark,
     read_aliases,
+    rewrite_texts,
     set_alias,
 )
 from ml_assets.stores.mlflow.runs import end_abandoned, log_run_file, log_steps, read_run_file
@@ -59,6 +60,7 @@ __all__ = [
     "read_aliases",
     "read_file",
     "read_run_file",
+    "rewrite_texts",
     "serve",
     "set_alias",
     "tracking",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from ml_assets.stores.mlflow.client import activate
+from ml_assets.stores.mlflow.client import EXPERIMENT, activate
 from ml_assets.stores.mlflow.location import Tracking, records
 from ml_assets.stores.mlflow.models import model_id
 from ml_assets.stores.mlflow.refusals import existing_is_fine, explained
@@ -44,6 +46,53 @@ def describe_version(where: Tracking, name: str, uri: str, run_id: str, text: st
         for registered in client.search_model_versions(f"name='{name}' and run_id='{run_id}'"):
             if registered.source == uri:
                 client.update_model_version(name, registered.version, text)
+
+
+def rewrite_texts(where: Tracking, alter: Callable[[str], str]) -> int:
+    """Set tags of our runs and of their models, and descriptions, to what `alter` makes of them.
+
+    Returns how many it makes another one of. Parameters cannot be set twice, and stay.
+
+    Raises:
+        StoreError: MLflow does not answer.
+    """
+    mlflow = activate(where)
+    client, every = mlflow.MlflowClient(), mlflow.entities.ViewType.ALL
+    with explained(where, "its tags and descriptions cannot be set"):
+        ours = [mlflow.get_experiment_by_name(EXPERIMENT).experiment_id]
+        runs = {run.info.run_id: run for run in _all(client.search_runs, ours, run_view_type=every)}
+        versions = [v for v in _all(client.search_model_versions) if v.run_id in runs]
+        setters = [
+            *((run.data.tags, partial(client.set_tag, run_id)) for run_id, run in runs.items()),
+            *((v.tags, partial(client.set_model_version_tag, v.name, v.version)) for v in versions),
+            *(
+                ({"": v.description or ""}, partial(_describe, client, v.name, v.version))
+                for v in versions
+            ),
+        ]
+        changed = [
+            (set_text, key, new)
+            for texts, set_text in setters
+            for key, old in texts.items()
+            if (new := alter(old)) != old
+        ]
+        for set_text, key, new in changed:
+            set_text(key, new)
+    return len(changed)
+
+
+def _describe(client: Any, name: str, version: str, _: str, text: str) -> None:
+    client.update_model_version(name, version, text)
+
+
+def _all(search: Callable[..., Any], *given: Any, **more: Any) -> Iterator[Any]:
+    """All that a search gives, page by page."""
+    token = None
+    while True:
+        page = search(*given, **more, page_token=token)
+        yield from page
+        if not (token := page.token):
+            return
 
 
 def read_aliases(where: Tracking, name: str) -> dict[str, str]:

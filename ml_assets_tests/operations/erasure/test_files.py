@@ -1,14 +1,10 @@
 """Files of a home: those in which something is left are written anew, others are as they were."""
 
-import hashlib
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 from unittest.mock import Mock
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from ml_assets.operations.erasure.stores import files
@@ -75,50 +71,3 @@ def test_of_a_column_only_what_changes_is_held() -> None:
     connection.execute.return_value = iter([(1, "other"), (2, MARK)])  # rows as they come
     files._erase_column(connection, "t", "c", Wording((MARK,), ()))
     assert connection.executemany.call_args.args[1] == [("[forgotten]", 2)]
-
-
-@pytest.mark.parametrize("name", ["set.parquet", "example.json"])
-def test_a_kill_leaves_no_artifact_with_the_hash_of_another(
-    name: str, place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def killed(file: Path, target: Path) -> Path:
-        raise KeyboardInterrupt
-
-    file = place.home / "mlflow_artifacts" / "run" / name
-    if name == "set.parquet":
-        pq.write_table(pa.table({"document_id": ["note-1", "x"]}), file)
-    else:
-        file.write_text(f'["It tells of {MARK}."]')
-    before = file.read_bytes()
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "replace", killed)
-        with pytest.raises(KeyboardInterrupt):
-            files.erase_artifacts(place, SUBJECT)
-    assert file.read_bytes() == before
-    execute: Mock = place.connection.execute  # type: ignore[assignment]
-    kept = execute.call_args.args[1]["sha256"]
-    assert files.erase_artifacts(place, SUBJECT)[0].count == 1
-    assert hashlib.sha256(file.read_bytes()).hexdigest() == kept
-
-
-def test_rows_of_training_sets_go_and_the_hash_of_the_file_follows(place: Place) -> None:
-    folder = place.home / "mlflow_artifacts" / "run" / "artifacts"
-    columns = {
-        "document_id": ["note-1", "note-10"],
-        "label": ["a", "b"],
-        "group_id": ["note-1"] * 2,
-    }
-    table: Any = pa.table(columns)  # of near duplicates, one names the group
-    pq.write_table(table, folder / "training_set.parquet")
-    pq.write_table(table.select(["label"]), folder / "numbers.parquet")
-    (folder / "input_example.json").write_text(f'{{"data": ["It tells of {MARK}."]}}')
-    (removed,) = files.erase_artifacts(place, SUBJECT)
-    assert removed.count == 2
-    assert pq.read_table(folder / "training_set.parquet").to_pylist() == [
-        {"document_id": "note-10", "label": "b", "group_id": "[forgotten]"}
-    ]
-    assert (folder / "input_example.json").read_text() == '{"data": ["[forgotten]"]}'
-    calls = [call.args[1]["path"] for call in place.connection.execute.call_args_list]  # type: ignore[attr-defined]
-    prefix = "run/artifacts"
-    assert calls == [f"{prefix}/training_set.parquet", f"{prefix}/input_example.json"]
-    assert files.erase_artifacts(place, SUBJECT)[0].count == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ml_assets.operations.erasure.stores import (
+    artifacts,
     files,
     indexes,
     offline,
@@ -14,7 +15,7 @@ from ml_assets.operations.erasure.subject import Eraser
 
 ERASERS: tuple[tuple[str, Eraser], ...] = (
     ("Dagster", files.erase_records),
-    ("MLflow", files.erase_artifacts),
+    ("MLflow", artifacts.erase),
     ("files of the home", files.erase_files),
     ("indexes", indexes.erase),
     ("DuckDB", offline.erase),

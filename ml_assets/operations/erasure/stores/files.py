@@ -1,13 +1,11 @@
-"""Files of MLflow, of Dagster and of the home: those in which something is left are written anew.
+"""Files of Dagster and of the home: those in which something is left are written anew.
 
-A training set loses its rows, SQLite what its tables and free pages have, and a text the words.
-What was put aside or left by a process that died goes as a whole.
+SQLite loses what its tables and free pages have, and a text the words. What was put aside or left
+by a process that died goes as a whole.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 import sqlite3
 from collections.abc import Callable
@@ -17,20 +15,16 @@ from pathlib import Path
 from ml_assets.operations.copying import remove
 from ml_assets.operations.erasure.subject import Place, Removed, Subject
 from ml_assets.operations.erasure.traces import find_traces
-from ml_assets.operations.erasure.wording import ERASED, Wording, wording_of
+from ml_assets.operations.erasure.wording import Wording, wording_of
 from ml_assets.releases import signing
-from ml_assets.settings import secret
-from ml_assets.stores import duckdb, mlflow
+from ml_assets.stores import mlflow
 from ml_assets.stores.folders import (
     DAMAGED,
     SQLITE,
     SQLITE_LOGS,
     open_sqlite,
     vacuum_sqlite,
-    write_whole,
 )
-from ml_assets.stores.sql import statement
-from ml_assets.training.provenance import FILE
 
 _LEFT = (".tmp", ".partial", ".part", ".new")
 _EXTRACTED = "extracted"
@@ -45,26 +39,9 @@ _OTHERS = {
 """What lies in a home and belongs to a store with an eraser of its own, or holds no document."""
 
 
-def erase_artifacts(place: Place, subject: Subject) -> list[Removed]:
-    """Erase in MLflow's folder: rows by document, and texts such as an example of an input."""
-    if secret(place.settings.mlflow_tracking_uri):
-        how = "not shown: what the tracking server keeps of training sets and examples"
-        return [Removed("MLflow", "files", 0, how)]
-    folder = place.home / mlflow.FOLDER
-
-    def write(file: Path, content: bytes) -> None:
-        # The hash first: who is killed in between finds the file once more, and writes the same.
-        _rehash(place, file.relative_to(folder), content)
-        write_whole(file, content)
-
-    changed = [file for file in folder.rglob("*.parquet") if _erase_rows(file, subject, write)]
-    changed += _erase_traces(folder, subject, wording_of(subject), write)
-    return [Removed("MLflow", "files", len(changed), "they were written anew")]
-
-
 def erase_records(place: Place, subject: Subject) -> list[Removed]:
     """Erase in Dagster's folder: events, tags, and what runs printed."""
-    changed = _erase_traces(place.settings.dagster_folder, subject, wording_of(subject))
+    changed = erase_traces(place.settings.dagster_folder, subject, wording_of(subject))
     how = "SQLite was vacuumed, texts were written anew"
     return [Removed("Dagster", "files", len(changed), how)]
 
@@ -73,7 +50,7 @@ def erase_files(place: Place, subject: Subject) -> list[Removed]:
     """Erase in what else lies in the home: logs, extracted texts, and what the dead left."""
     own = [path for path in sorted(place.home.iterdir()) if not _is_of_others(path, place)]
     wording = wording_of(subject)
-    changed = [file for path in own for file in _erase_traces(path, subject, wording)]
+    changed = [file for path in own for file in erase_traces(path, subject, wording)]
     extracted = place.home / _EXTRACTED
     kept = {extracted / trace.file for trace in find_traces(extracted, subject.marks)}
     for path in [*kept, *place.home.rglob(f"*{DAMAGED}*")]:  # made anew, or read by nobody
@@ -96,7 +73,7 @@ def _overwrite(file: Path, content: bytes) -> None:
         os.fsync(opened.fileno())
 
 
-def _erase_traces(
+def erase_traces(
     folder: Path, subject: Subject, wording: Wording, write: Writer = _overwrite
 ) -> list[Path]:
     """Write every file anew that has a mark; return those that were."""
@@ -165,40 +142,3 @@ def _erase_column(
         (new, row) for row, old in connection.execute(query) if (new := wording.without(old)) != old
     ]
     connection.executemany(update, changed)
-
-
-def _erase_rows(file: Path, subject: Subject, write: Writer) -> bool:
-    """Write a training set, or answers to one, anew without the documents; False: it has none."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(file)
-    if "document_id" not in table.column_names:
-        return False
-    ids = pa.array(subject.documents, pa.string())
-    kept = table.filter(pc.invert(pc.is_in(table["document_id"], value_set=ids)))
-    # A group of near duplicates has the name of one of them.
-    if "group_id" in kept.column_names:
-        groups = kept["group_id"]
-        named = pc.if_else(pc.is_in(groups, value_set=ids), ERASED, groups)
-        place = kept.column_names.index("group_id")
-        kept = kept.set_column(place, "group_id", named)
-    if kept.equals(table):
-        return False
-    new = io.BytesIO()
-    pq.write_table(kept, new, compression="zstd")
-    write(file, new.getvalue())
-    return True
-
-
-def _rehash(place: Place, path: Path, content: bytes) -> None:
-    """Keep the hash and the size of a file that is written anew, by which a change is seen."""
-    digest = hashlib.sha256(content).hexdigest()
-    bound = {"path": path.as_posix(), "sha256": digest, "bytes": len(content)}
-    place.connection.execute(statement("postgres/training/rehash_file"), bound)
-    if path.name == FILE and place.settings.duckdb_file.exists():
-        run_id = path.parts[0]
-        with duckdb.connect(place.settings.duckdb_file) as duck:
-            query = "update training_set_files set sha256 = ? where run_id = ?"
-            duck.execute(query, [digest, run_id])
