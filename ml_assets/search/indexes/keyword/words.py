@@ -23,7 +23,7 @@ UNFOLDED, ENGLISH = 3, 4
 
 _STEMS = ("english", "arabic", "russian", "tamil")
 """Languages of which no two share letters: the script of a word tells which is meant, nearly. Not
-Greek, whose letters end names of others: `TNFα`."""
+Greek, whose letters end the names of genes and tell them apart."""
 
 _LONGEST_BYTES = 4 * LONGEST + 1
 
