@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ml_assets.documents.formats.mbox import in_utf8
+from ml_assets.documents.formats.mail import in_utf8
 from ml_assets.documents.model import LONGEST_TITLE, Heading, Page
 from ml_assets.documents.normalize import normalize
 

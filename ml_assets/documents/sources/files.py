@@ -24,7 +24,7 @@ from ml_assets.documents.sources.base import UNATTRIBUTED
 from ml_assets.documents.sources.outcomes import hash_collections, hashed, outcomes
 from ml_assets.errors import SourceError, first_line, mask_secrets
 
-VERSION = "7"
+VERSION = "8"
 """Raise it when the reading changes: it is part of every fingerprint."""
 
 _split: dict[str, dict[str, str]] = {}
@@ -206,7 +206,9 @@ class Files:
                 paths = [path for path in paths if not filesystem.isdir(path)]
             else:
                 paths = {path: info for path, info in paths.items() if info["type"] == "file"}
-        named = ((path, normalize(path.removeprefix(base).lstrip("/"))) for path in sorted(paths))
+        # Consoles mark a folder of an object store by an empty object whose name ends so.
+        paths_of_files = sorted(path for path in paths if not path.endswith("/"))
+        named = ((path, normalize(path.removeprefix(base).lstrip("/"))) for path in paths_of_files)
         files = [
             _File(path, name, _suffix(path), None if local else paths[path])
             for path, name in named
@@ -315,8 +317,11 @@ def _suffix(path: str) -> str:
 
 
 def _is_file(filesystem: Any, path: str) -> bool:
-    """Whether it is one file; an object store is not asked of what can be none that is read."""
-    asked = stamps.is_local(filesystem) or (not has_magic(path) and _suffix(path) in FORMATS)
+    """Whether it is one file; an object store is not asked of what can be none that is read.
+
+    Brackets are part of many names.
+    """
+    asked = stamps.is_local(filesystem) or (not {*"*?"} & {*path} and _suffix(path) in FORMATS)
     return asked and filesystem.isfile(path)
 
 
