@@ -23,7 +23,6 @@ FORMATS = {
     ".rtf": "application/rtf",
     ".eml": "message/rfc822",
     ".ipynb": "application/x-ipynb+json",
-    ".rst": "text/x-rst",
 }
 """The media type of each suffix."""
 
