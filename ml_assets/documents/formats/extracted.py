@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ml_assets.documents.formats.mbox import in_utf8
+from ml_assets.documents.formats.mail import in_utf8
 from ml_assets.documents.model import LONGEST_TITLE, Heading, Page
 from ml_assets.documents.normalize import normalize
 
@@ -23,7 +23,6 @@ FORMATS = {
     ".rtf": "application/rtf",
     ".eml": "message/rfc822",
     ".ipynb": "application/x-ipynb+json",
-    ".rst": "text/x-rst",
 }
 """The media type of each suffix."""
 
