@@ -304,7 +304,8 @@ def _hits(
     text = on_vectors(engine.generation, query, filter=condition)
     for start in range(0, len(ranked.documents), window):
         documents = ranked.documents[start : start + window]
-        bound["chunk_ids"] = [ranked.chunks[document_id] for document_id, _ in documents]
+        shown = [ranked.chunks[document_id] for document_id, _ in documents]
+        bound["chunk_ids"] = postgres.text_array(shown)
         cursor = engine.connection.cursor(row_factory=dict_row)
         rows = {row["document_id"]: row for row in cursor.execute(text, bound)}
         for document_id, score in documents:
