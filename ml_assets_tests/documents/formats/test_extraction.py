@@ -49,7 +49,12 @@ def test_the_version_of_the_extractor_is_looked_up_once(
 ) -> None:
     """For each file it took longer than the extraction."""
     asked: list[str] = []
-    monkeypatch.setattr(extracted, "version", lambda name: asked.append(name) or "4.10")
+
+    def version(name: str) -> str:
+        asked.append(name)
+        return "4.10"
+
+    monkeypatch.setattr(extracted, "version", version)
     extracted.extractor.cache_clear()
     try:
         assert len(read(pages(tmp_path / "files", 3), tmp_path / "kept")) == 6
