@@ -246,7 +246,8 @@ def _collection(row: Row, columns: Columns) -> str:
 
 def _moment(row: Row, columns: Columns) -> datetime | None:
     """Return the time of creation in UTC; a time without zone is one in UTC."""
-    value = _value(row, columns.roles.get("created_at", ""))
+    column = columns.roles.get("created_at")
+    value = None if column is None else _value(row, column)
     if value is None or value == "" or (isinstance(value, str) and _ZEROS.fullmatch(value)):
         return None
     try:
@@ -260,11 +261,14 @@ def _moment(row: Row, columns: Columns) -> datetime | None:
 
 
 def _cell(row: Row, columns: Columns, role: str) -> str:
-    return normalize(_text(_value(row, columns.roles.get(role, "")), role))
+    # Most sources have no column for most roles, and all of their rows are read at each change.
+    column = columns.roles.get(role)
+    return "" if column is None else normalize(_text(_value(row, column), role))
 
 
 def _bounded_cell(row: Row, columns: Columns, role: str) -> str:
-    return _checked(_cell(row, columns, role), _check_length, role, _LONGEST[role])
+    cell = _cell(row, columns, role)
+    return _checked(cell, _check_length, role, _LONGEST[role]) if cell else ""
 
 
 def _short(value: object, name: str) -> str | int | float | bool | None:

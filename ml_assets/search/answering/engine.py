@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from psycopg.errors import UndefinedTable
 from psycopg.rows import dict_row
 
 from ml_assets.embeddings.quantization import unit
+from ml_assets.embeddings.scripts import is_readable
 from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, UserError
 from ml_assets.search.answering.model import Engine, Hit, Method, SearchResult, check_request
 from ml_assets.search.answering.ranking import DEPTH, Ranked, rank_documents
@@ -70,8 +72,17 @@ def open_engine(
     ):
         behind = max(follow_index(connection, index) for index in (keyword, nearest))
         reranker, top = load_reranker(settings), settings.rerank_top
-        fusion = opened.fusion
-        yield Engine(connection, opened, nearest, keyword, fusion, reranker, top, behind=behind)
+        yield Engine(
+            connection,
+            opened,
+            nearest,
+            keyword,
+            opened.fusion,
+            reranker,
+            top,
+            reads=partial(is_readable, settings=settings),
+            behind=behind,
+        )
 
 
 @contextmanager
@@ -206,10 +217,17 @@ def search_vector(
 ) -> SearchResult:
     """Like `search`, with the vector of the query given; it may be None for "keyword".
 
-    `matching` is what `match_words` gave for the same, if it was asked.
+    `matching` is what `match_words` gave for the same, if it was asked. A hybrid search in a script
+    that the model does not know is one by words alone, as the result tells by its method.
     """
     reranker = engine.reranker if method == "hybrid" else None
     most = max(k, engine.rerank_top) if reranker else k
+    if method == "hybrid" and vector is not None and not engine.reads(query):
+        if min_relevance:
+            what = "the model does not know the script of the query, so no relevance is known"
+            do = "Leave it out, or set ML_ASSETS_EMBEDDING_MODEL to a multilingual model"
+            raise UserError(what, where="--min-relevance", do=do)
+        vector, method = None, "keyword"
     least = _least(engine, method, min_relevance)
     try:
         for depth in _depths(k, filters):

@@ -42,6 +42,9 @@ class Engine:
     rerank_top: int = 20
     beside: Executor = field(default_factory=partial(ThreadPoolExecutor, 1), compare=False)
     """The thread in which one index is asked beside the other; it ends with the engine."""
+    reads: Callable[[str], bool] = lambda _: True
+    """Whether the model knows the script of a query. Where not, its vector tells letters at most,
+    and a hybrid search is one by words alone."""
     behind: int = 0
     """Documents by which an index of this host is behind, because another process writes it."""
 

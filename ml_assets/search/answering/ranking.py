@@ -60,7 +60,8 @@ def rank_documents(
     the nearest chunk has at least that. `matching`: what the keyword index has answered already.
     """
     if method == "keyword" or vector is None:
-        matching = query_index(engine.connection, engine.keyword, query, depth, filters)
+        if matching is None:
+            matching = query_index(engine.connection, engine.keyword, query, depth, filters)
         rankings = {"keyword": matching}
     elif method == "vector":
         nearest = query_index(engine.connection, engine.vector, vector, depth, filters, least)

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -65,6 +66,18 @@ DOCS = {
 }
 
 
+ASKED = json.loads(Path(__file__).parents[1].joinpath("languages.json").read_text("utf-8"))
+"""Texts in scripts that the bundled model does not know, each with a question in other forms of
+its words, by language and subject."""
+
+FOREIGN = {
+    "database": Doc(("数据库连接超时时请检查防火墙设置",), collection="zh"),
+    "printer": Doc(("打印机无法启动请更换墨盒",), collection="zh"),
+    "thai": Doc(("เครื่องพิมพ์ไม่ทำงานกรุณาตรวจสอบสายไฟ",), collection="th"),
+    "english": Doc(("The database is slow.",), collection="en"),
+}
+
+
 @pytest.fixture
 def published(
     connection: postgres.Connection, settings: Settings, generation: Generation
@@ -116,6 +129,37 @@ def test_every_method_finds_and_names_its_ranks(engine: Engine, method: Method) 
     assert result.hits[0].document_id == "socket"
     assert (result.hits[0].keyword_rank is None) == (method == "vector")
     assert (result.hits[0].vector_rank is None) == (method == "keyword")
+
+
+def test_a_script_that_the_model_does_not_know_is_searched_by_words_alone(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> None:
+    fill(connection, FOREIGN)
+    sync_all(connection, settings, generation)
+    publish(connection, generation)
+    with open_engine(connection, Indexes(settings)) as engine:
+        assert ids(engine, "数据库") == ["database"]
+        assert not ids(engine, "公园散步"), "there are no such words"
+        assert ids(engine, "the database") == ids(engine, "the database", k=len(FOREIGN))
+        assert {*ids(engine, "the database")} == FOREIGN.keys()
+        (hit,) = search(engine, "数据库", HashEncoder()).hits
+        assert (hit.relevance, hit.vector_rank, hit.keyword_rank) == (None, None, 1)
+        assert search(engine, "数据库", HashEncoder()).method == "keyword"
+        assert search(engine, "数据库 of python", HashEncoder()).method == "hybrid"
+        assert {*ids(engine, "数据库", method="vector")} == FOREIGN.keys(), "as it was asked for"
+        with pytest.raises(UserError, match="does not know the script of the query"):
+            search(engine, "数据库", HashEncoder(), min_relevance=0.1)
+
+
+def test_a_question_in_any_script_finds_its_document_first(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> None:
+    fill(connection, {name: Doc((text,)) for name, (text, _) in ASKED.items()})
+    sync_all(connection, settings, generation)
+    publish(connection, generation)
+    with open_engine(connection, Indexes(settings)) as engine:
+        first = {name: ids(engine, question, k=1) for name, (_, question) in ASKED.items()}
+    assert first == {name: [name] for name in ASKED}
 
 
 def test_relevance_compares_across_queries(engine: Engine) -> None:
