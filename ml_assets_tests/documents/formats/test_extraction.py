@@ -44,6 +44,25 @@ def test_documents_come_in_their_order_and_are_extracted_once(
     assert read(files, kept) == first
 
 
+def test_the_version_of_the_extractor_is_looked_up_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For each file it took longer than the extraction."""
+    asked: list[str] = []
+
+    def version(name: str) -> str:
+        asked.append(name)
+        return "4.10"
+
+    monkeypatch.setattr(extracted, "version", version)
+    extracted.extractor.cache_clear()
+    try:
+        assert len(read(pages(tmp_path / "files", 3), tmp_path / "kept")) == 6
+        assert asked == ["kreuzberg"]
+    finally:
+        extracted.extractor.cache_clear()
+
+
 def test_what_no_document_has_is_dropped_and_what_changed_is_extracted(tmp_path: Path) -> None:
     files, kept = pages(tmp_path / "files", 3), tmp_path / "kept"
     read(files, kept)
