@@ -47,6 +47,7 @@ _EXTRAS = {
     **dict.fromkeys(("s3", "s3a"), "s3"),
     **dict.fromkeys(("gs", "gcs"), "gcs"),
     **dict.fromkeys(("az", "abfs", "abfss"), "azure"),
+    **dict.fromkeys(("http", "https"), "http"),
 }
 """The extra that brings the package of a protocol."""
 
@@ -196,7 +197,7 @@ class Files:
         local = stamps.is_local(filesystem)
         paths: Any
         if _is_file(filesystem, root):
-            base = str(PurePosixPath(root).parent)
+            base = root.rpartition("/")[0]
             paths = [root] if local else {root: filesystem.info(root)}
         elif filesystem.isdir(root) if local else not has_magic(root):
             base, paths = root, filesystem.find(root, detail=not local)
@@ -327,6 +328,6 @@ def _is_file(filesystem: Any, path: str) -> bool:
 
 def _fixed_part(pattern: str) -> str:
     """Return the folder before the first wildcard."""
-    parts = PurePosixPath(pattern).parts
+    parts = pattern.split("/")  # a path of a web server has a `//`
     wild = next((i for i, part in enumerate(parts) if set(part) & set("*?[")), len(parts) - 1)
-    return str(PurePosixPath(*parts[:wild]))
+    return "/".join(parts[:wild])
