@@ -25,7 +25,7 @@ BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $
 	$(if $(BEIR),--beir $(BEIR)) $(if $(SET),--set $(SET))
 
 .PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-serving bench-answers bench-training \
-	bench-promotion bench-features bench-drift bench-drift-year bench-metrics bench-setup serve clean
+	bench-promotion bench-databases bench-extraction bench-features bench-drift bench-drift-year bench-metrics bench-setup serve clean
 
 run: ## bring everything up to date: documents, search, models
 	@$(SETUP)
@@ -78,6 +78,14 @@ bench-search: ## measure every index, and hybrid search beside LangChain's Ensem
 bench-churn: ## measure what churn costs, on the chunks of a home: make bench-churn HOME_OF=.ml_assets
 	@$(SETUP) --dev
 	@$(BIN)/python -m bench.search.churn $(HOME_OF) $(if $(FAISS),--faiss $(FAISS))
+
+bench-databases: ## measure 1 % of the rows of SQLite, PostgreSQL and MariaDB changed, beside files: make bench-databases DOCUMENTS=100000
+	@$(SETUP) --dev
+	@$(BIN)/python -m bench.databases $(DOCUMENTS)
+
+bench-extraction: ## measure a folder of PDF, cold, unchanged and 1 % changed: make bench-extraction DOCUMENTS=2000
+	@$(SETUP) --dev
+	@$(BIN)/python -m bench.extraction $(DOCUMENTS)
 
 bench-features: ## measure joins, the online store and caches beside Feast, which is installed apart
 	@$(SETUP) --dev

@@ -14,17 +14,17 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from pydoc_data.topics import topics
 from statistics import median
 from urllib.parse import quote
 
-import psutil
 import sqlalchemy as sa
 from rich.console import Console
 from rich.table import Table
 
+from bench.measure import processor_seconds
 from ml_assets.documents.refresh import refresh_documents
 from ml_assets.documents.sources import open_source
 from ml_assets.settings import Settings, load_settings
@@ -135,23 +135,13 @@ def refreshed(settings: Settings, changed: int, folder: Path) -> tuple[float, fl
         SystemExit: other rows were changed than are found.
     """
     with postgres.connect(None, settings.home) as connection:
-        began, used = time.perf_counter(), _processor_seconds(folder)
+        began, used = time.perf_counter(), processor_seconds(folder)
         present = open_source(settings.source, settings).collections()
         report = refresh_documents(connection, open_source(settings.source, settings), present)
-        seconds = time.perf_counter() - began, _processor_seconds(folder) - used
+        seconds = time.perf_counter() - began, processor_seconds(folder) - used
     if (found := sum(delta.changed for delta in report.deltas.values())) != changed:
         sys.exit(f"{settings.source}: {found} documents changed, and {changed} rows")
     return seconds
-
-
-def _processor_seconds(folder: Path) -> float:
-    total = time.process_time()
-    for process in psutil.process_iter():
-        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if folder in Path(process.cwd()).parents:
-                times = process.cpu_times()
-                total += times.user + times.system + times.children_user + times.children_system
-    return total
 
 
 def shown(count: int, taken: Mapping[str, list[tuple[float, float]]]) -> Table:

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from bench.memory import Peak, peak_memory
 
@@ -81,6 +83,16 @@ def run(
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
         sys.exit(f"{tail}\nExit code {code} of {' '.join(map(str, command))}")
     return Finished(seconds, peak.size)
+
+
+def processor_seconds(folder: Path) -> float:
+    """What this process, its children that ended, and servers that work in `folder` have taken."""
+    total = sum(os.times()[:4])
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if folder in Path(process.cwd()).parents:
+                total += sum(process.cpu_times()[:4])
+    return total
 
 
 def keep(report: Mapping[str, Any], file: Path) -> None:

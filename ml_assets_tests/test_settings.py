@@ -1,6 +1,10 @@
 """Settings: a value that cannot be used is one line in plain words, that names the variable."""
 
+import subprocess
+import sys
+
 import pytest
+from pydantic_settings import DotEnvSettingsSource, SecretsSettingsSource
 
 from ml_assets.errors import SettingError
 from ml_assets.settings import load_settings, secret
@@ -119,3 +123,24 @@ def test_a_second_store_of_metrics_is_refused(
         monkeypatch.setenv(name, given[name])
     with pytest.raises(SettingError, match=f"^ML_ASSETS_METRICS_STORE: .*{complaint}"):
         load_settings(metrics_store=store)
+
+
+def test_only_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(_: object) -> dict[str, object]:
+        raise AssertionError("files are looked at")
+
+    for source in (DotEnvSettingsSource, SecretsSettingsSource):
+        monkeypatch.setattr(source, "__call__", read)
+    monkeypatch.setenv("ML_ASSETS_SEED", "7")
+    assert load_settings().seed == 7
+    assert load_settings(seed=8).seed == 8
+
+
+def test_plugins_of_pydantic_are_not_looked_for_at_a_prompt() -> None:
+    code = """
+import importlib.metadata
+def looked(**_): raise AssertionError("every installed package is read")
+importlib.metadata.entry_points = looked
+import ml_assets.cli
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -17,6 +17,10 @@ from ml_assets.settings import Settings
 MOST_PASSAGES = 20
 
 _IRRELEVANT = "Not answered: no passage that was found is relevant enough"
+_UNTOLD = (
+    "Not answered: the embedding model does not know the script of the question, so how relevant"
+    " a passage is cannot be told. Set ML_ASSETS_EMBEDDING_MODEL to a multilingual model"
+)
 _NOT_THERE = "Not answered: the language model found no answer in the passages"
 _EXTRACTS = "No language model was asked: these are parts of the passages"
 _WRITTEN = "Written by the language model {name} from the passages"
@@ -71,7 +75,9 @@ def respond(
         UserError: the question and a passage do not fit into the context of the settings.
     """
     if not grounds.is_enough:
-        yield _answer(grounds, "refused", (), _IRRELEVANT)
+        is_told = any(passage.relevance is not None for passage in grounds.passages)
+        notice = _IRRELEVANT if is_told or not grounds.passages else _UNTOLD
+        yield _answer(grounds, "refused", (), notice)
     elif model is None:
         sentences = [Sentence(each.snippet, (each.number,), "cited") for each in grounds.passages]
         yield from sentences

@@ -14,11 +14,17 @@ from time import sleep
 from typing import Any, ClassVar
 
 import dagster as dg
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.runs import SqliteRunStorage
+from dagster._core.storage.runs.sqlite import sqlite_run_storage
+from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
+from dagster._core.storage.sql import AlembicVersion, check_alembic_revision
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -194,7 +200,8 @@ class _EventFiles:
             return
         if path.exists() or not self._empty:
             is_new = not path.exists()
-            self._events._initdb(self._engines[shard])
+            with _revisions_trusted():
+                self._events._initdb(self._engines[shard])
             if is_new:
                 with closing(sqlite3.connect(path)) as connection:
                     _EventFiles._empty = connection.serialize()
@@ -403,6 +410,26 @@ def _without_worker(
 
 
 @contextmanager
+def _revisions_trusted() -> Iterator[None]:
+    """Take records that carry a revision as they are, for as long as the block opens them.
+
+    Dagster asks only whether they carry one, and loads all of its 270 migrations to learn which is
+    the newest. What an older one lacks is told by the first look, and migrated then.
+    """
+
+    def revision(config: Config, connection: Connection) -> AlembicVersion:
+        present = MigrationContext.configure(connection).get_current_revision()
+        return (present, present) if present else check_alembic_revision(config, connection)
+
+    with ExitStack() as stack:
+        for module in (sqlite_event_log, sqlite_run_storage, sqlite_schedule_storage):
+            name = check_alembic_revision.__name__
+            stack.callback(setattr, module, name, getattr(module, name))
+            setattr(module, name, revision)
+        yield
+
+
+@contextmanager
 def _records(settings: Settings) -> Iterator[dg.DagsterInstance]:
     home = folder(settings.dagster_folder)
     try:
@@ -410,7 +437,9 @@ def _records(settings: Settings) -> Iterator[dg.DagsterInstance]:
     except OSError as error:
         raise _refusal(error.strerror, home) from None
     try:
-        with dg.DagsterInstance.from_config(str(home)) as instance:
+        with _revisions_trusted():
+            opened = dg.DagsterInstance.from_config(str(home))
+        with opened as instance:
             try:
                 yield instance
             except DBAPIError as error:

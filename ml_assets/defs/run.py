@@ -40,7 +40,7 @@ from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.errors import StoreError
 from ml_assets.monitoring.predictions import waiting_days
 from ml_assets.monitoring.recording import first_unrecorded
-from ml_assets.operations.erasure.forget import complete_begun
+from ml_assets.operations.erasure.request import is_any_begun
 from ml_assets.operations.erasure.subject import Place
 from ml_assets.operations.lasting import is_finish
 from ml_assets.operations.pending import (
@@ -155,7 +155,7 @@ def run_everything(
     ):
         tracked = secret(settings.mlflow_tracking_uri)
         authorize(connection, settings.actor, "run", "ml-assets run")
-        complete_begun(Place(settings, connection, notify))
+        _complete_begun(Place(settings, connection, notify))
         end_lost_runs(instance, connection, lambda: mlflow.tracking(tracked, url, home))
         chunker, space = current_chunker(settings), current_space(settings)
         find = partial(find_pending, connection, source, chunker, space)
@@ -181,6 +181,16 @@ def run_everything(
         if until == "models" and run.report.succeeded and is_finish(run.report.failed_checks):
             remember_finish(connection, settings, turn, inputs, changes, run.report.failed_checks)
     return run.report
+
+
+def _complete_begun(place: Place) -> None:
+    """Forget what a request that was killed began to forget."""
+    if is_any_begun(place.home):
+        # Else nothing of it is imported: it searches all stores and formats, and takes as long as
+        # a sixth of a run's imports.
+        from ml_assets.operations.erasure.forget import complete_begun
+
+        complete_begun(place)
 
 
 @contextmanager

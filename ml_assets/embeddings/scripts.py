@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING
 from psycopg.rows import class_row
 
 from ml_assets.documents.chunking import Chunker
-from ml_assets.embeddings.space import VectorSpace, load_tokenizer
+from ml_assets.embeddings.space import VectorSpace, current_model, load_tokenizer
+from ml_assets.settings import Settings
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
@@ -99,6 +101,29 @@ def unreadable_documents(
     with connection.cursor(row_factory=class_row(Unreadable)) as cursor:
         (found,) = cursor.execute(statement("postgres/documents/in_scripts"), bound).fetchall()
     return found
+
+
+def is_readable(text: str, settings: Settings) -> bool:
+    """Whether more than half of a text's letters are of scripts that the model may know.
+
+    Of a remote model nothing is told. For a text in Latin letters no model is looked for.
+
+    Raises:
+        SettingError: there is no such model.
+    """
+    if not _is_mostly_in(_SCRIPTS, text):
+        return True
+    model = current_model(settings)
+    return model.space.is_remote or not _is_mostly_in(unknown_scripts(model.tokenizer_file), text)
+
+
+def _is_mostly_in(scripts: Collection[str], text: str) -> bool:
+    """Whether a text has at least as many letters of the scripts as of others, and has some."""
+    if text.isascii() or not scripts:
+        return False
+    signless = re.sub(_SIGNS, "", text)
+    others = re.sub(f"[{''.join(_SCRIPTS[name][0] for name in scripts)}]", "", signless)
+    return len(signless) > 0 and 2 * len(others) <= len(signless)
 
 
 @lru_cache(maxsize=4)

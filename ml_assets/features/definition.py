@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from math import isnan
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from ml_assets.errors import FeatureViewError
 
@@ -30,8 +31,11 @@ _WORKING_COLUMNS = frozenset(
 )
 """What stands beside the features while they are compared."""
 
-_OF_A_SPINE = ("document_id", "event_time", "known_time", "document_time")
-"""Columns that a spine has beside the keys."""
+_OF_A_SPINE = (
+    *("document_id", "event_time", "known_time", "document_time"),
+    *("title", "text", "label"),
+)
+"""Columns that a spine, or a request, has beside the keys."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _KEY = re.compile(r"\w[\w .-]{0,99}")
@@ -223,20 +227,31 @@ def _problem(view: FeatureView) -> str:
         return f"a feature cannot be called {min(own)}: every view has that column"
     if len(set(names)) < len(names) or not names:
         return "it has no features" if not names else "two of its features have one name"
+    if type(view.version) is not int:
+        return f"version {view.version!r} is no whole number"
     if view.version < 1:
         return f"version {view.version} is less than 1"
+    if not view.uses or not {*get_args(Use)}.issuperset(view.uses):
+        return f"its uses, {sorted(view.uses)}, are not among {', '.join(get_args(Use))}"
     if not _KEY.fullmatch(view.entity) or view.entity in _OF_A_SPINE:
         return f"{view.entity!r} is neither document, collection nor a key of metadata"
     if view.ttl is not None and view.ttl <= timedelta(0):
         return f"a ttl of {view.ttl} leaves nothing; without one, values never get too old"
     for feature in view.features:
+        for value, known in ((feature.dtype, get_args(Dtype)), (feature.nulls, get_args(Nulls))):
+            if value not in known:
+                return f"{value!r} of {feature.name} is none of {', '.join(known)}"
         if not feature.is_number and (feature.minimum, feature.maximum) != (None, None):
             return f"{feature.name} is of type {feature.dtype}, which has no range"
         low, high = feature.minimum, feature.maximum
+        if any(bound is not None and isnan(bound) for bound in (low, high)):
+            return f"a bound of {feature.name} is no number"
         if low is not None and high is not None and low > high:
             return f"the range of {feature.name}, {low} to {high}, is empty"
         if "training" in view.uses and not feature.is_number:
             return f"{feature.name} is of type {feature.dtype}; models are trained on numbers"
+    if view.source is not None and not hasattr(view.source, "stage"):
+        return f"its source, {view.source!r}, is no Query, Function or Table"
     if "training" in view.uses and view.is_strict and not view.has_history:
         return "its values of now hold the document itself: for training, give an event time"
     return ""

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+_EVER = 2**62
+"""Microseconds: longer than from any time to any other."""
+
 FEW = 16
 """Rows of one entity in a spine, at most, with which its rows in the table are compared each."""
 
@@ -45,7 +48,7 @@ def point_in_time_join(
     result = spine.copy()
     for view in views:
         joined = _join_view(duck, spine, view)
-        for name in joined.columns[1:]:
+        for name in joined:
             values = joined[name]
             # Numbers are numpy's, nan where null; times stay times: as numpy's they are objects.
             result[name] = values.to_numpy() if values.dtype.kind in "iufb" else values.array
@@ -95,12 +98,14 @@ def as_of(view: FeatureView) -> dict[str, str]:
         "moment": "event_time" if of_document else "least(event_time, document_time)",
         # Less than any event of the moment, or what was known of it by the cutoff.
         "last": "-9223372036854775809" if view.is_strict else "cutoff",
+        "from": ">" if view.is_strict else ">=",
         "known_by": "least(cutoff, document_time)" if view.tells_when_known else "cutoff",
     }
 
 
 def _join_view(duck: duckdb.Connection, spine: pd.DataFrame, view: FeatureView) -> pd.DataFrame:
     import numpy as np
+    import pyarrow as pa
 
     require_table(duck, view)
     keys = _keys(spine, view)
@@ -109,30 +114,33 @@ def _join_view(duck: duckdb.Connection, spine: pd.DataFrame, view: FeatureView) 
     if view.has_history:
         void = {
             "void": "removed",
-            "latest_void": "max_by(void, versions.both_times)",
-            "earlier_void": "max_by(earlier.removed, earlier.known_time)",
+            "latest_void": "max_by(void, event::hugeint * 18446744073709551616 + known)",
+            "earlier_void": "max_by(versions.void, known)",
         }
     columns = ", ".join(
         f"feature.{column} as {name}"
         for column, name in zip(view.columns, view.qualified, strict=True)
     )
+    times = as_of(view)
     text = statement("duckdb/features/point_in_time_join").format(
         table=view.table,
         columns=columns,
         event_time=f"{view.name}__event_time",
-        nearest=statement(f"duckdb/features/{nearest}").format(**void),
-        **as_of(view),
+        nearest=statement(f"duckdb/features/{nearest}").format(**times, **void),
+        **times,
         **void,
     )
-    ttl = None if view.ttl is None else view.ttl // timedelta(microseconds=1)
+    reach = _EVER if view.ttl is None else min(view.ttl // timedelta(microseconds=1), _EVER)
     with duckdb.registered(duck, spine=keys):
         # As Arrow: of the frame that DuckDB makes itself, each column is copied once more.
-        found = duck.sql(text, params={"ttl": ttl}).to_arrow_table()
-    joined: pd.DataFrame = found.to_pandas()
-    # Each row of the spine is there once; DuckDB would sort all columns with them.
-    places = np.empty(len(joined), np.int64)
-    places[joined["spine_row"].to_numpy()] = np.arange(len(joined))
-    return joined.take(places)
+        found = duck.sql(text, params={"reach": reach}).to_arrow_table()
+    # DuckDB would sort all columns, and join those without values once more.
+    places = np.full(len(spine), -1)
+    places[found["spine_row"].to_numpy()] = np.arange(len(found))
+    joined: pd.DataFrame = (
+        found.drop_columns("spine_row").take(pa.array(places, mask=places < 0)).to_pandas()
+    )
+    return joined
 
 
 def _keys(spine: pd.DataFrame, view: FeatureView) -> pa.Table:

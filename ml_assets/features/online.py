@@ -10,7 +10,7 @@ from typing import Any
 
 from ml_assets.delta import Delta
 from ml_assets.features.definition import FeatureView
-from ml_assets.features.offline import query_current
+from ml_assets.features.offline import query_current, require_table
 from ml_assets.stores import duckdb
 from ml_assets.stores.online import OnlineStore, Row, pack
 from ml_assets.stores.sql import statement
@@ -29,7 +29,11 @@ def refresh_online(
 
     `anew`: all are written beside those that are read, and take their place at once. So they are
     the first time, too.
+
+    Raises:
+        FeatureViewError: it was never computed.
     """
+    require_table(duck, view)
     present = online.revisions(view.key)
     if not present:
         return Delta(added=_copy_all(duck, online, view))

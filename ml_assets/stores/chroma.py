@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from itertools import count
 from pathlib import Path
 from threading import Lock
@@ -28,6 +29,7 @@ from ml_assets.stores.web import ask, credentials
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
     from chromadb.api.models.Collection import Collection
+    from chromadb.config import Settings as LibrarySettings
 
 PATIENCE = 60.0
 """Seconds to wait for another process that opens the folder."""
@@ -205,11 +207,18 @@ def _copy_collection(old: Collection, target: ClientAPI, size: int) -> None:
         new.modify(metadata=old.metadata)
 
 
-def _open(url: str | None, home: Path) -> ClientAPI:
-    import chromadb
+@cache
+def _library_settings() -> LibrarySettings:
+    """Read from the environment once: a run opens a client some five times, 20 ms each."""
     from chromadb.config import Settings
 
-    settings = Settings(anonymized_telemetry=False)
+    return Settings(anonymized_telemetry=False)
+
+
+def _open(url: str | None, home: Path) -> ClientAPI:
+    import chromadb
+
+    settings = _library_settings().model_copy()  # a client writes its folder into them
     if not url:
         # Of two that make its tables at once one fails.
         path = str(folder(embedded_folder(home)))

@@ -56,11 +56,21 @@ def test_a_passage_is_a_chunk_that_was_found() -> None:
     assert shared.items() <= asdict(hit(1, 0.5)).items()
 
 
-def test_nothing_relevant_is_refused_and_no_model_asked(server: LanguageServer) -> None:
-    (answer,) = ask(server, gather("Why?", result(0.2), SETTINGS))
+@pytest.mark.parametrize(
+    ("relevances", "notice"),
+    [
+        ((0.2, None), "no passage that was found is relevant enough"),
+        ((), "no passage that was found is relevant enough"),
+        ((None, None), "the embedding model does not know the script of the question"),
+    ],
+)
+def test_nothing_relevant_is_refused_and_no_model_asked(
+    server: LanguageServer, relevances: tuple[float | None, ...], notice: str
+) -> None:
+    (answer,) = ask(server, gather("Why?", result(*relevances), SETTINGS))
     assert isinstance(answer, Answer)
     assert (answer.kind, answer.text, answer.passages) == ("refused", "", ())
-    assert "no passage that was found is relevant enough" in answer.notice
+    assert notice in answer.notice
     assert server.asked == []
 
 

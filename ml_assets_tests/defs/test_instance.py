@@ -3,6 +3,8 @@
 import importlib
 import os
 import sqlite3
+import subprocess
+import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -11,6 +13,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from alembic.script import ScriptDirectory
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.base import EventLogStorage
 from dagster._core.test_utils import create_run_for_test
@@ -165,6 +168,26 @@ def test_a_run_opens_each_file_of_the_records_once(tmp_path: Path, opened: Count
         assert opened["index.db"] > 2, "after the block Dagster opens them itself"
 
 
+def test_records_that_carry_a_revision_are_opened_without_the_migrations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_instance(settings(tmp_path)) as instance, records_kept_open(instance):
+        _materialize(instance, "first", 1)
+
+    def load(*_: object) -> None:
+        raise AssertionError("the migrations are loaded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ScriptDirectory, "as_revision_number", load)
+        with open_instance(settings(tmp_path)) as instance, records_kept_open(instance):
+            assert instance.get_runs_count() == 1
+            _materialize(instance, "second", 1)
+        with pytest.raises(AssertionError), open_instance(settings(tmp_path)) as instance:
+            instance.run_storage.alembic_version()  # type: ignore[attr-defined]
+    with open_instance(settings(tmp_path)) as instance:
+        assert instance.get_runs_count() == 2
+
+
 def test_the_days_of_a_run_are_one_transaction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,3 +296,9 @@ def test_what_is_written_in_files_that_stay_open_is_there_for_others(tmp_path: P
             version = shard.execute("select version_num from alembic_version").fetchall()
             schemas.add((*rows, *version))
     assert len(schemas) == 1
+
+
+def test_a_run_imports_nothing_that_forgets() -> None:
+    code = "import sys, ml_assets.defs.run; print(*{'pyarrow', 'numpy'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -1,7 +1,11 @@
 """What a definition can be, and what is a change of it."""
 
+import importlib
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from math import nan
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +40,15 @@ VIEW = FeatureView(
         ({"features": (WORDS, WORDS)}, "two of its features have one name"),
         ({"features": ()}, "it has no features"),
         ({"version": 0}, "version 0 is less than 1"),
+        ({"version": True}, "version True is no whole number"),
+        ({"uses": frozenset({"train"})}, r"its uses, \['train'\], are not among training, serving"),
+        ({"uses": frozenset()}, r"its uses, \[\], are not among"),
+        ({"features": (replace(WORDS, dtype="float"),)}, "'float' of words is none of bigint"),
+        ({"features": (replace(WORDS, nulls="no"),)}, "'no' of words is none of allowed"),
+        ({"features": (replace(WORDS, minimum=nan),)}, "a bound of words is no number"),
+        ({"entity": "text"}, "'text' is neither"),
+        ({"entity": "label"}, "'label' is neither"),
+        ({"source": "a.csv"}, "its source, 'a.csv', is no Query, Function or Table"),
         ({"entity": ""}, "'' is neither document, collection nor a key"),
         ({"entity": "event_time"}, "'event_time' is neither"),
         ({"ttl": timedelta(0)}, "a ttl of 0:00:00 leaves nothing; without one"),
@@ -107,6 +120,47 @@ def test_the_code_of_a_function_is_part_of_its_meaning(monkeypatch: pytest.Monke
     assert of(lengths) == before
     monkeypatch.setitem(globals(), "inner", as_written())
     assert of(lengths) != before
+
+
+OWN = """
+import re
+
+SEEN = []
+WEIGHTS = {"a": 1}
+WORD: "re.Pattern[str]" = re.compile("[a-z]+")
+
+
+def weighed(rows):
+    SEEN.append(len(rows))
+    return {"words": [sum(WEIGHTS.get(w, 0) for w in WORD.findall(r["text"])) for r in rows]}
+"""
+
+
+def test_constants_of_a_function_count_as_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run puts into them does not."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def written(number: int, text: str) -> Any:
+        (tmp_path / f"weighing{number}.py").write_text(text)
+        return importlib.import_module(f"weighing{number}").weighed
+
+    before = of(own := written(1, OWN))
+    assert own([{"text": "a b a"}]) == {"words": [2]}
+    assert of(own) == before
+    assert of(written(2, OWN.replace('"a": 1', '"a": 2'))) != before
+    assert of(written(3, OWN.replace("[a-z]+", "[A-Z]+"))) != before
+    assert of(written(4, OWN.replace("WORD:", "# A word.\n\nWORD:"))) == before
+
+
+def test_a_function_whose_code_cannot_be_told_is_refused() -> None:
+    """Else a change of it would go unseen: values of before would stay."""
+    made: dict[str, Any] = {}
+    exec("def unread(rows): return {}", made)  # noqa: S102
+    for compute in (len, VIEW.__eq__, partial(lengths, []), made["unread"], None):
+        with pytest.raises(FeatureViewError, match=r"cannot be read\. Give one that `def` makes"):
+            of(compute)
 
 
 @pytest.mark.parametrize(

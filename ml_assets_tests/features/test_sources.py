@@ -22,10 +22,11 @@ from ml_assets.features.offline import (
     statistics,
     stored_views,
 )
+from ml_assets.features.online import refresh_online
 from ml_assets.features.quality import altered_values, follows_from_later, value_ranges
 from ml_assets.features.sources import table
 from ml_assets.features.sources.corpus import Corpus, reads_field
-from ml_assets.stores import duckdb, postgres
+from ml_assets.stores import duckdb, online, postgres
 from ml_assets_tests.features.corpus import Load
 from ml_assets_tests.features.own_views import (
     AUTHORS,
@@ -432,13 +433,55 @@ def test_a_table_that_cannot_be_read_is_a_line(corpus: Corpus, tmp_path: Path) -
     assert corpus.duck.execute("select current_setting('timezone')").fetchall() == [("UTC",)]
 
 
-def test_a_view_that_was_never_computed_is_a_line(duck: duckdb.Connection) -> None:
+def test_a_table_names_its_key_and_its_time() -> None:
+    with pytest.raises(FeatureViewError, match=r"the table a\.csv: its key names no column"):
+        Table("a.csv", "", "at")
+    with pytest.raises(FeatureViewError, match=r"its event_time names no column\. Name"):
+        Table("a.csv", "author", "")
+    with pytest.raises(FeatureViewError, match=r"a\.csv: its url is no text\. Write it as a text"):
+        Table(Path("a.csv"), "author", "at")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "cells", "held"),
+    [
+        ("bigint", ["1.5", "2", "3.0", ""], [None, 2, 3, None]),
+        ("bigint", ["1.5", "x"], None),
+        ("bigint", ["9007199254740993", "7"], [9007199254740993, 7]),
+        ("double", ["1,5", "2,5"], None),
+        ("double", ["1.5", "many"], [1.5, None]),
+        ("double", ["nan", "nan"], [None, None]),
+        ("double", ["", ""], [None, None]),
+        ("double", ["2026-01-01", "2026-01-02"], None),
+        ("boolean", ["ja", "nein"], None),
+    ],
+)
+def test_a_column_of_which_no_value_is_of_its_type_is_a_line(
+    corpus: Corpus, tmp_path: Path, dtype: Any, cells: list[str], held: list[object] | None
+) -> None:
+    """A single value is null; a number with a fraction is no whole number, and is not rounded."""
+    rows = "".join(f'{n},2026-01-01,"{cell}"\n' for n, cell in enumerate(cells))
+    (tmp_path / "a.csv").write_text(f'"the ""key""",at,rating\n{rows}')
+    table = Table(str(tmp_path / "a.csv"), 'the "key"', "at")
+    view = replace(STATS, features=(Feature("rating", dtype, ""),), source=table)
+    if held is None:
+        with pytest.raises(FeatureViewError, match=rf"rating is of type .* is a {dtype}\. Correct"):
+            refresh_source(corpus, view)
+    else:
+        refresh_source(corpus, view)
+        found = current(corpus.duck, view)
+        assert [found[f"{n}"]["rating"] for n in range(len(cells))] == held
+
+
+def test_a_view_that_was_never_computed_is_a_line(duck: duckdb.Connection, tmp_path: Path) -> None:
     message = r"feature view shouting: version 1 has no values yet. Run `ml-assets run`"
     with pytest.raises(FeatureViewError, match=message):
         statistics(duck, SHOUTING)
     spine = pd.DataFrame({"document_id": ["d"], "event_time": [day(1)]})
     with pytest.raises(FeatureViewError, match=message):
         point_in_time_join(duck, spine, [SHOUTING])
+    with online.connect(None, tmp_path) as store, pytest.raises(FeatureViewError, match=message):
+        refresh_online(duck, store, SHOUTING)
 
 
 def test_a_version_stays_until_it_is_dropped(corpus: Corpus, tmp_path: Path) -> None:

@@ -64,6 +64,20 @@ def test_telemetry_is_off(tmp_path: Path) -> None:
         assert client.get_settings().anonymized_telemetry is False
 
 
+def test_settings_of_the_library_are_read_once_and_no_folder_is_that_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with chroma.connect(None, tmp_path / "first") as client:
+        client.create_collection("one", embedding_function=None)
+    monkeypatch.setenv("CHROMA_SERVER_HTTP_PORT", "no number")  # whoever reads it fails
+    with (
+        chroma.connect(None, tmp_path / "second") as second,
+        chroma.connect(None, tmp_path / "first") as first,
+    ):
+        assert [each.name for each in first.list_collections()] == ["one"]
+        assert second.list_collections() == []
+
+
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://localhost", "http://"])
 def test_what_is_no_url_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(StoreError, match=r"CHROMA_URL: not a URL"), chroma.connect(url, tmp_path):

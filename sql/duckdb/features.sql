@@ -308,10 +308,10 @@ from ({current})
 where entity_id in (select unnest($entity_ids))
 
 -- name: point_in_time_join
--- For every spine row: the values of one view, as known at the row's cutoff, about its moment; times in microseconds.
+-- The values of one view, as known at the cutoff of each spine row, about its moment; times in microseconds. A spine row
+-- of which nothing was known, or nothing that is young enough, is left out.
 -- Of the events that come before, each as it was known last by the cutoff, the latest counts. One that was taken
--- back by then does not, where entities have events that come and go ({void}). Both times are one number, the event
--- first:
+-- back by then does not, where entities have events that come and go ({void}):
 --   nearest  the latest row, found as there are few spine rows of an entity, or many; and whether it is right.
 --   late     the other spine rows, whose answer arrived after their cutoff, or is void: search all allowed rows. Of the
 --            moment itself the first has found all that counts.
@@ -320,69 +320,70 @@ with keys as (
         spine_row,
         entity_id,
         epoch_us({moment}) as moment,
+        epoch_us({moment}) - $reach as since,
         coalesce(epoch_us({known_by}), 9223372036854775807) as cutoff
     from spine
-),
-asked as (
-    select *, moment::hugeint * 18446744073709551616 + {last} as both_times from keys
 ),
 versions as (
     select
         entity_id,
-        epoch_us(event_time)::hugeint * 18446744073709551616 + epoch_us(known_time) as both_times,
-        epoch_us(known_time) as known_time,
+        epoch_us(event_time) as event,
+        epoch_us(known_time) as known,
         rowid as version,
         {void} as void
     from {table}
 ),
 nearest as ({nearest}),
 allowed as (
-    select keys.spine_row, earlier.event_time, max_by(earlier.rowid, earlier.known_time) as version, {earlier_void} as void
+    select spine_row, event, max_by(versions.version, known) as version, {earlier_void} as void
     from nearest
     join keys using (spine_row)
-    join {table} as earlier
-        on keys.entity_id = earlier.entity_id
-        and keys.moment > epoch_us(earlier.event_time)
-        and keys.cutoff >= epoch_us(earlier.known_time)
+    join versions
+        on keys.entity_id = versions.entity_id
+        and keys.moment > event
+        and keys.since <= event
+        and keys.cutoff >= known
     where nearest.is_late
-    group by keys.spine_row, earlier.event_time
+    group by spine_row, event
 ),
 late as (
-    select spine_row, max_by(version, event_time) as version from allowed where not void group by spine_row
+    select spine_row, max_by(version, event) as version from allowed where not void group by spine_row
 ),
 chosen as (
-    select spine_row, moment, if(is_late, late.version, nearest.version) as version
+    select spine_row, if(is_late, late.version, nearest.version) as version
     from nearest left join late using (spine_row)
 )
-select chosen.spine_row, feature.event_time as {event_time}, {columns}
-from chosen left join {table} as feature
-    on feature.rowid = chosen.version
-    and not feature.removed
-    and ($ttl is null or chosen.moment - epoch_us(feature.event_time) <= $ttl)
+select spine_row, feature.event_time as {event_time}, {columns}
+from chosen join {table} as feature on feature.rowid = version and not feature.removed
 
 -- name: nearest_to_few
 -- Each row of the table meets the few spine rows of its entity: nothing is sorted. What was not known yet is left out.
 select
     spine_row,
-    any_value(moment) as moment,
-    max_by(version, versions.both_times) as version,
-    coalesce({latest_void}, false) as is_late
-from asked left join versions
-    on asked.entity_id = versions.entity_id
-    and asked.both_times >= versions.both_times
-    and asked.cutoff >= versions.known_time
+    max_by(version, event::hugeint * 18446744073709551616 + known) as version,
+    {latest_void} as is_late
+from keys join versions
+    on keys.entity_id = versions.entity_id
+    and keys.moment {from} event
+    and keys.since <= event
+    and keys.cutoff >= known
 group by spine_row
 
 -- name: nearest_to_many
--- The ASOF join over all rows. Of an earlier event it finds what was known last; where that was known by the cutoff, it
--- is right.
-select
-    spine_row,
-    moment,
-    version,
-    coalesce(known.known_time > cutoff or void, false) as is_late
-from asked asof left join (from versions where known_time <= (select max(cutoff) from keys)) as known
-    on asked.entity_id = known.entity_id and asked.both_times >= known.both_times
+-- The ASOF join over all rows; both times are one number, the event first. Of an earlier event it finds what was known
+-- last; where that was known by the cutoff, it is right.
+with asked as (
+    select *, moment::hugeint * 18446744073709551616 + {last} as both_times from keys
+),
+by_time as (
+    select *, event::hugeint * 18446744073709551616 + known as both_times
+    from versions
+    where known <= (select max(cutoff) from keys)
+)
+select spine_row, version, known > cutoff or void as is_late
+from asked asof join by_time
+    on asked.entity_id = by_time.entity_id and asked.both_times >= by_time.both_times
+where event >= since
 
 -- name: ranges
 select

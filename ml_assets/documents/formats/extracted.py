@@ -6,11 +6,12 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ml_assets.documents.formats.mbox import in_utf8
+from ml_assets.documents.formats.mail import in_utf8
 from ml_assets.documents.model import LONGEST_TITLE, Heading, Page
 from ml_assets.documents.normalize import normalize
 
@@ -23,7 +24,6 @@ FORMATS = {
     ".rtf": "application/rtf",
     ".eml": "message/rfc822",
     ".ipynb": "application/x-ipynb+json",
-    ".rst": "text/x-rst",
 }
 """The media type of each suffix."""
 
@@ -40,8 +40,12 @@ _LIBRARY = "kreuzberg-pdfium"
 """The folder of temporary files that it unpacks its PDF library into, and loads it from."""
 
 
+@cache
 def extractor() -> str:
-    """Return which version extracts, for fingerprints; empty when it is not installed."""
+    """Return which version extracts, for fingerprints; empty when it is not installed.
+
+    Each file asks for it, and it takes longer to look up than many a file to extract.
+    """
     try:
         return f"{version('kreuzberg')}+{VERSION}"
     except PackageNotFoundError:

@@ -44,6 +44,9 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/<>]*+)([^<>]*+)>")
 _TITLE = re.compile(r"<title(?:\s[^<>]*)?/?>", re.IGNORECASE)
 _TITLE_END = re.compile(r"</title", re.IGNORECASE)
+_SCRIPTS = frozenset(("script", "style"))
+"""Elements whose text may look like tags, and is none."""
+
 _DEEPEST = 500
 """Elements within each other, as browsers bound them; the time of a parser is quadratic in it."""
 
@@ -172,14 +175,25 @@ def _end_title(html: str) -> str:
 
 
 def _flatten(html: str) -> str:
-    """Drop tags beyond the deepest level, and overlong attributes."""
-    depth = 0
+    """Drop tags beyond the deepest level, and overlong attributes.
+
+    What hides its text is ended where XHTML ends it, as in `<script src="…"/>`: to HTML all that
+    follows would be in it.
+    """
+    depth, script = 0, ""
 
     def tag(found: re.Match[str]) -> str:
-        nonlocal depth
+        nonlocal depth, script
         end, name, attributes = found.groups()
         kept = found[0] if len(attributes) <= _LONGEST_TAG else f"<{end}{name}>"
-        if (name := name.lower()) in _CLOSE_THEMSELVES:
+        name = name.lower()
+        if script:
+            script = "" if end and name == script else script
+        elif not end and attributes.endswith("/") and name in _HIDDEN | _AS_IT_STANDS:
+            return f"<{name}></{name}>"
+        elif not end and name in _SCRIPTS:
+            script = name
+        if name in _CLOSE_THEMSELVES:
             return kept
         if end:
             depth = max(0, depth - 1)

@@ -13,9 +13,10 @@ from ml_assets.documents.formats import extracted
 from ml_assets.documents.formats.html import read_html
 from ml_assets.documents.formats.markdown import read_markdown
 from ml_assets.documents.formats.rows import HEADINGS, Row
+from ml_assets.documents.formats.rst import read_rst
 from ml_assets.documents.model import Page
 
-_TEXTS = (".txt", ".md", ".markdown", ".html", ".htm")
+_TEXTS = (".txt", ".md", ".markdown", ".rst", ".html", ".htm")
 FORMATS = (*_TEXTS, *extracted.FORMATS)
 COLUMNS = ("id", "title", "text", "folder", "name")
 """The columns of a page: its path below the source, title, text, first folder, and file name."""
@@ -72,6 +73,8 @@ def _text(content: bytes, suffix: str) -> Page | str:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return "invalid UTF-8"
+    if suffix == ".rst":
+        return read_rst(text)
     return read_markdown(text) if suffix in _MARKDOWN else Page("", text)
 
 

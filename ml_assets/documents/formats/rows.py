@@ -264,7 +264,8 @@ def _cell(row: Row, columns: Columns, role: str) -> str:
 
 
 def _bounded_cell(row: Row, columns: Columns, role: str) -> str:
-    return _checked(_cell(row, columns, role), _check_length, role, _LONGEST[role])
+    cell = _cell(row, columns, role)
+    return _checked(cell, _check_length, role, _LONGEST[role]) if cell else ""
 
 
 def _short(value: object, name: str) -> str | int | float | bool | None:
@@ -297,6 +298,8 @@ def _value(row: Row, name: str) -> object:
     """A cell, or what an object within it holds: `author.name`."""
     if name in row:
         return row[name]
+    if "." not in name:  # most roles have no column in most sources, and every row is asked
+        return None
     value: object = row
     for key in name.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import BinaryIO
 
-from ml_assets.documents.formats.mbox import read_mbox
+from ml_assets.documents.formats.mail import read_mbox
 from ml_assets.documents.formats.parquet import read_parquet
 from ml_assets.documents.formats.rows import (
     INVALID,

@@ -24,7 +24,7 @@ from ml_assets.documents.sources.base import UNATTRIBUTED
 from ml_assets.documents.sources.outcomes import hash_collections, hashed, outcomes
 from ml_assets.errors import SourceError, first_line, mask_secrets
 
-VERSION = "7"
+VERSION = "8"
 """Raise it when the reading changes: it is part of every fingerprint."""
 
 _split: dict[str, dict[str, str]] = {}
@@ -47,6 +47,7 @@ _EXTRAS = {
     **dict.fromkeys(("s3", "s3a"), "s3"),
     **dict.fromkeys(("gs", "gcs"), "gcs"),
     **dict.fromkeys(("az", "abfs", "abfss"), "azure"),
+    **dict.fromkeys(("http", "https"), "http"),
 }
 """The extra that brings the package of a protocol."""
 
@@ -196,7 +197,7 @@ class Files:
         local = stamps.is_local(filesystem)
         paths: Any
         if _is_file(filesystem, root):
-            base = str(PurePosixPath(root).parent)
+            base = root.rpartition("/")[0]
             paths = [root] if local else {root: filesystem.info(root)}
         elif filesystem.isdir(root) if local else not has_magic(root):
             base, paths = root, filesystem.find(root, detail=not local)
@@ -206,7 +207,9 @@ class Files:
                 paths = [path for path in paths if not filesystem.isdir(path)]
             else:
                 paths = {path: info for path, info in paths.items() if info["type"] == "file"}
-        named = ((path, normalize(path.removeprefix(base).lstrip("/"))) for path in sorted(paths))
+        # Consoles mark a folder of an object store by an empty object whose name ends so.
+        paths_of_files = sorted(path for path in paths if not path.endswith("/"))
+        named = ((path, normalize(path.removeprefix(base).lstrip("/"))) for path in paths_of_files)
         files = [
             _File(path, name, _suffix(path), None if local else paths[path])
             for path, name in named
@@ -315,13 +318,16 @@ def _suffix(path: str) -> str:
 
 
 def _is_file(filesystem: Any, path: str) -> bool:
-    """Whether it is one file; an object store is not asked of what can be none that is read."""
-    asked = stamps.is_local(filesystem) or (not has_magic(path) and _suffix(path) in FORMATS)
+    """Whether it is one file; an object store is not asked of what can be none that is read.
+
+    Brackets are part of many names.
+    """
+    asked = stamps.is_local(filesystem) or (not {*"*?"} & {*path} and _suffix(path) in FORMATS)
     return asked and filesystem.isfile(path)
 
 
 def _fixed_part(pattern: str) -> str:
     """Return the folder before the first wildcard."""
-    parts = PurePosixPath(pattern).parts
+    parts = pattern.split("/")  # a path of a web server has a `//`
     wild = next((i for i, part in enumerate(parts) if set(part) & set("*?[")), len(parts) - 1)
-    return str(PurePosixPath(*parts[:wild]))
+    return "/".join(parts[:wild])

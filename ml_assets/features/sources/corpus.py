@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg.rows import dict_row
 
 from ml_assets.errors import FeatureViewError, first_line
-from ml_assets.features.definition import FeatureView
+from ml_assets.features.definition import Feature, FeatureView
 from ml_assets.stores import duckdb, postgres
 from ml_assets.stores.sql import statement
 
@@ -222,14 +222,16 @@ def shape(
 ) -> None:
     """Turn the table `given` into `staged`: entity, times, features of their types, place.
 
-    A value that its type cannot hold is null, and so is a nan. Of `inputs` a hash is made. A row
-    without key, or without a time that is asked for, is left out, and so are those that are
-    repeated but for the last; how many is counted in `left_out`, by reason.
+    A value that its type cannot hold is null, and so is a nan; at least one has to be held. Of
+    `inputs` a hash is made. A row without key, or without a time that is asked for, is left out,
+    and so are those that are repeated but for the last; how many is counted in `left_out`.
 
     Raises:
-        FeatureViewError: `given` lacks a column, or a time is none.
+        FeatureViewError: `given` lacks a column, a time is none, or no value is of its type.
     """
     shape_part(duck, view, key, event_time, known_time, inputs)
+    if not inputs:
+        _check_types(duck, view)
     drop_repeated(duck)
 
 
@@ -252,14 +254,14 @@ def shape_part(
         f"row_number() over () + {before} as place",
     ]
     if inputs:
-        named = ", ".join(f'"{name}"' for name in inputs)
+        named = ", ".join(map(_quoted, inputs))
         columns.append(f"md5(to_json(row({named}))::varchar) as input_hash")
         # Documents have an `event_time`, too, and a feature may be called as an input is.
         columns += [f'"{name}" as "input {name}"' for name in inputs]
     else:
         columns += [
             "'' as input_hash",
-            *(_typed(f.name, f.dtype, types[f.name]) for f in view.features),
+            *(f"{_typed(f, types)} as {f.name}" for f in view.features),
         ]
     reason = _reason(_entity(key, types[key]), event_time, known_time)
     into = "insert into staged" if before else "create or replace temp table staged as"
@@ -308,11 +310,11 @@ def _reason(entity: str, event_time: str, known_time: str) -> str:
     event, known = _time(event_time), _time(known_time)
     if event_time:
         cases += [
-            f"when \"{event_time}\" is null then 'it has no event time'",
+            f"when {_quoted(event_time)} is null then 'it has no event time'",
             f"when {event} is null then 'its event time cannot be read'",
         ]
     if known_time:
-        unreadable = f'"{known_time}" is not null and {known} is null'
+        unreadable = f"{_quoted(known_time)} is not null and {known} is null"
         cases += [
             f"when {unreadable} then 'its known time cannot be read'",
             f"when {known} > current_timestamp then '{NOT_KNOWN_YET}'",
@@ -322,22 +324,57 @@ def _reason(entity: str, event_time: str, known_time: str) -> str:
 
 def _entity(key: str, kind: str) -> str:
     """A key as text; a whole number has no point, though a column with gaps made floats of it."""
+    name = _quoted(key)
     if kind in ("DOUBLE", "FLOAT"):
-        whole = f'if("{key}" = trunc("{key}"), try_cast("{key}" as hugeint)::varchar, null)'
-        return f'if(isnan("{key}"), null, coalesce({whole}, "{key}"::varchar))'
-    return f'"{key}"::varchar'
+        whole = f"if({name} = trunc({name}), try_cast({name} as hugeint)::varchar, null)"
+        return f"if(isnan({name}), null, coalesce({whole}, {name}::varchar))"
+    return f"{name}::varchar"
 
 
 def _time(name: str) -> str:
     """A time, if it is one that a clock can show: of the years 1 to 9999."""
     if not name:
         return "null::timestamptz"
-    cast = f'try_cast("{name}" as timestamptz)'
+    cast = f"try_cast({_quoted(name)} as timestamptz)"
     return f"if(year({cast} at time zone 'UTC') between 1 and 9999, {cast}, null)"
 
 
-def _typed(name: str, dtype: str, kind: str) -> str:
-    cast = f'try_cast("{name}" as {dtype})'
-    return (
-        f"if(isnan({cast}), null, {cast}) as {name}" if dtype == "double" else f"{cast} as {name}"
-    )
+def _typed(feature: Feature, types: Mapping[str, str]) -> str:
+    """A value of the type of its feature; null: it cannot hold it, as 1.5 among whole numbers."""
+    name, kind = feature.name, types[feature.name]
+    cast = f"try_cast({name} as {feature.dtype})"
+    if feature.dtype == "double":
+        return f"if(isnan({cast}), null, {cast})"
+    if feature.dtype == "bigint" and kind.startswith(_FRACTIONAL):
+        number = f"try_cast({name} as double)"
+        return f"if({number} = trunc({number}), {cast}, null)"
+    return cast
+
+
+def _check_types(duck: duckdb.Connection, view: FeatureView) -> None:
+    """Refuse a column that has values of which none is of the type of its feature."""
+    types = {name: str(kind) for name, kind, *_ in duck.execute("describe given").fetchall()}
+    for feature in view.features:
+        kind = types[feature.name]
+        if not (kind.startswith((*_FRACTIONAL, *_NO_NUMBERS)) or kind.endswith("]")):
+            continue
+        known = f"count(*) filter ({feature.name}::varchar <> 'nan')"
+        query = f"select {known}, count({_typed(feature, types)}) from given"  # noqa: S608
+        with told(view, "what it gives"):
+            ((values, typed),) = duck.execute(query).fetchall()
+        if values and not typed:
+            raise FeatureViewError(
+                f"column {feature.name} is of type {kind},"
+                f" and none of its {values:,} values is a {feature.dtype}",
+                where=f"feature view {view.name}",
+                do="Correct the column, or the type of the feature",
+            )
+
+
+_FRACTIONAL = ("DOUBLE", "FLOAT", "DECIMAL", "VARCHAR")
+_NO_NUMBERS = ("STRUCT", "MAP", "DATE", "TIME")
+"""Types of columns of which a feature may not be able to hold a value."""
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

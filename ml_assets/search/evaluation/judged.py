@@ -21,6 +21,7 @@ from ml_assets.search.evaluation.bootstrap import compare, mean_metrics, metric_
 from ml_assets.search.evaluation.measurement import Interval, MethodQuality
 from ml_assets.search.evaluation.metrics import NDCG, Metrics, evaluate_ranking
 from ml_assets.search.evaluation.tuning import FeedbackChoice, ScoresBy, fused_by
+from ml_assets.search.indexes.contract import Ranking
 from ml_assets.search.model import Vector
 from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
@@ -69,6 +70,9 @@ def query_judged(
         moved = [*map(rank_moved, repeat(engine), rankings, vectors)]
         for by_index, again in zip(rankings, moved, strict=True):
             by_index["feedback"] = again
+    for text, by_index in zip(texts, rankings, strict=True):
+        if not engine.reads(text):
+            by_index["unread"] = Ranking((), (), exhausted=True)
     return [
         Answer(query, vector, {name: score_documents(each) for name, each in by_index.items()})
         for query, vector, by_index in zip(judged, vectors, rankings, strict=True)

@@ -6,12 +6,14 @@ import hashlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ml_assets.documents.collections import documents_version
 from ml_assets.documents.sources.base import JudgedQueries
+from ml_assets.embeddings.scripts import is_readable
 from ml_assets.search.answering.model import Engine
 from ml_assets.search.answering.rerank import load_reranker
 from ml_assets.search.evaluation.exact import recall_against_exact
@@ -107,6 +109,7 @@ def measure_generation(
             text_index(opened),
             reranker=load_reranker(settings),
             rerank_top=settings.rerank_top,
+            reads=partial(is_readable, settings=settings),
         )
         measurement = evaluate_generation(engine, vectors, judged, load, settings, state=state)
         fused = replace(engine, fusion=measurement.fusion)

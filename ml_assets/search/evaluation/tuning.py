@@ -30,7 +30,9 @@ _FIRST_WEIGHT: dict[FusionMethod, float] = {"tmm": 0.3, "minmax": 0.4, "zscore":
 halves of SciFact, Cranfield and `python_docs`."""
 
 ScoresBy: TypeAlias = Mapping[str, Scores]
-"""The scores for one query: of `keyword`, `vector`, and `feedback` where that was queried."""
+"""The scores for one query: of `keyword`, `vector`, and `feedback` where that was queried.
+
+`unread`, in the place of the last two, where the model does not know the script of the query."""
 
 TuningQuery: TypeAlias = tuple[ScoresBy, Mapping[str, int]]
 """The scores for a query, and the grades of the documents that answer it."""
@@ -87,7 +89,8 @@ def choose(quality: Numbers) -> int:
 
 def fused_by(scores: ScoresBy, feedback: bool) -> dict[str, Scores]:
     """The scores to fuse: with feedback, the moved query's take the place of the vector's."""
-    return {"keyword": scores["keyword"], "vector": scores["feedback" if feedback else "vector"]}
+    near = scores.get("unread") or scores["feedback" if feedback else "vector"]
+    return {"keyword": scores["keyword"], "vector": near}
 
 
 def _measure_query(

@@ -20,6 +20,8 @@ COLUMNS = {"build": "integer", "entity_id": "text", "revision": "text", "feature
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_FIRST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +89,21 @@ class OnlineStore(Protocol):
 
 
 def reading(
-    tag: str | None, rows: Mapping[str, Row], asked: Sequence[str], now: datetime | None
+    tag: str | None, packed: Mapping[str, bytes], asked: Sequence[str], now: datetime | None
 ) -> Reading:
-    """Sort what was asked for by what holds at `now`."""
+    """Sort what was asked for by what holds at `now`; a row that cannot be read is missing."""
     given = Reading(tag)
-    now = now or datetime.now(UTC)
+    moment = ((now or datetime.now(UTC)) - _EPOCH) // _MICROSECOND
     for entity_id in dict.fromkeys(asked):
-        row = rows.get(entity_id)
-        if row is None:
+        stored = packed.get(entity_id)
+        if stored is None or (parts := _parts(stored)) is None:
             given.missing.append(entity_id)
-        elif row.expires_at and row.expires_at < now:
-            given.expired[entity_id] = row.expires_at
+            continue
+        _, ends, values = parts
+        if ends is not None and ends < moment:
+            given.expired[entity_id] = _EPOCH + timedelta(microseconds=ends)
         else:
-            given.values[entity_id] = row.values
+            given.values[entity_id] = values
     return given
 
 
@@ -126,11 +130,22 @@ def pack(row: Row) -> bytes:
     return packed
 
 
-def unpack(packed: bytes) -> Row | None:
-    """Read a row; None: it is damaged."""
+def unpacked(packed: Mapping[str, bytes]) -> dict[str, Row]:
+    """The rows as they were written; one that is damaged is not there."""
+    rows = {}
+    for entity_id, stored in packed.items():
+        if parts := _parts(stored):
+            revision, ends, values = parts
+            expires_at = None if ends is None else _EPOCH + timedelta(microseconds=ends)
+            rows[entity_id] = Row(values, revision, expires_at)
+    return rows
+
+
+def _parts(packed: bytes) -> tuple[str, int | None, Values] | None:
+    """The revision, the microsecond at which the values end, and these; None: it is damaged."""
     try:
         revision, ends, values = msgpack.unpackb(packed)
-        expires_at = None if ends is None else _EPOCH + timedelta(microseconds=ends)
-    except (ValueError, TypeError, OverflowError, msgpack.UnpackException):
+        is_sound = isinstance(values, dict) and (ends is None or _FIRST <= ends <= _LAST)
+    except (ValueError, TypeError, msgpack.UnpackException):
         return None
-    return Row(values, revision, expires_at) if isinstance(values, dict) else None
+    return (revision, ends, values) if is_sound else None

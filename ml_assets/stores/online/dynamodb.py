@@ -22,7 +22,7 @@ from ml_assets.stores.online.contract import (
     overtaken,
     pack,
     reading,
-    unpack,
+    unpacked,
 )
 from ml_assets.stores.patience import until_it_answers
 
@@ -142,11 +142,11 @@ class _DynamoDb:
     def get_many(
         self, view: str, entity_ids: Sequence[str], now: datetime | None = None
     ) -> Reading:
-        name, rows = self._read(view, entity_ids)
-        return reading(name, rows, entity_ids, now)
+        name, packed = self._read(view, entity_ids)
+        return reading(name, packed, entity_ids, now)
 
     def get_rows(self, view: str, entity_ids: Sequence[str]) -> dict[str, Row]:
-        return self._read(view, entity_ids)[1]
+        return unpacked(self._read(view, entity_ids)[1])
 
     def put_many(self, view: str, rows: Mapping[str, Row]) -> None:
         packed = {id_: (row.revision, pack(row)) for id_, row in rows.items()}
@@ -206,7 +206,7 @@ class _DynamoDb:
         found = self._client.get_item(TableName=self._table, Key=_head(view), ConsistentRead=True)
         return _text(found.get("Item", {}), "read")
 
-    def _read(self, view: str, entity_ids: Sequence[str]) -> tuple[str | None, dict[str, Row]]:
+    def _read(self, view: str, entity_ids: Sequence[str]) -> tuple[str | None, dict[str, bytes]]:
         """The build that is read, and what it has of these entities.
 
         The one of the last time is asked at once. It was read all the while, if it is still then.
@@ -217,8 +217,7 @@ class _DynamoDb:
             read = self._name(view)
             if read == name:
                 self._known[view] = name
-                rows = {id_: unpack(item["features"]["B"]) for id_, item in found.items()}
-                return name, {id_: row for id_, row in rows.items() if row}
+                return name, {id_: item["features"]["B"] for id_, item in found.items()}
             name = read
         self._known.pop(view, None)
         return None, {}

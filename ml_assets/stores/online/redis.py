@@ -16,7 +16,7 @@ from ml_assets.stores.online.contract import (
     overtaken,
     pack,
     reading,
-    unpack,
+    unpacked,
 )
 from ml_assets.stores.redis import SCHEMES, connected
 
@@ -123,11 +123,11 @@ class _Redis:
     def get_many(
         self, view: str, entity_ids: Sequence[str], now: datetime | None = None
     ) -> Reading:
-        name, rows = self._read(view, entity_ids)
-        return reading(name, rows, entity_ids, now)
+        name, packed = self._read(view, entity_ids)
+        return reading(name, packed, entity_ids, now)
 
     def get_rows(self, view: str, entity_ids: Sequence[str]) -> dict[str, Row]:
-        return self._read(view, entity_ids)[1]
+        return unpacked(self._read(view, entity_ids)[1])
 
     def put_many(self, view: str, rows: Mapping[str, Row]) -> None:
         packed = {id_: (row.revision, pack(row)) for id_, row in rows.items()}
@@ -192,7 +192,7 @@ class _Redis:
         name = self._client.hget(_head(view), "read")
         return name.decode() if name else None
 
-    def _read(self, view: str, entity_ids: Sequence[str]) -> tuple[str | None, dict[str, Row]]:
+    def _read(self, view: str, entity_ids: Sequence[str]) -> tuple[str | None, dict[str, bytes]]:
         """The build that is read, and what it has of these entities.
 
         The one of the last time is asked at once. It was read all the while, if it is still then.
@@ -215,8 +215,7 @@ class _Redis:
                     break
             if read == name:
                 self._known[view] = name
-                rows = {id_: unpack(each) for id_, each in packed.items() if each is not None}
-                return name, {id_: row for id_, row in rows.items() if row}
+                return name, {id_: each for id_, each in packed.items() if each is not None}
             name = read
         self._known.pop(view, None)
         return None, {}

@@ -26,11 +26,14 @@ from ml_assets.stores.online.contract import (
     overtaken,
     pack,
     reading,
-    unpack,
+    unpacked,
 )
 from ml_assets.stores.sql import statement, statements
 
 SCHEMES = ("sqlite",)
+
+_CACHE = 32 * 1024
+"""KiB of pages that a connection keeps, at most; SQLite's own 2 MiB are a tenth of a large view."""
 
 VISITS = "visits.sqlite"
 """Counters and sessions of the service, in the home. They are in no backup."""
@@ -92,6 +95,7 @@ def _opened(path: Path, what: str) -> Iterator[sqlite3.Connection]:
             # Write-ahead log: readers do not wait for the writer.
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = normal")
+            connection.execute(f"pragma cache_size = -{_CACHE}")
             yield connection
     except sqlite3.DatabaseError as error:
         explained = refusal(path, what, error)
@@ -109,11 +113,11 @@ class _Sqlite:
     def get_many(
         self, view: str, entity_ids: Sequence[str], now: datetime | None = None
     ) -> Reading:
-        build, rows = self._read(view, entity_ids)
-        return reading(None if build is None else str(build), rows, entity_ids, now)
+        build, packed = self._read(view, entity_ids)
+        return reading(None if build is None else str(build), packed, entity_ids, now)
 
     def get_rows(self, view: str, entity_ids: Sequence[str]) -> dict[str, Row]:
-        return self._read(view, entity_ids)[1]
+        return unpacked(self._read(view, entity_ids)[1])
 
     def put_many(self, view: str, rows: Mapping[str, Row]) -> None:
         packed = [(id_, row.revision, pack(row)) for id_, row in rows.items()]
@@ -156,14 +160,15 @@ class _Sqlite:
             self._execute("retire", view)
             self._execute("publish", build)
 
-    def _read(self, view: str, entity_ids: Sequence[str]) -> tuple[int | None, dict[str, Row]]:
+    def _read(self, view: str, entity_ids: Sequence[str]) -> tuple[int | None, dict[str, bytes]]:
         """The build that is read, and what it has of these entities, in one snapshot."""
         stored = self._execute("read", json.dumps(list(entity_ids)), view)
-        rows = {
-            id_: _row(revision, packed) for _, id_, revision, packed in stored if id_ is not None
+        packed = {
+            id_: row if isinstance(row, bytes) else _repacked(revision, row)
+            for _, id_, revision, row in stored
+            if id_ is not None
         }
-        build = stored[0][0] if stored else None
-        return build, {id_: row for id_, row in rows.items() if row}
+        return stored[0][0] if stored else None, packed
 
     def _build_of(self, view: str) -> int | None:
         return next((build for (build,) in self._execute("read_build", view)), None)
@@ -188,14 +193,12 @@ class _Sqlite:
         return self._connection.execute(statement(f"sqlite/online/{name}"), values).fetchall()
 
 
-def _row(revision: str, packed: bytes | str) -> Row | None:
-    """What is stored; rows of the time before builds are JSON, without an end."""
-    if isinstance(packed, bytes):
-        return unpack(packed)
+def _repacked(revision: str, text: str) -> bytes:
+    """A row of the time before builds, which is JSON without an end, as rows are now."""
     try:
-        return Row(json.loads(packed), revision)
-    except ValueError:
-        return None
+        return pack(Row(json.loads(text), revision))
+    except (ValueError, AttributeError):
+        return b""
 
 
 @contextmanager

@@ -85,7 +85,6 @@ READ = [
         'Subject: 会議\nFrom: "会議" <a@b.c>\n\n明日の会議',
     ),
     (".ipynb", json.dumps(NOTEBOOK).encode(), "", "Pump hours by month"),
-    (".rst", b"Pumps\n=====\n\nTwo *litres*.\n", "", "Two litres."),
 ]
 
 

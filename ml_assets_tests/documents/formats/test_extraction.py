@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -15,7 +16,7 @@ from ml_assets.documents.formats.rows import columns_from
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.sources.files import Files
 
-RST = b"Pumps\n=====\n\nTwo *litres*.\n"
+MAIL = b"Subject: Pumps\n\nTwo litres.\n"
 
 
 def read(files: Path, kept: Path | None) -> list[Document | Rejected]:
@@ -26,7 +27,7 @@ def read(files: Path, kept: Path | None) -> list[Document | Rejected]:
 def pages(folder: Path, number: int) -> Path:
     folder.mkdir()
     for each in range(number):
-        (folder / f"{each:02}.rst").write_bytes(RST.replace(b"Two", b"%d" % each))
+        (folder / f"{each:02}.eml").write_bytes(MAIL.replace(b"Two", b"%d" % each))
         (folder / f"{each:02}.txt").write_text(f"Plain {each}")
     return folder
 
@@ -43,13 +44,32 @@ def test_documents_come_in_their_order_and_are_extracted_once(
     assert read(files, kept) == first
 
 
+def test_the_version_of_the_extractor_is_looked_up_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For each file it took longer than the extraction."""
+    asked: list[str] = []
+
+    def version(name: str) -> str:
+        asked.append(name)
+        return "4.10"
+
+    monkeypatch.setattr(extracted, "version", version)
+    extracted.extractor.cache_clear()
+    try:
+        assert len(read(pages(tmp_path / "files", 3), tmp_path / "kept")) == 6
+        assert asked == ["kreuzberg"]
+    finally:
+        extracted.extractor.cache_clear()
+
+
 def test_what_no_document_has_is_dropped_and_what_changed_is_extracted(tmp_path: Path) -> None:
     files, kept = pages(tmp_path / "files", 3), tmp_path / "kept"
     read(files, kept)
     before = {path.name for path in kept.iterdir()}
-    (files / "00.rst").unlink()
-    (files / "01.rst").write_bytes(b"Secret words")
-    (files / "copy.rst").write_bytes((files / "02.rst").read_bytes())
+    (files / "00.eml").unlink()
+    (files / "01.eml").write_bytes(b"Subject: x\n\nSecret words\n")
+    (files / "copy.eml").write_bytes((files / "02.eml").read_bytes())
     texts = [row.text for row in read(files, kept) if isinstance(row, Document)]
     assert sum("Secret words" in text for text in texts) == 1
     after = {path.name for path in kept.iterdir()}
@@ -69,7 +89,7 @@ def test_a_damaged_or_cut_entry_is_extracted_again(tmp_path: Path) -> None:
 def test_a_reason_and_a_text_that_is_too_long_are_not_kept(tmp_path: Path) -> None:
     with Extraction(tmp_path, largest=10) as own:
         assert str(own.extract(b"garbage", ".docx")).startswith("not readable as .docx (")
-        assert isinstance(own.extract(RST, ".rst"), tuple)
+        assert isinstance(own.extract(MAIL, ".eml"), tuple)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -77,22 +97,22 @@ def test_a_process_that_dies_or_hangs_spoils_one_document(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Extraction() as own:
-        first = own.extract(RST, ".rst")
+        first = own.extract(MAIL, ".eml")
         (process,) = own._idle
         os.kill(process.pid, signal.SIGSTOP)
         monkeypatch.setattr(extraction, "MOST_WAIT", 0.2)
         ended = (
-            "not readable as .rst (the process that extracted it ended: a file may take"
+            "not readable as .eml (the process that extracted it ended: a file may take"
             " 300 s of a processor, and 3,072 MiB)"
         )
-        assert own.extract(RST, ".rst") == ended
+        assert own.extract(MAIL, ".eml") == ended
         monkeypatch.setattr(extraction, "MOST_WAIT", 300)
-        assert own.extract(RST, ".rst") == first
+        assert own.extract(MAIL, ".eml") == first
         (process,) = own._idle
         process.kill()
         process.wait()
-        assert own.extract(RST, ".rst") == ended
-        assert own.extract(RST, ".rst") == first
+        assert own.extract(MAIL, ".eml") == ended
+        assert own.extract(MAIL, ".eml") == first
         (process,) = own._idle
     assert process.poll() is not None
 
@@ -105,13 +125,15 @@ def test_a_document_that_takes_too_much_is_told_with_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, most: int, said: str
 ) -> None:
     files = pages(tmp_path / "files", 2)
-    (files / "00.rst").write_bytes(b"".join(b"H%d\n=====\n\n*a*\n\n" % n for n in range(150_000)))
+    cells = [{"cell_type": "markdown", "metadata": {}, "source": ["# H\n", "*a*"]}] * 150_000
+    (files / "00.eml").unlink()
+    (files / "00.ipynb").write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4}))
     monkeypatch.setattr(extraction, limit, most)
     (told,) = [row for row in read(files, None) if isinstance(row, Rejected)]
-    assert told.location == "00.rst"
+    assert told.location == "00.ipynb"
     assert said in told.reason
     documents = [row for row in read(files, None) if isinstance(row, Document)]
-    assert [row.document_id for row in documents] == ["00.txt", "01.rst", "01.txt"]
+    assert [row.document_id for row in documents] == ["00.txt", "01.eml", "01.txt"]
 
 
 def test_a_reader_that_stops_leaves_no_process(tmp_path: Path) -> None:
@@ -140,4 +162,4 @@ def test_without_the_library_each_document_says_so(
     reasons = [
         row.reason for row in read(pages(tmp_path / "files", 2), None) if isinstance(row, Rejected)
     ]
-    assert reasons == [".rst needs kreuzberg: pip install 'ml-assets[documents]'"] * 2
+    assert reasons == [".eml needs kreuzberg: pip install 'ml-assets[documents]'"] * 2

@@ -31,6 +31,10 @@ from ml_assets.documents.model import Page
         ("<p>a<br>b<br/>c", "", "a\nb\nc"),
         ("<style>p {}</style><script>x = '<p>'</script><body><noscript>n</noscript>a", "", "a"),
         ("a<!-- no -->b<!doctype html>c &amp; &eacute;", "", "abc & é"),
+        ('<script src="a.js" /><iframe src=b/><p>one', "", "one"),
+        ("a<textarea/><noscript/><object data='c'/><TEMPLATE/>b", "", "a\n\nb"),
+        ("<script>w('<script src=a />')</script>one<style>a::after{'<p/>'}</style>", "", "one"),
+        ("<script/>a<script>b</script>c", "", "ac"),
         ("", "", ""),
     ],
 )

@@ -16,12 +16,13 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from moto.server import ThreadedMotoServer
 
 from ml_assets.documents.formats.rows import columns_from
 from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.sources.files import Files
 from ml_assets.errors import SourceError
-from ml_assets_tests.servers.buckets import AZURITE, Store, azure, gcs, s3
+from ml_assets_tests.servers.buckets import AZURITE, Counted, Store, azure, gcs, s3
 
 LINES = b'{"id": 1, "text": "A kettle"}\n{"id": 2, "text": "A ladle"}\n'
 
@@ -87,6 +88,34 @@ def test_a_bucket_a_folder_a_glob_and_a_file(store: Store) -> None:
         "/b.txt": ["b.txt"],
     }.items():
         assert sorted(read(source(store, path))) == ids, path
+
+
+def test_a_name_with_brackets_is_a_file(store: Store) -> None:
+    put(store, "report [2].txt", b"A bowl")
+    assert read(source(store, "/report [2].txt")) == {"report [2].txt": "A bowl"}
+
+
+def test_a_mark_of_a_folder_is_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As consoles make one in S3: rclone has none, so it is moto that answers."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        keys = {"AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "none"}
+        environment = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", **keys}
+        marked = Store("s3://marked", Counted(), environment, {})
+        ask_with(environment, marked, monkeypatch)
+        files = bucket(marked)
+        files.mkdir("marked")
+        for name in ("shelf/", "shelf/deep/"):
+            files.call_s3("put_object", Bucket="marked", Key=name, Body=b"")
+        files.pipe_file("marked/shelf/a.txt", b"A spade")
+        for path in ("", "/shelf", "/shelf/", "/shelf/**", "/**/*.txt"):
+            opened = source(marked, path)
+            rows = list(opened.read(opened.collections()))
+            assert [getattr(row, "text", row) for row in rows] == ["A spade"], path
+    finally:
+        server.stop()
 
 
 def test_what_did_not_change_costs_one_listing(store: Store) -> None:

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -17,14 +18,14 @@ from numpy.typing import NDArray
 from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, UserError
 from ml_assets.search.answering.engine import (
     DEPTHS,
-    match_words,
+    ask_ahead,
     open_beside,
     open_engine,
     search,
     search_vector,
     similar,
 )
-from ml_assets.search.answering.model import METHODS, Engine, Method
+from ml_assets.search.answering.model import METHODS, Ahead, Engine, Method
 from ml_assets.search.answering.ranking import FEEDBACK_WEIGHT, rank_moved
 from ml_assets.search.filters.language import (
     METADATA,
@@ -62,6 +63,18 @@ DOCS = {
     ),
     "socket": Doc(("Low-level networking.",), "socket", "net", "net", metadata={"kind": "module"}),
     "shlex": Doc(("Lexical analysis of command lines.",), "shlex", "text", "cli"),
+}
+
+
+ASKED = json.loads(Path(__file__).parents[1].joinpath("languages.json").read_text("utf-8"))
+"""Texts in scripts that the bundled model does not know, each with a question in other forms of
+its words, by language and subject."""
+
+FOREIGN = {
+    "database": Doc(("数据库连接超时时请检查防火墙设置",), collection="zh"),
+    "printer": Doc(("打印机无法启动请更换墨盒",), collection="zh"),
+    "thai": Doc(("เครื่องพิมพ์ไม่ทำงานกรุณาตรวจสอบสายไฟ",), collection="th"),
+    "english": Doc(("The database is slow.",), collection="en"),
 }
 
 
@@ -116,6 +129,37 @@ def test_every_method_finds_and_names_its_ranks(engine: Engine, method: Method) 
     assert result.hits[0].document_id == "socket"
     assert (result.hits[0].keyword_rank is None) == (method == "vector")
     assert (result.hits[0].vector_rank is None) == (method == "keyword")
+
+
+def test_a_script_that_the_model_does_not_know_is_searched_by_words_alone(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> None:
+    fill(connection, FOREIGN)
+    sync_all(connection, settings, generation)
+    publish(connection, generation)
+    with open_engine(connection, Indexes(settings)) as engine:
+        assert ids(engine, "数据库") == ["database"]
+        assert not ids(engine, "公园散步"), "there are no such words"
+        assert ids(engine, "the database") == ids(engine, "the database", k=len(FOREIGN))
+        assert {*ids(engine, "the database")} == FOREIGN.keys()
+        (hit,) = search(engine, "数据库", HashEncoder()).hits
+        assert (hit.relevance, hit.vector_rank, hit.keyword_rank) == (None, None, 1)
+        assert search(engine, "数据库", HashEncoder()).method == "keyword"
+        assert search(engine, "数据库 of python", HashEncoder()).method == "hybrid"
+        assert {*ids(engine, "数据库", method="vector")} == FOREIGN.keys(), "as it was asked for"
+        with pytest.raises(UserError, match="does not know the script of the query"):
+            search(engine, "数据库", HashEncoder(), min_relevance=0.1)
+
+
+def test_a_question_in_any_script_finds_its_document_first(
+    connection: postgres.Connection, settings: Settings, generation: Generation
+) -> None:
+    fill(connection, {name: Doc((text,)) for name, (text, _) in ASKED.items()})
+    sync_all(connection, settings, generation)
+    publish(connection, generation)
+    with open_engine(connection, Indexes(settings)) as engine:
+        first = {name: ids(engine, question, k=1) for name, (_, question) in ASKED.items()}
+    assert first == {name: [name] for name in ASKED}
 
 
 def test_relevance_compares_across_queries(engine: Engine) -> None:
@@ -193,6 +237,26 @@ def test_a_result_tells_what_waits_to_be_indexed(
         connection.execute("update documents set changed_at = now() where document_id = 'new1'")
         sync_all(connection, settings, published)
         assert search(engine, "novelword", None, method="keyword").behind == 1, "not embedded"
+
+
+def test_what_is_indexed_while_a_search_goes_on_counts_as_waiting(
+    connection: postgres.Connection,
+    settings: Settings,
+    published: Generation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fill(connection, {"new": Doc(("Novelword appears.",), "New", "text", "cli")})
+    with open_engine(connection, Indexes(settings)) as engine:
+        real = type(engine.keyword).query
+
+        def overtaken(*asked: Any) -> Ranking:
+            ranking = real(*asked)
+            sync_all(connection, settings, published)
+            return ranking
+
+        monkeypatch.setattr(type(engine.keyword), "query", overtaken)
+        found = search(engine, "novelword", None, method="keyword")
+    assert (found.hits, found.behind, found.complete) == ((), 1, False)
 
 
 def test_chroma_answers_when_the_settings_say_so(
@@ -395,11 +459,11 @@ def test_feedback_ranks_what_either_index_found(engine: Engine) -> None:
 def test_words_can_be_matched_before_there_is_a_vector(engine: Engine) -> None:
     (vector,) = HashEncoder().encode_queries(["command lines"])
     asked: dict[str, Any] = {"k": 2, "filters": equal("collection", "text")}
-    matching = match_words(engine, "command lines", **asked)
-    found = search_vector(engine, "command lines", vector, **asked, matching=matching)
+    ahead = ask_ahead(engine, "command lines", **asked)
+    found = search_vector(engine, "command lines", vector, **asked, ahead=ahead)
     assert found == search_vector(engine, "command lines", vector, **asked)
-    other = Ranking(["socket#0"], [1.0], exhausted=True)
-    shown = search_vector(engine, "command lines", vector, matching=other).hits
+    other = Ahead(ahead.waiting, Ranking(["socket#0"], [1.0], exhausted=True))
+    shown = search_vector(engine, "command lines", vector, ahead=other).hits
     assert {hit.document_id: hit.keyword_rank for hit in shown}["socket"] == 1
 
 

@@ -54,8 +54,10 @@ def test_halves_leave_out_what_has_no_answer(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("fusion", [Fusion("rrf", 0.4), Fusion("tmm", 0.6, feedback=True)])
-def test_what_is_measured_is_what_is_served(engine: Engine, fusion: Fusion) -> None:
-    served = replace(engine, fusion=fusion)
+@pytest.mark.parametrize("unread", ["", "number 3"])
+def test_what_is_measured_is_what_is_served(engine: Engine, fusion: Fusion, unread: str) -> None:
+    """Also of a query whose script the model does not know."""
+    served = replace(engine, fusion=fusion, reads=lambda text: not unread or unread not in text)
     asked = query_judged(served, QUERIES[:5], HashEncoder, "on")
     results = evaluate_methods(served, asked)
     assert list(results) == ["hybrid", "vector", "keyword"]

@@ -23,7 +23,7 @@ from ml_assets_tests import golden
             "softhyphen, zerowidth, bidi, mark",
         ),
         ("\ufb01re \uff21\uff11", "fire A1"),
-        ("한국어 문장", "한국어 문장"),
+        ("한국어 문장", " 한 국 어 한국 국어   문 장 문장 "),
     ],
 )
 def test_texts(text: str, spelled: str) -> None:
@@ -32,10 +32,37 @@ def test_texts(text: str, spelled: str) -> None:
 
 @pytest.mark.parametrize(
     ("query", "spelled"),
-    [("数据库", " 数据 据库 "), ("库", " 库 "), ("。", "。"), ("plain", "plain")],
+    [
+        ("한국어로 x", " 한국 국어 어로  x"),
+        ("数据库", " 数据 据库 "),
+        ("库", " 库 "),
+        ("。", "。"),
+        ("plain", "plain"),
+    ],
 )
 def test_queries_ask_for_pairs(query: str, spelled: str) -> None:
     assert spell(query, of_query=True) == spelled
+
+
+@pytest.mark.parametrize(
+    ("word", "other"),
+    [
+        ("printers", "printer"),
+        ("принтеры", "принтера"),
+        ("الطابعة", "طابعة"),
+        ("அச்சுப்பொறிகள்", "அச்சுப்பொறி"),
+    ],
+)
+def test_stems_meet_in_every_language_that_its_letters_tell(word: str, other: str) -> None:
+    assert query_terms(word)[0].folded == query_terms(other)[0].folded
+
+
+def test_an_index_of_an_earlier_layout_is_asked_as_it_was_made() -> None:
+    assert [term.folded for term in query_terms("한국어 принтеры printers", 4)] == [
+        "한국어",
+        "принтеры",
+        "printer",
+    ]
 
 
 def test_golden_terms() -> None:
@@ -43,6 +70,7 @@ def test_golden_terms() -> None:
         "Running café \u0142\u00f3d\u017a at 3.14",
         "数据库 in\u00adsurance \ufb01re",
         f"{'ab' * 99} x_y",
+        "한국어 문장 — Принтеры не работают — الطابعة لا تعمل — TNF\u03b1",
     ]
     output = [
         [

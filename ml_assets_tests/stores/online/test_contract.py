@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -178,7 +179,8 @@ def test_a_row_that_was_damaged_is_not_there(tmp_path: Path, redis_url: str) -> 
     with online.connect(redis_url, tmp_path) as on_redis, online.connect(None, tmp_path) as in_file:
         for store in (on_redis, in_file):
             store.replace("view_v1", [ROWS], 2)
-        for damage in (b"", b"\xc1", b"\x93\xa1x\xc0\x01", b"\x01"):
+        beyond = [msgpack.packb(["1", ends, {}]) for ends in (2**62, -(2**62), "x")]
+        for damage in (b"", b"\xc1", b"\x93\xa1x\xc0\x01", b"\x01", *beyond):
             in_file._connection.execute(  # type: ignore[attr-defined]
                 "update online_features set features = ? where entity_id = 'a'", [damage]
             )

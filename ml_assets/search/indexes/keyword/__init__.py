@@ -16,7 +16,7 @@ from ml_assets.stores.file_locks import remove_others
 
 def _parameters(settings: Settings) -> Mapping[str, Any]:
     return {
-        "analyzer": "pairs where no spaces are written, lowercase, accents folded, English stems",
+        "analyzer": "pairs where no spaces are written, lowercase, accents folded, stems",
         # A term counts by its better field, plus this part of the other: both were chosen on the
         # tuning halves of `python_docs` and SciFact.
         "title_boost": 1.0,

@@ -16,7 +16,13 @@ from ml_assets.search.filters.language import NO_FILTER, Condition, Filter
 from ml_assets.search.indexes.contract import Entry, Ranking
 from ml_assets.search.indexes.keyword.filters import attribute_token, is_expressible, keyword_query
 from ml_assets.search.indexes.keyword.spelling import spell
-from ml_assets.search.indexes.keyword.words import Term, accent_marks, analyzer, query_terms
+from ml_assets.search.indexes.keyword.words import (
+    UNFOLDED,
+    Term,
+    accent_marks,
+    analyzer,
+    query_terms,
+)
 from ml_assets.search.model import Generation
 from ml_assets.stores.file_locks import locked, removed
 from ml_assets.stores.folders import folder, usable
@@ -30,8 +36,6 @@ _META, _MANAGED, _LOCK = "meta.json", ".managed.json", ".lock"
 _OPENING = ".tantivy-meta.lock"
 _PATIENCE = 60.0
 """Seconds to wait for who opens the segments."""
-_UNFOLDED = 3
-"""The last layout whose words keep their accents."""
 _HEAP_BYTES = 128_000_000
 
 
@@ -46,8 +50,9 @@ class KeywordIndex:
         self.generation = generation
         self.path = home / generation.generation_id
         self.lock: Path | None = home / f".{generation.generation_id}.lock"
-        # Those of before the folding answer until the next run has published another.
-        self._folds = int(generation.parameters["keyword"]["layout"]) > _UNFOLDED
+        # Those of an earlier layout answer until the next run has published another.
+        self._layout = int(generation.parameters["keyword"]["layout"])
+        self._folds = self._layout > UNFOLDED
         self._opened: tantivy.Index | None = None
         self._writer: tantivy.IndexWriter | None = None
 
@@ -63,7 +68,7 @@ class KeywordIndex:
                 where=str(self.path),
                 do="Materialize `keyword_index`, or check KEYWORD_INDEX_PATH",
             )
-        terms = query_terms(text, folded=self._folds)
+        terms = query_terms(text, self._layout)
         if not terms:
             return Ranking((), (), exhausted=True)
         with self._explained():
@@ -126,7 +131,7 @@ class KeywordIndex:
         writer = self._writing()
         for entry in entries:
             writer.delete_documents_by_term("chunk_id", entry.chunk_id)
-            writer.add_document(_document(entry, self._folds))
+            writer.add_document(_document(entry, self._layout))
         self._commit(writer)
         return 0
 
@@ -203,7 +208,7 @@ class KeywordIndex:
     def _open(self) -> tantivy.Index:
         with self._explained():
             index = tantivy.Index(_schema(self._folds), path=str(folder(self.path)))
-        index.register_tokenizer(_ANALYZER, analyzer(folded=self._folds))
+        index.register_tokenizer(_ANALYZER, analyzer(self._layout, folded=self._folds))
         return index
 
     def _writing(self) -> tantivy.IndexWriter:
@@ -266,18 +271,20 @@ def _schema(folds: bool) -> tantivy.Schema:
     return builder.build()
 
 
-def _document(entry: Entry, folds: bool) -> tantivy.Document:
+def _document(entry: Entry, layout: int) -> tantivy.Document:
     document = tantivy.Document()
     document.add_text("revision", entry.revision.hex())
     for field in ("chunk_id", "collection", "label"):
         if (word := getattr(entry, field)) is not None:
             document.add_text(field, word)
-    title, text = (spell(entry.title), spell(entry.text)) if folds else (entry.title, entry.text)
+    title, text = entry.title, entry.text
+    if folds := layout > UNFOLDED:
+        title, text = spell(title, layout), spell(text, layout)
     document.add_text("title", title)
     document.add_text("text", text)
     if entry.created_at is not None:
         document.add_integer("created_at", entry.created_at)
-    for mark in accent_marks((title, text)) if folds else ():
+    for mark in accent_marks((title, text), layout) if folds else ():
         document.add_text("accents", mark)
     for key, value in entry.metadata.items():
         document.add_text("attribute", attribute_token(key, value))

@@ -1,7 +1,8 @@
 """How texts and queries are spelled before they are cut into words.
 
 Characters that nobody sees are left out, and letters of another form are letters. What a script
-writes without spaces is cut into single characters and pairs. A word that is too long to be kept
+writes without spaces, and Korean, whose words end in many ways, is cut into single characters and
+pairs. A word that is too long to be kept
 is kept as its hash, so that a copy of it finds it all the same.
 """
 
@@ -12,7 +13,7 @@ import re
 import unicodedata
 from itertools import pairwise
 
-VERSION = 4
+VERSION = 5
 """Raise it when what the index holds of a text changes, so that it is built anew."""
 
 LONGEST = 128
@@ -27,20 +28,27 @@ _SPELLED = str.maketrans(
     {form: unicodedata.normalize("NFKC", form) for form in _OTHER_FORMS}
     | dict.fromkeys((*_UNSEEN, *_UNSEEN_CONTROLS), "")
 )
-_WITHOUT_SPACES = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
-    "\uf900-\ufaff\U00020000-\U0003ffff]+"
+WHOLE_KOREAN = 4
+"""The last version that leaves words of Korean whole."""
+
+_WITHOUT_SPACES = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uf900-\ufaff\U00020000-\U0003ffff"
 )
 """Thai, Lao, Burmese, Khmer, Japanese and Chinese."""
+
+_CUT = re.compile(f"[{_WITHOUT_SPACES}\uac00-\ud7a3]+")
+_CUT_BEFORE = re.compile(f"[{_WITHOUT_SPACES}]+")
 
 _LONG = re.compile(rf"[^\W_]{{{LONGEST + 1},}}")
 
 
-def spell(text: str, *, of_query: bool = False) -> str:
+def spell(text: str, version: int = VERSION, *, of_query: bool = False) -> str:
     """Return a text as it is cut into words; of a query, single characters only stand alone."""
     if not text.isascii():
         text = text.translate(_SPELLED)
-        text = _WITHOUT_SPACES.sub(_pairs if of_query else _characters_and_pairs, text)
+        cut = _CUT if version > WHOLE_KOREAN else _CUT_BEFORE
+        text = cut.sub(_pairs if of_query else _characters_and_pairs, text)
     return _LONG.sub(_hash, text)
 
 

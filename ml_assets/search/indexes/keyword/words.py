@@ -13,10 +13,17 @@ from functools import cache
 
 import tantivy
 
-from ml_assets.search.indexes.keyword.spelling import LONGEST, spell
+from ml_assets.search.indexes.keyword.spelling import LONGEST, VERSION, spell
 
 MAX_TERMS = 256
 """Distinct terms of a query that count; a whole document is a query, too."""
+
+UNFOLDED, ENGLISH = 3, 4
+"""The last layouts whose words keep their accents, and that know the stems of English alone."""
+
+_STEMS = ("english", "arabic", "russian", "tamil")
+"""Languages of which no two share letters: the script of a word tells which is meant, nearly. Not
+Greek, whose letters end the names of genes and tell them apart."""
 
 _LONGEST_BYTES = 4 * LONGEST + 1
 
@@ -43,8 +50,8 @@ class Term:
 
 
 @cache
-def analyzer(*, folded: bool = True) -> tantivy.TextAnalyzer:
-    """What cuts texts into terms: words, lowercase, without accents, by their English stems."""
+def analyzer(layout: int = VERSION, *, folded: bool = True) -> tantivy.TextAnalyzer:
+    """What cuts texts into terms: words, lowercase, by their stems; `folded`: without accents."""
     builder = (
         tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
         .filter(tantivy.Filter.remove_long(_LONGEST_BYTES))
@@ -52,34 +59,38 @@ def analyzer(*, folded: bool = True) -> tantivy.TextAnalyzer:
     )
     if folded:
         builder = builder.filter(tantivy.Filter.ascii_fold())
-    return builder.filter(tantivy.Filter.stemmer("english")).build()
+    for language in _STEMS if layout > ENGLISH else _STEMS[:1]:
+        builder = builder.filter(tantivy.Filter.stemmer(language))
+    return builder.build()
 
 
-def query_terms(text: str, *, folded: bool = True) -> list[Term]:
-    """The distinct terms of a query, `MAX_TERMS` at most.
+def query_terms(text: str, layout: int = VERSION) -> list[Term]:
+    """The distinct terms of a query to an index of this layout, `MAX_TERMS` at most.
 
     Its accents may be characters of their own, as some systems write them; those of texts are not.
     """
     text = unicodedata.normalize("NFC", text)
-    terms = dict.fromkeys(_terms(spell(text, of_query=True) if folded else text))
+    folded = layout > UNFOLDED
+    terms = dict.fromkeys(_terms(spell(text, layout, of_query=True) if folded else text, layout))
     if not folded:
         terms = dict.fromkeys(Term(term.written, term.written) for term in terms)
     return list(terms)[:MAX_TERMS]
 
 
-def accent_marks(texts: Iterable[str]) -> set[str]:
+def accent_marks(texts: Iterable[str], layout: int = VERSION) -> set[str]:
     """The marks of a chunk: its words with accents, and what it has in no other form."""
-    terms = {term for text in texts if not text.isascii() for term in _terms(text)}
+    terms = {term for text in texts if not text.isascii() for term in _terms(text, layout)}
     accented = {term for term in terms if term.is_accented}
     if not accented:
         return set()
-    plain = {term.folded for text in texts for term in _terms(text) if not term.is_accented}
+    plain = {term.folded for text in texts for term in _terms(text, layout) if not term.is_accented}
     return {term.written for term in accented} | {
         _WITHOUT + term.folded for term in accented if term.folded not in plain
     }
 
 
-def _terms(text: str) -> Iterable[Term]:
+def _terms(text: str, layout: int) -> Iterable[Term]:
     # Both cut at the same places, and leave out the same words.
-    folded, written = analyzer().analyze(text), analyzer(folded=False).analyze(text)
+    folded = analyzer(layout).analyze(text)
+    written = analyzer(layout, folded=False).analyze(text)
     return map(Term, folded, written)

@@ -1,4 +1,4 @@
-"""Mail in MBOX files: one message, one row."""
+"""Mail: one message of an MBOX file is one row; the charsets of a message are put right."""
 
 from __future__ import annotations
 

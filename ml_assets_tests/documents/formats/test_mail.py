@@ -1,4 +1,4 @@
-"""Mail in MBOX files: what programs write, and what is broken in them."""
+"""Mail: what programs write to MBOX files, and what is broken in them and in messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_assets.documents.formats import mbox
+from ml_assets.documents.formats import mail
 from ml_assets.documents.formats.rows import Columns, Row, columns_from
 from ml_assets.errors import SourceError
 
@@ -18,7 +18,7 @@ COLUMNS = columns_from({})
 
 
 def rows(content: bytes, columns: Columns = COLUMNS) -> list[Row | str]:
-    return [row for _, row in mbox.read_mbox(io.BytesIO(content), "x.mbox", columns)]
+    return [row for _, row in mail.read_mbox(io.BytesIO(content), "x.mbox", columns)]
 
 
 def row(content: bytes) -> Row:
@@ -124,7 +124,7 @@ def test_a_forwarded_mail_is_read_and_a_broken_multipart_too() -> None:
 
 
 def test_a_message_that_is_too_long_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mbox, "LONGEST", 100)
+    monkeypatch.setattr(mail, "LONGEST", 100)
     long, short = rows(b"From a\n\n" + b"word\n" * 100 + b"\nFrom b\n\nText\n")
     assert long == "more than 100 bytes in a message"
     assert isinstance(short, dict)
