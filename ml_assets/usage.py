@@ -61,7 +61,7 @@ class Usage:
                 del self.samples[::2]
                 self._seconds *= 2
             second, cpu = time.monotonic() - self._began, self._process.cpu_percent()
-            self.samples.append(Sample(second, cpu, self._highest, *_gpu_usage()))
+            self.samples.append(Sample(second, cpu, self._highest, *gpu_usage()))
             self._highest = 0.0
 
     def points(self) -> list[tuple[int, str, float]]:
@@ -130,7 +130,8 @@ def _torch_on_gpu() -> Any:
     return torch if torch.cuda.is_initialized() else None
 
 
-def _gpu_usage() -> tuple[float | None, float | None]:
+def gpu_usage() -> tuple[float | None, float | None]:
+    """Percent of its time and MiB of this process's GPU; None where it uses none."""
     torch = _torch_on_gpu()
     if torch is None:
         return None, None

@@ -6,6 +6,7 @@ runs did is given by who knows their records (`defs`).
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,13 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+import psycopg
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from psycopg.rows import dict_row
 
-from ml_assets.errors import UserError
+from ml_assets.errors import UserError, first_line
 from ml_assets.monitoring.alerting.delivery import waiting_deliveries
 from ml_assets.monitoring.alerting.ledger import read_open
 from ml_assets.releases.pointer import list_releases, present_parts
@@ -30,7 +32,9 @@ from ml_assets.stores import clickhouse, postgres
 from ml_assets.stores.sql import statement
 
 Read: TypeAlias = Callable[[], Iterable[Metric]]
-"""Reads a store; raises a UserError where it cannot be read."""
+"""Reads a store; raises a UserError, or what PostgreSQL refused, where it cannot be read."""
+
+log = logging.getLogger(__name__)
 
 _SEVERITIES = ("critical", "warning", "info")
 
@@ -41,6 +45,7 @@ class Exporter(Collector):
 
     reads: Mapping[str, Read]
     _turn: threading.Lock = field(default_factory=threading.Lock)
+    _told: dict[str, str] = field(default_factory=dict)
 
     def collect(self) -> Iterator[Metric]:
         """The metrics of every store that can be read, and how long each took."""
@@ -53,14 +58,22 @@ class Exporter(Collector):
                 began = time.perf_counter()
                 try:
                     found = list(read())
-                except UserError:
+                except (UserError, psycopg.Error) as error:
                     up.add_metric([store], 0)
+                    self._tell(store, first_line(error))
                     continue
+                self._told.pop(store, None)
                 up.add_metric([store], 1)
                 seconds.add_metric([store], time.perf_counter() - began)
                 yield from found
         yield up
         yield seconds
+
+    def _tell(self, store: str, why: str) -> None:
+        """Log why a store cannot be read, once until that changes."""
+        if self._told.get(store) != why:
+            log.warning("%s cannot be read: %s", store, why)
+            self._told[store] = why
 
 
 def registry_of(settings: Settings, more: Mapping[str, Read]) -> CollectorRegistry:

@@ -86,7 +86,7 @@ class Answered:
 
     `errors`: answers of a status from 500 on. `latencies_ms`: of all of the requests, or of some
     that lie evenly among them. `cpu_percent`: of the process in that minute, 100 is one processor.
-    `release_id`: what was served last; 0: nothing.
+    `release_id`: what was served last; 0: nothing. Of the GPU: None where the process uses none.
     """
 
     at: datetime
@@ -99,6 +99,8 @@ class Answered:
     memory_mib: float
     host: str
     process: Count
+    gpu_percent: float | None = None
+    gpu_memory_mib: float | None = None
 
 
 Recorded = Predicted | Told | Answered

@@ -30,6 +30,7 @@ from ml_assets.registry.serving import Prediction
 from ml_assets.service.following.deployments import Process
 from ml_assets.service.metrics import Metrics
 from ml_assets.settings import Settings
+from ml_assets.usage import gpu_usage
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +145,7 @@ class Recorder:
 
     def _keep_minute(self) -> None:
         cpu, memory = self._usage.cpu_percent(), self._usage.memory_info().rss / (1 << 20)
+        gpu_percent, gpu_memory = gpu_usage()
         records = [
             Answered(
                 at=self._minute,
@@ -156,6 +158,8 @@ class Recorder:
                 memory_mib=round(memory, 1),
                 host=self._process.host,
                 process=self._process.pid,
+                gpu_percent=gpu_percent,
+                gpu_memory_mib=gpu_memory,
             )
             for route, each in self._routes.items()
         ]

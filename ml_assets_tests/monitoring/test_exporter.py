@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import dagster as dg
+import psycopg
 import pytest
 from dagster._core.test_utils import create_run_for_test
 from prometheus_client.metrics_core import Metric
@@ -111,6 +112,31 @@ def test_a_store_that_is_away_is_told_and_the_others_are_read(settings: Settings
             found = scrape(port)
         assert found["ml_assets_store_up"] == up
         assert found["ml_assets_store_read_seconds"].keys() == {n for n, each in up.items() if each}
+
+
+def test_what_a_role_may_not_read_is_logged_once_and_the_others_are_read(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One store that refuses once took the whole scrape with it, as exporters elsewhere do."""
+    why = ["permission denied for table alerts"]
+
+    def refused() -> Iterator[Metric]:
+        if why:
+            raise psycopg.errors.InsufficientPrivilege(why[0])
+        yield from ()
+
+    def logged() -> list[str]:
+        return [each.message for each in caplog.records if "cannot be read" in each.message]
+
+    with exporter(settings, {"more": refused}) as port:
+        assert scrape(port)["ml_assets_store_up"] == {"postgres": 1, "files": 1, "more": 0}
+        scrape(port)
+        assert logged() == ["more cannot be read: permission denied for table alerts"]
+        away = why.pop()
+        assert scrape(port)["ml_assets_store_up"]["more"] == 1
+        why.append(away)
+        scrape(port)
+    assert logged() == ["more cannot be read: permission denied for table alerts"] * 2
 
 
 def test_readers_are_not_behind_on_a_server_that_is_no_replica(settings: Settings) -> None:

@@ -124,7 +124,7 @@ def test_a_prediction_comes_back_as_it_was(empty: Client, tmp_path: Path) -> Non
 def test_minutes_of_the_service_are_loaded_when_their_day_is_over(
     empty: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    minute = Answered(NOW, "/v1/search", 2, 3, 1, [1.5, 2.5, 4.0], 50.0, 300.5, "h", 7)
+    minute = Answered(NOW, "/v1/search", 2, 3, 1, [1.5, 2.5, 4.0], 50.0, 300.5, "h", 7, 80.0, 900.5)
     write(tmp_path, minute)
     assert waiting_days(tmp_path) == {}
     assert load_day(empty, tmp_path, TODAY) == Loaded(1, added=1)

@@ -250,8 +250,22 @@ def test_drift_and_answers_are_points(
     told = [*place, 1, WINDOW.end + timedelta(days=2), "two", 2, "", False]
     empty.insert("prediction_feedback", [told], [*names[:6], "label", "correct"])
     minute = [*place, 1, NOON, "/v1/search", 5, 3, 1, [1.0, 2.0, 4.0], 50.0, 300.0, "h", 7]
-    empty.insert("request_log", [minute])
-    found = named(points_of_days(connection, duck, empty, WINDOW))
+    on_gpu = [*place, 2, NOON, "/v1/predict", 5, 1, 0, [3.0], 10.0, 400.0, "h", 7, 80.0, 900.0]
+    columns = "day writer sequence at route release_id requests errors latencies_ms cpu_percent"
+    names = f"{columns} memory_mib host process gpu_percent gpu_memory_mib".split()
+    empty.insert("request_log", [[*minute, None, None], on_gpu], names)
+    points = points_of_days(connection, duck, empty, WINDOW)
+    predict = named([p for p in points if ("route", "/v1/predict") in p.series.labels])
+    assert {name: each.values.tolist() for name, each in predict.items()} == {
+        "service_requests": [1],
+        "service_errors": [0],
+        "service_cpu_percent": [10.0],
+        "service_memory_mib": [400.0],
+        "service_gpu_percent": [80.0],
+        "service_gpu_memory_mib": [900.0],
+        "service_latency_ms": [3.0],
+    }
+    found = named([p for p in points if ("route", "/v1/predict") not in p.series.labels])
     assert {name: each.values.tolist() for name, each in found.items()} == {
         "drift_strength": [2.0],
         "drift_effect": [0.2],

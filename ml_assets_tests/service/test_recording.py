@@ -70,6 +70,7 @@ def test_each_minute_of_each_route_is_kept(
     before = len(kept(client, REQUESTS))
     monkeypatch.setattr(recording, "_this_minute", lambda: minute)
     monkeypatch.setattr(recording, "_MOST_LATENCIES", 4)
+    monkeypatch.setattr(recording, "gpu_usage", lambda: (80.0, 900.5))
     recorder._minute = minute
     for number in range(9):
         recorder.answered("/v1/search", 503 if number == 8 else 200, number / 1000)
@@ -88,6 +89,7 @@ def test_each_minute_of_each_route_is_kept(
     assert (predict["requests"], len(predict["latencies_ms"])) == (1, 1)
     assert predict["release_id"] == get(client, "/v1/release")["release"]
     assert predict["memory_mib"] > 1
+    assert (predict["gpu_percent"], predict["gpu_memory_mib"]) == (80.0, 900.5)
     assert (predict["host"], predict["process"]) == (socket.gethostname(), os.getpid())
 
 

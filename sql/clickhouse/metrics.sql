@@ -60,8 +60,8 @@ group by place, at
 order by place, at
 
 -- name: replaced
--- Those of the series that have a point already between their first and last one, and these.
-select series, any(first), any(last)
+-- Those of the series that have a point already between their first and last one.
+select distinct series
 from (
     select
         series,
@@ -74,7 +74,6 @@ from (
         and metric_points.at <= fromUnixTimestamp64Micro({end:Int64}, 'UTC')
 )
 where toUnixTimestamp64Micro(at) between first and last
-group by series
 
 -- name: stale
 select series, toUnixTimestamp64Micro(first), toUnixTimestamp64Micro(last)

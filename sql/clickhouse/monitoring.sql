@@ -321,14 +321,14 @@ from (
         group by request_id, model, version, release_id
         union all
         select
-            'service_' || point.1, toUnixTimestamp64Micro(log.at), point.2, '', '',
+            'service_' || point.1, toUnixTimestamp64Micro(log.at), assumeNotNull(point.2), '', '',
             if(release_id = 0, '', toString(release_id)), route, host, toString(process)
         from request_log as log final
         array join [
             ('requests', toFloat64(requests)), ('errors', toFloat64(errors)), ('cpu_percent', cpu_percent),
-            ('memory_mib', memory_mib)
+            ('memory_mib', memory_mib), ('gpu_percent', gpu_percent), ('gpu_memory_mib', gpu_memory_mib)
         ] as point
-        where day >= toDate({begin:DateTime}) and day < toDate({end:DateTime})
+        where point.2 is not null and day >= toDate({begin:DateTime}) and day < toDate({end:DateTime})
         union all
         select
             'service_latency_ms',

@@ -79,6 +79,9 @@ alter table metric_points set (
 );
 select add_compression_policy('metric_points', interval '7 days');
 
+-- name: take_turn
+select pg_advisory_xact_lock(hashtext('ml_metrics.write'))
+
 -- name: name
 insert into metric_series (series, name, labels)
 select * from unnest(%(ids)b::bigint[], %(names)b::text[], %(labels)b::jsonb[])

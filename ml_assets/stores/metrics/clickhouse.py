@@ -66,17 +66,26 @@ class ClickHouseMetrics:
         self._known: set[int] = set()
 
     def write(self, batch: Iterable[Points]) -> int:
-        """As the contract says; a bucket is made again only where a point was replaced."""
+        """As the contract says; a bucket is made again only where a point was replaced.
+
+        Points are there before their rollups are: all are stale until both are.
+        """
         given = batches(batch)
         if not given:
             return 0
         refuse_dropped(given, self._retention, datetime.now(UTC))
+        self.refresh()  # what a killed write left, before it is taken for ours
         self._name([each.series for each in given])
-        if replaced := self._replaced(given):
-            self._client.insert("metric_stale", replaced, ["series", "first", "last"])
+        bound = _ranges(given)
+        rows = self._client.query(statement("clickhouse/metrics/replaced"), bound).result_rows
+        replaced = {number for (number,) in rows}
+        ranges = [*zip(bound["ids"], bound["firsts"], bound["lasts"], strict=True)]
+        self._mark(ranges, is_done=False)
         for table in _tables(given):
             self._client.insert_arrow("metric_points", table, settings=_INSERT)
-        self.refresh()
+        self._mark([each for each in ranges if each[0] not in replaced], is_done=True)
+        if replaced:
+            self.refresh()
         return sum(len(each.times) for each in given)
 
     def read(self, query: Query) -> list[Points]:
@@ -133,15 +142,13 @@ class ClickHouseMetrics:
         for ranges in _apart(stale):
             for grain, span in GRAINS.items():
                 self._remake(_ROLLUPS[grain], span, ranges)
-        if stale:
-            done = [[number, _time(first), _time(last), 1] for number, first, last in stale]
-            self._client.insert("metric_stale", done)
+        self._mark(stale, is_done=True)
         return len(stale)
 
     def maintain(self, now: datetime) -> list[str]:
         """As the contract says; what is old is merged into one part of each day."""
         done = [f"rollups of {count} series made again"] if (count := self.refresh()) else []
-        done += self._keep()
+        self._client.command("truncate table metric_stale")
         first = self._retention.first(None, now)
         for table, day, *_, parts in self._parts():
             if table not in ("metric_points", "metric_minute"):
@@ -153,7 +160,7 @@ class ClickHouseMetrics:
             elif at < now - OLD and parts > 1:
                 self._client.command(f"optimize table {table} partition '{at:%Y-%m-%d}' final")
                 done.append(f"{table}: {day} merged from {parts} parts")
-        return done
+        return [*done, *self._drop_months(now), *self._keep()]
 
     def sizes(self) -> Sizes:
         """As the contract says."""
@@ -174,6 +181,21 @@ class ClickHouseMetrics:
             for table, (rows, raw, stored) in rollups.items()
         ]
         return Sizes(written, points, whole)
+
+    def _drop_months(self, now: datetime) -> list[str]:
+        """Drop the hours of months that are over: what took a partition's place has no TTL."""
+        first = self._retention.first("hour", now)
+        months = {partition for table, partition, *_ in self._parts() if table == "metric_hour"}
+        gone = sorted(each for each in months if first and each < f"{first:%Y%m}")
+        for month in gone:
+            self._client.command(f"alter table metric_hour drop partition id '{month}'")
+        return [f"metric_hour: {month[:4]}-{month[4:]} dropped" for month in gone]
+
+    def _mark(self, ranges: Sequence[Sequence[int]], *, is_done: bool) -> None:
+        """Note of ranges of series that their rollups are stale, or are not."""
+        if ranges:
+            rows = [[number, _time(first), _time(last), is_done] for number, first, last in ranges]
+            self._client.insert("metric_stale", rows)
 
     def _remake(self, rollup: str, span: timedelta, ranges: Sequence[Sequence[int]]) -> None:
         """Make ranges of times of a rollup again; readers see a partition before or after that."""
@@ -225,18 +247,6 @@ class ClickHouseMetrics:
             self._client.insert("metric_series", rows, ["series", "name", "labels"])
             self._known.update(each.id for each in new)
 
-    def _replaced(self, given: Sequence[Points]) -> list[list[Any]]:
-        firsts, lasts = ([int(each.times[end].astype(int)) for each in given] for end in (0, -1))
-        bound = {
-            "ids": [each.series.id for each in given],
-            "firsts": firsts,
-            "lasts": lasts,
-            "begin": min(firsts),
-            "end": max(lasts),
-        }
-        rows = self._client.query(statement("clickhouse/metrics/replaced"), bound).result_rows
-        return [[number, _time(first), _time(last)] for number, first, last in rows]
-
     def _keep(self) -> list[str]:
         """Let what the retention says be dropped by the server itself, too."""
         done = []
@@ -277,6 +287,14 @@ def _tables(given: Sequence[Points]) -> Iterator[pa.Table]:
         part = slice(begin, begin + AT_ONCE)
         at = pa.array(times[part]).cast(pa.timestamp("us", "UTC"))
         yield pa.table({"series": ids[part], "at": at, "value": values[part]})
+
+
+def _ranges(given: Sequence[Points]) -> dict[str, Any]:
+    """From the first to the last time of each series, and of all, in microseconds."""
+    firsts, lasts = ([int(each.times[end].astype(int)) for each in given] for end in (0, -1))
+    ids = [each.series.id for each in given]
+    ends = {"begin": min(firsts), "end": max(lasts)}
+    return {"ids": ids, "firsts": firsts, "lasts": lasts, **ends}
 
 
 def _time(micros: int) -> datetime:

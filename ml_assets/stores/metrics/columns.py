@@ -26,7 +26,8 @@ from ml_assets.stores.metrics.contract import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+"""ClickHouse's buckets end in 2106; what came later was counted as written, and dropped."""
 
 
 def source(query: Query, step: timedelta, exact: bool) -> Grain | None:
@@ -92,7 +93,7 @@ def batches(batch: Iterable[Points]) -> list[Points]:
     """The points of a write: one of each series, by time, each time once.
 
     Raises:
-        ValueError: a value is beyond `LARGEST`, or a time before 1970 or after 2199.
+        ValueError: a value is beyond `LARGEST`, or a time before 1970 or after 2099.
     """
     import numpy as np
 
@@ -123,7 +124,7 @@ def _check(each: Points) -> None:
         raise ValueError(f"{each.series.name}: a value is no number, or beyond {LARGEST:g}")
     first, last = (np.datetime64(micros(end), "us") for end in (_FIRST, _LAST))
     if not ((each.times >= first) & (each.times < last)).all():
-        raise ValueError(f"{each.series.name}: a time is not between 1970 and 2199")
+        raise ValueError(f"{each.series.name}: a time is not between 1970 and 2099")
 
 
 def split(

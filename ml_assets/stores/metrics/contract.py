@@ -229,7 +229,7 @@ class MetricStore(Protocol):
         repeated as a whole.
 
         Raises:
-            ValueError: a value is beyond `LARGEST`, or a time before 1970 or after 2199.
+            ValueError: a value is beyond `LARGEST`, or a time before 1970 or after 2099.
             StoreError: a time is before what is kept; or the store refuses.
         """
 

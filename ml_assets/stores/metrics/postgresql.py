@@ -83,6 +83,8 @@ class PostgresMetrics:
         refuse_dropped(given, self._retention, datetime.now(UTC))
         for ids, times, values in _columns(given):
             with self._connection.transaction():
+                # Who rolls up beside another does not see what that one has not committed yet.
+                self._execute("take_turn")
                 self._name(given)
                 self.layout.prepare(self._connection, times)
                 bound = {"ids": ids.tolist(), "times": times.tolist(), "values": values.tolist()}

@@ -87,6 +87,30 @@ def test_what_a_killed_write_left_is_made_good_by_the_next(store: ClickHouseMetr
     assert store.refresh() == 0
 
 
+def test_points_of_a_killed_write_are_rolled_up_by_the_next(
+    store: ClickHouseMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Points are there before their rollups; who compares them writes them no second time."""
+    each, at, client = series("cut"), BEGIN + 2 * DAY, store._client
+
+    def cut(*_: object, **__: object) -> None:
+        client.command("create table cut as metric_points")
+        client.insert("cut", [[each.id, at, 1.0]], ["series", "at", "value"])
+        client.command(f"alter table metric_points attach partition '{at:%Y-%m-%d}' from cut")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(client, "insert_arrow", cut)
+        with pytest.raises(KeyboardInterrupt):
+            written(store, {each: {at: 1.0}})
+    assert store.aggregate(Query("cut", WINDOW), HOUR) == []
+    written(store, {series("next"): {BEGIN: 1.0}})
+    for step in (MINUTE, HOUR, DAY):
+        (found,) = store.aggregate(Query("cut", WINDOW), step)
+        assert found.counts.tolist() == [1]
+    assert store.refresh() == 0
+
+
 def test_what_is_replaced_is_made_again_and_no_more(store: ClickHouseMetrics) -> None:
     """A rollup that is wrong elsewhere stays so."""
     each = series("exact")
@@ -118,3 +142,20 @@ def test_what_is_old_is_merged_and_dropped(tmp_path: Path, store: ClickHouseMetr
     (points, _) = short.aggregate(Query("loss", MONTHS), DAY, exact=True)
     assert len(points.times) == 20
     assert short.maintain(NOW + timedelta(seconds=1)) == []
+
+
+def test_hours_are_dropped_by_the_month_whatever_the_server_does(
+    store: ClickHouseMetrics,
+) -> None:
+    """A partition that took another's place has no TTL (ClickHouse's issue 75194)."""
+    store.maintain(NOW)  # other tests keep less
+    at = TODAY - 390 * DAY
+    for value in (1.0, 2.0):
+        written(store, {series("hours"): {at: value}})
+    query = Query("hours", Window(at, at + DAY))
+    store.maintain(at + 1600 * DAY)
+    assert len(store.aggregate(query, HOUR)) == 1
+    assert f"metric_hour: {at:%Y-%m} dropped" in store.maintain(at + 1640 * DAY)
+    assert store.aggregate(query, HOUR) == []
+    (days,) = store.aggregate(query, DAY)
+    assert days.means.tolist() == [2.0]

@@ -228,9 +228,15 @@ def test_what_would_be_dropped_is_refused(store: MetricStore, name: str) -> None
 
 
 def test_times_are_of_this_age(store: MetricStore, name: str) -> None:
-    for at in (datetime(1969, 12, 31, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)):
-        with pytest.raises(ValueError, match="not between 1970 and 2199"):
+    end = datetime(2100, 1, 1, tzinfo=UTC)
+    for at in (datetime(1969, 12, 31, tzinfo=UTC), end):
+        with pytest.raises(ValueError, match="not between 1970 and 2099"):
             written(store, {series(name): {at: 1.0}})
+    written(store, {series(name): {end - MINUTE: 1.0}})
+    for step in (MINUTE, HOUR, DAY):
+        for exact in (True, False):
+            (found,) = store.aggregate(Query(name, Window(end - DAY, end)), step, exact=exact)
+            assert found.counts.tolist() == [1]
     with pytest.raises(ValueError, match="as many times as values"):
         store.write([Points(series(name), np.zeros(2, "datetime64[us]"), np.zeros(1))])
 

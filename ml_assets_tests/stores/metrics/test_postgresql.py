@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -14,7 +16,17 @@ from ml_assets.errors import StoreError
 from ml_assets.stores import metrics
 from ml_assets.stores.metrics import Chunk, Query, Retention, Window, advice, series
 from ml_assets.stores.metrics.postgresql import PostgresMetrics
-from ml_assets_tests.stores.metrics.opening import BEGIN, DAY, HOUR, MINUTE, NOW, TODAY, written
+from ml_assets_tests.monitoring.scraping import wait_for
+from ml_assets_tests.stores.metrics.opening import (
+    BEGIN,
+    DAY,
+    HOUR,
+    MINUTE,
+    NOW,
+    PGLITE,
+    TODAY,
+    written,
+)
 
 DAYS = Window(TODAY - 30 * DAY, TODAY)
 
@@ -71,6 +83,41 @@ def test_what_is_old_is_dropped_and_days_stay(store: PostgresMetrics) -> None:
     (days,) = short.aggregate(query, DAY)
     assert (len(points.times), len(minutes.times), len(days.times)) == (20, 20 * 24, 30)
     assert short.maintain(NOW) == []
+
+
+@pytest.mark.skipif(PGLITE in os.environ, reason="it has one connection")
+def test_two_writers_of_a_minute_are_both_rolled_up(
+    store: PostgresMetrics, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second waits until the first has committed, and then sees its points."""
+    each, other = series("shared"), Thread()
+    roll_up = type(store.layout).roll_up
+
+    def waiting() -> bool:
+        text = (
+            "select exists (select from pg_stat_activity"
+            " where datname = current_database() and wait_event_type = 'Lock')"
+        )
+        row = store._connection.execute(text).fetchone()
+        return bool(row and row[0])
+
+    with metrics.connect("timeseries", database, tmp_path) as second:
+
+        def roll_up_beside(*given: Any) -> None:
+            nonlocal other
+            monkeypatch.undo()
+            roll_up(*given)
+            rows = {each: {BEGIN + timedelta(seconds=1): 3.0}}
+            other = Thread(target=written, args=(second, rows))
+            other.start()
+            wait_for(waiting)
+
+        monkeypatch.setattr(type(store.layout), "roll_up", roll_up_beside)
+        written(store, {each: {BEGIN: 1.0}})
+        other.join()
+    for step in (MINUTE, HOUR, DAY):
+        (found,) = store.aggregate(Query("shared", Window(BEGIN, BEGIN + DAY)), step)
+        assert (found.counts.tolist(), found.means.tolist()) == ([2], [2.0])
 
 
 def test_a_second_connection_finds_the_tables_as_they_are(
