@@ -231,7 +231,9 @@ def write(home: Path, process: int) -> None:
             opened.put_many({"shared": b"x" * (process + 1)}, 60)
 
 
-def test_two_processes_write_at_once(tmp_path: Path) -> None:
+def test_two_processes_write_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # On a busy machine a writer can stand still for longer than an answer waits for it.
+    monkeypatch.setattr(cache.sqlite, "_WAIT", 30)
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=write, args=(tmp_path, number)) for number in range(2)]
     for process in processes:
