@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import training
+from bench import promotion, training
+from ml_assets.registry.gates import Answers
 from ml_assets.training.families.registry import FAMILIES
 from ml_assets_tests.fakes import HashEncoder
 from ml_assets_tests.training.tasks import made_task
@@ -46,3 +47,29 @@ def test_a_text_is_on_one_side_of_a_split() -> None:
     shares = [training.place(f"text {number}", 0) < training.SHARE for number in range(2000)]
     assert 0.17 < np.mean(shares) < 0.23
     assert training.place("text", 0) != training.place("text", 1)
+
+
+def test_champions_are_worse_by_as_much_as_asked_and_who_knows_nothing_replaces_none() -> None:
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 3, 1000)
+
+    def right(share: float) -> Answers:
+        given = np.where(generator.random(1000) < share, truth, (truth + 1) % 3)
+        return Answers(given, np.full(1000, share))
+
+    tried = promotion.Try(("a", "b", "c"), truth, *map(right, (0.8, 0.8, 0.4, 0.7)))
+    (worse,) = promotion.worsened([tried], 0.2)
+    assert worse.loss() == pytest.approx(0.2, abs=0.01)
+    assert worse.outcome() == "pass"
+    assert tried.outcome() == "cannot tell"
+    assert tried.dealt(0).outcome() == "block"
+    with pytest.raises(SystemExit, match="are not worse by"):
+        promotion.worsened([tried], 0.5)
+
+
+def test_models_of_a_try_answer_texts_that_none_has_seen() -> None:
+    tried = promotion.attempt(made_task(), 0, 60)
+    answered = (tried.challenger, tried.champion, tried.poor, tried.less)
+    assert {len(each.given) for each in answered} == {len(tried.truth)} == {60}
+    assert (tried.challenger.confidence != tried.champion.confidence).any()
+    assert 0.4 < np.mean(tried.truth == tried.challenger.given) < 1

@@ -250,6 +250,8 @@ def _problem(view: FeatureView) -> str:
             return f"the range of {feature.name}, {low} to {high}, is empty"
         if "training" in view.uses and not feature.is_number:
             return f"{feature.name} is of type {feature.dtype}; models are trained on numbers"
+    if view.source is not None and not hasattr(view.source, "stage"):
+        return f"its source, {view.source!r}, is no Query, Function or Table"
     if "training" in view.uses and view.is_strict and not view.has_history:
         return "its values of now hold the document itself: for training, give an event time"
     return ""

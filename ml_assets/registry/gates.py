@@ -21,6 +21,7 @@ from ml_assets.registry.noise import (
     f1_difference,
     is_loss,
     macro_f1,
+    surer_of_what_is_right,
 )
 from ml_assets.releases.gates import Gate, Outcome
 from ml_assets.releases.holds import alerts_gate
@@ -87,6 +88,14 @@ class Comparison:
         first, second, seed = self.challenger.given, rival.given, self.settings.seed
         return f1_difference(self.truth, first, second, self.groups, seed)
 
+    def surer_than(self, rival: Answers) -> Difference:
+        """How much nearer the challenger's confidence is to right and wrong than a rival's."""
+        errors = [
+            (model.confidence - (model.given == self.truth)) ** 2
+            for model in (self.challenger, rival)
+        ]
+        return surer_of_what_is_right(errors[0], errors[1], self.groups)
+
 
 class Verdict(NamedTuple):
     """What a gate says; its name is that of its function."""
@@ -151,8 +160,10 @@ def challenger_beats_the_baselines(compared: Comparison) -> Verdict:
 def challenger_beats_the_champion(compared: Comparison) -> Verdict:
     """It has a better macro-F1 than the champion, by the margin and by more than noise.
 
-    Noise neither promotes nor blocks: it cannot tell, and the champion stays. A champion that
-    cannot answer gives way to what beats the baselines.
+    More than noise: beyond the 95 % interval, or by more than one standard error where it is surer
+    of what is right beyond the 95 % interval. By either, one of forty equals is better by chance,
+    and one of twenty at most by both. Noise neither promotes nor blocks: it cannot tell, and the
+    champion stays. A champion that cannot answer gives way to what beats the baselines.
     """
     margin, name = compared.settings.promotion_margin, compared.champion_name
     if compared.champion is None:
@@ -163,17 +174,28 @@ def challenger_beats_the_champion(compared: Comparison) -> Verdict:
         there_was = compared.without != Comparison.without
         return Verdict("warn" if there_was else "pass", compared.without, numbers)
     row = compared.against(compared.champion)
-    numbers = {"champion": row.second, "margin": margin, **_numbers(row, compared)}
-    if row.low > 0 and row.value > margin:
-        return Verdict("pass", f"{_beats(row, name)}, {_interval(row)}", numbers)
+    surer = compared.surer_than(compared.champion)
+    numbers = {
+        "champion": row.second,
+        "margin": margin,
+        **_numbers(row, compared),
+        "surer": surer.value,
+        "surer_low": surer.low,
+    }
+    better = row.low > 0 or (row.value > row.error and surer.low > 0)
+    if better and row.value > margin:
+        told = f"{_beats(row, name)}, {_interval(row)}"
+        if row.low <= 0:
+            told += f", and it is surer of what is right, {_interval(surer)}"
+        return Verdict("pass", told, numbers)
     worse = f"{_beats_not(row, name)}, {_interval(row)}"
     if row.high < 0:
         do = "Keep the champion, or train on more documents or better labels"
         return Verdict("block", worse, numbers, do)
-    if row.low > 0:
-        better = f"{_beats(row, name)}, but not by {margin:g}"
+    if better:
+        too_little = f"{_beats(row, name)}, but not by {margin:g}"
         do = "Keep the champion, or lower ML_ASSETS_PROMOTION_MARGIN"
-        return Verdict("block", better, numbers, do)
+        return Verdict("block", too_little, numbers, do)
     enough = row.documents_to_tell(len(compared.truth))
     about = f", about {enough:,} in the test split" if enough else ""
     do = f"Keep the champion, add documents with labels{about}, {_BY_HAND}"

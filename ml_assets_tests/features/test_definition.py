@@ -48,6 +48,7 @@ VIEW = FeatureView(
         ({"features": (replace(WORDS, minimum=nan),)}, "a bound of words is no number"),
         ({"entity": "text"}, "'text' is neither"),
         ({"entity": "label"}, "'label' is neither"),
+        ({"source": "a.csv"}, "its source, 'a.csv', is no Query, Function or Table"),
         ({"entity": ""}, "'' is neither document, collection nor a key"),
         ({"entity": "event_time"}, "'event_time' is neither"),
         ({"ttl": timedelta(0)}, "a ttl of 0:00:00 leaves nothing; without one"),

@@ -137,6 +137,7 @@ def test_a_correction_of_a_tombstone(duck: duckdb.Connection) -> None:
         duck, spine_of([Label("a", 3, 3), Label("a", 3, 4), Label("a", 1, 4)]), [DOCUMENT_TEXT]
     )
     assert joined["document_text__words"].isna().tolist() == [True, False, False]
+    assert joined["document_text__event_time"].isna().tolist() == [True, False, False]
     assert joined["document_text__event_time"].tolist()[1:] == [at(2), at(1)]
 
 

@@ -438,6 +438,8 @@ def test_a_table_names_its_key_and_its_time() -> None:
         Table("a.csv", "", "at")
     with pytest.raises(FeatureViewError, match=r"its event_time names no column\. Name"):
         Table("a.csv", "author", "")
+    with pytest.raises(FeatureViewError, match=r"a\.csv: its url is no text\. Write it as a text"):
+        Table(Path("a.csv"), "author", "at")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from ml_assets.registry.noise import (
     f1_difference,
     is_loss,
     macro_f1,
+    surer_of_what_is_right,
 )
 from ml_assets.settings import load_settings
 
@@ -244,8 +245,57 @@ def test_documents_of_one_group_are_no_more_evidence_than_one() -> None:
     assert apart.high - apart.low < 0.5 * (alone.high - alone.low)
 
 
+def test_an_interval_of_squared_errors_by_hand() -> None:
+    """Four documents, gains .3, .1, -.1, .1: mean .1, of which the standard error is .0707."""
+    first, second = np.array([0.1, 0.2, 0.3, 0.0]), np.array([0.4, 0.3, 0.2, 0.1])
+    row = surer_of_what_is_right(first, second, np.arange(4))
+    assert (row.first, row.second) == pytest.approx((0.85, 0.75))
+    assert row.error == pytest.approx(np.sqrt(0.08) / 4)
+    assert (row.low, row.high) == pytest.approx(
+        (0.1 - 1.96 * row.error, 0.1 + 1.96 * row.error), 1e-4
+    )
+    twice = [np.repeat(each, 2) for each in (first, second, np.arange(4))]
+    assert surer_of_what_is_right(*twice) == row, "those of one group are one"
+
+
+@pytest.mark.parametrize(
+    ("given", "confidence", "outcome"),
+    [
+        ("some more right", "sure where right", "pass"),
+        ("some more right", "as sure", "cannot tell"),
+        ("the same", "sure where right", "cannot tell"),
+        ("hardly more right", "sure where right", "cannot tell"),
+        ("some more right", "sure where wrong", "cannot tell"),
+    ],
+)
+def test_better_by_an_error_counts_where_a_challenger_is_surer_of_what_is_right(
+    given: str, confidence: str, outcome: str
+) -> None:
+    own = answers(TRUTH, 0.85, 9)
+    # Fourteen documents more, and seven fewer: within the interval, and beyond a standard error.
+    # Nine more, and seven fewer: within that, too.
+    more, fewer = {"some more right": (14, 7), "hardly more right": (9, 7)}.get(given, (0, 0))
+    challenger = own.copy()
+    wrong, right = np.flatnonzero(own != TRUTH)[:more], np.flatnonzero(own == TRUTH)[:fewer]
+    challenger[wrong], challenger[right] = TRUTH[wrong], (TRUTH[right] + 1) % 3
+    sure_of = {
+        "sure where right": np.where(challenger == TRUTH, 0.9, 0.6),
+        "as sure": np.full(600, 0.85),
+        "sure where wrong": np.where(challenger == TRUTH, 0.6, 0.9),
+    }
+    compared = comparison(
+        challenger=Answers(challenger, sure_of[confidence]), champion=sure(own, 0.85)
+    )
+    verdict = gates.challenger_beats_the_champion(compared)
+    assert verdict.outcome == outcome
+    assert ("surer of what is right" in verdict.message) == (outcome == "pass")
+    row = compared.against(sure(own, 0.85))
+    assert row.low <= 0 <= row.value
+    assert (row.value > row.error) == (given == "some more right")
+
+
 def test_how_many_documents_would_tell() -> None:
-    row = Difference(first=0.75, second=0.5, low=0.0, high=0.5)
+    row = Difference(first=0.75, second=0.5, low=0.0, high=0.5, error=0.1)
     assert row.documents_to_tell(500) == 500
     assert replace(row, low=-0.25, high=0.75).documents_to_tell(500) == 2000
     assert replace(row, second=0.75).documents_to_tell(500) is None

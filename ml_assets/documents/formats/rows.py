@@ -246,8 +246,7 @@ def _collection(row: Row, columns: Columns) -> str:
 
 def _moment(row: Row, columns: Columns) -> datetime | None:
     """Return the time of creation in UTC; a time without zone is one in UTC."""
-    column = columns.roles.get("created_at")
-    value = None if column is None else _value(row, column)
+    value = _value(row, columns.roles.get("created_at", ""))
     if value is None or value == "" or (isinstance(value, str) and _ZEROS.fullmatch(value)):
         return None
     try:
@@ -261,9 +260,7 @@ def _moment(row: Row, columns: Columns) -> datetime | None:
 
 
 def _cell(row: Row, columns: Columns, role: str) -> str:
-    # Most sources have no column for most roles, and all of their rows are read at each change.
-    column = columns.roles.get(role)
-    return "" if column is None else normalize(_text(_value(row, column), role))
+    return normalize(_text(_value(row, columns.roles.get(role, "")), role))
 
 
 def _bounded_cell(row: Row, columns: Columns, role: str) -> str:
@@ -301,6 +298,8 @@ def _value(row: Row, name: str) -> object:
     """A cell, or what an object within it holds: `author.name`."""
     if name in row:
         return row[name]
+    if "." not in name:  # most roles have no column in most sources, and every row is asked
+        return None
     value: object = row
     for key in name.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None

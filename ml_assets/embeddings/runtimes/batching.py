@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 TOKEN_BUDGET = 1024
 """Tokens of a batch, padding counted; half of it and twice it were slower."""
 
-WIDTH_STEP = 16
-"""Batches are as wide as a multiple of this: OpenVINO keeps kernels for every shape it has met, and
-the padding costs less than they do."""
-
 
 class BatchingEncoder:
     """Mean pooling over the transformer that `load` gives, loaded at the first text."""
@@ -36,17 +32,20 @@ class BatchingEncoder:
         load: Callable[[], Run],
         runtime: str = "",
         *,
+        width_step: int = 1,
         few_shapes: bool = False,
     ) -> None:
         """Describe the model; nothing is loaded yet. `runtime`: what runs it, in which precision.
 
-        With `few_shapes` a text alone, a query, is padded, too, and a batch has a power of two of
-        rows: for what keeps kernels of every shape, and is asked for many small batches.
+        A batch is as wide as its longest text, up to the next multiple of `width_step`, and with
+        `few_shapes` it has a power of two of rows: for what keeps kernels of every shape, and is
+        asked for many small batches.
         """
         self.space = model.space
         self.runtime = runtime
         self._model = model
         self._load = load
+        self._width_step = width_step
         self._few_shapes = few_shapes
 
     @property
@@ -88,8 +87,9 @@ class BatchingEncoder:
         return [encoding.ids for encoding in encodings]
 
     def _width(self, ids: Sequence[int]) -> int:
-        """How many tokens a text takes in a batch: its own, up to the next of few widths."""
-        return min(-(-len(ids) // WIDTH_STEP) * WIDTH_STEP, self.space.max_tokens)
+        """How many tokens a text takes in a batch, if it is the longest."""
+        step = self._width_step
+        return min(-(-len(ids) // step) * step, self.space.max_tokens)
 
     def _pad(self, ids: Sequence[Sequence[int]]) -> Padded:
         import numpy as np
@@ -97,8 +97,6 @@ class BatchingEncoder:
         rows, width = len(ids), max(map(self._width, ids))
         if self._few_shapes:
             rows = 1 << (rows - 1).bit_length()
-        elif rows == 1:
-            width = len(ids[0])  # a query waits for every token
         tokens = np.zeros((rows, width), dtype=np.int64)
         mask = np.zeros_like(tokens)
         for row, text_ids in enumerate(ids):

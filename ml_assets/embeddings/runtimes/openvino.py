@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_assets.embeddings.runtimes.batching import WIDTH_STEP, BatchingEncoder
+from ml_assets.embeddings.runtimes.batching import BatchingEncoder
 from ml_assets.embeddings.space import ModelFolder
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from ml_assets.embeddings.runtimes.batching import Padded, Run
     from ml_assets.embeddings.runtimes.reference import Precision
+
+WIDTH_STEP = 16
+"""It keeps kernels for every shape it has met, and the padding costs less than they do."""
 
 STREAMS = min(os.cpu_count() or 1, 4)
 """Batches that run at a time: faster than one by one, but each has buffers of its own."""
@@ -43,6 +46,7 @@ def openvino_encoder(
         model,
         lambda: _load(path, precision, streams),
         f"openvino {precision}",
+        width_step=WIDTH_STEP,
         few_shapes=streams == 1,
     )
 

@@ -56,8 +56,11 @@ class Table:
         """Refuse a table whose rows would be of no entity, or of no time.
 
         Raises:
-            FeatureViewError: the column of one of both is not named.
+            FeatureViewError: the column of one of both is not named, or the url is no text.
         """
+        if not hasattr(self.url, "startswith"):
+            do = "Write it as a text, as in str(path)"
+            raise FeatureViewError("its url is no text", where=f"the table {self.url}", do=do)
         for name in ("key", "event_time"):
             if not getattr(self, name):
                 what, do = f"its {name} names no column", f"Name the column of the {name}"

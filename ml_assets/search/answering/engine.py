@@ -16,7 +16,14 @@ from psycopg.rows import dict_row
 from ml_assets.embeddings.quantization import unit
 from ml_assets.embeddings.scripts import is_readable
 from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, UserError
-from ml_assets.search.answering.model import Engine, Hit, Method, SearchResult, check_request
+from ml_assets.search.answering.model import (
+    Ahead,
+    Engine,
+    Hit,
+    Method,
+    SearchResult,
+    check_request,
+)
 from ml_assets.search.answering.ranking import DEPTH, Ranked, rank_documents
 from ml_assets.search.answering.relevance import least_cosine, relevance
 from ml_assets.search.answering.rerank import load_reranker, reranked
@@ -24,7 +31,7 @@ from ml_assets.search.answering.snippet import snippet, telling_terms
 from ml_assets.search.filters.language import NO_FILTER, Condition
 from ml_assets.search.filters.sql import check_known, sql_condition
 from ml_assets.search.generation import on_vectors, published_generation
-from ml_assets.search.indexes.contract import Ranking
+from ml_assets.search.indexes.contract import Waiting
 from ml_assets.search.indexes.kinds import (
     Indexes,
     follow_index,
@@ -125,17 +132,14 @@ def search(
     """
     check_request(query, k, method)
     check_known(engine.connection, filters)
-    vector, matching = None, None
+    vector, ahead = None, None
     if method != "keyword":
         if encoder is None:
             raise UserError(
                 "searching by vector needs an encoder", where="search", do="Use the method keyword"
             )
         check_space(engine.generation, encoder)
-        if method == "vector":
-            vector = encoder.encode_queries([query])[0]
-        else:
-            vector, matching = _encode_and_match(engine, query, encoder, k, filters)
+        vector, ahead = _encode_and_ask(engine, query, encoder, k, method, filters)
     return search_vector(
         engine,
         query,
@@ -144,7 +148,7 @@ def search(
         method=method,
         filters=filters,
         min_relevance=min_relevance,
-        matching=matching,
+        ahead=ahead,
     )
 
 
@@ -185,18 +189,33 @@ def check_space(generation: Generation, encoder: Encoder) -> None:
         )
 
 
-def match_words(
-    engine: Engine, query: str, *, k: int = 10, filters: Condition = NO_FILTER
-) -> Ranking:
-    """What `search_vector` asks of the keyword index first; it can be while a query is encoded."""
-    return query_index(engine.connection, engine.keyword, query, _depths(k, filters)[0], filters)
+def ask_ahead(
+    engine: Engine,
+    query: str,
+    *,
+    k: int = 10,
+    method: Method = "hybrid",
+    filters: Condition = NO_FILTER,
+) -> Ahead:
+    """What `search_vector` asks before it needs a vector; it can be while a query is encoded.
+
+    Raises:
+        StoreError: an index is missing.
+    """
+    with _told(engine):
+        waiting = _count_waiting(engine, filters)
+        if method != "hybrid":
+            return Ahead(waiting)
+        depth, *_ = _depths(k, filters)
+        matching = query_index(engine.connection, engine.keyword, query, depth, filters)
+        return Ahead(waiting, matching)
 
 
-def _encode_and_match(
-    engine: Engine, query: str, encoder: Encoder, k: int, filters: Condition
-) -> tuple[Vector, Ranking]:
-    """The vector of a query, and what `match_words` gives in the other thread meanwhile."""
-    beside = engine.beside.submit(match_words, engine, query, k=k, filters=filters)
+def _encode_and_ask(
+    engine: Engine, query: str, encoder: Encoder, k: int, method: Method, filters: Condition
+) -> tuple[Vector, Ahead]:
+    """The vector of a query, and what `ask_ahead` gives in the other thread meanwhile."""
+    beside = engine.beside.submit(ask_ahead, engine, query, k=k, method=method, filters=filters)
     try:
         vector = encoder.encode_queries([query])[0]
     finally:
@@ -213,12 +232,12 @@ def search_vector(
     method: Method = "hybrid",
     filters: Condition = NO_FILTER,
     min_relevance: float = 0.0,
-    matching: Ranking | None = None,
+    ahead: Ahead | None = None,
 ) -> SearchResult:
     """Like `search`, with the vector of the query given; it may be None for "keyword".
 
-    `matching` is what `match_words` gave for the same, if it was asked. A hybrid search in a script
-    that the model does not know is one by words alone, as the result tells by its method.
+    `ahead` is what `ask_ahead` gave for the same, if it was asked. A hybrid search in a script that
+    the model does not know is one by words alone, as the result tells by its method.
     """
     reranker = engine.reranker if method == "hybrid" else None
     most = max(k, engine.rerank_top) if reranker else k
@@ -229,7 +248,10 @@ def search_vector(
             raise UserError(what, where="--min-relevance", do=do)
         vector, method = None, "keyword"
     least = _least(engine, method, min_relevance)
-    try:
+    with _told(engine):
+        # Before the indexes: what they are given meanwhile may not be among what they found.
+        waiting = ahead.waiting if ahead else _count_waiting(engine, filters)
+        matching = ahead.matching if ahead else None
         for depth in _depths(k, filters):
             ranked = rank_documents(engine, query, vector, method, filters, depth, least, matching)
             matching = None
@@ -237,20 +259,30 @@ def search_vector(
             complete = len(hits) >= k or ranked.exhausted
             if complete:
                 break
-        answering = (engine.vector, engine.keyword)
-        waiting = waiting_documents(engine.connection, engine.generation, answering, filters)
-    except UndefinedTable:
-        raise StoreError(
-            f"the vectors of generation {engine.generation.generation_id} were dropped",
-            where="search",
-            do="Open the published generation again",
-        ) from None
     if reranker:
         hits = reranked(reranker, query, hits, engine.rerank_top)
     behind = max(engine.behind, waiting.documents)
     complete = complete and not (engine.behind or waiting.could_pass)
     identity = engine.generation.generation_id
     return SearchResult(tuple(hits[:k]), complete, identity, method, filters, behind)
+
+
+def _count_waiting(engine: Engine, filters: Condition) -> Waiting:
+    answering = (engine.vector, engine.keyword)
+    return waiting_documents(engine.connection, engine.generation, answering, filters)
+
+
+@contextmanager
+def _told(engine: Engine) -> Iterator[None]:
+    """Tell of tables that were dropped within the block what they were."""
+    try:
+        yield
+    except UndefinedTable:
+        raise StoreError(
+            f"the vectors of generation {engine.generation.generation_id} were dropped",
+            where="search",
+            do="Open the published generation again",
+        ) from None
 
 
 def _depths(k: int, filters: Condition) -> tuple[int, ...]:
@@ -290,7 +322,8 @@ def _hits(
     text = on_vectors(engine.generation, query, filter=condition)
     for start in range(0, len(ranked.documents), window):
         documents = ranked.documents[start : start + window]
-        bound["chunk_ids"] = [ranked.chunks[document_id] for document_id, _ in documents]
+        shown = [ranked.chunks[document_id] for document_id, _ in documents]
+        bound["chunk_ids"] = postgres.text_array(shown)
         cursor = engine.connection.cursor(row_factory=dict_row)
         rows = {row["document_id"]: row for row in cursor.execute(text, bound)}
         for document_id, score in documents:

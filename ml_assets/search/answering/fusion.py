@@ -69,7 +69,8 @@ def rank(
     """
     scores = scaled @ np.array([weights[name] for name in sorted(weights)])
     order = np.argsort(-scores, kind="stable")[:most]
-    return [(items[place], float(scores[place])) for place in order]
+    ranked = zip(order.tolist(), scores[order].tolist(), strict=True)
+    return [(items[place], score) for place, score in ranked]
 
 
 def _scaled(items: Sequence[str], index: Scores, method: FusionMethod) -> Numbers:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from ml_assets.errors import UserError
 from ml_assets.search.filters.language import NO_FILTER, Condition, Scalar, is_unicode
-from ml_assets.search.indexes.contract import TextIndex, VectorIndex
+from ml_assets.search.indexes.contract import Ranking, TextIndex, VectorIndex, Waiting
 from ml_assets.search.model import DEFAULT_FUSION, Fusion, Generation
 
 if TYPE_CHECKING:
@@ -47,6 +47,14 @@ class Engine:
     and a hybrid search is one by words alone."""
     behind: int = 0
     """Documents by which an index of this host is behind, because another process writes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What a search asks that needs no vector: who waits to be indexed, and what has the words."""
+
+    waiting: Waiting
+    matching: Ranking | None = None
 
 
 @dataclass(frozen=True, slots=True)

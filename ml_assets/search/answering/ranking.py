@@ -16,6 +16,7 @@ from ml_assets.search.generation import on_vectors
 from ml_assets.search.indexes.contract import Ranking
 from ml_assets.search.indexes.kinds import NO_LEAST, query_index
 from ml_assets.search.model import DEFAULT_FUSION, Fusion, Vector
+from ml_assets.stores import postgres
 from ml_assets.stores.sql import statement
 
 DEPTH = 70
@@ -133,8 +134,8 @@ def rank_moved(engine: Engine, rankings: Rankings, vector: Vector) -> Ranking:
     bound = {
         "query": vector,
         "weights": np.full_like(vector, FEEDBACK_WEIGHT),
-        "first": [best[document_id] for document_id, _ in first],
-        "chunk_ids": list(found),
+        "first": postgres.text_array([best[document_id] for document_id, _ in first]),
+        "chunk_ids": postgres.text_array(found),
     }
     rows = engine.connection.execute(text, bound, binary=True).fetchall()
     scored = ((cosine, chunk_id) for chunk_id, cosine in rows)
@@ -146,7 +147,7 @@ def cosines_of(engine: Engine, vector: Vector, chunk_ids: Sequence[str]) -> dict
     from pgvector import HalfVector
 
     text = on_vectors(engine.generation, statement("postgres/search/answering/cosines"))
-    bound = {"chunk_ids": list(chunk_ids), "vector": HalfVector(vector)}
+    bound = {"chunk_ids": postgres.text_array(chunk_ids), "vector": HalfVector(vector)}
     return dict(engine.connection.execute(text, bound).fetchall())
 
 

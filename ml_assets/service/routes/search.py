@@ -8,12 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from ml_assets.search.answering.engine import (
-    check_space,
-    match_words,
-    search_vector,
-    similar,
-)
+from ml_assets.search.answering.engine import ask_ahead, check_space, search_vector, similar
 from ml_assets.search.answering.model import MAX_K, Engine, SearchResult
 from ml_assets.search.filters.language import Condition
 from ml_assets.search.filters.parse import condition_of, format_condition
@@ -83,10 +78,10 @@ async def find(asked: SearchRequest, opened: OpenedRelease, service: Service) ->
             await asyncio.wrap_future(encoding)
 
     def answer(lane: Lane) -> SearchResult:
-        engine, matching = engine_of(lane), None
+        engine = engine_of(lane)
         check_known(engine.connection, condition)
-        if asked.method == "hybrid":  # while the query is encoded
-            matching = match_words(engine, asked.query, k=k, filters=condition)
+        # While the query is encoded.
+        ahead = ask_ahead(engine, asked.query, k=k, method=asked.method, filters=condition)
         return search_vector(
             engine,
             asked.query,
@@ -95,7 +90,7 @@ async def find(asked: SearchRequest, opened: OpenedRelease, service: Service) ->
             method=asked.method,
             filters=condition,
             min_relevance=asked.min_relevance,
-            matching=matching,
+            ahead=ahead,
         )
 
     return await service.on_lane(opened, answer)

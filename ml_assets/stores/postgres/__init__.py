@@ -19,6 +19,7 @@ from ml_assets.stores.postgres.statements import (
     read_batches,
     read_counts,
     read_problems,
+    text_array,
 )
 
 __all__ = [
@@ -35,4 +36,5 @@ __all__ = [
     "refuse_absent",
     "server_url",
     "stop",
+    "text_array",
 ]

@@ -34,6 +34,7 @@ from ml_assets.documents.model import Page
         ('<script src="a.js" /><iframe src=b/><p>one', "", "one"),
         ("a<textarea/><noscript/><object data='c'/><TEMPLATE/>b", "", "a\n\nb"),
         ("<script>w('<script src=a />')</script>one<style>a::after{'<p/>'}</style>", "", "one"),
+        ("<script>w('<b></b><script src=a />')</script>one", "", "one"),
         ("<script/>a<script>b</script>c", "", "ac"),
         ("", "", ""),
     ],

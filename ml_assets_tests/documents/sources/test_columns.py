@@ -138,16 +138,6 @@ def test_the_sources_of_python_name_every_field_that_their_documents_have(
     assert all(source.columns()[name] == (name,) for name in declared)
 
 
-def test_a_column_without_a_name_is_in_no_role(tmp_path: Path) -> None:
-    """As pandas writes its index."""
-    (tmp_path / "rows.csv").write_text(",id,text\n7,a,A text.\n")
-    source = open_source(f"files:{tmp_path}/rows.csv", load_settings(home=tmp_path))
-    (row,) = source.read(source.collections())
-    assert isinstance(row, Document)
-    said = (row.document_id, row.text, row.title, row.label, row.url, row.group, row.created_at)
-    assert said == ("a", "A text.", "", None, None, "", None)
-
-
 def test_what_is_pushed_changes_no_column(tmp_path: Path) -> None:
     settings: Settings = load_settings(home=tmp_path)
     assert [*open_source("files:/absent?label=", settings).columns()] == [

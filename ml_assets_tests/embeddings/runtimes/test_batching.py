@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,29 +51,28 @@ def test_pooling_is_the_mean_over_a_texts_own_tokens() -> None:
         assert not vector[2:].any()
 
 
-def test_batches_have_few_widths() -> None:
-    widths: set[int] = set()
-
-    def hidden(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        widths.add(ids.shape[1])
-        return np.ones((*ids.shape, 384), dtype=np.float32)
-
-    BatchingEncoder(MODEL, lambda: each(hidden)).encode(
-        ["word " * count for count in range(0, 400, 3)]
-    )
-    assert widths <= set(range(16, MODEL.space.max_tokens + 1, 16))
-
-
-def test_a_single_text_is_not_padded() -> None:
+def widths_of(texts: Sequence[str], width_step: int) -> list[int]:
+    """The widths of the batches of these texts."""
     widths: list[int] = []
 
     def hidden(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         widths.append(ids.shape[1])
         return np.ones((*ids.shape, 384), dtype=np.float32)
 
-    encoder = BatchingEncoder(MODEL, lambda: each(hidden))
-    encoder.encode(["two words"])
-    assert widths == [len(encoder.tokenize(["two words"])[0])]
+    BatchingEncoder(MODEL, lambda: each(hidden), width_step=width_step).encode(texts)
+    return widths
+
+
+def test_batches_have_few_widths_where_that_is_wanted() -> None:
+    texts = ["word " * count for count in range(0, 400, 3)]
+    assert {*widths_of(texts, 16)} <= set(range(16, MODEL.space.max_tokens + 1, 16))
+
+
+def test_a_batch_is_as_wide_as_its_longest_text() -> None:
+    texts = ["two words", "and three words"]
+    lengths = [len(ids) for ids in BatchingEncoder(MODEL, dict).tokenize(texts)]  # type: ignore[arg-type]
+    assert widths_of(texts, 1) == [max(lengths)]
+    assert widths_of(texts[:1], 1) == [min(lengths)]
 
 
 def test_few_shapes_are_of_a_power_of_two_of_rows_and_change_no_vector() -> None:
@@ -83,7 +82,8 @@ def test_few_shapes_are_of_a_power_of_two_of_rows_and_change_no_vector() -> None
         shapes.add(ids.shape)
         return np.repeat(ids[:, :, None], 384, 2).astype(np.float32) + np.arange(384)
 
-    few, exact = (BatchingEncoder(MODEL, lambda: each(hidden), few_shapes=f) for f in (True, False))
+    exact = BatchingEncoder(MODEL, lambda: each(hidden))
+    few = BatchingEncoder(MODEL, lambda: each(hidden), width_step=16, few_shapes=True)
     texts = ["two words", "and three words", *["word " * count for count in range(20, 30)]]
     for number in (1, 2, 3, len(texts)):
         shapes.clear()

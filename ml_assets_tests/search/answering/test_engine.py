@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from ml_assets.errors import NothingToDoError, SpaceMismatchError, StoreError, UserError
 from ml_assets.search.answering.engine import (
     DEPTHS,
-    match_words,
+    ask_ahead,
     open_beside,
     open_engine,
     search,
     search_vector,
     similar,
 )
-from ml_assets.search.answering.model import METHODS, Engine, Method
+from ml_assets.search.answering.model import METHODS, Ahead, Engine, Method
 from ml_assets.search.answering.ranking import FEEDBACK_WEIGHT, rank_moved
 from ml_assets.search.filters.language import (
     METADATA,
@@ -239,6 +239,26 @@ def test_a_result_tells_what_waits_to_be_indexed(
         assert search(engine, "novelword", None, method="keyword").behind == 1, "not embedded"
 
 
+def test_what_is_indexed_while_a_search_goes_on_counts_as_waiting(
+    connection: postgres.Connection,
+    settings: Settings,
+    published: Generation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fill(connection, {"new": Doc(("Novelword appears.",), "New", "text", "cli")})
+    with open_engine(connection, Indexes(settings)) as engine:
+        real = type(engine.keyword).query
+
+        def overtaken(*asked: Any) -> Ranking:
+            ranking = real(*asked)
+            sync_all(connection, settings, published)
+            return ranking
+
+        monkeypatch.setattr(type(engine.keyword), "query", overtaken)
+        found = search(engine, "novelword", None, method="keyword")
+    assert (found.hits, found.behind, found.complete) == ((), 1, False)
+
+
 def test_chroma_answers_when_the_settings_say_so(
     connection: postgres.Connection, settings: Settings, published: Generation
 ) -> None:
@@ -439,11 +459,11 @@ def test_feedback_ranks_what_either_index_found(engine: Engine) -> None:
 def test_words_can_be_matched_before_there_is_a_vector(engine: Engine) -> None:
     (vector,) = HashEncoder().encode_queries(["command lines"])
     asked: dict[str, Any] = {"k": 2, "filters": equal("collection", "text")}
-    matching = match_words(engine, "command lines", **asked)
-    found = search_vector(engine, "command lines", vector, **asked, matching=matching)
+    ahead = ask_ahead(engine, "command lines", **asked)
+    found = search_vector(engine, "command lines", vector, **asked, ahead=ahead)
     assert found == search_vector(engine, "command lines", vector, **asked)
-    other = Ranking(["socket#0"], [1.0], exhausted=True)
-    shown = search_vector(engine, "command lines", vector, matching=other).hits
+    other = Ahead(ahead.waiting, Ranking(["socket#0"], [1.0], exhausted=True))
+    shown = search_vector(engine, "command lines", vector, ahead=other).hits
     assert {hit.document_id: hit.keyword_rank for hit in shown}["socket"] == 1
 
 

@@ -1,5 +1,5 @@
 -- name: cosines
-select chunk_id, 1 - (embedding <=> %(vector)s::halfvec) from {partition} where chunk_id = any(%(chunk_ids)b::text[])
+select chunk_id, 1 - (embedding <=> %(vector)s::halfvec) from {partition} where chunk_id = any(%(chunk_ids)s::text[])
 
 -- name: document_vector
 -- The mean of the vectors of a live document.
@@ -16,7 +16,7 @@ select d.document_id, d.title, d.url, d.collection, d.label, c.text, c.chunk_ind
 from {chunks} c
 join documents d using (document_id)
 left join {partition} e using (chunk_id)
-where c.chunk_id = any(%(chunk_ids)b::text[]) and {filter}
+where c.chunk_id = any(%(chunk_ids)s::text[]) and {filter}
 
 -- name: moved_cosines
 -- The cosine of each chunk to the query that was moved towards the mean of the first ones; of a vector without a mean,
@@ -24,8 +24,8 @@ where c.chunk_id = any(%(chunk_ids)b::text[]) and {filter}
 with moved as (
     select coalesce(%(query)s::vector + %(weights)s::vector * avg(embedding::vector), %(query)s::vector)::halfvec as query
     from {partition}
-    where chunk_id = any(%(first)b::text[])
+    where chunk_id = any(%(first)s::text[])
 )
 select chunk_id, 1 - (embedding <=> (select query from moved))
 from {partition}
-where chunk_id = any(%(chunk_ids)b::text[])
+where chunk_id = any(%(chunk_ids)s::text[])
