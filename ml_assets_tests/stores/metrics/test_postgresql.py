@@ -92,6 +92,7 @@ def test_two_writers_of_a_minute_are_both_rolled_up(
     """The second waits until the first has committed, and then sees its points."""
     each, other = series("shared"), Thread()
     roll_up = type(store.layout).roll_up
+    written(store, {each: {BEGIN + 2 * DAY: 9.0}})  # to name it would make the second wait, too
 
     def waiting() -> bool:
         text = (
