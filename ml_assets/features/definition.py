@@ -231,7 +231,7 @@ def _problem(view: FeatureView) -> str:
         return f"version {view.version!r} is no whole number"
     if view.version < 1:
         return f"version {view.version} is less than 1"
-    if not view.uses or not {*get_args(Use)}.issuperset(view.uses):
+    if not {*get_args(Use)}.issuperset(view.uses):
         return f"its uses, {sorted(view.uses)}, are not among {', '.join(get_args(Use))}"
     if not _KEY.fullmatch(view.entity) or view.entity in _OF_A_SPINE:
         return f"{view.entity!r} is neither document, collection nor a key of metadata"

@@ -42,7 +42,6 @@ VIEW = FeatureView(
         ({"version": 0}, "version 0 is less than 1"),
         ({"version": True}, "version True is no whole number"),
         ({"uses": frozenset({"train"})}, r"its uses, \['train'\], are not among training, serving"),
-        ({"uses": frozenset()}, r"its uses, \[\], are not among"),
         ({"features": (replace(WORDS, dtype="float"),)}, "'float' of words is none of bigint"),
         ({"features": (replace(WORDS, nulls="no"),)}, "'no' of words is none of allowed"),
         ({"features": (replace(WORDS, minimum=nan),)}, "a bound of words is no number"),
