@@ -211,6 +211,12 @@ def told(view: FeatureView, what: str) -> Iterator[None]:
 
 NOT_KNOWN_YET = "its known time is still to come"
 
+_FRACTIONAL = ("DOUBLE", "FLOAT", "DECIMAL")
+"""Types of columns whose numbers may have a fraction."""
+
+_NO_NUMBERS = ("VARCHAR", "STRUCT", "MAP", "DATE", "TIME")
+"""Types of columns whose values may be no numbers."""
+
 
 def shape(
     duck: duckdb.Connection,
@@ -345,7 +351,7 @@ def _typed(feature: Feature, types: Mapping[str, str]) -> str:
     cast = f"try_cast({name} as {feature.dtype})"
     if feature.dtype == "double":
         return f"if(isnan({cast}), null, {cast})"
-    if feature.dtype == "bigint" and kind.startswith(_FRACTIONAL):
+    if feature.dtype == "bigint" and kind.startswith((*_FRACTIONAL, "VARCHAR")):
         number = f"try_cast({name} as double)"
         return f"if({number} = trunc({number}), {cast}, null)"
     return cast
@@ -354,26 +360,29 @@ def _typed(feature: Feature, types: Mapping[str, str]) -> str:
 def _check_types(duck: duckdb.Connection, view: FeatureView) -> None:
     """Refuse a column that has values of which none is of the type of its feature."""
     types = {name: str(kind) for name, kind, *_ in duck.execute("describe given").fetchall()}
-    for feature in view.features:
-        kind = types[feature.name]
-        if not (kind.startswith((*_FRACTIONAL, *_NO_NUMBERS)) or kind.endswith("]")):
-            continue
-        known = f"count(*) filter ({feature.name}::varchar <> 'nan')"
-        query = f"select {known}, count({_typed(feature, types)}) from given"  # noqa: S608
-        with told(view, "what it gives"):
-            ((values, typed),) = duck.execute(query).fetchall()
+    doubtful = [each for each in view.features if _may_not_hold(each, types[each.name])]
+    if not doubtful:
+        return
+    counts = ", ".join(
+        f"count(*) filter ({each.name}::varchar <> 'nan'), count({_typed(each, types)})"
+        for each in doubtful
+    )
+    with told(view, "what it gives"):
+        ((*numbers,),) = duck.execute(f"select {counts} from given").fetchall()  # noqa: S608
+    for feature, values, typed in zip(doubtful, numbers[::2], numbers[1::2], strict=True):
         if values and not typed:
             raise FeatureViewError(
-                f"column {feature.name} is of type {kind},"
+                f"column {feature.name} is of type {types[feature.name]},"
                 f" and none of its {values:,} values is a {feature.dtype}",
                 where=f"feature view {view.name}",
                 do="Correct the column, or the type of the feature",
             )
 
 
-_FRACTIONAL = ("DOUBLE", "FLOAT", "DECIMAL", "VARCHAR")
-_NO_NUMBERS = ("STRUCT", "MAP", "DATE", "TIME")
-"""Types of columns of which a feature may not be able to hold a value."""
+def _may_not_hold(feature: Feature, kind: str) -> bool:
+    """Whether a feature may not be able to hold values of a column of this type."""
+    is_fractional = kind.startswith(_FRACTIONAL) and feature.dtype != "double"
+    return is_fractional or kind.startswith(_NO_NUMBERS) or kind.endswith("]")
 
 
 def _quoted(name: str) -> str:

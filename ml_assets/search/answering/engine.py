@@ -239,14 +239,15 @@ def search_vector(
     `ahead` is what `ask_ahead` gave for the same, if it was asked. A hybrid search in a script that
     the model does not know is one by words alone, as the result tells by its method.
     """
-    reranker = engine.reranker if method == "hybrid" else None
-    most = max(k, engine.rerank_top) if reranker else k
     if method == "hybrid" and vector is not None and not engine.reads(query):
         if min_relevance:
             what = "the model does not know the script of the query, so no relevance is known"
             do = "Leave it out, or set ML_ASSETS_EMBEDDING_MODEL to a multilingual model"
             raise UserError(what, where="--min-relevance", do=do)
         vector, method = None, "keyword"
+    # A reranker compares meanings, too.
+    reranker = engine.reranker if method == "hybrid" else None
+    most = max(k, engine.rerank_top) if reranker else k
     least = _least(engine, method, min_relevance)
     with _told(engine):
         # Before the indexes: what they are given meanwhile may not be among what they found.

@@ -145,6 +145,9 @@ def test_a_script_that_the_model_does_not_know_is_searched_by_words_alone(
         (hit,) = search(engine, "数据库", HashEncoder()).hits
         assert (hit.relevance, hit.vector_rank, hit.keyword_rank) == (None, None, 1)
         assert search(engine, "数据库", HashEncoder()).method == "keyword"
+        reranker = ByLength()
+        search(replace(engine, reranker=reranker), "数据库", HashEncoder())
+        assert not reranker.asked, "it compares meanings, too"
         assert search(engine, "数据库 of python", HashEncoder()).method == "hybrid"
         assert {*ids(engine, "数据库", method="vector")} == FOREIGN.keys(), "as it was asked for"
         with pytest.raises(UserError, match="does not know the script of the query"):
