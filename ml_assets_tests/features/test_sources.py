@@ -447,6 +447,7 @@ def test_a_table_names_its_key_and_its_time() -> None:
     [
         ("bigint", ["1.5", "2", "3.0", ""], [None, 2, 3, None]),
         ("bigint", ["1.5", "x"], None),
+        ("bigint", ["1.5", "2.5"], None),
         ("bigint", ["9007199254740993", "7"], [9007199254740993, 7]),
         ("double", ["1,5", "2,5"], None),
         ("double", ["1.5", "many"], [1.5, None]),
