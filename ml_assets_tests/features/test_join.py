@@ -127,8 +127,8 @@ def test_a_late_row_counts_only_for_those_who_knew_it(duck: duckdb.Connection) -
     # Day 2 was corrected on day 5, after day 3 had been written on day 3.
     fill(duck, [Row("a", 1, 1, 10), Row("a", 3, 3, 30), Row("a", 2, 5, 20)])
     labels = [Label("a", 2, 4), Label("a", 2, 5), Label("a", 2, None), Label("a", 4, 4)]
-    joined = point_in_time_join(duck, spine_of(labels), [DOCUMENT_TEXT])
-    assert joined["document_text__words"].tolist() == [10, 20, 20, 30]
+    words = point_in_time_join(duck, spine_of(labels), [DOCUMENT_TEXT])["document_text__words"]
+    assert (words.tolist(), str(words.dtype)) == ([10, 20, 20, 30], "int64")
 
 
 def test_a_correction_of_a_tombstone(duck: duckdb.Connection) -> None:
