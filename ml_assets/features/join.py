@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.errors import FeatureViewError, NothingToDoError
-from ml_assets.features.definition import FeatureView
+from ml_assets.features.definition import FeatureView, unknown_entity
 from ml_assets.features.offline import require_table
 from ml_assets.stores import duckdb
 from ml_assets.stores.sql import statement
@@ -23,6 +24,9 @@ _EVER = 2**62
 """Microseconds: longer than from any time to any other."""
 
 _PART = 25_000
+"""Rows of a spine that a thread of DuckDB takes at once."""
+
+_SHOWN = "%Y-%m-%d %H:%M:%S UTC"
 
 FEW = 16
 """Rows of one entity in a spine, at most, with which its rows in the table are compared each."""
@@ -71,25 +75,56 @@ def values_as_of(
     """
     import pandas as pd
 
-    times: dict[str, Any] = {}
-    options = ("event_time", event_time, "--as-of"), ("known_time", known_time, "--known")
-    for name, text, option in options:
-        try:
-            times[name] = pd.to_datetime(pd.Series([text or datetime.now(UTC)]), utc=True)
-        except ValueError:
-            do = "Write it as in 2026-01-31 or 2026-01-31T12:00+01:00"
-            raise FeatureViewError(f"{text!r} is no time", where=option, do=do) from None
+    times = {
+        "event_time": _moment(event_time, "--as-of"),
+        "known_time": _moment(known_time, "--known"),
+    }
     spine = pd.DataFrame({view.entity_column: [entity], **times})
     (row,) = point_in_time_join(duck, spine, [view]).to_dict("records")
     moment = row[f"{view.name}__event_time"]
     if pd.isna(moment):
-        raise NothingToDoError(
-            f"{view.name} knew nothing of {entity!r} then",
-            do="Give a later time, or see `ml-assets features list`",
-        )
+        raise _nothing_known(duck, view, entity, spine)
     found = {c: row[q] for c, q in zip(view.columns, view.qualified, strict=True)}
     plain = {name: None if pd.isna(value) else value for name, value in found.items()}
     return {"event_time": moment.to_pydatetime(), **plain}
+
+
+def _moment(text: str | None, option: str) -> pd.Series[Any]:
+    """A time as a column of a spine; None: now."""
+    import pandas as pd
+
+    try:
+        moment = pd.to_datetime(pd.Series([datetime.now(UTC) if text is None else text]), utc=True)
+        is_time = moment.notna().all()  # of an empty text, or "none", pandas makes a gap
+    except ValueError:
+        is_time = False
+    if not is_time:
+        do = "Write it as in 2026-01-31 or 2026-01-31T12:00+01:00"
+        raise FeatureViewError(f"{text!r} is no time", where=option, do=do)
+    return moment
+
+
+def _nothing_known(
+    duck: duckdb.Connection, view: FeatureView, entity: str, spine: pd.DataFrame
+) -> NothingToDoError:
+    """Why there are no values of an entity at the times of a spine of one row."""
+    import pandas as pd
+
+    if view.ttl is not None:
+        joined = point_in_time_join(duck, spine, [replace(view, ttl=None)])
+        (last,) = joined[f"{view.name}__event_time"]
+        if not pd.isna(last):
+            what = f"the values of {view.name} of {entity!r} held till {last + view.ttl:{_SHOWN}}"
+            return NothingToDoError(what, do="Give an earlier time")
+    text = _sql("first_known").format(table=view.table)
+    ((first, known),) = duck.execute(text, [entity]).fetchall()
+    if first is None:
+        return unknown_entity(view, entity)
+    return NothingToDoError(
+        f"{view.name} knew nothing of {entity!r} then: its first values are of {first:{_SHOWN}},"
+        f" and known since {known:{_SHOWN}}",
+        do="Give a later time",
+    )
 
 
 def _as_of(view: FeatureView) -> dict[str, str]:

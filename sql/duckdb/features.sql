@@ -194,6 +194,10 @@ anti join (from feature_inputs where view = $view) as inputs using (entity_id, i
 where removed_time is null
 order by entity_id
 
+-- name: first_known
+-- Since when there are values of an entity, and since when any is known.
+select min(event_time), min(known_time) from {table} where entity_id = ? and not removed
+
 -- name: findings
 select
     feature, aspect, test, psi, wasserstein, effect, strength, p_value, q_value, drifted, before, now
