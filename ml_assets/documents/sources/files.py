@@ -279,7 +279,7 @@ class Files:
                     with suppress(*_OF_ONE_FILE):
                         word = told(self._filesystem()[0], file.path, file.listed)
                 if file.suffix in extracted.FORMATS:  # another version may extract another text
-                    word += extracted.extractor()
+                    word += extracted.extractor(file.suffix)
                 digest.update(f"\0{file.name}\0{word}".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
