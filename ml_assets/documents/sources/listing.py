@@ -36,7 +36,8 @@ def below(root: str) -> list[str]:
     Raises:
         OSError: the folder itself cannot be listed.
     """
-    found, waiting = [], [root]
+    found: list[str] = []
+    waiting = [root]
     for folder in waiting:
         try:
             with os.scandir(folder) as entries:
