@@ -151,11 +151,13 @@ class Files:
         """Yield every row with its place, and why a file among others cannot be read."""
         names: dict[str, None] = {}
         files = self._files()
+        # A file of another machine is waited for.
+        ahead = extracted.FORMATS if stamps.is_local(self._filesystem()[0]) else pages.FORMATS
         with Extraction(self._extracted_folder, self._max_bytes) as extraction:
             begun = extraction.ahead(
                 files,
                 lambda file: self._page(file, extraction.extract),
-                lambda file: file.suffix in extracted.FORMATS,
+                lambda file: file.suffix in ahead,
             )
             for file, page in begun:
                 try:
@@ -215,6 +217,8 @@ class Files:
             base, paths = root, listing.below(root)
         elif not local and not has_magic(root):
             base, paths = root, filesystem.find(root, detail=True)
+            if root in paths:  # it is a file, of which adlfs tells no more
+                base, paths = root.rpartition("/")[0], {root: filesystem.info(root)}
         else:
             base, paths = _fixed_part(root), filesystem.glob(root, detail=not local)
             if local:

@@ -167,7 +167,7 @@ def test_documents_of_other_programs_are_pages(
     (mail,) = documents(files)
     assert (mail.document_id, mail.title, mail.label) == ("mail/a.eml", "Lift 5", "mail")
     before = files.collections()
-    monkeypatch.setattr(extracted, "extractor", lambda: "")
+    monkeypatch.setattr(extracted, "extractor", lambda _: "")
     assert files.collections() != before  # so that it is read once the library is installed
     with pytest.raises(SourceError, match="needs kreuzberg"):
         rows(files)
