@@ -15,6 +15,7 @@ from ml_assets.documents.model import Page
 
 _TEXTS = (".txt", ".md", ".markdown", ".rst", ".html", ".htm")
 FORMATS = (*_TEXTS, *extracted.FORMATS)
+NO_TEXT = "no text, as a page that was scanned has none"
 COLUMNS = ("id", "title", "text", "folder", "name")
 """The columns of a page: its path below the source, title, text, first folder, and file name."""
 
@@ -41,6 +42,8 @@ def read_page(
     found = _text(content, suffix) if suffix in _TEXTS else extract(content, suffix)
     if isinstance(found, str):
         return found
+    if not found.text.strip() and not found.title.strip():
+        return NO_TEXT  # the name of a file says nothing of it
     place = PurePosixPath(path)
     folder = place.parts[0] if len(place.parts) > 1 else ""
     stem = place.name[: place.name.lower().rfind(suffix)]

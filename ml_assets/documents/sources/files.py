@@ -24,7 +24,7 @@ from ml_assets.documents.sources.base import UNATTRIBUTED
 from ml_assets.documents.sources.outcomes import hash_collections, hashed, outcomes
 from ml_assets.errors import SourceError, first_line, mask_secrets
 
-VERSION = "8"
+VERSION = "9"
 """Raise it when the reading changes: it is part of every fingerprint."""
 
 _split: dict[str, dict[str, str]] = {}

@@ -166,11 +166,13 @@ def test_documents_of_other_programs_are_pages(
     files = source(folder, label="folder")
     (mail,) = documents(files)
     assert (mail.document_id, mail.title, mail.label) == ("mail/a.eml", "Lift 5", "mail")
+    write(folder / "mail" / "b.rtf", r"{\rtf1 It moves}")
+    (_, note) = documents(files)
+    assert (note.title, note.text) == ("b", "It moves")
     before = files.collections()
-    monkeypatch.setattr(extracted, "extractor", lambda _: "")
+    monkeypatch.setattr(extracted, "_installed", lambda: "")
     assert files.collections() != before  # so that it is read once the library is installed
-    with pytest.raises(SourceError, match="needs kreuzberg"):
-        rows(files)
+    assert [row.reason[:20] for row in rejected(files)] == [".rtf needs kreuzberg"]
 
 
 def test_compression_is_looked_through_for_pages_too(folder: Path) -> None:
