@@ -45,6 +45,12 @@ def test_methods_are_shown_with_intervals_in_eighty_columns() -> None:
     assert "hybrid against keyword: nDCG +0.055 (+0.033 to +0.078), 68 better, 18 worse" in lines
 
 
+def test_a_family_that_was_left_out_is_one_line() -> None:
+    figures = {"measurement": None, "candidates": [], "champion": None}
+    lines = [str(part) for part in standing({**figures, "left_out": ["tfidf: no [terms] remain"]})]
+    assert lines == ["\n  Not trained: tfidf: no [terms] remain"]
+
+
 def test_what_drifted_is_one_line() -> None:
     found = [
         {"summary": f"x{number} 2.0 times its limit (mean 1 → mean 2)", "came": "suddenly"}

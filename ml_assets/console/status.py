@@ -93,6 +93,8 @@ def standing(numbers: Mapping[str, Any]) -> Iterator[RenderableType]:
         ]
         best_first = sorted(rows, key=lambda row: -(row[_METRICS[0][0]] or 0))
         yield table("Candidates, chosen by validation", best_first)
+    for line in numbers.get("left_out", ()):
+        yield Text(f"\n  Not trained: {line}")
     if (review := numbers.get("label_review")) and review["in_doubt"]:
         yield Text(
             f"\n  The labels of {review['in_doubt']:,} of {review['documents']:,} documents are in"

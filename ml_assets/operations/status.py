@@ -23,9 +23,9 @@ from ml_assets.search.evaluation.measurement import as_json, read_measurements
 from ml_assets.search.publishing.listing import described_generation, list_generations
 from ml_assets.settings import Settings, secret
 from ml_assets.stores import duckdb, postgres
-from ml_assets.training.experiments import read_candidates
+from ml_assets.training.experiments import left_out, read_candidates
 from ml_assets.training.labels.review import read_review
-from ml_assets.training.training_set import current_hash
+from ml_assets.training.training_set import current_hash, size_of
 
 
 def read_status(settings: Settings) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def _standing(connection: postgres.Connection, settings: Settings) -> dict[str, 
         **count_rows(connection),
         "vectors": count_vectors(connection, current_space(settings)),
         "measurement": as_json(measured) if measured else None,
-        **_trained(connection, settings.duckdb_file),
+        **_trained(connection, settings.duckdb_file, settings.training_seconds),
         "champion": _champion(connection),
         "challenger": _challenger(connection),
     }
@@ -113,23 +113,27 @@ def _roles(connection: postgres.Connection, actor: str) -> dict[str, Any]:
     return {"actors": len(roles), "actor": actor, "role": roles.get(actor)}
 
 
-def _trained(connection: postgres.Connection, duckdb_file: Path) -> dict[str, Any]:
+def _trained(connection: postgres.Connection, duckdb_file: Path, seconds: float) -> dict[str, Any]:
     """The candidates of the current training set, labels in doubt, and what drifted.
 
-    `label_review`, `drift` None: no run has looked at them.
+    `left_out`: which families are not trained within so many seconds, and why. `label_review`,
+    `drift` None: no run has looked at them.
     """
     if not duckdb_file.exists():
-        return {"candidates": [], "label_review": None, "drift": None}
+        return {"candidates": [], "left_out": [], "label_review": None, "drift": None}
     with duckdb.connect(duckdb_file, read_only=True) as duck:
         current, review = current_hash(duck), read_review(duck)
+        size = size_of(duck, current)
         compared = read_comparisons(duck)
     names = ("family", "run_id", "training_set_hash", "metrics")
     candidates = read_candidates(connection, current) if current else []
+    left = left_out(connection, current, *size, seconds) if candidates else {}
     counts = None
     if review and review.training_set_hash == current:
         counts = {"documents": review.documents, "in_doubt": review.doubtful}
     return {
         "candidates": [{name: getattr(row, name) for name in names} for row in candidates],
+        "left_out": [*left.values()],
         "label_review": counts,
         "drift": _drift(compared) if compared else None,
     }

@@ -116,7 +116,8 @@ def measure(
 def _baselines(connection: postgres.Connection, training_set: TrainingSet) -> dict[str, Candidate]:
     """The baselines of a training set; one that cannot be fitted on it is no measure."""
     candidates = {each.family: each for each in read_candidates(connection, training_set.hash)}
-    unfit = left_out(connection, training_set)
+    rows, labels = len(training_set.rows), len(training_set.labels)
+    unfit = left_out(connection, training_set.hash, rows, labels)
     wanted = [each.name for each in FAMILIES if each.baseline and each.fingerprint not in unfit]
     if missing := [name for name in wanted if name not in candidates]:
         raise GateError(

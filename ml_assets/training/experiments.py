@@ -71,21 +71,28 @@ def untrained(
         query = "update experiments set status = 'lost' where run_id = any(%s)"
         connection.execute(query, [list(lost)])
     known = {each.fingerprint for each in candidates if each.run_id not in lost}
-    known |= left_out(connection, training_set, seconds).keys()
+    size = training_set.hash, len(training_set.rows), len(training_set.labels)
+    known |= left_out(connection, *size, seconds).keys()
     return [family for family in FAMILIES if family.fingerprint not in known]
 
 
 def left_out(
-    connection: postgres.Connection, training_set: TrainingSet, seconds: float = inf
+    connection: postgres.Connection,
+    training_set_hash: str,
+    rows: int,
+    labels: int,
+    seconds: float = inf,
 ) -> dict[str, str]:
-    """The fingerprints of the families that are not trained on a set, and a line that says why."""
-    rows, labels = len(training_set.rows), len(training_set.labels)
+    """The fingerprints of the families that are not trained on a set of so many rows and labels.
+
+    Each with a line that says why.
+    """
     costly = {
         family.fingerprint: f"{family.name}: it would take about {cost:.0f} s of a processor,"
         f" and ML_ASSETS_TRAINING_SECONDS is {seconds:g}"
         for family, cost in over_budget(FAMILIES, rows, labels, seconds)
     }
-    bound = {"hash": training_set.hash, "fingerprints": [each.fingerprint for each in FAMILIES]}
+    bound = {"hash": training_set_hash, "fingerprints": [each.fingerprint for each in FAMILIES]}
     unfit = connection.execute(statement("postgres/training/left_out"), bound).fetchall()
     return costly | {name: f"{family}: {reason}" for name, family, reason in unfit}
 

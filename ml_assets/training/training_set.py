@@ -244,6 +244,13 @@ def current_hash(duck: duckdb.Connection) -> str:
     return head["hash"] if head else ""
 
 
+def size_of(duck: duckdb.Connection, training_set_hash: str) -> tuple[int, int]:
+    """How many rows and labels the training set of that hash has."""
+    query = "select count(*), count(distinct label) from training_sets where hash = ?"
+    ((rows, labels),) = duck.execute(query, [training_set_hash]).fetchall()
+    return int(rows), int(labels)
+
+
 def was_built(duck: duckdb.Connection, training_set_hash: str) -> bool:
     """Whether the training set of that hash was built on this host."""
     query = "select 1 from training_set_builds where hash = ? limit 1"

@@ -51,6 +51,9 @@ def test_candidates_are_those_of_the_current_training_set(
     assert [row["family"] for row in rows] == [one.name for one in FAST]
     assert {row["training_set_hash"] for row in rows} == {first.hash}
     assert all("validation_macro_f1" in row["metrics"] for row in rows)
+    assert read_status(deployed)["left_out"] == []
+    hurried = read_status(deployed.model_copy(update={"training_seconds": 1e-6}))["left_out"]
+    assert "neural_network: it would take about" in "\n".join(hurried)
 
     assert read_status(deployed)["drift"] is None
     day = date(2026, 3, 20)

@@ -124,7 +124,7 @@ def differences(stack: Stack, expected: dict[str, Any]) -> str:
     return f"not as from scratch: {', '.join(unequal)}" if unequal else ""
 
 
-def wait_for_rest(stack: Stack, finish: Callable[[], dict[str, Any]], seconds: float) -> float:
+def wait_until_equal(stack: Stack, finish: Callable[[], dict[str, Any]], seconds: float) -> float:
     """Return after how many seconds from now the stack is as the build from scratch.
 
     Raises:
@@ -139,13 +139,12 @@ def wait_for_rest(stack: Stack, finish: Callable[[], dict[str, Any]], seconds: f
         except Exception as error:  # noqa: BLE001  a store that comes back is asked again
             difference = f"{type(error).__name__}: {str(error).strip()[:300]}"
         if not difference:
-            _let_rest(stack)
             return asked
         assert asked < seconds, difference
         time.sleep(2)
 
 
-def _let_rest(stack: Stack) -> None:
+def let_rest(stack: Stack) -> None:
     """Wait until no run was at work for half a minute.
 
     What a lost run left undone is asked for again although others may have done it: such a run

@@ -14,7 +14,14 @@ import dagster as dg
 from ml_assets_tests.defs.ticking import World
 from ml_assets_tests.integration.project import Project, write_documents
 from ml_assets_tests.servers.connections import counted
-from ml_assets_tests.servers.driving import add_line, prompt, scratch, ui_of, wait_for_rest
+from ml_assets_tests.servers.driving import (
+    add_line,
+    let_rest,
+    prompt,
+    scratch,
+    ui_of,
+    wait_until_equal,
+)
 from ml_assets_tests.servers.engines import ENGINES
 from ml_assets_tests.servers.hosts import drive_hosts
 from ml_assets_tests.servers.postgres import find_postgres
@@ -67,12 +74,12 @@ def whole_stack(
     names: list[str],
     report: Report,
     models: Path | None = None,
-    first: str = "",
+    first: Sequence[str] = (),
 ) -> None:
     """Start all servers, and do what was chosen one after the other, on one life of theirs.
 
-    The `models` of another home need not be exported again; `first` is a cell that the first build
-    meets.
+    The `models` of another home need not be exported again; `first` are the cells that the first
+    build meets, each in a run of its own.
     """
     try:
         find_postgres(version)
@@ -90,30 +97,32 @@ def whole_stack(
         (home / "hold").mkdir(parents=True)
         if models:
             (home / "models").symlink_to(models)
-        if first:
-            hold(servers, first)
+        for name in first:
+            hold(servers, name)
         if not attempt(
             "the stack", lambda: start_rest(servers, report) or "all is healthy", report
         ):
             return
-        name = f"first build {first}".rstrip()
+        name = " ".join(["first build", *first])
         if not attempt(name, partial(first_build, servers, file, first), report):
             return
         for name in set(names) & {"drive"}:
+            let_rest(servers)
             attempt(name, partial(drive, servers, file), report)
         for cells in in_passes([name for name in names if name != "drive"]):
+            let_rest(servers)
             one_pass(servers, file, cells, report)
 
 
-def first_build(servers: Stack, file: Path, name: str) -> str:
-    """Sensors and automation build all, past the cell of that name if one is given.
+def first_build(servers: Stack, file: Path, names: Sequence[str]) -> str:
+    """Sensors and automation build all, past the cells of these names.
 
     A later cell has three minutes more than that takes here.
     """
     with scratch(servers, file) as finish:
-        if name:
+        for name in names:
             kill_and_start(servers, name)
-        seconds = wait_for_rest(servers, finish, 900)
+        seconds = wait_until_equal(servers, finish, 900)
     servers.patience += seconds
     return f"as from scratch after {seconds:.0f} s"
 
@@ -125,12 +134,12 @@ def drive(servers: Stack, file: Path) -> str:
     with scratch(servers, file) as finish, counted(servers.admin_url, names) as most:
         ui_of(servers).launch("everything", RANGE)
         prompt(servers, "run")
-        wait_for_rest(servers, finish, servers.patience)
+        wait_until_equal(servers, finish, servers.patience)
     assert max(most["code's"], most["other"]) <= 6, f"connections of a run: {most}"
     assert most["code"] <= 3, f"connections of the code location: {most}"
     add_line(file)
     with scratch(servers, file) as finish:
-        wait_for_rest(servers, finish, servers.patience)
+        wait_until_equal(servers, finish, servers.patience)
     for words in ("search rocket", "predict bread", "status", "releases"):
         prompt(servers, *words.split())
     ((served,),) = servers.rows("ml_assets", "select max(release_id) from ml_schema.releases")
@@ -183,7 +192,7 @@ def cell(servers: Stack, name: str, left: list[str], finish: Callable[[], dict[s
     """
     kill_and_start(servers, name)
     if not left:
-        seconds = wait_for_rest(servers, finish, servers.patience)
+        seconds = wait_until_equal(servers, finish, servers.patience)
         return f"converged {seconds:.0f} s after its return"
     began = time.monotonic()
     stage = next_held(servers, left).split(":")[1]

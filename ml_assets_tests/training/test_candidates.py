@@ -397,14 +397,14 @@ def test_a_family_that_cannot_be_fitted_is_left_out_once(
         assert untrained(connection, deployment.tracking, training_set) == [broken]
         deployment.train(training_set, [broken])
         assert untrained(connection, deployment.tracking, training_set) == []
-        told = left_out(connection, training_set)
+        told = left_out(connection, training_set.hash, 300, 3)
     assert told == {broken.fingerprint: "neural_network: no terms remain"}
 
 
 def test_what_costs_too_much_is_not_trained(trained: Trained) -> None:
     deployment, training_set = trained
     arguments = (deployment.connection, deployment.tracking, training_set)
-    told = left_out(deployment.connection, training_set, seconds=1e-6)
+    told = left_out(deployment.connection, training_set.hash, 300, 3, seconds=1e-6)
     assert family("neural_network").fingerprint in told
     assert "ML_ASSETS_TRAINING_SECONDS is 1e-06" in next(iter(told.values()))
     assert family("neural_network") not in untrained(*arguments, seconds=1e-6)

@@ -116,7 +116,8 @@ def candidate_models(
                 )
         rewritten = write_lost_results(connection, duckdb.get_connection, mlflow.tracking, current)
         candidates = read_candidates(connection, current.hash)
-        lines = [*left_out(connection, current, limit).values()]
+        size = current.hash, len(current.rows), len(current.labels)
+        lines = [*left_out(connection, *size, limit).values()]
     return dg.MaterializeResult(
         metadata={
             "outcome": _trained(len(trained), len(candidates) - len(trained), lines),

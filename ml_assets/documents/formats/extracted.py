@@ -1,37 +1,52 @@
-"""PDF, office documents, mail, books and notebooks, as kreuzberg extracts them."""
+"""PDF, office documents and notebooks, as kreuzberg extracts them; mail and books."""
 
 from __future__ import annotations
 
 import os
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
-from ml_assets.documents.formats.mail import in_utf8
+from ml_assets.documents.formats import word
+from ml_assets.documents.formats.epub import read_epub
+from ml_assets.documents.formats.mail import read_message
 from ml_assets.documents.model import LONGEST_TITLE, Heading, Page
 from ml_assets.documents.normalize import normalize
+from ml_assets.errors import first_line
 
-FORMATS = {
+_MEDIA_TYPES = {
     ".pdf": "application/pdf",
     ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
     ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
     ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    ".epub": "application/epub+zip",
     ".rtf": "application/rtf",
-    ".eml": "message/rfc822",
     ".ipynb": "application/x-ipynb+json",
 }
-"""The media type of each suffix."""
+"""What kreuzberg extracts, by suffix."""
 
-VERSION = "2"
+_OWN: Mapping[str, Callable[[bytes], Page]] = {".epub": read_epub, ".eml": read_message}
+"""What needs no extractor: it lost pages of books, and joined the words of HTML in mail."""
+
+FORMATS = (*_MEDIA_TYPES, *_OWN)
+
+VERSION = "3"
 """Raise it when something else is made of what the extractor reads."""
 
 MAX_BYTES = 1 << 26
 """Bytes of a file that is looked into; what comes out is a text, whose length a setting bounds."""
+
+_UNREADABLE = (
+    *(ValueError, KeyError, EOFError, RuntimeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, ElementTree.ParseError),
+)
+"""What the modules of the standard library raise of a damaged file."""
 
 _FAR = 50_000
 """Characters within which what a node says follows the one before."""
@@ -40,14 +55,18 @@ _LIBRARY = "kreuzberg-pdfium"
 """The folder of temporary files that it unpacks its PDF library into, and loads it from."""
 
 
-@cache
-def extractor() -> str:
-    """Return which version extracts, for fingerprints; empty when it is not installed.
+def extractor(suffix: str) -> str:
+    """Return which version extracts, for fingerprints; empty when it is not installed."""
+    if suffix in _OWN:
+        return VERSION
+    return f"{installed}+{VERSION}" if (installed := _installed()) else ""
 
-    Each file asks for it, and it takes longer to look up than many a file to extract.
-    """
+
+@cache
+def _installed() -> str:
+    """The version of kreuzberg: it takes longer to look up than many a file to extract."""
     try:
-        return f"{version('kreuzberg')}+{VERSION}"
+        return version("kreuzberg")
     except PackageNotFoundError:
         return ""
 
@@ -57,7 +76,12 @@ def extract(content: bytes, suffix: str) -> Page | str:
 
     No text is written: the extractor's cache, which would keep all, is off.
     """
-    if not extractor():
+    if suffix in _OWN:
+        try:
+            return _OWN[suffix](content)
+        except _UNREADABLE as error:
+            return f"not readable as {suffix} ({first_line(error)[:200]})"
+    if not extractor(suffix):
         return f"{suffix} needs kreuzberg: pip install 'ml-assets[documents]'"
     from kreuzberg import ExtractionConfig, KreuzbergError, extract_bytes_sync
 
@@ -67,19 +91,27 @@ def extract(content: bytes, suffix: str) -> Page | str:
         use_cache=False,
         include_document_structure=suffix != ".pdf",  # it tells headings of the others alone
     )
-    if suffix == ".eml":
-        content = in_utf8(content)
+    if suffix == ".docx":
+        content = word.prepared(content)
     try:
-        result = extract_bytes_sync(content, FORMATS[suffix], config)
+        result = extract_bytes_sync(content, _MEDIA_TYPES[suffix], config)
     except KreuzbergError as error:
         return f"not readable as {suffix} ({' '.join(str(error).split())[:200]})"
     told: dict[str, Any] = dict(result.metadata)
     office = told.get("core_properties") or {}
-    title = told.get("title") or told.get("subject") or office.get("title") or ""
+    title = str(told.get("title") or told.get("subject") or office.get("title") or "")
     text = normalize(result.content)
     document: Any = result.document or {}
-    headings = _headings((node["content"] for node in document.get("nodes", ())), text)
-    return Page(" ".join(str(title).split()), text, tuple(headings))
+    headings = tuple(_headings((node["content"] for node in document.get("nodes", ())), text))
+    page = Page(" ".join(title.split()), text, headings)
+    return _signed(page) if suffix == ".docx" else page
+
+
+def _signed(page: Page) -> Page:
+    """A page with the signs for which others stood, each in its place."""
+    headings = (it._replace(words=it.words.translate(word.SIGNS)) for it in page.headings)
+    title, text = (words.translate(word.SIGNS) for words in page[:2])
+    return Page(title, text, tuple(headings))
 
 
 def _headings(nodes: Iterable[Mapping[str, Any]], text: str) -> Iterator[Heading]:

@@ -83,7 +83,7 @@ class Extraction:
 
     def extract(self, content: bytes, suffix: str) -> Page | str:
         """Return what `extracted.extract` does, from the folder where it was extracted before."""
-        version = extracted.extractor()
+        version = extracted.extractor(suffix)
         if not version:
             return extracted.extract(content, suffix)
         identity = hashlib.sha256(f"{suffix} {version} ".encode() + content).hexdigest()

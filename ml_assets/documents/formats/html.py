@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ml_assets.documents.model import LONGEST_TITLE, Heading, Page
@@ -64,6 +66,22 @@ _CLOSE_THEMSELVES = frozenset(
 """Elements that do not nest in themselves, or need no end tag."""
 
 
+_CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w.:-]{1,40})""", re.IGNORECASE)
+_OF_WEB = {
+    *(f"iso8859-{part}" for part in (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16)),
+    *(f"cp{page}" for page in (866, 874, 932, 949, *range(1250, 1259))),
+    *("koi8-r", "koi8-u", "mac-roman", "mac-cyrillic", "tis-620", "gb2312", "gbk", "gb18030"),
+    *("big5", "big5hkscs", "euc_jp", "iso2022_jp", "shift_jis", "euc_kr"),
+}
+"""Encodings of pages, by their names in Python, which has some that fail or take long on purpose.
+
+Source: https://encoding.spec.whatwg.org/#names-and-labels
+"""
+
+_HEAD = 1024
+"""Bytes within which HTML declares its encoding."""
+
+
 def read_html(html: str) -> Page:
     """Read a page: one line per block, `pre` as it stands; sections begin at `h1` to `h6`.
 
@@ -80,6 +98,20 @@ def read_html(html: str) -> Page:
     text = normalize("\n".join(line.rstrip(" \t") for line in lines))
     text = _BLANK_LINES.sub("\n\n", text).strip()
     return Page(title, text, tuple(_headings(sections, text)))
+
+
+def decode_html(content: bytes) -> str:
+    """Decode a page as browsers do: by its mark, as UTF-8, as it declares, or as Windows-1252."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    with suppress(UnicodeDecodeError):
+        return content.decode("utf-8-sig")
+    if declared := _CHARSET.search(content[:_HEAD]):
+        with suppress(LookupError, UnicodeDecodeError):
+            encoding = codecs.lookup(declared[1].decode("ascii")).name
+            if encoding in _OF_WEB:
+                return content.decode(encoding)
+    return content.decode("cp1252", "replace")
 
 
 _Section = tuple[int, str, str]

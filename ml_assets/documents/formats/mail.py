@@ -1,4 +1,4 @@
-"""Mail: one message of an MBOX file is one row; the charsets of a message are put right."""
+"""Mail: a message is a page in a file of its own, and a row in an MBOX file."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from contextlib import suppress
 from datetime import datetime
 from email import message_from_bytes
 from email.errors import HeaderParseError
-from email.header import Header, decode_header
+from email.header import decode_header
 from email.message import Message
-from email.utils import formataddr, getaddresses, parsedate_to_datetime
+from email.utils import getaddresses, parsedate_to_datetime
 
 from ml_assets.documents.formats.html import read_html
 from ml_assets.documents.formats.rows import Columns, Numbered, Row, as_wanted
-from ml_assets.documents.model import MAX_NAME
+from ml_assets.documents.model import MAX_NAME, Page
+from ml_assets.documents.normalize import normalize
 from ml_assets.errors import SourceError
 
 COLUMNS = ("id", "title", "text", "created_at", "group", "from", "to")
@@ -28,11 +29,11 @@ LONGEST = 1 << 26
 _FROM = b"From "
 _ESCAPED = re.compile(rb">+From ")
 
+_PEOPLE = ("From", "To", "CC")
+_SHOWN = ("Subject", *_PEOPLE, "Date")
+
 _ASCII_ALONE = ("iso-2022", "hz", "utf-7")
 """Charsets that write all of their letters in ASCII, as mail in Japanese does: any is UTF-8 too."""
-_NAMED_ALONE = re.compile(
-    rb"(charset=[\"']?|=\?)(" + "|".join(_ASCII_ALONE).encode() + b")", re.IGNORECASE
-)
 
 
 def read_mbox(lines: Iterable[bytes], name: str, columns: Columns) -> Iterator[Numbered]:
@@ -89,28 +90,22 @@ def _row(content: bytes) -> Row | str:
     return dict(zip(COLUMNS, cells, strict=True))
 
 
-def in_utf8(content: bytes) -> bytes:
-    """A message whose texts and headers are UTF-8 where they were in a charset of `_ASCII_ALONE`.
-
-    For readers that know none of these; any other message is returned as it is.
-    """
-    if not _NAMED_ALONE.search(content):
-        return content
+def read_message(content: bytes) -> Page:
+    """Read a file of one message: subject, people and date in lines before the text."""
     message = message_from_bytes(content)
-    for part in message.walk():
-        charset = part.get_content_charset("")
-        if part.get_content_maintype() == "text" and charset.startswith(_ASCII_ALONE):
-            text = _decoded(part)
-            del part["Content-Transfer-Encoding"]
-            part.set_payload(text, "utf-8")
-    if "Subject" in message:
-        message.replace_header("Subject", Header(_header(message, "Subject"), "utf-8").encode())
-    for name in ("From", "To", "Cc"):
-        if name in message:
-            people = getaddresses([str(message[name])])
-            shown = (formataddr((_line(who), address), "utf-8") for who, address in people)
-            message.replace_header(name, ", ".join(shown))
-    return message.as_bytes()
+    said = {name: _header(message, name) for name in _SHOWN}
+    lines = [
+        f"{name}: {', '.join(map(_person, getaddresses([line]))) if name in _PEOPLE else line}"
+        for name, line in said.items()
+        if line
+    ]
+    text = "\n".join([*lines, "", _text(message).strip()])
+    return Page(said["Subject"], normalize(text))
+
+
+def _person(named: tuple[str, str]) -> str:
+    name, address = named
+    return f'"{name}" <{address}>' if name else address
 
 
 def _header(message: Message, name: str) -> str:

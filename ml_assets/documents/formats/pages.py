@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import codecs
-import re
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from ml_assets.documents.formats import extracted
-from ml_assets.documents.formats.html import read_html
+from ml_assets.documents.formats.html import decode_html, read_html
 from ml_assets.documents.formats.markdown import read_markdown
 from ml_assets.documents.formats.rows import HEADINGS, Row
 from ml_assets.documents.formats.rst import read_rst
@@ -18,25 +15,12 @@ from ml_assets.documents.model import Page
 
 _TEXTS = (".txt", ".md", ".markdown", ".rst", ".html", ".htm")
 FORMATS = (*_TEXTS, *extracted.FORMATS)
+NO_TEXT = "no text, as a page that was scanned has none"
 COLUMNS = ("id", "title", "text", "folder", "name")
 """The columns of a page: its path below the source, title, text, first folder, and file name."""
 
 _HTML = (".html", ".htm")
 _MARKDOWN = (".md", ".markdown")
-_CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w.:-]{1,40})""", re.IGNORECASE)
-_OF_WEB = {
-    *(f"iso8859-{part}" for part in (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16)),
-    *(f"cp{page}" for page in (866, 874, 932, 949, *range(1250, 1259))),
-    *("koi8-r", "koi8-u", "mac-roman", "mac-cyrillic", "tis-620", "gb2312", "gbk", "gb18030"),
-    *("big5", "big5hkscs", "euc_jp", "iso2022_jp", "shift_jis", "euc_kr"),
-}
-"""Encodings of pages, by their names in Python, which has some that fail or take long on purpose.
-
-Source: https://encoding.spec.whatwg.org/#names-and-labels
-"""
-
-_HEAD = 1024
-"""Bytes within which HTML declares its encoding."""
 
 
 def read_page(
@@ -58,6 +42,8 @@ def read_page(
     found = _text(content, suffix) if suffix in _TEXTS else extract(content, suffix)
     if isinstance(found, str):
         return found
+    if not found.text.strip() and not found.title.strip():
+        return NO_TEXT  # the name of a file says nothing of it
     place = PurePosixPath(path)
     folder = place.parts[0] if len(place.parts) > 1 else ""
     stem = place.name[: place.name.lower().rfind(suffix)]
@@ -68,7 +54,7 @@ def read_page(
 def _text(content: bytes, suffix: str) -> Page | str:
     """Return the page, or why it is not readable."""
     if suffix in _HTML:
-        return read_html(_decode_html(content))
+        return read_html(decode_html(content))
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -76,17 +62,3 @@ def _text(content: bytes, suffix: str) -> Page | str:
     if suffix == ".rst":
         return read_rst(text)
     return read_markdown(text) if suffix in _MARKDOWN else Page("", text)
-
-
-def _decode_html(content: bytes) -> str:
-    """Decode a page as browsers do: by its mark, as UTF-8, as it declares, or as Windows-1252."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16", "replace")
-    with suppress(UnicodeDecodeError):
-        return content.decode("utf-8-sig")
-    if declared := _CHARSET.search(content[:_HEAD]):
-        with suppress(LookupError, UnicodeDecodeError):
-            encoding = codecs.lookup(declared[1].decode("ascii")).name
-            if encoding in _OF_WEB:
-                return content.decode(encoding)
-    return content.decode("cp1252", "replace")

@@ -19,12 +19,12 @@ from ml_assets.documents.formats.extraction import Extraction
 from ml_assets.documents.formats.rows import Columns, Row, check_columns
 from ml_assets.documents.model import Document, Page, Rejected
 from ml_assets.documents.normalize import check_collection, normalize
-from ml_assets.documents.sources import stamps
+from ml_assets.documents.sources import listing, stamps
 from ml_assets.documents.sources.base import UNATTRIBUTED
 from ml_assets.documents.sources.outcomes import hash_collections, hashed, outcomes
 from ml_assets.errors import SourceError, first_line, mask_secrets
 
-VERSION = "8"
+VERSION = "9"
 """Raise it when the reading changes: it is part of every fingerprint."""
 
 _split: dict[str, dict[str, str]] = {}
@@ -58,13 +58,14 @@ _CLIENTS = ("aiohttp", "azure", "botocore", "gcsfs", "google")
 class _File(NamedTuple):
     """A file: where fsspec finds it, its name below the source, and the suffix of its format.
 
-    `listed`: what the listing of an object store says of it.
+    `listed`: what the listing of an object store says of it. `oddity`: why it is none.
     """
 
     path: str
     name: str
     suffix: str
     listed: stamps.Info | None = None
+    oddity: str = ""
 
 
 class Files:
@@ -150,11 +151,13 @@ class Files:
         """Yield every row with its place, and why a file among others cannot be read."""
         names: dict[str, None] = {}
         files = self._files()
+        # A file of another machine is waited for.
+        ahead = extracted.FORMATS if stamps.is_local(self._filesystem()[0]) else pages.FORMATS
         with Extraction(self._extracted_folder, self._max_bytes) as extraction:
             begun = extraction.ahead(
                 files,
                 lambda file: self._page(file, extraction.extract),
-                lambda file: file.suffix in extracted.FORMATS,
+                lambda file: file.suffix in ahead,
             )
             for file, page in begun:
                 try:
@@ -171,7 +174,9 @@ class Files:
             check_columns(names, self._columns, self.name)
 
     def _read(self, file: _File) -> Iterator[tuple[str, Row | str]]:
-        if file.suffix not in FORMATS:
+        if file.oddity:
+            yield "", file.oddity
+        elif file.suffix not in FORMATS:
             yield "", f"not a kind that is read ({file.suffix or 'no suffix'})"
         elif file.suffix in tables.FORMATS:
             with self._opened(file) as opened:
@@ -183,12 +188,18 @@ class Files:
         with self._opened(file) as opened:
             return pages.read_page(opened, file.name, file.suffix, self._max_bytes, extract)
 
-    def _opened(self, file: _File) -> Any:
+    @contextmanager
+    def _opened(self, file: _File) -> Iterator[Any]:
         compression = None if file.suffix == ".parquet" else "infer"
         filesystem, _ = self._filesystem()
-        opened = filesystem.open(file.path, "rb", compression=compression)
-        # A file of an object store has no `readline` that stops at a length.
-        return opened if stamps.is_local(filesystem) else io.BufferedReader(opened, _BUFFER)
+        if listing.is_fetched(file.path):
+            with listing.fetched(filesystem, file.path) as copy:
+                yield copy
+            return
+        with filesystem.open(file.path, "rb", compression=compression) as opened:
+            # A file of an object store has no `readline` that stops at a length.
+            local = stamps.is_local(filesystem)
+            yield opened if local else io.BufferedReader(opened, _BUFFER)
 
     def _files(self) -> list[_File]:
         """Return every file, in the order of their paths."""
@@ -199,8 +210,15 @@ class Files:
         if _is_file(filesystem, root):
             base = root.rpartition("/")[0]
             paths = [root] if local else {root: filesystem.info(root)}
-        elif filesystem.isdir(root) if local else not has_magic(root):
-            base, paths = root, filesystem.find(root, detail=not local)
+        elif listing.is_web(root):
+            base, found = listing.matching(filesystem, root)
+            paths = dict.fromkeys(found)  # no page tells of changes: each file is asked
+        elif local and filesystem.isdir(root):
+            base, paths = root, listing.below(root)
+        elif not local and not has_magic(root):
+            base, paths = root, filesystem.find(root, detail=True)
+            if root in paths:  # it is a file, of which adlfs tells no more
+                base, paths = root.rpartition("/")[0], {root: filesystem.info(root)}
         else:
             base, paths = _fixed_part(root), filesystem.glob(root, detail=not local)
             if local:
@@ -209,9 +227,13 @@ class Files:
                 paths = {path: info for path, info in paths.items() if info["type"] == "file"}
         # Consoles mark a folder of an object store by an empty object whose name ends so.
         paths_of_files = sorted(path for path in paths if not path.endswith("/"))
-        named = ((path, normalize(path.removeprefix(base).lstrip("/"))) for path in paths_of_files)
+        name_of = listing.name_of if listing.is_web(root) else str
+        named = (
+            (path, normalize(name_of(path.removeprefix(base).lstrip("/"))))
+            for path in paths_of_files
+        )
         files = [
-            _File(path, name, _suffix(path), None if local else paths[path])
+            _file(path, name) if local else _File(path, name, _suffix(path), paths[path])
             for path, name in named
             if "/." not in f"/{name}"
         ]
@@ -229,7 +251,8 @@ class Files:
         import fsspec
 
         try:
-            filesystem: tuple[Any, str] = fsspec.url_to_fs(self._pattern)
+            options = listing.options() if listing.is_web(self._pattern) else {}
+            filesystem: tuple[Any, str] = fsspec.url_to_fs(self._pattern, **options)
         except ImportError as error:
             extra = _EXTRAS.get(self._pattern.partition("://")[0])
             do = f"pip install 'ml-assets[{extra}]'" if extra else "Install it beside ml-assets"
@@ -260,7 +283,7 @@ class Files:
                     with suppress(*_OF_ONE_FILE):
                         word = told(self._filesystem()[0], file.path, file.listed)
                 if file.suffix in extracted.FORMATS:  # another version may extract another text
-                    word += extracted.extractor()
+                    word += extracted.extractor(file.suffix)
                 digest.update(f"\0{file.name}\0{word}".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
@@ -307,6 +330,12 @@ def _reason(error: Exception) -> str:
     if isinstance(error, SourceError):
         return str(error)
     return f"a compressed file is broken ({error})"
+
+
+def _file(path: str, name: str) -> _File:
+    """A file of this machine; what cannot be opened has no format."""
+    odd = listing.oddity(path)
+    return _File(path, name, "" if odd else _suffix(path), oddity=odd)
 
 
 def _suffix(path: str) -> str:

@@ -273,7 +273,11 @@ def _system_account() -> pwd.struct_passwd:
     with suppress(KeyError):
         return pwd.getpwnam(_SYSTEM_ACCOUNT)
     command = ["useradd", "--system", "--no-create-home", "--shell", "/bin/false", _SYSTEM_ACCOUNT]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    # The PATH of a cron job, or without a login, has no folder of programs that are root's.
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, env={**os.environ, "PATH": path}
+    )
     if done.returncode:
         raise StoreError(
             f"root runs PostgreSQL as the account {_SYSTEM_ACCOUNT}, which cannot be created"

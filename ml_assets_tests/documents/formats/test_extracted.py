@@ -6,7 +6,9 @@ import io
 import json
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -30,11 +32,35 @@ def docx(body: str) -> bytes:
         f' Type="{_OFFICE}" Target="word/document.xml"/></Relationships>',
         "word/document.xml": f'<w:document xmlns:w="{_WORD}"><w:body>{body}</w:body></w:document>',
     }
+    return zipped(parts)
+
+
+def zipped(parts: Mapping[str, str]) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in parts.items():
             archive.writestr(name, content)
     return file.getvalue()
+
+
+def epub(pages: Mapping[str, str], **more: str) -> bytes:
+    """A book of these pages, by their links; `more` are files of its META-INF."""
+    items = "".join(
+        f'<item id="p{n}" href="{link}" media-type="application/xhtml+xml"/>'
+        for n, link in enumerate(pages)
+    )
+    order = "".join(f'<itemref idref="p{n}"/>' for n in range(len(pages)))
+    return zipped(
+        {
+            "META-INF/container.xml": '<container><rootfiles><rootfile full-path="a/b.opf"/>'
+            "</rootfiles></container>",
+            "a/b.opf": '<package xmlns="http://www.idpf.org/2007/opf" xmlns:dc="http://purl.org/dc/'
+            'elements/1.1/"><metadata><dc:title>Pumps &amp; valves</dc:title></metadata><manifest>'
+            f"{items}</manifest><spine>{order}</spine></package>",
+            **{f"META-INF/{name}.xml": content for name, content in more.items()},
+            **{f"a/{unquote(link)}": page for link, page in pages.items() if page},
+        }
+    )
 
 
 def pdf(text: str, title: str) -> bytes:
@@ -66,6 +92,11 @@ NOTEBOOK = {
 }
 
 
+HTML_MAIL = (
+    b"Subject: Parts\nFrom: A B <a@b.c>, d@e.f\nContent-Type: text/html\n\n"
+    b"<style>p {}</style><table><tr><td>Gasket<td>2.40</table><p>one<p>caf\xe9"
+)
+
 READ = [
     (".pdf", pdf("Grease the valve", "Valves"), "Valves", "Grease the valve"),
     (".docx", docx("<w:p><w:r><w:t>Prime it</w:t></w:r></w:p>"), "", "Prime it"),
@@ -84,6 +115,13 @@ READ = [
         "会議",
         'Subject: 会議\nFrom: "会議" <a@b.c>\n\n明日の会議',
     ),
+    (
+        ".eml",
+        HTML_MAIL,
+        "Parts",
+        'Subject: Parts\nFrom: "A B" <a@b.c>, d@e.f\n\nGasket 2.40\n\none\n\ncaf\u00e9',
+    ),
+    (".epub", epub({"a.xhtml": "<p>Pump"}), "Pumps & valves", "Pump"),
     (".ipynb", json.dumps(NOTEBOOK).encode(), "", "Pump hours by month"),
 ]
 
@@ -132,6 +170,62 @@ def test_headings_stand_where_they_are_in_the_text() -> None:
     assert [page.text[: it.offset].count("Prime") for it in page.headings] == [0, 0, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("runs", "text"),
+    [
+        ("<w:t>R&amp;D</w:t>", "R&D"),
+        ("<w:t>a&lt;b&gt;c &quot;d&quot; &apos;e&apos;</w:t>", "a<b>c \"d\" 'e'"),
+        ("<w:t>caf&#233; &#x20AC;&#x1F600;&#0;&#xD800;</w:t>", "caf\u00e9 \u20ac\U0001f600"),
+        ("<w:t>&amp;amp;</w:t>", "&amp;"),
+        ("<w:t>a</w:t><w:tab/><w:t>b</w:t><w:cr/><w:t>c</w:t>", "a b c"),
+        ("<w:t>a</w:t><w:noBreakHyphen/><w:t>b</w:t>", "a-b"),
+    ],
+)
+def test_word_loses_no_sign_and_joins_no_words(runs: str, text: str) -> None:
+    styled = '<w:pPr><w:tabs><w:tab w:val="left"/></w:tabs><w:pStyle w:val="Heading1"/></w:pPr>'
+    page = extract(docx(f"<w:p>{styled}<w:r>{runs}</w:r></w:p>"), ".docx")
+    assert isinstance(page, Page)
+    assert (page.text, [it.words for it in page.headings]) == (text, [text])
+
+
+def test_every_page_of_a_book_is_read_in_its_order() -> None:
+    pages = {
+        "z.xhtml": "<html><head><title>no</title></head><body><h1>One</h1><p>a&nbsp;b<br/>c</p>",
+        "no%20more.xhtml": "<dl><dt>term<dd>sense</dl><h2>R&amp;D</h2>",
+        "gone.xhtml": "",
+        "../top.xhtml": "",
+        "a.xhtml#part": "",
+        "empty.xhtml": "<body/>",
+        "last.xhtml": "<table><tr><td>Gasket<td>2.40</table>",
+    }
+    page = extract(epub(pages), ".epub")
+    assert isinstance(page, Page)
+    assert page[:2] == (
+        "Pumps & valves",
+        "One\n\na\xa0b\nc\n\nterm\n\nsense\n\nR&D\n\nGasket 2.40",
+    )
+    assert [(it.level, page.text[it.offset :].split("\n")[0]) for it in page.headings] == [
+        (1, "One"),
+        (2, "R&D"),
+    ]
+
+
+def test_a_book_without_pages_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert extract(epub({"a.xhtml": ""}), ".epub") == (
+        "not readable as .epub (none of its pages is there)"
+    )
+    key = '<encryption><CipherReference URI="a/b%20c.xhtml"/></encryption>'
+    assert extract(epub({"b%20c.xhtml": "\x9f\x01"}, encryption=key), ".epub") == (
+        "not readable as .epub (its pages are encrypted)"
+    )
+    book = epub({"a.xhtml": "<p>a", "b.xhtml": f"<p>{'b' * 3_000}"})
+    monkeypatch.setattr("ml_assets.documents.formats.epub.LONGEST", 2_000)
+    assert extract(book, ".epub") == "not readable as .epub (its pages exceed 2000 bytes)"
+    assert extract(zipped({"a": ""}), ".epub") == (
+        "not readable as .epub (it has no META-INF/container.xml)"
+    )
+
+
 @pytest.mark.parametrize("suffix", [".pdf", ".docx", ".xlsx", ".pptx", ".epub", ".ipynb"])
 def test_damaged_files_are_told_in_one_line(suffix: str) -> None:
     reason = extract(b"garbage", suffix)
@@ -158,5 +252,5 @@ def test_a_library_that_another_user_could_have_put_there_is_not_loaded(
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extracted, "extractor", lambda: "")
+    monkeypatch.setattr(extracted, "_installed", lambda: "")
     assert extract(b"", ".pdf") == ".pdf needs kreuzberg: pip install 'ml-assets[documents]'"

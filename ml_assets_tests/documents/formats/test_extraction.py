@@ -24,10 +24,11 @@ def read(files: Path, kept: Path | None) -> list[Document | Rejected]:
     return list(source.read(source.collections()))
 
 
-def pages(folder: Path, number: int) -> Path:
+def pages(folder: Path, number: int, suffix: str = ".eml") -> Path:
     folder.mkdir()
     for each in range(number):
-        (folder / f"{each:02}.eml").write_bytes(MAIL.replace(b"Two", b"%d" % each))
+        content = MAIL.replace(b"Two", b"%d" % each) if suffix == ".eml" else rb"{\rtf1 %d}" % each
+        (folder / f"{each:02}{suffix}").write_bytes(content)
         (folder / f"{each:02}.txt").write_text(f"Plain {each}")
     return folder
 
@@ -55,12 +56,12 @@ def test_the_version_of_the_extractor_is_looked_up_once(
         return "4.10"
 
     monkeypatch.setattr(extracted, "version", version)
-    extracted.extractor.cache_clear()
+    extracted._installed.cache_clear()
     try:
-        assert len(read(pages(tmp_path / "files", 3), tmp_path / "kept")) == 6
+        assert len(read(pages(tmp_path / "files", 3, ".rtf"), tmp_path / "kept")) == 6
         assert asked == ["kreuzberg"]
     finally:
-        extracted.extractor.cache_clear()
+        extracted._installed.cache_clear()
 
 
 def test_what_no_document_has_is_dropped_and_what_changed_is_extracted(tmp_path: Path) -> None:
@@ -158,8 +159,10 @@ def children() -> list[str]:
 def test_without_the_library_each_document_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(extracted, "extractor", lambda: "")
-    reasons = [
-        row.reason for row in read(pages(tmp_path / "files", 2), None) if isinstance(row, Rejected)
-    ]
-    assert reasons == [".eml needs kreuzberg: pip install 'ml-assets[documents]'"] * 2
+    monkeypatch.setattr(extracted, "_installed", lambda: "")
+    files = pages(tmp_path / "files", 2, ".rtf")
+    (files / "own.eml").write_bytes(MAIL)
+    rows = read(files, None)
+    reasons = [row.reason for row in rows if isinstance(row, Rejected)]
+    assert reasons == [".rtf needs kreuzberg: pip install 'ml-assets[documents]'"] * 2
+    assert [row.document_id for row in rows if isinstance(row, Document)][-1] == "own.eml"

@@ -4,17 +4,37 @@ from __future__ import annotations
 
 import os
 import threading
+import zipfile
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ml_assets.documents.formats.rows import columns_from
 from ml_assets.documents.model import Document
 from ml_assets.documents.sources.files import Files
 from ml_assets.errors import SourceError
+from ml_assets_tests.servers.pages import answering
+
+PAGES = {
+    "/notes/": """<a href="../">up</a><a href="./">.</a><a href="/notes/">here</a>
+        <a href="/">top</a>
+        <a href="?C=N;O=D">Name</a><a href="#end">end</a><a href="mailto:a@b.de">ask</a>
+        <A HREF=./http.txt>1</A><a href="a%20%C3%A9.txt#x">2</a><a href="q&amp;r.txt">3</a>
+        <a href="http.txt">again</a><a href="gone/">4</a><a href="deep/">5</a>""",
+    "/notes/deep/": '<a href="../">up</a><a href="b.txt">b</a>',
+    **{f"/notes/{name}": "A spade" for name in ("http.txt", "a%20%C3%A9.txt", "q&r.txt")},
+    "/notes/deep/b.txt": "A rake",
+}
+"""Folders as Caddy and Apache list them."""
+
+
+def page(path: str, _: object) -> tuple[int, bytes]:
+    return (200, PAGES[path].encode()) if path in PAGES else (404, b"")
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -69,3 +89,35 @@ def test_what_is_not_there_is_one_line(url: str) -> None:
         with pytest.raises(SourceError, match="no such file") as caught:
             source(f"{url}{path}").collections()
         assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_sends_whole_files_alone(url: str, tmp_path: Path) -> None:
+    """As that of Python does; a file is longer than the piece that a client asks for."""
+    rows = [f"{number},{'spade ' * 1_600}" for number in range(600)]
+    (tmp_path / "long.csv").write_text("\n".join(["id,text", *rows]))
+    pq.write_table(pa.table({"id": ["p"], "text": ["A kettle"]}), tmp_path / "t.parquet")
+    with zipfile.ZipFile(tmp_path / "z.csv.zip", "w") as archive:
+        archive.writestr("z.csv", "id,text\nz,A ladle\n")
+    assert (tmp_path / "long.csv").stat().st_size > 5 << 20
+    assert list(read(f"{url}/long.csv")) == [str(number) for number in range(600)]
+    assert read(f"{url}/t.parquet") == {"p": "A kettle"}
+    assert read(f"{url}/z.csv.zip") == {"z": "A ladle"}
+
+
+def test_the_links_of_a_folder_are_its_files() -> None:
+    with answering(page) as host:
+        names = {"http.txt", "a \u00e9.txt", "q&r.txt"}
+        assert read(f"http://{host}/notes/").keys() == {*names, "deep/b.txt"}
+        assert read(f"http://{host}/notes/*.txt").keys() == names
+        assert read(f"http://{host}/notes/a*.txt").keys() == {"a \u00e9.txt"}
+        assert read(f"http://{host}/notes/**/b.*").keys() == {"deep/b.txt"}
+
+
+def test_a_folder_that_cannot_be_listed_refuses_the_source() -> None:
+    """What it holds is not gone."""
+
+    def answer(path: str, _: object) -> tuple[int, bytes]:
+        return (503, b"") if path == "/notes/deep/" else page(path, _)
+
+    with answering(answer) as host, pytest.raises(SourceError, match="503"):
+        source(f"http://{host}/notes/").collections()

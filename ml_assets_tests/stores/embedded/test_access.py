@@ -10,12 +10,13 @@ import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ml_assets.errors import StoreError
 from ml_assets.stores import postgres
-from ml_assets.stores.postgres import programs
+from ml_assets.stores.postgres import embedded, programs
 from ml_assets.stores.postgres.programs import binaries
 from ml_assets_tests.stores.embedded.homes import (
     ANSWER,
@@ -122,6 +123,26 @@ def test_programs_in_a_folder_of_root_alone_are_lent_to_the_account_of_the_serve
     finally:
         os.umask(umask)
         shutil.rmtree(open_to_all)
+
+
+@root_only
+def test_the_account_is_made_on_a_path_without_programs_of_root(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As cron gives it."""
+
+    def absent(name: str) -> pwd.struct_passwd:
+        raise KeyError(name)
+
+    def refuse(command: list[str], **given: Any) -> subprocess.CompletedProcess[str]:
+        assert shutil.which(command[0], path=given["env"]["PATH"])
+        return subprocess.CompletedProcess(command, 1, "", "refused by the test")
+
+    monkeypatch.setenv("PATH", os.defpath)
+    monkeypatch.setattr(pwd, "getpwnam", absent)
+    monkeypatch.setattr(subprocess, "run", refuse)
+    with pytest.raises(StoreError, match=r"cannot be created \(refused by the test\)"):
+        embedded._system_account()
 
 
 @root_only

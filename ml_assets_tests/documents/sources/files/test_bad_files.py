@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ml_assets.documents.formats import extracted, tables
 from ml_assets.documents.model import Rejected
+from ml_assets.documents.sources import listing
 from ml_assets.errors import SourceError
 from ml_assets_tests.documents.sources.files.reading import documents, rejected, rows, source, write
 
@@ -113,6 +116,37 @@ def test_single_bad_files_do_not_refuse_a_source(folder: Path) -> None:
     assert files.collections() != before
 
 
+def test_what_cannot_be_opened_is_told_and_not_waited_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder / "a.txt", "a page")
+    os.mkfifo(folder / "b.txt")
+    (folder / "deep").mkdir()
+    write(folder / "deep" / "c.txt", "another page")
+    (folder / "link").symlink_to(folder / "deep")
+    files = source(folder)
+    before = files.stamp(), files.collections()
+    assert [row.document_id for row in documents(files)] == ["a.txt", "deep/c.txt"]
+    reasons = {row.location: row.reason for row in rejected(files)}
+    odd = {"b.txt": "neither a file nor a folder"}
+    assert reasons == {"link": "a link to a folder, which is not followed", **odd}
+    assert {row.location: row.reason for row in rejected(source(folder / "*.txt"))} == odd
+
+    def closed(path: str) -> Iterator[os.DirEntry[str]]:
+        if path.endswith("deep"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    scandir = os.scandir
+    monkeypatch.setattr(listing.os, "scandir", closed)
+    assert {row.location: row.reason for row in rejected(files)} == {
+        **reasons,
+        "deep": "a folder that cannot be listed",
+    }
+    assert files.stamp() != before[0]
+    assert files.collections() != before[1]
+
+
 def test_what_a_folder_holds_beside_pages_is_told(folder: Path) -> None:
     write(folder / "a.txt", "a page")
     write(folder / "b.odt", b"PK")
@@ -132,11 +166,13 @@ def test_documents_of_other_programs_are_pages(
     files = source(folder, label="folder")
     (mail,) = documents(files)
     assert (mail.document_id, mail.title, mail.label) == ("mail/a.eml", "Lift 5", "mail")
+    write(folder / "mail" / "b.rtf", r"{\rtf1 It moves}")
+    (_, note) = documents(files)
+    assert (note.title, note.text) == ("b", "It moves")
     before = files.collections()
-    monkeypatch.setattr(extracted, "extractor", lambda: "")
+    monkeypatch.setattr(extracted, "_installed", lambda: "")
     assert files.collections() != before  # so that it is read once the library is installed
-    with pytest.raises(SourceError, match="needs kreuzberg"):
-        rows(files)
+    assert [row.reason[:20] for row in rejected(files)] == [".rtf needs kreuzberg"]
 
 
 def test_compression_is_looked_through_for_pages_too(folder: Path) -> None:

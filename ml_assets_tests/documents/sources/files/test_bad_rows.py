@@ -92,9 +92,14 @@ def test_bad_pages(folder: Path) -> None:
     write(folder / "good.txt", "fine")
     write(folder / "huge.txt", "x" * 20_000)
     write(folder / "latin.txt", b"caf\xe9")
+    write(folder / "scan.html", "<img src=page1.png>")
+    write(folder / "titled.html", "<title>Page 1</title><img src=page1.png>")
+    write(folder / "void.txt", "\n \n")
     assert [(row.location, row.reason) for row in rejected(source(folder))] == [
         ("huge.txt", "more bytes than ML_ASSETS_MAX_DOCUMENT_BYTES=10000"),
         ("latin.txt", "invalid UTF-8"),
+        ("scan.html", "no text, as a page that was scanned has none"),
+        ("void.txt", "no text, as a page that was scanned has none"),
     ]
 
 
