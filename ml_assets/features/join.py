@@ -95,7 +95,7 @@ def _moment(text: str | None, option: str) -> pd.Series[Any]:
 
     try:
         moment = pd.to_datetime(pd.Series([datetime.now(UTC) if text is None else text]), utc=True)
-        is_time = moment.notna().all()  # of an empty text, or "none", pandas makes a gap
+        is_time = bool(moment.notna().all())  # of an empty text, or "none", pandas makes a gap
     except ValueError:
         is_time = False
     if not is_time:
