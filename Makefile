@@ -25,7 +25,7 @@ BENCH_SEARCH = $(if $(ROWS),--rows $(ROWS)) $(if $(HOME_OF),--home $(HOME_OF)) $
 	$(if $(BEIR),--beir $(BEIR)) $(if $(SET),--set $(SET))
 
 .PHONY: run test coverage test-quick test-servers ui lint test-install bench bench-search bench-churn bench-serving bench-answers bench-training \
-	bench-promotion bench-databases bench-extraction bench-features bench-drift bench-drift-year bench-metrics bench-setup serve clean
+	bench-promotion bench-databases bench-extraction bench-features bench-nearest bench-drift bench-drift-year bench-metrics bench-setup serve clean
 
 run: ## bring everything up to date: documents, search, models
 	@$(SETUP)
@@ -96,6 +96,10 @@ $(FEAST): # without our pins, with which pip would take a Feast of 2019
 	$(if $(PYTHON),$(PYTHON),$(error No Python 3.11, 3.12 or 3.13)) -m venv --clear bench/.venv-feast
 	bench/.venv-feast/bin/pip install --quiet --disable-pip-version-check 'feast[duckdb]==0.67.0'
 	@touch $@
+
+bench-nearest: ## measure the nearest documents after 1 % changed, on a home of random ones: make bench-nearest DOCUMENTS=77000
+	@$(SETUP) --dev
+	@$(BIN)/python -m bench.nearest $(DOCUMENTS) $(if $(REPETITIONS),--repetitions $(REPETITIONS))
 
 bench-serving: ## measure the service over HTTP, with wrk, beside LangChain and MLflow; HOME_OF=.ml_assets names a home
 	@$(SETUP) --dev

@@ -201,11 +201,12 @@ class Session:
             NothingToDoError: the online store has no values of the entity.
             StoreError: the online store cannot be used.
         """
+        from ml_assets.features.definition import unknown_entity
         from ml_assets.features.views import find_view
 
-        key = find_view(view).key
+        asked = find_view(view)
         with self._answering():
-            reading = self._read_online(key, [entity])
+            reading = self._read_online(asked.key, [entity])
         if entity in reading.values:
             return dict(reading.values[entity])
         if entity in reading.expired:
@@ -214,10 +215,7 @@ class Session:
                 f" {reading.expired[entity]:%Y-%m-%d %H:%M:%S} UTC",
                 do="Run `ml-assets run`, once its source has newer ones",
             )
-        raise NothingToDoError(
-            f"{view} has no values of {entity!r}",
-            do="Run `ml-assets run`, or see its ids in `ml-assets search --json`",
-        )
+        raise unknown_entity(asked, entity)
 
     def features_of(
         self, text: str, title: str = "", metadata: Mapping[str, Any] | None = None

@@ -93,6 +93,9 @@ def test_values_as_of_a_time(filled: Path) -> None:
     [
         (["get", "document_text", "d", "--as-of", "2025-12-31"], "knew nothing of 'd' then"),
         (["get", "document_text", "d", "--as-of", "soon"], "--as-of: 'soon' is no time"),
+        (["get", "document_text", "d", "--as-of", ""], "--as-of: '' is no time"),
+        (["get", "document_text", "d", "--known", "none"], "--known: 'none' is no time"),
+        (["get", "document_text", "e", "--as-of", "2026-01-02"], "has no values of 'e'. Run"),
         (["get", "texts", "d"], "there is no view 'texts'. Known: collection_activity"),
         (["show", "texts"], "there is no view 'texts'"),
         (["drop", "document_text", "2", "--reason", "r"], "version 2 is the current one"),

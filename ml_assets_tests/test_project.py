@@ -114,6 +114,18 @@ def test_a_set_up_that_failed_says_why_and_counts_for_nothing(clone: Path) -> No
         assert not list(clone.glob(".venv/ml-assets-setup.txt"))
 
 
+def test_what_a_link_leads_to_is_not_removed(clone: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / ".venv"
+    other.mkdir(parents=True)
+    (other / "file").touch()
+    (clone / ".venv").symlink_to(other)
+    with set_up(clone) as process:
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert f"is a link to {other}" in said
+    assert (other / "file").exists()
+
+
 def test_a_second_set_up_waits_for_the_first(clone: Path) -> None:
     with (clone / ".venv.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -52,6 +52,8 @@ def _wait_for(lock: IO[str]) -> None:
 
 def set_up(*, fresh: bool, dev: bool) -> None:
     """Install into a `fresh` .venv, or over a finished one; the stamp is gone meanwhile."""
+    if fresh and VENV.is_symlink():
+        sys.exit(f"{VENV} is a link to {VENV.resolve()}, set up for another place. Remove the link")
     _say(f"Setting up .venv with Python {sys.version.split()[0]} (a few minutes, only once)")
     STAMP.unlink(missing_ok=True)
     LOG.unlink(missing_ok=True)

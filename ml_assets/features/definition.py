@@ -11,7 +11,7 @@ from datetime import timedelta
 from math import isnan
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
-from ml_assets.errors import FeatureViewError
+from ml_assets.errors import FeatureViewError, NothingToDoError
 
 if TYPE_CHECKING:
     from ml_assets.features.sources.corpus import Corpus, State
@@ -209,6 +209,15 @@ def describe(view: FeatureView) -> dict[str, Any]:
         "source": view.source and view.source.meaning(),
         "owner": view.owner,
     }
+
+
+def unknown_entity(view: FeatureView, entity: str) -> NothingToDoError:
+    """The error of who asks for an entity of which there are no values."""
+    look = f"check the {view.entity_column}"
+    if view.entity == "document":
+        look = "see the ids in `ml-assets search --json`"
+    what = f"{view.name} has no values of {entity!r}"
+    return NothingToDoError(what, do=f"Run `ml-assets run`, or {look}")
 
 
 def _seconds(ttl: timedelta | None) -> float | None:

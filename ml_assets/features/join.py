@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.errors import FeatureViewError, NothingToDoError
-from ml_assets.features.definition import FeatureView
+from ml_assets.features.definition import FeatureView, unknown_entity
 from ml_assets.features.offline import require_table
 from ml_assets.stores import duckdb
 from ml_assets.stores.sql import statement
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 
 _EVER = 2**62
 """Microseconds: longer than from any time to any other."""
+
+_PART = 25_000
+"""Rows of a spine that a thread of DuckDB takes at once."""
+
+_SHOWN = "%Y-%m-%d %H:%M:%S UTC"
 
 FEW = 16
 """Rows of one entity in a spine, at most, with which its rows in the table are compared each."""
@@ -47,11 +55,8 @@ def point_in_time_join(
     """
     result = spine.copy()
     for view in views:
-        joined = _join_view(duck, spine, view)
-        for name in joined:
-            values = joined[name]
-            # Numbers are numpy's, nan where null; times stay times: as numpy's they are objects.
-            result[name] = values.to_numpy() if values.dtype.kind in "iufb" else values.array
+        for name, values in _join_view(duck, spine, view).items():
+            result[name] = values
     return result
 
 
@@ -70,28 +75,59 @@ def values_as_of(
     """
     import pandas as pd
 
-    times: dict[str, Any] = {}
-    options = ("event_time", event_time, "--as-of"), ("known_time", known_time, "--known")
-    for name, text, option in options:
-        try:
-            times[name] = pd.to_datetime(pd.Series([text or datetime.now(UTC)]), utc=True)
-        except ValueError:
-            do = "Write it as in 2026-01-31 or 2026-01-31T12:00+01:00"
-            raise FeatureViewError(f"{text!r} is no time", where=option, do=do) from None
+    times = {
+        "event_time": _moment(event_time, "--as-of"),
+        "known_time": _moment(known_time, "--known"),
+    }
     spine = pd.DataFrame({view.entity_column: [entity], **times})
     (row,) = point_in_time_join(duck, spine, [view]).to_dict("records")
     moment = row[f"{view.name}__event_time"]
     if pd.isna(moment):
-        raise NothingToDoError(
-            f"{view.name} knew nothing of {entity!r} then",
-            do="Give a later time, or see `ml-assets features list`",
-        )
+        raise _nothing_known(duck, view, entity, spine)
     found = {c: row[q] for c, q in zip(view.columns, view.qualified, strict=True)}
     plain = {name: None if pd.isna(value) else value for name, value in found.items()}
     return {"event_time": moment.to_pydatetime(), **plain}
 
 
-def as_of(view: FeatureView) -> dict[str, str]:
+def _moment(text: str | None, option: str) -> pd.Series[Any]:
+    """A time as a column of a spine; None: now."""
+    import pandas as pd
+
+    try:
+        moment = pd.to_datetime(pd.Series([datetime.now(UTC) if text is None else text]), utc=True)
+        is_time = bool(moment.notna().all())  # of an empty text, or "none", pandas makes a gap
+    except ValueError:
+        is_time = False
+    if not is_time:
+        do = "Write it as in 2026-01-31 or 2026-01-31T12:00+01:00"
+        raise FeatureViewError(f"{text!r} is no time", where=option, do=do)
+    return moment
+
+
+def _nothing_known(
+    duck: duckdb.Connection, view: FeatureView, entity: str, spine: pd.DataFrame
+) -> NothingToDoError:
+    """Why there are no values of an entity at the times of a spine of one row."""
+    import pandas as pd
+
+    if view.ttl is not None:
+        joined = point_in_time_join(duck, spine, [replace(view, ttl=None)])
+        (last,) = joined[f"{view.name}__event_time"]
+        if not pd.isna(last):
+            what = f"the values of {view.name} of {entity!r} held till {last + view.ttl:{_SHOWN}}"
+            return NothingToDoError(what, do="Give an earlier time")
+    text = _sql("first_known").format(table=view.table)
+    ((first, known),) = duck.execute(text, [entity]).fetchall()
+    if first is None:
+        return unknown_entity(view, entity)
+    return NothingToDoError(
+        f"{view.name} knew nothing of {entity!r} then: its first values are of {first:{_SHOWN}},"
+        f" and known since {known:{_SHOWN}}",
+        do="Give a later time",
+    )
+
+
+def _as_of(view: FeatureView) -> dict[str, str]:
     """In SQL, of a row of a spine: the time, the last of its events, and what was known by when."""
     of_document = view.entity == "document"
     return {
@@ -103,44 +139,65 @@ def as_of(view: FeatureView) -> dict[str, str]:
     }
 
 
-def _join_view(duck: duckdb.Connection, spine: pd.DataFrame, view: FeatureView) -> pd.DataFrame:
-    import numpy as np
-    import pyarrow as pa
-
+def _join_view(duck: duckdb.Connection, spine: pd.DataFrame, view: FeatureView) -> dict[str, Any]:
+    """The columns that a view adds to a spine."""
     require_table(duck, view)
     keys = _keys(spine, view)
-    nearest = "nearest_to_few" if _most_of_one(keys) <= FEW else "nearest_to_many"
-    void = {"void": "false", "latest_void": "false", "earlier_void": "false"}
-    if view.has_history:
-        void = {
-            "void": "removed",
-            "latest_void": "max_by(void, event::hugeint * 18446744073709551616 + known)",
-            "earlier_void": "max_by(versions.void, known)",
-        }
+    few = _most_of_one(keys) <= FEW
     columns = ", ".join(
         f"feature.{column} as {name}"
         for column, name in zip(view.columns, view.qualified, strict=True)
     )
-    times = as_of(view)
-    text = statement("duckdb/features/point_in_time_join").format(
-        table=view.table,
-        columns=columns,
-        event_time=f"{view.name}__event_time",
-        nearest=statement(f"duckdb/features/{nearest}").format(**times, **void),
-        **times,
-        **void,
-    )
+    cutoffs = ("cutoff", "document_time") if view.tells_when_known else ("cutoff",)
+    has_cutoffs = any(keys[name].null_count < len(keys) for name in cutoffs)
+    names = {
+        "table": view.table,
+        "columns": columns,
+        "event_time": f"{view.name}__event_time",
+        "version": "if(removed, -1 - rowid, rowid)" if view.has_history else "rowid",
+        # What holds anyway is not asked of each pair of rows.
+        "is_young": "true" if view.ttl is None else "since <= event",
+        "is_known": "cutoff >= known" if has_cutoffs else "true",
+        **_as_of(view),
+    }
+    nearest = _sql("nearest_to_few" if few else "nearest_to_many").format(**names)
+    may_be_late = view.has_history or (has_cutoffs and not few)
+    chosen = _sql("earlier_of_late").format(**names) if may_be_late else "from nearest"
+    text = _sql("point_in_time_join").format(nearest=nearest, chosen=chosen, **names)
     reach = _EVER if view.ttl is None else min(view.ttl // timedelta(microseconds=1), _EVER)
     with duckdb.registered(duck, spine=keys):
         # As Arrow: of the frame that DuckDB makes itself, each column is copied once more.
         found = duck.sql(text, params={"reach": reach}).to_arrow_table()
     # DuckDB would sort all columns, and join those without values once more.
-    places = np.full(len(spine), -1)
-    places[found["spine_row"].to_numpy()] = np.arange(len(found))
-    joined: pd.DataFrame = (
-        found.drop_columns("spine_row").take(pa.array(places, mask=places < 0)).to_pandas()
-    )
-    return joined
+    rows = found["spine_row"].to_numpy()
+    columns_found = zip(found.column_names, found.columns, strict=True)
+    return {name: _placed(c, rows, len(spine)) for name, c in columns_found if name != "spine_row"}
+
+
+def _placed(values: pa.ChunkedArray[Any], rows: NDArray[np.int64], count: int) -> Any:
+    """Values in their rows of `count`, null in the others; numbers are numpy's, nan where null."""
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+    kind = pa.types
+    if kind.is_integer(values.type) or kind.is_floating(values.type):
+        given = values.to_numpy()
+        placed = np.empty(count, given.dtype) if len(rows) == count else np.full(count, np.nan)
+        placed[rows] = given
+        return placed
+    if kind.is_timestamp(values.type):
+        times = np.full(count, "NaT", "datetime64[us]")
+        times[rows] = values.to_numpy()
+        # Times stay times: as numpy's they are objects.
+        return pd.DatetimeIndex(times, tz="UTC")
+    places = np.full(count, -1)
+    places[rows] = np.arange(len(rows))
+    return values.take(pa.array(places, mask=places < 0)).to_pandas().array
+
+
+def _sql(name: str) -> str:
+    return statement(f"duckdb/features/{name}")
 
 
 def _keys(spine: pd.DataFrame, view: FeatureView) -> pa.Table:
@@ -170,7 +227,9 @@ def _keys(spine: pd.DataFrame, view: FeatureView) -> pa.Table:
             continue
         micros = pd.to_datetime(spine[column], utc=True, cache=False).to_numpy("datetime64[us]")
         keys[name] = pa.array(micros, pa.timestamp("us"))
-    return pa.table(keys)
+    # In parts, so that each thread of DuckDB has some.
+    joined = pa.table(keys)
+    return pa.Table.from_batches(joined.to_batches(_PART), joined.schema)
 
 
 def _most_of_one(keys: pa.Table) -> int:

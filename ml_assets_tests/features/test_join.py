@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ml_assets.errors import FeatureViewError
+from ml_assets.errors import FeatureViewError, NothingToDoError
 from ml_assets.features import Feature, FeatureView, Query, Table, join
 from ml_assets.features.join import point_in_time_join
 from ml_assets.features.offline import create_table
@@ -127,8 +128,8 @@ def test_a_late_row_counts_only_for_those_who_knew_it(duck: duckdb.Connection) -
     # Day 2 was corrected on day 5, after day 3 had been written on day 3.
     fill(duck, [Row("a", 1, 1, 10), Row("a", 3, 3, 30), Row("a", 2, 5, 20)])
     labels = [Label("a", 2, 4), Label("a", 2, 5), Label("a", 2, None), Label("a", 4, 4)]
-    joined = point_in_time_join(duck, spine_of(labels), [DOCUMENT_TEXT])
-    assert joined["document_text__words"].tolist() == [10, 20, 20, 30]
+    words = point_in_time_join(duck, spine_of(labels), [DOCUMENT_TEXT])["document_text__words"]
+    assert (words.tolist(), str(words.dtype)) == ([10, 20, 20, 30], "int64")
 
 
 def test_a_correction_of_a_tombstone(duck: duckdb.Connection) -> None:
@@ -422,3 +423,21 @@ def test_of_three_versions_of_an_event_the_one_known_last_counts(
     labels = [Label("a", 4, cutoff) for cutoff in (0, 1, 2, None)]
     found = point_in_time_join(duck, spine_of(labels), [DOCUMENT_TEXT])["document_text__words"]
     assert found.fillna(-1).tolist() == [-1, 10, 20, 30]
+
+
+@pytest.mark.parametrize(
+    ("author", "days", "message"),
+    [
+        ("a", (9, None), "the values of events of 'a' held till 2026-01-04 00:00:00 UTC"),
+        ("a", (3, 2), "of 2026-01-02 00:00:00 UTC, and known since 2026-01-04 00:00:00 UTC"),
+        ("b", (9, None), "events has no values of 'b'. Run `ml-assets run`, or check the author"),
+    ],
+)
+def test_why_there_are_no_values_is_told(
+    duck: duckdb.Connection, author: str, days: tuple[int | None, int | None], message: str
+) -> None:
+    view = replace(EVENTS, ttl=timedelta(days=2))
+    fill_events(duck, view, [Row("a", 1, 3, 10)])
+    event, known = (moment and moment.isoformat() for moment in map(at, days))
+    with pytest.raises(NothingToDoError, match=re.escape(message)):
+        join.values_as_of(duck, view, author, event, known)

@@ -30,13 +30,35 @@ select
     min(low) as lowest,
     max(high) as highest,
     if(counts > 1, stddevSampStableMerge(deviation), nan) as spread,
-    arrayMap(level -> level / 1e9, {quantiles}) as quantiles
+    {quantiles} as quantiles
 from {source:Identifier}
 where series in {ids:Array(Int64)}
     and bucket >= toDateTime({begin:Int64}, 'UTC') and bucket < toDateTime({end:Int64}, 'UTC')
 group by place, at
 order by place, at
 settings merge_tree_min_rows_for_concurrent_read = 4096, merge_tree_min_bytes_for_concurrent_read = 1048576
+
+-- name: merged
+-- Quantiles of sketches that are added.
+arrayMap(level -> level / 1e9, quantilesDDMerge(0.02, {levels})(sketch))
+
+-- name: of_a_row
+-- Quantiles of groups that are one row each, from the keys they have in it.
+arrayMap(key -> sign(key) * exp((abs(key) - 1) * 0.040005334613699206) * 1.02 / 1e9, [{keys}])
+
+-- name: key_of_a_row
+-- Of the value of rank floor(level (n - 1)), from 0 on. NaN where there are more rows, or counts that are not all.
+if(
+    count() = 1,
+    any(if(
+        arrayCumSum(bins.values)[-1] = points,
+        toFloat64(bins.keys[arrayFirstIndex(
+            seen -> seen > toUInt64(floor({level} * (points - 1))), arrayCumSum(bins.values)
+        )]),
+        nan
+    )),
+    nan
+)
 
 -- name: exact
 -- The same, from the points.
@@ -96,7 +118,7 @@ select
     stddevSampStableState(value) as deviation,
     quantilesDDState(0.02, 0.5)(
         if(abs(value) < 1e-9, 0., 1e9 * greatest(least(value, 1e18), -1e18))
-    ) as sketch
+    ) as sketch{bins}
 from metric_points final
 where series in {ids:Array(Int64)}
     and metric_points.at >= toDateTime64({begin:Int64}, 6, 'UTC')
@@ -106,6 +128,17 @@ where series in {ids:Array(Int64)}
     and toUnixTimestamp64Micro(metric_points.at)
         < 1000000 * transform(series, {ids:Array(Int64)}, {ends:Array(Int64)}, toInt64(0))
 group by series, bucket
+
+-- name: bins
+-- What a rollup by the hour has beside that: how many values have which key of the sketch.
+, sumMap(map(
+    toInt16(if(
+        abs(value) < 1e-9,
+        0,
+        sign(value) * (1 + floor(ln(1e9 * least(abs(value), 1e18)) / 0.040005334613699206))
+    )),
+    toUInt64(1)
+)) as bins
 
 -- name: remade
 select distinct partition_id from system.parts
@@ -137,6 +170,22 @@ select any(name), any(labels), sum(rows)
 from (select series, count() as rows from metric_points group by series) as counted
 join metric_series using series
 group by series
+
+-- name: without_bins
+-- Hours of the time before their bins were kept: their month and series, first and last in microseconds.
+select toYYYYMM(bucket) as month, series, 1000000 * toUnixTimestamp(min(bucket)), 1000000 * toUnixTimestamp(max(bucket))
+from metric_hour
+where empty(bins) and bucket >= toDateTime({first:Date}, 'UTC')
+group by month, series
+order by month
+
+-- name: drop
+-- Before which day there are no points, if there were any: rollups by the day are kept always.
+insert into metric_dropped
+select {before:Date} where (select count() from metric_day where bucket < toDateTime({before:Date}, 'UTC')) > 0
+
+-- name: dropped
+select max(before) from metric_dropped
 
 -- name: ttl
 select name, engine_full from system.tables

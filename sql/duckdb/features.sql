@@ -194,6 +194,10 @@ anti join (from feature_inputs where view = $view) as inputs using (entity_id, i
 where removed_time is null
 order by entity_id
 
+-- name: first_known
+-- Since when there are values of an entity, and since when any is known.
+select min(event_time), min(known_time) from {table} where entity_id = ? and not removed
+
 -- name: findings
 select
     feature, aspect, test, psi, wasserstein, effect, strength, p_value, q_value, drifted, before, now
@@ -310,12 +314,10 @@ where entity_id in (select unnest($entity_ids))
 -- name: point_in_time_join
 -- The values of one view, as known at the cutoff of each spine row, about its moment; times in microseconds. A spine row
 -- of which nothing was known, or nothing that is young enough, is left out.
--- Of the events that come before, each as it was known last by the cutoff, the latest counts. One that was taken
--- back by then does not, where entities have events that come and go ({void}):
---   nearest  the latest row, found as there are few spine rows of an entity, or many; and whether it is right.
---   late     the other spine rows, whose answer arrived after their cutoff, or is void: search all allowed rows. Of the
---            moment itself the first has found all that counts.
-with keys as (
+-- Of the events that come before, each as it was known last by the cutoff, the latest counts; one that was taken back by
+-- then does not: its version is less than 0. The nearest row is found as there are few spine rows of an entity, or many.
+-- Both tables are read where they are asked: kept, as DuckDB would, all rows are copied once more.
+with keys as not materialized (
     select
         spine_row,
         entity_id,
@@ -324,54 +326,24 @@ with keys as (
         coalesce(epoch_us({known_by}), 9223372036854775807) as cutoff
     from spine
 ),
-versions as (
-    select
-        entity_id,
-        epoch_us(event_time) as event,
-        epoch_us(known_time) as known,
-        rowid as version,
-        {void} as void
-    from {table}
+versions as not materialized (
+    select entity_id, epoch_us(event_time) as event, epoch_us(known_time) as known, {version} as version from {table}
 ),
 nearest as ({nearest}),
-allowed as (
-    select spine_row, event, max_by(versions.version, known) as version, {earlier_void} as void
-    from nearest
-    join keys using (spine_row)
-    join versions
-        on keys.entity_id = versions.entity_id
-        and keys.moment > event
-        and keys.since <= event
-        and keys.cutoff >= known
-    where nearest.is_late
-    group by spine_row, event
-),
-late as (
-    select spine_row, max_by(version, event) as version from allowed where not void group by spine_row
-),
-chosen as (
-    select spine_row, if(is_late, late.version, nearest.version) as version
-    from nearest left join late using (spine_row)
-)
+chosen as ({chosen})
 select spine_row, feature.event_time as {event_time}, {columns}
 from chosen join {table} as feature on feature.rowid = version and not feature.removed
 
 -- name: nearest_to_few
 -- Each row of the table meets the few spine rows of its entity: nothing is sorted. What was not known yet is left out.
-select
-    spine_row,
-    max_by(version, event::hugeint * 18446744073709551616 + known) as version,
-    {latest_void} as is_late
+select spine_row, max_by(version, event::hugeint * 18446744073709551616 + known) as version
 from keys join versions
-    on keys.entity_id = versions.entity_id
-    and keys.moment {from} event
-    and keys.since <= event
-    and keys.cutoff >= known
+    on keys.entity_id = versions.entity_id and moment {from} event and {is_young} and {is_known}
 group by spine_row
 
 -- name: nearest_to_many
 -- The ASOF join over all rows; both times are one number, the event first. Of an earlier event it finds what was known
--- last; where that was known by the cutoff, it is right.
+-- last; where that was not known by the cutoff, its version is less than 0, too.
 with asked as (
     select *, moment::hugeint * 18446744073709551616 + {last} as both_times from keys
 ),
@@ -380,10 +352,28 @@ by_time as (
     from versions
     where known <= (select max(cutoff) from keys)
 )
-select spine_row, version, known > cutoff or void as is_late
+select spine_row, if({is_known}, version, -1) as version
 from asked asof join by_time
     on asked.entity_id = by_time.entity_id and asked.both_times >= by_time.both_times
-where event >= since
+where {is_young}
+
+-- name: earlier_of_late
+-- Where the version of the nearest row is less than 0, all rows that are allowed are looked at. Of the moment itself the
+-- first look has found all that counts.
+with allowed as (
+    select spine_row, event, max_by(versions.version, known) as version
+    from nearest
+    join keys using (spine_row)
+    join versions
+        on keys.entity_id = versions.entity_id and moment > event and {is_young} and {is_known}
+    where nearest.version < 0
+    group by spine_row, event
+),
+earlier as (
+    select spine_row, max_by(version, event) as version from allowed where version >= 0 group by spine_row
+)
+select spine_row, if(nearest.version < 0, earlier.version, nearest.version) as version
+from nearest left join earlier using (spine_row)
 
 -- name: ranges
 select

@@ -229,6 +229,16 @@ join metric_series using (series)
 -- name: rollup
 select count(*), pg_total_relation_size({table}::regclass) from {source}
 
+-- name: drop
+-- Before which day there are no points, if there were any: rollups by the day are kept always.
+insert into metric_dropped (before)
+select %(before)s::date
+where exists (select from metric_day where bucket < (%(before)s::date)::timestamp at time zone 'UTC')
+on conflict (is_one) do update set before = greatest(metric_dropped.before, excluded.before)
+
+-- name: dropped
+select max(before) from metric_dropped
+
 -- name: expire
 delete from {table} where bucket < %(first)s
 

@@ -56,7 +56,7 @@ from ml_assets.monitoring.trends import family_trends, trends_of
 from ml_assets.releases.pointer import list_releases
 from ml_assets.search.evaluation.metrics import NDCG
 from ml_assets.settings import Settings
-from ml_assets.stores.metrics import Retention, Window
+from ml_assets.stores.metrics import Window
 from ml_assets.training.experiments import experiment_statistics
 from ml_assets.training.results import read_summaries
 
@@ -309,8 +309,8 @@ def metric_points(
     """
     days = [date.fromisoformat(name) for name in context.partition_keys]
     now, delta, counts = datetime.now(UTC), Delta(), Counter[date]()
-    kept_since = midnight(Retention(settings.metrics_days).since(now))
     with clickhouse.connect() as client, open_metrics(settings, client) as store:
+        kept_since = midnight(store.first_day(now))
         for first in range(0, len(days), _DAYS_TOGETHER):
             part = days[first : first + _DAYS_TOGETHER]
             window = Window(midnight(part[0]), midnight(part[-1] + DAY))

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 
 from ml_assets.embeddings.space import load_tokenizer
 from ml_assets.errors import FeatureViewError, NothingToDoError, UserError
+from ml_assets.features.definition import unknown_entity
 from ml_assets.features.requests import features_of_text
 from ml_assets.features.views import VIEWS
 from ml_assets.registry.serving import Prediction, inputs_of, predict_with
@@ -104,7 +105,7 @@ async def features(view: str, entity: str, _: Reader, service: TheService) -> Fe
             f"the values of {view} of {entity!r} held till {till}", do="Run `ml-assets run`"
         )
     if entity not in reading.values:
-        raise NothingToDoError(f"{view} has no values of {entity!r}", do="See the ids of a search")
+        raise unknown_entity(VIEWS[view], entity)
     return FeaturesAnswer(view=view, key=key, entity=entity, values=reading.values[entity])
 
 

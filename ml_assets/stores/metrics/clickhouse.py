@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +42,7 @@ from ml_assets.stores.sql import statement
 if TYPE_CHECKING:
     import pyarrow as pa
     from clickhouse_connect.driver.client import Client
+    from numpy.typing import NDArray
 
 AT_ONCE = 1_000_000
 """Points of an insert: each makes a part of every day that it has points of."""
@@ -46,6 +50,12 @@ AT_ONCE = 1_000_000
 OLD = timedelta(days=7)
 
 _ROLLUPS: Mapping[Grain, str] = {grain: f"metric_{grain}" for grain in GRAINS}
+_WITH_BINS: Grain = "hour"
+"""Rows of this rollup have the counts of their sketches beside them."""
+
+_STALE = {"series": "Int64", **dict.fromkeys(("first", "last"), "DateTime64(6, 'UTC')")}
+"""Columns of a note; named with their types, they need no query of the table's own."""
+
 _MICROS = 1_000_000
 # More days than an insert has by default: a year is backfilled at once.
 _INSERT = {"max_partitions_per_insert_block": 0, "parallel_view_processing": 1}
@@ -64,6 +74,7 @@ class ClickHouseMetrics:
     def __init__(self, client: Client, retention: Retention) -> None:
         self._client, self._retention = client, retention
         self._known: set[int] = set()
+        self._dropped: date | None = None
 
     def write(self, batch: Iterable[Points]) -> int:
         """As the contract says; a bucket is made again only where a point was replaced.
@@ -73,19 +84,17 @@ class ClickHouseMetrics:
         given = batches(batch)
         if not given:
             return 0
-        refuse_dropped(given, self._retention, datetime.now(UTC))
+        refuse_dropped(given, self.first_day(datetime.now(UTC)), self._retention)
         self.refresh()  # what a killed write left, before it is taken for ours
         self._name([each.series for each in given])
         bound = _ranges(given)
         rows = self._client.query(statement("clickhouse/metrics/replaced"), bound).result_rows
         replaced = {number for (number,) in rows}
         ranges = [*zip(bound["ids"], bound["firsts"], bound["lasts"], strict=True)]
-        self._mark(ranges, is_done=False)
+        self._note(ranges)
         for table in _tables(given):
             self._client.insert_arrow("metric_points", table, settings=_INSERT)
-        self._mark([each for each in ranges if each[0] not in replaced], is_done=True)
-        if replaced:
-            self.refresh()
+        self._remake_all([each for each in ranges if each[0] in replaced])
         return sum(len(each.times) for each in given)
 
     def read(self, query: Query) -> list[Points]:
@@ -100,19 +109,35 @@ class ClickHouseMetrics:
         self, query: Query, step: timedelta, quantiles: Sequence[float] = (), exact: bool = False
     ) -> list[Buckets]:
         """As the contract says."""
+        import numpy as np
+
         text, bound, found = self.plan(query, step, quantiles, exact)
         if not found:
             return []
-        table = self._client.query_arrow(text, bound)
-        columns = {name: table[name].to_numpy() for name in table.column_names[:-1]}
-        levels = table["quantiles"].combine_chunks().flatten().to_numpy()
-        columns["quantiles"] = levels.reshape(len(table), len(quantiles))
+        columns = self._columns(text, bound, quantiles)
+        apart = columns["at"][np.isnan(columns["quantiles"]).any(axis=1)]
+        if len(apart):
+            # Of the last hours a rollup has several rows, until they are merged.
+            begin, end = int(apart.min()), int(apart.max()) + bound["step"]
+            merging = _with_quantiles("merged", quantiles)
+            part = self._columns(merging, {**bound, "begin": begin, "end": end}, quantiles)
+            others = (columns["at"] < begin) | (columns["at"] >= end)
+            columns = {
+                name: np.concatenate([each[others], part[name]]) for name, each in columns.items()
+            }
+            order = np.lexsort((columns["at"], columns["place"]))
+            columns = {name: each[order] for name, each in columns.items()}
         return split(found, columns, quantiles)
 
     def plan(
         self, query: Query, step: timedelta, quantiles: Sequence[float], exact: bool
     ) -> tuple[str, dict[str, Any], list[Labels]]:
-        """The statement of an aggregate, what is bound to it, and the labels of its groups."""
+        """The statement of an aggregate, what is bound to it, and the labels of its groups.
+
+        Quantiles of groups that are one row of the rollup each are read from its counts, and NaN
+        where there are more rows. Else sketches are merged: what takes long is to build one for
+        each group.
+        """
         grain = source(query, step, exact)
         members = groups(query, self._series(query.name))
         begin, end = query.window.micros
@@ -129,26 +154,30 @@ class ClickHouseMetrics:
                 {**bound, "levels": [*quantiles]},
                 [*members],
             )
-        names = [f"level_{number}" for number in range(len(quantiles))]
-        levels = ", ".join(f"{{{name}:Float64}}" for name in names)
-        sketch = f"quantilesDDMerge(0.02, {levels})(sketch)" if names else "emptyArrayFloat64()"
-        text = statement("clickhouse/metrics/aggregate").replace("{quantiles}", sketch)
-        bound |= {"source": _ROLLUPS[grain], **dict(zip(names, quantiles, strict=True))}
-        return text, bound, [*members]
+        is_row = grain == _WITH_BINS and step == GRAINS[grain] and len(bound["ids"]) == len(members)
+        text = _with_quantiles("of_a_row" if is_row else "merged", quantiles)
+        levels = {f"level_{number}": level for number, level in enumerate(quantiles)}
+        return text, {**bound, "source": _ROLLUPS[grain], **levels}, [*members]
+
+    def first_day(self, now: datetime) -> date:
+        """As the contract says; what is kept longer than before is not dropped by the server."""
+        if self._dropped is None:
+            self._keep(now, is_less=False)
+            rows = self._client.query(statement("clickhouse/metrics/dropped")).result_rows
+            ((self._dropped,),) = rows
+        return max(self._retention.since(now), self._dropped)
 
     def refresh(self) -> int:
         """As the contract says. Nobody else writes meanwhile, as is so of runs."""
         stale = self._client.query(statement("clickhouse/metrics/stale")).result_rows
-        for ranges in _apart(stale):
-            for grain, span in GRAINS.items():
-                self._remake(_ROLLUPS[grain], span, ranges)
-        self._mark(stale, is_done=True)
+        if stale:
+            self._remake_all(stale)
         return len(stale)
 
     def maintain(self, now: datetime) -> list[str]:
         """As the contract says; what is old is merged into one part of each day."""
         done = [f"rollups of {count} series made again"] if (count := self.refresh()) else []
-        self._client.command("truncate table metric_stale")
+        done += [*self._keep(now), *self._count_bins(self.first_day(now))]
         first = self._retention.first(None, now)
         for table, day, *_, parts in self._parts():
             if table not in ("metric_points", "metric_minute"):
@@ -160,7 +189,7 @@ class ClickHouseMetrics:
             elif at < now - OLD and parts > 1:
                 self._client.command(f"optimize table {table} partition '{at:%Y-%m-%d}' final")
                 done.append(f"{table}: {day} merged from {parts} parts")
-        return [*done, *self._drop_months(now), *self._keep()]
+        return [*done, *self._drop_months(now)]
 
     def sizes(self) -> Sizes:
         """As the contract says."""
@@ -191,14 +220,21 @@ class ClickHouseMetrics:
             self._client.command(f"alter table metric_hour drop partition id '{month}'")
         return [f"metric_hour: {month[:4]}-{month[4:]} dropped" for month in gone]
 
-    def _mark(self, ranges: Sequence[Sequence[int]], *, is_done: bool) -> None:
-        """Note of ranges of series that their rollups are stale, or are not."""
-        if ranges:
-            rows = [[number, _time(first), _time(last), is_done] for number, first, last in ranges]
-            self._client.insert("metric_stale", rows)
+    def _note(self, ranges: Sequence[Sequence[int]]) -> None:
+        """Note of ranges of series that their rollups are stale."""
+        rows = [[number, _time(first), _time(last)] for number, first, last in ranges]
+        self._client.insert("metric_stale", rows, [*_STALE], column_type_names=[*_STALE.values()])
 
-    def _remake(self, rollup: str, span: timedelta, ranges: Sequence[Sequence[int]]) -> None:
+    def _remake_all(self, stale: Sequence[Sequence[int]]) -> None:
+        """Make every rollup of ranges of series again; then none is stale any more."""
+        for ranges in _apart(stale):
+            for grain, span in GRAINS.items():
+                self._remake(grain, span, ranges)
+        self._client.command("truncate table metric_stale")
+
+    def _remake(self, grain: Grain, span: timedelta, ranges: Sequence[Sequence[int]]) -> None:
         """Make ranges of times of a rollup again; readers see a partition before or after that."""
+        rollup = _ROLLUPS[grain]
         whole = ((number, *spans(first, last, span)) for number, first, last in ranges)
         ids, firsts, ends = map(list, zip(*whole, strict=True))
         anew = f"{rollup}_anew"
@@ -213,7 +249,9 @@ class ClickHouseMetrics:
             "end": max(ends),
         }
         self._client.command(f"truncate table {anew}")
-        self._client.command(statement("clickhouse/metrics/remake"), bound, settings=_INSERT)
+        bins = statement("clickhouse/metrics/bins") if grain == _WITH_BINS else ""
+        remake = statement("clickhouse/metrics/remake").replace("{bins}", bins)
+        self._client.command(remake, bound, settings=_INSERT)
         rows = self._client.query(statement("clickhouse/metrics/remade"), bound).result_rows
         bound["partitions"] = [partition for (partition,) in rows]
         self._client.command(statement("clickhouse/metrics/carry_over"), bound, settings=_INSERT)
@@ -221,6 +259,15 @@ class ClickHouseMetrics:
             replace = f"alter table {rollup} replace partition id '{partition}' from {anew}"
             self._client.command(replace)
         self._client.command(f"truncate table {anew}")
+
+    def _columns(
+        self, text: str, bound: Mapping[str, Any], quantiles: Sequence[float]
+    ) -> dict[str, NDArray[Any]]:
+        """The columns of an aggregate; its quantiles are of shape (rows, quantiles)."""
+        table = self._client.query_arrow(text, {**bound})
+        columns = {name: table[name].to_numpy() for name in table.column_names[:-1]}
+        levels = table["quantiles"].combine_chunks().flatten().to_numpy()
+        return {**columns, "quantiles": levels.reshape(len(table), len(quantiles))}
 
     def _points(self, name: str, query: Query) -> list[Points]:
         known = self._series(query.name)
@@ -247,29 +294,60 @@ class ClickHouseMetrics:
             self._client.insert("metric_series", rows, ["series", "name", "labels"])
             self._known.update(each.id for each in new)
 
-    def _keep(self) -> list[str]:
-        """Let what the retention says be dropped by the server itself, too."""
+    def _keep(self, now: datetime, *, is_less: bool = True) -> list[str]:
+        """Let what the retention says be dropped by the server itself, too; what is less, if so.
+
+        Where more is kept than before, it is noted from which day on there are points.
+        """
         done = []
-        tables = dict(
-            map(tuple, self._client.query(statement("clickhouse/metrics/ttl")).result_rows)
-        )
+        rows = self._client.query(statement("clickhouse/metrics/ttl")).result_rows
+        kept = {table: int(_DAYS.findall(engine)[0]) - 1 for table, engine in rows}
         for table, grain, column in _KEPT:
-            days = self._retention.days * (HOURS if grain == "hour" else 1) + 1
-            if f"toIntervalDay({days})" not in tables[table]:
-                ttl = f"toDate({column}) + interval {days} day"
-                self._client.command(f"alter table {table} modify ttl {ttl} delete")
-                done.append(f"{table}: kept for {days - 1} days")
+            days = self._retention.days * (HOURS if grain == "hour" else 1)
+            if kept[table] == days or (days < kept[table] and not is_less):
+                continue
+            is_more = kept[table] < days
+            if is_more and table == "metric_points":
+                before = now.astimezone(UTC).date() - timedelta(days=kept[table])
+                self._client.command(statement("clickhouse/metrics/drop"), {"before": before})
+                self._dropped = None
+            # Parts that are there know when to be dropped; to be told of a later day takes long.
+            self._client.command(
+                f"alter table {table} modify ttl toDate({column}) + interval {days + 1} day delete"
+                f" settings materialize_ttl_after_modify = {is_more:d}"
+            )
+            done.append(f"{table}: kept for {days} days")
+        return done
+
+    def _count_bins(self, first: date) -> list[str]:
+        """Make hours with all their points again that are of the time before bins were kept."""
+        text, done = statement("clickhouse/metrics/without_bins"), []
+        rows = self._client.query(text, {"first": first}).result_rows
+        for month, of_month in groupby(rows, key=itemgetter(0)):
+            self._remake(_WITH_BINS, GRAINS[_WITH_BINS], [each for _, *each in of_month])
+            done.append(f"metric_{_WITH_BINS}: {month} made again, with counts")
         return done
 
     def _parts(self) -> Sequence[Sequence[Any]]:
         return self._client.query(statement("clickhouse/metrics/chunks")).result_rows
 
 
+_DAYS = re.compile(r"toIntervalDay\((\d+)\)")
 _KEPT: Sequence[tuple[str, Grain | None, str]] = (
     ("metric_points", None, "at"),
     ("metric_minute", "minute", "bucket"),
     ("metric_hour", "hour", "bucket"),
 )
+
+
+def _with_quantiles(how: str, quantiles: Sequence[float]) -> str:
+    """The statement of an aggregate from a rollup, whose quantiles are `merged` or `of_a_row`."""
+    names = [f"{{level_{number}:Float64}}" for number in range(len(quantiles))]
+    key = statement("clickhouse/metrics/key_of_a_row")
+    text = statement(f"clickhouse/metrics/{how}").replace("{levels}", ", ".join(names))
+    text = text.replace("{keys}", ", ".join(key.replace("{level}", name) for name in names))
+    text = text if names else "emptyArrayFloat64()"
+    return statement("clickhouse/metrics/aggregate").replace("{quantiles}", text)
 
 
 def _tables(given: Sequence[Points]) -> Iterator[pa.Table]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.errors import StoreError
@@ -71,21 +71,23 @@ def row_bytes(name: str, labels: Mapping[str, str]) -> int:
     return 16 + len(name.encode()) + len(json.dumps(dict(labels), separators=(",", ":")))
 
 
-def refuse_dropped(given: Sequence[Points], retention: Retention, now: datetime) -> None:
-    """Stop points that would be dropped, and whose rollups could not be made again.
+def refuse_dropped(given: Sequence[Points], first: date, retention: Retention) -> None:
+    """Stop points that would be dropped, or were, so that rollups have them already.
 
     Raises:
-        StoreError: a time is before the first day that is kept.
+        StoreError: a time is before the first day of which there are all points.
     """
     import numpy as np
 
-    first = retention.first(None, now)
     for each in given:
         if each.times[0] < np.datetime64(first, "us"):
+            do = "Leave it out"
+            if first <= retention.since(datetime.now(UTC)):
+                do += ", or set ML_ASSETS_METRICS_DAYS to more days"
             raise StoreError(
                 f"a point of {each.times[0]} is before {first}, the first day that is kept",
                 where=f"the metric {each.series.name}",
-                do="Leave it out, or set ML_ASSETS_METRICS_DAYS to more days",
+                do=do,
             )
 
 

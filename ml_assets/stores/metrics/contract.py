@@ -230,7 +230,7 @@ class MetricStore(Protocol):
 
         Raises:
             ValueError: a value is beyond `LARGEST`, or a time before 1970 or after 2099.
-            StoreError: a time is before what is kept; or the store refuses.
+            StoreError: a time is before `first_day`; or the store refuses.
         """
 
     def read(self, query: Query) -> list[Points]:
@@ -250,6 +250,12 @@ class MetricStore(Protocol):
 
     def latest(self, query: Query) -> list[Points]:
         """Read the last point of each series."""
+
+    def first_day(self, now: datetime) -> date:
+        """The first day of which points are taken: it is kept, and none of it was dropped.
+
+        What was dropped while less was kept is in longer rollups still, and would be twice.
+        """
 
     def refresh(self) -> int:
         """Make good the rollups of what a killed write left behind; return of how many ranges."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ class PostgresMetrics:
     def write(self, batch: Iterable[Points]) -> int:
         """As the contract says, in a transaction for `AT_ONCE` points."""
         given = batches(batch)
-        refuse_dropped(given, self._retention, datetime.now(UTC))
+        refuse_dropped(given, self.first_day(datetime.now(UTC)), self._retention)
         for ids, times, values in _columns(given):
             with self._connection.transaction():
                 # Who rolls up beside another does not see what that one has not committed yet.
@@ -137,6 +137,12 @@ class PostgresMetrics:
         rollup = sql.Identifier(f"metric_{grain or 'points'}")
         return text.format(source=rollup, sketch=_SKETCH[bool(quantiles)]), bound, [*members]
 
+    def first_day(self, now: datetime) -> date:
+        """As the contract says."""
+        ((before,),) = self._execute("dropped").fetchall()
+        since = self._retention.since(now)
+        return max(since, before or since)
+
     def refresh(self) -> int:
         """As the contract says."""
         return self.layout.refresh(self._connection)
@@ -146,6 +152,7 @@ class PostgresMetrics:
         count = self.refresh()
         done = [f"rollups of {count} ranges made again"] if count else []
         done += self.layout.compress(self._connection, now - OLD)
+        self._execute("drop", {"before": self._retention.since(now)})
         return [*done, *self.layout.drop(self._connection, self._retention, now)]
 
     def sizes(self) -> Sizes:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import timedelta
-from pathlib import Path
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
 
 from ml_assets.stores import clickhouse
-from ml_assets.stores.metrics import Points, Query, Retention, Window, series
+from ml_assets.stores.metrics import Points, Query, Retention, Series, Window, series
 from ml_assets.stores.metrics.clickhouse import ClickHouseMetrics
 from ml_assets_tests.stores.metrics.opening import (
     BEGIN,
     DAY,
     HOUR,
     MINUTE,
-    NOW,
+    QUANTILES,
     TODAY,
     WINDOW,
+    assert_same,
+    expected,
     written,
 )
 
@@ -30,11 +32,12 @@ LOSS = series("loss", model="a")
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseMetrics]:
-    """Forty days of a point in ten minutes, written at once."""
+    """Ten days, and two of another month, of a point in ten minutes, written at once."""
     with clickhouse.connect(None, tmp_path_factory.mktemp("home")) as client:
         opened = ClickHouseMetrics(client, Retention())
-        begin = np.datetime64(MONTHS.begin.replace(tzinfo=None), "us")
-        times = begin + np.arange(40 * 144) * np.timedelta64(10, "m")
+        today = np.datetime64(TODAY.replace(tzinfo=None), "us")
+        days = today - np.array([40, 39, *range(10, 0, -1)]) * np.timedelta64(1, "D")
+        times = (days[:, None] + np.arange(144) * np.timedelta64(10, "m")).ravel()
         values = np.random.default_rng(0).lognormal(size=len(times))
         opened.write(
             [Points(LOSS, times, values), Points(series("loss", model="b"), times, values)]
@@ -54,10 +57,10 @@ def test_a_read_touches_the_days_of_its_window(store: ClickHouseMetrics) -> None
     week = Query("loss", Window(TODAY - 7 * DAY, TODAY))
     text, bound, _ = store.plan(week, MINUTE, [0.5], exact=False)
     read, there = touched(store, text, bound)
-    assert (read, there >= 40) == (7, True)
+    assert (read, there >= 12) == (7, True)
     text, bound, _ = store.plan(week, HOUR, [0.5], exact=True)
     read, there = touched(store, text, bound)
-    assert (read, there >= 40) == (7, True)
+    assert (read, there >= 12) == (7, True)
     text, bound, _ = store.plan(week, HOUR, [0.5], exact=False)
     read, there = touched(store, text, bound)
     assert read <= 2, "months"
@@ -66,8 +69,8 @@ def test_a_read_touches_the_days_of_its_window(store: ClickHouseMetrics) -> None
 
 def test_many_days_are_backfilled_at_once(store: ClickHouseMetrics) -> None:
     (found, _) = store.aggregate(Query("loss", MONTHS), DAY)
-    assert found.counts.tolist() == [144] * 40
-    assert store.sizes().rows == 2 * 40 * 144
+    assert found.counts.tolist() == [144] * 12
+    assert store.sizes().rows == 2 * 12 * 144
 
 
 def test_what_a_killed_write_left_is_made_good_by_the_next(store: ClickHouseMetrics) -> None:
@@ -126,36 +129,27 @@ def test_what_is_replaced_is_made_again_and_no_more(store: ClickHouseMetrics) ->
     assert found.means.tolist() == [2.0, 3.0, 1.0, 3.5]
 
 
-def test_what_is_old_is_merged_and_dropped(tmp_path: Path, store: ClickHouseMetrics) -> None:
-    for _ in range(2):
-        written(store, {series("old"): {TODAY - 30 * DAY + _ * MINUTE: 1.0}})
-    said = store.maintain(NOW)
-    assert any(f"metric_points: {TODAY - 30 * DAY:%Y-%m-%d} merged from" in line for line in said)
-    assert store.maintain(NOW) == []
-    short = ClickHouseMetrics(store._client, Retention(days=20))
-    said = short.maintain(NOW)
-    assert "metric_points: kept for 20 days" in said
-    assert f"metric_minute: {TODAY - 21 * DAY:%Y-%m-%d} dropped" in said
-    assert f"metric_points: {TODAY - 20 * DAY:%Y-%m-%d} dropped" not in said
-    (of_days, _) = short.aggregate(Query("loss", MONTHS), DAY)
-    assert len(of_days.times) == 40, "rollups of days stay"
-    (points, _) = short.aggregate(Query("loss", MONTHS), DAY, exact=True)
-    assert len(points.times) == 20
-    assert short.maintain(NOW + timedelta(seconds=1)) == []
-
-
-def test_hours_are_dropped_by_the_month_whatever_the_server_does(
+def test_quantiles_of_hours_are_those_of_sketches_however_many_rows_they_are(
     store: ClickHouseMetrics,
 ) -> None:
-    """A partition that took another's place has no TTL (ClickHouse's issue 75194)."""
-    store.maintain(NOW)  # other tests keep less
-    at = TODAY - 390 * DAY
-    for value in (1.0, 2.0):
-        written(store, {series("hours"): {at: value}})
-    query = Query("hours", Window(at, at + DAY))
-    store.maintain(at + 1600 * DAY)
-    assert len(store.aggregate(query, HOUR)) == 1
-    assert f"metric_hour: {at:%Y-%m} dropped" in store.maintain(at + 1640 * DAY)
-    assert store.aggregate(query, HOUR) == []
-    (days,) = store.aggregate(query, DAY)
-    assert days.means.tolist() == [2.0]
+    """One row is read by its counts; of several the sketches are merged."""
+    each, other = series("bins", model="a"), series("bins", model="b")
+    draw = np.random.default_rng(1)
+    rows: dict[Series, dict[datetime, float]] = {}
+    for one in (each, other):
+        values = (draw.lognormal(3, 2, 300) * draw.choice([-1, 0, 1], 300)).tolist()
+        rows[one] = {BEGIN + n * 7 * MINUTE: value for n, value in enumerate(values)}
+    written(store, rows)
+    store._client.command("system stop merges metric_hour")
+    for at in (BEGIN + 3 * HOUR, BEGIN + 5 * HOUR):
+        late = {at + timedelta(seconds=1): 50.0}
+        written(store, {each: late})
+        rows[each] |= late
+    query = Query("bins", WINDOW)
+    text, bound, _ = store.plan(query, HOUR, QUANTILES, exact=False)
+    levels = store._columns(text, bound, QUANTILES)["quantiles"]
+    assert np.isnan(levels).all(axis=1).sum() == 2
+    for by in (None, [], ["model"]):
+        found = store.aggregate(replace(query, by=by), HOUR, QUANTILES)
+        assert_same(found, expected(rows, HOUR, by), exact=False)
+    store._client.command("system start merges metric_hour")

@@ -83,6 +83,12 @@ def test_what_is_old_is_dropped_and_days_stay(store: PostgresMetrics) -> None:
     (days,) = short.aggregate(query, DAY)
     assert (len(points.times), len(minutes.times), len(days.times)) == (20, 20 * 24, 30)
     assert short.maintain(NOW) == []
+    # The rollups that are left would be made of less than they are when more is kept.
+    at = TODAY - 25 * DAY
+    with pytest.raises(StoreError, match=rf"before {TODAY - 20 * DAY:%Y-%m-%d}.* Leave it out$"):
+        written(store, {series("loss", model="a"): {at: 1.0}})
+    (days,) = store.aggregate(query, DAY)
+    assert days.counts.tolist() == [24] * 30
 
 
 @pytest.mark.skipif(PGLITE in os.environ, reason="it has one connection")
