@@ -109,10 +109,11 @@ def extract(content: bytes, suffix: str) -> Page | str:
 
 def _once(result: Any) -> str:
     """The text of a PDF without its tables, where they are written once more behind all of it."""
+    content: str = result.content
     rows = (row for table in result.tables for row in table.cells)
     again = [word for row in rows for cell in row for word in cell.split()]
-    text, *behind = result.content.rsplit(maxsplit=len(again)) if again else [result.content]
-    return text if behind == again else result.content
+    text, *behind = content.rsplit(maxsplit=len(again)) or [content]
+    return text if behind == again else content
 
 
 def _signed(page: Page) -> Page:
