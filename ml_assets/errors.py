@@ -5,8 +5,10 @@ Everything else is a defect and keeps its traceback.
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 # An unquoted @ or / in a password does not end it; digits before a / are a port.
@@ -69,6 +71,26 @@ class StoreError(UserError):
 
 class OutageError(StoreError):
     """A store does not answer: it is down, or just starting. It may answer soon."""
+
+
+_TAKES_NO_MORE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+@contextmanager
+def full_disks_told() -> Iterator[None]:
+    """Say in one line that a disk takes no more, whoever wrote to it.
+
+    Raises:
+        StoreError: so it is.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _TAKES_NO_MORE:
+            raise
+        do = "Make space on its disk, and run again: what was committed is kept"
+        what = error.strerror or "it takes no more"
+        raise StoreError(what, where=str(error.filename or "disk"), do=do) from None
 
 
 class DamagedStoreError(StoreError):

@@ -1,12 +1,13 @@
 """Errors: what they show of URLs, and that each names the next step."""
 
 import ast
+import errno
 from collections.abc import Iterator
 
 import pytest
 
 from ml_assets import errors
-from ml_assets.errors import UserError, mask_secrets
+from ml_assets.errors import StoreError, UserError, mask_secrets
 from ml_assets_tests.mentions import (
     SETTINGS,
     mentioned_commands,
@@ -21,6 +22,14 @@ TREES = {
 }
 WITHOUT_DO = {"IncompleteReadError", "DamagedStoreError"}
 """Their next step is their own."""
+
+
+def test_a_full_disk_is_one_line_whoever_writes() -> None:
+    told = pytest.raises(StoreError, match=r"^/x/y: No space left on device\. Make space")
+    with told, errors.full_disks_told():
+        raise OSError(errno.ENOSPC, "No space left on device", "/x/y")
+    with pytest.raises(FileNotFoundError), errors.full_disks_told():
+        raise FileNotFoundError(errno.ENOENT, "No such file")
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from ml_assets.console.layout import printable
-from ml_assets.errors import SettingError, UserError
+from ml_assets.errors import SettingError, UserError, full_disks_told
 from ml_assets.settings import Settings, load_settings, secret
 from ml_assets.stores.patience import outages_awaited
 
@@ -191,7 +191,7 @@ def _clear_errors() -> Iterator[None]:
     logging.getLogger("py.warnings").addHandler(logging.NullHandler())
     try:
         _refuse_bytes(sys.argv[1:])
-        with outages_awaited(_PATIENCE, tell):
+        with outages_awaited(_PATIENCE, tell), full_disks_told():
             yield
     except UserError as error:
         line = escape(printable(str(error)))

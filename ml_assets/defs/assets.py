@@ -23,7 +23,7 @@ from psycopg import sql
 
 import ml_assets.defs as room
 from ml_assets.delta import Delta
-from ml_assets.errors import OutageError, SourceError, StoreError
+from ml_assets.errors import OutageError, SourceError, StoreError, full_disks_told
 from ml_assets.features.definition import FeatureView
 from ml_assets.problem import REPAIR, Problem
 from ml_assets.releases.anchor import read_head
@@ -131,7 +131,8 @@ def tried_again(function: Function) -> Function:
 @contextmanager
 def _asking_again() -> Iterator[None]:
     try:
-        yield
+        with full_disks_told():
+            yield
     except OutageError as outage:  # the next try waits for the store, too
         raise dg.RetryRequested(max_retries=2, seconds_to_wait=_PAUSE_SECONDS) from outage
     except (StoreError, SourceError) as error:

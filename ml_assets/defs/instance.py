@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, redirect_stdout
+from contextlib import ExitStack, closing, contextmanager, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -460,7 +460,7 @@ def _configure(home: Path, settings: Settings) -> None:
 
 def _migrated(instance: dg.DagsterInstance, error: DBAPIError, home: Path) -> StoreError:
     """Bring records of an older Dagster up to date, which lack a table or a column."""
-    with redirect_stdout(StringIO()):
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # it draws bars
         instance.upgrade()
     return StoreError(
         f"Dagster's records were of an older version ({error.orig}), and were migrated",

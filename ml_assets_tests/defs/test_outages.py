@@ -1,5 +1,6 @@
 """A step that a store failed is tried again, and its run launched again; no other is."""
 
+import errno
 from collections.abc import Iterator
 
 import dagster as dg
@@ -69,6 +70,8 @@ def test_a_store_that_is_back_is_asked_again() -> None:
     [
         (OUTAGE, 3),
         (StoreError("no space left", do="Make some"), 2),
+        (OSError(errno.ENOSPC, "No space left on device"), 2),
+        (OSError(errno.EBADF, "Bad file descriptor"), 1),
         (SourceError("cannot be read", do="Look"), 2),
         (GateError("a gate blocks", do="See it"), 1),
         (FeatureViewError("was changed", do="Give it a version"), 1),

@@ -36,7 +36,7 @@ _OWN: Mapping[str, Callable[[bytes], Page]] = {".epub": read_epub, ".eml": read_
 
 FORMATS = (*_MEDIA_TYPES, *_OWN)
 
-VERSION = "3"
+VERSION = "4"
 """Raise it when something else is made of what the extractor reads."""
 
 MAX_BYTES = 1 << 26
@@ -100,11 +100,20 @@ def extract(content: bytes, suffix: str) -> Page | str:
     told: dict[str, Any] = dict(result.metadata)
     office = told.get("core_properties") or {}
     title = str(told.get("title") or told.get("subject") or office.get("title") or "")
-    text = normalize(result.content)
+    text = normalize(_once(result) if suffix == ".pdf" else result.content)
     document: Any = result.document or {}
     headings = tuple(_headings((node["content"] for node in document.get("nodes", ())), text))
     page = Page(" ".join(title.split()), text, headings)
     return _signed(page) if suffix == ".docx" else page
+
+
+def _once(result: Any) -> str:
+    """The text of a PDF without its tables, where they are written once more behind all of it."""
+    content: str = result.content
+    rows = (row for table in result.tables for row in table.cells)
+    again = [word for row in rows for cell in row for word in cell.split()]
+    text, *behind = content.rsplit(maxsplit=len(again)) or [content]
+    return text if behind == again else content
 
 
 def _signed(page: Page) -> Page:

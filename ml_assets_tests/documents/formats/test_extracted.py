@@ -92,6 +92,10 @@ NOTEBOOK = {
 }
 
 
+LINES = ("First paragraph of some length here", "and on until its end.", "Second paragraph.")
+TABLE = ") Tj 0 -14 Td (".join(LINES)
+"""The lines of a page that are taken for a table."""
+
 HTML_MAIL = (
     b"Subject: Parts\nFrom: A B <a@b.c>, d@e.f\nContent-Type: text/html\n\n"
     b"<style>p {}</style><table><tr><td>Gasket<td>2.40</table><p>one<p>caf\xe9"
@@ -99,6 +103,7 @@ HTML_MAIL = (
 
 READ = [
     (".pdf", pdf("Grease the valve", "Valves"), "Valves", "Grease the valve"),
+    (".pdf", pdf(TABLE, "Parts"), "Parts", "\n".join(LINES)),
     (".docx", docx("<w:p><w:r><w:t>Prime it</w:t></w:r></w:p>"), "", "Prime it"),
     (".rtf", rb"{\rtf1\ansi A caf\'e9}", "", "A café"),
     (
@@ -145,6 +150,12 @@ def test_title_and_text(
     assert words in found[1]
     # A cache would keep texts that were erased.
     assert {path.name for path in tmp_path.rglob("*")} <= {"kreuzberg-pdfium", "libpdfium.so"}
+
+
+def test_the_words_of_tables_stand_once_in_a_pdf() -> None:
+    page = extract(pdf(TABLE, "Parts"), ".pdf")
+    assert isinstance(page, Page)
+    assert page.text.split("\n") == [*LINES]
 
 
 def test_golden_pages() -> None:

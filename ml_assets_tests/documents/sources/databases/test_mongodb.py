@@ -9,6 +9,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -27,6 +29,7 @@ from ml_assets.documents.sources import Source, open_source
 from ml_assets.errors import SettingError, SourceError, UserError
 from ml_assets.settings import load_settings
 from ml_assets.stores import postgres
+from ml_assets_tests.paths import PROJECT
 from ml_assets_tests.servers import PASSWORD, free_port
 from ml_assets_tests.servers.documentdb import DocumentDb
 from ml_assets_tests.servers.mongodb import Gateway, Mock, RefusedError, mongodb_over_tcp
@@ -154,6 +157,27 @@ def test_a_pipeline_puts_a_text_together_from_several_collections(
     before = source.collections()
     (tmp_path / "parts.json").write_text(json.dumps([*stages, {"$limit": 1}]))
     assert opened(str(tmp_path / "source.toml"), gateway).collections() != before
+
+
+def test_the_example_of_the_documents(
+    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (PROJECT / "docs" / "sources.md").read_text("utf-8")
+    (block,) = re.findall(r"```sh\n(mkdir -p \.ml_assets/catalogue\n.*?)```", page, re.DOTALL)
+    subprocess.run(["bash", "-euc", block], check=True)
+    parts = [{"name": "use", "text": "Boil"}, {"name": "care", "text": "Descale"}]
+    times = dict.fromkeys(("created", "updated_at"), datetime(2026, 1, 5, tzinfo=UTC))
+    kettle = {"slug": "kettle", "title": "Kettle", "topic": "kitchen", "author": 7, **times}
+    write(gateway, {**kettle, "published": True, "parts": parts}, {**kettle, "published": False})
+    write(gateway, {"_id": 7, "name": "Ada"}, collection="authors")
+    documents, rejected = read(opened(".ml_assets/catalogue/source.toml", gateway))
+    assert {name: row.text for name, row in documents.items()} == {
+        "kettle/use": "Boil",
+        "kettle/care": "Descale",
+    }
+    assert documents["kettle/use"].metadata == {"author.name": "Ada"}
+    assert not rejected
 
 
 def test_unwound_rows_with_one_id_are_told(gateway: Gateway, tmp_path: Path) -> None:
