@@ -183,9 +183,7 @@ def _export_path(settings: Settings) -> Path | None:
     if settings.encoder == "sentence-transformers" or (settings.encoder == "auto" and _has_gpu()):
         return None
     model = current_model(settings)
-    export = onnx.find_export(model, settings.home)
-    if export is None:
-        export = onnx.export(model, settings.home, SentenceTransformerEncoder(model, "float32"))
+    export = onnx.find_export(model, settings.home) or onnx.export_apart(model, settings.home)
     return export.path if export.usable else None
 
 

@@ -7,7 +7,7 @@ row is appended where they differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -167,6 +167,21 @@ def stored_views(duck: duckdb.Connection) -> dict[str, int]:
 def rows_left_out(duck: duckdb.Connection, view: FeatureView) -> dict[str, int]:
     """How many rows of the source the last refresh left out, by reason, the most frequent first."""
     return dict(duck.execute(statement("duckdb/features/left_out"), [view.key]).fetchall())
+
+
+def rows_came(duck: duckdb.Connection, views: Iterable[FeatureView], since: datetime) -> bool:
+    """Whether a row counts that did not yet then: its event has come, or its known time may have.
+
+    Of views that were computed; an event that is read after it was true counts at once.
+    """
+    stored = stored_views(duck)
+    for view in views:
+        if view.has_history and view.key in stored:
+            text = statement("duckdb/features/events_came").format(table=view.table)
+            ((came,),) = duck.execute(text, {"since": since}).fetchall()
+            if came or NOT_KNOWN_YET in rows_left_out(duck, view):
+                return True
+    return False
 
 
 def _stage_entities(corpus: Corpus, view: FeatureView, state: State) -> None:

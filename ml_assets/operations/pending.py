@@ -16,6 +16,7 @@ from ml_assets.documents.collections import GONE, Collection, changed_collection
 from ml_assets.documents.history import count_changes
 from ml_assets.documents.sources import Source, open_source
 from ml_assets.errors import StoreError
+from ml_assets.features.views import VIEWS
 from ml_assets.monitoring.predictions import waiting_days
 from ml_assets.operations.erasure.request import is_any_begun
 from ml_assets.operations.state import counted, is_marked, run_inputs, written
@@ -149,6 +150,7 @@ def last_finish(settings: Settings) -> Finish | None:
             or expired(connection, described_generation(settings), settings.keep_generations_days)
             # Of a server the mark tells it.
             or (tracked is None and _are_astray(connection, url, settings))
+            or _rows_came(settings, row["finished_at"])
         ):
             return None
         return _finish(row)
@@ -192,6 +194,22 @@ def _are_astray(connection: postgres.Connection, url: str | None, settings: Sett
     from ml_assets.registry.versions import astray
 
     return bool(astray(connection, mlflow.tracking(None, url, settings.home)))
+
+
+def _rows_came(settings: Settings, finished: datetime) -> bool:
+    """Whether a row of a user's own view counts by now that the run did not see yet.
+
+    It copied the values some time before it was finished.
+    """
+    views = [view for view in VIEWS.values() if view.has_history]
+    if not views or not settings.duckdb_file.exists():
+        return False
+    # Not needed where there are none.
+    from ml_assets.features.offline import rows_came
+    from ml_assets.stores import duckdb
+
+    with duckdb.connect(settings.duckdb_file, read_only=True) as duck:
+        return rows_came(duck, views, finished - LOOK_AGAIN)
 
 
 def was_finished(connection: postgres.Connection, settings: Settings) -> bool | None:

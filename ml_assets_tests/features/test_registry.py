@@ -5,13 +5,15 @@ from pathlib import Path
 import pytest
 
 from ml_assets.delta import Delta
-from ml_assets.errors import FeatureViewError
+from ml_assets.errors import FeatureViewError, RoleError
 from ml_assets.features.definition import Feature, FeatureView, fingerprint
 from ml_assets.features.offline import create_table, stored_views
 from ml_assets.features.registry import drop_version, listed, page, refresh_definitions
 from ml_assets.features.views import VIEWS, views_for
 from ml_assets.features.views.collection_activity import COLLECTION_ACTIVITY
 from ml_assets.features.views.document_text import DOCUMENT_TEXT
+from ml_assets.releases import audit
+from ml_assets.releases.roles import grant
 from ml_assets.stores import duckdb, online, postgres
 
 _SYSTEM_COLUMNS = [
@@ -108,10 +110,18 @@ def test_a_version_is_dropped_offline_and_online(
         assert known == {"view": "old", "version": 4, "rows": 0, "standing": "earlier"}
         for key in (old.key, DOCUMENT_TEXT.key):
             store.put_many(key, {"x": online.Row({"words": 1}, "r")})
+        grant(connection, "root", "admin", "root", "the team")
+        grant(connection, "ann", "viewer", "root", "the team")
+        with pytest.raises(RoleError, match="ann' is a viewer, and may not drop by hand"):
+            drop_version(connection, duck, store, "old", 4, "ann", "gone")
+        assert old.key in stored_views(duck)
+        grant(connection, "ann", "approver", "root", "the team")
         assert drop_version(connection, duck, store, "old", 4, "ann", "gone") == 0
         assert old.key not in stored_views(duck)
         assert store.views() == [DOCUMENT_TEXT.key]
         assert drop_version(connection, duck, store, "old", 4, "ann", "gone") is None
+    (entry,) = (each for each in audit.read_entries(connection, 10) if each.action == "drop")
+    assert (entry.actor, entry.subject, entry.reason) == ("ann", "feature view old_v4", "gone")
 
 
 @pytest.mark.parametrize(

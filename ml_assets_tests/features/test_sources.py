@@ -1,7 +1,8 @@
 """Views by query, function and table: from what a user writes to offline rows."""
 
+import os
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ml_assets.features.join import point_in_time_join
 from ml_assets.features.offline import (
     drop_table,
     refresh_source,
+    rows_came,
     rows_left_out,
     statistics,
     stored_views,
@@ -319,7 +321,9 @@ def test_a_row_that_is_not_known_yet_is_read_when_it_is(
     for count in (1, 2):
         assert refresh_source(corpus, view) == Delta()
         assert len(times) == count
+    assert rows_came(corpus.duck, [view], datetime.now(UTC))
     corpus.duck.execute("update feature_rows_left_out set reason = 'it has no key'")
+    assert not rows_came(corpus.duck, [view], datetime.now(UTC))
     assert refresh_source(corpus, view) == Delta()
     assert len(times) == 2
 
@@ -342,6 +346,27 @@ def test_an_event_to_come_is_stored_and_not_yet_current(corpus: Corpus, tmp_path
     view = table_of(tmp_path, [("ann", "2026-01-01", 1.0), ("ann", "2999-01-01", 2.0)])
     assert refresh_source(corpus, view) == Delta(added=2)
     assert current(corpus.duck, view) == {"ann": {"rating": 1.0}}
+
+
+def test_a_row_that_was_to_come_is_told_once_it_has(corpus: Corpus, tmp_path: Path) -> None:
+    """Nothing else has changed then. One that was read after its event counted at once."""
+    now = datetime.now(UTC)
+    hours = [(-0.5, -2), (1, -2), (-0.4, -0.3)]
+    times = [[(now + timedelta(hours=n)).isoformat() for n in pair] for pair in hours]
+    rows = [("ann", event, 1.0, known) for event, known in times]
+    view = table_of(tmp_path, rows, known_time="known")
+    assert not rows_came(corpus.duck, [view], now - timedelta(hours=1)), "it was not computed"
+    refresh_source(corpus, view)
+    assert rows_came(corpus.duck, [view], now - timedelta(hours=1))
+    assert not rows_came(corpus.duck, [view], now - timedelta(hours=0.45))
+
+
+def test_a_file_is_known_by_its_stamp_and_a_query_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("author,at,rating\n")
+    os.utime(tmp_path / "a.csv", (0, 0))
+    for url, is_known in ((f"{tmp_path}/a.csv", True), ("sql:select * from stars", False)):
+        source = Table(url, "author", "at")
+        assert (source.stamp() == source.stamp()) is is_known
 
 
 def test_parquet_with_gaps(corpus: Corpus, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ from ml_assets.documents.pushed.queue import push, pushed_document
 from ml_assets.documents.refresh import refresh_documents
 from ml_assets.documents.sources import open_source
 from ml_assets.errors import StoreError
+from ml_assets.features import Table
+from ml_assets.features.offline import create_table
 from ml_assets.operations import pending, state
 from ml_assets.operations.erasure.request import FOLDER
 from ml_assets.operations.lasting import LASTING_WARNINGS, is_finish
@@ -45,7 +48,8 @@ from ml_assets.service.following.deployments import Process
 from ml_assets.service.page.judgments import Judgment, judge, withdraw
 from ml_assets.service.page.sessions import open_sessions
 from ml_assets.settings import Settings, secret
-from ml_assets.stores import chroma, clickhouse, mlflow, online, postgres
+from ml_assets.stores import chroma, clickhouse, duckdb, mlflow, online, postgres
+from ml_assets_tests.features.own_views import STATS
 from ml_assets_tests.monitoring.alerting.examples import critical_alert
 from ml_assets_tests.operations.finishing import end_a_run, of_one_document
 from ml_assets_tests.search.corpus import generation_of
@@ -253,6 +257,22 @@ def test_a_server_is_told_by_its_mark_for_an_hour(
         query = "update finished_run set finished_at = now() - make_interval(mins => %s)"
         connection.execute(query, [minutes])
         assert (last_finish(changed) is not None) == finished
+
+
+def test_a_row_whose_event_has_come_asks_for_a_run(
+    ended: Settings, connection: postgres.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = replace(STATS, source=Table("stats.csv", "author", "at", "known"))
+    monkeypatch.setattr(pending, "VIEWS", {view.name: view})
+    ended.duckdb_file.unlink()
+    known = datetime.now(UTC) - timedelta(hours=2)
+    for minutes, is_finished in ((0, True), (90, False)):
+        with duckdb.connect(ended.duckdb_file) as duck:
+            create_table(duck, view)
+            row = ["ann", known + timedelta(minutes=minutes), known, False, "", 1.0]
+            duck.execute(f"insert into {view.table} values (?, ?, ?, ?, ?, ?)", row)
+        end_a_run(connection, ended)
+        assert (last_finish(ended) is not None) is is_finished
 
 
 def test_what_has_no_mark_is_known_for_longer(

@@ -194,6 +194,9 @@ anti join (from feature_inputs where view = $view) as inputs using (entity_id, i
 where removed_time is null
 order by entity_id
 
+-- name: events_came
+select exists (from {table} where event_time > known_time and event_time > $since and event_time <= current_timestamp)
+
 -- name: first_known
 -- Since when there are values of an entity, and since when any is known.
 select min(event_time), min(known_time) from {table} where entity_id = ? and not removed

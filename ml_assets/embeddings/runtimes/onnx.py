@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_assets.embeddings.model_files import files_sha256, modules_of
 from ml_assets.embeddings.runtimes.batching import BatchingEncoder
-from ml_assets.embeddings.space import ModelFolder
-from ml_assets.errors import first_line
+from ml_assets.embeddings.runtimes.reference import SentenceTransformerEncoder
+from ml_assets.embeddings.space import ModelFolder, VectorSpace
+from ml_assets.errors import ModelError, first_line
 from ml_assets.stores.folders import folder, write_whole
 
 if TYPE_CHECKING:
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
 
     from ml_assets.embeddings.encoder import Encoder
     from ml_assets.embeddings.runtimes.batching import Padded, Run
-    from ml_assets.embeddings.runtimes.reference import SentenceTransformerEncoder
 
 MIN_COSINE = 0.9999
 """An export whose vectors are further from the reference, on any sample, is not used."""
@@ -31,6 +33,8 @@ MIN_COSINE = 0.9999
 VERSION = 2
 _LEAST_WEIGHTS = 1024
 """Bytes of a tensor that is kept beside the graph."""
+
+_APART = "from ml_assets.embeddings.runtimes.onnx import export_given; export_given()"
 
 _SAMPLE = (
     "Return the absolute value of a number.",
@@ -108,6 +112,36 @@ def find_export(model: ModelFolder, home: Path) -> Export | None:
     except (FileNotFoundError, ValueError, TypeError):  # there is none, or it was cut short
         return None
     return stored if not stored.usable or _sha256(stored, home) == stored.sha256 else None
+
+
+def export_apart(model: ModelFolder, home: Path) -> Export:
+    """What `export` does, in a process of its own: half a GiB of torch is free again after it.
+
+    Raises:
+        ModelError: the process ended without a verdict.
+    """
+    given = {"path": str(model.path), "space": asdict(model.space), "home": str(home)}
+    # -P: what lies in the current folder is not imported.
+    command = [sys.executable, "-P", "-c", _APART]
+    done = subprocess.run(
+        command, input=json.dumps(given), text=True, capture_output=True, check=False
+    )
+    made = find_export(model, home)
+    if done.returncode or made is None:
+        last = done.stderr.strip().rpartition("\n")[2] or f"it ended with {done.returncode}"
+        raise ModelError(
+            f"the model cannot be exported ({last})",
+            where=str(model.path),
+            do="Free some memory, or set ML_ASSETS_ENCODER=sentence-transformers",
+        )
+    return made
+
+
+def export_given() -> None:
+    """Export the model that the standard input describes."""
+    given = json.load(sys.stdin)
+    model = ModelFolder(Path(given["path"]), VectorSpace(**given["space"]))
+    export(model, Path(given["home"]), SentenceTransformerEncoder(model, "float32"))
 
 
 def export(model: ModelFolder, home: Path, reference: SentenceTransformerEncoder) -> Export:

@@ -92,8 +92,7 @@ class Table:
 
     def state(self, corpus: Corpus) -> State:
         """A hash of names, sizes and times of the files; a query has to be asked each time."""
-        stamp = uuid.uuid4().hex if self._is_query else self.stamp()
-        return State(0, stamp, datetime.now(UTC))
+        return State(0, self.stamp(), datetime.now(UTC))
 
     @property
     def reads(self) -> list[str]:
@@ -105,9 +104,9 @@ class Table:
         return False
 
     def stamp(self) -> str:
-        """What another is once a file was written, or went; of a query only its text."""
+        """What another is once a file was written, or went; a query has to be asked each time."""
         if self._is_query:
-            return self.url
+            return uuid.uuid4().hex
         files = self._found()
         seen = [(path, stamps.stamp(system, path) or uuid.uuid4()) for system, path in files]
         return hashlib.sha256(repr(seen).encode()).hexdigest()

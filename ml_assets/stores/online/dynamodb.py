@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from hashlib import sha256
 from itertools import islice
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -33,6 +34,8 @@ _HEADS = "views"
 _READ, _WRITTEN = 100, 25
 """Items of a request, at most."""
 _OF_A_BUCKET, _MOST_BUCKETS = 10_000, 1024
+_LONGEST = 1_000
+"""Bytes of an id that is a part of a key; DynamoDB takes 1,024."""
 _TRIES = 8
 """Of a request that is answered in part: the table is asked for more than it gives."""
 
@@ -192,7 +195,7 @@ class _DynamoDb:
         if not (name := self._name(view)):
             return {}
         return {
-            item["entity_id"]["S"][1:]: item["revision"]["S"]
+            _entity(item): item["revision"]["S"]
             for bucket in _buckets(view, name)
             for item in self._items(bucket)
         }
@@ -229,7 +232,7 @@ class _DynamoDb:
             for wait in self._tries():
                 given = self._client.batch_get_item(RequestItems=waiting)
                 for item in given["Responses"].get(self._table, ()):
-                    found[item["entity_id"]["S"][1:]] = item
+                    found[_entity(item)] = item
                 if not (waiting := given.get("UnprocessedKeys")):
                     break
                 wait()
@@ -241,6 +244,7 @@ class _DynamoDb:
                 "PutRequest": {
                     "Item": {
                         **_key(view, name, id_),
+                        **({"long_id": {"S": id_}} if _is_long(id_) else {}),
                         "revision": {"S": revision},
                         "features": {"B": values},
                     }
@@ -316,7 +320,7 @@ class _DynamoDb:
 
     def _items(self, bucket: str, *, whole: bool = False) -> Iterator[Item]:
         """The items of a partition: their entities and revisions, or all of them."""
-        more: Item = {} if whole else {"ProjectionExpression": "entity_id, revision"}
+        more: Item = {} if whole else {"ProjectionExpression": "entity_id, long_id, revision"}
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             KeyConditionExpression="bucket_id = :bucket",
@@ -346,8 +350,20 @@ def _head(view: str) -> Item:
 
 def _key(view: str, name: str, entity_id: str) -> Item:
     number, _, buckets = name.partition(":")
-    bucket = crc32(entity_id.encode()) % int(buckets)
-    return {"bucket_id": {"S": f"{view}.{number}.{bucket}"}, "entity_id": {"S": f"e{entity_id}"}}
+    encoded = entity_id.encode()
+    bucket = crc32(encoded) % int(buckets)
+    own = f"h{sha256(encoded).hexdigest()}" if _is_long(entity_id) else f"e{entity_id}"
+    return {"bucket_id": {"S": f"{view}.{number}.{bucket}"}, "entity_id": {"S": own}}
+
+
+def _is_long(entity_id: str) -> bool:
+    """Whether an id is too long for a key, which then has its hash."""
+    return len(entity_id.encode()) > _LONGEST
+
+
+def _entity(item: Item) -> str:
+    long: str | None = _text(item, "long_id")
+    return item["entity_id"]["S"][1:] if long is None else long
 
 
 def _buckets(view: str, name: str) -> list[str]:

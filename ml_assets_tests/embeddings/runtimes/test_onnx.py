@@ -17,11 +17,13 @@ from ml_assets.embeddings.runtimes.onnx import (
     VERSION,
     Export,
     export,
+    export_apart,
     find_export,
     onnx_encoder,
 )
 from ml_assets.embeddings.runtimes.reference import SentenceTransformerEncoder
 from ml_assets.embeddings.space import ModelFolder, current_model
+from ml_assets.errors import ModelError
 from ml_assets.settings import load_settings
 from ml_assets_tests.embeddings.corpus import TEXTS
 
@@ -83,18 +85,33 @@ def test_an_interrupted_export_leaves_no_verdict(
     assert not list(tmp_path.glob("**/*.tmp"))
 
 
-def test_a_second_process_needs_no_torch(exported: tuple[Path, Export]) -> None:
+def test_torch_is_needed_only_beside_the_process_that_exports(tmp_path: Path) -> None:
     code = (
         "import sys; from ml_assets.settings import load_settings;"
         "from ml_assets.embeddings.encoder import load_encoder;"
-        "load_encoder(load_settings()).encode(['x']);"
+        "print(load_encoder(load_settings()).encode(['x']).shape);"
         "print([m for m in ('torch', 'transformers', 'sentence_transformers') if m in sys.modules])"
     )
-    environment = {"ML_ASSETS_HOME": str(exported[0]), "PATH": "/usr/bin:/bin"}
+    environment = {"ML_ASSETS_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.splitlines() == ["(1, 384)", "[]"]
+    made = find_export(MODEL, tmp_path)
+    assert made
+    assert made.usable
+
+
+def test_a_process_that_ends_without_an_export_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "python"
+    for lines, said in (("exit 3", "it ended with 3"), ("echo No memory >&2; exit 1", "No memory")):
+        program.write_text(f"#!/bin/sh\n{lines}\n")
+        program.chmod(0o700)
+        monkeypatch.setattr(sys, "executable", str(program))
+        with pytest.raises(ModelError, match=rf"cannot be exported \({said}\).*ML_ASSETS_ENCODER"):
+            export_apart(MODEL, tmp_path / "home")
 
 
 def test_what_was_exported_is_loaded_ahead_and_nothing_is_exported_for_that(

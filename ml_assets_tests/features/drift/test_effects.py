@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import ks_2samp, wasserstein_distance
+from scipy.stats import chi2_contingency, fisher_exact, ks_2samp, wasserstein_distance
 
 from ml_assets.features.drift.effects import (
     adjusted,
@@ -104,6 +104,15 @@ def test_many_categories_of_few_rows_are_no_drift() -> None:
         before, now = summarize_categories(drawn[:2500]), summarize_categories(drawn[2500:])
         found.append(categorical_difference(before, now).p_value)
     assert np.mean(np.array(found) < 0.05) <= 0.05
+
+
+def test_what_is_common_and_what_is_rare_are_two_tests() -> None:
+    """The smaller of two chances is half as likely as it looks."""
+    before, now = names(a=600, b=300, c=3), names(a=480, b=310, c=4)
+    common = chi2_contingency([[600, 300], [480, 310]], correction=False).pvalue
+    rare = fisher_exact([[3, 900], [4, 790]]).pvalue
+    assert common < rare
+    assert categorical_difference(before, now).p_value == pytest.approx(2 * common)
 
 
 def test_one_category_is_equal_to_itself() -> None:

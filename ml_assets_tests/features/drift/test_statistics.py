@@ -33,6 +33,7 @@ from ml_assets.features.drift.windows import (
 from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.stores import duckdb, postgres
 from ml_assets_tests.fakes import SPACE
+from ml_assets_tests.features.corpus import DOCUMENTS, Load
 
 DAY = date(2026, 3, 20)
 NOON = datetime(2026, 3, 20, 12, tzinfo=UTC)
@@ -305,3 +306,13 @@ def test_every_event_of_a_view_with_history_counts_and_names_are_counted(
     tier = found["author_rate__tier"]
     assert (tier.numeric, tier.rows, tier.missing) == (False, 2, 1)
     assert dict(tier.counts) == {"paid": 1}
+
+
+def test_vectors_of_documents_are_of_unit_length(
+    connection: postgres.Connection, load: Load
+) -> None:
+    """That of a document of many chunks is their mean, which is shorter."""
+    load(*DOCUMENTS)
+    vectors = statistics.some_vectors(connection, SPACE_ID, ["prose", "words"])
+    assert vectors.shape == (2, SPACE.dimension)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)

@@ -68,6 +68,18 @@ def test_what_is_asked_for_twice_is_one_answer(open_store: Open) -> None:
         assert store.revisions("view_v1") == {}
 
 
+def test_an_id_of_any_length_is_an_id(open_store: Open) -> None:
+    """A key of DynamoDB has 1,024 bytes, a value of metadata, or of a table, may have more."""
+    long = ["ä" * 500, "ä" * 520, "x" * 3_000]
+    with open_store() as store:
+        assert store.get_many("view_v1", long).missing == long
+        store.put_many("view_v1", dict.fromkeys([*long, "a"], A))
+        assert list(store.get_many("view_v1", [*long, "a", "y" * 3_000]).values) == [*long, "a"]
+        assert set(store.revisions("view_v1")) == {*long, "a"}
+        store.delete_many("view_v1", long)
+        assert set(store.get_rows("view_v1", [*long, "a"])) == {"a"}
+
+
 def test_a_row_is_replaced_whole(open_store: Open) -> None:
     with open_store() as store:
         store.put_many("view_v1", ROWS)
