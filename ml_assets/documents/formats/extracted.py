@@ -113,7 +113,7 @@ def _once(result: Any) -> str:
     rows = (row for table in result.tables for row in table.cells)
     again = [word for row in rows for cell in row for word in cell.split()]
     text, *behind = content.rsplit(maxsplit=len(again)) or [content]
-    return text if behind == again else content
+    return text if again and behind == again else content
 
 
 def _signed(page: Page) -> Page:

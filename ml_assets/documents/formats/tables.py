@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from itertools import count
 from typing import BinaryIO
@@ -25,6 +26,7 @@ OPEN_COLUMNS = (".jsonl", ".ndjson")
 """Formats in which a row may lack columns that others have."""
 
 _FIELD_LIMIT = 2**31 - 1
+_SEPARATOR = re.compile(r'"?sep=([,;|\t])"?[ \r\n]*')
 _DELIMITERS = (",", ";", "|", "\t")
 _LONGEST = 1 << 26
 """Bytes of a row of text; more are never held in memory."""
@@ -77,16 +79,19 @@ def _read_csv(file: BinaryIO, name: str, delimiter: str, columns: Columns) -> It
     # lines that are longer than `_LONGEST`; a single line of that length is one bad row.
     csv.field_size_limit(_FIELD_LIMIT)
     text = _TextLines(file, name)
+    delimiter_of_csv = text.separator or max(_DELIMITERS, key=text.first.count)
+    spaced = text.first.count(delimiter_of_csv)
     reader = csv.reader(
         text,
-        delimiter=delimiter or max(_DELIMITERS, key=text.first.count),
+        delimiter=delimiter or delimiter_of_csv,
         quoting=csv.QUOTE_NONE if delimiter else csv.QUOTE_MINIMAL,
+        skipinitialspace=0 < spaced == text.first.count(f"{delimiter_of_csv} "),
         strict=True,
     )
     if not text.first:
         return
     header = as_wanted(_header(reader, name), columns, name)
-    for number in count(2):
+    for number in count(2 + text.skipped):
         place = f"row {number}"
         text.begin_row(place)
         try:
@@ -110,12 +115,23 @@ class _LongLineError(Exception):
 
 
 class _TextLines:
-    """The lines of a file as text, and those of the row that is being read."""
+    """The lines of a file as text, and those of the row that is being read.
+
+    `first` is the header: empty lines before it are `skipped`, and the one in which Excel writes
+    its `separator`.
+    """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self._lines = _lines(file, name)
         self._name = name
-        self.first = self._decoded(next(self._lines, b""))
+        self.first, self.skipped, self.separator = "", 0, ""
+        for line in map(self._decoded, self._lines):
+            if found := _SEPARATOR.fullmatch(line):
+                self.separator = found[1]
+            elif line.strip():
+                self.first = line
+                break
+            self.skipped += 1
         self.held: list[str] = []
         self._size, self._place = 0, "the header"
         self._began = False
@@ -154,7 +170,8 @@ def _header(reader: Iterator[list[str]], name: str) -> list[str]:
         raise SourceError(f"the header is not CSV ({error})", where=name, do=do) from None
     if any(map(is_invalid, header)):
         raise SourceError("the header is not UTF-8", where=name, do="Save the file as UTF-8")
-    if len(set(header)) < len(header):
+    named = [name for name in header if name.strip()]
+    if len(set(named)) < len(named):
         raise SourceError("two columns have one name", where=name, do="Rename one of them")
     return header
 

@@ -24,7 +24,7 @@ from ml_assets.documents.sources.base import UNATTRIBUTED
 from ml_assets.documents.sources.outcomes import hash_collections, hashed, outcomes
 from ml_assets.errors import SourceError, first_line, mask_secrets
 
-VERSION = "9"
+VERSION = "10"
 """Raise it when the reading changes: it is part of every fingerprint."""
 
 _split: dict[str, dict[str, str]] = {}
@@ -34,6 +34,9 @@ run asks for them five times, and hashing bytes is much faster than parsing rows
 _MANY = "all"
 _BUFFER = 1 << 16
 FORMATS: tuple[str, ...] = (*tables.FORMATS, *pages.FORMATS)
+
+_IN_LETTERS = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt", ".md", ".markdown", ".rst")
+"""Formats that may be in another encoding than UTF-8; HTML says in which it is."""
 
 _OF_ONE_FILE = (
     *(FileNotFoundError, PermissionError, IsADirectoryError, gzip.BadGzipFile),
@@ -82,16 +85,19 @@ class Files:
         max_document_bytes: int,
         name: str = "",
         extracted_folder: Path | None = None,
+        encoding: str = "",
     ) -> None:
         """Describe the source; `name` is the collection when no column splits it.
 
-        In the folder is kept what was extracted of PDF and other such files, by their content.
+        `encoding` is that of texts and tables; empty: UTF-8, or what their first bytes say. In the
+        folder is kept what was extracted of PDF and other such files, by their content.
         """
         self._extracted_folder = extracted_folder
         self._pattern = pattern
         self._columns = columns
         self._max_bytes = max_document_bytes
         self._given_name = name
+        self._encoding = encoding
 
     @property
     def name(self) -> str:
@@ -199,7 +205,9 @@ class Files:
         with filesystem.open(file.path, "rb", compression=compression) as opened:
             # A file of an object store has no `readline` that stops at a length.
             local = stamps.is_local(filesystem)
-            yield opened if local else io.BufferedReader(opened, _BUFFER)
+            buffered = opened if local else io.BufferedReader(opened, _BUFFER)
+            in_letters = file.suffix in _IN_LETTERS
+            yield listing.in_utf8(buffered, self._encoding) if in_letters else buffered
 
     def _files(self) -> list[_File]:
         """Return every file, in the order of their paths."""
@@ -292,7 +300,8 @@ class Files:
         return hash_collections(hashed(self._outcomes()), self._digest, where)
 
     def _digest(self) -> hashlib._Hash:
-        parameters = f"{VERSION} {self._max_bytes} {self._columns.canonical()}"
+        encoding = f" {self._encoding}" if self._encoding else ""
+        parameters = f"{VERSION} {self._max_bytes} {self._columns.canonical()}{encoding}"
         return hashlib.sha256(parameters.encode())
 
     @contextmanager

@@ -1,7 +1,8 @@
-"""Which files a folder holds, on this machine or on a web server, whose files are fetched."""
+"""Which files a folder holds, here or on a web server, and how they are opened as UTF-8."""
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import re
@@ -62,6 +63,37 @@ def oddity(path: str) -> str:
     if place.is_symlink():
         return "a link to a folder, which is not followed"
     return "a folder that cannot be listed"
+
+
+def in_utf8(opened: Any, encoding: str = "") -> Any:
+    """A file as UTF-8, that is of this encoding, or of UTF-16 where its first bytes say so."""
+    if isinstance(opened, io.BufferedReader):
+        head = opened.peek(2)[:2]
+    else:  # of this machine
+        head = opened.read(2)
+        opened.seek(0)
+    is_utf16 = head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    if not is_utf16 and not encoding:
+        return opened
+    letters = _InUtf8(io.BufferedReader(opened), "utf-16" if is_utf16 else encoding)
+    return io.BufferedReader(letters)
+
+
+class _InUtf8(io.RawIOBase):
+    """A file in another encoding; a byte that is none of it stays, and is none of UTF-8."""
+
+    def __init__(self, opened: io.BufferedReader, encoding: str) -> None:
+        errors = "replace" if encoding.startswith("utf") else "surrogateescape"
+        self._text = io.TextIOWrapper(opened, encoding, errors, newline="")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        letters = self._text.read(max(1, len(buffer) // 4))
+        part = letters.encode("utf-8", "surrogateescape")
+        buffer[: len(part)] = part
+        return len(part)
 
 
 def is_web(path: str) -> bool:

@@ -48,7 +48,8 @@ def open_source(spec: str, settings: Settings) -> Source:
       `created_at` name the columns (each by default the column of its own name, when there is
       one; `label=` switches one off); `metadata=a,b` names columns to carry along;
       `collection_by=column` or `collection_by=created_at:day|month|quarter|year` splits the
-      source; without it there is one collection, called `name`.
+      source; without it there is one collection, called `name`; `encoding` is that of texts and
+      tables which are not UTF-8.
     - `sql:TABLE`: a table or view of the database in `ML_ASSETS_SOURCE_URL`, or `sql` with the
       option `query`; the options of `files`, and `fingerprint`: a query that tells of changes.
     - `mongodb:COLLECTION`: a collection of the database in `ML_ASSETS_SOURCE_URL`; the options of
@@ -130,10 +131,15 @@ def _open_files(spec: Spec, settings: Settings) -> Source:
     from ml_assets.documents.formats.rows import OPTIONS, columns_from
     from ml_assets.documents.sources.files import Files
 
-    _check(spec, *OPTIONS, "name", path=True)
+    _check(spec, *OPTIONS, "name", "encoding", path=True)
     name, columns = spec.options.get("name", ""), columns_from(spec.options)
-    kept = settings.home / "extracted"
-    return Files(spec.path, columns, settings.max_document_bytes, name, kept)
+    kept, encoding = settings.home / "extracted", spec.options.get("encoding", "")
+    try:
+        "".encode(encoding or "utf-8")
+    except LookupError:
+        message, do = f"unknown encoding {encoding}", "Write one such as cp1252 or utf-16"
+        raise SourceError(message, where=f"{SETTING} ({spec.kind})", do=do) from None
+    return Files(spec.path, columns, settings.max_document_bytes, name, kept, encoding)
 
 
 def _open_beir(spec: Spec, settings: Settings) -> Source:

@@ -71,6 +71,7 @@ def test_passwords_are_not_shown(settings: Settings) -> None:
             ),
         ),
         ("files:x.csv?text=a&text=b", SettingError, "an option is given twice"),
+        ("files:x.csv?encoding=base64", SourceError, "unknown encoding base64. Write one such as"),
         ("files:x.csv?text", SettingError, "the options cannot be read"),
         ("files:x.csv?text=", SourceError, "the option text is empty"),
         (

@@ -9,8 +9,10 @@ from ml_assets.documents.model import Document, Rejected
 from ml_assets.documents.sources.files import Files
 
 
-def source(pattern: object, max_bytes: int = 10_000, name: str = "", **options: str) -> Files:
-    return Files(str(pattern), columns_from(options), max_bytes, name)
+def source(
+    pattern: object, max_bytes: int = 10_000, name: str = "", encoding: str = "", **options: str
+) -> Files:
+    return Files(str(pattern), columns_from(options), max_bytes, name, encoding=encoding)
 
 
 def rows(files: Files) -> list[Document | Rejected]:

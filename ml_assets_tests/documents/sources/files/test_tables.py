@@ -79,6 +79,47 @@ def test_the_header_tells_the_delimiter_of_csv(folder: Path, delimiter: str) -> 
     assert (document.text, document.label) == ("a, b, c, d", "x")
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'sep=;\r\nid;text\r\n1;"a, b"\r\n',
+        '\n \nid,text\n\n1,"a, b"\n',
+        'id,text,,\n1,"a, b",,\n',
+        'id, text, n\n1, "a, b", 2\n',
+        "sep=\t\nid\ttext\n1\ta, b\n",
+    ],
+)
+def test_what_programs_write_around_a_table_is_no_part_of_it(folder: Path, lines: str) -> None:
+    (document,) = documents(source(write(folder / "x.csv", lines)))
+    assert (document.document_id, document.text) == ("1", "a, b")
+    place = [line[:1] for line in lines.splitlines()].index("1") + 1
+    assert document.location == f"x.csv row {place}"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252", "shift_jis", "utf-8-sig"])
+def test_tables_and_texts_in_another_encoding(folder: Path, encoding: str) -> None:
+    text = "\u4f1a\u8b70" if encoding == "shift_jis" else "caf\u00e9 \u20ac"
+    for name, content in {
+        "a.csv": f"id,text\r\na,{text}\r\n",
+        "b.tsv": f"id\ttext\nb\t{text}\n",
+        "c.jsonl": f'{{"id": "c", "text": "{text}"}}\n',
+        "d.txt": text,
+        "e.csv.gz": gzip.compress(f"id,text\ne,{text}\n".encode(encoding)),
+    }.items():
+        raw = content if isinstance(content, bytes) else content.encode(encoding)
+        write(folder / name, raw)
+    read = documents(source(folder, encoding="" if encoding.startswith("utf") else encoding))
+    assert [row.text for row in read] == [text] * 5
+
+
+def test_a_byte_of_no_encoding_spoils_one_row(folder: Path) -> None:
+    path = write(folder / "x.csv", b"id,text\n1,\x81\n2,caf\xe9\n")
+    files = source(path, encoding="cp1252")
+    assert [row.reason for row in rejected(files)] == ["invalid UTF-8"]
+    assert [row.text for row in documents(files)] == ["caf\u00e9"]
+    assert files.stamp() != source(path).stamp()
+
+
 def test_headings_may_differ_in_case_and_spaces(folder: Path) -> None:
     path = write(folder / "x.csv", "ID, Text ,TOPIC\n1,hello,a\n")
     (document,) = documents(source(path, label="topic"))
