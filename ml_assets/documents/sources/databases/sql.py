@@ -241,7 +241,7 @@ class Sql:
         """
         import sqlalchemy as sa
 
-        origin = _text(f"({self._query}) as q") if self._query else _table(self._table)
+        origin = _text(f"({self._query}\n) as q") if self._query else _table(self._table)
         everything = sa.select(sa.text("*")).select_from(origin)
         stored = list(connection.execute(everything.where(sa.false())).keys())
         called = as_wanted(stored, self._columns, self.name)

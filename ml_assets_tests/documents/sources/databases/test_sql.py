@@ -110,7 +110,7 @@ def test_a_query_may_join_count_and_look_like_placeholders(url: str) -> None:
     articles(url)
     query = (
         "select number as id, body as text, ':number %25s' as title from articles"
-        " where body like '%25a%25' and ':x' <> '%25(y)s' order by number;"
+        " where body like '%25a%25' and ':x' <> '%25(y)s' order by number -- as :they came"
     )
     documents, _ = read(opened(f"sql?query={query}", url))
     assert {row.title for row in documents.values()} == {":number %s"}
