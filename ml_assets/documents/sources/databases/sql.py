@@ -29,7 +29,7 @@ from ml_assets.errors import SourceError
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-VERSION = "3"
+VERSION = "4"
 """Raise it when the reading changes: it is part of every fingerprint."""
 
 _ROWS = 1_000

@@ -335,6 +335,12 @@ def test_a_cell_that_python_cannot_hold_spoils_its_row(postgres_url: str) -> Non
     assert all("not a date in ISO 8601" in row.reason for row in rejected)
 
 
+def test_a_decimal_that_is_no_number_is_absent(postgres_url: str) -> None:
+    query = "select 1 as id, 'a' as text, 'NaN'::numeric as label, '-Infinity'::numeric as price"
+    documents, _ = read(opened(f"sql?query={query}&metadata=price", postgres_url))
+    assert documents == {"1": Document("1", "query", "a")}
+
+
 def test_a_bad_byte_spoils_its_row_and_bytes_may_be_text(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "x.db") as connection:
         connection.execute("create table t (id, text)")
